@@ -55,8 +55,10 @@ class UnknownAction(RequestError):
     def __init__(self, action: object, known: Sequence[str] = ()) -> None:
         self.action = action
         known_text = f"; known are {', '.join(known)}" if known else ""
-        what = "no action given" if action is None else (
-            f"unknown action {action!r}"
+        what = (
+            "no action given"
+            if action is None
+            else (f"unknown action {action!r}")
         )
         super().__init__(what + known_text)
 
@@ -119,7 +121,7 @@ class NotOwned(PoolmgrError):
 
     :ivar kind: "device" or "floating IP"
     :ivar name: its name or address
-    :ivar authority: the ``[pool] authority`` that forbids it
+    :ivar authority: the ``[poolmgr] authority`` that forbids it
     """
 
     code = "not_owned"
@@ -130,7 +132,7 @@ class NotOwned(PoolmgrError):
         self.authority = authority
         super().__init__(
             f"{kind} {name!r} is not this pool's "
-            f"([pool] authority is {authority!r}); it was not touched"
+            f"([poolmgr] authority is {authority!r}); it was not touched"
         )
 
 
@@ -229,7 +231,10 @@ class DeviceNotDeleted(CloudError):
     retryable = True
 
     def __init__(
-        self, name: str, cause: object, reason: object,
+        self,
+        name: str,
+        cause: object,
+        reason: object,
         answer: Mapping[str, object],
     ) -> None:
         self.name = name
@@ -313,9 +318,7 @@ class PluginConflict(PluginError):
 
     code = "plugin_conflict"
 
-    def __init__(
-        self, kind: str, name: str, providers: Sequence[str]
-    ) -> None:
+    def __init__(self, kind: str, name: str, providers: Sequence[str]) -> None:
         self.kind = kind
         self.name = name
         self.providers = tuple(providers)

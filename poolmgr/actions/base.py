@@ -1,0 +1,208 @@
+"""The contract of an action.
+
+An action is a class made known by an entry point in ``poolmgr.actions``,
+whose name is what a message has as ``"action"``::
+
+    [options.entry_points]
+    poolmgr.actions =
+        PING_DEVICE = mypackage.ping:PingDevice
+
+:func:`ip_address`, :func:`device_name` and :func:`text` say what a field of
+the request may be.  From the class alone poolmgr makes the checks before the
+cloud is called, the command ``poolmgr ping-device NAME``, and its help.
+"""
+
+import abc
+import dataclasses
+import inspect
+import ipaddress
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from poolmgr.drivers.base import Driver
+from poolmgr.errors import InvalidField
+from poolmgr.identity import Job, Mark, Ownership, is_device_name
+from poolmgr.settings import PoolSettings
+from poolmgr.waiting import Deadline
+
+RequestT = TypeVar("RequestT")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an action is given.
+
+    :ivar driver: the cloud
+    :ivar settings: the pool's settings
+    :ivar job: which delivery of which job this is
+    :ivar deadline: when it has to be done; holds the signal to stop, too.
+        Hand it to everything that waits.
+    :ivar log: where to log; every line bears the job
+    :ivar report: ``report(done, total)`` tells waiting clients of progress
+    :ivar wanted: whether anybody still waits for the answer. Once it said
+        no, the answer goes nowhere; the job server will deliver the job
+        again, or has forgotten it.
+    """
+
+    driver: Driver
+    settings: PoolSettings
+    job: Job
+    deadline: Deadline
+    log: "logging.LoggerAdapter[logging.Logger]"
+    report: Callable[[int, int], None]
+    wanted: Callable[[], bool]
+
+    @property
+    def ownership(self) -> Ownership:
+        """What may be touched."""
+        return self.settings.ownership
+
+    def new_mark(self) -> Mark:
+        """The mark to put on what is made for this job."""
+        return Mark.for_job(self.settings.pool, self.job)
+
+    def is_left_over(self, mark: Mark | None) -> bool:
+        """Whether an earlier delivery of this job left what bears this."""
+        return mark is not None and mark.is_of(self.settings.pool, self.job)
+
+
+class Action(abc.ABC, Generic[RequestT]):
+    """A thing that jobs can ask for.
+
+    The first line of its docstring describes its command.
+
+    :cvar takes: a frozen dataclass of the fields it takes. Those without
+        a default are required. Messages may have any other fields besides.
+    :cvar answers: the fields it adds to the answer, all of them always
+    :cvar long: whether it waits for something slow, as a boot is. Short
+        actions never wait for long ones.
+    :cvar timeout: seconds it may take; None for what is configured
+    :cvar cleanup_time: seconds more to clear up in after its deadline
+    """
+
+    takes: type[RequestT]
+    answers: ClassVar[tuple[str, ...]] = ()
+    long: ClassVar[bool] = False
+    timeout: ClassVar[float | None] = None
+    cleanup_time: ClassVar[float] = 0.0
+
+    @abc.abstractmethod
+    def run(self, request: RequestT, context: Context) -> Mapping[str, Any]:
+        """Do it.  Runs on a thread of its own and may block.
+
+        :returns: the fields named in :attr:`answers`, ready for JSON
+        :raises PoolmgrError: the answer is a FAIL for this reason. Any other
+            exception is a FAIL as well, but a defect of the plugin.
+        """
+
+    def undo(self, answer: Mapping[str, Any], context: Context) -> None:
+        """Take back what a PASS made, for nobody will have the answer.
+
+        Called when the job server does not know the job any more, or the
+        action passed after its time.
+
+        :param answer: what :meth:`run` returned
+        """
+
+
+def parse(action: type[Action[Any]], message: Mapping[str, object]) -> Any:
+    """An action's request from a message.
+
+    :raises InvalidField: a field is missing or not what it has to be
+    """
+    values = {}
+    for field in dataclasses.fields(action.takes):
+        if field.name in message:
+            check = field.metadata.get("check", _anything)
+            try:
+                values[field.name] = check(message[field.name])
+            except ValueError as error:
+                raise InvalidField(field.name, str(error)) from None
+        elif is_required(field):
+            raise InvalidField(field.name, "is missing")
+    return action.takes(**values)
+
+
+def is_required(field: "dataclasses.Field[Any]") -> bool:
+    """Whether a request's field has no default."""
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
+
+
+def description(action: type[Action[Any]]) -> str:
+    """An action's docstring, unless it only inherited one."""
+    return inspect.cleandoc(action.__doc__ or "")
+
+
+# -- what fields can be -----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NoFields:
+    """The request of an action that takes nothing."""
+
+
+def text(help: str, longest: int = 255) -> dict[str, Any]:
+    """Metadata of a field that is printable text.
+
+    :param help: what it is, for a person
+    :param longest: most characters it may have; at least one
+    """
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not 0 < len(value) <= longest:
+            raise ValueError(f"must be text of 1 to {longest} characters")
+        if not value.isprintable():
+            raise ValueError("must be printable")
+        return value
+
+    return field_of(check, help)
+
+
+def device_name(help: str) -> dict[str, Any]:
+    """Metadata of a field that is a device's name."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not is_device_name(value):
+            raise ValueError(
+                "must be a device's name: 1 to 63 letters, digits, '-' and "
+                "'.', with a letter or digit at both ends"
+            )
+        return value
+
+    return field_of(check, help)
+
+
+def ip_address(help: str) -> dict[str, Any]:
+    """Metadata of a field that is an IPv4 or IPv6 address."""
+
+    def check(value: object) -> str:
+        try:
+            if not isinstance(value, str) or "%" in value:
+                raise ValueError
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError("must be an IP address like 192.0.2.1") from None
+
+    return field_of(check, help)
+
+
+def field_of(
+    check: Callable[[object], Any],
+    help: str,
+    from_text: Callable[[str], object] = str,
+) -> dict[str, Any]:
+    """Metadata of a field of any kind.
+
+    :param check: takes the value from the message, returns what the request
+        gets; raises ValueError, "must be ...", if it is none
+    :param help: what it is, for a person
+    :param from_text: what the message has when a command has this text
+    """
+    return {"check": check, "help": help, "from_text": from_text}
+
+
+def _anything(value: object) -> object:
+    return value

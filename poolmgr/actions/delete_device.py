@@ -1,0 +1,26 @@
+"""DELETE_DEVICE."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from poolmgr.actions.base import Action, Context, device_name
+from poolmgr.actions.lookup import our_device
+
+
+@dataclass(frozen=True)
+class Request:
+    """What DELETE_DEVICE takes."""
+
+    name: str = field(metadata=device_name("name of the device"))
+
+
+class DeleteDevice(Action[Request]):
+    """Delete a device and wait until it is gone."""
+
+    takes = Request
+
+    def run(self, request: Request, context: Context) -> Mapping[str, str]:
+        """See :meth:`Action.run`."""
+        device = our_device(request.name, context)
+        context.driver.delete_device(device, context.deadline)
+        return {}

@@ -1,0 +1,1 @@
+"""Clouds: the contract in :mod:`~poolmgr.drivers.base`, a module a cloud."""

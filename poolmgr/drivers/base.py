@@ -1,0 +1,203 @@
+"""The contract of a cloud.
+
+A driver is a class made known by an entry point in ``poolmgr.drivers``::
+
+    [options.entry_points]
+    poolmgr.drivers =
+        mycloud = mypackage.mycloud:MyCloud
+
+It is made once a process and used from many threads at once.  It says what
+the cloud has and does what it is told; what belongs to whom and what to do
+about a failure is decided by those who call it.
+
+Every method that waits for the cloud takes a
+:class:`~poolmgr.waiting.Deadline` and heeds it.  What the cloud refuses or
+fails to do is raised as a :class:`~poolmgr.errors.CloudError`; a driver
+raises nothing else but ``DeadlineExceeded`` and ``Stopped``.
+"""
+
+import abc
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from poolmgr.identity import Mark
+from poolmgr.settings import IsSettings
+from poolmgr.waiting import Deadline
+
+Status = Literal["building", "active", "failed"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A server of the cloud.
+
+    :ivar id: the cloud's own id
+    :ivar name: its name; the cloud may have several of one name
+    :ivar status: "building", "active" or "failed"
+    :ivar address: where clients reach it, None until it has one
+    :ivar created: when it was made, ISO 8601 in UTC
+    :ivar fault: the cloud's own words when it failed
+    :ivar mark: what poolmgr wrote on it, None if it did not make it
+    """
+
+    id: str
+    name: str
+    status: Status
+    address: str | None
+    created: str
+    fault: str | None = None
+    mark: Mark | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it runs and can be reached."""
+        return self.status == "active" and self.address is not None
+
+
+@dataclass(frozen=True)
+class FloatingIP:
+    """An address that can be moved between devices.
+
+    :ivar id: the cloud's own id
+    :ivar address: the address itself
+    :ivar device_id: the device it is attached to, None when to nothing
+    :ivar revision: changes whenever the cloud's record does; what
+        :meth:`Driver.attach_ip` and :meth:`Driver.detach_ip` compare
+    :ivar mark: what poolmgr wrote on it, None if it did not make it
+    """
+
+    id: str
+    address: str
+    device_id: str | None
+    revision: int
+    mark: Mark | None = None
+
+
+class Driver(abc.ABC):
+    """A cloud.
+
+    :cvar Settings: a dataclass of :func:`poolmgr.settings.setting` fields.
+        Each becomes an option in the configuration group that is named like
+        the driver.
+    :ivar image: the image that devices are made from, as configured
+
+    :param settings: an instance of :attr:`Settings`
+    """
+
+    Settings: ClassVar[type[IsSettings]]
+    image: str
+
+    @abc.abstractmethod
+    def __init__(self, settings: Any) -> None: ...
+
+    @abc.abstractmethod
+    def create_device(
+        self, name: str, mark: Mark, deadline: Deadline
+    ) -> Device:
+        """Ask for a device, marked from birth; do not wait for its boot.
+
+        :raises QuotaExceeded: there is no room for one more
+        """
+
+    @abc.abstractmethod
+    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
+        """Wait until a device is :attr:`~Device.ready`.
+
+        :returns: the device as it is then
+        :raises DeviceFailed: it failed, or is gone
+        """
+
+    @abc.abstractmethod
+    def list_devices(self, deadline: Deadline) -> Sequence[Device]:
+        """All devices, other people's included."""
+
+    @abc.abstractmethod
+    def find_devices(self, name: str, deadline: Deadline) -> Sequence[Device]:
+        """The devices of exactly this name."""
+
+    @abc.abstractmethod
+    def devices_of_job(
+        self, unique: str, deadline: Deadline
+    ) -> Sequence[Device]:
+        """The devices whose mark has this unique."""
+
+    @abc.abstractmethod
+    def mark_device(
+        self, device: Device, mark: Mark, deadline: Deadline
+    ) -> None:
+        """Write another mark on a device."""
+
+    @abc.abstractmethod
+    def delete_device(self, device: Device, deadline: Deadline) -> None:
+        """Delete a device and wait until it is gone.
+
+        A device that is gone already is no error.
+        """
+
+    @abc.abstractmethod
+    def create_ip(self, mark: Mark, deadline: Deadline) -> FloatingIP:
+        """Allocate a floating IP, marked from birth.
+
+        :raises QuotaExceeded: there is none left, for us or at all
+        """
+
+    @abc.abstractmethod
+    def list_ips(self, deadline: Deadline) -> Sequence[FloatingIP]:
+        """All floating IPs, other people's included."""
+
+    @abc.abstractmethod
+    def find_ip(self, address: str, deadline: Deadline) -> FloatingIP | None:
+        """The floating IP of exactly this address, None if there is none."""
+
+    @abc.abstractmethod
+    def ips_of_job(
+        self, unique: str, deadline: Deadline
+    ) -> Sequence[FloatingIP]:
+        """The floating IPs whose mark has this unique."""
+
+    @abc.abstractmethod
+    def device_of_ip(
+        self, ip: FloatingIP, deadline: Deadline
+    ) -> Device | None:
+        """The device a floating IP is attached to, None if there is none."""
+
+    @abc.abstractmethod
+    def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
+        """Write another mark on a floating IP."""
+
+    @abc.abstractmethod
+    def attach_ip(
+        self, ip: FloatingIP, device: Device, deadline: Deadline
+    ) -> None:
+        """Attach a floating IP, wherever it was before, in one step.
+
+        :raises Changed: the floating IP is not what ``ip`` says any more
+        """
+
+    @abc.abstractmethod
+    def detach_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+        """Detach a floating IP; it stays allocated.
+
+        :raises Changed: the floating IP is not what ``ip`` says any more
+        """
+
+    @abc.abstractmethod
+    def delete_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+        """Give a floating IP back, attached or not.
+
+        One that is gone already is no error.
+        """
+
+    def accepts(self, address: str, port: int, deadline: Deadline) -> bool:
+        """Whether a TCP connection to an address can be made now."""
+        timeout = max(0.01, min(5.0, deadline.remaining()))
+        try:
+            with socket.create_connection((address, port), timeout):
+                return True
+        except OSError:
+            return False
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Let go of connections and threads; the driver is done."""

@@ -1,0 +1,157 @@
+"""Who is who: jobs, device names, and what belongs to this pool."""
+
+import re
+import uuid
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+#: Longest name of a device: a host name's label, by RFC 1123.
+MAX_NAME = 63
+#: Longest base name, so that "-" and a uuid still fit.
+MAX_BASENAME = MAX_NAME - 37
+
+Authority = Literal["owned", "pattern", "any"]
+State = Literal["building", "handed over"]
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One delivery of one job.
+
+    :ivar unique: the client's name for the job, the same in every delivery;
+        empty when the client gave none
+    :ivar handle: the job server's name for it; empty outside of Gearman
+    :ivar server: the job server, "host:port"; empty outside of Gearman
+    """
+
+    unique: str = ""
+    handle: str = ""
+    server: str = ""
+
+    @classmethod
+    def by_hand(cls) -> "Job":
+        """A job that no job server sent."""
+        return cls(unique=str(uuid.uuid4()))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What poolmgr writes on everything it makes, in the making itself.
+
+    :ivar pool: the pool it belongs to
+    :ivar unique: the unique of the job it was made for
+    :ivar handle: the handle of that job's delivery
+    :ivar made: when, ISO 8601 in UTC
+    :ivar state: "building" until just before its answer is sent
+    """
+
+    pool: str
+    unique: str
+    handle: str
+    made: str
+    state: State = "building"
+
+    @classmethod
+    def for_job(cls, pool: str, job: Job) -> "Mark":
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(pool, job.unique, job.handle, made)
+
+    def handed_over(self) -> "Mark":
+        """The same, once a client is about to have the thing."""
+        return replace(self, state="handed over")
+
+    def taken_over_by(self, job: Job) -> "Mark":
+        """The same, for a later delivery of the job."""
+        return replace(self, handle=job.handle)
+
+    def is_of(self, pool: str, job: Job) -> bool:
+        """Whether an earlier delivery of this job left it unanswered.
+
+        Clients may use a unique again once its job was answered, so what
+        was handed over is only this job's if the job server still calls the
+        job by the same handle: then the answer never arrived.
+        """
+        if not job.unique or (self.pool, self.unique) != (pool, job.unique):
+            return False
+        same_delivery = bool(job.handle) and self.handle == job.handle
+        return self.state == "building" or same_delivery
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """What this pool may touch.
+
+    :ivar pool: the pool's name, as its marks have it
+    :ivar basename: the pool's base name, already cleaned
+    :ivar authority: "owned": what bears our mark; "pattern": also what is
+        unmarked and named ``<basename>-<uuid>``, as devices of the original
+        are; "any": everything
+    """
+
+    pool: str
+    basename: str
+    authority: Authority = "pattern"
+
+    def of_device(self, name: str, mark: Mark | None) -> bool:
+        """Whether a device of that name and mark is ours."""
+        if self.authority == "any":
+            return True
+        if mark is not None:
+            return mark.pool == self.pool
+        return self.authority == "pattern" and self._looks_ours(name)
+
+    def of_ip(self, mark: Mark | None, attached: bool, ours: bool) -> bool:
+        """Whether a floating IP is ours.
+
+        :param mark: its mark
+        :param attached: whether it is attached to anything
+        :param ours: whether it is attached to a device of ours
+        """
+        if self.authority == "any" or ours:
+            return True
+        if mark is not None:
+            return mark.pool == self.pool
+        return self.authority == "pattern" and not attached
+
+    def _looks_ours(self, name: str) -> bool:
+        pattern = f"{re.escape(self.basename)}-{_UUID}"
+        return re.fullmatch(pattern, name) is not None
+
+
+def clean_basename(basename: str) -> str:
+    """A base name as device names carry it: "_" becomes "-".
+
+    :raises ValueError: when names made from it would not be host names
+    """
+    cleaned = basename.replace("_", "-")
+    if len(cleaned) > MAX_BASENAME:
+        raise ValueError(
+            f"must have at most {MAX_BASENAME} characters, so that names "
+            f"stay within {MAX_NAME}; {basename!r} has {len(cleaned)}"
+        )
+    if not _NAME.fullmatch(cleaned):
+        raise ValueError(
+            "must be letters, digits, '-' and '.', with a letter or digit "
+            f"at both ends, not {basename!r}"
+        )
+    return cleaned
+
+
+def new_name(basename: str) -> str:
+    """A new device's name.
+
+    :param basename: as :func:`clean_basename` returned it
+    """
+    return f"{basename}-{uuid.uuid4()}"
+
+
+def is_device_name(text: str) -> bool:
+    """Whether the text can be a device's name.
+
+    Strict, because cloud libraries put names into paths unquoted.
+    """
+    return _NAME.fullmatch(text) is not None

@@ -1,0 +1,493 @@
+"""The one place where a message becomes an answer."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from poolmgr import message as wire
+from poolmgr.actions.base import Action, Context, parse
+from poolmgr.drivers.base import Driver
+from poolmgr.errors import (
+    DeadlineExceeded,
+    DeviceNotDeleted,
+    PluginFailed,
+    PluginNotFound,
+    PoolmgrError,
+    Stopped,
+    UnknownAction,
+)
+from poolmgr.identity import Job
+from poolmgr.message import FAIL, PASS, Message
+from poolmgr.plugins import Registry
+from poolmgr.settings import PoolSettings
+from poolmgr.text import one_line
+from poolmgr.threads import ThreadPool
+from poolmgr.waiting import Deadline, Expiries, Stop
+
+LOG = logging.getLogger(__name__)
+
+ACTIONS = "poolmgr.actions"
+DRIVERS = "poolmgr.drivers"
+
+#: Seconds that undoing an answer nobody had may take.
+UNDO_TIME = 60.0
+
+Progress = Callable[[int, int], None]
+
+
+def action_plugins(
+    given: Mapping[str, type[Action[Any]]] | None = None,
+) -> Registry[Action[Any]]:
+    """The actions that are installed, and those given."""
+    return Registry("action", ACTIONS, Action, given)  # type: ignore[type-abstract]
+
+
+def driver_plugins() -> Registry[Driver]:
+    """The drivers that are installed."""
+    return Registry("driver", DRIVERS, Driver)  # type: ignore[type-abstract]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    :ivar answer: the whole answer, as it goes over the wire
+    :ivar added: what the action added to it
+    :ivar error: why it is a FAIL; None when it is a PASS
+    """
+
+    answer: Message
+    added: Mapping[str, Any]
+    error: PoolmgrError | None = None
+
+
+class PoolManager:
+    """Runs actions on a cloud.
+
+    It starts no thread before the first job, configures no logging, and can
+    be used from many threads at once; ``with`` closes it.
+
+    :param driver: the cloud, or the name of an installed driver, which is
+        then made with its default settings and closed with the manager
+    :param settings: the pool's settings
+    :param actions: action classes by name, used besides the installed ones
+    :raises PluginError: the driver named cannot be used
+    """
+
+    def __init__(
+        self,
+        driver: Driver | str,
+        settings: PoolSettings | None = None,
+        actions: Mapping[str, type[Action[Any]]] | None = None,
+    ) -> None:
+        self.settings = settings or PoolSettings()
+        self.actions = action_plugins(actions)
+        self._owns_driver = isinstance(driver, str)
+        self.driver = _driver(driver)
+        self._threads = ThreadPool("poolmgr-job")
+        self._expiries = Expiries("poolmgr-deadlines")
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, str], _Execution] = {}
+        self._executions: set[_Execution] = set()
+        self._stopped = False
+
+    def __enter__(self) -> "PoolManager":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def run(self, message: object, job: Job | None = None) -> Message:
+        """Answer a message.
+
+        :param message: its payload as bytes, its text, or a mapping
+        :param job: the delivery; a new one when None
+        :returns: the answer; whatever happens there is exactly one, and it
+            has ``"response"``
+        """
+        return self.submit(message, job).future.result().answer
+
+    def execute(self, action: str, **fields: object) -> Mapping[str, Any]:
+        """Run an action, for callers who prefer exceptions.
+
+        :param action: its name, as ``"BUILD_DEVICE"``
+        :param fields: the request's fields
+        :returns: the fields that the action adds to an answer
+        :raises PoolmgrError: in place of a FAIL
+        """
+        outcome = self.submit({"action": action, **fields}).future.result()
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.added
+
+    def submit(
+        self,
+        message: object,
+        job: Job | None = None,
+        progress: Progress | None = None,
+    ) -> "Submission":
+        """Start a job and do not wait for it.
+
+        A delivery of a job that runs here already joins it.
+
+        :param message: as of :meth:`run`
+        :param job: as of :meth:`run`
+        :param progress: called as ``progress(done, total)``, on any thread
+        """
+        job = job or Job.by_hand()
+        started = time.monotonic()
+        fields: Message = {}
+        action = None
+        try:
+            fields = wire.decode(message)
+            action = self._action(fields)
+            request = parse(action, fields)
+        except Exception as error:
+            known = _known(error, "reading the message")
+            outcome = self._failed(fields, action, known)
+            _log(fields, job, known, started)
+            return Submission.finished(outcome)
+        return self._start(
+            _Execution(self, action, request, fields, job), progress
+        )
+
+    def is_long(self, message: object) -> bool:
+        """Whether a message asks for a long action; False when for none."""
+        try:
+            return self._action(wire.decode(message)).long
+        except Exception:
+            return False
+
+    def stop(self) -> None:
+        """Have every job end soon: it clears up and its answer is a FAIL."""
+        with self._lock:
+            self._stopped = True
+            executions = list(self._executions)
+        for execution in executions:
+            execution.stop.set()
+
+    def close(self) -> None:
+        """Stop, and let go of the driver if it was made here."""
+        self.stop()
+        if self._owns_driver:
+            self.driver.close()
+
+    # -- inside -------------------------------------------------------------
+
+    def _action(self, fields: Message) -> type[Action[Any]]:
+        name = fields.get("action")
+        if not isinstance(name, str):
+            raise UnknownAction(name, self.actions.names())
+        try:
+            return self.actions.load(name)
+        except PluginNotFound as error:
+            raise UnknownAction(name, error.known) from None
+
+    def _start(
+        self, execution: "_Execution", progress: Progress | None
+    ) -> "Submission":
+        with self._lock:
+            stopped = self._stopped
+            running = self._running.get(execution.key)
+            if running is not None and (
+                submission := running.join(execution.job, progress)
+            ):
+                return submission
+            if not stopped:
+                self._executions.add(execution)
+                if execution.job.unique:
+                    self._running[execution.key] = execution
+        submission = execution.join(execution.job, progress)
+        assert submission is not None  # noqa: S101 - nobody has closed it
+        if stopped:
+            execution.finish(Stopped("starting the job"))
+            return submission
+        self._expiries.add(execution, execution.limit, execution.expire)
+        self._threads.run(execution.run)
+        return submission
+
+    def _ended(self, execution: "_Execution") -> None:
+        self._expiries.cancel(execution, execution.limit)
+        with self._lock:
+            self._executions.discard(execution)
+            if self._running.get(execution.key) is execution:
+                del self._running[execution.key]
+
+    def _failed(
+        self,
+        fields: Message,
+        action: type[Action[Any]] | None,
+        error: PoolmgrError,
+    ) -> Outcome:
+        # What an action answers must not look answered: a FAIL of
+        # BUILD_DEVICE that has only a name breaks Libra's client.
+        withheld = list(action.answers) if action else []
+        added: dict[str, object] = {}
+        if isinstance(error, DeviceNotDeleted):
+            added.update(error.answer)
+        if self.settings.explain_failures:
+            added["error"] = {
+                "code": error.code,
+                "message": str(error),
+                "retryable": error.retryable,
+            }
+        return Outcome(
+            wire.answer(fields, FAIL, added, withheld), added, error
+        )
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One delivery of a job that was started or joined.
+
+    :ivar future: has the outcome; never an exception
+    """
+
+    future: "Future[Outcome]"
+    _execution: "_Execution | None" = None
+
+    @classmethod
+    def finished(cls, outcome: Outcome) -> "Submission":
+        """One that was over before it began."""
+        future: Future[Outcome] = Future()
+        future.set_result(outcome)
+        return cls(future)
+
+    def forsake(self) -> None:
+        """Say that this delivery's answer cannot be delivered any more.
+
+        The job goes on: its next delivery may be under way.
+        """
+        if self._execution is not None:
+            self._execution.leave(self.future)
+
+    def undo(self) -> None:
+        """Say that the job server did not want the answer.
+
+        What the action made is taken back, on a thread of its own, unless
+        another delivery has had it.
+        """
+        if self._execution is not None:
+            self._execution.undo_for(self.future)
+
+
+class _Execution:
+    """One run of an action, for one or more deliveries of a job."""
+
+    def __init__(
+        self,
+        manager: PoolManager,
+        action: type[Action[Any]],
+        request: Any,
+        fields: Message,
+        job: Job,
+    ) -> None:
+        self.job = job
+        self.stop = Stop()
+        self.started = time.monotonic()
+        self._manager = manager
+        self._action = action
+        self._request = request
+        self._fields = fields
+        settings = manager.settings
+        self._seconds = action.timeout or (
+            settings.long_timeout if action.long else settings.short_timeout
+        )
+        #: Seconds after which it is answered even if it does not return.
+        self.limit = self._seconds + action.cleanup_time
+        self._lock = threading.Lock()
+        self._receivers: dict[Future[Outcome], Progress | None] = {}
+        self._outcome: Outcome | None = None
+        self._closed = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What deliveries of the same job have in common."""
+        # A client may use a unique for several jobs at once by mistake;
+        # they are not the same if they ask for something else.
+        content = json.dumps(self._fields, sort_keys=True, default=repr)
+        return self.job.unique, content
+
+    def join(self, job: Job, progress: Progress | None) -> Submission | None:
+        """Add a receiver of the answer; None when it is too late."""
+        future: Future[Outcome] = Future()
+        with self._lock:
+            if self._closed:
+                return None
+            if self._receivers:
+                LOG.info(
+                    "unique=%s handle=%s joins the running job",
+                    one_line(job.unique),
+                    one_line(job.handle),
+                )
+            self._receivers[future] = progress
+        return Submission(future, self)
+
+    def leave(self, future: "Future[Outcome]") -> None:
+        with self._lock:
+            self._receivers.pop(future, None)
+
+    def wanted(self) -> bool:
+        with self._lock:
+            # Who came after a "no" would have an answer that is not marked
+            # as handed over; so it is the last word.
+            self._closed = self._closed or not self._receivers
+            return not self._closed
+
+    def report(self, done: int, total: int) -> None:
+        with self._lock:
+            receivers = list(self._receivers.values())
+        for progress in receivers:
+            if progress is not None:
+                progress(done, total)
+
+    def run(self) -> None:
+        """Run the action and finish; raises nothing."""
+        context = self._context(Deadline(self._seconds, self.stop))
+        added: Mapping[str, Any] = {}
+        error: PoolmgrError | None = None
+        action = None
+        try:
+            action = self._action()
+            added = _checked(action, action.run(self._request, context))
+        except BaseException as raised:
+            error = _known(raised, f"action {self._action.__name__}")
+        if not self.finish(error, added) and error is None:
+            # It was answered with a FAIL when its time was up.
+            self._undo(added)
+
+    def expire(self) -> None:
+        """Answer now, whether the action returns or not."""
+        self.stop.set()
+        self.finish(
+            DeadlineExceeded(f"action {self._action.__name__}", self._seconds)
+        )
+
+    def finish(
+        self, error: PoolmgrError | None, added: Mapping[str, Any] = {}
+    ) -> bool:
+        """Give the answer to everybody, once; whether this was the once."""
+        with self._lock:
+            if self._outcome is not None:
+                return False
+            self._closed = True
+            self._outcome = outcome = self._conclude(error, added)
+            receivers = list(self._receivers)
+        self._manager._ended(self)
+        _log(self._fields, self.job, error, self.started)
+        for future in receivers:
+            future.set_result(outcome)
+        return True
+
+    def undo_for(self, future: "Future[Outcome]") -> None:
+        """Take the answer back if nobody else had it."""
+        with self._lock:
+            self._receivers.pop(future, None)
+            outcome, others = self._outcome, bool(self._receivers)
+        if outcome is not None and outcome.error is None and not others:
+            self._manager._threads.run(lambda: self._undo(outcome.added))
+
+    def _conclude(
+        self, error: PoolmgrError | None, added: Mapping[str, Any]
+    ) -> Outcome:
+        if error is not None:
+            return self._manager._failed(self._fields, self._action, error)
+        return Outcome(wire.answer(self._fields, PASS, added), added)
+
+    def _undo(self, added: Mapping[str, Any]) -> None:
+        context = self._context(Deadline(UNDO_TIME))
+        context.log.warning("its answer was not delivered; undoing it")
+        try:
+            self._action().undo(added, context)
+        except BaseException as raised:
+            error = _known(raised, "undoing an answer")
+            context.log.error("cannot undo it: %s", one_line(str(error)))
+
+    def _context(self, deadline: Deadline) -> Context:
+        return Context(
+            driver=self._manager.driver,
+            settings=self._manager.settings,
+            job=self.job,
+            deadline=deadline,
+            log=_JobLog(
+                logging.getLogger(self._action.__module__),
+                {"job": self.job, "action": self._fields.get("action")},
+            ),
+            report=self.report,
+            wanted=self.wanted,
+        )
+
+
+class _JobLog(logging.LoggerAdapter[logging.Logger]):
+    """Puts the job before every line that an action logs."""
+
+    def process(self, msg: object, kwargs: Any) -> tuple[str, Any]:
+        extra = self.extra or {}
+        job = extra["job"]
+        assert isinstance(job, Job)  # noqa: S101 - for the type checker
+        return (
+            f"{one_line(str(extra['action']))} unique={one_line(job.unique)} "
+            f"handle={one_line(job.handle)}: {msg}",
+            kwargs,
+        )
+
+
+def _driver(driver: Driver | str) -> Driver:
+    if isinstance(driver, Driver):
+        return driver
+    cls = driver_plugins().load(driver)
+    return cls(cls.Settings())
+
+
+def _checked(action: Action[Any], result: object) -> Mapping[str, Any]:
+    """What an action returned, if it is what it said it would."""
+    name = type(action).__name__
+    if not isinstance(result, Mapping):
+        raise PluginFailed(
+            f"action {name} returned {type(result).__name__}, not a mapping"
+        )
+    added = dict(result)
+    if set(added) != set(action.answers):
+        raise PluginFailed(
+            f"action {name} returned the fields "
+            f"{sorted(map(str, added))}, not {sorted(action.answers)}"
+        )
+    try:
+        json.dumps(added, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PluginFailed(
+            f"action {name} returned what is not JSON: {error}"
+        ) from None
+    return added
+
+
+def _known(error: BaseException, doing: str) -> PoolmgrError:
+    """The error itself if it is one of ours, else one that names it."""
+    if isinstance(error, PoolmgrError):
+        return error
+    LOG.error("%s failed unexpectedly", doing, exc_info=error)
+    failed = PluginFailed(f"{doing}: {type(error).__name__}: {error}")
+    failed.__cause__ = error
+    return failed
+
+
+def _log(
+    fields: Message, job: Job, error: PoolmgrError | None, started: float
+) -> None:
+    """The one line that every job has in the log."""
+    LOG.log(
+        logging.INFO if error is None else logging.WARNING,
+        "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs%s",
+        one_line(str(fields.get("action"))),
+        one_line(job.unique) or "-",
+        one_line(job.handle) or "-",
+        job.server or "-",
+        PASS if error is None else FAIL,
+        time.monotonic() - started,
+        "" if error is None else f" reason={one_line(str(error))}",
+    )

@@ -1,0 +1,223 @@
+"""Options of the configuration file and the command line, by oslo.config.
+
+They are made from the rooms' settings classes, so that there is one place
+for a default, a bound and a help text; and they are turned back into plain
+settings here.  Nothing else in poolmgr sees oslo.config.
+"""
+
+import logging
+import types
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import get_type_hints as hints
+
+from oslo_config import cfg
+
+from poolmgr.drivers.base import Driver
+from poolmgr.errors import ConfigError
+from poolmgr.plugins import Registry
+from poolmgr.settings import (
+    DriverSettings,
+    GearmanSettings,
+    IsSettings,
+    PoolSettings,
+    Rule,
+    WorkerSettings,
+    rules,
+)
+from poolmgr.text import one_line
+
+LOG = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=IsSettings)
+
+_GROUPS: dict[str, type[IsSettings]] = {
+    "poolmgr": PoolSettings,
+    "worker": WorkerSettings,
+    "gearman": GearmanSettings,
+}
+
+#: Options of libra.cfg that have no meaning any more, and why.
+OBSOLETE = {
+    "mgm.rm_fip_ignore_500": (
+        "whether an address was removed is read back from the cloud"
+    ),
+    "mgm.build_diag_timeout": "devices are not probed while they boot",
+    "gearman.poll": "job servers are not polled",
+}
+#: Options of libra.cfg that say how to use Nova.
+NOVA_ONLY = tuple(
+    f"mgm.{name}"
+    for name in [
+        "nova_auth_url",
+        "nova_user",
+        "nova_pass",
+        "nova_tenant",
+        "nova_tenant_id",
+        "nova_region",
+        "nova_keyname",
+        "nova_secgroup",
+        "nova_image",
+        "nova_image_size",
+        "nova_az_name",
+        "nova_net_id",
+        "nova_insecure",
+        "nova_bypass_url",
+        "nova_timeout",
+    ]
+)
+
+
+class Configuration:
+    """What the files, the environment and the command line say.
+
+    :param files: configuration files; when none is given, those that
+        oslo.config finds for "poolmgr"
+    :param directories: folders of ``*.conf`` files
+    :raises ConfigError: a file cannot be read
+    """
+
+    def __init__(
+        self, files: Sequence[str] = (), directories: Sequence[str] = ()
+    ) -> None:
+        self._conf = cfg.ConfigOpts()
+        args = [f"--config-file={name}" for name in files]
+        args += [f"--config-dir={name}" for name in directories]
+        try:
+            self._conf(args, project="poolmgr", prog="poolmgr")
+        except cfg.Error as error:
+            raise ConfigError(one_line(str(error))) from None
+
+    def override(self, group: str, name: str, value: object) -> None:
+        """Have the command line win over everything else.
+
+        :raises ConfigError: the value is not one of the option's
+        """
+        settings = _GROUPS.get(group, DriverSettings)
+        self._register(group, settings)
+        try:
+            self._conf.set_override(name, value, group)
+        except ValueError as error:
+            raise ConfigError(f"[{group}] {name}: {error}") from None
+
+    def driver_name(self) -> str:
+        """Name of the driver to use."""
+        return self._settings("poolmgr", DriverSettings).driver
+
+    def pool(self) -> PoolSettings:
+        """The group ``[poolmgr]``."""
+        return self._settings("poolmgr", PoolSettings)
+
+    def worker(self) -> WorkerSettings:
+        """The group ``[worker]``."""
+        return self._settings("worker", WorkerSettings)
+
+    def gearman(self) -> GearmanSettings:
+        """The group ``[gearman]``."""
+        return self._settings("gearman", GearmanSettings)
+
+    def make_driver(self, drivers: Registry[Driver]) -> Driver:
+        """Make the driver that is configured, with its own group's settings.
+
+        :raises PluginError: there is no such driver, or it cannot be loaded
+        :raises ConfigError: its settings are wrong
+        """
+        name = self.driver_name()
+        cls = drivers.load(name)
+        return cls(self._settings(name.lower(), cls.Settings))
+
+    def warn_of_old_names(self) -> None:
+        """Log every option of libra.cfg that has no effect, once."""
+        for where, reason in OBSOLETE.items():
+            if self._is_set(where):
+                LOG.warning(
+                    "%s has no meaning any more and is ignored: %s",
+                    _shown(where),
+                    reason,
+                )
+        given = [_shown(w) for w in NOVA_ONLY if self._is_set(w)]
+        if given and (driver := self.driver_name()) != "nova":
+            LOG.warning(
+                "not used by the driver %r: %s", driver, ", ".join(given)
+            )
+
+    def _settings(self, group: str, settings: type[S]) -> S:
+        self._register(group, settings)
+        try:
+            values = {
+                field.name: getattr(self._conf[group], field.name)
+                for field, _rule in rules(settings)
+            }
+        except cfg.Error as error:
+            raise ConfigError(one_line(str(error))) from None
+        except ValueError as error:
+            raise ConfigError(f"[{group}]: {one_line(str(error))}") from None
+        return settings(**{k: _plain(v) for k, v in values.items()})
+
+    def _register(self, group: str, settings: type[IsSettings]) -> None:
+        self._conf.register_opts(options(settings), group=group)
+
+    def _is_set(self, where: str) -> bool:
+        group, name = where.split(".")
+        self._conf.register_opt(cfg.StrOpt(name), group=group)
+        return self._conf[group][name] is not None
+
+
+def options(settings: type[IsSettings]) -> list[cfg.Opt]:
+    """oslo.config's options for a settings class."""
+    types_ = hints(settings)
+    return [
+        _option(field.name, types_[field.name], field.default, rule)
+        for field, rule in rules(settings)
+    ]
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """All options, by group, for oslo-config-generator and -validator."""
+    from poolmgr.drivers.fake import FakeSettings
+
+    return [
+        ("poolmgr", options(DriverSettings) + options(PoolSettings)),
+        ("worker", options(WorkerSettings)),
+        ("gearman", options(GearmanSettings)),
+        ("fake", options(FakeSettings)),
+    ]
+
+
+def _option(name: str, hint: Any, default: Any, rule: Rule) -> cfg.Opt:
+    kind = _without_none(hint)
+    common: dict[str, Any] = {
+        "default": list(default) if isinstance(default, tuple) else default,
+        "help": rule.help,
+        "secret": rule.secret,
+        "deprecated_opts": [
+            cfg.DeprecatedOpt(old, group=group)
+            for group, old in (where.split(".") for where in rule.old)
+        ],
+    }
+    if kind is bool:
+        return cfg.BoolOpt(name, **common)
+    if kind is int:
+        return cfg.IntOpt(name, min=rule.min, max=rule.max, **common)
+    if kind is float:
+        return cfg.FloatOpt(name, min=rule.min, max=rule.max, **common)
+    if get_origin(kind) is tuple:
+        return cfg.ListOpt(name, bounds=False, **common)
+    return cfg.StrOpt(name, choices=rule.choices or None, **common)
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (
+            kind for kind in get_args(hint) if kind is not types.NoneType
+        )
+    return str if get_origin(hint) is Literal else hint
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _shown(where: str) -> str:
+    group, name = where.split(".")
+    return f"[{group}] {name}"

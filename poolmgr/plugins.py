@@ -1,0 +1,230 @@
+"""Plugins: found by entry points, loaded one by one when needed."""
+
+import ast
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Generic, Literal, TypeVar
+
+import stevedore
+from stevedore.exception import NoMatches
+
+from poolmgr.errors import (
+    PluginBroken,
+    PluginConflict,
+    PluginError,
+    PluginNotFound,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What is known of one plugin.
+
+    :ivar kind: "action" or "driver"
+    :ivar name: the entry point's name
+    :ivar target: "module:Class"
+    :ivar package: the distribution it came with, and its version
+    :ivar state: "ok", "broken" or "conflict"
+    :ivar error: why it cannot be used, else empty
+    """
+
+    kind: str
+    name: str
+    target: str
+    package: str
+    state: Literal["ok", "broken", "conflict"]
+    error: str = ""
+
+
+class Registry(Generic[T]):
+    """The plugins of one kind.
+
+    :param kind: "action" or "driver", for messages
+    :param namespace: the entry points' group
+    :param base: what every plugin's class has to descend from
+    :param given: classes to use besides, or instead of, those found; by name
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        namespace: str,
+        base: type[T],
+        given: Mapping[str, type[T]] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.namespace = namespace
+        self._base = base
+        self._lock = threading.Lock()
+        self._loaded: dict[str, type[T]] = {
+            self.key(name): plugin for name, plugin in (given or {}).items()
+        }
+        self._found: dict[str, list[EntryPoint]] | None = None
+
+    def key(self, name: str) -> str:
+        """What names are compared by; their case does not matter."""
+        return name.upper()
+
+    def names(self) -> list[str]:
+        """The names of all plugins, as they were registered."""
+        found = [points[0].name for points in self._entry_points().values()]
+        given = self._loaded.keys() - self._entry_points().keys()
+        return sorted({*found, *given})
+
+    def load(self, name: str) -> type[T]:
+        """The class of a plugin, imported when it is first asked for.
+
+        :raises PluginNotFound: there is none of the name
+        :raises PluginConflict: there are several
+        :raises PluginBroken: it cannot be imported, or is no such plugin
+        """
+        key = self.key(name)
+        try:
+            return self._loaded[key]
+        except KeyError:
+            plugin = self._load(name, self._entry_points().get(key, []))
+        with self._lock:
+            return self._loaded.setdefault(key, plugin)
+
+    def summary(self, name: str) -> str:
+        """The first line of a plugin's description, without importing it.
+
+        Empty when it cannot be told from the source.
+        """
+        points = self._entry_points().get(self.key(name), [])
+        if len(points) != 1:
+            return ""
+        doc = _docstring(points[0].module, points[0].attr)
+        return doc.strip().partition("\n")[0].rstrip(".")
+
+    def inspect(self) -> list[Plugin]:
+        """Everything found, tried out."""
+        packages = _packages(self.namespace)
+        return [
+            self._inspect(point, packages.get((point.name, point.value), "?"))
+            for name in self.names()
+            for point in self._entry_points().get(self.key(name), [])
+        ]
+
+    def _inspect(self, point: EntryPoint, package: str) -> Plugin:
+        state: Literal["ok", "broken", "conflict"] = "ok"
+        reason = ""
+        try:
+            self.load(point.name)
+        except PluginConflict as error:
+            state, reason = "conflict", str(error)
+        except PluginError as error:
+            state, reason = "broken", str(error)
+        return Plugin(
+            self.kind, point.name, point.value, package, state, reason
+        )
+
+    def _entry_points(self) -> dict[str, list[EntryPoint]]:
+        if self._found is None:
+            found = defaultdict(list)
+            for point in entry_points(self.namespace):
+                found[self.key(point.name)].append(point)
+            self._found = dict(found)
+        return self._found
+
+    def _load(self, name: str, points: list[EntryPoint]) -> type[T]:
+        if not points:
+            raise PluginNotFound(self.kind, name, self.names())
+        if len(points) > 1:
+            packages = _packages(self.namespace)
+            raise PluginConflict(
+                self.kind,
+                name,
+                sorted(
+                    f"{p.value} ({packages.get((p.name, p.value), '?')})"
+                    for p in points
+                ),
+            )
+        plugin = self._import(name, points[0])
+        if not (isinstance(plugin, type) and issubclass(plugin, self._base)):
+            raise PluginBroken(
+                self.kind,
+                name,
+                f"{points[0].value} is not a subclass of "
+                f"{self._base.__module__}.{self._base.__qualname__}",
+            )
+        if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
+            raise PluginBroken(
+                self.kind,
+                name,
+                f"{points[0].value} lacks {', '.join(missing)}",
+            )
+        return plugin
+
+    def _import(self, name: str, point: EntryPoint) -> object:
+        try:
+            return stevedore.DriverManager(
+                self.namespace, point.name, on_load_failure_callback=_reraise
+            ).driver
+        except NoMatches:
+            raise PluginNotFound(self.kind, name, self.names()) from None
+        except (Exception, SystemExit) as error:
+            raise PluginBroken(
+                self.kind, name, f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def entry_points(namespace: str) -> list[EntryPoint]:
+    """The entry points of a group, from stevedore's cache; none is loaded."""
+    found: stevedore.NamedExtensionManager[object]
+    found = stevedore.NamedExtensionManager(namespace, names=[])
+    return found.list_entry_points()
+
+
+def _reraise(manager: object, point: object, error: BaseException) -> None:
+    raise error
+
+
+def _packages(namespace: str) -> dict[tuple[str, str], str]:
+    """The distribution of every entry point, by its name and target."""
+    return {
+        (point.name, point.value): f"{point.dist.name} {point.dist.version}"
+        for point in importlib.metadata.entry_points(group=namespace)
+        if point.dist is not None
+    }
+
+
+def _docstring(module: str, attr: str) -> str:
+    """The docstring of a class, read from the source of its module.
+
+    Nothing is imported: help must not run other people's code, nor wait
+    for it.
+    """
+    try:
+        source = _source(module)
+        for node in ast.parse(source or "").body:
+            if isinstance(node, ast.ClassDef) and node.name == attr:
+                return ast.get_docstring(node) or ""
+    except (ImportError, OSError, SyntaxError, ValueError):
+        pass
+    return ""
+
+
+def _source(module: str) -> str | None:
+    spec, path, parent = None, None, ""
+    for part in module.split("."):
+        name = f"{parent}.{part}" if parent else part
+        # PathFinder, because importlib.util.find_spec() imports parents.
+        spec = (
+            importlib.machinery.PathFinder.find_spec(name, path)
+            if parent
+            else importlib.util.find_spec(name)
+        )
+        if spec is None:
+            return None
+        path, parent = spec.submodule_search_locations, name
+    get_source = getattr(spec and spec.loader, "get_source", None)
+    return get_source(module) if get_source else None

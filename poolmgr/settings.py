@@ -1,0 +1,276 @@
+"""Settings: plain values with their defaults, bounds and help.
+
+A room that can be configured has a frozen dataclass of settings.  A caller of
+the library fills it in as it likes; the configuration file and the command
+line do through :mod:`poolmgr.options`, which makes an option of every field.
+Both are checked alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from poolmgr.errors import ConfigError
+from poolmgr.identity import Authority, Ownership, clean_basename
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is known of a setting besides its type and default.
+
+    :ivar help: what it does, for a person
+    :ivar min: the lowest value, of a number
+    :ivar max: the highest value, of a number
+    :ivar choices: all values it can have
+    :ivar secret: whether it must never be shown
+    :ivar check: raises ValueError when the value cannot be used
+    :ivar old: "group.name" of options it had in Libra
+    """
+
+    help: str
+    min: float | None = None
+    max: float | None = None
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+    check: Callable[[Any], object] | None = None
+    old: tuple[str, ...] = ()
+
+
+def setting(default: T, help: str, **rule: Any) -> T:
+    """A field of a settings class.
+
+    :param default: its default; a list or tuple of text for many values
+    :param help: what it does
+    :param rule: the rest of :class:`Rule`
+    """
+    made: T = field(default=default, metadata={"rule": Rule(help, **rule)})
+    return made
+
+
+class IsSettings(Protocol):
+    """A settings class: a dataclass of :func:`setting` fields."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+def rules(settings: type[IsSettings]) -> list[tuple[Field[Any], Rule]]:
+    """The fields of a settings class, each with its rule."""
+    return [(f, f.metadata["rule"]) for f in fields(settings)]
+
+
+def check(settings: IsSettings, group: str) -> None:
+    """Hold every value against its rule; for ``__post_init__``.
+
+    :param group: the group's name in the configuration, for the message
+    :raises ConfigError: in one line, what is wrong with which setting
+    """
+    for each, rule in rules(type(settings)):
+        value = getattr(settings, each.name)
+        if (problem := _problem(value, rule)) is not None:
+            raise ConfigError(f"[{group}] {each.name} {problem}")
+
+
+def _problem(value: Any, rule: Rule) -> str | None:
+    if rule.choices and value not in rule.choices:
+        return f"must be one of {', '.join(rule.choices)}, not {value!r}"
+    if value is None:
+        return None
+    if rule.min is not None and value < rule.min:
+        return f"must be at least {rule.min:g}, not {value!r}"
+    if rule.max is not None and value > rule.max:
+        return f"must be at most {rule.max:g}, not {value!r}"
+    if rule.check is not None:
+        try:
+            rule.check(value)
+        except ValueError as error:
+            return str(error)
+    return None
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """Settings of a pool: the group ``[poolmgr]``."""
+
+    pool: str = setting(
+        "libra",
+        "Name of this pool. It is written on everything that poolmgr makes; "
+        "poolmgr touches only what bears it (see authority). Pools that "
+        "share a project of the cloud need different names.",
+    )
+    basename: str = setting(
+        "libra",
+        "First part of the devices' names; a uuid follows. '_' becomes '-'.",
+        check=clean_basename,
+        old=("mgm.node_basename",),
+    )
+    az: str = setting(
+        "1",
+        "What BUILD_DEVICE answers as 'az': the number that Libra knows "
+        "this pool's availability zone by.",
+        old=("mgm.az",),
+    )
+    authority: Authority = setting(
+        "pattern",
+        "What may be deleted, assigned and removed. 'owned': only what bears "
+        "this pool's mark. 'pattern': also unmarked devices named "
+        "<basename>-<uuid>, as the original Pool Manager named them, and "
+        "unmarked floating IPs that are unattached or on such a device. "
+        "'any': everything the credentials can reach.",
+        choices=("owned", "pattern", "any"),
+    )
+    explain_failures: bool = setting(
+        False,
+        "Add the reason to an answer that is a FAIL, as 'error' with 'code', "
+        "'message' and 'retryable'. The reason is logged in any case.",
+    )
+    long_timeout: float = setting(
+        600.0,
+        "Seconds that an action may take that waits for a device to boot.",
+        min=0.01,
+        max=86400,
+    )
+    short_timeout: float = setting(
+        90.0,
+        "Seconds that every other action may take. Libra's Admin API gives "
+        "up after 120, queueing included.",
+        min=0.01,
+        max=86400,
+    )
+    check_port: int | None = setting(
+        None,
+        "TCP port that has to accept a connection on a floating IP before "
+        "ASSIGN_IP is a PASS; if it does not, the address is detached again. "
+        "Unset: no port is tried.",
+        min=1,
+        max=65535,
+        old=("mgm.tcp_check_port",),
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "poolmgr")
+
+    @property
+    def ownership(self) -> Ownership:
+        """What this pool may touch."""
+        return Ownership(
+            self.pool, clean_basename(self.basename), self.authority
+        )
+
+
+@dataclass(frozen=True)
+class DriverSettings:
+    """Which cloud: the group ``[poolmgr]``, too."""
+
+    driver: str = setting(
+        "nova",
+        "Name of the driver that talks to the cloud ('poolmgr plugin list' "
+        "shows those installed). Its settings are in the group of its name.",
+    )
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Settings of the worker: the group ``[worker]``."""
+
+    function: str = setting(
+        "libra_pool_mgm", "Name the worker registers at the job servers."
+    )
+    long_jobs: int = setting(
+        500,
+        "Most long jobs (builds) that run at once. More than these wait in "
+        "the worker, see held_jobs. They never take the place of a short "
+        "job.",
+        min=1,
+        max=10000,
+        old=("mgm.threads",),
+    )
+    short_jobs: int = setting(
+        50,
+        "Most short jobs (all but builds) that run at once.",
+        min=1,
+        max=10000,
+    )
+    held_jobs: int = setting(
+        10000,
+        "Most long jobs that wait in the worker for one of the long jobs to "
+        "end. The job server hands jobs out in order: only who takes the "
+        "builds in front of an urgent job can reach it. With 0, jobs stay "
+        "with the job server (for other workers) while all long jobs are "
+        "taken, and short jobs behind a build wait with it.",
+        min=0,
+        max=1000000,
+    )
+    drain_timeout: float = setting(
+        300.0,
+        "Seconds that running jobs get after a signal to end. Those that are "
+        "not done by then clear up and are answered with a FAIL.",
+        min=0,
+        max=86400,
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "worker")
+
+
+@dataclass(frozen=True)
+class GearmanSettings:
+    """Settings of the links to the job servers: the group ``[gearman]``."""
+
+    servers: tuple[str, ...] = setting(
+        ("localhost:4730",), "Job servers, host:port. Each is served."
+    )
+    ssl_ca: str | None = setting(
+        None,
+        "File of certificates (PEM) that the job servers' are verified with. "
+        "With it every link is TLS.",
+    )
+    ssl_cert: str | None = setting(
+        None,
+        "File of the certificate (PEM) to show to the job servers. Needs "
+        "ssl_key and ssl_ca.",
+    )
+    ssl_key: str | None = setting(
+        None, "File of the private key (PEM) of ssl_cert."
+    )
+    keepalive: bool = setting(
+        True, "Have the system probe links on which nothing happens."
+    )
+    keepcnt: int = setting(
+        3, "Probes without an answer that end a link.", min=1, max=127
+    )
+    keepidle: int = setting(
+        10,
+        "Seconds without traffic before the first probe.",
+        min=1,
+        max=32767,
+    )
+    keepintvl: int = setting(
+        5, "Seconds between two probes.", min=1, max=32767
+    )
+    heartbeat: float = setting(
+        10.0,
+        "Seconds without a word from a job server before it is asked for "
+        "one, and then seconds it has to answer.",
+        min=0.1,
+        max=3600,
+    )
+    connect_timeout: float = setting(
+        10.0,
+        "Seconds that connecting may take, the TLS handshake included.",
+        min=0.1,
+        max=600,
+    )
+    reconnect_sleep: float = setting(
+        5.0,
+        "Longest pause between two attempts to connect, in seconds. The "
+        "first are shorter.",
+        min=0.1,
+        max=3600,
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "gearman")
+        if not self.servers:
+            raise ConfigError("[gearman] servers names no job server")

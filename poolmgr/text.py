@@ -1,0 +1,21 @@
+"""Text from elsewhere, made fit for a log or a terminal."""
+
+#: Longest piece of foreign text shown, in characters.
+LONGEST = 1000
+
+
+def one_line(text: str) -> str:
+    """The text with everything unprintable escaped, cut when very long.
+
+    New lines would forge log lines, escape sequences would reach the
+    reader's terminal.
+    """
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}... ({len(text)} characters)"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,190 @@
+"""Deadlines, back-off, and waits that can be called off."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+from poolmgr.errors import DeadlineExceeded, Stopped
+
+
+class Stop:
+    """A signal to give up, set once, that any number of waits listen to."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+
+    def set(self) -> None:
+        """Give the signal."""
+        with self._lock:
+            self._event.set()
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback()
+
+    def is_set(self) -> bool:
+        """Whether the signal was given."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, at most so long; whether the signal was given."""
+        return self._event.wait(seconds)
+
+    @contextmanager
+    def wakes(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call back when the signal is given while the block runs."""
+        with self._lock:
+            self._callbacks.append(callback)
+            given = self._event.is_set()
+        if given:
+            callback()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._callbacks.remove(callback)
+
+
+class Deadline:
+    """When a piece of work has to end: at a time, or at a signal.
+
+    Time is monotonic, so that a clock that jumps changes nothing.
+
+    :param seconds: how long the work may take from now on
+    :param stop: the signal that ends it sooner
+    """
+
+    def __init__(self, seconds: float, stop: Stop | None = None) -> None:
+        self.seconds = seconds
+        self.stop = stop or Stop()
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left; never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+    def check(self, doing: str) -> None:
+        """Go on only while there is time.
+
+        :param doing: what is being done, for the error's message
+        :raises Stopped: the signal was given
+        :raises DeadlineExceeded: the time is up
+        """
+        if self.stop.is_set():
+            raise Stopped(doing)
+        if not self.remaining():
+            raise DeadlineExceeded(doing, self.seconds)
+
+    def sleep(self, seconds: float, doing: str) -> None:
+        """Sleep, unless the work has to end sooner.
+
+        :raises Stopped: the signal was given
+        :raises DeadlineExceeded: the time is up, at the end of the sleep
+        """
+        self.stop.wait(min(seconds, self.remaining()))
+        self.check(doing)
+
+    def retries(
+        self, doing: str, first: float = 0.1, longest: float = 2.0
+    ) -> Iterator[int]:
+        """Count attempts, pausing between them by :func:`backoff`.
+
+        :returns: 0, 1, 2, ... for as long as there is time
+        :raises Stopped: the signal was given
+        :raises DeadlineExceeded: the time is up
+        """
+        pauses = backoff(first, longest)
+        attempt = 0
+        while True:
+            self.check(doing)
+            yield attempt
+            attempt += 1
+            self.sleep(next(pauses), doing)
+
+
+def backoff(first: float, longest: float) -> Iterator[float]:
+    """Pauses in seconds that double up to the longest, jittered.
+
+    Each is between half of its length and the whole of it, so that many who
+    failed together do not come back together.
+    """
+    pause = first
+    while True:
+        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        pause = min(pause * 2, longest)
+
+
+class Expiries:
+    """Calls back at a time unless cancelled before.
+
+    Made for many entries and few different lengths: those of one length
+    expire in the order they came, so adding and cancelling cost O(1).  Its
+    thread starts with the first entry and ends when there is none.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._changed = threading.Condition()
+        self._by_length: dict[
+            float, dict[Hashable, tuple[float, Callable[[], None]]]
+        ] = {}
+        self._thread: threading.Thread | None = None
+        self._waits_until = float("inf")
+
+    def add(
+        self, key: Hashable, seconds: float, callback: Callable[[], None]
+    ) -> None:
+        """Call back in so many seconds, on the thread of this object."""
+        at = time.monotonic() + seconds
+        with self._changed:
+            self._by_length.setdefault(seconds, {})[key] = (at, callback)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name=self._name, daemon=True
+                )
+                self._thread.start()
+            elif at < self._waits_until:
+                self._changed.notify()
+
+    def cancel(self, key: Hashable, seconds: float) -> None:
+        """Forget an entry; nothing happens if it is not there."""
+        with self._changed:
+            entries = self._by_length.get(seconds)
+            if entries is not None:
+                entries.pop(key, None)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                callback = self._next()
+                if callback is None and self._thread is None:
+                    return
+            if callback is not None:
+                callback()
+
+    def _next(self) -> Callable[[], None] | None:
+        """Take what has expired, or wait for it; with the lock held."""
+        for length in [k for k, v in self._by_length.items() if not v]:
+            del self._by_length[length]
+        if not self._by_length:
+            self._thread = None
+            return None
+        entries = min(self._by_length.values(), key=_first_end)
+        key = next(iter(entries))
+        at, callback = entries[key]
+        if (wait := at - time.monotonic()) > 0:
+            self._waits_until = at
+            self._changed.wait(wait)
+            self._waits_until = float("inf")
+            return None
+        del entries[key]
+        return callback
+
+
+def _first_end(
+    entries: dict[Hashable, tuple[float, Callable[[], None]]],
+) -> float:
+    return next(iter(entries.values()))[0]
