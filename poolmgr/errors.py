@@ -303,8 +303,8 @@ class PluginNotFound(PluginError):
         self.name = name
         self.known = tuple(known)
         super().__init__(
-            f"no {kind} named {name!r} is installed "
-            f"(there are: {', '.join(known) or 'none'})"
+            f"no {kind} named {name!r} is installed; "
+            f"choose one of: {', '.join(known) or '(there are none)'}"
         )
 
 

@@ -23,16 +23,13 @@ from poolmgr.errors import (
 )
 from poolmgr.identity import Job
 from poolmgr.message import FAIL, PASS, Message
-from poolmgr.plugins import Registry
+from poolmgr.plugins import ACTIONS, DRIVERS, Registry
 from poolmgr.settings import PoolSettings
 from poolmgr.text import one_line
 from poolmgr.threads import ThreadPool
 from poolmgr.waiting import Deadline, Expiries, Stop
 
 LOG = logging.getLogger(__name__)
-
-ACTIONS = "poolmgr.actions"
-DRIVERS = "poolmgr.drivers"
 
 #: Seconds that undoing an answer nobody had may take.
 UNDO_TIME = 60.0
@@ -59,11 +56,13 @@ class Outcome:
     :ivar answer: the whole answer, as it goes over the wire
     :ivar added: what the action added to it
     :ivar error: why it is a FAIL; None when it is a PASS
+    :ivar undoable: whether what was done can be taken back
     """
 
     answer: Message
     added: Mapping[str, Any]
     error: PoolmgrError | None = None
+    undoable: bool = False
 
 
 class PoolManager:
@@ -170,6 +169,12 @@ class PoolManager:
             executions = list(self._executions)
         for execution in executions:
             execution.stop.set()
+
+    def longest_cleanup(self) -> float:
+        """Seconds that the jobs running now may take once stopped."""
+        with self._lock:
+            executions = list(self._executions)
+        return max((e.cleanup_time for e in executions), default=0.0)
 
     def close(self) -> None:
         """Stop, and let go of the driver if it was made here."""
@@ -298,6 +303,7 @@ class _Execution:
         self._seconds = action.timeout or (
             settings.long_timeout if action.long else settings.short_timeout
         )
+        self.cleanup_time = action.cleanup_time
         #: Seconds after which it is answered even if it does not return.
         self.limit = self._seconds + action.cleanup_time
         self._lock = threading.Lock()
@@ -397,7 +403,9 @@ class _Execution:
     ) -> Outcome:
         if error is not None:
             return self._manager._failed(self._fields, self._action, error)
-        return Outcome(wire.answer(self._fields, PASS, added), added)
+        answer = wire.answer(self._fields, PASS, added)
+        undoable = self._action.undo is not Action.undo
+        return Outcome(answer, added, undoable=undoable)
 
     def _undo(self, added: Mapping[str, Any]) -> None:
         context = self._context(Deadline(UNDO_TIME))

@@ -14,7 +14,7 @@ from typing import get_type_hints as hints
 from oslo_config import cfg
 
 from poolmgr.drivers.base import Driver
-from poolmgr.errors import ConfigError
+from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.plugins import Registry
 from poolmgr.settings import (
     DriverSettings,
@@ -31,12 +31,6 @@ LOG = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=IsSettings)
 
-_GROUPS: dict[str, type[IsSettings]] = {
-    "poolmgr": PoolSettings,
-    "worker": WorkerSettings,
-    "gearman": GearmanSettings,
-}
-
 #: Options of libra.cfg that have no meaning any more, and why.
 OBSOLETE = {
     "mgm.rm_fip_ignore_500": (
@@ -46,25 +40,22 @@ OBSOLETE = {
     "gearman.poll": "job servers are not polled",
 }
 #: Options of libra.cfg that say how to use Nova.
-NOVA_ONLY = tuple(
-    f"mgm.{name}"
-    for name in [
-        "nova_auth_url",
-        "nova_user",
-        "nova_pass",
-        "nova_tenant",
-        "nova_tenant_id",
-        "nova_region",
-        "nova_keyname",
-        "nova_secgroup",
-        "nova_image",
-        "nova_image_size",
-        "nova_az_name",
-        "nova_net_id",
-        "nova_insecure",
-        "nova_bypass_url",
-        "nova_timeout",
-    ]
+NOVA_ONLY = (
+    "mgm.nova_auth_url",
+    "mgm.nova_user",
+    "mgm.nova_pass",
+    "mgm.nova_tenant",
+    "mgm.nova_tenant_id",
+    "mgm.nova_region",
+    "mgm.nova_keyname",
+    "mgm.nova_secgroup",
+    "mgm.nova_image",
+    "mgm.nova_image_size",
+    "mgm.nova_az_name",
+    "mgm.nova_net_id",
+    "mgm.nova_insecure",
+    "mgm.nova_bypass_url",
+    "mgm.nova_timeout",
 )
 
 
@@ -88,17 +79,15 @@ class Configuration:
         except cfg.Error as error:
             raise ConfigError(one_line(str(error))) from None
 
-    def override(self, group: str, name: str, value: object) -> None:
-        """Have the command line win over everything else.
+    def use_driver(self, name: str) -> None:
+        """Have the command line's ``--driver`` win over everything else."""
+        self._register("poolmgr", DriverSettings)
+        self._conf.set_override("driver", name, "poolmgr")
 
-        :raises ConfigError: the value is not one of the option's
-        """
-        settings = _GROUPS.get(group, DriverSettings)
-        self._register(group, settings)
-        try:
-            self._conf.set_override(name, value, group)
-        except ValueError as error:
-            raise ConfigError(f"[{group}] {name}: {error}") from None
+    def use_servers(self, servers: Sequence[str]) -> None:
+        """Likewise ``--gearman-server``."""
+        self._register("gearman", GearmanSettings)
+        self._conf.set_override("servers", list(servers), "gearman")
 
     def driver_name(self) -> str:
         """Name of the driver to use."""
@@ -119,11 +108,18 @@ class Configuration:
     def make_driver(self, drivers: Registry[Driver]) -> Driver:
         """Make the driver that is configured, with its own group's settings.
 
-        :raises PluginError: there is no such driver, or it cannot be loaded
-        :raises ConfigError: its settings are wrong
+        :raises PluginError: it cannot be loaded
+        :raises ConfigError: there is no such driver, or its settings are
+            wrong
         """
         name = self.driver_name()
-        cls = drivers.load(name)
+        try:
+            cls = drivers.load(name)
+        except PluginNotFound as error:
+            raise ConfigError(
+                f"{error} (option --driver, or [poolmgr] driver in the "
+                "configuration file)"
+            ) from None
         return cls(self._settings(name.lower(), cls.Settings))
 
     def warn_of_old_names(self) -> None:
@@ -198,7 +194,9 @@ def _option(name: str, hint: Any, default: Any, rule: Rule) -> cfg.Opt:
     if kind is bool:
         return cfg.BoolOpt(name, **common)
     if kind is int:
-        return cfg.IntOpt(name, min=rule.min, max=rule.max, **common)
+        # The bounds are numbers of the kind, though Rule cannot say so.
+        bounds: dict[str, Any] = {"min": rule.min, "max": rule.max}
+        return cfg.IntOpt(name, **bounds, **common)
     if kind is float:
         return cfg.FloatOpt(name, min=rule.min, max=rule.max, **common)
     if get_origin(kind) is tuple:

@@ -23,6 +23,9 @@ from poolmgr.errors import (
 
 T = TypeVar("T")
 
+ACTIONS = "poolmgr.actions"
+DRIVERS = "poolmgr.drivers"
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -93,17 +96,6 @@ class Registry(Generic[T]):
             plugin = self._load(name, self._entry_points().get(key, []))
         with self._lock:
             return self._loaded.setdefault(key, plugin)
-
-    def summary(self, name: str) -> str:
-        """The first line of a plugin's description, without importing it.
-
-        Empty when it cannot be told from the source.
-        """
-        points = self._entry_points().get(self.key(name), [])
-        if len(points) != 1:
-            return ""
-        doc = _docstring(points[0].module, points[0].attr)
-        return doc.strip().partition("\n")[0].rstrip(".")
 
     def inspect(self) -> list[Plugin]:
         """Everything found, tried out."""
@@ -197,16 +189,15 @@ def _packages(namespace: str) -> dict[tuple[str, str], str]:
     }
 
 
-def _docstring(module: str, attr: str) -> str:
-    """The docstring of a class, read from the source of its module.
+def docstring(point: EntryPoint) -> str:
+    """The docstring of a plugin's class, read from its module's source.
 
     Nothing is imported: help must not run other people's code, nor wait
-    for it.
+    for it.  Empty when it cannot be told.
     """
     try:
-        source = _source(module)
-        for node in ast.parse(source or "").body:
-            if isinstance(node, ast.ClassDef) and node.name == attr:
+        for node in ast.parse(_source(point.module) or "").body:
+            if isinstance(node, ast.ClassDef) and node.name == point.attr:
                 return ast.get_docstring(node) or ""
     except (ImportError, OSError, SyntaxError, ValueError):
         pass

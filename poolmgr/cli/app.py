@@ -1,0 +1,206 @@
+"""The application: global options, help, logging, exit codes."""
+
+import argparse
+import importlib.metadata
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cliff.app import App
+from cliff.command import Command
+from cliff.help import HelpCommand, HelpExit
+
+from poolmgr.cli.commands import Commands
+from poolmgr.text import one_line
+
+if TYPE_CHECKING:
+    from poolmgr.options import Configuration
+
+EXIT_USAGE = 2
+
+DESCRIPTION = "Pool Manager of Libra, the OpenStack load-balancer service."
+
+
+class PoolmgrApp(App):
+    """``poolmgr``."""
+
+    NAME = "poolmgr"
+    LOG = logging.getLogger("poolmgr.cli")
+    command_manager: Commands
+
+    def __init__(self) -> None:
+        super().__init__(
+            description=DESCRIPTION,
+            version=importlib.metadata.version("poolmgr"),
+            command_manager=Commands(),
+        )
+        self.command_manager.add_command("help", Help)
+        self._configuration: Configuration | None = None
+
+    @property
+    def configuration(self) -> "Configuration":
+        """What the files and the global options say.
+
+        :raises ConfigError: a file cannot be read
+        """
+        if self._configuration is None:
+            from poolmgr.options import Configuration
+
+            given = self.options
+            conf = Configuration(given.config_file, given.config_dir)
+            if given.driver is not None:
+                conf.use_driver(given.driver)
+            if given.gearman_server:
+                conf.use_servers(given.gearman_server)
+            self._configuration = conf
+        return self._configuration
+
+    def build_option_parser(
+        self,
+        description: str | None,
+        version: str | None,
+        argparse_kwargs: dict[str, Any] | None = None,
+    ) -> argparse.ArgumentParser:
+        """The options that stand before the command."""
+        # Whole names only: "--d" would be --driver today, --debug tomorrow.
+        parser = argparse.ArgumentParser(
+            prog=self.NAME,
+            description=description,
+            add_help=False,
+            allow_abbrev=False,
+            usage="%(prog)s [options] command [arguments]",
+        )
+        add = parser.add_argument
+        add("-h", "--help", action=_HelpAction, app=self, help="show this")
+        add(
+            "--version",
+            action="version",
+            version=f"{self.NAME} {version}",
+            help="show the version",
+        )
+        add(
+            "--config-file",
+            metavar="FILE",
+            action="append",
+            default=[],
+            help="configuration file, repeatable; Libra's libra.cfg will do "
+            "(default: poolmgr.conf in ~/.poolmgr, ~, /etc/poolmgr, /etc)",
+        )
+        add(
+            "--config-dir",
+            metavar="DIR",
+            action="append",
+            default=[],
+            help="folder whose *.conf files are read, repeatable",
+        )
+        add("--driver", help="the cloud: 'fake', or see 'plugin list'")
+        add(
+            "--gearman-server",
+            metavar="HOST:PORT",
+            action="append",
+            help="job server, repeatable",
+        )
+        loudness = parser.add_mutually_exclusive_group()
+        loudness.add_argument(
+            "-v",
+            "--verbose",
+            action="count",
+            dest="verbose_level",
+            default=1,
+            help="log more, repeatable",
+        )
+        loudness.add_argument(
+            "-q",
+            "--quiet",
+            action="store_const",
+            dest="verbose_level",
+            const=0,
+            help="log errors only",
+        )
+        add("--log-file", metavar="FILE", help="log to a file as well")
+        add(
+            "--debug",
+            action="store_true",
+            help="log everything, show tracebacks",
+        )
+        return parser
+
+    def configure_logging(self) -> None:
+        """Everything that is not data goes to stderr, a line an event."""
+        from poolmgr.cli.logs import configure
+
+        configure(self.options, self.stderr)
+
+    def prepare_to_run_command(self, cmd: Command) -> None:
+        """Have services log more than single commands."""
+        from poolmgr.cli.logs import set_level
+
+        set_level(self.options, service=getattr(cmd, "service", False))
+
+    def interact(self) -> None:
+        """With no command there is help, not a shell."""
+        self.print_help()
+
+    def print_help(self) -> None:
+        """Print the options and a line for every command.
+
+        Nothing is imported for it.
+        """
+        out = self.stdout
+        self.parser.print_help(out)
+        out.write("\ncommands:\n")
+        summaries = self.command_manager.summaries()
+        width = max(map(len, summaries))
+        for name, summary in summaries.items():
+            out.write(f"  {name:<{width}}  {one_line(summary)}\n")
+        out.write(f"\n'{self.NAME} help COMMAND' tells more about one.\n")
+
+    def run(self, argv: list[str]) -> int:
+        """Run a command line; returns the exit code."""
+        result = super().run(argv)
+        return 0 if self.interactive_mode else result
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run a command; say so in one line if there is no such one."""
+        try:
+            self.command_manager.find_command(argv)
+        except ValueError:
+            near = self.get_fuzzy_matches(argv[0])
+            hint = f"; did you mean {' or '.join(near[:3])}?" if near else "."
+            self.stderr.write(
+                f"{self.NAME}: {one_line(' '.join(argv))!r} is no command"
+                f"{hint} See '{self.NAME} --help'\n"
+            )
+            return EXIT_USAGE
+        return super().run_subcommand(argv)
+
+
+class Help(HelpCommand):
+    """Show what a command does and takes."""
+
+    app: PoolmgrApp
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Help on a command, or on all of them."""
+        if parsed_args.cmd:
+            return super().take_action(parsed_args)
+        self.app.print_help()
+        return 0
+
+
+class _HelpAction(argparse.Action):
+    """``--help`` of the whole application."""
+
+    def __init__(self, app: PoolmgrApp, **kwargs: Any) -> None:
+        super().__init__(nargs=0, **kwargs)
+        self._app = app
+
+    def __call__(self, *args: object) -> None:
+        self._app.print_help()
+        raise HelpExit
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script."""
+    return PoolmgrApp().run(list(sys.argv[1:] if argv is None else argv))

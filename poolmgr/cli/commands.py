@@ -1,0 +1,71 @@
+"""Which commands there are: our own, and one for every action."""
+
+from importlib.metadata import EntryPoint
+
+from cliff.command import Command
+from cliff.commandmanager import CommandManager
+
+from poolmgr.plugins import ACTIONS, docstring, entry_points
+
+CLI = "poolmgr.cli"
+
+
+class ActionEntryPoint:
+    """Looks like an entry point; loads a command made for an action.
+
+    :param action: the action's name, as ``BUILD_DEVICE``
+    """
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+        self.name = command_name(action)
+        self.value = f"the action {action}"
+
+    def load(self) -> type[Command]:
+        """The command's class; the action itself is not imported yet."""
+        from poolmgr.cli.action import command_for
+
+        return command_for(self.action)
+
+
+class Commands(CommandManager):
+    """The commands; none is imported before it is run."""
+
+    def __init__(self) -> None:
+        super().__init__(CLI)
+
+    def load_commands(self, namespace: str) -> None:
+        """Find the commands.  cliff's own way would import all of them."""
+        for point in entry_points(ACTIONS):
+            made = ActionEntryPoint(point.name)
+            self.commands[made.name] = made  # type: ignore[assignment]
+        for point in entry_points(namespace):
+            self.commands[point.name.replace("_", " ")] = point
+
+    def summaries(self) -> dict[str, str]:
+        """A line for every command, by its name, sorted."""
+        # Of actions with one name all are refused, so any will do.
+        actions = {p.name: p for p in entry_points(ACTIONS)}
+        found = {}
+        for name, point in sorted(self.commands.items()):
+            if isinstance(point, ActionEntryPoint):
+                found[name] = _summary(actions[point.action])
+            elif isinstance(point, EntryPoint):
+                found[name] = _summary(point)
+            else:
+                found[name] = first_line(point.load().__doc__ or "")
+        return found
+
+
+def command_name(action: str) -> str:
+    """``BUILD_DEVICE`` is ``build-device`` on the command line."""
+    return action.lower().replace("_", "-")
+
+
+def first_line(text: str) -> str:
+    """The first line of a docstring, without its full stop."""
+    return text.strip().partition("\n")[0].rstrip(".")
+
+
+def _summary(point: EntryPoint) -> str:
+    return first_line(docstring(point)) or f"({point.value})"

@@ -1,0 +1,112 @@
+"""``poolmgr submit``."""
+
+import argparse
+import asyncio
+import json
+import sys
+
+from poolmgr.cli.base import PoolmgrShowOne, Table
+from poolmgr.errors import PoolmgrError
+from poolmgr.gearman import Client
+from poolmgr.service import addresses, link_options
+
+
+class Submit(PoolmgrShowOne):
+    """Send a message to the job servers and print the answer.
+
+    The message is sent as it is.  If the answer is a FAIL, it is printed all
+    the same and the exit code is 1.
+    """
+
+    @property
+    def formatter_default(self) -> str:
+        """An answer is JSON."""
+        return "json"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The message, and how to send it."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "message",
+            metavar="MESSAGE",
+            help="""the message, like '{"action": "BUILD_DEVICE"}', or - """
+            "to read it from standard input",
+        )
+        parser.add_argument(
+            "--background",
+            action="store_true",
+            help="do not wait for the answer; print the job's handle",
+        )
+        parser.add_argument(
+            "--timeout",
+            type=float,
+            default=None,
+            metavar="SECONDS",
+            help="how long to wait for the answer (default: for ever)",
+        )
+        parser.add_argument(
+            "--priority", choices=("low", "normal", "high"), default="normal"
+        )
+        parser.add_argument(
+            "--unique", help="the job's unique (default: a new uuid)"
+        )
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Print the answer; a FAIL is exit code 1."""
+        self._failure: str | None = None
+        super().run(parsed_args)
+        if self._failure is None:
+            return 0
+        self.app.LOG.error(self._failure)
+        return 1
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """Send it, and wait for the answer."""
+        message = parsed_args.message
+        payload = (
+            sys.stdin.buffer.read() if message == "-" else message.encode()
+        )
+        answer = asyncio.run(self._send(payload, parsed_args))
+        if answer.get("response") == "FAIL":
+            self._failure = _reason(answer)
+        return self.dict2columns(answer)
+
+    async def _send(
+        self, payload: bytes, options: argparse.Namespace
+    ) -> dict[str, object]:
+        gearman = self.configuration.gearman()
+        function = self.configuration.worker().function
+        client = Client(addresses(gearman), link_options(gearman))
+        async with client:
+            job = await client.submit(
+                function,
+                payload,
+                unique=options.unique,
+                background=options.background,
+                priority=options.priority,
+            )
+            if options.background:
+                return {"handle": job.handle}
+            answer = await job.result(options.timeout)
+        return _decoded(answer)
+
+
+def _decoded(answer: bytes) -> dict[str, object]:
+    try:
+        decoded = json.loads(answer)
+        if isinstance(decoded, dict):
+            return decoded
+    except ValueError:
+        pass
+    raise PoolmgrError(f"the answer is not a JSON object: {answer[:200]!r}")
+
+
+def _reason(answer: dict[str, object]) -> str:
+    error = answer.get("error")
+    if isinstance(error, dict) and "message" in error:
+        return str(error["message"])
+    return (
+        "the answer is a FAIL; the worker's log has the reason, and answers "
+        "with [poolmgr] explain_failures have it, too"
+    )

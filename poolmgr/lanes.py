@@ -1,0 +1,112 @@
+"""Which job may run now: builds never keep short jobs waiting."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+JobT = TypeVar("JobT", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Load:
+    """How full the lanes are.
+
+    :ivar long: long jobs running
+    :ivar short: short jobs running
+    :ivar held: long jobs waiting for one of those to end
+    """
+
+    long: int
+    short: int
+    held: int
+
+    @property
+    def total(self) -> int:
+        """All jobs that are here."""
+        return self.long + self.short + self.held
+
+
+class Lanes(Generic[JobT]):
+    """Two lanes with room of their own, and a place for builds to wait in.
+
+    The job server hands jobs out in order and none can be put back, so to
+    reach an urgent job the builds before it have to be taken.  Room is
+    reserved before a job is asked for, as if it were of either kind.
+
+    Not for several threads: everything is called in the worker's loop.
+
+    :param long_jobs: most long jobs running at once
+    :param short_jobs: most short jobs running at once
+    :param held_jobs: most long jobs waiting here
+    :param start: starts a job
+    """
+
+    def __init__(
+        self,
+        long_jobs: int,
+        short_jobs: int,
+        held_jobs: int,
+        start: Callable[[JobT], None],
+    ) -> None:
+        self._long_jobs = long_jobs
+        self._short_jobs = short_jobs
+        self._held_jobs = held_jobs
+        self._start = start
+        self._reserved = 0
+        self._long = 0
+        self._short = 0
+        # A dict, because a lost link takes many out of the middle.
+        self._held: dict[JobT, None] = {}
+        self._holding = False
+
+    @property
+    def load(self) -> Load:
+        """How full the lanes are."""
+        return Load(self._long, self._short, len(self._held))
+
+    def reserve(self) -> bool:
+        """Keep room for one more job; False when there is none."""
+        short = self._short_jobs - self._short
+        long = self._long_jobs - self._long
+        hold = self._held_jobs - len(self._held)
+        if self._reserved >= min(short, long + hold):
+            return False
+        self._reserved += 1
+        return True
+
+    def release(self) -> None:
+        """Give back room that no job came for."""
+        self._reserved -= 1
+
+    def admit(self, job: JobT, long: bool) -> None:
+        """Take in a job that room was reserved for; start it if it may."""
+        self._reserved -= 1
+        if not long:
+            self._short += 1
+            self._start(job)
+        elif self._long < self._long_jobs and not self._holding:
+            self._long += 1
+            self._start(job)
+        else:
+            self._held[job] = None
+
+    def done(self, long: bool) -> None:
+        """A job has ended; the next that waits takes its place."""
+        if not long:
+            self._short -= 1
+        elif self._held and not self._holding:
+            job = next(iter(self._held))
+            del self._held[job]
+            self._start(job)
+        else:
+            self._long -= 1
+
+    def drop(self, job: JobT) -> bool:
+        """Forget a job that waits; whether it did."""
+        held = job in self._held
+        self._held.pop(job, None)
+        return held
+
+    def hold(self) -> None:
+        """Start no long job any more."""
+        self._holding = True

@@ -1,0 +1,27 @@
+"""What all tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from poolmgr import PoolManager
+from poolmgr.drivers.fake import FakeCloud
+from poolmgr.settings import PoolSettings
+
+
+@pytest.fixture
+def cloud() -> Iterator[FakeCloud]:
+    """A fake cloud in memory, its devices booting at once."""
+    cloud = FakeCloud()
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture
+def manager(cloud: FakeCloud) -> Iterator[PoolManager]:
+    """A manager of that cloud that gives its reasons."""
+    settings = PoolSettings(
+        basename="libra-stg-haproxy", az="3", explain_failures=True
+    )
+    with PoolManager(cloud, settings) as manager:
+        yield manager

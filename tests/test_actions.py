@@ -1,0 +1,490 @@
+"""The six actions as Libra's wire document has them, on the fake cloud."""
+
+import json
+import re
+
+import pytest
+
+from poolmgr import Job, PoolManager
+from poolmgr.cli.demo import REQUESTS
+from poolmgr.drivers.base import Device, FloatingIP
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.identity import Mark
+from poolmgr.message import Message
+from poolmgr.settings import PoolSettings
+from poolmgr.waiting import Deadline
+
+SOON = 10.0
+PATTERN = "libra-stg-haproxy-eaf1fef0-1584-11e3-b42b-02163e192df9"
+
+
+def build_device(manager: PoolManager) -> Message:
+    answer = manager.run({"action": "BUILD_DEVICE"})
+    assert answer["response"] == "PASS", answer
+    return answer
+
+
+def build_ip(manager: PoolManager) -> Message:
+    answer = manager.run({"action": "BUILD_IP"})
+    assert answer["response"] == "PASS", answer
+    return answer
+
+
+def run(manager: PoolManager, action: str, **fields: object) -> Message:
+    return manager.run({"action": action, **fields})
+
+
+def code(answer: Message) -> object:
+    assert answer["response"] == "FAIL", answer
+    error = answer["error"]
+    assert isinstance(error, dict)
+    return error["code"]
+
+
+def attached_to(cloud: FakeCloud, ip: Message) -> Device | None:
+    found = cloud.find_ip(str(ip["ip"]), Deadline(SOON))
+    assert found is not None
+    return cloud.device_of_ip(found, Deadline(SOON))
+
+
+def exists(cloud: FakeCloud, device: Message) -> bool:
+    return bool(cloud.find_devices(str(device["name"]), Deadline(SOON)))
+
+
+# -- BUILD_DEVICE -----------------------------------------------------------
+
+
+def test_build_device_answers_what_the_document_says(
+    manager: PoolManager,
+) -> None:
+    answer = build_device(manager)
+
+    assert re.fullmatch(r"libra-stg-haproxy-[0-9a-f-]{36}", str(answer["name"]))
+    assert answer == {
+        "action": "BUILD_DEVICE",
+        "response": "PASS",
+        "name": answer["name"],
+        "addr": "10.0.0.1",
+        "type": "basename: libra-stg-haproxy, image: fake-image",
+        "az": "3",
+    }
+
+
+def test_the_type_has_the_base_name_as_it_was_configured(
+    cloud: FakeCloud,
+) -> None:
+    manager = PoolManager(cloud, PoolSettings(basename="libra_stg"))
+
+    answer = build_device(manager)
+
+    assert str(answer["name"]).startswith("libra-stg-")
+    assert answer["type"] == "basename: libra_stg, image: fake-image"
+
+
+def test_a_device_is_marked_as_handed_over_before_it_is_answered(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    job = Job("unique", "H:host:1", "127.0.0.1:4730")
+
+    answer = manager.run({"action": "BUILD_DEVICE"}, job)
+
+    (device,) = cloud.find_devices(str(answer["name"]), Deadline(SOON))
+    assert device.mark is not None
+    assert device.mark.state == "handed over"
+    assert (device.mark.unique, device.mark.handle) == ("unique", "H:host:1")
+
+
+def failing(**settings: object) -> PoolManager:
+    cloud = FakeCloud(FakeSettings(**settings))  # type: ignore[arg-type]
+    return PoolManager(
+        cloud, PoolSettings(explain_failures=True, long_timeout=0.2)
+    )
+
+
+def test_a_device_that_fails_is_deleted_and_its_fault_told() -> None:
+    manager = failing(boot_failure_rate=1.0)
+
+    answer = run(manager, "BUILD_DEVICE")
+
+    assert code(answer) == "device_failed"
+    assert "the fake cloud let it fail" in str(answer["error"])
+    assert "name" not in answer
+    assert not manager.driver.list_devices(Deadline(SOON))
+
+
+def test_a_device_that_boots_too_long_is_deleted() -> None:
+    manager = failing(boot_time=60.0)
+
+    answer = run(manager, "BUILD_DEVICE")
+
+    assert code(answer) == "deadline"
+    assert not manager.driver.list_devices(Deadline(SOON))
+
+
+def test_the_quota_is_not_a_failure_of_the_device() -> None:
+    manager = failing(device_quota=1)
+    build_device(manager)
+
+    answer = run(manager, "BUILD_DEVICE")
+
+    assert code(answer) == "quota_exceeded"
+
+
+class Undeletable(FakeCloud):
+    """A cloud that keeps what it has."""
+
+    def delete_device(self, device: Device, deadline: Deadline) -> None:
+        from poolmgr.errors import CloudUnavailable
+
+        raise CloudUnavailable("it stays")
+
+
+def test_a_failed_device_that_stays_is_handed_back_whole() -> None:
+    cloud = Undeletable(FakeSettings(boot_failure_rate=1.0))
+    manager = PoolManager(cloud, PoolSettings(explain_failures=True))
+
+    answer = run(manager, "BUILD_DEVICE")
+
+    (left,) = cloud.list_devices(Deadline(SOON))
+    assert code(answer) == "device_not_deleted"
+    assert answer["name"] == left.name
+    assert {"addr", "type", "az"} <= answer.keys()
+
+
+def test_a_name_in_the_request_is_not_answered_as_a_built_device() -> None:
+    manager = failing(boot_failure_rate=1.0)
+
+    answer = run(manager, "BUILD_DEVICE", name="mine", other=1)
+
+    assert "name" not in answer
+    assert answer["other"] == 1
+
+
+# -- DELETE_DEVICE ----------------------------------------------------------
+
+
+def test_delete_device_deletes_it(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    device = build_device(manager)
+
+    answer = run(manager, "DELETE_DEVICE", name=device["name"])
+
+    assert answer == {
+        "action": "DELETE_DEVICE",
+        "name": device["name"],
+        "response": "PASS",
+    }
+    assert not exists(cloud, device)
+
+
+def test_deleting_an_absent_device_is_a_fail(manager: PoolManager) -> None:
+    assert code(run(manager, "DELETE_DEVICE", name=PATTERN)) == "not_found"
+
+
+@pytest.mark.parametrize("name", ["", "l", ".*", "libra", "^l"])
+def test_only_the_exact_name_is_deleted(
+    manager: PoolManager, cloud: FakeCloud, name: str
+) -> None:
+    device = build_device(manager)
+
+    answer = run(manager, "DELETE_DEVICE", name=name)
+
+    assert answer["response"] == "FAIL"
+    assert exists(cloud, device)
+
+
+def test_of_two_devices_of_one_name_none_is_deleted(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    for _twice in range(2):
+        cloud.create_device(PATTERN, None, Deadline(SOON))
+
+    assert code(run(manager, "DELETE_DEVICE", name=PATTERN)) == "ambiguous"
+    assert len(cloud.find_devices(PATTERN, Deadline(SOON))) == 2
+
+
+def test_a_device_of_the_original_is_deleted_by_its_name(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    cloud.create_device(PATTERN, None, Deadline(SOON))
+
+    answer = run(manager, "DELETE_DEVICE", name=PATTERN)
+
+    assert answer["response"] == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"),
+    [("web-1", None), (PATTERN, Mark("another pool", "u", "h", ""))],
+)
+def test_other_peoples_devices_are_not_touched(
+    manager: PoolManager, cloud: FakeCloud, name: str, mark: Mark | None
+) -> None:
+    cloud.create_device(name, mark, Deadline(SOON))
+
+    assert code(run(manager, "DELETE_DEVICE", name=name)) == "not_owned"
+    assert cloud.find_devices(name, Deadline(SOON))
+
+
+@pytest.mark.parametrize(
+    "name", [None, 5, ["a"], "../os-keypairs/k", "a\n", "a/b"]
+)
+def test_names_are_checked_before_the_cloud_is_called(
+    manager: PoolManager, name: object
+) -> None:
+    manager.driver.close()  # a call would be "cloud_unavailable"
+
+    assert code(run(manager, "DELETE_DEVICE", name=name)) == "invalid_field"
+    assert code(run(manager, "DELETE_DEVICE")) == "invalid_field"
+
+
+# -- BUILD_IP, DELETE_IP ----------------------------------------------------
+
+
+def test_build_ip_answers_id_and_address_as_text(
+    manager: PoolManager,
+) -> None:
+    answer = build_ip(manager)
+
+    assert answer.keys() == {"action", "id", "ip", "response"}
+    assert isinstance(answer["id"], str)
+    assert answer["ip"] == "198.18.0.1"
+
+
+def test_delete_ip_works_while_attached(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    device, ip = build_device(manager), build_ip(manager)
+    run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
+
+    answer = run(manager, "DELETE_IP", ip=ip["ip"])
+
+    assert answer["response"] == "PASS"
+    assert not cloud.list_ips(Deadline(SOON))
+    assert code(run(manager, "DELETE_IP", ip=ip["ip"])) == "not_found"
+
+
+def other_peoples_ip(cloud: FakeCloud) -> FloatingIP:
+    web = cloud.create_device("web-1", None, Deadline(SOON))
+    ip = cloud.create_ip(None, Deadline(SOON))
+    cloud.attach_ip(ip, web, Deadline(SOON))
+    return ip
+
+
+def test_other_peoples_floating_ips_are_not_touched(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    ours = build_device(manager)
+    theirs = other_peoples_ip(cloud)
+    before = cloud.find_ip(theirs.address, Deadline(SOON))
+
+    for answer in (
+        run(manager, "DELETE_IP", ip=theirs.address),
+        run(manager, "ASSIGN_IP", ip=theirs.address, name=ours["name"]),
+        run(manager, "REMOVE_IP", ip=theirs.address, name="web-1"),
+    ):
+        assert code(answer) == "not_owned"
+    assert cloud.find_ip(theirs.address, Deadline(SOON)) == before
+
+
+# -- ASSIGN_IP, REMOVE_IP ---------------------------------------------------
+
+
+def test_assigning_twice_passes_twice(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    device, ip = build_device(manager), build_ip(manager)
+
+    for _twice in range(2):
+        answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
+        assert answer == {
+            "action": "ASSIGN_IP",
+            "ip": ip["ip"],
+            "name": device["name"],
+            "response": "PASS",
+        }
+    on = attached_to(cloud, ip)
+    assert on is not None
+    assert on.name == device["name"]
+
+
+def test_an_address_moves_to_the_device_that_takes_over(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    first, second = build_device(manager), build_device(manager)
+    ip = build_ip(manager)
+    run(manager, "ASSIGN_IP", ip=ip["ip"], name=first["name"])
+
+    answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=second["name"])
+
+    assert answer["response"] == "PASS"
+    on = attached_to(cloud, ip)
+    assert on is not None
+    assert on.name == second["name"]
+
+
+class Forgetful(FakeCloud):
+    """A cloud that loses the first requests to attach."""
+
+    lost = 2
+
+    def attach_ip(
+        self, ip: FloatingIP, device: Device, deadline: Deadline
+    ) -> None:
+        if self.lost:
+            self.lost -= 1
+        else:
+            super().attach_ip(ip, device, deadline)
+
+
+def test_an_attachment_that_was_lost_is_asked_for_again() -> None:
+    cloud = Forgetful()
+    manager = PoolManager(cloud)
+    device, ip = build_device(manager), build_ip(manager)
+
+    answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
+
+    assert answer["response"] == "PASS"
+    assert attached_to(cloud, ip) is not None
+
+
+def test_an_attachment_that_never_takes_effect_is_a_fail() -> None:
+    cloud = Forgetful()
+    cloud.lost = 1_000_000
+    settings = PoolSettings(short_timeout=0.5, explain_failures=True)
+    manager = PoolManager(cloud, settings)
+    device, ip = build_device(manager), build_ip(manager)
+
+    answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
+
+    assert code(answer) == "deadline"
+
+
+def test_a_change_by_somebody_else_is_read_again() -> None:
+    class Busy(FakeCloud):
+        raced = False
+
+        def attach_ip(
+            self, ip: FloatingIP, device: Device, deadline: Deadline
+        ) -> None:
+            if not self.raced:
+                self.raced = True
+                assert ip.mark is not None
+                self.mark_ip(ip, ip.mark, deadline)
+            super().attach_ip(ip, device, deadline)
+
+    cloud = Busy()
+    manager = PoolManager(cloud)
+    device, ip = build_device(manager), build_ip(manager)
+
+    answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
+
+    assert cloud.raced
+    assert answer["response"] == "PASS"
+
+
+@pytest.mark.parametrize(("port", "passes"), [(80, True), (443, False)])
+def test_a_closed_check_port_is_a_fail_and_detaches(
+    port: int, passes: bool
+) -> None:
+    cloud = FakeCloud(FakeSettings(closed_port=443))
+    manager = PoolManager(
+        cloud,
+        PoolSettings(check_port=port, short_timeout=0.3),
+    )
+    device, ip = build_device(manager), build_ip(manager)
+
+    answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
+
+    assert (answer["response"] == "PASS") is passes
+    assert (attached_to(cloud, ip) is not None) is passes
+
+
+def test_remove_ip_keeps_the_address(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    device, ip = build_device(manager), build_ip(manager)
+    run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
+
+    for _twice in range(2):
+        answer = run(manager, "REMOVE_IP", ip=ip["ip"], name=device["name"])
+        assert answer["response"] == "PASS"
+    assert attached_to(cloud, ip) is None
+
+
+def test_remove_ip_leaves_another_devices_address_alone(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    first, second = build_device(manager), build_device(manager)
+    ip = build_ip(manager)
+    run(manager, "ASSIGN_IP", ip=ip["ip"], name=first["name"])
+
+    answer = run(manager, "REMOVE_IP", ip=ip["ip"], name=second["name"])
+
+    assert code(answer) == "attached_elsewhere"
+    on = attached_to(cloud, ip)
+    assert on is not None
+    assert on.name == first["name"]
+
+
+@pytest.mark.parametrize("ip", ["300.1.1.1", "", 5, None, "::1%eth0", "01.2"])
+@pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP", "DELETE_IP"])
+def test_addresses_are_checked_before_the_cloud_is_called(
+    manager: PoolManager, action: str, ip: object
+) -> None:
+    manager.driver.close()
+
+    answer = run(manager, action, ip=ip, name=PATTERN)
+
+    assert code(answer) == "invalid_field"
+
+
+# -- deliveries -------------------------------------------------------------
+
+
+def test_a_redelivered_build_takes_over_the_device_it_left(
+    cloud: FakeCloud,
+) -> None:
+    settings = PoolSettings()
+    old = Job("unique", "H:host:1")
+    left = cloud.create_device(
+        "libra-left", Mark.for_job(settings.pool, old), Deadline(SOON)
+    )
+    ip = cloud.create_ip(Mark.for_job(settings.pool, old), Deadline(SOON))
+    manager = PoolManager(cloud, settings)
+    new = Job("unique", "H:host:7")
+
+    device = manager.run({"action": "BUILD_DEVICE"}, new)
+
+    assert device["name"] == left.name
+    assert manager.run({"action": "BUILD_IP"}, new)["ip"] == ip.address
+    assert len(cloud.list_devices(Deadline(SOON))) == 1
+    assert len(cloud.list_ips(Deadline(SOON))) == 1
+
+
+@pytest.mark.parametrize("unique", ["", "again"])
+def test_a_unique_used_again_gets_a_device_of_its_own(
+    cloud: FakeCloud, unique: str
+) -> None:
+    manager = PoolManager(cloud)
+
+    names = {
+        manager.run({"action": "BUILD_DEVICE"}, Job(unique, handle))["name"]
+        for handle in ("H:host:1", "H:host:2")
+    }
+
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("request_text", REQUESTS)
+def test_a_documented_request_works_to_the_letter(request_text: str) -> None:
+    # The names and addresses of the document have to be there.
+    cloud = FakeCloud(FakeSettings(ip_range="15.185.234.125/32"))
+    manager = PoolManager(cloud, PoolSettings(basename="libra-stg-haproxy"))
+    action = json.loads(request_text.replace(",\n}", "\n}"))["action"]
+    cloud.create_device(PATTERN, None, Deadline(SOON))
+    if action != "BUILD_IP":
+        build_ip(manager)
+
+    assert manager.run(request_text.encode())["response"] == "PASS"

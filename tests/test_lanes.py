@@ -1,0 +1,94 @@
+"""Builds never keep short jobs waiting."""
+
+import pytest
+
+from poolmgr.lanes import Lanes, Load
+
+
+@pytest.fixture
+def started() -> list[str]:
+    return []
+
+
+def lanes(
+    started: list[str], long: int, short: int, held: int
+) -> Lanes[str]:
+    return Lanes(long, short, held, started.append)
+
+
+def admit(lanes: Lanes[str], job: str, long: bool) -> None:
+    assert lanes.reserve()
+    lanes.admit(job, long)
+
+
+def test_a_short_job_starts_however_many_builds_wait(
+    started: list[str],
+) -> None:
+    two = lanes(started, long=1, short=1, held=100)
+    for number in range(50):
+        admit(two, f"build {number}", long=True)
+
+    admit(two, "assign", long=False)
+
+    assert started == ["build 0", "assign"]
+    assert two.load == Load(long=1, short=1, held=49)
+    assert two.load.total == 51
+
+
+def test_builds_that_wait_start_in_turn(started: list[str]) -> None:
+    one = lanes(started, long=1, short=1, held=10)
+    for number in range(3):
+        admit(one, f"build {number}", long=True)
+
+    one.done(long=True)
+    one.done(long=True)
+
+    assert started == ["build 0", "build 1", "build 2"]
+    assert one.load == Load(long=1, short=0, held=0)
+
+
+def test_no_job_is_asked_for_without_room_for_either_kind(
+    started: list[str],
+) -> None:
+    full = lanes(started, long=1, short=2, held=0)
+    admit(full, "build", long=True)
+
+    assert not full.reserve()
+
+    full.done(long=True)
+    assert full.reserve()
+
+
+def test_room_is_reserved_once(started: list[str]) -> None:
+    one = lanes(started, long=5, short=1, held=5)
+    assert one.reserve()
+
+    assert not one.reserve()
+
+    one.release()
+    assert one.reserve()
+
+
+def test_a_job_that_waits_can_be_dropped(started: list[str]) -> None:
+    one = lanes(started, long=1, short=1, held=10)
+    for job in ("a", "b", "c"):
+        admit(one, job, long=True)
+
+    assert one.drop("b")
+    assert not one.drop("a")
+
+    one.done(long=True)
+    one.done(long=True)
+    assert started == ["a", "c"]
+
+
+def test_nothing_long_starts_while_draining(started: list[str]) -> None:
+    one = lanes(started, long=1, short=1, held=10)
+    admit(one, "a", long=True)
+    admit(one, "b", long=True)
+
+    one.hold()
+    one.done(long=True)
+
+    assert started == ["a"]
+    assert one.load == Load(long=0, short=0, held=1)

@@ -1,0 +1,508 @@
+"""Whatever comes in, exactly one answer goes out."""
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolmgr import Job, PoolManager, PoolSettings, errors
+from poolmgr.actions.base import Action, Context, NoFields, text
+from poolmgr.drivers.fake import FakeCloud
+
+
+def acting(
+    run: Callable[[Context], Any], **attributes: object
+) -> type[Action[NoFields]]:
+    """An action that does this."""
+
+    class Made(Action[NoFields]):
+        """Made for a test."""
+
+        takes = NoFields
+
+        def run(self, request: NoFields, context: Context) -> Any:
+            return run(context)
+
+    for name, value in attributes.items():
+        setattr(Made, name, value)
+    return Made
+
+
+@pytest.fixture
+def managing(cloud: FakeCloud) -> Iterator[Callable[..., PoolManager]]:
+    """Makes managers with one more action, ACT."""
+    made: list[PoolManager] = []
+
+    def make(action: type[Action[Any]], **settings: Any) -> PoolManager:
+        pool = PoolSettings(explain_failures=True, **settings)
+        made.append(PoolManager(cloud, pool, actions={"ACT": action}))
+        return made[-1]
+
+    yield make
+    for manager in made:
+        manager.close()
+
+
+def error(answer: Mapping[str, object]) -> dict[str, Any]:
+    assert answer["response"] == "FAIL"
+    found = answer["error"]
+    assert isinstance(found, dict)
+    return found
+
+
+# -- any input --------------------------------------------------------------
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_bytes_give_one_object_with_a_response(payload: bytes) -> None:
+    with PoolManager("fake") as manager:
+        answer = manager.run(payload)
+
+    assert json.loads(json.dumps(answer))["response"] in ("PASS", "FAIL")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\xff",
+        b"[1]",
+        b"null",
+        b"[" * 10_000,
+        b" " * 10 * 1024 * 1024,
+        5,
+        None,
+        object(),
+        [],
+    ],
+)
+def test_what_is_no_object_is_a_bare_fail(message: object) -> None:
+    with PoolManager("fake") as manager:
+        assert manager.run(message) == {"response": "FAIL"}
+
+
+@pytest.mark.parametrize("action", [None, 5, "", "NOPE", ["BUILD_IP"], {}])
+def test_an_unknown_action_is_a_fail_with_the_message_returned(
+    action: object,
+) -> None:
+    with PoolManager("fake") as manager:
+        assert manager.run({"action": action, "x": [1, {"y": None}]}) == {
+            "action": action,
+            "x": [1, {"y": None}],
+            "response": "FAIL",
+        }
+        assert manager.run({"x": 1}) == {"x": 1, "response": "FAIL"}
+
+
+def test_the_case_of_the_action_does_not_matter_and_is_kept() -> None:
+    with PoolManager("fake") as manager:
+        answer = manager.run({"action": "Build_Ip", "tag": "ünï\u0000"})
+
+    assert answer["response"] == "PASS"
+    assert answer["action"] == "Build_Ip"
+    assert answer["tag"] == "ünï\u0000"
+
+
+def test_a_fail_says_nothing_more_unless_asked_to(cloud: FakeCloud) -> None:
+    message = {"action": "DELETE_DEVICE", "name": "libra-1"}
+    quiet = PoolManager(cloud)
+    explaining = PoolManager(cloud, PoolSettings(explain_failures=True))
+
+    assert quiet.run(message) == {**message, "response": "FAIL"}
+    assert explaining.run(message) == {
+        **message,
+        "error": {
+            "code": "not_found",
+            "message": "there is no device 'libra-1'",
+            "retryable": False,
+        },
+        "response": "FAIL",
+    }
+
+
+# -- any plugin -------------------------------------------------------------
+
+
+def recurse(context: Context) -> object:
+    return recurse(context)
+
+
+def raising(error: BaseException) -> Callable[[Context], object]:
+    def run(context: Context) -> object:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (raising(ValueError("odd")), "ValueError: odd"),
+        (raising(SystemExit(3)), "SystemExit: 3"),
+        (raising(KeyboardInterrupt()), "KeyboardInterrupt"),
+        (raising(GeneratorExit()), "GeneratorExit"),
+        (raising(MemoryError()), "MemoryError"),
+        (recurse, "RecursionError"),
+        (lambda context: None, "returned NoneType"),
+        (lambda context: [("a", 1)], "returned list"),
+        (lambda context: {"other": 1}, "returned the fields"),
+        (lambda context: {}, "returned the fields"),
+        (lambda context: {"a": object()}, "not JSON"),
+        (lambda context: {"a": float("nan")}, "not JSON"),
+    ],
+)
+def test_a_plugin_that_misbehaves_is_a_fail_and_the_process_lives(
+    managing: Callable[..., PoolManager],
+    run: Callable[[Context], object],
+    words: str,
+) -> None:
+    manager = managing(acting(run, answers=("a",)))
+
+    answer = manager.run({"action": "ACT"})
+
+    assert error(answer)["code"] == "plugin_failed"
+    assert words in error(answer)["message"]
+    assert manager.run({"action": "BUILD_IP"})["response"] == "PASS"
+
+
+def test_a_plugin_that_never_returns_is_a_fail_at_its_deadline(
+    managing: Callable[..., PoolManager],
+) -> None:
+    never = threading.Event()
+    stuck = acting(lambda context: never.wait(60.0), timeout=0.1)
+    manager = managing(stuck)
+
+    answer = manager.run({"action": "ACT"})
+
+    never.set()
+    assert error(answer)["code"] == "deadline"
+    assert error(answer)["retryable"] is True
+
+
+def test_what_passed_after_its_time_is_undone(
+    managing: Callable[..., PoolManager],
+) -> None:
+    late, undone = threading.Event(), threading.Event()
+    seen: list[object] = []
+
+    class Late(Action[NoFields]):
+        """Comes late."""
+
+        takes = NoFields
+        answers = ("thing",)
+        timeout = 0.1
+
+        def run(self, request: NoFields, context: Context) -> dict[str, int]:
+            late.wait(60.0)
+            return {"thing": 7}
+
+        def undo(self, answer: Mapping[str, Any], context: Context) -> None:
+            seen.append(answer)
+            undone.set()
+
+    manager = managing(Late)
+    assert manager.run({"action": "ACT"})["response"] == "FAIL"
+
+    late.set()
+
+    assert undone.wait(10.0)
+    assert seen == [{"thing": 7}]
+
+
+def test_a_stop_reaches_jobs_that_wait(
+    managing: Callable[..., PoolManager],
+) -> None:
+    waiting = threading.Event()
+
+    def wait(context: Context) -> dict[str, int]:
+        waiting.set()
+        context.deadline.sleep(60.0, "waiting for ever")
+        return {}
+
+    manager = managing(acting(wait))
+    submission = manager.submit({"action": "ACT"})
+    assert waiting.wait(10.0)
+
+    manager.stop()
+
+    assert error(submission.future.result(10.0).answer)["code"] == "stopped"
+    assert error(manager.run({"action": "ACT"}))["code"] == "stopped"
+
+
+def test_a_third_partys_request_is_typed_and_checked(
+    managing: Callable[..., PoolManager],
+) -> None:
+    @dataclass(frozen=True)
+    class Greeting:
+        """What it takes."""
+
+        whom: str = field(metadata=text("whom to greet", longest=5))
+        how: str = "Hello"
+
+    class Greet(Action[Greeting]):
+        """Greet somebody."""
+
+        takes = Greeting
+        answers: ClassVar = ("greeting",)
+
+        def run(self, request: Greeting, context: Context) -> dict[str, str]:
+            return {"greeting": f"{request.how} {request.whom}"}
+
+    manager = managing(Greet)
+
+    assert manager.execute("ACT", whom="Ada") == {"greeting": "Hello Ada"}
+    assert manager.run({"action": "act", "whom": "Ada"})["response"] == "PASS"
+    for whom in ("too long", "", 5, "a\n", None):
+        with pytest.raises(errors.InvalidField, match="'whom' must be"):
+            manager.execute("ACT", whom=whom)
+    with pytest.raises(errors.InvalidField, match="'whom' is missing"):
+        manager.execute("ACT")
+
+
+# -- deliveries -------------------------------------------------------------
+
+
+@dataclass
+class Gate:
+    """An action that counts its runs and waits to be let through."""
+
+    runs: list[Context] = field(default_factory=list)
+    entered: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(0)
+    )
+    open: threading.Event = field(default_factory=threading.Event)
+    wanted: list[bool] = field(default_factory=list)
+
+    def __call__(self, context: Context) -> dict[str, int]:
+        self.runs.append(context)
+        self.entered.release()
+        self.open.wait(60.0)
+        self.wanted.append(context.wanted())
+        return {"run": len(self.runs)}
+
+
+def gated(gate: Gate) -> type[Action[NoFields]]:
+    return acting(gate, answers=("run",))
+
+
+def test_a_delivery_joins_its_running_job(
+    managing: Callable[..., PoolManager],
+) -> None:
+    gate = Gate()
+    manager = managing(gated(gate))
+    first = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
+    assert gate.entered.acquire(timeout=10.0)
+
+    second = manager.submit({"action": "ACT"}, Job("u", "H:b:1"))
+    gate.open.set()
+
+    assert first.future.result(10.0).answer["run"] == 1
+    assert second.future.result(10.0).answer["run"] == 1
+    assert len(gate.runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "job"),
+    [
+        ({"action": "ACT"}, Job("other", "H:b:1")),
+        ({"action": "ACT", "x": 1}, Job("u", "H:b:1")),
+    ],
+)
+def test_another_job_does_not_join(
+    managing: Callable[..., PoolManager],
+    message: dict[str, object],
+    job: Job,
+) -> None:
+    gate = Gate()
+    manager = managing(gated(gate))
+    manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
+
+    manager.submit(message, job)
+
+    for _both in range(2):
+        assert gate.entered.acquire(timeout=10.0)
+    gate.open.set()
+
+
+def test_jobs_without_a_unique_do_not_join(
+    managing: Callable[..., PoolManager],
+) -> None:
+    gate = Gate()
+    manager = managing(gated(gate))
+    for handle in ("H:a:1", "H:a:2"):
+        manager.submit({"action": "ACT"}, Job("", handle))
+
+    for _both in range(2):
+        assert gate.entered.acquire(timeout=10.0)
+    gate.open.set()
+
+
+def test_an_action_learns_that_nobody_waits_any_more(
+    managing: Callable[..., PoolManager],
+) -> None:
+    gate = Gate()
+    manager = managing(gated(gate))
+    submission = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
+    assert gate.entered.acquire(timeout=10.0)
+
+    submission.forsake()
+    gate.open.set()
+    manager.run({"action": "BUILD_IP"})
+
+    while not gate.wanted:
+        threading.Event().wait(0.01)
+    assert gate.wanted == [False]
+
+
+def test_a_redelivery_takes_the_place_of_a_lost_one(
+    managing: Callable[..., PoolManager],
+) -> None:
+    gate = Gate()
+    manager = managing(gated(gate))
+    lost = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
+    assert gate.entered.acquire(timeout=10.0)
+    lost.forsake()
+
+    again = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
+    gate.open.set()
+
+    assert again.future.result(10.0).answer["response"] == "PASS"
+    assert gate.wanted == [True]
+    assert len(gate.runs) == 1
+
+
+def test_an_answer_that_the_job_server_refused_is_undone(
+    cloud: FakeCloud,
+) -> None:
+    manager = PoolManager(cloud)
+    from poolmgr.waiting import Deadline
+
+    for action in ("BUILD_DEVICE", "BUILD_IP"):
+        submission = manager.submit({"action": action}, Job("u", "H:a:1"))
+        assert submission.future.result(10.0).undoable
+        submission.undo()
+
+    deadline = Deadline(10.0)
+    while cloud.list_devices(deadline) or cloud.list_ips(deadline):
+        deadline.sleep(0.01, "waiting for the undoing")
+
+
+def test_undoing_spares_what_another_delivery_took_over(
+    cloud: FakeCloud,
+) -> None:
+    from poolmgr.actions.build_device import BuildDevice
+    from poolmgr.waiting import Deadline
+
+    deadline = Deadline(10.0)
+    manager = PoolManager(cloud)
+    answer = manager.run({"action": "BUILD_DEVICE"}, Job("u", "H:a:1"))
+    (device,) = cloud.list_devices(deadline)
+    assert device.mark is not None
+    cloud.mark_device(
+        device, device.mark.taken_over_by(Job("u", "H:a:2")), deadline
+    )
+    ran: list[Context] = []
+    probe = acting(lambda context: ran.append(context) or {})  # type: ignore[func-returns-value]
+    PoolManager(cloud, actions={"ACT": probe}).run(
+        {"action": "ACT"}, Job("u", "H:a:1")
+    )
+
+    BuildDevice().undo(answer, ran[0])
+
+    assert len(cloud.list_devices(deadline)) == 1
+
+
+def test_progress_reaches_who_waits(
+    managing: Callable[..., PoolManager],
+) -> None:
+    def report(context: Context) -> dict[str, int]:
+        context.report(1, 4)
+        return {}
+
+    told: list[tuple[int, int]] = []
+    manager = managing(acting(report))
+
+    manager.submit(
+        {"action": "ACT"}, progress=lambda *done: told.append(done)
+    ).future.result(10.0)
+
+    assert told == [(1, 4)]
+
+
+# -- the library ------------------------------------------------------------
+
+
+def test_callers_may_have_exceptions_instead_of_answers(
+    manager: PoolManager,
+) -> None:
+    device = manager.execute("BUILD_DEVICE")
+
+    assert device["name"].startswith("libra-stg-haproxy-")
+    with pytest.raises(errors.NotFound) as caught:
+        manager.execute("DELETE_DEVICE", name="libra-none")
+    assert caught.value.code == "not_found"
+    assert caught.value.name == "libra-none"
+
+
+def test_many_threads_may_use_one_manager(
+    manager: PoolManager, cloud: FakeCloud
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from poolmgr.waiting import Deadline
+
+    with ThreadPoolExecutor(20) as pool:
+        names = set(
+            pool.map(
+                lambda _n: manager.execute("BUILD_DEVICE")["name"], range(200)
+            )
+        )
+
+    assert len(names) == 200
+    assert len(cloud.list_devices(Deadline(10.0))) == 200
+
+
+def test_no_thread_is_started_before_the_first_job() -> None:
+    before = set(threading.enumerate())
+
+    with PoolManager("fake"):
+        assert set(threading.enumerate()) == before
+
+
+def test_every_job_has_one_line_in_the_log(
+    manager: PoolManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    job = Job("u\n1", "H:a:1", "127.0.0.1:4730")
+
+    manager.run({"action": "BUILD_IP"}, job)
+    manager.run({"action": "DELETE_IP", "ip": "192.0.2.9\n\x1b[2J"}, job)
+    manager.run(b"\xff", job)
+
+    lines = [r.getMessage() for r in caplog.records]
+    assert len(lines) == 3
+    start = "action=BUILD_IP unique=u\\n1 handle=H:a:1 server=127.0.0.1:4730"
+    assert lines[0].startswith(f"{start} outcome=PASS duration=0.")
+    assert "outcome=FAIL" in lines[1]
+    assert "reason='ip' must be an IP address" in lines[1]
+    assert "reason=the payload is not UTF-8" in lines[2]
+    assert all(line.isprintable() for line in lines)
+
+
+def test_a_driver_that_is_not_there_is_named() -> None:
+    with pytest.raises(errors.PluginNotFound, match="'nope'.*fake"):
+        PoolManager("nope")
+
+
+def test_the_python_recursion_limit_is_left_alone() -> None:
+    limit = sys.getrecursionlimit()
+    with PoolManager("fake") as manager:
+        manager.run("[" * 100_000)
+    assert sys.getrecursionlimit() == limit

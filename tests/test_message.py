@@ -1,0 +1,122 @@
+"""Any payload in: one message, or a clear refusal."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolmgr import message
+from poolmgr.errors import InvalidMessage
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), json_values))
+def test_an_objects_fields_come_back_unchanged(
+    fields: dict[str, object],
+) -> None:
+    decoded = message.decode(json.dumps(fields).encode())
+
+    assert decoded == fields
+    assert json.loads(message.encode(decoded)) == fields
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"action": "BUILD_IP",}',
+        '{\n    "action": "BUILD_IP",\n}',
+        '{"action": "BUILD_IP" , \t\r\n }',
+    ],
+)
+def test_a_comma_at_the_end_is_forgiven(text: str) -> None:
+    assert message.decode(text) == {"action": "BUILD_IP"}
+
+
+def test_commas_inside_of_strings_are_kept() -> None:
+    text = '{"a": "x,}", "b": ["\\",]", 1,], "c": "\\\\",}'
+
+    assert message.decode(text) == {"a": "x,}", "b": ['",]', 1], "c": "\\"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[]", "not an object"),
+        (b"5", "not an object"),
+        (b"null", "not an object"),
+        (b'"BUILD_IP"', "not an object"),
+        (b'{"a": 1', "not JSON"),
+        (b'{"a": 1} {"b": 2}', "not JSON"),
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b'{"x": {"a": 1, "a": 2}}', "twice"),
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": -Infinity}', "Infinity"),
+        (b'{"a": 1e999}', "too large"),
+        (b"[" * 10_000, "nested too deep"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "nested"),
+        (b'{"a":' * 101 + b"1" + b"}" * 101, "deeper than 100"),
+        (b" " * (10 * 1024 * 1024), "at most 1048576"),
+        (5, "not int"),
+        (None, "not NoneType"),
+        ({5: 1}, "name is text"),
+    ],
+)
+def test_what_is_no_message_is_refused_with_the_reason(
+    payload: object, reason: str
+) -> None:
+    with pytest.raises(InvalidMessage, match=reason) as caught:
+        message.decode(payload)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_sixty_four_levels_are_taken() -> None:
+    payload = '{"a":' * 64 + "1" + "}" * 64
+
+    assert message.decode(payload) == json.loads(payload)
+
+
+@pytest.mark.parametrize("unit", [b'\\"', b'"', b",", b", ", b"\\", b'",'])
+def test_hostile_repetition_takes_linear_time(unit: bytes) -> None:
+    # A quadratic scan of a megabyte would not end within the test's time.
+    payload = b'{"a": "' + unit * ((message.MAX_BYTES - 10) // len(unit))
+
+    with pytest.raises(InvalidMessage):
+        message.decode(payload)
+
+
+@given(st.binary())
+def test_any_bytes_are_a_message_or_refused(payload: bytes) -> None:
+    try:
+        decoded = message.decode(payload)
+    except InvalidMessage:
+        return
+    assert json.loads(message.encode(decoded)) == decoded
+
+
+def test_the_answer_has_the_response_whatever_the_caller_sent() -> None:
+    answer = message.answer(
+        {"action": "X", "response": "MAYBE", "name": "theirs"},
+        message.PASS,
+        {"name": "ours"},
+    )
+
+    assert answer == {"action": "X", "name": "ours", "response": "PASS"}
+
+
+def test_surrogates_survive_the_way_back() -> None:
+    payload = b'{"x": "\\ud800"}'
+
+    assert message.encode(message.decode(payload)) == payload
