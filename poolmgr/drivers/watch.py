@@ -118,6 +118,9 @@ class Watch:
             # only a look that failed.
             LOG.info("cannot list devices, will look again: %s", error)
             return
+        except Exception:
+            LOG.exception("listing devices failed unexpectedly")
+            return
         for waiter in waiters:
             waiter.see(devices.get(waiter.device.id))
 

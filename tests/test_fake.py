@@ -1,0 +1,213 @@
+"""The fake cloud is a cloud: shared, slow, failing, full."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.errors import (
+    Changed,
+    CloudRefused,
+    CloudUnavailable,
+    ConfigError,
+    DeadlineExceeded,
+    DeviceFailed,
+    QuotaExceeded,
+    Stopped,
+)
+from poolmgr.identity import Mark
+from poolmgr.waiting import Deadline, Stop
+
+MARK = Mark("pool", "unique", "handle", "2026-01-01T00:00:00+00:00")
+
+
+def soon() -> Deadline:
+    return Deadline(10.0)
+
+
+def test_two_clouds_on_one_file_see_each_others_devices(
+    tmp_path: Path,
+) -> None:
+    settings = FakeSettings(state=str(tmp_path / "state.db"))
+    one, other = FakeCloud(settings), FakeCloud(settings)
+
+    made = one.create_device("libra-1", MARK, soon())
+
+    assert other.find_devices("libra-1", soon()) == [made]
+    other.delete_device(made, soon())
+    assert one.list_devices(soon()) == []
+    one.close()
+    other.close()
+
+
+def test_processes_share_a_file_without_losing_anything(
+    tmp_path: Path,
+) -> None:
+    state = str(tmp_path / "state.db")
+    program = (
+        "from poolmgr.drivers.fake import *\n"
+        f"cloud = FakeCloud(FakeSettings(state={state!r}))\n"
+        "for n in range(50): cloud.create_ip(None, Deadline(60.0))\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program]) for _n in range(3)
+    ]
+    assert [process.wait(60.0) for process in running] == [0, 0, 0]
+
+    cloud = FakeCloud(FakeSettings(state=state))
+    assert len({ip.address for ip in cloud.list_ips(soon())}) == 150
+    cloud.close()
+
+
+@pytest.mark.parametrize("content", [b"not a database", b""])
+def test_a_state_that_is_none_is_refused_in_one_line(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(content)
+    if not content:  # an empty file is a new database; a folder is not
+        path = tmp_path
+
+    with pytest.raises(ConfigError, match=r"\[fake\] state: .*") as caught:
+        FakeCloud(FakeSettings(state=str(path)))
+
+    assert "\n" not in str(caught.value)
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "theirs.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
+
+    with pytest.raises(ConfigError, match="name another file"):
+        FakeCloud(FakeSettings(state=str(path)))
+
+
+def test_a_device_takes_its_time_to_boot() -> None:
+    cloud = FakeCloud(FakeSettings(boot_time=0.2))
+    made = cloud.create_device("libra-1", MARK, soon())
+    assert (made.status, made.address) == ("building", None)
+
+    ready = cloud.wait_for_device(made, soon())
+
+    assert (ready.status, ready.address) == ("active", "10.0.0.1")
+    cloud.close()
+
+
+def test_a_wait_ends_at_its_deadline_or_at_a_stop() -> None:
+    cloud = FakeCloud(FakeSettings(boot_time=3600))
+    made = cloud.create_device("libra-1", MARK, soon())
+    stop = Stop()
+    stop.set()
+
+    with pytest.raises(DeadlineExceeded, match="'libra-1' to boot"):
+        cloud.wait_for_device(made, Deadline(0.1))
+    with pytest.raises(Stopped):
+        cloud.wait_for_device(made, Deadline(60.0, stop))
+    cloud.close()
+
+
+def test_a_device_that_disappears_is_told_to_who_waits() -> None:
+    cloud = FakeCloud(FakeSettings(boot_time=0.4))
+    made = cloud.create_device("libra-1", MARK, soon())
+    cloud.delete_device(made, soon())
+
+    with pytest.raises(DeviceFailed, match="disappeared"):
+        cloud.wait_for_device(made, soon())
+    cloud.close()
+
+
+def test_boots_and_calls_fail_as_often_as_they_are_told_to() -> None:
+    bad = FakeCloud(FakeSettings(boot_failure_rate=1.0))
+    made = bad.create_device("libra-1", MARK, soon())
+    with pytest.raises(DeviceFailed, match="let it fail"):
+        bad.wait_for_device(made, soon())
+
+    down = FakeCloud(FakeSettings(call_failure_rate=1.0))
+    with pytest.raises(CloudUnavailable):
+        down.create_ip(MARK, soon())
+
+
+def test_a_call_takes_no_longer_than_its_deadline() -> None:
+    slow = FakeCloud(FakeSettings(call_time=60.0))
+
+    with pytest.raises(DeadlineExceeded):
+        slow.list_ips(Deadline(0.05))
+
+
+def test_quotas_and_ranges_end(cloud: FakeCloud) -> None:
+    small = FakeCloud(
+        FakeSettings(ip_range="192.0.2.0/30", device_quota=1, ip_quota=9)
+    )
+    addresses = [small.create_ip(MARK, soon()).address for _n in range(2)]
+
+    assert addresses == ["192.0.2.1", "192.0.2.2"]
+    with pytest.raises(QuotaExceeded, match=r"192\.0\.2\.0/30"):
+        small.create_ip(MARK, soon())
+    small.create_device("a", MARK, soon())
+    with pytest.raises(QuotaExceeded, match="1 devices"):
+        small.create_device("b", MARK, soon())
+
+
+def test_an_address_given_back_is_used_again_at_last() -> None:
+    small = FakeCloud(FakeSettings(ip_range="192.0.2.0/30"))
+    first = small.create_ip(MARK, soon())
+    small.create_ip(MARK, soon())
+    small.delete_ip(first, soon())
+
+    assert small.create_ip(MARK, soon()).address == first.address
+
+
+def test_attaching_compares_the_revision(cloud: FakeCloud) -> None:
+    device = cloud.create_device("a", MARK, soon())
+    ip = cloud.create_ip(MARK, soon())
+    cloud.attach_ip(ip, device, soon())
+
+    with pytest.raises(Changed):
+        cloud.attach_ip(ip, device, soon())
+    with pytest.raises(Changed):
+        cloud.detach_ip(ip, soon())
+
+
+def test_a_device_has_one_floating_ip_at_most(cloud: FakeCloud) -> None:
+    device = cloud.create_device("a", MARK, soon())
+    cloud.attach_ip(cloud.create_ip(MARK, soon()), device, soon())
+
+    with pytest.raises(CloudRefused, match="has floating IP"):
+        cloud.attach_ip(cloud.create_ip(MARK, soon()), device, soon())
+
+
+def test_what_is_gone_is_told(cloud: FakeCloud) -> None:
+    device = cloud.create_device("a", MARK, soon())
+    ip = cloud.create_ip(MARK, soon())
+    for _twice in range(2):
+        cloud.delete_device(device, soon())
+        cloud.delete_ip(ip, soon())
+
+    with pytest.raises(CloudRefused, match="gone"):
+        cloud.mark_device(device, MARK, soon())
+    with pytest.raises(CloudRefused, match="gone"):
+        cloud.mark_ip(ip, MARK, soon())
+    with pytest.raises(CloudRefused, match="not active"):
+        cloud.attach_ip(ip, device, soon())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"boot_time": -1.0}, "boot_time must be at least 0"),
+        ({"boot_failure_rate": 1.5}, "must be at most 1"),
+        ({"ip_range": "nonsense"}, "ip_range must be a range"),
+        ({"closed_port": 0}, "closed_port must be at least 1"),
+    ],
+)
+def test_settings_out_of_bounds_are_told(
+    settings: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        FakeSettings(**settings)  # type: ignore[arg-type]

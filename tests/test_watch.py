@@ -1,0 +1,89 @@
+"""One poller for everybody who waits."""
+
+import threading
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from poolmgr.drivers.base import Device
+from poolmgr.drivers.watch import Watch
+from poolmgr.errors import CloudUnavailable, DeviceFailed
+from poolmgr.waiting import Deadline
+
+
+def device(number: int, status: str = "building") -> Device:
+    address = "192.0.2.1" if status == "active" else None
+    return Device(str(number), f"d{number}", status, address, "")  # type: ignore[arg-type]
+
+
+def test_many_waits_cost_one_look_an_interval() -> None:
+    looks: list[int] = []
+    all_wait = threading.Event()
+
+    def look(ids: Collection[str]) -> list[Device]:
+        looks.append(len(ids))
+        if len(ids) == 100:
+            all_wait.set()
+        status = "active" if all_wait.is_set() else "building"
+        return [device(int(i), status) for i in ids]
+
+    watch = Watch(look, interval=0.05)
+    with ThreadPoolExecutor(100) as pool:
+        ready = list(
+            pool.map(
+                lambda n: watch.wait(device(n), Deadline(30.0)), range(100)
+            )
+        )
+
+    assert all(d.ready for d in ready)
+    assert max(looks) == 100
+    assert sum(looks) > len(looks)
+
+
+def test_a_look_that_fails_is_only_a_look_that_fails() -> None:
+    answers: list[object] = [
+        CloudUnavailable("down"),
+        RuntimeError("a defect"),
+        [device(1, "active")],
+    ]
+
+    def look(ids: Collection[str]) -> list[Device]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[return-value]
+
+    assert Watch(look, 0.01).wait(device(1), Deadline(30.0)).ready
+
+
+def test_active_without_an_address_is_waited_for() -> None:
+    seen = [
+        Device("1", "d1", "active", None, ""),
+        Device("1", "d1", "active", "192.0.2.1", ""),
+    ]
+
+    ready = Watch(lambda ids: [seen.pop(0)], 0.01).wait(
+        device(1), Deadline(30.0)
+    )
+
+    assert ready.address == "192.0.2.1"
+
+
+def test_the_thread_goes_when_nobody_waits() -> None:
+    watch = Watch(lambda ids: [device(1, "active")], 0.01)
+
+    for _round in range(3):
+        watch.wait(device(1), Deadline(30.0))
+
+    deadline = Deadline(10.0)
+    while any(t.name == "poolmgr-watch" for t in threading.enumerate()):
+        deadline.sleep(0.01, "waiting for the thread to go")
+
+
+def test_closing_ends_every_wait() -> None:
+    watch = Watch(lambda ids: [device(1)], 0.01)
+    threading.Timer(0.1, watch.close).start()
+
+    with pytest.raises(DeviceFailed, match="closed"):
+        watch.wait(device(1), Deadline(30.0))
