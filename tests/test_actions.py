@@ -59,7 +59,9 @@ def test_build_device_answers_what_the_document_says(
 ) -> None:
     answer = build_device(manager)
 
-    assert re.fullmatch(r"libra-stg-haproxy-[0-9a-f-]{36}", str(answer["name"]))
+    assert re.fullmatch(
+        r"libra-stg-haproxy-[0-9a-f-]{36}", str(answer["name"])
+    )
     assert answer == {
         "action": "BUILD_DEVICE",
         "response": "PASS",

@@ -10,9 +10,7 @@ def started() -> list[str]:
     return []
 
 
-def lanes(
-    started: list[str], long: int, short: int, held: int
-) -> Lanes[str]:
+def lanes(started: list[str], long: int, short: int, held: int) -> Lanes[str]:
     return Lanes(long, short, held, started.append)
 
 

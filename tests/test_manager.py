@@ -402,7 +402,8 @@ def test_undoing_spares_what_another_delivery_took_over(
 
     deadline = Deadline(10.0)
     manager = PoolManager(cloud)
-    answer = manager.run({"action": "BUILD_DEVICE"}, Job("u", "H:a:1"))
+    job = Job("u", "H:a:1")
+    built = manager.submit({"action": "BUILD_DEVICE"}, job).future.result()
     (device,) = cloud.list_devices(deadline)
     assert device.mark is not None
     cloud.mark_device(
@@ -414,7 +415,7 @@ def test_undoing_spares_what_another_delivery_took_over(
         {"action": "ACT"}, Job("u", "H:a:1")
     )
 
-    BuildDevice().undo(answer, ran[0])
+    BuildDevice().undo(built.added, ran[0])
 
     assert len(cloud.list_devices(deadline)) == 1
 

@@ -199,7 +199,9 @@ def test_every_old_option_has_an_effect_or_is_named(
     said = "\n".join(record.getMessage() for record in caplog.records)
     kept = {"servers", "keepalive", "keepcnt", "keepidle", "keepintvl"}
     kept |= {"reconnect_sleep", "debug"}
-    names = {line.split(" =")[0] for line in LIBRA_CFG.splitlines() if "=" in line}
+    names = {
+        line.split(" =")[0] for line in LIBRA_CFG.splitlines() if "=" in line
+    }
     for name in names - kept:
         assert name in said, name
     assert "planted-secret" not in said

@@ -1,5 +1,7 @@
 """Waits end when they should."""
 
+import functools
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -91,18 +93,21 @@ def test_expiries_start_again_after_they_were_empty() -> None:
 
 
 def test_work_that_never_returns_keeps_no_other_waiting() -> None:
-    pool, never, done = ThreadPool("test"), threading.Event(), []
-    for _stuck in range(5):
-        pool.run(lambda: never.wait(30.0) and None)
-    finished = threading.Semaphore(0)
+    pool, never = ThreadPool("test"), threading.Event()
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
 
+    def stuck() -> None:
+        never.wait(30.0)
+
+    for _each in range(5):
+        pool.run(stuck)
     for number in range(100):
-        pool.run(lambda n=number: (done.append(n), finished.release())[1])
-    for _each in range(100):
-        assert finished.acquire(timeout=10.0)
+        pool.run(functools.partial(done.put, number))
 
+    assert sorted(done.get(timeout=10.0) for _n in range(100)) == list(
+        range(100)
+    )
     never.set()
-    assert sorted(done) == list(range(100))
 
 
 def test_idle_threads_go() -> None:

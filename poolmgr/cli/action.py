@@ -52,17 +52,29 @@ def _add(
 ) -> None:
     help_ = field.metadata.get("help", "").replace("%", "%%")
     if is_required(field):
-        parser.add_argument(field.name, metavar=field.name.upper(), help=help_)
+        metavar = field.name.upper()
+        parser.add_argument(_dest(field), metavar=metavar, help=help_)
     else:
-        option = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(option, dest=field.name, help=help_)
+        option = field.name.replace("_", "-")
+        # cliff's formatters have options of their own, as --prefix.
+        taken = f"--{option}" in parser._option_string_actions
+        option = f"--field-{option}" if taken else f"--{option}"
+        metavar = field.name.upper()
+        parser.add_argument(
+            option, dest=_dest(field), metavar=metavar, help=help_
+        )
+
+
+def _dest(field: "dataclasses.Field[Any]") -> str:
+    # Not the plain name: it could be one that cliff uses.
+    return f"field_{field.name}"
 
 
 def _fields(action: str, given: argparse.Namespace) -> dict[str, object]:
     """The message's fields, from the texts on the command line."""
     found = {}
     for field in dataclasses.fields(action_plugins().load(action).takes):
-        text = getattr(given, field.name)
+        text = getattr(given, _dest(field))
         if text is not None:
             found[field.name] = field.metadata.get("from_text", str)(text)
     return found

@@ -3,6 +3,7 @@
 import argparse
 import importlib.metadata
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from poolmgr.options import Configuration
 
 EXIT_USAGE = 2
+EXIT_SIGPIPE = 141
 
 DESCRIPTION = "Pool Manager of Libra, the OpenStack load-balancer service."
 
@@ -34,6 +36,8 @@ class PoolmgrApp(App):
             description=DESCRIPTION,
             version=importlib.metadata.version("poolmgr"),
             command_manager=Commands(),
+            # So that "poolmgr worker --help" is about the worker.
+            deferred_help=True,
         )
         self.command_manager.add_command("help", Help)
         self._configuration: Configuration | None = None
@@ -72,7 +76,13 @@ class PoolmgrApp(App):
             usage="%(prog)s [options] command [arguments]",
         )
         add = parser.add_argument
-        add("-h", "--help", action=_HelpAction, app=self, help="show this")
+        add(
+            "-h",
+            "--help",
+            dest="deferred_help",
+            action="store_true",
+            help="show this",
+        )
         add(
             "--version",
             action="version",
@@ -156,9 +166,22 @@ class PoolmgrApp(App):
             out.write(f"  {name:<{width}}  {one_line(summary)}\n")
         out.write(f"\n'{self.NAME} help COMMAND' tells more about one.\n")
 
+    def print_help_if_requested(self) -> None:
+        """``--help`` without a command."""
+        if self.options.deferred_help:
+            self.print_help()
+            raise HelpExit
+
     def run(self, argv: list[str]) -> int:
         """Run a command line; returns the exit code."""
-        result = super().run(argv)
+        try:
+            result = super().run(argv)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # Who read the output has gone; Python would complain of it
+            # once more when it flushes stdout at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+            return EXIT_SIGPIPE
         return 0 if self.interactive_mode else result
 
     def run_subcommand(self, argv: list[str]) -> int:
@@ -187,18 +210,6 @@ class Help(HelpCommand):
             return super().take_action(parsed_args)
         self.app.print_help()
         return 0
-
-
-class _HelpAction(argparse.Action):
-    """``--help`` of the whole application."""
-
-    def __init__(self, app: PoolmgrApp, **kwargs: Any) -> None:
-        super().__init__(nargs=0, **kwargs)
-        self._app = app
-
-    def __call__(self, *args: object) -> None:
-        self._app.print_help()
-        raise HelpExit
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,18 @@
+"""Sphinx's settings."""
+
+import importlib.metadata
+
+project = "poolmgr"
+copyright = "The poolmgr developers"
+release = importlib.metadata.version("poolmgr")
+extensions = [
+    "sphinx.ext.autodoc",
+    "stevedore.sphinxext",
+    "oslo_config.sphinxext",
+    "cliff.sphinxext",
+]
+html_theme = "alabaster"
+html_theme_options = {"description": "Pool Manager of Libra"}
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+nitpicky = False

@@ -1,0 +1,29 @@
+"""COUNT_DEVICES."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from poolmgr.actions.base import Action, Context, text
+
+
+@dataclass(frozen=True)
+class Request:
+    """What COUNT_DEVICES takes."""
+
+    prefix: str = field(
+        default="", metadata=text("count only names that start like this")
+    )
+
+
+class CountDevices(Action[Request]):
+    """Count the devices that there are."""
+
+    takes = Request
+    answers = ("count",)
+
+    def run(self, request: Request, context: Context) -> Mapping[str, int]:
+        """See :meth:`Action.run`."""
+        devices = context.driver.list_devices(context.deadline)
+        found = [d for d in devices if d.name.startswith(request.prefix)]
+        context.log.info("counted %d of %d", len(found), len(devices))
+        return {"count": len(found)}

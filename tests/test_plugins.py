@@ -1,0 +1,172 @@
+"""A stranger's plugins, in an environment of their own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from poolmgr import errors
+from poolmgr.actions.base import Action
+from poolmgr.manager import action_plugins, driver_plugins
+from poolmgr.plugins import Plugin, Registry
+from tests import environments
+from tests.environments import Environment
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """poolmgr and the example package, freshly installed."""
+    folder = tmp_path_factory.mktemp("stranger")
+    return environments.create(folder, environments.ROOT, environments.EXAMPLE)
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package whose module cannot be imported."""
+    return environments.install_beside(
+        tmp_path_factory.mktemp("broken"),
+        "poolmgr-broken",
+        """
+        import sys
+
+        print("imported", file=sys.stderr)
+        raise RuntimeError("it never worked")
+        """,
+        poolmgr__actions="BREAK = poolmgr_broken:Break",
+        poolmgr__drivers="broken = poolmgr_broken:Driver",
+    )
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package with an action that another package has, too."""
+    return environments.install_beside(
+        tmp_path_factory.mktemp("twin"),
+        "poolmgr-twin",
+        "class Count: pass",
+        poolmgr__actions="count_devices = poolmgr_twin:Count",
+    )
+
+
+def rows(environment: Environment, beside: Path | None = None) -> list[dict]:  # type: ignore[type-arg]
+    done = environment.run("plugin", "list", "-f", "json", beside=beside)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def test_the_example_is_a_command_and_a_driver(
+    environment: Environment,
+) -> None:
+    done = environment.run("--driver", "rack", "build-device", "-f", "json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["addr"] == "192.0.2.1"
+    done = environment.run("--driver", "rack", "count-devices", "-f", "json")
+    assert json.loads(done.stdout) == {
+        "action": "COUNT_DEVICES",
+        "count": 0,
+        "response": "PASS",
+    }
+    done = environment.run(
+        *("--driver", "rack", "count-devices", "--field-prefix", "\n")
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "'prefix' must be printable\n",
+    )
+    help_ = environment.run("count-devices", "--help").stdout
+    assert "Count the devices that there are" in help_
+    assert "--field-prefix PREFIX" in help_
+    assert "count only names that start like this" in help_
+    assert "count-devices  Count the devices" in environment.run("-h").stdout
+
+
+def test_plugins_are_listed_with_their_packages(
+    environment: Environment,
+) -> None:
+    found = {(r["Kind"], r["Name"]): r for r in rows(environment)}
+
+    assert found["action", "COUNT_DEVICES"]["Package"] == "poolmgr-rack 1.0.0"
+    assert found["driver", "rack"]["State"] == "ok"
+    assert found["driver", "fake"]["Package"].startswith("poolmgr ")
+
+
+def test_a_broken_plugin_is_listed_and_disturbs_nothing(
+    environment: Environment, broken: Path
+) -> None:
+    found = {r["Name"]: r for r in rows(environment, broken)}
+    assert found["BREAK"]["State"] == "broken"
+    assert "RuntimeError: it never worked" in found["BREAK"]["Error"]
+    assert found["broken"]["State"] == "broken"
+
+    help_ = environment.run("--help", beside=broken)
+    assert "break" in help_.stdout
+    assert "imported" not in help_.stderr
+    for command in (["build-ip"], ["build-ip", "--help"]):
+        done = environment.run("--driver", "fake", *command, beside=broken)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    done = environment.run("break", beside=broken)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == (
+        "action 'BREAK' cannot be loaded: RuntimeError: it never worked"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_two_plugins_of_one_name_are_refused_with_both_named(
+    environment: Environment, twin: Path
+) -> None:
+    names = (
+        "poolmgr_rack.count:CountDevices (poolmgr-rack 1.0.0)",
+        "poolmgr_twin:Count (poolmgr-twin 1)",
+    )
+
+    for command in (["count-devices"], ["worker"]):
+        done = environment.run("--driver", "fake", *command, beside=twin)
+        assert done.returncode == 1
+        for name in names:
+            assert name in done.stderr
+
+    conflicts = [r for r in rows(environment, twin) if r["State"] != "ok"]
+    assert {r["State"] for r in conflicts} == {"conflict"}
+    assert len(conflicts) == 2
+    done = environment.run("--driver", "fake", "build-ip", beside=twin)
+    assert done.returncode == 0
+
+
+# -- the registry -----------------------------------------------------------
+
+
+def test_our_own_plugins_are_found_and_load() -> None:
+    plugins = [*action_plugins().inspect(), *driver_plugins().inspect()]
+
+    assert {p.state for p in plugins if p.package.startswith("poolmgr ")} == {
+        "ok"
+    }
+    assert {p.name for p in plugins} >= {
+        "ASSIGN_IP",
+        "BUILD_DEVICE",
+        "BUILD_IP",
+        "DELETE_DEVICE",
+        "DELETE_IP",
+        "REMOVE_IP",
+        "fake",
+    }
+
+
+def test_a_name_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(errors.PluginNotFound, match="NOPE.*BUILD_IP"):
+        action_plugins().load("NOPE")
+
+
+def test_a_class_of_the_wrong_kind_is_broken() -> None:
+    wrong: Registry[object] = Registry("action", "poolmgr.drivers", Action)
+
+    (plugin,) = (p for p in wrong.inspect() if p.name == "fake")
+
+    assert isinstance(plugin, Plugin)
+    assert plugin.state == "broken"
+    assert "is not a subclass of poolmgr.actions.base.Action" in plugin.error
