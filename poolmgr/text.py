@@ -17,5 +17,10 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
+def decoded(data: bytes) -> str:
+    """The text of any bytes; what is not UTF-8 is shown as ``\\xNN``."""
+    return data.decode("utf-8", "backslashreplace")
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

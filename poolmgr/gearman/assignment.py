@@ -1,0 +1,105 @@
+"""A job that a job server gave to this worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from poolmgr.gearman.address import Address
+from poolmgr.text import decoded
+
+
+class Delivery(Enum):
+    """What became of an answer."""
+
+    DELIVERED = "delivered"
+    """The job server took it."""
+    UNKNOWN = "unknown"
+    """The job server does not know the job (any more): it was cancelled."""
+    LOST = "lost"
+    """The link was lost before the one or the other was known."""
+
+
+OnDelivery = Callable[[Delivery], None]
+
+
+class Carrier(Protocol):
+    """The link that brought a job, and the only one to take its answer."""
+
+    address: Address
+
+    def answer(
+        self, job: Assignment, answer: bytes, on_delivery: OnDelivery | None
+    ) -> None:
+        """Send the answer of a job that is not lost."""
+
+    def report(self, job: Assignment, done: int, of: int) -> None:
+        """Send the progress of a job that is not lost."""
+
+
+class Assignment:
+    """One job to be answered; all its methods belong to the loop's thread.
+
+    :ivar server: the job server that assigned it
+    :ivar payload: what the client sent
+    :ivar raw_handle: the handle as it is on the wire
+    :ivar raw_unique: the unique as it is on the wire
+    :ivar lost: the link is gone; the server gives the job to somebody else
+    :ivar on_lost: called when that happens before the job was completed
+    """
+
+    __slots__ = (
+        "_carrier",
+        "completed",
+        "lost",
+        "on_lost",
+        "payload",
+        "raw_handle",
+        "raw_unique",
+        "server",
+    )
+
+    def __init__(
+        self, carrier: Carrier, handle: bytes, unique: bytes, payload: bytes
+    ) -> None:
+        self._carrier = carrier
+        self.server = carrier.address
+        self.raw_handle = handle
+        self.raw_unique = unique
+        self.payload = payload
+        self.lost = False
+        self.completed = False
+        self.on_lost: Callable[[], None] | None = None
+
+    @property
+    def handle(self) -> str:
+        """The job server's name of the job, unique until it restarts."""
+        return decoded(self.raw_handle)
+
+    @property
+    def unique(self) -> str:
+        """The client's name of the job; may be empty."""
+        return decoded(self.raw_unique)
+
+    def complete(
+        self, answer: bytes, on_delivery: OnDelivery | None = None
+    ) -> None:
+        """Answer the job. Nothing is sent when it is lost.
+
+        :param on_delivery: called once with what became of the answer
+        :raises RuntimeError: when it was answered before
+        """
+        if self.completed:
+            raise RuntimeError(f"job {self.handle} was answered before")
+        self.completed = True
+        if not self.lost:
+            self._carrier.answer(self, answer, on_delivery)
+        elif on_delivery is not None:
+            on_delivery(Delivery.LOST)
+
+    def progress(self, numerator: int, denominator: int) -> None:
+        """Tell the client how far it is. Nothing is sent when it is lost
+        or completed."""
+        if not (self.lost or self.completed):
+            self._carrier.report(self, numerator, denominator)

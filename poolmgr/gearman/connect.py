@@ -1,0 +1,203 @@
+"""Open a connection to a job server, held up by nothing but itself."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from poolmgr.errors import TransportError
+from poolmgr.gearman.address import Address
+from poolmgr.gearman.options import LinkOptions
+from poolmgr.text import one_line
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+_Found = tuple[int, Any]  # address family and socket address
+
+
+class Resolver:
+    """Looks up the host of one job server.
+
+    The look-up has a thread of its own, and never more than one: the
+    loop's few threads could all be held by names that do not resolve, and
+    the end of the process must not wait for them.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._pending: asyncio.Future[list[_Found]] | None = None
+
+    async def addresses(self) -> list[_Found]:
+        """The host's addresses, in the system's order of preference.
+
+        :raises OSError: when there is none
+        """
+        if (literal := _literal(self._address)) is not None:
+            return [literal]
+        if self._pending is None or self._pending.done():
+            self._pending = self._look_up()
+        return await asyncio.shield(self._pending)
+
+    def _look_up(self) -> asyncio.Future[list[_Found]]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[_Found]] = loop.create_future()
+        # Nobody may be waiting any more when it fails.
+        future.add_done_callback(lambda f: f.cancelled() or f.exception())
+
+        def work() -> None:
+            found: list[_Found] = []
+            error: Exception | None = None
+            try:
+                found = _getaddrinfo(self._address)
+            except (OSError, ValueError) as e:
+                error = e
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(_settle, future, found, error)
+
+        threading.Thread(
+            target=work, name="gearman-resolver", daemon=True
+        ).start()
+        return future
+
+
+def _literal(address: Address) -> _Found | None:
+    try:
+        version = ipaddress.ip_address(address.host).version
+    except ValueError:
+        return None
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    return family, (address.host, address.port)
+
+
+def _getaddrinfo(address: Address) -> list[_Found]:
+    infos = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM
+    )
+    return [(family, where) for family, _, _, _, where in infos]
+
+
+def _settle(
+    future: asyncio.Future[list[_Found]],
+    found: list[_Found],
+    error: Exception | None,
+) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(found)
+    else:
+        future.set_exception(error)
+
+
+async def connect(
+    address: Address,
+    options: LinkOptions,
+    factory: Callable[[], P],
+    resolver: Resolver | None = None,
+) -> P:
+    """Connect within ``options.connect_timeout``, TLS included.
+
+    :param factory: makes the asyncio protocol of the connection
+    :raises TransportError: with the reason on one line
+    """
+    limit = options.connect_timeout
+    try:
+        async with asyncio.timeout(limit):
+            sock = await _open_socket(resolver or Resolver(address), options)
+            return await _start(sock, address, options, factory)
+    except TimeoutError:
+        raise TransportError(f"not connected within {limit:g} s") from None
+    except (OSError, ValueError) as error:
+        raise TransportError(reason_of(error)) from error
+
+
+async def _open_socket(
+    resolver: Resolver, options: LinkOptions
+) -> socket.socket:
+    """Try the host's addresses in turn; each has its share of the time."""
+    deadline = asyncio.get_running_loop().time() + options.connect_timeout
+    found = await resolver.addresses()
+    failure: OSError = OSError("the host has no address")
+    for number, (family, where) in enumerate(found):
+        now = asyncio.get_running_loop().time()
+        share = (deadline - now) / (len(found) - number)
+        try:
+            async with asyncio.timeout(share):
+                return await _connect_socket(family, where, options)
+        except OSError as error:  # TimeoutError is one, too
+            failure = error
+    raise failure
+
+
+async def _connect_socket(
+    family: int, where: Any, options: LinkOptions
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        _tune(sock, options)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _tune(sock: socket.socket, options: LinkOptions) -> None:
+    tcp = socket.IPPROTO_TCP
+    # A job is small packets in turn: Nagle would add 40 ms to each.
+    sock.setsockopt(tcp, socket.TCP_NODELAY, 1)
+    if options.keepalive:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (
+            ("TCP_KEEPIDLE", options.keepalive_idle),
+            ("TCP_KEEPINTVL", options.keepalive_interval),
+            ("TCP_KEEPCNT", options.keepalive_count),
+        ):
+            if hasattr(socket, name):
+                sock.setsockopt(tcp, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        milliseconds = int(options.user_timeout * 1000)
+        sock.setsockopt(tcp, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+async def _start(
+    sock: socket.socket,
+    address: Address,
+    options: LinkOptions,
+    factory: Callable[[], P],
+) -> P:
+    loop = asyncio.get_running_loop()
+    try:
+        if options.ssl is None:
+            _, protocol = await loop.create_connection(factory, sock=sock)
+        else:
+            _, protocol = await loop.create_connection(
+                factory,
+                sock=sock,
+                ssl=options.ssl,
+                server_hostname=address.host,
+                ssl_handshake_timeout=options.connect_timeout,
+                ssl_shutdown_timeout=2,
+            )
+    except BaseException:
+        sock.close()
+        raise
+    return protocol
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Why a connection failed or ended, on one line."""
+    if error is None:
+        return "closed by the job server"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {one_line(error.verify_message)}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {one_line(error.reason or str(error))}"
+    if isinstance(error, OSError) and error.strerror:
+        return one_line(error.strerror)
+    return one_line(str(error)) or type(error).__name__

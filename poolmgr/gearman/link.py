@@ -1,0 +1,168 @@
+"""One connection to a job server: packets, heartbeat, and its end."""
+
+import asyncio
+from typing import cast
+
+from poolmgr.gearman.connect import reason_of
+from poolmgr.gearman.options import LinkOptions
+from poolmgr.gearman.protocol import (
+    PacketType,
+    Parser,
+    ProtocolError,
+    encode,
+)
+
+_ECHO_REQ = encode(PacketType.ECHO_REQ, b"")
+
+
+class Link(asyncio.Protocol):
+    """The base of a worker's and of a client's connection.
+
+    :ivar gone: done when the link has ended, with the reason
+    """
+
+    def __init__(self, options: LinkOptions) -> None:
+        self._options = options
+        self._parser = Parser(max_packet=options.max_packet)
+        self._loop = asyncio.get_running_loop()
+        self.gone: asyncio.Future[str] = self._loop.create_future()
+        self._transport: asyncio.Transport | None = None
+        self._dropped_for: str | None = None
+        self._out: list[bytes] = []
+        self._written = 0  # bytes handed to the transport so far
+        self._pulse = _Pulse()
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- what a kind of link adds -------------------------------------------
+
+    def greet(self) -> None:
+        """Send what comes first on a new connection."""
+
+    def received(self, kind: PacketType, args: list[bytes]) -> None:
+        """Take one packet.
+
+        :raises ProtocolError: to drop the link
+        """
+        raise NotImplementedError
+
+    def ping(self) -> None:
+        """Ask the server for a sign of life."""
+        self.send(_ECHO_REQ)
+
+    def ended(self, reason: str) -> None:
+        """Tidy up: nothing comes or goes any more."""
+
+    # -- sending ------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send after what was sent before; lost if the link is."""
+        # What is sent in one turn of the loop goes out in one piece.
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(data)
+
+    def _flush(self) -> None:
+        if self._out and self._transport is not None:
+            data = b"".join(self._out)
+            self._written += len(data)
+            self._transport.write(data)
+        self._out.clear()
+
+    def drop(self, reason: str) -> None:
+        """End the link at once; what was not yet sent is lost."""
+        if self._dropped_for is None:
+            self._dropped_for = reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self, reason: str) -> None:
+        """End the link when what was sent before has gone out."""
+        if self._dropped_for is None:
+            self._dropped_for = reason
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    # -- called by asyncio --------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._pulse.heard = self._loop.time()
+        self.greet()
+        # The greeting is to be answered, too.
+        self._probe()
+
+    def data_received(self, data: bytes) -> None:
+        self._pulse.heard = self._loop.time()
+        try:
+            for kind, args in self._parser.feed(data):
+                self.received(kind, args)
+                if self._dropped_for is not None:
+                    return
+        except ProtocolError as error:
+            self.drop(f"protocol error: {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport = None
+        self._out.clear()
+        reason = self._dropped_for or reason_of(exc)
+        self._dropped_for = reason
+        self.ended(reason)
+        if not self.gone.done():
+            self.gone.set_result(reason)
+
+    # -- heartbeat ----------------------------------------------------------
+
+    def _probe(self) -> None:
+        self.ping()
+        self._flush()
+        self._pulse.probed = self._loop.time()
+        self._watch_in(self._options.heartbeat)
+
+    def _watch_in(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(seconds, self._watch)
+
+    def _watch(self) -> None:
+        if self._transport is None:
+            return
+        now, pulse = self._loop.time(), self._pulse
+        pulse.sent(self._written, self._transport.get_write_buffer_size(), now)
+        silent = now - pulse.heard
+        if silent < self._options.heartbeat:
+            pulse.probed = None
+            self._watch_in(self._options.heartbeat - silent)
+        elif pulse.probed is None or pulse.heard >= pulse.probed:
+            self._probe()
+        else:
+            self.drop(f"no sign of life for {silent:.3g} s")
+
+
+class _Pulse:
+    """When the peer last gave a sign of life; times of the loop.
+
+    :ivar heard: when it last sent, or took, something
+    :ivar probed: when it was asked for a sign of life, None if it was not
+    """
+
+    def __init__(self) -> None:
+        self.heard = 0.0
+        self.probed: float | None = None
+        self._taken = 0
+        self._backlog = 0
+
+    def sent(self, written: int, backlog: int, now: float) -> None:
+        """That a long backlog shrinks is a sign of life, too: the probe
+        waits behind it.
+
+        Without a backlog it means nothing: the system takes small packets
+        for a peer that is dead.
+
+        :param written: bytes handed to the transport so far
+        :param backlog: bytes of them that the system has not yet taken
+        """
+        taken = written - backlog
+        if self._backlog and taken > self._taken:
+            self.heard = now
+        self._taken, self._backlog = taken, backlog

@@ -1,0 +1,97 @@
+"""TLS towards the job servers."""
+
+import ssl
+
+from poolmgr.errors import ConfigError
+from poolmgr.text import one_line
+
+
+def client_context(
+    ca: str | None, cert: str | None, key: str | None
+) -> ssl.SSLContext | None:
+    """What to verify a job server with, and who we are.
+
+    The host name is always verified, and TLS is 1.2 or newer.
+
+    :param ca: file of the authorities that a server's certificate must be
+        signed by
+    :param cert: file of our certificate, followed by intermediate ones
+    :param key: file of our private key, without a pass phrase
+    :returns: None, which is plain TCP, only when all three are unset
+    :raises ConfigError: when one is missing or cannot be used
+    """
+    if not (ca or cert or key):
+        return None
+    _check_complete(ca, cert, key)
+    # Of these no system authority is trusted, only what `ca` holds.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load_ca(context, ca or "")
+    if cert and key:
+        _load_pair(context, cert, key)
+    return context
+
+
+def _check_complete(ca: str | None, cert: str | None, key: str | None) -> None:
+    if bool(cert) != bool(key):
+        here, missing = (
+            ("certificate", "key")
+            if cert
+            else (
+                "key",
+                "certificate",
+            )
+        )
+        raise ConfigError(f"TLS: a {here} is given, but no {missing} for it")
+    if not ca:
+        raise ConfigError(
+            "TLS: a certificate and a key are given, but no CA file to"
+            " verify the job servers with"
+        )
+
+
+def _load_ca(context: ssl.SSLContext, ca: str) -> None:
+    _check_readable("CA", ca)
+    try:
+        context.load_verify_locations(cafile=ca)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"TLS: CA file {one_line(ca)!r} holds no usable"
+            f" certificate ({_why(error)})"
+        ) from error
+
+
+def _load_pair(context: ssl.SSLContext, cert: str, key: str) -> None:
+    _check_readable("certificate", cert)
+    _check_readable("key", key)
+    try:
+        # Without a password of its own OpenSSL would ask the terminal.
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"TLS: certificate {one_line(cert)!r} and key"
+            f" {one_line(key)!r} cannot be used together ({_why(error)})"
+        ) from error
+
+
+def _no_password() -> bytes:
+    raise ValueError("the key has a pass phrase")
+
+
+def _check_readable(what: str, path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"TLS: {what} file {one_line(path)!r} cannot be read"
+            f" ({_why(error)})"
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return one_line(error.reason or str(error))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return one_line(str(error))

@@ -1,0 +1,109 @@
+"""poolmgr as real processes."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE = 30.0
+
+
+def poolmgr(
+    *args: str, stdin: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "poolmgr", *args],
+        input=stdin if stdin is not None else "",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+class Process:
+    """A command that goes on, and what it has logged so far."""
+
+    def __init__(self, args: Sequence[str], **environment: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "poolmgr", *args],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        self.pid = self._process.pid
+        self.lines: list[str] = []
+        self._new: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line)
+            self._new.put(line)
+
+    def wait_for(self, words: str) -> str:
+        """Wait for a line with these words that was not waited for yet."""
+        end = time.monotonic() + PATIENCE
+        while (left := end - time.monotonic()) > 0:
+            try:
+                line = self._new.get(timeout=left)
+            except queue.Empty:
+                break
+            if words in line:
+                return line
+        raise AssertionError(f"no {words!r} in:\n{''.join(self.lines)}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def exit_code(self) -> int:
+        """Wait for its end."""
+        code = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def end(self) -> None:
+        """Have it gone."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+
+@contextmanager
+def worker(
+    servers: Sequence[str], config: str = "", folder: Path | None = None
+) -> Iterator[Process]:
+    """A worker on the fake cloud that is registered at the first server.
+
+    :param config: a configuration file's text
+    :param folder: where to put that file
+    """
+    args = ["--driver", "fake"]
+    for server in servers:
+        args += ["--gearman-server", server]
+    if config:
+        assert folder is not None
+        path = folder / "worker.conf"
+        path.write_text(config)
+        args += ["--config-file", str(path)]
+    process = Process([*args, "worker"])
+    try:
+        yield process
+    finally:
+        process.end()

@@ -1,0 +1,246 @@
+"""The command line, as real processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import poolmgr
+
+DEVICE = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> dict[str, str]:
+    """The environment that has the fake cloud keep its devices."""
+    return {
+        "OS_POOLMGR__DRIVER": "fake",
+        "OS_FAKE__STATE": str(tmp_path / "cloud.db"),
+    }
+
+
+def test_one_off_commands_see_each_others_devices(
+    cloud: dict[str, str],
+) -> None:
+    device = json.loads(poolmgr("build-device", "-f", "json", **cloud).stdout)
+    ip = poolmgr("build-ip", "-f", "value", "-c", "ip", **cloud).stdout.strip()
+
+    assert device["response"] == "PASS"
+    assert device.keys() == {
+        "action",
+        "name",
+        "addr",
+        "type",
+        "az",
+        "response",
+    }
+    for command in (
+        ["assign-ip", ip, device["name"]],
+        ["remove-ip", ip, device["name"]],
+        ["delete-ip", ip],
+        ["delete-device", device["name"]],
+    ):
+        done = poolmgr(*command, "-f", "json", **cloud)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["response"] == "PASS"
+    assert poolmgr("delete-ip", ip, **cloud).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "format_", ["json", "yaml", "value", "table", "shell"]
+)
+def test_results_come_in_every_format(
+    cloud: dict[str, str], format_: str
+) -> None:
+    done = poolmgr("build-ip", "-f", format_, **cloud)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "198.18.0.1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["delete-device", DEVICE], f"there is no device '{DEVICE}'"),
+        (["delete-ip", "300.1.1.1"], "'ip' must be an IP address"),
+        (["delete-device", "../k\n"], "'name' must be a device's name"),
+    ],
+)
+def test_a_fail_is_exit_code_1_and_one_line_of_reason(
+    cloud: dict[str, str], command: list[str], reason: str
+) -> None:
+    done = poolmgr(*command, **cloud)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(reason)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["wrker"], 2, "'wrker' is no command; did you mean worker?"),
+        (["delete-device"], 2, "the following arguments are required: NAME"),
+        (["--nonsense", "build-ip"], 2, "--nonsense"),
+        (["--driver", "nope", "build-ip"], 1, "no driver named 'nope'"),
+        (["--config-file", "/nowhere", "build-ip"], 1, "/nowhere"),
+        (["build-ip"], 1, "no driver named 'nova' is installed"),
+        (["worker"], 1, "no driver named 'nova' is installed"),
+        (
+            ["--driver", "fake", "--gearman-server", "a:b", "worker"],
+            1,
+            "'a:b'",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_told(
+    args: list[str], code: int, words: str
+) -> None:
+    done = poolmgr(*args)
+
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 1:
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("[gearman]\nssl_cert = c.pem\n", "ssl"),
+        ("[gearman]\nssl_ca = /nowhere/ca.pem\n", "/nowhere/ca.pem"),
+        ("[worker]\nlong_jobs = 0\n", "long_jobs"),
+        ("[poolmgr]\nbasename = " + "a" * 27 + "\n", "at most 26"),
+    ],
+)
+def test_a_worker_that_cannot_start_says_why_in_one_line(
+    tmp_path: Path, config: str, words: str
+) -> None:
+    path = tmp_path / "worker.conf"
+    path.write_text(config)
+
+    done = poolmgr("--driver", "fake", "--config-file", str(path), "worker")
+
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_lists_every_command_with_a_line() -> None:
+    for args in (["--help"], ["-h"], ["help"], []):
+        done = poolmgr(*args)
+        assert (done.returncode, done.stderr) == (0, "")
+        for line in (
+            "build-device   Boot a device and answer its name and address",
+            "worker         Serve the job servers until a signal ends it",
+            "--gearman-server HOST:PORT",
+        ):
+            assert line in done.stdout
+
+
+@pytest.mark.parametrize("args", [["worker", "--help"], ["help", "worker"]])
+def test_a_commands_help_tells_its_exit_codes(args: list[str]) -> None:
+    done = poolmgr(*args)
+
+    assert done.returncode == 0
+    assert "Exit codes: 0 all running" in done.stdout
+
+
+def test_an_actions_help_comes_from_the_action() -> None:
+    done = poolmgr("assign-ip", "--help")
+
+    assert "Attach a floating IP to a device" in done.stdout
+    assert "address of the floating IP" in done.stdout
+
+
+def test_the_version_is_told() -> None:
+    assert poolmgr("--version").stdout == "poolmgr 0.1.0\n"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "poolmgr", "--help"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_debug_shows_the_traceback(cloud: dict[str, str]) -> None:
+    done = poolmgr("--debug", "delete-device", DEVICE, **cloud)
+
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "NotFound" in done.stderr
+
+
+def test_a_log_file_is_written(cloud: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "poolmgr.log"
+
+    poolmgr("--verbose", "--log-file", str(path), "build-ip", **cloud)
+
+    assert "action=BUILD_IP" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "unwanted"),
+    [
+        (
+            ["--help"],
+            "openstack keystoneauth1 oslo_config asyncio ssl sqlite3 "
+            "poolmgr.manager poolmgr.actions poolmgr.drivers cmd2",
+        ),
+        (["--version"], "openstack oslo_config asyncio poolmgr.manager cmd2"),
+        (
+            ["build-ip", "--help"],
+            "openstack asyncio sqlite3 poolmgr.actions.build_device",
+        ),
+        (["--driver", "fake", "build-ip"], "openstack asyncio cmd2"),
+    ],
+)
+def test_commands_import_only_what_they_need(
+    args: list[str], unwanted: str
+) -> None:
+    program = (
+        "import sys\n"
+        "from poolmgr.cli.app import main\n"
+        "try:\n"
+        f"    main({args!r})\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    loaded = set(done.stderr.split())
+    assert "cliff.app" in loaded
+    assert loaded.isdisjoint(unwanted.split())
+
+
+def test_importing_the_library_imports_nothing_else() -> None:
+    program = "import poolmgr, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    loaded = {name for name in done.stdout.split() if "poolmgr" in name}
+    assert loaded == {"poolmgr"}
