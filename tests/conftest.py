@@ -7,6 +7,7 @@ import pytest
 from poolmgr import PoolManager
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.settings import PoolSettings
+from tests.jobservers import JobServerProcess, builtin, gearmand
 
 
 @pytest.fixture
@@ -25,3 +26,10 @@ def manager(cloud: FakeCloud) -> Iterator[PoolManager]:
     )
     with PoolManager(cloud, settings) as manager:
         yield manager
+
+
+@pytest.fixture(params=["gearmand", "builtin"])
+def job_server(request: pytest.FixtureRequest) -> Iterator[JobServerProcess]:
+    """A job server: the test runs with each of the two."""
+    with gearmand() if request.param == "gearmand" else builtin() as server:
+        yield server

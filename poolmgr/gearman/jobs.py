@@ -22,6 +22,8 @@ class ServedJob:
     :ivar clients: who waits for its answer
     :ivar background: whether it stays when nobody waits
     :ivar worker: who runs it, None while it waits
+    :ivar cancelled: whether it goes when its turn comes; one that runs is
+        not told
     """
 
     handle: bytes
@@ -32,6 +34,7 @@ class ServedJob:
     background: bool
     clients: list[Peer] = field(default_factory=list)
     worker: Peer | None = None
+    cancelled: bool = False
 
 
 class Jobs:
@@ -88,10 +91,12 @@ class Jobs:
         for priority in PRIORITIES:
             for function in functions:
                 queue = self._waiting.get((function, priority))
-                if queue:
+                while queue:
                     job = queue.popleft()
                     job.worker = worker
-                    return job
+                    if not job.cancelled:
+                        return job
+                    self.end(job)
         return None
 
     def waits(self, functions: list[bytes]) -> bool:

@@ -163,7 +163,7 @@ class JobServer:
             return self._show(lambda job: job.unique)
         if words[:2] == ["cancel", "job"] and len(words) == 3:
             return self._cancel(words[2].encode())
-        return "ERR UNKNOWN_COMMAND Unknown+server+command\n"
+        return "ERR UNKNOWN_COMMAND Unknown+server+command\r\n"
 
     # -- inside -------------------------------------------------------------
 
@@ -193,12 +193,12 @@ class JobServer:
     def _cancel(self, handle: bytes) -> str:
         job = self.jobs.get(handle)
         if job is None:
-            return "ERR UNKNOWN_JOB\n"
+            return "ERR UNKNOWN_JOB\r\n"
         for client in job.clients:
             assert isinstance(client, _Connection)  # noqa: S101
             client.send(T.WORK_FAIL, handle)
-        self.jobs.end(job)
-        return "OK\n"
+        job.cancelled = True
+        return "OK\r\n"
 
 
 class _Connection(asyncio.Protocol):

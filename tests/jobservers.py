@@ -1,0 +1,133 @@
+"""Job servers as real processes: Debian's gearmand and the built-in one."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from poolmgr.gearman import Address
+
+GEARMAND = shutil.which("gearmand") or shutil.which(
+    "gearmand", path="/usr/sbin:/usr/local/sbin"
+)
+PATIENCE = 20.0
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def need_gearmand() -> str:
+    """The path of gearmand; skips the test without, but not in CI."""
+    if GEARMAND is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("gearmand is not installed")
+        pytest.skip("gearmand is not installed")
+    return GEARMAND
+
+
+class JobServerProcess:
+    """A job server that can be ended, killed, stopped and started again."""
+
+    def __init__(
+        self, command: Callable[[int], Sequence[str]], port: int | None = None
+    ) -> None:
+        self._command = command
+        self.address = Address("127.0.0.1", port or free_port())
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        self._process = subprocess.Popen(
+            self._command(self.address.port),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + PATIENCE
+        while not self._listens():
+            assert self._process.poll() is None, "the job server ended"
+            assert time.monotonic() < end, "the job server does not listen"
+            time.sleep(0.02)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+
+    def restart(self) -> None:
+        """Kill it and start it anew on the same port."""
+        self.kill()
+        self.start()
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(
+                (self.address.host, self.address.port), 1.0
+            ).close()
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def _running(
+    server: JobServerProcess, start: bool
+) -> Iterator[JobServerProcess]:
+    try:
+        if start:
+            server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+def gearmand(
+    *args: str, port: int | None = None, start: bool = True
+) -> AbstractContextManager[JobServerProcess]:
+    """Debian's gearmand."""
+    path = need_gearmand()
+
+    def command(port: int) -> list[str]:
+        return [
+            path,
+            "--listen=127.0.0.1",
+            f"--port={port}",
+            "--log-file=none",
+            *args,
+        ]
+
+    return _running(JobServerProcess(command, port), start)
+
+
+def builtin(
+    port: int | None = None, start: bool = True
+) -> AbstractContextManager[JobServerProcess]:
+    """Our own."""
+
+    def command(port: int) -> list[str]:
+        module = "poolmgr.gearman.server"
+        return [sys.executable, "-m", module, "--port", str(port)]
+
+    return _running(JobServerProcess(command, port), start)

@@ -1,0 +1,521 @@
+"""The worker as a process, served by real job servers."""
+
+import asyncio
+import json
+import shlex
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from poolmgr.cli.demo import ADDRESS, DEVICE, REQUESTS
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.gearman import Address, Client, admin
+from poolmgr.gearman.server import JobServer
+from poolmgr.waiting import Deadline
+from tests import jobservers
+from tests.jobservers import JobServerProcess, gearmand
+from tests.processes import Process, poolmgr, worker
+
+FUNCTION = "libra_pool_mgm"
+
+T = TypeVar("T")
+
+
+async def answers(
+    server: Address, *messages: bytes, timeout: float = 30.0
+) -> list[dict[str, object]]:
+    """Submit all messages at once and read the answers one by one."""
+    async with Client([server]) as client:
+        jobs = [await client.submit(FUNCTION, message) for message in messages]
+        return [json.loads(await job.result(timeout)) for job in jobs]
+
+
+def ask(server: Address, *messages: object) -> list[dict[str, object]]:
+    payloads = [
+        m if isinstance(m, bytes) else json.dumps(m).encode() for m in messages
+    ]
+    return asyncio.run(answers(server, *payloads))
+
+
+def device_count(tmp_path: Path) -> int:
+    path = tmp_path / "cloud.db"
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as db:
+        (count,) = db.execute("SELECT count(*) FROM device").fetchone()
+    return int(count)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+# -- the document -----------------------------------------------------------
+
+
+def test_every_documented_request_is_answered_over_the_wire(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = (
+        "[poolmgr]\nbasename = libra-stg-haproxy\naz = 3\n"
+        "[fake]\nimage = 12345\ndevice_range = 15.185.175.81/32\n"
+        f"ip_range = {ADDRESS}/32\nstate = {tmp_path / 'cloud.db'}\n"
+    )
+    before = FakeSettings(
+        state=str(tmp_path / "cloud.db"), device_range="192.0.2.0/24"
+    )
+    with closing(FakeCloud(before)) as cloud:
+        cloud.create_device(DEVICE, None, Deadline(10.0))
+    with worker([str(job_server.address)], config, tmp_path):
+        build, build_ip, *others = (
+            ask(job_server.address, request.encode())[0]
+            for request in REQUESTS
+        )
+
+    name = build.pop("name")
+    assert isinstance(name, str)
+    assert name.startswith("libra-stg-haproxy-")
+    assert build == {
+        "action": "BUILD_DEVICE",
+        "response": "PASS",
+        "addr": "15.185.175.81",
+        "type": "basename: libra-stg-haproxy, image: 12345",
+        "az": "3",
+    }
+    assert isinstance(build_ip.pop("id"), str)
+    assert build_ip == {
+        "action": "BUILD_IP",
+        "response": "PASS",
+        "ip": ADDRESS,
+    }
+    for request, answer in zip(REQUESTS[2:], others, strict=True):
+        assert answer == {**json.loads(request), "response": "PASS"}
+
+
+def test_a_batch_is_answered_job_by_job(job_server: JobServerProcess) -> None:
+    with worker([str(job_server.address)]):
+        found = ask(
+            job_server.address,
+            *[{"action": "BUILD_DEVICE", "n": n} for n in range(20)],
+            {"action": "NOPE"},
+            b"\xff",
+            *[{"action": "BUILD_IP", "n": n} for n in range(20)],
+        )
+
+    assert [a.get("n") for a in found] == [
+        *range(20),
+        None,
+        None,
+        *range(20),
+    ]
+    assert [a["response"] for a in found].count("FAIL") == 2
+    assert len({a.get("name") for a in found if "name" in a}) == 20
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(payloads=st.lists(st.binary(max_size=300), min_size=1, max_size=20))
+def test_any_payload_is_answered_with_one_object(
+    fuzzed: JobServerProcess, payloads: list[bytes]
+) -> None:
+    for answer in ask(fuzzed.address, *payloads):
+        assert answer["response"] in ("PASS", "FAIL")
+
+
+@pytest.fixture(scope="module")
+def fuzzed() -> Iterator[JobServerProcess]:
+    """A gearmand with a worker for all of the fuzzing."""
+    with gearmand() as server, worker([str(server.address)]):
+        yield server
+
+
+# -- lanes ------------------------------------------------------------------
+
+
+def test_builds_in_flight_never_keep_short_jobs_waiting(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = (
+        "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 5\nshort_jobs = 2\n"
+    )
+
+    async def scenario() -> list[dict[str, object]]:
+        async with Client([job_server.address]) as client:
+            for _build in range(100):
+                await client.submit(
+                    FUNCTION, b'{"action": "BUILD_DEVICE"}', background=True
+                )
+            # Answered at all: the builds would take an hour.
+            return await answers(
+                job_server.address, *[b'{"action": "BUILD_IP"}'] * 20
+            )
+
+    with worker([str(job_server.address)], config, tmp_path):
+        found = asyncio.run(scenario())
+
+    assert {answer["response"] for answer in found} == {"PASS"}
+
+
+def test_builds_stay_with_the_job_server_if_none_is_to_be_held(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 3\n"
+    config += "held_jobs = 0\n"
+
+    async def running() -> int:
+        (function,) = await admin.status(job_server.address)
+        return function.running
+
+    async def submit() -> None:
+        async with Client([job_server.address]) as client:
+            for _build in range(10):
+                await client.submit(
+                    FUNCTION, b'{"action": "BUILD_DEVICE"}', background=True
+                )
+
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        asyncio.run(submit())
+        wait_until(lambda: asyncio.run(running()) == 3)
+        time.sleep(0.3)  # more would come at once if they did
+        assert asyncio.run(running()) == 3
+
+
+# -- several job servers ----------------------------------------------------
+
+
+def test_a_dead_and_a_silent_server_do_not_hold_up_a_third(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        servers = [
+            f"127.0.0.1:{jobservers.free_port()}",
+            f"127.0.0.1:{silent.getsockname()[1]}",
+        ]
+        with gearmand() as good, worker([*servers, str(good.address)]):
+            (answer,) = ask(good.address, {"action": "BUILD_IP"})
+
+    assert answer["response"] == "PASS"
+
+
+def test_a_server_that_comes_later_is_served(tmp_path: Path) -> None:
+    with gearmand() as up, gearmand(start=False) as late:
+        with worker([str(up.address), str(late.address)]) as process:
+            process.wait_for("registered")
+            ask(up.address, {"action": "BUILD_IP"})
+            late.start()
+            process.wait_for(f"{late.address}: connected and registered")
+
+            (answer,) = ask(late.address, {"action": "BUILD_IP"})
+
+    assert answer["response"] == "PASS"
+
+
+def test_a_server_that_restarts_is_served_again(
+    job_server: JobServerProcess,
+) -> None:
+    with worker([str(job_server.address)]) as process:
+        process.wait_for("registered")
+        ask(job_server.address, {"action": "BUILD_IP"})
+        for _time in range(2):
+            job_server.restart()
+            process.wait_for("registered")
+            (answer,) = ask(job_server.address, {"action": "BUILD_IP"})
+            assert answer["response"] == "PASS"
+
+
+# -- deliveries -------------------------------------------------------------
+
+
+def test_a_killed_workers_build_is_taken_over_by_another(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = f"[fake]\nboot_time = 2\nstate = {tmp_path / 'cloud.db'}\n"
+    server = str(job_server.address)
+
+    async def scenario(first: Process) -> dict[str, object]:
+        async with Client([job_server.address]) as client:
+            job = await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
+            while not device_count(tmp_path):
+                await asyncio.sleep(0.02)
+            first.signal(signal.SIGKILL)
+            found = json.loads(await job.result(30.0))
+        assert isinstance(found, dict)
+        return found
+
+    with worker([server], config, tmp_path) as first:
+        first.wait_for("registered")
+        answer = _in_thread(lambda: asyncio.run(scenario(first)))
+        assert first.exit_code() == -signal.SIGKILL
+        with worker([server], config, tmp_path):
+            found = answer()
+
+    assert found["response"] == "PASS"
+    assert device_count(tmp_path) == 1
+
+
+def test_a_build_that_the_job_server_has_forgotten_leaves_no_device(
+    tmp_path: Path,
+) -> None:
+    config = f"[fake]\nboot_time = 1\nstate = {tmp_path / 'cloud.db'}\n"
+
+    async def scenario() -> None:
+        server = JobServer()
+        await server.start()
+        try:
+            await forget(server)
+        finally:
+            await server.close()
+
+    async def forget(server: JobServer) -> None:
+        with worker([str(server.address)], config, tmp_path):
+            async with Client([server.address]) as client:
+                await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
+                await until(lambda: device_count(tmp_path) == 1)
+                (job,) = server.jobs
+                server.jobs.end(job)
+                await until(lambda: device_count(tmp_path) == 0)
+
+    asyncio.run(scenario())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30.0):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+# -- signals ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_worker_ends_with_0(
+    job_server: JobServerProcess, number: signal.Signals
+) -> None:
+    with worker([str(job_server.address)]) as process:
+        process.wait_for("registered")
+        process.signal(number)
+
+        assert process.exit_code() == 0
+
+
+def test_a_signal_lets_running_jobs_finish(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = f"[fake]\nboot_time = 1\nstate = {tmp_path / 'cloud.db'}\n"
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        asked = _in_thread(
+            lambda: ask(job_server.address, {"action": "BUILD_DEVICE"})
+        )
+        wait_until(lambda: device_count(tmp_path) == 1)
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 0
+        (answer,) = asked()
+    assert answer["response"] == "PASS"
+    assert device_count(tmp_path) == 1
+
+
+def test_jobs_that_do_not_finish_in_time_are_stopped_and_answered(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = f"[fake]\nboot_time = 3600\nstate = {tmp_path / 'cloud.db'}\n"
+    config += "[worker]\ndrain_timeout = 0.3\n"
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        asked = _in_thread(
+            lambda: ask(job_server.address, {"action": "BUILD_DEVICE"})
+        )
+        wait_until(lambda: device_count(tmp_path) == 1)
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 3
+        (answer,) = asked()
+    assert answer == {"action": "BUILD_DEVICE", "response": "FAIL"}
+    assert device_count(tmp_path) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(
+    job_server: JobServerProcess, tmp_path: Path, number: signal.Signals
+) -> None:
+    config = f"[fake]\nboot_time = 3600\nstate = {tmp_path / 'cloud.db'}\n"
+
+    async def submit() -> None:
+        async with Client([job_server.address]) as client:
+            await client.submit(
+                FUNCTION, b'{"action": "BUILD_DEVICE"}', background=True
+            )
+
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        asyncio.run(submit())
+        wait_until(lambda: device_count(tmp_path) == 1)
+        process.signal(signal.SIGTERM)
+        process.wait_for("1 jobs are running")
+        process.signal(number)
+
+        assert process.exit_code() == 128 + number
+
+
+def test_no_job_is_taken_while_draining(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = f"[fake]\nboot_time = 1.5\nstate = {tmp_path / 'cloud.db'}\n"
+    server = [str(job_server.address)]
+
+    async def submit() -> None:
+        async with Client([job_server.address]) as client:
+            await client.submit(
+                FUNCTION, b'{"action": "BUILD_IP"}', background=True
+            )
+
+    async def waiting() -> int:
+        (function,) = await admin.status(job_server.address)
+        return function.queued - function.running
+
+    with worker(server, config, tmp_path) as process:
+        process.wait_for("registered")
+        build = _in_thread(
+            lambda: ask(job_server.address, {"action": "BUILD_DEVICE"})
+        )
+        wait_until(lambda: device_count(tmp_path) == 1)
+        process.signal(signal.SIGTERM)
+        process.wait_for("1 jobs are running")
+        asyncio.run(submit())
+        assert asyncio.run(waiting()) == 1
+
+        assert process.exit_code() == 0
+        assert build()[0]["response"] == "PASS"
+        assert asyncio.run(waiting()) == 1
+
+
+# -- the client's commands --------------------------------------------------
+
+
+def test_submit_prints_the_answer(job_server: JobServerProcess) -> None:
+    server = ["--gearman-server", str(job_server.address)]
+    with worker([str(job_server.address)]):
+        done = poolmgr(*server, "submit", '{"action": "BUILD_IP", "x": [1]}')
+        failed = poolmgr(*server, "submit", "-", stdin='{"action": "NO"}')
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["x"] == [1]
+    assert json.loads(done.stdout)["response"] == "PASS"
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout) == {"action": "NO", "response": "FAIL"}
+    assert failed.stderr.count("\n") == 1
+
+
+def test_submit_in_the_background_prints_the_handle(
+    job_server: JobServerProcess,
+) -> None:
+    done = poolmgr(
+        *("--gearman-server", str(job_server.address)),
+        *("submit", "--background", '{"action": "BUILD_IP"}'),
+    )
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["handle"].startswith("H:")
+
+
+def test_a_client_does_not_wait_for_ever(job_server: JobServerProcess) -> None:
+    done = poolmgr(
+        *("--gearman-server", str(job_server.address)),
+        *("submit", "--timeout", "0.3", "{}"),
+    )
+
+    assert done.returncode == 1
+    assert "no answer within 0.3 s" in done.stderr
+
+
+def test_status_shows_queues_and_workers(job_server: JobServerProcess) -> None:
+    dead = f"127.0.0.1:{jobservers.free_port()}"
+    address = str(job_server.address)
+    server = ["--gearman-server", address]
+    poolmgr(*server, "submit", "--background", "{}")
+    poolmgr(*server, "submit", "--background", "{}")
+
+    done = poolmgr(*server, "status", "-f", "json")
+    both = poolmgr(*server, "--gearman-server", dead, "status", "-f", "json")
+    with worker([address]) as process:
+        process.wait_for("registered")
+        workers = poolmgr(*server, "status", "--workers", "-f", "json")
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == [
+        {
+            "Server": address,
+            "Function": FUNCTION,
+            "Waiting": 2,
+            "Running": 0,
+            "Workers": 0,
+        }
+    ]
+    assert both.returncode == 1
+    assert json.loads(both.stdout) == json.loads(done.stdout)
+    assert dead in both.stderr
+    (row,) = json.loads(workers.stdout)
+    assert row["Functions"] == FUNCTION
+    assert row["Worker"].startswith("poolmgr-")
+    assert str(process.pid) in row["Worker"]
+
+
+# -- the demonstration ------------------------------------------------------
+
+
+def test_the_demonstration_ends_by_itself() -> None:
+    done = poolmgr("demo")
+
+    assert done.returncode == 0
+    for request in REQUESTS:
+        assert f"request\n{request}\nanswer\n" in done.stdout
+    assert done.stdout.count('"response": "PASS"') == len(REQUESTS)
+
+
+def test_the_demonstration_can_stay(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "poolmgr", "--quiet", "demo", "--stay"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = next(x for x in process.stdout if " submit " in x)
+        words = shlex.split(line)
+        done = poolmgr(*words[1:])
+        assert json.loads(done.stdout)["response"] == "PASS"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30.0) == 0
+    finally:
+        process.kill()
+        process.wait(30.0)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def _in_thread(work: Callable[[], T]) -> Callable[[], T]:
+    """Start some work; returns what waits for its result."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(work)
+    pool.shutdown(wait=False)
+    return lambda: future.result(60.0)
