@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from poolmgr import message as wire
-from poolmgr.errors import PluginConflict, PluginError
+from poolmgr.errors import ConfigError, PluginConflict, PluginError
 from poolmgr.gearman import (
     Address,
     Assignment,
@@ -220,8 +220,16 @@ def link_options(gearman: GearmanSettings) -> LinkOptions:
 
     :raises ConfigError: the TLS settings cannot be used
     """
+    try:
+        context = client_context(
+            gearman.ssl_ca, gearman.ssl_cert, gearman.ssl_key
+        )
+    except ConfigError as error:
+        raise ConfigError(
+            f"[gearman] ssl_ca, ssl_cert, ssl_key: {error}"
+        ) from None
     return LinkOptions(
-        ssl=client_context(gearman.ssl_ca, gearman.ssl_cert, gearman.ssl_key),
+        ssl=context,
         connect_timeout=gearman.connect_timeout,
         heartbeat=gearman.heartbeat,
         keepalive=gearman.keepalive,

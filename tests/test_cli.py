@@ -242,5 +242,9 @@ def test_importing_the_library_imports_nothing_else() -> None:
         check=True,
     )
 
-    loaded = {name for name in done.stdout.split() if "poolmgr" in name}
+    loaded = {
+        name
+        for name in done.stdout.split()
+        if name.partition(".")[0] in ("poolmgr", "openstack", "stevedore")
+    }
     assert loaded == {"poolmgr"}

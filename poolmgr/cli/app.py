@@ -151,6 +151,7 @@ class PoolmgrApp(App):
     def interact(self) -> None:
         """With no command there is help, not a shell."""
         self.print_help()
+        raise HelpExit
 
     def print_help(self) -> None:
         """Print the options and a line for every command.
@@ -175,14 +176,15 @@ class PoolmgrApp(App):
     def run(self, argv: list[str]) -> int:
         """Run a command line; returns the exit code."""
         try:
-            result = super().run(argv)
-            self.stdout.flush()
+            try:
+                return super().run(argv)
+            finally:
+                self.stdout.flush()
         except BrokenPipeError:
             # Who read the output has gone; Python would complain of it
             # once more when it flushes stdout at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
             return EXIT_SIGPIPE
-        return 0 if self.interactive_mode else result
 
     def run_subcommand(self, argv: list[str]) -> int:
         """Run a command; say so in one line if there is no such one."""

@@ -1,0 +1,117 @@
+"""Packets survive any cutting; nonsense does not get through."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolmgr.gearman.protocol import (
+    ARGUMENTS,
+    RESPONSE,
+    Packet,
+    PacketType,
+    Parser,
+    ProtocolError,
+    encode,
+)
+
+argument = st.binary(max_size=20).map(lambda b: b.replace(b"\0", b"0"))
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> Packet:
+    kind = draw(st.sampled_from(PacketType))
+    args = [draw(argument) for _ in range(ARGUMENTS[kind])]
+    if args:
+        args[-1] += draw(st.binary(max_size=20))  # the last may have NULs
+    return Packet(kind, args)
+
+
+def cut(data: bytes, lengths: list[int]) -> list[bytes]:
+    pieces = []
+    for length in lengths:
+        pieces.append(data[:length])
+        data = data[length:]
+    return [*pieces, data]
+
+
+@given(st.lists(packets()), st.lists(st.integers(0, 50)))
+def test_packets_come_out_as_they_went_in_however_they_are_cut(
+    sent: list[Packet], lengths: list[int]
+) -> None:
+    stream = b"".join(encode(p.type, *p.args, magic=RESPONSE) for p in sent)
+    parser = Parser()
+
+    received = [
+        packet
+        for piece in cut(stream, lengths)
+        for packet in parser.feed(piece)
+    ]
+
+    assert received == sent
+
+
+def parsed(pieces: list[bytes]) -> list[Packet] | str:
+    parser = Parser(max_packet=1000)
+    found: list[Packet] = []
+    try:
+        for piece in pieces:
+            found.extend(parser.feed(piece))
+    except ProtocolError as error:
+        return str(error)
+    return found
+
+
+@given(
+    st.lists(
+        st.binary(max_size=30)
+        | st.integers(0, 45).map(
+            lambda n: b"\0RES" + struct.pack(">II", n, 3) + b"a\0b"
+        )
+    ).map(b"".join),
+    st.lists(st.integers(0, 20)),
+)
+def test_any_bytes_are_packets_or_refused_however_they_are_cut(
+    stream: bytes, lengths: list[int]
+) -> None:
+    assert parsed(cut(stream, lengths)) == parsed([stream])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"HTTP/1.1 400", "magic"),
+        (b"\0REQ" + struct.pack(">II", 6, 0), "magic"),
+        (b"\0RES" + struct.pack(">II", 6, 1001), "1001 bytes"),
+        (b"\0RES" + struct.pack(">Ii", 6, -1), "4294967295 bytes"),
+        (b"\0RES" + struct.pack(">II", 99, 0), "type 99"),
+        (b"\0RES" + struct.pack(">II", 31, 3) + b"a\0b", "2 instead of 4"),
+        (b"\0RES" + struct.pack(">II", 10, 1) + b"x", "NO_JOB"),
+    ],
+)
+def test_nonsense_is_refused_with_the_reason(data: bytes, reason: str) -> None:
+    assert reason in parsed([data])
+
+
+def test_half_a_packet_is_waited_for() -> None:
+    whole = encode(PacketType.ECHO_RES, b"abc", magic=RESPONSE)
+
+    assert parsed([whole[:-1]]) == []
+    assert parsed([whole[:5]]) == []
+
+
+def test_ten_mebibytes_in_small_pieces_are_put_together_in_linear_time() -> (
+    None
+):
+    payload = bytes(10 * 1024 * 1024)
+    stream = encode(
+        PacketType.JOB_ASSIGN_UNIQ, b"h", b"f", b"u", payload, magic=RESPONSE
+    )
+    parser = Parser()
+    found: list[Packet] = []
+
+    for start in range(0, len(stream), 4096):
+        found.extend(parser.feed(stream[start : start + 4096]))
+
+    assert [len(p.args[3]) for p in found] == [len(payload)]

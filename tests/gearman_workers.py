@@ -1,0 +1,96 @@
+"""What the transport's tests share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from poolmgr.gearman import Address, Assignment, LinkOptions, Worker
+
+FUNCTION = "f"
+PATIENCE = 20.0
+
+
+class Places:
+    """Room for so many jobs at once."""
+
+    def __init__(self, free: int = 1000) -> None:
+        self.free = free
+
+    def reserve(self) -> bool:
+        """Take one."""
+        if not self.free:
+            return False
+        self.free -= 1
+        return True
+
+    def release(self) -> None:
+        """Give one back."""
+        self.free += 1
+
+
+class Running:
+    """A worker at work, whose jobs the test answers."""
+
+    def __init__(
+        self,
+        servers: Sequence[Address],
+        places: int = 1000,
+        options: LinkOptions | None = None,
+        function: str = FUNCTION,
+    ) -> None:
+        self.room = Places(places)
+        self.jobs: asyncio.Queue[Assignment] = asyncio.Queue()
+        self.worker = Worker(
+            servers, function, self.jobs.put_nowait, self.room, options
+        )
+        self._task = asyncio.create_task(self.worker.run())
+
+    async def job(self) -> Assignment:
+        """The next job that comes."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.jobs.get()
+
+    async def registered(self, number: int = 1) -> None:
+        """Wait until so many servers know it."""
+        await until(
+            lambda: [s.state for s in self.worker.links].count("up") == number
+        )
+
+    def done(self, job: Assignment, answer: bytes = b"") -> None:
+        """Answer a job and have room for another."""
+        job.complete(answer or job.payload)
+        self.room.release()
+        self.worker.room_freed()
+
+    async def echo(self) -> None:
+        """Answer every job with its payload, for ever."""
+        while True:
+            self.done(await self.jobs.get())
+
+    async def close(self) -> None:
+        """End it."""
+        await self.worker.close()
+        await self._task
+
+
+@asynccontextmanager
+async def running(
+    *servers: Address,
+    places: int = 1000,
+    options: LinkOptions | None = None,
+    function: str = FUNCTION,
+) -> AsyncIterator[Running]:
+    """A worker of these servers."""
+    worker = Running(servers, places, options, function)
+    try:
+        yield worker
+    finally:
+        await worker.close()
+
+
+async def until(condition: object) -> None:
+    """Wait until it is so."""
+    assert callable(condition)
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
