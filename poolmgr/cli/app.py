@@ -102,7 +102,7 @@ class PoolmgrApp(App):
             metavar="DIR",
             action="append",
             default=[],
-            help="folder whose *.conf files are read, repeatable",
+            help="folder whose .conf files are read, repeatable",
         )
         add("--driver", help="the cloud: 'fake', or see 'plugin list'")
         add(
