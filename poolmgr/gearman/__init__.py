@@ -1,22 +1,25 @@
-"""A Gearman transport: worker, client, admin client and a job server.
+"""A Gearman transport on asyncio and the standard library.
 
-It knows nothing of pools or clouds and can be used by itself.
+- :mod:`~poolmgr.gearman.worker`: takes jobs from many job servers
+- :mod:`~poolmgr.gearman.client`: submits jobs and waits for their answers
+- :mod:`~poolmgr.gearman.admin`: asks a job server how it is
+- :mod:`~poolmgr.gearman.server`: a job server for demonstrations and tests
+- :mod:`~poolmgr.gearman.protocol`: the packets, for whoever needs them
+- :mod:`~poolmgr.gearman.tls`: what to verify a job server with
 
-* :class:`Worker` takes jobs from several job servers at once and gives each
-  as an :class:`Assignment` to a function.
-* :class:`Client` submits jobs and waits for their answers.
-* :mod:`poolmgr.gearman.admin` asks a job server how it is.
-* :class:`poolmgr.gearman.server.JobServer` is a job server for
-  demonstrations and tests.
-
-The protocol is that of https://gearman.org/protocol/.
+It knows nothing of pools and clouds.
 """
 
-from poolmgr.gearman import admin
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.assignment import Assignment, Delivery
-from poolmgr.gearman.client import Client, SubmittedJob
+from poolmgr.gearman.client import (
+    Client,
+    JobFailed,
+    JobTimeout,
+    SubmittedJob,
+)
 from poolmgr.gearman.options import LinkOptions
+from poolmgr.gearman.protocol import ProtocolError
 from poolmgr.gearman.station import LinkStatus
 from poolmgr.gearman.tls import client_context
 from poolmgr.gearman.worker import Room, Worker
@@ -26,11 +29,13 @@ __all__ = [
     "Assignment",
     "Client",
     "Delivery",
+    "JobFailed",
+    "JobTimeout",
     "LinkOptions",
     "LinkStatus",
+    "ProtocolError",
     "Room",
     "SubmittedJob",
     "Worker",
-    "admin",
     "client_context",
 ]

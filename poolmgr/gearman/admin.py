@@ -1,26 +1,27 @@
-"""The text protocol by which job servers tell how they are."""
+"""Ask a job server how it is: its text protocol."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from poolmgr.errors import TransportError
+from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.connect import connect
+from poolmgr.gearman.connect import connect, reason_of
 from poolmgr.gearman.options import LinkOptions
-from poolmgr.text import one_line
+from poolmgr.gearman.text import decoded, printable
 
-#: Most bytes that are read of an answer.
-MAX_ANSWER = 64 * 1024 * 1024
+TIMEOUT = 10.0
+"""Seconds that one question may take, connecting included."""
 
 
 @dataclass(frozen=True)
 class FunctionStatus:
-    """A function's queue.
+    """One function of a job server.
 
-    :ivar name: the function
-    :ivar queued: jobs the server has, those that run included
-    :ivar running: jobs that run
-    :ivar workers: workers that can do it
+    :ivar queued: its jobs, those that are running included
+    :ivar running: those that a worker has
+    :ivar workers: who could run it
     """
 
     name: str
@@ -31,13 +32,7 @@ class FunctionStatus:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """A connection to the server.
-
-    :ivar fd: its number
-    :ivar ip: where it comes from
-    :ivar client_id: what it calls itself
-    :ivar functions: what it can do; nothing if it is a client
-    """
+    """One connection of a job server; clients have no functions."""
 
     fd: int
     ip: str
@@ -45,150 +40,201 @@ class WorkerStatus:
     functions: tuple[str, ...]
 
 
-async def status(
-    address: Address, options: LinkOptions | None = None
-) -> list[FunctionStatus]:
-    """The queues.
+@dataclass(frozen=True)
+class JobStatus:
+    """One job of a job server.
 
-    :raises TransportError: the server cannot be asked
+    :ivar retries: how often a worker was lost with it
+    :ivar ignored: nobody wants it any more
+    :ivar queued: it waits for a worker
     """
-    lines = await _ask(address, "status", options)
-    try:
-        return [_function(line) for line in lines]
-    except ValueError:
-        raise _nonsense(address, "status") from None
+
+    handle: str
+    retries: int
+    ignored: bool
+    queued: bool
+
+
+async def status(
+    address: Address,
+    options: LinkOptions | None = None,
+    timeout: float = TIMEOUT,
+) -> list[FunctionStatus]:
+    """The functions that the job server knows.
+
+    :raises TransportError: it cannot be asked, or answers nonsense
+    """
+    found = []
+    async with _ask(address, options, timeout, "status") as question:
+        for line in await question.lines():
+            name, *numbers = line.rsplit("\t", 3)
+            queued, running, workers = map(int, numbers)
+            found.append(FunctionStatus(name, queued, running, workers))
+    return found
 
 
 async def workers(
-    address: Address, options: LinkOptions | None = None
+    address: Address,
+    options: LinkOptions | None = None,
+    timeout: float = TIMEOUT,
 ) -> list[WorkerStatus]:
-    """The connections.
+    """Who is connected to the job server, ourselves included.
 
-    :raises TransportError: the server cannot be asked
+    :raises TransportError: it cannot be asked, or answers nonsense
     """
-    lines = await _ask(address, "workers", options)
-    try:
-        return [_worker(line) for line in lines]
-    except ValueError:
-        raise _nonsense(address, "workers") from None
-
-
-async def version(address: Address, options: LinkOptions | None = None) -> str:
-    """The server's version.
-
-    :raises TransportError: the server cannot be asked
-    """
-    (line,) = await _ask(address, "version", options, many=False)
-    return line.removeprefix("OK ")
+    found = []
+    async with _ask(address, options, timeout, "workers") as question:
+        for line in await question.lines():
+            who, functions = _split_worker(line)
+            fd, ip, client_id = who.split(" ", 2)
+            found.append(
+                WorkerStatus(int(fd), ip, client_id, tuple(functions))
+            )
+    return found
 
 
 async def show_jobs(
-    address: Address, options: LinkOptions | None = None
-) -> list[str]:
-    """The handles of all jobs the server has.
+    address: Address,
+    options: LinkOptions | None = None,
+    timeout: float = TIMEOUT,
+) -> list[JobStatus]:
+    """The jobs that the job server has.
 
-    :raises TransportError: the server cannot be asked
+    :raises TransportError: it cannot be asked, or answers nonsense
     """
-    lines = await _ask(address, "show jobs", options)
-    return [line.partition("\t")[0] for line in lines]
+    found = []
+    async with _ask(address, options, timeout, "show jobs") as question:
+        for line in await question.lines():
+            handle, retries, ignored, queued = line.split("\t")
+            found.append(
+                JobStatus(
+                    handle, int(retries), bool(int(ignored)), queued != "0"
+                )
+            )
+    return found
+
+
+async def version(
+    address: Address,
+    options: LinkOptions | None = None,
+    timeout: float = TIMEOUT,
+) -> str:
+    """The version that the job server says it is.
+
+    :raises TransportError: it cannot be asked, or answers nonsense
+    """
+    async with _ask(address, options, timeout, "version") as question:
+        word, _, rest = (await question.line()).partition(" ")
+        if word != "OK" or not rest:
+            raise ValueError(f"{word} {rest}")
+    return rest
 
 
 async def cancel_job(
-    address: Address, handle: str, options: LinkOptions | None = None
-) -> bool:
-    """Have the server forget a job; whether it had it.
-
-    :raises TransportError: the server cannot be asked
-    """
-    (line,) = await _ask(address, f"cancel job {handle}", options, many=False)
-    return line.startswith("OK")
-
-
-class _Conversation(asyncio.Protocol):
-    """Sends a command and collects the answer."""
-
-    def __init__(self, command: str, many: bool) -> None:
-        self._command = command
-        self._end = b"\n.\n" if many else b"\n"
-        self._many = many
-        self._data = bytearray(b"\n" if many else b"")
-        self.lines: asyncio.Future[list[str]] = asyncio.Future()
-        self.transport: asyncio.BaseTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101
-        transport.write(f"{self._command}\n".encode())
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        if self._data.endswith(self._end):
-            self._finish()
-        elif len(self._data) > MAX_ANSWER:
-            self._fail("the answer is too long")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail("the job server closed the connection")
-
-    def _finish(self) -> None:
-        text = self._data.decode("utf-8", "backslashreplace")
-        lines = _split(text)
-        if self._many:
-            lines = lines[1:-1]
-        if not self.lines.done():
-            self.lines.set_result(lines)
-
-    def _fail(self, reason: str) -> None:
-        if not self.lines.done():
-            self.lines.set_exception(TransportError(reason))
-
-
-async def _ask(
     address: Address,
-    command: str,
-    options: LinkOptions | None,
-    many: bool = True,
-) -> list[str]:
-    options = options or LinkOptions()
-    try:
-        asking = await connect(
-            address, options, lambda: _Conversation(command, many)
-        )
-        try:
-            async with asyncio.timeout(options.connect_timeout):
-                return await asking.lines
-        finally:
-            if asking.transport is not None:
-                asking.transport.close()
-    except TimeoutError:
-        reason = f"no answer within {options.connect_timeout:g} s"
-    except TransportError as error:
-        reason = str(error)
-    raise TransportError(f"job server {address}: {reason}")
+    handle: str,
+    options: LinkOptions | None = None,
+    timeout: float = TIMEOUT,
+) -> bool:
+    """Have the job server forget a job; its client is told it failed.
+
+    :returns: False when there is no such job
+    :raises TransportError: it cannot be asked, or answers nonsense
+    """
+    if not handle.isprintable() or " " in handle or not handle:
+        raise ConfigError(f"{printable(handle)!r} is no job's handle")
+    command = f"cancel job {handle}"
+    async with _ask(address, options, timeout, command) as question:
+        answer = await question.line()
+        if not answer.startswith(("OK", "ERR")):
+            raise ValueError(answer)
+    return answer.startswith("OK")
 
 
-def _split(text: str) -> list[str]:
-    lines = text.removesuffix("\n").split("\n")
-    return [line.rstrip("\r") for line in lines]
-
-
-def _function(line: str) -> FunctionStatus:
-    name, queued, running, workers = line.split("\t")
-    return FunctionStatus(
-        one_line(name), int(queued), int(running), int(workers)
-    )
-
-
-def _worker(line: str) -> WorkerStatus:
-    head, colon, functions = line.partition(" :")
+def _split_worker(line: str) -> tuple[str, list[str]]:
+    """``fd ip id : function function``; an IPv6 address has colons, too."""
+    who, colon, functions = line.partition(" :")
     if not colon:
         raise ValueError(line)
-    fd, ip, client_id = head.split(" ", 2)
-    names = tuple(map(one_line, functions.split()))
-    return WorkerStatus(int(fd), one_line(ip), one_line(client_id), names)
+    return who, functions.split()
 
 
-def _nonsense(address: Address, command: str) -> TransportError:
-    return TransportError(
-        f"job server {address}: what it answers to {command!r} is nonsense"
-    )
+class _Question:
+    """A command that was sent, and its answer."""
+
+    def __init__(self, reader: asyncio.StreamReader, limit: int) -> None:
+        self._reader = reader
+        self._left = limit
+
+    async def line(self) -> str:
+        raw = await self._reader.readline()
+        self._left -= len(raw)
+        if self._left < 0:
+            raise ValueError("an answer without end")
+        if not raw.endswith(b"\n"):
+            raise ValueError(f"{printable(raw)!r} and then nothing")
+        return decoded(raw).rstrip("\r\n")
+
+    async def lines(self) -> list[str]:
+        found = []
+        while (line := await self.line()) != ".":
+            found.append(line)
+        return found
+
+
+@asynccontextmanager
+async def _ask(
+    address: Address,
+    options: LinkOptions | None,
+    timeout: float,
+    command: str,
+) -> AsyncIterator[_Question]:
+    """Connect and send; whatever goes wrong is one TransportError."""
+    options = options or LinkOptions()
+    reader = asyncio.StreamReader(limit=options.max_packet)
+    try:
+        async with asyncio.timeout(timeout):
+            protocol = await connect(
+                address,
+                options,
+                lambda: _Stream(reader),
+            )
+            try:
+                protocol.send(command.encode() + b"\r\n")
+                yield _Question(reader, options.max_packet)
+            finally:
+                protocol.end()
+    except TimeoutError:
+        raise _error(address, f"no answer within {timeout:g} s") from None
+    except TransportError as error:
+        raise _error(address, str(error)) from error
+    except ValueError as error:
+        said = printable(str(error))
+        raise _error(address, f"answer not understood: {said}") from error
+    except OSError as error:
+        raise _error(address, reason_of(error)) from error
+
+
+def _error(address: Address, what: str) -> TransportError:
+    return TransportError(f"job server {address}: {what}")
+
+
+class _Stream(asyncio.StreamReaderProtocol):
+    """A reader and just enough of a writer."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self._raw: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if isinstance(transport, asyncio.Transport):
+            self._raw = transport
+
+    def send(self, data: bytes) -> None:
+        if self._raw is not None:
+            self._raw.write(data)
+
+    def end(self) -> None:
+        if self._raw is not None:
+            self._raw.abort()
