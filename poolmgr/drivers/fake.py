@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP, Status
@@ -45,6 +45,17 @@ CREATE TABLE ip (
 );
 CREATE INDEX ip_job ON ip (job);
 CREATE TABLE next_address (range TEXT PRIMARY KEY, number INTEGER NOT NULL);
+"""
+# Counting the rows of a table costs as much as reading them all.
+_COUNTER = """
+CREATE TABLE {table}_count (number INTEGER NOT NULL);
+INSERT INTO {table}_count VALUES (0);
+CREATE TRIGGER {table}_made AFTER INSERT ON {table} BEGIN
+    UPDATE {table}_count SET number = number + 1;
+END;
+CREATE TRIGGER {table}_gone AFTER DELETE ON {table} BEGIN
+    UPDATE {table}_count SET number = number - 1;
+END;
 """
 _DEVICE = "SELECT id, name, address, created, ready, fault, mark FROM device"
 _IP = "SELECT id, address, device_id, revision, mark FROM ip"
@@ -369,13 +380,24 @@ def _create_tables(path: str | None, db: sqlite3.Connection) -> None:
             f"[fake] state: {path!r} is not a state of this version; "
             "remove it or name another file"
         )
-    for statement in _SCHEMA.split(";"):
+    counters = "".join(_COUNTER.format(table=t) for t in ("device", "ip"))
+    # Not executescript(): it would commit the transaction first.
+    for statement in _statements(_SCHEMA + counters):
         db.execute(statement)
     db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
 
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
 def _within(table: str, quota: int, db: sqlite3.Connection) -> None:
-    (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
+    (count,) = db.execute(f"SELECT number FROM {table}_count").fetchone()
     if count >= quota:
         what = {"device": "devices", "ip": "floating IPs"}[table]
         raise QuotaExceeded(f"quota of {quota} {what} is used up")
@@ -409,7 +431,7 @@ def _free(
 def _mark_columns(mark: Mark | None) -> tuple[str | None, str | None]:
     if mark is None:
         return None, None
-    return json.dumps(asdict(mark)), mark.unique
+    return json.dumps(vars(mark)), mark.unique
 
 
 def _mark(text: str | None) -> Mark | None:

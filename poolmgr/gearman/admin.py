@@ -1,4 +1,8 @@
-"""Ask a job server how it is: its text protocol."""
+"""Ask a job server how it is: its text protocol.
+
+A question and its answer, connecting included, may take ``timeout``
+seconds; None is the options' ``connect_timeout``.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,9 +14,6 @@ from poolmgr.gearman.address import Address
 from poolmgr.gearman.connect import connect, reason_of
 from poolmgr.gearman.options import LinkOptions
 from poolmgr.gearman.text import decoded, printable
-
-TIMEOUT = 10.0
-"""Seconds that one question may take, connecting included."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class JobStatus:
 async def status(
     address: Address,
     options: LinkOptions | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
 ) -> list[FunctionStatus]:
     """The functions that the job server knows.
 
@@ -76,7 +77,7 @@ async def status(
 async def workers(
     address: Address,
     options: LinkOptions | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
 ) -> list[WorkerStatus]:
     """Who is connected to the job server, ourselves included.
 
@@ -96,7 +97,7 @@ async def workers(
 async def show_jobs(
     address: Address,
     options: LinkOptions | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
 ) -> list[JobStatus]:
     """The jobs that the job server has.
 
@@ -117,7 +118,7 @@ async def show_jobs(
 async def version(
     address: Address,
     options: LinkOptions | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
 ) -> str:
     """The version that the job server says it is.
 
@@ -134,7 +135,7 @@ async def cancel_job(
     address: Address,
     handle: str,
     options: LinkOptions | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
 ) -> bool:
     """Have the job server forget a job; its client is told it failed.
 
@@ -186,14 +187,15 @@ class _Question:
 async def _ask(
     address: Address,
     options: LinkOptions | None,
-    timeout: float,
+    timeout: float | None,
     command: str,
 ) -> AsyncIterator[_Question]:
     """Connect and send; whatever goes wrong is one TransportError."""
     options = options or LinkOptions()
+    limit = options.connect_timeout if timeout is None else timeout
     reader = asyncio.StreamReader(limit=options.max_packet)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(limit):
             protocol = await connect(
                 address,
                 options,
@@ -205,7 +207,7 @@ async def _ask(
             finally:
                 protocol.end()
     except TimeoutError:
-        raise _error(address, f"no answer within {timeout:g} s") from None
+        raise _error(address, f"no answer within {limit:g} s") from None
     except TransportError as error:
         raise _error(address, str(error)) from error
     except ValueError as error:

@@ -26,8 +26,8 @@ _ECHO_REQ = encode(PacketType.ECHO_REQ, b"")
 class Hall(Protocol):
     """What a link asks of the worker it belongs to."""
 
-    def registered(self, link: "ServingLink") -> None:
-        """The server knows us and gives signs of life."""
+    def connected(self, link: "ServingLink") -> None:
+        """The link is there, until it is gone."""
 
     def wants(self, link: "ServingLink") -> None:
         """The link would like to grab."""
@@ -68,6 +68,8 @@ class ServingLink(Link):
     order: an answer whose fate matters stands between two requests that
     are certainly answered; an ERROR between their responses is about it.
 
+    :param on_registered: called when the server knows us and has given a
+        sign of life
     :ivar grabs: how many GRABs are on their way
     :ivar errors: how many ERRORs the server has sent
     """
@@ -78,6 +80,7 @@ class ServingLink(Link):
         function: bytes,
         client_id: bytes,
         hall: Hall,
+        on_registered: Callable[[], None],
         options: LinkOptions,
     ) -> None:
         super().__init__(options)
@@ -85,6 +88,7 @@ class ServingLink(Link):
         self._function = function
         self._client_id = client_id
         self._hall = hall
+        self._on_registered = on_registered
         self._expected: deque[_Grab | _Echo | _Answer] = deque()
         self._unmarked = False  # sent what may yield an ERROR not awaited
         self._jobs: dict[Assignment, None] = {}  # in flight, oldest first
@@ -174,6 +178,7 @@ class ServingLink(Link):
 
     def greet(self) -> None:
         """Register the function, once."""
+        self._hall.connected(self)
         if self._client_id:
             self.send(encode(PacketType.SET_CLIENT_ID, self._client_id))
         self.send(encode(PacketType.CAN_DO, self._function))
@@ -261,7 +266,7 @@ class ServingLink(Link):
             # hold the room that jobs of the others need.
             self.registered = True
             self._dry = False
-            self._hall.registered(self)
+            self._on_registered()
             self._hall.wants(self)
 
     def _woken(self) -> None:
@@ -273,10 +278,10 @@ class ServingLink(Link):
         self.errors += 1
         code, text = printable(args[0]), printable(args[1])
         log.info("Job server %s: ERROR %s: %s", self.address, code, text)
-        if self._expected and isinstance(self._expected[0], _Answer):
-            what = self._expected.popleft()
-            assert isinstance(what, _Answer)  # noqa: S101 - for mypy
-            _tell(what.on_delivery, Delivery.UNKNOWN)
+        first = self._expected[0] if self._expected else None
+        if isinstance(first, _Answer):
+            self._expected.popleft()
+            _tell(first.on_delivery, Delivery.UNKNOWN)
 
     def ended(self, reason: str) -> None:
         """Nothing in flight can be answered any more."""

@@ -125,7 +125,9 @@ class Station:
                 lambda: self._make(self),
                 self._resolver,
             )
-            return await self.link.gone
+            # Not awaited itself: to cancel us must not end the future.
+            await asyncio.wait([self.link.gone])
+            return self.link.gone.result()
         except TransportError as error:
             return str(error)
         finally:

@@ -67,7 +67,7 @@ class Worker:
             Station(server, self._options, self._make_link)
             for server in dict.fromkeys(servers)
         ]
-        self._of_link: dict[ServingLink, Station] = {}
+        self._links: dict[ServingLink, None] = {}
         self._hungry: deque[ServingLink] = deque()
         self._sharing = False
         self._draining = False
@@ -85,7 +85,7 @@ class Worker:
         finally:
             for task in (*tasks, closed):
                 task.cancel()
-            for link in list(self._of_link):
+            for link in list(self._links):
                 link.drop("the worker was stopped")
             await asyncio.gather(*tasks, closed, return_exceptions=True)
 
@@ -115,7 +115,7 @@ class Worker:
         self._hungry.clear()
         for station in self._stations:
             station.retire()
-        for link in list(self._of_link):
+        for link in list(self._links):
             link.leave(self._room.reserve)
 
     async def close(self) -> None:
@@ -135,7 +135,7 @@ class Worker:
     @property
     def grabs_outstanding(self) -> int:
         """For how many GRABs a job may still arrive."""
-        return sum(link.grabs for link in self._of_link)
+        return sum(link.grabs for link in self._links)
 
     @property
     def idle(self) -> bool:
@@ -149,12 +149,15 @@ class Worker:
 
     # -- for the links ------------------------------------------------------
 
-    def registered(self, link: ServingLink) -> None:
-        """The link's server has taken us in."""
-        self._of_link[link].registered()
+    def connected(self, link: ServingLink) -> None:
+        """The link is there, until it is gone."""
+        self._links[link] = None
+        link.gone.add_done_callback(lambda _: self._links.pop(link, None))
 
     def wants(self, link: ServingLink) -> None:
         """Queue the link for room; whoever waits already comes first."""
+        if self._draining:
+            return  # a link may register while it is being closed
         if link.hungry and link not in self._hungry:
             self._hungry.append(link)
         self._share()
@@ -171,16 +174,14 @@ class Worker:
     # -- inside -------------------------------------------------------------
 
     def _make_link(self, station: Station) -> ServingLink:
-        link = ServingLink(
+        return ServingLink(
             station.address,
             self._function,
             self._client_id,
             self,
+            station.registered,
             self._options,
         )
-        self._of_link[link] = station
-        link.gone.add_done_callback(lambda _: self._of_link.pop(link, None))
-        return link
 
     def _share(self) -> None:
         """Give room to the hungry in turn, one GRAB each.
@@ -210,7 +211,7 @@ class Worker:
         for station in self._stations:
             station.retire()
         await self._settle()
-        links = list(self._of_link)
+        links = list(self._links)
         for link in links:
             link.close("the worker was closed")
         if links:
@@ -220,7 +221,7 @@ class Worker:
     async def _settle(self) -> None:
         """Wait until each server has taken all that was sent to it."""
         waiting: list[asyncio.Future[None]] = []
-        for link in list(self._of_link):
+        for link in list(self._links):
             if link.registered:
                 waiting.append(_settled(link))
         if waiting:
