@@ -194,15 +194,20 @@ def test_a_key_of_another_certificate_is_refused(
 
 def test_a_server_silent_in_the_handshake_is_given_up(files: Files) -> None:
     async def scenario() -> str:
-        silent = await asyncio.start_server(
-            lambda reader, writer: None, "localhost", 0
-        )
+        async def say_nothing(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            await reader.read(-1)
+            writer.close()
+
+        silent = await asyncio.start_server(say_nothing, "localhost", 0)
         port = silent.sockets[0].getsockname()[1]
         mine = options(client_context(files.ca, None, None))
         async with running(Address("localhost", port), options=mine) as worker:
             await until(lambda: worker.worker.links[0].last_error)
             (link,) = worker.worker.links
         silent.close()
+        await asyncio.sleep(0.1)  # the handlers see the end of their peers
         return str(link.last_error)
 
     assert "within 2 s" in asyncio.run(scenario())
