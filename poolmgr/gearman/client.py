@@ -274,7 +274,8 @@ class _ClientLink(Link):
         future.set_result(job)
 
     def _failed(self, handle: bytes, why: str) -> None:
-        for job in self._jobs.pop(handle, ()):
+        # gearmand ends some of these handles with a NUL of its own.
+        for job in self._jobs.pop(handle.rstrip(b"\0"), ()):
             job.failed(JobFailed(job.handle, why))
 
     def _progressed(self, handle: bytes, done: bytes, of: bytes) -> None:

@@ -34,13 +34,12 @@ _SUBMIT: dict[PacketType, tuple[Priority, bool]] = {
     T.SUBMIT_JOB_BG: ("normal", True),
     T.SUBMIT_JOB_HIGH_BG: ("high", True),
 }
-_FINAL = (T.WORK_COMPLETE, T.WORK_FAIL)
+_FINAL = (T.WORK_COMPLETE, T.WORK_FAIL, T.WORK_EXCEPTION)
 _PASSED_ON = (
     *_FINAL,
     T.WORK_STATUS,
     T.WORK_DATA,
     T.WORK_WARNING,
-    T.WORK_EXCEPTION,
 )
 
 
@@ -118,15 +117,19 @@ class JobServer:
         connection.send(T.JOB_CREATED, job.handle)
         self.wake()
 
-    def pass_on(self, kind: PacketType, args: list[bytes]) -> bool:
-        """A worker tells of a job; False if there is no such job."""
+    def pass_on(
+        self, worker: "_Connection", kind: PacketType, args: list[bytes]
+    ) -> bool:
+        """A worker tells of a job; False if it has no such job."""
         job = self.jobs.get(args[0])
-        if job is None:
+        if job is None or job.worker is not worker:
             return False
         for client in job.clients:
             assert isinstance(client, _Connection)  # noqa: S101
             if kind is not T.WORK_EXCEPTION or client.wants_exceptions:
                 client.send(kind, *args)
+            else:
+                client.send(T.WORK_FAIL, args[0])
         if kind is T.WORK_STATUS:
             self._progress[args[0]] = (args[1], args[2])
         if kind in _FINAL:
@@ -156,9 +159,7 @@ class JobServer:
         if words == ["version"]:
             return "OK poolmgr-built-in\n"
         if words == ["show", "jobs"]:
-            return self._show(
-                lambda job: b"%s\t0\t0\t%d" % (job.handle, bool(job.worker))
-            )
+            return self._show(_job_line)
         if words == ["show", "unique", "jobs"]:
             return self._show(lambda job: job.unique)
         if words[:2] == ["cancel", "job"] and len(words) == 3:
@@ -197,8 +198,15 @@ class JobServer:
         for client in job.clients:
             assert isinstance(client, _Connection)  # noqa: S101
             client.send(T.WORK_FAIL, handle)
+        # As with gearmand, one that runs is still heard to its end.
         job.cancelled = True
         return "OK\r\n"
+
+
+def _job_line(job: ServedJob) -> bytes:
+    """Handle, retries, whether it is ignored, whether it waits."""
+    waits = job.worker is None and not job.cancelled
+    return b"%s\t0\t%d\t%d" % (job.handle, job.cancelled, waits)
 
 
 class _Connection(asyncio.Protocol):
@@ -270,7 +278,7 @@ class _Connection(asyncio.Protocol):
         if kind in _SUBMIT:
             self._server.submit(self, kind, args)
         elif kind in _PASSED_ON:
-            if not self._server.pass_on(kind, args):
+            if not self._server.pass_on(self, kind, args):
                 self.send(T.ERROR, b"JOB_NOT_FOUND", b"Job+not+found")
         elif kind in _GRABS:
             self._grab(kind)
@@ -285,11 +293,9 @@ class _Connection(asyncio.Protocol):
         if job is None:
             self.send(T.NO_JOB)
             return
-        assign, with_unique, with_reducer = _GRABS[kind]
-        args = [job.handle, job.function]
-        args += [job.unique] * with_unique
-        args += [b""] * with_reducer
-        self.send(assign, *args, job.payload)
+        unique = () if kind is T.GRAB_JOB else (job.unique,)
+        assign = T.JOB_ASSIGN if kind is T.GRAB_JOB else T.JOB_ASSIGN_UNIQ
+        self.send(assign, job.handle, job.function, *unique, job.payload)
 
     def _can_do(self, args: list[bytes]) -> None:
         if args[0] not in self.functions:
@@ -327,11 +333,8 @@ class _Connection(asyncio.Protocol):
         self.send(T.STATUS_RES, *self._server.status_of(args[0]))
 
 
-_GRABS = {
-    T.GRAB_JOB: (T.JOB_ASSIGN, False, False),
-    T.GRAB_JOB_UNIQ: (T.JOB_ASSIGN_UNIQ, True, False),
-    T.GRAB_JOB_ALL: (T.JOB_ASSIGN_ALL, True, True),
-}
+# No job here has a reducer; for such GRAB_JOB_ALL is as GRAB_JOB_UNIQ.
+_GRABS = (T.GRAB_JOB, T.GRAB_JOB_UNIQ, T.GRAB_JOB_ALL)
 _HANDLERS: dict[PacketType, Callable[[_Connection, list[bytes]], None]] = {
     T.CAN_DO: _Connection._can_do,
     T.CANT_DO: _Connection._cant_do,
