@@ -124,7 +124,10 @@ class Service:
         def report(done: int, total: int) -> None:
             loop.call_soon_threadsafe(assignment.progress, done, total)
 
-        job = Job(assignment.unique, assignment.handle, str(assignment.server))
+        # A client that gives "-" has the payload stand for its unique: it is
+        # nobody's name, and jobs that look alike are still several jobs.
+        unique = "" if assignment.unique == "-" else assignment.unique
+        job = Job(unique, assignment.handle, str(assignment.server))
         delivery.submission = self._manager.submit(
             assignment.payload, job, report
         )
@@ -180,8 +183,7 @@ class Service:
         self._lanes.hold()
         load = self._lanes.load
         LOG.info(
-            "%d jobs are running and get %g s; %d that wait are left to "
-            "other workers",
+            "running: %d, they get %g s; waiting: %d, left to other workers",
             load.long + load.short,
             self._settings.drain_timeout,
             load.held,

@@ -371,7 +371,7 @@ def test_a_second_signal_ends_it_at_once(
         asyncio.run(submit())
         wait_until(lambda: device_count(tmp_path) == 1)
         process.signal(signal.SIGTERM)
-        process.wait_for("1 jobs are running")
+        process.wait_for("running: 1,")
         process.signal(number)
 
         assert process.exit_code() == 128 + number
@@ -400,7 +400,7 @@ def test_no_job_is_taken_while_draining(
         )
         wait_until(lambda: device_count(tmp_path) == 1)
         process.signal(signal.SIGTERM)
-        process.wait_for("1 jobs are running")
+        process.wait_for("running: 1,")
         asyncio.run(submit())
         assert asyncio.run(waiting()) == 1
 

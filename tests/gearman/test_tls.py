@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,14 +201,14 @@ def test_a_server_silent_in_the_handshake_is_given_up(files: Files) -> None:
             await reader.read(-1)
             writer.close()
 
-        silent = await asyncio.start_server(say_nothing, "localhost", 0)
-        port = silent.sockets[0].getsockname()[1]
-        mine = options(client_context(files.ca, None, None))
-        async with running(Address("localhost", port), options=mine) as worker:
-            await until(lambda: worker.worker.links[0].last_error)
-            (link,) = worker.worker.links
-        silent.close()
-        await asyncio.sleep(0.1)  # the handlers see the end of their peers
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            mine = options(client_context(files.ca, None, None))
+            async with running(
+                Address("localhost", port), options=mine
+            ) as worker:
+                await until(lambda: worker.worker.links[0].last_error)
+                (link,) = worker.worker.links
         return str(link.last_error)
 
     assert "within 2 s" in asyncio.run(scenario())

@@ -516,7 +516,7 @@ def test_asking_a_server_that_is_not_one_is_an_error() -> None:
                 await admin.status(address, QUICK)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = Address("127.0.0.1", silent.getsockname()[1])
-            with pytest.raises(TransportError, match="within 1 s"):
+            with pytest.raises(TransportError, match=rf"{address}.*within"):
                 await admin.status(address, QUICK)
 
     asyncio.run(scenario())
