@@ -4,17 +4,20 @@
 LONGEST = 1000
 
 
-def one_line(text: str) -> str:
+def one_line(text: str | bytes, longest: int = LONGEST) -> str:
     """The text with everything unprintable escaped, cut when very long.
 
     New lines would forge log lines, escape sequences would reach the
     reader's terminal.
+
+    :param longest: characters after which it is cut
     """
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}... ({len(text)} characters)"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+    if isinstance(text, bytes):
+        text = decoded(text[: 4 * longest + 4])
+    shown = text[:longest]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else _escaped(c) for c in shown)
+    return shown if len(text) <= longest else f"{shown}..."
 
 
 def decoded(data: bytes) -> str:

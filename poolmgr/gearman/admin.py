@@ -13,7 +13,7 @@ from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.connect import connect, reason_of
 from poolmgr.gearman.options import LinkOptions
-from poolmgr.gearman.text import decoded, printable
+from poolmgr.text import decoded, one_line
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ async def cancel_job(
     :raises TransportError: it cannot be asked, or answers nonsense
     """
     if not handle.isprintable() or " " in handle or not handle:
-        raise ConfigError(f"{printable(handle)!r} is no job's handle")
+        raise ConfigError(f"{one_line(handle)!r} is no job's handle")
     command = f"cancel job {handle}"
     async with _ask(address, options, timeout, command) as question:
         answer = await question.line()
@@ -173,7 +173,7 @@ class _Question:
         if self._left < 0:
             raise ValueError("an answer without end")
         if not raw.endswith(b"\n"):
-            raise ValueError(f"{printable(raw)!r} and then nothing")
+            raise ValueError(f"{one_line(raw)!r} and then nothing")
         return decoded(raw).rstrip("\r\n")
 
     async def lines(self) -> list[str]:
@@ -211,7 +211,7 @@ async def _ask(
     except TransportError as error:
         raise _error(address, str(error)) from error
     except ValueError as error:
-        said = printable(str(error))
+        said = one_line(str(error))
         raise _error(address, f"answer not understood: {said}") from error
     except OSError as error:
         raise _error(address, reason_of(error)) from error

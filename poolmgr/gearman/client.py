@@ -13,7 +13,7 @@ from poolmgr.gearman.connect import connect
 from poolmgr.gearman.link import Link
 from poolmgr.gearman.options import LinkOptions
 from poolmgr.gearman.protocol import PacketType, ProtocolError, encode
-from poolmgr.gearman.text import decoded, printable
+from poolmgr.text import decoded, one_line
 
 Priority = Literal["low", "normal", "high"]
 
@@ -241,7 +241,7 @@ class _ClientLink(Link):
         elif kind is PacketType.WORK_FAIL:
             self._failed(args[0], "the worker gave it up")
         elif kind is PacketType.WORK_EXCEPTION:
-            self._failed(args[0], printable(args[1]))
+            self._failed(args[0], one_line(args[1]))
         elif kind is PacketType.WORK_STATUS:
             self._progressed(*args)
         elif kind is PacketType.ERROR:
@@ -291,7 +291,7 @@ class _ClientLink(Link):
         if future is self.ready:
             future.set_result(None)  # it does without exceptions
             return
-        code, text = printable(args[0]), printable(args[1])
+        code, text = one_line(args[0]), one_line(args[1])
         future.set_exception(
             TransportError(f"job server {self._address}: {code}: {text}")
         )

@@ -11,7 +11,7 @@ from poolmgr.gearman.assignment import Assignment, Delivery, OnDelivery
 from poolmgr.gearman.link import Link
 from poolmgr.gearman.options import LinkOptions
 from poolmgr.gearman.protocol import PacketType, ProtocolError, encode
-from poolmgr.gearman.text import printable
+from poolmgr.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -276,7 +276,7 @@ class ServingLink(Link):
 
     def _refused(self, args: list[bytes]) -> None:
         self.errors += 1
-        code, text = printable(args[0]), printable(args[1])
+        code, text = one_line(args[0]), one_line(args[1])
         log.info("Job server %s: ERROR %s: %s", self.address, code, text)
         first = self._expected[0] if self._expected else None
         if isinstance(first, _Answer):

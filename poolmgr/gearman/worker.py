@@ -12,7 +12,7 @@ from poolmgr.gearman.assignment import Assignment
 from poolmgr.gearman.options import LinkOptions
 from poolmgr.gearman.serving import ServingLink, guarded
 from poolmgr.gearman.station import LinkStatus, Station
-from poolmgr.gearman.text import printable
+from poolmgr.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +237,7 @@ def _settled(link: ServingLink) -> asyncio.Future[None]:
 def _name(what: str, name: str) -> bytes:
     if any(c.isspace() or not c.isprintable() for c in name):
         raise ConfigError(
-            f"the {what} {printable(name)!r} contains blanks or control"
+            f"the {what} {one_line(name)!r} contains blanks or control"
             " characters"
         )
     return name.encode()

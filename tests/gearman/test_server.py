@@ -189,6 +189,18 @@ def test_a_second_result_is_an_error(peers: Peers) -> None:
     assert client.says_nothing()
 
 
+def test_only_a_jobs_own_worker_may_tell_of_it(peers: Peers) -> None:
+    client, worker, other = peers.client(), peers.worker(), peers.worker()
+    handle = client.submit(b"u")
+    worker.ask(T.GRAB_JOB)
+
+    assert other.ask(T.WORK_COMPLETE, handle, b"y").type is T.ERROR
+    assert other.ask(T.WORK_STATUS, handle, b"1", b"2").type is T.ERROR
+
+    worker.send(T.WORK_COMPLETE, handle, b"z")
+    assert client.receive() == (T.WORK_COMPLETE, [handle, b"z"])
+
+
 @pytest.mark.parametrize("how", ["leaves", "CANT_DO", "RESET_ABILITIES"])
 def test_what_a_worker_leaves_is_done_by_another(
     peers: Peers, how: str
