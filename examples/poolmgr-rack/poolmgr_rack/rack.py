@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP
-from poolmgr.errors import Changed, QuotaExceeded
+from poolmgr.errors import Changed, CloudRefused, QuotaExceeded
 from poolmgr.identity import Mark
 from poolmgr.settings import check, setting
 from poolmgr.waiting import Deadline
@@ -44,6 +44,7 @@ class Rack(Driver):
         self, name: str, mark: Mark, deadline: Deadline
     ) -> Device:
         """Take a machine that nobody has."""
+        deadline.check("taking a machine")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with self._lock:
             address = _free(self._settings.machines, self._devices)
@@ -80,7 +81,9 @@ class Rack(Driver):
     ) -> None:
         """Write on the label."""
         with self._lock:
-            now = self._devices[device.id]
+            now = self._devices.get(device.id)
+            if now is None:
+                raise CloudRefused(f"nobody has machine {device.id}")
             self._devices[device.id] = replace(now, mark=mark)
 
     def delete_device(self, device: Device, deadline: Deadline) -> None:
@@ -128,7 +131,10 @@ class Rack(Driver):
     def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
         """Write on the label."""
         with self._lock:
-            self._set(replace(self._ips[ip.id], mark=mark))
+            now = self._ips.get(ip.id)
+            if now is None:
+                raise CloudRefused(f"nobody has address {ip.address}")
+            self._set(replace(now, mark=mark))
 
     def attach_ip(
         self, ip: FloatingIP, device: Device, deadline: Deadline

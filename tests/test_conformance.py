@@ -1,0 +1,34 @@
+"""Every driver passes the public conformance suite."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from poolmgr_rack.rack import Rack, RackSettings
+
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.testing import DriverConformance
+
+
+class TestFakeCloud(DriverConformance):
+    @pytest.fixture(params=["at once", "slowly", "in a file"])
+    def driver(
+        self, request: pytest.FixtureRequest, tmp_path: Path
+    ) -> Iterator[Driver]:
+        settings = {
+            "at once": FakeSettings(),
+            "slowly": FakeSettings(boot_time=0.1, call_time=0.001),
+            "in a file": FakeSettings(state=str(tmp_path / "state.db")),
+        }[request.param]
+        driver = FakeCloud(settings)
+        yield driver
+        driver.close()
+
+
+class TestRack(DriverConformance):
+    @pytest.fixture
+    def driver(self) -> Iterator[Driver]:
+        driver = Rack(RackSettings())
+        yield driver
+        driver.close()
