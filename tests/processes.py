@@ -1,5 +1,6 @@
 """poolmgr as real processes."""
 
+import contextlib
 import os
 import queue
 import signal
@@ -76,9 +77,12 @@ class Process:
         return code
 
     def end(self) -> None:
-        """Have it gone."""
-        if self._process.poll() is None:
-            self._process.kill()
+        """Have it gone: gently, at once, by force."""
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is None:
+                self._process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(1.0)
         self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         assert self._process.stderr is not None

@@ -9,6 +9,7 @@ from poolmgr import Job, PoolManager
 from poolmgr.cli.demo import REQUESTS
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.errors import CloudUnavailable
 from poolmgr.identity import Mark
 from poolmgr.message import Message
 from poolmgr.settings import PoolSettings
@@ -136,8 +137,6 @@ class Undeletable(FakeCloud):
     """A cloud that keeps what it has."""
 
     def delete_device(self, device: Device, deadline: Deadline) -> None:
-        from poolmgr.errors import CloudUnavailable
-
         raise CloudUnavailable("it stays")
 
 
@@ -239,6 +238,43 @@ def test_names_are_checked_before_the_cloud_is_called(
 
     assert code(run(manager, "DELETE_DEVICE", name=name)) == "invalid_field"
     assert code(run(manager, "DELETE_DEVICE")) == "invalid_field"
+
+
+class Unmarkable(FakeCloud):
+    """A cloud on which nothing can be marked once it is made."""
+
+    lost = False
+
+    def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
+        raise CloudUnavailable("no marks today")
+
+    def delete_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+        if self.lost:
+            raise CloudUnavailable("nor deleting")
+        super().delete_ip(ip, deadline)
+
+
+def test_an_address_that_cannot_be_handed_over_is_given_back() -> None:
+    cloud = Unmarkable()
+    manager = PoolManager(cloud)
+
+    answer = run(manager, "BUILD_IP")
+
+    assert answer == {"action": "BUILD_IP", "response": "FAIL"}
+    assert not cloud.list_ips(Deadline(SOON))
+
+
+def test_an_address_that_cannot_be_given_back_is_named_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cloud = Unmarkable()
+    cloud.lost = True
+
+    answer = run(PoolManager(cloud), "BUILD_IP")
+
+    assert answer["response"] == "FAIL"
+    (left,) = cloud.list_ips(Deadline(SOON))
+    assert f"floating IP {left.address} is left allocated" in caplog.text
 
 
 # -- BUILD_IP, DELETE_IP ----------------------------------------------------
