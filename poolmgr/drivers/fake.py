@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,6 +134,8 @@ class FakeCloud(Driver):
         self.image = self._settings.image
         self._lock = threading.Lock()
         self._db = _open(self._settings.state)
+        # Many will not bother to close a cloud that is not there.
+        self._close_db = weakref.finalize(self, self._db.close)
         # Often enough that a short boot is not made longer by the watch.
         interval = min(1.0, max(0.02, self._settings.boot_time / 20))
         self._watch = Watch(self._look, interval)
@@ -141,7 +144,7 @@ class FakeCloud(Driver):
         """Forget everything that is kept in memory."""
         self._watch.close()
         with self._lock:
-            self._db.close()
+            self._close_db()
 
     # -- devices ------------------------------------------------------------
 
@@ -356,18 +359,26 @@ def _open(path: str | None) -> sqlite3.Connection:
             isolation_level=None,
             check_same_thread=False,
         )
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA journal_mode = WAL")
-        # A power cut may cost the fake cloud its last devices.
-        db.execute("PRAGMA synchronous = OFF")
-        db.execute("BEGIN IMMEDIATE")
-        with db:
-            _create_tables(path, db)
+        try:
+            _prepare(path, db)
+        except BaseException:
+            db.close()
+            raise
     except sqlite3.Error as error:
         raise ConfigError(
             f"[fake] state: cannot use {path!r} as a database: {error}"
         ) from error
     return db
+
+
+def _prepare(path: str | None, db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA journal_mode = WAL")
+    # A power cut may cost the fake cloud its last devices.
+    db.execute("PRAGMA synchronous = OFF")
+    db.execute("BEGIN IMMEDIATE")
+    with db:
+        _create_tables(path, db)
 
 
 def _create_tables(path: str | None, db: sqlite3.Connection) -> None:
