@@ -47,20 +47,15 @@ class InvalidMessage(RequestError):
 class UnknownAction(RequestError):
     """No action of that name is installed.
 
-    :ivar action: the name as the request gave it, None when it gave none
+    :ivar action: the name as the request gave it, quoted, or "None"
     """
 
     code = "unknown_action"
 
-    def __init__(self, action: object, known: Sequence[str] = ()) -> None:
+    def __init__(self, action: str, known: Sequence[str] = ()) -> None:
         self.action = action
         known_text = f"; known are {', '.join(known)}" if known else ""
-        what = (
-            "no action given"
-            if action is None
-            else (f"unknown action {action!r}")
-        )
-        super().__init__(what + known_text)
+        super().__init__(f"unknown action {action}{known_text}")
 
 
 class InvalidField(RequestError):

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolmgr import message as wire
+from poolmgr.actions import base as actions
 from poolmgr.actions.base import Action, Context, parse
+from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
     DeadlineExceeded,
@@ -41,12 +43,12 @@ def action_plugins(
     given: Mapping[str, type[Action[Any]]] | None = None,
 ) -> Registry[Action[Any]]:
     """The actions that are installed, and those given."""
-    return Registry("action", ACTIONS, Action, given)  # type: ignore[type-abstract]
+    return Registry("action", ACTIONS, Action, actions.defect, given)  # type: ignore[type-abstract]
 
 
 def driver_plugins() -> Registry[Driver]:
     """The drivers that are installed."""
-    return Registry("driver", DRIVERS, Driver)  # type: ignore[type-abstract]
+    return Registry("driver", DRIVERS, Driver, drivers.defect)  # type: ignore[type-abstract]
 
 
 @dataclass(frozen=True)
@@ -146,14 +148,13 @@ class PoolManager:
             fields = wire.decode(message)
             action = self._action(fields)
             request = parse(action, fields)
-        except Exception as error:
+            execution = _Execution(self, action, request, fields, job)
+        except (Exception, SystemExit) as error:
             known = _known(error, "reading the message")
             outcome = self._failed(fields, action, known)
             _log(fields, job, known, started)
             return Submission.finished(outcome)
-        return self._start(
-            _Execution(self, action, request, fields, job), progress
-        )
+        return self._start(execution, progress)
 
     def is_long(self, message: object) -> bool:
         """Whether a message asks for a long action; False when for none."""
@@ -187,11 +188,11 @@ class PoolManager:
     def _action(self, fields: Message) -> type[Action[Any]]:
         name = fields.get("action")
         if not isinstance(name, str):
-            raise UnknownAction(name, self.actions.names())
+            raise UnknownAction(_shown(name), self.actions.names())
         try:
             return self.actions.load(name)
         except PluginNotFound as error:
-            raise UnknownAction(name, error.known) from None
+            raise UnknownAction(repr(name), error.known) from None
 
     def _start(
         self, execution: "_Execution", progress: Progress | None
@@ -306,22 +307,21 @@ class _Execution:
         self.cleanup_time = action.cleanup_time
         #: Seconds after which it is answered even if it does not return.
         self.limit = self._seconds + action.cleanup_time
+        # What deliveries of the same job have in common. A client may use a
+        # unique for several jobs at once by mistake; they are not the same
+        # if they ask for something else.
+        content = json.dumps(fields, sort_keys=True, default=repr)
+        self.key = (job.unique, content)
         self._lock = threading.Lock()
         self._receivers: dict[Future[Outcome], Progress | None] = {}
         self._outcome: Outcome | None = None
         self._closed = False
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What deliveries of the same job have in common."""
-        # A client may use a unique for several jobs at once by mistake;
-        # they are not the same if they ask for something else.
-        content = json.dumps(self._fields, sort_keys=True, default=repr)
-        return self.job.unique, content
-
     def join(self, job: Job, progress: Progress | None) -> Submission | None:
         """Add a receiver of the answer; None when it is too late."""
         future: Future[Outcome] = Future()
+        # So that nobody can cancel it: there is one answer in any case.
+        future.set_running_or_notify_cancel()
         with self._lock:
             if self._closed:
                 return None
@@ -491,7 +491,7 @@ def _log(
     LOG.log(
         logging.INFO if error is None else logging.WARNING,
         "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs%s",
-        one_line(str(fields.get("action"))),
+        one_line(_shown(fields.get("action"))),
         one_line(job.unique) or "-",
         one_line(job.handle) or "-",
         job.server or "-",
@@ -499,3 +499,10 @@ def _log(
         time.monotonic() - started,
         "" if error is None else f" reason={one_line(str(error))}",
     )
+
+
+def _shown(value: object) -> str:
+    """A value of a message as text; a caller's own objects by their type."""
+    if value is None or isinstance(value, (str, int, float)):
+        return str(value)
+    return type(value).__name__

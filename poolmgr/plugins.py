@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Generic, Literal, TypeVar
@@ -53,6 +53,7 @@ class Registry(Generic[T]):
     :param kind: "action" or "driver", for messages
     :param namespace: the entry points' group
     :param base: what every plugin's class has to descend from
+    :param defect: says what is wrong with a class, None when nothing is
     :param given: classes to use besides, or instead of, those found; by name
     """
 
@@ -61,15 +62,16 @@ class Registry(Generic[T]):
         kind: str,
         namespace: str,
         base: type[T],
+        defect: Callable[[type[T]], str | None] = lambda plugin: None,
         given: Mapping[str, type[T]] | None = None,
     ) -> None:
         self.kind = kind
         self.namespace = namespace
         self._base = base
+        self._defect = defect
+        self._given = {self.key(n): cls for n, cls in (given or {}).items()}
         self._lock = threading.Lock()
-        self._loaded: dict[str, type[T]] = {
-            self.key(name): plugin for name, plugin in (given or {}).items()
-        }
+        self._loaded: dict[str, type[T]] = {}
         self._found: dict[str, list[EntryPoint]] | None = None
 
     def key(self, name: str) -> str:
@@ -79,7 +81,7 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """The names of all plugins, as they were registered."""
         found = [points[0].name for points in self._entry_points().values()]
-        given = self._loaded.keys() - self._entry_points().keys()
+        given = self._given.keys() - self._entry_points().keys()
         return sorted({*found, *given})
 
     def load(self, name: str) -> type[T]:
@@ -93,7 +95,7 @@ class Registry(Generic[T]):
         try:
             return self._loaded[key]
         except KeyError:
-            plugin = self._load(name, self._entry_points().get(key, []))
+            plugin = self._checked(name, self._find(name))
         with self._lock:
             return self._loaded.setdefault(key, plugin)
 
@@ -127,7 +129,11 @@ class Registry(Generic[T]):
             self._found = dict(found)
         return self._found
 
-    def _load(self, name: str, points: list[EntryPoint]) -> type[T]:
+    def _find(self, name: str) -> object:
+        key = self.key(name)
+        if key in self._given:
+            return self._given[key]
+        points = self._entry_points().get(key, [])
         if not points:
             raise PluginNotFound(self.kind, name, self.names())
         if len(points) > 1:
@@ -140,19 +146,24 @@ class Registry(Generic[T]):
                     for p in points
                 ),
             )
-        plugin = self._import(name, points[0])
+        return self._import(name, points[0])
+
+    def _checked(self, name: str, plugin: object) -> type[T]:
         if not (isinstance(plugin, type) and issubclass(plugin, self._base)):
             raise PluginBroken(
                 self.kind,
                 name,
-                f"{points[0].value} is not a subclass of "
+                f"{plugin!r} is not a subclass of "
                 f"{self._base.__module__}.{self._base.__qualname__}",
             )
+        defect = self._defect(plugin)
         if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
+            defect = f"it lacks {', '.join(missing)}"
+        if defect is not None:
             raise PluginBroken(
                 self.kind,
                 name,
-                f"{points[0].value} lacks {', '.join(missing)}",
+                f"{plugin.__module__}.{plugin.__qualname__}: {defect}",
             )
         return plugin
 

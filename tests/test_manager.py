@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolmgr import Job, PoolManager, PoolSettings, errors
-from poolmgr.actions.base import Action, Context, NoFields, text
+from poolmgr.actions.base import (
+    Action,
+    Context,
+    NoFields,
+    field_of,
+    text,
+)
 from poolmgr.drivers.fake import FakeCloud
 
 
@@ -264,6 +270,99 @@ def test_a_third_partys_request_is_typed_and_checked(
             manager.execute("ACT", whom=whom)
     with pytest.raises(errors.InvalidField, match="'whom' is missing"):
         manager.execute("ACT")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "words"),
+    [
+        ("takes", dict, "'takes' must be a dataclass"),
+        ("answers", None, "'answers' must be a tuple"),
+        ("answers", "name", "'answers' must be a tuple"),
+        ("answers", (1,), "'answers' must be a tuple"),
+        ("answers", ("response",), "must not name"),
+        ("long", "yes", "'long' must be"),
+        ("timeout", "soon", "'timeout' must be a number"),
+        ("timeout", -1, "'timeout' must be a number"),
+        ("cleanup_time", None, "'cleanup_time' must be a number"),
+    ],
+)
+def test_an_action_that_describes_itself_wrongly_is_broken(
+    managing: Callable[..., PoolManager],
+    attribute: str,
+    value: object,
+    words: str,
+) -> None:
+    manager = managing(acting(lambda context: {}, **{attribute: value}))
+
+    answer = manager.run({"action": "ACT"})
+
+    assert error(answer)["code"] == "plugin_broken"
+    assert words in error(answer)["message"]
+
+
+def test_a_check_of_a_field_that_fails_is_a_fail(
+    managing: Callable[..., PoolManager],
+) -> None:
+    def check(value: object) -> object:
+        raise SystemExit(value)
+
+    @dataclass(frozen=True)
+    class Odd:
+        """What it takes."""
+
+        x: object = field(metadata=field_of(check, "odd"))
+
+    class Act(Action[Odd]):
+        """Never runs."""
+
+        takes = Odd
+
+        def run(self, request: Odd, context: Context) -> dict[str, str]:
+            return {}
+
+    answer = managing(Act).run({"action": "ACT", "x": 1})
+
+    assert error(answer)["code"] == "plugin_failed"
+
+
+class Hostile:
+    """An object that cannot even be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_callers_objects_cannot_break_an_answer(
+    managing: Callable[..., PoolManager],
+) -> None:
+    manager = managing(acting(lambda context: {}))
+    hostile, circular = Hostile(), []  # type: ignore[var-annotated]
+    circular.append(circular)
+
+    class Raising(dict[str, object]):
+        def items(self) -> Any:
+            raise RuntimeError("no")
+
+    for message in (
+        {"action": hostile},
+        {"action": "ACT", "x": hostile},
+        {"action": "ACT", "x": circular},
+        {"action": "ACT", 5: 1},
+        Raising(action="ACT"),
+    ):
+        assert manager.run(message)["response"] == "FAIL"
+    assert manager.run({"action": "ACT", "x": {1, 2}})["response"] == "PASS"
+
+
+def test_a_future_cannot_be_cancelled(
+    managing: Callable[..., PoolManager],
+) -> None:
+    gate = Gate()
+    submission = managing(gated(gate)).submit({"action": "ACT"})
+
+    assert not submission.future.cancel()
+    gate.open.set()
+    assert submission.future.result(10.0).answer["response"] == "PASS"
 
 
 # -- deliveries -------------------------------------------------------------

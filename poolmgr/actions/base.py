@@ -107,6 +107,28 @@ class Action(abc.ABC, Generic[RequestT]):
         """
 
 
+def defect(action: type[Action[Any]]) -> str | None:
+    """What is wrong with an action's class attributes, None if nothing is."""
+    if not dataclasses.is_dataclass(getattr(action, "takes", None)):
+        return "'takes' must be a dataclass"
+    answers = action.answers
+    if not isinstance(answers, tuple) or not all(
+        isinstance(name, str) for name in answers
+    ):
+        return "'answers' must be a tuple of names"
+    if {"response", "action"} & {*answers}:
+        return "'answers' must not name 'action' or 'response'"
+    if not isinstance(action.long, bool):
+        return "'long' must be True or False"
+    for name, least in (("timeout", 0.001), ("cleanup_time", 0.0)):
+        value = getattr(action, name)
+        if name == "timeout" and value is None:
+            continue
+        if not isinstance(value, (int, float)) or value < least:
+            return f"{name!r} must be a number of seconds"
+    return None
+
+
 def parse(action: type[Action[Any]], message: Mapping[str, object]) -> Any:
     """An action's request from a message.
 

@@ -17,13 +17,14 @@ raises nothing else but ``DeadlineExceeded`` and ``Stopped``.
 """
 
 import abc
+import dataclasses
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from poolmgr.identity import Mark
-from poolmgr.settings import IsSettings
+from poolmgr.settings import IsSettings, Rule
 from poolmgr.waiting import Deadline
 
 Status = Literal["building", "active", "failed"]
@@ -201,3 +202,14 @@ class Driver(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Let go of connections and threads; the driver is done."""
+
+
+def defect(driver: type[Driver]) -> str | None:
+    """What is wrong with a driver's class attributes, None if nothing is."""
+    settings = getattr(driver, "Settings", None)
+    if not dataclasses.is_dataclass(settings):
+        return "'Settings' must be a dataclass"
+    for field in dataclasses.fields(settings):
+        if not isinstance(field.metadata.get("rule"), Rule):
+            return f"the setting {field.name!r} must be made by setting()"
+    return None
