@@ -1,6 +1,7 @@
 """Fresh environments with poolmgr, and plugins beside it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -60,7 +61,10 @@ def create(folder: Path, *packages: Path) -> Environment:
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", path], check=True
     )
-    _pip("--python", str(path / "bin" / "python"), packages=packages)
+    _pip(
+        *("--python", str(path / "bin" / "python")),
+        packages=[_copied(package, folder) for package in packages],
+    )
     return Environment(path, folder / "cache")
 
 
@@ -91,6 +95,15 @@ def install_beside(folder: Path, name: str, module: str, **files: str) -> Path:
     target = folder / name
     _pip(packages=[source], into=["--no-deps", "--target", str(target)])
     return target
+
+
+def _copied(package: Path, folder: Path) -> Path:
+    """A copy to build from: what a build leaves behind is in the next."""
+    left_behind = ("build", "*.egg-info", ".*", "__pycache__")
+    ignored = shutil.ignore_patterns(*left_behind)
+    return Path(
+        shutil.copytree(package, folder / package.name, ignore=ignored)
+    )
 
 
 def _pip(
