@@ -95,14 +95,18 @@ class Service:
         try:
             await self._stop.wait()
             code = await self._drain()
-            if self._at_once is not None:
-                return 128 + self._at_once
-            await self._worker.close()
+            if self._at_once is None:
+                await self._worker.close()
             return code
         finally:
             serving.cancel()
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.remove_signal_handler(number)
+
+    @property
+    def ended_at_once(self) -> bool:
+        """Whether a second signal ended it, with jobs unanswered."""
+        return self._at_once is not None
 
     def stop(self) -> None:
         """Have :meth:`run` drain and return; call it in the loop."""
@@ -188,13 +192,16 @@ class Service:
             self._settings.drain_timeout,
             load.held,
         )
-        if await self._idle(self._settings.drain_timeout):
+        drained = await self._idle(self._settings.drain_timeout)
+        if not drained and self._at_once is None:
+            LOG.warning("the time to drain is up: stopping the running jobs")
+            self._manager.stop()
+            await self._idle(self._manager.longest_cleanup() + 5.0)
+        if self._at_once is not None:
+            return 128 + self._at_once
+        if drained:
             LOG.info("drained")
-            return EXIT_DRAINED
-        LOG.warning("the time to drain is up: stopping the running jobs")
-        self._manager.stop()
-        await self._idle(self._manager.longest_cleanup() + 5.0)
-        return EXIT_STOPPED_JOBS
+        return EXIT_DRAINED if drained else EXIT_STOPPED_JOBS
 
     async def _idle(self, seconds: float) -> bool:
         """Wait until nothing runs; whether that is so in time."""

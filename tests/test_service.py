@@ -375,6 +375,8 @@ def test_a_second_signal_ends_it_at_once(
         process.signal(number)
 
         assert process.exit_code() == 128 + number
+    # It is there for the worker that has the job next.
+    assert device_count(tmp_path) == 1
 
 
 def test_no_job_is_taken_while_draining(

@@ -21,6 +21,8 @@ class WorkerCommand(PoolmgrCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run the service."""
         import asyncio
+        import logging
+        import os
 
         from poolmgr.manager import PoolManager, driver_plugins
         from poolmgr.service import Service
@@ -31,6 +33,12 @@ class WorkerCommand(PoolmgrCommand):
         try:
             with PoolManager(driver, conf.pool()) as manager:
                 service = Service(manager, conf.gearman(), conf.worker())
-                return asyncio.run(service.run())
+                code = asyncio.run(service.run())
+                if service.ended_at_once:
+                    # The jobs' threads must not clear up: another worker
+                    # is about to take over what they have made.
+                    logging.shutdown()
+                    os._exit(code)
+                return code
         finally:
             driver.close()
