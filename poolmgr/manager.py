@@ -93,6 +93,7 @@ class PoolManager:
         self._threads = ThreadPool("poolmgr-job")
         self._expiries = Expiries("poolmgr-deadlines")
         self._lock = threading.Lock()
+        self._none_runs = threading.Condition(self._lock)
         self._running: dict[tuple[str, str], _Execution] = {}
         self._executions: set[_Execution] = set()
         self._stopped = False
@@ -178,8 +179,15 @@ class PoolManager:
         return max((e.cleanup_time for e in executions), default=0.0)
 
     def close(self) -> None:
-        """Stop, and let go of the driver if it was made here."""
+        """Stop, let the jobs clear up, and let go of the driver if it was
+        made here.
+
+        A job that does not end in the time it has for clearing up is left.
+        """
         self.stop()
+        patience = self.longest_cleanup() + 1.0
+        with self._none_runs:
+            self._none_runs.wait_for(lambda: not self._executions, patience)
         if self._owns_driver:
             self.driver.close()
 
@@ -223,6 +231,8 @@ class PoolManager:
             self._executions.discard(execution)
             if self._running.get(execution.key) is execution:
                 del self._running[execution.key]
+            if not self._executions:
+                self._none_runs.notify_all()
 
     def _failed(
         self,

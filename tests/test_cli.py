@@ -2,12 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.waiting import Deadline
 from tests.processes import poolmgr
 
 DEVICE = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
@@ -47,6 +51,28 @@ def test_one_off_commands_see_each_others_devices(
         assert (done.returncode, done.stderr) == (0, "")
         assert json.loads(done.stdout)["response"] == "PASS"
     assert poolmgr("delete-ip", ip, **cloud).returncode == 1
+
+
+def test_ctrl_c_ends_a_build_and_leaves_no_device(
+    cloud: dict[str, str],
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "poolmgr", "build-device"],
+        env={**os.environ, **cloud, "OS_FAKE__BOOT_TIME": "3600"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    settings = FakeSettings(state=cloud["OS_FAKE__STATE"])
+    deadline = Deadline(30.0)
+    with closing(FakeCloud(settings)) as fake:
+        while not fake.list_devices(deadline):
+            deadline.sleep(0.02, "waiting for the device")
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.communicate(timeout=30.0) == (b"", b"")
+        assert process.returncode == 130
+        assert not fake.list_devices(deadline)
 
 
 @pytest.mark.parametrize(
