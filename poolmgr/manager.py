@@ -323,7 +323,9 @@ class _Execution:
         content = json.dumps(fields, sort_keys=True, default=repr)
         self.key = (job.unique, content)
         self._lock = threading.Lock()
+        # Everybody learns of the end; those forsaken have nobody to tell.
         self._receivers: dict[Future[Outcome], Progress | None] = {}
+        self._forsaken: set[Future[Outcome]] = set()
         self._outcome: Outcome | None = None
         self._closed = False
 
@@ -346,13 +348,13 @@ class _Execution:
 
     def leave(self, future: "Future[Outcome]") -> None:
         with self._lock:
-            self._receivers.pop(future, None)
+            self._forsaken.add(future)
 
     def wanted(self) -> bool:
         with self._lock:
             # Who came after a "no" would have an answer that is not marked
             # as handed over; so it is the last word.
-            self._closed = self._closed or not self._receivers
+            self._closed = self._closed or not self._heirs()
             return not self._closed
 
     def report(self, done: int, total: int) -> None:
@@ -403,10 +405,14 @@ class _Execution:
     def undo_for(self, future: "Future[Outcome]") -> None:
         """Take the answer back if nobody else had it."""
         with self._lock:
-            self._receivers.pop(future, None)
-            outcome, others = self._outcome, bool(self._receivers)
+            self._forsaken.add(future)
+            outcome, others = self._outcome, self._heirs()
         if outcome is not None and outcome.error is None and not others:
             self._manager._threads.run(lambda: self._undo(outcome.added))
+
+    def _heirs(self) -> bool:
+        """Whether anybody can still have the answer; with the lock held."""
+        return bool(self._receivers.keys() - self._forsaken)
 
     def _conclude(
         self, error: PoolmgrError | None, added: Mapping[str, Any]

@@ -245,6 +245,28 @@ def test_a_server_that_restarts_is_served_again(
             assert answer["response"] == "PASS"
 
 
+def test_a_build_whose_link_was_lost_gives_its_place_back(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = f"[fake]\nboot_time = 0.5\nstate = {tmp_path / 'cloud.db'}\n"
+    config += "[worker]\nlong_jobs = 1\nheld_jobs = 0\n"
+
+    async def submit() -> None:
+        async with Client([job_server.address]) as client:
+            await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
+            await until(lambda: device_count(tmp_path) == 1)
+
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        asyncio.run(submit())
+        job_server.restart()
+        process.wait_for("outcome=PASS")
+
+        (answer,) = ask(job_server.address, {"action": "BUILD_DEVICE"})
+
+    assert answer["response"] == "PASS"
+
+
 # -- deliveries -------------------------------------------------------------
 
 
