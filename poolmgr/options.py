@@ -78,6 +78,12 @@ class Configuration:
             self._conf(args, project="poolmgr", prog="poolmgr")
         except cfg.Error as error:
             raise ConfigError(one_line(str(error))) from None
+        except (OSError, UnicodeError) as error:
+            named = ", ".join([*files, *directories]) or "poolmgr.conf"
+            raise ConfigError(
+                f"configuration in {one_line(named)} cannot be read: "
+                f"{one_line(str(error))}"
+            ) from None
 
     def use_driver(self, name: str) -> None:
         """Have the command line's ``--driver`` win over everything else."""

@@ -147,13 +147,15 @@ def test_what_is_wrong_is_told_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, "no section\n", "[a\n"])
+@pytest.mark.parametrize(
+    "content", [None, b"no section\n", b"[a\n", b"\x7fELF\xff\xfe"]
+)
 def test_a_file_that_cannot_be_read_is_named(
-    tmp_path: Path, content: str | None
+    tmp_path: Path, content: bytes | None
 ) -> None:
     path = tmp_path / "mine.conf"
     if content is not None:
-        path.write_text(content)
+        path.write_bytes(content)
 
     with pytest.raises(ConfigError, match=r"mine\.conf") as caught:
         Configuration([str(path)])
