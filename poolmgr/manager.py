@@ -366,7 +366,8 @@ class _Execution:
 
     def run(self) -> None:
         """Run the action and finish; raises nothing."""
-        context = self._context(Deadline(self._seconds, self.stop))
+        urgent = not self._action.long
+        context = self._context(Deadline(self._seconds, self.stop, urgent))
         added: Mapping[str, Any] = {}
         error: PoolmgrError | None = None
         action = None

@@ -177,11 +177,13 @@ def options(settings: type[IsSettings]) -> list[cfg.Opt]:
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """All options, by group, for oslo-config-generator and -validator."""
     from poolmgr.drivers.fake import FakeSettings
+    from poolmgr.drivers.nova.settings import NovaSettings
 
     return [
         ("poolmgr", options(DriverSettings) + options(PoolSettings)),
         ("worker", options(WorkerSettings)),
         ("gearman", options(GearmanSettings)),
+        ("nova", options(NovaSettings)),
         ("fake", options(FakeSettings)),
     ]
 

@@ -73,10 +73,10 @@ def check(settings: IsSettings, group: str) -> None:
 
 
 def _problem(value: Any, rule: Rule) -> str | None:
-    if rule.choices and value not in rule.choices:
-        return f"must be one of {', '.join(rule.choices)}, not {value!r}"
     if value is None:
         return None
+    if rule.choices and value not in rule.choices:
+        return f"must be one of {', '.join(rule.choices)}, not {value!r}"
     if rule.min is not None and value < rule.min:
         return f"must be at least {rule.min:g}, not {value!r}"
     if rule.max is not None and value > rule.max:

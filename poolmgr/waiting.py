@@ -55,11 +55,16 @@ class Deadline:
 
     :param seconds: how long the work may take from now on
     :param stop: the signal that ends it sooner
+    :param urgent: whether the work goes before other work that waits for
+        the same thing, as a short job does before a build
     """
 
-    def __init__(self, seconds: float, stop: Stop | None = None) -> None:
+    def __init__(
+        self, seconds: float, stop: Stop | None = None, urgent: bool = False
+    ) -> None:
         self.seconds = seconds
         self.stop = stop or Stop()
+        self.urgent = urgent
         self._end = time.monotonic() + seconds
 
     def remaining(self) -> float:

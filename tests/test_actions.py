@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from poolmgr.cli.demo import REQUESTS
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import CloudUnavailable
-from poolmgr.identity import Mark
+from poolmgr.identity import Mark, State
 from poolmgr.message import Message
 from poolmgr.settings import PoolSettings
 from poolmgr.waiting import Deadline
@@ -240,41 +241,59 @@ def test_names_are_checked_before_the_cloud_is_called(
     assert code(run(manager, "DELETE_DEVICE")) == "invalid_field"
 
 
-class Unmarkable(FakeCloud):
-    """A cloud on which nothing can be marked once it is made."""
+class Deaf(FakeCloud):
+    """A cloud that does what it is told, and whose answers are lost."""
 
-    lost = False
+    deletes = True
 
-    def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
-        raise CloudUnavailable("no marks today")
+    def create_device(
+        self, name: str, mark: Mark | None, deadline: Deadline
+    ) -> Device:
+        super().create_device(name, mark, deadline)
+        raise CloudUnavailable("connection reset")
+
+    def create_ip(self, mark: Mark | None, deadline: Deadline) -> FloatingIP:
+        super().create_ip(mark, deadline)
+        raise CloudUnavailable("connection reset")
 
     def delete_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
-        if self.lost:
+        if not self.deletes:
             raise CloudUnavailable("nor deleting")
         super().delete_ip(ip, deadline)
 
 
-def test_an_address_that_cannot_be_handed_over_is_given_back() -> None:
-    cloud = Unmarkable()
-    manager = PoolManager(cloud)
+@pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
+def test_what_was_made_unheard_of_is_taken_back(action: str) -> None:
+    cloud = Deaf()
 
-    answer = run(manager, "BUILD_IP")
+    answer = run(PoolManager(cloud), action)
 
-    assert answer == {"action": "BUILD_IP", "response": "FAIL"}
+    assert answer == {"action": action, "response": "FAIL"}
+    assert not cloud.list_devices(Deadline(SOON))
     assert not cloud.list_ips(Deadline(SOON))
 
 
 def test_an_address_that_cannot_be_given_back_is_named_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    cloud = Unmarkable()
-    cloud.lost = True
+    cloud = Deaf()
+    cloud.deletes = False
 
     answer = run(PoolManager(cloud), "BUILD_IP")
 
     assert answer["response"] == "FAIL"
     (left,) = cloud.list_ips(Deadline(SOON))
     assert f"floating IP {left.address} is left allocated" in caplog.text
+
+
+def test_an_address_costs_one_change_of_the_cloud(cloud: FakeCloud) -> None:
+    answer = build_ip(PoolManager(cloud))
+
+    ip = cloud.find_ip(str(answer["ip"]), Deadline(SOON))
+    assert ip is not None
+    assert ip.revision == 1
+    assert ip.mark is not None
+    assert ip.mark.state == "handed over"
 
 
 # -- BUILD_IP, DELETE_IP ----------------------------------------------------
@@ -499,6 +518,58 @@ def test_a_redelivered_build_takes_over_the_device_it_left(
     assert manager.run({"action": "BUILD_IP"}, new)["ip"] == ip.address
     assert len(cloud.list_devices(Deadline(SOON))) == 1
     assert len(cloud.list_ips(Deadline(SOON))) == 1
+
+
+def test_a_failed_device_that_was_left_is_not_taken_over(
+    cloud: FakeCloud,
+) -> None:
+    old = Job("unique", "H:host:1")
+    broken = FakeCloud(FakeSettings(boot_failure_rate=1.0))
+    left = broken.create_device(
+        "libra-left", Mark.for_job("libra", old), Deadline(SOON)
+    )
+    broken._settings = FakeSettings()
+
+    answer = PoolManager(broken).run({"action": "BUILD_DEVICE"}, old)
+
+    assert answer["response"] == "PASS"
+    (there,) = broken.list_devices(Deadline(SOON))
+    assert there.name == answer["name"] != left.name
+
+
+class Late(FakeCloud):
+    """A cloud that makes what a dead worker asked for a while ago."""
+
+    late: Mark | None = None
+
+    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
+        if self.late is not None:
+            self.create_device("libra-late", self.late, deadline)
+        return super().wait_for_device(device, deadline)
+
+
+@pytest.mark.parametrize(
+    ("handle", "state", "stays"),
+    [
+        ("H:host:1", "building", False),
+        ("H:host:2", "building", True),
+        ("H:host:1", "handed over", True),
+    ],
+)
+def test_what_the_same_delivery_made_besides_is_deleted(
+    handle: str, state: State, stays: bool
+) -> None:
+    cloud = Late()
+    mark = Mark.for_job("libra", Job("unique", handle))
+    cloud.late = replace(mark, state=state)
+
+    answer = PoolManager(cloud).run(
+        {"action": "BUILD_DEVICE"}, Job("unique", "H:host:1")
+    )
+
+    assert answer["response"] == "PASS"
+    there = {device.name for device in cloud.list_devices(Deadline(SOON))}
+    assert there == {answer["name"], *(["libra-late"] if stays else [])}
 
 
 @pytest.mark.parametrize("unique", ["", "again"])

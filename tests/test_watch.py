@@ -21,12 +21,12 @@ def test_many_waits_cost_one_look_an_interval() -> None:
     looks: list[int] = []
     all_wait = threading.Event()
 
-    def look(ids: Collection[str]) -> list[Device]:
-        looks.append(len(ids))
-        if len(ids) == 100:
+    def look(devices: Collection[Device]) -> list[Device]:
+        looks.append(len(devices))
+        if len(devices) == 100:
             all_wait.set()
         status = "active" if all_wait.is_set() else "building"
-        return [device(int(i), status) for i in ids]
+        return [device(int(d.id), status) for d in devices]
 
     watch = Watch(look, interval=0.05)
     with ThreadPoolExecutor(100) as pool:
@@ -48,7 +48,7 @@ def test_a_look_that_fails_is_only_a_look_that_fails() -> None:
         [device(1, "active")],
     ]
 
-    def look(ids: Collection[str]) -> list[Device]:
+    def look(devices: Collection[Device]) -> list[Device]:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -63,7 +63,7 @@ def test_active_without_an_address_is_waited_for() -> None:
         Device("1", "d1", "active", "192.0.2.1", ""),
     ]
 
-    ready = Watch(lambda ids: [seen.pop(0)], 0.01).wait(
+    ready = Watch(lambda devices: [seen.pop(0)], 0.01).wait(
         device(1), Deadline(30.0)
     )
 
@@ -71,7 +71,7 @@ def test_active_without_an_address_is_waited_for() -> None:
 
 
 def test_the_thread_goes_when_nobody_waits() -> None:
-    watch = Watch(lambda ids: [device(1, "active")], 0.01)
+    watch = Watch(lambda devices: [device(1, "active")], 0.01)
 
     for _round in range(3):
         watch.wait(device(1), Deadline(30.0))
@@ -82,7 +82,7 @@ def test_the_thread_goes_when_nobody_waits() -> None:
 
 
 def test_closing_ends_every_wait() -> None:
-    watch = Watch(lambda ids: [device(1)], 0.01)
+    watch = Watch(lambda devices: [device(1)], 0.01)
     threading.Timer(0.1, watch.close).start()
 
     with pytest.raises(DeviceFailed, match="closed"):

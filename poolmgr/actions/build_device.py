@@ -1,11 +1,18 @@
 """BUILD_DEVICE."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from poolmgr.actions.base import Action, Context, NoFields
 from poolmgr.drivers.base import Device
-from poolmgr.errors import DeviceNotDeleted, PoolmgrError
-from poolmgr.identity import new_name
+from poolmgr.errors import (
+    CloudUnavailable,
+    DeadlineExceeded,
+    DeviceNotDeleted,
+    PoolmgrError,
+    Stopped,
+)
+from poolmgr.identity import Mark, new_name
 from poolmgr.waiting import Deadline
 
 
@@ -27,6 +34,7 @@ class BuildDevice(Action[NoFields]):
         device = self._left_over(context) or self._create(context)
         try:
             device = context.driver.wait_for_device(device, context.deadline)
+            self._delete_others(device, context)
             self._hand_over(device, context)
         except BaseException as error:
             self._discard(device, error, context)
@@ -49,25 +57,61 @@ class BuildDevice(Action[NoFields]):
         """What an earlier delivery of this job made and did not answer."""
         if not context.job.unique:
             return None
-        for device in context.driver.devices_of_job(
-            context.job.unique, context.deadline
-        ):
-            if context.is_left_over(device.mark) and device.mark:
-                context.log.info("takes over device %s", device.name)
-                context.driver.mark_device(
-                    device,
-                    device.mark.taken_over_by(context.job),
-                    context.deadline,
-                )
-                return device
-        return None
+        found = [
+            device
+            for device in context.driver.devices_of_job(
+                context.job.unique, context.deadline
+            )
+            if context.is_left_over(device.mark) and device.status != "failed"
+        ]
+        if not found:
+            return None
+        device = min(found, key=lambda device: device.status)  # active first
+        context.log.info("takes over device %s", device.name)
+        return self._taken_over(device, context)
+
+    def _taken_over(self, device: Device, context: Context) -> Device:
+        if device.mark is None or device.status != "active":
+            return device  # it is marked when it is handed over
+        mark = device.mark.taken_over_by(context.job)
+        context.driver.mark_device(device, mark, context.deadline)
+        return replace(device, mark=mark)
 
     def _create(self, context: Context) -> Device:
-        return context.driver.create_device(
-            new_name(context.ownership.basename),
-            context.new_mark(),
-            context.deadline,
-        )
+        mark = context.new_mark()
+        name = new_name(context.ownership.basename)
+        try:
+            return context.driver.create_device(name, mark, context.deadline)
+        except (CloudUnavailable, DeadlineExceeded, Stopped):
+            # Nobody knows what the cloud made of it.
+            self._sweep(mark, name, context)
+            raise
+
+    def _sweep(self, mark: Mark, name: str, context: Context) -> None:
+        """Delete what a creation may have made that nobody heard of."""
+        deadline = Deadline(self.cleanup_time)
+        try:
+            for device in context.driver.devices_of_job(mark.unique, deadline):
+                if device.name == name:
+                    context.driver.delete_device(device, deadline)
+        except PoolmgrError as error:
+            context.log.warning("device %s may be left: %s", name, error)
+
+    def _delete_others(self, device: Device, context: Context) -> None:
+        """Delete what this very delivery has made besides.
+
+        A worker that was killed in the middle of a creation may have made a
+        device that was not to be seen yet when the job came here.
+        """
+        mark = device.mark
+        if mark is None or not mark.unique:
+            return
+        for other in context.driver.devices_of_job(
+            mark.unique, context.deadline
+        ):
+            if other.id != device.id and _same_delivery(other.mark, mark):
+                context.log.warning("deletes device %s, too", other.name)
+                context.driver.delete_device(other, context.deadline)
 
     def _hand_over(self, device: Device, context: Context) -> None:
         # Before the answer is sent, never after: a device whose client has
@@ -92,6 +136,15 @@ class BuildDevice(Action[NoFields]):
             raise DeviceNotDeleted(
                 device.name, cause, error, _answer(device, context)
             ) from cause
+
+
+def _same_delivery(mark: Mark | None, ours: Mark) -> bool:
+    return (
+        mark is not None
+        and mark.state == "building"
+        and (mark.pool, mark.unique, mark.handle)
+        == (ours.pool, ours.unique, ours.handle)
+    )
 
 
 def _answer(device: Device, context: Context) -> dict[str, str]:

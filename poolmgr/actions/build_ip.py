@@ -4,7 +4,13 @@ from collections.abc import Mapping
 
 from poolmgr.actions.base import Action, Context, NoFields
 from poolmgr.drivers.base import FloatingIP
-from poolmgr.errors import PoolmgrError
+from poolmgr.errors import (
+    CloudUnavailable,
+    DeadlineExceeded,
+    PoolmgrError,
+    Stopped,
+)
+from poolmgr.identity import Mark
 from poolmgr.waiting import Deadline
 
 
@@ -17,17 +23,13 @@ class BuildIp(Action[NoFields]):
 
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
-        ip = self._left_over(context) or context.driver.create_ip(
-            context.new_mark(), context.deadline
-        )
-        try:
-            if context.wanted():
-                context.driver.mark_ip(
-                    ip, context.new_mark().handed_over(), context.deadline
-                )
-        except BaseException:
-            self._give_back(ip, context)
-            raise
+        ip = self._left_over(context) or self._create(context)
+        if not context.wanted():
+            # What is left for the job's next delivery must look like it.
+            context.driver.mark_ip(ip, context.new_mark(), context.deadline)
+        elif ip.mark is None or ip.mark.state != "handed over":
+            mark = context.new_mark().handed_over()
+            context.driver.mark_ip(ip, mark, context.deadline)
         return {"id": ip.id, "ip": ip.address}
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
@@ -41,13 +43,29 @@ class BuildIp(Action[NoFields]):
         ):
             context.driver.delete_ip(ip, context.deadline)
 
-    def _give_back(self, ip: FloatingIP, context: Context) -> None:
+    def _create(self, context: Context) -> FloatingIP:
+        # Allocating takes no time in which anybody could be lost, so it is
+        # handed over from birth: a second call for every address would cost
+        # more than the few that are marked again afterwards.
+        mark = context.new_mark().handed_over()
         try:
-            context.driver.delete_ip(ip, Deadline(self.cleanup_time))
+            return context.driver.create_ip(mark, context.deadline)
+        except (CloudUnavailable, DeadlineExceeded, Stopped):
+            # Nobody knows what the cloud made of it.
+            self._sweep(mark, context)
+            raise
+
+    def _sweep(self, mark: Mark, context: Context) -> None:
+        """Give back what a request may have made that nobody heard of."""
+        deadline = Deadline(self.cleanup_time)
+        what = "a floating IP may be"
+        try:
+            for ip in context.driver.ips_of_job(mark.unique, deadline):
+                if ip.mark == mark:
+                    what = f"floating IP {ip.address} is"
+                    context.driver.delete_ip(ip, deadline)
         except PoolmgrError as error:
-            context.log.warning(
-                "floating IP %s is left allocated: %s", ip.address, error
-            )
+            context.log.warning("%s left allocated: %s", what, error)
 
     def _left_over(self, context: Context) -> FloatingIP | None:
         """What an earlier delivery of this job made and did not answer."""

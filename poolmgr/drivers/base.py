@@ -76,6 +76,20 @@ class FloatingIP:
     mark: Mark | None = None
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What was found when a setting was held against the cloud.
+
+    :ivar setting: the setting's name
+    :ivar value: its value, empty when unset
+    :ivar problem: in one line, what is wrong with it; None if nothing is
+    """
+
+    setting: str
+    value: str
+    problem: str | None = None
+
+
 class Driver(abc.ABC):
     """A cloud.
 
@@ -128,7 +142,7 @@ class Driver(abc.ABC):
     def mark_device(
         self, device: Device, mark: Mark, deadline: Deadline
     ) -> None:
-        """Write another mark on a device."""
+        """Write another mark on a device that is active."""
 
     @abc.abstractmethod
     def delete_device(self, device: Device, deadline: Deadline) -> None:
@@ -199,6 +213,16 @@ class Driver(abc.ABC):
                 return True
         except OSError:
             return False
+
+    def check(self, deadline: Deadline) -> Sequence[Finding]:
+        """Hold the settings against the cloud, before they are needed.
+
+        ``poolmgr check`` shows what this returns, and a worker does not
+        start when there is a problem.
+
+        :returns: what was looked at, problems and all
+        """
+        return ()
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Let go of connections and threads; the driver is done."""

@@ -317,11 +317,12 @@ class FakeCloud(Driver):
                 error
             )
 
-    def _look(self, ids: Collection[str]) -> list[Device]:
+    def _look(self, devices: Collection[Device]) -> list[Device]:
+        ids = json.dumps([device.id for device in devices])
         with self._call(Deadline(60.0)) as db:
             found = db.execute(
                 f"{_DEVICE} WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(ids)),),
+                (ids,),
             )
             return [_device(row) for row in found]
 

@@ -2,8 +2,8 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
 
 from poolmgr.drivers.base import Device
 from poolmgr.errors import CloudError, DeviceFailed
@@ -11,23 +11,52 @@ from poolmgr.waiting import Deadline
 
 LOG = logging.getLogger(__name__)
 
+#: The watch looks at most this part of the time, so that a slow cloud is not
+#: made slower by it.
+SHARE = 1 / 6
+#: Longest pause between two looks, in seconds.
+LONGEST_PAUSE = 30.0
+#: Most devices asked for one by one after a look that did not list them.
+MOST_CONFIRMED = 10
 
-@dataclass
+Look = Callable[[Collection[Device]], Iterable[Device]]
+Confirm = Callable[[Device], Device | None]
+
+
 class _Waiter:
-    device: Device
-    done: threading.Event = field(default_factory=threading.Event)
-    result: Device | DeviceFailed | None = None
+    """Somebody who waits for a device."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.wake = threading.Event()
+        self.done = False
+        self.error: DeviceFailed | None = None
 
     def see(self, device: Device | None) -> None:
         """Take note of what the cloud has."""
+        if device is not None:
+            self.device = device
+        if self.is_over(device):
+            self.done = True
+            self.wake.set()
+
+    def is_over(self, device: Device | None) -> bool:
+        """Whether there is nothing left to wait for."""
+        raise NotImplementedError
+
+
+class _UntilReady(_Waiter):
+    def is_over(self, device: Device | None) -> bool:
         if device is None:
-            self.result = DeviceFailed(self.device.name, "it disappeared")
+            self.error = DeviceFailed(self.device.name, "it disappeared")
         elif device.status == "failed":
-            self.result = failure(device)
-        elif device.ready:
-            self.result = device
-        if self.result is not None:
-            self.done.set()
+            self.error = failure(device)
+        return self.error is not None or self.device.ready
+
+
+class _UntilGone(_Waiter):
+    def is_over(self, device: Device | None) -> bool:
+        return device is None
 
 
 class Watch:
@@ -36,18 +65,23 @@ class Watch:
     However many wait, the cloud is asked once.  The thread comes with the
     first who waits and goes with the last.
 
-    :param look: lists the devices with the ids given, and may list more;
-        called on the watch's own thread
-    :param interval: seconds between two looks
+    :param look: lists those of the devices given that are there, and may
+        list more; called on the watch's own thread
+    :param interval: seconds between two looks; more while looks are slow or
+        fail
+    :param confirm: asks for one device that a look did not list while it was
+        to become ready; None, and the list is believed
     """
 
     def __init__(
         self,
-        look: Callable[[Collection[str]], Iterable[Device]],
+        look: Look,
         interval: float = 1.0,
+        confirm: Confirm | None = None,
     ) -> None:
         self._look = look
         self._interval = interval
+        self._confirm = confirm or (lambda device: None)
         self._lock = threading.Lock()
         self._waiters: dict[int, _Waiter] = {}
         self._closed = threading.Event()
@@ -61,16 +95,28 @@ class Watch:
         :raises DeadlineExceeded: it was not ready in time
         :raises Stopped: the wait was called off
         """
-        doing = f"waiting for device {device.name!r} to boot"
-        waiter = _Waiter(device)
+        waiter = _UntilReady(device)
         waiter.see(device)
-        if waiter.result is None:
-            self._await(waiter, deadline)
-        if waiter.result is None:
-            deadline.check(doing)
-        if isinstance(waiter.result, Device):
-            return waiter.result
-        raise waiter.result or DeviceFailed(device.name, "the watch closed")
+        if not waiter.done:
+            self._await(waiter, deadline, deadline.remaining())
+        if waiter.error is not None:
+            raise waiter.error
+        if not waiter.done:
+            deadline.check(_doing(waiter.device))
+            raise DeviceFailed(device.name, "the watch closed")
+        return waiter.device
+
+    def wait_gone(
+        self, device: Device, deadline: Deadline, patience: float
+    ) -> bool:
+        """Wait until a device is gone.
+
+        :param patience: seconds to wait, at most
+        :returns: whether it is gone
+        """
+        waiter = _UntilGone(device)
+        self._await(waiter, deadline, min(patience, deadline.remaining()))
+        return waiter.done
 
     def close(self) -> None:
         """End the thread and every wait."""
@@ -78,9 +124,11 @@ class Watch:
         with self._lock:
             waiters = list(self._waiters.values())
         for waiter in waiters:
-            waiter.done.set()
+            waiter.wake.set()
 
-    def _await(self, waiter: _Waiter, deadline: Deadline) -> None:
+    def _await(
+        self, waiter: _Waiter, deadline: Deadline, seconds: float
+    ) -> None:
         key = id(waiter)
         with self._lock:
             self._waiters[key] = waiter
@@ -90,41 +138,79 @@ class Watch:
                     target=self._run, name="poolmgr-watch", daemon=True
                 ).start()
         try:
-            with deadline.stop.wakes(waiter.done.set):
-                waiter.done.wait(deadline.remaining())
+            with deadline.stop.wakes(waiter.wake.set):
+                waiter.wake.wait(seconds)
         finally:
             with self._lock:
                 del self._waiters[key]
 
     def _run(self) -> None:
+        pause = self._interval
         while True:
-            self._closed.wait(self._interval)
+            self._closed.wait(pause)
             with self._lock:
-                waiters = [
-                    w for w in self._waiters.values() if not w.done.is_set()
-                ]
+                waiters = [w for w in self._waiters.values() if not w.done]
                 if not self._waiters or self._closed.is_set():
                     self._running = False
                     return
             if waiters:
-                self._show(waiters)
+                pause = self._pause(pause, self._show(waiters))
 
-    def _show(self, waiters: list[_Waiter]) -> None:
+    def _pause(self, last: float, took: float | None) -> float:
+        """Seconds until the next look.
+
+        :param took: seconds that the last one took, None if it failed
+        """
+        if took is None:
+            return min(2 * last, max(LONGEST_PAUSE, self._interval))
+        slow = took * (1 / SHARE - 1)
+        return max(self._interval, min(slow, LONGEST_PAUSE))
+
+    def _show(self, waiters: list[_Waiter]) -> float | None:
+        """Look, and show it to those who wait; how long the look took."""
+        started = time.monotonic()
+        devices = {w.device.id: w.device for w in waiters}
         try:
-            seen = self._look({w.device.id for w in waiters})
-            devices = {device.id: device for device in seen}
+            seen = {d.id: d for d in self._look(devices.values())}
         except CloudError as error:
             # Who waits has a deadline; until then a look that failed is
             # only a look that failed.
             LOG.info("cannot list devices, will look again: %s", error)
-            return
+            return None
         except Exception:
             LOG.exception("listing devices failed unexpectedly")
-            return
+            return None
+        took = time.monotonic() - started
+        absent = []
         for waiter in waiters:
-            waiter.see(devices.get(waiter.device.id))
+            device = seen.get(waiter.device.id)
+            if device is None and isinstance(waiter, _UntilReady):
+                absent.append(waiter)
+            else:
+                waiter.see(device)
+        self._show_absent(absent)
+        return took
+
+    def _show_absent(self, waiters: list[_UntilReady]) -> None:
+        """A list can have holes: ask for what was not in it."""
+        for waiter in waiters[:MOST_CONFIRMED]:
+            try:
+                waiter.see(self._confirm(waiter.device))
+            except CloudError as error:
+                LOG.info(
+                    "cannot tell whether device %s is there: %s",
+                    waiter.device.name,
+                    error,
+                )
 
 
 def failure(device: Device) -> DeviceFailed:
     """The error for a device that failed."""
     return DeviceFailed(device.name, device.fault or "no reason was given")
+
+
+def _doing(device: Device) -> str:
+    seen: str = device.status
+    if device.status == "active" and device.address is None:
+        seen += ", but without an address"
+    return f"waiting for device {device.name!r} to boot (it is {seen})"

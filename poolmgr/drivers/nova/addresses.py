@@ -1,0 +1,74 @@
+"""Which of a server's addresses is the one that clients reach it by."""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from poolmgr.drivers.nova.settings import AddressType
+
+# What no one outside of a site can reach: RFC 1918, 6598, 3927, 4193, 4291.
+_PRIVATE = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "169.254.0.0/16",
+            "127.0.0.0/8",
+            "fc00::/7",
+            "fe80::/10",
+        ),
+    )
+)
+
+
+@dataclass(frozen=True)
+class AddressRule:
+    """Says which address of a server is answered; none is ever probed.
+
+    :ivar network: name of the network it has to be of, None for any
+    :ivar version: 4 or 6
+    :ivar kind: "floating", "fixed", or "best": a floating one, else a public
+        one, else the first fixed one
+    """
+
+    network: str | None = None
+    version: int = 4
+    kind: AddressType = "best"
+
+    def choose(
+        self, addresses: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> str | None:
+        """The address, None while there is none that will do.
+
+        :param addresses: a server's ``addresses``, as Nova shows them;
+            https://docs.openstack.org/api-ref/compute/#show-server-details
+        """
+        floating: list[str] = []
+        fixed: list[str] = []
+        for network, entries in addresses.items():
+            for entry in entries:
+                if entry.get("version") != self.version:
+                    continue
+                address = str(entry.get("addr", ""))
+                # A floating IP is listed with the network of its port.
+                if self.network not in (None, network):
+                    continue
+                is_floating = entry.get("OS-EXT-IPS:type") == "floating"
+                (floating if is_floating else fixed).append(address)
+        if self.kind == "floating":
+            chosen = floating
+        elif self.kind == "fixed":
+            chosen = fixed
+        else:
+            chosen = floating or list(filter(is_public, fixed)) or fixed
+        return chosen[0] if chosen else None
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is in none of the ranges for private use."""
+    ip = ipaddress.ip_address(address)
+    return not any(ip.version == n.version and ip in n for n in _PRIVATE)

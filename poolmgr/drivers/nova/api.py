@@ -1,0 +1,260 @@
+"""Calls of the cloud's services.
+
+They are plain calls on the SDK's proxies: its resource objects cost 250 times
+the JSON they are made from, and its cloud layer does more than it is asked.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from poolmgr.drivers.gate import Gate
+from poolmgr.drivers.nova import failures
+from poolmgr.drivers.nova.failures import TooMany, Unavailable
+from poolmgr.errors import CloudRefused
+from poolmgr.waiting import Deadline, backoff
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+    from openstack.proxy import Proxy
+    from requests import Response
+
+LOG = logging.getLogger(__name__)
+
+Service = Literal["compute", "network", "image"]
+Params = Mapping[str, Any]
+
+#: Nova's microversion that is asked for: the newest whose answers are known.
+WANTED_MICROVERSION = (2, 79)
+#: The oldest that will do: since then a server has its tags from birth.
+#: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
+NEEDED_MICROVERSION = (2, 52)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a service.
+
+    :ivar once: whether it must not be repeated when nobody knows if it took
+        effect, as what creates something must not
+    """
+
+    method: str
+    service: Service
+    path: str
+    params: Params | None = None
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] | None = None
+    once: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Api:
+    """The services of a cloud.
+
+    :param connection: how to get there; no call has been made yet
+    :param gate: says when a call may begin
+    :param call_timeout: seconds that one call may take
+    """
+
+    def __init__(
+        self,
+        connection: "Connection",
+        gate: Gate,
+        call_timeout: float,
+    ) -> None:
+        self._connection = connection
+        self._gate = gate
+        self._call_timeout = call_timeout
+        self._lock = threading.Lock()
+        self._proxies: dict[Service, Proxy] = {}
+        self._microversion: str | None = None
+
+    def get(
+        self,
+        service: Service,
+        path: str,
+        deadline: Deadline,
+        params: Params | None = None,
+    ) -> dict[str, Any]:
+        """Read something; see :meth:`run`."""
+        return self.run(Call("GET", service, path, params), deadline)
+
+    def pages(self, call: Call, deadline: Deadline) -> Iterator[Any]:
+        """The entries of a list, page by page; see :meth:`run`."""
+        key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
+        query = dict(call.params or {})
+        while True:
+            page = Call("GET", call.service, call.path, query, once=call.once)
+            answer = self.run(page, deadline)
+            entries = answer.get(key, [])
+            yield from entries
+            if not entries or f"{key}_links" not in answer:
+                return
+            query["marker"] = entries[-1]["id"]
+
+    def run(self, call: Call, deadline: Deadline) -> dict[str, Any]:
+        """Make a call; the JSON of its answer, {} if it has none.
+
+        A call that the cloud had no room for is made again, after the time
+        that the cloud asked for.  So is one that failed inside the cloud or
+        on its way, unless it is to be made once.
+
+        :raises Refused: the cloud says no
+        :raises Unavailable: it had not worked when the time was up
+        :raises DeadlineExceeded: its turn did not come in time
+        :raises Stopped: the wait was called off
+        """
+        pauses = backoff(0.25, 10.0)
+        while True:
+            try:
+                return self._run_once(call, deadline)
+            except Unavailable as error:
+                if call.once and not isinstance(error, TooMany):
+                    raise
+                pause = max(next(pauses), error.retry_after)
+                if pause >= deadline.remaining():
+                    raise
+                LOG.info("%s; again in %.1f s", error, pause)
+            deadline.sleep(pause, str(call))
+
+    def project_id(self, deadline: Deadline) -> str:
+        """The project whose things are ours."""
+        session = self._proxy("compute", deadline).session
+        with failures.named("asking for the project"):
+            return str(session.get_project_id() or "")
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._connection.close()
+
+    def _run_once(self, call: Call, deadline: Deadline) -> dict[str, Any]:
+        with self._gate.passing(deadline, str(call)):
+            started = time.monotonic()
+            with failures.named(str(call)):
+                response = self._send(call, deadline)
+                try:
+                    end = started + self._timeout(deadline)
+                    text = _text(response, end)
+                finally:
+                    response.close()
+            took = time.monotonic() - started
+        LOG.debug("%s: %d in %.3f s", call, response.status_code, took)
+        if response.status_code >= 400:
+            raise failures.of_answer(
+                str(call),
+                call.service,
+                response.status_code,
+                response.headers,
+                text,
+                call.once,
+            )
+        return _parsed(call, text)
+
+    def _send(self, call: Call, deadline: Deadline) -> "Response":
+        from keystoneauth1.adapter import Adapter
+
+        proxy = self._proxy(call.service, deadline)
+        deadline.check(str(call))
+        options: dict[str, Any] = {}
+        if call.service == "compute":
+            options["microversion"] = self._microversion
+        if call.body is not None:
+            options["json"] = call.body
+        # The adapter's own request(): the proxy's keeps statistics that have
+        # ids in their names.  No retries, for they would repeat a POST; no
+        # log, for it would have the bodies.
+        return Adapter.request(
+            proxy,
+            call.path,
+            call.method,
+            params=dict(call.params or {}),
+            headers={"Accept": "application/json", **(call.headers or {})},
+            timeout=self._timeout(deadline),
+            raise_exc=False,
+            connect_retries=0,
+            status_code_retries=0,
+            log=False,
+            stream=True,
+            **options,
+        )
+
+    def _timeout(self, deadline: Deadline) -> float:
+        return max(0.05, min(self._call_timeout, deadline.remaining()))
+
+    def _proxy(self, service: Service, deadline: Deadline) -> "Proxy":
+        """A service's proxy, made once: threads at once would make many."""
+        proxy = self._proxies.get(service)
+        if proxy is not None:
+            return proxy
+        with self._lock, failures.named(f"looking for the service {service}"):
+            if service not in self._proxies:
+                deadline.check("connecting to the cloud")
+                made = _made(self._connection, service)
+                if service == "compute":
+                    self._microversion = _microversion(made)
+                self._proxies[service] = made
+            return self._proxies[service]
+
+
+def _made(connection: "Connection", service: Service) -> "Proxy":
+    proxy: Proxy = getattr(connection, service)
+    if not hasattr(proxy, "get_endpoint_data"):
+        raise CloudRefused(
+            f"the cloud's catalog has no service {service!r} in the region "
+            f"{connection.config.get_region_name(service)!r}"
+        )
+    return proxy
+
+
+def _microversion(compute: "Proxy") -> str:
+    """The microversion to speak with Nova.
+
+    :raises CloudRefused: Nova is too old
+    """
+    data = compute.get_endpoint_data()
+    newest = data.max_microversion if data is not None else None
+    version = min(newest or WANTED_MICROVERSION, WANTED_MICROVERSION)
+    if version < NEEDED_MICROVERSION:
+        raise CloudRefused(
+            f"Nova's newest microversion is {_dotted(version)}; poolmgr needs "
+            f"{_dotted(NEEDED_MICROVERSION)} (the release Pike) or newer"
+        )
+    return _dotted(version)
+
+
+def _dotted(version: tuple[float, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def _text(response: "Response", end: float) -> str:
+    """The body, if it is there in time however slowly it comes.
+
+    :param end: when it has to be there, monotonic
+    """
+    pieces: list[bytes] = []
+    while piece := response.raw.read1(65536, decode_content=True):
+        pieces.append(piece)
+        if time.monotonic() > end:
+            raise Unavailable("the answer came too slowly")
+    if not pieces and int(response.headers.get("Content-Length", 0)):
+        raise Unavailable("the answer broke off")
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def _parsed(call: Call, text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise Unavailable(f"the answer to {call} is no JSON: {text[:60]!r}")
+    return answer

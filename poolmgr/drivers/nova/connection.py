@@ -1,0 +1,193 @@
+"""From settings to a connection: who we are, and at which cloud.
+
+The SDK is imported here when it is needed, and nowhere else in poolmgr.
+"""
+
+import importlib.metadata
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from poolmgr.drivers.nova.settings import NovaSettings
+from poolmgr.errors import ConfigError
+from poolmgr.text import one_line
+
+if TYPE_CHECKING:
+    from keystoneauth1.session import Session
+    from openstack.connection import Connection
+
+LOG = logging.getLogger(__name__)
+
+_NAMED = (
+    "name the cloud by --os-cloud, OS_CLOUD or [nova] cloud, or give "
+    "[nova] auth_url and the credentials"
+)
+
+
+def connect(settings: NovaSettings) -> "Connection":
+    """A connection; no call is made yet.
+
+    :raises ConfigError: in one line, what is missing or wrong
+    """
+    import openstack.config
+    from openstack.connection import Connection
+    from openstack.exceptions import SDKException
+
+    files, environment, wanted = _wanted(settings)
+    config = openstack.config.OpenStackConfig(
+        load_yaml_config=files,
+        load_envvars=environment,
+        app_name="poolmgr",
+        app_version=importlib.metadata.version("poolmgr"),
+    )
+    try:
+        region = config.get_one(**wanted)
+        connection = Connection(config=region)
+        _enlarge_pool(connection.session, settings.calls_at_once)
+    except (SDKException, OSError, ValueError) as error:
+        raise ConfigError(f"[nova]: {one_line(str(error))}") from None
+    except Exception as error:
+        # keystoneauth's own, as for an option that is missing.
+        if not type(error).__module__.startswith("keystoneauth1"):
+            raise
+        raise ConfigError(f"[nova]: {one_line(str(error))}") from None
+    return connection
+
+
+def connection_of(session: "Session") -> "Connection":
+    """A connection on a session that somebody else has made."""
+    from openstack.connection import Connection
+
+    return Connection(
+        session=session,
+        app_name="poolmgr",
+        app_version=importlib.metadata.version("poolmgr"),
+    )
+
+
+def _wanted(settings: NovaSettings) -> tuple[bool, bool, dict[str, Any]]:
+    """Whether to read clouds.yaml, the environment, and what to ask for."""
+    wanted = _common(settings)
+    cloud = settings.cloud
+    if not cloud and not settings.auth_url:
+        cloud = os.environ.get("OS_CLOUD")
+    if cloud:
+        return True, True, {"cloud": cloud, **wanted}
+    if settings.auth_url:
+        auth = _auth(settings)
+        return (
+            False,
+            False,
+            {
+                "auth_type": settings.auth_type,
+                "auth": auth,
+                **wanted,
+            },
+        )
+    if os.environ.get("OS_AUTH_URL"):
+        # With variables of poolmgr's own among them ("OS_NOVA__IMAGE"); the
+        # SDK leaves alone what it does not know.
+        return False, True, wanted
+    raise ConfigError(f"[nova]: no cloud is configured; {_NAMED}")
+
+
+def _common(settings: NovaSettings) -> dict[str, Any]:
+    """What can be said beside clouds.yaml, too."""
+    given = {
+        "region_name": settings.region_name,
+        "interface": settings.interface,
+        "cacert": settings.cafile,
+        "cert": settings.certfile,
+        "key": settings.keyfile,
+        "verify": False if settings.insecure else None,
+        "compute_endpoint_override": settings.compute_endpoint,
+        "network_endpoint_override": settings.network_endpoint,
+        "api_timeout": settings.call_timeout,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _auth(settings: NovaSettings) -> dict[str, str]:
+    given = {"auth_url": auth_url(settings.auth_url or "")}
+    kind = settings.auth_type
+    if kind == "v3token":
+        _need(settings, "token")
+        given |= _some(settings, "token", *_PROJECT)
+    elif kind == "v3applicationcredential":
+        _need(settings, "application_credential_secret")
+        given |= _some(
+            settings,
+            "application_credential_id",
+            "application_credential_name",
+            "application_credential_secret",
+            *_USER,
+        )
+    else:
+        _need(settings, "password")
+        given |= _some(settings, "password", *_USER, *_PROJECT)
+    return _with_domains(given, kind)
+
+
+_USER = ("username", "user_id", "user_domain_name", "user_domain_id")
+_PROJECT = (
+    "project_name",
+    "project_id",
+    "project_domain_name",
+    "project_domain_id",
+)
+
+
+def _some(settings: NovaSettings, *names: str) -> dict[str, str]:
+    found = {name: getattr(settings, name) for name in names}
+    return {name: value for name, value in found.items() if value}
+
+
+def _need(settings: NovaSettings, name: str) -> None:
+    if not getattr(settings, name):
+        raise ConfigError(
+            f"[nova] {name} is missing (auth_type is {settings.auth_type})"
+        )
+
+
+def _with_domains(given: Mapping[str, str], kind: str) -> dict[str, str]:
+    """Names are names in a domain; Libra's options know of none."""
+    result = dict(given)
+    for what, name in (("user", "username"), ("project", "project_name")):
+        keys = (f"{what}_domain_id", f"{what}_domain_name")
+        if name in given and not any(key in given for key in keys):
+            result[keys[0]] = "default"
+    if kind == "password" and not ({"username", "user_id"} & {*given}):
+        raise ConfigError("[nova] username is missing")
+    return result
+
+
+def auth_url(url: str) -> str:
+    """Keystone's address, version 2's taken for version 3's.
+
+    :raises ConfigError: it is no address of a Keystone
+    """
+    bare = url.rstrip("/")
+    if not bare.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"[nova] auth_url must be like https://keystone.example:5000/v3, "
+            f"not {url!r}"
+        )
+    if not bare.endswith("/v2.0"):
+        return bare
+    newer = f"{bare.removesuffix('/v2.0')}/v3"
+    LOG.warning(
+        "[nova] auth_url is of the Identity API 2.0, which is gone; using %s",
+        newer,
+    )
+    return newer
+
+
+def _enlarge_pool(session: "Session", size: int) -> None:
+    """Keep as many connections open as there may be calls at once."""
+    from keystoneauth1.session import TCPKeepAliveAdapter
+
+    for scheme in ("http://", "https://"):
+        session.session.mount(
+            scheme, TCPKeepAliveAdapter(pool_maxsize=size + 2)
+        )

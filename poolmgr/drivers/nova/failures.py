@@ -1,0 +1,185 @@
+"""What the failures of calls mean, in poolmgr's own errors.
+
+https://docs.openstack.org/api-guide/compute/faults.html and
+https://docs.openstack.org/api-ref/network/v2/#faults say which statuses there
+are; what is a quota and what is not, only the texts do.
+"""
+
+import json
+import re
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+
+from poolmgr.errors import (
+    AuthenticationFailed,
+    Changed,
+    CloudError,
+    CloudRefused,
+    CloudUnavailable,
+    PoolmgrError,
+    QuotaExceeded,
+)
+from poolmgr.text import one_line
+
+#: Longest text of a cloud that is repeated, in characters.
+_LONGEST = 300
+#: Longest time that a cloud can have us wait, in seconds.
+_LONGEST_WAIT = 300.0
+
+_NAMES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
+# Neutron's types of errors for a pool of addresses that is used up.
+_EXHAUSTED = ("IpAddressGenerationFailure", "ExternalIpAddressExhausted")
+
+
+class Refused(CloudRefused):
+    """The cloud said no.
+
+    :ivar status: the HTTP status
+    :ivar kind: Neutron's type of the error, empty elsewhere
+    """
+
+    def __init__(self, message: str, status: int, kind: str = "") -> None:
+        self.status = status
+        self.kind = kind
+        super().__init__(message)
+
+
+class Unavailable(CloudUnavailable):
+    """A call failed inside the cloud or on its way.
+
+    Whether it took effect is not known.
+
+    :ivar retry_after: seconds that the cloud wants to be left alone
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class TooMany(Unavailable):
+    """The cloud had no room for the call, and did nothing."""
+
+
+def of_answer(
+    call: str,
+    service: str,
+    status: int,
+    headers: Mapping[str, str],
+    text: str,
+    once: bool,
+) -> CloudError:
+    """The error that an answer is.
+
+    :param call: what was asked, for the message
+    :param once: whether the call creates something
+    """
+    said, kind = _said(text)
+    name = _NAMES.get(service, service)
+    message = f"{name} answered {status} to {call}: {said or 'no reason'}"
+    if status in (413, 429):
+        return TooMany(message, _retry_after(headers))
+    if status >= 500:
+        return Unavailable(message, _retry_after(headers))
+    if status == 401:
+        return AuthenticationFailed(message)
+    if status == 412:
+        return Changed(f"somebody else changed it meanwhile: {message}")
+    if status in (403, 409) and _is_quota(said, kind):
+        return QuotaExceeded(f"{name}: {said}")
+    if status == 409 and service == "compute" and not once:
+        # The server is in the middle of something; it will not be for long.
+        return Unavailable(message)
+    return Refused(message, status, kind)
+
+
+@contextmanager
+def named(call: str) -> Iterator[None]:
+    """Turn what the SDK raises in the block into errors of poolmgr."""
+    try:
+        yield
+    except PoolmgrError:
+        raise
+    except Exception as error:
+        mapped = of_exception(call, error)
+        if mapped is None:
+            raise
+        raise mapped from error
+
+
+def of_exception(call: str, error: Exception) -> CloudError | None:
+    """The error for an exception of the SDK or of what it is built on.
+
+    :returns: None when it is neither
+    """
+    from keystoneauth1 import exceptions as auth
+    from openstack.exceptions import SDKException
+    from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
+
+    said = one_line(str(error) or type(error).__name__, _LONGEST)
+    if isinstance(error, auth.SSLError) and _is_verification(error):
+        return CloudRefused(f"{call}: {said}")
+    if isinstance(error, (auth.Unauthorized, auth.AuthPluginException)):
+        return AuthenticationFailed(f"the cloud refuses the login: {said}")
+    if isinstance(error, auth.EndpointNotFound):
+        return CloudRefused(f"{call}: the catalog has no such service: {said}")
+    if isinstance(error, auth.HttpError) and error.http_status < 500:
+        return AuthenticationFailed(f"the cloud refuses the login: {said}")
+    known = (auth.ClientException, SDKException, RequestException, HTTPError)
+    if isinstance(error, (*known, OSError)):
+        return Unavailable(f"{call}: {said}")
+    return None
+
+
+def _is_verification(error: BaseException) -> bool:
+    """Whether a certificate was not accepted: waiting does not help."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def _is_quota(said: str, kind: str) -> bool:
+    if kind == "OverQuota" or kind in _EXHAUSTED:
+        return True
+    return re.search(r"\bquota\b|limit exceeded|exceeded", said, re.I) is not (
+        None
+    )
+
+
+def _said(text: str) -> tuple[str, str]:
+    """The reason in an answer's body, and Neutron's type of it."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        # A proxy's page of HTML: its first words will do.
+        words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+        return one_line(words, _LONGEST), ""
+    if isinstance(body, dict) and len(body) == 1:
+        (body,) = body.values()
+    if isinstance(body, dict):
+        message = str(body.get("message", ""))
+        return one_line(message.strip(), _LONGEST), str(body.get("type", ""))
+    return one_line(str(body), _LONGEST), ""
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds in a Retry-After header, which may have a date.
+
+    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
+    value = headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return 0.0
+    return max(0.0, min(seconds, _LONGEST_WAIT))

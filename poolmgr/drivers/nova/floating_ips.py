@@ -1,0 +1,268 @@
+"""Neutron's floating IPs."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from poolmgr.drivers.base import Device, FloatingIP
+from poolmgr.drivers.batch import parted
+from poolmgr.drivers.nova import marks
+from poolmgr.drivers.nova.api import Api, Call
+from poolmgr.drivers.nova.blueprint import Blueprint
+from poolmgr.drivers.nova.failures import Refused
+from poolmgr.drivers.nova.lost import Creation
+from poolmgr.errors import Changed, CloudError, CloudRefused
+from poolmgr.identity import Mark
+from poolmgr.waiting import Deadline
+
+#: Addresses in one question, so that its own stays below 8 KiB.
+_ADDRESSES_A_CALL = 100
+_FIELDS = (
+    "id",
+    "floating_ip_address",
+    "port_id",
+    "port_details",
+    "revision_number",
+    "description",
+    "created_at",
+)
+# A port whose network has no way to the external one; another may have.
+_NO_WAY = "ExternalGatewayForFloatingIPNotFound"
+
+
+class Turns:
+    """Lets one thread at a time change a thing.
+
+    Neutron compares revisions outside of the transaction that writes: of two
+    who come within a millisecond both may pass.  Those of one process do not
+    come together; those of two are told by what they read back.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._taken: set[str] = set()
+
+    @contextmanager
+    def of(self, key: str, deadline: Deadline) -> Iterator[None]:
+        """Wait until nobody else changes the thing; the block does."""
+        with self._free:
+            while key in self._taken:
+                deadline.check(f"waiting for a turn to change {key}")
+                self._free.wait(min(0.5, deadline.remaining()))
+            self._taken.add(key)
+        try:
+            yield
+        finally:
+            with self._free:
+                self._taken.remove(key)
+                self._free.notify_all()
+
+
+@dataclass(frozen=True)
+class FloatingIPs:
+    """Calls about floating IPs.
+
+    :ivar api: the cloud
+    :ivar blueprint: knows the network they are taken from
+    :ivar turns: whose turn it is to change one
+    """
+
+    api: Api
+    blueprint: Blueprint
+    turns: Turns = field(default_factory=Turns)
+
+    def create(
+        self, mark: Mark, deadline: Deadline, device_id: str = ""
+    ) -> FloatingIP:
+        """Allocate one.
+
+        :param device_id: the device it comes and goes with, if it does
+        """
+        description = marks.description_of(mark, device_id)
+        network = self.blueprint.external_network(deadline)
+        wanted = {"floating_network_id": network, "description": description}
+        body = {"floatingip": wanted}
+        call = Call("POST", "network", "/floatingips", body=body, once=True)
+
+        def post() -> FloatingIP:
+            return _floating_ip(self.api.run(call, deadline)["floatingip"])
+
+        def find() -> list[FloatingIP]:
+            return self._listed({"description": description}, deadline)
+
+        def discard(ip: FloatingIP) -> None:
+            self.delete(ip, deadline)
+
+        return Creation("a floating IP", post, find, discard).run(deadline)
+
+    def all(self, deadline: Deadline) -> list[FloatingIP]:
+        """Every floating IP of the project."""
+        return self._listed({}, deadline)
+
+    def at(
+        self, addresses: Collection[str], deadline: Deadline
+    ) -> Mapping[str, list[FloatingIP]]:
+        """The floating IPs of these addresses, by address."""
+        found = defaultdict(list)
+        for some in parted(addresses, _ADDRESSES_A_CALL):
+            query = {"floating_ip_address": some}
+            for ip in self._listed(query, deadline):
+                found[ip.address].append(ip)
+        return found
+
+    def of_jobs(
+        self, uniques: Collection[str], deadline: Deadline
+    ) -> Mapping[str, list[FloatingIP]]:
+        """The floating IPs that were allocated for these jobs, by unique."""
+        found = defaultdict(list)
+        for entry in self._entries({}, deadline):
+            mark, device_id = marks.mark_in_description(entry["description"])
+            for unique in uniques:
+                if marks.is_of_unique(mark, unique) and not device_id:
+                    found[unique].append(_floating_ip(entry))
+        return found
+
+    def of_device(
+        self, device: Device, deadline: Deadline
+    ) -> list[FloatingIP]:
+        """Those that come and go with a device."""
+        return [
+            _floating_ip(entry)
+            for entry in self._entries({}, deadline)
+            if marks.mark_in_description(entry["description"])[1] == device.id
+        ]
+
+    def mark(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
+        """Write another mark on one."""
+        change = {"description": marks.description_of(mark)}
+        self._update(ip.id, change, deadline)
+
+    def attach(
+        self, ip: FloatingIP, device: Device, deadline: Deadline
+    ) -> None:
+        """Attach one, wherever it was, if it is what we think it is."""
+        error: CloudError = CloudRefused(
+            f"device {device.name!r} has no port with an IPv4 address"
+        )
+        for port_id, address in self._ports(device, deadline):
+            change = {"port_id": port_id, "fixed_ip_address": address}
+            try:
+                self._update(ip.id, change, deadline, ip.revision)
+            except Refused as refused:
+                if refused.kind != _NO_WAY:
+                    raise
+                error = refused
+            else:
+                return
+        raise error
+
+    def detach(self, ip: FloatingIP, deadline: Deadline) -> None:
+        """Detach one, if it is what we think it is."""
+        self._update(ip.id, {"port_id": None}, deadline, ip.revision)
+
+    def delete(self, ip: FloatingIP, deadline: Deadline) -> None:
+        """Give one back."""
+        try:
+            self.api.run(Call("DELETE", "network", _path(ip.id)), deadline)
+        except Refused as error:
+            if error.status != 404:
+                raise
+
+    # -- inside -------------------------------------------------------------
+
+    def _update(
+        self,
+        id_: str,
+        change: Mapping[str, Any],
+        deadline: Deadline,
+        revision: int | None = None,
+    ) -> None:
+        # https://docs.openstack.org/api-ref/network/v2/#revisions
+        headers = {}
+        if revision is not None:
+            headers["If-Match"] = f"revision_number={revision}"
+        body = {"floatingip": dict(change)}
+        call = Call("PUT", "network", _path(id_), body=body, headers=headers)
+        try:
+            with self.turns.of(id_, deadline):
+                self.api.run(call, deadline)
+        except Refused as error:
+            if error.status == 404 and error.kind == "FloatingIPNotFound":
+                raise Changed(f"{error}") from None
+            raise
+
+    def _ports(
+        self, device: Device, deadline: Deadline
+    ) -> list[tuple[str, str]]:
+        """Where a floating IP can go: ports and their IPv4 addresses."""
+        query = {
+            "device_id": device.id,
+            "fields": ["id", "fixed_ips", "network_id"],
+        }
+        answer = self.api.get("network", "/ports", deadline, query)
+        places = [
+            (port["id"], fixed["ip_address"])
+            for port in answer["ports"]
+            for fixed in port["fixed_ips"]
+            if ":" not in fixed["ip_address"]
+        ]
+        # The device's own address first: it is of the network that was
+        # asked for, and the others may not be reachable.
+        return sorted(places, key=lambda place: place[1] != device.address)
+
+    def _listed(
+        self, query: Mapping[str, Any], deadline: Deadline
+    ) -> list[FloatingIP]:
+        return [_floating_ip(e) for e in self._entries(query, deadline)]
+
+    def _entries(
+        self, query: Mapping[str, Any], deadline: Deadline
+    ) -> list[dict[str, Any]]:
+        # An administrator would be shown those of all projects.
+        ours = {"project_id": self.api.project_id(deadline), "fields": _FIELDS}
+        call = Call("GET", "network", "/floatingips", {**ours, **query})
+        entries = list(self.api.pages(call, deadline))
+        self._add_ports(entries, deadline)
+        return entries
+
+    def _add_ports(
+        self, entries: list[dict[str, Any]], deadline: Deadline
+    ) -> None:
+        """Say which servers the ports are of, where Neutron does not.
+
+        It does where the extension "fip-port-details" is enabled.
+        """
+        bare = [e for e in entries if e["port_id"] and "port_details" not in e]
+        if not bare:
+            return
+        query = {
+            "id": [e["port_id"] for e in bare],
+            "fields": ["id", "device_id"],
+        }
+        answer = self.api.get("network", "/ports", deadline, query)
+        ports = {port["id"]: port for port in answer["ports"]}
+        for entry in bare:
+            entry["port_details"] = ports.get(entry["port_id"])
+
+
+def _path(id_: str) -> str:
+    return f"/floatingips/{id_}"
+
+
+def _floating_ip(entry: Mapping[str, Any]) -> FloatingIP:
+    mark, _device_id = marks.mark_in_description(entry["description"] or "")
+    details = entry.get("port_details") or {}
+    device_id = None
+    if entry["port_id"] is not None:
+        # A port that no server has is no device's, but not free either.
+        device_id = str(details.get("device_id") or entry["port_id"])
+    return FloatingIP(
+        id=str(entry["id"]),
+        address=str(entry["floating_ip_address"]),
+        device_id=device_id,
+        revision=int(entry.get("revision_number", 0)),
+        mark=mark,
+    )

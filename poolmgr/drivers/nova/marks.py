@@ -1,0 +1,123 @@
+"""How poolmgr's marks are written on servers and floating IPs.
+
+A server has its mark in its metadata, and two tags to be found by: Nova can
+filter by tags, not by metadata.  A floating IP has it in its description,
+because its tags would need a second call.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
+
+from poolmgr.identity import Mark, State
+
+_PREFIX = "poolmgr_"
+_FIELDS = ("pool", "unique", "handle", "made", "state")
+#: Longest description of a floating IP that Neutron takes, in characters.
+_LONGEST_DESCRIPTION = 255
+_INTRODUCTION = "poolmgr"
+_STATES: tuple[State, ...] = ("building", "handed over")
+
+
+def metadata_of(mark: Mark) -> dict[str, str]:
+    """A mark as a server's metadata."""
+    return {
+        f"{_PREFIX}{field}": _escaped(str(getattr(mark, field)))
+        for field in _FIELDS
+    }
+
+
+def mark_in(metadata: Mapping[str, str]) -> Mark | None:
+    """The mark in a server's metadata, None if there is none."""
+    found = {
+        field: unquote(metadata.get(f"{_PREFIX}{field}", ""))
+        for field in _FIELDS
+    }
+    return _mark(found)
+
+
+def pool_tag(pool: str) -> str:
+    """The tag that every server of a pool has."""
+    return f"poolmgr-pool-{_digest(pool)}"
+
+
+def job_tag(unique: str) -> str:
+    """The tag that every server has that was made for a job."""
+    return f"poolmgr-job-{_digest(unique)}"
+
+
+def own_tag(mark: Mark, name: str) -> str:
+    """The tag that the servers of one job have, and no others.
+
+    :param name: the server's name; what is made for a job without a unique
+        has a tag of its own
+    """
+    return job_tag(mark.unique or f"name:{name}")
+
+
+def tags_of(mark: Mark, name: str) -> list[str]:
+    """The tags of a server with this mark and name."""
+    return [pool_tag(mark.pool), own_tag(mark, name)]
+
+
+def description_of(mark: Mark, device_id: str = "") -> str:
+    """A mark as a floating IP's description.
+
+    :param device_id: the device it comes and goes with, if it does
+    """
+    fields = {field: str(getattr(mark, field)) for field in _FIELDS}
+    if device_id:
+        fields["device"] = device_id
+    text = _line(fields)
+    if len(text) > _LONGEST_DESCRIPTION:
+        # Nothing that gearmand makes is that long.
+        fields.update(unique=digest_of(mark.unique), handle="")
+        text = _line(fields)
+    return text
+
+
+def mark_in_description(description: str) -> tuple[Mark | None, str]:
+    """The mark in a floating IP's description, and its device's id."""
+    introduction, *words = description.split(" ")
+    if introduction != _INTRODUCTION:
+        return None, ""
+    pairs = (word.partition("=") for word in words)
+    found = {key: unquote(value) for key, _equals, value in pairs}
+    return _mark(found), found.get("device", "")
+
+
+def is_of_unique(mark: Mark | None, unique: str) -> bool:
+    """Whether a mark that was read has this unique."""
+    return mark is not None and mark.unique in (unique, digest_of(unique))
+
+
+def digest_of(unique: str) -> str:
+    """What stands for a unique that is too long to be written."""
+    return f"sha256:{_digest(unique)}"
+
+
+def _mark(found: Mapping[str, str]) -> Mark | None:
+    state = found.get("state")
+    if not found.get("pool") or state not in _STATES:
+        return None
+    return Mark(
+        pool=found["pool"],
+        unique=found.get("unique", ""),
+        handle=found.get("handle", ""),
+        made=found.get("made", ""),
+        state=state,
+    )
+
+
+def _line(fields: Mapping[str, str]) -> str:
+    pairs = (f"{key}={_escaped(value)}" for key, value in fields.items())
+    return " ".join([_INTRODUCTION, *pairs])
+
+
+def _escaped(text: str) -> str:
+    """ASCII without blanks: databases of clouds refuse more than that."""
+    return quote(text, safe="!$&'()*+,-./:;@[]^_{|}~", errors="replace")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]

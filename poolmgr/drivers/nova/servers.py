@@ -1,0 +1,241 @@
+"""Nova's servers, which are poolmgr's devices."""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from poolmgr.drivers.base import Device, Status
+from poolmgr.drivers.batch import parted
+from poolmgr.drivers.nova import marks
+from poolmgr.drivers.nova.addresses import AddressRule
+from poolmgr.drivers.nova.api import Api, Call
+from poolmgr.drivers.nova.blueprint import Blueprint, Parts
+from poolmgr.drivers.nova.failures import Refused
+from poolmgr.drivers.nova.lost import Creation
+from poolmgr.identity import Mark
+from poolmgr.text import one_line
+from poolmgr.waiting import Deadline
+
+LOG = logging.getLogger(__name__)
+
+#: Tags or names in one question, so that its address stays below 8 KiB.
+_TAGS_A_CALL = 150
+_NAMES_A_CALL = 60
+#: Longest text of a fault that is kept, in characters.
+_LONGEST_FAULT = 500
+
+_GONE = ("DELETED", "SOFT_DELETED")
+# What is none of these runs no device: SHUTOFF, SUSPENDED, SHELVED and so on.
+# https://docs.openstack.org/api-guide/compute/server_concepts.html
+_STATUSES: dict[str, Status] = {
+    "BUILD": "building",
+    "UNKNOWN": "building",  # its cell cannot be asked at present
+    "ACTIVE": "active",
+    "HARD_REBOOT": "active",
+    "MIGRATING": "active",
+    "PASSWORD": "active",
+    "REBOOT": "active",
+    "RESIZE": "active",
+    "VERIFY_RESIZE": "active",
+}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Calls about servers.
+
+    :ivar api: the cloud
+    :ivar blueprint: what servers are made of
+    :ivar rule: which of a server's addresses is a device's
+    :ivar metadata: written on every server besides the mark
+    """
+
+    api: Api
+    blueprint: Blueprint
+    rule: AddressRule
+    metadata: Mapping[str, str]
+
+    def create(self, name: str, mark: Mark, deadline: Deadline) -> Device:
+        """Make a server; see :meth:`poolmgr.drivers.base.Driver`."""
+        parts = self.blueprint.parts(deadline)
+        try:
+            return self._create_once(name, mark, parts, deadline)
+        except Refused as error:
+            if error.status != 400:
+                raise
+            # An image or a flavor may have been replaced by one of its name.
+            self.blueprint.forget(parts)
+            again = self.blueprint.parts(deadline)
+            if again == parts:
+                raise
+            LOG.info("Nova refused what it had before; looked it up again")
+            return self._create_once(name, mark, again, deadline)
+
+    def all(self, deadline: Deadline) -> list[Device]:
+        """Every server of the project."""
+        return list(self._listed({}, deadline))
+
+    def named(
+        self, names: Collection[str], deadline: Deadline
+    ) -> Mapping[str, list[Device]]:
+        """The servers of exactly these names, by name."""
+        found = defaultdict(list)
+        for some in parted(names, _NAMES_A_CALL):
+            # Nova's filter is a regular expression, and its databases may
+            # not mind the case.
+            either = "|".join(map(re.escape, some))
+            query = {"name": f"^({either})$"}
+            for device in self._listed(query, deadline):
+                found[device.name].append(device)
+        return found
+
+    def of_jobs(
+        self, uniques: Collection[str], deadline: Deadline
+    ) -> Mapping[str, list[Device]]:
+        """The servers that were made for these jobs, by unique."""
+        tags = {marks.job_tag(unique) for unique in uniques}
+        found = defaultdict(list)
+        for device in self._tagged(tags, deadline):
+            if device.mark is not None:
+                found[device.mark.unique].append(device)
+        return found
+
+    def among(
+        self, devices: Collection[Device], deadline: Deadline
+    ) -> Iterator[Device]:
+        """Those of these devices that are there; others may be among them."""
+        tags = {marks.own_tag(d.mark, d.name) for d in devices if d.mark}
+        yield from self._tagged(tags, deadline)
+        unmarked = {d.name for d in devices if d.mark is None}
+        for found in self.named(unmarked, deadline).values():
+            yield from found
+
+    def get(self, id_: str, deadline: Deadline) -> Device | None:
+        """A server by its id, None if it is gone."""
+        try:
+            answer = self.api.get("compute", _path(id_), deadline)
+        except Refused as error:
+            if error.status != 404:
+                raise
+            return None
+        server = answer["server"]
+        return None if server["status"] in _GONE else self._device(server)
+
+    def mark(self, device: Device, mark: Mark, deadline: Deadline) -> None:
+        """Write another mark on a server that is active."""
+        before = device.mark
+        if before is None or before.unique != mark.unique:
+            for tag in marks.tags_of(mark, device.name):
+                path = f"{_path(device.id)}/tags/{tag}"
+                self.api.run(Call("PUT", "compute", path), deadline)
+        new = marks.metadata_of(mark)
+        old = marks.metadata_of(before) if before is not None else {}
+        self.api.run(
+            Call(
+                "POST",
+                "compute",
+                f"{_path(device.id)}/metadata",
+                body={"metadata": dict(new.items() - old.items())},
+            ),
+            deadline,
+        )
+
+    def delete(self, device: Device, deadline: Deadline) -> bool:
+        """Ask Nova to delete a server; whether there was one."""
+        try:
+            self.api.run(Call("DELETE", "compute", _path(device.id)), deadline)
+        except Refused as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
+
+    def console(self, device: Device, lines: int, deadline: Deadline) -> str:
+        """The last lines of a server's console."""
+        call = Call(
+            "POST",
+            "compute",
+            f"{_path(device.id)}/action",
+            body={"os-getConsoleOutput": {"length": lines}},
+        )
+        return str(self.api.run(call, deadline).get("output") or "")
+
+    # -- inside -------------------------------------------------------------
+
+    def _create_once(
+        self, name: str, mark: Mark, parts: Parts, deadline: Deadline
+    ) -> Device:
+        call = self._creation(name, mark, parts)
+
+        def post() -> Device:
+            made = self.api.run(call, deadline)["server"]
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            id_ = str(made["id"])
+            return Device(id_, name, "building", None, now, mark=mark)
+
+        def find() -> list[Device]:
+            found = self._tagged({marks.own_tag(mark, name)}, deadline)
+            return [device for device in found if device.name == name]
+
+        def discard(device: Device) -> None:
+            self.delete(device, deadline)
+
+        what = f"device {name!r}"
+        return Creation(what, post, find, discard).run(deadline)
+
+    def _creation(self, name: str, mark: Mark, parts: Parts) -> Call:
+        server = {
+            **parts.server,
+            "name": name,
+            "metadata": {**self.metadata, **marks.metadata_of(mark)},
+            "tags": marks.tags_of(mark, name),
+        }
+        zone = self.blueprint.zone(parts)
+        if zone is not None:
+            server["availability_zone"] = zone
+        body: dict[str, Any] = {"server": server}
+        if parts.hints:
+            body["os:scheduler_hints"] = dict(parts.hints)
+        return Call("POST", "compute", "/servers", body=body, once=True)
+
+    def _tagged(
+        self, tags: Collection[str], deadline: Deadline
+    ) -> Iterator[Device]:
+        for some in parted(tags, _TAGS_A_CALL):
+            yield from self._listed({"tags-any": ",".join(some)}, deadline)
+
+    def _listed(
+        self, query: Mapping[str, str], deadline: Deadline
+    ) -> Iterator[Device]:
+        call = Call("GET", "compute", "/servers/detail", query)
+        for server in self.api.pages(call, deadline):
+            if server["status"] not in _GONE:
+                yield self._device(server)
+
+    def _device(self, server: Mapping[str, Any]) -> Device:
+        status = _STATUSES.get(server["status"], "failed")
+        return Device(
+            id=str(server["id"]),
+            name=str(server.get("name", "")),
+            status=status,
+            address=self.rule.choose(server.get("addresses", {})),
+            created=str(server.get("created", "")).replace("Z", "+00:00"),
+            fault=_fault(server) if status == "failed" else None,
+            mark=marks.mark_in(server.get("metadata", {})),
+        )
+
+
+def _path(id_: str) -> str:
+    return f"/servers/{quote(id_, safe='')}"
+
+
+def _fault(server: Mapping[str, Any]) -> str:
+    if server["status"] != "ERROR":
+        return f"it is {server['status']}"
+    message = str(server.get("fault", {}).get("message", "")).strip()
+    return one_line(message, _LONGEST_FAULT) or "Nova gave no reason"
