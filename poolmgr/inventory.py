@@ -80,7 +80,7 @@ class Wanted:
         return (
             (self.foreign or item.ours)
             and self.state in (None, mark.state if mark else "unmarked")
-            and self.job in (None, mark.unique if mark else "")
+            and self.job in (None, mark.unique if mark else None)
             and (
                 self.older_than is None
                 or (item.age is not None and item.age > self.older_than)

@@ -10,7 +10,7 @@ from poolmgr.text import one_line
 T = TypeVar("T")
 
 
-class Optional(FormattableColumn[T | None]):
+class Maybe(FormattableColumn[T | None]):
     """A value that may be missing: nothing in a table, null in JSON."""
 
     def human_readable(self) -> str:
@@ -23,19 +23,19 @@ class Optional(FormattableColumn[T | None]):
 
     def __lt__(self, other: object) -> bool:
         """Whether it comes before another; what is missing comes last."""
-        if not isinstance(other, Optional) or self._value is None:
+        if not isinstance(other, Maybe) or self._value is None:
             return False
         return other._value is None or bool(self._value < other._value)
 
 
-class Text(Optional[str]):
+class Text(Maybe[str]):
     """A text from elsewhere, harmless in every format."""
 
     def __init__(self, value: str | None) -> None:
         super().__init__(None if value is None else one_line(value))
 
 
-class Age(Optional[int]):
+class Age(Maybe[int]):
     """Seconds, in a table as "3m 12s"."""
 
     def shown(self, value: int) -> str:

@@ -54,9 +54,9 @@ class InventoryLister(InventoryCommand, PoolmgrLister):
         )
         parser.add_argument(
             "--state",
-            type=_state,
-            choices=("building", "handed over", "unmarked"),
-            help="only those in this state ('handed-over' will do)",
+            type=_dashed,
+            choices=("building", "handed-over", "unmarked"),
+            help="only those in this state",
         )
         parser.add_argument(
             "--job",
@@ -81,7 +81,7 @@ def filters(given: argparse.Namespace) -> dict[str, Any]:
     """The filters that all lists have, as fields of ``Wanted``."""
     return {
         "foreign": given.all,
-        "state": given.state,
+        "state": given.state and given.state.replace("-", " "),
         "job": given.job,
         "older_than": given.older_than,
     }
@@ -121,8 +121,9 @@ def _texts(mark: Mark | None) -> Mapping[str, Text]:
     }
 
 
-def _state(text: str) -> str:
-    return text.replace("-", " ")
+def _dashed(text: str) -> str:
+    # So that what a table shows can be pasted.
+    return text.replace(" ", "-")
 
 
 def _duration(text: str) -> int:
