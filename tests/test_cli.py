@@ -238,6 +238,8 @@ def unmeasured() -> dict[str, str]:
             "openstack asyncio sqlite3 poolmgr.actions.build_device",
         ),
         (["--driver", "fake", "build-ip"], "openstack asyncio cmd2"),
+        (["device", "list", "--help"], "openstack asyncio oslo_config"),
+        (["--driver", "fake", "ip", "list"], "openstack asyncio cmd2"),
     ],
 )
 def test_commands_import_only_what_they_need(

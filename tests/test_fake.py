@@ -42,6 +42,19 @@ def test_two_clouds_on_one_file_see_each_others_devices(
     other.close()
 
 
+def test_a_floating_ip_was_allocated_when_its_mark_was_made() -> None:
+    cloud = FakeCloud()
+
+    marked, plain = (
+        cloud.create_ip(MARK, soon()),
+        cloud.create_ip(None, soon()),
+    )
+
+    assert (marked.created, plain.created) == (MARK.made, None)
+    assert list(cloud.list_ips(soon())) == [marked, plain]
+    cloud.close()
+
+
 def test_processes_share_a_file_without_losing_anything(
     tmp_path: Path,
 ) -> None:

@@ -67,6 +67,8 @@ class FloatingIP:
     :ivar revision: changes whenever the cloud's record does; what
         :meth:`Driver.attach_ip` and :meth:`Driver.detach_ip` compare
     :ivar mark: what poolmgr wrote on it, None if it did not make it
+    :ivar created: when it was allocated, ISO 8601 in UTC, None when the
+        cloud does not tell
     """
 
     id: str
@@ -74,6 +76,7 @@ class FloatingIP:
     device_id: str | None
     revision: int
     mark: Mark | None = None
+    created: str | None = None
 
 
 @dataclass(frozen=True)

@@ -219,12 +219,12 @@ class FakeCloud(Driver):
         with self._call(deadline) as db:
             _within("ip", self._settings.ip_quota, db)
             address = _free("ip", _network(self._settings.ip_range), db)
-            new = FloatingIP(str(uuid.uuid4()), address, None, 1, mark)
+            id_, marks = str(uuid.uuid4()), _mark_columns(mark)
             db.execute(
                 "INSERT INTO ip (id, address, mark, job) VALUES (?,?,?,?)",
-                (new.id, new.address, *_mark_columns(mark)),
+                (id_, address, *marks),
             )
-        return new
+        return _ip((id_, address, None, 1, marks[0]))
 
     def list_ips(self, deadline: Deadline) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
@@ -469,4 +469,6 @@ def _device(row: tuple[object, ...]) -> Device:
 
 def _ip(row: tuple[str, str, str | None, int, str | None]) -> FloatingIP:
     id_, address, device_id, revision, mark = row
-    return FloatingIP(id_, address, device_id, revision, _mark(mark))
+    of = _mark(mark)
+    made = of.made if of else None
+    return FloatingIP(id_, address, device_id, revision, of, made)

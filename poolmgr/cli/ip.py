@@ -1,0 +1,94 @@
+"""``poolmgr ip list`` and ``poolmgr ip show``."""
+
+import argparse
+
+from poolmgr.cli.base import PoolmgrShowOne, Table
+from poolmgr.cli.columns import Age, Text
+from poolmgr.cli.inventory import (
+    Cells,
+    InventoryCommand,
+    InventoryLister,
+    details,
+    filters,
+    marked,
+)
+from poolmgr.inventory import IpItem, WantedIps
+
+
+class IpList(InventoryLister):
+    """List this pool's floating IPs, the newest last."""
+
+    things = "floating IPs"
+    columns = ("Address", "Attached to", "Age", "State", "Job", "ID")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The filters."""
+        parser = super().get_parser(prog_name)
+        attached = parser.add_mutually_exclusive_group()
+        attached.add_argument(
+            "--attached",
+            action="store_true",
+            default=None,
+            help="only those that are attached to a device",
+        )
+        attached.add_argument(
+            "--unattached",
+            action="store_false",
+            dest="attached",
+            help="only those that are not",
+        )
+        parser.add_argument(
+            "--device",
+            metavar="NAME-or-ID",
+            help="only those that are attached to this device",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """List them."""
+        wanted = WantedIps(
+            **filters(parsed_args),
+            attached=parsed_args.attached,
+            device=parsed_args.device,
+        )
+        with self.inventory() as inventory:
+            rows = [_row(item) for item in inventory.ips(wanted)]
+        return self.table(rows, parsed_args)
+
+
+class IpShow(InventoryCommand, PoolmgrShowOne):
+    """Show a floating IP, this pool's or not."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Which one."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "ip", metavar="ADDRESS-or-ID", help="the address, or its id"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """Show it."""
+        with self.inventory() as inventory:
+            item = inventory.ip(parsed_args.ip)
+        ip = item.ip
+        return self.dict2columns(
+            {
+                "id": Text(ip.id),
+                "address": Text(ip.address),
+                "attached_to": Text(item.attached_to),
+                "device_id": Text(ip.device_id),
+                "created": Text(ip.created),
+                **details(item),
+            }
+        )
+
+
+def _row(item: IpItem) -> Cells:
+    return {
+        "Address": Text(item.ip.address),
+        "Attached to": Text(item.attached_to),
+        "Age": Age(item.age),
+        "ID": Text(item.ip.id),
+        **marked(item),
+    }

@@ -1,0 +1,406 @@
+"""What the inventory tells: in the process, and as real commands."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from poolmgr import durations
+from poolmgr.drivers.base import Device, FloatingIP
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.errors import Ambiguous, NotFound
+from poolmgr.identity import Authority, Mark, Ownership
+from poolmgr.inventory import Inventory, WantedDevices, WantedIps
+from poolmgr.waiting import Deadline
+from tests.processes import poolmgr
+
+ORIGINAL = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
+NASTY = "evil\x1b]0;gotcha\x07\nname"
+
+
+def ago(**length: float) -> str:
+    return (datetime.now(UTC) - timedelta(**length)).isoformat()
+
+
+def soon() -> Deadline:
+    return Deadline(10.0)
+
+
+def mark(pool: str = "libra", unique: str = "job-1", **made: float) -> Mark:
+    return Mark(pool, unique, "H:one:1", ago(**made) if made else ago(days=0))
+
+
+class Told(FakeCloud):
+    """A cloud that tells what it is told to, and counts what it is asked."""
+
+    def __init__(
+        self, devices: list[Device], ips: list[FloatingIP] | None = None
+    ) -> None:
+        super().__init__()
+        self.devices, self.ips = devices, ips or []
+        self.calls: list[str] = []
+
+    def list_devices(self, deadline: Deadline) -> list[Device]:
+        self.calls.append("list_devices")
+        return self.devices
+
+    def list_ips(self, deadline: Deadline) -> list[FloatingIP]:
+        self.calls.append("list_ips")
+        return self.ips
+
+
+OURS = Device("1", "web", "active", "10.0.0.1", ago(minutes=9), mark=mark())
+BUILT = mark(unique="job-2").handed_over()
+YOUNG = Device("2", "db", "building", None, ago(minutes=1), mark=BUILT)
+OLD = Device("3", ORIGINAL, "failed", None, ago(days=3), fault="no host")
+THEIRS = Device("4", "x", "active", "10.0.0.4", ago(days=9), mark=mark("p"))
+PLAIN = Device("5", "x", "active", "10.0.0.5", "last year")
+DEVICES = [OURS, YOUNG, OLD, THEIRS, PLAIN]
+
+ON_OURS = FloatingIP("a", "198.18.0.1", "1", 1, None, ago(minutes=5))
+MARKED = FloatingIP("b", "198.18.0.2", None, 1, mark(hours=1))
+ON_THEIRS = FloatingIP("c", "198.18.0.3", "4", 1)
+ON_HIDDEN = FloatingIP("d", "198.18.0.4", "unlisted", 1, mark(hours=2))
+IPS = [ON_OURS, MARKED, ON_THEIRS, ON_HIDDEN]
+
+
+@pytest.fixture
+def cloud() -> Iterator[Told]:
+    cloud = Told(DEVICES, IPS)
+    yield cloud
+    cloud.close()
+
+
+Looks = Callable[..., Inventory]
+
+
+@pytest.fixture
+def look(cloud: Told) -> Looks:
+    def inventory(authority: Authority = "pattern") -> Inventory:
+        return Inventory(cloud, Ownership("libra", "libra", authority), soon())
+
+    return inventory
+
+
+@pytest.mark.parametrize(
+    ("authority", "ids"),
+    [("owned", "12"), ("pattern", "312"), ("any", "54312")],
+)
+def test_devices_are_those_of_the_authority_the_oldest_first(
+    look: Looks, authority: Authority, ids: str
+) -> None:
+    found = look(authority).devices(WantedDevices())
+
+    assert "".join(item.device.id for item in found) == ids
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (WantedDevices(foreign=True), "54312"),
+        (WantedDevices(status="failed"), "3"),
+        (WantedDevices(status="active", foreign=True), "541"),
+        (WantedDevices(state="building"), "1"),
+        (WantedDevices(state="handed over"), "2"),
+        (WantedDevices(state="unmarked"), "3"),
+        (WantedDevices(job="job-1"), "1"),
+        (WantedDevices(job="job-1", foreign=True), "41"),
+        (WantedDevices(job=""), ""),
+        (WantedDevices(name="1584"), "3"),
+        (WantedDevices(older_than=120), "31"),
+        # Of one without a known age it is not known to be older.
+        (WantedDevices(older_than=86400, foreign=True), "43"),
+        (WantedDevices(older_than=120, status="active"), "1"),
+    ],
+)
+def test_devices_can_be_filtered(
+    look: Looks, cloud: Told, wanted: WantedDevices, ids: str
+) -> None:
+    found = look().devices(wanted)
+
+    assert "".join(item.device.id for item in found) == ids
+    assert cloud.calls == ["list_devices"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (WantedIps(), "dba"),
+        (WantedIps(foreign=True), "cdba"),
+        (WantedIps(attached=True), "da"),
+        (WantedIps(attached=False), "b"),
+        (WantedIps(device="web"), "a"),
+        (WantedIps(device="1"), "a"),
+        (WantedIps(device="unlisted"), "d"),
+        (WantedIps(device=""), ""),
+        (WantedIps(job="job-1", attached=False), "b"),
+        (WantedIps(state="unmarked"), "a"),
+        (WantedIps(older_than=5400, foreign=True), "d"),
+    ],
+)
+def test_floating_ips_can_be_filtered(
+    look: Looks, cloud: Told, wanted: WantedIps, ids: str
+) -> None:
+    found = look().ips(wanted)
+
+    assert "".join(item.ip.id for item in found) == ids
+    assert sorted(cloud.calls) == ["list_devices", "list_ips"]
+
+
+def test_the_age_of_a_floating_ip_is_the_clouds_or_the_marks(
+    look: Looks,
+) -> None:
+    ages = {i.ip.id: i.age for i in look().ips(WantedIps(foreign=True))}
+
+    assert 300 <= (ages["a"] or 0) < 360
+    assert 3600 <= (ages["b"] or 0) < 3660
+    assert ages["c"] is None
+
+
+def test_a_time_without_a_zone_is_utc_and_one_to_come_is_now() -> None:
+    naive = datetime.now(UTC).replace(tzinfo=None) - timedelta(minutes=2)
+    cloud = Told(
+        [
+            Device("1", "a", "active", None, naive.isoformat()),
+            Device("2", "b", "active", None, ago(hours=-1)),
+        ]
+    )
+    inventory = Inventory(cloud, Ownership("p", "p", "any"), soon())
+
+    one, other = inventory.devices(WantedDevices())
+    cloud.close()
+
+    assert 120 <= (one.age or 0) < 180
+    assert other.age == 0
+
+
+def test_one_device_is_found_by_name_or_id(look: Looks) -> None:
+    by_name, addresses = look().device("web")
+
+    assert by_name.device is OURS
+    assert addresses == ["198.18.0.1"]
+    assert look().device("4")[0].device is THEIRS
+    with pytest.raises(NotFound, match="there is no device 'we'"):
+        look().device("we")
+    with pytest.raises(Ambiguous, match=r"'x' \(5, 4\)"):
+        look().device("x")
+
+
+def test_an_id_wins_over_another_devices_name() -> None:
+    named = Device("9", "1", "active", None, ago(days=1))
+    cloud = Told([named, OURS])
+
+    item, _ips = Inventory(cloud, Ownership("libra", "libra"), soon()).device(
+        "1"
+    )
+    cloud.close()
+
+    assert item.device is OURS
+
+
+def test_one_floating_ip_is_found_by_address_or_id(look: Looks) -> None:
+    assert look().ip("198.18.0.1").attached_to == "web"
+    assert look().ip("d").attached_to == "unlisted"
+    assert look().ip("b").attached_to is None
+    with pytest.raises(NotFound, match="there is no floating IP"):
+        look().ip("198.18.0")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("90", 90),
+        ("90s", 90),
+        ("10m", 600),
+        ("2h", 7200),
+        ("3d", 259200),
+        ("5d 2h", 439200),
+    ],
+)
+def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
+    assert durations.parsed(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5h", "soon", "3 x", "٣", "m"])
+def test_what_is_no_length_of_time_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="must be a length of time"):
+        durations.parsed(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (59, "59s"),
+        (60, "1m"),
+        (192, "3m 12s"),
+        (3605, "1h"),
+        (439259, "5d 2h"),
+        (34560000, "400d"),
+    ],
+)
+def test_a_length_of_time_is_shown_by_its_largest_units(
+    seconds: int, text: str
+) -> None:
+    assert durations.shown(seconds) == text
+
+
+# -- as commands ------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> dict[str, str]:
+    """The environment of commands that see a cloud with some things in."""
+    state = str(tmp_path / "cloud.db")
+    cloud = FakeCloud(FakeSettings(state=state))
+    device = cloud.create_device("ours", mark(minutes=9), soon())
+    cloud.create_device(NASTY, mark("theirs"), soon())
+    cloud.create_device("twin", None, soon())
+    cloud.create_device("twin", None, soon())
+    ip = cloud.create_ip(mark(minutes=3, seconds=12), soon())
+    cloud.attach_ip(ip, device, soon())
+    cloud.create_ip(mark("theirs", hours=1), soon())
+    cloud.create_ip(None, soon())
+    cloud.close()
+    return {"OS_POOLMGR__DRIVER": "fake", "OS_FAKE__STATE": state}
+
+
+def test_device_list_shows_what_is_ours(kept: dict[str, str]) -> None:
+    done = poolmgr("device", "list", "-f", "json", **kept)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    (row,) = json.loads(done.stdout)
+    assert isinstance(row.pop("Age"), int)
+    assert row.pop("ID")
+    assert row == {
+        "Name": "ours",
+        "Status": "active",
+        "Address": "10.0.0.1",
+        "State": "building",
+        "Job": "job-1",
+    }
+
+
+def test_device_list_all_shows_whose_and_harmlessly(
+    kept: dict[str, str],
+) -> None:
+    done = poolmgr("device", "list", "--all", **kept)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    # Four devices, three rules and the columns' names.
+    assert done.stdout.count("\n") == 8
+    (nasty,) = [x for x in done.stdout.splitlines() if "evil" in x]
+    assert r"evil\x1b]0;gotcha\x07\nname" in nasty
+    assert [cell.strip() for cell in nasty.split("|")[-3:-1]] == [
+        "theirs",
+        "no",
+    ]
+
+
+def test_names_are_harmless_in_every_format(kept: dict[str, str]) -> None:
+    for format_ in ("csv", "json", "value", "yaml"):
+        done = poolmgr("device", "list", "--all", "-f", format_, **kept)
+        assert "\x1b" not in done.stdout
+        assert "gotcha" in done.stdout
+
+
+def test_ip_list_has_ages_for_people_and_for_programs(
+    kept: dict[str, str],
+) -> None:
+    table = poolmgr("ip", "list", "--attached", **kept).stdout
+    value = poolmgr(
+        *("ip", "list", "--attached", "-f", "value"),
+        *("-c", "Address", "-c", "Attached to", "-c", "Age"),
+        **kept,
+    ).stdout.split()
+
+    assert "| 3m " in table
+    assert value[:2] == ["198.18.0.1", "ours"]
+    assert 192 <= int(value[2]) < 252
+
+
+def test_ip_list_sorts_and_filters(kept: dict[str, str]) -> None:
+    def addresses(*options: str) -> list[str]:
+        columns = ("-f", "value", "-c", "Address")
+        done = poolmgr("ip", "list", *columns, *options, **kept)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [line[-1] for line in done.stdout.split()]
+
+    assert addresses() == ["3", "1"]
+    assert addresses("--all") == ["3", "2", "1"]
+    assert addresses("--all", "--sort-column", "Age") == ["1", "2", "3"]
+    assert addresses("--unattached", "--state", "unmarked") == ["3"]
+    assert addresses("--all", "--older-than", "30m") == ["2"]
+    assert addresses("--state", "handed over") == []
+    assert addresses("--device", "ours", "--job", "job-1") == ["1"]
+
+
+def test_show_tells_everything_about_one(kept: dict[str, str]) -> None:
+    done = poolmgr("device", "show", "ours", "-f", "json", **kept)
+    device = json.loads(done.stdout)
+    ip = json.loads(
+        poolmgr("ip", "show", "198.18.0.1", "-f", "json", **kept).stdout
+    )
+
+    assert device["floating_ips"] == ["198.18.0.1"]
+    assert device["created"].endswith("+00:00")
+    assert (device["ours"], device["fault"]) == (True, None)
+    assert (device["job"], device["handle"]) == ("job-1", "H:one:1")
+    assert (ip["attached_to"], ip["device_id"]) == ("ours", device["id"])
+    assert ip["created"] == ip["made"]
+    again = poolmgr(
+        *("device", "show", device["id"], "-f", "value", "-c", "name"), **kept
+    )
+    assert again.stdout == "ours\n"
+
+
+def test_show_shows_foreign_things_in_a_table(kept: dict[str, str]) -> None:
+    done = poolmgr("ip", "show", "198.18.0.2", **kept)
+
+    assert done.returncode == 0
+    assert "| ours        | no " in done.stdout
+    assert "| pool        | theirs " in done.stdout
+    assert "| attached_to |   " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["device", "show", "no\x1b"], 1, r"there is no device 'no\x1b'"),
+        (["device", "show", "twin"], 1, "2 devices are named 'twin'"),
+        (["ip", "show", "::1"], 1, "there is no floating IP '::1'"),
+        (["ip", "list", "--older-than", "soon"], 2, "10m, 2h or 3d, not"),
+        (["device", "list", "--status", "odd"], 2, "invalid choice: 'odd'"),
+    ],
+)
+def test_errors_are_a_line(
+    kept: dict[str, str], args: list[str], code: int, words: str
+) -> None:
+    done = poolmgr(*args, **kept)
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr.splitlines()[-1]
+    assert code == 2 or done.stderr.count("\n") == 1
+
+
+def test_a_cloud_that_fails_is_a_line(kept: dict[str, str]) -> None:
+    done = poolmgr("ip", "list", OS_FAKE__CALL_FAILURE_RATE="1", **kept)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "the fake cloud let the call fail\n"
+
+
+def test_looking_ends_with_the_short_timeout(kept: dict[str, str]) -> None:
+    done = poolmgr(
+        *("device", "list"),
+        OS_FAKE__CALL_TIME="60",
+        OS_POOLMGR__SHORT_TIMEOUT="0.1",
+        **kept,
+    )
+
+    assert done.returncode == 1
+    assert "not done within 0.1 s" in done.stderr
