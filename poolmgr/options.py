@@ -14,6 +14,7 @@ from typing import get_type_hints as hints
 from oslo_config import cfg
 
 from poolmgr.drivers.base import Driver
+from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.plugins import Registry
 from poolmgr.settings import (
@@ -39,24 +40,6 @@ OBSOLETE = {
     "mgm.build_diag_timeout": "devices are not probed while they boot",
     "gearman.poll": "job servers are not polled",
 }
-#: Options of libra.cfg that say how to use Nova.
-NOVA_ONLY = (
-    "mgm.nova_auth_url",
-    "mgm.nova_user",
-    "mgm.nova_pass",
-    "mgm.nova_tenant",
-    "mgm.nova_tenant_id",
-    "mgm.nova_region",
-    "mgm.nova_keyname",
-    "mgm.nova_secgroup",
-    "mgm.nova_image",
-    "mgm.nova_image_size",
-    "mgm.nova_az_name",
-    "mgm.nova_net_id",
-    "mgm.nova_insecure",
-    "mgm.nova_bypass_url",
-    "mgm.nova_timeout",
-)
 
 
 class Configuration:
@@ -94,6 +77,12 @@ class Configuration:
         """Likewise ``--gearman-server``."""
         self._register("gearman", GearmanSettings)
         self._conf.set_override("servers", list(servers), "gearman")
+
+    def use_cloud(self, name: str) -> None:
+        """Likewise ``--os-cloud``, whatever credentials are configured."""
+        self._register("nova", NovaSettings)
+        self._conf.set_override("cloud", name, "nova")
+        self._conf.set_override("auth_url", None, "nova")
 
     def driver_name(self) -> str:
         """Name of the driver to use."""
@@ -137,7 +126,8 @@ class Configuration:
                     _shown(where),
                     reason,
                 )
-        given = [_shown(w) for w in NOVA_ONLY if self._is_set(w)]
+        novas = [old for _f, rule in rules(NovaSettings) for old in rule.old]
+        given = [_shown(where) for where in novas if self._is_set(where)]
         if given and (driver := self.driver_name()) != "nova":
             LOG.warning(
                 "not used by the driver %r: %s", driver, ", ".join(given)
@@ -177,7 +167,6 @@ def options(settings: type[IsSettings]) -> list[cfg.Opt]:
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """All options, by group, for oslo-config-generator and -validator."""
     from poolmgr.drivers.fake import FakeSettings
-    from poolmgr.drivers.nova.settings import NovaSettings
 
     return [
         ("poolmgr", options(DriverSettings) + options(PoolSettings)),

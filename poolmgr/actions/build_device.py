@@ -117,9 +117,9 @@ class BuildDevice(Action[NoFields]):
         # Before the answer is sent, never after: a device whose client has
         # it must not look like one that nobody owns.
         if context.wanted():
-            context.driver.mark_device(
-                device, context.new_mark().handed_over(), context.deadline
-            )
+            made = device.mark or context.new_mark()
+            mark = made.taken_over_by(context.job).handed_over()
+            context.driver.mark_device(device, mark, context.deadline)
         else:
             context.log.warning(
                 "nobody waits for device %s any more; it is left for the "

@@ -27,8 +27,8 @@ class BuildIp(Action[NoFields]):
         if not context.wanted():
             # What is left for the job's next delivery must look like it.
             context.driver.mark_ip(ip, context.new_mark(), context.deadline)
-        elif ip.mark is None or ip.mark.state != "handed over":
-            mark = context.new_mark().handed_over()
+        elif ip.mark and ip.mark.state != "handed over":
+            mark = ip.mark.taken_over_by(context.job).handed_over()
             context.driver.mark_ip(ip, mark, context.deadline)
         return {"id": ip.id, "ip": ip.address}
 

@@ -55,6 +55,8 @@ class PoolmgrApp(App):
             conf = Configuration(given.config_file, given.config_dir)
             if given.driver is not None:
                 conf.use_driver(given.driver)
+            if given.os_cloud is not None:
+                conf.use_cloud(given.os_cloud)
             if given.gearman_server:
                 conf.use_servers(given.gearman_server)
             self._configuration = conf
@@ -104,7 +106,17 @@ class PoolmgrApp(App):
             default=[],
             help="folder whose .conf files are read, repeatable",
         )
-        add("--driver", help="the cloud: 'fake', or see 'plugin list'")
+        add(
+            "--driver",
+            help="what talks to the cloud: 'nova' (the default), 'fake', or "
+            "see 'plugin list'",
+        )
+        add(
+            "--os-cloud",
+            metavar="NAME",
+            help="the cloud in clouds.yaml that Nova's driver uses (default: "
+            "[nova] cloud, or OS_CLOUD)",
+        )
         add(
             "--gearman-server",
             metavar="HOST:PORT",

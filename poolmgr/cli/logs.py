@@ -58,6 +58,9 @@ def set_level(options: argparse.Namespace, service: bool) -> None:
     tracebacks = service or options.debug
     _console.setFormatter(_Formatter(style, tracebacks))
     logging.getLogger().setLevel(level)
+    # At DEBUG keystoneauth logs bodies, with what is secret in them.
+    for name in ("keystoneauth", "openstack", "urllib3", "stevedore"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # A command's FAIL is its error; the job's line would say it twice.
     twice = level > logging.INFO
     logging.getLogger("poolmgr.manager").setLevel(

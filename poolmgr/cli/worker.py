@@ -1,8 +1,15 @@
 """``poolmgr worker``."""
 
 import argparse
+import logging
+from typing import TYPE_CHECKING
 
 from poolmgr.cli.base import PoolmgrCommand
+
+if TYPE_CHECKING:
+    from poolmgr.drivers.base import Driver
+
+LOG = logging.getLogger(__name__)
 
 
 class WorkerCommand(PoolmgrCommand):
@@ -21,7 +28,6 @@ class WorkerCommand(PoolmgrCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run the service."""
         import asyncio
-        import logging
         import os
 
         from poolmgr.manager import PoolManager, driver_plugins
@@ -31,6 +37,7 @@ class WorkerCommand(PoolmgrCommand):
         conf.warn_of_old_names()
         driver = conf.make_driver(driver_plugins())
         try:
+            require_no_problem(driver, conf.pool().short_timeout)
             with PoolManager(driver, conf.pool()) as manager:
                 service = Service(manager, conf.gearman(), conf.worker())
                 code = asyncio.run(service.run())
@@ -42,3 +49,20 @@ class WorkerCommand(PoolmgrCommand):
                 return code
         finally:
             driver.close()
+
+
+def require_no_problem(driver: "Driver", seconds: float) -> None:
+    """Go on only if the driver's settings fit the cloud.
+
+    :param seconds: how long the cloud may take to answer
+    :raises ConfigError: they do not; there is a line in the log for each
+    """
+    from poolmgr.errors import ConfigError
+    from poolmgr.waiting import Deadline
+
+    findings = driver.check(Deadline(seconds))
+    problems = [f.problem for f in findings if f.problem]
+    for problem in problems[:-1]:
+        LOG.error("%s", problem)
+    if problems:
+        raise ConfigError(problems[-1])

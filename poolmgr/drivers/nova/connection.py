@@ -6,6 +6,7 @@ The SDK is imported here when it is needed, and nowhere else in poolmgr.
 import importlib.metadata
 import logging
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ LOG = logging.getLogger(__name__)
 _NAMED = (
     "name the cloud by --os-cloud, OS_CLOUD or [nova] cloud, or give "
     "[nova] auth_url and the credentials"
+)
+
+_LOOKED_FOR = (
+    " (clouds.yaml is looked for in this folder, ~/.config/openstack and "
+    "/etc/openstack, or is the file that OS_CLIENT_CONFIG_FILE names)"
 )
 
 
@@ -46,7 +52,8 @@ def connect(settings: NovaSettings) -> "Connection":
         connection = Connection(config=region)
         _enlarge_pool(connection.session, settings.calls_at_once)
     except (SDKException, OSError, ValueError) as error:
-        raise ConfigError(f"[nova]: {one_line(str(error))}") from None
+        where = _LOOKED_FOR if files else ""
+        raise ConfigError(f"[nova]: {one_line(str(error))}{where}") from None
     except Exception as error:
         # keystoneauth's own, as for an option that is missing.
         if not type(error).__module__.startswith("keystoneauth1"):
@@ -101,7 +108,7 @@ def _common(settings: NovaSettings) -> dict[str, Any]:
         "cert": settings.certfile,
         "key": settings.keyfile,
         "verify": False if settings.insecure else None,
-        "compute_endpoint_override": settings.compute_endpoint,
+        "compute_endpoint_override": _nova_url(settings.compute_endpoint),
         "network_endpoint_override": settings.network_endpoint,
         "api_timeout": settings.call_timeout,
     }
@@ -180,6 +187,20 @@ def auth_url(url: str) -> str:
         "[nova] auth_url is of the Identity API 2.0, which is gone; using %s",
         newer,
     )
+    return newer
+
+
+def _nova_url(url: str | None) -> str | None:
+    """Nova's address; those of Libra's days name a version that is gone."""
+    if url is None:
+        return None
+    newer, found = re.subn(r"/v(1\.1|2)(/[^/]+)?/?$", "/v2.1", url)
+    if found:
+        LOG.warning(
+            "[nova] compute_endpoint is of a Compute API that is gone; using "
+            "%s",
+            newer,
+        )
     return newer
 
 

@@ -265,4 +265,9 @@ def _floating_ip(entry: Mapping[str, Any]) -> FloatingIP:
         device_id=device_id,
         revision=int(entry.get("revision_number", 0)),
         mark=mark,
+        created=_utc(entry.get("created_at")),
     )
+
+
+def _utc(time: str | None) -> str | None:
+    return time.replace("Z", "+00:00") if time else None

@@ -1,0 +1,45 @@
+"""``poolmgr check``."""
+
+import argparse
+
+from poolmgr.cli.base import PoolmgrLister, Table
+from poolmgr.manager import driver_plugins
+from poolmgr.text import one_line
+from poolmgr.waiting import Deadline
+
+
+class Check(PoolmgrLister):
+    """Hold the driver's settings against the cloud.
+
+    Shows what each was found to be. The exit code is 1 if anything is wrong
+    with one of them; a worker does not start then.
+    """
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Print what was found; 1 if there is a problem."""
+        self._failed = False
+        super().run(parsed_args)
+        return 1 if self._failed else 0
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """Ask the cloud."""
+        conf = self.configuration
+        seconds = conf.pool().short_timeout
+        driver = conf.make_driver(driver_plugins())
+        try:
+            found = driver.check(Deadline(seconds))
+        finally:
+            driver.close()
+        self._failed = any(finding.problem for finding in found)
+        return (
+            ("Setting", "Value", "State", "Problem"),
+            [
+                (
+                    finding.setting,
+                    one_line(finding.value),
+                    "wrong" if finding.problem else "ok",
+                    one_line(finding.problem or ""),
+                )
+                for finding in found
+            ],
+        )
