@@ -1,9 +1,7 @@
 """Compute, as Nova is."""
 
 import secrets
-from typing import Any
 
-from poolmgr.testing.openstack import seeds
 from poolmgr.testing.openstack.creating import (
     check_quota,
     clean_metadata,
@@ -12,6 +10,7 @@ from poolmgr.testing.openstack.creating import (
 )
 from poolmgr.testing.openstack.errors import Refused, bad_request
 from poolmgr.testing.openstack.listing import page_of_servers
+from poolmgr.testing.openstack.offers import Offers
 from poolmgr.testing.openstack.server import Server
 from poolmgr.testing.openstack.service import (
     Answer,
@@ -44,8 +43,9 @@ class Compute(Service):
     name, prefix, version = "compute", "/compute", "/v2.1"
 
     def __init__(self, state: State) -> None:
-        super().__init__()
         self._state = state
+        self._offers = Offers(state)
+        super().__init__()
         self._max = _version(state.settings.max_microversion)
 
     def routes(self) -> list[tuple[str, str, Handler]]:
@@ -66,15 +66,7 @@ class Compute(Service):
             ("PUT", f"{_ONE}/tags/([^/]+)", self._add_tag),
             ("DELETE", f"{_ONE}/tags/([^/]+)", self._drop_tag),
             ("POST", f"{_ONE}/action", self._act),
-            ("GET", "/flavors", self._flavors),
-            ("GET", "/flavors/detail", self._flavor_details),
-            ("GET", "/flavors/([^/]+)", self._flavor),
-            ("GET", "/os-keypairs", self._keypairs),
-            ("GET", "/os-keypairs/([^/]+)", self._keypair),
-            ("GET", "/os-availability-zone", self._zones),
-            ("GET", "/os-server-groups", self._groups),
-            ("GET", "/os-server-groups/([^/]+)", self._group),
-            ("GET", "/limits", self._limits),
+            *self._offers.routes(),
         ]
 
     # -- the protocol -------------------------------------------------------
@@ -252,74 +244,6 @@ class Compute(Service):
             raise Refused(404, f"Instance {server_id} has no tag '{tag}'")
         server.change(tags=[t for t in server.tags if t != tag])
         return Answer(204)
-
-    # -- what servers are made from -----------------------------------------
-
-    def _flavors(self, _request: Request) -> Answer:
-        shown = [
-            {"id": f["id"], "name": f["name"], "description": None}
-            for f in self._state.flavors.values()
-        ]
-        return Answer(200, {"flavors": shown})
-
-    def _flavor_details(self, _request: Request) -> Answer:
-        return Answer(200, {"flavors": list(self._state.flavors.values())})
-
-    def _flavor(self, _request: Request, flavor_id: str) -> Answer:
-        if flavor_id not in self._state.flavors:
-            raise Refused(404, f"Flavor {flavor_id} could not be found.")
-        return Answer(200, {"flavor": self._state.flavors[flavor_id]})
-
-    def _keypairs(self, _request: Request) -> Answer:
-        shown = [{"keypair": k} for k in self._state.keypairs.values()]
-        return Answer(200, {"keypairs": shown})
-
-    def _keypair(self, _request: Request, name: str) -> Answer:
-        if name not in self._state.keypairs:
-            message = f"Keypair {name} not found for user {seeds.USER_ID}"
-            raise Refused(404, message)
-        return Answer(200, {"keypair": self._state.keypairs[name]})
-
-    def _zones(self, _request: Request) -> Answer:
-        shown: list[dict[str, Any]] = [
-            {"zoneName": name, "zoneState": {"available": True}, "hosts": None}
-            for name in seeds.AVAILABILITY_ZONES
-        ]
-        return Answer(200, {"availabilityZoneInfo": shown})
-
-    def _groups(self, _request: Request) -> Answer:
-        shown = [self._with_members(i) for i in self._state.server_groups]
-        return Answer(200, {"server_groups": shown})
-
-    def _group(self, _request: Request, group_id: str) -> Answer:
-        if group_id not in self._state.server_groups:
-            message = f"Instance group {group_id} could not be found."
-            raise Refused(404, message)
-        return Answer(200, {"server_group": self._with_members(group_id)})
-
-    def _with_members(self, group_id: str) -> Json:
-        servers = self._state.servers.values()
-        members = [s.id for s in servers if s.group == group_id]
-        return {**self._state.server_groups[group_id], "members": members}
-
-    def _limits(self, _request: Request) -> Answer:
-        state = self._state
-        absolute = {
-            "maxTotalInstances": state.settings.instances,
-            "totalInstancesUsed": len(state.servers),
-            "maxTotalCores": -1,
-            "totalCoresUsed": len(state.servers),
-            "maxTotalRAMSize": -1,
-            "totalRAMUsed": sum(
-                s.flavor["ram"] for s in state.servers.values()
-            ),
-            "maxServerMeta": 128,
-            "maxTotalKeypairs": 100,
-            "maxServerGroups": 10,
-            "maxServerGroupMembers": 10,
-            "totalServerGroupsUsed": len(state.server_groups),
-        }
-        return Answer(200, {"limits": {"rate": [], "absolute": absolute}})
 
 
 def _asked(request: Request) -> str:

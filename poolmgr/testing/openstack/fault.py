@@ -91,6 +91,8 @@ class Fault:
                 f"a fault has exactly one effect of {', '.join(_EFFECTS)}; "
                 f"this one has {', '.join(given) or 'none'}"
             )
+        if self.status is not None and not 100 <= self.status <= 599:
+            raise ValueError(f"{self.status} is no HTTP status")
         re.compile(self.path or "")
 
     @classmethod
