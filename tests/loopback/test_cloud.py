@@ -31,7 +31,6 @@ def connected(**options: Any) -> Iterator[Any]:
     connection.close()
 
 
-@pytest.mark.filterwarnings("ignore:Support for InfluxDB")
 @pytest.mark.parametrize(
     "wrong", ["username", "password", "project_name", "user_domain_id"]
 )
@@ -45,7 +44,6 @@ def test_wrong_credentials_are_refused(
             connection.session.get_token()
 
 
-@pytest.mark.filterwarnings("ignore:Support for InfluxDB")
 @pytest.mark.parametrize("kind", ["v3token", "v3applicationcredential"])
 def test_tokens_and_application_credentials_are_taken(
     cloud: LoopbackCloud, kind: str
@@ -124,7 +122,6 @@ def test_the_record_has_every_call(caller: Caller) -> None:
     assert caller.cloud.calls == []
 
 
-@pytest.mark.filterwarnings("ignore:Support for InfluxDB")
 def test_a_clouds_yaml_leads_to_it(
     cloud: LoopbackCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

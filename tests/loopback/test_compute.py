@@ -8,8 +8,6 @@ from poolmgr.testing.openstack import LoopbackCloud
 from tests.loopback.caller import NOBODY, Caller, message_of, until
 
 
-# The SDK warns of itself.
-@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_the_sdk_builds_and_deletes_a_server(cloud: LoopbackCloud) -> None:
     connection = cloud.connect()
     made = connection.compute.create_server(

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -146,16 +145,13 @@ class LoopbackCloud:
         """
         import openstack
 
-        with warnings.catch_warnings():
-            # The SDK warns of a library that only it uses.
-            warnings.filterwarnings("ignore", "Support for InfluxDB")
-            connection = openstack.connect(
-                load_yaml_config=False,
-                load_envvars=False,
-                auth=self.credentials,
-                region_name=seeds.REGION,
-                **options,
-            )
+        connection = openstack.connect(
+            load_yaml_config=False,
+            load_envvars=False,
+            auth=self.credentials,
+            region_name=seeds.REGION,
+            **options,
+        )
         self._connections.append(connection)
         return connection
 
