@@ -14,6 +14,20 @@ Needs pytest: ``pip install poolmgr[testing]``.
            driver.close()
 """
 
-from poolmgr.testing.conformance import DriverConformance
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from poolmgr.testing.conformance import (
+        DriverConformance as DriverConformance,
+    )
 
 __all__ = ["DriverConformance"]
+
+
+def __getattr__(name: str) -> object:
+    # Who wants only the loopback cloud needs no pytest.
+    if name == "DriverConformance":
+        from poolmgr.testing.conformance import DriverConformance
+
+        return DriverConformance
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,214 @@
+"""Faults by rule: what goes wrong, where and how often."""
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Self
+
+from poolmgr.testing.openstack.record import Call
+
+_EFFECTS = ("status", "reset", "hang", "truncate", "html", "drip", "fate")
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of what a request makes; the answer is a normal one.
+
+    :ivar error: the server goes to ERROR, with this as its fault's message
+    :ivar stuck: the server never leaves BUILD
+    :ivar no_address: the server becomes ACTIVE, without addresses
+    :ivar vanish: seconds from its creation after which the server is gone,
+        as if somebody else had deleted it
+    :ivar lost: the change of a floating IP is answered and not made
+    """
+
+    error: str | None = None
+    stuck: bool = False
+    no_address: bool = False
+    vanish: float | None = None
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A rule: requests that match suffer one effect.
+
+    A request matches by everything that is given of:
+
+    :ivar method: "POST"
+    :ivar path: regular expression that has to match the whole path, without
+        the service's prefix: "/servers", "/servers/[^/]+", "/floatingips"
+    :ivar service: "compute", "network", "image" or "identity"
+    :ivar query: parameters, with their values, that the query must have
+    :ivar where: called with the :class:`Call`, decides; its body is parsed
+    :ivar skip: so many requests that match pass first
+    :ivar times: so many requests suffer it; None for all
+
+    The effect is exactly one of:
+
+    :ivar status: an answer with this HTTP status and the service's own JSON
+        (or ``body``), ``headers`` and ``retry_after`` (seconds, or a
+        datetime to send as HTTP date)
+    :ivar reset: the connection is reset without an answer
+    :ivar hang: nothing happens for so many seconds; then the request goes on
+        as if nothing was, or, with ``drop``, the connection is closed
+    :ivar html: an HTML page with status 200, as a proxy would answer
+    :ivar truncate: of the true answer only half is sent
+    :ivar drip: the true answer is sent byte by byte, so many seconds apart
+    :ivar fate: see :class:`Fate` and the constructors below
+
+    :ivar after: the request takes effect first, and then only its answer
+        suffers. Always so with ``truncate``, ``drip`` and ``fate``.
+    """
+
+    method: str | None = None
+    path: str | None = None
+    service: str | None = None
+    query: Mapping[str, str] | None = None
+    where: Callable[[Call], bool] | None = None
+    skip: int = 0
+    times: int | None = 1
+    status: int | None = None
+    body: Any = None
+    headers: Mapping[str, str] | None = None
+    retry_after: float | datetime | None = None
+    reset: bool = False
+    hang: float | None = None
+    drop: bool = False
+    html: bool = False
+    truncate: bool = False
+    drip: float | None = None
+    fate: Fate | None = None
+    after: bool = False
+
+    def __post_init__(self) -> None:
+        given = [e for e in _EFFECTS if getattr(self, e) not in (None, False)]
+        if len(given) != 1:
+            raise ValueError(
+                f"a fault has exactly one effect of {', '.join(_EFFECTS)}; "
+                f"this one has {', '.join(given) or 'none'}"
+            )
+        if self.status is not None and not 100 <= self.status <= 599:
+            raise ValueError(f"{self.status} is no HTTP status")
+        re.compile(self.path or "")
+
+    @classmethod
+    def server_error(
+        cls, message: str = "No valid host was found. ", **rule: Any
+    ) -> Self:
+        """The server created goes to ERROR when its boot time is over.
+
+        :param message: of the server's fault
+        :param rule: times, skip, where and what else selects requests
+        """
+        return cls._of_server(Fate(error=message), rule)
+
+    @classmethod
+    def stuck(cls, **rule: Any) -> Self:
+        """The server created never leaves BUILD."""
+        return cls._of_server(Fate(stuck=True), rule)
+
+    @classmethod
+    def no_address(cls, **rule: Any) -> Self:
+        """The server created becomes ACTIVE without addresses."""
+        return cls._of_server(Fate(no_address=True), rule)
+
+    @classmethod
+    def vanish(cls, seconds: float, **rule: Any) -> Self:
+        """The server created is gone so many seconds after its POST."""
+        return cls._of_server(Fate(vanish=seconds), rule)
+
+    @classmethod
+    def lost_floating_ip(cls, **rule: Any) -> Self:
+        """The PUT of a floating IP is answered with 200 and not made."""
+        return cls(
+            **{"method": "PUT", "path": "/floatingips/[^/]+", **rule},
+            fate=Fate(lost=True),
+        )
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """A fault from the fields' names and values.
+
+        :param value: a ``fate`` in it is an object, too
+        :raises ValueError: it cannot be a fault
+        """
+        unknown = set(value) - {f.name for f in fields(cls)} | (
+            {"where"} & set(value)
+        )
+        if unknown:
+            raise ValueError(f"no such field: {', '.join(sorted(unknown))}")
+        given = dict(value)
+        try:
+            if isinstance(given.get("fate"), Mapping):
+                given["fate"] = Fate(**given["fate"])
+            return cls(**given)
+        except (TypeError, re.error) as error:
+            raise ValueError(str(error)) from error
+
+    @classmethod
+    def _of_server(cls, fate: Fate, rule: dict[str, Any]) -> Self:
+        return cls(**{"method": "POST", "path": "/servers", **rule}, fate=fate)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(self.path or ".*")
+
+    def matches(self, call: Call) -> bool:
+        """Whether a call is one that this is for."""
+        return (
+            self.method in (None, call.method)
+            and self.service in (None, call.service)
+            and self._pattern.fullmatch(call.path) is not None
+            and all(
+                call.query.get(name) == value
+                for name, value in (self.query or {}).items()
+            )
+            and (self.where is None or self.where(call))
+        )
+
+
+@dataclass
+class _Armed:
+    fault: Fault
+    skip: int
+    times: int | None
+
+
+class FaultRules:
+    """The faults in force, the oldest first. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._armed: list[_Armed] = []
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault in force."""
+        with self._lock:
+            self._armed.append(_Armed(fault, fault.skip, fault.times))
+
+    def clear(self) -> None:
+        """Lift all faults."""
+        with self._lock:
+            self._armed.clear()
+
+    def strike(self, call: Call) -> Fault | None:
+        """The fault that a call suffers: the oldest that matches."""
+        with self._lock:
+            for armed in self._armed:
+                if armed.fault.matches(call) and self._use(armed):
+                    return armed.fault
+        return None
+
+    def _use(self, armed: _Armed) -> bool:
+        if armed.skip:
+            armed.skip -= 1
+            return False
+        if armed.times is not None:
+            armed.times -= 1
+            if armed.times <= 0:
+                self._armed.remove(armed)
+        return True

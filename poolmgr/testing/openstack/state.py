@@ -1,0 +1,221 @@
+"""Everything that is in the loopback cloud, and how it changes."""
+
+import random
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from poolmgr.testing.openstack import seeds
+from poolmgr.testing.openstack.addresses import Exhausted
+from poolmgr.testing.openstack.clock import now_text
+from poolmgr.testing.openstack.port import FloatingIP, Port
+from poolmgr.testing.openstack.server import Json, Server
+from poolmgr.testing.openstack.settings import CloudSettings
+from poolmgr.testing.openstack.timeline import Timeline
+
+#: So many deleted servers are remembered for those who ask what changed.
+_REMEMBERED = 1000
+
+
+class State:
+    """Servers, ports, floating IPs and what they are made from.
+
+    Whoever reads or changes it does so inside :meth:`settled`.
+
+    :ivar servers: by id, the oldest first
+    :ivar gone: the last servers that were deleted
+    """
+
+    def __init__(self, settings: CloudSettings) -> None:
+        self.settings = settings
+        self.networks = seeds.networks(settings)
+        self.flavors = seeds.flavors()
+        self.images = seeds.images()
+        self.keypairs = seeds.keypairs()
+        self.security_groups = seeds.security_groups()
+        self.server_groups = seeds.server_groups()
+        self.servers: dict[str, Server] = {}
+        self.ports: dict[str, Port] = {}
+        self.floating_ips: dict[str, FloatingIP] = {}
+        self.gone: deque[Server] = deque(maxlen=_REMEMBERED)
+        self._ports_of: dict[str, list[Port]] = {}
+        self._ip_on: dict[tuple[str, str], FloatingIP] = {}
+        self._timeline = Timeline()
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """What is due is done, and nobody else is at it."""
+        with self._lock:
+            self._timeline.settle()
+            yield
+
+    # -- servers ------------------------------------------------------------
+
+    def add_server(self, server: Server) -> None:
+        """Begin to build a server."""
+        self.servers[server.id] = server
+        spread = self.settings.boot_spread
+        # Chance decides boots, not secrets.
+        chance = random.uniform(-spread, spread)  # noqa: S311
+        boot = self.settings.boot_time + chance
+        if not server.fate.stuck:
+            self._timeline.after(max(0.0, boot), lambda: self._boot(server))
+        if server.fate.vanish is not None:
+            seconds = server.fate.vanish
+            self._timeline.after(seconds, lambda: self.remove_server(server))
+
+    def delete_server(self, server: Server) -> None:
+        """Delete a server: when it has booted, and in its time."""
+        if server.deleting:
+            return
+        server.change(deleting=True, task_state="deleting")
+        if server.status != "BUILD" or server.fate.stuck:
+            self._delete_later(server)
+
+    def remove_server(self, server: Server) -> None:
+        """A server is gone, now; its floating IPs stay."""
+        if self.servers.pop(server.id, None) is None:
+            return
+        for port in self._ports_of.pop(server.id, []):
+            for ip in self._ips_of(port):
+                self.attach(ip, None, None)
+            port.give_addresses()
+            del self.ports[port.id]
+        server.change(
+            status="DELETED",
+            task_state=None,
+            addresses={},
+            terminated_at=now_text()[:-1] + ".000000",
+        )
+        self.gone.append(server)
+
+    def _boot(self, server: Server) -> None:
+        if server.id not in self.servers or server.status != "BUILD":
+            return
+        if server.deleting:
+            self._delete_later(server)
+            return
+        if server.fate.error is not None:
+            server.fail(server.fate.error)
+            return
+        try:
+            if not server.fate.no_address:
+                self._add_ports(server)
+        except Exhausted as error:
+            server.fail(
+                f"Build of instance {server.id} aborted: Failed to allocate "
+                f"the network(s) with error {error}, not rescheduling."
+            )
+            return
+        launched = now_text()[:-1] + ".000000"
+        server.change(
+            status="ACTIVE",
+            task_state=None,
+            launched_at=launched,
+            availability_zone=server.pinned_zone
+            or seeds.AVAILABILITY_ZONES[0],
+        )
+        self._show_addresses_after(self.settings.address_delay, server.id)
+
+    def _delete_later(self, server: Server) -> None:
+        self._timeline.after(
+            self.settings.delete_time, lambda: self.remove_server(server)
+        )
+
+    def _add_ports(self, server: Server) -> None:
+        """A port on each network, as far as quota and addresses last."""
+        groups = [
+            group_id
+            for group_id, group in self.security_groups.items()
+            if group["name"] in server.security_groups
+        ]
+        zone = server.pinned_zone or seeds.AVAILABILITY_ZONES[0]
+        for network in server.networks:
+            if len(self.ports) >= self.settings.ports:
+                raise Exhausted("Maximum number of ports exceeded")
+            port = Port(network, server.id, zone, groups)
+            port.take_addresses()
+            self.ports[port.id] = port
+            self._ports_of.setdefault(server.id, []).append(port)
+
+    def _show_addresses_after(self, delay: float, server_id: str) -> None:
+        def show() -> None:
+            server = self.servers.get(server_id)
+            if server is not None:
+                server.change(addresses=self._addresses_of(server_id))
+
+        self._timeline.after(delay, show) if delay else show()
+
+    def _addresses_of(self, server_id: str) -> Json:
+        shown: Json = {}
+        for port in self._ports_of.get(server_id, []):
+            entries = shown.setdefault(port.network.name, [])
+            for subnet, address in port.fixed_ips:
+                version = subnet.addresses.version
+                entries.append(_entry(version, address, "fixed", port.mac))
+            for ip in self._ips_of(port):
+                entries.append(_entry(4, ip.address, "floating", port.mac))
+        return shown
+
+    # -- floating IPs -------------------------------------------------------
+
+    def add_floating_ip(self, ip: FloatingIP) -> None:
+        """Keep a new floating IP."""
+        self.floating_ips[ip.id] = ip
+
+    def ip_on(self, port: Port, address: str) -> FloatingIP | None:
+        """The floating IP that leads to an address of a port."""
+        return self._ip_on.get((port.id, address))
+
+    def attach(
+        self, ip: FloatingIP, port: Port | None, fixed_address: str | None
+    ) -> None:
+        """Lead a floating IP to a port's address, or to none.
+
+        Its status follows once the change has been answered.
+        """
+        before = self._unlink(ip)
+        if port is not None and fixed_address is not None:
+            self._ip_on[port.id, fixed_address] = ip
+        ip.change(port=port, fixed_address=fixed_address)
+        self._timeline.after(0.0, lambda: self._follow(ip))
+        for touched in {before, port.server_id if port else None} - {None}:
+            delay = self.settings.floating_delay
+            self._show_addresses_after(delay, str(touched))
+
+    def remove_floating_ip(self, ip: FloatingIP) -> None:
+        """A floating IP is gone, now."""
+        if self.floating_ips.pop(ip.id, None) is None:
+            return
+        server_id = self._unlink(ip)
+        ip.network.subnets[0].addresses.give(ip.address)
+        if server_id is not None:
+            delay = self.settings.floating_delay
+            self._show_addresses_after(delay, server_id)
+
+    def _unlink(self, ip: FloatingIP) -> str | None:
+        """Forget where a floating IP leads; the server's id it led to."""
+        if ip.port is None or ip.fixed_address is None:
+            return None
+        del self._ip_on[ip.port.id, ip.fixed_address]
+        return ip.port.server_id
+
+    def _follow(self, ip: FloatingIP) -> None:
+        status = "DOWN" if ip.port is None else "ACTIVE"
+        if ip.status != status:
+            ip.change(status=status)
+
+    def _ips_of(self, port: Port) -> list[FloatingIP]:
+        found = (self.ip_on(port, address) for address in port.ipv4)
+        return [ip for ip in found if ip is not None]
+
+
+def _entry(version: int, address: str, kind: str, mac: str) -> Json:
+    return {
+        "version": version,
+        "addr": address,
+        "OS-EXT-IPS:type": kind,
+        "OS-EXT-IPS-MAC:mac_addr": mac,
+    }

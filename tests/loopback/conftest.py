@@ -1,0 +1,22 @@
+"""What the tests of the loopback cloud share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.loopback.caller import Caller
+
+
+@pytest.fixture
+def cloud(request: pytest.FixtureRequest) -> Iterator[LoopbackCloud]:
+    """A loopback cloud; ``@pytest.mark.cloud(...)`` gives its settings."""
+    marker = request.node.get_closest_marker("cloud")
+    with LoopbackCloud(**(marker.kwargs if marker else {})) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def caller(cloud: LoopbackCloud) -> Caller:
+    """Who calls it."""
+    return Caller(cloud)

@@ -1,0 +1,209 @@
+"""The loopback cloud can be reached, keeps a record, and ends."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openstack
+import pytest
+from keystoneauth1.exceptions import Unauthorized
+
+from poolmgr.testing.openstack import LoopbackCloud, loopback_cloud
+from tests.loopback.caller import Caller
+
+__all__ = ["loopback_cloud"]
+
+
+@contextmanager
+def connected(**options: Any) -> Iterator[Any]:
+    """A connection that is closed."""
+    connection = openstack.connect(load_envvars=False, **options)
+    yield connection
+    connection.session.session.close()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["username", "password", "project_name", "user_domain_id"]
+)
+def test_wrong_credentials_are_refused(
+    cloud: LoopbackCloud, wrong: str
+) -> None:
+    auth = {**cloud.credentials, wrong: "wrong"}
+
+    with connected(load_yaml_config=False, auth=auth) as connection:
+        with pytest.raises(Unauthorized):
+            connection.session.get_token()
+
+
+@pytest.mark.parametrize("kind", ["v3token", "v3applicationcredential"])
+def test_tokens_and_application_credentials_are_taken(
+    cloud: LoopbackCloud, kind: str
+) -> None:
+    auth: dict[str, str] = {"auth_url": cloud.auth_url}
+    if kind == "v3token":
+        auth |= {
+            "token": cloud.connect().authorize(),
+            "project_name": "demo",
+            "project_domain_id": "default",
+        }
+    else:
+        auth |= {
+            "application_credential_name": "demo",
+            "application_credential_secret": "secret",
+            "username": "demo",
+            "user_domain_id": "default",
+        }
+
+    with connected(
+        load_yaml_config=False, auth=auth, auth_type=kind
+    ) as connection:
+        assert connection.compute.get("/flavors").status_code == 200
+
+
+def test_an_expired_token_is_renewed_silently(caller: Caller) -> None:
+    caller.names()
+    caller.cloud.forget_calls()
+
+    caller.cloud.expire_tokens()
+
+    assert caller.names() == []
+    statuses = [call.status for call in caller.cloud.calls]
+    assert statuses == [401, 201, 200]
+
+
+@pytest.mark.cloud(token_lifetime=0.0)
+def test_a_call_without_a_good_token_is_refused(
+    cloud: LoopbackCloud,
+) -> None:
+    connection = cloud.connect()
+    token = connection.session.get_token()
+
+    for path in ("/compute/v2.1/servers", "/network/v2.0/ports"):
+        answer = connection.session.get(
+            cloud.url + path,
+            headers={"X-Auth-Token": token},
+            authenticated=False,
+            raise_exc=False,
+        )
+        assert answer.status_code == 401
+        assert answer.json()["error"]["title"] == "Unauthorized"
+        assert "Keystone uri=" in answer.headers["WWW-Authenticate"]
+
+
+def test_the_record_has_every_call(caller: Caller) -> None:
+    caller.names(name="^a$")
+    caller.new_server("a")
+
+    caller.network("PUT", "/floatingips/x", headers={"If-Match": "y"}, json={})
+
+    listed, posted = (
+        next(c for c in caller.cloud.calls if c.method == m and c.path == p)
+        for m, p in (("GET", "/servers"), ("POST", "/servers"))
+    )
+    assert listed.query == {"name": "^a$"}
+    assert (posted.service, posted.status) == ("compute", 202)
+    assert posted.body["server"]["name"] == "a"
+    assert "openstacksdk" in posted.headers["User-Agent"]
+    last = caller.cloud.calls[-1]
+    assert (last.path, last.status) == ("/floatingips/x", 404)
+    assert last.headers["If-Match"] == "y"
+    assert caller.cloud.count("POST", "compute", "/servers") == 1
+    assert caller.cloud.count(path="/servers|/floatingips/.") == 3
+    caller.cloud.forget_calls()
+    assert caller.cloud.calls == []
+
+
+def test_a_clouds_yaml_leads_to_it(
+    cloud: LoopbackCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
+
+    with connected(cloud="loopback") as connection:
+        assert connection.compute.get("/servers").json() == {"servers": []}
+
+
+@pytest.mark.parametrize("loopback_cloud", [{"instances": 0}], indirect=True)
+def test_the_fixture_takes_settings(loopback_cloud: LoopbackCloud) -> None:
+    assert Caller(loopback_cloud).post_server().status_code == 403
+
+
+def test_nothing_is_left_when_it_is_closed() -> None:
+    before = threading.active_count()
+
+    with LoopbackCloud() as cloud:
+        Caller(cloud).names()
+        port = int(cloud.url.rsplit(":")[-1])
+    cloud.close()  # and again is no error
+
+    assert threading.active_count() == before
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 5)
+
+
+def test_a_port_that_is_taken_is_an_error() -> None:
+    with LoopbackCloud() as cloud:
+        port = int(cloud.url.rsplit(":")[-1])
+
+        with pytest.raises(OSError, match="in use"):
+            LoopbackCloud(port=port).start()
+
+
+def test_importing_it_costs_little() -> None:
+    code = (
+        "import sys, poolmgr.testing.openstack as o; o.Fault; o.CloudSettings"
+        "; assert not {'aiohttp', 'pytest', 'openstack'} & set(sys.modules)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_it_runs_as_a_process(tmp_path: Path) -> None:
+    path = tmp_path / "clouds.yaml"
+    command = [sys.executable, "-m", "poolmgr.testing.openstack"]
+    with subprocess.Popen(
+        [*command, "--clouds-yaml", str(path), "--instances", "7"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert process.stdout.readline().strip() == str(path)
+        written = json.loads(path.read_text())["clouds"]["loopback"]
+        assert written["auth"]["auth_url"] == f"{url}/identity/v3"
+
+        fault = {"service": "identity", "status": 418}
+        assert ask("POST", f"{url}/faults", fault)[0] == 201
+        assert ask("GET", f"{url}/identity")[0] == 418
+        assert ask("DELETE", f"{url}/faults")[0] == 204
+        (call,) = ask("GET", f"{url}/record")[1]
+        assert (call["service"], call["status"]) == ("identity", 418)
+        assert ask("DELETE", f"{url}/record")[0] == 204
+        assert ask("GET", f"{url}/record")[1] == []
+        assert ask("POST", f"{url}/faults", {"status": 1})[0] == 400
+        assert ask("GET", f"{url}/nowhere")[0] == 404
+
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def ask(method: str, url: str, body: object = None) -> tuple[int, Any]:
+    """Status and JSON of an answer, without the SDK."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, method=method)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            text = answer.read()
+            return answer.status, json.loads(text) if text else None
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
