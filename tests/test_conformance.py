@@ -9,6 +9,8 @@ from poolmgr_rack.rack import Rack, RackSettings
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.testing import DriverConformance
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.clouds import nova_on
 
 
 class TestFakeCloud(DriverConformance):
@@ -32,3 +34,19 @@ class TestRack(DriverConformance):
         driver = Rack(RackSettings())
         yield driver
         driver.close()
+
+
+class TestNova(DriverConformance):
+    @pytest.fixture(params=["at once", "slowly"])
+    def driver(self, request: pytest.FixtureRequest) -> Iterator[Driver]:
+        cloud = {
+            "at once": LoopbackCloud(),
+            "slowly": LoopbackCloud(
+                boot_time=0.2,
+                address_delay=0.1,
+                delete_time=0.1,
+                latency=0.01,
+            ),
+        }[request.param]
+        with cloud, nova_on(cloud) as driver:
+            yield driver
