@@ -16,16 +16,14 @@ import openstack
 import pytest
 from keystoneauth1.exceptions import Unauthorized
 
-from poolmgr.testing.openstack import LoopbackCloud, loopback_cloud
+from poolmgr.testing.openstack import LoopbackCloud
 from tests.loopback.caller import Caller
-
-__all__ = ["loopback_cloud"]
 
 
 @contextmanager
 def connected(**options: Any) -> Iterator[Any]:
     """A connection that is closed."""
-    connection = openstack.connect(load_envvars=False, **options)
+    connection = openstack.connect(**options)
     yield connection
     connection.session.session.close()
     connection.close()
@@ -39,7 +37,8 @@ def test_wrong_credentials_are_refused(
 ) -> None:
     auth = {**cloud.credentials, wrong: "wrong"}
 
-    with connected(load_yaml_config=False, auth=auth) as connection:
+    alone = {"load_yaml_config": False, "load_envvars": False}
+    with connected(auth=auth, **alone) as connection:
         with pytest.raises(Unauthorized):
             connection.session.get_token()
 
@@ -63,9 +62,8 @@ def test_tokens_and_application_credentials_are_taken(
             "user_domain_id": "default",
         }
 
-    with connected(
-        load_yaml_config=False, auth=auth, auth_type=kind
-    ) as connection:
+    alone = {"load_yaml_config": False, "load_envvars": False}
+    with connected(auth=auth, auth_type=kind, **alone) as connection:
         assert connection.compute.get("/flavors").status_code == 200
 
 
