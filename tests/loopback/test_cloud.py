@@ -29,6 +29,14 @@ def connected(**options: Any) -> Iterator[Any]:
     connection.close()
 
 
+def test_a_body_that_is_no_json_is_refused(caller: Caller) -> None:
+    answer = caller.compute("POST", "/servers", data="{")
+
+    assert answer.status_code == 400
+    assert "Malformed request body" in answer.text
+    assert caller.cloud.calls[-1].body is None
+
+
 @pytest.mark.parametrize(
     "wrong", ["username", "password", "project_name", "user_domain_id"]
 )
