@@ -1,0 +1,87 @@
+"""Which of a server's addresses is answered."""
+
+import pytest
+
+from poolmgr.drivers.nova.addresses import AddressRule, is_public
+from poolmgr.drivers.nova.settings import AddressType
+
+Addresses = dict[str, list[dict[str, object]]]
+
+
+def entry(address: str, kind: str = "fixed") -> dict[str, object]:
+    version = 6 if ":" in address else 4
+    return {"version": version, "addr": address, "OS-EXT-IPS:type": kind}
+
+
+PRIVATE = entry("10.20.1.4")
+FLOATING = entry("198.51.100.7", "floating")
+PUBLIC = entry("15.185.175.81")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "chosen"),
+    [
+        ({}, None),
+        ({"private": []}, None),
+        ({"private": [PRIVATE]}, "10.20.1.4"),
+        ({"private": [PRIVATE, FLOATING]}, "198.51.100.7"),
+        ({"a": [PRIVATE], "b": [PUBLIC]}, "15.185.175.81"),
+        ({"a": [PUBLIC], "b": [PRIVATE, FLOATING]}, "198.51.100.7"),
+        ({"a": [entry("2001:db8::1")]}, None),
+        ({"a": [entry("2001:db8::1"), PRIVATE]}, "10.20.1.4"),
+        ({"a": [entry("172.16.0.9")], "b": [entry("8.8.8.8")]}, "8.8.8.8"),
+        ({"a": [entry("192.168.0.9")], "b": [PRIVATE]}, "192.168.0.9"),
+        # What a cloud calls public but numbers privately is still private.
+        ({"public": [entry("10.1.2.3")]}, "10.1.2.3"),
+    ],
+)
+def test_by_default_a_floating_one_then_a_public_one_then_the_first(
+    addresses: Addresses, chosen: str | None
+) -> None:
+    assert AddressRule().choose(addresses) == chosen
+
+
+BOTH: Addresses = {
+    "front": [PRIVATE, FLOATING, entry("2001:db8::1")],
+    "back": [entry("10.99.0.1"), entry("fd00::1")],
+}
+
+
+@pytest.mark.parametrize(
+    ("network", "version", "kind", "chosen"),
+    [
+        (None, 4, "fixed", "10.20.1.4"),
+        (None, 4, "floating", "198.51.100.7"),
+        ("back", 4, "best", "10.99.0.1"),
+        ("back", 4, "floating", None),
+        ("front", 4, "best", "198.51.100.7"),
+        (None, 6, "best", "2001:db8::1"),
+        ("back", 6, "best", "fd00::1"),
+        ("nowhere", 4, "best", None),
+    ],
+)
+def test_network_version_and_kind_can_be_asked_for(
+    network: str | None, version: int, kind: AddressType, chosen: str | None
+) -> None:
+    assert AddressRule(network, version, kind).choose(BOTH) == chosen
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("198.18.0.1", True),
+        ("172.15.255.255", True),
+        ("172.16.0.1", False),
+        ("172.31.255.255", False),
+        ("172.32.0.0", True),
+        ("192.168.1.1", False),
+        ("100.64.0.1", False),
+        ("169.254.1.1", False),
+        ("2001:db8::1", True),
+        ("fd00::1", False),
+        ("fe80::1", False),
+    ],
+)
+def test_what_is_public(address: str, public: bool) -> None:
+    assert is_public(address) is public
