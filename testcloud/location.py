@@ -124,13 +124,8 @@ class Location:
         """
         system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         kept = ("LANG", "LC_ALL", "TZ")
-        configs = {
-            f"OS_{name.upper()}_CONFIG_DIR": str(self.etc / name)
-            for name in ("keystone", "placement", "glance", "neutron", "nova")
-        }
         return {
             **{name: os.environ[name] for name in kept if name in os.environ},
-            **configs,
             "PATH": f"{self.venv / 'bin'}:{system}",
             "HOME": str(self.data),
             "PYTHONPATH": str(self.code),

@@ -54,13 +54,18 @@ class Daemons:
         return record is not None and _start_time(record.pid) == record.started
 
     def start(
-        self, name: str, command: Sequence[str | Path], *files: Path
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *files: Path,
+        **more: str,
     ) -> None:
         """Start a daemon, unless it runs with this very configuration.
 
         :param files: what it reads while starting
+        :param more: more of its process environment
         """
-        environment = self._location.environment()
+        environment = self._location.environment(**more)
         args = [str(arg) for arg in command]
         digest = _digest([*args, *map(str, environment.items())], files)
         record = self._record(name)

@@ -127,7 +127,7 @@ def _quotas(admin: Connection) -> None:
         security_group=100,
         security_group_rule=1000,
     )
-    admin.set_compute_quotas(small, instances=2, cores=2, ram=1024)
+    admin.set_compute_quotas(small, instances=2, cores=20, ram=20480)
     admin.set_network_quotas(small, floatingip=1, port=20)
 
 

@@ -29,6 +29,11 @@ class Api:
     processes: int = 1
     code: tuple[str, ...] = ()
 
+    def environment(self, location: Location) -> dict[str, str]:
+        """What it needs to find its configuration."""
+        variable = f"OS_{self.name.split('-')[0].upper()}_CONFIG_DIR"
+        return {variable: str(location.etc / self.name)}
+
 
 APIS = {
     api.name: api
@@ -86,14 +91,13 @@ def start(location: Location, daemons: Daemons, name: str) -> None:
     if api.processes > 1:
         command += ["--master", "--no-orphans", "--worker-reload-mercy=1"]
         command += [f"--processes={api.processes}"]
-    if name == "keystone-short":
-        command += [f"--env=OS_KEYSTONE_CONFIG_DIR={configuration}"]
     daemons.start(
         name,
         command,
         location.installed,
         *sorted(configuration.rglob("*.*")),
         *(code / module for module in api.code),
+        **api.environment(location),
     )
 
 
