@@ -1,7 +1,5 @@
 """MariaDB, and the tables in it."""
 
-import getpass
-import grp
 import os
 import shutil
 from pathlib import Path
@@ -29,12 +27,13 @@ def start(location: Location, daemons: Daemons) -> None:
     """Start MariaDB; return when it listens, on a Unix socket only."""
     folder = location.data / "mariadb"
     socket = location.database_socket
-    user = f"--user={getpass.getuser()}"
+    # It will not run as root unless it is told to.
+    user = ["--user=root"] if os.geteuid() == 0 else []
     if not location.is_done("mariadb"):
         shutil.rmtree(folder, ignore_errors=True)
         run(
             *("mariadb-install-db", "--no-defaults", f"--datadir={folder}"),
-            *("--auth-root-authentication-method=normal", user),
+            *("--auth-root-authentication-method=normal", *user),
             "--skip-test-db",
             log=location.logs / "mariadb-install.log",
             env=location.environment(),
@@ -42,7 +41,7 @@ def start(location: Location, daemons: Daemons) -> None:
         location.mark_done("mariadb")
     if not daemons.alive("mariadb"):
         socket.unlink(missing_ok=True)
-    command = ["mariadbd", "--no-defaults", f"--datadir={folder}", user]
+    command = ["mariadbd", "--no-defaults", f"--datadir={folder}", *user]
     command += [f"--socket={socket}", "--skip-networking", *FAST]
     command += [f"--pid-file={location.records / 'mariadb.pid'}"]
     command += ["--max-connections=500", "--character-set-server=utf8mb3"]
@@ -64,10 +63,8 @@ class Schemas:
         manage = "keystone-manage"
         etc = f"--config-dir={self._location.etc / 'keystone'}"
         self._run(manage, etc, "db_sync")
-        user = getpass.getuser()
-        owner = [f"--keystone-user={user}", f"--keystone-group={_group()}"]
-        self._run(manage, etc, "fernet_setup", *owner)
-        self._run(manage, etc, "credential_setup", *owner)
+        for keys in ("fernet_setup", "receipt_setup", "credential_setup"):
+            self._run(manage, etc, keys)
         self._run(
             *(manage, etc, "bootstrap"),
             f"--bootstrap-password={PASSWORD}",
@@ -125,7 +122,3 @@ class Schemas:
     def _run(self, program: str | Path, *args: str) -> None:
         log = self._location.logs / f"{program}.log"
         run(program, *args, log=log, env=self._location.environment())
-
-
-def _group() -> str:
-    return grp.getgrgid(os.getgid()).gr_name

@@ -1,6 +1,6 @@
 """The daemons besides MariaDB: memcached and the five APIs under uWSGI."""
 
-import getpass
+import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -62,11 +62,11 @@ APIS = {
 def start_memcached(location: Location, daemons: Daemons) -> None:
     """Start memcached, where tokens that were checked are remembered."""
     port = str(location.port_of("memcached"))
-    command = ["memcached", f"--user={getpass.getuser()}", "--port", port]
-    daemons.start(
-        "memcached",
-        [*command, f"--listen={HOST}", "--udp-port=0", "--memory-limit=64"],
-    )
+    command = ["memcached", f"--listen={HOST}", f"--port={port}"]
+    command += ["--udp-port=0", "--memory-limit=64"]
+    if os.geteuid() == 0:
+        command += ["--user=root"]
+    daemons.start("memcached", command)
 
 
 def start(location: Location, daemons: Daemons, name: str) -> None:
