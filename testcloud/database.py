@@ -63,8 +63,11 @@ class Schemas:
         manage = "keystone-manage"
         etc = f"--config-dir={self._location.etc / 'keystone'}"
         self._run(manage, etc, "db_sync")
+        # Who is root has to name the owner of the keys.
+        owner = ["--keystone-user=root", "--keystone-group=root"]
+        owner = owner if os.geteuid() == 0 else []
         for keys in ("fernet_setup", "receipt_setup", "credential_setup"):
-            self._run(manage, etc, keys)
+            self._run(manage, etc, keys, *owner)
         self._run(
             *(manage, etc, "bootstrap"),
             f"--bootstrap-password={PASSWORD}",
