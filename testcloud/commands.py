@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 STARTED = time.monotonic()
@@ -54,16 +54,16 @@ def run(
 
 
 def together(*functions: Callable[[], object]) -> None:
-    """Run functions side by side; raise what the first of them raises.
+    """Run functions side by side; raise what the first to fail raises.
 
-    An interruption ends their commands.
+    A failure or an interruption ends the commands of all.
     """
     with ThreadPoolExecutor(len(functions)) as pool:
         futures = [pool.submit(function) for function in functions]
         try:
-            for future in futures:
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
-        except KeyboardInterrupt:
+        except BaseException:
             _terminate_all()
             raise
 
@@ -98,7 +98,7 @@ def _wait(start: Callable[[], subprocess.Popen[bytes]]) -> int:
     try:
         return child.wait()
     except KeyboardInterrupt:
-        child.terminate()
+        _terminate(child)
         child.wait()
         raise
     finally:
@@ -111,5 +111,10 @@ def _terminate_all() -> None:
     with _lock:
         _interrupted = True
         for child in _children:
-            with contextlib.suppress(ProcessLookupError):
-                child.terminate()
+            _terminate(child)
+
+
+def _terminate(child: subprocess.Popen[bytes]) -> None:
+    # What sudo has started as root cannot be ended by us: it ends by itself.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        child.terminate()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from testcloud.commands import TestcloudError, say, tail, wait_until
+from testcloud.commands import TestcloudError, tail, wait_until
 from testcloud.location import Location
 
 PATIENCE = 10.0
@@ -37,6 +37,7 @@ class Daemons:
 
     def __init__(self, location: Location) -> None:
         self._location = location
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def names(self) -> list[str]:
         """Those that were started and not stopped, in order of starting."""
@@ -83,6 +84,7 @@ class Daemons:
                 stderr=out,
                 start_new_session=True,
             )
+        self._children[name] = child
         started = _start_time(child.pid, zombie=True) or 0
         record = Record(child.pid, started, digest)
         self._path(name).write_text(json.dumps(asdict(record)))
@@ -94,12 +96,14 @@ class Daemons:
             return
         if self.alive(name):
             _signal(record.pid, signal.SIGTERM)
-            self._wait(record, PATIENCE)
+            _wait(lambda: not self.alive(name))
+        # Whoever outlives its parent, or does not listen.
         for pid in self._members(record):
-            say(f"{name}: process {pid} has to be killed")
             _signal(pid, signal.SIGKILL)
-        if not self._wait(record, PATIENCE):
+        if not _wait(lambda: not self._members(record)):
             raise TestcloudError(f"{name}: its processes do not end")
+        if name in self._children:
+            self._children.pop(name).wait()
         self._path(name).unlink()
 
     def wait_for_file(self, name: str, path: Path) -> None:
@@ -141,13 +145,13 @@ class Daemons:
             return [p for p in _group(record.pid) if _works_in(p, root)]
         return _group(record.pid) if leader == record.started else []
 
-    def _wait(self, record: Record, patience: float) -> bool:
-        end = time.monotonic() + patience
-        while self._members(record):
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.05)
-        return True
+
+def _wait(test: Callable[[], bool]) -> bool:
+    """Wait a while until a test holds; whether it does."""
+    end = time.monotonic() + PATIENCE
+    while not (holds := test()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return holds
 
 
 def _digest(words: Iterable[str], files: Iterable[Path]) -> str:
