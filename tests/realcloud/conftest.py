@@ -19,6 +19,7 @@ from openstack.config import OpenStackConfig
 from openstack.connection import Connection
 
 import testcloud
+from tests.realcloud.pools import Pool
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -166,3 +167,16 @@ def _testcloud(verb: str) -> str:
     )
     output = f"testcloud {verb} failed:\n{done.stdout}{done.stderr}"
     return output if done.returncode else ""
+
+
+@pytest.fixture
+def pool(
+    real_cloud: RealCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pool]:
+    """A pool of the test's own; nothing of it is left afterwards."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(real_cloud.clouds_file))
+    pool = Pool(f"t{uuid.uuid4().hex[:8]}", tmp_path)
+    yield pool
+    real_cloud.knobs.reset()
+    for cloud in real_cloud.clouds:
+        pool.sweep(cloud)

@@ -1,0 +1,109 @@
+"""A pool on the real cloud, and what a test needs to use it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poolmgr import PoolManager
+from poolmgr.drivers.base import Device, FloatingIP
+from poolmgr.drivers.nova import NovaCloud, NovaSettings
+from poolmgr.message import Message
+from poolmgr.settings import PoolSettings
+from poolmgr.waiting import Deadline
+from tests.processes import Process, poolmgr
+
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool of one test's own.
+
+    :ivar name: its name, and the first part of its devices' names
+    :ivar folder: for files
+    """
+
+    name: str
+    folder: Path
+
+    def settings(self, **changes: Any) -> NovaSettings:
+        """The driver's settings."""
+        common = {
+            "cloud": "testcloud",
+            "image": "tiny",
+            "flavor": "m1.nano",
+            "networks": ("private",),
+            "floating_network": "public",
+        }
+        return NovaSettings(**{**common, **changes})
+
+    @contextmanager
+    def driver(self, **changes: Any) -> Iterator[NovaCloud]:
+        """A driver."""
+        driver = NovaCloud(self.settings(**changes))
+        try:
+            yield driver
+        finally:
+            driver.close()
+
+    @contextmanager
+    def manager(self, **changes: Any) -> Iterator[PoolManager]:
+        """A manager that gives its reasons."""
+        pool = PoolSettings(
+            pool=self.name, basename=self.name, explain_failures=True
+        )
+        with self.driver(**changes) as driver:
+            with PoolManager(driver, pool) as manager:
+                yield manager
+
+    @contextmanager
+    def worker(self, server: object) -> Iterator[Process]:
+        """A worker that is registered at a job server."""
+        process = Process(self._command(server, "worker"))
+        try:
+            yield process
+        finally:
+            process.end()
+
+    def submit(self, server: object, message: Mapping[str, object]) -> Message:
+        """Have a worker do a job; its answer."""
+        command = self._command(server, "submit", json.dumps(message))
+        answer: Message = json.loads(poolmgr(*command).stdout)
+        return answer
+
+    def devices(self) -> list[Device]:
+        """What bears this pool's mark."""
+        with self.driver() as driver:
+            found = driver.list_devices(Deadline(PATIENCE))
+        return [d for d in found if d.mark and d.mark.pool == self.name]
+
+    def ips(self) -> list[FloatingIP]:
+        """Likewise."""
+        with self.driver() as driver:
+            found = driver.list_ips(Deadline(PATIENCE))
+        return [ip for ip in found if ip.mark and ip.mark.pool == self.name]
+
+    def sweep(self, cloud: str) -> None:
+        """Delete everything that bears this pool's mark."""
+        with self.driver(cloud=cloud) as driver:
+            deadline = Deadline(PATIENCE)
+            for ip in driver.list_ips(deadline):
+                if ip.mark and ip.mark.pool == self.name:
+                    driver.delete_ip(ip, deadline)
+            for device in driver.list_devices(deadline):
+                if device.mark and device.mark.pool == self.name:
+                    driver.delete_device(device, deadline)
+
+    def _command(self, server: object, *args: str) -> list[str]:
+        path = self.folder / "poolmgr.conf"
+        path.write_text(
+            f"[poolmgr]\npool = {self.name}\nbasename = {self.name}\n"
+            "explain_failures = true\n"
+            "[nova]\ncloud = testcloud\nimage = tiny\nflavor = m1.nano\n"
+            "networks = private\nfloating_network = public\n"
+            f"[gearman]\nservers = {server}\n"
+        )
+        return ["--config-file", str(path), *args]
