@@ -12,7 +12,14 @@ extensions = [
     "cliff.sphinxext",
 ]
 html_theme = "alabaster"
-html_theme_options = {"description": "Pool Manager of Libra"}
+html_theme_options = {
+    "description": "Pool Manager of Libra",
+    # So that the tables of commands fit.
+    "page_width": "1240px",
+    "body_max_width": "none",
+}
+html_static_path = ["_static"]
+html_css_files = ["poolmgr.css"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 nitpicky = False

@@ -1,0 +1,134 @@
+"""The examples of the page on OpenStack work."""
+
+import json
+import re
+import shlex
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from poolmgr.cli.app import PoolmgrApp
+from poolmgr.drivers.nova import NovaSettings
+from poolmgr.options import OBSOLETE, Configuration
+from poolmgr.settings import DriverSettings, PoolSettings, rules
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "doc" / "source" / "nova.rst").read_text()
+README = (ROOT / "README.rst").read_text()
+
+
+def blocks(language: str, text: str = PAGE) -> list[str]:
+    """The code blocks of a language."""
+    start = re.compile(rf"( *)\.\. code-block:: {language}\n\n")
+    found = []
+    for match in start.finditer(text):
+        lines = []
+        for line in text[match.end() :].split("\n"):
+            if line and not line.startswith(match[1] + "   "):
+                break
+            lines.append(line)
+        found.append(textwrap.dedent("\n".join(lines)).strip() + "\n")
+    return found
+
+
+def commands(text: str = PAGE) -> list[str]:
+    """The command lines of poolmgr that are shown."""
+    shown = "\n".join(blocks("console", text)).replace("\\\n", " ")
+    return re.findall(r"^\$ poolmgr (.*)", shown, re.MULTILINE)
+
+
+def table_with(header: str) -> list[list[str]]:
+    """The literals in each row of the table whose header has this."""
+    (table,) = (
+        part for part in PAGE.split("\n\n") if header in part.split("\n")[1:2]
+    )
+    rows = table.split("\n")[3:-1]
+    return [re.findall(r"``([^`]+)``", row) for row in rows]
+
+
+def test_there_are_examples() -> None:
+    assert len(blocks("ini")) >= 4
+    assert len(blocks("yaml")) >= 1
+    assert len(commands()) >= 8
+
+
+@pytest.mark.parametrize("text", blocks("ini") + blocks("ini", README)[:1])
+def test_ini_is_accepted(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "poolmgr.conf"
+    file.write_text(text)
+    known = {f.name for f, _rule in rules(NovaSettings)}
+
+    settings = Configuration([str(file)])._settings("nova", NovaSettings)
+
+    assert isinstance(settings, NovaSettings)
+    for line in text.splitlines():
+        if " = " in line:
+            name, value = line.split(" = ")
+            assert name in known
+            given = getattr(settings, name)
+            assert given in (value, tuple(re.split(", *", value)))
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_yaml_has_the_cloud(text: str) -> None:
+    loaded: dict[str, Any] = yaml.safe_load(text)
+
+    assert loaded["clouds"]["mycloud"]["auth"]["auth_url"]
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_json_parses(text: str) -> None:
+    assert json.loads(text)["metadata"]["poolmgr_pool"] == "libra"
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_parse(line: str) -> None:
+    app = PoolmgrApp()
+    options, rest = app.parser.parse_known_args(shlex.split(line))
+    assert options is not None
+
+    factory, name, arguments = app.command_manager.find_command(rest)
+    parser = factory(app, None).get_parser(name)
+
+    parser.parse_args(arguments)  # exits if it cannot
+
+
+def test_every_old_name_is_in_the_table() -> None:
+    old = {
+        old.removeprefix("mgm."): f.name
+        for f, rule in rules(NovaSettings)
+        for old in rule.old
+    }
+
+    rows = table_with("``[mgm]``            ``[nova]``")
+
+    assert dict(rows) == old
+
+
+def test_every_option_that_is_named_exists() -> None:
+    """In the tables, and after ``[nova]`` or ``[poolmgr]``."""
+    groups = {
+        "nova": {f.name for f, _rule in rules(NovaSettings)},
+        "poolmgr": {
+            f.name
+            for settings in (PoolSettings, DriverSettings)
+            for f, _rule in rules(settings)
+        },
+    }
+    prose = " ".join(PAGE.split())
+
+    for group, name in re.findall(r"``\[(nova|poolmgr)\] (\w+)", prose):
+        assert name in groups[group]
+    for name in re.findall(r"^``(\w+)`` {2,}\S.*$", PAGE, re.MULTILINE):
+        if not name.startswith(("nova_", "poolmgr_")) and name.islower():
+            assert name in groups["nova"]
+    for name in re.findall(r"``(\w+_\w+)\s?=\s?\w+``", PAGE):
+        assert name in groups["nova"]
+
+
+def test_nothing_obsolete_is_recommended() -> None:
+    for where in OBSOLETE:
+        assert where.partition(".")[2] not in PAGE.replace("poll", "")
