@@ -162,6 +162,7 @@ class Servers:
             "compute",
             f"{_path(device.id)}/action",
             body={"os-getConsoleOutput": {"length": lines}},
+            once=True,  # a 409 here is "there is none", and stays
         )
         return str(self.api.run(call, deadline).get("output") or "")
 
