@@ -6,6 +6,7 @@ line do through :mod:`poolmgr.options`, which makes an option of every field.
 Both are checked alike.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -89,6 +90,14 @@ def _problem(value: Any, rule: Rule) -> str | None:
     return None
 
 
+def _pool_name(name: str) -> None:
+    # It has to fit, with the rest of a mark, into what clouds let us write.
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name):
+        raise ValueError(
+            f"must be 1 to 40 letters, digits, '.', '-' and '_', not {name!r}"
+        )
+
+
 @dataclass(frozen=True)
 class PoolSettings:
     """Settings of a pool: the group ``[poolmgr]``."""
@@ -98,6 +107,7 @@ class PoolSettings:
         "Name of this pool. It is written on everything that poolmgr makes; "
         "poolmgr touches only what bears it (see authority). Pools that "
         "share a project of the cloud need different names.",
+        check=_pool_name,
     )
     basename: str = setting(
         "libra",

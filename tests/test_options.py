@@ -126,6 +126,7 @@ def test_the_command_line_wins(configuration: Configure) -> None:
         ("[worker]\nlong_jobs = many\n", "long_jobs"),
         ("[poolmgr]\nauthority = all\n", "authority"),
         ("[poolmgr]\nbasename = a/b\n", "basename must be letters"),
+        ("[poolmgr]\npool = a/b\n", "pool must be 1 to 40 letters"),
         ("[poolmgr]\ncheck_port = 70000\n", "check_port"),
         ("[gearman]\nservers =\n", "servers names no job server"),
         ("[fake]\nip_range = x\n", "ip_range"),

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from poolmgr.testing.openstack import LoopbackCloud
+from poolmgr.testing.openstack import LoopbackCloud, loopback_cloud
 from tests.loopback.caller import Caller
+
+__all__ = ["loopback_cloud"]
 
 
 @pytest.fixture

@@ -356,3 +356,53 @@ def test_images_are_found_by_name_and_by_ids(caller: Caller) -> None:
     missing = image.get(f"/images/{NOBODY}")
     assert missing.status_code == 404
     assert missing.text.startswith("<html>")
+
+
+def test_networks_can_be_left_to_nova(caller: Caller) -> None:
+    chosen, none = (
+        caller.server(caller.new_server(networks=networks))["addresses"]
+        for networks in ("auto", "none")
+    )
+
+    assert list(chosen) == ["private"]
+    assert none == {}
+
+
+def test_no_server_gets_a_port_on_an_external_network(
+    caller: Caller,
+) -> None:
+    public = caller.cloud.ids["public"]
+
+    answer = caller.post_server(networks=[{"uuid": public}])
+
+    assert answer.status_code == 403
+    assert "external network" in message_of(answer)
+
+
+def test_a_server_has_at_most_128_metadata_items(caller: Caller) -> None:
+    many = {str(number): "x" for number in range(129)}
+
+    answer = caller.post_server(metadata=many)
+
+    assert answer.status_code == 403
+    assert message_of(answer) == "Maximum number of metadata items exceeds 128"
+
+
+def test_a_page_can_be_made_smaller(caller: Caller) -> None:
+    caller.new_server("a")
+    caller.new_server("b")
+
+    assert caller.names(limit=1) == ["b"]
+    bad = caller.compute("GET", "/servers", params={"limit": "-1"})
+    assert "'-1' does not match" in message_of(bad)
+
+
+def test_what_is_not_there_is_a_404(caller: Caller) -> None:
+    for path in (f"/servers/{NOBODY}", f"/servers/{NOBODY}/metadata"):
+        answer = caller.compute("GET", path)
+        assert answer.status_code == 404
+        assert message_of(answer) == f"Instance {NOBODY} could not be found."
+    unknown = caller.compute("GET", "/nowhere")
+    assert unknown.status_code == 404
+    assert unknown.text.startswith("<html>")
+    assert caller.compute("PUT", "/servers", json={}).status_code == 405

@@ -102,16 +102,29 @@ def test_retry_after_is_seconds_or_a_date(caller: Caller) -> None:
 
 
 def test_each_service_refuses_in_its_own_shape(caller: Caller) -> None:
-    caller.cloud.fault(Fault(status=503, times=None))
+    for service in ("compute", "network"):
+        caller.cloud.fault(Fault(service=service, path="/.+", status=503))
 
     assert "serviceUnavailable" in caller.compute("GET", "/servers").json()
     assert "NeutronError" in caller.network("GET", "/ports").json()
+
+
+def test_faults_can_be_lifted(caller: Caller) -> None:
+    caller.cloud.fault(Fault(path="/flavors", status=503, times=None))
+    assert caller.compute("GET", "/flavors").status_code == 503
+
     caller.cloud.clear_faults()
-    assert caller.network("GET", "/ports").status_code == 200
+
+    assert caller.compute("GET", "/flavors").status_code == 200
 
 
 def test_a_body_and_headers_can_be_given(caller: Caller) -> None:
-    fault = Fault(status=403, body={"x": 1}, headers={"X-Why": "because"})
+    fault = Fault(
+        path="/flavors",
+        status=403,
+        body={"x": 1},
+        headers={"X-Why": "because"},
+    )
     caller.cloud.fault(fault)
 
     answer = caller.compute("GET", "/flavors")
@@ -135,6 +148,7 @@ def test_faults_are_for_some_requests_only(caller: Caller) -> None:
     caller.cloud.fault(
         Fault(
             method="POST",
+            path="/servers",
             where=lambda call: call.body["server"]["name"] == "a",
             status=503,
             times=None,
@@ -156,6 +170,8 @@ def test_a_fault_has_exactly_one_effect() -> None:
         Fault(path="/servers")
     with pytest.raises(ValueError, match="status, reset"):
         Fault(status=500, reset=True)
+    with pytest.raises(ValueError, match="only what hangs"):
+        Fault(status=500, drop=True)
 
 
 def test_a_server_can_end_in_error(caller: Caller) -> None:

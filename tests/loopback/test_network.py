@@ -235,3 +235,40 @@ def test_networks_and_groups_are_found_by_name(caller: Caller) -> None:
     assert "private-v4" in names("/subnets")
     one = caller.network("GET", f"/networks/{caller.cloud.ids['private']}")
     assert one.json()["network"]["router:external"] is False
+
+
+def test_ports_show_where_their_server_is(caller: Caller) -> None:
+    server_id = caller.active_server()
+    port_id = caller.port_of(server_id)
+
+    one = caller.network("GET", f"/ports/{port_id}").json()["port"]
+
+    assert one["device_id"] == server_id
+    assert [port["id"] for port in caller.cloud.ports] == [port_id]
+    assert caller.network("GET", f"/ports/{NOBODY}").status_code == 404
+    extensions = caller.network("GET", "/extensions").text
+    assert "revision-if-match" in extensions
+
+
+@pytest.mark.cloud(private_range="10.20.0.0/30")
+def test_a_network_without_addresses_shows_in_an_error(
+    caller: Caller,
+) -> None:
+    caller.active_server()
+
+    late = caller.server(caller.new_server())
+
+    assert late["status"] == "ERROR"
+    assert "Failed to allocate the network(s)" in late["fault"]["message"]
+    assert len(caller.cloud.ports) == 1
+
+
+@pytest.mark.cloud(private_range="10.20.0.0/30", private_range_v6="fd00::/64")
+def test_an_address_that_was_not_needed_is_put_back(caller: Caller) -> None:
+    first = caller.active_server()
+    caller.new_server()
+    caller.cloud.remove_server(first)
+
+    addresses = caller.server(caller.active_server())["addresses"]["private"]
+
+    assert [address["version"] for address in addresses] == [4, 6]

@@ -1,175 +1,87 @@
-"""Which address BUILD_DEVICE answers."""
-
-import ipaddress
-from typing import Any
+"""Which of a server's addresses is answered."""
 
 import pytest
 
-from poolmgr import Job
-from poolmgr.testing.openstack import Fault
-from tests.nova.pools import (
-    IPS,
-    ONE_IP,
-    Pool,
-    Pools,
-    error_of,
-    until,
-)
+from poolmgr.drivers.nova.addresses import AddressRule, is_public
+from poolmgr.drivers.nova.settings import AddressType
 
-V6 = "2001:db8::/64"
+Addresses = dict[str, list[dict[str, object]]]
 
 
-@pytest.mark.parametrize(
-    ("cloud", "nova", "within"),
-    [
-        (
-            {"private_range": None, "private_range_v6": V6},
-            {"address_version": "6"},
-            V6,
-        ),
-        ({"private_range_v6": V6}, {}, "10.20.0.0/16"),
-        ({"private_range_v6": V6}, {"address_version": "6"}, V6),
-        ({}, {"address_type": "fixed"}, "10.20.0.0/16"),
-        ({"private_range": "203.0.113.0/24"}, {}, "203.0.113.0/24"),
-        ({"private_range": "172.16.0.0/16"}, {}, "172.16.0.0/16"),
-    ],
-)
-def test_the_address_is_of_the_version_and_type_asked_for(
-    pools: Pools, cloud: dict[str, Any], nova: dict[str, Any], within: str
-) -> None:
-    answer = pools.new(cloud, nova).build()
-
-    address = ipaddress.ip_address(str(answer["addr"]))
-    assert address in ipaddress.ip_network(within)
+def entry(address: str, kind: str = "fixed") -> dict[str, object]:
+    version = 6 if ":" in address else 4
+    return {"version": version, "addr": address, "OS-EXT-IPS:type": kind}
 
 
-def test_the_address_is_of_the_network_asked_for(pools: Pools) -> None:
-    nova = {
-        "networks": ("isolated", "private"),
-        "address_network": "private",
-    }
-    pool = pools.new(nova=nova)
-
-    answer = pool.build()
-
-    shown = pool.only_server()["addresses"]
-    assert answer["addr"] == shown["private"][0]["addr"]
-
-
-def test_a_version_that_never_comes_is_no_address(pools: Pools) -> None:
-    pool = pools.new(nova={"address_version": "6"}, long_timeout=0.4)
-
-    reason = pool.fails("BUILD_DEVICE", "deadline")
-
-    assert "without an address" in reason
-    assert not pool.cloud.servers
-
-
-def test_a_floating_address_is_waited_for(pools: Pools) -> None:
-    pool = pools.new(nova={"address_type": "floating"})
-    job = pool.submit("BUILD_DEVICE")
-    until(lambda: pool.cloud.ports)
-    port = pool.cloud.ports[0]["id"]
-
-    ip = pool.someones_ip(port_id=port)
-
-    assert job.future.result().answer["addr"] == ip["ip"]
-
-
-# -- a floating IP of its own -----------------------------------------------
-
-
-OWN = {"device_floating_ip": True}
-
-
-def test_a_device_gets_its_own_floating_ip_and_takes_it_along(
-    pools: Pools,
-) -> None:
-    pool = pools.new(nova=OWN)
-
-    answer = pool.build()
-
-    assert answer["addr"] == pool.only_ip()["floating_ip_address"]
-    assert pool.device_of({"ip": answer["addr"]}) == answer["name"]
-    pool.passes("DELETE_DEVICE", name=answer["name"])
-    assert not pool.cloud.servers
-    assert not pool.cloud.floating_ips
+PRIVATE = entry("10.20.1.4")
+FLOATING = entry("198.51.100.7", "floating")
+PUBLIC = entry("15.185.175.81")
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("addresses", "chosen"),
     [
-        Fault.lost_floating_ip(),
-        Fault(method="PUT", path=ONE_IP, reset=True, after=True),
-        Fault(method="PUT", path=ONE_IP, status=500),
-        Fault(method="PUT", path=ONE_IP, status=412),
-        Fault(method="POST", path=IPS, reset=True, after=True),
-        Fault(method="POST", path=IPS, status=500),
+        ({}, None),
+        ({"private": []}, None),
+        ({"private": [PRIVATE]}, "10.20.1.4"),
+        ({"private": [PRIVATE, FLOATING]}, "198.51.100.7"),
+        ({"a": [PRIVATE], "b": [PUBLIC]}, "15.185.175.81"),
+        ({"a": [PUBLIC], "b": [PRIVATE, FLOATING]}, "198.51.100.7"),
+        ({"a": [entry("2001:db8::1")]}, None),
+        ({"a": [entry("2001:db8::1"), PRIVATE]}, "10.20.1.4"),
+        ({"a": [entry("172.16.0.9")], "b": [entry("8.8.8.8")]}, "8.8.8.8"),
+        ({"a": [entry("192.168.0.9")], "b": [PRIVATE]}, "192.168.0.9"),
+        # What a cloud calls public but numbers privately is still private.
+        ({"public": [entry("10.1.2.3")]}, "10.1.2.3"),
     ],
 )
-def test_its_own_floating_ip_is_on_it_whatever_fails_once(
-    pools: Pools, fault: Fault
+def test_by_default_a_floating_one_then_a_public_one_then_the_first(
+    addresses: Addresses, chosen: str | None
 ) -> None:
-    pool = pools.new(nova=OWN)
-    pool.fault(fault)
-
-    answer = pool.build()
-
-    assert answer["addr"] == pool.only_ip()["floating_ip_address"]
-    assert pool.device_of({"ip": answer["addr"]}) == answer["name"]
+    assert AddressRule().choose(addresses) == chosen
 
 
-def test_its_own_floating_ip_that_is_never_on_it_fails_the_build(
-    pools: Pools,
+BOTH: Addresses = {
+    "front": [PRIVATE, FLOATING, entry("2001:db8::1")],
+    "back": [entry("10.99.0.1"), entry("fd00::1")],
+}
+
+
+@pytest.mark.parametrize(
+    ("network", "version", "kind", "chosen"),
+    [
+        (None, 4, "fixed", "10.20.1.4"),
+        (None, 4, "floating", "198.51.100.7"),
+        ("back", 4, "best", "10.99.0.1"),
+        ("back", 4, "floating", None),
+        ("front", 4, "best", "198.51.100.7"),
+        (None, 6, "best", "2001:db8::1"),
+        ("back", 6, "best", "fd00::1"),
+        ("nowhere", 4, "best", None),
+    ],
+)
+def test_network_version_and_kind_can_be_asked_for(
+    network: str | None, version: int, kind: AddressType, chosen: str | None
 ) -> None:
-    pool = pools.new(nova=OWN, long_timeout=0.8)
-    pool.fault(Fault.lost_floating_ip(times=None))
-
-    pool.fails("BUILD_DEVICE", "deadline")
-
-    assert not pool.cloud.servers
-    assert not pool.cloud.floating_ips
+    assert AddressRule(network, version, kind).choose(BOTH) == chosen
 
 
-def test_a_failed_build_gives_its_own_floating_ip_back(pools: Pools) -> None:
-    pool = pools.new(nova=OWN, long_timeout=0.8)
-    fault = Fault(method="POST", path=".*/metadata", status=500, times=None)
-    pool.fault(fault)
-
-    answer = pool.run("BUILD_DEVICE")
-
-    assert error_of(answer)["code"] in ("cloud_unavailable", "deadline")
-    assert pool.posts(IPS) == 1
-    assert not pool.cloud.servers
-    assert not pool.cloud.floating_ips
-
-
-def test_a_spent_quota_of_floating_ips_fails_the_build(pools: Pools) -> None:
-    pool = pools.new({"floating_ips": 0}, OWN)
-
-    pool.fails("BUILD_DEVICE", "quota_exceeded")
-
-    assert not pool.cloud.servers
-
-
-def test_a_later_delivery_takes_over_the_floating_ip_too(
-    pools: Pools,
-) -> None:
-    cloud = pools.cloud()
-    first, second = pools.new(cloud, OWN), pools.new(cloud, OWN)
-    job = Job("unique", "H:host:1", "127.0.0.1:4730")
-    answer = _forsaken(first, job)
-    assert answer["name"] == first.only_server()["name"]
-
-    again = second.passes("BUILD_DEVICE", Job("unique", "H:host:7"))
-
-    assert (again["name"], again["addr"]) == (answer["name"], answer["addr"])
-    assert second.only_ip()["floating_ip_address"] == again["addr"]
-    assert second.only_server()["name"] == again["name"]
-
-
-def _forsaken(pool: Pool, job: Job) -> dict[str, Any]:
-    """The answer of a job that nobody waits for any more."""
-    submission = pool.submit("BUILD_DEVICE", job)
-    submission.forsake()
-    return dict(submission.future.result().answer)
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("198.18.0.1", True),
+        ("172.15.255.255", True),
+        ("172.16.0.1", False),
+        ("172.31.255.255", False),
+        ("172.32.0.0", True),
+        ("192.168.1.1", False),
+        ("100.64.0.1", False),
+        ("169.254.1.1", False),
+        ("2001:db8::1", True),
+        ("fd00::1", False),
+        ("fe80::1", False),
+    ],
+)
+def test_what_is_public(address: str, public: bool) -> None:
+    assert is_public(address) is public

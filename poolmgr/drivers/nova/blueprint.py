@@ -50,6 +50,7 @@ class Blueprint:
         self._settings = settings
         self._lock = threading.Lock()
         self._parts: Parts | None = None
+        self._external: str | None = None
         self._turn = count()
 
     def parts(self, deadline: Deadline) -> Parts:
@@ -78,23 +79,33 @@ class Blueprint:
 
     def check(self, deadline: Deadline) -> Iterator[Finding]:
         """Look every part up, and say what was found."""
+        wrong = False
         for name, value, look_up in self._lookups():
             problem = None
             try:
                 look_up(deadline)
             except CloudRefused as error:
                 problem = str(error)
+                wrong = True
             yield Finding(name, value, problem)
+        if not wrong:
+            # Whoever checks is about to build.
+            self.parts(deadline)
 
     def external_network(self, deadline: Deadline) -> str:
         """Id of the network that floating IPs are taken from.
 
         :raises CloudRefused: there is none, or several and none was named
         """
-        wanted = self._settings.floating_network
-        if wanted:
-            return self._network("floating_network", wanted, deadline)
-        return self._only_network(True, "floating_network", deadline)
+        if self._external is None:
+            with self._lock:
+                if self._external is None:
+                    self._external = self._find_external(deadline)
+        return self._external
+
+    def forget_external_network(self) -> None:
+        """Look it up anew next time: the one that was known did not work."""
+        self._external = None
 
     # -- inside -------------------------------------------------------------
 
@@ -121,6 +132,12 @@ class Blueprint:
             hints["group"] = self._server_group(deadline)
         return Parts(server, hints, self._zones(deadline))
 
+    def _find_external(self, deadline: Deadline) -> str:
+        wanted = self._settings.floating_network
+        if wanted:
+            return self._network("floating_network", wanted, deadline)
+        return self._only_network(True, "floating_network", deadline)
+
     def _lookups(
         self,
     ) -> Iterator[tuple[str, str, Callable[[Deadline], object]]]:
@@ -143,7 +160,7 @@ class Blueprint:
             zones = ", ".join(cfg.availability_zones)
             yield "availability_zones", zones, self._zones
         network = cfg.floating_network or ""
-        yield "floating_network", network, self.external_network
+        yield "floating_network", network, self._find_external
 
     def _image(self, deadline: Deadline) -> str:
         wanted = self._settings.image

@@ -41,24 +41,22 @@ def connect(settings: NovaSettings) -> "Connection":
     from openstack.exceptions import SDKException
 
     files, environment, wanted = _wanted(settings)
-    config = openstack.config.OpenStackConfig(
-        load_yaml_config=files,
-        load_envvars=environment,
-        app_name="poolmgr",
-        app_version=importlib.metadata.version("poolmgr"),
-    )
     try:
-        region = config.get_one(**wanted)
-        connection = Connection(config=region)
+        config = openstack.config.OpenStackConfig(
+            load_yaml_config=files,
+            load_envvars=environment,
+            app_name="poolmgr",
+            app_version=importlib.metadata.version("poolmgr"),
+        )
+        connection = Connection(config=config.get_one(**wanted))
         _enlarge_pool(connection.session, settings.calls_at_once)
     except (SDKException, OSError, ValueError) as error:
         where = _LOOKED_FOR if files else ""
         raise ConfigError(f"[nova]: {one_line(str(error))}{where}") from None
     except Exception as error:
-        # keystoneauth's own, as for an option that is missing.
-        if not type(error).__module__.startswith("keystoneauth1"):
-            raise
-        raise ConfigError(f"[nova]: {one_line(str(error))}") from None
+        # Whatever a clouds.yaml that is none makes of the SDK.
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise ConfigError(f"[nova]: cannot be used: {said}") from error
     return connection
 
 
@@ -87,7 +85,7 @@ def _wanted(settings: NovaSettings) -> tuple[bool, bool, dict[str, Any]]:
             False,
             False,
             {
-                "auth_type": settings.auth_type,
+                "auth_type": _AUTH_TYPES[settings.auth_type],
                 "auth": auth,
                 **wanted,
             },
@@ -136,6 +134,13 @@ def _auth(settings: NovaSettings) -> dict[str, str]:
     return _with_domains(given, kind)
 
 
+# Without asking Keystone first which versions it has: keystoneauth waits for
+# itself for ever when that is answered with 401.
+_AUTH_TYPES = {
+    "password": "v3password",
+    "v3applicationcredential": "v3applicationcredential",
+    "v3token": "v3token",
+}
 _USER = ("username", "user_id", "user_domain_name", "user_domain_id")
 _PROJECT = (
     "project_name",
@@ -170,7 +175,7 @@ def _with_domains(given: Mapping[str, str], kind: str) -> dict[str, str]:
 
 
 def auth_url(url: str) -> str:
-    """Keystone's address, version 2's taken for version 3's.
+    """Keystone's address, with version 3.
 
     :raises ConfigError: it is no address of a Keystone
     """
@@ -180,13 +185,15 @@ def auth_url(url: str) -> str:
             f"[nova] auth_url must be like https://keystone.example:5000/v3, "
             f"not {url!r}"
         )
-    if not bare.endswith("/v2.0"):
+    if bare.endswith("/v3"):
         return bare
     newer = f"{bare.removesuffix('/v2.0')}/v3"
-    LOG.warning(
-        "[nova] auth_url is of the Identity API 2.0, which is gone; using %s",
-        newer,
-    )
+    if bare.endswith("/v2.0"):
+        LOG.warning(
+            "[nova] auth_url is of the Identity API 2.0, which is gone; "
+            "using %s",
+            newer,
+        )
     return newer
 
 

@@ -83,20 +83,17 @@ class FloatingIPs:
         """
         description = marks.description_of(mark, device_id)
         network = self.blueprint.external_network(deadline)
-        wanted = {"floating_network_id": network, "description": description}
-        body = {"floatingip": wanted}
-        call = Call("POST", "network", "/floatingips", body=body, once=True)
-
-        def post() -> FloatingIP:
-            return _floating_ip(self.api.run(call, deadline)["floatingip"])
-
-        def find() -> list[FloatingIP]:
-            return self._listed({"description": description}, deadline)
-
-        def discard(ip: FloatingIP) -> None:
-            self.delete(ip, deadline)
-
-        return Creation("a floating IP", post, find, discard).run(deadline)
+        try:
+            return self._create_in(network, description, deadline)
+        except Refused as error:
+            if error.status not in (400, 404):
+                raise
+            # The network may have been replaced by one of its name.
+            self.blueprint.forget_external_network()
+            again = self.blueprint.external_network(deadline)
+            if again == network:
+                raise
+            return self._create_in(again, description, deadline)
 
     def all(self, deadline: Deadline) -> list[FloatingIP]:
         """Every floating IP of the project."""
@@ -172,6 +169,24 @@ class FloatingIPs:
                 raise
 
     # -- inside -------------------------------------------------------------
+
+    def _create_in(
+        self, network: str, description: str, deadline: Deadline
+    ) -> FloatingIP:
+        wanted = {"floating_network_id": network, "description": description}
+        body = {"floatingip": wanted}
+        call = Call("POST", "network", "/floatingips", body=body, once=True)
+
+        def post() -> FloatingIP:
+            return _floating_ip(self.api.run(call, deadline)["floatingip"])
+
+        def find() -> list[FloatingIP]:
+            return self._listed({"description": description}, deadline)
+
+        def discard(ip: FloatingIP) -> None:
+            self.delete(ip, deadline)
+
+        return Creation("a floating IP", post, find, discard).run(deadline)
 
     def _update(
         self,

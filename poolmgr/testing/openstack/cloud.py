@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -214,13 +215,15 @@ class LoopbackCloud:
     def ports(self) -> list[Json]:
         """The ports, the oldest first, each as Neutron shows it."""
         with self._state.settled():
-            return [port.shown() for port in self._state.ports.values()]
+            shown = [port.shown() for port in self._state.ports.values()]
+            return deepcopy(shown)
 
     @property
     def floating_ips(self) -> list[Json]:
         """The floating IPs, the oldest first, each as Neutron shows it."""
         with self._state.settled():
-            return [ip.shown() for ip in self._state.floating_ips.values()]
+            shown = [ip.shown() for ip in self._state.floating_ips.values()]
+            return deepcopy(shown)
 
     @property
     def ids(self) -> dict[str, str]:

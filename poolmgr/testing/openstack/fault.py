@@ -87,12 +87,17 @@ class Fault:
     after: bool = False
 
     def __post_init__(self) -> None:
-        given = [e for e in _EFFECTS if getattr(self, e) not in (None, False)]
+        values = {effect: getattr(self, effect) for effect in _EFFECTS}
+        given = [
+            e for e, v in values.items() if v is not None and v is not False
+        ]
         if len(given) != 1:
             raise ValueError(
                 f"a fault has exactly one effect of {', '.join(_EFFECTS)}; "
                 f"this one has {', '.join(given) or 'none'}"
             )
+        if self.drop and self.hang is None:
+            raise ValueError("only what hangs can drop")
         if self.status is not None and not 100 <= self.status <= 599:
             raise ValueError(f"{self.status} is no HTTP status")
         re.compile(self.path or "")

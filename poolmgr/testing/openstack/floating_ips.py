@@ -45,11 +45,16 @@ class FloatingIPs:
             message = "Quota exceeded for resources: ['floatingip']."
             raise Refused(409, message, "OverQuota")
         target = self._target(wanted, None, network)
-        ip = FloatingIP(_take(network), network, wanted.get("description", ""))
+        # Being attached from the start is not a change.
+        ip = FloatingIP(
+            _take(network),
+            network,
+            wanted.get("description", ""),
+            revision=0 if target is None else -1,
+        )
         self._state.add_floating_ip(ip)
         if target is not None:
             self._state.attach(ip, *target)
-            ip.revision = 0
         return Answer(201, {"floatingip": ip.shown()})
 
     def _update_ip(self, request: Request, ip_id: str) -> Answer:
@@ -63,12 +68,12 @@ class FloatingIPs:
         target = self._target(wanted, ip, ip.network)
         if request.fate.lost:
             return Answer(200, {"floatingip": ip.shown()})
+        description = wanted.get("description", ip.description)
         if "port_id" in wanted:
+            ip.description = description
             self._state.attach(ip, *(target or (None, None)))
-        if "description" in wanted:
-            ip.description = wanted["description"]
-            if "port_id" not in wanted:
-                ip.change()
+        elif wanted:
+            ip.change(description=description)
         return Answer(200, {"floatingip": ip.shown()})
 
     def _delete_ip(self, request: Request, ip_id: str) -> Answer:

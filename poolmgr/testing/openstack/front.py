@@ -3,8 +3,6 @@
 import asyncio
 import json
 import time
-from datetime import datetime
-from email.utils import format_datetime
 from typing import Any
 
 from aiohttp import web
@@ -13,7 +11,8 @@ from poolmgr.testing.openstack import sending
 from poolmgr.testing.openstack.compute import Compute
 from poolmgr.testing.openstack.control import Control
 from poolmgr.testing.openstack.errors import Refused
-from poolmgr.testing.openstack.fault import Fate, Fault, FaultRules
+from poolmgr.testing.openstack.exchange import Exchange
+from poolmgr.testing.openstack.fault import FaultRules
 from poolmgr.testing.openstack.identity import Identity
 from poolmgr.testing.openstack.image import Image
 from poolmgr.testing.openstack.network import Network
@@ -21,9 +20,7 @@ from poolmgr.testing.openstack.rate import RateLimit
 from poolmgr.testing.openstack.record import Call, Record
 from poolmgr.testing.openstack.service import (
     Answer,
-    Request,
     Service,
-    page,
     request_id,
 )
 from poolmgr.testing.openstack.state import State
@@ -34,8 +31,6 @@ _RECORDED = (
     "X-OpenStack-Request-Id",
     "OpenStack-API-Version",
 )
-#: Stands for a body that is no JSON.
-_MALFORMED = object()
 
 
 class Front:
@@ -67,42 +62,24 @@ class Front:
         if service is None:
             answer = self._control.answer(http.method, http.path, _json(raw))
             return sending.whole(answer)
-        call = _call(service, http, f"/{rest}", _json(raw))
+        body = _json(raw)
+        call = _call(service, http, f"/{rest}", body)
         self._record.add(call)
-        fault = self._faults.strike(call)
+        exchange = Exchange(http, service, call, self._faults.strike(call))
         seconds = self._state.settings.latency_of(service.name)
         if seconds:
             await asyncio.sleep(seconds)
-        return await self._answered(http, service, call, fault)
-
-    async def _answered(
-        self,
-        http: web.BaseRequest,
-        service: Service,
-        call: Call,
-        fault: Fault | None,
-    ) -> web.StreamResponse:
-        """The answer to a call, as the fault has it."""
-        suffers = None if fault is None else _Suffering(http, service, fault)
-        if suffers and not suffers.fault.after:
-            instead = await suffers.instead(call)
+        if exchange.suffers_before:
+            instead = await exchange.instead()
             if instead is not None:
                 return instead
-        answer = self._answer(http, service, call, fault)
+        answer = self._answer(exchange, malformed=bool(raw) and body is None)
         answer.headers.update(request_id())
-        call.status = answer.status
-        if suffers:
-            return await suffers.sent(call, answer)
-        return sending.whole(answer)
+        return await exchange.sent(answer)
 
-    def _answer(
-        self,
-        http: web.BaseRequest,
-        service: Service,
-        call: Call,
-        fault: Fault | None,
-    ) -> Answer:
-        if call.path == "/":
+    def _answer(self, exchange: Exchange, malformed: bool) -> Answer:
+        http, service = exchange.http, exchange.service
+        if exchange.call.path == "/":
             root = http.path.strip("/") == service.prefix.strip("/")
             return service.versions(self.url, root)
         limit = self._limits.get(service.name)
@@ -111,75 +88,11 @@ class Front:
         token = http.headers.get("X-Auth-Token")
         if service is not self.identity and not self.identity.good(token):
             return service.unauthorized(self.url)
-        if call.body is _MALFORMED:
-            call.body = None
+        if malformed:
             message = "Malformed request body"
             return service.refusal(Refused(400, message, "HTTPBadRequest"))
-        request = Request(
-            method=call.method,
-            path=call.path,
-            query=list(http.query.items()),
-            headers=http.headers,
-            body=call.body,
-            url=self.url,
-            fate=(fault and fault.fate) or Fate(),
-        )
         with self._state.settled():
-            return service.answer(request)
-
-
-class _Suffering:
-    """A request on which a fault acts."""
-
-    def __init__(
-        self, http: web.BaseRequest, service: Service, fault: Fault
-    ) -> None:
-        self.fault = fault
-        self._http = http
-        self._service = service
-
-    async def instead(self, call: Call) -> web.StreamResponse | None:
-        """What comes in place of the true answer; None: nothing does."""
-        fault = self.fault
-        if fault.hang is not None:
-            await asyncio.sleep(fault.hang)
-        if fault.reset or fault.drop:
-            call.status = None
-            return sending.closed(self._http, fault.reset)
-        answer = self._false_answer()
-        if answer is None:
-            return None
-        call.status = answer.status
-        return sending.whole(answer)
-
-    async def sent(self, call: Call, answer: Answer) -> web.StreamResponse:
-        """The true answer, or what is left of it."""
-        fault = self.fault
-        if fault.after:
-            instead = await self.instead(call)
-            if instead is not None:
-                return instead
-        if fault.truncate:
-            return await sending.half(self._http, answer)
-        if fault.drip is not None:
-            return await sending.dripping(self._http, answer, fault.drip)
-        return sending.whole(answer)
-
-    def _false_answer(self) -> Answer | None:
-        fault = self.fault
-        if fault.html:
-            return page("OK", "The gateway has something to say.", 200)
-        if fault.status is None:
-            return None
-        headers = dict(fault.headers or {})
-        if fault.retry_after is not None:
-            headers["Retry-After"] = _retry_after(fault.retry_after)
-        message = f"A fault answers with {fault.status}."
-        refused = Refused(fault.status, message, "HTTPError", headers)
-        answer = self._service.refusal(refused)
-        if fault.body is not None:
-            return Answer(fault.status, fault.body, headers)
-        return answer
+            return service.answer(exchange.request(self.url))
 
 
 def _call(
@@ -204,21 +117,14 @@ def _call(
 
 
 def _json(raw: bytes) -> Any:
-    if not raw:
-        return None
+    """What is in a body; None when nothing, or no JSON, is."""
     try:
-        return json.loads(raw)
+        return json.loads(raw) if raw else None
     except ValueError:
-        return _MALFORMED
+        return None
 
 
 def _too_many() -> Refused:
     headers = {"Retry-After": "1"}
     message = "This request was rate-limited."
     return Refused(429, message, "HTTPTooManyRequests", headers)
-
-
-def _retry_after(value: float | datetime) -> str:
-    if isinstance(value, datetime):
-        return format_datetime(value, usegmt=True)
-    return f"{value:g}"

@@ -30,6 +30,7 @@ class Port:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     fixed_ips: list[tuple[Subnet, str]] = field(default_factory=list)
     created: str = field(default_factory=now_text)
+    _shown: Json | None = None
 
     def __post_init__(self) -> None:
         self.mac = f"fa:16:3e:{self.id[:2]}:{self.id[2:4]}:{self.id[4:6]}"
@@ -58,7 +59,12 @@ class Port:
         return [a for s, a in self.fixed_ips if s.addresses.version == 4]
 
     def shown(self) -> Json:
-        """As Neutron shows it."""
+        """As Neutron shows it; made once, for a port never changes."""
+        if self._shown is None:
+            self._shown = self._new_shown()
+        return self._shown
+
+    def _new_shown(self) -> Json:
         return {
             **self.details(),
             "id": self.id,
@@ -95,7 +101,7 @@ class Port:
 
 @dataclass
 class FloatingIP:
-    """A floating IP.
+    """A floating IP; change it by :meth:`change`, for it keeps its JSON.
 
     :ivar port: that it leads to, with ``fixed_address``
     :ivar revision: goes up with every change, also with that of its status
@@ -111,6 +117,7 @@ class FloatingIP:
     revision: int = 0
     created: str = field(default_factory=now_text)
     updated: str = field(default_factory=now_text)
+    _shown: Json | None = None
 
     def change(self, **values: Any) -> None:
         """Give it new values, and so a new revision."""
@@ -118,9 +125,15 @@ class FloatingIP:
             setattr(self, name, value)
         self.revision += 1
         self.updated = now_text()
+        self._shown = None
 
     def shown(self) -> Json:
-        """As Neutron shows it."""
+        """As Neutron shows it; made anew only after a change."""
+        if self._shown is None:
+            self._shown = self._new_shown()
+        return self._shown
+
+    def _new_shown(self) -> Json:
         port = self.port
         return {
             "id": self.id,

@@ -103,12 +103,7 @@ class Server:
             "flavor": self._flavor(),
             "links": self.links(url),
             "key_name": self.key_name,
-            "description": self.description,
-            "server_groups": [self.group] if self.group else [],
-            "config_drive": "True" if self.config_drive else "",
-            "hostId": "" if self.launched_at is None else USER_ID,
-            "tenant_id": PROJECT_ID,
-            "user_id": USER_ID,
+            **self._details(),
             **self._states(),
         }
         if self.launched_at is not None:
@@ -117,6 +112,18 @@ class Server:
         if self.fault is not None:
             shown["fault"] = self.fault
         return shown
+
+    def _details(self) -> Json:
+        return {
+            "description": self.description,
+            "server_groups": [self.group] if self.group else [],
+            "config_drive": "True" if self.config_drive else "",
+            "hostId": "" if self.launched_at is None else USER_ID,
+            "tenant_id": PROJECT_ID,
+            "user_id": USER_ID,
+            "accessIPv4": "",
+            "accessIPv6": "",
+        }
 
     def _states(self) -> Json:
         return {
@@ -132,8 +139,6 @@ class Server:
             "progress": 0,
             "locked": False,
             "locked_reason": None,
-            "accessIPv4": "",
-            "accessIPv6": "",
         }
 
     def _image(self, url: str) -> Json:

@@ -1,0 +1,1 @@
+"""What is imported inside OpenStack's own processes."""

@@ -1,0 +1,58 @@
+"""The examples of the documentation."""
+
+import pytest
+from keystoneauth1.exceptions import ConnectFailure
+from openstack.compute.v2.server import Server
+from openstack.connection import Connection
+from openstack.exceptions import ForbiddenException
+
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+
+
+def create(cloud: LoopbackCloud, connection: Connection) -> Server:
+    """Ask for a server with what every loopback cloud has."""
+    return connection.compute.create_server(
+        name="lb-1",
+        image_id=cloud.ids["tiny"],
+        flavor_id=cloud.ids["m1.nano"],
+        networks=[{"uuid": cloud.ids["private"]}],
+    )
+
+
+# begin: context
+def test_a_server_boots() -> None:
+    with LoopbackCloud(boot_time=0.1) as cloud:
+        connection = cloud.connect()
+        server = create(cloud, connection)
+        server = connection.compute.wait_for_server(server, interval=0.05)
+
+        assert server.status == "ACTIVE"
+        assert cloud.count("POST", "compute", "/servers") == 1
+
+
+# end: context
+# begin: fault
+def test_a_server_is_made_though_the_answer_is_lost(
+    loopback_cloud: LoopbackCloud,
+) -> None:
+    connection = loopback_cloud.connect()
+    loopback_cloud.fault(
+        Fault(method="POST", path="/servers", reset=True, after=True)
+    )
+
+    with pytest.raises(ConnectFailure):
+        create(loopback_cloud, connection)
+
+    (server,) = loopback_cloud.servers
+    assert server["name"] == "lb-1"
+
+
+# end: fault
+# begin: settings
+@pytest.mark.parametrize("loopback_cloud", [{"instances": 0}], indirect=True)
+def test_a_spent_quota(loopback_cloud: LoopbackCloud) -> None:
+    with pytest.raises(ForbiddenException):
+        create(loopback_cloud, loopback_cloud.connect())
+
+
+# end: settings

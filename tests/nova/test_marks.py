@@ -1,0 +1,107 @@
+"""Marks as they are written into the cloud."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolmgr.drivers.nova import marks
+from poolmgr.identity import Job, Mark
+
+UNIQUE = "458f9bab-cfed-4395-86b9-6d4070566993"
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+some_marks = st.builds(
+    Mark,
+    pool=st.text(string.ascii_letters + "-_.", min_size=1, max_size=40),
+    unique=texts,
+    handle=texts,
+    made=st.just("2026-11-24T05:50:21+00:00"),
+    state=st.sampled_from(["building", "handed over"]),
+)
+
+
+@given(some_marks)
+def test_a_server_keeps_its_mark(mark: Mark) -> None:
+    metadata = marks.metadata_of(mark)
+
+    assert marks.mark_in({**metadata, "role": "haproxy"}) == mark
+    for key, value in metadata.items():
+        assert key.startswith("poolmgr_")
+        assert value.isascii()
+        assert value.isprintable()
+
+
+@given(some_marks)
+def test_a_floating_ip_keeps_its_mark_or_is_known_by_its_unique(
+    mark: Mark,
+) -> None:
+    description = marks.description_of(mark)
+    read, device = marks.mark_in_description(description)
+
+    assert len(description) <= 255
+    assert description.isascii()
+    assert device == ""
+    assert marks.is_of_unique(read, mark.unique)
+    assert read is not None
+    assert (read.pool, read.made, read.state) == (
+        mark.pool,
+        mark.made,
+        mark.state,
+    )
+
+
+def test_the_mark_of_a_real_job_is_written_whole() -> None:
+    handle = f"H:{'h' * 50}:123456"
+    mark = Mark.for_job("p" * 40, Job(UNIQUE, handle)).handed_over()
+
+    read, _device = marks.mark_in_description(marks.description_of(mark))
+
+    assert read == mark
+
+
+def test_a_floating_ip_of_a_device_names_it() -> None:
+    mark = Mark.for_job("libra", Job(UNIQUE, "H:a:1"))
+
+    description = marks.description_of(mark, "4df04b17")
+
+    assert marks.mark_in_description(description) == (mark, "4df04b17")
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "somebody else's",
+        "poolmgr",
+        "poolmgr pool= state=building",
+        "poolmgr pool=libra state=sold",
+        "poolmgrs pool=libra state=building",
+    ],
+)
+def test_what_others_wrote_is_no_mark(description: str) -> None:
+    assert marks.mark_in_description(description)[0] is None
+
+
+def test_what_others_wrote_on_a_server_is_no_mark() -> None:
+    assert marks.mark_in({"pool": "libra", "poolmgr_pool": "x"}) is None
+
+
+def test_tags_are_what_nova_takes_and_differ() -> None:
+    odd = Mark("libra", "un/ique, \n", "H:a:1", "")
+    plain = Mark("libra", UNIQUE, "H:a:1", "")
+    nameless = Mark("libra", "", "H:a:1", "")
+    tags = [
+        *marks.tags_of(odd, "a"),
+        *marks.tags_of(plain, "a"),
+        *marks.tags_of(nameless, "a"),
+        *marks.tags_of(nameless, "b"),
+    ]
+
+    for tag in tags:
+        assert 0 < len(tag) <= 60
+        assert "/" not in tag
+        assert "," not in tag
+    # One of the pool, and one of each job.
+    assert len(set(tags)) == 5

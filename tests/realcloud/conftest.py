@@ -1,0 +1,168 @@
+"""The real OpenStack that ``./dev cloud up`` brings up, for tests.
+
+Everything in this folder is marked ``realcloud``. Where no cloud runs, these
+tests are skipped; but in CI (``CI`` is set), or with ``TESTCLOUD=1``, one is
+brought up for them, and that it cannot be had is a failure.
+"""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openstack.config import OpenStackConfig
+from openstack.connection import Connection
+
+import testcloud
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+BROUGHT_UP = pytest.StashKey[bool]()
+TROUBLE = pytest.StashKey[str]()
+
+
+class RealCloud:
+    """The cloud, and the names of what is in it from the start."""
+
+    image = "tiny"
+    flavor = "m1.nano"
+    small_flavor = "m1.small"
+    absurd_flavor = "m1.absurd"
+    network = "private"
+    external_network = "public"
+    security_group = "pool"
+    key = "poolkey"
+    server_group = "apart"
+    clouds = ("testcloud", "testcloud-small")
+
+    def __init__(self, location: testcloud.Location) -> None:
+        self.clouds_file = location.clouds_file
+        self.knobs = testcloud.Knobs(location.knobs_file)
+        self._connections: dict[str, Connection] = {}
+
+    def set_knob(self, name: str, value: object) -> None:
+        """Turn a knob; it is turned back after the test."""
+        self.knobs.set(name, value)
+
+    def connect(self, cloud: str = "testcloud") -> Connection:
+        """A connection to a cloud of the clouds.yaml, for all tests."""
+        if cloud not in self._connections:
+            config = OpenStackConfig(
+                config_files=[str(self.clouds_file)], load_envvars=False
+            )
+            self._connections[cloud] = Connection(config=config.get_one(cloud))
+        return self._connections[cloud]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._connections.values():
+            connection.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("realcloud")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Here and not in the fixture: no test's time limit covers this.
+    mine = [item for item in session.items if item.path.is_relative_to(HERE)]
+    if session.config.option.collectonly or not mine or testcloud.running():
+        return
+    if os.environ.get("CI") or os.environ.get("TESTCLOUD") == "1":
+        session.stash[BROUGHT_UP] = True
+        session.stash[TROUBLE] = _testcloud("up")
+    else:
+        reason = "no cloud is running; bring it up with: ./dev cloud up"
+        for item in mine:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.stash.get(BROUGHT_UP, False):
+        _testcloud("down")
+
+
+@pytest.fixture(scope="session")
+def real_cloud(request: pytest.FixtureRequest) -> Iterator[RealCloud]:
+    """The cloud."""
+    if trouble := request.session.stash.get(TROUBLE, ""):
+        pytest.fail(trouble)
+    cloud = RealCloud(testcloud.Location.from_environment())
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture(autouse=True)
+def _knobs_turned_back(real_cloud: RealCloud) -> Iterator[None]:
+    real_cloud.knobs.reset()
+    yield
+    real_cloud.knobs.reset()
+
+
+@pytest.fixture
+def swept(real_cloud: RealCloud) -> Iterator[str]:
+    """A prefix for the names of a test's servers.
+
+    After the test those of the projects demo and small whose names begin
+    with it are gone, with the floating IPs at them and those that have the
+    prefix in their description or tags.
+    """
+    prefix = f"test-{uuid.uuid4().hex[:8]}-"
+    yield prefix
+    real_cloud.knobs.reset()
+    for cloud in real_cloud.clouds:
+        _sweep(real_cloud.connect(cloud), prefix)
+
+
+def _sweep(cloud: Connection, prefix: str) -> None:
+    mine = {"project_id": cloud.current_project_id}
+    servers = {server.id for server in _servers(cloud, prefix)}
+    ports = {
+        port.id
+        for port in cloud.network.ports(**mine)
+        if port.device_id in servers
+    }
+    for address in cloud.network.ips(**mine):
+        words = [address.description or "", *address.tags]
+        if address.port_id in ports or _begins(words, prefix):
+            cloud.network.delete_ip(address)
+    for server in servers:
+        cloud.compute.delete_server(server)
+    end = time.monotonic() + 60
+    while _servers(cloud, prefix):
+        assert time.monotonic() < end, "servers do not go away"
+        time.sleep(0.2)
+
+
+def _begins(words: list[str], prefix: str) -> bool:
+    return any(word.startswith(prefix) for word in words)
+
+
+def _servers(cloud: Connection, prefix: str) -> list[Any]:
+    return [
+        server
+        for server in cloud.compute.servers()
+        if server.name.startswith(prefix)
+    ]
+
+
+def _testcloud(verb: str) -> str:
+    """Run ``python -m testcloud``; what it printed if it failed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "testcloud", verb],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = f"testcloud {verb} failed:\n{done.stdout}{done.stderr}"
+    return output if done.returncode else ""

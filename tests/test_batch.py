@@ -1,0 +1,136 @@
+"""One question for all who ask at the same time."""
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from poolmgr.drivers import batch
+from poolmgr.drivers.batch import Batch, parted
+from poolmgr.errors import CloudUnavailable, DeadlineExceeded
+from poolmgr.waiting import Deadline
+
+Ask = Callable[[Collection[str], Deadline], Mapping[str, list[str]]]
+DOING = "asking"
+
+
+class Oracle:
+    """Answers with the key itself, when it is told to."""
+
+    def __init__(self) -> None:
+        self.questions: list[set[str]] = []
+        self.go = threading.Event()
+        self.asked = threading.Event()
+
+    def __call__(
+        self, keys: Collection[str], deadline: Deadline
+    ) -> dict[str, list[str]]:
+        self.questions.append(set(keys))
+        self.asked.set()
+        self.go.wait(10.0)
+        return {key: [key] for key in keys if key != "nothing"}
+
+
+def test_who_asks_alone_is_answered_at_once() -> None:
+    oracle = Oracle()
+    oracle.go.set()
+    lookups = Batch(oracle)
+
+    assert lookups.get("a", Deadline(10.0), DOING) == ["a"]
+    assert lookups.get("nothing", Deadline(10.0), DOING) == []
+    assert oracle.questions == [{"a"}, {"nothing"}]
+
+
+def test_all_who_come_during_a_question_share_the_next() -> None:
+    oracle = Oracle()
+    lookups = Batch(oracle)
+    keys = [str(number) for number in range(30)]
+    with ThreadPoolExecutor(31) as pool:
+        first = pool.submit(lookups.get, "first", Deadline(10.0), DOING)
+        assert oracle.asked.wait(10.0)
+        others = [
+            pool.submit(lookups.get, key, Deadline(10.0), DOING)
+            for key in keys
+        ]
+        deadline = Deadline(10.0)
+        while len(lookups._next.keys) < len(keys):
+            deadline.sleep(0.001, "waiting for all to ask")
+        oracle.go.set()
+
+        assert first.result() == ["first"]
+        assert [other.result() for other in others] == [[k] for k in keys]
+    assert oracle.questions == [{"first"}, set(keys)]
+
+
+def test_an_error_is_everybodys() -> None:
+    def ask(keys: Collection[str], deadline: Deadline) -> dict[str, list[str]]:
+        raise CloudUnavailable("down")
+
+    with pytest.raises(CloudUnavailable, match="down"):
+        Batch(ask).get("a", Deadline(10.0), DOING)
+
+
+def test_a_deadline_of_one_is_not_the_others() -> None:
+    asked: list[set[str]] = []
+    begun = threading.Event()
+
+    def ask(keys: Collection[str], deadline: Deadline) -> dict[str, list[str]]:
+        asked.append(set(keys))
+        begun.set()
+        if deadline.seconds < 1.0:
+            deadline.sleep(10.0, "asking")
+        return {key: [key] for key in keys}
+
+    lookups = Batch(ask)
+    with ThreadPoolExecutor(2) as pool:
+        hasty = pool.submit(lookups.get, "hasty", Deadline(0.2), DOING)
+        assert begun.wait(10.0)
+        patient = pool.submit(lookups.get, "patient", Deadline(10.0), DOING)
+
+        assert patient.result() == ["patient"]
+        with pytest.raises(DeadlineExceeded):
+            hasty.result()
+
+
+def test_a_question_that_is_stuck_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch, "PATIENCE", 0.1)
+    stuck, end = threading.Event(), threading.Event()
+
+    def ask(keys: Collection[str], deadline: Deadline) -> dict[str, list[str]]:
+        if "stuck" in keys:
+            stuck.set()
+            end.wait(10.0)
+        return {key: [key] for key in keys}
+
+    lookups = Batch(ask)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lookups.get, "stuck", Deadline(10.0), DOING)
+        assert stuck.wait(10.0)
+
+        assert lookups.get("other", Deadline(5.0), DOING) == ["other"]
+
+        assert not first.done()
+        end.set()
+        assert first.result() == ["stuck"]
+
+
+def test_a_defect_is_raised_by_everybody() -> None:
+    def ask(keys: Collection[str], deadline: Deadline) -> dict[str, list[str]]:
+        raise RuntimeError("a defect")
+
+    lookups = Batch(ask)
+    for _ask in range(2):
+        with pytest.raises(RuntimeError, match="a defect"):
+            lookups.get("a", Deadline(10.0), DOING)
+
+
+def test_many_keys_are_asked_for_in_parts() -> None:
+    keys = {f"{number:02}" for number in range(25)}
+
+    parts = list(parted(keys, 10))
+
+    assert [len(part) for part in parts] == [10, 10, 5]
+    assert {key for part in parts for key in part} == keys
