@@ -118,7 +118,9 @@ class Servers:
     def get(self, id_: str, deadline: Deadline) -> Device | None:
         """A server by its id, None if it is gone."""
         try:
-            answer = self.api.get("compute", _path(id_), deadline)
+            answer = self.api.get(
+                "compute", _path(id_), deadline, expects="server"
+            )
         except Refused as error:
             if error.status != 404:
                 raise
@@ -202,7 +204,14 @@ class Servers:
         body: dict[str, Any] = {"server": server}
         if parts.hints:
             body["os:scheduler_hints"] = dict(parts.hints)
-        return Call("POST", "compute", "/servers", body=body, once=True)
+        return Call(
+            "POST",
+            "compute",
+            "/servers",
+            body=body,
+            expects="server",
+            once=True,
+        )
 
     def _tagged(
         self, tags: Collection[str], deadline: Deadline
