@@ -170,10 +170,14 @@ class CloudRefused(CloudError):
 
 
 class CloudUnavailable(CloudError):
-    """The cloud cannot be reached, is overloaded, or failed inside."""
+    """The cloud cannot be reached, is overloaded, or failed inside.
+
+    :ivar retry_after: seconds that the cloud wants to be left alone
+    """
 
     code = "cloud_unavailable"
     retryable = True
+    retry_after: float = 0.0
 
 
 class QuotaExceeded(CloudError):

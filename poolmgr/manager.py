@@ -455,11 +455,12 @@ class _JobLog(logging.LoggerAdapter[logging.Logger]):
         extra = self.extra or {}
         job = extra["job"]
         assert isinstance(job, Job)  # noqa: S101 - for the type checker
-        return (
+        said = (
             f"{one_line(str(extra['action']))} unique={one_line(job.unique)} "
-            f"handle={one_line(job.handle)}: {msg}",
-            kwargs,
+            f"handle={one_line(job.handle)}"
         )
+        # What a client says is no format.
+        return said.replace("%", "\\x25") + f": {msg}", kwargs
 
 
 def _driver(driver: Driver | str) -> Driver:

@@ -84,16 +84,15 @@ class BuildDevice(Action[NoFields]):
             return context.driver.create_device(name, mark, context.deadline)
         except (CloudUnavailable, DeadlineExceeded, Stopped):
             # Nobody knows what the cloud made of it.
-            self._sweep(mark, name, context)
+            self._sweep(name, context)
             raise
 
-    def _sweep(self, mark: Mark, name: str, context: Context) -> None:
+    def _sweep(self, name: str, context: Context) -> None:
         """Delete what a creation may have made that nobody heard of."""
         deadline = Deadline(self.cleanup_time)
         try:
-            for device in context.driver.devices_of_job(mark.unique, deadline):
-                if device.name == name:
-                    context.driver.delete_device(device, deadline)
+            for device in context.driver.find_devices(name, deadline):
+                context.driver.delete_device(device, deadline)
         except PoolmgrError as error:
             context.log.warning("device %s may be left: %s", name, error)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 from poolmgr.drivers.base import Device
-from poolmgr.errors import CloudError, DeviceFailed
+from poolmgr.errors import CloudError, CloudUnavailable, DeviceFailed
 from poolmgr.waiting import Deadline
 
 LOG = logging.getLogger(__name__)
@@ -154,20 +154,21 @@ class Watch:
                     self._running = False
                     return
             if waiters:
-                pause = self._pause(pause, self._show(waiters))
+                pause = self._show(waiters, pause)
 
-    def _pause(self, last: float, took: float | None) -> float:
-        """Seconds until the next look.
+    def _after_failure(self, pause: float, error: Exception) -> float:
+        """Seconds until the next look, after one that failed."""
+        longer = min(2 * pause, max(LONGEST_PAUSE, self._interval))
+        if isinstance(error, CloudUnavailable):
+            return max(longer, error.retry_after)
+        return longer
 
-        :param took: seconds that the last one took, None if it failed
+    def _show(self, waiters: list[_Waiter], pause: float) -> float:
+        """Look, and show it to those who wait.
+
+        :param pause: seconds that there were before this look
+        :returns: seconds until the next
         """
-        if took is None:
-            return min(2 * last, max(LONGEST_PAUSE, self._interval))
-        slow = took * (1 / SHARE - 1)
-        return max(self._interval, min(slow, LONGEST_PAUSE))
-
-    def _show(self, waiters: list[_Waiter]) -> float | None:
-        """Look, and show it to those who wait; how long the look took."""
         started = time.monotonic()
         devices = {w.device.id: w.device for w in waiters}
         try:
@@ -176,10 +177,10 @@ class Watch:
             # Who waits has a deadline; until then a look that failed is
             # only a look that failed.
             LOG.info("cannot list devices, will look again: %s", error)
-            return None
-        except Exception:
+            return self._after_failure(pause, error)
+        except Exception as error:
             LOG.exception("listing devices failed unexpectedly")
-            return None
+            return self._after_failure(pause, error)
         took = time.monotonic() - started
         absent = []
         for waiter in waiters:
@@ -189,7 +190,8 @@ class Watch:
             else:
                 waiter.see(device)
         self._show_absent(absent)
-        return took
+        slow = took * (1 / SHARE - 1)
+        return max(self._interval, min(slow, LONGEST_PAUSE))
 
     def _show_absent(self, waiters: list[_UntilReady]) -> None:
         """A list can have holes: ask for what was not in it."""
@@ -202,6 +204,8 @@ class Watch:
                     waiter.device.name,
                     error,
                 )
+            except Exception:
+                LOG.exception("asking for a device failed unexpectedly")
 
 
 def failure(device: Device) -> DeviceFailed:

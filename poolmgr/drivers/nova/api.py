@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from poolmgr.drivers.gate import Gate
@@ -39,6 +39,8 @@ NEEDED_MICROVERSION = (2, 52)
 class Call:
     """A call of a service.
 
+    :ivar expects: the field that the answer has to have: what stands between
+        us and the cloud may answer 200 and mean nothing
     :ivar once: whether it must not be repeated when nobody knows if it took
         effect, as what creates something must not
     """
@@ -49,6 +51,7 @@ class Call:
     params: Params | None = None
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
+    expects: str | None = None
     once: bool = False
 
     def __str__(self) -> str:
@@ -82,18 +85,20 @@ class Api:
         path: str,
         deadline: Deadline,
         params: Params | None = None,
+        expects: str | None = None,
     ) -> dict[str, Any]:
         """Read something; see :meth:`run`."""
-        return self.run(Call("GET", service, path, params), deadline)
+        call = Call("GET", service, path, params, expects=expects)
+        return self.run(call, deadline)
 
     def pages(self, call: Call, deadline: Deadline) -> Iterator[Any]:
         """The entries of a list, page by page; see :meth:`run`."""
         key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
         query = dict(call.params or {})
         while True:
-            page = Call("GET", call.service, call.path, query, once=call.once)
+            page = replace(call, params=query, expects=key)
             answer = self.run(page, deadline)
-            entries = answer.get(key, [])
+            entries = answer[key]
             yield from entries
             if not entries or f"{key}_links" not in answer:
                 return
@@ -249,12 +254,15 @@ def _text(response: "Response", end: float) -> str:
 
 
 def _parsed(call: Call, text: str) -> dict[str, Any]:
-    if not text:
-        return {}
     try:
-        answer = json.loads(text)
+        answer = json.loads(text) if text else {}
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise Unavailable(f"the answer to {call} is no JSON: {text[:60]!r}")
+        # A page may say why; JSON that broke off may have secrets in it.
+        page = f": {text[:60]!r}" if text.startswith("<") else ""
+        raise Unavailable(f"the answer to {call} is no JSON object{page}")
+    expected = call.expects and answer.get(call.expects)
+    if call.expects and not isinstance(expected, (dict, list)):
+        raise Unavailable(f"the answer to {call} has no {call.expects!r}")
     return answer

@@ -245,7 +245,10 @@ class Blueprint:
         wanted = self._settings.availability_zones
         if wanted:
             answer = self._api.get(
-                "compute", "/os-availability-zone", deadline
+                "compute",
+                "/os-availability-zone",
+                deadline,
+                expects="availabilityZoneInfo",
             )
             there = {
                 zone["zoneName"]

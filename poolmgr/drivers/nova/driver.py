@@ -18,6 +18,7 @@ from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.watch import Watch
 from poolmgr.errors import (
     AuthenticationFailed,
+    Changed,
     CloudError,
     CloudRefused,
     CloudUnavailable,
@@ -241,10 +242,21 @@ class NovaCloud(Driver):
 
     def _with_floating_ip(self, device: Device, deadline: Deadline) -> Device:
         """Give a device its own floating IP, unless it has one already."""
+        doing = f"giving device {device.name!r} its floating IP"
         found = self._ips.of_device(device, deadline)
         ip = found[0] if found else self._new_ip_for(device, deadline)
-        if ip.device_id != device.id:
-            self._ips.attach(ip, device, deadline)
+        # Neutron can lose a change; it counts once it is read back.
+        for _attempt in deadline.retries(doing):
+            if ip.device_id == device.id:
+                break
+            try:
+                self._ips.attach(ip, device, deadline)
+            except Changed as error:
+                LOG.info("%s: %s; trying again", doing, error)
+            seen = self.find_ip(ip.address, deadline)
+            if seen is None:
+                raise DeviceFailed(device.name, "its floating IP disappeared")
+            ip = seen
         return replace(device, address=ip.address)
 
     def _new_ip_for(self, device: Device, deadline: Deadline) -> FloatingIP:

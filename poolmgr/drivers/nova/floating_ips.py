@@ -175,7 +175,14 @@ class FloatingIPs:
     ) -> FloatingIP:
         wanted = {"floating_network_id": network, "description": description}
         body = {"floatingip": wanted}
-        call = Call("POST", "network", "/floatingips", body=body, once=True)
+        call = Call(
+            "POST",
+            "network",
+            "/floatingips",
+            body=body,
+            expects="floatingip",
+            once=True,
+        )
 
         def post() -> FloatingIP:
             return _floating_ip(self.api.run(call, deadline)["floatingip"])
@@ -217,7 +224,9 @@ class FloatingIPs:
             "device_id": device.id,
             "fields": ["id", "fixed_ips", "network_id"],
         }
-        answer = self.api.get("network", "/ports", deadline, query)
+        answer = self.api.get(
+            "network", "/ports", deadline, query, expects="ports"
+        )
         places = [
             (port["id"], fixed["ip_address"])
             for port in answer["ports"]
@@ -257,7 +266,9 @@ class FloatingIPs:
             "id": [e["port_id"] for e in bare],
             "fields": ["id", "device_id"],
         }
-        answer = self.api.get("network", "/ports", deadline, query)
+        answer = self.api.get(
+            "network", "/ports", deadline, query, expects="ports"
+        )
         ports = {port["id"]: port for port in answer["ports"]}
         for entry in bare:
             entry["port_details"] = ports.get(entry["port_id"])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from poolmgr.drivers.nova.failures import Unavailable
+from poolmgr.drivers.nova.failures import TooMany, Unavailable
 from poolmgr.errors import CloudError
 from poolmgr.waiting import Deadline, backoff
 
@@ -52,6 +52,8 @@ class Creation(Generic[T]):
         for attempt in range(1, _MOST_POSTS + 1):
             try:
                 made = self.post()
+            except TooMany:
+                raise  # nothing was made, and it is too early to ask again
             except Unavailable as error:
                 LOG.warning("%s; looking whether it was made", error)
                 found = self._look(error.retry_after, deadline)

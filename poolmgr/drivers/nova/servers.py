@@ -118,7 +118,9 @@ class Servers:
     def get(self, id_: str, deadline: Deadline) -> Device | None:
         """A server by its id, None if it is gone."""
         try:
-            answer = self.api.get("compute", _path(id_), deadline)
+            answer = self.api.get(
+                "compute", _path(id_), deadline, expects="server"
+            )
         except Refused as error:
             if error.status != 404:
                 raise
@@ -162,6 +164,7 @@ class Servers:
             "compute",
             f"{_path(device.id)}/action",
             body={"os-getConsoleOutput": {"length": lines}},
+            once=True,  # a 409 here is "there is none", and stays
         )
         return str(self.api.run(call, deadline).get("output") or "")
 
@@ -201,7 +204,14 @@ class Servers:
         body: dict[str, Any] = {"server": server}
         if parts.hints:
             body["os:scheduler_hints"] = dict(parts.hints)
-        return Call("POST", "compute", "/servers", body=body, once=True)
+        return Call(
+            "POST",
+            "compute",
+            "/servers",
+            body=body,
+            expects="server",
+            once=True,
+        )
 
     def _tagged(
         self, tags: Collection[str], deadline: Deadline

@@ -14,6 +14,7 @@ _NUMBERS = (
     "delete_time",
     "address_delay",
     "floating_delay",
+    "status_delay",
     "latency",
     "rate_limit",
     "token_lifetime",

@@ -258,6 +258,22 @@ class LoopbackCloud:
         with self._state.settled():
             self._state.remove_server(self._server(server_id))
 
+    def set_status(self, server_id: str, status: str) -> None:
+        """Give a server another status, as "SHUTOFF".
+
+        :raises KeyError: there is no such server
+        """
+        with self._state.settled():
+            self._server(server_id).change(status=status, task_state=None)
+
+    def replace(self, name: str) -> None:
+        """Replace a flavor or an image by another of the same name.
+
+        :raises KeyError: there is none of that name
+        """
+        with self._state.settled():
+            self._state.replace(name)
+
     def expire_tokens(self) -> None:
         """Accept no token that was given out until now."""
         self._front.identity.expire()

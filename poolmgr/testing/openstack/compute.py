@@ -163,8 +163,12 @@ class Compute(Service):
         text = server.text(f"{request.url}/compute")
         return Answer(200, f'{{"server": {text}}}')
 
-    def _delete(self, _request: Request, server_id: str) -> Answer:
-        self._state.delete_server(self._server(server_id))
+    def _delete(self, request: Request, server_id: str) -> Answer:
+        server = self._server(server_id)
+        if request.fate.error is not None:
+            server.fail(request.fate.error)
+        elif not request.fate.lost:
+            self._state.delete_server(server)
         return Answer(204)
 
     def _act(self, request: Request, server_id: str) -> Answer:

@@ -17,12 +17,14 @@ _EFFECTS = ("status", "reset", "hang", "truncate", "html", "drip", "fate")
 class Fate:
     """What becomes of what a request makes; the answer is a normal one.
 
-    :ivar error: the server goes to ERROR, with this as its fault's message
+    :ivar error: the server goes to ERROR, with this as its fault's message;
+        one that is to be deleted does instead
     :ivar stuck: the server never leaves BUILD
     :ivar no_address: the server becomes ACTIVE, without addresses
     :ivar vanish: seconds from its creation after which the server is gone,
         as if somebody else had deleted it
-    :ivar lost: the change of a floating IP is answered and not made
+    :ivar lost: the change of a floating IP, or the deletion of a server, is
+        answered and not made
     """
 
     error: str | None = None

@@ -47,7 +47,11 @@ def _limit(request: Request, most: int) -> int:
 
 
 def _candidates(request: Request, state: State) -> Iterable[Server]:
-    servers = reversed(state.servers.values())
+    servers = (
+        server
+        for server in reversed(state.servers.values())
+        if server.status != "SOFT_DELETED"
+    )
     if request.one("changes-since") is None:
         return servers
     return [*servers, *reversed(state.gone)]

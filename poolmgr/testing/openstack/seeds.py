@@ -105,15 +105,16 @@ class Network:
 
 
 def networks(settings: CloudSettings) -> dict[str, Network]:
-    """The networks by id: "private", "isolated" and "public"."""
+    """The networks by id: "private", "isolated" and the external ones."""
     private = Network("private", routed=True)
     isolated = Network("isolated")
-    public = Network("public", external=True)
+    external = [Network(n, external=True) for n in settings.external_networks]
     for internal in (private, isolated):
         internal.add(settings.private_range)
         internal.add(settings.private_range_v6)
-    public.add(settings.floating_range)
-    return {each.id: each for each in (private, isolated, public)}
+    for each in external:
+        each.add(settings.floating_range)
+    return {each.id: each for each in (private, isolated, *external)}
 
 
 def flavors() -> dict[str, Json]:

@@ -16,6 +16,8 @@ class CloudSettings:
     :ivar address_delay: from ACTIVE until the server shows its addresses
     :ivar floating_delay: until a change of a floating IP shows in the
         addresses of the server
+    :ivar status_delay: until a change of a floating IP shows in its status,
+        and so in its revision
     :ivar latency: that every call takes, except those to identity; calls
         overlap
     :ivar latencies: the same for single services, by name: "compute",
@@ -26,7 +28,10 @@ class CloudSettings:
     :ivar floating_ips: quota of floating IPs
     :ivar ports: quota of ports
     :ivar token_lifetime: after which a token is not accepted any more
-    :ivar floating_range: addresses of the external network; the first is
+    :ivar soft_delete: whether deleted servers are SOFT_DELETED, as with Nova's
+        ``reclaim_instance_interval``: to be shown, but in no list
+    :ivar external_networks: names of the external networks
+    :ivar floating_range: addresses of each external network; the first is
         the gateway's
     :ivar private_range: IPv4 addresses of the internal networks, or None
     :ivar private_range_v6: IPv6 addresses of the internal networks, or None
@@ -41,6 +46,7 @@ class CloudSettings:
     delete_time: float = 0.0
     address_delay: float = 0.0
     floating_delay: float = 0.0
+    status_delay: float = 0.0
     latency: float = 0.0
     latencies: Mapping[str, float] = field(default_factory=dict)
     rate_limit: float | None = None
@@ -48,6 +54,8 @@ class CloudSettings:
     floating_ips: int = 100_000
     ports: int = 100_000
     token_lifetime: float = 3600.0
+    soft_delete: bool = False
+    external_networks: tuple[str, ...] = ("public",)
     floating_range: str = "198.18.0.0/16"
     private_range: str | None = "10.20.0.0/16"
     private_range_v6: str | None = None

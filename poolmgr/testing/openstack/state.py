@@ -2,6 +2,7 @@
 
 import random
 import threading
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,20 @@ class State:
         with self._lock:
             self._timeline.settle()
             yield
+
+    def replace(self, name: str) -> None:
+        """Give a flavor or an image another id.
+
+        :raises KeyError: there is none of that name
+        """
+        for things in (self.flavors, self.images):
+            for id_, thing in list(things.items()):
+                if thing["name"] == name:
+                    del things[id_]
+                    new = str(uuid.uuid4())
+                    things[new] = {**thing, "id": new}
+                    return
+        raise KeyError(name)
 
     # -- servers ------------------------------------------------------------
 
@@ -121,8 +136,14 @@ class State:
 
     def _delete_later(self, server: Server) -> None:
         self._timeline.after(
-            self.settings.delete_time, lambda: self.remove_server(server)
+            self.settings.delete_time, lambda: self._delete(server)
         )
+
+    def _delete(self, server: Server) -> None:
+        if self.settings.soft_delete and server.id in self.servers:
+            server.change(status="SOFT_DELETED", task_state=None)
+        else:
+            self.remove_server(server)
 
     def _add_ports(self, server: Server) -> None:
         """A port on each network, as far as quota and addresses last."""
@@ -180,7 +201,8 @@ class State:
         if port is not None and fixed_address is not None:
             self._ip_on[port.id, fixed_address] = ip
         ip.change(port=port, fixed_address=fixed_address)
-        self._timeline.after(0.0, lambda: self._follow(ip))
+        delay = self.settings.status_delay
+        self._timeline.after(delay, lambda: self._follow(ip))
         for touched in {before, port.server_id if port else None} - {None}:
             delay = self.settings.floating_delay
             self._show_addresses_after(delay, str(touched))

@@ -1,0 +1,232 @@
+"""A pool to run actions in, on a loopback cloud."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from poolmgr import Job, PoolManager
+from poolmgr.drivers.nova import NovaCloud
+from poolmgr.identity import Mark
+from poolmgr.manager import Submission
+from poolmgr.message import Message
+from poolmgr.settings import PoolSettings
+from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
+from poolmgr.waiting import Deadline
+from tests.clouds import nova_on
+
+PATIENCE = 20.0
+BASENAME = "libra"
+#: A name as the original Pool Manager gave it.
+PATTERN = f"{BASENAME}-eaf1fef0-1584-11e3-b42b-02163e192df9"
+SERVERS = "/servers"
+ONE_SERVER = "/servers/[^/]{36}"
+DETAILS = "/servers/detail"
+IPS = "/floatingips"
+ONE_IP = "/floatingips/[^/]+"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A manager, its driver and its cloud."""
+
+    cloud: LoopbackCloud
+    driver: NovaCloud
+    manager: PoolManager
+
+    # -- actions ------------------------------------------------------------
+
+    def run(
+        self, action: str, job: Job | None = None, **fields: object
+    ) -> Message:
+        """The answer to a request."""
+        return self.manager.run({"action": action, **fields}, job)
+
+    def passes(
+        self, action: str, job: Job | None = None, **fields: object
+    ) -> Message:
+        """The answer, which has to be a PASS."""
+        answer = self.run(action, job, **fields)
+        assert answer["response"] == "PASS", answer
+        return answer
+
+    def fails(self, action: str, code: str, **fields: object) -> str:
+        """The reason of an answer that has to be a FAIL of this code."""
+        answer = self.run(action, **fields)
+        assert error_of(answer)["code"] == code, answer
+        assert "name" not in answer or "name" in fields, answer
+        return str(error_of(answer)["message"])
+
+    def build(self) -> Message:
+        """A device."""
+        return self.passes("BUILD_DEVICE")
+
+    def ip(self, on: Message | None = None) -> Message:
+        """A floating IP, on a device if one is given."""
+        ip = self.passes("BUILD_IP")
+        if on is not None:
+            self.passes("ASSIGN_IP", ip=ip["ip"], name=on["name"])
+        return ip
+
+    def submit(self, action: str, job: Job | None = None) -> Submission:
+        """A job that is not waited for."""
+        return self.manager.submit({"action": action}, job)
+
+    # -- the cloud ----------------------------------------------------------
+
+    def fault(self, *faults: Fault) -> None:
+        """Put faults in force."""
+        for fault in faults:
+            self.cloud.fault(fault)
+
+    def posts(self, path: str = SERVERS) -> int:
+        """How many POSTs there were."""
+        return self.cloud.count("POST", path=path)
+
+    def calls(self, method: str, path: str) -> list[Call]:
+        """The calls of this method to exactly this path."""
+        return [
+            call
+            for call in self.cloud.calls
+            if (call.method, call.path) == (method, path)
+        ]
+
+    def only_server(self) -> Json:
+        """The one server there is."""
+        (server,) = self.cloud.servers
+        return server
+
+    def only_ip(self) -> Json:
+        """The one floating IP there is."""
+        (ip,) = self.cloud.floating_ips
+        return ip
+
+    def device_of(self, ip: Message) -> str | None:
+        """The name of the server that an address leads to."""
+        details = self.shown(ip)["port_details"] or {}
+        for server in self.cloud.servers:
+            if server["id"] == details.get("device_id"):
+                return str(server["name"])
+        return None
+
+    def shown(self, ip: Message) -> Json:
+        """A floating IP as the cloud has it."""
+        (shown,) = [
+            shown
+            for shown in self.cloud.floating_ips
+            if shown["floating_ip_address"] == ip["ip"]
+        ]
+        return shown
+
+    # -- what others do -----------------------------------------------------
+
+    def server(self, name: str, **fields: object) -> str:
+        """The id of a server that somebody else makes."""
+        ids = self.cloud.ids
+        server = {
+            "name": name,
+            "imageRef": ids["tiny"],
+            "flavorRef": ids["m1.nano"],
+            "networks": [{"uuid": ids["private"]}],
+            **fields,
+        }
+        return str(self._post("compute", SERVERS, server=server)["id"])
+
+    def someones_ip(self, **fields: object) -> Message:
+        """A floating IP that somebody else allocates."""
+        wanted = {"floating_network_id": self.cloud.ids["public"], **fields}
+        made = self._post("network", IPS, floatingip=wanted)
+        return {"id": made["id"], "ip": made["floating_ip_address"]}
+
+    def port_of(self, server_id: str) -> str:
+        """The id of a server's first port."""
+        until(
+            lambda: any(
+                port["device_id"] == server_id for port in self.cloud.ports
+            )
+        )
+        return next(
+            str(port["id"])
+            for port in self.cloud.ports
+            if port["device_id"] == server_id
+        )
+
+    def put_ip(self, ip: Message, **fields: object) -> None:
+        """Somebody else changes a floating IP."""
+        connection = self.cloud.connect()
+        path = f"{IPS}/{ip['id']}"
+        answer = connection.network.put(path, json={"floatingip": fields})
+        assert answer.status_code == 200, answer.text
+
+    def left_by(self, job: Job, name: str = f"{BASENAME}-left") -> str:
+        """The name of a device that an earlier delivery made."""
+        mark = Mark.for_job(self.manager.settings.pool, job)
+        self.driver.create_device(name, mark, Deadline(PATIENCE))
+        return name
+
+    def _post(self, service: str, path: str, **body: object) -> Json:
+        connection = self.cloud.connect(compute_default_microversion="2.79")
+        answer = getattr(connection, service).post(path, json=body)
+        assert answer.status_code < 300, answer.text
+        (made,) = answer.json().values()
+        return dict(made)
+
+
+class Pools:
+    """Makes pools and closes them.
+
+    :param stack: what is to be closed
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def cloud(self, **settings: Any) -> LoopbackCloud:
+        """A cloud; its servers take a moment to boot."""
+        wanted = {"boot_time": 0.05, **settings}
+        return self._stack.enter_context(LoopbackCloud(**wanted))
+
+    def new(
+        self,
+        cloud: LoopbackCloud | Mapping[str, Any] | None = None,
+        nova: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Pool:
+        """A pool.
+
+        :param cloud: the cloud, or the settings of a new one
+        :param nova: the driver's settings
+        :param settings: the pool's settings
+        """
+        if not isinstance(cloud, LoopbackCloud):
+            cloud = self.cloud(**(cloud or {}))
+        wanted = {
+            "basename": BASENAME,
+            "explain_failures": True,
+            "long_timeout": PATIENCE,
+            "short_timeout": PATIENCE,
+            **settings,
+        }
+        changes = {"call_timeout": 5.0, **(nova or {})}
+        driver = self._stack.enter_context(nova_on(cloud, **changes))
+        manager = PoolManager(driver, PoolSettings(**wanted))
+        return Pool(cloud, driver, self._stack.enter_context(manager))
+
+
+def error_of(answer: Message) -> Json:
+    """Why an answer is a FAIL."""
+    assert answer["response"] == "FAIL", answer
+    error = answer["error"]
+    assert isinstance(error, dict)
+    return error
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for something to be true."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)

@@ -1,0 +1,269 @@
+"""BUILD_DEVICE, and what can become of a server."""
+
+import re
+import time
+
+import pytest
+
+from poolmgr.actions.build_device import BuildDevice
+from poolmgr.testing.openstack import Fault
+from tests.nova.pools import (
+    BASENAME,
+    DETAILS,
+    ONE_SERVER,
+    SERVERS,
+    Pools,
+    error_of,
+    until,
+)
+
+NEVER = 60.0
+
+
+def test_a_device_is_answered_as_the_document_says(pools: Pools) -> None:
+    pool = pools.new(az="3")
+
+    answer = pool.build()
+
+    server = pool.only_server()
+    assert re.fullmatch(f"{BASENAME}-[0-9a-f-]{{36}}", str(answer["name"]))
+    assert answer == {
+        "action": "BUILD_DEVICE",
+        "response": "PASS",
+        "name": server["name"],
+        "addr": server["addresses"]["private"][0]["addr"],
+        "type": f"basename: {BASENAME}, image: tiny",
+        "az": "3",
+    }
+
+
+def test_a_device_that_goes_to_error_fails_soon_and_is_deleted(
+    pools: Pools, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = pools.new(long_timeout=NEVER)
+    pool.fault(Fault.server_error("No valid host was found. "))
+
+    begun = time.monotonic()
+    reason = pool.fails("BUILD_DEVICE", "device_failed")
+
+    assert time.monotonic() - begun < NEVER / 4
+    assert reason.endswith("No valid host was found.")
+    assert "No valid host was found." in caplog.text
+    assert not pool.cloud.servers
+
+
+def test_the_end_of_the_console_is_told_and_logged(
+    pools: Pools, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = pools.new({"address_delay": NEVER}, {"console_lines": 5})
+    job = pool.submit("BUILD_DEVICE")
+    until(lambda: [s for s in pool.cloud.servers if s["status"] == "ACTIVE"])
+    server = pool.only_server()
+
+    pool.cloud.fail_server(server["id"], "The host went away.")
+
+    error = error_of(job.future.result().answer)
+    login = f"{server['name']} login:"
+    assert f"The host went away.; its console: {login}" in error["message"]
+    assert f"console of {server['name']}: {login}" in caplog.text
+    assert not pool.cloud.servers
+
+
+def test_a_console_that_is_not_there_keeps_nobody_waiting(
+    pools: Pools,
+) -> None:
+    pool = pools.new(nova={"console_lines": 5})
+    pool.fault(Fault.server_error())
+
+    begun = time.monotonic()
+    pool.fails("BUILD_DEVICE", "device_failed")
+
+    assert time.monotonic() - begun < 5.0
+    assert not pool.cloud.servers
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        (Fault.stuck(), "it is building"),
+        (Fault.no_address(), "it is active, but without an address"),
+    ],
+)
+def test_a_device_that_is_not_ready_in_time_is_deleted(
+    pools: Pools, fault: Fault, seen: str
+) -> None:
+    pool = pools.new(long_timeout=0.5)
+    pool.fault(fault)
+
+    assert seen in pool.fails("BUILD_DEVICE", "deadline")
+    assert not pool.cloud.servers
+
+
+def test_an_address_that_comes_late_is_waited_for(pools: Pools) -> None:
+    pool = pools.new({"address_delay": 0.3})
+
+    assert str(pool.build()["addr"]).startswith("10.20.")
+
+
+def test_a_device_that_vanishes_in_mid_build_fails_soon(pools: Pools) -> None:
+    pool = pools.new({"boot_time": NEVER}, long_timeout=NEVER)
+    pool.fault(Fault.vanish(0.2))
+
+    begun = time.monotonic()
+    reason = pool.fails("BUILD_DEVICE", "device_failed")
+
+    assert "disappeared" in reason
+    assert time.monotonic() - begun < NEVER / 4
+
+
+@pytest.mark.parametrize("status", ["SHUTOFF", "SUSPENDED"])
+def test_a_device_that_does_not_run_fails(pools: Pools, status: str) -> None:
+    pool = pools.new({"address_delay": NEVER})
+    job = pool.submit("BUILD_DEVICE")
+    until(lambda: [s for s in pool.cloud.servers if s["status"] == "ACTIVE"])
+
+    pool.cloud.set_status(pool.only_server()["id"], status)
+
+    error = error_of(job.future.result().answer)
+    assert (error["code"], status in error["message"]) == (
+        "device_failed",
+        True,
+    )
+    assert not pool.cloud.servers
+
+
+def test_a_list_with_a_hole_is_not_believed(pools: Pools) -> None:
+    pool = pools.new({"boot_time": 0.5})
+    hole = Fault(path=DETAILS, status=200, body={"servers": []}, skip=1)
+    pool.fault(hole)
+
+    pool.build()
+
+    assert pool.posts() == 1
+    assert pool.cloud.count("GET", path=ONE_SERVER) >= 1
+
+
+def test_a_stop_in_mid_build_deletes_the_device(pools: Pools) -> None:
+    pool = pools.new({"boot_time": NEVER})
+    pool.fault(Fault.stuck())
+    job = pool.submit("BUILD_DEVICE")
+    until(lambda: pool.cloud.servers)
+
+    pool.manager.stop()
+
+    assert error_of(job.future.result().answer)["code"] == "stopped"
+    assert not pool.cloud.servers
+
+
+def test_a_failed_device_that_stays_is_handed_back_whole(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BuildDevice, "cleanup_time", 0.5)
+    pool = pools.new(az="3")
+    pool.fault(
+        Fault.server_error(),
+        Fault(method="DELETE", path=ONE_SERVER, status=500, times=None),
+    )
+
+    answer = pool.run("BUILD_DEVICE")
+
+    left = pool.only_server()
+    assert error_of(answer)["code"] == "device_not_deleted"
+    assert "No valid host was found." in error_of(answer)["message"]
+    del answer["error"]
+    assert answer == {
+        "action": "BUILD_DEVICE",
+        "response": "FAIL",
+        "name": left["name"],
+        "addr": "",
+        "type": f"basename: {BASENAME}, image: tiny",
+        "az": "3",
+    }
+    pool.cloud.clear_faults()
+    pool.passes("DELETE_DEVICE", name=left["name"])
+    assert not pool.cloud.servers
+
+
+@pytest.mark.parametrize("status", [409, 500, 503])
+def test_a_failed_device_is_deleted_at_the_second_attempt(
+    pools: Pools, status: int
+) -> None:
+    pool = pools.new()
+    pool.fault(
+        Fault.server_error(),
+        Fault(method="DELETE", path=ONE_SERVER, status=status),
+    )
+
+    pool.fails("BUILD_DEVICE", "device_failed")
+
+    assert not pool.cloud.servers
+
+
+def test_a_spent_quota_of_instances_is_said_and_nothing_is_deleted(
+    pools: Pools,
+) -> None:
+    pool = pools.new({"instances": 1})
+    pool.build()
+
+    reason = pool.fails("BUILD_DEVICE", "quota_exceeded")
+
+    assert "Quota exceeded for instances" in reason
+    assert pool.posts() == 2
+    assert pool.cloud.count("DELETE") == 0
+
+
+def test_a_spent_quota_of_ports_is_a_failure_of_the_device(
+    pools: Pools,
+) -> None:
+    pool = pools.new({"ports": 0})
+
+    reason = pool.fails("BUILD_DEVICE", "device_failed")
+
+    assert "Maximum number of ports exceeded" in reason
+    assert not pool.cloud.servers
+
+
+def test_what_the_policy_forbids_is_refused_at_once(pools: Pools) -> None:
+    pool = pools.new()
+    message = "Policy doesn't allow os_compute_api:servers:create."
+    body = {"forbidden": {"code": 403, "message": message}}
+    pool.fault(Fault(method="POST", path=SERVERS, status=403, body=body))
+
+    assert message in pool.fails("BUILD_DEVICE", "cloud_refused")
+    assert pool.posts() == 1
+
+
+@pytest.mark.parametrize("name", ["tiny", "m1.nano"])
+def test_what_was_replaced_by_its_namesake_is_looked_up_again(
+    pools: Pools, name: str
+) -> None:
+    pool = pools.new()
+    pool.build()
+
+    pool.cloud.replace(name)
+
+    pool.build()
+    assert pool.posts() == 3
+    assert len(pool.cloud.servers) == 2
+
+
+def test_a_400_that_stays_is_told_in_novas_words(pools: Pools) -> None:
+    pool = pools.new()
+    body = {"badRequest": {"code": 400, "message": "Not like this."}}
+    fault = Fault(
+        method="POST", path=SERVERS, status=400, body=body, times=None
+    )
+    pool.fault(fault)
+
+    assert "Not like this." in pool.fails("BUILD_DEVICE", "cloud_refused")
+    assert pool.posts() == 1
+
+
+def test_two_zones_are_built_in_by_turns(pools: Pools) -> None:
+    pool = pools.new(nova={"availability_zones": ("az1", "az2")})
+
+    for _four in range(4):
+        pool.build()
+
+    zones = [s["OS-EXT-AZ:availability_zone"] for s in pool.cloud.servers]
+    assert zones == ["az1", "az2", "az1", "az2"]
