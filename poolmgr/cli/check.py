@@ -32,11 +32,12 @@ class Check(PoolmgrLister):
             driver.close()
         self._failed = any(finding.problem for finding in found)
         return (
-            ("Setting", "Value", "State", "Problem"),
+            ("Setting", "Value", "Found", "State", "Problem"),
             [
                 (
                     finding.setting,
                     one_line(finding.value),
+                    one_line(finding.found),
                     "wrong" if finding.problem else "ok",
                     one_line(finding.problem or ""),
                 )

@@ -59,8 +59,13 @@ def set_level(options: argparse.Namespace, service: bool) -> None:
     _console.setFormatter(_Formatter(style, tracebacks))
     logging.getLogger().setLevel(level)
     # At DEBUG keystoneauth logs bodies, with what is secret in them.
-    for name in ("keystoneauth", "openstack", "urllib3", "stevedore"):
+    for name in ("openstack", "urllib3", "stevedore"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    # What it warns of is in the error that follows.
+    logging.getLogger("keystoneauth").setLevel(logging.ERROR)
+    # Old names of options matter to whoever keeps the file, once a start.
+    if not service and level > logging.INFO:
+        logging.getLogger("oslo_config").setLevel(logging.ERROR)
     # A command's FAIL is its error; the job's line would say it twice.
     twice = level > logging.INFO
     logging.getLogger("poolmgr.manager").setLevel(

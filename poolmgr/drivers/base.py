@@ -85,11 +85,13 @@ class Finding:
 
     :ivar setting: the setting's name
     :ivar value: its value, empty when unset
+    :ivar found: what that is in the cloud, as an id
     :ivar problem: in one line, what is wrong with it; None if nothing is
     """
 
     setting: str
     value: str
+    found: str = ""
     problem: str | None = None
 
 

@@ -84,7 +84,7 @@ def test_a_server_that_comes_after_its_second_is_deleted(
     pool.build()
 
     assert pool.posts() == 2
-    assert pool.only_server()["metadata"]["poolmgr_state"] == "handed%20over"
+    assert pool.only_server()["metadata"]["poolmgr_state"] == "handed-over"
 
 
 def test_when_every_request_fails_nothing_is_left(pool: Pool) -> None:
@@ -209,7 +209,7 @@ def test_the_hand_over_is_written_before_the_answer(pool: Pool) -> None:
 
     assert job.future.result().answer["response"] == "PASS"
     state = pool.only_server()["metadata"]["poolmgr_state"]
-    assert state == "handed%20over"
+    assert state == "handed-over"
 
 
 def test_another_pools_marks_are_not_taken_for_ours(pools: Pools) -> None:

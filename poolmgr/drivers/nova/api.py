@@ -8,9 +8,10 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from poolmgr.drivers.gate import Gate
 from poolmgr.drivers.nova import failures
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Service = Literal["compute", "network", "image"]
 Params = Mapping[str, Any]
 
@@ -116,24 +118,43 @@ class Api:
         :raises DeadlineExceeded: its turn did not come in time
         :raises Stopped: the wait was called off
         """
+        return self._insist(
+            lambda: self._run_once(call, deadline), call, deadline, call.once
+        )
+
+    def project_id(self, deadline: Deadline) -> str:
+        """The project whose things are ours; raises as :meth:`run` does."""
+
+        def ask() -> str:
+            session = self._proxy("compute", deadline).session
+            with failures.named("asking for the project"):
+                return str(session.get_project_id() or "")
+
+        return self._insist(ask, "asking for the project", deadline)
+
+    def _insist(
+        self,
+        ask: Callable[[], T],
+        doing: object,
+        deadline: Deadline,
+        once: bool = False,
+    ) -> T:
+        """Ask until there is an answer, yes or no, or the time is up."""
         pauses = backoff(0.25, 10.0)
-        while True:
+        for attempt in count(1):
             try:
-                return self._run_once(call, deadline)
+                return ask()
             except Unavailable as error:
-                if call.once and not isinstance(error, TooMany):
+                if once and not isinstance(error, TooMany):
                     raise
                 pause = max(next(pauses), error.retry_after)
                 if pause >= deadline.remaining():
                     raise
-                LOG.info("%s; again in %.1f s", error, pause)
-            deadline.sleep(pause, str(call))
-
-    def project_id(self, deadline: Deadline) -> str:
-        """The project whose things are ours."""
-        session = self._proxy("compute", deadline).session
-        with failures.named("asking for the project"):
-            return str(session.get_project_id() or "")
+                # Once is nothing; who waits for long wants to know why.
+                level = logging.WARNING if attempt == 3 else logging.INFO
+                LOG.log(level, "%s; again in %.1f s", error, pause)
+            deadline.sleep(pause, str(doing))
+        raise AssertionError("it is asked until this is left")
 
     def close(self) -> None:
         """Let the connections go."""

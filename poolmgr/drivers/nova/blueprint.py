@@ -21,6 +21,7 @@ from poolmgr.waiting import Deadline
 #: Largest user data that Nova takes, in bytes before base64.
 #: https://docs.openstack.org/api-ref/compute/#create-server
 _MOST_USER_DATA = 49149
+LookUp = Callable[[Deadline], str | bytes | Sequence[str]]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -81,13 +82,13 @@ class Blueprint:
         """Look every part up, and say what was found."""
         wrong = False
         for name, value, look_up in self._lookups():
-            problem = None
             try:
-                look_up(deadline)
+                found = look_up(deadline)
             except CloudRefused as error:
-                problem = str(error)
                 wrong = True
-            yield Finding(name, value, problem)
+                yield Finding(name, value, problem=str(error))
+            else:
+                yield Finding(name, value, _shown(found))
         if not wrong:
             # Whoever checks is about to build.
             self.parts(deadline)
@@ -126,7 +127,8 @@ class Blueprint:
         if cfg.config_drive:
             server["config_drive"] = True
         if cfg.user_data:
-            server["user_data"] = self._user_data(deadline)
+            data = self._user_data(deadline)
+            server["user_data"] = base64.b64encode(data).decode("ascii")
         hints = {}
         if cfg.server_group:
             hints["group"] = self._server_group(deadline)
@@ -134,13 +136,19 @@ class Blueprint:
 
     def _find_external(self, deadline: Deadline) -> str:
         wanted = self._settings.floating_network
-        if wanted:
-            return self._network("floating_network", wanted, deadline)
-        return self._only_network(True, "floating_network", deadline)
+        if not wanted:
+            return self._only_network(True, "floating_network", deadline)
+        external = {"router:external": True}
+        try:
+            return self._neutron(
+                "floating_network", "/networks", wanted, deadline, external
+            )
+        except _Missing as error:
+            raise CloudRefused(f"{error} that is external") from None
 
     def _lookups(
         self,
-    ) -> Iterator[tuple[str, str, Callable[[Deadline], object]]]:
+    ) -> Iterator[tuple[str, str, LookUp]]:
         """Every setting that names something: its name, value, look-up."""
         cfg = self._settings
         yield "image", cfg.image, self._image
@@ -148,7 +156,7 @@ class Blueprint:
         yield "networks", ", ".join(cfg.networks), self._networks
         for name in cfg.security_groups:
             yield "security_groups", name, partial(self._security_group, name)
-        optional: list[tuple[str, Callable[[Deadline], object]]] = [
+        optional: list[tuple[str, LookUp]] = [
             ("key_name", self._key),
             ("server_group", self._server_group),
             ("user_data", self._user_data),
@@ -167,7 +175,7 @@ class Blueprint:
         _needed("image", wanted)
         found = self._listed("image", "/images", {"name": wanted}, deadline)
         if not found and _UUID.fullmatch(wanted):
-            found = self._shown(f"/images/{wanted}", deadline)
+            found = self._image_by_id(f"/images/{wanted}", deadline)
         active = [image for image in found if image["status"] == "active"]
         if found and not active:
             raise CloudRefused(
@@ -197,12 +205,22 @@ class Blueprint:
         return self._neutron(setting, path, wanted, deadline)
 
     def _neutron(
-        self, setting: str, path: str, wanted: str, deadline: Deadline
+        self,
+        setting: str,
+        path: str,
+        wanted: str,
+        deadline: Deadline,
+        kind: Mapping[str, Any] = {},
     ) -> str:
-        """Id of a thing of Neutron's, by name or id; ours before shared."""
-        found = self._listed("network", path, {"name": wanted}, deadline)
+        """Id of a thing of Neutron's, by name or id; ours before shared.
+
+        :param kind: what it has to be besides
+        """
+        query = {"name": wanted, **kind}
+        found = self._listed("network", path, query, deadline)
         if not found and _UUID.fullmatch(wanted):
-            found = self._listed("network", path, {"id": wanted}, deadline)
+            query = {"id": wanted, **kind}
+            found = self._listed("network", path, query, deadline)
         if len(found) > 1:
             project = self._api.project_id(deadline)
             ours = [f for f in found if f.get("project_id") == project]
@@ -231,7 +249,7 @@ class Blueprint:
         except Refused as error:
             if error.status != 404:
                 raise
-            raise _missing("key_name", wanted) from None
+            raise _Missing("key_name", wanted) from None
         return wanted
 
     def _server_group(self, deadline: Deadline) -> str:
@@ -264,7 +282,7 @@ class Blueprint:
                     )
         return wanted
 
-    def _user_data(self, deadline: Deadline) -> str:
+    def _user_data(self, deadline: Deadline) -> bytes:
         path = str(self._settings.user_data)
         try:
             data = Path(path).read_bytes()
@@ -277,7 +295,7 @@ class Blueprint:
                 f"[nova] user_data: {path!r} has {len(data)} bytes; Nova "
                 f"takes {_MOST_USER_DATA}"
             )
-        return base64.b64encode(data).decode("ascii")
+        return data
 
     def _listed(
         self,
@@ -289,7 +307,9 @@ class Blueprint:
         call = Call("GET", service, path, query)
         return list(self._api.pages(call, deadline))
 
-    def _shown(self, path: str, deadline: Deadline) -> list[dict[str, Any]]:
+    def _image_by_id(
+        self, path: str, deadline: Deadline
+    ) -> list[dict[str, Any]]:
         try:
             return [self._api.get("image", path, deadline)]
         except Refused as error:
@@ -305,7 +325,7 @@ def _needed(setting: str, value: str) -> None:
 
 def _one(setting: str, wanted: str, found: Sequence[Mapping[str, Any]]) -> str:
     if not found:
-        raise _missing(setting, wanted)
+        raise _Missing(setting, wanted)
     if len(found) > 1:
         raise CloudRefused(
             f"[nova] {setting}: {len(found)} are named {wanted!r}; give the "
@@ -314,5 +334,13 @@ def _one(setting: str, wanted: str, found: Sequence[Mapping[str, Any]]) -> str:
     return str(found[0]["id"])
 
 
-def _missing(setting: str, wanted: str) -> CloudRefused:
-    return CloudRefused(f"[nova] {setting}: there is no {wanted!r}")
+class _Missing(CloudRefused):
+    def __init__(self, setting: str, wanted: str) -> None:
+        super().__init__(f"[nova] {setting}: there is no {wanted!r}")
+
+
+def _shown(found: str | bytes | Sequence[str]) -> str:
+    """What was found, for a person."""
+    if isinstance(found, bytes):
+        return f"{len(found)} bytes"
+    return found if isinstance(found, str) else ", ".join(found)

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP
 from poolmgr.drivers.batch import Batch
 from poolmgr.drivers.gate import Gate
+from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
 from poolmgr.drivers.nova.connection import connect
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
-from poolmgr.drivers.nova.servers import Servers
+from poolmgr.drivers.nova.servers import NovaDevice, Servers
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.watch import Watch
 from poolmgr.errors import (
-    AuthenticationFailed,
     Changed,
     CloudError,
     CloudRefused,
-    CloudUnavailable,
     DeviceFailed,
     PoolmgrError,
 )
@@ -73,6 +72,11 @@ class NovaCloud(Driver):
             settings.address_type,
         )
         extra = dict(entry.split("=", 1) for entry in settings.metadata)
+        if settings.device_floating_ip:
+            extra |= marks.OWN_IP
+            if rule.kind == "floating":
+                # It comes when the device is ready, not before.
+                rule = replace(rule, kind="best")
         self._blueprint = blueprint
         self._servers = Servers(self._api, blueprint, rule, extra)
         self._ips = FloatingIPs(self._api, blueprint)
@@ -94,17 +98,10 @@ class NovaCloud(Driver):
         where = self._settings.cloud or self._settings.auth_url or ""
         try:
             project = self._api.project_id(deadline)
-        except (
-            AuthenticationFailed,
-            CloudRefused,
-            CloudUnavailable,
-        ) as error:
-            return [Finding("cloud", where, str(error))]
-        found = [Finding("cloud", where or f"project {project}")]
-        try:
+            found = [Finding("cloud", where, f"project {project}")]
             found.extend(self._blueprint.check(deadline))
         except CloudError as error:
-            found.append(Finding("cloud", where, str(error)))
+            return [Finding("cloud", where, problem=str(error))]
         return found
 
     # -- devices ------------------------------------------------------------
@@ -122,7 +119,7 @@ class NovaCloud(Driver):
             ready = self._watch.wait(device, deadline)
         except DeviceFailed as error:
             raise self._explained(device, error) from None
-        if self._settings.device_floating_ip:
+        if isinstance(ready, NovaDevice) and ready.own_ip:
             return self._with_floating_ip(ready, deadline)
         return ready
 
@@ -149,7 +146,7 @@ class NovaCloud(Driver):
 
     def delete_device(self, device: Device, deadline: Deadline) -> None:
         """See :meth:`Driver.delete_device`."""
-        if self._settings.device_floating_ip:
+        if isinstance(device, NovaDevice) and device.own_ip:
             # First, for afterwards nobody would know whose they were.
             for ip in self._ips.of_device(device, deadline):
                 self._ips.delete(ip, deadline)

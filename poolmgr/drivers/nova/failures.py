@@ -129,10 +129,32 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
         return CloudRefused(f"{call}: the catalog has no such service: {said}")
     if isinstance(error, auth.HttpError) and error.http_status < 500:
         return AuthenticationFailed(f"the cloud refuses the login: {said}")
+    if isinstance(error, (auth.ConnectFailure, auth.DiscoveryFailure)):
+        return Unavailable(f"{call}: {_unreachable(error)}")
     known = (auth.ClientException, SDKException, RequestException, HTTPError)
     if isinstance(error, (*known, OSError)):
         return Unavailable(f"{call}: {said}")
     return None
+
+
+def _unreachable(error: BaseException) -> str:
+    """What could not be reached, and why, in a few words."""
+    url = re.search(r"https?://[^/\s'\"]+", str(error))
+    where = url[0].rstrip(":.,") if url else "the cloud"
+    return f"cannot reach {where}: {_innermost(error)}"
+
+
+def _innermost(error: BaseException) -> str:
+    """The words of the system, which are wrapped up many times."""
+    seen: BaseException | None = error
+    words = type(error).__name__
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            words = seen.strerror
+        elif isinstance(seen, TimeoutError):
+            words = "timed out"
+        seen = seen.__cause__ or seen.__context__
+    return words
 
 
 def _is_verification(error: BaseException) -> bool:

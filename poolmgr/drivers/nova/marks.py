@@ -12,18 +12,24 @@ from urllib.parse import quote, unquote
 from poolmgr.identity import Mark, State
 
 _PREFIX = "poolmgr_"
+#: Metadata of a server that has a floating IP of its own.
+OWN_IP = {"poolmgr_floating_ip": "own"}
 _FIELDS = ("pool", "unique", "handle", "made", "state")
 #: Longest description of a floating IP that Neutron takes, in characters.
 _LONGEST_DESCRIPTION = 255
 _INTRODUCTION = "poolmgr"
-_STATES: tuple[State, ...] = ("building", "handed over")
+# States as they are written: without the blank.
+_STATES: dict[str, State] = {
+    "building": "building",
+    "handed-over": "handed over",
+}
 
 
 def metadata_of(mark: Mark) -> dict[str, str]:
     """A mark as a server's metadata."""
     return {
-        f"{_PREFIX}{field}": _escaped(str(getattr(mark, field)))
-        for field in _FIELDS
+        f"{_PREFIX}{field}": _escaped(value)
+        for field, value in _fields(mark).items()
     }
 
 
@@ -65,7 +71,7 @@ def description_of(mark: Mark, device_id: str = "") -> str:
 
     :param device_id: the device it comes and goes with, if it does
     """
-    fields = {field: str(getattr(mark, field)) for field in _FIELDS}
+    fields = _fields(mark)
     if device_id:
         fields["device"] = device_id
     text = _line(fields)
@@ -96,9 +102,14 @@ def digest_of(unique: str) -> str:
     return f"sha256:{_digest(unique)}"
 
 
+def _fields(mark: Mark) -> dict[str, str]:
+    written = {field: str(getattr(mark, field)) for field in _FIELDS}
+    return {**written, "state": mark.state.replace(" ", "-")}
+
+
 def _mark(found: Mapping[str, str]) -> Mark | None:
-    state = found.get("state")
-    if not found.get("pool") or state not in _STATES:
+    state = _STATES.get(found.get("state", ""))
+    if not found.get("pool") or state is None:
         return None
     return Mark(
         pool=found["pool"],

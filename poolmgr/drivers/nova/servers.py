@@ -46,6 +46,16 @@ _STATUSES: dict[str, Status] = {
 
 
 @dataclass(frozen=True)
+class NovaDevice(Device):
+    """A device, and what only this driver asks of it.
+
+    :ivar own_ip: whether it has a floating IP that goes with it
+    """
+
+    own_ip: bool = False
+
+
+@dataclass(frozen=True)
 class Servers:
     """Calls about servers.
 
@@ -179,7 +189,10 @@ class Servers:
             made = self.api.run(call, deadline)["server"]
             now = datetime.now(UTC).isoformat(timespec="seconds")
             id_ = str(made["id"])
-            return Device(id_, name, "building", None, now, mark=mark)
+            own_ip = marks.OWN_IP.items() <= self.metadata.items()
+            return NovaDevice(
+                id_, name, "building", None, now, mark=mark, own_ip=own_ip
+            )
 
         def find() -> list[Device]:
             found = self._tagged({marks.own_tag(mark, name)}, deadline)
@@ -229,14 +242,16 @@ class Servers:
 
     def _device(self, server: Mapping[str, Any]) -> Device:
         status = _STATUSES.get(server["status"], "failed")
-        return Device(
+        metadata = server.get("metadata", {})
+        return NovaDevice(
             id=str(server["id"]),
             name=str(server.get("name", "")),
             status=status,
             address=self.rule.choose(server.get("addresses", {})),
             created=str(server.get("created", "")).replace("Z", "+00:00"),
             fault=_fault(server) if status == "failed" else None,
-            mark=marks.mark_in(server.get("metadata", {})),
+            mark=marks.mark_in(metadata),
+            own_ip=marks.OWN_IP.items() <= metadata.items(),
         )
 
 
