@@ -13,9 +13,9 @@ LOG = logging.getLogger(__name__)
 
 #: The watch looks at most this part of the time, so that a slow cloud is not
 #: made slower by it.
-SHARE = 1 / 6
+SHARE = 1 / 2
 #: Longest pause between two looks, in seconds.
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 10.0
 #: Most devices asked for one by one after a look that did not list them.
 MOST_CONFIRMED = 10
 
@@ -67,8 +67,8 @@ class Watch:
 
     :param look: lists those of the devices given that are there, and may
         list more; called on the watch's own thread
-    :param interval: seconds between two looks; more while looks are slow or
-        fail
+    :param interval: seconds between two looks; less at first, more while
+        looks are slow or fail
     :param confirm: asks for one device that a look did not list while it was
         to become ready; None, and the list is believed
     """
@@ -145,7 +145,8 @@ class Watch:
                 del self._waiters[key]
 
     def _run(self) -> None:
-        pause = self._interval
+        # What somebody begins to wait for may be quick, as a deletion is.
+        pause = self._interval / 4
         while True:
             self._closed.wait(pause)
             with self._lock:
@@ -191,7 +192,8 @@ class Watch:
                 waiter.see(device)
         self._show_absent(absent)
         slow = took * (1 / SHARE - 1)
-        return max(self._interval, min(slow, LONGEST_PAUSE))
+        usual = min(2 * pause, self._interval)
+        return max(usual, min(slow, LONGEST_PAUSE))
 
     def _show_absent(self, waiters: list[_UntilReady]) -> None:
         """A list can have holes: ask for what was not in it."""
