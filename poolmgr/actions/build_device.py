@@ -15,6 +15,9 @@ from poolmgr.errors import (
 from poolmgr.identity import Mark, new_name
 from poolmgr.waiting import Deadline
 
+#: Seconds that deleting what a job has made besides may take, at most.
+_OTHERS_TIME = 15.0
+
 
 class BuildDevice(Action[NoFields]):
     """Boot a device and answer its name and address.
@@ -31,10 +34,14 @@ class BuildDevice(Action[NoFields]):
 
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
-        device = self._left_over(context) or self._create(context)
+        left = self._left_over(context)
+        if left and left[0].status != "failed":
+            device = self._taken_over(left[0], context)
+        else:
+            device = self._create(context)
         try:
             device = context.driver.wait_for_device(device, context.deadline)
-            self._delete_others(device, context)
+            self._delete_others(device, left, context)
             self._hand_over(device, context)
         except BaseException as error:
             self._discard(device, error, context)
@@ -53,24 +60,25 @@ class BuildDevice(Action[NoFields]):
             ):
                 context.driver.delete_device(device, context.deadline)
 
-    def _left_over(self, context: Context) -> Device | None:
-        """What an earlier delivery of this job made and did not answer."""
+    def _left_over(self, context: Context) -> list[Device]:
+        """What earlier deliveries of this job made and did not answer.
+
+        :returns: the best first: those that are active
+        """
         if not context.job.unique:
-            return None
+            return []
         found = [
             device
             for device in context.driver.devices_of_job(
                 context.job.unique, context.deadline
             )
-            if context.is_left_over(device.mark) and device.status != "failed"
+            if context.is_left_over(device.mark)
         ]
-        if not found:
-            return None
-        device = min(found, key=lambda device: device.status)  # active first
-        context.log.info("takes over device %s", device.name)
-        return self._taken_over(device, context)
+        best = ("active", "building", "failed").index
+        return sorted(found, key=lambda device: best(device.status))
 
     def _taken_over(self, device: Device, context: Context) -> Device:
+        context.log.info("takes over device %s", device.name)
         if device.mark is None or device.status != "active":
             return device  # it is marked when it is handed over
         mark = device.mark.taken_over_by(context.job)
@@ -96,21 +104,33 @@ class BuildDevice(Action[NoFields]):
         except PoolmgrError as error:
             context.log.warning("device %s may be left: %s", name, error)
 
-    def _delete_others(self, device: Device, context: Context) -> None:
-        """Delete what this very delivery has made besides.
+    def _delete_others(
+        self, device: Device, left: list[Device], context: Context
+    ) -> None:
+        """Delete what this job has made besides; not at the device's cost.
 
         A worker that was killed in the middle of a creation may have made a
         device that was not to be seen yet when the job came here.
+
+        :param left: what was to be seen then
         """
         mark = device.mark
         if mark is None or not mark.unique:
             return
-        for other in context.driver.devices_of_job(
-            mark.unique, context.deadline
-        ):
-            if other.id != device.id and _same_delivery(other.mark, mark):
-                context.log.warning("deletes device %s, too", other.name)
-                context.driver.delete_device(other, context.deadline)
+        seconds = min(_OTHERS_TIME, context.deadline.remaining() / 2)
+        deadline = Deadline(seconds, context.deadline.stop)
+        before = {each.id for each in left}
+        try:
+            for other in context.driver.devices_of_job(mark.unique, deadline):
+                if other.id != device.id and _is_spare(
+                    other.mark, mark, other.id in before
+                ):
+                    context.log.warning("deletes device %s, too", other.name)
+                    context.driver.delete_device(other, deadline)
+        except Stopped:
+            raise
+        except PoolmgrError as error:
+            context.log.warning("another device may be left: %s", error)
 
     def _hand_over(self, device: Device, context: Context) -> None:
         # Before the answer is sent, never after: a device whose client has
@@ -137,12 +157,17 @@ class BuildDevice(Action[NoFields]):
             ) from cause
 
 
-def _same_delivery(mark: Mark | None, ours: Mark) -> bool:
+def _is_spare(mark: Mark | None, ours: Mark, was_left: bool) -> bool:
+    """Whether a device was made for the same job and never answered.
+
+    One that came meanwhile may be of a delivery that is still at it, if that
+    is not this one.
+    """
     return (
         mark is not None
         and mark.state == "building"
-        and (mark.pool, mark.unique, mark.handle)
-        == (ours.pool, ours.unique, ours.handle)
+        and (mark.pool, mark.unique) == (ours.pool, ours.unique)
+        and (was_left or mark.handle == ours.handle)
     )
 
 

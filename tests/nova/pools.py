@@ -55,7 +55,7 @@ class Pool:
 
     def fails(self, action: str, code: str, **fields: object) -> str:
         """The reason of an answer that has to be a FAIL of this code."""
-        answer = self.run(action, **fields)
+        answer = self.run(action, None, **fields)
         assert error_of(answer)["code"] == code, answer
         assert "name" not in answer or "name" in fields, answer
         return str(error_of(answer)["message"])

@@ -86,11 +86,9 @@ def test_the_watch_leaves_the_cloud_alone_for_as_long_as_it_asks(
     # Longer than a call may take: then it is the watch that has to wait.
     pool = pools.new({"boot_time": 0.3}, {"call_timeout": 0.4})
     pause = 1.2
-    value = {
-        "seconds": pause,
-        # A date has whole seconds.
-        "date": datetime.now(UTC) + timedelta(seconds=pause + 1),
-    }[kind]
+    value: float | datetime = pause
+    if kind == "date":  # it has whole seconds
+        value = datetime.now(UTC) + timedelta(seconds=pause + 1)
     pool.fault(Fault(path=DETAILS, skip=1, status=429, retry_after=value))
 
     pool.build()

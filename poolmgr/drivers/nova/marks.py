@@ -5,6 +5,7 @@ filter by tags, not by metadata.  A floating IP has it in its description,
 because its tags would need a second call.
 """
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from urllib.parse import quote, unquote
@@ -76,7 +77,13 @@ def description_of(mark: Mark, device_id: str = "") -> str:
         fields["device"] = device_id
     text = _line(fields)
     if len(text) > _LONGEST_DESCRIPTION:
+        # Other writings than Latin are longer when escaped.
+        unique = fields.pop("unique").encode("utf-8", "replace")
+        fields["unique64"] = base64.urlsafe_b64encode(unique).decode()
+        text = _line(fields)
+    if len(text) > _LONGEST_DESCRIPTION:
         # Nothing that gearmand makes is that long.
+        del fields["unique64"]
         fields.update(unique=digest_of(mark.unique), handle="")
         text = _line(fields)
     return text
@@ -89,6 +96,8 @@ def mark_in_description(description: str) -> tuple[Mark | None, str]:
         return None, ""
     pairs = (word.partition("=") for word in words)
     found = {key: unquote(value) for key, _equals, value in pairs}
+    if "unique64" in found:
+        found["unique"] = _from_base64(found["unique64"])
     return _mark(found), found.get("device", "")
 
 
@@ -123,6 +132,13 @@ def _mark(found: Mapping[str, str]) -> Mark | None:
 def _line(fields: Mapping[str, str]) -> str:
     pairs = (f"{key}={_escaped(value)}" for key, value in fields.items())
     return " ".join([_INTRODUCTION, *pairs])
+
+
+def _from_base64(text: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(text).decode()
+    except ValueError:
+        return ""
 
 
 def _escaped(text: str) -> str:
