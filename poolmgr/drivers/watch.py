@@ -30,6 +30,8 @@ class _Waiter:
         self.device = device
         self.wake = threading.Event()
         self.done = False
+        #: Whether what was seen is to be seen once more, soon.
+        self.doubtful = False
         self.error: DeviceFailed | None = None
 
     def see(self, device: Device | None) -> None:
@@ -56,7 +58,9 @@ class _UntilReady(_Waiter):
 
 class _UntilGone(_Waiter):
     def is_over(self, device: Device | None) -> bool:
-        return device is None
+        # A list can have holes, but hardly the same twice.
+        self.doubtful = device is None and not self.doubtful
+        return device is None and not self.doubtful
 
 
 class Watch:
@@ -193,6 +197,8 @@ class Watch:
         self._show_absent(absent)
         slow = took * (1 / SHARE - 1)
         usual = min(2 * pause, self._interval)
+        if any(waiter.doubtful for waiter in waiters):
+            usual = self._interval / 4
         return max(usual, min(slow, LONGEST_PAUSE))
 
     def _show_absent(self, waiters: list[_UntilReady]) -> None:

@@ -45,7 +45,7 @@ def test_a_device_that_was_left_is_taken_over_and_handed_over(
     assert answer["name"] == left
     assert answer["addr"]
     assert pool.posts() == 1
-    assert state_of(pool) == ("handed%20over", new.handle)
+    assert state_of(pool) == ("handed-over", new.handle)
 
 
 def test_the_same_delivery_gets_what_was_handed_over_and_not_answered(
@@ -121,7 +121,7 @@ def test_what_was_made_besides_and_stays_does_not_cost_the_device(
         server["name"]: server["metadata"]["poolmgr_state"]
         for server in pool.cloud.servers
     }
-    assert states.pop(answer["name"]) == "handed%20over"
+    assert states.pop(answer["name"]) == "handed-over"
     assert set(states.values()) == {"building"}  # the reaper's
 
 
@@ -147,7 +147,7 @@ def test_a_forsaken_build_leaves_its_device_for_the_next_delivery(
     answer = pool.passes("BUILD_DEVICE", NEW[1])
 
     assert answer["name"] == forsaken["name"]
-    assert state_of(pool) == ("handed%20over", NEW[1].handle)
+    assert state_of(pool) == ("handed-over", NEW[1].handle)
 
 
 def test_an_answer_that_was_not_delivered_is_undone(pool: Pool) -> None:

@@ -152,11 +152,9 @@ class NovaCloud(Driver):
                 self._ips.delete(ip, deadline)
         doing = f"deleting device {device.name!r}"
         while self._servers.delete(device, deadline):
-            gone = self._watch.wait_gone(device, deadline, _DELETE_AGAIN)
-            deadline.check(doing)
-            # A list can have holes.
-            if gone and self._servers.get(device.id, deadline) is None:
+            if self._watch.wait_gone(device, deadline, _DELETE_AGAIN):
                 return
+            deadline.check(doing)
             LOG.info(
                 "device %s is still there; deleting it again", device.name
             )

@@ -113,7 +113,11 @@ class LoopbackCloud:
             self._error = error
         finally:
             self._ready.set()
+            await site.stop()
+            # Who was let in a moment ago is known to the server only then.
+            await asyncio.sleep(0.01)
             await runner.cleanup()
+            await asyncio.sleep(0)
 
     # -- how to reach it ----------------------------------------------------
 
