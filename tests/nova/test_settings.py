@@ -1,0 +1,167 @@
+"""What single settings of the Nova driver do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from poolmgr import PoolManager
+from poolmgr.errors import CloudUnavailable, ConfigError
+from poolmgr.settings import PoolSettings
+from poolmgr.testing.openstack import LoopbackCloud
+from poolmgr.waiting import Deadline
+from tests.clouds import nova_on, settings_for
+
+
+def test_a_floating_network_has_to_be_external() -> None:
+    with (
+        LoopbackCloud() as cloud,
+        nova_on(cloud, floating_network="private") as driver,
+    ):
+        (wrong,) = [f for f in driver.check(Deadline(10.0)) if f.problem]
+
+    assert wrong.setting == "floating_network"
+    assert "there is no 'private' that is external" in str(wrong.problem)
+
+
+def test_check_shows_what_was_found(tmp_path: Path) -> None:
+    data = tmp_path / "user-data"
+    data.write_text("#!/bin/sh\n")
+    with (
+        LoopbackCloud() as cloud,
+        nova_on(
+            cloud, networks=(), user_data=str(data), key_name="poolkey"
+        ) as driver,
+    ):
+        found = {f.setting: f.found for f in driver.check(Deadline(10.0))}
+
+        assert found["image"] == cloud.ids["tiny"]
+        assert found["user_data"] == "10 bytes"
+        assert found["key_name"] == "poolkey"
+
+
+def test_who_checked_does_not_look_up_again() -> None:
+    with LoopbackCloud() as cloud, nova_on(cloud) as driver:
+        driver.check(Deadline(10.0))
+        cloud.forget_calls()
+
+        PoolManager(driver).execute("BUILD_DEVICE")
+
+        assert not cloud.count("GET", path="/images|/flavors|/networks")
+
+
+@pytest.mark.parametrize("kind", ["best", "floating"])
+def test_a_floating_ip_of_its_own_is_answered_whatever_the_kind(
+    kind: str,
+) -> None:
+    with (
+        LoopbackCloud() as cloud,
+        nova_on(cloud, device_floating_ip=True, address_type=kind) as driver,
+    ):
+        answer = PoolManager(driver).execute("BUILD_DEVICE")
+
+        (ip,) = cloud.floating_ips
+        assert answer["addr"] == ip["floating_ip_address"]
+
+
+def test_a_floating_ip_of_its_own_goes_with_the_device_also_later() -> None:
+    """The option may have been turned off meanwhile."""
+    with LoopbackCloud() as cloud:
+        with nova_on(cloud, device_floating_ip=True) as driver:
+            device = PoolManager(driver).execute("BUILD_DEVICE")
+        with nova_on(cloud) as driver:
+            PoolManager(driver).execute("DELETE_DEVICE", name=device["name"])
+
+        assert cloud.servers == []
+        assert cloud.floating_ips == []
+
+
+def test_a_device_without_one_costs_no_look_for_floating_ips() -> None:
+    with (
+        LoopbackCloud() as cloud,
+        nova_on(cloud, device_floating_ip=False) as driver,
+    ):
+        manager = PoolManager(driver)
+        device = manager.execute("BUILD_DEVICE")
+        manager.execute("DELETE_DEVICE", name=device["name"])
+
+        assert not cloud.count(path="/floatingips")
+
+
+def test_metadata_and_user_data_are_given_to_the_device(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "user-data"
+    data.write_text("#!/bin/sh\n")
+    with (
+        LoopbackCloud() as cloud,
+        nova_on(
+            cloud,
+            metadata=("role=lb", "note=a=b"),
+            user_data=str(data),
+            config_drive=True,
+            server_group="apart",
+        ) as driver,
+    ):
+        PoolManager(driver).execute("BUILD_DEVICE")
+        (post,) = [c for c in cloud.calls if c.path == "/servers"]
+
+        server = post.body["server"]
+        assert server["metadata"]["role"] == "lb"
+        assert server["metadata"]["note"] == "a=b"
+        assert server["user_data"] == "IyEvYmluL3NoCg=="
+        assert server["config_drive"] is True
+        hints = post.body["os:scheduler_hints"]
+        assert hints == {"group": cloud.ids["apart"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"metadata": ("role",)}, "KEY=VALUE"),
+        ({"metadata": ("poolmgr_pool=x",)}, "leave 'poolmgr_pool' to poolmgr"),
+        ({"metadata": ("a/b=x",)}, "KEY=VALUE"),
+        ({"metadata": ("a=" + "x" * 256,)}, "255"),
+        ({"address_version": "5"}, "must be one of 4, 6"),
+        (
+            {"address_type": "floating", "address_version": "6"},
+            "floating IPs are IPv4",
+        ),
+        ({"calls_at_once": 0}, "at least 1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(
+    changes: dict[str, object], words: str
+) -> None:
+    with LoopbackCloud() as cloud:
+        with pytest.raises(ConfigError, match=words):
+            settings_for(cloud, **changes)
+
+
+def test_what_cannot_be_reached_is_named_in_a_few_words() -> None:
+    with LoopbackCloud() as cloud:
+        settings = settings_for(cloud)
+    nowhere = settings.auth_url
+    assert nowhere is not None
+    where = nowhere.removesuffix("/identity/v3")
+
+    with LoopbackCloud() as other, nova_on(other, auth_url=nowhere) as driver:
+        with pytest.raises(CloudUnavailable) as caught:
+            driver.find_ip("198.18.0.1", Deadline(1.5))
+
+    assert f"cannot reach {where}: Connection refused" in str(caught.value)
+
+
+def test_the_rate_of_calls_is_kept() -> None:
+    with (
+        LoopbackCloud(rate_limit=20.0) as cloud,
+        nova_on(cloud, calls_per_second=15.0) as driver,
+    ):
+        manager = PoolManager(driver, PoolSettings(explain_failures=True))
+        jobs = [manager.submit({"action": "BUILD_IP"}) for _ in range(30)]
+        answers = [job.future.result().answer for job in jobs]
+
+        assert {a["response"] for a in answers} == {"PASS"}, json.dumps(
+            answers
+        )
+        assert not [c for c in cloud.calls if c.status == 429]
