@@ -135,15 +135,20 @@ class Inventory:
     :param driver: the cloud
     :param ownership: what is this pool's
     :param deadline: when all looking has to end
+    :param now: the time that ages are told at; None for the present
     """
 
     def __init__(
-        self, driver: Driver, ownership: Ownership, deadline: Deadline
+        self,
+        driver: Driver,
+        ownership: Ownership,
+        deadline: Deadline,
+        now: datetime | None = None,
     ) -> None:
         self._driver = driver
         self._ownership = ownership
         self._deadline = deadline
-        self._now = datetime.now(UTC)
+        self._now = now or datetime.now(UTC)
 
     def devices(self, wanted: WantedDevices) -> list[DeviceItem]:
         """The devices that are wanted."""

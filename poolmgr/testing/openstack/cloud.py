@@ -96,9 +96,8 @@ class LoopbackCloud:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         # Who hangs on a fault when the cloud closes is not waited for.
-        runner = web.ServerRunner(
-            web.Server(self._front, access_log=None), shutdown_timeout=0.05
-        )
+        server = web.Server(self._front, access_log=None)
+        runner = web.ServerRunner(server, shutdown_timeout=0.05)
         await runner.setup()
         site = web.TCPSite(
             runner, self.settings.host, self.settings.port, backlog=1024
@@ -116,7 +115,12 @@ class LoopbackCloud:
             await site.stop()
             # Who was let in a moment ago is known to the server only then.
             await asyncio.sleep(0.01)
+            transports = [each.transport for each in server.connections]
             await runner.cleanup()
+            for transport in transports:
+                # Closing alone waits for a reader who may not read.
+                if transport is not None:
+                    transport.abort()
             await asyncio.sleep(0)
 
     # -- how to reach it ----------------------------------------------------
