@@ -35,6 +35,8 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds that undoing an answer nobody had may take.
 UNDO_TIME = 60.0
+#: Seconds after its time in which an action can still say why it failed.
+GRACE = 0.5
 
 Progress = Callable[[int, int], None]
 
@@ -316,7 +318,7 @@ class _Execution:
         )
         self.cleanup_time = action.cleanup_time
         #: Seconds after which it is answered even if it does not return.
-        self.limit = self._seconds + action.cleanup_time
+        self.limit = self._seconds + action.cleanup_time + GRACE
         # What deliveries of the same job have in common. A client may use a
         # unique for several jobs at once by mistake; they are not the same
         # if they ask for something else.

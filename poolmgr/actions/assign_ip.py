@@ -1,7 +1,7 @@
 """ASSIGN_IP."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from poolmgr.actions.base import Action, Context, device_name, ip_address
 from poolmgr.actions.lookup import check_ours, our_device, until_in_effect
@@ -61,9 +61,19 @@ class AssignIp(Action[Request]):
             self._detach(ip, context)
             raise
 
-    def _detach(self, ip: FloatingIP, context: Context) -> None:
+    def _detach(self, attached: FloatingIP, context: Context) -> None:
+        deadline = Deadline(self.cleanup_time)
         try:
-            context.driver.detach_ip(ip, Deadline(self.cleanup_time))
+            # It may have changed since, if only in its status.
+            until_in_effect(
+                f"detaching {attached.address} again",
+                replace(context, deadline=deadline),
+                lambda ip: ip.device_id != attached.device_id,
+                lambda ip: context.driver.detach_ip(ip, deadline),
+                attached.address,
+            )
         except PoolmgrError as error:
             # The reason for the FAIL is the port; this comes on top of it.
-            context.log.warning("cannot detach %s: %s", ip.address, error)
+            context.log.warning(
+                "cannot detach %s: %s", attached.address, error
+            )

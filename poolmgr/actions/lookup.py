@@ -7,6 +7,7 @@ from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import (
     Ambiguous,
     Changed,
+    CloudError,
     CloudUnavailable,
     DeadlineExceeded,
     NotFound,
@@ -79,18 +80,28 @@ def until_in_effect(
     :param address: the floating IP's address
     :returns: the floating IP as wanted
     :raises NotFound: there is no such floating IP
+    :raises CloudUnavailable: asking failed until the time was up
+    :raises Changed: others changed it until the time was up
     :raises DeadlineExceeded: it was not in effect in time
     """
-    for _attempt in context.deadline.retries(doing):
-        try:
-            ip = floating_ip(address, context)
-            if not in_effect(ip):
-                ask(ip)
+    failed: CloudError | None = None
+    try:
+        for _attempt in context.deadline.retries(doing):
+            try:
                 ip = floating_ip(address, context)
-            if in_effect(ip):
-                return ip
-        except (Changed, CloudUnavailable) as error:
-            context.log.info("%s: %s; trying again", doing, error)
-        else:
-            context.log.info("%s: not in effect yet; asking again", doing)
+                if not in_effect(ip):
+                    ask(ip)
+                    ip = floating_ip(address, context)
+                if in_effect(ip):
+                    return ip
+            except (Changed, CloudUnavailable) as error:
+                failed = error
+                context.log.info("%s: %s; trying again", doing, error)
+            else:
+                failed = None
+                context.log.info("%s: not in effect yet; asking again", doing)
+    except DeadlineExceeded:
+        if failed is not None:
+            raise failed from None
+        raise
     raise DeadlineExceeded(doing, context.deadline.seconds)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from poolmgr.drivers.gate import Gate
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.failures import TooMany, Unavailable
-from poolmgr.errors import CloudRefused
+from poolmgr.errors import CloudRefused, DeadlineExceeded
 from poolmgr.waiting import Deadline, backoff
 
 if TYPE_CHECKING:
@@ -141,10 +141,16 @@ class Api:
     ) -> T:
         """Ask until there is an answer, yes or no, or the time is up."""
         pauses = backoff(0.25, 10.0)
+        failed: Unavailable | None = None
         for attempt in count(1):
             try:
                 return ask()
+            except DeadlineExceeded:
+                if failed is not None:
+                    raise failed from None
+                raise
             except Unavailable as error:
+                failed = error
                 if once and not isinstance(error, TooMany):
                     raise
                 pause = max(next(pauses), error.retry_after)

@@ -1,0 +1,303 @@
+"""ASSIGN_IP and REMOVE_IP: a PASS is in effect, and nothing else moved."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from poolmgr.message import Message
+from poolmgr.testing.openstack import Fate, Fault
+from tests.nova.pools import (
+    IPS,
+    ONE_IP,
+    PATTERN,
+    Pool,
+    Pools,
+    error_of,
+)
+
+PUT = Fault(method="PUT", path=ONE_IP, status=500)
+
+
+def assign(pool: Pool, ip: Message, device: Message) -> Message:
+    return pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
+
+
+def test_an_address_is_attached_in_one_change(pool: Pool) -> None:
+    device, ip = pool.build(), pool.ip()
+
+    answer = assign(pool, ip, device)
+
+    assert answer == {
+        "action": "ASSIGN_IP",
+        "ip": ip["ip"],
+        "name": device["name"],
+        "response": "PASS",
+    }
+    assert pool.device_of(ip) == device["name"]
+    assert pool.cloud.count("PUT") == 1
+
+
+def test_what_is_there_already_is_not_changed(pool: Pool) -> None:
+    device = pool.build()
+    ip = pool.ip(on=device)
+
+    assign(pool, ip, device)
+
+    assert pool.cloud.count("PUT") == 1
+
+
+def test_an_address_moves_in_one_change(pool: Pool) -> None:
+    first, second = pool.build(), pool.build()
+    ip = pool.ip(on=first)
+
+    assign(pool, ip, second)
+
+    assert pool.device_of(ip) == second["name"]
+    assert pool.cloud.count("PUT") == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        replace(PUT, status=None, fate=Fate(lost=True), times=2),
+        PUT,
+        replace(PUT, after=True),
+        replace(PUT, status=None, reset=True),
+        replace(PUT, status=None, reset=True, after=True),
+        replace(PUT, status=None, truncate=True),
+        replace(PUT, status=None, html=True),
+        replace(PUT, status=None, hang=9.0),
+        replace(PUT, status=412),
+        replace(PUT, status=429, retry_after=0.2),
+        Fault(method="GET", path=IPS, status=500),
+        Fault(method="GET", path=IPS, reset=True),
+        Fault(method="GET", path=IPS, status=200, body={}),
+        Fault(method="GET", path="/ports", status=503),
+        Fault(method="GET", path="/ports", status=200, body={}),
+    ],
+    ids=range(15),
+)
+@pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
+def test_what_fails_once_is_in_effect_in_the_end(
+    pools: Pools, action: str, fault: Fault
+) -> None:
+    pool = pools.new(nova={"call_timeout": 0.5})
+    device = pool.build()
+    ip = pool.ip(on=device if action == "REMOVE_IP" else None)
+    pool.fault(fault)
+
+    pool.passes(action, ip=ip["ip"], name=device["name"])
+
+    attached = device["name"] if action == "ASSIGN_IP" else None
+    assert pool.device_of(ip) == attached
+    assert pool.only_ip()["id"] == ip["id"]
+
+
+@pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
+def test_what_is_never_in_effect_is_a_fail(pools: Pools, action: str) -> None:
+    pool = pools.new(short_timeout=0.8)
+    device = pool.build()
+    ip = pool.ip(on=device if action == "REMOVE_IP" else None)
+    pool.fault(Fault.lost_floating_ip(times=None))
+
+    pool.fails(action, "deadline", ip=ip["ip"], name=device["name"])
+
+
+@pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
+def test_a_reason_that_lasts_is_in_the_fail(pools: Pools, action: str) -> None:
+    pool = pools.new(short_timeout=0.8)
+    device = pool.build()
+    ip = pool.ip(on=device if action == "REMOVE_IP" else None)
+    pool.fault(replace(PUT, times=None))
+
+    error = error_of(pool.run(action, ip=ip["ip"], name=device["name"]))
+
+    assert error["code"] in ("cloud_unavailable", "deadline")
+    assert "Neutron answered 500" in error["message"]
+
+
+@pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
+def test_what_changes_meanwhile_is_read_again(
+    pools: Pools, action: str
+) -> None:
+    # The status follows later, and with it the revision.
+    pool = pools.new({"status_delay": 0.3})
+    first, second = pool.build(), pool.build()
+    ip = pool.ip(on=first)
+
+    name = (second if action == "ASSIGN_IP" else first)["name"]
+    pool.passes(action, ip=ip["ip"], name=name)
+
+    attached = second["name"] if action == "ASSIGN_IP" else None
+    assert pool.device_of(ip) == attached
+
+
+# -- whose it is ------------------------------------------------------------
+
+
+def test_an_unmarked_address_that_is_free_can_be_used(pools: Pools) -> None:
+    cloud = pools.cloud()
+    pool, strict = pools.new(cloud), pools.new(cloud, authority="owned")
+    device, ip = pool.build(), pool.someones_ip()
+
+    strict.fails("ASSIGN_IP", "not_owned", ip=ip["ip"], name=device["name"])
+    assert pool.device_of(ip) is None
+    assign(pool, ip, device)
+
+    assert pool.device_of(ip) == device["name"]
+
+
+def test_an_address_on_a_foreign_server_is_not_touched(pool: Pool) -> None:
+    device = pool.build()
+    web = pool.server("web-1")
+    ip = pool.someones_ip(port_id=pool.port_of(web))
+    before = pool.shown(ip)
+
+    pool.fails("ASSIGN_IP", "not_owned", ip=ip["ip"], name=device["name"])
+    pool.fails(
+        "REMOVE_IP", "attached_elsewhere", ip=ip["ip"], name=device["name"]
+    )
+    pool.fails("REMOVE_IP", "not_owned", ip=ip["ip"], name="web-1")
+
+    assert pool.shown(ip) == before
+    assert pool.cloud.count("PUT") == 0
+
+
+def test_a_foreign_device_gets_no_address(pool: Pool) -> None:
+    pool.server("web-1")
+    ip = pool.ip()
+
+    pool.fails("ASSIGN_IP", "not_owned", ip=ip["ip"], name="web-1")
+
+    assert pool.device_of(ip) is None
+
+
+# -- ports ------------------------------------------------------------------
+
+
+def test_of_two_ports_the_one_with_a_route_is_used(pools: Pools) -> None:
+    pool = pools.new(nova={"networks": ("isolated", "private")})
+    device, ip = pool.build(), pool.ip()
+
+    assign(pool, ip, device)
+
+    assert pool.device_of(ip) == device["name"]
+    (port,) = [
+        p for p in pool.cloud.ports if p["id"] == pool.shown(ip)["port_id"]
+    ]
+    assert port["network_id"] == pool.cloud.ids["private"]
+
+
+def test_a_device_without_a_route_says_so_at_once(pools: Pools) -> None:
+    pool = pools.new(nova={"networks": ("isolated",)})
+    device, ip = pool.build(), pool.ip()
+
+    reason = pool.fails(
+        "ASSIGN_IP", "cloud_refused", ip=ip["ip"], name=device["name"]
+    )
+
+    assert "is not reachable" in reason
+
+
+def test_a_device_that_has_an_address_keeps_it(pool: Pool) -> None:
+    device = pool.build()
+    old, new = pool.ip(on=device), pool.ip()
+
+    reason = pool.fails(
+        "ASSIGN_IP", "cloud_refused", ip=new["ip"], name=device["name"]
+    )
+
+    assert "already has a floating IP" in reason
+    assert pool.device_of(old) == device["name"]
+    assert pool.device_of(new) is None
+
+
+def test_a_device_that_is_gone_is_a_fail(pool: Pool) -> None:
+    ip = pool.ip()
+
+    pool.fails("ASSIGN_IP", "not_found", ip=ip["ip"], name=PATTERN)
+
+
+def test_an_address_that_is_gone_is_a_fail(pool: Pool) -> None:
+    device, ip = pool.build(), pool.ip()
+    pool.passes("DELETE_IP", ip=ip["ip"])
+
+    for action in ("ASSIGN_IP", "REMOVE_IP"):
+        pool.fails(action, "not_found", ip=ip["ip"], name=device["name"])
+
+
+# -- the port that is checked -----------------------------------------------
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    """A TCP port on which every loopback address accepts."""
+    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104
+        yield int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("status_delay", [0.0, 0.4])
+def test_a_port_that_refuses_is_a_fail_and_detaches(
+    pools: Pools, status_delay: float
+) -> None:
+    with listening() as port:
+        pass
+    pool = pools.new(
+        {"floating_range": "127.0.9.0/24", "status_delay": status_delay},
+        check_port=port,
+        short_timeout=1.0,
+    )
+    device, ip = pool.build(), pool.ip()
+
+    reason = pool.fails(
+        "ASSIGN_IP", "deadline", ip=ip["ip"], name=device["name"]
+    )
+
+    assert str(port) in reason
+    assert pool.device_of(ip) is None
+
+
+def test_a_port_that_accepts_is_a_pass(pools: Pools) -> None:
+    with listening() as port:
+        pool = pools.new({"floating_range": "127.0.9.0/24"}, check_port=port)
+        device, ip = pool.build(), pool.ip()
+
+        assign(pool, ip, device)
+
+    assert pool.device_of(ip) == device["name"]
+
+
+# -- REMOVE_IP --------------------------------------------------------------
+
+
+def test_an_address_is_detached_and_stays_allocated(pool: Pool) -> None:
+    device = pool.build()
+    ip = pool.ip(on=device)
+
+    answer = pool.passes("REMOVE_IP", ip=ip["ip"], name=device["name"])
+
+    assert answer["response"] == "PASS"
+    assert pool.only_ip()["port_id"] is None
+    assert "poolmgr" in pool.only_ip()["description"]
+
+
+def test_detaching_what_is_not_attached_changes_nothing(pool: Pool) -> None:
+    device, ip = pool.build(), pool.ip()
+
+    pool.passes("REMOVE_IP", ip=ip["ip"], name=device["name"])
+
+    assert pool.cloud.count("PUT") == 0
+
+
+def test_an_address_on_another_device_is_not_detached(pool: Pool) -> None:
+    first, second = pool.build(), pool.build()
+    ip = pool.ip(on=first)
+
+    pool.fails(
+        "REMOVE_IP", "attached_elsewhere", ip=ip["ip"], name=second["name"]
+    )
+
+    assert pool.device_of(ip) == first["name"]

@@ -1,0 +1,222 @@
+"""BUILD_IP and DELETE_IP: exactly one address, and none left."""
+
+from dataclasses import replace
+
+import pytest
+
+from poolmgr import Job
+from poolmgr.testing.openstack import Call, Fault
+from tests.nova.pools import (
+    IPS,
+    ONE_IP,
+    PATTERN,
+    Pool,
+    Pools,
+    error_of,
+)
+
+
+def test_an_address_costs_one_change(pool: Pool) -> None:
+    answer = pool.ip()
+
+    shown = pool.only_ip()
+    assert answer == {
+        "action": "BUILD_IP",
+        "response": "PASS",
+        "id": shown["id"],
+        "ip": shown["floating_ip_address"],
+    }
+    assert pool.posts(IPS) == 1
+    assert pool.cloud.count("PUT") == 0
+    assert shown["description"].startswith("poolmgr pool=libra unique=")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(reset=True),
+        Fault(status=500),
+        Fault(status=503, retry_after=0.2),
+        Fault(html=True),
+        Fault(status=200, body={}),
+        Fault(hang=9.0),
+    ],
+    ids=lambda f: str(f.status or ("reset" if f.reset else f.hang)),
+)
+def test_one_address_whether_the_request_or_its_answer_was_lost(
+    pools: Pools, fault: Fault, after: bool
+) -> None:
+    pool = pools.new(nova={"call_timeout": 0.5})
+    pool.fault(replace(fault, method="POST", path=IPS, after=after))
+
+    answer = pool.ip()
+
+    assert pool.only_ip()["id"] == answer["id"]
+    assert pool.posts(IPS) == (1 if after else 2)
+
+
+def test_one_address_when_its_answer_breaks_off(pool: Pool) -> None:
+    pool.fault(Fault(method="POST", path=IPS, truncate=True))
+
+    assert pool.only_ip() if pool.ip() else None
+    assert pool.posts(IPS) == 1
+
+
+@pytest.mark.parametrize("unique", ["", "unique"])
+def test_an_address_nobody_heard_of_is_given_back(
+    pools: Pools, unique: str
+) -> None:
+    pool = pools.new(short_timeout=0.5)
+    looks = []
+
+    def is_blind(_call: Call) -> bool:
+        looks.append(None)
+        return bool(pool.cloud.floating_ips) and len(looks) < 4
+
+    pool.fault(
+        Fault(method="POST", path=IPS, reset=True, after=True),
+        Fault(method="GET", path=IPS, status=500, where=is_blind, times=None),
+    )
+
+    answer = pool.run("BUILD_IP", Job(unique, "H:host:1"))
+
+    if answer["response"] == "FAIL":
+        assert not pool.cloud.floating_ips
+    else:
+        assert pool.only_ip()["id"] == answer["id"]
+
+
+@pytest.mark.parametrize(
+    "cloud", [{"floating_ips": 1}, {"floating_range": "198.18.0.0/30"}]
+)
+def test_none_left_is_a_spent_quota(
+    pools: Pools, cloud: dict[str, object]
+) -> None:
+    pool = pools.new(cloud)
+    pool.ip()
+
+    pool.fails("BUILD_IP", "quota_exceeded")
+
+    assert pool.posts(IPS) == 2
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "said"),
+    [
+        ((), None, "there are 0 external networks; name one"),
+        (("a", "b"), None, "2 external networks ('a', 'b'); name one"),
+        (("a",), "public", "there is no 'public'"),
+    ],
+)
+def test_a_network_that_cannot_be_told_says_what_to_do(
+    pools: Pools, there: tuple[str, ...], wanted: str | None, said: str
+) -> None:
+    pool = pools.new(
+        {"external_networks": there}, {"floating_network": wanted}
+    )
+
+    reason = pool.fails("BUILD_IP", "cloud_refused")
+
+    assert "floating_network" in reason
+    assert said in reason
+    assert pool.posts(IPS) == 0
+
+
+def test_of_several_external_networks_the_one_named_is_used(
+    pools: Pools,
+) -> None:
+    pool = pools.new(
+        {"external_networks": ("a", "b")}, {"floating_network": "b"}
+    )
+
+    pool.ip()
+
+    assert pool.only_ip()["floating_network_id"] == pool.cloud.ids["b"]
+
+
+def test_the_only_external_network_needs_no_name(pools: Pools) -> None:
+    pools.new(nova={"floating_network": None}).ip()
+
+
+# -- DELETE_IP --------------------------------------------------------------
+
+
+def test_an_address_is_given_back_while_attached(pool: Pool) -> None:
+    ip = pool.ip(on=pool.build())
+
+    answer = pool.passes("DELETE_IP", ip=ip["ip"])
+
+    assert answer == {
+        "action": "DELETE_IP",
+        "ip": ip["ip"],
+        "response": "PASS",
+    }
+    assert not pool.cloud.floating_ips
+    assert len(pool.cloud.servers) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=500),
+        Fault(status=500, after=True),
+        Fault(reset=True),
+        Fault(reset=True, after=True),
+        Fault(status=429, retry_after=0.2),
+        Fault(status=404, after=True),
+    ],
+    ids=lambda f: f"{f.status} {'after' if f.after else 'before'}",
+)
+def test_giving_back_is_tried_again(pool: Pool, fault: Fault) -> None:
+    ip = pool.ip()
+    pool.fault(replace(fault, method="DELETE", path=ONE_IP))
+
+    pool.passes("DELETE_IP", ip=ip["ip"])
+
+    assert not pool.cloud.floating_ips
+
+
+def test_an_address_that_stays_is_a_fail(pools: Pools) -> None:
+    pool = pools.new(short_timeout=0.5)
+    ip = pool.ip()
+    pool.fault(Fault(method="DELETE", path=ONE_IP, status=500, times=None))
+
+    error = error_of(pool.run("DELETE_IP", ip=ip["ip"]))
+
+    assert error["code"] in ("cloud_unavailable", "deadline")
+    assert pool.only_ip()["id"] == ip["id"]
+
+
+def test_an_address_that_is_not_there_is_a_fail(pool: Pool) -> None:
+    pool.fails("DELETE_IP", "not_found", ip="198.18.0.77")
+
+    assert pool.cloud.count("DELETE") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("web-1", "not_owned"), (PATTERN, None)]
+)
+def test_an_unmarked_address_is_as_good_as_the_device_it_is_on(
+    pool: Pool, name: str, code: str | None
+) -> None:
+    server = pool.server(name)
+    ip = pool.someones_ip(port_id=pool.port_of(server))
+
+    if code is None:
+        pool.passes("DELETE_IP", ip=ip["ip"])
+    else:
+        pool.fails("DELETE_IP", code, ip=ip["ip"])
+
+    assert bool(pool.cloud.floating_ips) is (code is not None)
+    assert len(pool.cloud.servers) == 1
+
+
+@pytest.mark.parametrize("ip", ["", "300.1.1.1", "198.18.0.2/../..", "::1%lo"])
+def test_an_address_that_is_none_never_reaches_the_cloud(
+    pool: Pool, ip: str
+) -> None:
+    for action in ("DELETE_IP", "ASSIGN_IP", "REMOVE_IP"):
+        pool.fails(action, "invalid_field", ip=ip, name=PATTERN)
+
+    assert not pool.cloud.calls
