@@ -1,0 +1,213 @@
+"""What the failures of a cloud are called, and what is never said."""
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poolmgr.cli.logs import set_level
+from poolmgr.testing.openstack import Fault
+from tests.nova.pools import DETAILS, IPS, SERVERS, Pools, error_of
+
+QUOTA = "Quota exceeded for instances: Requested 1, but already used 2 of 2"
+
+
+def nova(status: int, kind: str, message: str) -> Fault:
+    """An answer to POST /servers in Nova's words."""
+    body = {kind: {"code": status, "message": message}}
+    return Fault("POST", SERVERS, status=status, body=body, times=None)
+
+
+def neutron(status: int, kind: str, message: str = "said Neutron") -> Fault:
+    """An answer to POST /floatingips in Neutron's words."""
+    error = {"type": kind, "message": message, "detail": ""}
+    body = {"NeutronError": error}
+    return Fault("POST", IPS, status=status, body=body, times=None)
+
+
+@pytest.mark.parametrize(
+    ("action", "fault", "code", "retryable", "words"),
+    [
+        (
+            "BUILD_DEVICE",
+            nova(400, "badRequest", "Invalid imageRef provided."),
+            "cloud_refused",
+            False,
+            "Invalid imageRef provided.",
+        ),
+        (
+            "BUILD_DEVICE",
+            nova(403, "forbidden", QUOTA),
+            "quota_exceeded",
+            True,
+            QUOTA,
+        ),
+        (
+            "BUILD_DEVICE",
+            nova(403, "forbidden", "Policy doesn't allow servers:create."),
+            "cloud_refused",
+            False,
+            "Policy doesn't allow",
+        ),
+        (
+            "BUILD_DEVICE",
+            nova(409, "conflictingRequest", "Multiple possible networks."),
+            "cloud_refused",
+            False,
+            "Multiple possible networks",
+        ),
+        (
+            "BUILD_DEVICE",
+            nova(413, "overLimit", "Too many requests."),
+            "cloud_unavailable",
+            True,
+            "Too many requests",
+        ),
+        (
+            "BUILD_IP",
+            neutron(409, "OverQuota"),
+            "quota_exceeded",
+            True,
+            "said Neutron",
+        ),
+        (
+            "BUILD_IP",
+            neutron(409, "IpAddressGenerationFailure"),
+            "quota_exceeded",
+            True,
+            "said Neutron",
+        ),
+        (
+            "BUILD_IP",
+            neutron(409, "SomethingElse"),
+            "cloud_refused",
+            False,
+            "said Neutron",
+        ),
+        (
+            "BUILD_IP",
+            neutron(412, "RevisionNumberConstraintFailed"),
+            "changed",
+            True,
+            "somebody else changed it meanwhile",
+        ),
+        (
+            "BUILD_IP",
+            Fault(service="network", status=401, times=None),
+            "authentication_failed",
+            False,
+            "401",
+        ),
+    ],
+)
+def test_an_answer_of_the_cloud_has_its_code(
+    pools: Pools,
+    action: str,
+    fault: Fault,
+    code: str,
+    retryable: bool,
+    words: str,
+) -> None:
+    pool = pools.new(long_timeout=1.0, short_timeout=1.0)
+    pool.fault(fault)
+
+    error = error_of(pool.run(action))
+
+    assert (error["code"], error["retryable"]) == (code, retryable)
+    assert words in error["message"]
+    assert "\n" not in error["message"]
+    assert pool.cloud.servers == []
+    assert pool.cloud.floating_ips == []
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"status": 500},
+        {"status": 503},
+        {"status": 429},
+        {"html": True},
+        {"reset": True},
+        {"truncate": True},
+        {"drip": 0.05},
+        {"hang": 30.0},
+    ],
+    ids=lambda trouble: next(iter(trouble)) + str(trouble.get("status", "")),
+)
+def test_trouble_that_lasts_ends_at_the_deadline(
+    pools: Pools, trouble: dict[str, Any]
+) -> None:
+    pool = pools.new(short_timeout=1.2, nova={"call_timeout": 0.4})
+    pool.fault(Fault(method="GET", path=IPS, times=None, **trouble))
+    started = time.monotonic()
+
+    error = error_of(pool.run("DELETE_IP", ip="198.18.0.7"))
+
+    assert error["code"] in ("cloud_unavailable", "deadline")
+    assert error["retryable"] is True
+    assert time.monotonic() - started < 10.0
+
+
+def test_a_page_of_a_proxy_is_told_in_one_short_line(pools: Pools) -> None:
+    pool = pools.new(short_timeout=0.5)
+    page = f"<html><h1>Bad Gateway</h1>\n<p>{'very ' * 500}</p></html>"
+    pool.fault(Fault(path=IPS, status=502, body=page, times=None))
+
+    message = error_of(pool.run("BUILD_IP"))["message"]
+
+    assert "Bad Gateway" in message
+    assert len(message) < 600
+    assert "\n" not in message
+
+
+SECRET = "planted-secret"
+
+
+def test_no_secret_is_in_any_log(
+    pools: Pools, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "user-data"
+    data.write_text(f"#!/bin/sh\nPASSWORD={SECRET}\n")
+    options = argparse.Namespace(debug=True, verbose_level=3)
+    before = {
+        name: logging.getLogger(name).level
+        for name in ("openstack", "urllib3", "stevedore", "keystoneauth")
+    }
+    root = logging.getLogger()
+    before_root = root.level
+    try:
+        set_level(options, service=True)
+        pool = pools.new(nova={"user_data": str(data), "console_lines": 5})
+        device = pool.build()
+        pool.passes("DELETE_DEVICE", name=device["name"])
+        pool.cloud.expire_tokens()
+        pool.fault(Fault(path=DETAILS, status=500))
+        pool.fault(Fault.server_error())
+        pool.run("BUILD_DEVICE")
+        wrong = pools.new(
+            pool.cloud, nova={"password": SECRET}, long_timeout=1.0
+        )
+        wrong.fails("BUILD_DEVICE", "authentication_failed")
+    finally:
+        root.setLevel(before_root)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+    passwords = [pool.cloud.credentials["password"], SECRET]
+    posts = pool.calls("POST", SERVERS)
+    encoded = posts[0].body["server"]["user_data"]
+    tokens = json.dumps([call.headers for call in pool.cloud.calls])
+    assert caplog.records
+    assert "gAAAA" not in tokens  # the record keeps none either
+    for record in caplog.records:
+        said = f"{record.getMessage()} {record.exc_text or ''}"
+        for secret in (*passwords, encoded, "adminPass", "gAAAAAB"):
+            assert f"'{secret}'" not in said
+            assert f'"{secret}"' not in said
+        assert SECRET not in said
+        assert encoded not in said
+        assert "gAAAAAB" not in said
