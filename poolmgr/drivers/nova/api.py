@@ -1,6 +1,6 @@
 """Calls of the cloud's services.
 
-They are plain calls on the SDK's proxies: its resource objects cost 250 times
+They are plain calls on the SDK's proxies: its resource objects cost many times
 the JSON they are made from, and its cloud layer does more than it is asked.
 """
 
