@@ -45,7 +45,9 @@ def test_who_checked_does_not_look_up_again() -> None:
         driver.check(Deadline(10.0))
         cloud.forget_calls()
 
-        PoolManager(driver).execute("BUILD_DEVICE")
+        manager = PoolManager(driver)
+        manager.execute("BUILD_DEVICE")
+        manager.execute("BUILD_IP")
 
         assert not cloud.count("GET", path="/images|/flavors|/networks")
 

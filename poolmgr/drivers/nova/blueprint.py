@@ -132,8 +132,9 @@ class Blueprint:
         return Parts(server, hints, self._catalog.zones(deadline))
 
     def _external_if_any(self, deadline: Deadline) -> str:
+        self.forget_external_network()
         try:
-            return self._catalog.external_network(deadline)
+            return self.external_network(deadline)
         except NoNetwork:
             if self._settings.device_floating_ip:
                 raise
