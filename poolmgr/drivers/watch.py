@@ -16,7 +16,7 @@ LOG = logging.getLogger(__name__)
 SHARE = 1 / 2
 #: Part of the time waited so far that an answer may be late by, until the
 #: looks are a second apart.
-PATIENCE = 1 / 12
+PATIENCE = 1 / 30
 #: Longest pause between two looks, in seconds.
 LONGEST_PAUSE = 10.0
 #: Most devices asked for one by one after a look that did not list them.
