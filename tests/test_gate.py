@@ -2,23 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
 from poolmgr.drivers.gate import Gate
 from poolmgr.errors import DeadlineExceeded, Stopped
 from poolmgr.waiting import Deadline, Stop
+from tests.polling import until
 
 PATIENCE = 10.0
-
-
-def until(true: Callable[[], bool]) -> None:
-    Deadline(PATIENCE).check("waiting")
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 class Callers:

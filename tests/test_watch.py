@@ -1,6 +1,7 @@
 """One poller for everybody who waits."""
 
 import threading
+import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
@@ -68,6 +69,19 @@ def test_active_without_an_address_is_waited_for() -> None:
     )
 
     assert ready.address == "192.0.2.1"
+
+
+def test_who_waits_long_is_looked_for_less_often() -> None:
+    looks: list[float] = []
+
+    def look(devices: Collection[Device]) -> list[Device]:
+        looks.append(time.monotonic())
+        ready = len(looks) > 1 and looks[-1] - looks[0] > 2.0
+        return [device(1, "active" if ready else "building")]
+
+    Watch(look, 0.02).wait(device(1), Deadline(30.0))
+
+    assert len(looks) < 60  # a hundred if it looked as often as at first
 
 
 def test_the_thread_goes_when_nobody_waits() -> None:

@@ -30,6 +30,9 @@ class Check(PoolmgrLister):
             found = driver.check(Deadline(seconds))
         finally:
             driver.close()
+        if not found:
+            name = one_line(conf.driver_name())
+            self.app.LOG.warning("the driver %r has nothing to check", name)
         self._failed = any(finding.problem for finding in found)
         return (
             ("Setting", "Value", "Found", "State", "Problem"),

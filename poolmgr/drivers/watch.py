@@ -14,6 +14,9 @@ LOG = logging.getLogger(__name__)
 #: The watch looks at most this part of the time, so that a slow cloud is not
 #: made slower by it.
 SHARE = 1 / 2
+#: Part of the time waited so far that an answer may be late by, until the
+#: looks are a second apart.
+PATIENCE = 1 / 12
 #: Longest pause between two looks, in seconds.
 LONGEST_PAUSE = 10.0
 #: Most devices asked for one by one after a look that did not list them.
@@ -28,6 +31,7 @@ class _Waiter:
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self.since = time.monotonic()
         self.wake = threading.Event()
         self.done = False
         #: Whether what was seen is to be seen once more, soon.
@@ -71,8 +75,8 @@ class Watch:
 
     :param look: lists those of the devices given that are there, and may
         list more; called on the watch's own thread
-    :param interval: seconds between two looks; less at first, more while
-        looks are slow or fail
+    :param interval: seconds between two looks; less at first, up to a second
+        after a while, more while looks are slow or fail
     :param confirm: asks for one device that a look did not list while it was
         to become ready; None, and the list is believed
     """
@@ -196,10 +200,15 @@ class Watch:
                 waiter.see(device)
         self._show_absent(absent)
         slow = took * (1 / SHARE - 1)
-        usual = min(2 * pause, self._interval)
+        usual = min(2 * pause, self._steady(waiters))
         if any(waiter.doubtful for waiter in waiters):
             usual = self._interval / 4
         return max(usual, min(slow, LONGEST_PAUSE))
+
+    def _steady(self, waiters: list[_Waiter]) -> float:
+        """Seconds between looks; who has waited long can wait for longer."""
+        shortest = time.monotonic() - max(w.since for w in waiters)
+        return max(self._interval, min(shortest * PATIENCE, 1.0))
 
     def _show_absent(self, waiters: list[_UntilReady]) -> None:
         """A list can have holes: ask for what was not in it."""

@@ -1,10 +1,9 @@
 """Calls of a loopback cloud by the SDK's plain requests."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from poolmgr.testing.openstack import LoopbackCloud
+from tests.polling import until
 
 Json = dict[str, Any]
 
@@ -109,14 +108,6 @@ class Caller:
         answer = self.network("GET", f"/floatingips/{ip_id}")
         shown: Json = answer.json()["floatingip"]
         return shown
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for something to be true."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def message_of(answer: Any) -> str:

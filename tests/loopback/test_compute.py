@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from poolmgr.testing.openstack import LoopbackCloud
-from tests.loopback.caller import NOBODY, Caller, message_of, until
+from tests.loopback.caller import NOBODY, Caller, message_of
+from tests.polling import until
 
 
 def test_the_sdk_builds_and_deletes_a_server(cloud: LoopbackCloud) -> None:

@@ -8,7 +8,8 @@ import pytest
 from keystoneauth1.exceptions import ConnectFailure, UnknownConnectionError
 
 from poolmgr.testing.openstack import Fate, Fault, LoopbackCloud
-from tests.loopback.caller import Caller, message_of, until
+from tests.loopback.caller import Caller, message_of
+from tests.polling import until
 
 # A connection that breaks while the answer is on its way is not among the
 # errors that keystoneauth translates everywhere.

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.loopback.caller import NOBODY, Caller, message_of, until
+from tests.loopback.caller import NOBODY, Caller, message_of
+from tests.polling import until
 
 
 def kind_of(answer: object) -> str:

@@ -1,7 +1,6 @@
 """A pool to run actions in, on a loopback cloud."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
 from poolmgr.waiting import Deadline
 from tests.clouds import nova_on
+from tests.polling import until
 
 PATIENCE = 20.0
 BASENAME = "libra"
@@ -222,11 +222,3 @@ def error_of(answer: Message) -> Json:
     error = answer["error"]
     assert isinstance(error, dict)
     return error
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for something to be true."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)

@@ -13,8 +13,8 @@ from tests.nova.pools import (
     Pool,
     Pools,
     error_of,
-    until,
 )
+from tests.polling import until
 
 V6 = "2001:db8::/64"
 

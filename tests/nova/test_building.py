@@ -14,8 +14,8 @@ from tests.nova.pools import (
     SERVERS,
     Pools,
     error_of,
-    until,
 )
+from tests.polling import until
 
 NEVER = 60.0
 

@@ -72,6 +72,13 @@ def test_check_shows_that_all_is_well(here: dict[str, str]) -> None:
     }
 
 
+def test_check_says_so_when_there_is_nothing_to_check() -> None:
+    done = poolmgr("--driver", "fake", "check", "-f", "json")
+
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert done.stderr == "the driver 'fake' has nothing to check\n"
+
+
 WRONG = {
     "OS_NOVA__IMAGE": "no-image",
     "OS_NOVA__FLAVOR": "no-flavor",

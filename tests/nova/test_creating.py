@@ -9,7 +9,8 @@ from poolmgr import Job, PoolManager
 from poolmgr.identity import Mark
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Call, Fault
-from tests.nova.pools import DETAILS, SERVERS, Pool, Pools, error_of, until
+from tests.nova.pools import DETAILS, SERVERS, Pool, Pools, error_of
+from tests.polling import until
 
 PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 BROKEN = Fault(method="POST", path=SERVERS, status=500)

@@ -17,8 +17,8 @@ from tests.nova.pools import (
     Pool,
     Pools,
     error_of,
-    until,
 )
+from tests.polling import until
 
 OLD = Job("unique", "H:host:1", "127.0.0.1:4730")
 #: The same delivery, and one after the job server was restarted.

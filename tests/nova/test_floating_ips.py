@@ -104,7 +104,7 @@ def test_none_left_is_a_spent_quota(
 @pytest.mark.parametrize(
     ("there", "wanted", "said"),
     [
-        ((), None, "there are 0 external networks; name one"),
+        ((), None, "there are no external networks"),
         (("a", "b"), None, "2 external networks ('a', 'b'); name one"),
         (("a",), "public", "there is no 'public'"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from poolmgr import PoolManager
 from poolmgr.errors import CloudUnavailable, ConfigError
 from poolmgr.settings import PoolSettings
-from poolmgr.testing.openstack import LoopbackCloud
+from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.waiting import Deadline
 from tests.clouds import nova_on, settings_for
 
@@ -45,7 +45,9 @@ def test_who_checked_does_not_look_up_again() -> None:
         driver.check(Deadline(10.0))
         cloud.forget_calls()
 
-        PoolManager(driver).execute("BUILD_DEVICE")
+        manager = PoolManager(driver)
+        manager.execute("BUILD_DEVICE")
+        manager.execute("BUILD_IP")
 
         assert not cloud.count("GET", path="/images|/flavors|/networks")
 
@@ -165,3 +167,54 @@ def test_the_rate_of_calls_is_kept() -> None:
             answers
         )
         assert not [c for c in cloud.calls if c.status == 429]
+
+
+def test_a_cloud_without_floating_ips_can_be_built_on() -> None:
+    with (
+        LoopbackCloud(external_networks=()) as cloud,
+        nova_on(cloud, floating_network=None) as driver,
+    ):
+        found = {f.setting: f for f in driver.check(Deadline(10.0))}
+        manager = PoolManager(driver, PoolSettings(explain_failures=True))
+        manager.execute("BUILD_DEVICE")
+        answer = manager.run({"action": "BUILD_IP"})
+
+    assert found["floating_network"].problem is None
+    assert "no floating IPs" in found["floating_network"].found
+    assert "there are no external networks" in json.dumps(answer)
+
+
+def test_a_device_cannot_have_a_floating_ip_where_there_are_none() -> None:
+    with (
+        LoopbackCloud(external_networks=()) as cloud,
+        nova_on(
+            cloud, floating_network=None, device_floating_ip=True
+        ) as driver,
+    ):
+        (wrong,) = [f for f in driver.check(Deadline(10.0)) if f.problem]
+
+    assert wrong.setting == "floating_network"
+
+
+def test_an_address_does_not_wait_for_what_a_build_looks_up() -> None:
+    with LoopbackCloud() as cloud, nova_on(cloud) as driver:
+        cloud.fault(Fault(service="image", hang=30.0, times=None))
+        manager = PoolManager(driver)
+        build = manager.submit({"action": "BUILD_DEVICE"})
+
+        manager.execute("BUILD_IP")
+
+        assert not build.future.done()
+        manager.stop()
+
+
+def test_a_driver_that_is_closed_calls_nobody() -> None:
+    with LoopbackCloud() as cloud:
+        with nova_on(cloud) as driver:
+            driver.list_devices(Deadline(10.0))
+        cloud.forget_calls()
+
+        with pytest.raises(CloudUnavailable, match="closed"):
+            driver.list_devices(Deadline(10.0))
+
+        assert cloud.calls == []

@@ -12,8 +12,8 @@ from tests.nova.pools import (
     Pool,
     Pools,
     error_of,
-    until,
 )
+from tests.polling import until
 
 PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 

@@ -1,13 +1,13 @@
 """Workers on a real OpenStack, their jobs from a real gearmand."""
 
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.jobservers import JobServerProcess, gearmand
+from tests.polling import until
 from tests.realcloud.conftest import RealCloud
 from tests.realcloud.pools import PATIENCE, Pool
 
@@ -16,13 +16,6 @@ from tests.realcloud.pools import PATIENCE, Pool
 def job_server() -> Iterator[JobServerProcess]:
     with gearmand() as server:
         yield server
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.2)
 
 
 def test_every_action_by_way_of_a_worker(
@@ -83,7 +76,7 @@ def test_the_job_of_a_killed_worker_is_finished_by_another(
         answer = client.submit(
             pool.submit, job_server.address, {"action": "BUILD_DEVICE"}
         )
-        until(pool.devices)
+        until(pool.devices, PATIENCE, pause=0.2)
         (left,) = pool.devices()
         with pool.worker(job_server.address) as other:
             killed.signal(signal.SIGKILL)

@@ -1,12 +1,11 @@
 """Calls of the cloud's services.
 
-They are plain calls on the SDK's proxies: its resource objects cost 250 times
+They are plain calls on the SDK's proxies: its resource objects cost many times
 the JSON they are made from, and its cloud layer does more than it is asked.
 """
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from poolmgr.drivers.gate import Gate
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.failures import TooMany, Unavailable
 from poolmgr.drivers.nova.login import Login
+from poolmgr.drivers.turns import Turns
 from poolmgr.errors import CloudRefused, DeadlineExceeded
 from poolmgr.waiting import Deadline, backoff
 
@@ -78,8 +78,9 @@ class Api:
         self._connection = connection
         self._gate = gate
         self._call_timeout = call_timeout
-        self._lock = threading.Lock()
+        self._closed = False
         self._login = Login(connection.session)
+        self._turns = Turns()
         self._proxies: dict[Service, Proxy] = {}
         self._microversion: str | None = None
 
@@ -146,8 +147,10 @@ class Api:
         pauses = backoff(0.25, 10.0)
         failed: Unavailable | None = None
         for attempt in count(1):
+            if self._closed:
+                raise Unavailable(f"{doing}: the driver is closed")
             try:
-                return ask()
+                return self._asked(ask)
             except DeadlineExceeded:
                 if failed is not None:
                     raise failed from None
@@ -165,8 +168,17 @@ class Api:
             deadline.sleep(pause, str(doing))
         raise AssertionError("it is asked until this is left")
 
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        finally:
+            if self._closed:
+                # Meanwhile; what was opened since then is closed here.
+                self._connection.close()
+
     def close(self) -> None:
-        """Let the connections go."""
+        """Let the connections go; calls from now on fail."""
+        self._closed = True
         self._connection.close()
 
     def _run_once(self, call: Call, deadline: Deadline) -> dict[str, Any]:
@@ -244,7 +256,8 @@ class Api:
         proxy = self._proxies.get(service)
         if proxy is not None:
             return proxy
-        with self._lock, failures.named(f"looking for the service {service}"):
+        doing = f"looking for the service {service}"
+        with self._turns.of("the connection", deadline), failures.named(doing):
             if service not in self._proxies:
                 deadline.check("connecting to the cloud")
                 made = _made(self._connection, service)

@@ -1,9 +1,7 @@
 """Neutron's floating IPs."""
 
-import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +12,7 @@ from poolmgr.drivers.nova.api import Api, Call
 from poolmgr.drivers.nova.blueprint import Blueprint
 from poolmgr.drivers.nova.failures import Refused
 from poolmgr.drivers.nova.lost import Creation
+from poolmgr.drivers.turns import Turns
 from poolmgr.errors import Changed, CloudError, CloudRefused
 from poolmgr.identity import Mark
 from poolmgr.waiting import Deadline
@@ -33,41 +32,16 @@ _FIELDS = (
 _NO_WAY = "ExternalGatewayForFloatingIPNotFound"
 
 
-class Turns:
-    """Lets one thread at a time change a thing.
-
-    Neutron compares revisions outside of the transaction that writes: of two
-    who come within a millisecond both may pass.  Those of one process do not
-    come together; those of two are told by what they read back.
-    """
-
-    def __init__(self) -> None:
-        self._free = threading.Condition()
-        self._taken: set[str] = set()
-
-    @contextmanager
-    def of(self, key: str, deadline: Deadline) -> Iterator[None]:
-        """Wait until nobody else changes the thing; the block does."""
-        with self._free:
-            while key in self._taken:
-                deadline.check(f"waiting for a turn to change {key}")
-                self._free.wait(min(0.5, deadline.remaining()))
-            self._taken.add(key)
-        try:
-            yield
-        finally:
-            with self._free:
-                self._taken.remove(key)
-                self._free.notify_all()
-
-
 @dataclass(frozen=True)
 class FloatingIPs:
     """Calls about floating IPs.
 
     :ivar api: the cloud
     :ivar blueprint: knows the network they are taken from
-    :ivar turns: whose turn it is to change one
+    :ivar turns: whose turn it is to change one. Neutron compares revisions
+        outside of the transaction that writes: of two who come within a
+        millisecond both may pass. Those of one process do not come together;
+        those of two are told by what they read back.
     """
 
     api: Api

@@ -6,11 +6,9 @@ are told to give up; and while Keystone hangs they wait for each other, however
 little time they have.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from poolmgr.drivers.turns import Turns
 from poolmgr.waiting import Deadline
 
 if TYPE_CHECKING:
@@ -29,15 +27,14 @@ class Login:
 
     def __init__(self, session: "Session") -> None:
         self._session = session
-        self._free = threading.Condition()
-        self._taken = False
+        self._turns = Turns()
 
     def ensure(self, deadline: Deadline) -> None:
         """Have a token that is good for a while."""
         plugin = self._plugin()
         if plugin is None or _is_good(plugin):
             return
-        with self._turn(deadline):
+        with self._turns.of("the token", deadline):
             if not _is_good(plugin):
                 self._log_in(plugin)
 
@@ -49,7 +46,7 @@ class Login:
         plugin = self._plugin()
         if plugin is None:
             return bool(self._session.invalidate())
-        with self._turn(deadline):
+        with self._turns.of("the token", deadline):
             current = plugin.auth_ref
             if current is None or current.auth_token == refused:
                 self._log_in(plugin)
@@ -65,20 +62,6 @@ class Login:
     def _log_in(self, plugin: "BaseIdentityPlugin") -> None:
         # In one step: who finds no token in between would trip.
         plugin.auth_ref = plugin.get_auth_ref(self._session)
-
-    @contextmanager
-    def _turn(self, deadline: Deadline) -> Iterator[None]:
-        with self._free:
-            while self._taken:
-                deadline.check("waiting for a token")
-                self._free.wait(min(0.5, deadline.remaining()))
-            self._taken = True
-        try:
-            yield
-        finally:
-            with self._free:
-                self._taken = False
-                self._free.notify()
 
 
 def _is_good(plugin: "BaseIdentityPlugin") -> bool:
