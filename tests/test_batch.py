@@ -93,6 +93,36 @@ def test_a_deadline_of_one_is_not_the_others() -> None:
             hasty.result()
 
 
+def test_who_fails_at_the_end_of_his_time_fails_alone() -> None:
+    go = threading.Event()
+
+    def ask(keys: Collection[str], deadline: Deadline) -> dict[str, list[str]]:
+        if "first" in keys:
+            go.wait(10.0)
+        elif deadline.seconds < 10.0:
+            raise CloudUnavailable("down until its time was up")
+        return {key: [key] for key in keys}
+
+    lookups = Batch(ask)
+    with ThreadPoolExecutor(12) as pool:
+        pool.submit(lookups.get, "first", Deadline(20.0), DOING)
+        hasty = [
+            pool.submit(lookups.get, str(number), Deadline(9.0), DOING)
+            for number in range(10)
+        ]
+        patient = pool.submit(lookups.get, "patient", Deadline(20.0), DOING)
+        deadline = Deadline(10.0)
+        while len(lookups._next.keys) < 11:
+            deadline.sleep(0.001, "waiting for all to ask")
+        go.set()
+
+        assert patient.result() == ["patient"]
+        for one in hasty:
+            assert one.exception() is None or isinstance(
+                one.exception(), CloudUnavailable
+            )
+
+
 def test_a_question_that_is_stuck_keeps_nobody_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

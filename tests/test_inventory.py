@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -263,7 +264,10 @@ def kept(tmp_path: Path) -> dict[str, str]:
     cloud.create_device(NASTY, mark("theirs"), soon())
     cloud.create_device("twin", None, soon())
     cloud.create_device("twin", None, soon())
-    ip = cloud.create_ip(mark(minutes=3, seconds=12), soon())
+    # The commands have a clock of their own.
+    made = datetime.now(UTC) - timedelta(minutes=3, seconds=12)
+    marked = replace(mark(), made=made.isoformat())
+    ip = cloud.create_ip(marked, soon())
     cloud.attach_ip(ip, device, soon())
     cloud.create_ip(mark("theirs", hours=1), soon())
     cloud.create_ip(None, soon())

@@ -5,7 +5,12 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Generic, TypeVar
 
-from poolmgr.errors import CloudError, DeadlineExceeded, Stopped
+from poolmgr.errors import (
+    CloudError,
+    CloudUnavailable,
+    DeadlineExceeded,
+    Stopped,
+)
 from poolmgr.waiting import Deadline
 
 V = TypeVar("V")
@@ -90,6 +95,8 @@ class Batch(Generic[V]):
     def _run(self, joined: _Round[V], deadline: Deadline) -> None:
         try:
             joined.answer = self._ask(joined.keys, deadline)
+        except CloudUnavailable:
+            raise  # the time of who asked was up; the others ask anew
         except CloudError as error:
             joined.error = error
         except (DeadlineExceeded, Stopped):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from poolmgr.drivers.gate import Gate
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.failures import TooMany, Unavailable
+from poolmgr.drivers.nova.login import Login
 from poolmgr.drivers.turns import Turns
 from poolmgr.errors import CloudRefused, DeadlineExceeded
 from poolmgr.waiting import Deadline, backoff
@@ -78,6 +79,7 @@ class Api:
         self._gate = gate
         self._call_timeout = call_timeout
         self._closed = False
+        self._login = Login(connection.session)
         self._turns = Turns()
         self._proxies: dict[Service, Proxy] = {}
         self._microversion: str | None = None
@@ -129,6 +131,7 @@ class Api:
         def ask() -> str:
             session = self._proxy("compute", deadline).session
             with failures.named("asking for the project"):
+                self._login.ensure(deadline)
                 return str(session.get_project_id() or "")
 
         return self._insist(ask, "asking for the project", deadline)
@@ -202,6 +205,21 @@ class Api:
         return _parsed(call, text)
 
     def _send(self, call: Call, deadline: Deadline) -> "Response":
+        self._login.ensure(deadline)
+        response = self._send_once(call, deadline)
+        if response.status_code != 401:
+            return response
+        refused = response.request.headers.get("X-Auth-Token")
+        try:
+            if not self._login.renew(_text_of(refused), deadline):
+                return response
+        except BaseException:
+            response.close()
+            raise
+        response.close()
+        return self._send_once(call, deadline)
+
+    def _send_once(self, call: Call, deadline: Deadline) -> "Response":
         from keystoneauth1.adapter import Adapter
 
         proxy = self._proxy(call.service, deadline)
@@ -222,6 +240,7 @@ class Api:
             headers={"Accept": "application/json", **(call.headers or {})},
             timeout=self._timeout(deadline),
             raise_exc=False,
+            allow_reauth=False,
             connect_retries=0,
             status_code_retries=0,
             log=False,
@@ -246,6 +265,10 @@ class Api:
                     self._microversion = _microversion(made)
                 self._proxies[service] = made
             return self._proxies[service]
+
+
+def _text_of(header: str | bytes | None) -> str | None:
+    return header.decode() if isinstance(header, bytes) else header
 
 
 def _made(connection: "Connection", service: Service) -> "Proxy":

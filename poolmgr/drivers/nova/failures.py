@@ -127,6 +127,9 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
         return AuthenticationFailed(f"the cloud refuses the login: {said}")
     if isinstance(error, auth.EndpointNotFound):
         return CloudRefused(f"{call}: the catalog has no such service: {said}")
+    if isinstance(error, auth.HttpError) and error.http_status in (413, 429):
+        headers = error.response.headers if error.response is not None else {}
+        return TooMany(f"Keystone is busy: {said}", _retry_after(headers))
     if isinstance(error, auth.HttpError) and error.http_status < 500:
         return AuthenticationFailed(f"the cloud refuses the login: {said}")
     if isinstance(error, (auth.ConnectFailure, auth.DiscoveryFailure)):
