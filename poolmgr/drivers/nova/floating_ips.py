@@ -196,7 +196,7 @@ class FloatingIPs:
         """Where a floating IP can go: ports and their IPv4 addresses."""
         query = {
             "device_id": device.id,
-            "fields": ["id", "fixed_ips", "network_id"],
+            "fields": ["id", "fixed_ips"],
         }
         answer = self.api.get(
             "network", "/ports", deadline, query, expects="ports"
