@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from poolmgr import message as wire
 from poolmgr.errors import ConfigError, PluginConflict, PluginError
+from poolmgr.execution import Outcome, Submission
 from poolmgr.gearman import (
     Address,
     Assignment,
@@ -21,7 +22,7 @@ from poolmgr.gearman import (
 )
 from poolmgr.identity import Job
 from poolmgr.lanes import Lanes
-from poolmgr.manager import Outcome, PoolManager, Submission
+from poolmgr.manager import PoolManager
 from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.text import one_line
 

@@ -407,6 +407,32 @@ def test_a_delivery_joins_its_running_job(
     assert len(gate.runs) == 1
 
 
+def test_what_runs_can_be_seen(managing: Callable[..., PoolManager]) -> None:
+    gate = Gate()
+    manager = managing(gated(gate), short_timeout=7.0)
+    assert manager.running() == []
+    first = manager.submit({"action": "Act"}, Job("u", "H:a:1"))
+    second = manager.submit({"action": "Act"}, Job("u", "H:b:1"))
+    other = manager.submit({"action": "Act"}, Job("v", "H:a:2"))
+
+    seen = manager.running()
+    second.forsake()
+    left = manager.running()[0].deliveries
+    gate.open.set()
+    for submission in (first, second, other):
+        submission.future.result(10.0)
+
+    assert [(each.job.unique, each.deliveries) for each in seen] == [
+        ("u", 2),
+        ("v", 1),
+    ]
+    assert left == 1
+    assert seen[0].action == "Act"
+    assert seen[0].seconds >= seen[1].seconds >= 0.0
+    assert seen[0].limit == pytest.approx(7.5)
+    assert manager.running() == []
+
+
 @pytest.mark.parametrize(
     ("message", "job"),
     [

@@ -68,6 +68,6 @@ def set_level(options: argparse.Namespace, service: bool) -> None:
         logging.getLogger("oslo_config").setLevel(logging.ERROR)
     # A command's FAIL is its error; the job's line would say it twice.
     twice = level > logging.INFO
-    logging.getLogger("poolmgr.manager").setLevel(
+    logging.getLogger("poolmgr.execution").setLevel(
         logging.CRITICAL if twice and not service else logging.NOTSET
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 from poolmgr import Job, PoolManager
 from poolmgr.drivers.nova import NovaCloud
+from poolmgr.execution import Submission
 from poolmgr.identity import Mark
-from poolmgr.manager import Submission
 from poolmgr.message import Message
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from poolmgr import Job
+from poolmgr.execution import Submission
 from poolmgr.identity import Mark
-from poolmgr.manager import Submission
 from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline
 from tests.nova.pools import (

@@ -1,0 +1,378 @@
+"""One run of an action: who waits for it, how it ends, what is undone."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from poolmgr import message as wire
+from poolmgr.actions.base import Action, Context
+from poolmgr.drivers.base import Driver
+from poolmgr.errors import (
+    DeadlineExceeded,
+    DeviceNotDeleted,
+    PluginFailed,
+    PoolmgrError,
+)
+from poolmgr.identity import Job
+from poolmgr.message import FAIL, PASS, Message
+from poolmgr.settings import PoolSettings
+from poolmgr.text import one_line
+from poolmgr.threads import ThreadPool
+from poolmgr.waiting import Deadline, Stop
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds that undoing an answer nobody had may take.
+UNDO_TIME = 60.0
+#: Seconds after its time in which an action can still say why it failed.
+GRACE = 0.5
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    :ivar answer: the whole answer, as it goes over the wire
+    :ivar added: what the action added to it
+    :ivar error: why it is a FAIL; None when it is a PASS
+    :ivar undoable: whether what was done can be taken back
+    """
+
+    answer: Message
+    added: Mapping[str, Any]
+    error: PoolmgrError | None = None
+    undoable: bool = False
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that runs now.
+
+    :ivar job: the delivery that it was started for
+    :ivar action: the action's name, as the message has it
+    :ivar seconds: how long it has been running
+    :ivar limit: seconds after which it is answered in any case
+    :ivar deliveries: how many wait for its answer
+    """
+
+    job: Job
+    action: str
+    seconds: float
+    limit: float
+    deliveries: int
+
+
+class House(Protocol):
+    """Where an action runs: what a manager gives to all of its jobs."""
+
+    driver: Driver
+    settings: PoolSettings
+    threads: ThreadPool
+
+    def ended(self, execution: "Execution") -> None:
+        """A job has its outcome."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One delivery of a job that was started or joined.
+
+    :ivar future: has the outcome; never an exception
+    """
+
+    future: "Future[Outcome]"
+    _execution: "Execution | None" = None
+
+    @classmethod
+    def finished(cls, outcome: Outcome) -> "Submission":
+        """One that was over before it began."""
+        future: Future[Outcome] = Future()
+        future.set_result(outcome)
+        return cls(future)
+
+    def forsake(self) -> None:
+        """Say that this delivery's answer cannot be delivered any more.
+
+        The job goes on: its next delivery may be under way.
+        """
+        if self._execution is not None:
+            self._execution.leave(self.future)
+
+    def undo(self) -> None:
+        """Say that the job server did not want the answer.
+
+        What the action made is taken back, on a thread of its own, unless
+        another delivery has had it.
+        """
+        if self._execution is not None:
+            self._execution.undo_for(self.future)
+
+
+class Execution:
+    """One run of an action, for one or more deliveries of a job."""
+
+    def __init__(
+        self,
+        house: House,
+        action: type[Action[Any]],
+        request: Any,
+        fields: Message,
+        job: Job,
+    ) -> None:
+        self.job = job
+        self.stop = Stop()
+        self.started = time.monotonic()
+        self._house = house
+        self._action = action
+        self._request = request
+        self._fields = fields
+        settings = house.settings
+        self._seconds = action.timeout or (
+            settings.long_timeout if action.long else settings.short_timeout
+        )
+        self.cleanup_time = action.cleanup_time
+        #: Seconds after which it is answered even if it does not return.
+        self.limit = self._seconds + action.cleanup_time + GRACE
+        # What deliveries of the same job have in common. A client may use a
+        # unique for several jobs at once by mistake; they are not the same
+        # if they ask for something else.
+        content = json.dumps(fields, sort_keys=True, default=repr)
+        self.key = (job.unique, content)
+        self._lock = threading.Lock()
+        # Everybody learns of the end; those forsaken have nobody to tell.
+        self._receivers: dict[Future[Outcome], Progress | None] = {}
+        self._forsaken: set[Future[Outcome]] = set()
+        self._outcome: Outcome | None = None
+        self._closed = False
+
+    def join(self, job: Job, progress: Progress | None) -> Submission | None:
+        """Add a receiver of the answer; None when it is too late."""
+        future: Future[Outcome] = Future()
+        # So that nobody can cancel it: there is one answer in any case.
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if self._closed:
+                return None
+            if self._receivers:
+                LOG.info(
+                    "unique=%s handle=%s joins the running job",
+                    one_line(job.unique),
+                    one_line(job.handle),
+                )
+            self._receivers[future] = progress
+        return Submission(future, self)
+
+    def leave(self, future: "Future[Outcome]") -> None:
+        with self._lock:
+            self._forsaken.add(future)
+
+    def wanted(self) -> bool:
+        with self._lock:
+            # Who came after a "no" would have an answer that is not marked
+            # as handed over; so it is the last word.
+            self._closed = self._closed or not self._heirs()
+            return not self._closed
+
+    def report(self, done: int, total: int) -> None:
+        with self._lock:
+            receivers = list(self._receivers.values())
+        for progress in receivers:
+            if progress is not None:
+                progress(done, total)
+
+    def running(self) -> RunningJob:
+        """What is known of it while it runs."""
+        with self._lock:
+            deliveries = len(self._receivers.keys() - self._forsaken)
+        return RunningJob(
+            self.job,
+            shown(self._fields.get("action")),
+            time.monotonic() - self.started,
+            self.limit,
+            deliveries,
+        )
+
+    def run(self) -> None:
+        """Run the action and finish; raises nothing."""
+        urgent = not self._action.long
+        context = self._context(Deadline(self._seconds, self.stop, urgent))
+        added: Mapping[str, Any] = {}
+        error: PoolmgrError | None = None
+        action = None
+        try:
+            action = self._action()
+            added = _checked(action, action.run(self._request, context))
+        except BaseException as raised:
+            error = known(raised, f"action {self._action.__name__}")
+        if not self.finish(error, added) and error is None:
+            # It was answered with a FAIL when its time was up.
+            self._undo(added)
+
+    def expire(self) -> None:
+        """Answer now, whether the action returns or not."""
+        self.stop.set()
+        self.finish(
+            DeadlineExceeded(f"action {self._action.__name__}", self._seconds)
+        )
+
+    def finish(
+        self, error: PoolmgrError | None, added: Mapping[str, Any] = {}
+    ) -> bool:
+        """Give the answer to everybody, once; whether this was the once."""
+        with self._lock:
+            if self._outcome is not None:
+                return False
+            self._closed = True
+            self._outcome = outcome = self._conclude(error, added)
+            receivers = list(self._receivers)
+        self._house.ended(self)
+        log(self._fields, self.job, error, self.started)
+        for future in receivers:
+            future.set_result(outcome)
+        return True
+
+    def undo_for(self, future: "Future[Outcome]") -> None:
+        """Take the answer back if nobody else had it."""
+        with self._lock:
+            self._forsaken.add(future)
+            outcome, others = self._outcome, self._heirs()
+        if outcome is not None and outcome.error is None and not others:
+            self._house.threads.run(lambda: self._undo(outcome.added))
+
+    def _heirs(self) -> bool:
+        """Whether anybody can still have the answer; with the lock held."""
+        return bool(self._receivers.keys() - self._forsaken)
+
+    def _conclude(
+        self, error: PoolmgrError | None, added: Mapping[str, Any]
+    ) -> Outcome:
+        if error is not None:
+            return failed(
+                self._house.settings, self._fields, self._action, error
+            )
+        answer = wire.answer(self._fields, PASS, added)
+        undoable = self._action.undo is not Action.undo
+        return Outcome(answer, added, undoable=undoable)
+
+    def _undo(self, added: Mapping[str, Any]) -> None:
+        context = self._context(Deadline(UNDO_TIME))
+        context.log.warning("its answer was not delivered; undoing it")
+        try:
+            self._action().undo(added, context)
+        except BaseException as raised:
+            error = known(raised, "undoing an answer")
+            context.log.error("cannot undo it: %s", one_line(str(error)))
+
+    def _context(self, deadline: Deadline) -> Context:
+        return Context(
+            driver=self._house.driver,
+            settings=self._house.settings,
+            job=self.job,
+            deadline=deadline,
+            log=_JobLog(
+                logging.getLogger(self._action.__module__),
+                {"job": self.job, "action": self._fields.get("action")},
+            ),
+            report=self.report,
+            wanted=self.wanted,
+        )
+
+
+def failed(
+    settings: PoolSettings,
+    fields: Message,
+    action: type[Action[Any]] | None,
+    error: PoolmgrError,
+) -> Outcome:
+    """The outcome of a job that failed."""
+    # What an action answers must not look answered: a FAIL of
+    # BUILD_DEVICE that has only a name breaks Libra's client.
+    withheld = list(action.answers) if action else []
+    added: dict[str, object] = {}
+    if isinstance(error, DeviceNotDeleted):
+        added.update(error.answer)
+    if settings.explain_failures:
+        added["error"] = {
+            "code": error.code,
+            "message": str(error),
+            "retryable": error.retryable,
+        }
+    return Outcome(wire.answer(fields, FAIL, added, withheld), added, error)
+
+
+class _JobLog(logging.LoggerAdapter[logging.Logger]):
+    """Puts the job before every line that an action logs."""
+
+    def process(self, msg: object, kwargs: Any) -> tuple[str, Any]:
+        extra = self.extra or {}
+        job = extra["job"]
+        assert isinstance(job, Job)  # noqa: S101 - for the type checker
+        said = (
+            f"{one_line(str(extra['action']))} unique={one_line(job.unique)} "
+            f"handle={one_line(job.handle)}"
+        )
+        # What a client says is no format.
+        return said.replace("%", "\\x25") + f": {msg}", kwargs
+
+
+def _checked(action: Action[Any], result: object) -> Mapping[str, Any]:
+    """What an action returned, if it is what it said it would."""
+    name = type(action).__name__
+    if not isinstance(result, Mapping):
+        raise PluginFailed(
+            f"action {name} returned {type(result).__name__}, not a mapping"
+        )
+    added = dict(result)
+    if set(added) != set(action.answers):
+        raise PluginFailed(
+            f"action {name} returned the fields "
+            f"{sorted(map(str, added))}, not {sorted(action.answers)}"
+        )
+    try:
+        json.dumps(added, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PluginFailed(
+            f"action {name} returned what is not JSON: {error}"
+        ) from None
+    return added
+
+
+def known(error: BaseException, doing: str) -> PoolmgrError:
+    """The error itself if it is one of ours, else one that names it."""
+    if isinstance(error, PoolmgrError):
+        return error
+    LOG.error("%s failed unexpectedly", doing, exc_info=error)
+    failed = PluginFailed(f"{doing}: {type(error).__name__}: {error}")
+    failed.__cause__ = error
+    return failed
+
+
+def log(
+    fields: Message, job: Job, error: PoolmgrError | None, started: float
+) -> None:
+    """The one line that every job has in the log."""
+    LOG.log(
+        logging.INFO if error is None else logging.WARNING,
+        "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs%s",
+        one_line(shown(fields.get("action"))),
+        one_line(job.unique) or "-",
+        one_line(job.handle) or "-",
+        job.server or "-",
+        PASS if error is None else FAIL,
+        time.monotonic() - started,
+        "" if error is None else f" reason={one_line(str(error))}",
+    )
+
+
+def shown(value: object) -> str:
+    """A value of a message as text; a caller's own objects by their type."""
+    if value is None or isinstance(value, (str, int, float)):
+        return str(value)
+    return type(value).__name__
