@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from poolmgr import message as wire
@@ -12,6 +12,7 @@ from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import PluginNotFound, Stopped, UnknownAction
 from poolmgr.execution import (
+    AFTERWARDS_TIME,
     Execution,
     Progress,
     RunningJob,
@@ -64,12 +65,13 @@ class PoolManager:
         self.actions = action_plugins(actions)
         self._owns_driver = isinstance(driver, str)
         self.driver = _driver(driver)
-        self.threads = ThreadPool("poolmgr-job")
+        self._threads = ThreadPool("poolmgr-job")
         self._expiries = Expiries("poolmgr-deadlines")
         self._lock = threading.Lock()
         self._none_runs = threading.Condition(self._lock)
         self._running: dict[tuple[str, str], Execution] = {}
         self._executions: set[Execution] = set()
+        self._afterwards = 0
         self._stopped = False
 
     def __enter__(self) -> "PoolManager":
@@ -168,11 +170,30 @@ class PoolManager:
         self.stop()
         patience = self.longest_cleanup() + 1.0
         with self._none_runs:
-            self._none_runs.wait_for(lambda: not self._executions, patience)
+            if self._afterwards:
+                patience = max(patience, AFTERWARDS_TIME)
+            self._none_runs.wait_for(
+                lambda: not (self._executions or self._afterwards), patience
+            )
         if self._owns_driver:
             self.driver.close()
 
     # -- for executions -----------------------------------------------------
+
+    def start(self, work: Callable[[], None]) -> None:
+        """See :class:`~poolmgr.execution.House`."""
+
+        def tracked() -> None:
+            try:
+                work()
+            finally:
+                with self._none_runs:
+                    self._afterwards -= 1
+                    self._none_runs.notify_all()
+
+        with self._lock:
+            self._afterwards += 1
+        self._threads.run(tracked)
 
     def ended(self, execution: Execution) -> None:
         """See :class:`~poolmgr.execution.House`."""
@@ -215,7 +236,7 @@ class PoolManager:
             execution.finish(Stopped("starting the job"))
             return submission
         self._expiries.add(execution, execution.limit, execution.expire)
-        self.threads.run(execution.run)
+        self._threads.run(execution.run)
         return submission
 
 

@@ -151,20 +151,24 @@ class Service:
 
     def _answer(self, delivery: _Delivery, outcome: Outcome) -> None:
         on_delivery = None
-        if outcome.undoable:
+        if outcome.followed:
             on_delivery = functools.partial(self._delivered, delivery)
         delivery.assignment.complete(wire.encode(outcome.answer), on_delivery)
         self._lanes.done(delivery.long)
         self._worker.room_freed()
 
     def _delivered(self, delivery: _Delivery, result: Delivery) -> None:
-        if result is Delivery.UNKNOWN and delivery.submission is not None:
+        submission = delivery.submission
+        assert submission is not None  # noqa: S101 - it was answered
+        if result is Delivery.UNKNOWN:
             LOG.warning(
                 "job server %s does not know %s any more",
                 delivery.assignment.server,
                 one_line(delivery.assignment.handle),
             )
-            delivery.submission.undo()
+            submission.undo()
+        elif result is not Delivery.DELIVERED:
+            submission.undelivered(sent=result is Delivery.LOST)
 
     def _lost(self, delivery: _Delivery) -> None:
         """The link is gone; the job server will deliver the job again."""

@@ -554,6 +554,8 @@ class Late(FakeCloud):
         ("H:host:1", "building", False),
         ("H:host:2", "building", True),
         ("H:host:1", "handed over", True),
+        ("H:host:1", "withdrawn", False),
+        ("H:host:1", "unconfirmed", True),
     ],
 )
 def test_what_the_same_delivery_made_besides_is_deleted(

@@ -100,10 +100,23 @@ class Action(abc.ABC, Generic[RequestT]):
     def undo(self, answer: Mapping[str, Any], context: Context) -> None:
         """Take back what a PASS made, for nobody will have the answer.
 
-        Called when the job server does not know the job any more, or the
-        action passed after its time.
+        Called, on the object that ran, when the job server does not know the
+        job any more, or the action passed after its time.
 
         :param answer: what :meth:`run` returned
+        """
+
+    def undelivered(
+        self, answer: Mapping[str, Any], sent: bool, context: Context
+    ) -> None:
+        """Note that the answer of a PASS may not have reached its client.
+
+        Called, on the object that ran, when the link to the job server broke.
+        The job may be delivered again, and another worker be at it already;
+        so this is to leave things for that delivery, and for the reaper.
+
+        :param answer: what :meth:`run` returned
+        :param sent: False when it certainly did not reach its client
         """
 
 

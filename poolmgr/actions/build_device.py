@@ -32,17 +32,21 @@ class BuildDevice(Action[NoFields]):
     long = True
     cleanup_time = 60.0
 
+    def __init__(self) -> None:
+        #: The mark with which the device was handed over.
+        self._given: Mark | None = None
+
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
         left = self._left_over(context)
         if left and left[0].status != "failed":
-            device = self._taken_over(left[0], context)
+            device, mark = self._taken_over(left[0], context)
         else:
-            device = self._create(context)
+            device, mark = self._create(context)
         try:
             device = context.driver.wait_for_device(device, context.deadline)
             self._delete_others(device, left, context)
-            self._hand_over(device, context)
+            self._hand_over(device, mark, context)
         except BaseException as error:
             self._discard(device, error, context)
             raise
@@ -50,15 +54,31 @@ class BuildDevice(Action[NoFields]):
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
         """Delete the device, unless another delivery has taken it over."""
-        for device in context.driver.find_devices(
-            answer["name"], context.deadline
-        ):
+        for device in self._handed_over(answer, context):
+            context.driver.delete_device(device, context.deadline)
+
+    def undelivered(
+        self, answer: Mapping[str, str], sent: bool, context: Context
+    ) -> None:
+        """Mark the device, unless another delivery has taken it over."""
+        for device in self._handed_over(answer, context):
             mark = device.mark
-            if mark and (mark.unique, mark.handle) == (
-                context.job.unique,
-                context.job.handle,
-            ):
-                context.driver.delete_device(device, context.deadline)
+            assert mark is not None  # noqa: S101 - it is what we gave
+            context.driver.mark_device(
+                device,
+                mark.unconfirmed() if sent else mark.withdrawn(),
+                context.deadline,
+            )
+
+    def _handed_over(
+        self, answer: Mapping[str, str], context: Context
+    ) -> list[Device]:
+        """The device as this delivery has handed it over; else nothing."""
+        given = self._given
+        if given is None:
+            return []
+        found = context.driver.find_devices(answer["name"], context.deadline)
+        return [device for device in found if given.is_still(device.mark)]
 
     def _left_over(self, context: Context) -> list[Device]:
         """What earlier deliveries of this job made and did not answer.
@@ -77,19 +97,24 @@ class BuildDevice(Action[NoFields]):
         best = ("active", "building", "failed").index
         return sorted(found, key=lambda device: best(device.status))
 
-    def _taken_over(self, device: Device, context: Context) -> Device:
+    def _taken_over(
+        self, device: Device, context: Context
+    ) -> tuple[Device, Mark]:
         context.log.info("takes over device %s", device.name)
-        if device.mark is None or device.status != "active":
-            return device  # it is marked when it is handed over
-        mark = device.mark.taken_over_by(context.job)
-        context.driver.mark_device(device, mark, context.deadline)
-        return replace(device, mark=mark)
+        mark = device.mark or context.new_mark()
+        mark = mark.taken_over_by(context.job)
+        # Clouds mark no device that boots; it is when it is handed over.
+        if device.status == "active":
+            context.driver.mark_device(device, mark, context.deadline)
+            device = replace(device, mark=mark)
+        return device, mark
 
-    def _create(self, context: Context) -> Device:
+    def _create(self, context: Context) -> tuple[Device, Mark]:
         mark = context.new_mark()
         name = new_name(context.ownership.basename)
+        create = context.driver.create_device
         try:
-            return context.driver.create_device(name, mark, context.deadline)
+            return create(name, mark, context.deadline), mark
         except (CloudUnavailable, DeadlineExceeded, Stopped):
             # Nobody knows what the cloud made of it.
             self._sweep(name, context)
@@ -132,13 +157,12 @@ class BuildDevice(Action[NoFields]):
         except PoolmgrError as error:
             context.log.warning("another device may be left: %s", error)
 
-    def _hand_over(self, device: Device, context: Context) -> None:
+    def _hand_over(self, device: Device, mark: Mark, context: Context) -> None:
         # Before the answer is sent, never after: a device whose client has
         # it must not look like one that nobody owns.
         if context.wanted():
-            made = device.mark or context.new_mark()
-            mark = made.taken_over_by(context.job).handed_over()
-            context.driver.mark_device(device, mark, context.deadline)
+            self._given = mark.handed_over()
+            context.driver.mark_device(device, self._given, context.deadline)
         else:
             context.log.warning(
                 "nobody waits for device %s any more; it is left for the "
@@ -165,7 +189,7 @@ def _is_spare(mark: Mark | None, ours: Mark, was_left: bool) -> bool:
     """
     return (
         mark is not None
-        and mark.state == "building"
+        and mark.is_left
         and (mark.pool, mark.unique) == (ours.pool, ours.unique)
         and (was_left or mark.handle == ours.handle)
     )
