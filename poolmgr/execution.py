@@ -143,13 +143,10 @@ class Execution:
         self._action = action
         self._request = request
         self._fields = fields
-        settings = house.settings
-        self._seconds = action.timeout or (
-            settings.long_timeout if action.long else settings.short_timeout
-        )
+        self._seconds = _seconds(action, house.settings)
         self.cleanup_time = action.cleanup_time
         #: Seconds after which it is answered even if it does not return.
-        self.limit = self._seconds + action.cleanup_time + GRACE
+        self.limit = time_limit(action, house.settings)
         # What deliveries of the same job have in common. A client may use a
         # unique for several jobs at once by mistake; they are not the same
         # if they ask for something else.
@@ -341,6 +338,17 @@ class Execution:
             report=self.report,
             wanted=self.wanted,
         )
+
+
+def time_limit(action: type[Action[Any]], settings: PoolSettings) -> float:
+    """Seconds after which a job of an action is answered in any case."""
+    return _seconds(action, settings) + action.cleanup_time + GRACE
+
+
+def _seconds(action: type[Action[Any]], settings: PoolSettings) -> float:
+    return action.timeout or (
+        settings.long_timeout if action.long else settings.short_timeout
+    )
 
 
 def failed(

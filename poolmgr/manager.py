@@ -1,5 +1,6 @@
 """The one place where a message becomes an answer."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,12 @@ from poolmgr.actions import base as actions
 from poolmgr.actions.base import Action, parse
 from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
-from poolmgr.errors import PluginNotFound, Stopped, UnknownAction
+from poolmgr.errors import (
+    PluginError,
+    PluginNotFound,
+    Stopped,
+    UnknownAction,
+)
 from poolmgr.execution import (
     AFTERWARDS_TIME,
     Execution,
@@ -21,6 +27,7 @@ from poolmgr.execution import (
     known,
     log,
     shown,
+    time_limit,
 )
 from poolmgr.identity import Job
 from poolmgr.message import Message
@@ -40,6 +47,20 @@ def action_plugins(
 def driver_plugins() -> Registry[Driver]:
     """The drivers that are installed."""
     return Registry("driver", DRIVERS, Driver, drivers.defect)  # type: ignore[type-abstract]
+
+
+def longest_job(
+    actions: Registry[Action[Any]], settings: PoolSettings
+) -> float:
+    """Seconds that a job may take, whatever its action, clearing up included.
+
+    Actions that cannot be loaded take none.
+    """
+    longest = 0.0
+    for name in actions.names():
+        with contextlib.suppress(PluginError):
+            longest = max(longest, time_limit(actions.load(name), settings))
+    return longest
 
 
 class PoolManager:

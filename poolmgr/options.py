@@ -22,6 +22,7 @@ from poolmgr.settings import (
     GearmanSettings,
     IsSettings,
     PoolSettings,
+    ReaperSettings,
     Rule,
     WorkerSettings,
     rules,
@@ -95,6 +96,10 @@ class Configuration:
     def worker(self) -> WorkerSettings:
         """The group ``[worker]``."""
         return self._settings("worker", WorkerSettings)
+
+    def reaper(self) -> ReaperSettings:
+        """The group ``[reaper]``."""
+        return self._settings("reaper", ReaperSettings)
 
     def gearman(self) -> GearmanSettings:
         """The group ``[gearman]``."""
@@ -171,6 +176,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return [
         ("poolmgr", options(DriverSettings) + options(PoolSettings)),
         ("worker", options(WorkerSettings)),
+        ("reaper", options(ReaperSettings)),
         ("gearman", options(GearmanSettings)),
         ("nova", options(NovaSettings)),
         ("fake", options(FakeSettings)),

@@ -9,7 +9,7 @@ Both are checked alike.
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from poolmgr.errors import ConfigError
 from poolmgr.identity import Authority, Ownership, clean_basename
@@ -222,6 +222,45 @@ class WorkerSettings:
 
     def __post_init__(self) -> None:
         check(self, "worker")
+
+
+ReaperMode = Literal["off", "report", "delete"]
+
+
+@dataclass(frozen=True)
+class ReaperSettings:
+    """Settings of what looks for things that nobody owns: ``[reaper]``."""
+
+    mode: ReaperMode = setting(
+        "report",
+        "What a worker does about devices and floating IPs of this pool that "
+        "no job owns. 'off': it does not look. 'report': it logs each, with "
+        "the reason. 'delete': it deletes them, too.",
+        choices=("off", "report", "delete"),
+    )
+    interval: float = setting(
+        300.0,
+        "Seconds between two looks. What is deleted was seen in two of them.",
+        min=0.1,
+        max=86400,
+    )
+    older_than: float = setting(
+        1800.0,
+        "Seconds that a thing has to be old before it can count as unowned. "
+        "The longest that a job may take by the time-outs of [poolmgr] "
+        "counts instead if it is more.",
+        min=0,
+        max=31536000,
+    )
+    limit: int = setting(
+        10,
+        "Most things deleted at one look; the rest is left to the next.",
+        min=1,
+        max=10000,
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "reaper")
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class InventoryLister(InventoryCommand, PoolmgrLister):
         )
         parser.add_argument(
             "--older-than",
-            type=_duration,
+            type=duration,
             metavar="DURATION",
             help="only those that are older: 90 (seconds), 10m, 2h, 3d",
         )
@@ -126,7 +126,8 @@ def _dashed(text: str) -> str:
     return text.replace(" ", "-")
 
 
-def _duration(text: str) -> int:
+def duration(text: str) -> int:
+    """A length of time on the command line, as seconds."""
     try:
         return durations.parsed(text)
     except ValueError as error:

@@ -2,12 +2,16 @@
 
 import argparse
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from poolmgr.cli.base import PoolmgrCommand
 
 if TYPE_CHECKING:
     from poolmgr.drivers.base import Driver
+    from poolmgr.manager import PoolManager
+    from poolmgr.settings import GearmanSettings, ReaperSettings
 
 LOG = logging.getLogger(__name__)
 
@@ -40,7 +44,8 @@ class WorkerCommand(PoolmgrCommand):
             require_no_problem(driver, conf.pool().short_timeout)
             with PoolManager(driver, conf.pool()) as manager:
                 service = Service(manager, conf.gearman(), conf.worker())
-                code = asyncio.run(service.run())
+                with reaping(manager, conf.reaper(), conf.gearman()):
+                    code = asyncio.run(service.run())
                 if service.ended_at_once:
                     # The jobs' threads must not clear up: another worker
                     # is about to take over what they have made.
@@ -49,6 +54,34 @@ class WorkerCommand(PoolmgrCommand):
                 return code
         finally:
             driver.close()
+
+
+@contextmanager
+def reaping(
+    manager: "PoolManager",
+    settings: "ReaperSettings",
+    gearman: "GearmanSettings",
+) -> Iterator[None]:
+    """Look for what nobody owns while the block runs, if that is wanted."""
+    from poolmgr.inflight import InFlight
+    from poolmgr.manager import longest_job
+    from poolmgr.reaper import Reaper
+    from poolmgr.rounds import Rounds
+    from poolmgr.service import addresses, link_options
+
+    if settings.mode == "off":
+        yield
+        return
+    reaper = Reaper(
+        manager.driver,
+        manager.settings,
+        settings,
+        InFlight(manager.running, addresses(gearman), link_options(gearman)),
+        longest_job(manager.actions, manager.settings),
+    )
+    delete = settings.mode == "delete"
+    with Rounds(reaper, delete, settings.interval).going_on():
+        yield
 
 
 def require_no_problem(driver: "Driver", seconds: float) -> None:
