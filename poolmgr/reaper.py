@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 _TIME = 120.0
 #: Things of the pool from which on half of them missing is suspicious.
 _FEW = 4
+_DEVICES, _IPS = "devices", "floating IPs"
 
 Verdict = Literal["kept", "unowned", "removed", "failed"]
 
@@ -140,7 +141,7 @@ class Reaper:
         devices, ips = inventory.everything()
         ours = [d for d in devices if self._is_ours(d.mark)]
         our_ips = [i for i in ips if self._is_ours(i.mark)]
-        self._require_plausible({"devices": len(ours), "IPs": len(our_ips)})
+        self._require_plausible({_DEVICES: len(ours), _IPS: len(our_ips)})
         there = {item.device.id for item in devices}
         cases = [case for d in ours if (case := _device_case(d))]
         cases += [case for i in our_ips if (case := _ip_case(i, there))]
@@ -168,7 +169,11 @@ class Reaper:
                 done.append(replace(case, verdict="kept", reason=reason))
             else:
                 done.append(self._remove(case, Deadline(_TIME, stop)))
-                removed += done[-1].verdict == "removed"
+                if done[-1].verdict == "removed":
+                    removed += 1
+                    # It is not one of those that disappeared.
+                    is_device = isinstance(case.thing, Device)
+                    self._there[_DEVICES if is_device else _IPS] -= 1
         return done
 
     # -- the rules ----------------------------------------------------------

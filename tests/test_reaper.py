@@ -175,7 +175,9 @@ def test_half_of_a_pool_does_not_disappear(cloud: FakeCloud) -> None:
     for ip in ips[:4]:
         cloud.delete_ip(ip, soon())
 
-    with pytest.raises(Vanished, match="lists 2 IPs of this pool, and there"):
+    with pytest.raises(
+        Vanished, match="lists 2 floating IPs of this pool, and there"
+    ):
         watching.look()
 
     # Seen again it is believed; but what was seen before does not count.
@@ -272,6 +274,17 @@ def test_one_look_removes_no_more_than_the_limit(cloud: FakeCloud) -> None:
     assert len(cloud.list_devices(soon())) == 3
     assert [case.verdict for case in done].count("removed") == 2
     assert "2 are the most" in done[-1].reason
+
+
+def test_what_it_removes_itself_has_not_disappeared(cloud: FakeCloud) -> None:
+    for number in range(6):
+        old_device(cloud, f"libra-{number}", LEFT)
+        cloud.create_ip(LEFT, soon())
+    reaping = reaper(cloud)
+
+    reaping.remove(reaping.look())
+
+    assert reaping.look() == []
 
 
 class Meddled(FakeCloud):
