@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from poolmgr.gearman import Address
@@ -84,3 +84,10 @@ def black_hole() -> Iterator[Address]:
             with suppress(BlockingIOError):
                 sock.connect(where)
         yield Address(*where)
+
+
+@contextmanager
+def peers(said: Iterable[bytes]) -> Iterator[list[Peer]]:
+    """A server for each of these that says it to everyone."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(peer(says(data))) for data in said]
