@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import threading
 import uuid
 from collections import Counter
@@ -252,6 +253,14 @@ class State:
             for device in self.devices()
             if device.mark is not None and not device.mark.is_left
         }
+
+    def boots(self) -> list[tuple[float, float]]:
+        """When each device was made and when it was ready, in order."""
+        with closing(sqlite3.connect(self.path)) as db:
+            found = db.execute(
+                "SELECT created, ready FROM device ORDER BY created"
+            )
+            return [(created, ready) for created, ready in found]
 
     @contextmanager
     def _cloud(self) -> Iterator[FakeCloud]:
