@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from poolmgr import message as wire
 from poolmgr.actions.base import Action, Context
+from poolmgr.capacity import Capacity
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
     DeadlineExceeded,
@@ -74,6 +75,7 @@ class House(Protocol):
 
     driver: Driver
     settings: PoolSettings
+    capacity: Capacity
 
     def start(self, work: Callable[[], None]) -> None:
         """Do this on a thread, and wait for it before closing."""
@@ -337,6 +339,7 @@ class Execution:
             ),
             report=self.report,
             wanted=self.wanted,
+            capacity=self._house.capacity,
         )
 
 

@@ -1,6 +1,8 @@
 """BUILD_DEVICE."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from poolmgr.actions.base import Action, Context, NoFields
@@ -10,6 +12,7 @@ from poolmgr.errors import (
     DeadlineExceeded,
     DeviceNotDeleted,
     PoolmgrError,
+    QuotaExceeded,
     Stopped,
 )
 from poolmgr.identity import Mark, new_name
@@ -41,15 +44,15 @@ class BuildDevice(Action[NoFields]):
         left = self._left_over(context)
         if left and left[0].status != "failed":
             device, mark = self._taken_over(left[0], context)
+            device = self._booted(device, context)
         else:
-            device, mark = self._create(context)
-        try:
-            device = context.driver.wait_for_device(device, context.deadline)
+            boots = context.capacity.boots
+            with boots.turn(context.deadline, context.patience):
+                device, mark = self._create(context)
+                device = self._booted(device, context)
+        with self._discarding(device, context):
             self._delete_others(device, left, context)
             self._hand_over(device, mark, context)
-        except BaseException as error:
-            self._discard(device, error, context)
-            raise
         return _answer(device, context)
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
@@ -110,6 +113,17 @@ class BuildDevice(Action[NoFields]):
         return device, mark
 
     def _create(self, context: Context) -> tuple[Device, Mark]:
+        end = time.monotonic() + context.patience
+        while True:
+            patience = max(0.0, end - time.monotonic())
+            try:
+                with context.capacity.devices.turn(context.deadline, patience):
+                    return self._create_now(context)
+            except QuotaExceeded:
+                if not patience:
+                    raise
+
+    def _create_now(self, context: Context) -> tuple[Device, Mark]:
         mark = context.new_mark()
         name = new_name(context.ownership.basename)
         create = context.driver.create_device
@@ -118,6 +132,19 @@ class BuildDevice(Action[NoFields]):
         except (CloudUnavailable, DeadlineExceeded, Stopped):
             # Nobody knows what the cloud made of it.
             self._sweep(name, context)
+            raise
+
+    def _booted(self, device: Device, context: Context) -> Device:
+        with self._discarding(device, context):
+            return context.driver.wait_for_device(device, context.deadline)
+
+    @contextmanager
+    def _discarding(self, device: Device, context: Context) -> Iterator[None]:
+        """Delete the device if the block fails."""
+        try:
+            yield
+        except BaseException as error:
+            self._discard(device, error, context)
             raise
 
     def _sweep(self, name: str, context: Context) -> None:
