@@ -44,3 +44,8 @@ class Capacity:
         default_factory=lambda: _quota("allocating floating IPs")
     )
     boots: Breaker = field(default_factory=_boots)
+
+    @property
+    def scarce(self) -> bool:
+        """Whether a build that is started now would only wait."""
+        return self.devices.open or self.boots.open
