@@ -155,15 +155,24 @@ class BuildDevice(Action[NoFields]):
 
     @contextmanager
     def _discarding(self, device: Device, context: Context) -> Iterator[None]:
-        """Delete the device if the block fails."""
+        """Delete the device if the block fails.
+
+        Not if the job's deliveries were all lost: then the job may be with
+        another worker, and that one have taken the device over.
+        """
         try:
             yield
         except BaseException as error:
-            self._discard(device, error, context)
+            if context.forsaken():
+                context.log.warning("device %s is left", device.name)
+            else:
+                self._discard(device, error, context)
             raise
 
     def _sweep(self, name: str, context: Context) -> None:
         """Delete what a creation may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         try:
             for device in context.driver.find_devices(name, deadline):
