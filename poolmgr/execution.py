@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from poolmgr import message as wire
 from poolmgr.actions.base import Action, Context
+from poolmgr.capacity import Capacity
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
     DeadlineExceeded,
@@ -74,6 +75,7 @@ class House(Protocol):
 
     driver: Driver
     settings: PoolSettings
+    capacity: Capacity
 
     def start(self, work: Callable[[], None]) -> None:
         """Do this on a thread, and wait for it before closing."""
@@ -190,6 +192,10 @@ class Execution:
             # as handed over; so it is the last word.
             self._closed = self._closed or not self._heirs()
             return not self._closed
+
+    def forsaken(self) -> bool:
+        with self._lock:
+            return not self._heirs()
 
     def report(self, done: int, total: int) -> None:
         with self._lock:
@@ -337,6 +343,8 @@ class Execution:
             ),
             report=self.report,
             wanted=self.wanted,
+            forsaken=self.forsaken,
+            capacity=self._house.capacity,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from poolmgr import message as wire
 from poolmgr.actions import base as actions
 from poolmgr.actions.base import Action, parse
+from poolmgr.capacity import Capacity
 from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
@@ -86,6 +87,7 @@ class PoolManager:
         self.actions = action_plugins(actions)
         self._owns_driver = isinstance(driver, str)
         self.driver = _driver(driver)
+        self.capacity = Capacity()
         self._threads = ThreadPool("poolmgr-job")
         self._expiries = Expiries("poolmgr-deadlines")
         self._lock = threading.Lock()

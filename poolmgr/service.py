@@ -35,6 +35,8 @@ EXIT_STOPPED_JOBS = 3
 
 #: Seconds between two looks at whether everything is answered.
 _TICK = 0.05
+#: Seconds in which other workers may take builds that would wait here.
+_COURTESY = 0.05
 
 
 @dataclass(eq=False)
@@ -69,6 +71,8 @@ class Service:
             settings.short_jobs,
             settings.held_jobs,
             self._start,
+            self._let_others_first,
+            lambda: manager.capacity.scarce,
         )
         self._worker = Worker(
             addresses(gearman),
@@ -120,6 +124,13 @@ class Service:
         delivery = _Delivery(assignment, long)
         assignment.on_lost = functools.partial(self._lost, delivery)
         self._lanes.admit(delivery, long)
+
+    def _let_others_first(self) -> None:
+        def insist() -> None:
+            self._lanes.insist()
+            self._worker.room_freed()
+
+        asyncio.get_running_loop().call_later(_COURTESY, insist)
 
     def _start(self, delivery: _Delivery) -> None:
         assert self._loop is not None  # noqa: S101 - run() has set it

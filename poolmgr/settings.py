@@ -148,6 +148,15 @@ class PoolSettings:
         min=0.01,
         max=86400,
     )
+    quota_wait: float = setting(
+        300.0,
+        "Seconds that a build waits for room when the cloud's quota is used "
+        "up, before it is a FAIL; at most half of what is left of its time. "
+        "Meanwhile a few requests a minute find out whether there is room "
+        "again. A build by hand does not wait.",
+        min=0,
+        max=86400,
+    )
     check_port: int | None = setting(
         None,
         "TCP port that has to accept a connection on a floating IP before "

@@ -1,6 +1,8 @@
 """BUILD_DEVICE."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from poolmgr.actions.base import Action, Context, NoFields
@@ -8,8 +10,10 @@ from poolmgr.drivers.base import Device
 from poolmgr.errors import (
     CloudUnavailable,
     DeadlineExceeded,
+    DeviceFailed,
     DeviceNotDeleted,
     PoolmgrError,
+    QuotaExceeded,
     Stopped,
 )
 from poolmgr.identity import Mark, new_name
@@ -39,17 +43,11 @@ class BuildDevice(Action[NoFields]):
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
         left = self._left_over(context)
-        if left and left[0].status != "failed":
-            device, mark = self._taken_over(left[0], context)
-        else:
-            device, mark = self._create(context)
-        try:
-            device = context.driver.wait_for_device(device, context.deadline)
+        built = self._from_left_over(left, context) or self._anew(context)
+        device, mark = built
+        with self._discarding(device, context):
             self._delete_others(device, left, context)
             self._hand_over(device, mark, context)
-        except BaseException as error:
-            self._discard(device, error, context)
-            raise
         return _answer(device, context)
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
@@ -79,6 +77,26 @@ class BuildDevice(Action[NoFields]):
             return []
         found = context.driver.find_devices(answer["name"], context.deadline)
         return [device for device in found if given.is_still(device.mark)]
+
+    def _from_left_over(
+        self, left: list[Device], context: Context
+    ) -> tuple[Device, Mark] | None:
+        """The best of what was left, ready; None if that came to nothing."""
+        if not left or left[0].status == "failed":
+            return None
+        try:
+            device, mark = self._taken_over(left[0], context)
+            return self._booted(device, context), mark
+        except DeviceFailed as error:
+            context.log.warning("%s; building another", error)
+            return None
+
+    def _anew(self, context: Context) -> tuple[Device, Mark]:
+        """A device that is ready."""
+        boots = context.capacity.boots
+        with boots.turn(context.deadline, context.patience):
+            device, mark = self._create(context)
+            return self._booted(device, context), mark
 
     def _left_over(self, context: Context) -> list[Device]:
         """What earlier deliveries of this job made and did not answer.
@@ -110,6 +128,17 @@ class BuildDevice(Action[NoFields]):
         return device, mark
 
     def _create(self, context: Context) -> tuple[Device, Mark]:
+        end = time.monotonic() + context.patience
+        while True:
+            patience = max(0.0, end - time.monotonic())
+            try:
+                with context.capacity.devices.turn(context.deadline, patience):
+                    return self._create_now(context)
+            except QuotaExceeded:
+                if not patience:
+                    raise
+
+    def _create_now(self, context: Context) -> tuple[Device, Mark]:
         mark = context.new_mark()
         name = new_name(context.ownership.basename)
         create = context.driver.create_device
@@ -120,8 +149,30 @@ class BuildDevice(Action[NoFields]):
             self._sweep(name, context)
             raise
 
+    def _booted(self, device: Device, context: Context) -> Device:
+        with self._discarding(device, context):
+            return context.driver.wait_for_device(device, context.deadline)
+
+    @contextmanager
+    def _discarding(self, device: Device, context: Context) -> Iterator[None]:
+        """Delete the device if the block fails.
+
+        Not if the job's deliveries were all lost: then the job may be with
+        another worker, and that one have taken the device over.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if context.forsaken():
+                context.log.warning("device %s is left", device.name)
+            else:
+                self._discard(device, error, context)
+            raise
+
     def _sweep(self, name: str, context: Context) -> None:
         """Delete what a creation may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         try:
             for device in context.driver.find_devices(name, deadline):

@@ -84,7 +84,9 @@ class BuildIp(Action[NoFields]):
         # more than the few that are marked again afterwards.
         mark = context.new_mark().handed_over()
         try:
-            ip = context.driver.create_ip(mark, context.deadline)
+            # A short job waits for no room: others would wait with it.
+            with context.capacity.ips.turn(context.deadline, patience=0.0):
+                ip = context.driver.create_ip(mark, context.deadline)
         except (CloudUnavailable, DeadlineExceeded, Stopped):
             # Nobody knows what the cloud made of it.
             self._sweep(mark, context)
@@ -98,6 +100,8 @@ class BuildIp(Action[NoFields]):
 
     def _sweep(self, mark: Mark, context: Context) -> None:
         """Give back what a request may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         what = "a floating IP may be"
         try:
