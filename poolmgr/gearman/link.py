@@ -148,7 +148,9 @@ class Link(asyncio.Protocol):
         elif pulse.probed is None or pulse.heard >= pulse.probed:
             self._probe()
         else:
-            self.drop(f"no sign of life for {silent:.3g} s")
+            # In the same words each time: what is repeated is not logged.
+            limit = 2 * self._options.heartbeat
+            self.drop(f"no sign of life for {limit:g} s")
 
 
 class _Pulse:

@@ -13,7 +13,6 @@ from typing import Any
 
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, Client, LinkOptions, SubmittedJob, admin
 from poolmgr.identity import Mark
 from poolmgr.waiting import Deadline
@@ -167,11 +166,7 @@ def queue(server: Address, messages: Sequence[object]) -> list[str]:
 
 def at(server: Address) -> tuple[int, int]:
     """How many jobs a server has, and how many of them a worker has."""
-    try:
-        found = asyncio.run(admin.status(server))
-    except TransportError:
-        return 0, 0
-    for function in found:
+    for function in asyncio.run(admin.status(server)):
         if function.name == FUNCTION:
             return function.queued, function.running
     return 0, 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from poolmgr.gearman import Address
+from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 
 
 class Peer:
@@ -53,6 +54,18 @@ def closes(sock: socket.socket) -> None:
 
 def is_silent(sock: socket.socket) -> None:
     """Says nothing, for ever."""
+
+
+def hangs_at_a_grab(sock: socket.socket) -> None:
+    """Takes a worker in, and falls silent when it is asked for a job."""
+    heard = b""
+    while encode(PacketType.GRAB_JOB_UNIQ) not in heard:
+        data = sock.recv(65536)
+        if not data:
+            return
+        if encode(PacketType.ECHO_REQ) in data:
+            sock.sendall(encode(PacketType.ECHO_RES, b"", magic=RESPONSE))
+        heard += data
 
 
 def says(data: bytes) -> Callable[[socket.socket], None]:

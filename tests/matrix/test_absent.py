@@ -8,7 +8,7 @@ import trustme
 
 from tests.jobservers import free_port, gearmand
 from tests.matrix.batches import BUILD, ask, registrations, warnings
-from tests.matrix.peers import black_hole, is_silent, peer
+from tests.matrix.peers import black_hole, hangs_at_a_grab, is_silent, peer
 from tests.matrix.terminators import Certificates, terminator
 from tests.processes import worker
 
@@ -74,6 +74,22 @@ def test_given_up_they_are_tried_again_and_do_not_hold_up_others(
             assert registrations(process) == 1
             (line,) = warnings(process, silent.address)
             assert "no sign of life" in line
+
+
+def test_one_that_hangs_at_a_grab_has_the_only_place_for_a_while(
+    tmp_path: Path,
+) -> None:
+    """gearmand does not do that on demand, so a scripted server does."""
+    config = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
+    with gearmand() as good, peer(hangs_at_a_grab) as hung:
+        servers = [str(hung.address), str(good.address)]
+        with worker(servers, QUICK + config, tmp_path) as process:
+            process.wait_for(f"{hung.address}: connected and registered")
+            for _time in range(3):
+                assert ask(good.address, BUILD)["response"] == "PASS"
+            process.wait_for(f"{hung.address}: lost: no sign of life")
+            process.wait_for(f"{hung.address}: connected and registered")
+            assert ask(good.address, BUILD)["response"] == "PASS"
 
 
 def test_a_server_silent_in_the_tls_handshake_holds_up_no_other(
