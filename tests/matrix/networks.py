@@ -121,9 +121,8 @@ def _held(command: Sequence[str]) -> Iterator[int]:
 
 
 def _need_namespaces() -> None:
-    missing = [
-        name for name in ("unshare", "nsenter", "ip") if not shutil.which(name)
-    ]
+    tools = ("unshare", "nsenter", "ip")
+    missing = [name for name in tools if shutil.which(name) is None]
     if missing and os.environ.get("CI") == "true":
         pytest.fail(f"not installed: {', '.join(missing)}")
     if missing:
