@@ -100,6 +100,8 @@ class BuildIp(Action[NoFields]):
 
     def _sweep(self, mark: Mark, context: Context) -> None:
         """Give back what a request may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         what = "a floating IP may be"
         try:
