@@ -178,20 +178,21 @@ def test_a_question_is_as_urgent_as_the_most_urgent_who_waits_for_it() -> None:
         return oracle(keys, deadline)
 
     lookups = Batch(ask)
-    with ThreadPoolExecutor(3) as pool:
+    builds = [f"build {number}" for number in range(30)]
+    with ThreadPoolExecutor(32) as pool:
         pool.submit(lookups.get, "first", Deadline(10.0), DOING)
         assert oracle.asked.wait(10.0)
-        # The build comes before the short job and asks for both.
-        both = []
-        for key, deadline in (
-            ("build", Deadline(10.0)),
-            ("short", Deadline(10.0, urgent=True)),
-        ):
-            both.append(pool.submit(lookups.get, key, deadline, DOING))
-            until(lambda key=key: key in lookups._next.keys)  # type: ignore[misc]
+        # One of the builds will hardly not be the one that asks for all.
+        all_ = [
+            pool.submit(lookups.get, key, Deadline(10.0), DOING)
+            for key in builds
+        ]
+        hurry = Deadline(10.0, urgent=True)
+        all_.append(pool.submit(lookups.get, "short", hurry, DOING))
+        until(lambda: len(lookups._next.keys) == 31)
         oracle.go.set()
-        assert [future.result(10.0) for future in both] == [
-            ["build"],
+        assert [future.result(10.0) for future in all_] == [
+            *([key] for key in builds),
             ["short"],
         ]
 
