@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -16,6 +17,9 @@ from tests.chaos.tally import Tally
 def main() -> int:
     """Run round after round until the time is up or one fails."""
     given = _parser().parse_args()
+    # All that it has started ends with it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     end = time.monotonic() + given.minutes * 60
     folder = given.folder or Path(tempfile.mkdtemp(prefix="chaos-"))
     plan = Plan(
@@ -29,24 +33,23 @@ def main() -> int:
         pause=given.pause,
     )
     print(f"seed {plan.seed}, logs in {folder}", flush=True)
-    total, failures = Tally(), ["it did not begin"]
-    while failures == ["it did not begin"] or time.monotonic() < end:
+    total = Tally()
+    while True:
         place = folder / f"seed-{plan.seed}"
         place.mkdir(parents=True)
         result = Round(plan, place).run()
         total.add(result.tally)
-        failures = list(result.failures)
         print(f"-- seed {plan.seed}\n{result.tally.table()}", flush=True)
-        if failures:
+        if result.failures or time.monotonic() >= end:
             break
         plan = replace(plan, seed=plan.seed + 1)
     print(f"== in all\n{total.table()}")
-    for failure in failures:
+    for failure in result.failures:
         print(f"\nFAILED {failure}")
-    if failures:
+    if result.failures:
         print(f"\nagain: python -m tests.chaos --minutes 0 {_again(plan)}")
-        print(f"logs: {folder / f'seed-{plan.seed}'}")
-    return int(bool(failures))
+        print(f"logs: {place}")
+    return int(bool(result.failures))
 
 
 def _again(plan: Plan) -> str:

@@ -35,6 +35,8 @@ class Customer:
         self._dice = dice
         self._devices: list[Holding] = []
         self._ips: list[Holding] = []
+        # Addresses of which nobody knows where they are, or will be.
+        self._doubtful: list[Holding] = []
 
     async def live(self, stop: asyncio.Event) -> None:
         """Want one thing after another."""
@@ -65,7 +67,8 @@ class Customer:
 
     def _free(self) -> list[Holding]:
         """Devices that no address is on."""
-        taken = {name for ip in self._ips for name in ip.where}
+        ips = [*self._ips, *self._doubtful]
+        taken = {name for ip in ips for name in ip.where}
         return [each for each in self._devices if each.name not in taken]
 
     def _placed(self) -> list[Holding]:
@@ -106,9 +109,6 @@ class Customer:
         self._placed_by(entry, ip, device.name)
         if entry.passed:
             await self._see(entry, ip)
-        elif entry.lost:
-            # A worker that is alive may still be at it, for a while.
-            self._devices.remove(device)
 
     async def _remove(self) -> None:
         ip = self._dice.choice(self._placed())
@@ -133,9 +133,8 @@ class Customer:
         self, holding: Holding, action: str, **fields: str
     ) -> None:
         entry = await self._desk.ask(action, **fields)
-        error = (entry.answer or {}).get("error", {})
         # Its first delivery may have deleted it and been killed.
-        gone = entry.passed or error.get("code") == "not_found"
+        gone = entry.passed or entry.reason == "not_found"
         holding.state = "gone" if gone else "maybe"
 
     def _placed_by(self, entry: Entry, ip: Holding, name: str | None) -> None:
@@ -145,7 +144,9 @@ class Customer:
             return
         ip.where = {*ip.where, name, None}
         if entry.lost:
+            # A worker that is alive may still be at it, for a while.
             self._ips.remove(ip)
+            self._doubtful.append(ip)
 
     async def _see(self, entry: Entry, ip: Holding) -> None:
         try:

@@ -41,6 +41,12 @@ class Entry:
         return self.answer is not None and self.answer["response"] == "PASS"
 
     @property
+    def reason(self) -> str:
+        """The code of a FAIL's reason."""
+        error = (self.answer or {}).get("error") or {}
+        return str(error.get("code", ""))
+
+    @property
     def outcome(self) -> str:
         """How it ended."""
         if self.answer is not None:

@@ -105,16 +105,20 @@ class Stage:
         self.stack.callback(process.signal, signal.SIGCONT)
         return process
 
-    def two(self, address: Address | None = None) -> tuple[Process, Process]:
-        """A worker, and another that is asleep until it gets SIGCONT.
+    def several(
+        self, number: int = 2, address: Address | None = None
+    ) -> list[Process]:
+        """So many workers; all but the first sleep until they get SIGCONT.
 
         :param address: where the first finds the job server
         """
-        first, second = self.start(address), self.start()
-        for each in (first, second):
-            each.wait_for("registered")
-        second.signal(signal.SIGSTOP)
-        return first, second
+        workers = [self.start(address)]
+        workers += [self.start() for _number in range(number - 1)]
+        for worker in workers:
+            worker.wait_for("registered")
+        for worker in workers[1:]:
+            worker.signal(signal.SIGSTOP)
+        return workers
 
     def submit(self, action: str, **fields: str) -> "Future[Entry]":
         """Hand in a job; the entry when it is answered."""
@@ -154,19 +158,25 @@ class Stage:
         return Hold(fault, arrived)
 
     def killed_at(
-        self, moment: Moment, action: str, **fields: str
+        self, moments: list[Moment], action: str, **fields: str
     ) -> tuple[dict[str, Any], Hold]:
-        """Kill the only worker at this moment of a job; another is there.
+        """Kill the worker that has a job at this moment of it.
 
-        :returns: the answer, and the call at which it was
+        :param moments: the next worker's at the next; then there is one left
+        :returns: the answer, and the last call at which one was killed
         """
-        killed, other = self.two()
-        hold = self.hold(moment)
+        worker, *others = self.several(len(moments) + 1)
+        hold = self.hold(moments[0])
         answer = self.submit(action, **fields)
-        until(lambda: hold.calls, PATIENCE)
-        killed.signal(signal.SIGKILL)
-        other.signal(signal.SIGCONT)
-        return passed(answer), hold
+        for number, other in enumerate(others, start=1):
+            until(lambda: hold.calls, PATIENCE)  # noqa: B023 - at once
+            last = hold
+            if number < len(moments):
+                hold = self.hold(moments[number])
+            worker.signal(signal.SIGKILL)
+            other.signal(signal.SIGCONT)
+            worker = other
+        return passed(answer), last
 
     def check(self) -> None:
         """The reaper passes; then all is as the clients know it."""

@@ -16,6 +16,8 @@ class Tally:
     :ivar seconds: how long they took
     :ivar kills: of workers
     :ivar deaths: of the job server
+    :ivar problems: what was wrong with answers
+    :ivar reasons: of FAILs, by their codes
     :ivar jobs: by action and outcome: "PASS", "FAIL", "lost"
     :ivar before: what was found before the reaper: by kind and fault
     :ivar after: what was found after it
@@ -26,6 +28,7 @@ class Tally:
     kills: int = 0
     deaths: int = 0
     problems: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
     jobs: Counter[tuple[str, str]] = field(default_factory=Counter)
     before: Counter[tuple[str, str]] = field(default_factory=Counter)
     after: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -38,6 +41,7 @@ class Tally:
         self.deaths += other.deaths
         self.problems += other.problems
         self.jobs += other.jobs
+        self.reasons += other.reasons
         self.before += other.before
         self.after += other.after
 
@@ -46,6 +50,8 @@ class Tally:
         for entry in ledger.entries:
             outcome = entry.outcome.partition(":")[0]
             self.jobs[entry.action, outcome] += 1
+            if entry.reason:
+                self.reasons[entry.reason] += 1
         self.problems += len(ledger.problems)
 
     def table(self) -> str:
@@ -58,7 +64,12 @@ class Tally:
         ]
         for action in sorted({action for action, _outcome in self.jobs}):
             rows.append((f"  {action}", self._outcomes(action)))
+        reasons = self.reasons.most_common()
         rows += [
+            (
+                "reasons of FAILs",
+                ", ".join(f"{n} {why}" for why, n in reasons),
+            ),
             ("wrong or missing answers", str(self.problems)),
             ("duplicates, before/after the reaper", self._both("duplicate")),
             *(

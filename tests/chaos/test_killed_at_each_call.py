@@ -67,7 +67,7 @@ def there(tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.mark.parametrize("moment", BUILD_DEVICE, ids=str)
 def test_build_device(there: Stage, moment: Moment) -> None:
-    answer, hold = there.killed_at(moment, "BUILD_DEVICE")
+    answer, hold = there.killed_at([moment], "BUILD_DEVICE")
     settled(hold)
 
     there.check()
@@ -77,7 +77,7 @@ def test_build_device(there: Stage, moment: Moment) -> None:
 
 @pytest.mark.parametrize("moment", BUILD_IP, ids=str)
 def test_build_ip(there: Stage, moment: Moment) -> None:
-    answer, hold = there.killed_at(moment, "BUILD_IP")
+    answer, hold = there.killed_at([moment], "BUILD_IP")
     settled(hold)
 
     there.check()
@@ -92,7 +92,7 @@ def test_assign_ip(there: Stage, moment: Moment) -> None:
     first.end()
     fields = {"ip": ip["ip"], "name": device["name"]}
 
-    _answer, hold = there.killed_at(moment, "ASSIGN_IP", **fields)
+    _answer, hold = there.killed_at([moment], "ASSIGN_IP", **fields)
     settled(hold)
 
     there.check()
@@ -108,7 +108,7 @@ def test_an_attachment_that_comes_late_moves_nothing_back(
     moment = Moment("PUT", ONE_IP, "late", late=4.0)
 
     _answer, hold = there.killed_at(
-        moment, "ASSIGN_IP", ip=ip, name=one["name"]
+        [moment], "ASSIGN_IP", ip=ip, name=one["name"]
     )
     there.passes("ASSIGN_IP", ip=ip, name=other["name"])
     assert not hold.over
@@ -117,12 +117,40 @@ def test_an_attachment_that_comes_late_moves_nothing_back(
     there.check()
 
 
+@pytest.mark.parametrize("moment", changing("POST", METADATA), ids=str)
+def test_a_device_whose_second_worker_is_killed_taking_it_over(
+    there: Stage, moment: Moment
+) -> None:
+    handed_over = Moment("POST", METADATA)
+
+    answer, hold = there.killed_at([handed_over, moment], "BUILD_DEVICE")
+    settled(hold)
+
+    there.check()
+    (device,) = there.cloud.servers
+    assert device["name"] == answer["name"]
+
+
+@pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
+def test_an_address_whose_second_worker_is_killed_taking_it_over(
+    there: Stage, moment: Moment
+) -> None:
+    handed_over = Moment("PUT", ONE_IP)
+
+    answer, hold = there.killed_at([handed_over, moment], "BUILD_IP")
+    settled(hold)
+
+    there.check()
+    (ip,) = there.cloud.floating_ips
+    assert ip["id"] == answer["id"]
+
+
 def test_a_creation_that_takes_effect_while_its_successor_boots(
     tmp_path: Path,
 ) -> None:
     moment = Moment("POST", SERVERS, "late", late=1.5)
     with stage(tmp_path, boot_time=4.0) as there:
-        answer, hold = there.killed_at(moment, "BUILD_DEVICE")
+        answer, hold = there.killed_at([moment], "BUILD_DEVICE")
 
         # No reaper is needed: the next delivery has seen it.
         assert hold.over
@@ -151,7 +179,7 @@ def test_at_the_answer(there: Stage, action: str, arrives: bool) -> None:
         return data if arrives else None
 
     with relay(there.server.address, to_server) as between:
-        worker, other = there.two(between.address)
+        worker, other = there.several(2, between.address)
         answer = there.submit(action, **fields)
         until(lambda: killed, PATIENCE)
         other.signal(signal.SIGCONT)
