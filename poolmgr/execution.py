@@ -193,6 +193,10 @@ class Execution:
             self._closed = self._closed or not self._heirs()
             return not self._closed
 
+    def forsaken(self) -> bool:
+        with self._lock:
+            return not self._heirs()
+
     def report(self, done: int, total: int) -> None:
         with self._lock:
             receivers = list(self._receivers.values())
@@ -339,6 +343,7 @@ class Execution:
             ),
             report=self.report,
             wanted=self.wanted,
+            forsaken=self.forsaken,
             capacity=self._house.capacity,
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,12 @@ from poolmgr import Job, PoolManager
 from poolmgr.cli.demo import REQUESTS
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.errors import Changed, CloudError, CloudUnavailable
+from poolmgr.errors import (
+    Changed,
+    CloudError,
+    CloudUnavailable,
+    DeviceFailed,
+)
 from poolmgr.identity import Mark, State
 from poolmgr.message import Message
 from poolmgr.settings import PoolSettings
@@ -579,6 +585,31 @@ def test_a_failed_device_that_was_left_is_not_taken_over(
     assert answer["response"] == "PASS"
     (there,) = broken.list_devices(Deadline(SOON))
     assert there.name == answer["name"] != left.name
+
+
+def test_a_device_that_goes_while_it_is_taken_over_is_built_anew() -> None:
+    class Emptied(FakeCloud):
+        """Somebody deletes the device as it is waited for."""
+
+        def wait_for_device(
+            self, device: Device, deadline: Deadline
+        ) -> Device:
+            if device.name == "libra-left":
+                self.delete_device(device, deadline)
+                raise DeviceFailed(device.name, "it is gone")
+            return super().wait_for_device(device, deadline)
+
+    with closing(Emptied()) as cloud:
+        mark = Mark.for_job("libra", Job("unique", "H:host:1"))
+        cloud.create_device("libra-left", mark, Deadline(SOON))
+
+        answer = PoolManager(cloud).run(
+            {"action": "BUILD_DEVICE"}, Job("unique", "H:host:7")
+        )
+
+        assert answer["response"] == "PASS"
+        (there,) = cloud.list_devices(Deadline(SOON))
+        assert there.name == answer["name"] != "libra-left"
 
 
 class Late(FakeCloud):

@@ -45,6 +45,8 @@ class Context:
     :ivar wanted: whether anybody still waits for the answer. Once it said
         no, the answer goes nowhere; the job server will deliver the job
         again, or has forgotten it.
+    :ivar forsaken: whether nobody can have the answer any more. Unlike
+        ``wanted`` it is no last word: a delivery that comes now joins.
     :ivar capacity: what all jobs know of the cloud's room
     """
 
@@ -55,6 +57,7 @@ class Context:
     log: "logging.LoggerAdapter[logging.Logger]"
     report: Callable[[int, int], None]
     wanted: Callable[[], bool]
+    forsaken: Callable[[], bool] = lambda: False
     capacity: Capacity = dataclasses.field(default_factory=Capacity)
 
     @property

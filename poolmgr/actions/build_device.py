@@ -10,6 +10,7 @@ from poolmgr.drivers.base import Device
 from poolmgr.errors import (
     CloudUnavailable,
     DeadlineExceeded,
+    DeviceFailed,
     DeviceNotDeleted,
     PoolmgrError,
     QuotaExceeded,
@@ -44,14 +45,8 @@ class BuildDevice(Action[NoFields]):
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
         left = self._left_over(context)
-        if left and left[0].status != "failed":
-            device, mark = self._taken_over(left[0], context)
-            device = self._booted(device, context)
-        else:
-            boots = context.capacity.boots
-            with boots.turn(context.deadline, context.patience):
-                device, mark = self._create(context)
-                device = self._booted(device, context)
+        built = self._from_left_over(left, context) or self._anew(context)
+        device, mark = built
         with self._discarding(device, context):
             self._delete_others(device, left, context)
             self._hand_over(device, mark, context)
@@ -84,6 +79,26 @@ class BuildDevice(Action[NoFields]):
             return []
         found = context.driver.find_devices(answer["name"], context.deadline)
         return [device for device in found if given.is_still(device.mark)]
+
+    def _from_left_over(
+        self, left: list[Device], context: Context
+    ) -> tuple[Device, Mark] | None:
+        """The best of what was left, ready; None if that came to nothing."""
+        if not left or left[0].status == "failed":
+            return None
+        try:
+            device, mark = self._taken_over(left[0], context)
+            return self._booted(device, context), mark
+        except DeviceFailed as error:
+            context.log.warning("%s; building another", error)
+            return None
+
+    def _anew(self, context: Context) -> tuple[Device, Mark]:
+        """A device that is ready."""
+        boots = context.capacity.boots
+        with boots.turn(context.deadline, context.patience):
+            device, mark = self._create(context)
+            return self._booted(device, context), mark
 
     def _left_over(self, context: Context) -> list[Device]:
         """What earlier deliveries of this job made and did not answer.
@@ -129,7 +144,7 @@ class BuildDevice(Action[NoFields]):
                 with context.capacity.devices.turn(context.deadline, patience):
                     return self._create_now(context)
             except QuotaExceeded:
-                if not patience:
+                if not (patience and context.capacity.devices.patient):
                     raise
 
     def _create_now(self, context: Context) -> tuple[Device, Mark]:
@@ -145,19 +160,33 @@ class BuildDevice(Action[NoFields]):
 
     def _booted(self, device: Device, context: Context) -> Device:
         with self._discarding(device, context):
-            return context.driver.wait_for_device(device, context.deadline)
+            try:
+                return context.driver.wait_for_device(device, context.deadline)
+            except QuotaExceeded as error:
+                # Of its own floating IP: the next one gets none, either.
+                context.capacity.boots.blame(str(error))
+                raise
 
     @contextmanager
     def _discarding(self, device: Device, context: Context) -> Iterator[None]:
-        """Delete the device if the block fails."""
+        """Delete the device if the block fails.
+
+        Not if the job's deliveries were all lost: then the job may be with
+        another worker, and that one have taken the device over.
+        """
         try:
             yield
         except BaseException as error:
-            self._discard(device, error, context)
+            if context.forsaken():
+                context.log.warning("device %s is left", device.name)
+            else:
+                self._discard(device, error, context)
             raise
 
     def _sweep(self, name: str, context: Context) -> None:
         """Delete what a creation may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         try:
             for device in context.driver.find_devices(name, deadline):

@@ -122,6 +122,8 @@ class BuildIp(Action[NoFields]):
 
     def _sweep(self, mark: Mark, context: Context) -> None:
         """Give back what a request may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         what = "a floating IP may be"
         try:
@@ -134,6 +136,8 @@ class BuildIp(Action[NoFields]):
 
     def _discard(self, ip: FloatingIP, context: Context) -> None:
         """Give back what cannot be handed over."""
+        if context.forsaken():
+            return  # another worker may have taken it over
         try:
             context.driver.delete_ip(ip, Deadline(self.cleanup_time))
         except PoolmgrError as error:

@@ -29,7 +29,7 @@ def main() -> int:
         customers=given.customers,
         cloud=given.cloud,
         faults=not given.no_faults,
-        server_dies=not given.server_lives,
+        server_share=given.server_share,
         pause=given.pause,
     )
     print(f"seed {plan.seed}, logs in {folder}", flush=True)
@@ -55,11 +55,10 @@ def main() -> int:
 def _again(plan: Plan) -> str:
     """The arguments that run this round again."""
     flags = "" if plan.faults else " --no-faults"
-    flags += "" if plan.server_dies else " --server-lives"
     return (
         f"--seed {plan.seed} --cloud {plan.cloud} --workers {plan.workers} "
         f"--customers {plan.customers} --round-seconds {plan.seconds:g} "
-        f"--pause {plan.pause:g}{flags}"
+        f"--pause {plan.pause:g} --server-share {plan.server_share:g}{flags}"
     )
 
 
@@ -96,9 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--pause", type=float, default=2.5, help="seconds between two kills")
     add("--no-faults", action="store_true", help="the cloud does not fail")
     add(
-        "--server-lives",
-        action="store_true",
-        help="the job server is not killed",
+        "--server-share",
+        type=float,
+        default=0.08,
+        help="part of the kills that are the job server's",
     )
     add("--folder", type=Path, help="for logs (default: a temporary one)")
     return parser

@@ -29,6 +29,7 @@ class Finding:
     :ivar entry: the job that it was made for
     :ivar says: what is the case
     :ivar left: whether its mark says that no client can have it
+    :ivar id: the cloud's id of it, empty if it is not there
     """
 
     fault: Fault
@@ -37,6 +38,7 @@ class Finding:
     entry: Entry | None
     says: str
     left: bool = False
+    id: str = ""
 
     def __str__(self) -> str:
         return f"{self.fault}: {self.kind} {self.name}: {self.says}"
@@ -83,7 +85,7 @@ class Scene:
             answered = (holding.entry.answer or {})["addr"]
             if device.address not in {answered, *ips}:
                 says = f"it is at {device.address}, not at {answered}"
-                found.append(_finding("missing", holding, says))
+                found.append(_finding("missing", holding, says, device.id))
         return found
 
     def _misplaced(self, ledger: Ledger) -> list[Finding]:
@@ -91,13 +93,13 @@ class Scene:
         found = []
         for ip in self.ips:
             holding = ledger.held("address", ip.address)
-            if holding is None or holding.state == "gone":
+            if holding is None or holding.state != "owned":
                 continue
             at = ip.device_id and names.get(ip.device_id, ip.device_id)
             if at not in holding.where:
                 wanted = " or ".join(map(str, holding.where))
                 says = f"it is on {at}, and has to be on {wanted}"
-                found.append(_finding("misplaced", holding, says))
+                found.append(_finding("misplaced", holding, says, ip.id))
         return found
 
 
@@ -110,15 +112,15 @@ def _judged(
     """What is wrong with the things of one name."""
     holding = ledger.held(kind, name)
     if holding is None:
-        return [_unowned(kind, name, _mark(t), ledger) for t in things]
+        return [_unowned(kind, name, thing, ledger) for thing in things]
     if holding.state == "gone":
         says = "it is there although it was deleted"
-        return [_finding("not deleted", holding, says)]
+        return [_finding("not deleted", holding, says, things[0].id)]
     if len(things) > 1:
         return [_finding("duplicate", holding, f"there are {len(things)}")]
     says = _unlike(things[0], holding)
     if holding.state == "owned" and says:
-        return [_finding("missing", holding, says)]
+        return [_finding("missing", holding, says, things[0].id)]
     return []
 
 
@@ -138,7 +140,10 @@ def _unlike(thing: Device | FloatingIP, holding: Holding) -> str:
     return ""
 
 
-def _unowned(kind: Kind, name: str, mark: Mark, ledger: Ledger) -> Finding:
+def _unowned(
+    kind: Kind, name: str, thing: Device | FloatingIP, ledger: Ledger
+) -> Finding:
+    mark = _mark(thing)
     entry = ledger.of(mark.unique)
     fault: Fault = "unowned"
     if entry is not None and entry.passed:
@@ -148,11 +153,15 @@ def _unowned(kind: Kind, name: str, mark: Mark, ledger: Ledger) -> Finding:
     made_for = "no job of ours" if entry is None else f"{entry}"
     ended = "" if entry is None else f", which was {entry.outcome}"
     says = f"{mark.state}, made for {made_for}{ended}"
-    return Finding(fault, kind, name, entry, says, mark.is_left)
+    return Finding(fault, kind, name, entry, says, mark.is_left, thing.id)
 
 
-def _finding(fault: Fault, holding: Holding, says: str) -> Finding:
-    return Finding(fault, holding.kind, holding.name, holding.entry, says)
+def _finding(
+    fault: Fault, holding: Holding, says: str, id_: str = ""
+) -> Finding:
+    return Finding(
+        fault, holding.kind, holding.name, holding.entry, says, id=id_
+    )
 
 
 def _mark(thing: Device | FloatingIP) -> Mark:

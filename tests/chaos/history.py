@@ -13,11 +13,16 @@ Json = dict[str, Any]
 
 
 def history(
-    entry: Entry, names: Sequence[str], record: Sequence[Json], folder: Path
+    entry: Entry,
+    names: Sequence[str],
+    entries: Sequence[Entry],
+    record: Sequence[Json],
+    folder: Path,
 ) -> str:
     """What the client, the cloud and the workers tell of a job.
 
     :param names: what else it can be recognised by: ids, addresses, names
+    :param entries: all jobs
     :param record: the cloud's record of calls
     :param folder: where the workers' logs are
     """
@@ -25,16 +30,23 @@ def history(
     known = [answer.get(key) for key in ("name", "ip", "id")]
     asked = [entry.unique, marks.job_tag(entry.unique), *entry.fields.values()]
     words = {str(word) for word in (*asked, *known, *names) if word}
+    about = [e for e in entries if e is entry or words & {*e.fields.values()}]
     lines = [
-        f"{entry} handle={entry.handle}",
-        f"  handed in {_clock(entry.submitted)}",
-        f"  ended {_clock(entry.ended or 0)}: {entry.outcome} {answer}",
+        *(line for each in about for line in _told(each)),
         "  calls of the cloud:",
         *(f"    {line}" for line in _calls(words, record)),
         "  the workers:",
         *(f"    {line}" for line in _logged(words, folder)),
     ]
     return "\n".join(lines)
+
+
+def _told(entry: Entry) -> Iterator[str]:
+    """What the client tells of a job."""
+    yield f"  {entry} handle={entry.handle}"
+    yield f"    handed in {_clock(entry.submitted)}"
+    ended = _clock(entry.ended or 0)
+    yield f"    ended {ended}: {entry.outcome} {entry.answer or ''}"
 
 
 def _calls(words: set[str], record: Sequence[Json]) -> Iterator[str]:

@@ -9,8 +9,8 @@ from tests.chaos.field import Field, Member
 from tests.chaos.plan import Plan
 from tests.chaos.trouble import hold
 
-#: Parts of the kills that take all workers at once, and the job server.
-_ALL, _SERVER = 0.15, 0.08
+#: Part of the kills that takes all workers at once.
+_ALL = 0.15
 #: Longest time in seconds that a worker, or the job server, is not there.
 _WORKER_AWAY, _SERVER_AWAY = 2.0, 2.0
 
@@ -38,7 +38,7 @@ class Killer:
 
     async def _strike(self) -> None:
         chance = self._dice.random()
-        if self._plan.server_dies and chance < _SERVER:
+        if chance < self._plan.server_share:
             await self._strike_server()
             return
         if self._plan.faults and self._dice.random() < 0.5:

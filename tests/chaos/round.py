@@ -96,12 +96,16 @@ class Round:
             if self._plan.faults:
                 group.create_task(troubles(field.cloud, new_dice(), calm))
             await asyncio.sleep(self._plan.seconds)
-            while field.kills < self._plan.least_kills:
+            while not self._is_enough(field):
                 await asyncio.sleep(0.1)
             # Jobs that wait for their answers see no more of it.
             stop.set()
             calm.set()
         await desk.close()
+
+    def _is_enough(self, field: Field) -> bool:
+        least = self._plan.least_kills, self._plan.least_deaths
+        return field.kills >= least[0] and field.deaths >= least[1]
 
     def _judge(self, field: Field, driver: Driver) -> None:
         for entry, what in self._ledger.problems:
@@ -150,9 +154,11 @@ class Round:
             record = field.cloud.record()
             path = field.folder / "record.json"
             path.write_text(json.dumps(record))
-            told = "\n" + history(entry, names, record, field.folder)
+            told = "\n" + history(
+                entry, names, self._ledger.entries, record, field.folder
+            )
         self._failures.append(f"{what}{told}")
 
 
 def _names(finding: Finding) -> list[str]:
-    return [finding.name]
+    return [finding.name, finding.id]

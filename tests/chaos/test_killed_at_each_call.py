@@ -66,7 +66,9 @@ def there(tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.mark.parametrize("moment", BUILD_DEVICE, ids=str)
-def test_build_device(there: Stage, moment: Moment) -> None:
+def test_a_build_killed_in_any_call_leaves_one_device(
+    there: Stage, moment: Moment
+) -> None:
     answer, hold = there.killed_at([moment], "BUILD_DEVICE")
     settled(hold)
 
@@ -76,7 +78,9 @@ def test_build_device(there: Stage, moment: Moment) -> None:
 
 
 @pytest.mark.parametrize("moment", BUILD_IP, ids=str)
-def test_build_ip(there: Stage, moment: Moment) -> None:
+def test_an_allocation_killed_in_any_call_leaves_one_address(
+    there: Stage, moment: Moment
+) -> None:
     answer, hold = there.killed_at([moment], "BUILD_IP")
     settled(hold)
 
@@ -86,7 +90,9 @@ def test_build_ip(there: Stage, moment: Moment) -> None:
 
 
 @pytest.mark.parametrize("moment", ASSIGN_IP, ids=str)
-def test_assign_ip(there: Stage, moment: Moment) -> None:
+def test_an_assignment_killed_in_any_call_is_in_effect(
+    there: Stage, moment: Moment
+) -> None:
     first = there.start()
     device, ip = there.passes("BUILD_DEVICE"), there.passes("BUILD_IP")
     first.end()
@@ -161,7 +167,9 @@ def test_a_creation_that_takes_effect_while_its_successor_boots(
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["lost", "arrives"])
 @pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP", "ASSIGN_IP"])
-def test_at_the_answer(there: Stage, action: str, arrives: bool) -> None:
+def test_a_worker_killed_as_it_answers_leaves_one_thing_a_job(
+    there: Stage, action: str, arrives: bool
+) -> None:
     fields = {}
     if action == "ASSIGN_IP":
         first = there.start()

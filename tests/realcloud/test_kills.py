@@ -21,7 +21,7 @@ def test_killed_workers_lose_nothing_and_make_nothing_twice(
         cloud="real",
         pause=3.0,
         faults=False,
-        server_dies=False,
+        server_share=0.0,
         waits=False,
     )
 
