@@ -7,20 +7,28 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from poolmgr.errors import PoolmgrError
+from poolmgr.errors import CloudUnavailable, PoolmgrError
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline, backoff
 
 LOG = logging.getLogger(__name__)
 
-#: Attempts at once, at most, while it is found out whether all is well.
+#: Attempts at once, at most, where room may be scarce: so many are refused
+#: before the first refusal is known.
 _WIDEST = 32
 
 
-class _Waiter:
+class Turn:
+    """Somebody's turn, and the wait for it.
+
+    :ivar on_trial: whether it is to find out if all is well again
+    """
+
     def __init__(self, urgent: bool) -> None:
         self.urgent = urgent
         self.wake = threading.Event()
+        self.on_trial = False
+        self.begun = 0.0
 
 
 class Breaker:
@@ -29,7 +37,9 @@ class Breaker:
     After some failures in a row it opens: then one attempt is made after a
     pause, whoever's it is, and the others wait.  If it fails the next pause
     is longer; if it succeeds the breaker closes, or, where room may be
-    scarce, the others go in growing numbers for as long as they succeed.
+    scarce, the others go in growing numbers for as long as they succeed.  An
+    attempt that hangs for longer than the longest pause holds up nobody.  The
+    pauses are longer if the cloud asks for it.
 
     :param what: what is attempted, for the log
     :param failure: the error that counts as a failure; others say nothing
@@ -63,34 +73,62 @@ class Breaker:
         self._open = False
         self._pauses = backoff(first, longest)
         self._next = 0.0  # when the next attempt may begin, monotonic
-        self._attempts = 0  # under way while it is open
-        self._width = 1  # how many may be
-        self._urgent: deque[_Waiter] = deque()
-        self._others: deque[_Waiter] = deque()
+        self._attempts: set[Turn] = set()  # those that are counted
+        self._width = 1  # how many may be under way while it is open
+        self._patient = True
+        self._urgent: deque[Turn] = deque()
+        self._others: deque[Turn] = deque()
 
     @property
     def open(self) -> bool:
         """Whether attempts are held back."""
         return self._open
 
+    @property
+    def reason(self) -> str:
+        """Why the last attempt failed; empty when it did not."""
+        return self._reason
+
     @contextmanager
-    def turn(self, deadline: Deadline, patience: float) -> Iterator[None]:
+    def turn(self, deadline: Deadline, patience: float) -> Iterator[Turn]:
         """Wait until it may be attempted; the block is the attempt.
 
-        :param patience: seconds to wait for it, at most
+        :param patience: seconds to wait for it, at most, while it is open
         :raises PoolmgrError: the refusal, when it was waited for in vain
+        :raises DeadlineExceeded: likewise, and nothing is wrong but that
+            many wait
         :raises Stopped: the wait was called off
         """
-        on_trial = self._enter(deadline, patience)
+        turn = self._enter(deadline, patience)
         try:
-            yield
+            yield turn
         except self._failure as error:
-            self._failed(on_trial, str(error))
+            self._failed(turn, error)
             raise
         except BaseException:
-            self._dropped(on_trial)
+            self._dropped(turn)
             raise
-        self._succeeded(on_trial)
+        self._succeeded(turn)
+
+    def allows(self, turn: Turn) -> bool:
+        """Whether who has got a turn and waited since may still go on."""
+        return turn.on_trial or not self._open
+
+    def blame(self, reason: str) -> None:
+        """Count a failure that is of another kind than the usual."""
+        with self._lock:
+            self._count(reason)
+
+    @property
+    def patient(self) -> bool:
+        """Whether anybody may wait while it is open."""
+        return self._patient
+
+    def hurry(self) -> None:
+        """Have nobody wait any more while it is open."""
+        with self._lock:
+            self._patient = False
+            self._wake_all()
 
     def hint(self) -> None:
         """Something has happened that makes the next attempt promising."""
@@ -100,53 +138,68 @@ class Breaker:
 
     # -- waiting ------------------------------------------------------------
 
-    def _enter(self, deadline: Deadline, patience: float) -> bool:
-        """Wait; whether the attempt is one to find out by."""
-        waiter = _Waiter(deadline.urgent)
+    def _enter(self, deadline: Deadline, patience: float) -> Turn:
+        turn = Turn(deadline.urgent)
         queue = self._urgent if deadline.urgent else self._others
         end = time.monotonic() + min(patience, deadline.remaining())
         with self._lock:
-            if not self._open:
-                return False
-            queue.append(waiter)
+            if not (self._open or self._scarce):
+                return turn
+            queue.append(turn)
         try:
-            with deadline.stop.wakes(waiter.wake.set):
-                while True:
-                    waiter.wake.clear()
-                    with self._lock:
-                        if not self._open:
-                            return False
-                        if self._may_go(waiter):
-                            self._attempts += 1
-                            return True
-                        pause = self._pause(waiter)
-                        reason = self._reason
-                    left = end - time.monotonic()
-                    if left <= 0:
-                        deadline.check_stop(self._what)
-                        raise self._refusal(reason)
-                    waiter.wake.wait(min(pause, left))
+            with deadline.stop.wakes(turn.wake.set):
+                while (pause := self._look(turn, end, deadline)) is not None:
+                    turn.wake.wait(min(pause, deadline.remaining()))
                     deadline.check_stop(self._what)
         finally:
             with self._lock:
-                queue.remove(waiter)
+                queue.remove(turn)
                 self._wake_next()
+        return turn
 
-    def _may_go(self, waiter: _Waiter) -> bool:
-        return self._has_room(waiter) and time.monotonic() >= self._next
+    def _look(
+        self, turn: Turn, end: float, deadline: Deadline
+    ) -> float | None:
+        """Seconds to sleep; None when it is its turn.
 
-    def _has_room(self, waiter: _Waiter) -> bool:
-        # What is urgent does not wait for an attempt that hangs.
-        width = self._width + waiter.urgent
-        return self._head() is waiter and self._attempts < width
+        :param end: when its patience ends, monotonic
+        """
+        with self._lock:
+            turn.wake.clear()
+            now = time.monotonic()
+            pause = self._pause(turn, now)
+            if pause <= 0:
+                self._begin(turn, now)
+                return None
+            if not self._open:
+                deadline.check(self._what)
+                return pause
+            if now >= end or not self._patient:
+                deadline.check_stop(self._what)
+                raise self._refusal(self._reason)
+            return min(pause, end - now)
 
-    def _pause(self, waiter: _Waiter) -> float:
-        """Seconds it is of use to sleep; with the lock held."""
-        if not self._has_room(waiter):
+    def _begin(self, turn: Turn, now: float) -> None:
+        turn.begun = now
+        turn.on_trial = self._open
+        if self._open or self._scarce:
+            self._attempts.add(turn)
+
+    def _pause(self, turn: Turn, now: float) -> float:
+        """Seconds it is of use to sleep; with the lock held, as below."""
+        if not (self._open or self._scarce):
+            return 0.0
+        if self._head() is not turn:
             return threading.TIMEOUT_MAX
-        return max(0.001, self._next - time.monotonic())
+        width = self._width if self._open else _WIDEST
+        # What is urgent does not wait for an attempt that hangs.
+        width += turn.urgent
+        begun = sorted(each.begun for each in self._attempts)
+        # One of these has to end, or to be old.
+        free = begun[-width] + self._longest if len(begun) >= width else now
+        return max(free, self._next if self._open else now) - now
 
-    def _head(self) -> _Waiter | None:
+    def _head(self) -> Turn | None:
         queue = self._urgent or self._others
         return queue[0] if queue else None
 
@@ -155,49 +208,71 @@ class Breaker:
         if head is not None:
             head.wake.set()
 
+    def _wake_all(self) -> None:
+        for turn in (*self._urgent, *self._others):
+            turn.wake.set()
+
     # -- what became of it --------------------------------------------------
 
-    def _failed(self, on_trial: bool, reason: str) -> None:
+    def _failed(self, turn: Turn, error: PoolmgrError) -> None:
+        # The cloud may have said when it is of use to ask again.
+        pause = 0.0
+        if isinstance(error, CloudUnavailable):
+            pause = error.retry_after
         with self._lock:
-            self._failures += 1
-            self._reason = reason
-            if on_trial:
-                self._attempts -= 1
-                self._hold_back()
-            elif not self._open and self._failures >= self._threshold:
-                self._open = True
-                self._pauses = backoff(self._first, self._longest)
-                self._hold_back()
-                LOG.warning(
-                    "%s is held back: %s", self._what, one_line(reason)
-                )
+            self._attempts.discard(turn)
+            self._count(str(error), pause)
+            if turn.on_trial:
+                self._hold_back(pause)
 
-    def _dropped(self, on_trial: bool) -> None:
-        with self._lock:
-            if on_trial:
-                self._attempts -= 1
-                self._hold_back()
+    def _count(self, reason: str, pause: float = 0.0) -> None:
+        self._failures += 1
+        self._reason = reason
+        if self._open or self._failures < self._threshold:
+            return
+        self._open = True
+        # What began before tells nothing new.
+        self._attempts.clear()
+        self._pauses = backoff(self._first, self._longest)
+        self._hold_back(pause)
+        LOG.warning("%s is held back: %s", self._what, one_line(reason))
+        # Who waits for his turn may have no patience for this.
+        self._wake_all()
 
-    def _succeeded(self, on_trial: bool) -> None:
+    def _dropped(self, turn: Turn) -> None:
         with self._lock:
-            self._failures = 0
-            if on_trial:
-                self._attempts -= 1
+            self._attempts.discard(turn)
+            if turn.on_trial:
+                self._hold_back()
+            else:
+                self._wake_next()
+
+    def _succeeded(self, turn: Turn) -> None:
+        with self._lock:
+            self._attempts.discard(turn)
+            if not (self._open and self._scarce):
+                self._failures = 0
+                self._reason = ""
+            if turn.on_trial:
                 self._width = min(_WIDEST, self._width * 2)
                 self._next = 0.0
-            if not self._open or (self._scarce and not on_trial):
-                return
-            if self._scarce and self._head() is not None:
-                for _each in range(self._width - self._attempts):
-                    self._wake_next()
-                return
-            self._open = False
-            self._width = 1
-            LOG.info("%s goes on", self._what)
-            for waiter in (*self._urgent, *self._others):
-                waiter.wake.set()
+            if not self._open:
+                self._wake_next()
+            elif not self._scarce or (turn.on_trial and self._head() is None):
+                self._close()
+            else:
+                self._wake_next()
 
-    def _hold_back(self) -> None:
+    def _close(self) -> None:
+        self._open = False
+        self._failures = 0
+        self._reason = ""
         self._width = 1
-        self._next = time.monotonic() + next(self._pauses)
+        self._attempts.clear()
+        LOG.info("%s goes on", self._what)
+        self._wake_all()
+
+    def _hold_back(self, pause: float = 0.0) -> None:
+        self._width = 1
+        self._next = time.monotonic() + max(pause, next(self._pauses))
         self._wake_next()

@@ -45,6 +45,11 @@ class Capacity:
     )
     boots: Breaker = field(default_factory=_boots)
 
+    def hurry(self) -> None:
+        """Have nobody wait for room any more."""
+        for breaker in (self.devices, self.ips, self.boots):
+            breaker.hurry()
+
     @property
     def scarce(self) -> bool:
         """Whether a build that is started now would only wait."""

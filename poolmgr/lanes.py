@@ -1,6 +1,7 @@
 """Which job may run now: builds never keep short jobs waiting."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -44,8 +45,8 @@ class Lanes(Generic[JobT]):
     :param held_jobs: most long jobs waiting here
     :param start: starts a job
     :param courtesy: called when room is refused because the others come
-        first; :meth:`insist` is to be called a little later. None: there are
-        no others.
+        first; :meth:`insisting` is to be called a little later. None:
+        there are no others.
     :param scarce: whether a build that is started would only wait
     """
 
@@ -94,10 +95,14 @@ class Lanes(Generic[JobT]):
             self._courtesy()
         return False
 
-    def insist(self) -> None:
-        """The others had their time: take what is left."""
+    @contextmanager
+    def insisting(self) -> Iterator[None]:
+        """The others had their time: what is left is taken in the block."""
         self._being_courteous = False
         self._insisting = True
+        yield
+        # Who has asked for nothing has nothing to go on with.
+        self._insisting = self._reserved > 0
 
     def release(self) -> None:
         """Give back room that no job came for."""

@@ -170,6 +170,11 @@ class PoolManager:
         found = [execution.running() for execution in executions]
         return sorted(found, key=lambda job: -job.seconds)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether a build that is started now would only wait."""
+        return self.capacity.scarce or self.driver.is_down
+
     def stop(self) -> None:
         """Have every job end soon: it clears up and its answer is a FAIL."""
         with self._lock:

@@ -72,7 +72,7 @@ class Service:
             settings.held_jobs,
             self._start,
             self._let_others_first,
-            lambda: manager.capacity.scarce,
+            lambda: manager.stuck,
         )
         self._worker = Worker(
             addresses(gearman),
@@ -127,8 +127,8 @@ class Service:
 
     def _let_others_first(self) -> None:
         def insist() -> None:
-            self._lanes.insist()
-            self._worker.room_freed()
+            with self._lanes.insisting():
+                self._worker.room_freed()
 
         asyncio.get_running_loop().call_later(_COURTESY, insist)
 
@@ -201,6 +201,7 @@ class Service:
     async def _drain(self) -> int:
         self._worker.drain()
         self._lanes.hold()
+        self._manager.capacity.hurry()
         load = self._lanes.load
         LOG.info(
             "running: %d, they get %g s; waiting: %d, left to other workers",

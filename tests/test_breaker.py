@@ -198,3 +198,79 @@ def test_who_leaves_does_not_hold_up_who_waits_behind() -> None:
     with waiting(leaves, lambda: succeed(made)) as ends:
         for end in ends:
             end.result(PATIENCE)
+
+
+def test_an_attempt_that_hangs_does_not_hold_up_the_next_for_long() -> None:
+    made = breaker()
+    fail(made)
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with made.turn(Deadline(PATIENCE), PATIENCE):
+            hangs.set()
+            go_on.wait(PATIENCE)
+
+    with waiting(hang) as (hanging,):
+        assert hangs.wait(PATIENCE)
+        succeed(made)
+        assert not hanging.done()
+        go_on.set()
+
+
+def test_the_cloud_says_how_long_it_is_to_be_left_alone() -> None:
+    made = breaker()
+    busy = CloudUnavailable("it is busy")
+    busy.retry_after = 3600.0
+    with pytest.raises(CloudUnavailable):
+        with made.turn(Deadline(PATIENCE), 0.0):
+            raise busy
+
+    # Without its word the next attempt would be due in 50 ms.
+    with pytest.raises(CloudUnavailable, match="it is busy"):
+        succeed(made, patience=0.5)
+
+
+def test_where_room_is_scarce_no_more_than_so_many_can_be_refused() -> None:
+    made = breaker(first=3600.0, longest=3600.0, scarce=True)
+    begun, refuse = threading.Semaphore(0), threading.Event()
+    refused: list[str] = []
+
+    def attempt() -> None:
+        try:
+            with made.turn(Deadline(PATIENCE), 0.0):
+                begun.release()
+                refuse.wait(PATIENCE)
+                refused.append("")
+                raise CloudUnavailable("there is no room")
+        except CloudUnavailable:
+            pass
+
+    with waiting(*[attempt] * 100) as ends:
+        for _each in range(32):
+            assert begun.acquire(timeout=PATIENCE)
+        until(lambda: len(made._others) == 100 - 32)
+        refuse.set()
+        for end in ends:
+            end.result(PATIENCE)
+
+    assert len(refused) == 32
+
+
+def test_nobody_waits_any_more_who_is_to_hurry() -> None:
+    made = breaker(first=3600.0, longest=3600.0)
+    fail(made)
+    with waiting(lambda: succeed(made)) as (end,):
+        until(lambda: made._others)
+        made.hurry()
+        with pytest.raises(CloudUnavailable, match="it is down"):
+            end.result(PATIENCE)
+
+
+def test_who_waited_while_it_began_to_fail_may_not_go_on() -> None:
+    made = breaker(threshold=1, first=0.01, longest=0.01)
+    with made.turn(Deadline(PATIENCE), 0.0) as turn:
+        assert made.allows(turn)
+        fail(made)
+        assert not made.allows(turn)
+        with made.turn(Deadline(PATIENCE), PATIENCE) as trial:
+            assert made.allows(trial)

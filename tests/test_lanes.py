@@ -107,8 +107,9 @@ def test_what_would_wait_here_is_left_to_others_for_a_moment(
     assert len(asked) == 1
 
     # What is still there then is taken, until there is no more.
-    polite.insist()
-    admit(polite, "build 1", long=True)
+    with polite.insisting():
+        assert polite.reserve()
+    polite.admit("build 1", long=True)
     admit(polite, "assign", long=False)
     assert polite.reserve()
     polite.release()
@@ -128,3 +129,19 @@ def test_builds_that_the_cloud_has_no_room_for_are_left_to_others(
     assert not polite.reserve()
     scarce[0] = False
     assert polite.reserve()
+
+
+def test_who_has_nothing_to_ask_for_is_courteous_the_next_time(
+    started: list[str],
+) -> None:
+    asked: list[str] = []
+    polite: Lanes[str] = Lanes(
+        1, 5, 100, started.append, lambda: asked.append("")
+    )
+    admit(polite, "build 0", long=True)
+    assert not polite.reserve()
+    with polite.insisting():
+        pass  # the job servers have said meanwhile that there is nothing
+
+    assert not polite.reserve()
+    assert len(asked) == 2

@@ -135,7 +135,7 @@ class BuildDevice(Action[NoFields]):
                 with context.capacity.devices.turn(context.deadline, patience):
                     return self._create_now(context)
             except QuotaExceeded:
-                if not patience:
+                if not (patience and context.capacity.devices.patient):
                     raise
 
     def _create_now(self, context: Context) -> tuple[Device, Mark]:
@@ -151,7 +151,12 @@ class BuildDevice(Action[NoFields]):
 
     def _booted(self, device: Device, context: Context) -> Device:
         with self._discarding(device, context):
-            return context.driver.wait_for_device(device, context.deadline)
+            try:
+                return context.driver.wait_for_device(device, context.deadline)
+            except QuotaExceeded as error:
+                # Of its own floating IP: the next one gets none, either.
+                context.capacity.boots.blame(str(error))
+                raise
 
     @contextmanager
     def _discarding(self, device: Device, context: Context) -> Iterator[None]:

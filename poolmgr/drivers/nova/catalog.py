@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from poolmgr.drivers.nova.api import Api, Call, Service
+from poolmgr.drivers.nova.api import Api
+from poolmgr.drivers.nova.calls import Call, Service
 from poolmgr.drivers.nova.failures import Refused
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudRefused
