@@ -36,7 +36,9 @@ class Lanes(Generic[JobT]):
 
     Builds that could not start are taken after a courtesy: another worker
     may have a place for them.  Those that are still with the job server then
-    nobody had one for, and they are taken until there are no more.
+    nobody may have one for; or the other is only slow to take many.  So one
+    is taken, after another courtesy two, then four and so on, until there are
+    no more: an urgent job behind a thousand is reached in ten courtesies.
 
     Not for several threads: everything is called in the worker's loop.
 
@@ -66,8 +68,10 @@ class Lanes(Generic[JobT]):
         self._courtesy = courtesy
         self._scarce = scarce
         self._reserved = 0
-        self._insisting = False
         self._being_courteous = False
+        # How many may be taken after this courtesy; how many are left of it.
+        self._round = 0
+        self._allowed = 0
         self._long = 0
         self._short = 0
         # A dict, because a lost link takes many out of the middle.
@@ -87,27 +91,33 @@ class Lanes(Generic[JobT]):
         if self._reserved >= min(short, long + hold):
             return False
         is_free = self._reserved < long and not self._scarce()
-        if self._courtesy is None or self._insisting or is_free:
-            self._reserved += 1
-            return True
+        if self._courtesy is not None and not is_free:
+            if not self._allowed:
+                self._show_courtesy(self._courtesy)
+                return False
+            self._allowed -= 1
+        self._reserved += 1
+        return True
+
+    def _show_courtesy(self, courtesy: Callable[[], None]) -> None:
         if not self._being_courteous:
             self._being_courteous = True
-            self._courtesy()
-        return False
+            courtesy()
 
     @contextmanager
     def insisting(self) -> Iterator[None]:
-        """The others had their time: what is left is taken in the block."""
+        """The others had their time: in the block some are asked for."""
         self._being_courteous = False
-        self._insisting = True
+        self._round = self._allowed = 2 * self._round or 1
         yield
-        # Who has asked for nothing has nothing to go on with.
-        self._insisting = self._reserved > 0
+        if not self._reserved:
+            # Nobody was to be asked: there is nothing, as far as is known.
+            self._round = self._allowed = 0
 
     def release(self) -> None:
         """Give back room that no job came for."""
         self._reserved -= 1
-        self._insisting = False
+        self._round = self._allowed = 0
 
     def admit(self, job: JobT, long: bool) -> None:
         """Take in a job that room was reserved for; start it if it may."""
