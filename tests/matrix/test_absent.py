@@ -95,17 +95,18 @@ def test_one_that_hangs_at_a_grab_has_the_only_place_for_a_while(
 def test_a_server_silent_in_the_tls_handshake_holds_up_no_other(
     tmp_path: Path,
 ) -> None:
+    """With the default time-out: it is long before it is up."""
     files = Certificates(tmp_path, trustme.CA())
-    config = f"[gearman]\nconnect_timeout = 2\n{files.config()}"
+    config = f"[gearman]\n{files.config()}"
     with gearmand() as good, peer(is_silent) as silent:
         with terminator("python", good.address, files.server()) as front:
             servers = [f"localhost:{silent.address.port}", str(front)]
             with worker(servers, config, tmp_path) as process:
-                assert ask(good.address, BUILD)["response"] == "PASS"
-                process.wait_for("not reached: not connected within 2 s")
-                while len(silent.times) < 2:
+                for _time in range(3):
                     assert ask(good.address, BUILD)["response"] == "PASS"
 
+                assert silent.times
+                assert not warnings(process, servers[0])
                 assert registrations(process) == 1
 
 

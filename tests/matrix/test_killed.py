@@ -79,7 +79,7 @@ def test_killed_between_grab_and_job_the_place_is_free_again(
                 process.wait_for("registered")
                 answers = [ask(server.address, message) for _ in range(2)]
 
-                assert sum(executions(process).values()) == 2
+                until(lambda: sum(executions(process).values()) == 2)
     assert {answer["response"] for answer in answers} == {"PASS"}
     assert len(state.owned()) == len(state.marks()) == 2
 
@@ -98,7 +98,7 @@ def test_a_job_that_is_lost_between_grab_and_worker_comes_again(
                 with batch(server.address, [BUILD]) as jobs:
                     answers = jobs.passes()
 
-                assert executions(process) == {jobs.uniques[0]: 1}
+                until(lambda: executions(process) == {jobs.uniques[0]: 1})
                 _serves_more(process, server)
     require_one_device_a_job(state, jobs, answers)
 
