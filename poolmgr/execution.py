@@ -133,7 +133,8 @@ class Execution:
         self._action = action
         self._request = request
         self._fields = fields
-        settings = house.settings
+        #: Kept: the manager may have others before it ends.
+        self._settings = settings = house.settings
         self._seconds = action.timeout or (
             settings.long_timeout if action.long else settings.short_timeout
         )
@@ -254,9 +255,7 @@ class Execution:
         self, error: PoolmgrError | None, added: Mapping[str, Any]
     ) -> Outcome:
         if error is not None:
-            return failed(
-                self._house.settings, self._fields, self._action, error
-            )
+            return failed(self._settings, self._fields, self._action, error)
         answer = wire.answer(self._fields, PASS, added)
         undoable = self._action.undo is not Action.undo
         return Outcome(answer, added, undoable=undoable)
@@ -273,7 +272,7 @@ class Execution:
     def _context(self, deadline: Deadline) -> Context:
         return Context(
             driver=self._house.driver,
-            settings=self._house.settings,
+            settings=self._settings,
             job=self.job,
             deadline=deadline,
             log=_JobLog(

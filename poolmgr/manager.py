@@ -145,6 +145,13 @@ class PoolManager:
         found = [execution.running() for execution in executions]
         return sorted(found, key=lambda job: -job.seconds)
 
+    def adopt(self, settings: PoolSettings) -> None:
+        """Use other settings for the jobs that come from now on.
+
+        Those that run keep what they began with.
+        """
+        self.settings = settings
+
     def stop(self) -> None:
         """Have every job end soon: it clears up and its answer is a FAIL."""
         with self._lock:

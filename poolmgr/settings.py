@@ -9,12 +9,14 @@ Both are checked alike.
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from poolmgr.errors import ConfigError
 from poolmgr.identity import Authority, Ownership, clean_basename
 
 T = TypeVar("T")
+
+LogLevel = Literal["error", "warning", "info", "debug"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Rule:
     :ivar secret: whether it must never be shown
     :ivar check: raises ValueError when the value cannot be used
     :ivar old: "group.name" of options it had in Libra
+    :ivar mutable: whether it may change while the process runs
     """
 
     help: str
@@ -37,6 +40,7 @@ class Rule:
     secret: bool = False
     check: Callable[[Any], object] | None = None
     old: tuple[str, ...] = ()
+    mutable: bool = False
 
 
 def setting(default: T, help: str, **rule: Any) -> T:
@@ -134,12 +138,14 @@ class PoolSettings:
         False,
         "Add the reason to an answer that is a FAIL, as 'error' with 'code', "
         "'message' and 'retryable'. The reason is logged in any case.",
+        mutable=True,
     )
     long_timeout: float = setting(
         600.0,
         "Seconds that an action may take that waits for a device to boot.",
         min=0.01,
         max=86400,
+        mutable=True,
     )
     short_timeout: float = setting(
         90.0,
@@ -147,6 +153,7 @@ class PoolSettings:
         "up after 120, queueing included.",
         min=0.01,
         max=86400,
+        mutable=True,
     )
     check_port: int | None = setting(
         None,
@@ -156,6 +163,7 @@ class PoolSettings:
         min=1,
         max=65535,
         old=("mgm.tcp_check_port",),
+        mutable=True,
     )
 
     def __post_init__(self) -> None:
@@ -195,12 +203,14 @@ class WorkerSettings:
         min=1,
         max=10000,
         old=("mgm.threads",),
+        mutable=True,
     )
     short_jobs: int = setting(
         50,
         "Most short jobs (all but builds) that run at once.",
         min=1,
         max=10000,
+        mutable=True,
     )
     held_jobs: int = setting(
         10000,
@@ -211,6 +221,7 @@ class WorkerSettings:
         "taken, and short jobs behind a build wait with it.",
         min=0,
         max=1000000,
+        mutable=True,
     )
     drain_timeout: float = setting(
         300.0,
@@ -218,6 +229,16 @@ class WorkerSettings:
         "not done by then clear up and are answered with a FAIL.",
         min=0,
         max=86400,
+        mutable=True,
+    )
+
+    log_level: LogLevel = setting(
+        "info",
+        "How much the worker logs, on standard error and into the file of "
+        "--log-file. The options -v, -q and --debug of the command line go "
+        "before it.",
+        choices=("error", "warning", "info", "debug"),
+        mutable=True,
     )
 
     def __post_init__(self) -> None:
