@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from poolmgr import message as wire
 from poolmgr.actions.base import Action, Context
+from poolmgr.capacity import Capacity
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
     DeadlineExceeded,
@@ -22,13 +23,12 @@ from poolmgr.identity import Job
 from poolmgr.message import FAIL, PASS, Message
 from poolmgr.settings import PoolSettings
 from poolmgr.text import one_line
-from poolmgr.threads import ThreadPool
 from poolmgr.waiting import Deadline, Stop
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds that undoing an answer nobody had may take.
-UNDO_TIME = 60.0
+#: Seconds that seeing to an answer nobody had may take.
+AFTERWARDS_TIME = 60.0
 #: Seconds after its time in which an action can still say why it failed.
 GRACE = 0.5
 
@@ -42,13 +42,14 @@ class Outcome:
     :ivar answer: the whole answer, as it goes over the wire
     :ivar added: what the action added to it
     :ivar error: why it is a FAIL; None when it is a PASS
-    :ivar undoable: whether what was done can be taken back
+    :ivar followed: whether the action wants to know when its answer did not
+        reach the client
     """
 
     answer: Message
     added: Mapping[str, Any]
     error: PoolmgrError | None = None
-    undoable: bool = False
+    followed: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ class House(Protocol):
 
     driver: Driver
     settings: PoolSettings
-    threads: ThreadPool
+    capacity: Capacity
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Do this on a thread, and wait for it before closing."""
 
     def ended(self, execution: "Execution") -> None:
         """A job has its outcome."""
@@ -114,6 +118,14 @@ class Submission:
         if self._execution is not None:
             self._execution.undo_for(self.future)
 
+    def undelivered(self, sent: bool) -> None:
+        """Say that the link broke before the job server took the answer.
+
+        :param sent: whether the answer was on its way; it may have arrived
+        """
+        if self._execution is not None:
+            self._execution.undelivered_for(self.future, sent)
+
 
 class Execution:
     """One run of an action, for one or more deliveries of a job."""
@@ -134,13 +146,11 @@ class Execution:
         self._request = request
         self._fields = fields
         #: Kept: the manager may have others before it ends.
-        self._settings = settings = house.settings
-        self._seconds = action.timeout or (
-            settings.long_timeout if action.long else settings.short_timeout
-        )
+        self._settings = house.settings
+        self._seconds = _seconds(action, self._settings)
         self.cleanup_time = action.cleanup_time
         #: Seconds after which it is answered even if it does not return.
-        self.limit = self._seconds + action.cleanup_time + GRACE
+        self.limit = time_limit(action, self._settings)
         # What deliveries of the same job have in common. A client may use a
         # unique for several jobs at once by mistake; they are not the same
         # if they ask for something else.
@@ -152,6 +162,10 @@ class Execution:
         self._forsaken: set[Future[Outcome]] = set()
         self._outcome: Outcome | None = None
         self._closed = False
+        #: The action itself, once it runs.
+        self._running: Action[Any] | None = None
+        # Whether a receiver may have had the answer, though nobody knows.
+        self._doubted = False
 
     def join(self, job: Job, progress: Progress | None) -> Submission | None:
         """Add a receiver of the answer; None when it is too late."""
@@ -181,6 +195,10 @@ class Execution:
             self._closed = self._closed or not self._heirs()
             return not self._closed
 
+    def forsaken(self) -> bool:
+        with self._lock:
+            return not self._heirs()
+
     def report(self, done: int, total: int) -> None:
         with self._lock:
             receivers = list(self._receivers.values())
@@ -206,9 +224,8 @@ class Execution:
         context = self._context(Deadline(self._seconds, self.stop, urgent))
         added: Mapping[str, Any] = {}
         error: PoolmgrError | None = None
-        action = None
         try:
-            action = self._action()
+            action = self._running = self._action()
             added = _checked(action, action.run(self._request, context))
         except BaseException as raised:
             error = known(raised, f"action {self._action.__name__}")
@@ -241,11 +258,32 @@ class Execution:
 
     def undo_for(self, future: "Future[Outcome]") -> None:
         """Take the answer back if nobody else had it."""
+        outcome = self._given_to_nobody(future)
+        if outcome is None:
+            return
+        if self._doubted:
+            self._house.start(lambda: self._undelivered(outcome.added, True))
+        else:
+            self._house.start(lambda: self._undo(outcome.added))
+
+    def undelivered_for(self, future: "Future[Outcome]", sent: bool) -> None:
+        """Note that the answer may have reached nobody, if nobody had it."""
+        self._doubted = self._doubted or sent
+        outcome = self._given_to_nobody(future)
+        if outcome is not None:
+            doubted = self._doubted
+            self._house.start(
+                lambda: self._undelivered(outcome.added, doubted)
+            )
+
+    def _given_to_nobody(self, future: "Future[Outcome]") -> Outcome | None:
+        """The PASS that this receiver has not had, if no other had it."""
         with self._lock:
             self._forsaken.add(future)
             outcome, others = self._outcome, self._heirs()
-        if outcome is not None and outcome.error is None and not others:
-            self._house.threads.run(lambda: self._undo(outcome.added))
+        if outcome is None or outcome.error is not None or others:
+            return None
+        return outcome
 
     def _heirs(self) -> bool:
         """Whether anybody can still have the answer; with the lock held."""
@@ -257,17 +295,41 @@ class Execution:
         if error is not None:
             return failed(self._settings, self._fields, self._action, error)
         answer = wire.answer(self._fields, PASS, added)
-        undoable = self._action.undo is not Action.undo
-        return Outcome(answer, added, undoable=undoable)
+        cls = self._action
+        followed = (
+            cls.undo is not Action.undo
+            or cls.undelivered is not Action.undelivered
+        )
+        return Outcome(answer, added, followed=followed)
 
     def _undo(self, added: Mapping[str, Any]) -> None:
-        context = self._context(Deadline(UNDO_TIME))
-        context.log.warning("its answer was not delivered; undoing it")
+        def undo(action: Action[Any], context: Context) -> None:
+            context.log.warning("its answer was not wanted; undoing it")
+            action.undo(added, context)
+
+        self._afterwards("undoing an answer", undo)
+
+    def _undelivered(self, added: Mapping[str, Any], sent: bool) -> None:
+        def note(action: Action[Any], context: Context) -> None:
+            context.log.warning(
+                "the link broke %s its answer was sent",
+                "just after" if sent else "before",
+            )
+            action.undelivered(added, sent, context)
+
+        self._afterwards("noting that its answer was not delivered", note)
+
+    def _afterwards(
+        self, doing: str, work: Callable[[Action[Any], Context], None]
+    ) -> None:
+        action = self._running
+        assert action is not None  # noqa: S101 - it has passed
+        context = self._context(Deadline(AFTERWARDS_TIME))
         try:
-            self._action().undo(added, context)
+            work(action, context)
         except BaseException as raised:
-            error = known(raised, "undoing an answer")
-            context.log.error("cannot undo it: %s", one_line(str(error)))
+            error = known(raised, doing)
+            context.log.error("%s failed: %s", doing, one_line(str(error)))
 
     def _context(self, deadline: Deadline) -> Context:
         return Context(
@@ -281,7 +343,20 @@ class Execution:
             ),
             report=self.report,
             wanted=self.wanted,
+            forsaken=self.forsaken,
+            capacity=self._house.capacity,
         )
+
+
+def time_limit(action: type[Action[Any]], settings: PoolSettings) -> float:
+    """Seconds after which a job of an action is answered in any case."""
+    return _seconds(action, settings) + action.cleanup_time + GRACE
+
+
+def _seconds(action: type[Action[Any]], settings: PoolSettings) -> float:
+    return action.timeout or (
+        settings.long_timeout if action.long else settings.short_timeout
+    )
 
 
 def failed(

@@ -12,7 +12,7 @@ MAX_NAME = 63
 MAX_BASENAME = MAX_NAME - 37
 
 Authority = Literal["owned", "pattern", "any"]
-State = Literal["building", "handed over"]
+State = Literal["building", "handed over", "withdrawn", "unconfirmed"]
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -46,7 +46,10 @@ class Mark:
     :ivar unique: the unique of the job it was made for
     :ivar handle: the handle of that job's delivery
     :ivar made: when, ISO 8601 in UTC
-    :ivar state: "building" until just before its answer is sent
+    :ivar state: "building" until just before its answer is sent, then
+        "handed over"; "withdrawn" when the answer was not sent after all,
+        "unconfirmed" when nobody knows whether it arrived
+    :ivar taken: how many later deliveries of the job have taken it over
     """
 
     pool: str
@@ -54,6 +57,7 @@ class Mark:
     handle: str
     made: str
     state: State = "building"
+    taken: int = 0
 
     @classmethod
     def for_job(cls, pool: str, job: Job) -> "Mark":
@@ -64,9 +68,24 @@ class Mark:
         """The same, once a client is about to have the thing."""
         return replace(self, state="handed over")
 
+    def withdrawn(self) -> "Mark":
+        """The same, once it is certain that its answer was not sent."""
+        return replace(self, state="withdrawn")
+
+    def unconfirmed(self) -> "Mark":
+        """The same, once the link broke with its answer on the way."""
+        return replace(self, state="unconfirmed")
+
     def taken_over_by(self, job: Job) -> "Mark":
         """The same, for a later delivery of the job."""
-        return replace(self, handle=job.handle)
+        return replace(
+            self, state="building", handle=job.handle, taken=self.taken + 1
+        )
+
+    @property
+    def is_left(self) -> bool:
+        """Whether no client can have the thing."""
+        return self.state in ("building", "withdrawn")
 
     def is_of(self, pool: str, job: Job) -> bool:
         """Whether an earlier delivery of this job left it unanswered.
@@ -78,7 +97,39 @@ class Mark:
         if not job.unique or (self.pool, self.unique) != (pool, job.unique):
             return False
         same_delivery = bool(job.handle) and self.handle == job.handle
-        return self.state == "building" or same_delivery
+        return self.state != "handed over" or same_delivery
+
+    def is_still(self, other: "Mark | None") -> bool:
+        """Whether a mark that was read is this one, unchanged.
+
+        Not told by what clouds may have no room for: unique and handle.
+        """
+        return other is not None and (
+            (self.pool, self.made, self.state, self.taken)
+            == (other.pool, other.made, other.state, other.taken)
+        )
+
+    def written_over(
+        self, present: "Mark | None", before: "Mark | None"
+    ) -> "Mark":
+        """What has to be there after this mark was written.
+
+        Several workers may write at once, so only what differs from the mark
+        that the writer has seen is changed.  Who finds that an answer was
+        not delivered says so of what it has handed over itself: that changes
+        nothing if a later delivery has taken it over meanwhile.
+
+        :param present: the mark that is there
+        :param before: the one that the writer has seen there
+        """
+        if present is None or before is None:
+            return self
+        late = self.state in ("withdrawn", "unconfirmed")
+        if late and present.taken != self.taken:
+            return present
+        old = vars(before)
+        changes = {k: v for k, v in vars(self).items() if v != old[k]}
+        return replace(present, **changes)
 
 
 @dataclass(frozen=True)

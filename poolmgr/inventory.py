@@ -152,11 +152,25 @@ class Inventory:
 
     def devices(self, wanted: WantedDevices) -> list[DeviceItem]:
         """The devices that are wanted."""
-        return [item for item in self._devices() if wanted.has_device(item)]
+        return [
+            item for item in self._device_items() if wanted.has_device(item)
+        ]
 
     def ips(self, wanted: WantedIps) -> list[IpItem]:
         """The floating IPs that are wanted."""
-        return [item for item in self._ips() if wanted.has_ip(item)]
+        return [item for item in self.everything()[1] if wanted.has_ip(item)]
+
+    def everything(self) -> tuple[list[DeviceItem], list[IpItem]]:
+        """All there is, other people's included, seen at one time.
+
+        The floating IPs are looked at first: one that goes with a device is
+        allocated after it and deleted before it.
+        """
+        ips = self._driver.list_ips(self._deadline)
+        devices = self._device_items()
+        by_id = {item.device.id: item.device for item in devices}
+        found = (self._ip(ip, by_id.get(ip.device_id or "")) for ip in ips)
+        return devices, _oldest_first(found)
 
     def device(self, which: str) -> tuple[DeviceItem, list[str]]:
         """A device and the addresses of the floating IPs attached to it.
@@ -165,7 +179,7 @@ class Inventory:
         :raises NotFound: there is no such device
         :raises Ambiguous: several have the name, and none the id
         """
-        every = self._devices()
+        every = self._device_items()
         by_id = [item for item in every if item.device.id == which]
         by_name = [item for item in every if item.device.name == which]
         ids = [item.device.id for item in by_name]
@@ -183,13 +197,13 @@ class Inventory:
         :raises NotFound: there is no such floating IP
         :raises Ambiguous: several have the address, and none the id
         """
-        every = self._ips()
+        _devices, every = self.everything()
         by_id = [item for item in every if item.ip.id == which]
         by_address = [item for item in every if item.ip.address == which]
         ids = [item.ip.id for item in by_address]
         return _the_one("floating IP", which, by_id or by_address, ids)
 
-    def _devices(self) -> list[DeviceItem]:
+    def _device_items(self) -> list[DeviceItem]:
         return _oldest_first(
             DeviceItem(
                 mark=device.mark,
@@ -198,16 +212,6 @@ class Inventory:
                 device=device,
             )
             for device in self._driver.list_devices(self._deadline)
-        )
-
-    def _ips(self) -> list[IpItem]:
-        ips = self._driver.list_ips(self._deadline)
-        devices = {
-            device.id: device
-            for device in self._driver.list_devices(self._deadline)
-        }
-        return _oldest_first(
-            self._ip(ip, devices.get(ip.device_id or "")) for ip in ips
         )
 
     def _ip(self, ip: FloatingIP, device: Device | None) -> IpItem:

@@ -33,12 +33,20 @@ class Lanes(Generic[JobT]):
     reach an urgent job the builds before it have to be taken.  Room is
     reserved before a job is asked for, as if it were of either kind.
 
+    Builds that could not start are taken after a courtesy: another worker
+    may have a place for them.  Those that are still with the job server then
+    nobody had one for, and they are taken until there are no more.
+
     Not for several threads: everything is called in the worker's loop.
 
     :param long_jobs: most long jobs running at once
     :param short_jobs: most short jobs running at once
     :param held_jobs: most long jobs waiting here
     :param start: starts a job
+    :param courtesy: called when room is refused because the others come
+        first; :meth:`insist` is to be called a little later. None: there are
+        no others.
+    :param scarce: whether a build that is started would only wait
     """
 
     def __init__(
@@ -47,12 +55,18 @@ class Lanes(Generic[JobT]):
         short_jobs: int,
         held_jobs: int,
         start: Callable[[JobT], None],
+        courtesy: Callable[[], None] | None = None,
+        scarce: Callable[[], bool] = lambda: False,
     ) -> None:
         self._long_jobs = long_jobs
         self._short_jobs = short_jobs
         self._held_jobs = held_jobs
         self._start = start
+        self._courtesy = courtesy
+        self._scarce = scarce
         self._reserved = 0
+        self._insisting = False
+        self._being_courteous = False
         self._long = 0
         self._short = 0
         # A dict, because a lost link takes many out of the middle.
@@ -71,12 +85,24 @@ class Lanes(Generic[JobT]):
         hold = self._held_jobs - len(self._held)
         if self._reserved >= min(short, long + hold):
             return False
-        self._reserved += 1
-        return True
+        is_free = self._reserved < long and not self._scarce()
+        if self._courtesy is None or self._insisting or is_free:
+            self._reserved += 1
+            return True
+        if not self._being_courteous:
+            self._being_courteous = True
+            self._courtesy()
+        return False
+
+    def insist(self) -> None:
+        """The others had their time: take what is left."""
+        self._being_courteous = False
+        self._insisting = True
 
     def release(self) -> None:
         """Give back room that no job came for."""
         self._reserved -= 1
+        self._insisting = False
 
     def admit(self, job: JobT, long: bool) -> None:
         """Take in a job that room was reserved for; start it if it may."""

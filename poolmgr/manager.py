@@ -1,17 +1,25 @@
 """The one place where a message becomes an answer."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from poolmgr import message as wire
 from poolmgr.actions import base as actions
 from poolmgr.actions.base import Action, parse
+from poolmgr.capacity import Capacity
 from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
-from poolmgr.errors import PluginNotFound, Stopped, UnknownAction
+from poolmgr.errors import (
+    PluginError,
+    PluginNotFound,
+    Stopped,
+    UnknownAction,
+)
 from poolmgr.execution import (
+    AFTERWARDS_TIME,
     Execution,
     Progress,
     RunningJob,
@@ -20,6 +28,7 @@ from poolmgr.execution import (
     known,
     log,
     shown,
+    time_limit,
 )
 from poolmgr.identity import Job
 from poolmgr.message import Message
@@ -39,6 +48,20 @@ def action_plugins(
 def driver_plugins() -> Registry[Driver]:
     """The drivers that are installed."""
     return Registry("driver", DRIVERS, Driver, drivers.defect)  # type: ignore[type-abstract]
+
+
+def longest_job(
+    actions: Registry[Action[Any]], settings: PoolSettings
+) -> float:
+    """Seconds that a job may take, whatever its action, clearing up included.
+
+    Actions that cannot be loaded take none.
+    """
+    longest = 0.0
+    for name in actions.names():
+        with contextlib.suppress(PluginError):
+            longest = max(longest, time_limit(actions.load(name), settings))
+    return longest
 
 
 class PoolManager:
@@ -64,12 +87,14 @@ class PoolManager:
         self.actions = action_plugins(actions)
         self._owns_driver = isinstance(driver, str)
         self.driver = _driver(driver)
-        self.threads = ThreadPool("poolmgr-job")
+        self.capacity = Capacity()
+        self._threads = ThreadPool("poolmgr-job")
         self._expiries = Expiries("poolmgr-deadlines")
         self._lock = threading.Lock()
         self._none_runs = threading.Condition(self._lock)
         self._running: dict[tuple[str, str], Execution] = {}
         self._executions: set[Execution] = set()
+        self._afterwards = 0
         self._stopped = False
 
     def __enter__(self) -> "PoolManager":
@@ -175,11 +200,30 @@ class PoolManager:
         self.stop()
         patience = self.longest_cleanup() + 1.0
         with self._none_runs:
-            self._none_runs.wait_for(lambda: not self._executions, patience)
+            if self._afterwards:
+                patience = max(patience, AFTERWARDS_TIME)
+            self._none_runs.wait_for(
+                lambda: not (self._executions or self._afterwards), patience
+            )
         if self._owns_driver:
             self.driver.close()
 
     # -- for executions -----------------------------------------------------
+
+    def start(self, work: Callable[[], None]) -> None:
+        """See :class:`~poolmgr.execution.House`."""
+
+        def tracked() -> None:
+            try:
+                work()
+            finally:
+                with self._none_runs:
+                    self._afterwards -= 1
+                    self._none_runs.notify_all()
+
+        with self._lock:
+            self._afterwards += 1
+        self._threads.run(tracked)
 
     def ended(self, execution: Execution) -> None:
         """See :class:`~poolmgr.execution.House`."""
@@ -222,7 +266,7 @@ class PoolManager:
             execution.finish(Stopped("starting the job"))
             return submission
         self._expiries.add(execution, execution.limit, execution.expire)
-        self.threads.run(execution.run)
+        self._threads.run(execution.run)
         return submission
 
 

@@ -22,6 +22,7 @@ from poolmgr.settings import (
     GearmanSettings,
     IsSettings,
     PoolSettings,
+    ReaperSettings,
     Rule,
     WorkerSettings,
     rules,
@@ -108,6 +109,10 @@ class Configuration:
     def worker(self) -> WorkerSettings:
         """The group ``[worker]``."""
         return self.group("worker", WorkerSettings)
+
+    def reaper(self) -> ReaperSettings:
+        """The group ``[reaper]``."""
+        return self.group("reaper", ReaperSettings)
 
     def gearman(self) -> GearmanSettings:
         """The group ``[gearman]``."""
@@ -200,6 +205,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return [
         ("poolmgr", options(DriverSettings) + options(PoolSettings)),
         ("worker", options(WorkerSettings)),
+        ("reaper", options(ReaperSettings)),
         ("gearman", options(GearmanSettings)),
         ("nova", options(NovaSettings)),
         ("fake", options(FakeSettings)),

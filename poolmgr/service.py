@@ -30,6 +30,8 @@ EXIT_STOPPED_JOBS = 3
 
 #: Seconds between two looks at whether everything is answered.
 _TICK = 0.05
+#: Seconds in which other workers may take builds that would wait here.
+_COURTESY = 0.05
 
 
 @dataclass(eq=False)
@@ -65,6 +67,8 @@ class Service:
             settings.short_jobs,
             settings.held_jobs,
             self._start,
+            self._let_others_first,
+            lambda: manager.capacity.scarce,
         )
         self._worker = Worker(
             addresses(gearman),
@@ -148,6 +152,13 @@ class Service:
         assignment.on_lost = functools.partial(self._lost, delivery)
         self._lanes.admit(delivery, long)
 
+    def _let_others_first(self) -> None:
+        def insist() -> None:
+            self._lanes.insist()
+            self._worker.room_freed()
+
+        asyncio.get_running_loop().call_later(_COURTESY, insist)
+
     def _start(self, delivery: _Delivery) -> None:
         assert self._loop is not None  # noqa: S101 - run() has set it
         assignment = delivery.assignment
@@ -178,7 +189,7 @@ class Service:
 
     def _answer(self, delivery: _Delivery, outcome: Outcome) -> None:
         on_delivery = None
-        if outcome.undoable:
+        if outcome.followed:
             on_delivery = functools.partial(self._delivered, delivery)
         delivery.assignment.complete(wire.encode(outcome.answer), on_delivery)
         self._forsaken.discard(delivery)
@@ -186,13 +197,17 @@ class Service:
         self._worker.room_freed()
 
     def _delivered(self, delivery: _Delivery, result: Delivery) -> None:
-        if result is Delivery.UNKNOWN and delivery.submission is not None:
+        submission = delivery.submission
+        assert submission is not None  # noqa: S101 - it was answered
+        if result is Delivery.UNKNOWN:
             LOG.warning(
                 "job server %s does not know %s any more",
                 delivery.assignment.server,
                 one_line(delivery.assignment.handle),
             )
-            delivery.submission.undo()
+            submission.undo()
+        elif result is not Delivery.DELIVERED:
+            submission.undelivered(sent=result is Delivery.LOST)
 
     def _lost(self, delivery: _Delivery) -> None:
         """The link is gone; the job server will deliver the job again."""

@@ -155,6 +155,15 @@ class PoolSettings:
         max=86400,
         mutable=True,
     )
+    quota_wait: float = setting(
+        300.0,
+        "Seconds that a build waits for room when the cloud's quota is used "
+        "up, before it is a FAIL; at most half of what is left of its time. "
+        "Meanwhile a few requests a minute find out whether there is room "
+        "again. A build by hand does not wait.",
+        min=0,
+        max=86400,
+    )
     check_port: int | None = setting(
         None,
         "TCP port that has to accept a connection on a floating IP before "
@@ -243,6 +252,49 @@ class WorkerSettings:
 
     def __post_init__(self) -> None:
         check(self, "worker")
+
+
+ReaperMode = Literal["off", "report", "delete"]
+
+
+@dataclass(frozen=True)
+class ReaperSettings:
+    """Settings of what looks for things that nobody owns: ``[reaper]``."""
+
+    mode: ReaperMode = setting(
+        "report",
+        "What a worker does about devices and floating IPs of this pool that "
+        "no job owns. 'off': it does not look. 'report': it logs each, with "
+        "the reason. 'delete': it deletes them, too.",
+        choices=("off", "report", "delete"),
+        mutable=True,
+    )
+    interval: float = setting(
+        300.0,
+        "Seconds between two looks. What is deleted was seen in two of them.",
+        min=0.1,
+        max=86400,
+        mutable=True,
+    )
+    older_than: float = setting(
+        1800.0,
+        "Seconds that a thing has to be old before it can count as unowned. "
+        "The longest that a job may take by the time-outs of [poolmgr] "
+        "counts instead if it is more.",
+        min=0,
+        max=31536000,
+        mutable=True,
+    )
+    limit: int = setting(
+        10,
+        "Most things deleted at one look; the rest is left to the next.",
+        min=1,
+        max=10000,
+        mutable=True,
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "reaper")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from poolmgr import Job, PoolManager
 from poolmgr.cli.demo import REQUESTS
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.errors import CloudUnavailable
+from poolmgr.errors import CloudUnavailable, DeviceFailed
 from poolmgr.identity import Mark, State
 from poolmgr.message import Message
 from poolmgr.settings import PoolSettings
@@ -537,6 +538,31 @@ def test_a_failed_device_that_was_left_is_not_taken_over(
     assert there.name == answer["name"] != left.name
 
 
+def test_a_device_that_goes_while_it_is_taken_over_is_built_anew() -> None:
+    class Emptied(FakeCloud):
+        """Somebody deletes the device as it is waited for."""
+
+        def wait_for_device(
+            self, device: Device, deadline: Deadline
+        ) -> Device:
+            if device.name == "libra-left":
+                self.delete_device(device, deadline)
+                raise DeviceFailed(device.name, "it is gone")
+            return super().wait_for_device(device, deadline)
+
+    with closing(Emptied()) as cloud:
+        mark = Mark.for_job("libra", Job("unique", "H:host:1"))
+        cloud.create_device("libra-left", mark, Deadline(SOON))
+
+        answer = PoolManager(cloud).run(
+            {"action": "BUILD_DEVICE"}, Job("unique", "H:host:7")
+        )
+
+        assert answer["response"] == "PASS"
+        (there,) = cloud.list_devices(Deadline(SOON))
+        assert there.name == answer["name"] != "libra-left"
+
+
 class Late(FakeCloud):
     """A cloud that makes what a dead worker asked for a while ago."""
 
@@ -554,6 +580,8 @@ class Late(FakeCloud):
         ("H:host:1", "building", False),
         ("H:host:2", "building", True),
         ("H:host:1", "handed over", True),
+        ("H:host:1", "withdrawn", False),
+        ("H:host:1", "unconfirmed", True),
     ],
 )
 def test_what_the_same_delivery_made_besides_is_deleted(

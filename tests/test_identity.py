@@ -55,6 +55,9 @@ def test_what_could_be_a_path_is_no_device_name(name: str) -> None:
         (Mark("p", "unique-1", "H:one:1", "", "handed over"), True),
         # The client uses the unique again for another job.
         (Mark("p", "unique-1", "H:one:99", "", "handed over"), False),
+        # Its answer was not sent, or perhaps did not arrive.
+        (Mark("p", "unique-1", "H:one:99", "", "withdrawn"), True),
+        (Mark("p", "unique-1", "H:one:99", "", "unconfirmed"), True),
         (Mark("p", "unique-2", "H:one:1", ""), False),
         (Mark("other", "unique-1", "H:one:1", ""), False),
     ],

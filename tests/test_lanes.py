@@ -90,3 +90,41 @@ def test_nothing_long_starts_while_draining(started: list[str]) -> None:
 
     assert started == ["a"]
     assert one.load == Load(long=0, short=0, held=1)
+
+
+def test_what_would_wait_here_is_left_to_others_for_a_moment(
+    started: list[str],
+) -> None:
+    asked: list[str] = []
+    polite: Lanes[str] = Lanes(
+        1, 5, 100, started.append, lambda: asked.append("")
+    )
+    admit(polite, "build 0", long=True)
+
+    # It asks for a moment once, however often it would like to take one.
+    assert not polite.reserve()
+    assert not polite.reserve()
+    assert len(asked) == 1
+
+    # What is still there then is taken, until there is no more.
+    polite.insist()
+    admit(polite, "build 1", long=True)
+    admit(polite, "assign", long=False)
+    assert polite.reserve()
+    polite.release()
+    assert not polite.reserve()
+    assert len(asked) == 2
+    assert started == ["build 0", "assign"]
+
+
+def test_builds_that_the_cloud_has_no_room_for_are_left_to_others(
+    started: list[str],
+) -> None:
+    scarce = [True]
+    polite: Lanes[str] = Lanes(
+        5, 5, 100, started.append, lambda: None, lambda: scarce[0]
+    )
+
+    assert not polite.reserve()
+    scarce[0] = False
+    assert polite.reserve()

@@ -5,7 +5,9 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -20,7 +22,10 @@ from poolmgr.actions.base import (
     field_of,
     text,
 )
-from poolmgr.drivers.fake import FakeCloud
+from poolmgr.drivers.base import Device
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.waiting import Deadline
+from tests.polling import until
 
 
 def acting(
@@ -506,11 +511,9 @@ def test_an_answer_that_the_job_server_refused_is_undone(
     cloud: FakeCloud,
 ) -> None:
     manager = PoolManager(cloud)
-    from poolmgr.waiting import Deadline
-
     for action in ("BUILD_DEVICE", "BUILD_IP"):
         submission = manager.submit({"action": action}, Job("u", "H:a:1"))
-        assert submission.future.result(10.0).undoable
+        assert submission.future.result(10.0).followed
         submission.undo()
 
     deadline = Deadline(10.0)
@@ -518,30 +521,119 @@ def test_an_answer_that_the_job_server_refused_is_undone(
         deadline.sleep(0.01, "waiting for the undoing")
 
 
+@pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
 def test_undoing_spares_what_another_delivery_took_over(
-    cloud: FakeCloud,
+    cloud: FakeCloud, action: str
 ) -> None:
-    from poolmgr.actions.build_device import BuildDevice
-    from poolmgr.waiting import Deadline
-
-    deadline = Deadline(10.0)
     manager = PoolManager(cloud)
-    job = Job("u", "H:a:1")
-    built = manager.submit({"action": "BUILD_DEVICE"}, job).future.result()
-    (device,) = cloud.list_devices(deadline)
-    assert device.mark is not None
-    cloud.mark_device(
-        device, device.mark.taken_over_by(Job("u", "H:a:2")), deadline
-    )
-    ran: list[Context] = []
-    probe = acting(lambda context: ran.append(context) or {})  # type: ignore[func-returns-value]
-    PoolManager(cloud, actions={"ACT": probe}).run(
-        {"action": "ACT"}, Job("u", "H:a:1")
-    )
+    first = manager.submit({"action": action}, Job("u", "H:a:1"))
+    made = first.future.result(10.0)
+    # Another worker, to which the job server has delivered the job again.
+    again = PoolManager(cloud).run({"action": action}, Job("u", "H:a:1"))
+    assert again == made.answer
 
-    BuildDevice().undo(built.added, ran[0])
+    first.undo()
+    manager.close()
 
-    assert len(cloud.list_devices(deadline)) == 1
+    assert states(cloud) == ["handed over"]
+
+
+@pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
+@pytest.mark.parametrize(
+    ("sent", "state"), [(False, "withdrawn"), (True, "unconfirmed")]
+)
+def test_what_an_undelivered_answer_is_about_is_left_for_a_later_delivery(
+    cloud: FakeCloud, action: str, sent: bool, state: str
+) -> None:
+    manager = PoolManager(cloud)
+    first = manager.submit({"action": action}, Job("u", "H:a:7"))
+    made = first.future.result(10.0)
+
+    first.undelivered(sent)
+    manager.close()
+
+    assert states(cloud) == [state]
+    # The job server was restarted and calls the job by another name.
+    again = PoolManager(cloud).run({"action": action}, Job("u", "H:a:1"))
+    assert again == made.answer
+    assert states(cloud) == ["handed over"]
+
+
+@pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
+def test_what_a_later_delivery_has_handed_over_stays_so(
+    cloud: FakeCloud, action: str
+) -> None:
+    manager = PoolManager(cloud)
+    first = manager.submit({"action": action}, Job("u", "H:a:1"))
+    first.future.result(10.0)
+    PoolManager(cloud).run({"action": action}, Job("u", "H:a:1"))
+
+    first.undelivered(sent=False)
+    manager.close()
+
+    assert states(cloud) == ["handed over"]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_what_one_receiver_may_have_is_not_undone_for_another(
+    cloud: FakeCloud, in_order: bool
+) -> None:
+    slow = FakeCloud(FakeSettings(boot_time=0.3))
+    manager = PoolManager(slow)
+    message = {"action": "BUILD_DEVICE"}
+    both = [manager.submit(message, Job("u", f"H:{h}:1")) for h in "ab"]
+    for submission in both:
+        submission.future.result(10.0)
+    for first in (in_order, not in_order):
+        if first:
+            both[0].undo()
+        else:
+            both[1].undelivered(sent=True)
+    manager.close()
+
+    assert states(slow) == ["unconfirmed"]
+
+
+class Stuck(FakeCloud):
+    """A cloud that does not tell when a device is ready."""
+
+    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
+        while True:
+            deadline.sleep(1.0, "waiting")
+
+
+@pytest.mark.parametrize("seconds", [0.7, 60.0])
+def test_a_worker_that_lost_its_link_deletes_nothing_of_another(
+    tmp_path: Path, seconds: float
+) -> None:
+    # The job has come to another worker: what becomes of it here, by its
+    # time or by a stop, must not cost that one its device.
+    state = FakeSettings(state=str(tmp_path / "cloud.db"))
+    message, job = {"action": "BUILD_DEVICE"}, Job("u", "H:a:1")
+    with closing(Stuck(state)) as stuck, closing(FakeCloud(state)) as cloud:
+        first = PoolManager(stuck, PoolSettings(long_timeout=seconds))
+        lost = first.submit(message, job)
+        until(lambda: cloud.list_devices(Deadline(10.0)))
+        lost.forsake()
+
+        answer = PoolManager(cloud).run(message, job)
+        if seconds == 60.0:
+            first.stop()
+        failed = lost.future.result(10.0).answer
+        first.close()
+
+        assert (failed["response"], answer["response"]) == ("FAIL", "PASS")
+        (there,) = cloud.list_devices(Deadline(10.0))
+        assert there.name == answer["name"]
+        assert states(cloud) == ["handed over"]
+
+
+def states(cloud: FakeCloud) -> list[str]:
+    """What the marks of all that is there say."""
+    deadline = Deadline(10.0)
+    marks = [device.mark for device in cloud.list_devices(deadline)]
+    marks += [ip.mark for ip in cloud.list_ips(deadline)]
+    return [mark.state for mark in marks if mark is not None]
 
 
 def test_progress_reaches_who_waits(
@@ -580,8 +672,6 @@ def test_many_threads_may_use_one_manager(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
-
-    from poolmgr.waiting import Deadline
 
     with ThreadPoolExecutor(20) as pool:
         names = set(

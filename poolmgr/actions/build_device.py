@@ -1,6 +1,8 @@
 """BUILD_DEVICE."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from poolmgr.actions.base import Action, Context, NoFields
@@ -8,8 +10,10 @@ from poolmgr.drivers.base import Device
 from poolmgr.errors import (
     CloudUnavailable,
     DeadlineExceeded,
+    DeviceFailed,
     DeviceNotDeleted,
     PoolmgrError,
+    QuotaExceeded,
     Stopped,
 )
 from poolmgr.identity import Mark, new_name
@@ -32,33 +36,67 @@ class BuildDevice(Action[NoFields]):
     long = True
     cleanup_time = 60.0
 
+    def __init__(self) -> None:
+        #: The mark with which the device was handed over.
+        self._given: Mark | None = None
+
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
         left = self._left_over(context)
-        if left and left[0].status != "failed":
-            device = self._taken_over(left[0], context)
-        else:
-            device = self._create(context)
-        try:
-            device = context.driver.wait_for_device(device, context.deadline)
+        built = self._from_left_over(left, context) or self._anew(context)
+        device, mark = built
+        with self._discarding(device, context):
             self._delete_others(device, left, context)
-            self._hand_over(device, context)
-        except BaseException as error:
-            self._discard(device, error, context)
-            raise
+            self._hand_over(device, mark, context)
         return _answer(device, context)
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
         """Delete the device, unless another delivery has taken it over."""
-        for device in context.driver.find_devices(
-            answer["name"], context.deadline
-        ):
+        for device in self._handed_over(answer, context):
+            context.driver.delete_device(device, context.deadline)
+
+    def undelivered(
+        self, answer: Mapping[str, str], sent: bool, context: Context
+    ) -> None:
+        """Mark the device, unless another delivery has taken it over."""
+        for device in self._handed_over(answer, context):
             mark = device.mark
-            if mark and (mark.unique, mark.handle) == (
-                context.job.unique,
-                context.job.handle,
-            ):
-                context.driver.delete_device(device, context.deadline)
+            assert mark is not None  # noqa: S101 - it is what we gave
+            context.driver.mark_device(
+                device,
+                mark.unconfirmed() if sent else mark.withdrawn(),
+                context.deadline,
+            )
+
+    def _handed_over(
+        self, answer: Mapping[str, str], context: Context
+    ) -> list[Device]:
+        """The device as this delivery has handed it over; else nothing."""
+        given = self._given
+        if given is None:
+            return []
+        found = context.driver.find_devices(answer["name"], context.deadline)
+        return [device for device in found if given.is_still(device.mark)]
+
+    def _from_left_over(
+        self, left: list[Device], context: Context
+    ) -> tuple[Device, Mark] | None:
+        """The best of what was left, ready; None if that came to nothing."""
+        if not left or left[0].status == "failed":
+            return None
+        try:
+            device, mark = self._taken_over(left[0], context)
+            return self._booted(device, context), mark
+        except DeviceFailed as error:
+            context.log.warning("%s; building another", error)
+            return None
+
+    def _anew(self, context: Context) -> tuple[Device, Mark]:
+        """A device that is ready."""
+        boots = context.capacity.boots
+        with boots.turn(context.deadline, context.patience):
+            device, mark = self._create(context)
+            return self._booted(device, context), mark
 
     def _left_over(self, context: Context) -> list[Device]:
         """What earlier deliveries of this job made and did not answer.
@@ -77,26 +115,64 @@ class BuildDevice(Action[NoFields]):
         best = ("active", "building", "failed").index
         return sorted(found, key=lambda device: best(device.status))
 
-    def _taken_over(self, device: Device, context: Context) -> Device:
+    def _taken_over(
+        self, device: Device, context: Context
+    ) -> tuple[Device, Mark]:
         context.log.info("takes over device %s", device.name)
-        if device.mark is None or device.status != "active":
-            return device  # it is marked when it is handed over
-        mark = device.mark.taken_over_by(context.job)
-        context.driver.mark_device(device, mark, context.deadline)
-        return replace(device, mark=mark)
+        mark = device.mark or context.new_mark()
+        mark = mark.taken_over_by(context.job)
+        # Clouds mark no device that boots; it is when it is handed over.
+        if device.status == "active":
+            context.driver.mark_device(device, mark, context.deadline)
+            device = replace(device, mark=mark)
+        return device, mark
 
-    def _create(self, context: Context) -> Device:
+    def _create(self, context: Context) -> tuple[Device, Mark]:
+        end = time.monotonic() + context.patience
+        while True:
+            patience = max(0.0, end - time.monotonic())
+            try:
+                with context.capacity.devices.turn(context.deadline, patience):
+                    return self._create_now(context)
+            except QuotaExceeded:
+                if not patience:
+                    raise
+
+    def _create_now(self, context: Context) -> tuple[Device, Mark]:
         mark = context.new_mark()
         name = new_name(context.ownership.basename)
+        create = context.driver.create_device
         try:
-            return context.driver.create_device(name, mark, context.deadline)
+            return create(name, mark, context.deadline), mark
         except (CloudUnavailable, DeadlineExceeded, Stopped):
             # Nobody knows what the cloud made of it.
             self._sweep(name, context)
             raise
 
+    def _booted(self, device: Device, context: Context) -> Device:
+        with self._discarding(device, context):
+            return context.driver.wait_for_device(device, context.deadline)
+
+    @contextmanager
+    def _discarding(self, device: Device, context: Context) -> Iterator[None]:
+        """Delete the device if the block fails.
+
+        Not if the job's deliveries were all lost: then the job may be with
+        another worker, and that one have taken the device over.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if context.forsaken():
+                context.log.warning("device %s is left", device.name)
+            else:
+                self._discard(device, error, context)
+            raise
+
     def _sweep(self, name: str, context: Context) -> None:
         """Delete what a creation may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         try:
             for device in context.driver.find_devices(name, deadline):
@@ -132,13 +208,12 @@ class BuildDevice(Action[NoFields]):
         except PoolmgrError as error:
             context.log.warning("another device may be left: %s", error)
 
-    def _hand_over(self, device: Device, context: Context) -> None:
+    def _hand_over(self, device: Device, mark: Mark, context: Context) -> None:
         # Before the answer is sent, never after: a device whose client has
         # it must not look like one that nobody owns.
         if context.wanted():
-            made = device.mark or context.new_mark()
-            mark = made.taken_over_by(context.job).handed_over()
-            context.driver.mark_device(device, mark, context.deadline)
+            self._given = mark.handed_over()
+            context.driver.mark_device(device, self._given, context.deadline)
         else:
             context.log.warning(
                 "nobody waits for device %s any more; it is left for the "
@@ -165,7 +240,7 @@ def _is_spare(mark: Mark | None, ours: Mark, was_left: bool) -> bool:
     """
     return (
         mark is not None
-        and mark.state == "building"
+        and mark.is_left
         and (mark.pool, mark.unique) == (ours.pool, ours.unique)
         and (was_left or mark.handle == ours.handle)
     )

@@ -1,10 +1,12 @@
 """BUILD_IP."""
 
+import contextlib
 from collections.abc import Mapping
 
 from poolmgr.actions.base import Action, Context, NoFields
 from poolmgr.drivers.base import FloatingIP
 from poolmgr.errors import (
+    Changed,
     CloudUnavailable,
     DeadlineExceeded,
     PoolmgrError,
@@ -21,27 +23,60 @@ class BuildIp(Action[NoFields]):
     answers = ("id", "ip")
     cleanup_time = 10.0
 
+    def __init__(self) -> None:
+        #: The mark with which the floating IP was handed over.
+        self._given: Mark | None = None
+
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
-        ip = self._left_over(context) or self._create(context)
-        if not context.wanted():
-            # What is left for the job's next delivery must look like it.
-            context.driver.mark_ip(ip, context.new_mark(), context.deadline)
-        elif ip.mark and ip.mark.state != "handed over":
-            mark = ip.mark.taken_over_by(context.job).handed_over()
-            context.driver.mark_ip(ip, mark, context.deadline)
+        for _attempt in context.deadline.retries("allocating a floating IP"):
+            left = self._left_over(context)
+            if left is None:
+                ip = self._create(context)
+                break
+            try:
+                ip = self._taken_over(left, context)
+                break
+            except Changed as error:
+                # An earlier delivery is not done with it.
+                context.log.info("%s; looking again", error)
         return {"id": ip.id, "ip": ip.address}
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
         """Give the floating IP back, unless another delivery took it over."""
-        ip = context.driver.find_ip(answer["ip"], context.deadline)
-        if ip is None or ip.id != answer["id"] or ip.mark is None:
-            return
-        if (ip.mark.unique, ip.mark.handle) == (
-            context.job.unique,
-            context.job.handle,
-        ):
+        ip = self._handed_over(answer, context)
+        if ip is not None:
             context.driver.delete_ip(ip, context.deadline)
+
+    def undelivered(
+        self, answer: Mapping[str, str], sent: bool, context: Context
+    ) -> None:
+        """Mark the floating IP, unless another delivery took it over."""
+        ip = self._handed_over(answer, context)
+        if ip is None or ip.mark is None:
+            return
+        mark = ip.mark.unconfirmed() if sent else ip.mark.withdrawn()
+        with contextlib.suppress(Changed):  # then somebody has it
+            context.driver.mark_ip(ip, mark, context.deadline)
+
+    def _handed_over(
+        self, answer: Mapping[str, str], context: Context
+    ) -> FloatingIP | None:
+        """The floating IP as this delivery has handed it over; else None."""
+        ip = context.driver.find_ip(answer["ip"], context.deadline)
+        given = self._given
+        if ip is None or ip.id != answer["id"] or given is None:
+            return None
+        return ip if given.is_still(ip.mark) else None
+
+    def _taken_over(self, ip: FloatingIP, context: Context) -> FloatingIP:
+        context.log.info("takes over floating IP %s", ip.address)
+        mark = ip.mark or context.new_mark()
+        mark = mark.taken_over_by(context.job)
+        if context.wanted():
+            mark = self._given = mark.handed_over()
+        context.driver.mark_ip(ip, mark, context.deadline)
+        return ip
 
     def _create(self, context: Context) -> FloatingIP:
         # Allocating takes no time in which anybody could be lost, so it is
@@ -49,14 +84,24 @@ class BuildIp(Action[NoFields]):
         # more than the few that are marked again afterwards.
         mark = context.new_mark().handed_over()
         try:
-            return context.driver.create_ip(mark, context.deadline)
+            # A short job waits for no room: others would wait with it.
+            with context.capacity.ips.turn(context.deadline, patience=0.0):
+                ip = context.driver.create_ip(mark, context.deadline)
         except (CloudUnavailable, DeadlineExceeded, Stopped):
             # Nobody knows what the cloud made of it.
             self._sweep(mark, context)
             raise
+        self._given = mark
+        if not context.wanted():
+            # What is left for the job's next delivery must look like it.
+            with contextlib.suppress(Changed):  # that one has it already
+                context.driver.mark_ip(ip, mark.withdrawn(), context.deadline)
+        return ip
 
     def _sweep(self, mark: Mark, context: Context) -> None:
         """Give back what a request may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         what = "a floating IP may be"
         try:
@@ -75,6 +120,5 @@ class BuildIp(Action[NoFields]):
             context.job.unique, context.deadline
         ):
             if context.is_left_over(ip.mark):
-                context.log.info("takes over floating IP %s", ip.address)
                 return ip
         return None

@@ -4,12 +4,12 @@ import argparse
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 from poolmgr import durations
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Table
 from poolmgr.cli.columns import Age, Text, YesNo
-from poolmgr.identity import Mark
+from poolmgr.identity import Mark, State
 from poolmgr.inventory import Inventory, Item
 from poolmgr.manager import driver_plugins
 from poolmgr.waiting import Deadline
@@ -55,7 +55,7 @@ class InventoryLister(InventoryCommand, PoolmgrLister):
         parser.add_argument(
             "--state",
             type=_dashed,
-            choices=("building", "handed-over", "unmarked"),
+            choices=(*map(_dashed, get_args(State)), "unmarked"),
             help="only those in this state",
         )
         parser.add_argument(
@@ -65,7 +65,7 @@ class InventoryLister(InventoryCommand, PoolmgrLister):
         )
         parser.add_argument(
             "--older-than",
-            type=_duration,
+            type=duration,
             metavar="DURATION",
             help="only those that are older: 90 (seconds), 10m, 2h, 3d",
         )
@@ -126,7 +126,8 @@ def _dashed(text: str) -> str:
     return text.replace(" ", "-")
 
 
-def _duration(text: str) -> int:
+def duration(text: str) -> int:
+    """A length of time on the command line, as seconds."""
     try:
         return durations.parsed(text)
     except ValueError as error:

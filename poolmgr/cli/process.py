@@ -6,6 +6,7 @@ import logging
 import signal
 
 from poolmgr.cli.logs import descriptors, set_level
+from poolmgr.cli.reaping import Reaping
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.manager import PoolManager, driver_plugins
@@ -13,7 +14,7 @@ from poolmgr.options import Configuration
 from poolmgr.reload import Reload
 from poolmgr.report import Report
 from poolmgr.service import Service
-from poolmgr.settings import DriverSettings, GearmanSettings, WorkerSettings
+from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
 from poolmgr.signals import Aside, Ending, Signals
 from poolmgr.state import describe
 from poolmgr.waiting import Deadline
@@ -55,11 +56,13 @@ class Process:
             with PoolManager(driver, conf.pool()) as manager:
                 service = Service(manager, conf.gearman(), conf.worker())
                 describe(self._report, manager, service)
-                reload = self._reload(driver, manager, service)
+                reaper = Reaping(manager, conf.reaper(), conf.gearman())
+                reload = self._reload(manager, service, reaper)
                 signals.on(signal.SIGHUP, Aside(reload.run, "poolmgr-reload"))
                 if not self._ending.serves(service.stop):
                     return 0
-                return asyncio.run(service.run())
+                with reaper.rounds.going_on():
+                    return asyncio.run(service.run())
         finally:
             driver.close()
 
@@ -78,22 +81,27 @@ class Process:
         return not stop.is_set()
 
     def _reload(
-        self, driver: Driver, manager: PoolManager, service: Service
+        self, manager: PoolManager, service: Service, reaper: Reaping
     ) -> Reload:
         """What SIGHUP does."""
 
-        def adopt(settings: WorkerSettings) -> None:
+        def adopt_pool(settings: PoolSettings) -> None:
+            manager.adopt(settings)
+            reaper.adopt(reaper.settings)  # it knows how long a job may take
+
+        def adopt_worker(settings: WorkerSettings) -> None:
             set_level(self._options, True, settings.log_level)
             service.adopt(settings)
 
         conf = self._conf
         reload = Reload(conf)
-        reload.follow("poolmgr", conf.pool(), manager.adopt)
+        reload.follow("poolmgr", conf.pool(), adopt_pool)
         reload.follow("poolmgr", conf.group("poolmgr", DriverSettings))
-        reload.follow("worker", conf.worker(), adopt)
-        reload.follow("gearman", conf.group("gearman", GearmanSettings))
+        reload.follow("worker", conf.worker(), adopt_worker)
+        reload.follow("reaper", conf.reaper(), reaper.adopt)
+        reload.follow("gearman", conf.gearman())
         name = conf.driver_name().lower()
-        reload.follow(name, conf.group(name, type(driver).Settings))
+        reload.follow(name, conf.group(name, type(manager.driver).Settings))
         return reload
 
 

@@ -65,10 +65,13 @@ class FloatingIP:
     :ivar address: the address itself
     :ivar device_id: the device it is attached to, None when to nothing
     :ivar revision: changes whenever the cloud's record does; what
-        :meth:`Driver.attach_ip` and :meth:`Driver.detach_ip` compare
+        :meth:`Driver.attach_ip`, :meth:`Driver.detach_ip` and
+        :meth:`Driver.mark_ip` compare
     :ivar mark: what poolmgr wrote on it, None if it did not make it
     :ivar created: when it was allocated, ISO 8601 in UTC, None when the
         cloud does not tell
+    :ivar goes_with: the id of the device that it was made for and is deleted
+        with; None when it is one of its own
     """
 
     id: str
@@ -77,6 +80,7 @@ class FloatingIP:
     revision: int
     mark: Mark | None = None
     created: str | None = None
+    goes_with: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,11 @@ class Driver(abc.ABC):
     def mark_device(
         self, device: Device, mark: Mark, deadline: Deadline
     ) -> None:
-        """Write another mark on a device that is active."""
+        """Write another mark on a device that is active.
+
+        Two workers may do so at once.  What has to be there afterwards is
+        said by :meth:`poolmgr.identity.Mark.written_over`.
+        """
 
     @abc.abstractmethod
     def delete_device(self, device: Device, deadline: Deadline) -> None:
@@ -185,7 +193,10 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
-        """Write another mark on a floating IP."""
+        """Write another mark on a floating IP.
+
+        :raises Changed: the floating IP is not what ``ip`` says any more
+        """
 
     @abc.abstractmethod
     def attach_ip(

@@ -195,12 +195,15 @@ class FakeCloud(Driver):
     ) -> None:
         """See :meth:`Driver.mark_device`."""
         with self._call(deadline) as db:
-            changed = db.execute(
-                "UPDATE device SET mark = ?, job = ? WHERE id = ?",
-                (*_mark_columns(mark), device.id),
-            )
-            if not changed.rowcount:
+            row = db.execute(f"{_DEVICE} WHERE id = ?", (device.id,))
+            there = row.fetchone()
+            if there is None:
                 raise CloudRefused(f"device {device.name!r} is gone")
+            now = mark.written_over(_device(there).mark, device.mark)
+            db.execute(
+                "UPDATE device SET mark = ?, job = ? WHERE id = ?",
+                (*_mark_columns(now), device.id),
+            )
 
     def delete_device(self, device: Device, deadline: Deadline) -> None:
         """See :meth:`Driver.delete_device`."""
@@ -256,11 +259,10 @@ class FakeCloud(Driver):
         with self._call(deadline) as db:
             changed = db.execute(
                 "UPDATE ip SET mark = ?, job = ?, revision = revision + 1 "
-                "WHERE id = ?",
-                (*_mark_columns(mark), ip.id),
+                "WHERE id = ? AND revision = ?",
+                (*_mark_columns(mark), ip.id, ip.revision),
             )
-            if not changed.rowcount:
-                raise CloudRefused(f"floating IP {ip.address!r} is gone")
+            _require_change(changed, ip)
 
     def attach_ip(
         self, ip: FloatingIP, device: Device, deadline: Deadline
@@ -348,8 +350,7 @@ class FakeCloud(Driver):
             "WHERE id = ? AND revision = ?",
             (device_id, ip.id, ip.revision),
         )
-        if not changed.rowcount:
-            raise Changed(f"floating IP {ip.address!r} was changed meanwhile")
+        _require_change(changed, ip)
 
 
 def _open(path: str | None) -> sqlite3.Connection:
@@ -438,6 +439,11 @@ def _free(
             )
             return address
     raise QuotaExceeded(f"no address of {network} is left")
+
+
+def _require_change(changed: sqlite3.Cursor, ip: FloatingIP) -> None:
+    if not changed.rowcount:
+        raise Changed(f"floating IP {ip.address!r} was changed meanwhile")
 
 
 def _mark_columns(mark: Mark | None) -> tuple[str | None, str | None]:

@@ -19,6 +19,8 @@ class Delivery(Enum):
     """The job server does not know the job (any more): it was cancelled."""
     LOST = "lost"
     """The link was lost before the one or the other was known."""
+    UNSENT = "unsent"
+    """The link was gone before the answer could be sent."""
 
 
 OnDelivery = Callable[[Delivery], None]
@@ -96,7 +98,7 @@ class Assignment:
         if not self.lost:
             self._carrier.answer(self, answer, on_delivery)
         elif on_delivery is not None:
-            on_delivery(Delivery.LOST)
+            on_delivery(Delivery.UNSENT)
 
     def progress(self, numerator: int, denominator: int) -> None:
         """Tell the client how far it is. Nothing is sent when it is lost

@@ -183,6 +183,21 @@ class Client:
         )
         return await self._link.submit(packet, background)
 
+    async def has(self, *, unique: str = "", handle: str = "") -> bool:
+        """Whether the job server has a job, queued or running.
+
+        :param unique: the client's name of the job
+        :param handle: the job server's, which counts if there is no unique
+        :raises TransportError: the link is lost
+        """
+        if self._link is None:
+            raise TransportError("the client is not connected")
+        if unique:
+            kind, name = PacketType.GET_STATUS_UNIQUE, unique
+        else:
+            kind, name = PacketType.GET_STATUS, handle
+        return await self._link.ask(encode(kind, name.encode()))
+
     async def _connect(self, server: Address) -> "_ClientLink":
         link = await connect(
             server,
@@ -213,6 +228,8 @@ class _ClientLink(Link):
             tuple[asyncio.Future[SubmittedJob | None], bool]
         ] = deque()
         self._jobs: dict[bytes, list[SubmittedJob]] = {}
+        # Who asked for a status; these come in order, too.
+        self._asking: deque[asyncio.Future[bool]] = deque()
 
     def greet(self) -> None:
         # Without it an exception is told as a failure without a word.
@@ -232,9 +249,21 @@ class _ClientLink(Link):
             raise ProtocolError("OPTION_RES out of turn")
         return job
 
+    async def ask(self, packet: bytes) -> bool:
+        if self.gone.done():
+            raise TransportError(
+                f"job server {self._address}: {self.gone.result()}"
+            )
+        known: asyncio.Future[bool] = _quiet_future()
+        self._asking.append(known)
+        self.send(packet)
+        return await known
+
     def received(self, kind: PacketType, args: list[bytes]) -> None:
         if kind is PacketType.JOB_CREATED:
             self._created(args[0])
+        elif kind in (PacketType.STATUS_RES, PacketType.STATUS_RES_UNIQUE):
+            self._told(kind, known=args[1] == b"1")
         elif kind is PacketType.WORK_COMPLETE:
             for job in self._jobs.pop(args[0], ()):
                 job.completed(args[1])
@@ -273,6 +302,13 @@ class _ClientLink(Link):
             self._jobs.setdefault(handle, []).append(job)
         future.set_result(job)
 
+    def _told(self, kind: PacketType, known: bool) -> None:
+        if not self._asking:
+            raise ProtocolError(f"{kind.name} out of turn")
+        future = self._asking.popleft()
+        if not future.done():
+            future.set_result(known)
+
     def _failed(self, handle: bytes, why: str) -> None:
         # gearmand ends some of these handles with a NUL of its own.
         for job in self._jobs.pop(handle.rstrip(b"\0"), ()):
@@ -305,6 +341,8 @@ class _ClientLink(Link):
                 future.set_exception(
                     TransportError(reason) if future is self.ready else error
                 )
+        while self._asking:
+            self._asking.popleft().set_exception(error)
         for jobs in self._jobs.values():
             for job in jobs:
                 job.failed(error)

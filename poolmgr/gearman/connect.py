@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -199,5 +200,8 @@ def reason_of(error: BaseException | None) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS: {one_line(error.reason or str(error))}"
     if isinstance(error, OSError) and error.strerror:
+        if error.errno is not None and error.errno > 0:
+            # asyncio's own words have the address, which is said already.
+            return os.strerror(error.errno)
         return one_line(error.strerror)
     return one_line(str(error)) or type(error).__name__

@@ -57,6 +57,10 @@ class Jobs:
         """The job of a handle."""
         return self._by_handle.get(handle)
 
+    def named(self, unique: bytes) -> ServedJob | None:
+        """A job of a unique, of whatever function."""
+        return next((job for job in self if job.unique == unique), None)
+
     def submit(
         self,
         function: bytes,

@@ -137,17 +137,13 @@ class JobServer:
             self.jobs.end(job)
         return True
 
-    def status_of(self, handle: bytes) -> list[bytes]:
-        """What GET_STATUS is answered."""
-        job = self.jobs.get(handle)
-        known = b"1" if job else b"0"
-        running = b"1" if job and job.worker else b"0"
-        return [
-            handle,
-            known,
-            running,
-            *self._progress.get(handle, (b"0",) * 2),
-        ]
+    def status_of(self, job: ServedJob | None) -> list[bytes]:
+        """What GET_STATUS is answered of a job, after its handle."""
+        if job is None:
+            return [b"0"] * 4
+        running = b"1" if job.worker else b"0"
+        progress = self._progress.get(job.handle, (b"0", b"0"))
+        return [b"1", running, *progress]
 
     def command(self, line: str) -> str:
         """Answer a line of the admin protocol."""
@@ -330,7 +326,14 @@ class _Connection(asyncio.Protocol):
             self.send(T.ERROR, b"UNKNOWN_OPTION", b"Unknown+option")
 
     def _get_status(self, args: list[bytes]) -> None:
-        self.send(T.STATUS_RES, *self._server.status_of(args[0]))
+        job = self._server.jobs.get(args[0])
+        self.send(T.STATUS_RES, args[0], *self._server.status_of(job))
+
+    def _get_status_unique(self, args: list[bytes]) -> None:
+        job = self._server.jobs.named(args[0])
+        clients = b"%d" % len(job.clients) if job else b"0"
+        status = self._server.status_of(job)
+        self.send(T.STATUS_RES_UNIQUE, args[0], *status, clients)
 
 
 # No job here has a reducer; for such GRAB_JOB_ALL is as GRAB_JOB_UNIQ.
@@ -344,6 +347,7 @@ _HANDLERS: dict[PacketType, Callable[[_Connection, list[bytes]], None]] = {
     T.SET_CLIENT_ID: _Connection._name,
     T.OPTION_REQ: _Connection._option,
     T.GET_STATUS: _Connection._get_status,
+    T.GET_STATUS_UNIQUE: _Connection._get_status_unique,
 }
 
 

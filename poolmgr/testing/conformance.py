@@ -141,6 +141,22 @@ class DriverConformance:
         (same,) = driver.devices_of_job("other job", self.soon())
         assert same.id == device.id
 
+    def test_two_may_mark_a_device_at_once(self, driver: Driver) -> None:
+        device = self.device(driver)
+        given = self.mark("again").handed_over()
+        driver.mark_device(device, given, self.soon())
+        (seen,) = driver.find_devices(device.name, self.soon())
+        later = given.taken_over_by(Job("again", "H:b:2")).handed_over()
+
+        driver.mark_device(seen, later, self.soon())
+        driver.mark_device(seen, given.withdrawn(), self.soon())
+
+        (found,) = driver.find_devices(device.name, self.soon())
+        assert found.mark == later
+        driver.mark_device(found, later.unconfirmed(), self.soon())
+        (found,) = driver.find_devices(device.name, self.soon())
+        assert found.mark == later.unconfirmed()
+
     def test_a_deleted_device_is_gone_when_the_call_returns(
         self, driver: Driver
     ) -> None:
@@ -206,7 +222,12 @@ class DriverConformance:
 
         driver.mark_ip(ip, mark, self.soon())
 
-        assert self.again(driver, ip).mark == mark
+        changed = self.again(driver, ip)
+        assert changed.mark == mark
+        with pytest.raises(Changed):
+            driver.mark_ip(ip, mark.withdrawn(), self.soon())
+        driver.mark_ip(changed, mark.withdrawn(), self.soon())
+        assert self.again(driver, ip).mark == mark.withdrawn()
 
     def test_an_address_that_is_not_there_is_not_found(
         self, driver: Driver

@@ -1,13 +1,14 @@
 """Marks as they are written into the cloud."""
 
 import string
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poolmgr.drivers.nova import marks
-from poolmgr.identity import Job, Mark
+from poolmgr.identity import Job, Mark, State
 
 UNIQUE = "458f9bab-cfed-4395-86b9-6d4070566993"
 
@@ -18,7 +19,8 @@ some_marks = st.builds(
     unique=texts,
     handle=texts,
     made=st.just("2026-11-24T05:50:21+00:00"),
-    state=st.sampled_from(["building", "handed over"]),
+    state=st.sampled_from(get_args(State)),
+    taken=st.integers(0, 10**9 - 1),
 )
 
 
@@ -45,11 +47,7 @@ def test_a_floating_ip_keeps_its_mark_or_is_known_by_its_unique(
     assert device == ""
     assert marks.is_of_unique(read, mark.unique)
     assert read is not None
-    assert (read.pool, read.made, read.state) == (
-        mark.pool,
-        mark.made,
-        mark.state,
-    )
+    assert mark.is_still(read)
 
 
 def test_the_mark_of_a_real_job_is_written_whole() -> None:
@@ -105,3 +103,17 @@ def test_tags_are_what_nova_takes_and_differ() -> None:
         assert "," not in tag
     # One of the pool, and one of each job.
     assert len(set(tags)) == 5
+
+
+def test_what_two_workers_write_at_once_is_not_mixed_up() -> None:
+    given = Mark.for_job("p", Job(UNIQUE, "H:a:1")).handed_over()
+    metadata = marks.metadata_of(given)
+    taken_over = given.taken_over_by(Job(UNIQUE, "H:a:2")).handed_over()
+    changes = [
+        marks.changes(given.withdrawn(), given),
+        marks.changes(taken_over, given),
+    ]
+
+    for first, second in (changes, reversed(changes)):
+        assert marks.mark_in({**metadata, **first, **second}) == taken_over
+    assert marks.mark_in({**metadata, **changes[0]}) == given.withdrawn()

@@ -84,6 +84,7 @@ class Rack(Driver):
             now = self._devices.get(device.id)
             if now is None:
                 raise CloudRefused(f"nobody has machine {device.id}")
+            mark = mark.written_over(now.mark, device.mark)
             self._devices[device.id] = replace(now, mark=mark)
 
     def delete_device(self, device: Device, deadline: Deadline) -> None:
@@ -131,10 +132,8 @@ class Rack(Driver):
     def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
         """Write on the label."""
         with self._lock:
-            now = self._ips.get(ip.id)
-            if now is None:
-                raise CloudRefused(f"nobody has address {ip.address}")
-            self._set(replace(now, mark=mark))
+            self._compare(ip)
+            self._set(replace(ip, mark=mark))
 
     def attach_ip(
         self, ip: FloatingIP, device: Device, deadline: Deadline

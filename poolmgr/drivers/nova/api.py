@@ -6,18 +6,20 @@ the JSON they are made from, and its cloud layer does more than it is asked.
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from poolmgr.breaker import Breaker
 from poolmgr.drivers.gate import Gate
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.failures import TooMany, Unavailable
 from poolmgr.drivers.nova.login import Login
 from poolmgr.drivers.turns import Turns
-from poolmgr.errors import CloudRefused, DeadlineExceeded
+from poolmgr.errors import CloudError, CloudRefused, DeadlineExceeded
 from poolmgr.waiting import Deadline, backoff
 
 if TYPE_CHECKING:
@@ -36,6 +38,11 @@ WANTED_MICROVERSION = (2, 79)
 #: The oldest that will do: since then a server has its tags from birth.
 #: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
 NEEDED_MICROVERSION = (2, 52)
+
+#: Failures in a row after which a service is tried by single calls only.
+_FAILURES = 5
+#: Seconds between these.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,10 @@ class Api:
         self._gate = gate
         self._call_timeout = call_timeout
         self._closed = False
+        self._lock = threading.Lock()
         self._login = Login(connection.session)
         self._turns = Turns()
+        self._breakers: dict[tuple[str, bool], Breaker] = {}
         self._proxies: dict[Service, Proxy] = {}
         self._microversion: str | None = None
 
@@ -122,7 +131,11 @@ class Api:
         :raises Stopped: the wait was called off
         """
         return self._insist(
-            lambda: self._run_once(call, deadline), call, deadline, call.once
+            lambda: self._run_once(call, deadline),
+            call,
+            deadline,
+            call.once,
+            self._breaker(call),
         )
 
     def project_id(self, deadline: Deadline) -> str:
@@ -142,8 +155,12 @@ class Api:
         doing: object,
         deadline: Deadline,
         once: bool = False,
+        breaker: Breaker | None = None,
     ) -> T:
-        """Ask until there is an answer, yes or no, or the time is up."""
+        """Ask until there is an answer, yes or no, or the time is up.
+
+        :param breaker: has us wait itself while it is open
+        """
         pauses = backoff(0.25, 10.0)
         failed: Unavailable | None = None
         for attempt in count(1):
@@ -160,6 +177,8 @@ class Api:
                 if once and not isinstance(error, TooMany):
                     raise
                 pause = max(next(pauses), error.retry_after)
+                if breaker is not None and breaker.open:
+                    pause = error.retry_after
                 if pause >= deadline.remaining():
                     raise
                 # Once is nothing; who waits for long wants to know why.
@@ -181,7 +200,49 @@ class Api:
         self._closed = True
         self._connection.close()
 
+    def _breaker(self, call: Call) -> Breaker:
+        """What holds calls back while their service fails.
+
+        A service that cannot make servers may well tell of them.
+        """
+        key = (call.service, call.method == "GET")
+        with self._lock:
+            if key not in self._breakers:
+                self._breakers[key] = Breaker(
+                    f"{'reading' if key[1] else 'writing'} ({call.service})",
+                    Unavailable,
+                    Unavailable,
+                    threshold=_FAILURES,
+                    first=_FIRST_PAUSE,
+                    longest=_LONGEST_PAUSE,
+                )
+            return self._breakers[key]
+
     def _run_once(self, call: Call, deadline: Deadline) -> dict[str, Any]:
+        breaker = self._breaker(call)
+        with breaker.turn(deadline, deadline.remaining()):
+            answer = self._answer(call, deadline)
+        if isinstance(answer, CloudError):
+            raise answer
+        return answer
+
+    def _answer(
+        self, call: Call, deadline: Deadline
+    ) -> dict[str, Any] | CloudError:
+        """What the cloud says; a no is an answer, too.
+
+        :raises Unavailable: it says nothing
+        """
+        try:
+            return self._exchange(call, deadline)
+        except CloudError as error:
+            if isinstance(error, Unavailable) and not isinstance(
+                error, TooMany
+            ):
+                raise
+            return error
+
+    def _exchange(self, call: Call, deadline: Deadline) -> dict[str, Any]:
         with self._gate.passing(deadline, str(call)):
             started = time.monotonic()
             with failures.named(str(call)):

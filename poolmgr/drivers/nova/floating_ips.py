@@ -89,27 +89,23 @@ class FloatingIPs:
     ) -> Mapping[str, list[FloatingIP]]:
         """The floating IPs that were allocated for these jobs, by unique."""
         found = defaultdict(list)
-        for entry in self._entries({}, deadline):
-            mark, device_id = marks.mark_in_description(entry["description"])
+        for ip in self.all(deadline):
             for unique in uniques:
-                if marks.is_of_unique(mark, unique) and not device_id:
-                    found[unique].append(_floating_ip(entry))
+                if marks.is_of_unique(ip.mark, unique) and not ip.goes_with:
+                    found[unique].append(ip)
         return found
 
     def of_device(
         self, device: Device, deadline: Deadline
     ) -> list[FloatingIP]:
         """Those that come and go with a device."""
-        return [
-            _floating_ip(entry)
-            for entry in self._entries({}, deadline)
-            if marks.mark_in_description(entry["description"])[1] == device.id
-        ]
+        return [ip for ip in self.all(deadline) if ip.goes_with == device.id]
 
     def mark(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
-        """Write another mark on one."""
-        change = {"description": marks.description_of(mark)}
-        self._update(ip.id, change, deadline)
+        """Write another mark on one, if it is what we think it is."""
+        device_id = ip.goes_with or ""
+        change = {"description": marks.description_of(mark, device_id)}
+        self._update(ip.id, change, deadline, ip.revision)
 
     def attach(
         self, ip: FloatingIP, device: Device, deadline: Deadline
@@ -174,12 +170,10 @@ class FloatingIPs:
         id_: str,
         change: Mapping[str, Any],
         deadline: Deadline,
-        revision: int | None = None,
+        revision: int,
     ) -> None:
         # https://docs.openstack.org/api-ref/network/v2/#revisions
-        headers = {}
-        if revision is not None:
-            headers["If-Match"] = f"revision_number={revision}"
+        headers = {"If-Match": f"revision_number={revision}"}
         body = {"floatingip": dict(change)}
         call = Call("PUT", "network", _path(id_), body=body, headers=headers)
         try:
@@ -253,7 +247,7 @@ def _path(id_: str) -> str:
 
 
 def _floating_ip(entry: Mapping[str, Any]) -> FloatingIP:
-    mark, _device_id = marks.mark_in_description(entry["description"] or "")
+    mark, goes_with = marks.mark_in_description(entry["description"] or "")
     details = entry.get("port_details") or {}
     device_id = None
     if entry["port_id"] is not None:
@@ -266,6 +260,7 @@ def _floating_ip(entry: Mapping[str, Any]) -> FloatingIP:
         revision=int(entry.get("revision_number", 0)),
         mark=mark,
         created=_utc(entry.get("created_at")),
+        goes_with=goes_with or None,
     )
 
 

@@ -7,6 +7,7 @@ because its tags would need a second call.
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
@@ -15,7 +16,7 @@ from poolmgr.identity import Mark, State
 _PREFIX = "poolmgr_"
 #: Metadata of a server that has a floating IP of its own.
 OWN_IP = {"poolmgr_floating_ip": "own"}
-_FIELDS = ("pool", "unique", "handle", "made", "state")
+_FIELDS = ("pool", "unique", "handle", "made", "state", "taken", "answer")
 #: Longest description of a floating IP that Neutron takes, in characters.
 _LONGEST_DESCRIPTION = 255
 _INTRODUCTION = "poolmgr"
@@ -23,15 +24,30 @@ _INTRODUCTION = "poolmgr"
 _STATES: dict[str, State] = {
     "building": "building",
     "handed-over": "handed over",
+    "withdrawn": "withdrawn",
+    "unconfirmed": "unconfirmed",
 }
+# In a server's metadata, what became of the answer stands beside the state,
+# with the number of the hand-over that it is about: the two are changed by
+# different workers, perhaps at once, and Nova keeps both.
+_ANSWERS: tuple[State, ...] = ("withdrawn", "unconfirmed")
 
 
 def metadata_of(mark: Mark) -> dict[str, str]:
     """A mark as a server's metadata."""
+    fields = _fields(mark)
+    if mark.state in _ANSWERS:
+        fields["state"] = "handed-over"
+        fields["answer"] = f"{mark.state}-{mark.taken}"
     return {
-        f"{_PREFIX}{field}": _escaped(value)
-        for field, value in _fields(mark).items()
+        f"{_PREFIX}{field}": _escaped(value) for field, value in fields.items()
     }
+
+
+def changes(mark: Mark, before: Mark | None) -> dict[str, str]:
+    """The metadata to write to have a mark where there was another."""
+    old = metadata_of(before) if before is not None else {}
+    return dict(metadata_of(mark).items() - old.items())
 
 
 def mark_in(metadata: Mapping[str, str]) -> Mark | None:
@@ -112,20 +128,35 @@ def digest_of(unique: str) -> str:
 
 
 def _fields(mark: Mark) -> dict[str, str]:
-    written = {field: str(getattr(mark, field)) for field in _FIELDS}
-    return {**written, "state": mark.state.replace(" ", "-")}
+    fields = {
+        "pool": mark.pool,
+        "unique": mark.unique,
+        "handle": mark.handle,
+        "made": mark.made,
+        "state": mark.state.replace(" ", "-"),
+    }
+    if mark.taken:
+        fields["taken"] = str(mark.taken)
+    return fields
 
 
 def _mark(found: Mapping[str, str]) -> Mark | None:
     state = _STATES.get(found.get("state", ""))
     if not found.get("pool") or state is None:
         return None
+    number = found.get("taken") or "0"
+    taken = int(number) if re.fullmatch("[0-9]{1,9}", number) else 0
+    if state == "handed over":
+        for answer in _ANSWERS:
+            if found.get("answer") == f"{answer}-{taken}":
+                state = answer
     return Mark(
         pool=found["pool"],
         unique=found.get("unique", ""),
         handle=found.get("handle", ""),
         made=found.get("made", ""),
         state=state,
+        taken=taken,
     )
 
 

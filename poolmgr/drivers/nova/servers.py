@@ -145,14 +145,12 @@ class Servers:
             for tag in marks.tags_of(mark, device.name):
                 path = f"{_path(device.id)}/tags/{tag}"
                 self.api.run(Call("PUT", "compute", path), deadline)
-        new = marks.metadata_of(mark)
-        old = marks.metadata_of(before) if before is not None else {}
         self.api.run(
             Call(
                 "POST",
                 "compute",
                 f"{_path(device.id)}/metadata",
-                body={"metadata": dict(new.items() - old.items())},
+                body={"metadata": marks.changes(mark, before)},
             ),
             deadline,
         )

@@ -1,0 +1,130 @@
+"""``poolmgr reap``."""
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from poolmgr.cli.base import PoolmgrLister, Table
+from poolmgr.cli.columns import Age, Text
+from poolmgr.cli.inventory import duration
+
+if TYPE_CHECKING:
+    from poolmgr.drivers.base import Driver
+    from poolmgr.reaper import Case, Reaper
+
+_COLUMNS = ("Kind", "Name", "Age", "State", "Job", "Verdict", "Reason", "ID")
+
+
+class Reap(PoolmgrLister):
+    """Delete what no job owns, and say why.
+
+    Devices and floating IPs of this pool that were never answered, are older
+    than any job may last, and of whose job no job server knows. They have to
+    be found in two looks. What bears no mark of this pool is never touched.
+
+    The exit code is 1 if something could not be deleted.
+    """
+
+    failed = False
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """What to delete."""
+        parser = super().get_parser(prog_name)
+        add = parser.add_argument
+        add(
+            "--dry-run",
+            action="store_true",
+            help="look once and delete nothing",
+        )
+        add(
+            "--older-than",
+            type=duration,
+            metavar="DURATION",
+            help="only what is older: 90 (seconds), 10m, 2h, 3d (default: "
+            "[reaper] older_than)",
+        )
+        add(
+            "--limit",
+            type=_number,
+            metavar="N",
+            help="delete so many at most (default: [reaper] limit)",
+        )
+        add(
+            "--pause",
+            type=duration,
+            default=10,
+            metavar="DURATION",
+            help="time between the two looks (default: 10 seconds)",
+        )
+        add(
+            "--without-job-servers",
+            action="store_true",
+            help="do not ask the job servers whether they still have a job, "
+            "as when one is gone for good",
+        )
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Look, delete, and show it."""
+        return super().run(parsed_args) or int(self.failed)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """Look and delete."""
+        import time
+
+        from poolmgr.manager import driver_plugins
+
+        driver = self.configuration.make_driver(driver_plugins())
+        try:
+            reaper = self._reaper(driver, parsed_args)
+            cases = reaper.look()
+            if reaper.to_look_again:
+                time.sleep(parsed_args.pause)
+                cases = reaper.look()
+            if not parsed_args.dry_run:
+                cases = reaper.remove(cases)
+        finally:
+            driver.close()
+        self.failed = any(case.verdict == "failed" for case in cases)
+        return _COLUMNS, [_row(case) for case in cases]
+
+    def _reaper(self, driver: "Driver", given: argparse.Namespace) -> "Reaper":
+        from poolmgr.inflight import InFlight
+        from poolmgr.links import addresses, link_options
+        from poolmgr.manager import action_plugins, longest_job
+        from poolmgr.reaper import Reaper
+
+        conf = self.configuration
+        settings, pool, gearman = conf.reaper(), conf.pool(), conf.gearman()
+        if given.older_than is not None:
+            settings = replace(settings, older_than=float(given.older_than))
+        if given.limit is not None:
+            settings = replace(settings, limit=given.limit)
+        servers = [] if given.without_job_servers else addresses(gearman)
+        return Reaper(
+            driver,
+            pool,
+            settings,
+            InFlight(list, servers, link_options(gearman)),
+            longest_job(action_plugins(), pool),
+            sightings=1 if given.dry_run else 2,
+        )
+
+
+def _row(case: "Case") -> tuple[object, ...]:
+    return (
+        Text(case.kind),
+        Text(case.name),
+        Age(case.age),
+        Text(case.mark.state),
+        Text(case.mark.unique or None),
+        Text(case.verdict),
+        Text(case.reason),
+        Text(case.thing.id),
+    )
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text!r}")
+    return int(text)

@@ -1,0 +1,100 @@
+"""What nobody owns on OpenStack."""
+
+import time
+from collections.abc import Collection
+
+from poolmgr.identity import Job, Mark
+from poolmgr.reaper import Reaper
+from poolmgr.settings import ReaperSettings
+from poolmgr.testing.openstack import Fault
+from poolmgr.waiting import Deadline
+from tests.nova.pools import DETAILS, PATIENCE, Pool, Pools
+
+
+class NoJobs:
+    """Knows no job."""
+
+    def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
+        """None."""
+        return {}
+
+
+def reaper(pool: Pool) -> Reaper:
+    return Reaper(
+        pool.driver,
+        pool.manager.settings,
+        ReaperSettings(older_than=0.0),
+        NoJobs(),
+        job_time=0.0,
+    )
+
+
+def reaped(pool: Pool) -> dict[str, str]:
+    """Two looks and a removal: the verdicts, by name."""
+    reaping = reaper(pool)
+    time.sleep(1.1)  # what is made in this second is not older than it
+    reaping.look()
+    return {case.name: case.verdict for case in reaping.remove(reaping.look())}
+
+
+def test_what_builds_and_addresses_have_left_is_removed(pool: Pool) -> None:
+    owned, owned_ip = pool.build(), pool.ip()
+    job = Job("unique", "H:host:1")
+    mark = Mark.for_job("libra", job)
+    deadline = Deadline(PATIENCE)
+    left = pool.driver.create_device("libra-left", mark, deadline)
+    pool.driver.wait_for_device(left, deadline)
+    ip = pool.driver.create_ip(mark, deadline)
+    pool.driver.create_device(
+        "libra-other", Mark.for_job("other", job), deadline
+    )
+
+    assert reaped(pool) == {"libra-left": "removed", ip.address: "removed"}
+    names = {server["name"] for server in pool.cloud.servers}
+    assert names == {owned["name"], "libra-other"}
+    assert pool.only_ip()["floating_ip_address"] == owned_ip["ip"]
+
+
+def test_an_address_goes_when_its_device_was_deleted_by_hand(
+    pools: Pools,
+) -> None:
+    pool = pools.new(nova={"device_floating_ip": True})
+    gone, stays = pool.build(), pool.build()
+    own = pool.ip()
+    ids = {server["name"]: server["id"] for server in pool.cloud.servers}
+    assert reaped(pool) == {}
+
+    connection = pool.driver._api._connection
+    connection.compute.delete_server(ids[str(gone["name"])])
+    done = reaped(pool)
+
+    assert done == {gone["addr"]: "removed"}
+    left = {ip["floating_ip_address"] for ip in pool.cloud.floating_ips}
+    assert left == {stays["addr"], own["ip"]}
+
+
+def test_a_list_with_a_hole_costs_no_address(pools: Pools) -> None:
+    pool = pools.new(nova={"device_floating_ip": True})
+    built = pool.build()
+    deadline = Deadline(PATIENCE)
+    own = pool.driver.find_ip(str(built["addr"]), deadline)
+    assert own is not None
+    pool.driver.detach_ip(own, deadline)  # as somebody may do by hand
+    reaping = reaper(pool)
+    time.sleep(1.1)
+    # Nova forgets the server for two looks, and has it in the end.
+    pool.fault(
+        Fault(
+            method="GET",
+            path=DETAILS,
+            times=2,
+            status=200,
+            body={"servers": []},
+        )
+    )
+
+    reaping.look()
+    done = reaping.remove(reaping.look())
+
+    assert [case.verdict for case in done] == ["kept"]
+    assert pool.only_ip()["floating_ip_address"] == built["addr"]

@@ -1,0 +1,67 @@
+"""What nobody owns is found and deleted on the real OpenStack."""
+
+import time
+from collections.abc import Collection
+
+from poolmgr.identity import Job, Mark
+from poolmgr.reaper import Reaper
+from poolmgr.settings import PoolSettings, ReaperSettings
+from poolmgr.waiting import Deadline
+from tests.realcloud.pools import PATIENCE, Pool
+
+
+class NoJobs:
+    """Knows no job."""
+
+    def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
+        """None."""
+        return {}
+
+
+def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
+    mark = Mark.for_job(pool.name, Job("unique", "H:host:1"))
+    given = Mark.for_job(pool.name, Job("other", "H:host:2")).handed_over()
+    deadline = Deadline(PATIENCE)
+    with pool.manager(device_floating_ip=True) as manager:
+        driver = manager.driver
+        names = [f"{pool.name}-{word}" for word in ("left", "boots", "owned")]
+        for name in (names[0], names[2]):
+            made = driver.create_device(name, mark, deadline)
+            device = driver.wait_for_device(made, deadline)
+            if name == names[2]:
+                driver.mark_device(device, given, deadline)
+        driver.create_device(names[1], mark, deadline)
+        ips = [
+            driver.create_ip(each, deadline)
+            for each in (mark, mark.handed_over().withdrawn(), given)
+        ]
+        settings = ReaperSettings(older_than=0.0)
+        own_pool = PoolSettings(pool=pool.name, basename=pool.name)
+        reaper = Reaper(driver, own_pool, settings, NoJobs(), job_time=0.0)
+
+        time.sleep(1.1)  # what is made in this second is not older than it
+        reaper.look()
+        done = {
+            case.name: case.verdict for case in reaper.remove(reaper.look())
+        }
+
+        assert done == dict.fromkeys(
+            [*names[:2], *(ip.address for ip in ips[:2])], "removed"
+        )
+        assert [device.name for device in pool.devices()] == names[2:]
+        # Its own address, and the one that was handed over.
+        assert len(pool.ips()) == 2
+
+        (owned,) = pool.devices()
+        (own,) = (ip for ip in pool.ips() if ip.goes_with == owned.id)
+        with pool.driver() as other:
+            # As somebody would by hand: its address is left.
+            other._servers.delete(owned, deadline)
+            while pool.devices():
+                deadline.sleep(0.2, "deleting by hand")
+        time.sleep(1.1)
+        reaper.look()
+        done = {
+            case.name: case.verdict for case in reaper.remove(reaper.look())
+        }
+        assert done == {own.address: "removed"}

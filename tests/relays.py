@@ -1,0 +1,99 @@
+"""What stands between a worker and its job server, and gets in the way."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from poolmgr.gearman import Address
+
+#: How an answer begins on the wire.
+WORK_COMPLETE = b"\0REQ\0\0\0\x0d"
+
+Filter = Callable[[bytes], bytes | None]
+
+
+class Relay:
+    """Passes on what comes, both ways, until it is cut.
+
+    :param server: where it leads
+    :param to_server: sees what the worker sends, and says what is passed on;
+        None cuts the link
+    """
+
+    def __init__(self, server: Address, to_server: Filter) -> None:
+        self._server = server
+        self._to_server = to_server
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = Address("127.0.0.1", self._listener.getsockname()[1])
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def cut(self) -> None:
+        """Cut all links; new ones may come."""
+        for pair in self._pairs:
+            for sock in pair:
+                _shut(sock)
+
+    def close(self) -> None:
+        """Have it gone."""
+        _shut(self._listener)
+        self._threads[0].join()
+        self._listener.close()
+        self.cut()
+        for thread in self._threads[1:]:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                worker, _address = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(
+                    (self._server.host, self._server.port)
+                )
+            except OSError:
+                worker.close()
+                continue
+            self._pairs.append((worker, server))
+            for source, sink, sees in (
+                (worker, server, self._to_server),
+                (server, worker, bytes),
+            ):
+                thread = threading.Thread(
+                    target=_pump, args=(source, sink, sees)
+                )
+                self._threads.append(thread)
+                thread.start()
+
+
+def _pump(source: socket.socket, sink: socket.socket, sees: Filter) -> None:
+    with source:
+        try:
+            while data := source.recv(65536):
+                passed = sees(data)
+                if passed is None:
+                    break
+                sink.sendall(passed)
+        except OSError:
+            pass
+        _shut(sink)
+        _shut(source)
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def relay(server: Address, to_server: Filter) -> Iterator[Relay]:
+    """A relay for as long as the block runs."""
+    made = Relay(server, to_server)
+    try:
+        yield made
+    finally:
+        made.close()

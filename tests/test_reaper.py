@@ -1,0 +1,533 @@
+"""What nobody owns is found, and nothing else."""
+
+import asyncio
+import json
+import signal
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from poolmgr.drivers.base import Device, FloatingIP
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.errors import CloudUnavailable
+from poolmgr.execution import RunningJob
+from poolmgr.gearman import Address, Client, LinkOptions
+from poolmgr.identity import Job, Mark
+from poolmgr.inflight import InFlight
+from poolmgr.reaper import Case, Reaper, Vanished
+from poolmgr.settings import PoolSettings, ReaperSettings
+from poolmgr.waiting import Deadline
+from tests.jobservers import JobServerProcess, free_port, gearmand
+from tests.polling import until
+from tests.processes import Process, poolmgr, worker
+
+FUNCTION = "libra_pool_mgm"
+HOURS_AGO = (datetime.now(UTC) - timedelta(hours=2)).isoformat("T", "seconds")
+LEFT = Mark("libra", "unique-1", "H:host:1", HOURS_AGO)
+
+
+class NoJobs:
+    """Knows no job."""
+
+    def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
+        """None."""
+        return {}
+
+
+def soon() -> Deadline:
+    return Deadline(20.0)
+
+
+def reaper(cloud: FakeCloud, **changes: object) -> Reaper:
+    """One that is content with one look, if nothing else is said."""
+    given = {
+        "driver": cloud,
+        "pool": PoolSettings(),
+        "settings": ReaperSettings(older_than=60.0, limit=100),
+        "jobs": NoJobs(),
+        "job_time": 0.0,
+        "sightings": 1,
+        **changes,
+    }
+    return Reaper(**given)  # type: ignore[arg-type]
+
+
+def age(path: Path | None, cloud: FakeCloud | None = None) -> None:
+    """Have all devices be two hours older."""
+    query = "UPDATE device SET created = created - 7200"
+    if cloud is not None:
+        cloud._db.execute(query)
+    else:
+        with closing(sqlite3.connect(str(path))) as db, db:
+            db.execute(query)
+
+
+def old_device(cloud: FakeCloud, name: str, mark: Mark | None) -> Device:
+    device = cloud.create_device(name, mark, soon())
+    cloud._db.execute(
+        "UPDATE device SET created = created - 7200 WHERE id = ?",
+        (device.id,),
+    )
+    return device
+
+
+def verdicts(cases: Collection[Case]) -> dict[str, str]:
+    return {case.name: case.verdict for case in cases}
+
+
+# -- the rules --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mark", "verdict"),
+    [
+        (LEFT, "unowned"),
+        (LEFT.withdrawn(), "unowned"),
+        (LEFT.taken_over_by(Job("unique-1", "H:host:2")), "unowned"),
+        (replace(LEFT, unique=""), "unowned"),
+        (LEFT.unconfirmed(), "kept"),
+        (LEFT.handed_over(), None),
+        (replace(LEFT, pool="other"), None),
+        (None, None),
+    ],
+)
+def test_what_is_left_by_its_mark_is_unowned(
+    cloud: FakeCloud, mark: Mark | None, verdict: str | None
+) -> None:
+    # Under the authority to touch everything, too.
+    pool = PoolSettings(authority="any")
+    old_device(cloud, "libra-a", mark)
+    ip = cloud.create_ip(mark, soon())
+
+    found = verdicts(reaper(cloud, pool=pool).look())
+
+    expected = {"libra-a": verdict, ip.address: verdict} if verdict else {}
+    assert found == expected
+
+
+def test_a_device_that_failed_is_unowned_too() -> None:
+    with closing(FakeCloud(FakeSettings(boot_failure_rate=1.0))) as cloud:
+        old_device(cloud, "libra-a", LEFT)
+
+        assert verdicts(reaper(cloud).look()) == {"libra-a": "unowned"}
+
+
+def test_what_is_young_may_be_in_the_making(cloud: FakeCloud) -> None:
+    cloud.create_device("libra-a", LEFT, soon())
+    old_device(cloud, "libra-b", replace(LEFT, unique="unique-2"))
+
+    (older, younger) = reaper(cloud).look()
+
+    assert (older.name, older.verdict) == ("libra-b", "unowned")
+    assert (younger.name, younger.verdict) == ("libra-a", "kept")
+    assert younger.reason == "not older than 1m yet"
+
+
+def test_no_job_is_cut_short_by_a_setting(cloud: FakeCloud) -> None:
+    old_device(cloud, "libra-a", LEFT)
+
+    (case,) = reaper(cloud, job_time=9000.0).look()
+
+    assert (case.verdict, case.reason) == ("kept", "not older than 2h 30m yet")
+
+
+def test_an_address_of_unknown_age_is_kept(cloud: FakeCloud) -> None:
+    cloud.create_ip(replace(LEFT, made="once"), soon())
+
+    (case,) = reaper(cloud).look()
+
+    assert (case.verdict, case.reason) == ("kept", "its age is unknown")
+
+
+def test_an_address_that_something_has_is_kept(cloud: FakeCloud) -> None:
+    device = cloud.create_device("libra-a", LEFT.handed_over(), soon())
+    device = cloud.wait_for_device(device, soon())
+    cloud.attach_ip(cloud.create_ip(LEFT, soon()), device, soon())
+
+    (case,) = reaper(cloud).look()
+
+    assert case.verdict == "kept"
+    assert case.reason == "it is attached to libra-a"
+
+
+def test_two_looks_have_to_find_the_same(cloud: FakeCloud) -> None:
+    device = old_device(cloud, "libra-a", LEFT)
+    twice = reaper(cloud, sightings=2)
+
+    assert verdicts(twice.look()) == {"libra-a": "kept"}
+    assert twice.to_look_again
+    # Its job was delivered again in between.
+    taken_over = LEFT.taken_over_by(Job("unique-1", "H:host:2"))
+    cloud.mark_device(device, taken_over, soon())
+    assert verdicts(twice.look()) == {"libra-a": "kept"}
+    assert verdicts(twice.look()) == {"libra-a": "unowned"}
+
+
+def test_half_of_a_pool_does_not_disappear(cloud: FakeCloud) -> None:
+    ips = [cloud.create_ip(LEFT, soon()) for _each in range(6)]
+    watching = reaper(cloud, sightings=2)
+    watching.look()
+    for ip in ips[:4]:
+        cloud.delete_ip(ip, soon())
+
+    with pytest.raises(
+        Vanished, match="lists 2 floating IPs of this pool, and there"
+    ):
+        watching.look()
+
+    # Seen again it is believed; but what was seen before does not count.
+    left = {ip.address for ip in ips[4:]}
+    assert verdicts(watching.look()) == dict.fromkeys(left, "kept")
+    assert verdicts(watching.look()) == dict.fromkeys(left, "unowned")
+
+
+# -- jobs in flight ---------------------------------------------------------
+
+
+def in_flight(*servers: Address, running: str = "") -> InFlight:
+    here = RunningJob(Job(running), "BUILD_DEVICE", 1.0, 2.0, 1)
+    options = LinkOptions(connect_timeout=1.0)
+    return InFlight(lambda: [here] if running else [], servers, options)
+
+
+def test_what_runs_here_is_kept(cloud: FakeCloud) -> None:
+    old_device(cloud, "libra-a", LEFT)
+
+    (case,) = reaper(cloud, jobs=in_flight(running="unique-1")).look()
+    (other,) = reaper(cloud, jobs=in_flight(running="unique-2")).look()
+
+    assert (case.verdict, case.reason) == ("kept", "its job runs here")
+    assert other.verdict == "unowned"
+
+
+@pytest.mark.parametrize("unique", ["unique-1", ""])
+def test_what_a_job_server_has_a_job_for_is_kept(
+    cloud: FakeCloud, job_server: JobServerProcess, unique: str
+) -> None:
+    address = job_server.address
+
+    async def submit() -> str:
+        async with Client([address]) as client:
+            job = await client.submit(
+                FUNCTION, b"{}", unique=unique, background=True
+            )
+            return job.handle
+
+    handle = asyncio.run(submit())
+    old_device(cloud, "libra-a", replace(LEFT, unique=unique, handle=handle))
+    other = Mark("libra", "unique-2", "H:nowhere:9", HOURS_AGO)
+    old_device(cloud, "libra-b", other)
+
+    found = reaper(cloud, jobs=in_flight(address)).look()
+
+    assert verdicts(found) == {"libra-a": "kept", "libra-b": "unowned"}
+    assert found[0].reason == f"job server {address} has its job"
+
+
+def test_a_job_server_that_cannot_be_asked_may_have_any_job(
+    cloud: FakeCloud, job_server: JobServerProcess
+) -> None:
+    old_device(cloud, "libra-a", LEFT)
+    dead = Address("127.0.0.1", free_port())
+
+    (case,) = reaper(cloud, jobs=in_flight(job_server.address, dead)).look()
+
+    assert case.verdict == "kept"
+    assert case.reason == (
+        f"job server {dead} cannot be asked: Connection refused"
+    )
+
+
+# -- removing ---------------------------------------------------------------
+
+
+def test_what_is_unowned_is_removed_and_the_rest_stays(
+    cloud: FakeCloud,
+) -> None:
+    old_device(cloud, "libra-left", LEFT)
+    old_device(cloud, "libra-owned", LEFT.handed_over())
+    old_device(cloud, "libra-foreign", None)
+    cloud.create_ip(LEFT.withdrawn(), soon())
+    owned = cloud.create_ip(LEFT.handed_over(), soon())
+
+    reaping = reaper(cloud)
+    done = reaping.remove(reaping.look())
+
+    assert [case.verdict for case in done] == ["removed", "removed"]
+    names = {device.name for device in cloud.list_devices(soon())}
+    assert names == {"libra-owned", "libra-foreign"}
+    assert [ip.id for ip in cloud.list_ips(soon())] == [owned.id]
+
+
+def test_one_look_removes_no_more_than_the_limit(cloud: FakeCloud) -> None:
+    for number in range(5):
+        old_device(cloud, f"libra-{number}", LEFT)
+    reaping = reaper(cloud, settings=ReaperSettings(limit=2))
+
+    done = reaping.remove(reaping.look())
+
+    assert len(cloud.list_devices(soon())) == 3
+    assert [case.verdict for case in done].count("removed") == 2
+    assert "2 are the most" in done[-1].reason
+
+
+def test_what_it_removes_itself_has_not_disappeared(cloud: FakeCloud) -> None:
+    for number in range(6):
+        old_device(cloud, f"libra-{number}", LEFT)
+        cloud.create_ip(LEFT, soon())
+    reaping = reaper(cloud)
+
+    reaping.remove(reaping.look())
+
+    assert reaping.look() == []
+
+
+class Meddled(FakeCloud):
+    """A cloud in which something happens right before a deletion."""
+
+    meddle: Callable[[], object] = staticmethod(lambda: None)
+
+    def find_devices(self, name: str, deadline: Deadline) -> list[Device]:
+        self.meddle()
+        return list(super().find_devices(name, deadline))
+
+    def find_ip(self, address: str, deadline: Deadline) -> FloatingIP | None:
+        self.meddle()
+        return super().find_ip(address, deadline)
+
+
+def test_what_somebody_has_in_the_last_moment_is_kept() -> None:
+    with closing(Meddled()) as cloud:
+        device = old_device(cloud, "libra-a", LEFT)
+        ip = cloud.create_ip(LEFT, soon())
+        given = LEFT.handed_over()
+
+        def hand_over() -> None:
+            cloud.meddle = lambda: None
+            cloud.mark_device(device, given, soon())
+            cloud.mark_ip(ip, given, soon())
+
+        cloud.meddle = hand_over
+        reaping = reaper(cloud)
+        done = reaping.remove(reaping.look())
+
+        assert [case.verdict for case in done] == ["kept", "kept"]
+        assert len(cloud.list_devices(soon())) == 1
+        assert len(cloud.list_ips(soon())) == 1
+
+
+def test_a_job_that_comes_back_in_the_last_moment_keeps_its_device() -> None:
+    with closing(Meddled()) as cloud, gearmand() as server:
+        old_device(cloud, "libra-a", LEFT)
+
+        async def submit() -> None:
+            async with Client([server.address]) as client:
+                await client.submit(
+                    FUNCTION, b"{}", unique=LEFT.unique, background=True
+                )
+
+        cloud.meddle = lambda: asyncio.run(submit())
+        reaping = reaper(cloud, jobs=in_flight(server.address))
+        (case,) = reaping.remove(reaping.look())
+
+        assert case.verdict == "kept"
+        assert "has its job" in case.reason
+
+
+def test_what_cannot_be_removed_is_told() -> None:
+    class Stubborn(FakeCloud):
+        def delete_device(self, device: Device, deadline: Deadline) -> None:
+            raise CloudUnavailable("the disk is stuck")
+
+    with closing(Stubborn()) as cloud:
+        old_device(cloud, "libra-a", LEFT)
+        reaping = reaper(cloud)
+
+        (case,) = reaping.remove(reaping.look())
+
+    assert case.verdict == "failed"
+    assert case.reason.endswith("cannot remove it: the disk is stuck")
+
+
+# -- the command ------------------------------------------------------------
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> tuple[Path, list[str]]:
+    """The file of a cloud with a device and an address that are left, and
+    the command line for it."""
+    path = tmp_path / "cloud.db"
+    with closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
+        cloud.create_device("libra-left", LEFT, soon())
+        cloud.create_device("libra-own", LEFT.handed_over(), soon())
+        cloud.create_ip(LEFT, soon())
+    age(path)
+    config = tmp_path / "poolmgr.conf"
+    config.write_text(f"[fake]\nstate = {path}\n")
+    return path, ["--driver", "fake", "--config-file", str(config)]
+
+
+def names(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as db:
+        return {name for (name,) in db.execute("SELECT name FROM device")}
+
+
+def test_a_dry_run_says_what_would_go_and_why(
+    state: tuple[Path, list[str]],
+) -> None:
+    path, options = state
+    with gearmand() as server:
+        options += ["--gearman-server", str(server.address)]
+
+        done = poolmgr(*options, "reap", "--dry-run", "-f", "json")
+
+    assert done.returncode == 0, done.stderr
+    device, ip = json.loads(done.stdout)
+    assert (device["Kind"], device["Name"]) == ("device", "libra-left")
+    assert (device["Verdict"], device["Job"]) == ("unowned", "unique-1")
+    assert device["Reason"] == (
+        "made for job unique-1, never answered, that no worker and job "
+        "server has"
+    )
+    assert device["Age"] >= 7200
+    assert (ip["Kind"], ip["Verdict"]) == ("floating IP", "unowned")
+    assert names(path) == {"libra-left", "libra-own"}
+
+
+def test_reap_removes_what_two_looks_have_found(
+    state: tuple[Path, list[str]],
+) -> None:
+    path, options = state
+    with gearmand() as server:
+        options += ["--gearman-server", str(server.address)]
+        one = poolmgr(*options, "reap", "--pause", "0", "--limit", "1")
+        rest = poolmgr(*options, "reap", "--pause", "0", "-f", "json")
+        none = poolmgr(*options, "reap")
+
+    assert one.returncode == rest.returncode == none.returncode == 0
+    assert "removed" in one.stdout
+    assert [row["Verdict"] for row in json.loads(rest.stdout)] == ["removed"]
+    assert none.stdout.strip() == ""
+    assert names(path) == {"libra-own"}
+
+
+def test_reap_can_do_without_job_servers(
+    state: tuple[Path, list[str]],
+) -> None:
+    path, options = state
+    options += ["--gearman-server", f"127.0.0.1:{free_port()}"]
+
+    asking = poolmgr(*options, "reap", "--dry-run", "-f", "json")
+    young = poolmgr(
+        *(*options, "reap", "--without-job-servers", "--dry-run"),
+        *("--older-than", "3h", "-f", "json"),
+    )
+    done = poolmgr(*options, "reap", "--without-job-servers", "--pause", "0")
+
+    assert {row["Verdict"] for row in json.loads(asking.stdout)} == {"kept"}
+    assert {row["Verdict"] for row in json.loads(young.stdout)} == {"kept"}
+    assert done.returncode == 0
+    assert names(path) == {"libra-own"}
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x"])
+def test_a_limit_is_a_number(limit: str) -> None:
+    done = poolmgr("reap", "--limit", limit)
+
+    assert done.returncode == 2
+    assert "--limit" in done.stderr
+
+
+# -- in the worker ----------------------------------------------------------
+
+
+@contextmanager
+def reaping_worker(
+    server: JobServerProcess, folder: Path, mode: str, more: str = ""
+) -> Iterator[Process]:
+    config = (
+        f"[fake]\nstate = {folder / 'cloud.db'}\n{more}\n"
+        f"[reaper]\nmode = {mode}\ninterval = 0.2\n"
+    )
+    with worker([str(server.address)], config, folder) as process:
+        process.wait_for("registered")
+        yield process
+
+
+def test_a_worker_removes_what_workers_have_left(tmp_path: Path) -> None:
+    path = tmp_path / "cloud.db"
+
+    async def submit(server: JobServerProcess) -> None:
+        async with Client([server.address]) as client:
+            await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
+            await asyncio.to_thread(until, lambda: path.exists())
+            await asyncio.to_thread(until, lambda: names(path))
+
+    with gearmand() as server:
+        slow = "boot_time = 3600"
+        with reaping_worker(server, tmp_path, "off", slow) as process:
+            asyncio.run(submit(server))
+            server.kill()
+            process.signal(signal.SIGKILL)
+            process.exit_code()
+        age(path)
+        server.start()
+        with reaping_worker(server, tmp_path, "delete") as process:
+            process.wait_for("removed device libra-")
+
+    assert names(path) == set()
+
+
+@pytest.mark.parametrize("mode", ["off", "report"])
+def test_a_worker_that_is_not_told_to_removes_nothing(
+    state: tuple[Path, list[str]], tmp_path: Path, mode: str
+) -> None:
+    path, _options = state
+    with gearmand() as server:
+        with reaping_worker(server, tmp_path, mode) as process:
+            if mode == "report":
+                process.wait_for("device libra-left has no owner: made for")
+                process.wait_for("floating IP 198.18.0.1 has no owner")
+            process.signal(signal.SIGTERM)
+            assert process.exit_code() == 0
+
+    found = [line for line in process.lines if "libra-left" in line]
+    assert len(found) == (1 if mode == "report" else 0)
+    assert names(path) == {"libra-left", "libra-own"}
+
+
+def test_a_build_of_another_worker_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "cloud.db"
+
+    async def build(server: JobServerProcess) -> dict[str, str]:
+        async with Client([server.address]) as client:
+            job = await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
+            await asyncio.to_thread(until, lambda: names(path))
+            # As if it had taken hours, by a clock that is wrong, say.
+            age(path)
+            found = json.loads(await job.result(30.0))
+        assert isinstance(found, dict)
+        return found
+
+    other = tmp_path / "other"
+    other.mkdir()
+    with gearmand() as server, gearmand() as unused:
+        # The reaper's own worker has other job servers, too.
+        config = (
+            f"[fake]\nstate = {path}\n[worker]\nfunction = other\n"
+            "[reaper]\nmode = delete\ninterval = 0.1\n"
+        )
+        servers = [str(unused.address), str(server.address)]
+        with worker(servers, config, other) as reaping:
+            reaping.wait_for("registered")
+            slow = "boot_time = 3"
+            with reaping_worker(server, tmp_path, "off", slow):
+                answer = asyncio.run(build(server))
+
+    assert answer["response"] == "PASS"
+    assert names(path) == {answer["name"]}
