@@ -23,7 +23,7 @@ def report(process: Process) -> list[str]:
     """Ask for a report, and the lines of it."""
     before = len(process.lines)
     process.signal(signal.SIGUSR2)
-    process.wait_for(END)
+    until(lambda: f"{END}\n" in process.lines[before:])
     lines = [line.rstrip("\n") for line in process.lines[before:]]
     begin = next(n for n, x in enumerate(lines) if "= state report " in x)
     return lines[begin : lines.index(END) + 1]
