@@ -135,12 +135,9 @@ class Lanes(Generic[JobT]):
         """A job has ended; the next that waits takes its place."""
         if not long:
             self._short -= 1
-        elif self._held and not self._holding:
-            job = next(iter(self._held))
-            del self._held[job]
-            self._start(job)
         else:
             self._long -= 1
+            self._fill()
 
     def drop(self, job: JobT) -> bool:
         """Forget a job that waits; whether it did."""
@@ -151,3 +148,20 @@ class Lanes(Generic[JobT]):
     def hold(self) -> None:
         """Start no long job any more."""
         self._holding = True
+
+    def limit(self, long_jobs: int, short_jobs: int, held_jobs: int) -> None:
+        """Have other limits; jobs beyond them go on, and no more come."""
+        self._long_jobs = long_jobs
+        self._short_jobs = short_jobs
+        self._held_jobs = held_jobs
+        self._fill()
+
+    def _fill(self) -> None:
+        """Start long jobs that wait, as far as they may."""
+        while (
+            self._held and self._long < self._long_jobs and not self._holding
+        ):
+            job = next(iter(self._held))
+            del self._held[job]
+            self._long += 1
+            self._start(job)

@@ -175,6 +175,13 @@ class PoolManager:
         """Whether a build that is started now would only wait."""
         return self.capacity.scarce or self.driver.is_down
 
+    def adopt(self, settings: PoolSettings) -> None:
+        """Use other settings for the jobs that come from now on.
+
+        Those that run keep what they began with.
+        """
+        self.settings = settings
+
     def stop(self) -> None:
         """Have every job end soon: it clears up and its answer is a FAIL."""
         with self._lock:

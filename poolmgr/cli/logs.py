@@ -5,10 +5,14 @@ import copy
 import logging
 from typing import TextIO
 
+from poolmgr.settings import LogLevel
 from poolmgr.text import one_line
 
 _COMMAND = "%(message)s"
 _SERVICE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+#: ``verbose_level`` without -v and -q.
+_USUAL = 1
 
 _console = logging.StreamHandler()
 
@@ -45,15 +49,31 @@ def configure(options: argparse.Namespace, stderr: TextIO) -> None:
         root.addHandler(to_file)
 
 
-def set_level(options: argparse.Namespace, service: bool) -> None:
+def descriptors() -> list[int]:
+    """The files that the log goes to, that of ``--log-file`` first."""
+    return [
+        handler.stream.fileno()
+        for handler in reversed(logging.getLogger().handlers)
+        if isinstance(handler, logging.StreamHandler)
+    ]
+
+
+def set_level(
+    options: argparse.Namespace,
+    service: bool,
+    configured: LogLevel | None = None,
+) -> None:
     """Log as the options say, and as much as suits the command.
 
     :param service: whether the command is a service: its log is its voice.
         Others have data to show, and are silent unless something is wrong.
+    :param configured: how much to log if no option says it
     """
     wanted = options.verbose_level + (1 if service else 0)
     levels = [logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG]
     level = logging.DEBUG if options.debug else levels[min(wanted, 3)]
+    if configured and not options.debug and options.verbose_level == _USUAL:
+        level = logging.getLevelNamesMapping()[configured.upper()]
     style = _SERVICE if service or options.debug else _COMMAND
     tracebacks = service or options.debug
     _console.setFormatter(_Formatter(style, tracebacks))
