@@ -6,6 +6,7 @@ settings here.  Nothing else in poolmgr sees oslo.config.
 """
 
 import logging
+import re
 import types
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -13,6 +14,7 @@ from typing import get_type_hints as hints
 
 from oslo_config import cfg
 
+from poolmgr import secrecy
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
@@ -61,7 +63,7 @@ class Configuration:
         try:
             self._conf(args, project="poolmgr", prog="poolmgr")
         except cfg.Error as error:
-            raise ConfigError(one_line(str(error))) from None
+            raise ConfigError(_unquoted(error)) from None
         except (OSError, UnicodeError) as error:
             named = ", ".join([*files, *directories]) or "poolmgr.conf"
             raise ConfigError(
@@ -140,16 +142,24 @@ class Configuration:
 
     def _settings(self, group: str, settings: type[S]) -> S:
         self._register(group, settings)
+        values = {
+            field.name: self._value(group, field.name, rule)
+            for field, rule in rules(settings)
+        }
+        return settings(**values)
+
+    def _value(self, group: str, name: str, rule: Rule) -> Any:
         try:
-            values = {
-                field.name: getattr(self._conf[group], field.name)
-                for field, _rule in rules(settings)
-            }
-        except cfg.Error as error:
-            raise ConfigError(one_line(str(error))) from None
-        except ValueError as error:
-            raise ConfigError(f"[{group}]: {one_line(str(error))}") from None
-        return settings(**{k: _plain(v) for k, v in values.items()})
+            value = _plain(self._conf[group][name])
+        except (cfg.Error, ValueError) as error:
+            said = one_line(str(error))
+            if rule.secret:
+                # What is wrong with it may be told by showing a part of it.
+                said = f"{name} cannot be used (is a '$' to be '$$'?)"
+            raise ConfigError(f"[{group}]: {said}") from None
+        if rule.secret:
+            secrecy.hide(value)
+        return value
 
     def _register(self, group: str, settings: type[IsSettings]) -> None:
         self._conf.register_opts(options(settings), group=group)
@@ -158,6 +168,15 @@ class Configuration:
         group, name = where.split(".")
         self._conf.register_opt(cfg.StrOpt(name), group=group)
         return self._conf[group][name] is not None
+
+
+def _unquoted(error: cfg.Error) -> str:
+    """What oslo.config says of a file, without the line that is wrong: it
+    may have a password in it."""
+    said = str(error)
+    if isinstance(error, cfg.ConfigFileParseError):
+        said = re.sub(r": ('.*'|\".*\")$", "", said, flags=re.DOTALL)
+    return one_line(said)
 
 
 def options(settings: type[IsSettings]) -> list[cfg.Opt]:

@@ -228,4 +228,8 @@ class Help(HelpCommand):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script."""
+    from poolmgr.cli.output import Stream
+
+    # For all that writes by itself, too: argparse, Python at its end.
+    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
     return PoolmgrApp().run(list(sys.argv[1:] if argv is None else argv))

@@ -18,6 +18,7 @@ from poolmgr.drivers.nova.failures import TooMany, Unavailable
 from poolmgr.drivers.nova.login import Login
 from poolmgr.drivers.turns import Turns
 from poolmgr.errors import CloudRefused, DeadlineExceeded
+from poolmgr.text import one_line
 from poolmgr.waiting import Deadline, backoff
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ Params = Mapping[str, Any]
 
 #: Nova's microversion that is asked for: the newest whose answers are known.
 WANTED_MICROVERSION = (2, 79)
+#: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
+_LONGEST_ANSWER = 64 * 1024 * 1024
 #: The oldest that will do: since then a server has its tags from birth.
 #: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
 NEEDED_MICROVERSION = (2, 52)
@@ -100,6 +103,7 @@ class Api:
         """The entries of a list, page by page; see :meth:`run`."""
         key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
         query = dict(call.params or {})
+        seen: set[str] = set()
         while True:
             page = replace(call, params=query, expects=key)
             answer = self.run(page, deadline)
@@ -107,7 +111,12 @@ class Api:
             yield from entries
             if not entries or f"{key}_links" not in answer:
                 return
-            query["marker"] = entries[-1]["id"]
+            # Where the links lead does not matter: only that there is more.
+            with failures.understood(call):
+                query["marker"] = str(entries[-1]["id"])
+            if query["marker"] in seen:
+                raise Unavailable(f"the answers to {call} have no end")
+            seen.add(query["marker"])
 
     def run(self, call: Call, deadline: Deadline) -> dict[str, Any]:
         """Make a call; the JSON of its answer, {} if it has none.
@@ -307,11 +316,15 @@ def _text(response: "Response", end: float) -> str:
     :param end: when it has to be there, monotonic
     """
     pieces: list[bytes] = []
+    left = _LONGEST_ANSWER
     while piece := response.raw.read1(65536, decode_content=True):
         pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise Unavailable("the answer is too long")
         if time.monotonic() > end:
             raise Unavailable("the answer came too slowly")
-    if not pieces and int(response.headers.get("Content-Length", 0)):
+    if not pieces and response.headers.get("Content-Length", "0") != "0":
         raise Unavailable("the answer broke off")
     return b"".join(pieces).decode("utf-8", "replace")
 
@@ -319,11 +332,11 @@ def _text(response: "Response", end: float) -> str:
 def _parsed(call: Call, text: str) -> dict[str, Any]:
     try:
         answer = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         # A page may say why; JSON that broke off may have secrets in it.
-        page = f": {text[:60]!r}" if text.startswith("<") else ""
+        page = f": {one_line(text, 60)!r}" if text.startswith("<") else ""
         raise Unavailable(f"the answer to {call} is no JSON object{page}")
     expected = call.expects and answer.get(call.expects)
     if call.expects and not isinstance(expected, (dict, list)):
