@@ -13,7 +13,7 @@ from poolmgr.drivers.nova.api import Api, Call
 from poolmgr.drivers.nova.blueprint import Blueprint
 from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.lost import Creation
-from poolmgr.drivers.nova.paths import path_of
+from poolmgr.drivers.nova.paths import checked_id, path_of
 from poolmgr.drivers.turns import Turns
 from poolmgr.errors import Changed, CloudError, CloudRefused
 from poolmgr.identity import Mark
@@ -161,7 +161,9 @@ class FloatingIPs:
         def post() -> FloatingIP:
             made = self.api.run(call, deadline)
             with understood(call):
-                return _floating_ip(made["floatingip"])
+                ip = _floating_ip(made["floatingip"])
+                checked_id(ip.id)
+            return ip
 
         def find() -> list[FloatingIP]:
             return self._listed({"description": description}, deadline)

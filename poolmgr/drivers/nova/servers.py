@@ -16,7 +16,7 @@ from poolmgr.drivers.nova.api import Api, Call
 from poolmgr.drivers.nova.blueprint import Blueprint, Parts
 from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.lost import Creation
-from poolmgr.drivers.nova.paths import path_of
+from poolmgr.drivers.nova.paths import checked_id, path_of
 from poolmgr.identity import Mark
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
@@ -190,7 +190,7 @@ class Servers:
             made = self.api.run(call, deadline)["server"]
             now = datetime.now(UTC).isoformat(timespec="seconds")
             with understood(call):
-                id_ = str(made["id"])
+                id_ = checked_id(made["id"])
             own_ip = marks.OWN_IP.items() <= self.metadata.items()
             return NovaDevice(
                 id_, name, "building", None, now, mark=mark, own_ip=own_ip
