@@ -57,9 +57,11 @@ class _Formatter(logging.Formatter):
         return lines(super().formatException(ei))
 
     def format(self, record: logging.LogRecord) -> str:
+        record = copy.copy(record)
+        # Another handler may have formatted it, and left it there.
+        record.exc_text = None
         if not self._tracebacks:
-            record = copy.copy(record)
-            record.exc_info = record.exc_text = None
+            record.exc_info = None
         return super().format(record)
 
 

@@ -10,7 +10,11 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from poolmgr.drivers.nova.credentials import hide, refuse_passwords
+from poolmgr.drivers.nova.credentials import (
+    guard_loggers,
+    hide,
+    refuse_passwords,
+)
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
@@ -53,6 +57,7 @@ def connect(settings: NovaSettings) -> "Connection":
         cloud = config.get_one(**wanted)
         hide(cloud.get_auth_args())
         refuse_passwords(cloud.config)
+        guard_loggers()
         connection = Connection(config=cloud)
         _enlarge_pool(connection.session, settings.calls_at_once)
     except ConfigError:

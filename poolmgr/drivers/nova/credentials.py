@@ -1,5 +1,6 @@
 """Which of a cloud's settings are secrets, and where they do not belong."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,13 @@ _HARMLESS = (
 )
 
 
+# Loggers that keystoneauth makes when it needs them.
+_SDK_LATER = tuple(
+    f"keystoneauth.session{kind}"
+    for kind in ("", ".request", ".response", ".body", ".request-id")
+)
+
+
 def secrets_in(auth: Mapping[str, Any]) -> dict[str, str]:
     """What of credentials is secret: all that is not known to be harmless.
 
@@ -50,6 +58,32 @@ def secrets_in(auth: Mapping[str, Any]) -> dict[str, str]:
 def hide(auth: Mapping[str, Any]) -> None:
     """See to it that the secrets in credentials are never shown."""
     secrecy.hide(*secrets_in(auth).values())
+
+
+class _Mask(logging.Filter):
+    """Masks what is secret in all that a logger says."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record; it always passes."""
+        record.msg, record.args = secrecy.masked(record.getMessage()), None
+        return True
+
+
+_MASK = _Mask()
+
+
+def guard_loggers() -> None:
+    """Mask what is secret in what the SDK logs.
+
+    At DEBUG it has bodies of answers in it. A program that uses the library
+    may log at DEBUG; poolmgr's own calls ask for no such log, but those that
+    the SDK makes by itself do.
+    """
+    known = [*logging.root.manager.loggerDict]
+    for name in {*known, *_SDK_LATER}:
+        if name.partition(".")[0] in ("keystoneauth", "openstack"):
+            # A filter that is there already is not added twice.
+            logging.getLogger(name).addFilter(_MASK)
 
 
 def refuse_passwords(settings: Mapping[str, Any]) -> None:

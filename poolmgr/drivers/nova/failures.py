@@ -123,7 +123,8 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
     from requests.exceptions import RequestException
     from urllib3.exceptions import HTTPError
 
-    said = one_line(str(error) or type(error).__name__, _LONGEST)
+    said = _without_data(str(error) or type(error).__name__)
+    said = one_line(said, _LONGEST)
     if isinstance(error, auth.SSLError) and _is_verification(error):
         return CloudRefused(f"{call}: {said}")
     if isinstance(error, (auth.Unauthorized, auth.AuthPluginException)):
@@ -204,9 +205,13 @@ def _is_quota(said: str, kind: str) -> bool:
     )
 
 
+def _without_data(text: str) -> str:
+    return _LONG_WORD.sub("[...]", text)
+
+
 def _said(text: str) -> tuple[str, str]:
     """The reason in an answer's body, and Neutron's type of it."""
-    text = _LONG_WORD.sub("[...]", text)
+    text = _without_data(text)
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
