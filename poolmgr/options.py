@@ -18,6 +18,7 @@ from poolmgr import secrecy
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
+from poolmgr.permissions import is_exposed, warning
 from poolmgr.plugins import Registry
 from poolmgr.settings import (
     DriverSettings,
@@ -139,6 +140,25 @@ class Configuration:
             LOG.warning(
                 "not used by the driver %r: %s", driver, ", ".join(given)
             )
+
+    def warn_of_exposed_secrets(self, drivers: Registry[Driver]) -> None:
+        """Log every file with a secret that everybody can read, once."""
+        found = {}
+        groups: dict[str, type[IsSettings]] = {"nova": NovaSettings}
+        name = self.driver_name()
+        groups[name.lower()] = drivers.load(name).Settings
+        for group, settings in groups.items():
+            self._register(group, settings)
+            for field, rule in rules(settings):
+                if rule.secret and self._value(group, field.name, rule):
+                    where = self._conf.get_location(field.name, group)
+                    if where and where.location is cfg.Locations.user:
+                        found[where.detail] = f"[{group}] {field.name}"
+        if key := self.gearman().ssl_key:
+            found[key] = "[gearman] ssl_key"
+        for path, what in found.items():
+            if is_exposed(path):
+                LOG.warning("%s", warning(path, what))
 
     def _settings(self, group: str, settings: type[S]) -> S:
         self._register(group, settings)

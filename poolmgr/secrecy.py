@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 MASK = "***"
 #: Shortest secret that is looked for, in characters: a shorter one cannot be
 #: told from an ordinary word.
-SHORTEST = 6
+SHORTEST = 8
 #: Secrets that are kept; tokens come and go.
 _MOST = 32
 

@@ -40,6 +40,7 @@ class WorkerCommand(PoolmgrCommand):
         conf = self.configuration
         conf.warn_of_old_names()
         driver = conf.make_driver(driver_plugins())
+        conf.warn_of_exposed_secrets(driver_plugins())
         try:
             require_no_problem(driver, conf.pool().short_timeout)
             with PoolManager(driver, conf.pool()) as manager:

@@ -83,12 +83,17 @@ def connection_of(session: "Session") -> "Connection":
     )
 
 
+def cloud_of(settings: NovaSettings) -> str | None:
+    """The name of the cloud in clouds.yaml, None if there is none."""
+    if settings.cloud or settings.auth_url:
+        return settings.cloud
+    return os.environ.get("OS_CLOUD")
+
+
 def _wanted(settings: NovaSettings) -> tuple[bool, bool, dict[str, Any]]:
     """Whether to read clouds.yaml, the environment, and what to ask for."""
     wanted = _common(settings)
-    cloud = settings.cloud
-    if not cloud and not settings.auth_url:
-        cloud = os.environ.get("OS_CLOUD")
+    cloud = cloud_of(settings)
     if cloud:
         return True, True, {"cloud": cloud, **wanted}
     if settings.auth_url:
