@@ -119,7 +119,7 @@ class Service:
         long = self._manager.is_long(assignment.payload)
         delivery = _Delivery(assignment, long)
         assignment.on_lost = functools.partial(self._lost, delivery)
-        self._lanes.admit(delivery, long)
+        self._lanes.admit(delivery, long, len(assignment.payload))
 
     def _start(self, delivery: _Delivery) -> None:
         assert self._loop is not None  # noqa: S101 - run() has set it
@@ -154,6 +154,8 @@ class Service:
         if outcome.followed:
             on_delivery = functools.partial(self._delivered, delivery)
         delivery.assignment.complete(wire.encode(outcome.answer), on_delivery)
+        # It may be long, and others may hold the delivery for a while.
+        delivery.assignment.payload = b""
         self._lanes.done(delivery.long)
         self._worker.room_freed()
 
