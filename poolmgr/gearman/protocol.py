@@ -179,7 +179,8 @@ class Parser:
         self._max = max_packet
         self._cut = frozenset(cut)
         self._over = 0  # bytes still to come of a body that was cut
-        # That packet: to answer what gearmand is still sending crashes it.
+        # That packet. Not given out earlier: gearmand frees what is answered,
+        # even what it is still sending.
         self._late: Packet | None = None
         self._rest = bytearray()  # the start of an incomplete packet
         self._needed = 0  # bytes that make the packet in _rest complete
