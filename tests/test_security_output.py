@@ -21,7 +21,7 @@ from poolmgr import PoolManager
 from poolmgr.cli import logs
 from poolmgr.cli.output import Stream
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.identity import Job
+from poolmgr.identity import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.text import lines, one_line
 from poolmgr.waiting import Deadline
@@ -151,6 +151,24 @@ def test_a_hostile_job_is_one_line_of_the_log(
         if record.name.startswith("poolmgr")
     ]
     assert len(said) == 3
+    assert all(map(str.isprintable, said)), said
+
+
+def test_a_device_with_a_hostile_name_is_one_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever can name servers in the project can name ours."""
+    caplog.set_level(logging.INFO)
+    cloud, job = FakeCloud(), Job("u", "H:x:1")
+    for number in range(2):
+        mark = Mark.for_job("libra", job)
+        cloud.create_device(f"{NASTY}\n{number}", mark, Deadline(20.0))
+    with PoolManager(cloud) as manager:
+        manager.run({"action": "BUILD_DEVICE"}, job)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert any("takes over device =x" in each for each in said)
+    assert any("deletes device =x" in each for each in said)
     assert all(map(str.isprintable, said)), said
 
 

@@ -20,6 +20,7 @@ from poolmgr import PoolManager, secrecy
 from poolmgr.cli.logs import _Formatter
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud
+from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud, seeds
 from poolmgr.text import one_line
@@ -399,6 +400,26 @@ def test_a_library_that_logs_everything_shows_no_secret(
 
     assert "DEBUG:keystoneauth" in done.stderr
     assert leaks(done.stdout + done.stderr) == [], done.stderr
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"username": "u", "password": "planted-1-planted"},
+        {
+            "auth_type": "v3applicationcredential",
+            "application_credential_id": "i",
+            "application_credential_secret": "planted-2-planted",
+        },
+        {"auth_type": "v3token", "token": "planted-3-planted"},
+    ],
+    ids=["password", "application credential", "token"],
+)
+def test_every_kind_of_credentials_is_masked(given: dict[str, Any]) -> None:
+    NovaCloud(NovaSettings(auth_url="http://127.0.0.1:1", **given)).close()
+
+    secret = next(v for v in given.values() if v.startswith("planted"))
+    assert secrecy.masked(f"a {secret} b") == "a *** b"
 
 
 # -- the mask ----------------------------------------------------------------
