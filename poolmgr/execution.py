@@ -423,7 +423,8 @@ def known(error: BaseException, doing: str) -> PoolmgrError:
     if isinstance(error, PoolmgrError):
         return error
     LOG.error("%s failed unexpectedly", doing, exc_info=error)
-    failed = PluginFailed(f"{doing}: {type(error).__name__}: {error}")
+    said = one_line(f"{type(error).__name__}: {error}")
+    failed = PluginFailed(f"{doing}: {said}")
     failed.__cause__ = error
     return failed
 

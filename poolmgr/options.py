@@ -6,6 +6,7 @@ settings here.  Nothing else in poolmgr sees oslo.config.
 """
 
 import logging
+import re
 import types
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -13,9 +14,11 @@ from typing import get_type_hints as hints
 
 from oslo_config import cfg
 
+from poolmgr import secrecy
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
+from poolmgr.permissions import is_exposed, warning
 from poolmgr.plugins import Registry
 from poolmgr.settings import (
     DriverSettings,
@@ -65,7 +68,7 @@ class Configuration:
         try:
             self._conf(args, project="poolmgr", prog="poolmgr")
         except cfg.Error as error:
-            raise ConfigError(one_line(str(error))) from None
+            raise ConfigError(_unquoted(error)) from None
         except (OSError, UnicodeError) as error:
             named = ", ".join([*files, *directories]) or "poolmgr.conf"
             raise ConfigError(
@@ -151,22 +154,49 @@ class Configuration:
                 "not used by the driver %r: %s", driver, ", ".join(given)
             )
 
+    def warn_of_exposed_secrets(self, drivers: Registry[Driver]) -> None:
+        """Log every file with a secret that everybody can read, once."""
+        found = {}
+        groups: dict[str, type[IsSettings]] = {"nova": NovaSettings}
+        name = self.driver_name()
+        groups[name.lower()] = drivers.load(name).Settings
+        for group, settings in groups.items():
+            self._register(group, settings)
+            for field, rule in rules(settings):
+                if rule.secret and self._value(group, field.name, rule):
+                    where = self._conf.get_location(field.name, group)
+                    if where and where.location is cfg.Locations.user:
+                        found[where.detail] = f"[{group}] {field.name}"
+        if key := self.gearman().ssl_key:
+            found[key] = "[gearman] ssl_key"
+        for path, what in found.items():
+            if is_exposed(path):
+                LOG.warning("%s", warning(path, what))
+
     def group(self, group: str, settings: type[S]) -> S:
         """The settings of a class, from the options of a group.
 
         :raises ConfigError: one of them is wrong
         """
         self._register(group, settings)
+        values = {
+            field.name: self._value(group, field.name, rule)
+            for field, rule in rules(settings)
+        }
+        return settings(**values)
+
+    def _value(self, group: str, name: str, rule: Rule) -> Any:
         try:
-            values = {
-                field.name: getattr(self._conf[group], field.name)
-                for field, _rule in rules(settings)
-            }
-        except cfg.Error as error:
-            raise ConfigError(one_line(str(error))) from None
-        except ValueError as error:
-            raise ConfigError(f"[{group}]: {one_line(str(error))}") from None
-        return settings(**{k: _plain(v) for k, v in values.items()})
+            value = _plain(self._conf[group][name])
+        except (cfg.Error, ValueError) as error:
+            said = one_line(str(error))
+            if rule.secret:
+                # What is wrong with it may be told by showing a part of it.
+                said = f"{name} cannot be used (is a '$' to be '$$'?)"
+            raise ConfigError(f"[{group}]: {said}") from None
+        if rule.secret:
+            secrecy.hide(value)
+        return value
 
     @property
     def _files(self) -> list[str]:
@@ -187,6 +217,15 @@ class Configuration:
         group, name = where.split(".")
         self._conf.register_opt(cfg.StrOpt(name), group=group)
         return self._conf[group][name] is not None
+
+
+def _unquoted(error: cfg.Error) -> str:
+    """What oslo.config says of a file, without the line that is wrong: it
+    may have a password in it."""
+    said = str(error)
+    if isinstance(error, cfg.ConfigFileParseError):
+        said = re.sub(r": ('.*'|\".*\")$", "", said, flags=re.DOTALL)
+    return one_line(said)
 
 
 def options(settings: type[IsSettings]) -> list[cfg.Opt]:

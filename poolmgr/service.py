@@ -150,7 +150,7 @@ class Service:
         long = self._manager.is_long(assignment.payload)
         delivery = _Delivery(assignment, long)
         assignment.on_lost = functools.partial(self._lost, delivery)
-        self._lanes.admit(delivery, long)
+        self._lanes.admit(delivery, long, len(assignment.payload))
 
     def _let_others_first(self) -> None:
         def insist() -> None:
@@ -193,6 +193,8 @@ class Service:
             on_delivery = functools.partial(self._delivered, delivery)
         delivery.assignment.complete(wire.encode(outcome.answer), on_delivery)
         self._forsaken.discard(delivery)
+        # It may be long, and others may hold the delivery for a while.
+        delivery.assignment.payload = b""
         self._lanes.done(delivery.long)
         self._worker.room_freed()
 

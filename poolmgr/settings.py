@@ -74,6 +74,8 @@ def check(settings: IsSettings, group: str) -> None:
     for each, rule in rules(type(settings)):
         value = getattr(settings, each.name)
         if (problem := _problem(value, rule)) is not None:
+            if rule.secret:
+                problem = "is not what it has to be"
             raise ConfigError(f"[{group}] {each.name} {problem}")
 
 

@@ -246,4 +246,8 @@ def _open_standard_files() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script."""
     _open_standard_files()
+    from poolmgr.cli.output import Stream
+
+    # For all that writes by itself, too: argparse, Python at its end.
+    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
     return PoolmgrApp().run(list(sys.argv[1:] if argv is None else argv))

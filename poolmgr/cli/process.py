@@ -50,6 +50,7 @@ class Process:
         set_level(self._options, True, conf.worker().log_level)
         conf.warn_of_old_names()
         driver = conf.make_driver(driver_plugins())
+        conf.warn_of_exposed_secrets(driver_plugins())
         try:
             if not self._fits(driver):
                 return 0
