@@ -14,7 +14,7 @@ from poolmgr import Job, PoolManager, PoolSettings
 from poolmgr.actions.base import Action, Context
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.errors import NotFound
+from poolmgr.errors import ConfigError, NotFound
 from poolmgr.options import Configuration, list_opts
 from poolmgr.reload import Reload
 from poolmgr.settings import WorkerSettings, rules
@@ -164,6 +164,21 @@ def test_what_is_wrong_changes_nothing(
     assert words in said
     assert answer == {**UNKNOWN, "response": "FAIL"}
     assert "Traceback" not in "".join(process.lines)
+
+
+def test_a_default_file_that_is_gone_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path, _options, _environment = of_home(tmp_path)
+    path.write_text("[worker]\nlong_jobs = 3\n")
+    conf = Configuration()
+    assert conf.again().worker().long_jobs == 3
+    path.unlink()
+
+    # An editor that is just replacing it must not bring the defaults back.
+    with pytest.raises(ConfigError, match=r"poolmgr\.conf: it is gone"):
+        conf.again()
 
 
 def test_what_needs_a_restart_is_named_each_time(tmp_path: Path) -> None:
