@@ -63,6 +63,7 @@ def test_a_start_that_waits_for_the_cloud_is_broken_off(
             "image = i\nflavor = f\n"
             f"auth_url = http://127.0.0.1:{cloud.getsockname()[1]}/v3\n"
         )
+        config.chmod(0o600)  # it has a password
         process = Process(["--config-file", str(config), "worker"])
         try:
             connection, _peer = cloud.accept()
