@@ -17,10 +17,13 @@ from poolmgr.errors import (
     Stopped,
 )
 from poolmgr.identity import Mark, new_name
+from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 
 #: Seconds that deleting what a job has made besides may take, at most.
 _OTHERS_TIME = 15.0
+#: States in which an earlier delivery may still be at it.
+_NOT_ANSWERED = ("building", "handed over")
 
 
 class BuildDevice(Action[NoFields]):
@@ -118,13 +121,20 @@ class BuildDevice(Action[NoFields]):
     def _taken_over(
         self, device: Device, context: Context
     ) -> tuple[Device, Mark]:
-        context.log.info("takes over device %s", device.name)
-        mark = device.mark or context.new_mark()
-        mark = mark.taken_over_by(context.job)
+        """Say on the device whose it is now.
+
+        :returns: the device, and the mark to hand it over with
+        """
+        context.log.info("takes over device %s", one_line(device.name))
+        before = device.mark or context.new_mark()
+        mark = before.taken_over_by(context.job)
         # Clouds mark no device that boots; it is when it is handed over.
-        if device.status == "active":
-            context.driver.mark_device(device, mark, context.deadline)
-            device = replace(device, mark=mark)
+        if device.status == "active" and before.state in _NOT_ANSWERED:
+            # Its state stays: if this worker is killed, the write may take
+            # effect only when the next has handed the device over.
+            taken = replace(mark, state=before.state)
+            context.driver.mark_device(device, taken, context.deadline)
+            device = replace(device, mark=taken)
         return device, mark
 
     def _create(self, context: Context) -> tuple[Device, Mark]:
@@ -206,7 +216,9 @@ class BuildDevice(Action[NoFields]):
                 if other.id != device.id and _is_spare(
                     other.mark, mark, other.id in before
                 ):
-                    context.log.warning("deletes device %s, too", other.name)
+                    context.log.warning(
+                        "deletes device %s, too", one_line(other.name)
+                    )
                     context.driver.delete_device(other, deadline)
         except Stopped:
             raise
@@ -217,14 +229,19 @@ class BuildDevice(Action[NoFields]):
         # Before the answer is sent, never after: a device whose client has
         # it must not look like one that nobody owns.
         if context.wanted():
-            self._given = mark.handed_over()
-            context.driver.mark_device(device, self._given, context.deadline)
+            self._given = mark = mark.handed_over()
         else:
+            if device.mark and device.mark.state == "handed over":
+                mark = mark.withdrawn()
+            else:
+                mark = device.mark or mark
             context.log.warning(
                 "nobody waits for device %s any more; it is left for the "
                 "job's next delivery",
                 device.name,
             )
+        if mark != device.mark:
+            context.driver.mark_device(device, mark, context.deadline)
 
     def _discard(
         self, device: Device, cause: BaseException, context: Context

@@ -1,116 +1,175 @@
-"""What a run takes place on: a cloud, a job server, workers to be killed."""
+"""The processes: a job server, workers, a cloud; all but that die."""
 
+import os
 import random
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
-from poolmgr.gearman import Address
-from poolmgr.testing.openstack import LoopbackCloud
-from tests.jobservers import JobServerProcess, gearmand
-from tests.processes import Process
+from tests.chaos.clouds import Cloud
+from tests.chaos.pool import write_configuration
+from tests.jobservers import JobServerProcess
+from tests.polling import until
 
-FUNCTION = "libra_pool_mgm"
-
-#: How a worker is set up. A build that is killed again and again has to end
-#: while somebody watches.
-_CONFIG = """
-[poolmgr]
-long_timeout = 60
-short_timeout = 60
-[nova]
-cloud = loopback
-image = tiny
-flavor = m1.nano
-networks = private
-floating_network = public
-[gearman]
-servers = {server}
-reconnect_sleep = 0.5
-[reaper]
-mode = off
-"""
+#: Seconds that a worker may take to end when it is told to: it answers what
+#: runs, and that includes clearing up.
+_DRAIN = 120.0
+PATIENCE = 60.0
 
 
-@dataclass
-class Field:
-    """All of it, running.
+class Member:
+    """A worker that is killed and started again, and again.
 
-    :ivar kills: how many workers were killed
-    :ivar restarts: how often the job server was
+    :ivar name: what people call it
+    :ivar starts: how often it was started
     """
 
-    cloud: LoopbackCloud
-    server: JobServerProcess
-    folder: Path
-    workers: list[Process]
-    kills: int = 0
-    restarts: int = 0
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+    ) -> None:
+        self.name = name
+        self.starts = 0
+        self._command = command
+        self._environment = {**os.environ, **environment}
+        self._path = folder / f"{name}.log"
+        self._log: IO[bytes] = self._path.open("ab")
+        self._begin = 0
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def start_worker(self, server: Address | None = None) -> Process:
-        """Start one more worker, with the same configuration.
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.poll() is None
 
-        :param server: another address of the job server
-        """
-        path = self.folder / "poolmgr.conf"
-        if not path.exists():
-            path.write_text(_CONFIG.format(server=self.server.address))
-        clouds = self.folder / "clouds.yaml"
-        if not clouds.exists():
-            self.cloud.write_clouds_yaml(clouds)
-        args = ["--config-file", str(path)]
-        if server is not None:
-            args += ["--gearman-server", str(server)]
-        process = Process([*args, "worker"], OS_CLIENT_CONFIG_FILE=str(clouds))
-        self.workers.append(process)
-        return process
+    @property
+    def registered(self) -> bool:
+        """Whether it takes jobs."""
+        if not self.alive:
+            return False
+        with self._path.open("rb") as log:
+            log.seek(self._begin)
+            return b"registered" in log.read()
 
-    def kill(self, process: Process) -> None:
-        """Kill a worker (-9), and start another in its place."""
-        process.signal(signal.SIGKILL)
-        process.exit_code()
-        self.workers.remove(process)
-        process.end()
-        self.kills += 1
-        self.start_worker()
-
-    def kill_one(self, chance: random.Random) -> None:
-        """Kill any worker."""
-        self.kill(chance.choice(self.workers))
-
-    def restart_server(self) -> None:
-        """Kill the job server, and start it anew without its jobs."""
-        self.server.restart()
-        self.restarts += 1
-
-    def logs(self) -> str:
-        """What the workers that live have logged."""
-        return "".join(line for w in self.workers for line in w.lines)
-
-
-@contextmanager
-def field(folder: Path, workers: int, **cloud: float) -> Iterator[Field]:
-    """A field, and its end.
-
-    :param folder: for files
-    :param workers: how many workers there are at a time
-    :param cloud: what the cloud is like
-    """
-    with ExitStack() as stack:
-        made = Field(
-            stack.enter_context(LoopbackCloud(**cloud)),  # type: ignore[arg-type]
-            stack.enter_context(gearmand()),
-            folder,
-            [],
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        if self.alive:
+            return
+        self.starts += 1
+        self._note(f"started for the {self.starts}. time")
+        self._begin = self._path.stat().st_size
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            env=self._environment,
         )
-        try:
-            for _each in range(workers):
-                made.start_worker()
-            for process in list(made.workers):
-                process.wait_for("registered")
-            yield made
-        finally:
-            for process in list(made.workers):
-                process.end()
+
+    def kill(self) -> None:
+        """End it at once, in the middle of whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._note("killed")
+
+    def drain(self) -> int:
+        """Have it end its jobs and itself; the exit code."""
+        assert self._process is not None
+        if self.alive:
+            self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(_DRAIN)
+
+    def close(self) -> None:
+        """Have it gone."""
+        if self.alive:
+            self.kill()
+        self._log.close()
+
+    def _note(self, what: str) -> None:
+        now = time.strftime("%F %T")
+        self._log.write(f"======== {now} {self.name} {what}\n".encode())
+        self._log.flush()
+
+
+class Field:
+    """A job server, a cloud, and workers.
+
+    :param name: of the pool
+    :param server: the job server, started
+    :ivar deaths: how often the job server was killed
+    :ivar kills: how often a worker was
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cloud: Cloud,
+        server: JobServerProcess,
+        workers: int,
+        folder: Path,
+    ) -> None:
+        self.name = name
+        self.cloud = cloud
+        self.server = server
+        self.folder = folder
+        self.configuration = write_configuration(
+            folder / "poolmgr.conf", name, cloud.settings, server.address
+        )
+        self.members = [
+            Member(f"worker-{number}", self._worker, cloud.environment, folder)
+            for number in range(1, workers + 1)
+        ]
+        self.deaths = 0
+        self.kills = 0
+
+    @property
+    def _worker(self) -> list[str]:
+        return [*self.command, "worker"]
+
+    @property
+    def command(self) -> list[str]:
+        """``poolmgr`` with the pool's configuration."""
+        module = [sys.executable, "-m", "poolmgr"]
+        return [*module, "--config-file", str(self.configuration)]
+
+    def victims(self, dice: random.Random, several: bool) -> list[Member]:
+        """Workers to kill: such as take jobs.
+
+        :param several: whether all of them
+        """
+        there = [member for member in self.members if member.registered]
+        return there if several or not there else [dice.choice(there)]
+
+    def kill(self, member: Member) -> None:
+        """Kill a worker."""
+        self.kills += 1
+        member.kill()
+
+    def kill_server(self) -> None:
+        """Kill the job server, and with it all its jobs."""
+        self.deaths += 1  # before, for who sees his link break
+        self.server.kill()
+
+    def restore(self) -> None:
+        """Have everything running again."""
+        for member in self.members:
+            member.start()
+        until(lambda: all(m.registered for m in self.members), PATIENCE, 0.1)
+
+    def drain(self) -> None:
+        """Have all workers end their jobs and themselves."""
+        codes = {member.name: member.drain() for member in self.members}
+        assert set(codes.values()) == {0}, f"exit codes: {codes}"
+
+    def close(self) -> None:
+        """End all workers."""
+        for member in self.members:
+            member.close()

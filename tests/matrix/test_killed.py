@@ -98,8 +98,7 @@ def test_a_job_that_is_lost_between_grab_and_worker_comes_again(
                 with batch(server.address, [BUILD]) as jobs:
                     answers = jobs.passes()
 
-                once = {jobs.uniques[0]: 1}
-                until(lambda: executions(process) == once)
+                until(lambda: executions(process) == {jobs.uniques[0]: 1})
                 _serves_more(process, server)
     require_one_device_a_job(state, jobs, answers)
 
