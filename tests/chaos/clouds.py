@@ -64,6 +64,7 @@ class LoopbackProcess(Cloud):
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         path = folder / "clouds.yaml"
+        self._log = (folder / "cloud.log").open("wb")
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "poolmgr.testing.openstack"),
@@ -74,6 +75,7 @@ class LoopbackProcess(Cloud):
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=self._log,
             text=True,
         )
         assert self._process.stdout is not None
@@ -114,6 +116,7 @@ class LoopbackProcess(Cloud):
         self._process.wait(_PATIENCE)
         assert self._process.stdout is not None
         self._process.stdout.close()
+        self._log.close()
 
     def _ask(
         self, method: str, path: str, body: Json | None = None

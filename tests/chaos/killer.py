@@ -9,8 +9,11 @@ from tests.chaos.field import Field, Member
 from tests.chaos.plan import Plan
 from tests.chaos.trouble import hold
 
-#: Part of the kills that takes all workers at once.
-_ALL = 0.15
+#: Part of the kills that takes all workers at once; and of those that are
+#: aimed at a call, for nobody knows which worker's it is.
+_ALL, _ALL_AIMED = 0.15, 0.5
+#: Part of the kills that are aimed at a call that changes something.
+_AIMED = 0.7
 #: Longest time in seconds that a worker, or the job server, is not there.
 _WORKER_AWAY, _SERVER_AWAY = 2.0, 2.0
 
@@ -41,12 +44,13 @@ class Killer:
         if chance < self._plan.server_share:
             await self._strike_server()
             return
-        if self._plan.faults and self._dice.random() < 0.5:
+        aimed = self._plan.faults and self._dice.random() < _AIMED
+        if aimed:
             # A call that takes long is likely to be met by the kill.
             fault = hold(self._dice)
             await asyncio.to_thread(self._field.cloud.trouble, fault)
-            await asyncio.sleep(self._dice.uniform(0.1, fault["hang"]))
-        several = chance > 1 - _ALL
+            await asyncio.sleep(self._dice.uniform(0.2, fault["hang"]))
+        several = chance > 1 - (_ALL_AIMED if aimed else _ALL)
         for member in self._field.victims(self._dice, several):
             self._field.kill(member)
             self._later(self._back(member))

@@ -14,6 +14,7 @@ _PAUSE = 1.0
 _CREATE = [("POST", "/servers"), ("POST", "/floatingips")]
 _CHANGE = [
     *_CREATE,
+    *_CREATE,
     ("POST", "/servers/[^/]+/metadata"),
     ("PUT", "/floatingips/[^/]+"),
 ]
@@ -45,7 +46,7 @@ def hold(dice: random.Random) -> Json:
     """A call that changes something takes long, or its answer does."""
     return {
         **_one_of(dice, _CHANGE),
-        "hang": dice.uniform(0.5, 2.0),
+        "hang": dice.uniform(0.5, 2.5),
         "after": dice.random() < 0.5,
     }
 

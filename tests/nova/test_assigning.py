@@ -135,46 +135,6 @@ def test_what_changes_meanwhile_is_read_again(
     assert pool.device_of(ip) == attached
 
 
-# -- whose it is ------------------------------------------------------------
-
-
-def test_an_unmarked_address_that_is_free_can_be_used(pools: Pools) -> None:
-    cloud = pools.cloud()
-    pool, strict = pools.new(cloud), pools.new(cloud, authority="owned")
-    device, ip = pool.build(), pool.someones_ip()
-
-    strict.fails("ASSIGN_IP", "not_owned", ip=ip["ip"], name=device["name"])
-    assert pool.device_of(ip) is None
-    assign(pool, ip, device)
-
-    assert pool.device_of(ip) == device["name"]
-
-
-def test_an_address_on_a_foreign_server_is_not_touched(pool: Pool) -> None:
-    device = pool.build()
-    web = pool.server("web-1")
-    ip = pool.someones_ip(port_id=pool.port_of(web))
-    before = pool.shown(ip)
-
-    pool.fails("ASSIGN_IP", "not_owned", ip=ip["ip"], name=device["name"])
-    pool.fails(
-        "REMOVE_IP", "attached_elsewhere", ip=ip["ip"], name=device["name"]
-    )
-    pool.fails("REMOVE_IP", "not_owned", ip=ip["ip"], name="web-1")
-
-    assert pool.shown(ip) == before
-    assert pool.cloud.count("PUT") == 0
-
-
-def test_a_foreign_device_gets_no_address(pool: Pool) -> None:
-    pool.server("web-1")
-    ip = pool.ip()
-
-    pool.fails("ASSIGN_IP", "not_owned", ip=ip["ip"], name="web-1")
-
-    assert pool.device_of(ip) is None
-
-
 # -- ports ------------------------------------------------------------------
 
 
