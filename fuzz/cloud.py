@@ -6,7 +6,7 @@ from typing import Any
 
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.addresses import AddressRule
-from poolmgr.drivers.nova.api import Call, _parsed
+from poolmgr.drivers.nova.calls import Call, parsed
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.servers import Servers
 from poolmgr.errors import CloudError
@@ -36,7 +36,7 @@ class _Told:
     def pages(self, call: Call, deadline: Deadline) -> Iterator[Any]:
         """The entries of what it was told."""
         key = call.path.split("/")[1]
-        answer = _parsed(Call("GET", "compute", "/", expects=key), self._text)
+        answer = parsed(Call("GET", "compute", "/", expects=key), self._text)
         yield from answer[key]
 
     def project_id(self, deadline: Deadline) -> str:
@@ -45,7 +45,7 @@ class _Told:
 
     def get(self, *_args: object, **_named: object) -> Mapping[str, Any]:
         """The same once more."""
-        return _parsed(Call("GET", "network", "/"), self._text)
+        return parsed(Call("GET", "network", "/"), self._text)
 
     run = get
 

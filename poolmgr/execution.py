@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from poolmgr import message as wire
 from poolmgr.actions.base import Action, Context
+from poolmgr.capacity import Capacity
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
     DeadlineExceeded,
@@ -74,6 +75,7 @@ class House(Protocol):
 
     driver: Driver
     settings: PoolSettings
+    capacity: Capacity
 
     def start(self, work: Callable[[], None]) -> None:
         """Do this on a thread, and wait for it before closing."""
@@ -143,10 +145,12 @@ class Execution:
         self._action = action
         self._request = request
         self._fields = fields
-        self._seconds = _seconds(action, house.settings)
+        #: Kept: the manager may have others before it ends.
+        self._settings = house.settings
+        self._seconds = _seconds(action, self._settings)
         self.cleanup_time = action.cleanup_time
         #: Seconds after which it is answered even if it does not return.
-        self.limit = time_limit(action, house.settings)
+        self.limit = time_limit(action, self._settings)
         # What deliveries of the same job have in common. A client may use a
         # unique for several jobs at once by mistake; they are not the same
         # if they ask for something else.
@@ -190,6 +194,10 @@ class Execution:
             # as handed over; so it is the last word.
             self._closed = self._closed or not self._heirs()
             return not self._closed
+
+    def forsaken(self) -> bool:
+        with self._lock:
+            return not self._heirs()
 
     def report(self, done: int, total: int) -> None:
         with self._lock:
@@ -285,9 +293,7 @@ class Execution:
         self, error: PoolmgrError | None, added: Mapping[str, Any]
     ) -> Outcome:
         if error is not None:
-            return failed(
-                self._house.settings, self._fields, self._action, error
-            )
+            return failed(self._settings, self._fields, self._action, error)
         answer = wire.answer(self._fields, PASS, added)
         cls = self._action
         followed = (
@@ -328,7 +334,7 @@ class Execution:
     def _context(self, deadline: Deadline) -> Context:
         return Context(
             driver=self._house.driver,
-            settings=self._house.settings,
+            settings=self._settings,
             job=self.job,
             deadline=deadline,
             log=_JobLog(
@@ -337,6 +343,8 @@ class Execution:
             ),
             report=self.report,
             wanted=self.wanted,
+            forsaken=self.forsaken,
+            capacity=self._house.capacity,
         )
 
 

@@ -1,6 +1,7 @@
 """Which job may run now: builds never keep short jobs waiting."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -37,12 +38,22 @@ class Lanes(Generic[JobT]):
     reach an urgent job the builds before it have to be taken.  Room is
     reserved before a job is asked for, as if it were of either kind.
 
+    Builds that could not start are taken after a courtesy: another worker
+    may have a place for them.  Those that are still with the job server then
+    nobody may have one for; or the other is only slow to take many.  So one
+    is taken, after another courtesy two, then four and so on, until there are
+    no more: an urgent job behind a thousand is reached in ten courtesies.
+
     Not for several threads: everything is called in the worker's loop.
 
     :param long_jobs: most long jobs running at once
     :param short_jobs: most short jobs running at once
     :param held_jobs: most long jobs waiting here
     :param start: starts a job
+    :param courtesy: called when room is refused because the others come
+        first; :meth:`insisting` is to be called a little later. None:
+        there are no others.
+    :param scarce: whether a build that is started would only wait
     """
 
     def __init__(
@@ -51,12 +62,20 @@ class Lanes(Generic[JobT]):
         short_jobs: int,
         held_jobs: int,
         start: Callable[[JobT], None],
+        courtesy: Callable[[], None] | None = None,
+        scarce: Callable[[], bool] = lambda: False,
     ) -> None:
         self._long_jobs = long_jobs
         self._short_jobs = short_jobs
         self._held_jobs = held_jobs
         self._start = start
+        self._courtesy = courtesy
+        self._scarce = scarce
         self._reserved = 0
+        self._being_courteous = False
+        # How many may be taken after this courtesy; how many are left of it.
+        self._round = 0
+        self._allowed = 0
         self._long = 0
         self._short = 0
         # A dict, because a lost link takes many out of the middle; with the
@@ -79,12 +98,34 @@ class Lanes(Generic[JobT]):
             hold = 0
         if self._reserved >= min(short, long + hold):
             return False
+        is_free = self._reserved < long and not self._scarce()
+        if self._courtesy is not None and not is_free:
+            if not self._allowed:
+                self._show_courtesy(self._courtesy)
+                return False
+            self._allowed -= 1
         self._reserved += 1
         return True
+
+    def _show_courtesy(self, courtesy: Callable[[], None]) -> None:
+        if not self._being_courteous:
+            self._being_courteous = True
+            courtesy()
+
+    @contextmanager
+    def insisting(self) -> Iterator[None]:
+        """The others had their time: in the block some are asked for."""
+        self._being_courteous = False
+        self._round = self._allowed = 2 * self._round or 1
+        yield
+        if not self._reserved:
+            # Nobody was to be asked: there is nothing, as far as is known.
+            self._round = self._allowed = 0
 
     def release(self) -> None:
         """Give back room that no job came for."""
         self._reserved -= 1
+        self._round = self._allowed = 0
 
     def admit(self, job: JobT, long: bool, size: int = 0) -> None:
         """Take in a job that room was reserved for; start it if it may.
@@ -106,12 +147,9 @@ class Lanes(Generic[JobT]):
         """A job has ended; the next that waits takes its place."""
         if not long:
             self._short -= 1
-        elif self._held and not self._holding:
-            job = next(iter(self._held))
-            self._held_bytes -= self._held.pop(job)
-            self._start(job)
         else:
             self._long -= 1
+            self._fill()
 
     def drop(self, job: JobT) -> bool:
         """Forget a job that waits; whether it did."""
@@ -122,3 +160,20 @@ class Lanes(Generic[JobT]):
     def hold(self) -> None:
         """Start no long job any more."""
         self._holding = True
+
+    def limit(self, long_jobs: int, short_jobs: int, held_jobs: int) -> None:
+        """Have other limits; jobs beyond them go on, and no more come."""
+        self._long_jobs = long_jobs
+        self._short_jobs = short_jobs
+        self._held_jobs = held_jobs
+        self._fill()
+
+    def _fill(self) -> None:
+        """Start long jobs that wait, as far as they may."""
+        while (
+            self._held and self._long < self._long_jobs and not self._holding
+        ):
+            job = next(iter(self._held))
+            self._held_bytes -= self._held.pop(job)
+            self._long += 1
+            self._start(job)

@@ -9,6 +9,7 @@ from typing import Any
 from poolmgr import message as wire
 from poolmgr.actions import base as actions
 from poolmgr.actions.base import Action, parse
+from poolmgr.capacity import Capacity
 from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
@@ -87,6 +88,7 @@ class PoolManager:
         self.actions = action_plugins(actions)
         self._owns_driver = isinstance(driver, str)
         self.driver = _driver(driver)
+        self.capacity = Capacity()
         self._threads = ThreadPool("poolmgr-job")
         self._expiries = Expiries("poolmgr-deadlines")
         self._lock = threading.Lock()
@@ -168,6 +170,18 @@ class PoolManager:
             executions = list(self._executions)
         found = [execution.running() for execution in executions]
         return sorted(found, key=lambda job: -job.seconds)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a build that is started now would only wait."""
+        return self.capacity.scarce or self.driver.is_down
+
+    def adopt(self, settings: PoolSettings) -> None:
+        """Use other settings for the jobs that come from now on.
+
+        Those that run keep what they began with.
+        """
+        self.settings = settings
 
     def stop(self) -> None:
         """Have every job end soon: it clears up and its answer is a FAIL."""

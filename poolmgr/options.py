@@ -58,6 +58,10 @@ class Configuration:
     def __init__(
         self, files: Sequence[str] = (), directories: Sequence[str] = ()
     ) -> None:
+        self._given = (files, directories)
+        self._overrides: list[
+            tuple[str, type[IsSettings], dict[str, object]]
+        ] = []
         self._conf = cfg.ConfigOpts()
         args = [f"--config-file={name}" for name in files]
         args += [f"--config-dir={name}" for name in directories]
@@ -74,39 +78,48 @@ class Configuration:
 
     def use_driver(self, name: str) -> None:
         """Have the command line's ``--driver`` win over everything else."""
-        self._register("poolmgr", DriverSettings)
-        self._conf.set_override("driver", name, "poolmgr")
+        self._override("poolmgr", DriverSettings, driver=name)
 
     def use_servers(self, servers: Sequence[str]) -> None:
         """Likewise ``--gearman-server``."""
-        self._register("gearman", GearmanSettings)
-        self._conf.set_override("servers", list(servers), "gearman")
+        self._override("gearman", GearmanSettings, servers=list(servers))
 
     def use_cloud(self, name: str) -> None:
         """Likewise ``--os-cloud``, whatever credentials are configured."""
-        self._register("nova", NovaSettings)
-        self._conf.set_override("cloud", name, "nova")
-        self._conf.set_override("auth_url", None, "nova")
+        self._override("nova", NovaSettings, cloud=name, auth_url=None)
+
+    def again(self) -> "Configuration":
+        """What the same files say now; the command line wins as before.
+
+        :raises ConfigError: a file cannot be read, or one that was read is
+            not there any more
+        """
+        fresh = Configuration(*self._given)
+        for group, settings, values in self._overrides:
+            fresh._override(group, settings, **values)
+        if gone := [f for f in self._files if f not in fresh._files]:
+            raise ConfigError(f"{one_line(', '.join(gone))}: it is gone")
+        return fresh
 
     def driver_name(self) -> str:
         """Name of the driver to use."""
-        return self._settings("poolmgr", DriverSettings).driver
+        return self.group("poolmgr", DriverSettings).driver
 
     def pool(self) -> PoolSettings:
         """The group ``[poolmgr]``."""
-        return self._settings("poolmgr", PoolSettings)
+        return self.group("poolmgr", PoolSettings)
 
     def worker(self) -> WorkerSettings:
         """The group ``[worker]``."""
-        return self._settings("worker", WorkerSettings)
+        return self.group("worker", WorkerSettings)
 
     def reaper(self) -> ReaperSettings:
         """The group ``[reaper]``."""
-        return self._settings("reaper", ReaperSettings)
+        return self.group("reaper", ReaperSettings)
 
     def gearman(self) -> GearmanSettings:
         """The group ``[gearman]``."""
-        return self._settings("gearman", GearmanSettings)
+        return self.group("gearman", GearmanSettings)
 
     def make_driver(self, drivers: Registry[Driver]) -> Driver:
         """Make the driver that is configured, with its own group's settings.
@@ -123,7 +136,7 @@ class Configuration:
                 f"{error} (option --driver, or [poolmgr] driver in the "
                 "configuration file)"
             ) from None
-        return cls(self._settings(name.lower(), cls.Settings))
+        return cls(self.group(name.lower(), cls.Settings))
 
     def warn_of_old_names(self) -> None:
         """Log every option of libra.cfg that has no effect, once."""
@@ -160,7 +173,11 @@ class Configuration:
             if is_exposed(path):
                 LOG.warning("%s", warning(path, what))
 
-    def _settings(self, group: str, settings: type[S]) -> S:
+    def group(self, group: str, settings: type[S]) -> S:
+        """The settings of a class, from the options of a group.
+
+        :raises ConfigError: one of them is wrong
+        """
         self._register(group, settings)
         values = {
             field.name: self._value(group, field.name, rule)
@@ -180,6 +197,18 @@ class Configuration:
         if rule.secret:
             secrecy.hide(value)
         return value
+
+    @property
+    def _files(self) -> list[str]:
+        return [*self._conf.config_file, *self._conf.config_dir]
+
+    def _override(
+        self, group: str, settings: type[IsSettings], **values: object
+    ) -> None:
+        self._overrides.append((group, settings, values))
+        self._register(group, settings)
+        for name, value in values.items():
+            self._conf.set_override(name, value, group)
 
     def _register(self, group: str, settings: type[IsSettings]) -> None:
         self._conf.register_opts(options(settings), group=group)
@@ -228,6 +257,7 @@ def _option(name: str, hint: Any, default: Any, rule: Rule) -> cfg.Opt:
         "default": list(default) if isinstance(default, tuple) else default,
         "help": rule.help,
         "secret": rule.secret,
+        "mutable": rule.mutable,
         "deprecated_opts": [
             cfg.DeprecatedOpt(old, group=group)
             for group, old in (where.split(".") for where in rule.old)

@@ -78,10 +78,17 @@ class Deadline:
         :raises Stopped: the signal was given
         :raises DeadlineExceeded: the time is up
         """
-        if self.stop.is_set():
-            raise Stopped(doing)
+        self.check_stop(doing)
         if not self.remaining():
             raise DeadlineExceeded(doing, self.seconds)
+
+    def check_stop(self, doing: str) -> None:
+        """Go on unless the signal was given.
+
+        :raises Stopped: it was
+        """
+        if self.stop.is_set():
+            raise Stopped(doing)
 
     def sleep(self, seconds: float, doing: str) -> None:
         """Sleep, unless the work has to end sooner.

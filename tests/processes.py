@@ -31,11 +31,19 @@ def poolmgr(
 
 
 class Process:
-    """A command that goes on, and what it has logged so far."""
+    """A command that goes on, and what it has logged so far.
 
-    def __init__(self, args: Sequence[str], **environment: str) -> None:
+    :param through: a command that runs it, as ``nsenter ...``
+    """
+
+    def __init__(
+        self,
+        args: Sequence[str],
+        through: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "poolmgr", *args],
+            [*through, sys.executable, "-m", "poolmgr", *args],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -91,12 +99,16 @@ class Process:
 
 @contextmanager
 def worker(
-    servers: Sequence[str], config: str = "", folder: Path | None = None
+    servers: Sequence[str],
+    config: str = "",
+    folder: Path | None = None,
+    through: Sequence[str] = (),
 ) -> Iterator[Process]:
-    """A worker on the fake cloud that is registered at the first server.
+    """A worker on the fake cloud.
 
     :param config: a configuration file's text
     :param folder: where to put that file
+    :param through: as of :class:`Process`
     """
     args = ["--driver", "fake"]
     for server in servers:
@@ -106,7 +118,7 @@ def worker(
         path = folder / "worker.conf"
         path.write_text(config)
         args += ["--config-file", str(path)]
-    process = Process([*args, "worker"])
+    process = Process([*args, "worker"], through)
     try:
         yield process
     finally:

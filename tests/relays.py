@@ -9,6 +9,8 @@ from poolmgr.gearman import Address
 
 #: How an answer begins on the wire.
 WORK_COMPLETE = b"\0REQ\0\0\0\x0d"
+#: How a job begins on the wire.
+JOB_ASSIGN_UNIQ = b"\0RES\0\0\0\x1f"
 
 Filter = Callable[[bytes], bytes | None]
 
@@ -19,11 +21,18 @@ class Relay:
     :param server: where it leads
     :param to_server: sees what the worker sends, and says what is passed on;
         None cuts the link
+    :param to_worker: the same for what the server sends
     """
 
-    def __init__(self, server: Address, to_server: Filter) -> None:
+    def __init__(
+        self,
+        server: Address,
+        to_server: Filter = bytes,
+        to_worker: Filter = bytes,
+    ) -> None:
         self._server = server
         self._to_server = to_server
+        self._to_worker = to_worker
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = Address("127.0.0.1", self._listener.getsockname()[1])
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -61,7 +70,7 @@ class Relay:
             self._pairs.append((worker, server))
             for source, sink, sees in (
                 (worker, server, self._to_server),
-                (server, worker, bytes),
+                (server, worker, self._to_worker),
             ):
                 thread = threading.Thread(
                     target=_pump, args=(source, sink, sees)
@@ -90,9 +99,11 @@ def _shut(sock: socket.socket) -> None:
 
 
 @contextmanager
-def relay(server: Address, to_server: Filter) -> Iterator[Relay]:
+def relay(
+    server: Address, to_server: Filter = bytes, to_worker: Filter = bytes
+) -> Iterator[Relay]:
     """A relay for as long as the block runs."""
-    made = Relay(server, to_server)
+    made = Relay(server, to_server, to_worker)
     try:
         yield made
     finally:

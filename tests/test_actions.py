@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,12 @@ from poolmgr import Job, PoolManager
 from poolmgr.cli.demo import REQUESTS
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.errors import CloudUnavailable
+from poolmgr.errors import (
+    Changed,
+    CloudError,
+    CloudUnavailable,
+    DeviceFailed,
+)
 from poolmgr.identity import Mark, State
 from poolmgr.message import Message
 from poolmgr.settings import PoolSettings
@@ -251,14 +257,58 @@ def test_an_address_that_cannot_be_given_back_is_named_in_the_log(
     assert f"floating IP {left.address} is left allocated" in caplog.text
 
 
-def test_an_address_costs_one_change_of_the_cloud(cloud: FakeCloud) -> None:
+def test_an_address_is_nobodys_until_right_before_its_answer() -> None:
+    cloud = Unmarkable(Changed("somebody wrote"), times=0)
+
     answer = build_ip(PoolManager(cloud))
 
+    assert cloud.born == "building"
     ip = cloud.find_ip(str(answer["ip"]), Deadline(SOON))
     assert ip is not None
-    assert ip.revision == 1
     assert ip.mark is not None
     assert ip.mark.state == "handed over"
+
+
+class Unmarkable(FakeCloud):
+    """A cloud in which marking a floating IP fails, so many times."""
+
+    def __init__(
+        self, error: CloudError, times: int, effect: bool = False
+    ) -> None:
+        super().__init__()
+        self.error, self.times, self.effect = error, times, effect
+        self.born = ""
+
+    def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
+        assert ip.mark is not None
+        self.born = self.born or ip.mark.state
+        self.times -= 1
+        if self.times < 0 or self.effect:
+            super().mark_ip(ip, mark, deadline)
+        if self.times >= 0:
+            raise self.error
+
+
+def test_an_address_that_cannot_be_handed_over_is_given_back() -> None:
+    cloud = Unmarkable(CloudUnavailable("connection reset"), times=1)
+
+    answer = run(PoolManager(cloud), "BUILD_IP")
+
+    assert answer == {"action": "BUILD_IP", "response": "FAIL"}
+    assert not cloud.list_ips(Deadline(SOON))
+
+
+@pytest.mark.parametrize("effect", [False, True])
+def test_marking_an_address_meets_another_revision(effect: bool) -> None:
+    # Its status changed meanwhile, or it was our own change, unanswered.
+    cloud = Unmarkable(Changed("412"), times=1, effect=effect)
+
+    answer = build_ip(PoolManager(cloud))
+
+    (ip,) = cloud.list_ips(Deadline(SOON))
+    assert ip.address == answer["ip"]
+    assert ip.mark is not None
+    assert (ip.mark.state, ip.mark.taken) == ("handed over", 0)
 
 
 # -- BUILD_IP, DELETE_IP ----------------------------------------------------
@@ -465,6 +515,31 @@ def test_a_failed_device_that_was_left_is_not_taken_over(
     assert answer["response"] == "PASS"
     (there,) = broken.list_devices(Deadline(SOON))
     assert there.name == answer["name"] != left.name
+
+
+def test_a_device_that_goes_while_it_is_taken_over_is_built_anew() -> None:
+    class Emptied(FakeCloud):
+        """Somebody deletes the device as it is waited for."""
+
+        def wait_for_device(
+            self, device: Device, deadline: Deadline
+        ) -> Device:
+            if device.name == "libra-left":
+                self.delete_device(device, deadline)
+                raise DeviceFailed(device.name, "it is gone")
+            return super().wait_for_device(device, deadline)
+
+    with closing(Emptied()) as cloud:
+        mark = Mark.for_job("libra", Job("unique", "H:host:1"))
+        cloud.create_device("libra-left", mark, Deadline(SOON))
+
+        answer = PoolManager(cloud).run(
+            {"action": "BUILD_DEVICE"}, Job("unique", "H:host:7")
+        )
+
+        assert answer["response"] == "PASS"
+        (there,) = cloud.list_devices(Deadline(SOON))
+        assert there.name == answer["name"] != "libra-left"
 
 
 class Late(FakeCloud):

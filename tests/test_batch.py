@@ -10,6 +10,7 @@ from poolmgr.drivers import batch
 from poolmgr.drivers.batch import Batch, parted
 from poolmgr.errors import CloudUnavailable, DeadlineExceeded
 from poolmgr.waiting import Deadline
+from tests.polling import until
 
 Ask = Callable[[Collection[str], Deadline], Mapping[str, list[str]]]
 DOING = "asking"
@@ -164,3 +165,47 @@ def test_many_keys_are_asked_for_in_parts() -> None:
 
     assert [len(part) for part in parts] == [10, 10, 5]
     assert {key for part in parts for key in part} == keys
+
+
+def test_a_question_is_as_urgent_as_the_most_urgent_who_waits_for_it() -> None:
+    urgent: list[bool] = []
+    oracle = Oracle()
+
+    def ask(
+        keys: Collection[str], deadline: Deadline
+    ) -> Mapping[str, list[str]]:
+        urgent.append(deadline.urgent)
+        return oracle(keys, deadline)
+
+    lookups = Batch(ask)
+    builds = [f"build {number}" for number in range(30)]
+    with ThreadPoolExecutor(32) as pool:
+        pool.submit(lookups.get, "first", Deadline(10.0), DOING)
+        assert oracle.asked.wait(10.0)
+        # One of the builds will hardly not be the one that asks for all.
+        all_ = [
+            pool.submit(lookups.get, key, Deadline(10.0), DOING)
+            for key in builds
+        ]
+        hurry = Deadline(10.0, urgent=True)
+        all_.append(pool.submit(lookups.get, "short", hurry, DOING))
+        until(lambda: len(lookups._next.keys) == 31)
+        oracle.go.set()
+        assert [future.result(10.0) for future in all_] == [
+            *([key] for key in builds),
+            ["short"],
+        ]
+
+    assert urgent == [False, True]
+
+
+def test_who_gets_no_answer_in_time_is_told_why_if_that_is_known() -> None:
+    oracle = Oracle()
+    why = CloudUnavailable("the connection was refused")
+    lookups = Batch(oracle, lambda: why)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lookups.get, "first", Deadline(10.0), DOING)
+        assert oracle.asked.wait(10.0)
+        with pytest.raises(CloudUnavailable, match="was refused"):
+            lookups.get("second", Deadline(0.05), DOING)
+        oracle.go.set()

@@ -61,7 +61,7 @@ def test_ini_is_accepted(text: str, tmp_path: Path) -> None:
     file.write_text(text)
     known = {f.name for f, _rule in rules(NovaSettings)}
 
-    settings = Configuration([str(file)])._settings("nova", NovaSettings)
+    settings = Configuration([str(file)]).group("nova", NovaSettings)
 
     assert isinstance(settings, NovaSettings)
     for line in text.splitlines():
@@ -132,3 +132,17 @@ def test_every_option_that_is_named_exists() -> None:
 def test_nothing_obsolete_is_recommended() -> None:
     for where in OBSOLETE:
         assert where.partition(".")[2] not in PAGE.replace("poll", "")
+
+
+PROMISES = (ROOT / "doc" / "source" / "promises.rst").read_text()
+
+
+def test_every_promise_is_shown_by_tests_that_there_are() -> None:
+    named = set(re.findall(r"``(test_\w+)``", PROMISES))
+    sources = "".join(
+        path.read_text() for path in (ROOT / "tests").rglob("test_*.py")
+    )
+    defined = set(re.findall(r"^ *def (test_\w+)\(", sources, re.MULTILINE))
+
+    assert len(named) >= 25
+    assert named - defined == set()

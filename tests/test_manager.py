@@ -5,7 +5,9 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -20,8 +22,10 @@ from poolmgr.actions.base import (
     field_of,
     text,
 )
+from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.waiting import Deadline
+from tests.polling import until
 
 
 def acting(
@@ -588,6 +592,40 @@ def test_what_one_receiver_may_have_is_not_undone_for_another(
     manager.close()
 
     assert states(slow) == ["unconfirmed"]
+
+
+class Stuck(FakeCloud):
+    """A cloud that does not tell when a device is ready."""
+
+    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
+        while True:
+            deadline.sleep(1.0, "waiting")
+
+
+@pytest.mark.parametrize("seconds", [0.7, 60.0])
+def test_a_worker_that_lost_its_link_deletes_nothing_of_another(
+    tmp_path: Path, seconds: float
+) -> None:
+    # The job has come to another worker: what becomes of it here, by its
+    # time or by a stop, must not cost that one its device.
+    state = FakeSettings(state=str(tmp_path / "cloud.db"))
+    message, job = {"action": "BUILD_DEVICE"}, Job("u", "H:a:1")
+    with closing(Stuck(state)) as stuck, closing(FakeCloud(state)) as cloud:
+        first = PoolManager(stuck, PoolSettings(long_timeout=seconds))
+        lost = first.submit(message, job)
+        until(lambda: cloud.list_devices(Deadline(10.0)))
+        lost.forsake()
+
+        answer = PoolManager(cloud).run(message, job)
+        if seconds == 60.0:
+            first.stop()
+        failed = lost.future.result(10.0).answer
+        first.close()
+
+        assert (failed["response"], answer["response"]) == ("FAIL", "PASS")
+        (there,) = cloud.list_devices(Deadline(10.0))
+        assert there.name == answer["name"]
+        assert states(cloud) == ["handed over"]
 
 
 def states(cloud: FakeCloud) -> list[str]:

@@ -202,6 +202,47 @@ def test_builds_stay_with_the_job_server_if_none_is_to_be_held(
         assert asyncio.run(running()) == 3
 
 
+def test_builds_go_to_the_worker_that_has_a_place_for_them(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    server = [str(job_server.address)]
+    full = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 1\n"
+    free = "[fake]\nboot_time = 0.1\n[worker]\nlong_jobs = 100\n"
+    folder = tmp_path / "free"
+    folder.mkdir()
+
+    async def running() -> int:
+        (function,) = await admin.status(job_server.address)
+        return function.running
+
+    async def scenario() -> tuple[int, str]:
+        async with Client([job_server.address]) as client:
+            await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
+            while await running() != 1:
+                await asyncio.sleep(0.02)
+            with worker(server, free, folder) as other:
+                other.wait_for("registered")
+                build = b'{"action": "BUILD_DEVICE"}'
+                jobs = [
+                    await client.submit(FUNCTION, build) for _each in range(50)
+                ]
+                await asyncio.gather(
+                    *(job.result(5.0) for job in jobs), return_exceptions=True
+                )
+                answered = sum(job.done for job in jobs)
+            # With the other gone, who is full takes all to reach this one.
+            ip = await client.submit(FUNCTION, b'{"action": "BUILD_IP"}')
+            return answered, json.loads(await ip.result(20.0))["response"]
+
+    with worker(server, full, tmp_path) as process:
+        process.wait_for("registered")
+        answered, response = asyncio.run(scenario())
+
+    # On a busy machine the other may be slow to take one or two.
+    assert answered >= 40
+    assert response == "PASS"
+
+
 # -- several job servers ----------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+from poolmgr.capacity import Capacity
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import InvalidField
 from poolmgr.identity import Job, Mark, Ownership, is_device_name
@@ -44,6 +45,9 @@ class Context:
     :ivar wanted: whether anybody still waits for the answer. Once it said
         no, the answer goes nowhere; the job server will deliver the job
         again, or has forgotten it.
+    :ivar forsaken: whether nobody can have the answer any more. Unlike
+        ``wanted`` it is no last word: a delivery that comes now joins.
+    :ivar capacity: what all jobs know of the cloud's room
     """
 
     driver: Driver
@@ -53,11 +57,23 @@ class Context:
     log: "logging.LoggerAdapter[logging.Logger]"
     report: Callable[[int, int], None]
     wanted: Callable[[], bool]
+    forsaken: Callable[[], bool] = lambda: False
+    capacity: Capacity = dataclasses.field(default_factory=Capacity)
 
     @property
     def ownership(self) -> Ownership:
         """What may be touched."""
         return self.settings.ownership
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for room in the cloud; it leaves time for a boot.
+
+        None at all for what was asked by hand: a person wants to know.
+        """
+        if not self.job.server:
+            return 0.0
+        return min(self.settings.quota_wait, self.deadline.remaining() / 2)
 
     def new_mark(self) -> Mark:
         """The mark to put on what is made for this job."""

@@ -1,6 +1,8 @@
 """BUILD_DEVICE."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from poolmgr.actions.base import Action, Context, NoFields
@@ -8,8 +10,10 @@ from poolmgr.drivers.base import Device
 from poolmgr.errors import (
     CloudUnavailable,
     DeadlineExceeded,
+    DeviceFailed,
     DeviceNotDeleted,
     PoolmgrError,
+    QuotaExceeded,
     Stopped,
 )
 from poolmgr.identity import Mark, new_name
@@ -18,6 +22,8 @@ from poolmgr.waiting import Deadline
 
 #: Seconds that deleting what a job has made besides may take, at most.
 _OTHERS_TIME = 15.0
+#: States in which an earlier delivery may still be at it.
+_NOT_ANSWERED = ("building", "handed over")
 
 
 class BuildDevice(Action[NoFields]):
@@ -40,17 +46,11 @@ class BuildDevice(Action[NoFields]):
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
         left = self._left_over(context)
-        if left and left[0].status != "failed":
-            device, mark = self._taken_over(left[0], context)
-        else:
-            device, mark = self._create(context)
-        try:
-            device = context.driver.wait_for_device(device, context.deadline)
+        built = self._from_left_over(left, context) or self._anew(context)
+        device, mark = built
+        with self._discarding(device, context):
             self._delete_others(device, left, context)
             self._hand_over(device, mark, context)
-        except BaseException as error:
-            self._discard(device, error, context)
-            raise
         return _answer(device, context)
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
@@ -81,6 +81,26 @@ class BuildDevice(Action[NoFields]):
         found = context.driver.find_devices(answer["name"], context.deadline)
         return [device for device in found if given.is_still(device.mark)]
 
+    def _from_left_over(
+        self, left: list[Device], context: Context
+    ) -> tuple[Device, Mark] | None:
+        """The best of what was left, ready; None if that came to nothing."""
+        if not left or left[0].status == "failed":
+            return None
+        try:
+            device, mark = self._taken_over(left[0], context)
+            return self._booted(device, context), mark
+        except DeviceFailed as error:
+            context.log.warning("%s; building another", error)
+            return None
+
+    def _anew(self, context: Context) -> tuple[Device, Mark]:
+        """A device that is ready."""
+        boots = context.capacity.boots
+        with boots.turn(context.deadline, context.patience):
+            device, mark = self._create(context)
+            return self._booted(device, context), mark
+
     def _left_over(self, context: Context) -> list[Device]:
         """What earlier deliveries of this job made and did not answer.
 
@@ -101,16 +121,34 @@ class BuildDevice(Action[NoFields]):
     def _taken_over(
         self, device: Device, context: Context
     ) -> tuple[Device, Mark]:
+        """Say on the device whose it is now.
+
+        :returns: the device, and the mark to hand it over with
+        """
         context.log.info("takes over device %s", one_line(device.name))
-        mark = device.mark or context.new_mark()
-        mark = mark.taken_over_by(context.job)
+        before = device.mark or context.new_mark()
+        mark = before.taken_over_by(context.job)
         # Clouds mark no device that boots; it is when it is handed over.
-        if device.status == "active":
-            context.driver.mark_device(device, mark, context.deadline)
-            device = replace(device, mark=mark)
+        if device.status == "active" and before.state in _NOT_ANSWERED:
+            # Its state stays: if this worker is killed, the write may take
+            # effect only when the next has handed the device over.
+            taken = replace(mark, state=before.state)
+            context.driver.mark_device(device, taken, context.deadline)
+            device = replace(device, mark=taken)
         return device, mark
 
     def _create(self, context: Context) -> tuple[Device, Mark]:
+        end = time.monotonic() + context.patience
+        while True:
+            patience = max(0.0, end - time.monotonic())
+            try:
+                with context.capacity.devices.turn(context.deadline, patience):
+                    return self._create_now(context)
+            except QuotaExceeded:
+                if not (patience and context.capacity.devices.patient):
+                    raise
+
+    def _create_now(self, context: Context) -> tuple[Device, Mark]:
         mark = context.new_mark()
         name = new_name(context.ownership.basename)
         create = context.driver.create_device
@@ -121,8 +159,35 @@ class BuildDevice(Action[NoFields]):
             self._sweep(name, context)
             raise
 
+    def _booted(self, device: Device, context: Context) -> Device:
+        with self._discarding(device, context):
+            try:
+                return context.driver.wait_for_device(device, context.deadline)
+            except QuotaExceeded as error:
+                # Of its own floating IP: the next one gets none, either.
+                context.capacity.boots.blame(str(error))
+                raise
+
+    @contextmanager
+    def _discarding(self, device: Device, context: Context) -> Iterator[None]:
+        """Delete the device if the block fails.
+
+        Not if the job's deliveries were all lost: then the job may be with
+        another worker, and that one have taken the device over.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if context.forsaken():
+                context.log.warning("device %s is left", device.name)
+            else:
+                self._discard(device, error, context)
+            raise
+
     def _sweep(self, name: str, context: Context) -> None:
         """Delete what a creation may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         try:
             for device in context.driver.find_devices(name, deadline):
@@ -164,14 +229,19 @@ class BuildDevice(Action[NoFields]):
         # Before the answer is sent, never after: a device whose client has
         # it must not look like one that nobody owns.
         if context.wanted():
-            self._given = mark.handed_over()
-            context.driver.mark_device(device, self._given, context.deadline)
+            self._given = mark = mark.handed_over()
         else:
+            if device.mark and device.mark.state == "handed over":
+                mark = mark.withdrawn()
+            else:
+                mark = device.mark or mark
             context.log.warning(
                 "nobody waits for device %s any more; it is left for the "
                 "job's next delivery",
                 device.name,
             )
+        if mark != device.mark:
+            context.driver.mark_device(device, mark, context.deadline)
 
     def _discard(
         self, device: Device, cause: BaseException, context: Context

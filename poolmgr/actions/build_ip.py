@@ -31,15 +31,16 @@ class BuildIp(Action[NoFields]):
         """See :meth:`Action.run`."""
         for _attempt in context.deadline.retries("allocating a floating IP"):
             left = self._left_over(context)
-            if left is None:
-                ip = self._create(context)
-                break
+            ip = left or self._create(context)
             try:
-                ip = self._taken_over(left, context)
+                self._hand_over(ip, left is not None, context)
                 break
             except Changed as error:
                 # An earlier delivery is not done with it.
                 context.log.info("%s; looking again", error)
+            except PoolmgrError:
+                self._discard(ip, context)
+                raise
         return {"id": ip.id, "ip": ip.address}
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
@@ -69,35 +70,60 @@ class BuildIp(Action[NoFields]):
             return None
         return ip if given.is_still(ip.mark) else None
 
-    def _taken_over(self, ip: FloatingIP, context: Context) -> FloatingIP:
-        context.log.info("takes over floating IP %s", ip.address)
-        mark = ip.mark or context.new_mark()
-        mark = mark.taken_over_by(context.job)
-        if context.wanted():
-            mark = self._given = mark.handed_over()
-        context.driver.mark_ip(ip, mark, context.deadline)
-        return ip
-
     def _create(self, context: Context) -> FloatingIP:
-        # Allocating takes no time in which anybody could be lost, so it is
-        # handed over from birth: a second call for every address would cost
-        # more than the few that are marked again afterwards.
-        mark = context.new_mark().handed_over()
+        mark = context.new_mark()
         try:
-            ip = context.driver.create_ip(mark, context.deadline)
+            # A short job waits for no room: others would wait with it.
+            with context.capacity.ips.turn(context.deadline, patience=0.0):
+                return context.driver.create_ip(mark, context.deadline)
         except (CloudUnavailable, DeadlineExceeded, Stopped):
             # Nobody knows what the cloud made of it.
             self._sweep(mark, context)
             raise
-        self._given = mark
-        if not context.wanted():
-            # What is left for the job's next delivery must look like it.
-            with contextlib.suppress(Changed):  # that one has it already
-                context.driver.mark_ip(ip, mark.withdrawn(), context.deadline)
-        return ip
+
+    def _hand_over(
+        self, ip: FloatingIP, was_left: bool, context: Context
+    ) -> None:
+        """Mark it right before it is answered.
+
+        Not from birth: a worker that is killed while the cloud allocates may
+        leave one that the job's next delivery cannot see yet.
+
+        :param was_left: whether an earlier delivery has made it
+        :raises Changed: another delivery has marked it
+        """
+        mark = ip.mark or context.new_mark()
+        if was_left:
+            context.log.info("takes over floating IP %s", ip.address)
+            mark = mark.taken_over_by(context.job)
+        if context.wanted():
+            mark = self._given = mark.handed_over()
+        if mark != ip.mark:
+            self._mark(ip, mark, context)
+
+    def _mark(self, ip: FloatingIP, mark: Mark, context: Context) -> None:
+        """Write a mark, unless somebody else has written one meanwhile.
+
+        :raises Changed: somebody has
+        """
+        for _attempt in context.deadline.retries(f"marking {ip.address}"):
+            try:
+                context.driver.mark_ip(ip, mark, context.deadline)
+                return
+            except Changed:
+                now = context.driver.find_ip(ip.address, context.deadline)
+                if now is None or now.id != ip.id:
+                    raise
+                if mark.is_still(now.mark):
+                    return  # it was only the answer that was lost
+                if ip.mark is None or not ip.mark.is_still(now.mark):
+                    raise
+                ip = now  # something else about it has changed
 
     def _sweep(self, mark: Mark, context: Context) -> None:
         """Give back what a request may have made that nobody heard of."""
+        if context.forsaken():
+            return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         what = "a floating IP may be"
         try:
@@ -107,6 +133,17 @@ class BuildIp(Action[NoFields]):
                     context.driver.delete_ip(ip, deadline)
         except PoolmgrError as error:
             context.log.warning("%s left allocated: %s", what, error)
+
+    def _discard(self, ip: FloatingIP, context: Context) -> None:
+        """Give back what cannot be handed over."""
+        if context.forsaken():
+            return  # another worker may have taken it over
+        try:
+            context.driver.delete_ip(ip, Deadline(self.cleanup_time))
+        except PoolmgrError as error:
+            context.log.warning(
+                "floating IP %s is left allocated: %s", ip.address, error
+            )
 
     def _left_over(self, context: Context) -> FloatingIP | None:
         """What an earlier delivery of this job made and did not answer."""

@@ -23,4 +23,6 @@ class DeleteDevice(Action[Request]):
         """See :meth:`Action.run`."""
         device = our_device(request.name, context)
         context.driver.delete_device(device, context.deadline)
+        context.capacity.devices.hint()
+        context.capacity.boots.hint()
         return {}

@@ -24,4 +24,5 @@ class DeleteIp(Action[Request]):
         ip = floating_ip(request.ip, context)
         check_ours(ip, context)
         context.driver.delete_ip(ip, context.deadline)
+        context.capacity.ips.hint()
         return {}

@@ -9,6 +9,7 @@ from io import TextIOWrapper
 from typing import Any, TextIO
 
 from poolmgr.errors import ConfigError
+from poolmgr.settings import LogLevel
 from poolmgr.text import lines, one_line
 
 _COMMAND = "%(message)s"
@@ -16,6 +17,8 @@ _SERVICE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 # What YAML calls what it does not know; it may be part of a secret.
 _YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")
+#: ``verbose_level`` without -v and -q.
+_USUAL = 1
 
 _console = logging.StreamHandler()
 
@@ -87,15 +90,31 @@ def configure(options: argparse.Namespace, stderr: TextIO) -> None:
         root.addHandler(to_file)
 
 
-def set_level(options: argparse.Namespace, service: bool) -> None:
+def descriptors() -> list[int]:
+    """The files that the log goes to, that of ``--log-file`` first."""
+    return [
+        handler.stream.fileno()
+        for handler in reversed(logging.getLogger().handlers)
+        if isinstance(handler, logging.StreamHandler)
+    ]
+
+
+def set_level(
+    options: argparse.Namespace,
+    service: bool,
+    configured: LogLevel | None = None,
+) -> None:
     """Log as the options say, and as much as suits the command.
 
     :param service: whether the command is a service: its log is its voice.
         Others have data to show, and are silent unless something is wrong.
+    :param configured: how much to log if no option says it
     """
     wanted = options.verbose_level + (1 if service else 0)
     levels = [logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG]
     level = logging.DEBUG if options.debug else levels[min(wanted, 3)]
+    if configured and not options.debug and options.verbose_level == _USUAL:
+        level = logging.getLevelNamesMapping()[configured.upper()]
     style = _SERVICE if service or options.debug else _COMMAND
     tracebacks = service or options.debug
     _console.setFormatter(_Formatter(style, tracebacks))

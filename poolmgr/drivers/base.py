@@ -240,6 +240,14 @@ class Driver(abc.ABC):
         """
         return ()
 
+    @property
+    def is_down(self) -> bool:
+        """Whether no device can be made at present, as far as is known.
+
+        A worker then lets others take the builds first.
+        """
+        return False
+
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Let go of connections and threads; the driver is done."""
 

@@ -24,6 +24,7 @@ Ask = Callable[[Collection[str], Deadline], Mapping[str, list[V]]]
 class _Round(Generic[V]):
     def __init__(self) -> None:
         self.keys: set[str] = set()
+        self.urgent = False
         self.began: float | None = None
         self.over = threading.Event()
         self.answer: Mapping[str, list[V]] | None = None
@@ -38,10 +39,16 @@ class Batch(Generic[V]):
     the thread of one of those who wait; there is no thread of its own.
 
     :param ask: takes keys and a deadline, returns what there is of each key
+    :param trouble: why the cloud does not answer, if that is known
     """
 
-    def __init__(self, ask: "Ask[V]") -> None:
+    def __init__(
+        self,
+        ask: "Ask[V]",
+        trouble: Callable[[], CloudError | None] = lambda: None,
+    ) -> None:
         self._ask = ask
+        self._trouble = trouble
         self._lock = threading.Lock()
         self._running: _Round[V] | None = None
         self._next: _Round[V] = _Round()
@@ -54,9 +61,18 @@ class Batch(Generic[V]):
         :raises DeadlineExceeded: there was no answer in time
         :raises Stopped: the wait was called off
         """
+        try:
+            return self._get(key, deadline, doing)
+        except DeadlineExceeded:
+            trouble = self._trouble()
+            if trouble is None:
+                raise
+            raise trouble from None
+
+    def _get(self, key: str, deadline: Deadline, doing: str) -> list[V]:
         while True:
             deadline.check(doing)
-            joined = self._join(key)
+            joined = self._join(key, deadline.urgent)
             if self._lead(joined, deadline, doing):
                 self._run(joined, deadline)
             if joined.error is not None:
@@ -65,9 +81,10 @@ class Batch(Generic[V]):
                 return joined.answer.get(key, [])
             # Who asked had to give up; somebody else has to ask.
 
-    def _join(self, key: str) -> _Round[V]:
+    def _join(self, key: str, urgent: bool) -> _Round[V]:
         with self._lock:
             self._next.keys.add(key)
+            self._next.urgent |= urgent
             return self._next
 
     def _lead(self, joined: _Round[V], deadline: Deadline, doing: str) -> bool:
@@ -93,8 +110,10 @@ class Batch(Generic[V]):
         return began is not None and time.monotonic() - began > PATIENCE
 
     def _run(self, joined: _Round[V], deadline: Deadline) -> None:
+        # A build may ask for a short job, which must not wait as builds do.
+        asked = Deadline(deadline.remaining(), deadline.stop, joined.urgent)
         try:
-            joined.answer = self._ask(joined.keys, deadline)
+            joined.answer = self._ask(joined.keys, asked)
         except CloudUnavailable:
             raise  # the time of who asked was up; the others ask anew
         except CloudError as error:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from poolmgr.errors import TransportError
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.options import LinkOptions
+from poolmgr.gearman.tls import refusal
 from poolmgr.text import one_line
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -185,8 +186,14 @@ async def _start(
                 ssl_handshake_timeout=options.connect_timeout,
                 ssl_shutdown_timeout=2,
             )
-    except BaseException:
+    except BaseException as error:
         sock.close()
+        if options.ssl is not None and isinstance(error, ConnectionError):
+            # What asyncio makes of an end in the handshake has no words.
+            why = reason_of(error) if error.args else "closed"
+            raise TransportError(
+                f"TLS: {why} in the handshake: it may not speak TLS"
+            ) from error
         raise
     return protocol
 
@@ -195,10 +202,8 @@ def reason_of(error: BaseException | None) -> str:
     """Why a connection failed or ended, on one line."""
     if error is None:
         return "closed by the job server"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {one_line(error.verify_message)}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {one_line(error.reason or str(error))}"
+        return refusal(error)
     if isinstance(error, OSError) and error.strerror:
         if error.errno is not None and error.errno > 0:
             # asyncio's own words have the address, which is said already.

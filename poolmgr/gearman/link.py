@@ -1,6 +1,7 @@
 """One connection to a job server: packets, heartbeat, and its end."""
 
 import asyncio
+import ssl
 from typing import ClassVar, cast
 
 from poolmgr.gearman.connect import reason_of
@@ -11,6 +12,7 @@ from poolmgr.gearman.protocol import (
     ProtocolError,
     encode,
 )
+from poolmgr.gearman.tls import MUTE
 
 _ECHO_REQ = encode(PacketType.ECHO_REQ, b"")
 
@@ -34,6 +36,7 @@ class Link(asyncio.Protocol):
         self._dropped_for: str | None = None
         self._out: list[bytes] = []
         self._written = 0  # bytes handed to the transport so far
+        self._spoken = False  # the peer has sent something
         self._pulse = _Pulse()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -98,6 +101,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._pulse.heard = self._loop.time()
+        self._spoken = True
         try:
             for kind, args in self._parser.feed(data):
                 self.received(kind, args)
@@ -111,11 +115,19 @@ class Link(asyncio.Protocol):
             self._timer.cancel()
         self._transport = None
         self._out.clear()
-        reason = self._dropped_for or reason_of(exc)
+        reason = self._dropped_for or self._reason(exc)
         self._dropped_for = reason
         self.ended(reason)
         if not self.gone.done():
             self.gone.set_result(reason)
+
+    def _reason(self, exc: Exception | None) -> str:
+        reason = reason_of(exc)
+        if self._spoken or not self._options.ssl:
+            return reason
+        if isinstance(exc, ssl.SSLError):
+            return reason
+        return f"TLS: {reason} after the handshake: {MUTE}"
 
     # -- heartbeat ----------------------------------------------------------
 
@@ -140,7 +152,9 @@ class Link(asyncio.Protocol):
         elif pulse.probed is None or pulse.heard >= pulse.probed:
             self._probe()
         else:
-            self.drop(f"no sign of life for {silent:.3g} s")
+            # In the same words each time: what is repeated is not logged.
+            limit = 2 * self._options.heartbeat
+            self.drop(f"no sign of life for {limit:g} s")
 
 
 class _Pulse:

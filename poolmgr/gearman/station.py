@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 STEADY = 3.0
 """Seconds after which a link counts as good, and its loss as a new one."""
+
+REASONS = 8
+"""How many of the last reasons are not logged again."""
 
 State = Literal["connecting", "up", "waiting"]
 
@@ -73,7 +77,8 @@ class Station:
         self._state: State = "connecting"
         self._since = time.time()
         self._last_error: str | None = None
-        self._logged: str | None = None
+        # Of this outage; one that fails in turns must not fill the log.
+        self._logged: deque[str] = deque(maxlen=REASONS)
         self._attempts = 0
         self._up_at: float | None = None
 
@@ -112,7 +117,7 @@ class Station:
         """The server has taken us in."""
         self._enter("up")
         self._up_at = asyncio.get_running_loop().time()
-        self._logged = None
+        self._logged.clear()
         log.info("Job server %s: connected and registered", self.address)
 
     async def _serve(self) -> str:
@@ -143,7 +148,7 @@ class Station:
     def _failed(self, reason: str) -> None:
         self._enter("waiting")
         self._last_error = reason
-        if reason != self._logged:
-            self._logged = reason
+        if reason not in self._logged:
+            self._logged.append(reason)
             what = "not reached" if self._up_at is None else "lost"
             log.warning("Job server %s: %s: %s", self.address, what, reason)

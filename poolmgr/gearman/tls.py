@@ -32,6 +32,37 @@ def client_context(
     return context
 
 
+_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it demands a certificate of ours",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says our certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it says our certificate is revoked",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept our certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept our certificate",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": (
+        "it does not accept our certificate"
+    ),
+    "TLSV1_ALERT_ACCESS_DENIED": "it does not accept our certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": (
+        "it does not know the authority of our certificate"
+    ),
+    "WRONG_VERSION_NUMBER": "what answers there does not speak TLS",
+}
+"""What a job server's alerts mean to us, by OpenSSL's names."""
+
+MUTE = "it may not accept our certificate"
+"""A guess: with TLS 1.3 our handshake ends before the server has looked at
+our certificate, and not every server says what it thinks of it."""
+
+
+def refusal(error: ssl.SSLError) -> str:
+    """Why TLS came to nothing, on one line."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = one_line(error.verify_message).rstrip(".")
+        return f"TLS: the job server's certificate is refused: {why}"
+    reason = error.reason or str(error)
+    return f"TLS: {_ALERTS.get(reason) or one_line(reason)}"
+
+
 def _check_complete(ca: str | None, cert: str | None, key: str | None) -> None:
     if bool(cert) != bool(key):
         here, missing = (

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import itertools
 import random
 import signal
 import socket
@@ -445,6 +446,28 @@ def test_a_server_that_is_not_there_is_told_once(
 
     said = [r for r in caplog.records if str(address) in r.getMessage()]
     assert len(said) == 1
+
+
+def test_a_server_that_fails_now_thus_now_so_is_told_of_once_each(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    turns = itertools.cycle([b"SSH-", b"HTTP"])
+
+    def greet(writer: asyncio.StreamWriter) -> None:
+        writer.write(next(turns) + b"/1.1 400 Bad Request")
+
+    async def scenario() -> None:
+        async with peer(greet) as (address, met):
+            async with running(address, options=QUICK):
+                await until(lambda: len(met) > 6)
+
+    asyncio.run(scenario())
+
+    said = [r.getMessage() for r in caplog.records]
+    assert [("SSH" in line, "HTTP" in line) for line in said] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 # -- the client -------------------------------------------------------------

@@ -168,6 +168,15 @@ def test_a_spent_quota_of_servers_is_a_403(caller: Caller) -> None:
     assert used["totalInstancesUsed"] == used["maxTotalInstances"] == 1
 
 
+@pytest.mark.cloud(instances=0)
+def test_a_quota_can_be_raised(caller: Caller, cloud: LoopbackCloud) -> None:
+    assert caller.post_server().status_code == 403
+
+    cloud.set_quota(instances=1)
+
+    assert caller.post_server().status_code == 202
+
+
 @pytest.mark.cloud(ports=1)
 def test_a_spent_quota_of_ports_shows_only_in_an_error(
     caller: Caller,

@@ -208,7 +208,7 @@ def test_a_forsaken_address_is_taken_over_by_the_next_delivery(
 ) -> None:
     old, new = Job(unique, "H:host:1"), Job(unique, "H:host:2")
     forsaken = run_forsaken(pool, "BUILD_IP", old)
-    assert "state=withdrawn" in pool.only_ip()["description"]
+    assert "state=building" in pool.only_ip()["description"]
 
     answer = pool.passes("BUILD_IP", new)
 

@@ -4,64 +4,44 @@ They are plain calls on the SDK's proxies: its resource objects cost many times
 the JSON they are made from, and its cloud layer does more than it is asked.
 """
 
-import json
+import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from poolmgr.breaker import Breaker
 from poolmgr.drivers.gate import Gate
 from poolmgr.drivers.nova import failures
-from poolmgr.drivers.nova.failures import TooMany, Unavailable
+from poolmgr.drivers.nova.calls import Call, Params, Service, parsed, text_of
+from poolmgr.drivers.nova.failures import (
+    Busy,
+    NotAsked,
+    TooMany,
+    Unavailable,
+)
 from poolmgr.drivers.nova.login import Login
-from poolmgr.drivers.turns import Turns
-from poolmgr.errors import CloudRefused, DeadlineExceeded
-from poolmgr.text import one_line
+from poolmgr.drivers.nova.proxies import Proxies
+from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.waiting import Deadline, backoff
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
-    from openstack.proxy import Proxy
     from requests import Response
 
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Service = Literal["compute", "network", "image"]
-Params = Mapping[str, Any]
-
-#: Nova's microversion that is asked for: the newest whose answers are known.
-WANTED_MICROVERSION = (2, 79)
-#: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
-_LONGEST_ANSWER = 64 * 1024 * 1024
-#: The oldest that will do: since then a server has its tags from birth.
-#: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
-NEEDED_MICROVERSION = (2, 52)
+#: Failures in a row after which a service is tried by single calls only.
+_FAILURES = 5
+#: Seconds between these.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
 
 
-@dataclass(frozen=True)
-class Call:
-    """A call of a service.
-
-    :ivar expects: the field that the answer has to have: what stands between
-        us and the cloud may answer 200 and mean nothing
-    :ivar once: whether it must not be repeated when nobody knows if it took
-        effect, as what creates something must not
-    """
-
-    method: str
-    service: Service
-    path: str
-    params: Params | None = None
-    body: Mapping[str, Any] | None = None
-    headers: Mapping[str, str] | None = None
-    expects: str | None = None
-    once: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
+class _HeldBack(Exception):
+    """The service began to fail while the call waited at the gate."""
 
 
 class Api:
@@ -83,9 +63,14 @@ class Api:
         self._call_timeout = call_timeout
         self._closed = False
         self._login = Login(connection.session)
-        self._turns = Turns()
-        self._proxies: dict[Service, Proxy] = {}
-        self._microversion: str | None = None
+        # A service that cannot make servers may well show, mark and delete
+        # them.
+        self._breakers = {
+            (service, once): _breaker(service, once)
+            for service in get_args(Service)
+            for once in (False, True)
+        }
+        self._proxies = Proxies(connection)
 
     def get(
         self,
@@ -127,18 +112,23 @@ class Api:
 
         :raises Refused: the cloud says no
         :raises Unavailable: it had not worked when the time was up
+        :raises NotAsked: likewise, and it has not been made even once
         :raises DeadlineExceeded: its turn did not come in time
         :raises Stopped: the wait was called off
         """
         return self._insist(
-            lambda: self._run_once(call, deadline), call, deadline, call.once
+            lambda: self._run_once(call, deadline),
+            call,
+            deadline,
+            call.once,
+            self._breakers[call.service, call.once],
         )
 
     def project_id(self, deadline: Deadline) -> str:
         """The project whose things are ours; raises as :meth:`run` does."""
 
         def ask() -> str:
-            session = self._proxy("compute", deadline).session
+            session = self._proxies.of("compute", deadline).session
             with failures.named("asking for the project"):
                 self._login.ensure(deadline)
                 return str(session.get_project_id() or "")
@@ -151,8 +141,12 @@ class Api:
         doing: object,
         deadline: Deadline,
         once: bool = False,
+        breaker: Breaker | None = None,
     ) -> T:
-        """Ask until there is an answer, yes or no, or the time is up."""
+        """Ask until there is an answer, yes or no, or the time is up.
+
+        :param breaker: has us wait itself while it is open
+        """
         pauses = backoff(0.25, 10.0)
         failed: Unavailable | None = None
         for attempt in count(1):
@@ -163,12 +157,16 @@ class Api:
             except DeadlineExceeded:
                 if failed is not None:
                     raise failed from None
+                if breaker is not None and breaker.reason:
+                    raise NotAsked(breaker.reason) from None
                 raise
             except Unavailable as error:
                 failed = error
                 if once and not isinstance(error, TooMany):
                     raise
                 pause = max(next(pauses), error.retry_after)
+                if breaker is not None and breaker.open:
+                    pause = error.retry_after
                 if pause >= deadline.remaining():
                     raise
                 # Once is nothing; who waits for long wants to know why.
@@ -190,14 +188,64 @@ class Api:
         self._closed = True
         self._connection.close()
 
+    def trouble(self, service: Service) -> Unavailable | None:
+        """Why a service's last look-up failed; None if it did not."""
+        reason = self._breakers[service, False].reason
+        return Unavailable(reason) if reason else None
+
+    @property
+    def is_down(self) -> bool:
+        """Whether no server can be made at present."""
+        return any(
+            breaker.open
+            for (service, _once), breaker in self._breakers.items()
+            if service == "compute"
+        )
+
     def _run_once(self, call: Call, deadline: Deadline) -> dict[str, Any]:
+        breaker = self._breakers[call.service, call.once]
+        while True:
+            try:
+                with breaker.turn(deadline, deadline.remaining()) as turn:
+                    may_go = functools.partial(breaker.allows, turn)
+                    answer = self._answer(call, deadline, may_go)
+            except _HeldBack:
+                continue
+            if isinstance(answer, CloudError):
+                raise answer
+            return answer
+
+    def _answer(
+        self, call: Call, deadline: Deadline, may_go: Callable[[], bool]
+    ) -> dict[str, Any] | CloudError:
+        """What the cloud says; a no is an answer, too.
+
+        :param may_go: asked when the call's turn at the gate has come
+        :raises Unavailable: it says nothing
+        :raises _HeldBack: it may not go, and was not made
+        """
+        try:
+            return self._exchange(call, deadline, may_go)
+        except (TooMany, Busy) as error:
+            return error
+        except Unavailable:
+            raise
+        except CloudError as error:
+            return error
+
+    def _exchange(
+        self, call: Call, deadline: Deadline, may_go: Callable[[], bool]
+    ) -> dict[str, Any]:
         with self._gate.passing(deadline, str(call)):
+            if not may_go():
+                # Hundreds may have been at the gate when it began to fail.
+                raise _HeldBack
             started = time.monotonic()
             with failures.named(str(call)):
                 response = self._send(call, deadline)
                 try:
                     end = started + self._timeout(deadline)
-                    text = _text(response, end)
+                    text = text_of(response, end)
                 finally:
                     response.close()
             took = time.monotonic() - started
@@ -211,7 +259,7 @@ class Api:
                 text,
                 call.once,
             )
-        return _parsed(call, text)
+        return parsed(call, text)
 
     def _send(self, call: Call, deadline: Deadline) -> "Response":
         self._login.ensure(deadline)
@@ -231,11 +279,11 @@ class Api:
     def _send_once(self, call: Call, deadline: Deadline) -> "Response":
         from keystoneauth1.adapter import Adapter
 
-        proxy = self._proxy(call.service, deadline)
+        proxy = self._proxies.of(call.service, deadline)
         deadline.check(str(call))
         options: dict[str, Any] = {}
         if call.service == "compute":
-            options["microversion"] = self._microversion
+            options["microversion"] = self._proxies.microversion
         if call.body is not None:
             options["json"] = call.body
         # The adapter's own request(): the proxy's keeps statistics that have
@@ -260,85 +308,19 @@ class Api:
     def _timeout(self, deadline: Deadline) -> float:
         return max(0.05, min(self._call_timeout, deadline.remaining()))
 
-    def _proxy(self, service: Service, deadline: Deadline) -> "Proxy":
-        """A service's proxy, made once: threads at once would make many."""
-        proxy = self._proxies.get(service)
-        if proxy is not None:
-            return proxy
-        doing = f"looking for the service {service}"
-        with self._turns.of("the connection", deadline), failures.named(doing):
-            if service not in self._proxies:
-                deadline.check("connecting to the cloud")
-                made = _made(self._connection, service)
-                if service == "compute":
-                    self._microversion = _microversion(made)
-                self._proxies[service] = made
-            return self._proxies[service]
+
+def _breaker(service: Service, once: bool) -> Breaker:
+    """What holds calls back while all of their kind fail."""
+    name = failures.NAMES[service]
+    return Breaker(
+        f"making things ({name})" if once else f"calling {name}",
+        Unavailable,
+        NotAsked,
+        threshold=_FAILURES,
+        first=_FIRST_PAUSE,
+        longest=_LONGEST_PAUSE,
+    )
 
 
 def _text_of(header: str | bytes | None) -> str | None:
     return header.decode() if isinstance(header, bytes) else header
-
-
-def _made(connection: "Connection", service: Service) -> "Proxy":
-    proxy: Proxy = getattr(connection, service)
-    if not hasattr(proxy, "get_endpoint_data"):
-        raise CloudRefused(
-            f"the cloud's catalog has no service {service!r} in the region "
-            f"{connection.config.get_region_name(service)!r}"
-        )
-    return proxy
-
-
-def _microversion(compute: "Proxy") -> str:
-    """The microversion to speak with Nova.
-
-    :raises CloudRefused: Nova is too old
-    """
-    data = compute.get_endpoint_data()
-    newest = data.max_microversion if data is not None else None
-    version = min(newest or WANTED_MICROVERSION, WANTED_MICROVERSION)
-    if version < NEEDED_MICROVERSION:
-        raise CloudRefused(
-            f"Nova's newest microversion is {_dotted(version)}; poolmgr needs "
-            f"{_dotted(NEEDED_MICROVERSION)} (the release Pike) or newer"
-        )
-    return _dotted(version)
-
-
-def _dotted(version: tuple[float, ...]) -> str:
-    return ".".join(map(str, version))
-
-
-def _text(response: "Response", end: float) -> str:
-    """The body, if it is there in time however slowly it comes.
-
-    :param end: when it has to be there, monotonic
-    """
-    pieces: list[bytes] = []
-    left = _LONGEST_ANSWER
-    while piece := response.raw.read1(65536, decode_content=True):
-        pieces.append(piece)
-        left -= len(piece)
-        if left < 0:
-            raise Unavailable("the answer is too long")
-        if time.monotonic() > end:
-            raise Unavailable("the answer came too slowly")
-    if not pieces and response.headers.get("Content-Length", "0") != "0":
-        raise Unavailable("the answer broke off")
-    return b"".join(pieces).decode("utf-8", "replace")
-
-
-def _parsed(call: Call, text: str) -> dict[str, Any]:
-    try:
-        answer = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        # A page may say why; JSON that broke off may have secrets in it.
-        page = f": {one_line(text, 60)!r}" if text.startswith("<") else ""
-        raise Unavailable(f"the answer to {call} is no JSON object{page}")
-    expected = call.expects and answer.get(call.expects)
-    if call.expects and not isinstance(expected, (dict, list)):
-        raise Unavailable(f"the answer to {call} has no {call.expects!r}")
-    return answer

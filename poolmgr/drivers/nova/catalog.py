@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from poolmgr.drivers.nova.api import Api, Call, Service
+from poolmgr.drivers.nova.api import Api
+from poolmgr.drivers.nova.calls import Call, Service
 from poolmgr.drivers.nova.failures import Refused
 from poolmgr.drivers.nova.paths import path_of
 from poolmgr.drivers.nova.settings import NovaSettings

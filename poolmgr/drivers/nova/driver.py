@@ -1,5 +1,6 @@
 """The driver: Nova's servers and Neutron's floating IPs."""
 
+import functools
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -83,10 +84,14 @@ class NovaCloud(Driver):
         self._servers = Servers(self._api, blueprint, rule, extra)
         self._ips = FloatingIPs(self._api, blueprint)
         # Who asks while a question is under way is answered by the next.
-        self._by_name = Batch(self._servers.named)
-        self._by_job = Batch(self._servers.of_jobs)
-        self._ip_at = Batch(self._ips.at)
-        self._ips_by_job = Batch(self._ips.of_jobs)
+        nova, neutron = (
+            functools.partial(self._api.trouble, service)
+            for service in ("compute", "network")
+        )
+        self._by_name = Batch(self._servers.named, nova)
+        self._by_job = Batch(self._servers.of_jobs, nova)
+        self._ip_at = Batch(self._ips.at, neutron)
+        self._ips_by_job = Batch(self._ips.of_jobs, neutron)
         self._watch = Watch(self._look, _INTERVAL, self._confirm)
 
     def close(self) -> None:
@@ -94,6 +99,11 @@ class NovaCloud(Driver):
         self._watch.close()
         if self._owns_connection:
             self._api.close()
+
+    @property
+    def is_down(self) -> bool:
+        """See :attr:`Driver.is_down`."""
+        return self._api.is_down
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """See :meth:`Driver.check`."""

@@ -32,7 +32,7 @@ _LONGEST_WAIT = 300.0
 # What no person wrote: a token, or data that we sent and got back.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 
-_NAMES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
+NAMES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
 # Neutron's types of errors for a pool of addresses that is used up.
 _EXHAUSTED = ("IpAddressGenerationFailure", "ExternalIpAddressExhausted")
 
@@ -67,6 +67,14 @@ class TooMany(Unavailable):
     """The cloud had no room for the call, and did nothing."""
 
 
+class Busy(Unavailable):
+    """What the call is about is in the middle of something."""
+
+
+class NotAsked(Unavailable):
+    """The cloud was not asked, for it does not answer."""
+
+
 def of_answer(
     call: str,
     service: str,
@@ -81,7 +89,7 @@ def of_answer(
     :param once: whether the call creates something
     """
     said, kind = _said(text)
-    name = _NAMES.get(service, service)
+    name = NAMES.get(service, service)
     message = f"{name} answered {status} to {call}: {said or 'no reason'}"
     if status in (413, 429):
         return TooMany(message, _retry_after(headers))
@@ -95,7 +103,7 @@ def of_answer(
         return QuotaExceeded(f"{name}: {said}")
     if status == 409 and service == "compute" and not once:
         # The server is in the middle of something; it will not be for long.
-        return Unavailable(message)
+        return Busy(message)
     return Refused(message, status, kind)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.batch import parted
 from poolmgr.drivers.nova import marks
-from poolmgr.drivers.nova.api import Api, Call
+from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
+from poolmgr.drivers.nova.calls import Call
 from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.drivers.nova.paths import checked_id, path_of

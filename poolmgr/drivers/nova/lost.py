@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from poolmgr.drivers.nova.failures import TooMany, Unavailable
-from poolmgr.errors import CloudError
+from poolmgr.drivers.nova.failures import NotAsked, TooMany, Unavailable
+from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.waiting import Deadline, backoff
 
 LOG = logging.getLogger(__name__)
@@ -52,11 +52,14 @@ class Creation(Generic[T]):
         for attempt in range(1, _MOST_POSTS + 1):
             try:
                 made = self.post()
-            except TooMany:
+            except (TooMany, NotAsked):
                 raise  # nothing was made, and it is too early to ask again
             except Unavailable as error:
                 LOG.warning("%s; looking whether it was made", error)
-                found = self._look(error.retry_after, deadline)
+                try:
+                    found = self._look(error.retry_after, deadline)
+                except DeadlineExceeded:
+                    raise error from None
                 if found:
                     made = found[0]
                 elif attempt == _MOST_POSTS:

@@ -12,8 +12,9 @@ from poolmgr.drivers.base import Device, Status
 from poolmgr.drivers.batch import parted
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
-from poolmgr.drivers.nova.api import Api, Call
+from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint, Parts
+from poolmgr.drivers.nova.calls import Call
 from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.drivers.nova.paths import checked_id, path_of

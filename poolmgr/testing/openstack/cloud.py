@@ -282,6 +282,24 @@ class LoopbackCloud:
         with self._state.settled():
             self._state.replace(name)
 
+    def set_quota(
+        self,
+        instances: int | None = None,
+        floating_ips: int | None = None,
+        ports: int | None = None,
+    ) -> None:
+        """Change how many there may be; None leaves it as it is."""
+        with self._state.settled():
+            now = self.settings
+            self.settings = self._state.settings = replace(
+                now,
+                instances=now.instances if instances is None else instances,
+                floating_ips=(
+                    now.floating_ips if floating_ips is None else floating_ips
+                ),
+                ports=now.ports if ports is None else ports,
+            )
+
     def expire_tokens(self) -> None:
         """Accept no token that was given out until now."""
         self._front.identity.expire()

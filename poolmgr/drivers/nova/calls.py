@@ -1,0 +1,81 @@
+"""One call of a service of the cloud, and what it is answered."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from poolmgr.drivers.nova.failures import Unavailable
+from poolmgr.text import one_line
+
+if TYPE_CHECKING:
+    from requests import Response
+
+#: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
+LONGEST_ANSWER = 64 * 1024 * 1024
+
+Service = Literal["compute", "network", "image"]
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a service.
+
+    :ivar expects: the field that the answer has to have: what stands between
+        us and the cloud may answer 200 and mean nothing
+    :ivar once: whether it must not be repeated when nobody knows if it took
+        effect, as what creates something must not
+    """
+
+    method: str
+    service: Service
+    path: str
+    params: Params | None = None
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] | None = None
+    expects: str | None = None
+    once: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def text_of(response: "Response", end: float) -> str:
+    """The body, if it is there in time however slowly it comes.
+
+    :param end: when it has to be there, monotonic
+    :raises Unavailable: it is not
+    """
+    pieces: list[bytes] = []
+    left = LONGEST_ANSWER
+    while piece := response.raw.read1(65536, decode_content=True):
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise Unavailable("the answer is too long")
+        if time.monotonic() > end:
+            raise Unavailable("the answer came too slowly")
+    if not pieces and response.headers.get("Content-Length", "0") != "0":
+        raise Unavailable("the answer broke off")
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def parsed(call: Call, text: str) -> dict[str, Any]:
+    """The answer's JSON, {} if there is none.
+
+    :raises Unavailable: it is not what the call expects
+    """
+    try:
+        answer = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        # A page may say why; JSON that broke off may have secrets in it.
+        page = f": {one_line(text, 60)!r}" if text.startswith("<") else ""
+        raise Unavailable(f"the answer to {call} is no JSON object{page}")
+    expected = call.expects and answer.get(call.expects)
+    if call.expects and not isinstance(expected, (dict, list)):
+        raise Unavailable(f"the answer to {call} has no {call.expects!r}")
+    return answer

@@ -1,0 +1,214 @@
+"""The clouds that a run can be on."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+from openstack.config import OpenStackConfig
+from openstack.connection import Connection
+
+import testcloud
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.drivers.nova import NovaCloud, NovaSettings
+from poolmgr.waiting import Deadline
+from tests.chaos.plan import Plan
+from tests.chaos.pool import scene
+
+Json = dict[str, Any]
+_MADE_OF = {
+    "image": "tiny",
+    "flavor": "m1.nano",
+    "networks": "private",
+    "floating_network": "public",
+    "call_timeout": "5",
+}
+_PATIENCE = 30.0
+
+
+class Cloud:
+    """A cloud.
+
+    :ivar settings: what the workers' configuration says of it; it goes on
+        where the group ``[poolmgr]`` ends
+    :ivar environment: what the workers have in theirs
+    """
+
+    settings = ""
+    environment: Mapping[str, str] = {}
+
+    def driver(self) -> Driver:
+        """A driver of our own, to be closed."""
+        raise NotImplementedError
+
+    def trouble(self, fault: Json) -> None:
+        """Put a fault in force, if the cloud can have any."""
+
+    def calm(self) -> None:
+        """Lift all faults."""
+
+    def record(self) -> list[Json]:
+        """All calls of all workers, if the cloud has a record."""
+        return []
+
+    def close(self, pool: str) -> None:
+        """End it, or delete what the pool has there."""
+
+
+class LoopbackProcess(Cloud):
+    """The loopback OpenStack, as a process of its own."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        path = folder / "clouds.yaml"
+        self._log = (folder / "cloud.log").open("wb")
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "poolmgr.testing.openstack"),
+                *("--latency", str(plan.latency)),
+                *("--boot-time", str(plan.boot_time)),
+                *("--boot-spread", str(plan.boot_spread)),
+                *("--clouds-yaml", str(path)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self._url = self._process.stdout.readline().strip()
+        self._process.stdout.readline()  # now the file is there
+        self._auth = json.loads(path.read_text())["clouds"]["loopback"]["auth"]
+        self.settings = _nova("loopback")
+        self.environment = {"OS_CLIENT_CONFIG_FILE": str(path)}
+
+    def driver(self) -> Driver:
+        """See :meth:`Cloud.driver`."""
+        return NovaCloud(
+            NovaSettings(
+                **self._auth,
+                image="tiny",
+                flavor="m1.nano",
+                networks=("private",),
+                floating_network="public",
+            )
+        )
+
+    def trouble(self, fault: Json) -> None:
+        """See :meth:`Cloud.trouble`."""
+        self._ask("POST", "/faults", fault)
+
+    def calm(self) -> None:
+        """See :meth:`Cloud.calm`."""
+        self._ask("DELETE", "/faults")
+
+    def record(self) -> list[Json]:
+        """See :meth:`Cloud.record`."""
+        calls: list[Json] = self._ask("GET", "/record").json()
+        return calls
+
+    def close(self, pool: str) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(_PATIENCE)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._log.close()
+
+    def _ask(
+        self, method: str, path: str, body: Json | None = None
+    ) -> requests.Response:
+        answer = requests.request(
+            method, f"{self._url}{path}", json=body, timeout=_PATIENCE
+        )
+        answer.raise_for_status()
+        return answer
+
+
+class FakeFile(Cloud):
+    """The fake cloud in a file; its own chance makes it fail."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._state = str(folder / "cloud.db")
+        failures = (
+            "call_failure_rate = 0.01\nboot_failure_rate = 0.03\n"
+            if plan.faults
+            else ""
+        )
+        self.settings = (
+            f"driver = fake\n[fake]\nstate = {self._state}\n"
+            f"call_time = {plan.latency}\nboot_time = {plan.boot_time}\n"
+            f"boot_spread = {plan.boot_spread}\n{failures}"
+        )
+
+    def driver(self) -> Driver:
+        """See :meth:`Cloud.driver`."""
+        return FakeCloud(FakeSettings(state=self._state))
+
+
+class RealCloud(Cloud):
+    """What ``./dev cloud up`` has brought up."""
+
+    def __init__(self) -> None:
+        self._file = testcloud.Location.from_environment().clouds_file
+        self.settings = _nova("testcloud")
+        self.environment = {"OS_CLIENT_CONFIG_FILE": str(self._file)}
+
+    def driver(self) -> Driver:
+        """See :meth:`Cloud.driver`."""
+        config = OpenStackConfig(
+            config_files=[str(self._file)], load_envvars=False
+        )
+        settings = NovaSettings(
+            cloud="testcloud",
+            image="tiny",
+            flavor="m1.nano",
+            networks=("private",),
+            floating_network="public",
+        )
+        return _Owning(
+            settings, Connection(config=config.get_one("testcloud"))
+        )
+
+    def close(self, pool: str) -> None:
+        """Delete what the pool has there."""
+        driver = self.driver()
+        try:
+            deadline = Deadline(_PATIENCE * 4)
+            there = scene(driver, pool)
+            for ip in there.ips:
+                driver.delete_ip(ip, deadline)
+            for device in there.devices:
+                driver.delete_device(device, deadline)
+        finally:
+            driver.close()
+
+
+class _Owning(NovaCloud):
+    """A driver that closes a connection that it was given."""
+
+    def __init__(self, settings: NovaSettings, connection: Connection) -> None:
+        super().__init__(settings, connection)
+        self._given = connection
+
+    def close(self) -> None:
+        """Let go of both."""
+        super().close()
+        self._given.close()
+
+
+def make(plan: Plan, folder: Path) -> Cloud:
+    """The cloud of a plan."""
+    if plan.cloud == "real":
+        return RealCloud()
+    if plan.cloud == "fake":
+        return FakeFile(plan, folder)
+    return LoopbackProcess(plan, folder)
+
+
+def _nova(cloud: str) -> str:
+    lines = [f"{name} = {value}" for name, value in _MADE_OF.items()]
+    return "\n".join(["[nova]", f"cloud = {cloud}", *lines, ""])

@@ -1,0 +1,89 @@
+"""The pool whose workers are killed, and its reaper."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from poolmgr.drivers.base import Driver
+from poolmgr.gearman import Address, LinkOptions
+from poolmgr.inflight import InFlight
+from poolmgr.reaper import Case, Reaper
+from poolmgr.settings import PoolSettings, ReaperSettings
+from poolmgr.waiting import Deadline
+from tests.chaos.audit import Scene
+
+#: Seconds that an action of the pool may take.
+ACTION_TIME = 20.0
+_LOOK_TIME = 60.0
+
+
+def pool_settings(name: str) -> PoolSettings:
+    """The settings of the pool."""
+    return PoolSettings(
+        pool=name,
+        basename=name,
+        explain_failures=True,
+        long_timeout=ACTION_TIME,
+        short_timeout=ACTION_TIME,
+    )
+
+
+def write_configuration(
+    path: Path, name: str, driver: str, server: Address
+) -> Path:
+    """Write the workers' configuration.
+
+    :param driver: the driver's part of it
+    :returns: the path
+    """
+    path.write_text(
+        f"""\
+[poolmgr]
+pool = {name}
+basename = {name}
+explain_failures = true
+long_timeout = {ACTION_TIME}
+short_timeout = {ACTION_TIME}
+{driver}
+[gearman]
+servers = {server}
+reconnect_sleep = 0.5
+[worker]
+drain_timeout = 100
+[reaper]
+mode = off
+older_than = 0
+limit = 10000
+"""
+    )
+    return path
+
+
+def scene(driver: Driver, name: str) -> Scene:
+    """What the cloud has of the pool now."""
+    deadline = Deadline(_LOOK_TIME)
+    devices = driver.list_devices(deadline)
+    ips = driver.list_ips(deadline)
+    return Scene(
+        [d for d in devices if d.mark and d.mark.pool == name],
+        [ip for ip in ips if ip.mark and ip.mark.pool == name],
+    )
+
+
+def reaped(
+    driver: Driver, name: str, servers: Sequence[Address]
+) -> list[Case]:
+    """What ``poolmgr reap`` does, for when no worker is at work any more.
+
+    So it need not wait until what it finds is older than any job may be.
+    """
+    time.sleep(1.1)  # what is made in this second is not older than it
+    reaper = Reaper(
+        driver,
+        pool_settings(name),
+        ReaperSettings(older_than=0.0, limit=10000),
+        InFlight(list, servers, LinkOptions()),
+        job_time=0.0,
+    )
+    reaper.look()
+    return reaper.remove(reaper.look())

@@ -1,0 +1,244 @@
+"""A stage for one killing: the worker dies at a call that is named."""
+
+import asyncio
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from poolmgr.gearman import Address, Client
+from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
+from tests.chaos.audit import serious
+from tests.chaos.ledger import Entry, Ledger
+from tests.chaos.pool import reaped, scene, write_configuration
+from tests.clouds import nova_on
+from tests.jobservers import JobServerProcess, gearmand
+from tests.polling import until
+from tests.processes import Process
+
+PATIENCE = 60.0
+POOL = "stage"
+_NOVA = """\
+[nova]
+cloud = loopback
+image = tiny
+flavor = m1.nano
+networks = private
+floating_network = public
+"""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a worker is killed.
+
+    :ivar method: of the call at which it is
+    :ivar path: regular expression of the call's path
+    :ivar effect: what becomes of that call: "never" does not take effect;
+        "before": did, and was not answered; "late": does, so many seconds
+        after the kill
+    :ivar skip: so many such calls of the job come first
+    :ivar late: those seconds
+    """
+
+    method: str
+    path: str
+    effect: str = "before"
+    skip: int = 0
+    late: float = 0.0
+
+    def __str__(self) -> str:
+        late = f" {self.late:g}" if self.late else ""
+        number = f" {self.skip + 1}" if self.skip else ""
+        return f"{self.method} {self.path}{number} {self.effect}{late}"
+
+
+@dataclass
+class Hold:
+    """A call that is held back by the cloud.
+
+    :ivar calls: the call, once it came in
+    """
+
+    fault: Fault
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has had its effect, if it was to have one."""
+        if self.fault.drop or self.fault.after:
+            return True
+        return all(call.status is not None for call in self.calls)
+
+
+@dataclass
+class Stage:
+    """A job server, a cloud, and workers that are started one by one."""
+
+    cloud: LoopbackCloud
+    server: JobServerProcess
+    folder: Path
+    stack: ExitStack
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def start(self, address: Address | None = None) -> Process:
+        """A worker that is not registered yet.
+
+        :param address: where it finds the job server
+        """
+        server = address or self.server.address
+        clouds = self.cloud.write_clouds_yaml(self.folder / "clouds.yaml")
+        path = write_configuration(
+            self.folder / f"{server.port}.conf", POOL, _NOVA, server
+        )
+        process = Process(
+            ["--config-file", str(path), "worker"],
+            OS_CLIENT_CONFIG_FILE=str(clouds),
+        )
+        self.stack.callback(process.end)
+        self.stack.callback(process.signal, signal.SIGCONT)
+        return process
+
+    def several(
+        self, number: int = 2, address: Address | None = None
+    ) -> list[Process]:
+        """So many workers; all but the first sleep until they get SIGCONT.
+
+        :param address: where the first finds the job server
+        """
+        workers = [self.start(address)]
+        workers += [self.start() for _number in range(number - 1)]
+        for worker in workers:
+            worker.wait_for("registered")
+        for worker in workers[1:]:
+            worker.signal(signal.SIGSTOP)
+        return workers
+
+    def submit(self, action: str, **fields: str) -> "Future[Entry]":
+        """Hand in a job; the entry when it is answered."""
+        entry = self.ledger.open(action, **fields)
+        pool = ThreadPoolExecutor(1)
+        self.stack.callback(pool.shutdown)
+        return pool.submit(self._ask, entry)
+
+    def passes(self, action: str, **fields: str) -> dict[str, Any]:
+        """The answer of a job that has to be a PASS."""
+        return passed(self.submit(action, **fields))
+
+    def hold(self, moment: Moment) -> Hold:
+        """Have the cloud hold back the call at which a worker is killed."""
+        seconds = moment.late or PATIENCE
+        arrived: list[Call] = []
+        lock = threading.Lock()
+        skip = [moment.skip]
+
+        def is_it(call: Call) -> bool:
+            with lock:
+                if arrived or skip[0]:
+                    skip[0] -= not arrived
+                    return False
+                arrived.append(call)
+            return True
+
+        fault = Fault(
+            method=moment.method,
+            path=moment.path,
+            where=is_it,
+            hang=seconds,
+            drop=moment.effect == "never",
+            after=moment.effect == "before",
+        )
+        self.cloud.fault(fault)
+        return Hold(fault, arrived)
+
+    def killed_at(
+        self, moments: list[Moment], action: str, **fields: str
+    ) -> tuple[dict[str, Any], Hold]:
+        """Kill the worker that has a job at this moment of it.
+
+        :param moments: the next worker's at the next; then there is one left
+        :returns: the answer, and the last call at which one was killed
+        """
+        worker, *others = self.several(len(moments) + 1)
+        hold = self.hold(moments[0])
+        answer = self.submit(action, **fields)
+        for number, other in enumerate(others, start=1):
+            until(lambda: hold.calls, PATIENCE)  # noqa: B023 - at once
+            last = hold
+            if number < len(moments):
+                hold = self.hold(moments[number])
+            worker.signal(signal.SIGKILL)
+            other.signal(signal.SIGCONT)
+            worker = other
+        return passed(answer), last
+
+    def check(self) -> None:
+        """The reaper passes; then all is as the clients know it."""
+        with nova_on(self.cloud) as driver:
+            before = scene(driver, POOL).audit(self.ledger)
+            assert not serious(before, reaped=False), _told(before)
+            reaped(driver, POOL, [self.server.address])
+            after = scene(driver, POOL).audit(self.ledger)
+            assert not after, _told(after)
+        assert not self.ledger.problems
+
+    def _ask(self, entry: Entry) -> Entry:
+        async def ask() -> bytes:
+            async with Client([self.server.address]) as client:
+                message = {"action": entry.action, **entry.fields}
+                job = await client.submit(
+                    "libra_pool_mgm",
+                    json.dumps(message).encode(),
+                    unique=entry.unique,
+                )
+                entry.handle = job.handle
+                return await job.result(PATIENCE)
+
+        self.ledger.answered(entry, json.loads(asyncio.run(ask())))
+        for kind in ("device", "address"):
+            if entry.action.startswith("BUILD"):
+                self.ledger.hold(kind, entry)
+        if entry.action == "ASSIGN_IP" and entry.passed:
+            address = self.ledger.held("address", entry.fields["ip"])
+            assert address is not None
+            address.where = {entry.fields["name"]}
+        return entry
+
+
+def passed(answer: "Future[Entry]") -> dict[str, Any]:
+    """The answer, which has to be a PASS."""
+    entry = answer.result(2 * PATIENCE)
+    assert entry.passed, entry.answer
+    assert entry.answer is not None
+    return entry.answer
+
+
+@contextmanager
+def stage(folder: Path, **settings: Any) -> Iterator[Stage]:
+    """A stage.
+
+    :param settings: of the cloud
+    """
+    common = {"boot_time": 0.3}
+    with (
+        LoopbackCloud(**{**common, **settings}) as cloud,
+        gearmand() as server,
+        ExitStack() as stack,
+    ):
+        yield Stage(cloud, server, folder, stack)
+
+
+def settled(hold: Hold) -> None:
+    """Wait until a call that is held has had its effect."""
+    until(lambda: hold.over, PATIENCE)
+    time.sleep(0.05)
+
+
+def _told(findings: list[Any]) -> str:
+    return "\n".join(map(str, findings))

@@ -1,0 +1,196 @@
+"""A worker is killed at each call of a job; another finishes the job.
+
+Each call that changes something is met thrice: it never took effect; it did
+and was not answered; it does so later, as a call does that is under way in
+the cloud when its caller dies.
+"""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.stage import (
+    PATIENCE,
+    Moment,
+    Stage,
+    passed,
+    settled,
+    stage,
+)
+from tests.nova.pools import DETAILS, IPS, ONE_IP, SERVERS
+from tests.polling import until
+from tests.relays import WORK_COMPLETE, relay
+
+METADATA = "/servers/[^/]+/metadata"
+PORTS = "/ports"
+
+
+def changing(method: str, path: str, skip: int = 0) -> list[Moment]:
+    """The moments of a call that changes something."""
+    return [
+        Moment(method, path, "never", skip),
+        Moment(method, path, "before", skip),
+        Moment(method, path, "late", skip, late=0.5),
+        Moment(method, path, "late", skip, late=4.0),
+    ]
+
+
+BUILD_DEVICE = [
+    Moment("GET", DETAILS),  # the look for what was left
+    *changing("POST", SERVERS),
+    Moment("GET", DETAILS, skip=1),  # the wait for the boot
+    Moment("GET", DETAILS, skip=2),
+    *changing("POST", METADATA),  # handing over
+]
+BUILD_IP = [
+    Moment("GET", IPS),
+    *changing("POST", IPS),
+    *changing("PUT", ONE_IP),  # handing over
+]
+ASSIGN_IP = [
+    Moment("GET", DETAILS),
+    Moment("GET", IPS),
+    Moment("GET", PORTS),
+    *changing("PUT", ONE_IP),
+    Moment("GET", IPS, skip=1),  # the look whether it is in effect
+]
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[Stage]:
+    """A stage whose cloud boots a device in a moment."""
+    with stage(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("moment", BUILD_DEVICE, ids=str)
+def test_a_build_killed_in_any_call_leaves_one_device(
+    there: Stage, moment: Moment
+) -> None:
+    answer, hold = there.killed_at([moment], "BUILD_DEVICE")
+    settled(hold)
+
+    there.check()
+    (device,) = there.cloud.servers
+    assert device["name"] == answer["name"]
+
+
+@pytest.mark.parametrize("moment", BUILD_IP, ids=str)
+def test_an_allocation_killed_in_any_call_leaves_one_address(
+    there: Stage, moment: Moment
+) -> None:
+    answer, hold = there.killed_at([moment], "BUILD_IP")
+    settled(hold)
+
+    there.check()
+    (ip,) = there.cloud.floating_ips
+    assert ip["id"] == answer["id"]
+
+
+@pytest.mark.parametrize("moment", ASSIGN_IP, ids=str)
+def test_an_assignment_killed_in_any_call_is_in_effect(
+    there: Stage, moment: Moment
+) -> None:
+    first = there.start()
+    device, ip = there.passes("BUILD_DEVICE"), there.passes("BUILD_IP")
+    first.end()
+    fields = {"ip": ip["ip"], "name": device["name"]}
+
+    _answer, hold = there.killed_at([moment], "ASSIGN_IP", **fields)
+    settled(hold)
+
+    there.check()
+
+
+def test_an_attachment_that_comes_late_moves_nothing_back(
+    there: Stage,
+) -> None:
+    first = there.start()
+    one, other = there.passes("BUILD_DEVICE"), there.passes("BUILD_DEVICE")
+    ip = there.passes("BUILD_IP")["ip"]
+    first.end()
+    moment = Moment("PUT", ONE_IP, "late", late=4.0)
+
+    _answer, hold = there.killed_at(
+        [moment], "ASSIGN_IP", ip=ip, name=one["name"]
+    )
+    there.passes("ASSIGN_IP", ip=ip, name=other["name"])
+    assert not hold.over
+    settled(hold)
+
+    there.check()
+
+
+@pytest.mark.parametrize("moment", changing("POST", METADATA), ids=str)
+def test_a_device_whose_second_worker_is_killed_taking_it_over(
+    there: Stage, moment: Moment
+) -> None:
+    handed_over = Moment("POST", METADATA)
+
+    answer, hold = there.killed_at([handed_over, moment], "BUILD_DEVICE")
+    settled(hold)
+
+    there.check()
+    (device,) = there.cloud.servers
+    assert device["name"] == answer["name"]
+
+
+@pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
+def test_an_address_whose_second_worker_is_killed_taking_it_over(
+    there: Stage, moment: Moment
+) -> None:
+    handed_over = Moment("PUT", ONE_IP)
+
+    answer, hold = there.killed_at([handed_over, moment], "BUILD_IP")
+    settled(hold)
+
+    there.check()
+    (ip,) = there.cloud.floating_ips
+    assert ip["id"] == answer["id"]
+
+
+def test_a_creation_that_takes_effect_while_its_successor_boots(
+    tmp_path: Path,
+) -> None:
+    moment = Moment("POST", SERVERS, "late", late=1.5)
+    with stage(tmp_path, boot_time=4.0) as there:
+        answer, hold = there.killed_at([moment], "BUILD_DEVICE")
+
+        # No reaper is needed: the next delivery has seen it.
+        assert hold.over
+        (device,) = there.cloud.servers
+        assert device["name"] == answer["name"]
+        there.check()
+
+
+@pytest.mark.parametrize("arrives", [False, True], ids=["lost", "arrives"])
+@pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP", "ASSIGN_IP"])
+def test_a_worker_killed_as_it_answers_leaves_one_thing_a_job(
+    there: Stage, action: str, arrives: bool
+) -> None:
+    fields = {}
+    if action == "ASSIGN_IP":
+        first = there.start()
+        fields["name"] = there.passes("BUILD_DEVICE")["name"]
+        fields["ip"] = there.passes("BUILD_IP")["ip"]
+        first.end()
+    killed: list[bytes] = []
+
+    def to_server(data: bytes) -> bytes | None:
+        if killed or WORK_COMPLETE not in data:
+            return data
+        killed.append(data)
+        worker.signal(signal.SIGKILL)
+        worker.exit_code()
+        return data if arrives else None
+
+    with relay(there.server.address, to_server) as between:
+        worker, other = there.several(2, between.address)
+        answer = there.submit(action, **fields)
+        until(lambda: killed, PATIENCE)
+        other.signal(signal.SIGCONT)
+        passed(answer)
+
+        there.check()

@@ -1,0 +1,138 @@
+"""Two hosts and the cable between them, in network namespaces."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+#: Where each end is; nobody outside sees them.
+SERVER = "10.213.0.1"
+WORKER = "10.213.0.2"
+NOBODY = "02:00:00:00:00:01"
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Host:
+    """A network namespace.
+
+    :ivar pid: of the process that holds it
+    """
+
+    pid: int
+
+    def through(self) -> list[str]:
+        """A command that runs another one there."""
+        user = [] if os.geteuid() == 0 else ["--user", "--preserve"]
+        return ["nsenter", f"--target={self.pid}", *user, "--net", "--"]
+
+    def run(self, *command: str) -> None:
+        """Run a command there."""
+        subprocess.run(
+            [*self.through(), *command],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_PATIENCE,
+        )
+
+
+@dataclass(frozen=True)
+class Cable:
+    """What is between the two hosts.
+
+    :ivar server: the host of the job server
+    :ivar worker: the host of the worker
+    """
+
+    server: Host
+    worker: Host
+
+    def unplug(self) -> None:
+        """Neither end hears of the other any more, nor that it is so."""
+        self.server.run("ip", "link", "set", "cable", "down")
+
+    def swallow(self) -> None:
+        """Packets go to a machine that there is not."""
+        self._neighbours("replace", "lladdr", NOBODY, "nud", "permanent")
+
+    def mend(self) -> None:
+        """Have all as it was."""
+        self.server.run("ip", "link", "set", "cable", "up")
+        self._neighbours("replace", "lladdr", NOBODY, "nud", "stale")
+        self._neighbours("del")
+
+    def _neighbours(self, verb: str, *how: str) -> None:
+        for host, other in ((self.server, WORKER), (self.worker, SERVER)):
+            host.run("ip", "neigh", verb, other, "dev", "cable", *how)
+
+
+@contextmanager
+def cable() -> Iterator[Cable]:
+    """Two hosts; skips the test where the kernel refuses, in CI as well.
+
+    That the tools are not there is a failure in CI.
+    """
+    _need_namespaces()
+    with ExitStack() as stack:
+        server = Host(stack.enter_context(_held(_unshare())))
+        worker = Host(
+            stack.enter_context(_held([*server.through(), "unshare", "--net"]))
+        )
+        _connect(server, worker)
+        yield Cable(server, worker)
+
+
+def _connect(server: Host, worker: Host) -> None:
+    server.run(
+        *("ip", "link", "add", "cable", "type", "veth"),
+        *("peer", "name", "cable", "netns", str(worker.pid)),
+    )
+    for host, address in ((server, SERVER), (worker, WORKER)):
+        host.run("ip", "link", "set", "lo", "up")
+        host.run("ip", "address", "add", f"{address}/24", "dev", "cable")
+        host.run("ip", "link", "set", "cable", "up")
+
+
+def _unshare() -> list[str]:
+    if os.geteuid() == 0:
+        return ["unshare", "--net"]
+    return ["unshare", "--user", "--map-root-user", "--net"]
+
+
+@contextmanager
+def _held(command: Sequence[str]) -> Iterator[int]:
+    """A namespace for as long as the block runs; who holds it."""
+    process = subprocess.Popen(
+        [*command, "sh", "-c", "echo; exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.read(1), "no namespace"  # it is in it now
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate(timeout=_PATIENCE)
+
+
+def _need_namespaces() -> None:
+    tools = ("unshare", "nsenter", "ip")
+    missing = [name for name in tools if shutil.which(name) is None]
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"not installed: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    tried = subprocess.run(
+        [*_unshare(), "ip", "link", "add", "cable", "type", "veth"],
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    if tried.returncode:
+        pytest.skip(f"no network namespaces here: {tried.stderr.strip()}")

@@ -1,0 +1,106 @@
+"""Servers that are not what they should be."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from poolmgr.gearman import Address
+from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
+
+
+class Peer:
+    """Listens, and does the same to everyone who comes.
+
+    :param meet: is given each connection
+    :ivar times: when each came, by the monotonic clock
+    """
+
+    def __init__(self, meet: Callable[[socket.socket], None]) -> None:
+        self._meet = meet
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = Address("127.0.0.1", self._listener.getsockname()[1])
+        self.times: list[float] = []
+        self._met: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Have it gone."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        for sock in self._met:
+            sock.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _address = self._listener.accept()
+            except OSError:
+                return
+            self.times.append(time.monotonic())
+            self._met.append(sock)
+            with suppress(OSError):
+                self._meet(sock)
+
+
+def closes(sock: socket.socket) -> None:
+    """Closes at once."""
+    sock.close()
+
+
+def is_silent(sock: socket.socket) -> None:
+    """Says nothing, for ever."""
+
+
+def hangs_at_a_grab(sock: socket.socket) -> None:
+    """Takes a worker in, and falls silent when it is asked for a job."""
+    heard = b""
+    while encode(PacketType.GRAB_JOB_UNIQ) not in heard:
+        data = sock.recv(65536)
+        if not data:
+            return
+        if encode(PacketType.ECHO_REQ) in data:
+            sock.sendall(encode(PacketType.ECHO_RES, b"", magic=RESPONSE))
+        heard += data
+
+
+def says(data: bytes) -> Callable[[socket.socket], None]:
+    """Says something, and then nothing."""
+    return lambda sock: sock.sendall(data)
+
+
+@contextmanager
+def peer(meet: Callable[[socket.socket], None]) -> Iterator[Peer]:
+    """Such a server for as long as the block runs."""
+    made = Peer(meet)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextmanager
+def black_hole() -> Iterator[Address]:
+    """A server that answers no SYN: its backlog is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        where = listener.getsockname()
+        for _more_than_it_takes in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                sock.connect(where)
+        yield Address(*where)
+
+
+@contextmanager
+def peers(said: Iterable[bytes]) -> Iterator[list[Peer]]:
+    """A server for each of these that says it to everyone."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(peer(says(data))) for data in said]

@@ -1,0 +1,197 @@
+"""TLS in front of a gearmand, which cannot speak it itself."""
+
+import asyncio
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from poolmgr.gearman import Address
+from tests.jobservers import free_port
+
+PATIENCE = 20.0
+_YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A certificate, its key, and whom to trust, as files."""
+
+    cert: str
+    key: str
+    ca: str
+
+    def config(self) -> str:
+        """It as the worker's."""
+        return (
+            f"ssl_cert = {self.cert}\nssl_key = {self.key}\n"
+            f"ssl_ca = {self.ca}\n"
+        )
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """An authority and what it signs.
+
+    :ivar folder: where the files go
+    :ivar trusted: who signed the other side's, if that is not the same
+    """
+
+    folder: Path
+    authority: trustme.CA
+    trusted: trustme.CA | None = None
+
+    def server(
+        self, name: str = "localhost", expired: bool = False
+    ) -> Identity:
+        """A job server's."""
+        return self._issue("server", name, expired)
+
+    def client(self, expired: bool = False) -> Identity:
+        """A worker's."""
+        return self._issue("client", "worker@example.org", expired)
+
+    def config(self) -> str:
+        """A worker's, as it is configured."""
+        return self.client().config()
+
+    def _issue(self, what: str, name: str, expired: bool) -> Identity:
+        issued = self.authority.issue_cert(
+            name, not_after=_YESTERDAY if expired else None
+        )
+        trusted = self.trusted or self.authority
+        return Identity(
+            self._write(f"{what}.pem", issued.cert_chain_pems),
+            self._write(f"{what}.key", [issued.private_key_pem]),
+            self._write(f"{what}-trusts.pem", [trusted.cert_pem]),
+        )
+
+    def _write(self, name: str, blobs: list[trustme.Blob]) -> str:
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_bytes(b"".join(blob.bytes() for blob in blobs))
+        return str(path)
+
+
+def terminator(
+    kind: str, behind: Address, identity: Identity
+) -> AbstractContextManager[Address]:
+    """Where TLS is taken off; it demands a client's certificate.
+
+    :param kind: "stunnel" or "python"
+    :param behind: the job server in plain TCP
+    :returns: its address; the name is "localhost"
+    """
+    made = {"stunnel": _stunnel, "python": _python}[kind]
+    return made(behind, identity)
+
+
+def need_stunnel() -> str:
+    """The path of stunnel; skips the test without, but not in CI."""
+    path = shutil.which("stunnel4") or shutil.which("stunnel")
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("stunnel4 is not installed")
+        pytest.skip("stunnel4 is not installed")
+    return path
+
+
+@contextmanager
+def _stunnel(behind: Address, identity: Identity) -> Iterator[Address]:
+    path = need_stunnel()
+    port = free_port()
+    config = Path(identity.cert).with_name("stunnel.conf")
+    config.write_text(
+        "foreground = yes\npid =\nsyslog = no\n[gearman]\n"
+        f"accept = 127.0.0.1:{port}\nconnect = {behind}\n"
+        f"cert = {identity.cert}\nkey = {identity.key}\n"
+        f"CAfile = {identity.ca}\nverifyChain = yes\nrequireCert = yes\n"
+    )
+    process = subprocess.Popen(
+        [path, str(config)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(port, process)
+        yield Address("localhost", port)
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        assert process.poll() is None, "stunnel ended"
+        assert time.monotonic() < end, "stunnel does not listen"
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+            return
+        time.sleep(0.02)
+
+
+@contextmanager
+def _python(behind: Address, identity: Identity) -> Iterator[Address]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(identity.cert, identity.key)
+    context.load_verify_locations(identity.ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    loop = asyncio.new_event_loop()
+    listening: Future[int] = Future()
+    ended = asyncio.Event()
+
+    async def serve() -> None:
+        async def meet(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            other = await asyncio.open_connection(behind.host, behind.port)
+            await asyncio.gather(
+                _pump(reader, other[1]), _pump(other[0], writer)
+            )
+
+        server = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=context)
+        listening.set_result(server.sockets[0].getsockname()[1])
+        await ended.wait()
+        server.close()
+        # Those who serve somebody still.
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        yield Address("localhost", listening.result(PATIENCE))
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(PATIENCE)
+        loop.close()
+
+
+async def _pump(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter
+) -> None:
+    try:
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    except OSError:
+        pass
+    finally:
+        sink.transport.abort()

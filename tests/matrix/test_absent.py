@@ -1,0 +1,119 @@
+"""Job servers that are not there, or do not answer, beside one that does."""
+
+import socket
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.jobservers import free_port, gearmand
+from tests.matrix.batches import BUILD, ask, registrations, warnings
+from tests.matrix.peers import black_hole, hangs_at_a_grab, is_silent, peer
+from tests.matrix.terminators import Certificates, terminator
+from tests.processes import worker
+
+QUICK = "[gearman]\nconnect_timeout = 1\nheartbeat = 0.5\n"
+
+
+def test_of_two_the_first_is_dead_and_later_comes_to_life(
+    tmp_path: Path,
+) -> None:
+    with gearmand(start=False) as first, gearmand() as second:
+        servers = [str(first.address), str(second.address)]
+        with worker(servers) as process:
+            assert ask(second.address, BUILD)["response"] == "PASS"
+            process.wait_for(f"{first.address}: not reached")
+            first.start()
+            process.wait_for(f"{first.address}: connected and registered")
+
+            assert ask(first.address, BUILD)["response"] == "PASS"
+            assert ask(second.address, BUILD)["response"] == "PASS"
+            # It is told once, however often it was tried.
+            assert warnings(process, first.address) == [
+                "not reached: Connection refused"
+            ]
+
+            second.kill()
+            process.wait_for(f"{second.address}: lost")
+            assert ask(first.address, BUILD)["response"] == "PASS"
+
+
+def test_the_start_waits_for_no_server_that_answers_no_packet() -> None:
+    """With the default time-outs: it is long before they are up."""
+    with gearmand() as good, black_hole() as hole, peer(is_silent) as silent:
+        require_black(hole.port)
+        servers = [str(hole), str(silent.address), str(good.address)]
+        with worker(servers) as process:
+            for _time in range(3):
+                assert ask(good.address, BUILD)["response"] == "PASS"
+
+            assert not warnings(process, hole)
+            assert not warnings(process, silent.address)
+            assert registrations(process) == 1
+
+
+def require_black(port: int) -> None:
+    """Make sure that there is nobody to connect to."""
+    with socket.socket() as sock:
+        sock.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            sock.connect(("127.0.0.1", port))
+
+
+def test_given_up_they_are_tried_again_and_do_not_hold_up_others(
+    tmp_path: Path,
+) -> None:
+    with gearmand() as good, black_hole() as hole, peer(is_silent) as silent:
+        servers = [str(hole), str(silent.address), str(good.address)]
+        with worker(servers, QUICK, tmp_path) as process:
+            process.wait_for(f"{good.address}: connected and registered")
+            process.wait_for("not connected within 1 s")
+            while len(silent.times) < 3:
+                assert ask(good.address, BUILD)["response"] == "PASS"
+
+            assert registrations(process) == 1
+            (line,) = warnings(process, silent.address)
+            assert "no sign of life" in line
+
+
+def test_one_that_hangs_at_a_grab_has_the_only_place_for_a_while(
+    tmp_path: Path,
+) -> None:
+    """gearmand does not do that on demand, so a scripted server does."""
+    config = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
+    with gearmand() as good, peer(hangs_at_a_grab) as hung:
+        servers = [str(hung.address), str(good.address)]
+        with worker(servers, QUICK + config, tmp_path) as process:
+            process.wait_for(f"{hung.address}: connected and registered")
+            for _time in range(3):
+                assert ask(good.address, BUILD)["response"] == "PASS"
+            process.wait_for(f"{hung.address}: lost: no sign of life")
+            process.wait_for(f"{hung.address}: connected and registered")
+            assert ask(good.address, BUILD)["response"] == "PASS"
+
+
+def test_a_server_silent_in_the_tls_handshake_holds_up_no_other(
+    tmp_path: Path,
+) -> None:
+    """With the default time-out: it is long before it is up."""
+    files = Certificates(tmp_path, trustme.CA())
+    config = f"[gearman]\n{files.config()}"
+    with gearmand() as good, peer(is_silent) as silent:
+        with terminator("python", good.address, files.server()) as front:
+            servers = [f"localhost:{silent.address.port}", str(front)]
+            with worker(servers, config, tmp_path) as process:
+                for _time in range(3):
+                    assert ask(good.address, BUILD)["response"] == "PASS"
+
+                assert silent.times
+                assert not warnings(process, servers[0])
+                assert registrations(process) == 1
+
+
+def test_nobody_at_all_is_waited_for_until_there_is_somebody() -> None:
+    port = free_port()
+    with worker([f"127.0.0.1:{port}"]) as process:
+        process.wait_for("not reached: Connection refused")
+        with gearmand(port=port) as server:
+            process.wait_for("connected and registered")
+            assert ask(server.address)["response"] == "PASS"

@@ -1,0 +1,120 @@
+"""Links whose other end has gone without a word, between two hosts.
+
+Where there are no network namespaces, ``test_silent`` stands for these.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.jobservers import need_gearmand
+from tests.matrix.batches import (
+    BUILD,
+    State,
+    executions,
+    registrations,
+    warnings,
+)
+from tests.matrix.networks import SERVER, Cable, Host, cable
+from tests.polling import until
+from tests.processes import worker
+
+#: Seconds in which it is noticed with the default settings.
+NOTICED = 30.0
+
+IDLE, BUSY = (f"{SERVER}:{port}" for port in (4730, 4731))
+
+
+@contextmanager
+def gearmand(host: Host, where: str) -> Iterator[None]:
+    """A gearmand on a host."""
+    address, _colon, port = where.partition(":")
+    process = subprocess.Popen(
+        [
+            *(*host.through(), need_gearmand()),
+            *(f"--listen={address}", f"--port={port}", "--log-file=none"),
+            # So that it notices a worker that has gone, as is advised.
+            *("--keepalive", "--keepalive-idle=2"),
+            *("--keepalive-interval=1", "--keepalive-count=3"),
+        ],
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait(20.0)
+
+
+@pytest.fixture
+def hosts() -> Iterator[Cable]:
+    """A host with two gearmands, and one for the worker."""
+    with ExitStack() as stack:
+        made = stack.enter_context(cable())
+        for where in (IDLE, BUSY):
+            stack.enter_context(gearmand(made.server, where))
+        yield made
+
+
+class Asked:
+    """A build that somebody on a host has asked for."""
+
+    def __init__(self, host: Host, server: str) -> None:
+        self._process = subprocess.Popen(
+            [
+                *(*host.through(), sys.executable, "-m", "poolmgr"),
+                *("--gearman-server", server, "submit", json.dumps(BUILD)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+
+    def passes(self) -> None:
+        """Wait for a PASS."""
+        answer, _nothing = self._process.communicate(timeout=60.0)
+        assert json.loads(answer)["response"] == "PASS"
+
+    def close(self) -> None:
+        """Have it gone."""
+        self._process.kill()
+        self._process.communicate(timeout=20.0)
+
+
+@pytest.mark.parametrize("fault", [Cable.unplug, Cable.swallow])
+def test_links_that_are_half_open_are_noticed_and_made_anew(
+    hosts: Cable, tmp_path: Path, fault: Callable[[Cable], None]
+) -> None:
+    """One is idle, and one has sent an answer that is not acknowledged."""
+    state = State(tmp_path)
+    config = state.config(boot_time=2)
+    through = hosts.worker.through()
+    with worker([IDLE, BUSY], config, tmp_path, through) as process:
+        until(lambda: registrations(process) == 2)
+        with closing(Asked(hosts.server, BUSY)) as asked:
+            until(lambda: len(state.devices()) == 1)
+            assert not executions(process)
+            fault(hosts)
+            idle = time.monotonic()
+            until(lambda: executions(process))
+            busy = time.monotonic()
+
+            until(lambda: warnings(process, IDLE), 2 * NOTICED)
+            assert time.monotonic() - idle < NOTICED
+            until(lambda: warnings(process, BUSY), 2 * NOTICED)
+            assert time.monotonic() - busy < NOTICED
+
+            hosts.mend()
+            # gearmand has noticed, too, and delivers the job again.
+            asked.passes()
+        until(lambda: registrations(process) == 4)
+        with closing(Asked(hosts.server, IDLE)) as asked:
+            asked.passes()
+
+    marks = [(mark.state, mark.taken) for mark in state.marks()]
+    assert sorted(marks) == [("handed over", 0), ("handed over", 1)]

@@ -1,0 +1,66 @@
+"""The link of a worker with a hundred builds in flight is cut."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.jobservers import JobServerProcess
+from tests.matrix.batches import (
+    BUILD,
+    State,
+    batch,
+    executions,
+    registrations,
+    require_one_device_a_job,
+)
+from tests.polling import until
+from tests.processes import worker
+from tests.relays import relay
+
+JOBS = 100
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3], ids=["booting", "answering"])
+def test_every_client_is_answered_and_has_one_device(
+    job_server: JobServerProcess, tmp_path: Path, share: float
+) -> None:
+    """
+    :param share: of the answers that are out when the link is cut
+    """
+    state = State(tmp_path)
+    config = state.config(
+        f"[worker]\nlong_jobs = {JOBS}\n", boot_time=2, boot_spread=1
+    )
+    with relay(job_server.address) as between:
+        with worker([str(between.address)], config, tmp_path) as process:
+            process.wait_for("registered")
+            with batch(job_server.address, [BUILD] * JOBS) as jobs:
+                until(lambda: len(state.devices()) == JOBS)
+                until(lambda: len(executions(process)) >= share * JOBS)
+                between.cut()
+                answers = jobs.passes()
+            until(lambda: registrations(process) == 2)
+
+    require_one_device_a_job(state, jobs, answers)
+    times = executions(process)
+    assert set(times) == set(jobs.uniques)
+    assert max(times.values()) <= 2
+
+
+def test_cut_again_and_again_it_is_one_device_a_job(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = State(tmp_path)
+    config = state.config(
+        f"[worker]\nlong_jobs = {JOBS}\n", boot_time=2, boot_spread=1
+    )
+    with relay(job_server.address) as between:
+        with worker([str(between.address)], config, tmp_path) as process:
+            process.wait_for("registered")
+            with batch(job_server.address, [BUILD] * JOBS) as jobs:
+                for _time in range(5):
+                    between.cut()
+                    process.wait_for("registered")
+                answers = jobs.passes()
+
+    require_one_device_a_job(state, jobs, answers)

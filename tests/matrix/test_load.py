@@ -1,0 +1,132 @@
+"""Much at once, big jobs, and the same job twice."""
+
+from itertools import pairwise
+from pathlib import Path
+
+from tests.jobservers import JobServerProcess, gearmand
+from tests.matrix.batches import (
+    BUILD,
+    BUILD_IP,
+    State,
+    ask,
+    at,
+    batch,
+    executions,
+    queue,
+    registrations,
+)
+from tests.polling import until
+from tests.processes import worker
+
+MANY = 20_000
+ONE_PLACE = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
+
+
+def test_ten_mebibytes_are_answered(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    size = 10 * 1024 * 1024
+    bare = b"x" * size
+    wrapped = {**BUILD_IP, "filler": "x" * size}
+    with worker([str(job_server.address)]) as process:
+        process.wait_for("registered")
+        with batch(job_server.address, [bare, wrapped, BUILD_IP]) as jobs:
+            first, second, third = jobs.answers()
+
+        assert registrations(process) == 1
+    assert first == {"response": "FAIL"}
+    assert second["response"] in ("PASS", "FAIL")
+    assert third["response"] == "PASS"
+
+
+def test_a_long_queue_is_drained(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    config = state.config(ip_quota=MANY, ip_range="10.0.0.0/8")
+    with gearmand() as server:
+        uniques = queue(server.address, [BUILD_IP] * MANY)
+        assert at(server.address) == (MANY, 0)
+        with worker([str(server.address)], config, tmp_path) as process:
+            until(lambda: at(server.address) == (0, 0), 90.0, 0.1)
+            assert ask(server.address, {"action": "?"})["response"] == "FAIL"
+
+            assert registrations(process) == 1
+    assert state.owned() == sorted(uniques)
+
+
+def test_with_one_place_one_job_at_a_time_is_taken_from_three_servers(
+    tmp_path: Path,
+) -> None:
+    state = State(tmp_path)
+    config = state.config(ONE_PLACE, boot_time=0.3)
+    with gearmand() as a, gearmand() as b, gearmand() as c:
+        servers = [each.address for each in (a, b, c)]
+        for server in servers:
+            queue(server, [BUILD] * 4)
+        with worker([str(s) for s in servers], config, tmp_path) as process:
+            until(lambda: len(executions(process)) == 12)
+
+    for (_created, ready), (created, _ready) in pairwise(state.boots()):
+        assert created >= ready
+    # In turn: none had to wait for another's queue to be empty.
+    order = [
+        line.partition("server=")[2].split(" ")[0]
+        for line in process.lines
+        if "outcome=PASS" in line
+    ]
+    last = [len(order) - order[::-1].index(str(server)) for server in servers]
+    assert max(order.index(str(server)) for server in servers) < min(last)
+
+
+def test_with_one_place_no_job_is_taken_to_wait_in_the_worker(
+    tmp_path: Path,
+) -> None:
+    config = State(tmp_path).config(ONE_PLACE, boot_time=3600)
+    with gearmand() as a, gearmand() as b, gearmand() as c:
+        servers = [each.address for each in (a, b, c)]
+        for server in servers:
+            queue(server, [BUILD] * 2)
+        with worker([str(s) for s in servers], config, tmp_path) as process:
+            until(lambda: registrations(process) == 3)
+            until(lambda: sum(at(s)[1] for s in servers) == 1)
+            for _look in range(20):  # more would come at once if they did
+                taken = [at(server) for server in servers]
+                assert sorted(taken) == [(2, 0), (2, 0), (2, 1)]
+
+
+def test_the_same_unique_twice_is_one_execution(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = State(tmp_path)
+    config = state.config(boot_time=1)
+    address = job_server.address
+    with worker([str(address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        with (
+            batch(address, [BUILD], ["same"]) as one,
+            batch(address, [BUILD], ["same"]) as other,
+        ):
+            answers = one.passes() + other.passes()
+
+        assert executions(process) == {"same": 1}
+    assert answers[0] == answers[1]
+    assert list(state.owners()) == [answers[0]["name"]]
+
+
+def test_the_same_unique_at_two_servers_is_one_execution(
+    tmp_path: Path,
+) -> None:
+    state = State(tmp_path)
+    config = state.config(boot_time=1)
+    with gearmand() as a, gearmand() as b:
+        servers = [str(a.address), str(b.address)]
+        with worker(servers, config, tmp_path) as process:
+            until(lambda: registrations(process) == 2)
+            with (
+                batch(a.address, [BUILD], ["same"]) as one,
+                batch(b.address, [BUILD], ["same"]) as other,
+            ):
+                answers = one.passes() + other.passes()
+
+            assert executions(process) == {"same": 1}
+    assert answers[0] == answers[1]
+    assert list(state.owners()) == [answers[0]["name"]]

@@ -1,0 +1,120 @@
+"""Servers that accept and then do what no job server does."""
+
+import os
+import struct
+from pathlib import Path
+
+from poolmgr.gearman.protocol import PacketType, encode
+from tests.jobservers import gearmand
+from tests.matrix.batches import (
+    BUILD,
+    State,
+    ask,
+    batch,
+    executions,
+    registrations,
+    require_one_device_a_job,
+    warnings,
+)
+from tests.matrix.peers import closes, peer, peers
+from tests.polling import until
+from tests.processes import Process, worker
+from tests.relays import JOB_ASSIGN_UNIQ, relay
+
+RES = b"\0RES"
+
+#: What a server says, and what a worker has against it.
+NONSENSE = {
+    b"HTTP/1.1 400 Bad Request\r\n\r\n": "magic b'HTTP'",
+    b"SSH-2.0-OpenSSH_9.2\r\n": "magic b'SSH-'",
+    b"\0REQ" + struct.pack(">II", 6, 0): "magic b'\\x00REQ'",
+    RES + struct.pack(">Ii", 6, -1): "packet of 4294967295 bytes",
+    RES + struct.pack(">II", 11, 2**31): "packet of 2147483648 bytes",
+    RES + struct.pack(">II", 4711, 0): "unknown packet type 4711",
+    RES + struct.pack(">II", 31, 3) + b"abc": "with 1 instead of 4 arguments",
+    RES + struct.pack(">II", 6, 3) + b"abc": "NOOP with an argument",
+    encode(PacketType.NO_JOB, magic=RES): "NO_JOB out of turn",
+    encode(PacketType.ECHO_RES, b"", magic=RES) * 9: "ECHO_RES out of turn",
+    encode(PacketType.JOB_CREATED, b"H:x:1", magic=RES): "not for a worker",
+    # Half a packet, and then nothing: what it lacks is waited for.
+    RES + b"\0\0": "no sign of life",
+    RES + struct.pack(">II", 11, 2**20) + b"H:x:1\0": "no sign of life",
+}
+
+
+def cpu_seconds(process: Process) -> float:
+    """The processor's time that a process has taken."""
+    with open(f"/proc/{process.pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_nonsense_drops_the_link_and_nothing_else(tmp_path: Path) -> None:
+    config = "[gearman]\nheartbeat = 0.5\nreconnect_sleep = 0.2\n"
+    with gearmand() as good, peers(NONSENSE) as bad:
+        servers = [*(str(each.address) for each in bad), str(good.address)]
+        with worker(servers, config, tmp_path) as process:
+            process.wait_for(f"{good.address}: connected and registered")
+            while min(len(each.times) for each in bad) < 4:
+                assert ask(good.address, BUILD)["response"] == "PASS"
+
+            for each, words in zip(bad, NONSENSE.values(), strict=True):
+                # Some register before they are found out.
+                assert any(
+                    words in line for line in warnings(process, each.address)
+                ), (words, warnings(process, each.address))
+            assert not warnings(process, good.address)
+
+
+def test_a_server_that_closes_at_once_costs_next_to_nothing(
+    tmp_path: Path,
+) -> None:
+    """With the default pauses, of which each is at least half as long."""
+    tries = 7
+    shortest = 0.5 * sum((0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
+    with gearmand() as good, peer(closes) as bad:
+        servers = [str(bad.address), str(good.address)]
+        with worker(servers) as process:
+            process.wait_for(f"{good.address}: connected and registered")
+            before = cpu_seconds(process)
+            until(lambda: len(bad.times) == tries)
+            spent = cpu_seconds(process) - before
+            assert ask(good.address)["response"] == "PASS"
+
+            # Which it is depends on who is faster; each is told once.
+            told = warnings(process, bad.address)
+            assert len(told) == len(set(told))
+            assert set(told) <= {
+                "not reached: closed by the job server",
+                "not reached: Connection reset by peer",
+            }
+            assert registrations(process) == 1
+    assert bad.times[tries - 1] - bad.times[0] >= shortest
+    assert spent < 0.1 * (bad.times[tries - 1] - bad.times[0])
+
+
+def test_garbage_in_the_midst_of_jobs_costs_the_link_and_no_job(
+    tmp_path: Path,
+) -> None:
+    state = State(tmp_path)
+    config = state.config("[worker]\nlong_jobs = 50\n", boot_time=1)
+    spoilt: list[bytes] = []
+
+    def spoil(data: bytes) -> bytes:
+        if len(spoilt) < 3 and JOB_ASSIGN_UNIQ in data:
+            spoilt.append(data)
+            at = data.index(JOB_ASSIGN_UNIQ)
+            return data[:at] + b"\0RES\xff\xff" + data[at + 6 :]
+        return data
+
+    with gearmand() as server:
+        with relay(server.address, to_worker=spoil) as between:
+            with worker([str(between.address)], config, tmp_path) as process:
+                process.wait_for("registered")
+                with batch(server.address, [BUILD] * 50) as jobs:
+                    answers = jobs.passes()
+
+                assert registrations(process) == 4
+                assert max(executions(process).values()) <= 2
+    assert len(spoilt) == 3
+    require_one_device_a_job(state, jobs, answers)

@@ -1,0 +1,40 @@
+"""A job server that keeps its queue on disk, and is killed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.jobservers import gearmand
+from tests.matrix.batches import BUILD, State, at, passed, queue
+from tests.polling import until
+from tests.processes import worker
+
+JOBS = 30
+RUNNING = 10
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4], ids=["booting", "answering"])
+def test_every_job_is_run_and_has_one_device(
+    tmp_path: Path, share: float
+) -> None:
+    """
+    :param share: of the jobs that are answered when the server is killed
+    """
+    state = State(tmp_path)
+    config = state.config(
+        f"[worker]\nlong_jobs = {RUNNING}\nheld_jobs = 0\n",
+        boot_time=1,
+        boot_spread=0.5,
+    )
+    keeps = ("--queue-type=libsqlite3", f"--libsqlite3-db={tmp_path / 'q'}")
+    with gearmand(*keeps) as server:
+        uniques = queue(server.address, [BUILD] * JOBS)
+        with worker([str(server.address)], config, tmp_path) as process:
+            until(lambda: len(state.devices()) >= RUNNING)
+            until(lambda: len(passed(process)) >= share * JOBS)
+            server.restart()
+            until(lambda: at(server.address) == (0, 0))
+            until(lambda: passed(process) >= set(uniques))
+            until(lambda: state.owned() == sorted(uniques))
+
+    assert [m.state for m in state.marks()].count("building") == 0

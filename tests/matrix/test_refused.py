@@ -1,0 +1,126 @@
+"""Jobs that the job server has forgotten, or that were cancelled."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from poolmgr.gearman import Address, JobFailed, admin
+from tests.jobservers import JobServerProcess, gearmand
+from tests.matrix.batches import (
+    BUILD,
+    BUILD_IP,
+    State,
+    ask,
+    at,
+    batch,
+    executions,
+    registrations,
+)
+from tests.matrix.packets import EachPacket, renamed
+from tests.polling import until
+from tests.processes import worker
+from tests.relays import WORK_COMPLETE, relay
+
+JOBS = 100
+
+
+class Refusal:
+    """Has gearmand refuse every so-many-th answer.
+
+    :ivar refused: the answers
+    """
+
+    def __init__(self, every: int) -> None:
+        self.refused: list[bytes] = []
+        self._every = every
+        self._seen = 0
+
+    def __call__(self, packet: bytes) -> bytes:
+        """See a packet on its way to the job server."""
+        if not packet.startswith(WORK_COMPLETE):
+            return packet
+        self._seen += 1
+        if self._seen % self._every:
+            return packet
+        self.refused.append(packet)
+        return renamed(packet)
+
+
+def test_one_error_among_a_hundred_jobs_repeats_none(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    config = state.config(
+        f"[worker]\nlong_jobs = {JOBS}\n", boot_time=1, boot_spread=0.5
+    )
+    refusal = Refusal(JOBS // 2 + 1)  # once
+    with gearmand() as server:
+        with relay(server.address, EachPacket(refusal)) as between:
+            with worker([str(between.address)], config, tmp_path) as process:
+                process.wait_for("registered")
+                with batch(server.address, [BUILD] * JOBS) as jobs:
+                    until(lambda: len(executions(process)) == JOBS)
+                    # gearmand waits for the one answer that it never had.
+                    until(lambda: at(server.address) == (1, 1))
+                    until(lambda: len(state.owned()) == JOBS - 1)
+                    assert ask(server.address)["response"] == "PASS"
+
+                assert len(refusal.refused) == 1
+                assert registrations(process) == 1
+                assert set(executions(process).values()) == {1}
+    assert set(state.owners().values()) < set(jobs.uniques)
+
+
+@pytest.mark.parametrize("message", [BUILD, BUILD_IP])
+def test_what_a_refused_answer_is_about_is_taken_back_and_only_that(
+    tmp_path: Path, message: dict[str, str]
+) -> None:
+    state = State(tmp_path)
+    config = state.config(f"[worker]\nlong_jobs = {JOBS}\n")
+    refusal = Refusal(3)
+    with gearmand() as server:
+        with relay(server.address, EachPacket(refusal)) as between:
+            with worker([str(between.address)], config, tmp_path) as process:
+                process.wait_for("registered")
+                with batch(server.address, [message] * 60) as jobs:
+                    until(lambda: len(executions(process)) == 60)
+                    until(lambda: len(state.marks()) == 40)
+                    until(lambda: at(server.address) == (20, 20))
+
+                assert registrations(process) == 1
+                assert len(refusal.refused) == 20
+    assert {mark.state for mark in state.marks()} == {"handed over"}
+    assert set(state.owned()) < set(jobs.uniques)
+
+
+def test_a_cancelled_job_disturbs_no_other(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    """gearmand tells the client, and nothing to the worker, whose answer it
+    takes and drops."""
+    state = State(tmp_path)
+    config = state.config("[worker]\nlong_jobs = 10\n", boot_time=2)
+    address = job_server.address
+    with worker([str(address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        with (
+            batch(address, [BUILD]) as doomed,
+            batch(address, [BUILD] * 9) as others,
+        ):
+            until(lambda: len(state.devices()) == 10)
+            assert cancel(address, doomed.handles[0])
+            (result,) = doomed.results()
+            assert isinstance(result, JobFailed)
+            answers = others.passes()
+        until(lambda: len(executions(process)) == 10)
+        assert ask(address, BUILD)["response"] == "PASS"
+
+        assert registrations(process) == 1
+        assert set(executions(process).values()) == {1}
+    owners = state.owners()
+    for answer, unique in zip(answers, others.uniques, strict=True):
+        assert owners[answer["name"]] == unique
+
+
+def cancel(server: Address, handle: str) -> bool:
+    """Cancel a job, as an administrator does."""
+    return asyncio.run(admin.cancel_job(server, handle))

@@ -1,0 +1,80 @@
+"""A job server that begins again with the handles it had given before."""
+
+from pathlib import Path
+
+from poolmgr.errors import TransportError
+from tests.jobservers import JobServerProcess
+from tests.matrix.batches import (
+    BUILD,
+    State,
+    batch,
+    executions,
+)
+from tests.polling import until
+from tests.processes import worker
+
+JOBS = 100
+
+
+def test_no_result_reaches_another_job_of_the_same_handle(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = State(tmp_path)
+    # The old builds end while the new ones, which have their handles, run.
+    config = state.config(
+        f"[worker]\nlong_jobs = {2 * JOBS}\n", boot_time=5, boot_spread=1
+    )
+    old = [{**BUILD, "n": f"old {n}"} for n in range(JOBS)]
+    new = [{**BUILD, "n": f"new {n}"} for n in range(JOBS)]
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        with batch(job_server.address, old) as first:
+            until(lambda: len(state.devices()) == JOBS)
+            job_server.restart()
+            assert all(
+                isinstance(result, TransportError)
+                for result in first.results()
+            )
+        process.wait_for("registered")
+        assert not executions(process)
+        with batch(job_server.address, new) as second:
+            until(lambda: len(state.devices()) == 2 * JOBS)
+            assert not executions(process).keys() & set(second.uniques)
+            answers = second.passes()
+        until(lambda: sum(executions(process).values()) == 2 * JOBS)
+
+    assert set(second.handles) == set(first.handles)
+    assert [answer["n"] for answer in answers] == [m["n"] for m in new]
+    # Those of the first are nobody's: the reaper has them.
+    owners = state.owners()
+    assert owners == {
+        answer["name"]: unique
+        for answer, unique in zip(answers, second.uniques, strict=True)
+    }
+
+
+def test_only_the_last_of_several_restarts_leaves_owned_devices(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = State(tmp_path)
+    config = state.config("[worker]\nlong_jobs = 100\n", boot_time=1)
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        for _time in range(3):
+            process.wait_for("registered")
+            before = len(state.devices())
+            with batch(job_server.address, [BUILD] * 10):
+                _until_there_are(before + 10, state)
+                job_server.restart()
+        process.wait_for("registered")
+        owned = state.owned()
+        with batch(job_server.address, [BUILD] * 10) as last:
+            answers = last.passes()
+        until(lambda: sum(executions(process).values()) == 40)
+
+    assert not owned
+    assert sorted(last.uniques) == state.owned()
+    assert len({answer["name"] for answer in answers}) == 10
+
+
+def _until_there_are(devices: int, state: State) -> None:
+    until(lambda: len(state.devices()) == devices)

@@ -1,0 +1,137 @@
+"""TLS through a terminator that demands certificates, before a gearmand."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from poolmgr.gearman import Address
+from tests.jobservers import gearmand
+from tests.matrix.batches import BUILD, State, batch, registrations
+from tests.matrix.batches import warnings as told
+from tests.matrix.terminators import Certificates, Identity, terminator
+from tests.processes import poolmgr, worker
+
+both = pytest.mark.parametrize("kind", ["stunnel", "python"])
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path, trustme.CA())
+
+
+@both
+def test_jobs_go_through_with_the_right_certificates(
+    files: Certificates, tmp_path: Path, kind: str
+) -> None:
+    state = State(tmp_path)
+    tls = f"[gearman]\n{files.config()}"
+    with (
+        gearmand() as server,
+        terminator(kind, server.address, files.server()) as front,
+        worker([str(front)], state.config(tls), tmp_path) as process,
+    ):
+        process.wait_for("registered")
+        with batch(server.address, [BUILD] * 50) as jobs:
+            jobs.passes()
+        command = ["--config-file", str(tmp_path / "worker.conf")]
+        command += ["--gearman-server", str(front)]
+        done = poolmgr(*command, "submit", json.dumps(BUILD))
+        shown = poolmgr(*command, "status", "-f", "json")
+
+        assert registrations(process) == 1
+        assert not told(process, front)
+    assert json.loads(done.stdout)["response"] == "PASS"
+    assert json.loads(shown.stdout)[0]["Workers"] == 1
+    assert len(state.owned()) == 51
+
+
+def named_otherwise(files: Certificates) -> tuple[Identity, Identity]:
+    return files.server("gearman.example.org"), files.client()
+
+
+def of_a_rogue_authority(files: Certificates) -> tuple[Identity, Identity]:
+    rogue = Certificates(files.folder, trustme.CA(), files.authority)
+    return rogue.server(), files.client()
+
+
+def expired(files: Certificates) -> tuple[Identity, Identity]:
+    return files.server(expired=True), files.client()
+
+
+def client_expired(files: Certificates) -> tuple[Identity, Identity]:
+    return files.server(), files.client(expired=True)
+
+
+def client_of_a_rogue(files: Certificates) -> tuple[Identity, Identity]:
+    rogue = Certificates(files.folder, trustme.CA(), files.authority)
+    return files.server(), rogue.client()
+
+
+def client_without(files: Certificates) -> tuple[Identity, Identity]:
+    client = files.client()
+    return files.server(), replace(client, cert="", key="")
+
+
+Make = Callable[[Certificates], tuple[Identity, Identity]]
+
+
+@both
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (named_otherwise, "Hostname mismatch, certificate is not valid for"),
+        (of_a_rogue_authority, "unable to get local issuer certificate"),
+        (expired, "certificate has expired"),
+        (client_expired, "it says our certificate has expired"),
+        (client_of_a_rogue, "it does not know the authority of our"),
+        (client_without, "it demands a certificate of ours"),
+    ],
+)
+def test_what_is_not_right_is_refused_with_a_reason(
+    files: Certificates, tmp_path: Path, kind: str, make: Make, words: str
+) -> None:
+    theirs, ours = make(files)
+    config = "[gearman]\n" + "".join(
+        f"{line}\n" for line in ours.config().splitlines() if line[-2:] != "= "
+    )
+    with (
+        gearmand() as server,
+        terminator(kind, server.address, theirs) as front,
+    ):
+        require_refused(front, config, tmp_path, words)
+
+
+def require_refused(
+    front: Address, config: str, folder: Path, words: str
+) -> None:
+    """A worker and a command say in one line that TLS was refused."""
+    # Not every terminator says so if it does not like a certificate.
+    may_be = words if "our" not in words else f"{words}|may not accept our"
+    with worker([str(front)], config, folder) as process:
+        process.wait_for(f"Job server {front}: ")
+        said = told(process, front)
+        asked = poolmgr(
+            *("--config-file", str(folder / "worker.conf")),
+            *("--gearman-server", str(front)),
+            *("submit", "{}"),
+        )
+    assert registrations(process) == 0
+    assert len(said) == 1
+    assert re.search(f"not reached: TLS: .*({may_be})", said[0])
+    assert asked.returncode == 1
+    assert asked.stderr.count("\n") == 1
+    assert re.search(f"{front}: TLS: .*({may_be})", asked.stderr)
+
+
+def test_a_server_that_speaks_no_tls_is_not_spoken_to_in_plain_text(
+    files: Certificates, tmp_path: Path
+) -> None:
+    config = f"[gearman]\n{files.config()}"
+    with gearmand() as server:
+        front = Address("localhost", server.address.port)
+        require_refused(front, config, tmp_path, "it may not speak TLS")

@@ -1,0 +1,259 @@
+"""How often a cloud in trouble is called, by the clouds' own records."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+from tests.jobservers import free_port
+from tests.nova.pools import (
+    IPS,
+    ONE_SERVER,
+    PATIENCE,
+    SERVERS,
+    Pools,
+    error_of,
+)
+from tests.nova.test_overload import Switch, patient, results, submit
+from tests.polling import until
+
+#: Creations that can be under way when the first is refused.
+AT_ONCE = 32
+
+
+class Refuser:
+    """Closes every connection at once, and counts them."""
+
+    def __init__(self, port: int) -> None:
+        self.count = 0
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _address = self._socket.accept()
+            except OSError:
+                return
+            self.count += 1
+            connection.close()
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(PATIENCE)
+
+
+@contextmanager
+def refusing(port: int) -> Iterator[Refuser]:
+    """A port that something listens on that does not serve."""
+    refuser = Refuser(port)
+    try:
+        yield refuser
+    finally:
+        refuser.close()
+
+
+# -- quotas -----------------------------------------------------------------
+
+
+def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
+    pools: Pools,
+) -> None:
+    pool = pools.new({"instances": 6, "latency": 0.02}, long_timeout=120.0)
+    device, ip = pool.build(), pool.ip()
+    breaker = patient(pool.manager.capacity.devices)
+
+    jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(200)]
+    until(lambda: sum(job.future.done() for job in jobs) == 5)
+    pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
+
+    # The next request is due in an hour.
+    until(lambda: len(breaker._others) == 195)
+    assert pool.posts() <= 1 + 5 + AT_ONCE
+    assert not any(
+        job.future.done() and job.future.result().error for job in jobs
+    )
+
+    pool.cloud.set_quota(instances=1000)
+    breaker.hint()
+    assert results(jobs) == ["PASS"] * 200
+    assert pool.posts() <= 1 + 200 + AT_ONCE
+    assert len(pool.cloud.servers) == 201
+
+
+def test_a_full_cloud_is_asked_again_by_itself(pools: Pools) -> None:
+    pool = pools.new({"instances": 1, "floating_ips": 0})
+    for breaker in (pool.manager.capacity.devices, pool.manager.capacity.ips):
+        breaker._first = breaker._longest = 0.3
+    pool.build()
+    builds = [submit(pool, "BUILD_DEVICE", n) for n in range(20)]
+    pool.fails("BUILD_IP", "quota_exceeded")
+
+    pool.cloud.set_quota(instances=100, floating_ips=100)
+
+    assert results(builds) == ["PASS"] * 20
+    until(lambda: pool.run("BUILD_IP")["response"] == "PASS", pause=0.1)
+
+
+def test_builds_whose_floating_ip_is_refused_do_not_burn_the_queue(
+    pools: Pools,
+) -> None:
+    pool = pools.new({"floating_ips": 0}, {"device_floating_ip": True})
+    patient(pool.manager.capacity.boots)
+    for number in range(5):
+        job = submit(pool, "BUILD_DEVICE", number)
+        error = error_of(job.future.result(PATIENCE).answer)
+        assert error["code"] == "quota_exceeded"
+
+    jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(5, 25)]
+    until(lambda: len(pool.manager.capacity.boots._others) == 20)
+
+    assert (pool.posts(), pool.posts(IPS)) == (5, 5)
+    pool.cloud.set_quota(floating_ips=100)
+    pool.manager.capacity.boots.hint()
+    assert results(jobs) == ["PASS"] * 20
+
+
+# -- a cloud that is down ---------------------------------------------------
+
+
+def test_calls_at_the_gate_are_not_made_once_the_service_fails(
+    pools: Pools,
+) -> None:
+    pool = pools.new({"latency": 0.05}, {"calls_at_once": 4})
+    pool.build()
+    breaker = patient(pool.driver._api._breakers["compute", True])
+    switch = Switch()
+    pool.fault(switch.fault(method="POST", path=SERVERS, status=503))
+    asked = pool.posts()
+
+    jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
+    until(lambda: len(breaker._others) >= AT_ONCE - 5)
+
+    # Three may be under way when the fifth fails.
+    assert pool.posts() - asked <= 5 + 3
+    switch.on = False
+    breaker.hint()
+    assert results(jobs) == ["PASS"] * 100
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_cloud_that_cannot_be_reached_is_tried_seldom_and_found_again(
+    pools: Pools, listens: bool
+) -> None:
+    port = free_port()
+    cloud = pools.cloud(port=port)
+    pool = pools.new(cloud, short_timeout=2.0, long_timeout=120.0)
+    pool.build()
+    pool.ip()
+    cloud.close()
+    if listens:
+        with refusing(port) as refuser:
+            jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
+            until(lambda: pool.manager.stuck)
+            begun, tried = time.monotonic(), refuser.count
+            error = error_of(pool.run("BUILD_IP"))
+            until(lambda: time.monotonic() - begun > 4.0)
+            # Reading and making, a pause of a quarter of a second at least,
+            # and one that is urgent besides; and the login of each.
+            elapsed = time.monotonic() - begun
+            assert refuser.count - tried <= 8 * (elapsed / 0.25 + 2)
+    else:
+        jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
+        until(lambda: pool.manager.stuck)
+        error = error_of(pool.run("BUILD_IP"))
+        assert "Connection refused" in error["message"]
+
+    assert error["code"] == "cloud_unavailable"
+    with LoopbackCloud(port=port, boot_time=0.05) as back:
+        assert results(jobs) == ["PASS"] * 100
+        assert len(back.servers) == 100
+
+
+def test_a_job_is_told_why_nothing_could_be_made_for_it(
+    pools: Pools,
+) -> None:
+    pool = pools.new(short_timeout=2.0)
+    pool.ip()
+    pool.fault(Fault(method="POST", path=IPS, status=500, times=None))
+
+    jobs = [submit(pool, "BUILD_IP", n) for n in range(40)]
+    errors = [error_of(job.future.result(PATIENCE).answer) for job in jobs]
+
+    assert {error["code"] for error in errors} == {"cloud_unavailable"}
+    assert all("500" in error["message"] for error in errors)
+
+
+def test_what_was_made_is_finished_while_no_more_can_be_made(
+    pools: Pools,
+) -> None:
+    pool = pools.new({"boot_time": 1.0}, long_timeout=60.0)
+    pool.build()
+    breaker = patient(pool.driver._api._breakers["compute", True])
+    made = [submit(pool, "BUILD_DEVICE", n) for n in range(5)]
+    until(lambda: len(pool.cloud.servers) == 6)
+    switch = Switch()
+    pool.fault(switch.fault(method="POST", path=SERVERS, status=500))
+    late = [submit(pool, "BUILD_DEVICE", n) for n in range(5, 25)]
+    until(lambda: breaker.open)
+
+    # They are still to be marked as handed over.
+    assert results(made) == ["PASS"] * 5
+    assert not any(job.future.done() for job in late)
+    switch.on = False
+    breaker.hint()
+    assert results(late) == ["PASS"] * 20
+
+
+def test_a_server_in_the_middle_of_something_is_no_sign_of_trouble(
+    pools: Pools,
+) -> None:
+    pool = pools.new(short_timeout=1.0)
+    names = [pool.build()["name"] for _each in range(8)]
+    pool.fault(Fault(method="DELETE", path=ONE_SERVER, status=409, times=None))
+
+    for name in names:
+        pool.fails("DELETE_DEVICE", "cloud_unavailable", name=name)
+
+    assert not pool.manager.stuck
+
+
+def test_a_worker_knows_when_a_build_would_only_wait(pools: Pools) -> None:
+    pool = pools.new(short_timeout=1.0)
+    pool.build()
+    assert not pool.manager.stuck
+    switch = Switch()
+    pool.fault(switch.fault(service="compute", status=503))
+
+    jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(3)]
+    until(lambda: pool.manager.stuck)
+
+    switch.on = False
+    assert results(jobs) == ["PASS"] * 3
+    assert not pool.manager.stuck
+
+
+def test_a_call_that_hangs_does_not_keep_the_cloud_from_being_found_again(
+    pools: Pools,
+) -> None:
+    pool = pools.new(nova={"call_timeout": 60.0}, long_timeout=60.0)
+    pool.build()
+    breaker = pool.driver._api._breakers["compute", False]
+    for _each in range(5):
+        breaker.blame("it was down before it hung")
+    pool.fault(Fault(service="compute", method="GET", hang=10.0))
+    hangs = submit(pool, "BUILD_DEVICE", 0)
+    until(lambda: breaker._attempts)
+
+    # Another call finds out that all is well.
+    pool.build()
+
+    assert not hangs.future.done()
+    assert not breaker.open
+    assert results([hangs]) == ["PASS"]
