@@ -19,7 +19,7 @@ from tests.chaos.stage import (
     settled,
     stage,
 )
-from tests.nova.pools import DETAILS, IPS, ONE_IP, SERVERS
+from tests.nova.pools import DETAILS, IPS, ONE_IP, ONE_SERVER, SERVERS
 from tests.polling import until
 from tests.relays import WORK_COMPLETE, relay
 
@@ -163,6 +163,21 @@ def test_a_creation_that_takes_effect_while_its_successor_boots(
         (device,) = there.cloud.servers
         assert device["name"] == answer["name"]
         there.check()
+
+
+@pytest.mark.parametrize("moment", changing("DELETE", ONE_SERVER), ids=str)
+def test_who_is_killed_deleting_a_spare_device_leaves_the_good_one(
+    tmp_path: Path, moment: Moment
+) -> None:
+    creation = Moment("POST", SERVERS, "late", late=0.5)
+    with stage(tmp_path, boot_time=1.5, delete_time=1.0) as there:
+        answer, hold = there.killed_at([creation, moment], "BUILD_DEVICE")
+        settled(hold)
+
+        there.check()
+        until(lambda: len(there.cloud.servers) == 1)
+        (device,) = there.cloud.servers
+        assert device["name"] == answer["name"]
 
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["lost", "arrives"])

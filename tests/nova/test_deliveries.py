@@ -236,3 +236,28 @@ def run_forsaken(pool: Pool, action: str, job: Job) -> dict[str, Any]:
 def results(*jobs: Submission) -> list[object]:
     futures: list[Future[Any]] = [job.future for job in jobs]
     return [future.result().answer["response"] for future in futures]
+
+
+def test_handing_an_address_over_is_not_lost_silently(pool: Pool) -> None:
+    # The reaper would delete what a client has.
+    pool.fault(Fault.lost_floating_ip())
+
+    pool.passes("BUILD_IP", OLD)
+
+    assert "state=handed-over" in pool.only_ip()["description"]
+
+
+def test_nor_is_handing_a_device_over(pool: Pool) -> None:
+    pool.fault(
+        Fault(
+            method="POST",
+            path=f"{ONE_SERVER}/metadata",
+            status=200,
+            body={"metadata": {}},
+        )
+    )
+
+    answer = pool.run("BUILD_DEVICE", OLD)
+
+    assert error_of(answer)["code"] == "cloud_unavailable"
+    assert not pool.cloud.servers

@@ -16,7 +16,7 @@ from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint, Parts
 from poolmgr.drivers.nova.calls import Call
-from poolmgr.drivers.nova.failures import Refused
+from poolmgr.drivers.nova.failures import Refused, Unavailable
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.identity import Mark
 from poolmgr.text import one_line
@@ -146,15 +146,17 @@ class Servers:
             for tag in marks.tags_of(mark, device.name):
                 path = f"{_path(device.id)}/tags/{tag}"
                 self.api.run(Call("PUT", "compute", path), deadline)
-        self.api.run(
-            Call(
-                "POST",
-                "compute",
-                f"{_path(device.id)}/metadata",
-                body={"metadata": marks.changes(mark, before)},
-            ),
-            deadline,
+        changes = marks.changes(mark, before)
+        call = Call(
+            "POST",
+            "compute",
+            f"{_path(device.id)}/metadata",
+            body={"metadata": changes},
+            expects="metadata",
         )
+        now = self.api.run(call, deadline)["metadata"]
+        if not changes.items() <= now.items():
+            raise Unavailable(f"device {device.name!r} was not marked")
 
     def delete(self, device: Device, deadline: Deadline) -> bool:
         """Ask Nova to delete a server; whether there was one."""
