@@ -145,10 +145,12 @@ class Execution:
         self._action = action
         self._request = request
         self._fields = fields
-        self._seconds = _seconds(action, house.settings)
+        #: Kept: the manager may have others before it ends.
+        self._settings = house.settings
+        self._seconds = _seconds(action, self._settings)
         self.cleanup_time = action.cleanup_time
         #: Seconds after which it is answered even if it does not return.
-        self.limit = time_limit(action, house.settings)
+        self.limit = time_limit(action, self._settings)
         # What deliveries of the same job have in common. A client may use a
         # unique for several jobs at once by mistake; they are not the same
         # if they ask for something else.
@@ -291,9 +293,7 @@ class Execution:
         self, error: PoolmgrError | None, added: Mapping[str, Any]
     ) -> Outcome:
         if error is not None:
-            return failed(
-                self._house.settings, self._fields, self._action, error
-            )
+            return failed(self._settings, self._fields, self._action, error)
         answer = wire.answer(self._fields, PASS, added)
         cls = self._action
         followed = (
@@ -334,7 +334,7 @@ class Execution:
     def _context(self, deadline: Deadline) -> Context:
         return Context(
             driver=self._house.driver,
-            settings=self._house.settings,
+            settings=self._settings,
             job=self.job,
             deadline=deadline,
             log=_JobLog(
@@ -423,7 +423,8 @@ def known(error: BaseException, doing: str) -> PoolmgrError:
     if isinstance(error, PoolmgrError):
         return error
     LOG.error("%s failed unexpectedly", doing, exc_info=error)
-    failed = PluginFailed(f"{doing}: {type(error).__name__}: {error}")
+    said = one_line(f"{type(error).__name__}: {error}")
+    failed = PluginFailed(f"{doing}: {said}")
     failed.__cause__ = error
     return failed
 

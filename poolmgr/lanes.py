@@ -5,6 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+#: Bytes of the jobs that wait from which on no more are taken: 10,000 of the
+#: documented ones have 2 MiB.
+HELD_BYTES = 64 * 1024 * 1024
+
 JobT = TypeVar("JobT", bound=Hashable)
 
 
@@ -36,7 +40,9 @@ class Lanes(Generic[JobT]):
 
     Builds that could not start are taken after a courtesy: another worker
     may have a place for them.  Those that are still with the job server then
-    nobody had one for, and they are taken until there are no more.
+    nobody may have one for; or the other is only slow to take many.  So one
+    is taken, after another courtesy two, then four and so on, until there are
+    no more: an urgent job behind a thousand is reached in ten courtesies.
 
     Not for several threads: everything is called in the worker's loop.
 
@@ -66,12 +72,16 @@ class Lanes(Generic[JobT]):
         self._courtesy = courtesy
         self._scarce = scarce
         self._reserved = 0
-        self._insisting = False
         self._being_courteous = False
+        # How many may be taken after this courtesy; how many are left of it.
+        self._round = 0
+        self._allowed = 0
         self._long = 0
         self._short = 0
-        # A dict, because a lost link takes many out of the middle.
-        self._held: dict[JobT, None] = {}
+        # A dict, because a lost link takes many out of the middle; with the
+        # jobs' sizes.
+        self._held: dict[JobT, int] = {}
+        self._held_bytes = 0
         self._holding = False
 
     @property
@@ -84,33 +94,44 @@ class Lanes(Generic[JobT]):
         short = self._short_jobs - self._short
         long = self._long_jobs - self._long
         hold = self._held_jobs - len(self._held)
+        if self._held_bytes >= HELD_BYTES:
+            hold = 0
         if self._reserved >= min(short, long + hold):
             return False
         is_free = self._reserved < long and not self._scarce()
-        if self._courtesy is None or self._insisting or is_free:
-            self._reserved += 1
-            return True
+        if self._courtesy is not None and not is_free:
+            if not self._allowed:
+                self._show_courtesy(self._courtesy)
+                return False
+            self._allowed -= 1
+        self._reserved += 1
+        return True
+
+    def _show_courtesy(self, courtesy: Callable[[], None]) -> None:
         if not self._being_courteous:
             self._being_courteous = True
-            self._courtesy()
-        return False
+            courtesy()
 
     @contextmanager
     def insisting(self) -> Iterator[None]:
-        """The others had their time: what is left is taken in the block."""
+        """The others had their time: in the block some are asked for."""
         self._being_courteous = False
-        self._insisting = True
+        self._round = self._allowed = 2 * self._round or 1
         yield
-        # Who has asked for nothing has nothing to go on with.
-        self._insisting = self._reserved > 0
+        if not self._reserved:
+            # Nobody was to be asked: there is nothing, as far as is known.
+            self._round = self._allowed = 0
 
     def release(self) -> None:
         """Give back room that no job came for."""
         self._reserved -= 1
-        self._insisting = False
+        self._round = self._allowed = 0
 
-    def admit(self, job: JobT, long: bool) -> None:
-        """Take in a job that room was reserved for; start it if it may."""
+    def admit(self, job: JobT, long: bool, size: int = 0) -> None:
+        """Take in a job that room was reserved for; start it if it may.
+
+        :param size: bytes that it takes up while it waits
+        """
         self._reserved -= 1
         if not long:
             self._short += 1
@@ -119,25 +140,40 @@ class Lanes(Generic[JobT]):
             self._long += 1
             self._start(job)
         else:
-            self._held[job] = None
+            self._held[job] = size
+            self._held_bytes += size
 
     def done(self, long: bool) -> None:
         """A job has ended; the next that waits takes its place."""
         if not long:
             self._short -= 1
-        elif self._held and not self._holding:
-            job = next(iter(self._held))
-            del self._held[job]
-            self._start(job)
         else:
             self._long -= 1
+            self._fill()
 
     def drop(self, job: JobT) -> bool:
         """Forget a job that waits; whether it did."""
-        held = job in self._held
-        self._held.pop(job, None)
-        return held
+        size = self._held.pop(job, None)
+        self._held_bytes -= size or 0
+        return size is not None
 
     def hold(self) -> None:
         """Start no long job any more."""
         self._holding = True
+
+    def limit(self, long_jobs: int, short_jobs: int, held_jobs: int) -> None:
+        """Have other limits; jobs beyond them go on, and no more come."""
+        self._long_jobs = long_jobs
+        self._short_jobs = short_jobs
+        self._held_jobs = held_jobs
+        self._fill()
+
+    def _fill(self) -> None:
+        """Start long jobs that wait, as far as they may."""
+        while (
+            self._held and self._long < self._long_jobs and not self._holding
+        ):
+            job = next(iter(self._held))
+            self._held_bytes -= self._held.pop(job)
+            self._long += 1
+            self._start(job)

@@ -15,6 +15,7 @@ from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
     PluginError,
     PluginNotFound,
+    PoolmgrError,
     Stopped,
     UnknownAction,
 )
@@ -150,7 +151,7 @@ class PoolManager:
             request = parse(action, fields)
             execution = Execution(self, action, request, fields, job)
         except (Exception, SystemExit) as error:
-            reason = known(error, "reading the message")
+            reason = _bare(known(error, "reading the message"))
             outcome = failed(self.settings, fields, action, reason)
             log(fields, job, reason, started)
             return Submission.finished(outcome)
@@ -174,6 +175,13 @@ class PoolManager:
     def stuck(self) -> bool:
         """Whether a build that is started now would only wait."""
         return self.capacity.scarce or self.driver.is_down
+
+    def adopt(self, settings: PoolSettings) -> None:
+        """Use other settings for the jobs that come from now on.
+
+        Those that run keep what they began with.
+        """
+        self.settings = settings
 
     def stop(self) -> None:
         """Have every job end soon: it clears up and its answer is a FAIL."""
@@ -266,6 +274,14 @@ class PoolManager:
         self._expiries.add(execution, execution.limit, execution.expire)
         self._threads.run(execution.run)
         return submission
+
+
+def _bare(error: PoolmgrError) -> PoolmgrError:
+    """The error without the frames that it came through: they hold the
+    message, which may be long, until somebody collects garbage."""
+    if error.__suppress_context__:
+        error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _driver(driver: Driver | str) -> Driver:

@@ -6,6 +6,7 @@ settings here.  Nothing else in poolmgr sees oslo.config.
 """
 
 import logging
+import re
 import types
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -13,9 +14,11 @@ from typing import get_type_hints as hints
 
 from oslo_config import cfg
 
+from poolmgr import secrecy
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
+from poolmgr.permissions import is_exposed, warning
 from poolmgr.plugins import Registry
 from poolmgr.settings import (
     DriverSettings,
@@ -55,13 +58,17 @@ class Configuration:
     def __init__(
         self, files: Sequence[str] = (), directories: Sequence[str] = ()
     ) -> None:
+        self._given = (files, directories)
+        self._overrides: list[
+            tuple[str, type[IsSettings], dict[str, object]]
+        ] = []
         self._conf = cfg.ConfigOpts()
         args = [f"--config-file={name}" for name in files]
         args += [f"--config-dir={name}" for name in directories]
         try:
             self._conf(args, project="poolmgr", prog="poolmgr")
         except cfg.Error as error:
-            raise ConfigError(one_line(str(error))) from None
+            raise ConfigError(_unquoted(error)) from None
         except (OSError, UnicodeError) as error:
             named = ", ".join([*files, *directories]) or "poolmgr.conf"
             raise ConfigError(
@@ -71,39 +78,48 @@ class Configuration:
 
     def use_driver(self, name: str) -> None:
         """Have the command line's ``--driver`` win over everything else."""
-        self._register("poolmgr", DriverSettings)
-        self._conf.set_override("driver", name, "poolmgr")
+        self._override("poolmgr", DriverSettings, driver=name)
 
     def use_servers(self, servers: Sequence[str]) -> None:
         """Likewise ``--gearman-server``."""
-        self._register("gearman", GearmanSettings)
-        self._conf.set_override("servers", list(servers), "gearman")
+        self._override("gearman", GearmanSettings, servers=list(servers))
 
     def use_cloud(self, name: str) -> None:
         """Likewise ``--os-cloud``, whatever credentials are configured."""
-        self._register("nova", NovaSettings)
-        self._conf.set_override("cloud", name, "nova")
-        self._conf.set_override("auth_url", None, "nova")
+        self._override("nova", NovaSettings, cloud=name, auth_url=None)
+
+    def again(self) -> "Configuration":
+        """What the same files say now; the command line wins as before.
+
+        :raises ConfigError: a file cannot be read, or one that was read is
+            not there any more
+        """
+        fresh = Configuration(*self._given)
+        for group, settings, values in self._overrides:
+            fresh._override(group, settings, **values)
+        if gone := [f for f in self._files if f not in fresh._files]:
+            raise ConfigError(f"{one_line(', '.join(gone))}: it is gone")
+        return fresh
 
     def driver_name(self) -> str:
         """Name of the driver to use."""
-        return self._settings("poolmgr", DriverSettings).driver
+        return self.group("poolmgr", DriverSettings).driver
 
     def pool(self) -> PoolSettings:
         """The group ``[poolmgr]``."""
-        return self._settings("poolmgr", PoolSettings)
+        return self.group("poolmgr", PoolSettings)
 
     def worker(self) -> WorkerSettings:
         """The group ``[worker]``."""
-        return self._settings("worker", WorkerSettings)
+        return self.group("worker", WorkerSettings)
 
     def reaper(self) -> ReaperSettings:
         """The group ``[reaper]``."""
-        return self._settings("reaper", ReaperSettings)
+        return self.group("reaper", ReaperSettings)
 
     def gearman(self) -> GearmanSettings:
         """The group ``[gearman]``."""
-        return self._settings("gearman", GearmanSettings)
+        return self.group("gearman", GearmanSettings)
 
     def make_driver(self, drivers: Registry[Driver]) -> Driver:
         """Make the driver that is configured, with its own group's settings.
@@ -120,7 +136,7 @@ class Configuration:
                 f"{error} (option --driver, or [poolmgr] driver in the "
                 "configuration file)"
             ) from None
-        return cls(self._settings(name.lower(), cls.Settings))
+        return cls(self.group(name.lower(), cls.Settings))
 
     def warn_of_old_names(self) -> None:
         """Log every option of libra.cfg that has no effect, once."""
@@ -138,18 +154,61 @@ class Configuration:
                 "not used by the driver %r: %s", driver, ", ".join(given)
             )
 
-    def _settings(self, group: str, settings: type[S]) -> S:
+    def warn_of_exposed_secrets(self, drivers: Registry[Driver]) -> None:
+        """Log every file with a secret that everybody can read, once."""
+        found = {}
+        groups: dict[str, type[IsSettings]] = {"nova": NovaSettings}
+        name = self.driver_name()
+        groups[name.lower()] = drivers.load(name).Settings
+        for group, settings in groups.items():
+            self._register(group, settings)
+            for field, rule in rules(settings):
+                if rule.secret and self._value(group, field.name, rule):
+                    where = self._conf.get_location(field.name, group)
+                    if where and where.location is cfg.Locations.user:
+                        found[where.detail] = f"[{group}] {field.name}"
+        if key := self.gearman().ssl_key:
+            found[key] = "[gearman] ssl_key"
+        for path, what in found.items():
+            if is_exposed(path):
+                LOG.warning("%s", warning(path, what))
+
+    def group(self, group: str, settings: type[S]) -> S:
+        """The settings of a class, from the options of a group.
+
+        :raises ConfigError: one of them is wrong
+        """
         self._register(group, settings)
+        values = {
+            field.name: self._value(group, field.name, rule)
+            for field, rule in rules(settings)
+        }
+        return settings(**values)
+
+    def _value(self, group: str, name: str, rule: Rule) -> Any:
         try:
-            values = {
-                field.name: getattr(self._conf[group], field.name)
-                for field, _rule in rules(settings)
-            }
-        except cfg.Error as error:
-            raise ConfigError(one_line(str(error))) from None
-        except ValueError as error:
-            raise ConfigError(f"[{group}]: {one_line(str(error))}") from None
-        return settings(**{k: _plain(v) for k, v in values.items()})
+            value = _plain(self._conf[group][name])
+        except (cfg.Error, ValueError) as error:
+            said = one_line(str(error))
+            if rule.secret:
+                # What is wrong with it may be told by showing a part of it.
+                said = f"{name} cannot be used (is a '$' to be '$$'?)"
+            raise ConfigError(f"[{group}]: {said}") from None
+        if rule.secret:
+            secrecy.hide(value)
+        return value
+
+    @property
+    def _files(self) -> list[str]:
+        return [*self._conf.config_file, *self._conf.config_dir]
+
+    def _override(
+        self, group: str, settings: type[IsSettings], **values: object
+    ) -> None:
+        self._overrides.append((group, settings, values))
+        self._register(group, settings)
+        for name, value in values.items():
+            self._conf.set_override(name, value, group)
 
     def _register(self, group: str, settings: type[IsSettings]) -> None:
         self._conf.register_opts(options(settings), group=group)
@@ -158,6 +217,15 @@ class Configuration:
         group, name = where.split(".")
         self._conf.register_opt(cfg.StrOpt(name), group=group)
         return self._conf[group][name] is not None
+
+
+def _unquoted(error: cfg.Error) -> str:
+    """What oslo.config says of a file, without the line that is wrong: it
+    may have a password in it."""
+    said = str(error)
+    if isinstance(error, cfg.ConfigFileParseError):
+        said = re.sub(r": ('.*'|\".*\")$", "", said, flags=re.DOTALL)
+    return one_line(said)
 
 
 def options(settings: type[IsSettings]) -> list[cfg.Opt]:
@@ -189,6 +257,7 @@ def _option(name: str, hint: Any, default: Any, rule: Rule) -> cfg.Opt:
         "default": list(default) if isinstance(default, tuple) else default,
         "help": rule.help,
         "secret": rule.secret,
+        "mutable": rule.mutable,
         "deprecated_opts": [
             cfg.DeprecatedOpt(old, group=group)
             for group, old in (where.split(".") for where in rule.old)

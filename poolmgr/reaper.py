@@ -114,13 +114,27 @@ class Reaper:
         sightings: Literal[1, 2] = 2,
     ) -> None:
         self._driver = driver
-        self._pool = pool
-        self._limit = settings.limit
-        self._old = max(settings.older_than, job_time)
+        self._job_time = 0.0
+        self.adopt(pool, settings, job_time)
         self._jobs = jobs
         self._twice = sightings == 2
         self._seen: dict[str, Mark] = {}
         self._there: dict[str, int] = {}
+
+    def adopt(
+        self, pool: PoolSettings, settings: ReaperSettings, job_time: float
+    ) -> None:
+        """Use other settings from now on.
+
+        Jobs that began under those before may still run, so the time that a
+        job may take never becomes shorter.
+
+        :param job_time: as of the class
+        """
+        self._job_time = max(self._job_time, job_time)
+        self._pool = pool
+        self._limit = settings.limit
+        self._old = max(settings.older_than, self._job_time)
 
     @property
     def to_look_again(self) -> bool:

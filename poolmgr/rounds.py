@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from poolmgr.errors import PoolmgrError, Stopped
 from poolmgr.reaper import Case, Reaper
+from poolmgr.settings import ReaperMode
 from poolmgr.text import one_line
 from poolmgr.waiting import Stop
 
@@ -19,14 +20,18 @@ class Rounds:
     """Has a reaper look at intervals, and logs what it finds, once.
 
     :param reaper: looks
-    :param delete: whether it removes what it finds
-    :param interval: seconds between two looks
+    :param mode: whether it looks, and whether it removes what it finds; may
+        be changed
+    :param interval: seconds between two looks; may be changed, for the time
+        after the next look
     """
 
-    def __init__(self, reaper: Reaper, delete: bool, interval: float) -> None:
+    def __init__(
+        self, reaper: Reaper, mode: ReaperMode, interval: float
+    ) -> None:
+        self.mode = mode
+        self.interval = interval
         self._reaper = reaper
-        self._delete = delete
-        self._interval = interval
         self._stop = Stop()
         self._told: set[tuple[str, str]] = set()
 
@@ -47,7 +52,7 @@ class Rounds:
         """Look once; raises nothing but :class:`Stopped`."""
         try:
             cases = self._reaper.look(self._stop)
-            if self._delete:
+            if self.mode == "delete":
                 cases = self._reaper.remove(cases, self._stop)
         except Stopped:
             raise
@@ -58,16 +63,17 @@ class Rounds:
 
     def _go_on(self) -> None:
         # Not at once, and not with the other workers of the pool.
-        pause = self._interval * random.uniform(0.1, 1.0)  # noqa: S311
+        pause = self.interval * random.uniform(0.1, 1.0)  # noqa: S311
         with contextlib.suppress(Stopped):
             while not self._stop.wait(pause):
                 try:
-                    self.once()
+                    if self.mode != "off":
+                        self.once()
                 except Stopped:
                     raise
                 except Exception:
                     LOG.exception("a defect of the reaper")
-                pause = self._interval * random.uniform(0.9, 1.1)  # noqa: S311
+                pause = self.interval * random.uniform(0.9, 1.1)  # noqa: S311
 
     def _tell(self, cases: Sequence[Case]) -> None:
         """Log what is new."""

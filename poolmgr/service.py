@@ -1,27 +1,22 @@
-"""The worker process: jobs come in, answers go out, signals end it."""
+"""The worker: jobs come in, answers go out, until it is told to stop."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
-import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from poolmgr import message as wire
-from poolmgr.errors import ConfigError, PluginConflict, PluginError
+from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.execution import Outcome, Submission
-from poolmgr.gearman import (
-    Address,
-    Assignment,
-    Delivery,
-    LinkOptions,
-    Worker,
-    client_context,
-)
+from poolmgr.gearman import Assignment, Delivery, LinkStatus, Worker
 from poolmgr.identity import Job
-from poolmgr.lanes import Lanes
+from poolmgr.lanes import Lanes, Load
+from poolmgr.links import addresses, link_options
 from poolmgr.manager import PoolManager
 from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.text import one_line
@@ -54,6 +49,7 @@ class Service:
     :param manager: runs the jobs
     :param gearman: where the job servers are
     :param settings: lanes and times
+    :ivar settings: those in force
     :raises ConfigError: an address or the TLS settings cannot be used
     :raises PluginConflict: two plugins share the name of an action
     """
@@ -65,7 +61,7 @@ class Service:
         settings: WorkerSettings,
     ) -> None:
         self._manager = manager
-        self._settings = settings
+        self.settings = settings
         self._lanes: Lanes[_Delivery] = Lanes(
             settings.long_jobs,
             settings.short_jobs,
@@ -84,46 +80,77 @@ class Service:
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
-        self._at_once: int | None = None
+        self._told_to_stop = False
+        self._time_is_up = False
+        # Builds that run but whose answer cannot be delivered.
+        self._forsaken: set[_Delivery] = set()
         _load_actions(manager)
 
     async def run(self) -> int:
         """Serve until :meth:`stop`, then drain.
 
-        :returns: the exit code: :data:`EXIT_DRAINED`,
-            :data:`EXIT_STOPPED_JOBS`, or 128 and the second signal's number
+        :returns: the exit code: :data:`EXIT_DRAINED` or
+            :data:`EXIT_STOPPED_JOBS`
         """
         self._loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._signal, number)
+        # What was said before there was a loop to say it in.
+        self._adopt()
+        if self._told_to_stop:
+            self._stop.set()
         serving = asyncio.create_task(self._worker.run())
         try:
             await self._stop.wait()
             code = await self._drain()
-            if self._at_once is None:
-                await self._worker.close()
+            await self._worker.close()
             return code
         finally:
             serving.cancel()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._loop.remove_signal_handler(number)
-
-    @property
-    def ended_at_once(self) -> bool:
-        """Whether a second signal ended it, with jobs unanswered."""
-        return self._at_once is not None
 
     def stop(self) -> None:
-        """Have :meth:`run` drain and return; call it in the loop."""
-        self._stop.set()
+        """Have :meth:`run` drain and return; from any thread."""
+        self._told_to_stop = True
+        self._call(self._stop.set)
+
+    def adopt(self, settings: WorkerSettings) -> None:
+        """Use other lanes and times from now on; from any thread."""
+        self.settings = settings
+        self._call(self._adopt)
+
+    @property
+    def links(self) -> list[LinkStatus]:
+        """How each link to a job server is; from any thread."""
+        return self._worker.links
+
+    @property
+    def load(self) -> Load:
+        """How full the lanes are; from any thread."""
+        return self._lanes.load
 
     # -- jobs ---------------------------------------------------------------
 
+    def _adopt(self) -> None:
+        settings = self.settings
+        self._lanes.limit(
+            settings.long_jobs, settings.short_jobs, settings.held_jobs
+        )
+        self._worker.room_freed()
+
+    def _call(self, what: Callable[[], None]) -> None:
+        """Have the loop do it, if there is one still."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(what)
+
     def _take(self, assignment: Assignment) -> None:
+        if self._time_is_up:
+            # Not begun, it is better off with another worker: it goes back
+            # when the link is closed.
+            self._lanes.release()
+            return
         long = self._manager.is_long(assignment.payload)
         delivery = _Delivery(assignment, long)
         assignment.on_lost = functools.partial(self._lost, delivery)
-        self._lanes.admit(delivery, long)
+        self._lanes.admit(delivery, long, len(assignment.payload))
 
     def _let_others_first(self) -> None:
         def insist() -> None:
@@ -165,6 +192,9 @@ class Service:
         if outcome.followed:
             on_delivery = functools.partial(self._delivered, delivery)
         delivery.assignment.complete(wire.encode(outcome.answer), on_delivery)
+        self._forsaken.discard(delivery)
+        # It may be long, and others may hold the delivery for a while.
+        delivery.assignment.payload = b""
         self._lanes.done(delivery.long)
         self._worker.room_freed()
 
@@ -187,16 +217,10 @@ class Service:
             self._worker.room_freed()
         elif delivery.submission is not None:
             delivery.submission.forsake()
+            if delivery.long:
+                self._forsaken.add(delivery)
 
     # -- the end ------------------------------------------------------------
-
-    def _signal(self, number: signal.Signals) -> None:
-        if not self._stop.is_set():
-            LOG.info("%s: draining", number.name)
-            self._stop.set()
-        else:
-            LOG.warning("%s again: stopping at once", number.name)
-            self._at_once = int(number)
 
     async def _drain(self) -> int:
         self._worker.drain()
@@ -206,64 +230,49 @@ class Service:
         LOG.info(
             "running: %d, they get %g s; waiting: %d, left to other workers",
             load.long + load.short,
-            self._settings.drain_timeout,
+            self.settings.drain_timeout,
             load.held,
         )
-        drained = await self._idle(self._settings.drain_timeout)
-        if not drained and self._at_once is None:
+        drained = await self._drained()
+        if not drained:
             LOG.warning("the time to drain is up: stopping the running jobs")
+            self._time_is_up = True
             self._manager.stop()
             await self._idle(self._manager.longest_cleanup() + 5.0)
-        if self._at_once is not None:
-            return 128 + self._at_once
-        if drained:
+        elif self._forsaken:
+            LOG.warning(
+                "drained; %d jobs were lost with their link: their job "
+                "servers give them to other workers",
+                len(self._forsaken),
+            )
+        else:
             LOG.info("drained")
         return EXIT_DRAINED if drained else EXIT_STOPPED_JOBS
 
-    async def _idle(self, seconds: float) -> bool:
+    async def _drained(self) -> bool:
         """Wait until nothing runs; whether that is so in time."""
+        began = time.monotonic()
+        while not await self._idle(_TICK):
+            # Looked at each time: it may be made shorter meanwhile.
+            if time.monotonic() - began >= self.settings.drain_timeout:
+                return False
+        return True
+
+    async def _idle(self, seconds: float) -> bool:
+        """Wait so long until nothing runs; whether that is so.
+
+        A build that nobody can answer is not waited for; what it has made
+        is for the job's next delivery.
+        """
         end = time.monotonic() + seconds
-        while self._at_once is None:
+        while True:
             load = self._lanes.load
-            if not (load.long or load.short or self._worker.grabs_outstanding):
+            answerable = load.long - len(self._forsaken) + load.short
+            if not (answerable or self._worker.grabs_outstanding):
                 return True
             if time.monotonic() >= end:
                 return False
             await asyncio.sleep(_TICK)
-        return False
-
-
-def addresses(gearman: GearmanSettings) -> list[Address]:
-    """The job servers' addresses.
-
-    :raises ConfigError: one cannot be read
-    """
-    return [Address.parse(text) for text in gearman.servers]
-
-
-def link_options(gearman: GearmanSettings) -> LinkOptions:
-    """The settings as the transport takes them.
-
-    :raises ConfigError: the TLS settings cannot be used
-    """
-    try:
-        context = client_context(
-            gearman.ssl_ca, gearman.ssl_cert, gearman.ssl_key
-        )
-    except ConfigError as error:
-        raise ConfigError(
-            f"[gearman] ssl_ca, ssl_cert, ssl_key: {error}"
-        ) from None
-    return LinkOptions(
-        ssl=context,
-        connect_timeout=gearman.connect_timeout,
-        heartbeat=gearman.heartbeat,
-        keepalive=gearman.keepalive,
-        keepalive_idle=gearman.keepidle,
-        keepalive_interval=gearman.keepintvl,
-        keepalive_count=gearman.keepcnt,
-        retry_longest=gearman.reconnect_sleep,
-    )
 
 
 def _load_actions(manager: PoolManager) -> None:

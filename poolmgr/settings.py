@@ -16,6 +16,8 @@ from poolmgr.identity import Authority, Ownership, clean_basename
 
 T = TypeVar("T")
 
+LogLevel = Literal["error", "warning", "info", "debug"]
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -28,6 +30,7 @@ class Rule:
     :ivar secret: whether it must never be shown
     :ivar check: raises ValueError when the value cannot be used
     :ivar old: "group.name" of options it had in Libra
+    :ivar mutable: whether it may change while the process runs
     """
 
     help: str
@@ -37,6 +40,7 @@ class Rule:
     secret: bool = False
     check: Callable[[Any], object] | None = None
     old: tuple[str, ...] = ()
+    mutable: bool = False
 
 
 def setting(default: T, help: str, **rule: Any) -> T:
@@ -70,6 +74,8 @@ def check(settings: IsSettings, group: str) -> None:
     for each, rule in rules(type(settings)):
         value = getattr(settings, each.name)
         if (problem := _problem(value, rule)) is not None:
+            if rule.secret:
+                problem = "is not what it has to be"
             raise ConfigError(f"[{group}] {each.name} {problem}")
 
 
@@ -134,12 +140,14 @@ class PoolSettings:
         False,
         "Add the reason to an answer that is a FAIL, as 'error' with 'code', "
         "'message' and 'retryable'. The reason is logged in any case.",
+        mutable=True,
     )
     long_timeout: float = setting(
         600.0,
         "Seconds that an action may take that waits for a device to boot.",
         min=0.01,
         max=86400,
+        mutable=True,
     )
     short_timeout: float = setting(
         90.0,
@@ -147,6 +155,7 @@ class PoolSettings:
         "up after 120, queueing included.",
         min=0.01,
         max=86400,
+        mutable=True,
     )
     quota_wait: float = setting(
         300.0,
@@ -165,6 +174,7 @@ class PoolSettings:
         min=1,
         max=65535,
         old=("mgm.tcp_check_port",),
+        mutable=True,
     )
 
     def __post_init__(self) -> None:
@@ -204,12 +214,14 @@ class WorkerSettings:
         min=1,
         max=10000,
         old=("mgm.threads",),
+        mutable=True,
     )
     short_jobs: int = setting(
         50,
         "Most short jobs (all but builds) that run at once.",
         min=1,
         max=10000,
+        mutable=True,
     )
     held_jobs: int = setting(
         10000,
@@ -220,6 +232,7 @@ class WorkerSettings:
         "taken, and short jobs behind a build wait with it.",
         min=0,
         max=1000000,
+        mutable=True,
     )
     drain_timeout: float = setting(
         300.0,
@@ -227,6 +240,16 @@ class WorkerSettings:
         "not done by then clear up and are answered with a FAIL.",
         min=0,
         max=86400,
+        mutable=True,
+    )
+
+    log_level: LogLevel = setting(
+        "info",
+        "How much the worker logs, on standard error and into the file of "
+        "--log-file. The options -v, -q and --debug of the command line go "
+        "before it.",
+        choices=("error", "warning", "info", "debug"),
+        mutable=True,
     )
 
     def __post_init__(self) -> None:
@@ -246,12 +269,14 @@ class ReaperSettings:
         "no job owns. 'off': it does not look. 'report': it logs each, with "
         "the reason. 'delete': it deletes them, too.",
         choices=("off", "report", "delete"),
+        mutable=True,
     )
     interval: float = setting(
         300.0,
         "Seconds between two looks. What is deleted was seen in two of them.",
         min=0.1,
         max=86400,
+        mutable=True,
     )
     older_than: float = setting(
         1800.0,
@@ -260,12 +285,14 @@ class ReaperSettings:
         "counts instead if it is more.",
         min=0,
         max=31536000,
+        mutable=True,
     )
     limit: int = setting(
         10,
         "Most things deleted at one look; the rest is left to the next.",
         min=1,
         max=10000,
+        mutable=True,
     )
 
     def __post_init__(self) -> None:

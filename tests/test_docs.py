@@ -61,7 +61,7 @@ def test_ini_is_accepted(text: str, tmp_path: Path) -> None:
     file.write_text(text)
     known = {f.name for f, _rule in rules(NovaSettings)}
 
-    settings = Configuration([str(file)])._settings("nova", NovaSettings)
+    settings = Configuration([str(file)]).group("nova", NovaSettings)
 
     assert isinstance(settings, NovaSettings)
     for line in text.splitlines():

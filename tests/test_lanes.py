@@ -106,16 +106,59 @@ def test_what_would_wait_here_is_left_to_others_for_a_moment(
     assert not polite.reserve()
     assert len(asked) == 1
 
-    # What is still there then is taken, until there is no more.
+    # Of what is still there then one is taken, after another moment two.
     with polite.insisting():
         assert polite.reserve()
     polite.admit("build 1", long=True)
-    admit(polite, "assign", long=False)
-    assert polite.reserve()
-    polite.release()
     assert not polite.reserve()
     assert len(asked) == 2
+    with polite.insisting():
+        assert polite.reserve()
+        assert polite.reserve()
+        assert not polite.reserve()
+    polite.admit("build 2", long=True)
+    polite.admit("assign", long=False)
     assert started == ["build 0", "assign"]
+
+
+def test_a_thousand_builds_are_passed_in_ten_moments(
+    started: list[str],
+) -> None:
+    asked: list[str] = []
+    polite: Lanes[str] = Lanes(
+        1, 5000, 5000, started.append, lambda: asked.append("")
+    )
+    admit(polite, "build", long=True)
+    taken = 0
+    while taken < 1000:
+        assert not polite.reserve()
+        on_their_way = 0
+        with polite.insisting():
+            while polite.reserve():
+                on_their_way += 1
+        for _each in range(on_their_way):
+            taken += 1
+            polite.admit(f"build {taken}", long=True)
+
+    assert len(asked) == 11  # the last is for those that may still come
+
+
+def test_when_there_are_no_more_it_begins_with_one_again(
+    started: list[str],
+) -> None:
+    polite: Lanes[str] = Lanes(1, 9, 9, started.append, lambda: None)
+    admit(polite, "build 0", long=True)
+    for _moment in range(2):
+        assert not polite.reserve()
+        with polite.insisting():
+            assert polite.reserve()
+    polite.release()
+    polite.release()
+
+    assert not polite.reserve()
+    with polite.insisting():
+        assert polite.reserve()
+        assert not polite.reserve()
 
 
 def test_builds_that_the_cloud_has_no_room_for_are_left_to_others(

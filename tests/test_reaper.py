@@ -531,3 +531,34 @@ def test_a_build_of_another_worker_is_left_alone(tmp_path: Path) -> None:
 
     assert answer["response"] == "PASS"
     assert names(path) == {answer["name"]}
+
+
+def test_the_reaper_is_told_to_remove_while_the_worker_runs(
+    state: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    path, _options = state
+    with gearmand() as server:
+        with reaping_worker(server, tmp_path, "off") as process:
+            config = tmp_path / "worker.conf"
+            text = config.read_text()
+            config.write_text(text.replace("mode = off", "mode = delete"))
+            process.signal(signal.SIGHUP)
+            process.wait_for("[reaper] mode: 'off' -> 'delete'")
+            process.wait_for("removed device libra-left")
+
+    assert "libra-left" not in names(path)
+
+
+def test_the_time_that_a_job_may_take_never_becomes_shorter(
+    cloud: FakeCloud,
+) -> None:
+    old_device(cloud, "libra-a", LEFT)
+    patient = reaper(cloud, job_time=10000.0)
+
+    patient.adopt(PoolSettings(), ReaperSettings(older_than=1.0), 10.0)
+    before = verdicts(patient.look())
+    eager = reaper(cloud, job_time=10.0)
+
+    # A job that began under the settings before may still run.
+    assert before == {"libra-a": "kept"}
+    assert verdicts(eager.look()) == {"libra-a": "unowned"}

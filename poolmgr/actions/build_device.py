@@ -17,6 +17,7 @@ from poolmgr.errors import (
     Stopped,
 )
 from poolmgr.identity import Mark, new_name
+from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 
 #: Seconds that deleting what a job has made besides may take, at most.
@@ -124,7 +125,7 @@ class BuildDevice(Action[NoFields]):
 
         :returns: the device, and the mark to hand it over with
         """
-        context.log.info("takes over device %s", device.name)
+        context.log.info("takes over device %s", one_line(device.name))
         before = device.mark or context.new_mark()
         mark = before.taken_over_by(context.job)
         # Clouds mark no device that boots; it is when it is handed over.
@@ -215,7 +216,9 @@ class BuildDevice(Action[NoFields]):
                 if other.id != device.id and _is_spare(
                     other.mark, mark, other.id in before
                 ):
-                    context.log.warning("deletes device %s, too", other.name)
+                    context.log.warning(
+                        "deletes device %s, too", one_line(other.name)
+                    )
                     context.driver.delete_device(other, deadline)
         except Stopped:
             raise

@@ -24,4 +24,5 @@ class DeleteDevice(Action[Request]):
         device = our_device(request.name, context)
         context.driver.delete_device(device, context.deadline)
         context.capacity.devices.hint()
+        context.capacity.boots.hint()
         return {}

@@ -226,6 +226,28 @@ class Help(HelpCommand):
         return 0
 
 
+def _open_standard_files() -> None:
+    """Have what was closed at the start be /dev/null.
+
+    Else the next file that is opened would be standard error: a job server
+    would read what is meant for the log.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            opened = open(number, mode, closefd=False)  # noqa: SIM115
+            setattr(sys, name, opened)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script."""
+    _open_standard_files()
+    from poolmgr.cli.output import Stream
+
+    # For all that writes by itself, too: argparse, Python at its end.
+    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
     return PoolmgrApp().run(list(sys.argv[1:] if argv is None else argv))

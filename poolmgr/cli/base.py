@@ -1,11 +1,14 @@
 """What the commands have in common."""
 
+import argparse
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cliff.command import Command
 from cliff.lister import Lister
 from cliff.show import ShowOne
+
+from poolmgr.cli.output import harmless, harmless_names
 
 if TYPE_CHECKING:
     from poolmgr.cli.app import PoolmgrApp
@@ -38,6 +41,34 @@ class PoolmgrCommand(Command):
 class PoolmgrShowOne(PoolmgrCommand, ShowOne):
     """A command that shows one thing."""
 
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+    ) -> int:
+        """Print it, made harmless."""
+        format_ = parsed_args.formatter
+        return super().produce_output(
+            parsed_args,
+            harmless_names(column_names, format_),
+            [harmless(value, format_) for value in data],
+        )
+
 
 class PoolmgrLister(PoolmgrCommand, Lister):
     """A command that shows a list."""
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Iterable[Row],
+    ) -> int:
+        """Print it, made harmless."""
+        format_ = parsed_args.formatter
+        return super().produce_output(
+            parsed_args,
+            column_names,
+            [[harmless(cell, format_) for cell in row] for row in data],
+        )

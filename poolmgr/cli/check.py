@@ -26,6 +26,7 @@ class Check(PoolmgrLister):
         conf = self.configuration
         seconds = conf.pool().short_timeout
         driver = conf.make_driver(driver_plugins())
+        conf.warn_of_exposed_secrets(driver_plugins())
         try:
             found = driver.check(Deadline(seconds))
         finally:

@@ -90,9 +90,9 @@ class Reap(PoolmgrLister):
 
     def _reaper(self, driver: "Driver", given: argparse.Namespace) -> "Reaper":
         from poolmgr.inflight import InFlight
+        from poolmgr.links import addresses, link_options
         from poolmgr.manager import action_plugins, longest_job
         from poolmgr.reaper import Reaper
-        from poolmgr.service import addresses, link_options
 
         conf = self.configuration
         settings, pool, gearman = conf.reaper(), conf.pool(), conf.gearman()

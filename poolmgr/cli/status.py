@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from poolmgr.cli.base import PoolmgrLister, Row, Table
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, LinkOptions, admin
-from poolmgr.service import addresses, link_options
+from poolmgr.links import addresses, link_options
 
 
 class Status(PoolmgrLister):

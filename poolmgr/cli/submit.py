@@ -8,7 +8,7 @@ import sys
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import Client
-from poolmgr.service import addresses, link_options
+from poolmgr.links import addresses, link_options
 
 
 class Submit(PoolmgrShowOne):

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from typing import cast
+from typing import ClassVar, cast
 
 from poolmgr.gearman.connect import reason_of
 from poolmgr.gearman.options import LinkOptions
@@ -20,12 +20,16 @@ _ECHO_REQ = encode(PacketType.ECHO_REQ, b"")
 class Link(asyncio.Protocol):
     """The base of a worker's and of a client's connection.
 
+    :cvar cut: types of packets that are cut when they are too long; all
+        others end the link
     :ivar gone: done when the link has ended, with the reason
     """
 
+    cut: ClassVar[tuple[PacketType, ...]] = ()
+
     def __init__(self, options: LinkOptions) -> None:
         self._options = options
-        self._parser = Parser(max_packet=options.max_packet)
+        self._parser = Parser(max_packet=options.max_packet, cut=self.cut)
         self._loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None

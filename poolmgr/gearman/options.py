@@ -20,7 +20,8 @@ class LinkOptions:
         keepalive does not see that case
     :ivar retry_first: wait before the first reconnect; it doubles each time
     :ivar retry_longest: the longest wait before a reconnect
-    :ivar max_packet: bytes; a peer that announces more is dropped
+    :ivar max_packet: bytes; a peer that announces more is dropped. Only a
+        job that is longer is taken, with its payload cut.
     """
 
     ssl: _ssl.SSLContext | None = None

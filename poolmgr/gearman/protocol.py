@@ -6,7 +6,7 @@ may contain NULs itself.
 """
 
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -165,13 +165,23 @@ class Parser:
 
     :param magic: what the peer's packets start with
     :param max_packet: bytes that a body may have
+    :param cut: types of packets whose body is cut when it is longer, instead
+        of being an error; what is over is passed over and not kept
     """
 
     def __init__(
-        self, magic: bytes = RESPONSE, max_packet: int = 16 * 1024 * 1024
+        self,
+        magic: bytes = RESPONSE,
+        max_packet: int = 16 * 1024 * 1024,
+        cut: Collection[PacketType] = (),
     ) -> None:
         self._magic = magic
         self._max = max_packet
+        self._cut = frozenset(cut)
+        self._over = 0  # bytes still to come of a body that was cut
+        # That packet. Not given out earlier: gearmand frees what is answered,
+        # even what it is still sending.
+        self._late: Packet | None = None
         self._rest = bytearray()  # the start of an incomplete packet
         self._needed = 0  # bytes that make the packet in _rest complete
 
@@ -184,6 +194,13 @@ class Parser:
         :raises ProtocolError: wrong magic, length, type, or arguments; the
             parser is of no more use then
         """
+        if self._over:
+            passed = min(self._over, len(data))
+            self._over -= passed
+            data = data[passed:]
+            if self._late is not None and not self._over:
+                packet, self._late = self._late, None
+                yield packet
         if not self._rest:
             # The common case: whole packets, nothing to be put together.
             position = yield from self._packets(data, data)
@@ -206,19 +223,28 @@ class Parser:
         position, end = 0, len(data)
         while end - position >= _HEADER_SIZE:
             magic, number, length = _HEADER.unpack_from(data, position)
-            if magic != self._magic or length > self._max:
-                raise _bad_header(magic, self._magic, length)
+            if magic != self._magic:
+                raise ProtocolError(f"packet with the magic {magic!r}")
             try:
                 kind, count = _KNOWN[number]
             except KeyError:
                 raise ProtocolError(f"unknown packet type {number}") from None
+            if length > self._max and kind not in self._cut:
+                raise ProtocolError(f"packet of {length} bytes announced")
+            kept = min(length, self._max)
             start = position + _HEADER_SIZE
-            stop = start + length
+            stop = start + kept
             if stop > end:
                 self._needed = stop - position
                 return position
-            position = stop
-            yield Packet(kind, _split(kind, count, bytes(view[start:stop])))
+            packet = Packet(kind, _split(kind, count, bytes(view[start:stop])))
+            # Of one that is cut, also what is here and not kept.
+            position = min(start + length, end)
+            self._over = start + length - position
+            if self._over:
+                self._late = packet
+            else:
+                yield packet
         self._needed = _HEADER_SIZE
         return position
 
@@ -234,9 +260,3 @@ def _split(kind: PacketType, count: int, body: bytes) -> list[bytes]:
     if body:
         raise ProtocolError(f"{kind.name} with an argument")
     return []
-
-
-def _bad_header(magic: bytes, expected: bytes, length: int) -> ProtocolError:
-    if magic != expected:
-        return ProtocolError(f"packet with the magic {magic!r}")
-    return ProtocolError(f"packet of {length} bytes announced")

@@ -74,6 +74,9 @@ class ServingLink(Link):
     :ivar errors: how many ERRORs the server has sent
     """
 
+    # To end the link would have the job delivered again, for ever.
+    cut = (PacketType.JOB_ASSIGN, PacketType.JOB_ASSIGN_UNIQ)
+
     def __init__(
         self,
         address: Address,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, State, at, executions, passed, queue
+from tests.matrix.batches import BUILD, State, at, passed, queue
 from tests.polling import until
 from tests.processes import worker
 
@@ -36,6 +36,5 @@ def test_every_job_is_run_and_has_one_device(
             until(lambda: at(server.address) == (0, 0))
             until(lambda: passed(process) >= set(uniques))
             until(lambda: state.owned() == sorted(uniques))
-            print(executions(process))
 
     assert [m.state for m in state.marks()].count("building") == 0

@@ -2,8 +2,6 @@
 
 import pytest
 
-from poolmgr import PoolManager
-from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Fate, Fault
 from tests.nova.pools import (
     DETAILS,
@@ -179,48 +177,6 @@ def test_a_name_with_a_dot_is_no_pattern(pools: Pools) -> None:
     pool.passes("DELETE_DEVICE", name="a.b")
 
     assert pool.only_server()["name"] == "a-b"
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", ".*", "^l", "../os-keypairs/poolkey", "a/b", "a\n", "%2e", "détail"],
-)
-def test_a_name_that_is_none_never_reaches_the_cloud(
-    pool: Pool, name: str
-) -> None:
-    for action in ("DELETE_DEVICE", "ASSIGN_IP", "REMOVE_IP"):
-        pool.fails(action, "invalid_field", name=name, ip="198.18.0.2")
-
-    assert not pool.cloud.calls
-
-
-@pytest.mark.parametrize(
-    ("authority", "code"), [("pattern", None), ("owned", "not_owned")]
-)
-def test_a_device_of_the_original_is_known_by_its_name(
-    pools: Pools, authority: str, code: str | None
-) -> None:
-    pool = pools.new(authority=authority)
-    pool.server(PATTERN)
-
-    if code is None:
-        pool.passes("DELETE_DEVICE", name=PATTERN)
-    else:
-        pool.fails("DELETE_DEVICE", code, name=PATTERN)
-
-    assert bool(pool.cloud.servers) is (code is not None)
-
-
-def test_other_peoples_devices_are_not_touched(pool: Pool) -> None:
-    pool.server("web-1")
-    with PoolManager(pool.driver, PoolSettings(pool="theirs")) as theirs:
-        name = theirs.run({"action": "BUILD_DEVICE"})["name"]
-
-    for each in ("web-1", name):
-        pool.fails("DELETE_DEVICE", "not_owned", name=each)
-
-    assert len(pool.cloud.servers) == 2
-    assert pool.cloud.count("DELETE") == 0
 
 
 def test_many_are_deleted_at_once(pools: Pools) -> None:

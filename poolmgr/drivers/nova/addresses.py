@@ -46,6 +46,7 @@ class AddressRule:
 
         :param addresses: a server's ``addresses``, as Nova shows them;
             https://docs.openstack.org/api-ref/compute/#show-server-details
+        :raises ValueError: what is there is no address
         """
         floating: list[str] = []
         fixed: list[str] = []
@@ -65,7 +66,7 @@ class AddressRule:
             chosen = fixed
         else:
             chosen = floating or list(filter(is_public, fixed)) or fixed
-        return chosen[0] if chosen else None
+        return str(ipaddress.ip_address(chosen[0])) if chosen else None
 
 
 def is_public(address: str) -> bool:

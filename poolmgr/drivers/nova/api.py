@@ -88,6 +88,7 @@ class Api:
         """The entries of a list, page by page; see :meth:`run`."""
         key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
         query = dict(call.params or {})
+        seen: set[str] = set()
         while True:
             page = replace(call, params=query, expects=key)
             answer = self.run(page, deadline)
@@ -95,7 +96,12 @@ class Api:
             yield from entries
             if not entries or f"{key}_links" not in answer:
                 return
-            query["marker"] = entries[-1]["id"]
+            # Where the links lead does not matter: only that there is more.
+            with failures.understood(call):
+                query["marker"] = str(entries[-1]["id"])
+            if query["marker"] in seen:
+                raise Unavailable(f"the answers to {call} have no end")
+            seen.add(query["marker"])
 
     def run(self, call: Call, deadline: Deadline) -> dict[str, Any]:
         """Make a call; the JSON of its answer, {} if it has none.

@@ -10,6 +10,7 @@ from typing import Any
 from poolmgr.drivers.base import Finding
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.catalog import Catalog, NoNetwork
+from poolmgr.drivers.nova.failures import understood
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.turns import Turns
 from poolmgr.errors import CloudRefused
@@ -57,7 +58,9 @@ class Blueprint:
             with self._turns.of("the devices' parts", deadline):
                 parts = self._parts
                 if parts is None:
-                    parts = self._parts = self._look_up(deadline)
+                    with understood("the question for the devices' parts"):
+                        parts = self._look_up(deadline)
+                    self._parts = parts
         return parts
 
     def forget(self, parts: Parts) -> None:
@@ -75,7 +78,8 @@ class Blueprint:
         wrong = False
         for name, value, look_up in self._lookups():
             try:
-                found = look_up(deadline)
+                with understood(f"the question for {name}"):
+                    found = look_up(deadline)
             except CloudRefused as error:
                 wrong = True
                 yield Finding(name, value, problem=str(error))
@@ -95,7 +99,8 @@ class Blueprint:
             with self._turns.of("the external network", deadline):
                 network = self._external
                 if network is None:
-                    network = self._catalog.external_network(deadline)
+                    with understood("the question for external networks"):
+                        network = self._catalog.external_network(deadline)
                     self._external = network
         return network
 

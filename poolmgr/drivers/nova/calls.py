@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from poolmgr.drivers.nova.failures import Unavailable
+from poolmgr.text import one_line
 
 if TYPE_CHECKING:
     from requests import Response
 
 Service = Literal["compute", "network", "image"]
 Params = Mapping[str, Any]
+
+#: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
+_LONGEST_ANSWER = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,15 @@ def text_of(response: "Response", end: float) -> str:
     :raises Unavailable: it is not
     """
     pieces: list[bytes] = []
+    left = _LONGEST_ANSWER
     while piece := response.raw.read1(65536, decode_content=True):
         pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise Unavailable("the answer is too long")
         if time.monotonic() > end:
             raise Unavailable("the answer came too slowly")
-    if not pieces and int(response.headers.get("Content-Length", 0)):
+    if not pieces and response.headers.get("Content-Length", "0") != "0":
         raise Unavailable("the answer broke off")
     return b"".join(pieces).decode("utf-8", "replace")
 
@@ -61,11 +69,11 @@ def parsed(call: Call, text: str) -> dict[str, Any]:
     """
     try:
         answer = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         # A page may say why; JSON that broke off may have secrets in it.
-        page = f": {text[:60]!r}" if text.startswith("<") else ""
+        page = f": {one_line(text, 60)!r}" if text.startswith("<") else ""
         raise Unavailable(f"the answer to {call} is no JSON object{page}")
     expected = call.expects and answer.get(call.expects)
     if call.expects and not isinstance(expected, (dict, list)):

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call, Service
 from poolmgr.drivers.nova.failures import Refused
+from poolmgr.drivers.nova.paths import path_of
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudRefused
 from poolmgr.waiting import Deadline
@@ -133,7 +133,7 @@ class Catalog:
     def key(self, deadline: Deadline) -> str:
         """The key pair's name."""
         wanted = str(self._settings.key_name)
-        path = f"/os-keypairs/{quote(wanted, safe='')}"
+        path = path_of("/os-keypairs", wanted)
         try:
             self._api.get("compute", path, deadline)
         except Refused as error:

@@ -10,6 +10,11 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from poolmgr.drivers.nova.credentials import (
+    guard_loggers,
+    hide,
+    refuse_passwords,
+)
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
@@ -41,6 +46,7 @@ def connect(settings: NovaSettings) -> "Connection":
     from openstack.exceptions import SDKException
 
     files, environment, wanted = _wanted(settings)
+    hide(wanted.get("auth", {}))
     try:
         config = openstack.config.OpenStackConfig(
             load_yaml_config=files,
@@ -48,8 +54,14 @@ def connect(settings: NovaSettings) -> "Connection":
             app_name="poolmgr",
             app_version=importlib.metadata.version("poolmgr"),
         )
-        connection = Connection(config=config.get_one(**wanted))
+        cloud = config.get_one(**wanted)
+        hide(cloud.get_auth_args())
+        refuse_passwords(cloud.config)
+        guard_loggers()
+        connection = Connection(config=cloud)
         _enlarge_pool(connection.session, settings.calls_at_once)
+    except ConfigError:
+        raise
     except (SDKException, OSError, ValueError) as error:
         where = _LOOKED_FOR if files else ""
         raise ConfigError(f"[nova]: {one_line(str(error))}{where}") from None
@@ -71,12 +83,17 @@ def connection_of(session: "Session") -> "Connection":
     )
 
 
+def cloud_of(settings: NovaSettings) -> str | None:
+    """The name of the cloud in clouds.yaml, None if there is none."""
+    if settings.cloud or settings.auth_url:
+        return settings.cloud
+    return os.environ.get("OS_CLOUD")
+
+
 def _wanted(settings: NovaSettings) -> tuple[bool, bool, dict[str, Any]]:
     """Whether to read clouds.yaml, the environment, and what to ask for."""
     wanted = _common(settings)
-    cloud = settings.cloud
-    if not cloud and not settings.auth_url:
-        cloud = os.environ.get("OS_CLOUD")
+    cloud = cloud_of(settings)
     if cloud:
         return True, True, {"cloud": cloud, **wanted}
     if settings.auth_url:
@@ -180,10 +197,11 @@ def auth_url(url: str) -> str:
     :raises ConfigError: it is no address of a Keystone
     """
     bare = url.rstrip("/")
+    refuse_passwords({"auth_url": url})
     if not bare.startswith(("http://", "https://")):
         raise ConfigError(
             f"[nova] auth_url must be like https://keystone.example:5000/v3, "
-            f"not {url!r}"
+            f"not {one_line(url)!r}"
         )
     if bare.endswith("/v3"):
         return bare

@@ -13,8 +13,9 @@ from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
-from poolmgr.drivers.nova.connection import connect
+from poolmgr.drivers.nova.connection import cloud_of, connect
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
+from poolmgr.drivers.nova.secret_files import secret_files
 from poolmgr.drivers.nova.servers import NovaDevice, Servers
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.watch import Watch
@@ -26,6 +27,7 @@ from poolmgr.errors import (
     PoolmgrError,
 )
 from poolmgr.identity import Mark
+from poolmgr.permissions import is_exposed, warning
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 
@@ -106,6 +108,8 @@ class NovaCloud(Driver):
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """See :meth:`Driver.check`."""
         where = self._settings.cloud or self._settings.auth_url or ""
+        if self._owns_connection:
+            self._warn_of_exposed_secrets()
         try:
             project = self._api.project_id(deadline)
             found = [Finding("cloud", where, f"project {project}")]
@@ -220,6 +224,12 @@ class NovaCloud(Driver):
         self._ips.delete(ip, deadline)
 
     # -- inside -------------------------------------------------------------
+
+    def _warn_of_exposed_secrets(self) -> None:
+        cloud = cloud_of(self._settings)
+        for path, what in secret_files(self._settings, cloud):
+            if is_exposed(path):
+                LOG.warning("%s", warning(path, what))
 
     def _look(self, devices: Collection[Device]) -> list[Device]:
         # Urgent: hundreds wait for it, and it is one call.

@@ -29,6 +29,9 @@ _LONGEST = 300
 #: Longest time that a cloud can have us wait, in seconds.
 _LONGEST_WAIT = 300.0
 
+# What no person wrote: a token, or data that we sent and got back.
+_LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
+
 NAMES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
 # Neutron's types of errors for a pool of addresses that is used up.
 _EXHAUSTED = ("IpAddressGenerationFailure", "ExternalIpAddressExhausted")
@@ -128,7 +131,8 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
     from requests.exceptions import RequestException
     from urllib3.exceptions import HTTPError
 
-    said = one_line(str(error) or type(error).__name__, _LONGEST)
+    said = _without_data(str(error) or type(error).__name__)
+    said = one_line(said, _LONGEST)
     if isinstance(error, auth.SSLError) and _is_verification(error):
         return CloudRefused(f"{call}: {said}")
     if isinstance(error, (auth.Unauthorized, auth.AuthPluginException)):
@@ -148,10 +152,33 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
     return None
 
 
+@contextmanager
+def understood(call: object) -> Iterator[None]:
+    """Turn what an answer of an unexpected form leads to into an error.
+
+    :param call: what was asked, for the message
+    """
+    try:
+        yield
+    except PoolmgrError:
+        raise
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        said = one_line(f"{type(error).__name__}: {error}", _LONGEST)
+        raise Unavailable(
+            f"the answer to {call} is not understood: {said}"
+        ) from error
+
+
 def _unreachable(error: BaseException) -> str:
     """What could not be reached, and why, in a few words."""
     url = re.search(r"https?://[^/\s'\"]+", str(error))
-    where = url[0].rstrip(":.,") if url else "the cloud"
+    where = one_line(url[0].rstrip(":.,")) if url else "the cloud"
     return f"cannot reach {where}: {_innermost(error)}"
 
 
@@ -186,11 +213,16 @@ def _is_quota(said: str, kind: str) -> bool:
     )
 
 
+def _without_data(text: str) -> str:
+    return _LONG_WORD.sub("[...]", text)
+
+
 def _said(text: str) -> tuple[str, str]:
     """The reason in an answer's body, and Neutron's type of it."""
+    text = _without_data(text)
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         # A proxy's page of HTML: its first words will do.
         words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
         return one_line(words, _LONGEST), ""

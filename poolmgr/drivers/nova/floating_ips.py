@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 from poolmgr.drivers.base import Device, FloatingIP
@@ -11,8 +12,9 @@ from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
 from poolmgr.drivers.nova.calls import Call
-from poolmgr.drivers.nova.failures import Refused
+from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.lost import Creation
+from poolmgr.drivers.nova.paths import checked_id, path_of
 from poolmgr.drivers.turns import Turns
 from poolmgr.errors import Changed, CloudError, CloudRefused
 from poolmgr.identity import Mark
@@ -20,6 +22,7 @@ from poolmgr.waiting import Deadline
 
 #: Addresses in one question, so that its own stays below 8 KiB.
 _ADDRESSES_A_CALL = 100
+_IPS = "/floatingips"
 _FIELDS = (
     "id",
     "floating_ip_address",
@@ -136,7 +139,8 @@ class FloatingIPs:
     def delete(self, ip: FloatingIP, deadline: Deadline) -> None:
         """Give one back."""
         try:
-            self.api.run(Call("DELETE", "network", _path(ip.id)), deadline)
+            path = path_of(_IPS, ip.id)
+            self.api.run(Call("DELETE", "network", path), deadline)
         except Refused as error:
             if error.status != 404:
                 raise
@@ -151,14 +155,18 @@ class FloatingIPs:
         call = Call(
             "POST",
             "network",
-            "/floatingips",
+            _IPS,
             body=body,
             expects="floatingip",
             once=True,
         )
 
         def post() -> FloatingIP:
-            return _floating_ip(self.api.run(call, deadline)["floatingip"])
+            made = self.api.run(call, deadline)
+            with understood(call):
+                ip = _floating_ip(made["floatingip"])
+                checked_id(ip.id)
+            return ip
 
         def find() -> list[FloatingIP]:
             return self._listed({"description": description}, deadline)
@@ -182,14 +190,16 @@ class FloatingIPs:
         call = Call(
             "PUT",
             "network",
-            _path(id_),
+            path_of(_IPS, id_),
             body=body,
             headers=headers,
             expects="floatingip",
         )
         try:
             with self.turns.of(id_, deadline):
-                return dict(self.api.run(call, deadline)["floatingip"])
+                answer = self.api.run(call, deadline)
+            with understood(call):
+                return dict(answer["floatingip"])
         except Refused as error:
             if error.status == 404 and error.kind == "FloatingIPNotFound":
                 raise Changed(f"{error}") from None
@@ -206,12 +216,13 @@ class FloatingIPs:
         answer = self.api.get(
             "network", "/ports", deadline, query, expects="ports"
         )
-        places = [
-            (port["id"], fixed["ip_address"])
-            for port in answer["ports"]
-            for fixed in port["fixed_ips"]
-            if ":" not in fixed["ip_address"]
-        ]
+        with understood("GET /ports"):
+            places = [
+                (str(port["id"]), str(fixed["ip_address"]))
+                for port in answer["ports"]
+                for fixed in port["fixed_ips"]
+                if ":" not in fixed["ip_address"]
+            ]
         # The device's own address first: it is of the network that was
         # asked for, and the others may not be reachable.
         return sorted(places, key=lambda place: place[1] != device.address)
@@ -219,16 +230,19 @@ class FloatingIPs:
     def _listed(
         self, query: Mapping[str, Any], deadline: Deadline
     ) -> list[FloatingIP]:
-        return [_floating_ip(e) for e in self._entries(query, deadline)]
+        entries = self._entries(query, deadline)
+        with understood(f"GET {_IPS}"):
+            return [_floating_ip(entry) for entry in entries]
 
     def _entries(
         self, query: Mapping[str, Any], deadline: Deadline
     ) -> list[dict[str, Any]]:
         # An administrator would be shown those of all projects.
         ours = {"project_id": self.api.project_id(deadline), "fields": _FIELDS}
-        call = Call("GET", "network", "/floatingips", {**ours, **query})
+        call = Call("GET", "network", _IPS, {**ours, **query})
         entries = list(self.api.pages(call, deadline))
-        self._add_ports(entries, deadline)
+        with understood(call):
+            self._add_ports(entries, deadline)
         return entries
 
     def _add_ports(
@@ -253,10 +267,6 @@ class FloatingIPs:
             entry["port_details"] = ports.get(entry["port_id"])
 
 
-def _path(id_: str) -> str:
-    return f"/floatingips/{id_}"
-
-
 def _floating_ip(entry: Mapping[str, Any]) -> FloatingIP:
     mark, goes_with = marks.mark_in_description(entry["description"] or "")
     details = entry.get("port_details") or {}
@@ -266,7 +276,7 @@ def _floating_ip(entry: Mapping[str, Any]) -> FloatingIP:
         device_id = str(details.get("device_id") or entry["port_id"])
     return FloatingIP(
         id=str(entry["id"]),
-        address=str(entry["floating_ip_address"]),
+        address=str(ip_address(entry["floating_ip_address"])),
         device_id=device_id,
         revision=int(entry.get("revision_number", 0)),
         mark=mark,

@@ -8,6 +8,7 @@ little time they have.
 
 from typing import TYPE_CHECKING
 
+from poolmgr import secrecy
 from poolmgr.drivers.turns import Turns
 from poolmgr.waiting import Deadline
 
@@ -61,7 +62,9 @@ class Login:
 
     def _log_in(self, plugin: "BaseIdentityPlugin") -> None:
         # In one step: who finds no token in between would trip.
-        plugin.auth_ref = plugin.get_auth_ref(self._session)
+        auth_ref = plugin.get_auth_ref(self._session)
+        secrecy.hide(auth_ref.auth_token)
+        plugin.auth_ref = auth_ref
 
 
 def _is_good(plugin: "BaseIdentityPlugin") -> bool:

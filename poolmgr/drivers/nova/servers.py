@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from poolmgr.drivers.base import Device, Status
 from poolmgr.drivers.batch import parted
@@ -16,8 +15,9 @@ from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint, Parts
 from poolmgr.drivers.nova.calls import Call
-from poolmgr.drivers.nova.failures import Refused, Unavailable
+from poolmgr.drivers.nova.failures import Refused, Unavailable, understood
 from poolmgr.drivers.nova.lost import Creation
+from poolmgr.drivers.nova.paths import checked_id, path_of
 from poolmgr.identity import Mark
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
@@ -30,6 +30,7 @@ _NAMES_A_CALL = 60
 #: Longest text of a fault that is kept, in characters.
 _LONGEST_FAULT = 500
 
+_SERVERS = "/servers"
 _GONE = ("DELETED", "SOFT_DELETED")
 # What is none of these runs no device: SHUTOFF, SUSPENDED, SHELVED and so on.
 # https://docs.openstack.org/api-guide/compute/server_concepts.html
@@ -128,40 +129,44 @@ class Servers:
 
     def get(self, id_: str, deadline: Deadline) -> Device | None:
         """A server by its id, None if it is gone."""
+        path = path_of(_SERVERS, id_)
         try:
-            answer = self.api.get(
-                "compute", _path(id_), deadline, expects="server"
-            )
+            answer = self.api.get("compute", path, deadline, expects="server")
         except Refused as error:
             if error.status != 404:
                 raise
             return None
-        server = answer["server"]
-        return None if server["status"] in _GONE else self._device(server)
+        with understood(f"GET {path}"):
+            server = answer["server"]
+            gone = server["status"] in _GONE
+            return None if gone else self._device(server)
 
     def mark(self, device: Device, mark: Mark, deadline: Deadline) -> None:
         """Write another mark on a server that is active."""
         before = device.mark
         if before is None or before.unique != mark.unique:
             for tag in marks.tags_of(mark, device.name):
-                path = f"{_path(device.id)}/tags/{tag}"
+                path = path_of(_SERVERS, device.id, "tags", tag)
                 self.api.run(Call("PUT", "compute", path), deadline)
         changes = marks.changes(mark, before)
         call = Call(
             "POST",
             "compute",
-            f"{_path(device.id)}/metadata",
+            path_of(_SERVERS, device.id, "metadata"),
             body={"metadata": changes},
             expects="metadata",
         )
-        now = self.api.run(call, deadline)["metadata"]
+        answer = self.api.run(call, deadline)
+        with understood(call):
+            now = dict(answer["metadata"])
         if not changes.items() <= now.items():
             raise Unavailable(f"device {device.name!r} was not marked")
 
     def delete(self, device: Device, deadline: Deadline) -> bool:
         """Ask Nova to delete a server; whether there was one."""
         try:
-            self.api.run(Call("DELETE", "compute", _path(device.id)), deadline)
+            path = path_of(_SERVERS, device.id)
+            self.api.run(Call("DELETE", "compute", path), deadline)
         except Refused as error:
             if error.status != 404:
                 raise
@@ -173,7 +178,7 @@ class Servers:
         call = Call(
             "POST",
             "compute",
-            f"{_path(device.id)}/action",
+            path_of(_SERVERS, device.id, "action"),
             body={"os-getConsoleOutput": {"length": lines}},
             once=True,  # a 409 here is "there is none", and stays
         )
@@ -189,7 +194,8 @@ class Servers:
         def post() -> Device:
             made = self.api.run(call, deadline)["server"]
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            id_ = str(made["id"])
+            with understood(call):
+                id_ = checked_id(made["id"])
             own_ip = marks.OWN_IP.items() <= self.metadata.items()
             return NovaDevice(
                 id_, name, "building", None, now, mark=mark, own_ip=own_ip
@@ -221,7 +227,7 @@ class Servers:
         return Call(
             "POST",
             "compute",
-            "/servers",
+            _SERVERS,
             body=body,
             expects="server",
             once=True,
@@ -238,8 +244,11 @@ class Servers:
     ) -> Iterator[Device]:
         call = Call("GET", "compute", "/servers/detail", query)
         for server in self.api.pages(call, deadline):
-            if server["status"] not in _GONE:
-                yield self._device(server)
+            with understood(call):
+                gone = server["status"] in _GONE
+                device = None if gone else self._device(server)
+            if device is not None:
+                yield device
 
     def _device(self, server: Mapping[str, Any]) -> Device:
         status = _STATUSES.get(server["status"], "failed")
@@ -254,10 +263,6 @@ class Servers:
             mark=marks.mark_in(metadata),
             own_ip=marks.OWN_IP.items() <= metadata.items(),
         )
-
-
-def _path(id_: str) -> str:
-    return f"/servers/{quote(id_, safe='')}"
 
 
 def _fault(server: Mapping[str, Any]) -> str:

@@ -1,0 +1,77 @@
+"""``python -m fuzz [TARGET ...] [--seconds N]``."""
+
+import argparse
+import importlib
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from fuzz import TARGETS
+
+
+def main() -> int:
+    """Fuzz each target in a process of its own; 1 if one found something."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fuzz",
+        description="Fuzz what reads foreign bytes. What was found is kept in "
+        "the folder, and is where the next run begins.",
+    )
+    add = parser.add_argument
+    add("targets", nargs="*", choices=[*TARGETS, []], metavar="TARGET")
+    add("--seconds", type=int, default=60, help="for each (default: 60)")
+    add("--folder", type=Path, default=Path(".fuzz"), help="default: .fuzz")
+    add("--here", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    targets = given.targets or TARGETS
+    if given.here:
+        run(targets[0], given.seconds, given.folder / targets[0])
+    failed = [
+        target
+        for target in targets
+        if subprocess.call(
+            [
+                *(sys.executable, "-m", "fuzz", "--here", target),
+                *("--seconds", str(given.seconds)),
+                *("--folder", str(given.folder)),
+            ]
+        )
+    ]
+    for target in failed:
+        print(f"{target}: see {given.folder}/{target}-*", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def run(target: str, seconds: int, folder: Path) -> None:
+    """Fuzz a target; ends the process.
+
+    :param folder: where its corpus is
+    """
+    import atheris
+
+    with atheris.instrument_imports(include=["poolmgr", "fuzz"]):
+        module = importlib.import_module(f"fuzz.{target}")
+    logging.disable(logging.CRITICAL)
+    _sow(module, folder)
+    # https://llvm.org/docs/LibFuzzer.html#options
+    options = [
+        f"-max_total_time={seconds}",
+        f"-artifact_prefix={folder}-",
+        "-max_len=4096",
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+        "-print_final_stats=1",
+    ]
+    atheris.Setup([target, *options, str(folder)], module.one)
+    atheris.Fuzz()
+
+
+def _sow(module: ModuleType, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(module.SEEDS):
+        (folder / f"seed-{number}").write_bytes(seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""What a job server says in its text protocol."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from poolmgr.errors import TransportError
+from poolmgr.gearman import Address, LinkOptions, admin
+
+SEEDS = [
+    b"f\t3\t1\t2\ng\t0\t0\t0\n.\n",
+    b"30 127.0.0.1 id : f g\n31 ::1 - :\n.\n",
+    b"H:x:1\t0\t0\t1\n.\n",
+    b"OK 1.1.20\n",
+    b"ERR UNKNOWN_JOB\r\n",
+]
+_ADDRESS = Address("h")
+_LOOP = asyncio.new_event_loop()
+
+
+def one(data: bytes) -> None:
+    """The data is all that it says, and then it hangs up."""
+
+    async def connect(
+        _address: Address, _options: LinkOptions, factory: Callable[[], Any]
+    ) -> Any:
+        protocol = factory()
+        protocol.data_received(data)
+        protocol.eof_received()
+        return protocol
+
+    async def ask() -> None:
+        for question in (
+            admin.status,
+            admin.workers,
+            admin.show_jobs,
+            admin.version,
+            lambda address: admin.cancel_job(address, "h"),
+        ):
+            said = ""
+            try:
+                await question(_ADDRESS)
+            except TransportError as error:
+                said = str(error)
+            assert said.isprintable()
+
+    with mock.patch("poolmgr.gearman.admin.connect", connect):
+        _LOOP.run_until_complete(ask())

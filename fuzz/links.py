@@ -1,0 +1,145 @@
+"""The ends of links: a worker's, a client's, and the built-in server's."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from poolmgr.errors import PoolmgrError
+from poolmgr.gearman import Address, LinkOptions
+from poolmgr.gearman.client import SubmittedJob, _ClientLink
+from poolmgr.gearman.link import Link
+from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
+from poolmgr.gearman.server import JobServer, _Connection
+from poolmgr.gearman.serving import ServingLink
+
+T = PacketType
+
+
+def _said(*packets: tuple[Any, ...], magic: bytes = RESPONSE) -> bytes:
+    return b"".join(encode(*packet, magic=magic) for packet in packets)
+
+
+_JOB = (T.JOB_ASSIGN_UNIQ, b"h", b"f", b"u", b"p")
+_REQ = b"\0REQ"
+SEEDS = [
+    b"\0" + _said((T.ECHO_RES, b""), _JOB),
+    b"\0" + _said((T.ECHO_RES, b""), (T.NO_JOB,), (T.NOOP,)),
+    b"\0" + _said((T.ECHO_RES, b""), _JOB, (T.ERROR, b"c", b"t")),
+    b"\1" + _said((T.OPTION_RES, b"exceptions"), (T.JOB_CREATED, b"h")),
+    b"\1" + _said((T.ERROR, b"c", b"t"), (T.WORK_COMPLETE, b"h", b"p")),
+    b"\1" + _said((T.STATUS_RES, b"h", b"1", b"1", b"a", b"0")),
+    b"\2" + _said((T.CAN_DO, b"f"), (T.GRAB_JOB_UNIQ,), magic=_REQ),
+    b"\2" + _said((T.SUBMIT_JOB, b"f", b"u", b"p"), magic=_REQ),
+    b"\2"
+    + _said(
+        (T.CAN_DO, b"f"),
+        (T.SUBMIT_JOB, b"f", b"-", b"p"),
+        (T.GRAB_JOB,),
+        magic=_REQ,
+    ),
+    b"\2status\nworkers\nshow jobs\ncancel job H:x:1\n",
+]
+_LOOP = asyncio.new_event_loop()
+_OPTIONS = LinkOptions(max_packet=1000)
+
+
+class _Wire(asyncio.Transport):
+    """Takes what is written, and the order to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """It goes nowhere."""
+
+    def get_write_buffer_size(self) -> int:
+        """Everything is out at once."""
+        return 0
+
+    def abort(self) -> None:
+        """The peer sees to the rest."""
+        self.ended = True
+
+    close = abort
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What the server asks for."""
+        return _Socket() if name == "socket" else ("127.0.0.1", 1)
+
+
+class _Socket:
+    def setsockopt(self, *_option: int) -> None:
+        """Nothing."""
+
+    def fileno(self) -> int:
+        """Any."""
+        return 9
+
+
+class _Hall:
+    """Answers every job at once."""
+
+    def connected(self, link: ServingLink) -> None:
+        """Nothing."""
+
+    def wants(self, link: ServingLink) -> None:
+        """Give it what it wants."""
+        while link.hungry:
+            link.grab()
+
+    def arrived(self, job: Any) -> None:
+        """Answer it."""
+        job.progress(1, 2)
+        job.complete(job.payload, lambda _delivery: None)
+
+    def released(self) -> None:
+        """Nothing."""
+
+
+def one(data: bytes) -> None:
+    """The first byte says to whom the rest is said."""
+    _LOOP.run_until_complete(_tell((data[:1] or b"\0")[0] % 3, data[1:]))
+
+
+async def _tell(whom: int, data: bytes) -> None:
+    protocol = _protocol(whom)
+    asked = [
+        asyncio.ensure_future(question) for question in _questions(protocol)
+    ]
+    wire = _Wire()
+    protocol.connection_made(wire)
+    half = len(data) // 2
+    for piece in (data[:half], data[half:]):
+        await asyncio.sleep(0)
+        if not wire.ended:
+            protocol.data_received(piece)
+    protocol.connection_lost(None)
+    if isinstance(protocol, Link):
+        assert protocol.gone.result().isprintable()
+    for answer in await asyncio.gather(*asked, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            assert isinstance(answer, PoolmgrError), repr(answer)
+
+
+def _protocol(whom: int) -> Any:
+    address = Address("h")
+    if whom == 2:
+        return _Connection(JobServer())
+    if whom == 1:
+        return _ClientLink(address, _OPTIONS)
+    hall: Any = _Hall()
+    return ServingLink(address, b"f", b"id", hall, lambda: None, _OPTIONS)
+
+
+def _questions(protocol: Any) -> list[Coroutine[Any, Any, Any]]:
+    """What a client waits for the answer to."""
+    if not isinstance(protocol, _ClientLink):
+        return []
+    packet = encode(T.SUBMIT_JOB, b"f", b"u", b"p")
+    return [_result(protocol.submit(packet, False)), protocol.ask(packet)]
+
+
+async def _result(submitted: Coroutine[Any, Any, SubmittedJob]) -> bytes:
+    job = await submitted
+    return await job.result()

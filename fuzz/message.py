@@ -1,0 +1,42 @@
+"""A job's payload: there is one answer, and it has all that was sent."""
+
+import json
+
+from poolmgr import PoolManager, message
+from poolmgr.drivers.fake import FakeCloud
+from poolmgr.errors import InvalidMessage
+from poolmgr.identity import Job
+
+SEEDS = [
+    b'{"action": "BUILD_IP",}',
+    b'{"action": "ASSIGN_IP", "ip": "1.2.3.4", "name": "a-b.c"}',
+    b'{"a": [1, -0.0, 1e5, true, null, "\\ud800\\u0000"], "b": {"c": []}}',
+    b'{"action": "DELETE_DEVICE", "name": "../x"}',
+    b"[[[[",
+    b'{"a": 1, "a": 2}',
+]
+
+_MANAGER = PoolManager(FakeCloud())
+
+
+def one(data: bytes) -> None:
+    """The data is the payload."""
+    sent = message.encode(_MANAGER.run(data, Job()))
+    answer = json.loads(sent)
+    assert sent.isascii()
+    assert isinstance(answer, dict)
+    assert answer["response"] in ("PASS", "FAIL")
+    _MANAGER.is_long(data)
+    refused = ""
+    try:
+        fields = message.decode(data)
+    except InvalidMessage as error:
+        refused = str(error)
+    if refused:
+        assert answer == {"response": "FAIL"}
+        assert refused.isprintable()
+        return
+    assert json.loads(message.encode(fields)) == fields
+    for key, value in fields.items():
+        if key not in ("response", "id", "ip", "name", "addr", "type", "az"):
+            assert answer[key] == value

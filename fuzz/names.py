@@ -1,0 +1,55 @@
+"""Names, addresses and lengths of time, as people and clients write them."""
+
+import contextlib
+import ipaddress
+import re
+
+from poolmgr import durations
+from poolmgr.actions.assign_ip import AssignIp
+from poolmgr.actions.base import parse
+from poolmgr.drivers.nova.connection import auth_url
+from poolmgr.drivers.nova.paths import path_of
+from poolmgr.errors import CloudRefused, ConfigError, InvalidField
+from poolmgr.gearman import Address
+from poolmgr.identity import clean_basename, new_name
+
+SEEDS = [
+    b"127.0.0.1:4730",
+    b"[::1]:4730",
+    b"http://keystone:5000/v2.0/",
+    b"libra_stg-haproxy.1",
+    b"192.0.2.1",
+    b"1d 12h",
+    b"../os-keypairs/k",
+]
+
+
+def one(data: bytes) -> None:
+    """The data is the text of any of them."""
+    text = data.decode("utf-8", "surrogateescape")
+    with contextlib.suppress(ConfigError):
+        address = Address.parse(text)
+        assert Address.parse(str(address)) == address
+    with contextlib.suppress(ValueError):
+        assert durations.parsed(text) >= 0
+        durations.shown(durations.parsed(text))
+    with contextlib.suppress(ValueError):
+        name = new_name(clean_basename(text))
+        assert len(name) <= 63
+        _request(name, "192.0.2.1")
+    with contextlib.suppress(ConfigError):
+        auth_url(text)
+    with contextlib.suppress(CloudRefused):
+        path = path_of("/x", text)
+        assert re.fullmatch("/x/[A-Za-z0-9_.%-]+", path)
+        assert path not in ("/x/.", "/x/..")
+    with contextlib.suppress(InvalidField):
+        _request("x", text)
+        ipaddress.ip_address(text)
+    with contextlib.suppress(InvalidField):
+        _request(text, "192.0.2.1")
+        assert path_of("/x", text) == f"/x/{text}"
+
+
+def _request(name: str, ip: str) -> None:
+    parse(AssignIp, {"name": name, "ip": ip})

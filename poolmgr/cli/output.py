@@ -1,0 +1,89 @@
+"""What goes to terminals and scripts: nothing in it acts by itself."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from cliff.columns import FormattableColumn
+
+from poolmgr.text import lines, one_line
+
+#: Formats for programs: they write down any text by their own rules.
+EXACT = ("json", "yaml")
+
+# What spreadsheets take for the beginning of a formula.
+_FORMULA = re.compile(r"[=+@-].")
+
+
+class Stream:
+    """A stream on which foreign text cannot reach the terminal's controls.
+
+    :param stream: what is written to
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; control characters are escaped."""
+        self._stream.write(lines(text))
+        return len(text)
+
+    def writelines(self, texts: Iterable[str]) -> None:
+        """Write several."""
+        for text in texts:
+            self.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def harmless_names(names: Sequence[str], format_: str) -> list[str]:
+    """Column names as a format can have them."""
+    if format_ in EXACT:
+        return list(names)
+    if format_ == "shell":
+        # They become variables' names.
+        return [re.sub(r"\W", "_", name, flags=re.ASCII) for name in names]
+    return [one_line(name) for name in names]
+
+
+def harmless(value: object, format_: str) -> object:
+    """A cell as a format can have it.
+
+    JSON and YAML have it as it is. Elsewhere it is one printable line, and
+    in a shell or a spreadsheet nothing in it is evaluated.
+    """
+    if format_ in EXACT:
+        return value
+    if isinstance(value, FormattableColumn):
+        return _Harmless(value, format_)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return _harmless(str(value), format_)
+
+
+class _Harmless(FormattableColumn[Any]):
+    """A value that knows how it is shown, made harmless."""
+
+    def __init__(self, value: FormattableColumn[Any], format_: str) -> None:
+        super().__init__(value)
+        self._format = format_
+
+    def human_readable(self) -> str:
+        return _harmless(self._value.human_readable(), self._format)
+
+    def machine_readable(self) -> str:
+        return _harmless(str(self._value.machine_readable()), self._format)
+
+    def __lt__(self, other: object) -> bool:
+        return isinstance(other, _Harmless) and self._value < other._value
+
+
+def _harmless(text: str, format_: str) -> str:
+    text = one_line(text, longest=len(text))
+    if format_ == "shell":
+        return re.sub(r"([\\$`])", r"\\\1", text)
+    if format_ == "csv" and _FORMULA.match(text):
+        return f"'{text}"
+    return text

@@ -1,0 +1,121 @@
+"""The worker's process: what it is made of, and what signals do to it."""
+
+import argparse
+import asyncio
+import logging
+import signal
+
+from poolmgr.cli.logs import descriptors, set_level
+from poolmgr.cli.reaping import Reaping
+from poolmgr.drivers.base import Driver
+from poolmgr.errors import ConfigError
+from poolmgr.manager import PoolManager, driver_plugins
+from poolmgr.options import Configuration
+from poolmgr.reload import Reload
+from poolmgr.report import Report
+from poolmgr.service import Service
+from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
+from poolmgr.signals import Aside, Ending, Signals
+from poolmgr.state import describe
+from poolmgr.waiting import Deadline
+
+LOG = logging.getLogger(__name__)
+
+
+class Process:
+    """A worker's process.
+
+    :param conf: its configuration
+    :param options: the command line's, which say how much to log
+    :param ending: what SIGTERM and SIGINT do
+    """
+
+    def __init__(
+        self, conf: Configuration, options: argparse.Namespace, ending: Ending
+    ) -> None:
+        self._conf = conf
+        self._options = options
+        self._ending = ending
+        self._report = Report(descriptors)
+        self.report = Aside(self._report.write, "poolmgr-report")
+
+    def run(self, signals: Signals) -> int:
+        """Check, serve, drain.
+
+        :param signals: has SIGHUP read the configuration again
+        :returns: the exit code
+        :raises PoolmgrError: it cannot start
+        """
+        conf = self._conf
+        set_level(self._options, True, conf.worker().log_level)
+        conf.warn_of_old_names()
+        driver = conf.make_driver(driver_plugins())
+        conf.warn_of_exposed_secrets(driver_plugins())
+        try:
+            if not self._fits(driver):
+                return 0
+            with PoolManager(driver, conf.pool()) as manager:
+                service = Service(manager, conf.gearman(), conf.worker())
+                describe(self._report, manager, service)
+                reaper = Reaping(manager, conf.reaper(), conf.gearman())
+                reload = self._reload(manager, service, reaper)
+                signals.on(signal.SIGHUP, Aside(reload.run, "poolmgr-reload"))
+                if not self._ending.serves(service.stop):
+                    return 0
+                with reaper.rounds.going_on():
+                    return asyncio.run(service.run())
+        finally:
+            driver.close()
+
+    def _fits(self, driver: Driver) -> bool:
+        """Whether to go on; False when a signal breaks off the start.
+
+        :raises ConfigError: the driver's settings do not fit the cloud
+        """
+        stop = self._ending.stop
+        try:
+            seconds = self._conf.pool().short_timeout
+            require_no_problem(driver, Deadline(seconds, stop))
+        except Exception:
+            if not stop.is_set():
+                raise
+        return not stop.is_set()
+
+    def _reload(
+        self, manager: PoolManager, service: Service, reaper: Reaping
+    ) -> Reload:
+        """What SIGHUP does."""
+
+        def adopt_pool(settings: PoolSettings) -> None:
+            manager.adopt(settings)
+            reaper.adopt(reaper.settings)  # it knows how long a job may take
+
+        def adopt_worker(settings: WorkerSettings) -> None:
+            set_level(self._options, True, settings.log_level)
+            service.adopt(settings)
+
+        conf = self._conf
+        reload = Reload(conf)
+        reload.follow("poolmgr", conf.pool(), adopt_pool)
+        reload.follow("poolmgr", conf.group("poolmgr", DriverSettings))
+        reload.follow("worker", conf.worker(), adopt_worker)
+        reload.follow("reaper", conf.reaper(), reaper.adopt)
+        reload.follow("gearman", conf.gearman())
+        name = conf.driver_name().lower()
+        reload.follow(name, conf.group(name, type(manager.driver).Settings))
+        return reload
+
+
+def require_no_problem(driver: Driver, deadline: Deadline) -> None:
+    """Go on only if the driver's settings fit the cloud.
+
+    :param deadline: until when the cloud may take to answer
+    :raises ConfigError: they do not; there is a line in the log for each
+    """
+    findings = driver.check(deadline)
+    problems = [f.problem for f in findings if f.problem]
+    for problem in problems[:-1]:
+        if not deadline.stop.is_set():
+            LOG.error("%s", problem)
+    if problems:
+        raise ConfigError(problems[-1])

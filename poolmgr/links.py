@@ -1,0 +1,38 @@
+"""The links to the job servers, from the settings."""
+
+from poolmgr.errors import ConfigError
+from poolmgr.gearman import Address, LinkOptions, client_context
+from poolmgr.settings import GearmanSettings
+
+
+def addresses(gearman: GearmanSettings) -> list[Address]:
+    """The job servers' addresses.
+
+    :raises ConfigError: one cannot be read
+    """
+    return [Address.parse(text) for text in gearman.servers]
+
+
+def link_options(gearman: GearmanSettings) -> LinkOptions:
+    """The settings as the transport takes them.
+
+    :raises ConfigError: the TLS settings cannot be used
+    """
+    try:
+        context = client_context(
+            gearman.ssl_ca, gearman.ssl_cert, gearman.ssl_key
+        )
+    except ConfigError as error:
+        raise ConfigError(
+            f"[gearman] ssl_ca, ssl_cert, ssl_key: {error}"
+        ) from None
+    return LinkOptions(
+        ssl=context,
+        connect_timeout=gearman.connect_timeout,
+        heartbeat=gearman.heartbeat,
+        keepalive=gearman.keepalive,
+        keepalive_idle=gearman.keepidle,
+        keepalive_interval=gearman.keepintvl,
+        keepalive_count=gearman.keepcnt,
+        retry_longest=gearman.reconnect_sleep,
+    )

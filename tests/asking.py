@@ -1,0 +1,49 @@
+"""A client that asks while the test goes on."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from poolmgr.gearman import Address, Client, admin
+
+FUNCTION = "libra_pool_mgm"
+PATIENCE = 60.0
+
+Answers = list[dict[str, Any]]
+
+
+def asked(
+    server: Address,
+    *messages: Mapping[str, object],
+    uniques: tuple[str, ...] = (),
+) -> Callable[[], Answers]:
+    """Submit all messages at once; returns what waits for the answers.
+
+    :param uniques: the jobs' uniques; each has one of its own if none is
+        given
+    """
+
+    async def ask() -> Answers:
+        async with Client([server]) as client:
+            jobs = [
+                await client.submit(
+                    FUNCTION, json.dumps(message).encode(), unique=unique
+                )
+                for message, unique in zip(
+                    messages, uniques or [None] * len(messages), strict=True
+                )
+            ]
+            return [json.loads(await job.result(PATIENCE)) for job in jobs]
+
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(lambda: asyncio.run(ask()))
+    pool.shutdown(wait=False)
+    return lambda: future.result(2 * PATIENCE)
+
+
+def running(server: Address) -> int:
+    """How many jobs are with the workers."""
+    functions = asyncio.run(admin.status(server))
+    return sum(f.running for f in functions if f.name == FUNCTION)

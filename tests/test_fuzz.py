@@ -1,0 +1,325 @@
+"""Whatever bytes come from outside, nothing else goes wrong.
+
+The targets of ``fuzz/`` for a moment, and what needs true sockets. How to
+fuzz for longer is in the documentation, on the page about testing.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+import json
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fuzz import TARGETS
+from poolmgr import message
+from poolmgr.errors import PoolmgrError, TransportError
+from poolmgr.gearman import Address, Client, LinkOptions, admin
+from poolmgr.gearman.protocol import (
+    ARGUMENTS,
+    REQUEST,
+    RESPONSE,
+    PacketType,
+    encode,
+)
+from poolmgr.gearman.server import JobServer
+from tests.gearman_workers import Running, until
+
+PATIENCE = 20.0
+
+
+def mutations(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    """Bytes near the seeds: parts of them, and noise in between."""
+    part = st.builds(
+        lambda seed, start, length: seed[start : start + length],
+        st.sampled_from(seeds),
+        st.integers(0, 200),
+        st.integers(0, 400),
+    )
+    whole = st.sampled_from(seeds)
+    noise = st.binary(max_size=30)
+    return st.lists(whole | part | noise, max_size=6).map(b"".join)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_finds_nothing(name: str) -> None:
+    target = importlib.import_module(f"fuzz.{name}")
+    for seed in target.SEEDS:
+        target.one(seed)
+
+    @settings(deadline=None, max_examples=200)
+    @given(mutations(target.SEEDS))
+    def run(data: bytes) -> None:
+        target.one(data)
+
+    run()
+
+
+def test_every_target_is_run() -> None:
+    folder = Path(__file__).parent.parent / "fuzz"
+    modules = {path.stem for path in folder.glob("[!_]*.py")}
+
+    assert modules == set(TARGETS)
+
+
+DEFECTS = {
+    "admin": "poolmgr.gearman.admin._split_worker",
+    "cloud": "poolmgr.drivers.nova.failures._said",
+    "links": "poolmgr.gearman.link.Link.connection_lost",
+    "marks": "poolmgr.drivers.nova.marks._mark",
+    "message": "poolmgr.message._check_depth",
+    "names": "poolmgr.gearman.address._number",
+    "packets": "poolmgr.gearman.protocol._split",
+    "text": "poolmgr.text._printable",
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_finds_a_defect(name: str) -> None:
+    """None of them is one that finds nothing."""
+    target = importlib.import_module(f"fuzz.{name}")
+
+    with mock.patch(DEFECTS[name], side_effect=ZeroDivisionError):
+        with pytest.raises((ZeroDivisionError, AssertionError)):
+            for seed in target.SEEDS:
+                target.one(seed)
+
+
+def need_atheris() -> None:
+    """Skips the test without Atheris: it is not built for every machine.
+
+    CI runs the targets by themselves.
+    """
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris is not installed: pip install .[fuzz]")
+
+
+def test_atheris_runs_a_target(tmp_path: Path) -> None:
+    need_atheris()
+    args = ["names", "--seconds", "2", "--folder", str(tmp_path)]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz", *args],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "number_of_executed_units" in done.stderr
+    assert len(list((tmp_path / "names").iterdir())) > 3
+
+
+# -- any payload -------------------------------------------------------------
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_payload_has_one_answer_with_a_response(payload: bytes) -> None:
+    from fuzz.message import _MANAGER
+
+    sent = message.encode(_MANAGER.run(payload))
+
+    answer = json.loads(sent)
+    assert isinstance(answer, dict)
+    assert answer["response"] in ("PASS", "FAIL")
+    assert b"\n" not in sent
+
+
+# -- true sockets ------------------------------------------------------------
+
+QUICK = LinkOptions(
+    connect_timeout=5.0, retry_first=0.01, retry_longest=0.02, max_packet=5000
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn, magic: bytes) -> bytes:
+    """Packets that might be meant, and noise."""
+    pieces = []
+    for _each in range(draw(st.integers(0, 6))):
+        if draw(st.integers(0, 9)) == 0:
+            pieces.append(draw(st.binary(max_size=20)))
+            continue
+        kind = draw(st.sampled_from(PacketType))
+        number = ARGUMENTS[kind] + draw(st.sampled_from([0] * 9 + [-1, 1]))
+        args = [
+            draw(st.sampled_from([b"", b"h", b"f", b"1", b"H:x:1", b"\xff"]))
+            for _argument in range(number)
+        ]
+        pieces.append(encode(kind, *args, magic=magic))
+    return b"".join(pieces)
+
+
+class _Hostile(socketserver.ThreadingTCPServer):
+    """Says the same to everybody, and then hangs up."""
+
+    daemon_threads = True
+
+    def __init__(self, says: bytes, hold: float) -> None:
+        self.says = says
+        self.came = 0
+        self.over = threading.Event()
+        self.hold = hold
+        super().__init__(("127.0.0.1", 0), _Saying)
+
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        return Address("127.0.0.1", int(self.server_address[1]))
+
+
+class _Saying(socketserver.BaseRequestHandler):
+    server: _Hostile
+
+    def handle(self) -> None:
+        self.server.came += 1
+        with contextlib.suppress(OSError):
+            self.request.recv(1)
+            self.request.sendall(self.server.says)
+            self.server.over.wait(self.server.hold)
+
+
+@contextmanager
+def saying(data: bytes, hold: float = 0.005) -> Iterator[_Hostile]:
+    """Such a server, in a thread of its own.
+
+    :param hold: seconds after which it hangs up
+    """
+    with _Hostile(data, hold) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()
+
+
+def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it; what a callback raises is raised here."""
+    unexpected: list[str] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _loop, context: unexpected.append(str(context))
+        )
+        async with asyncio.timeout(PATIENCE):
+            await body()
+
+    asyncio.run(watched())
+    assert unexpected == []
+
+
+socket_settings = settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@socket_settings
+@given(streams(RESPONSE))
+def test_a_worker_outlives_any_server(data: bytes) -> None:
+    async def body() -> None:
+        with saying(data) as server:
+            worker = Running([server.address], options=QUICK)
+            echo = asyncio.create_task(worker.echo())
+            await until(lambda: server.came >= 3)
+            echo.cancel()
+            await worker.close()
+
+    run(body)
+
+
+@socket_settings
+@given(streams(RESPONSE))
+def test_a_client_is_answered_or_told_by_any_server(data: bytes) -> None:
+    async def body() -> None:
+        said = ""
+        with saying(data) as server:
+            try:
+                async with Client([server.address], QUICK) as client:
+                    job = await client.submit("f", b"p")
+                    assert isinstance(await job.result(5.0), bytes)
+            except PoolmgrError as error:
+                said = str(error)
+        assert said.isprintable()
+
+    run(body)
+
+
+@socket_settings
+@given(st.binary(max_size=200) | streams(RESPONSE))
+def test_who_asks_is_told_or_refused_by_any_server(data: bytes) -> None:
+    async def body() -> None:
+        said = ""
+        with saying(data) as server:
+            try:
+                found = await admin.status(server.address, QUICK)
+                assert isinstance(found, list)
+            except TransportError as error:
+                said = str(error)
+        assert said.isprintable()
+
+    run(body)
+
+
+@socket_settings
+@given(st.lists(streams(REQUEST) | st.binary(max_size=50), max_size=5))
+def test_the_built_in_server_outlives_any_client(data: list[bytes]) -> None:
+    async def body() -> None:
+        server = JobServer()
+        await server.start()
+        where = (server.address.host, server.address.port)
+        for each in data:
+            with socket.create_connection(where) as peer:
+                peer.sendall(each)
+                await asyncio.sleep(0)
+        # It still works for others.
+        assert (await admin.version(server.address)).startswith("poolmgr")
+        async with Client([server.address]) as client:
+            await client.submit("of nobody", b"p", background=True)
+        await server.close()
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0RES\0\0\0\x1f\0\0\x10\0x",
+        b"\0RES\0\0\0\x1f\xff\xff\xff\xff" + b"x" * 6000,
+        encode(PacketType.ECHO_RES, b"", magic=RESPONSE)
+        + encode(PacketType.NOOP, magic=RESPONSE) * 1000,
+        b"",
+    ],
+    ids=["half a packet", "a packet without end", "many calls", "silence"],
+)
+def test_a_worker_does_not_spin_on_what_never_ends(data: bytes) -> None:
+    """Of a second it needs a part, whatever the server has said."""
+
+    async def body() -> None:
+        with saying(data, hold=PATIENCE) as server:
+            worker = Running([server.address])
+            await until(lambda: server.came)
+            await asyncio.sleep(0.2)
+            before = time.process_time()
+            await asyncio.sleep(1.0)
+            assert time.process_time() - before < 0.5
+            await worker.close()
+
+    run(body)

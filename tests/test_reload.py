@@ -1,0 +1,335 @@
+"""SIGHUP: what may change at run time does, the rest is named."""
+
+import dataclasses
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from poolmgr import Job, PoolManager, PoolSettings
+from poolmgr.actions.base import Action, Context
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.drivers.nova.settings import NovaSettings
+from poolmgr.options import Configuration, list_opts
+from poolmgr.reload import Reload
+from poolmgr.settings import WorkerSettings, rules
+from poolmgr.waiting import Deadline
+from tests.asking import asked
+from tests.jobservers import JobServerProcess, builtin
+from tests.polling import until
+from tests.processes import Process, worker
+
+BUILD = {"action": "BUILD_DEVICE"}
+BUILD_IP = {"action": "BUILD_IP"}
+UNKNOWN = {"action": "NOPE"}
+
+
+def devices(path: Path) -> int:
+    """How many devices there are."""
+    if not path.exists():
+        return 0
+    with closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
+        return len(cloud.list_devices(Deadline(10.0)))
+
+
+def hang_up(process: Process, config: Path, text: str) -> None:
+    """Write other configuration and say so."""
+    config.write_text(text)
+    process.signal(signal.SIGHUP)
+
+
+# -- a worker ---------------------------------------------------------------
+
+
+def test_more_builds_may_run(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = tmp_path / "cloud.db"
+    text = f"[fake]\nstate = {state}\nboot_time = 3600\n"
+    text += "[worker]\nlong_jobs = "
+    with worker([str(job_server.address)], text + "1", tmp_path) as process:
+        process.wait_for("registered")
+        asked(job_server.address, *[BUILD] * 3)
+        until(lambda: devices(state) == 1)
+
+        hang_up(process, tmp_path / "worker.conf", text + "2")
+
+        assert process.wait_for("[worker] long_jobs: 1 -> 2\n")
+        until(lambda: devices(state) == 2)
+        # And not all three.
+        asked(job_server.address, BUILD_IP)()
+        assert devices(state) == 2
+
+
+def test_draining_is_made_shorter_while_it_goes_on(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = tmp_path / "cloud.db"
+    text = f"[fake]\nstate = {state}\nboot_time = 3600\n"
+    with worker([str(job_server.address)], text, tmp_path) as process:
+        process.wait_for("registered")
+        answers = asked(job_server.address, BUILD)
+        until(lambda: devices(state) == 1)
+        process.signal(signal.SIGTERM)
+        process.wait_for("running: 1,")
+
+        text += "[worker]\ndrain_timeout = 0.1\n"
+        hang_up(process, tmp_path / "worker.conf", text)
+
+        assert process.exit_code() == 3
+        assert answers()[0]["response"] == "FAIL"
+
+
+def of_file(folder: Path) -> tuple[Path, list[str], dict[str, str]]:
+    path = folder / "mine.conf"
+    return path, ["--config-file", str(path)], {}
+
+
+def of_folder(folder: Path) -> tuple[Path, list[str], dict[str, str]]:
+    path = folder / "mine.conf"
+    return path, ["--config-dir", str(folder)], {}
+
+
+def of_home(folder: Path) -> tuple[Path, list[str], dict[str, str]]:
+    path = folder / ".poolmgr" / "poolmgr.conf"
+    path.parent.mkdir()
+    return path, [], {"HOME": str(folder)}
+
+
+@pytest.mark.parametrize("kind", [of_file, of_folder, of_home])
+def test_wherever_the_file_is_it_is_read_again(
+    kind: Callable[[Path], tuple[Path, list[str], dict[str, str]]],
+    tmp_path: Path,
+) -> None:
+    path, options, environment = kind(tmp_path)
+    path.write_text("[poolmgr]\nexplain_failures = false\n")
+    with builtin() as server:
+        options += ["--driver", "fake", "--gearman-server"]
+        process = Process(
+            [*options, str(server.address), "worker"], **environment
+        )
+        try:
+            process.wait_for("registered")
+            (before,) = asked(server.address, UNKNOWN)()
+            hang_up(process, path, "[poolmgr]\nexplain_failures = true\n")
+            process.wait_for("[poolmgr] explain_failures: False -> True")
+            (after,) = asked(server.address, UNKNOWN)()
+        finally:
+            process.end()
+
+    assert "error" not in before
+    assert after["error"]["code"] == "unknown_action"
+    # The command line wins as it did at the start.
+    assert not any("needs a restart" in line for line in process.lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[worker]\nlong_jobs = 0\n", "long_jobs"),
+        ("[poolmgr]\nexplain_failures = true\n[reaper]\nmode = x\n", "mode"),
+        ("[poolmgr]\nexplain_failures = true\n[fake]\nip_range = x", "range"),
+        ("explain_failures = true\n", "mine.conf"),
+        (None, "mine.conf"),
+    ],
+)
+def test_what_is_wrong_changes_nothing(
+    text: str | None, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.conf"
+    path.write_text("[poolmgr]\nexplain_failures = false\n")
+    with builtin() as server:
+        options = ["--config-file", str(path), "--driver", "fake"]
+        options += ["--gearman-server", str(server.address)]
+        process = Process([*options, "worker"])
+        try:
+            process.wait_for("registered")
+            if text is None:
+                path.unlink()
+            else:
+                path.write_text(text)
+            process.signal(signal.SIGHUP)
+            said = process.wait_for("the configuration stays as it was")
+            (answer,) = asked(server.address, UNKNOWN)()
+            process.signal(signal.SIGTERM)
+            assert process.exit_code() == 0
+        finally:
+            process.end()
+
+    assert words in said
+    assert answer == {**UNKNOWN, "response": "FAIL"}
+    assert "Traceback" not in "".join(process.lines)
+
+
+def test_what_needs_a_restart_is_named_each_time(tmp_path: Path) -> None:
+    with builtin() as server:
+        servers = [str(server.address)]
+        with worker(servers, "[worker]\n", tmp_path) as process:
+            process.wait_for("registered")
+            text = "[poolmgr]\nbasename = other\n[fake]\nboot_time = 5\n"
+            hang_up(process, tmp_path / "worker.conf", text)
+            process.wait_for("[fake] boot_time: 0.0 -> 5.0 needs a restart")
+            process.signal(signal.SIGHUP)
+            process.wait_for("[fake] boot_time: 0.0 -> 5.0 needs a restart")
+
+            (answer,) = asked(server.address, BUILD)()
+
+    assert answer["name"].startswith("libra-")
+    named = "[poolmgr] basename: 'libra' -> 'other' needs a restart"
+    assert len([line for line in process.lines if named in line]) == 2
+
+
+def test_how_much_is_logged_changes(tmp_path: Path) -> None:
+    path = tmp_path / "worker.conf"
+    with builtin() as server:
+        servers = [str(server.address)]
+        with worker(servers, "[worker]\n", tmp_path) as process:
+            process.wait_for("registered")
+            hang_up(process, path, "[worker]\nlog_level = debug\n")
+            process.wait_for("'info' -> 'debug'")
+            hang_up(process, path, "[worker]\nlog_level = error\n")
+            process.wait_for("'debug' -> 'error'")
+            asked(server.address, UNKNOWN)()
+            hang_up(process, path, "[worker]\n")
+            # Of the change itself there is nothing to be read.
+            until(lambda: told(process, server))
+
+    outcomes = [line for line in process.lines if "outcome=FAIL" in line]
+    assert len(outcomes) == 1
+
+
+def told(process: Process, server: JobServerProcess) -> bool:
+    """Whether jobs are logged."""
+    asked(server.address, UNKNOWN)()
+    return any("outcome=FAIL" in line for line in process.lines)
+
+
+def test_the_command_lines_loudness_wins(tmp_path: Path) -> None:
+    path = tmp_path / "worker.conf"
+    path.write_text("[worker]\nlog_level = debug\n")
+    with builtin() as server:
+        options = ["--quiet", "--driver", "fake", "--config-file", str(path)]
+        options += ["--gearman-server", str(server.address)]
+        process = Process([*options, "worker"])
+        try:
+            asked(server.address, BUILD_IP)()
+            hang_up(process, path, "[worker]\nlong_jobs = x\n")
+            process.wait_for("the configuration stays as it was")
+        finally:
+            process.end()
+
+    assert not any(" INFO " in line for line in process.lines)
+
+
+def test_a_storm_of_signals_does_no_harm(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    servers = [str(job_server.address)]
+    with worker(servers, "[worker]\n", tmp_path) as process:
+        process.wait_for("registered")
+        answers = asked(job_server.address, *[BUILD_IP] * 200)
+        for _time in range(200):
+            process.signal(signal.SIGHUP)
+            process.signal(signal.SIGUSR2)
+        assert {a["response"] for a in answers()} == {"PASS"}
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 0
+
+
+# -- jobs in flight ---------------------------------------------------------
+
+
+def test_jobs_in_flight_keep_what_they_began_with(cloud: FakeCloud) -> None:
+    go_on, entered = threading.Event(), threading.Semaphore(0)
+
+    class Seen(Action[object]):
+        """See the settings."""
+
+        @dataclasses.dataclass(frozen=True)
+        class Request:
+            """Nothing."""
+
+        takes = Request
+        answers = ("port",)
+
+        def run(self, request: object, context: Context) -> dict[str, object]:
+            entered.release()
+            assert go_on.wait(10.0)
+            return {"port": context.settings.check_port}
+
+    before = PoolSettings(short_timeout=50.0, check_port=1)
+    after = PoolSettings(short_timeout=70.0, check_port=2)
+    with PoolManager(cloud, before, {"SEEN": Seen}) as manager:
+        first = manager.submit({"action": "SEEN"}, Job("a", ""))
+        assert entered.acquire(timeout=10.0)
+        manager.adopt(after)
+        second = manager.submit({"action": "SEEN"}, Job("b", ""))
+        assert entered.acquire(timeout=10.0)
+        limits = {each.job.unique: each.limit for each in manager.running()}
+        go_on.set()
+        ports = [s.future.result(10.0).answer["port"] for s in (first, second)]
+
+    assert ports == [1, 2]
+    assert limits["b"] - limits["a"] == pytest.approx(20.0)
+
+
+# -- what is said -----------------------------------------------------------
+
+
+def test_secrets_are_not_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "mine.conf"
+    path.write_text("[nova]\npassword = planted-old\n")
+    conf = Configuration([str(path)])
+    reload = Reload(conf)
+    reload.follow("nova", conf.group("nova", NovaSettings))
+    path.write_text("[nova]\npassword = planted-new\n")
+
+    reload.run()
+
+    assert "[nova] password: *** -> *** needs a restart" in caplog.text
+    assert "planted" not in caplog.text
+
+
+def test_values_are_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "mine.conf"
+    path.write_text("")
+    conf = Configuration([str(path)])
+    reload = Reload(conf)
+    reload.follow("poolmgr", conf.pool())
+    path.write_text("[poolmgr]\naz = a\x1b[2J\n  b\n")
+
+    reload.run()
+
+    (message,) = [r.getMessage() for r in caplog.records if "az" in r.message]
+    assert message.isprintable()
+
+
+def test_nothing_new_is_said_to_be_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    conf = Configuration([os.devnull])
+    reload = Reload(conf)
+    reload.follow("worker", conf.worker(), lambda settings: None)
+
+    reload.run()
+
+    assert "nothing has changed" in caplog.text
+
+
+def test_a_settings_class_says_itself_what_may_change() -> None:
+    mutable = {f.name for f, rule in rules(WorkerSettings) if rule.mutable}
+    options = dict(list_opts())["worker"]
+
+    assert mutable == {option.name for option in options if option.mutable}
+    assert "drain_timeout" in mutable
+    assert "function" not in mutable

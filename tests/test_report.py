@@ -1,0 +1,202 @@
+"""SIGUSR2: a report of what the worker is doing."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from poolmgr.report import Report
+from tests import environments
+from tests.asking import asked, running
+from tests.jobservers import JobServerProcess, builtin, free_port
+from tests.polling import until
+from tests.processes import Process, worker
+
+BUILD = {"action": "BUILD_DEVICE"}
+BUILD_IP = {"action": "BUILD_IP"}
+END = "==== end of the state report ===="
+
+
+def report(process: Process) -> list[str]:
+    """Ask for a report, and the lines of it."""
+    before = len(process.lines)
+    process.signal(signal.SIGUSR2)
+    until(lambda: f"{END}\n" in process.lines[before:])
+    lines = [line.rstrip("\n") for line in process.lines[before:]]
+    begin = next(n for n, x in enumerate(lines) if "= state report " in x)
+    return lines[begin : lines.index(END) + 1]
+
+
+def test_it_tells_jobs_links_lanes_and_threads(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    good = str(job_server.address)
+    config = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 2\n"
+    with worker([good, dead], config, tmp_path) as process:
+        process.wait_for("registered")
+        asked(job_server.address, *[BUILD] * 3, uniques=("u-1", "u-2", "u-3"))
+        until(lambda: running(job_server.address) == 3)
+        lines = report(process)
+        (answer,) = asked(job_server.address, BUILD_IP)()
+
+    text = "\n".join(lines)
+    assert f"\npid {process.pid}\n" in text
+    assert f"\n{good} up for " in text
+    assert f"\n{dead} waiting for " in text or f"\n{dead} connecting" in text
+    assert "\nlong: 2 of 2 running\nshort: 0 of 50 running\nheld: 1 of" in text
+    jobs = [line for line in lines if line.startswith("action=")]
+    assert sorted(job.split()[1] for job in jobs) == [
+        "unique=u-1",
+        "unique=u-2",
+    ]
+    assert all(f"server={good} " in job for job in jobs)
+    for thread in ("MainThread", "poolmgr-job", "poolmgr-signals"):
+        assert f"\n{thread} (" in text
+    assert "in wait_for_device" in text
+    # The work goes on.
+    assert answer["response"] == "PASS"
+
+
+def test_it_comes_out_while_many_builds_run_and_wait(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 150\n"
+    uniques = tuple(f"build-{n}" for n in range(200))
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        asked(job_server.address, *[BUILD] * 200, uniques=uniques)
+        until(lambda: running(job_server.address) == 200)
+        lines = report(process)
+
+    jobs = [line for line in lines if line.startswith("action=")]
+    assert len({job.split()[1] for job in jobs}) == 150
+    assert "held: 50 of 10000 waiting" in lines
+    assert len([x for x in lines if x.startswith("poolmgr-job (")]) == 150
+
+
+def test_names_from_outside_do_not_break_its_lines(tmp_path: Path) -> None:
+    hostile = f"x\n{END}\x1b[2J"
+    config = "[fake]\nboot_time = 3600\n"
+    with builtin() as server:
+        with worker([str(server.address)], config, tmp_path) as process:
+            process.wait_for("registered")
+            asked(server.address, BUILD, uniques=(hostile,))
+            until(lambda: running(server.address) == 1)
+            lines = report(process)
+
+    (job,) = [line for line in lines if line.startswith("action=")]
+    assert f"unique=x\\n{END}\\x1b[2J " in job
+    assert lines.count(END) == 1
+    assert all(line.isprintable() for line in lines)
+
+
+def test_it_has_no_environment_and_no_settings() -> None:
+    with builtin() as server:
+        process = Process(
+            ["--driver", "fake", "--gearman-server", str(server.address)]
+            + ["worker"],
+            OS_NOVA__PASSWORD="planted-secret",
+            OTHER="planted-other",
+        )
+        try:
+            process.wait_for("registered")
+            lines = report(process)
+        finally:
+            process.end()
+
+    assert "planted" not in "\n".join(lines)
+
+
+STUCK = """
+    import gc, time
+    from poolmgr.actions.base import Action, NoFields
+    from poolmgr.manager import PoolManager
+    from poolmgr.service import Service
+
+    class Stick(Action):
+        \"\"\"Hold the manager's lock and the event loop for ever.\"\"\"
+
+        takes = NoFields
+
+        def run(self, request, context):
+            for each in gc.get_objects():
+                if isinstance(each, PoolManager):
+                    each._lock.acquire()
+                if isinstance(each, Service):
+                    each._loop.call_soon_threadsafe(time.sleep, 3600)
+            time.sleep(3600)
+"""
+
+
+@pytest.fixture(scope="module")
+def stuck(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a plugin that makes a worker hang."""
+    return environments.install_beside(
+        tmp_path_factory.mktemp("stuck"),
+        "poolmgr-stuck",
+        STUCK,
+        poolmgr__actions="STICK = poolmgr_stuck:Stick",
+    )
+
+
+def test_it_comes_out_of_a_worker_that_hangs_and_signals_end_that(
+    stuck: Path,
+) -> None:
+    with builtin() as server:
+        process = Process(
+            ["--driver", "fake", "--gearman-server", str(server.address)]
+            + ["worker"],
+            PYTHONPATH=os.pathsep.join(
+                [str(stuck), os.environ.get("PYTHONPATH", "")]
+            ),
+        )
+        try:
+            process.wait_for("registered")
+            asked(server.address, {"action": "STICK"})
+            until(lambda: "self._context.run(" in sleeping(process))
+            lines = report(process)
+            process.signal(signal.SIGTERM)
+            process.wait_for("SIGTERM: draining")
+            process.signal(signal.SIGTERM)
+
+            assert process.exit_code() == 143
+        finally:
+            process.end()
+
+    at = lines.index("== running jobs")
+    assert "not known within 2 s" in lines[at + 1]
+    assert "self._context.run(" in "\n".join(lines)
+
+
+def sleeping(process: Process) -> str:
+    """The innermost call of the main thread, as the report has it."""
+    lines = report(process)
+    main = next(n for n, x in enumerate(lines) if x.startswith("MainThread ("))
+    end = next(
+        n for n, x in enumerate(lines[main:], main) if x[:2] in ("--", "==")
+    )
+    return "\n".join(lines[main:end])
+
+
+def test_a_section_that_fails_is_said_to(tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    with path.open("w") as file:
+        report = Report(lambda: [-1, file.fileno()])
+        report.add("broken", lambda: [str(1 / 0)])
+        report.add("sound", lambda: ["a\nb"])
+        report.write()
+
+    text = path.read_text()
+    assert "== broken\nnot known: ZeroDivisionError: " in text
+    assert "== sound\na\\nb\n" in text
+    assert text.endswith(END + "\n")
+
+
+def test_it_is_for_any_process() -> None:
+    lines = list(Report(list).lines())
+
+    assert lines[0].startswith("==== state report ")
+    assert threading.current_thread().name in "\n".join(lines)

@@ -1,0 +1,240 @@
+"""Who may touch what: every action on everything, by every authority.
+
+The rules are written down a second time here, as short as they are in the
+documentation; what the actions do is held against them on both clouds.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, get_args
+
+import pytest
+
+from poolmgr import PoolManager
+from poolmgr.drivers.base import Device, Driver, FloatingIP
+from poolmgr.drivers.fake import FakeCloud
+from poolmgr.drivers.nova import NovaCloud
+from poolmgr.identity import Authority, Mark, new_name
+from poolmgr.settings import PoolSettings
+from poolmgr.waiting import Deadline
+from tests.nova.pools import Pool, Pools
+
+SOON = 20.0
+OURS = Mark("libra", "", "H:x:1", "2026-01-01T00:00:00+00:00", "handed over")
+THEIRS = Mark("theirs", "", "H:x:1", "2026-01-01T00:00:00+00:00", "building")
+
+Kind = Literal["ours", "theirs", "by its name", "somebody's"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+MARKS = {"ours": OURS, "theirs": THEIRS, "none": None}
+PLACES = ("free", *KINDS)
+AUTHORITIES: tuple[Authority, ...] = get_args(Authority)
+
+
+# -- the rules ---------------------------------------------------------------
+
+
+def device_is_ours(kind: str, authority: Authority) -> bool:
+    return {
+        "owned": kind == "ours",
+        "pattern": kind in ("ours", "by its name"),
+        "any": True,
+    }[authority]
+
+
+def ip_is_ours(mark: str, place: str, authority: Authority) -> bool:
+    if authority == "any" or mark == "ours":
+        return True
+    if place != "free" and device_is_ours(place, authority):
+        return True
+    return (mark, place, authority) == ("none", "free", "pattern")
+
+
+# -- the clouds --------------------------------------------------------------
+
+
+@dataclass
+class World:
+    """A cloud with a device of each kind and one floating IP at a time."""
+
+    driver: Driver
+    make_device: Callable[[str], None]
+    make_ip: Callable[[], str]
+
+    def device(self, kind: Kind) -> Device:
+        """A new one."""
+        name = "web-1" if kind == "somebody's" else new_name("libra")
+        if kind in ("ours", "theirs"):
+            mark = OURS if kind == "ours" else THEIRS
+            made = self.driver.create_device(name, mark, Deadline(SOON))
+            return self.driver.wait_for_device(made, Deadline(SOON))
+        self.make_device(name)
+        (made,) = self.driver.find_devices(name, Deadline(SOON))
+        return self.driver.wait_for_device(made, Deadline(SOON))
+
+    def ip(self, mark: str, on: Device | None) -> FloatingIP:
+        """A new one."""
+        wanted = MARKS[mark]
+        if wanted is None:
+            address = self.make_ip()
+        else:
+            made = self.driver.create_ip(wanted, Deadline(SOON))
+            address = made.address
+        found = self.found(address)
+        if on is not None:
+            self.driver.attach_ip(found, on, Deadline(SOON))
+        return self.found(address)
+
+    def found(self, address: str) -> FloatingIP:
+        found = self.driver.find_ip(address, Deadline(SOON))
+        assert found is not None
+        return found
+
+    def everything(self) -> tuple[list[Device], list[FloatingIP]]:
+        devices = self.driver.list_devices(Deadline(SOON))
+        ips = self.driver.list_ips(Deadline(SOON))
+        # An address on a device shows among the device's own.
+        bare = [(d.id, d.name, d.status, d.mark) for d in devices]
+        return sorted(bare), list(ips)  # type: ignore[return-value]
+
+
+def fake_world(stack: ExitStack) -> World:
+    cloud = FakeCloud()
+    stack.callback(cloud.close)
+    return World(
+        cloud,
+        lambda name: void(cloud.create_device(name, None, Deadline(SOON))),
+        lambda: cloud.create_ip(None, Deadline(SOON)).address,
+    )
+
+
+def nova_world(stack: ExitStack) -> World:
+    pool: Pool = Pools(stack).new()
+    assert isinstance(pool.driver, NovaCloud)
+    return World(
+        pool.driver,
+        lambda name: void(pool.server(name)),
+        lambda: str(pool.someones_ip()["ip"]),
+    )
+
+
+def void(_value: object) -> None:
+    """Nothing."""
+
+
+@pytest.fixture(params=[fake_world, nova_world], ids=["fake", "nova"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield request.param(stack)
+
+
+def manager(world: World, authority: Authority) -> PoolManager:
+    settings = PoolSettings(
+        authority=authority, explain_failures=True, short_timeout=SOON
+    )
+    return PoolManager(world.driver, settings)
+
+
+def outcome(manager: PoolManager, action: str, **fields: str) -> str:
+    """PASS, or the code of the reason."""
+    answer = manager.run({"action": action, **fields})
+    error = answer.get("error")
+    return str(error["code"]) if isinstance(error, dict) else "PASS"
+
+
+# -- the matrix --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("authority", AUTHORITIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_delete_device(world: World, kind: Kind, authority: Authority) -> None:
+    others = [world.device(k) for k in KINDS if k != kind]
+    device = world.device(kind)
+    before = world.everything()
+
+    got = outcome(manager(world, authority), "DELETE_DEVICE", name=device.name)
+
+    if device_is_ours(kind, authority):
+        assert got == "PASS"
+        left = {d.id for d in world.driver.list_devices(Deadline(SOON))}
+        assert left == {other.id for other in others}
+    else:
+        assert got == "not_owned"
+        assert world.everything() == before
+
+
+@pytest.mark.parametrize("authority", AUTHORITIES)
+def test_delete_ip(world: World, authority: Authority) -> None:
+    devices = {kind: world.device(kind) for kind in KINDS}
+    with manager(world, authority) as pool:
+        for mark, place in product(MARKS, PLACES):
+            ip = world.ip(mark, devices.get(place))  # type: ignore[call-overload]
+            before = world.everything()
+
+            got = outcome(pool, "DELETE_IP", ip=ip.address)
+
+            case = (mark, place, authority)
+            if ip_is_ours(*case):
+                assert got == "PASS", case
+                left, ips = world.everything()
+                assert ips == [i for i in before[1] if i.id != ip.id], case
+                assert left == before[0], case
+            else:
+                assert got == "not_owned", case
+                assert world.everything() == before, case
+                world.driver.delete_ip(ip, Deadline(SOON))
+
+
+@pytest.mark.parametrize("authority", AUTHORITIES)
+def test_assign_ip(world: World, authority: Authority) -> None:
+    devices = {kind: world.device(kind) for kind in KINDS}
+    with manager(world, authority) as pool:
+        for mark, place, to in product(MARKS, PLACES, KINDS):
+            ip = world.ip(mark, devices.get(place))  # type: ignore[call-overload]
+            before = world.everything()
+
+            got = outcome(
+                pool, "ASSIGN_IP", ip=ip.address, name=devices[to].name
+            )
+
+            case = (mark, place, to, authority)
+            allowed = device_is_ours(to, authority) and ip_is_ours(
+                mark, place, authority
+            )
+            if allowed:
+                assert got == "PASS", case
+                now = world.found(ip.address)
+                assert now.device_id == devices[to].id, case
+                assert (now.id, now.mark) == (ip.id, ip.mark), case
+            else:
+                assert got == "not_owned", case
+                assert world.everything() == before, case
+            world.driver.delete_ip(ip, Deadline(SOON))
+
+
+@pytest.mark.parametrize("authority", AUTHORITIES)
+def test_remove_ip(world: World, authority: Authority) -> None:
+    devices = {kind: world.device(kind) for kind in KINDS}
+    with manager(world, authority) as pool:
+        for mark, place, named in product(MARKS, PLACES, KINDS):
+            ip = world.ip(mark, devices.get(place))  # type: ignore[call-overload]
+            before = world.everything()
+
+            got = outcome(
+                pool, "REMOVE_IP", ip=ip.address, name=devices[named].name
+            )
+
+            case = (mark, place, named, authority)
+            if place == named and device_is_ours(named, authority):
+                assert got == "PASS", case
+                now = world.found(ip.address)
+                assert now.device_id is None, case
+                assert (now.id, now.mark) == (ip.id, ip.mark), case
+            else:
+                ours = device_is_ours(named, authority)
+                why = "attached_elsewhere" if ours else "not_owned"
+                # What is on nothing is removed from everything.
+                assert got == ("PASS" if place == "free" else why), case
+                assert world.everything() == before, case
+            world.driver.delete_ip(ip, Deadline(SOON))

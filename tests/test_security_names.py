@@ -1,0 +1,384 @@
+"""Names, addresses and ids that want to be something else."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poolmgr.testing.openstack import Fault
+from tests.nova.pools import DETAILS, IPS, SERVERS, Pool, Pools
+from tests.processes import poolmgr
+
+NAMES: list[object] = [
+    "",
+    " ",
+    ".",
+    "..",
+    "../os-keypairs/poolkey",
+    "..%2fos-keypairs%2fpoolkey",
+    "a/b",
+    "a\\b",
+    "a?x=1",
+    "a#b",
+    "a;b",
+    "%2e%2e",
+    "a b",
+    "a\n",
+    "\na",
+    "a\0b",
+    "a\x1b[2J",
+    "a\u202eb",
+    "a\u0085",
+    "\ud800",
+    "d\xe9tail",
+    "\uff41",
+    "-a",
+    "a-",
+    "_a",
+    ".*",
+    "^l",
+    "a" * 64,
+    "a" * 1_000_000,
+    None,
+    True,
+    5,
+    1.5,
+    ["a"],
+    {"name": "a"},
+]
+ADDRESSES: list[object] = [
+    "",
+    "../floatingips/x",
+    "192.0.2.1/24",
+    "192.0.2.1/../x",
+    "192.0.2.1\n",
+    " 192.0.2.1",
+    "192.0.2.1&port_id=x",
+    "192.0.2.01",
+    "192.0.2",
+    "192.0.2.1:80",
+    "0xc0000201",
+    "3221225985",
+    "300.1.1.1",
+    "\uff11\uff19\uff12.0.2.1",
+    "fe80::1%eth0",
+    "[::1]",
+    "::1\x1b[2J",
+    "example.com",
+    "192.0.2.1" * 10_000,
+    None,
+    False,
+    3221225985,
+    ["192.0.2.1"],
+    {"ip": "192.0.2.1"},
+]
+
+
+@pytest.fixture(scope="module")
+def untouched() -> Iterator[Pool]:
+    """A pool on a cloud that nothing is to reach."""
+    with ExitStack() as stack:
+        yield Pools(stack).new()
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with ExitStack() as stack:
+        yield Pools(stack).new(short_timeout=3.0, long_timeout=3.0)
+
+
+GOOD = {"name": "libra-1", "ip": "198.18.0.2"}
+
+
+@pytest.mark.parametrize(
+    ("action", "field", "value"),
+    [
+        (action, field, value)
+        for action, fields in {
+            "DELETE_DEVICE": ("name",),
+            "ASSIGN_IP": ("name", "ip"),
+            "REMOVE_IP": ("name", "ip"),
+            "DELETE_IP": ("ip",),
+        }.items()
+        for field in fields
+        for value in (NAMES if field == "name" else ADDRESSES)
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_what_is_no_name_or_address_never_reaches_the_cloud(
+    untouched: Pool, action: str, field: str, value: object
+) -> None:
+    untouched.fails(action, "invalid_field", **{**GOOD, field: value})
+
+    assert untouched.cloud.calls == []
+
+
+@pytest.mark.parametrize("field", ["name", "ip"])
+@pytest.mark.parametrize(
+    "action", ["DELETE_DEVICE", "ASSIGN_IP", "REMOVE_IP", "DELETE_IP"]
+)
+def test_a_missing_field_never_reaches_the_cloud(
+    untouched: Pool, action: str, field: str
+) -> None:
+    takes = {
+        "DELETE_DEVICE": {"name"},
+        "DELETE_IP": {"ip"},
+    }.get(action, {"name", "ip"})
+    if field in takes:
+        others = {k: v for k, v in GOOD.items() if k != field}
+        untouched.fails(action, "invalid_field", **others)
+
+    assert untouched.cloud.calls == []
+
+
+@pytest.mark.parametrize(
+    "which", ["../os-keypairs/poolkey", "detail", "..", "", "a\x1b[2J", "x\ny"]
+)
+def test_what_is_shown_is_looked_for_and_no_part_of_a_path(
+    pool: Pool, tmp_path: Path, which: str
+) -> None:
+    clouds = pool.cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+    here = {"OS_CLIENT_CONFIG_FILE": str(clouds)}
+    for kind in ("device", "ip"):
+        done = poolmgr(
+            "--os-cloud", "loopback", kind, "show", "--", which, **here
+        )
+
+        assert done.returncode == 1
+        assert done.stderr.startswith("there is no ")
+        assert done.stderr.count("\n") == 1
+        assert done.stderr.rstrip("\n").isprintable()
+    assert {
+        call.path
+        for call in pool.cloud.calls
+        if call.service in ("compute", "network")
+    } <= {DETAILS, IPS, "", "/"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "a\x1b[2J", "http://127.0.0.1:1/", "", "x\ny"]
+)
+def test_a_clouds_name_is_only_a_name(
+    pool: Pool, tmp_path: Path, name: str
+) -> None:
+    clouds = pool.cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+
+    done = poolmgr(
+        "--os-cloud",
+        name,
+        "build-ip",
+        OS_CLIENT_CONFIG_FILE=str(clouds),
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.rstrip("\n").isprintable()
+    assert pool.cloud.calls == []
+
+
+# -- a cloud that is hostile or broken ---------------------------------------
+
+PATHS = [
+    "..%2fos-keypairs%2fpoolkey",
+    "a\\b",
+    "a\x1b[2J",
+    "\ud800",
+    "../os-keypairs/poolkey",
+    "..",
+    ".",
+    "",
+    "a/b",
+    "a?b=1",
+    "a#b",
+]
+
+
+def lists(path: str, **answer: Any) -> Fault:
+    """Every list of this path has these entries."""
+    return Fault("GET", path, status=200, body=answer, times=None)
+
+
+def server(**fields: object) -> dict[str, Any]:
+    """A server of the pool's, as Nova shows one."""
+    return {
+        "id": "d6e4c3c5-2d28-4d0b-8d94-1c5a5d0ad7f1",
+        "name": "libra-1",
+        "status": "ACTIVE",
+        "metadata": {"poolmgr_pool": "libra", "poolmgr_state": "building"},
+        "addresses": {},
+        **fields,
+    }
+
+
+def floating_ip(**fields: object) -> dict[str, Any]:
+    """A floating IP of the pool's, as Neutron shows one."""
+    return {
+        "id": "0f8b5a54-6a0c-4f8a-b3d4-0a2b7dd7ac11",
+        "floating_ip_address": "198.18.0.2",
+        "port_id": None,
+        "revision_number": 1,
+        "description": "poolmgr pool=libra state=building",
+        **fields,
+    }
+
+
+def changes_of(pool: Pool) -> list[tuple[str, str]]:
+    """What was asked for that changes anything."""
+    return [
+        (call.method, call.path)
+        for call in pool.cloud.calls
+        if call.method != "GET" and call.service != "identity"
+    ]
+
+
+@pytest.mark.parametrize("id_", PATHS)
+def test_a_servers_id_leads_nowhere_else(pool: Pool, id_: str) -> None:
+    pool.fault(lists(DETAILS, servers=[server(id=id_)]))
+
+    pool.fails("DELETE_DEVICE", "cloud_refused", name="libra-1")
+
+    assert changes_of(pool) == []
+
+
+@pytest.mark.parametrize("id_", PATHS)
+def test_a_floating_ips_id_leads_nowhere_else(pool: Pool, id_: str) -> None:
+    device = pool.build()["name"]
+    pool.cloud.forget_calls()
+    pool.fault(lists(IPS, floatingips=[floating_ip(id=id_)]))
+
+    for action in ("DELETE_IP", "ASSIGN_IP"):
+        fields = {"ip": "198.18.0.2", "name": device}
+        pool.fails(action, "cloud_refused", **fields)
+
+    assert changes_of(pool) == []
+
+
+def test_a_device_id_of_a_port_leads_nowhere_else(pool: Pool) -> None:
+    attached = floating_ip(
+        description="",
+        port_id="p",
+        port_details={"device_id": "../os-keypairs/poolkey"},
+    )
+    pool.fault(lists(IPS, floatingips=[attached]))
+
+    pool.fails("DELETE_IP", "cloud_refused", ip="198.18.0.2")
+
+    assert changes_of(pool) == []
+    assert pool.cloud.count("GET", path=".*os-keypairs.*") == 0
+
+
+def test_the_next_page_is_of_the_same_list_whatever_its_link(
+    pool: Pool,
+) -> None:
+    link = {"rel": "next", "href": f"{pool.cloud.url}/compute/os-keypairs"}
+    page = {"servers": [server(id="x?y=/../z", name="other")]}
+    pool.fault(
+        Fault(
+            "GET",
+            DETAILS,
+            status=200,
+            body={**page, "servers_links": [link]},
+        )
+    )
+
+    # The cloud knows no such marker.
+    pool.fails("DELETE_DEVICE", "cloud_refused", name="libra-1")
+
+    gets = [c for c in pool.cloud.calls if c.path == DETAILS]
+    assert [c.query.get("marker") for c in gets] == [None, "x?y=/../z"]
+    assert pool.cloud.count(path="/os-keypairs.*") == 0
+
+
+def test_a_list_that_never_ends_is_left(pool: Pool) -> None:
+    pool.fault(lists(DETAILS, servers=[server(name="x")], servers_links=[{}]))
+
+    reason = pool.fails("DELETE_DEVICE", "cloud_unavailable", name="libra-1")
+
+    assert "have no end" in reason
+    assert pool.cloud.count(path=DETAILS) == 2
+
+
+BROKEN: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "a server is null": (DETAILS, {"servers": [None]}),
+    "a server is text": (DETAILS, {"servers": ["x\x1b[2J\n"]}),
+    "servers are an object": (DETAILS, {"servers": {"a": 1}}),
+    "a server is empty": (DETAILS, {"servers": [{}]}),
+    "a status is a list": (DETAILS, {"servers": [server(status=[])]}),
+    "metadata are text": (DETAILS, {"servers": [server(metadata="x")]}),
+    "metadata are numbers": (
+        DETAILS,
+        {"servers": [server(metadata={"poolmgr_pool": 5})]},
+    ),
+    "addresses are null": (DETAILS, {"servers": [server(addresses=None)]}),
+    "an address is none": (
+        DETAILS,
+        {
+            "servers": [
+                server(addresses={"n": [{"version": 4, "addr": "a\nb"}]})
+            ]
+        },
+    ),
+    "a floating IP is null": (IPS, {"floatingips": [None]}),
+    "a floating IP is empty": (IPS, {"floatingips": [{}]}),
+    "a floating IP has no address": (
+        IPS,
+        {"floatingips": [floating_ip(floating_ip_address="a\nb")]},
+    ),
+    "a revision is text": (
+        IPS,
+        {"floatingips": [floating_ip(revision_number="x")]},
+    ),
+    "a description is a number": (
+        IPS,
+        {"floatingips": [floating_ip(description=5)]},
+    ),
+    "port details are text": (
+        IPS,
+        {"floatingips": [floating_ip(port_id="p", port_details="x")]},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_list_that_is_not_understood_is_the_clouds_failure(
+    pool: Pool, case: str
+) -> None:
+    path, answer = BROKEN[case]
+    pool.fault(lists(path, **answer))
+    action = "DELETE_DEVICE" if path == DETAILS else "DELETE_IP"
+
+    reason = pool.fails(action, "cloud_unavailable", **GOOD)
+
+    assert "is not understood" in reason
+    assert reason.isprintable()
+    assert changes_of(pool) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["[" * 100_000, '{"servers": ' + "[" * 100_000, "1" * 5000, '{"a": 1}'],
+    ids=["lists", "lists in an object", "a number", "an object"],
+)
+def test_json_that_is_a_bomb_is_the_clouds_failure(
+    pool: Pool, body: str
+) -> None:
+    pool.fault(Fault("GET", DETAILS, status=200, body=body, times=None))
+
+    pool.fails("DELETE_DEVICE", "cloud_unavailable", name="libra-1")
+
+
+@pytest.mark.parametrize("id_", [None, *PATHS], ids=ascii)
+def test_a_device_whose_id_is_none_is_found_by_its_tag(
+    pool: Pool, id_: str | None
+) -> None:
+    """The cloud's answer may be nonsense; the server is there."""
+    made = {} if id_ is None else {"id": id_}
+    pool.fault(
+        Fault("POST", SERVERS, status=202, body={"server": made}, after=True)
+    )
+
+    answer = pool.passes("BUILD_DEVICE")
+
+    assert pool.only_server()["name"] == answer["name"]

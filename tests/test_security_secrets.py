@@ -1,0 +1,482 @@
+"""Secrets that were planted everywhere are nowhere in what is said."""
+
+import base64
+import html
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+import trustme
+
+from poolmgr import PoolManager, secrecy
+from poolmgr.cli.logs import _Formatter
+from poolmgr.drivers.base import Device
+from poolmgr.drivers.fake import FakeCloud
+from poolmgr.drivers.nova import NovaCloud, NovaSettings
+from poolmgr.settings import PoolSettings
+from poolmgr.testing.openstack import Fault, LoopbackCloud, seeds
+from poolmgr.text import one_line
+from poolmgr.waiting import Deadline
+from tests.jobservers import free_port, gearmand
+from tests.nova.pools import SERVERS
+from tests.processes import Process, poolmgr
+
+PASSWORD = 'pl4nted/pa"ss w\xf6rd&+%zz'
+USER_DATA = "zz-planted-in-the-devices"
+PROXY = "yy-planted-elsewhere"
+NAME = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
+
+
+def spellings(secret: str) -> set[str]:
+    """How a secret might turn up."""
+    raw = secret.encode()
+    found = {
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+        secret.replace("&", "&amp;").replace('"', "&quot;"),
+        raw.hex(),
+        # Also half of it is too much.
+        secret[:8],
+        secret[-8:],
+    }
+    for before in (b"", b"x", b"xx"):
+        # Of every alignment the middle, which depends on nothing else.
+        found.add(base64.b64encode(before + raw + b"xx").decode()[4:-8])
+    return found
+
+
+def leaks(text: str, *more: str) -> list[str]:
+    """What of the secrets is in a text."""
+    wanted = {"gAAAAA", "adminPass", "PRIVATE KEY", *more}
+    for secret in (PASSWORD, USER_DATA, PROXY):
+        wanted |= spellings(secret)
+    return sorted(each for each in wanted if each in text)
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackCloud]:
+    monkeypatch.setattr(seeds, "PASSWORD", PASSWORD)
+    with LoopbackCloud() as cloud:
+        yield cloud
+
+
+@dataclass
+class Place:
+    """Where commands are run, and all that they say."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "poolmgr.log"
+
+    def options(self, *more: str) -> list[str]:
+        return ["--debug", "--log-file", str(self.log), *more]
+
+    def said(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def run(self, *args: str, **environment: str) -> str:
+        """A command, and everything it says."""
+        done = poolmgr(
+            *self.options(*args), **{**self.environment, **environment}
+        )
+        assert done.stderr or done.stdout
+        return done.stdout + done.stderr + self.said()
+
+
+@pytest.fixture
+def place(cloud: LoopbackCloud, tmp_path: Path) -> Place:
+    """The cloud's credentials in the environment, as OS_ variables."""
+    user_data = tmp_path / "user-data"
+    user_data.write_text(f"#!/bin/sh\nPASSWORD={USER_DATA}\n")
+    given = {f"OS_{k.upper()}": v for k, v in cloud.credentials.items()}
+    return Place(
+        tmp_path,
+        {
+            **given,
+            "OS_NOVA__IMAGE": "tiny",
+            "OS_NOVA__FLAVOR": "m1.nano",
+            "OS_NOVA__NETWORKS": "private",
+            "OS_NOVA__FLOATING_NETWORK": "public",
+            "OS_NOVA__USER_DATA": str(user_data),
+            "OS_NOVA__CALL_TIMEOUT": "0.5",
+            "OS_POOLMGR__SHORT_TIMEOUT": "1.5",
+            "OS_POOLMGR__LONG_TIMEOUT": "1.5",
+            "OS_POOLMGR__EXPLAIN_FAILURES": "true",
+        },
+    )
+
+
+def echoing(status: int, **rule: Any) -> Fault:
+    """An answer in whose text are the secrets, in many spellings."""
+    user_data = ""
+    if rule.get("path") == SERVERS:
+        user_data = base64.b64encode(
+            f"#!/bin/sh\nPASSWORD={USER_DATA}\n".encode() * 5
+        ).decode()
+    basic = base64.b64encode(f"demo:{PASSWORD}".encode()).decode()
+    said = (
+        f"login of demo with {PASSWORD!r} / {quote(PASSWORD)} / {basic} at "
+        f"http://demo:{PASSWORD}@keystone/ failed; Authorization: {basic}; "
+        f"{quote_plus(PASSWORD)}; {user_data}"
+    )
+    body = {"error": {"message": said, "code": status}}
+    return Fault(status=status, body=body, times=None, **rule)
+
+
+TROUBLE: dict[str, Callable[[], list[Fault]]] = {
+    "none": list,
+    "a token that is refused": lambda: [
+        Fault(service="compute", status=401, times=None)
+    ],
+    "a login that is refused": lambda: [
+        echoing(401, service="identity", method="POST")
+    ],
+    "a login that fails": lambda: [echoing(500, service="identity")],
+    "calls that are refused": lambda: [echoing(403, service="compute")],
+    "calls that fail": lambda: [echoing(500, service="compute")],
+    "a creation that fails": lambda: [
+        echoing(500, method="POST", path=SERVERS)
+    ],
+    "a page": lambda: [
+        Fault(
+            service="compute",
+            status=502,
+            body=f"<html><p>{PASSWORD}</p></html>",
+            times=None,
+        )
+    ],
+    "broken JSON": lambda: [
+        Fault(method="POST", service="compute", truncate=True, times=None)
+    ],
+    "broken JSON of Keystone": lambda: [
+        Fault(service="identity", truncate=True, times=None)
+    ],
+    "a reset": lambda: [Fault(service="compute", reset=True, times=None)],
+    "silence": lambda: [Fault(service="identity", hang=30.0, times=None)],
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_no_command_shows_a_secret(
+    cloud: LoopbackCloud, place: Place, trouble: str
+) -> None:
+    for fault in TROUBLE[trouble]():
+        cloud.fault(fault)
+
+    for command in (["check"], ["build-device"], ["delete-device", NAME]):
+        said = place.run(*command)
+        assert leaks(said) == [], said
+
+
+def test_no_secret_is_shown_when_the_cloud_is_not_there(place: Place) -> None:
+    url = f"http://127.0.0.1:{free_port()}/v3"
+
+    said = place.run("check", OS_AUTH_URL=url)
+
+    assert "Connection refused" in said
+    assert leaks(said) == [], said
+
+
+@pytest.mark.parametrize(
+    "proxy", [f"http://u:{PROXY}@127.0.0.1:%d", f"http://u:{PROXY}@[bad"]
+)
+def test_a_proxys_password_is_not_shown(place: Place, proxy: str) -> None:
+    proxy = proxy.replace("%d", str(free_port()))
+
+    said = place.run(
+        "check", http_proxy=proxy, OS_AUTH_URL="http://192.0.2.1:5000/v3"
+    )
+
+    assert leaks(said) == [], said
+
+
+@pytest.mark.parametrize("where", ["environment", "file", "clouds.yaml"])
+def test_a_password_in_an_address_is_refused_and_not_shown(
+    place: Place, where: str
+) -> None:
+    url = f"http://demo:{PROXY}@127.0.0.1:1/v3"
+    clouds = place.folder / "clouds.yaml"
+    auth = {"auth_url": url, "username": "u", "password": PASSWORD}
+    clouds.write_text(json.dumps({"clouds": {"x": {"auth": auth}}}))
+    config = place.folder / "poolmgr.conf"
+    config.write_text(
+        f"[nova]\nauth_url = {url}\nusername = u\npassword = abcdefgh\n"
+    )
+    said = {
+        "environment": lambda: place.run("check", OS_AUTH_URL=url),
+        "file": lambda: place.run("--config-file", str(config), "check"),
+        "clouds.yaml": lambda: place.run(
+            "--os-cloud", "x", "check", OS_CLIENT_CONFIG_FILE=str(clouds)
+        ),
+    }[where]()
+
+    assert "auth_url must not have a user or a password in it" in said
+    assert leaks(said) == [], said
+
+
+@pytest.mark.parametrize(
+    "trouble", ["none", "a login that fails", "calls that fail", "broken JSON"]
+)
+def test_the_worker_shows_no_secret(
+    cloud: LoopbackCloud, place: Place, tmp_path: Path, trouble: str
+) -> None:
+    with gearmand() as server:
+        process = Process(
+            place.options("--gearman-server", str(server.address), "worker"),
+            **place.environment,
+        )
+        try:
+            process.wait_for("connected and registered")
+            cloud.expire_tokens()
+            for fault in TROUBLE[trouble]():
+                cloud.fault(fault)
+            answers = [
+                poolmgr(
+                    "--gearman-server", str(server.address), "submit", message
+                ).stdout
+                for message in (
+                    '{"action": "BUILD_DEVICE"}',
+                    f'{{"action": "DELETE_DEVICE", "name": "{NAME}"}}',
+                )
+            ]
+        finally:
+            process.end()
+
+    assert all('"response"' in answer for answer in answers)
+    said = "".join([*process.lines, *answers, place.said()])
+    assert "action=BUILD_DEVICE" in place.said()
+    assert leaks(said) == [], said
+
+
+# -- configuration -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"password {PROXY}",
+        f"password = a${{{PROXY}}}$b",
+        f"password = ${PROXY}$",
+        f"[{PROXY}",
+        f"  {PROXY}",
+    ],
+)
+def test_a_wrong_line_of_a_file_is_not_shown(place: Place, line: str) -> None:
+    config = place.folder / "poolmgr.conf"
+    config.write_text(f"[nova]\n{line}\nauth_url = http://127.0.0.1:1/v3\n")
+    if line.startswith("  "):
+        config.write_text(f"{line}\n")
+
+    said = place.run("--config-file", str(config), "check")
+
+    assert "ConfigError" in said
+    assert leaks(said) == [], said
+
+
+@pytest.mark.parametrize(
+    "start", ["*", "&x *", "!", "!!python/name:", "%", "@"]
+)
+def test_a_password_that_yaml_takes_for_something_else_is_not_shown(
+    place: Place, start: str
+) -> None:
+    clouds = place.folder / "clouds.yaml"
+    clouds.write_text(
+        "clouds:\n  x:\n    auth:\n      auth_url: http://127.0.0.1:1/v3\n"
+        f"      username: u\n      password: {start}{PROXY}\n"
+    )
+
+    said = place.run(
+        "--os-cloud", "x", "check", OS_CLIENT_CONFIG_FILE=str(clouds)
+    )
+
+    assert leaks(said) == [], said
+
+
+def test_the_content_of_a_key_is_not_shown(place: Place) -> None:
+    authority = trustme.CA()
+    key = authority.issue_cert("localhost").private_key_pem
+    path, ca = place.folder / "key.pem", place.folder / "ca.pem"
+    path.write_bytes(key.bytes())
+    authority.cert_pem.write_to_path(str(ca))
+    config = place.folder / "poolmgr.conf"
+    config.write_text(
+        f"[gearman]\nssl_ca = {ca}\nssl_cert = {path}\nssl_key = {path}\n"
+    )
+
+    said = place.run(
+        "--driver", "fake", "--config-file", str(config), "worker"
+    )
+
+    assert "cannot be used together" in said
+    inside = key.bytes().decode().splitlines()[1][:40]
+    assert leaks(said, inside) == [], said
+
+
+# -- defects, and callers of the library -------------------------------------
+
+
+class Talkative(FakeCloud):
+    """A driver with a defect, that says too much of it."""
+
+    def find_devices(self, name: str, deadline: Deadline) -> list[Device]:
+        raise RuntimeError(f"cannot log in with {PASSWORD}\x1b[2J\nat all")
+
+
+def test_a_traceback_shows_no_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secrecy.hide(PASSWORD)
+    settings = PoolSettings(explain_failures=True)
+    with PoolManager(Talkative(), settings) as manager:
+        answer = manager.run({"action": "DELETE_DEVICE", "name": NAME})
+
+    formatter = _Formatter("%(message)s", tracebacks=True)
+    said = "\n".join(map(formatter.format, caplog.records))
+    assert "Traceback" in said
+    assert "RuntimeError: cannot log in with ***\\x1b[2J" in said
+    assert leaks(said + json.dumps(answer)) == []
+
+
+_LIBRARY = """
+import logging, sys
+logging.basicConfig(level=logging.DEBUG)
+from poolmgr import PoolManager
+from poolmgr.drivers.nova import NovaCloud, NovaSettings
+from poolmgr.settings import PoolSettings
+auth_url, user_data = sys.argv[1:]
+cloud = NovaCloud(NovaSettings(
+    auth_url=auth_url, username="demo", project_name="demo",
+    password=sys.stdin.read(), image="tiny", flavor="m1.nano",
+    networks=("private",), user_data=user_data, call_timeout=0.5,
+))
+settings = PoolSettings(
+    explain_failures=True, short_timeout=1.5, long_timeout=1.5
+)
+with PoolManager(cloud, settings) as manager:
+    for action in ("BUILD_DEVICE", "DELETE_DEVICE", "BUILD_IP"):
+        print(manager.run({"action": action, "name": "libra-1"}))
+cloud.close()
+"""
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_a_library_that_logs_everything_shows_no_secret(
+    cloud: LoopbackCloud, place: Place, trouble: str
+) -> None:
+    """Without the command line nobody keeps the SDK's loggers down."""
+    for fault in TROUBLE[trouble]():
+        cloud.fault(fault)
+
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            _LIBRARY,
+            cloud.credentials["auth_url"],
+            place.environment["OS_NOVA__USER_DATA"],
+        ],
+        input=PASSWORD,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={k: v for k, v in os.environ.items() if not k.startswith("OS_")},
+    )
+
+    assert "DEBUG:keystoneauth" in done.stderr
+    assert leaks(done.stdout + done.stderr) == [], done.stderr
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"username": "u", "password": "planted-1-planted"},
+        {
+            "auth_type": "v3applicationcredential",
+            "application_credential_id": "i",
+            "application_credential_secret": "planted-2-planted",
+        },
+        {"auth_type": "v3token", "token": "planted-3-planted"},
+    ],
+    ids=["password", "application credential", "token"],
+)
+def test_every_kind_of_credentials_is_masked(given: dict[str, Any]) -> None:
+    NovaCloud(NovaSettings(auth_url="http://127.0.0.1:1", **given)).close()
+
+    secret = next(v for v in given.values() if v.startswith("planted"))
+    assert secrecy.masked(f"a {secret} b") == "a *** b"
+
+
+# -- the mask ----------------------------------------------------------------
+
+
+@pytest.fixture
+def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrecy, "_hidden", {})
+    monkeypatch.setattr(secrecy, "_spellings", ())
+
+
+@pytest.mark.usefixtures("_nothing_hidden")
+def test_a_secret_is_masked_in_every_spelling() -> None:
+    secrecy.hide(PASSWORD)
+    raw = PASSWORD.encode()
+    for spelled in (
+        PASSWORD,
+        quote(PASSWORD),
+        quote(PASSWORD, safe=""),
+        quote_plus(PASSWORD),
+        json.dumps({"password": PASSWORD}),
+        json.dumps({"password": PASSWORD}, ensure_ascii=False),
+        repr({"password": PASSWORD}),
+        html.escape(PASSWORD),
+        *(base64.b64encode(b"demo:"[n:] + raw).decode() for n in range(6)),
+        *(base64.b64encode(raw + b":demo"[n:]).decode() for n in range(6)),
+        base64.urlsafe_b64encode(b"??" + raw).decode(),
+    ):
+        masked = secrecy.masked(f"a {spelled} b")
+        assert "***" in masked
+        assert leaks(masked) == []
+
+
+@pytest.mark.usefixtures("_nothing_hidden")
+def test_what_is_cut_has_no_half_of_a_secret() -> None:
+    secrecy.hide("hunter2-hunter2")
+    for before in range(30):
+        said = one_line("x" * before + "hunter2-hunter2" + "y" * 50, 20)
+        assert "hunt" not in said
+
+
+@pytest.mark.usefixtures("_nothing_hidden")
+def test_words_are_not_secrets_and_old_ones_are_forgotten() -> None:
+    secrecy.hide("libra", "", None, 5)
+    assert secrecy.masked("libra None 5") == "libra None 5"
+
+    secrecy.hide(*(f"token-number-{n:04}" for n in range(1000)))
+    assert secrecy.masked("token-number-0999") == "***"
+    assert len(secrecy._hidden) < 100
+
+
+def test_a_password_in_an_address_is_masked_though_nobody_knows_it() -> None:
+    assert secrecy.masked("to http://u:p/w@h:1/a@b?c") == (
+        "to http://u:p/w@h:1/a@b?c"
+    )
+    assert secrecy.masked("to http://u:p@w@h:1/a@b") == "to http://***@h:1/a@b"
+
+
+def test_logging_is_not_set_up_by_the_library() -> None:
+    assert logging.getLogger("poolmgr").handlers == []

@@ -1,0 +1,241 @@
+"""Jobs that are too long, too deep or too many."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from poolmgr import PoolManager, message
+from poolmgr.drivers.fake import FakeCloud
+from poolmgr.gearman import Address, Client
+from poolmgr.gearman.protocol import (
+    REQUEST,
+    PacketType,
+    Parser,
+    ProtocolError,
+    encode,
+)
+from poolmgr.lanes import HELD_BYTES, Lanes, Load
+from tests.jobservers import JobServerProcess, gearmand
+from tests.polling import until
+from tests.processes import Process
+
+MIB = 1024 * 1024
+FUNCTION = "libra_pool_mgm"
+
+
+@pytest.fixture
+def server() -> Iterator[JobServerProcess]:
+    with gearmand() as server:
+        yield server
+
+
+@pytest.fixture
+def worker(server: JobServerProcess) -> Iterator[Process]:
+    args = ["--driver", "fake", "--gearman-server", str(server.address)]
+    process = Process([*args, "worker"], OS_FAKE__BOOT_TIME="3600")
+    try:
+        process.wait_for("connected and registered")
+        yield process
+    finally:
+        process.end()
+
+
+async def answers(address: Address, *payloads: bytes) -> list[object]:
+    """What is answered to these, sent all at once."""
+    async with Client([address]) as client:
+        jobs = [await client.submit(FUNCTION, each) for each in payloads]
+        return [json.loads(await job.result(60.0)) for job in jobs]
+
+
+def memory(pid: int, what: str) -> int:
+    """MiB that a process takes: VmRSS now, VmHWM at most so far."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(rf"{what}:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) // 1024
+
+
+@pytest.mark.parametrize("size", [2, 10, 15, 17, 40])
+def test_a_payload_that_is_too_long_is_answered_once(
+    server: JobServerProcess, worker: Process, size: int
+) -> None:
+    """Also when it is longer than any packet ought to be: to drop the link
+    would have the job server deliver it, and all others, for ever."""
+    long = b'{"action": "BUILD_IP", "x": "' + b"x" * size * MIB + b'"}'
+
+    got = asyncio.run(answers(server.address, long, b'{"action": "BUILD_IP"}'))
+
+    assert got[0] == {"response": "FAIL"}
+    assert isinstance(got[1], dict)
+    assert got[1]["response"] == "PASS"
+    assert not [line for line in worker.lines if "lost" in line]
+
+
+def test_long_payloads_cost_their_bytes_and_only_for_a_while(
+    server: JobServerProcess, worker: Process
+) -> None:
+    async def many(number: int) -> None:
+        for _each in range(number):
+            got = await answers(server.address, b"[" * 10 * MIB)
+            assert got == [{"response": "FAIL"}]
+
+    asyncio.run(many(3))
+    before = memory(worker.pid, "VmRSS")
+    asyncio.run(many(20))
+
+    assert memory(worker.pid, "VmRSS") < before + 50
+    # The bytes themselves, and what passes them on for a moment.
+    assert memory(worker.pid, "VmHWM") < before + 100
+
+
+def test_builds_that_wait_in_the_worker_have_so_many_bytes_at_most(
+    server: JobServerProcess, worker: Process
+) -> None:
+    """The first 500 run; of those that wait only some are taken."""
+    build = json.dumps({"action": "BUILD_DEVICE", "x": "x" * (MIB - 100)})
+    short = json.dumps({"action": "BUILD_DEVICE"}).encode()
+
+    async def submit() -> None:
+        async with Client([server.address]) as client:
+            for _each in range(500):
+                await client.submit(FUNCTION, short)
+            await asyncio.sleep(0.5)
+            before = memory(worker.pid, "VmRSS")
+            for _each in range(200):
+                await client.submit(FUNCTION, build.encode())
+            # As soon as no more is taken the others wait at the server.
+            last = -1
+            while (now := memory(worker.pid, "VmRSS")) != last:
+                last = now
+                await asyncio.sleep(1.0)
+            assert now < before + HELD_BYTES // MIB + 60
+
+    asyncio.run(submit())
+
+
+# -- the parts ---------------------------------------------------------------
+
+
+def test_who_waits_takes_up_room_by_its_size() -> None:
+    started: list[str] = []
+    lanes = Lanes(1, 1, 100, started.append)
+    for job in ("running", "one", "two"):
+        assert lanes.reserve()
+        lanes.admit(job, True, HELD_BYTES // 2)
+
+    assert not lanes.reserve()
+    assert lanes.load == Load(long=1, short=0, held=2)
+
+    assert lanes.drop("two")
+    assert lanes.reserve()
+    lanes.admit("three", True, HELD_BYTES)
+    assert not lanes.reserve()
+
+    lanes.done(long=True)  # "one" begins
+    assert not lanes.reserve()
+    lanes.done(long=True)  # and "three"
+    assert lanes.reserve()
+    assert started == ["running", "one", "three"]
+    assert not lanes.drop("three")
+
+
+@pytest.mark.parametrize("piece", [1, 7, 12, 100, 10_000])
+def test_a_job_that_is_too_long_is_cut(piece: int) -> None:
+    kinds = (PacketType.JOB_ASSIGN_UNIQ,)
+    parser = Parser(REQUEST, max_packet=50, cut=kinds)
+    long = encode(kinds[0], b"h", b"f", b"u", b"x" * 1000)
+    next_ = encode(PacketType.NO_JOB)
+    stream = (long + next_) * 3
+
+    found = [
+        packet
+        for start in range(0, len(stream), piece)
+        for packet in parser.feed(stream[start : start + piece])
+    ]
+
+    assert [packet.type for packet in found] == [
+        kinds[0],
+        PacketType.NO_JOB,
+    ] * 3
+    assert found[0].args == [b"h", b"f", b"u", b"x" * 44]
+
+
+def test_only_jobs_are_cut() -> None:
+    parser = Parser(REQUEST, 50, cut=(PacketType.JOB_ASSIGN,))
+    with pytest.raises(ProtocolError, match="1000 bytes"):
+        list(parser.feed(encode(PacketType.ECHO_REQ, b"x" * 1000)))
+
+
+def test_a_cut_job_has_to_have_its_arguments() -> None:
+    parser = Parser(REQUEST, 50, cut=(PacketType.JOB_ASSIGN,))
+    with pytest.raises(ProtocolError, match="arguments"):
+        list(parser.feed(encode(PacketType.JOB_ASSIGN, b"x" * 1000)))
+
+
+BOMBS = {
+    "an integer of 5,000 digits": b'{"a": ' + b"1" * 5000 + b"}",
+    "a float of 5,000 digits": b'{"a": 0.' + b"1" * 5000 + b"}",
+    "an exponent of 5,000 digits": b'{"a": 1e' + b"9" * 5000 + b"}",
+    "a megabyte of digits": b'{"a": ' + b"1" * (MIB - 10) + b"}",
+    "integers of 4,000 digits": b'{"a": ['
+    + b",".join([b"1" * 4000] * 200)
+    + b"]}",
+    "lists in lists": b'{"a": ' + b"[" * 500_000,
+    "closed lists in lists": b'{"a": '
+    + b"[" * 400_000
+    + b"]" * 400_000
+    + b"}",
+    "objects in objects": b'{"a":' * 150_000,
+    "a hundred thousand keys": json.dumps(
+        {f"{n}": 0 for n in range(90_000)}
+    ).encode(),
+    "empty lists": b'{"a": [' + b"[]," * 300_000 + b"[]]}",
+    "one key a hundred thousand times": b"{"
+    + b'"a": 1,' * 100_000
+    + b'"a": 1}',
+    "NUL": b'{"action": "BUILD_IP\\u0000", "a": "\\u0000"}',
+    "raw NUL": b'{"action": "BUILD_IP", "a": "\0"}',
+    "half a pair": b'{"action": "BUILD_IP", "\\ud800": "\\udc00\\udc00"}',
+    "a byte order mark": b'\xef\xbb\xbf{"action": "BUILD_IP"}',
+    "UTF-16": '{"action": "BUILD_IP"}'.encode("utf-16"),
+    "overlong UTF-8": b'{"a": "\xc0\xaf"}',
+    "a surrogate in UTF-8": b'{"a": "\xed\xa0\x80"}',
+    "escapes without end": b'{"a": "' + b"\\" * (MIB - 20),
+    "commas": b'{"a": [' + b"," * (MIB - 20),
+    "blanks and commas": b"{" + b", " * (MIB // 2 - 20),
+    "-0 and 1E5": b'{"action": "BUILD_IP", "a": -0, "b": 1E5, "c": -0.0}',
+    "the largest float": b'{"action": "BUILD_IP", "a": 1.797693134862e308}',
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_is_answered_with_one_object(bomb: str) -> None:
+    with PoolManager(FakeCloud()) as manager:
+        answer = manager.run(BOMBS[bomb])
+
+    sent = message.encode(answer)
+    assert sent.isascii()
+    assert json.loads(sent) == answer
+    assert answer["response"] in ("PASS", "FAIL")
+    if answer["response"] == "PASS":
+        # What came back is what was sent.
+        given = json.loads(BOMBS[bomb])
+        assert {**answer, **given} == answer
+
+
+def test_all_bombs_at_once_leave_the_worker_well(
+    server: JobServerProcess, worker: Process
+) -> None:
+    got = asyncio.run(answers(server.address, *BOMBS.values()))
+
+    for answer in got:
+        assert isinstance(answer, dict)
+        assert answer["response"] in ("PASS", "FAIL")
+    until(lambda: not any("Traceback" in line for line in worker.lines))
+    (well,) = asyncio.run(answers(server.address, b'{"action": "BUILD_IP"}'))
+    assert isinstance(well, dict)
+    assert well["response"] == "PASS"

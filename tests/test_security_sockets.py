@@ -1,0 +1,95 @@
+"""What listens, listens on 127.0.0.1."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.jobservers import gearmand
+from tests.polling import until
+
+LISTENS = "0A"
+LOOPBACK = "0100007F"
+
+
+def listening(pid: int) -> list[str]:
+    """Where a process listens: addresses as the kernel writes them.
+
+    By the inodes of its sockets, so nothing of the process is believed.
+    """
+    inodes = set()
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        try:
+            socket = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(entry))
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if socket:
+            inodes.add(socket[1])
+    found = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        path = Path(f"/proc/{pid}/net/{table}")
+        rows = path.read_text().splitlines()[1:] if path.exists() else []
+        for row in map(str.split, rows):
+            waits = row[3] == LISTENS or table.startswith("udp")
+            if waits and row[9] in inodes:
+                found.append(row[1].partition(":")[0])
+    return found
+
+
+@contextmanager
+def process(args: Sequence[str]) -> Iterator[int]:
+    """A process's id, while it runs."""
+    running = subprocess.Popen(
+        [sys.executable, *args],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield running.pid
+    finally:
+        running.kill()
+        running.wait()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["-m", "poolmgr.gearman.server", "--port", "0"],
+        ["-m", "poolmgr", "demo", "--stay"],
+        ["-m", "poolmgr.testing.openstack"],
+    ],
+    ids=lambda args: args[1],
+)
+def test_servers_listen_on_loopback(args: list[str]) -> None:
+    with process(args) as pid:
+        until(lambda: listening(pid))
+
+        assert set(listening(pid)) == {LOOPBACK}
+
+
+def test_a_worker_listens_nowhere(tmp_path: Path) -> None:
+    with gearmand() as job_server:
+        args = ["-m", "poolmgr", "--driver", "fake", "--gearman-server"]
+        log = tmp_path / "log"
+        args += [str(job_server.address), "--log-file", str(log), "worker"]
+        with process(args) as pid:
+            until(lambda: log.exists() and "registered" in log.read_text())
+
+            assert listening(pid) == []
+
+
+def test_what_listens_everywhere_is_seen() -> None:
+    """The test above can fail."""
+    program = (
+        "import socket, time; s = socket.socket(); s.bind(('', 0));"
+        "s.listen(); time.sleep(60)"
+    )
+    with process(["-c", program]) as pid:
+        until(lambda: listening(pid))
+
+        assert listening(pid) == ["00000000"]
