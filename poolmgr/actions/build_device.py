@@ -49,8 +49,10 @@ class BuildDevice(Action[NoFields]):
         built = self._from_left_over(left, context) or self._anew(context)
         device, mark = built
         with self._discarding(device, context):
-            self._delete_others(device, left, context)
             self._hand_over(device, mark, context)
+            # Then, so that a next delivery takes this one and not another
+            # that is about to go.
+            self._delete_others(device, left, context)
         return _answer(device, context)
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
@@ -104,7 +106,8 @@ class BuildDevice(Action[NoFields]):
     def _left_over(self, context: Context) -> list[Device]:
         """What earlier deliveries of this job made and did not answer.
 
-        :returns: the best first: those that are active
+        :returns: the best first: those that are active, and of these those
+            that were handed over
         """
         if not context.job.unique:
             return []
@@ -116,7 +119,12 @@ class BuildDevice(Action[NoFields]):
             if context.is_left_over(device.mark)
         ]
         best = ("active", "building", "failed").index
-        return sorted(found, key=lambda device: best(device.status))
+
+        def order(device: Device) -> tuple[int, bool]:
+            given = device.mark is not None and not device.mark.is_left
+            return best(device.status), not given
+
+        return sorted(found, key=order)
 
     def _taken_over(
         self, device: Device, context: Context
@@ -206,7 +214,7 @@ class BuildDevice(Action[NoFields]):
         :param left: what was to be seen then
         """
         mark = device.mark
-        if mark is None or not mark.unique:
+        if mark is None or not mark.unique or context.forsaken():
             return
         seconds = min(_OTHERS_TIME, context.deadline.remaining() / 2)
         deadline = Deadline(seconds, context.deadline.stop)

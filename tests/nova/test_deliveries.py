@@ -92,6 +92,36 @@ def test_of_two_that_were_left_one_is_used_and_the_other_deleted(
     assert pool.only_server()["name"] == answer["name"]
 
 
+def test_of_several_the_one_that_was_handed_over_is_used(pool: Pool) -> None:
+    # The others may be about to go: its worker was deleting them.
+    for number in (1, 2):
+        pool.left_by(OLD, f"libra-before-{number}")
+    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    given = pool.passes("BUILD_DEVICE", OLD)["name"]
+    for number in (1, 2):
+        pool.left_by(OLD, f"libra-after-{number}")
+    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+
+    assert pool.passes("BUILD_DEVICE", OLD)["name"] == given
+    assert pool.only_server()["name"] == given
+
+
+def test_a_device_is_handed_over_before_others_are_deleted(pool: Pool) -> None:
+    for number in (1, 2):
+        pool.left_by(OLD, f"libra-{number}")
+    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.cloud.forget_calls()
+
+    pool.passes("BUILD_DEVICE", OLD)
+
+    changes = [
+        call.method
+        for call in pool.cloud.calls
+        if call.service == "compute" and call.method != "GET"
+    ]
+    assert changes == ["POST", "POST", "DELETE"]  # taken, handed over, ...
+
+
 @pytest.mark.parametrize("new", NEW, ids=["same handle", "new handle"])
 def test_one_that_was_left_and_failed_is_deleted_and_not_used(
     pool: Pool, new: Job
