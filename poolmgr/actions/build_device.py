@@ -137,7 +137,11 @@ class BuildDevice(Action[NoFields]):
         before = device.mark or context.new_mark()
         mark = before.taken_over_by(context.job)
         # Clouds mark no device that boots; it is when it is handed over.
-        if device.status == "active" and before.state in _NOT_ANSWERED:
+        if (
+            device.status == "active"
+            and before.state in _NOT_ANSWERED
+            and not context.forsaken()
+        ):
             # Its state stays: if this worker is killed, the write may take
             # effect only when the next has handed the device over.
             taken = replace(mark, state=before.state)
@@ -237,19 +241,17 @@ class BuildDevice(Action[NoFields]):
         # Before the answer is sent, never after: a device whose client has
         # it must not look like one that nobody owns.
         if context.wanted():
-            self._given = mark = mark.handed_over()
+            self._given = mark.handed_over()
+            if self._given != device.mark:
+                given = self._given
+                context.driver.mark_device(device, given, context.deadline)
         else:
-            if device.mark and device.mark.state == "handed over":
-                mark = mark.withdrawn()
-            else:
-                mark = device.mark or mark
+            # As it is: the next delivery may have handed it over by now.
             context.log.warning(
                 "nobody waits for device %s any more; it is left for the "
                 "job's next delivery",
                 device.name,
             )
-        if mark != device.mark:
-            context.driver.mark_device(device, mark, context.deadline)
 
     def _discard(
         self, device: Device, cause: BaseException, context: Context

@@ -151,6 +151,20 @@ def test_an_address_whose_second_worker_is_killed_taking_it_over(
     assert ip["id"] == answer["id"]
 
 
+@pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
+def test_an_address_comes_late_and_the_next_worker_is_killed_handing_over(
+    tmp_path: Path, moment: Moment
+) -> None:
+    creation = Moment("POST", IPS, "late", late=0.3)
+    with stage(tmp_path, latency=0.3) as there:
+        answer, hold = there.killed_at([creation, moment], "BUILD_IP")
+        settled(hold)
+
+        there.check()
+        (ip,) = there.cloud.floating_ips
+        assert ip["id"] == answer["id"]
+
+
 def test_a_creation_that_takes_effect_while_its_successor_boots(
     tmp_path: Path,
 ) -> None:

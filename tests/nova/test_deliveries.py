@@ -12,6 +12,8 @@ from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline
 from tests.nova.pools import (
     DETAILS,
+    IPS,
+    ONE_IP,
     ONE_SERVER,
     PATIENCE,
     Pool,
@@ -166,6 +168,65 @@ def test_a_worker_that_was_killed_in_mid_build_leaves_one_device(
     answer = other.passes("BUILD_DEVICE", NEW[1])
 
     assert other.only_server()["name"] == answer["name"]
+
+
+@pytest.mark.parametrize(
+    ("action", "path"), [("BUILD_DEVICE", DETAILS), ("BUILD_IP", IPS)]
+)
+def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
+    pools: Pools, action: str, path: str
+) -> None:
+    cloud = pools.cloud()
+    slow, other = pools.new(cloud), pools.new(cloud)
+    cloud.fault(Fault(method="GET", path=path, hang=2.0))
+    forsaken = slow.submit(action, OLD)
+    until(lambda: cloud.count("GET", path=path))
+    forsaken.forsake()
+
+    answer = other.passes(action, OLD)
+    forsaken.future.result(PATIENCE)
+
+    if action == "BUILD_IP":
+        assert "state=handed-over" in other.only_ip()["description"]
+        assert other.only_ip()["floating_ip_address"] == answer["ip"]
+    else:
+        assert other.only_server()["name"] == answer["name"]
+        (device,) = other.driver.list_devices(Deadline(PATIENCE))
+        assert device.mark is not None
+        assert device.mark.state == "handed over"
+
+
+def test_of_several_addresses_the_one_that_was_handed_over_is_used(
+    pool: Pool,
+) -> None:
+    deadline = Deadline(PATIENCE)
+    mark = Mark.for_job("libra", OLD)
+    pool.driver.create_ip(mark, deadline)
+    given = pool.driver.create_ip(mark, deadline)
+    pool.driver.create_ip(mark, deadline)
+    pool.driver.mark_ip(given, mark.handed_over(), deadline)
+
+    assert pool.passes("BUILD_IP", OLD)["ip"] == given.address
+    assert pool.only_ip()["floating_ip_address"] == given.address
+
+
+def test_an_address_made_besides_that_stays_does_not_cost_the_other(
+    pools: Pools,
+) -> None:
+    pool = pools.new(short_timeout=3.0)
+    mark = Mark.for_job("libra", OLD)
+    for _each in range(2):
+        pool.driver.create_ip(mark, Deadline(PATIENCE))
+    pool.fault(Fault(method="DELETE", path=ONE_IP, status=500, times=None))
+
+    answer = pool.passes("BUILD_IP", OLD)
+
+    states = {
+        ip["floating_ip_address"]: ip["description"].rpartition("state=")[2]
+        for ip in pool.cloud.floating_ips
+    }
+    assert states.pop(str(answer["ip"])).startswith("handed-over")
+    assert list(states.values()) == ["building"]  # the reaper's
 
 
 def test_a_forsaken_build_leaves_its_device_for_the_next_delivery(
