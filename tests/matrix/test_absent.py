@@ -10,6 +10,7 @@ from tests.jobservers import free_port, gearmand
 from tests.matrix.batches import BUILD, ask, registrations, warnings
 from tests.matrix.peers import black_hole, hangs_at_a_grab, is_silent, peer
 from tests.matrix.terminators import Certificates, terminator
+from tests.polling import until
 from tests.processes import worker
 
 QUICK = "[gearman]\nconnect_timeout = 1\nheartbeat = 0.5\n"
@@ -49,7 +50,7 @@ def test_the_start_waits_for_no_server_that_answers_no_packet() -> None:
 
             assert not warnings(process, hole)
             assert not warnings(process, silent.address)
-            assert registrations(process) == 1
+            until(lambda: registrations(process) == 1)
 
 
 def require_black(port: int) -> None:
@@ -71,7 +72,8 @@ def test_given_up_they_are_tried_again_and_do_not_hold_up_others(
             while len(silent.times) < 3:
                 assert ask(good.address, BUILD)["response"] == "PASS"
 
-            assert registrations(process) == 1
+            until(lambda: registrations(process) == 1)
+            until(lambda: warnings(process, silent.address))
             (line,) = warnings(process, silent.address)
             assert "no sign of life" in line
 
@@ -107,7 +109,7 @@ def test_a_server_silent_in_the_tls_handshake_holds_up_no_other(
 
                 assert silent.times
                 assert not warnings(process, servers[0])
-                assert registrations(process) == 1
+                until(lambda: registrations(process) == 1)
 
 
 def test_nobody_at_all_is_waited_for_until_there_is_somebody() -> None:

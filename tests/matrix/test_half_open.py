@@ -92,7 +92,7 @@ def test_links_that_are_half_open_are_noticed_and_made_anew(
 ) -> None:
     """One is idle, and one has sent an answer that is not acknowledged."""
     state = State(tmp_path)
-    config = state.config(boot_time=2)
+    config = state.config(boot_time=4)
     through = hosts.worker.through()
     with worker([IDLE, BUSY], config, tmp_path, through) as process:
         until(lambda: registrations(process) == 2)

@@ -4,6 +4,7 @@ import os
 import struct
 from pathlib import Path
 
+from poolmgr.gearman import Address
 from poolmgr.gearman.protocol import PacketType, encode
 from tests.jobservers import gearmand
 from tests.matrix.batches import (
@@ -60,10 +61,12 @@ def test_nonsense_drops_the_link_and_nothing_else(tmp_path: Path) -> None:
 
             for each, words in zip(bad, NONSENSE.values(), strict=True):
                 # Some register before they are found out.
-                assert any(
-                    words in line for line in warnings(process, each.address)
-                ), (words, warnings(process, each.address))
+                _until_told(words, process, each.address)
             assert not warnings(process, good.address)
+
+
+def _until_told(words: str, process: Process, server: Address) -> None:
+    until(lambda: any(words in line for line in warnings(process, server)))
 
 
 def test_a_server_that_closes_at_once_costs_next_to_nothing(
@@ -114,7 +117,8 @@ def test_garbage_in_the_midst_of_jobs_costs_the_link_and_no_job(
                 with batch(server.address, [BUILD] * 50) as jobs:
                     answers = jobs.passes()
 
-                assert registrations(process) == 4
+                until(lambda: registrations(process) == 4)
+                until(lambda: len(executions(process)) == 50)
                 assert max(executions(process).values()) <= 2
     assert len(spoilt) == 3
     require_one_device_a_job(state, jobs, answers)

@@ -98,7 +98,7 @@ def test_a_cancelled_job_disturbs_no_other(
     """gearmand tells the client, and nothing to the worker, whose answer it
     takes and drops."""
     state = State(tmp_path)
-    config = state.config("[worker]\nlong_jobs = 10\n", boot_time=2)
+    config = state.config("[worker]\nlong_jobs = 10\n", boot_time=4)
     address = job_server.address
     with worker([str(address)], config, tmp_path) as process:
         process.wait_for("registered")

@@ -22,7 +22,7 @@ def test_no_result_reaches_another_job_of_the_same_handle(
     state = State(tmp_path)
     # The old builds end while the new ones, which have their handles, run.
     config = state.config(
-        f"[worker]\nlong_jobs = {2 * JOBS}\n", boot_time=5, boot_spread=1
+        f"[worker]\nlong_jobs = {2 * JOBS}\n", boot_time=8, boot_spread=1
     )
     old = [{**BUILD, "n": f"old {n}"} for n in range(JOBS)]
     new = [{**BUILD, "n": f"new {n}"} for n in range(JOBS)]
