@@ -2,11 +2,15 @@
 
 import argparse
 import dataclasses
+from concurrent import futures
 from typing import Any
 
 from poolmgr.actions.base import Action, description, is_required
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.manager import PoolManager, action_plugins, driver_plugins
+
+#: Seconds after which Ctrl-C is seen in any case.
+_TICK = 0.5
 
 
 class ActionCommand(PoolmgrShowOne):
@@ -34,7 +38,12 @@ class ActionCommand(PoolmgrShowOne):
         driver = conf.make_driver(driver_plugins())
         try:
             with PoolManager(driver, conf.pool()) as manager:
-                outcome = manager.submit(message).future.result()
+                future = manager.submit(message).future
+                # A Ctrl-C that comes just before a wait is only seen at its
+                # end, so there is none without one.
+                while not futures.wait([future], _TICK).done:
+                    pass
+                outcome = future.result()
         finally:
             driver.close()
         if outcome.error is not None:
