@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from poolmgr.manager import PoolManager
 from poolmgr.report import Report
 from poolmgr.service import Service
-from poolmgr.text import one_line
 
 
 def describe(report: Report, manager: PoolManager, service: Service) -> None:
-    """Add a worker's sections to a report."""
+    """Add a worker's sections to a report, which escapes what is in them."""
     report.add("job servers", lambda: _links(service))
     report.add("jobs", lambda: _load(service))
     report.add("running jobs", lambda: _jobs(manager))
@@ -37,9 +36,9 @@ def _jobs(manager: PoolManager) -> Iterator[str]:
     for each in manager.running():
         job = each.job
         yield (
-            f"action={one_line(each.action)} "
-            f"unique={one_line(job.unique) or '-'} "
-            f"handle={one_line(job.handle) or '-'} "
+            f"action={each.action} "
+            f"unique={job.unique or '-'} "
+            f"handle={job.handle or '-'} "
             f"server={job.server or '-'} "
             f"running={each.seconds:.1f}s limit={each.limit:g}s "
             f"deliveries={each.deliveries}"

@@ -562,3 +562,25 @@ def test_the_time_that_a_job_may_take_never_becomes_shorter(
     # A job that began under the settings before may still run.
     assert before == {"libra-a": "kept"}
     assert verdicts(eager.look()) == {"libra-a": "unowned"}
+
+
+def test_longer_jobs_make_the_reaper_wait_longer(tmp_path: Path) -> None:
+    settings = FakeSettings(state=str(tmp_path / "cloud.db"))
+    with gearmand() as server, closing(FakeCloud(settings)) as cloud:
+        with reaping_worker(server, tmp_path, "delete") as process:
+            config = tmp_path / "worker.conf"
+            text = config.read_text() + "[poolmgr]\nlong_timeout = 80000\n"
+            config.write_text(text)
+            process.signal(signal.SIGHUP)
+            process.wait_for("long_timeout: 600.0 -> 80000.0")
+            # A job may have made this one two hours ago, and still run.
+            young = old_device(cloud, "libra-young", LEFT)
+            days_ago = replace(LEFT, made="2020-01-01T00:00:00+00:00")
+            old = old_device(cloud, "libra-old", days_ago)
+            cloud._db.execute(
+                "UPDATE device SET created = 0 WHERE id = ?", (old.id,)
+            )
+
+            process.wait_for("removed device libra-old")
+
+        assert [d.id for d in cloud.list_devices(soon())] == [young.id]

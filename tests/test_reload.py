@@ -14,6 +14,7 @@ from poolmgr import Job, PoolManager, PoolSettings
 from poolmgr.actions.base import Action, Context
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova.settings import NovaSettings
+from poolmgr.errors import ConfigError, NotFound
 from poolmgr.options import Configuration, list_opts
 from poolmgr.reload import Reload
 from poolmgr.settings import WorkerSettings, rules
@@ -165,6 +166,21 @@ def test_what_is_wrong_changes_nothing(
     assert "Traceback" not in "".join(process.lines)
 
 
+def test_a_default_file_that_is_gone_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path, _options, _environment = of_home(tmp_path)
+    path.write_text("[worker]\nlong_jobs = 3\n")
+    conf = Configuration()
+    assert conf.again().worker().long_jobs == 3
+    path.unlink()
+
+    # An editor that is just replacing it must not bring the defaults back.
+    with pytest.raises(ConfigError, match=r"poolmgr\.conf: it is gone"):
+        conf.again()
+
+
 def test_what_needs_a_restart_is_named_each_time(tmp_path: Path) -> None:
     with builtin() as server:
         servers = [str(server.address)]
@@ -260,12 +276,18 @@ def test_jobs_in_flight_keep_what_they_began_with(cloud: FakeCloud) -> None:
         def run(self, request: object, context: Context) -> dict[str, object]:
             entered.release()
             assert go_on.wait(10.0)
+            if context.job.unique == "c":
+                raise NotFound("device", "x")
             return {"port": context.settings.check_port}
 
     before = PoolSettings(short_timeout=50.0, check_port=1)
-    after = PoolSettings(short_timeout=70.0, check_port=2)
+    after = PoolSettings(
+        short_timeout=70.0, check_port=2, explain_failures=True
+    )
     with PoolManager(cloud, before, {"SEEN": Seen}) as manager:
         first = manager.submit({"action": "SEEN"}, Job("a", ""))
+        fails = manager.submit({"action": "SEEN"}, Job("c", ""))
+        assert entered.acquire(timeout=10.0)
         assert entered.acquire(timeout=10.0)
         manager.adopt(after)
         second = manager.submit({"action": "SEEN"}, Job("b", ""))
@@ -274,7 +296,10 @@ def test_jobs_in_flight_keep_what_they_began_with(cloud: FakeCloud) -> None:
         go_on.set()
         ports = [s.future.result(10.0).answer["port"] for s in (first, second)]
 
+        failed = fails.future.result(10.0).answer
+
     assert ports == [1, 2]
+    assert failed == {"action": "SEEN", "response": "FAIL"}
     assert limits["b"] - limits["a"] == pytest.approx(20.0)
 
 

@@ -49,8 +49,10 @@ class BuildDevice(Action[NoFields]):
         built = self._from_left_over(left, context) or self._anew(context)
         device, mark = built
         with self._discarding(device, context):
-            self._delete_others(device, left, context)
             self._hand_over(device, mark, context)
+            # Then, so that a next delivery takes this one and not another
+            # that is about to go.
+            self._delete_others(device, left, context)
         return _answer(device, context)
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
@@ -104,7 +106,8 @@ class BuildDevice(Action[NoFields]):
     def _left_over(self, context: Context) -> list[Device]:
         """What earlier deliveries of this job made and did not answer.
 
-        :returns: the best first: those that are active
+        :returns: the best first: those that are active, and of these those
+            that were handed over
         """
         if not context.job.unique:
             return []
@@ -116,7 +119,12 @@ class BuildDevice(Action[NoFields]):
             if context.is_left_over(device.mark)
         ]
         best = ("active", "building", "failed").index
-        return sorted(found, key=lambda device: best(device.status))
+
+        def order(device: Device) -> tuple[int, bool]:
+            given = device.mark is not None and not device.mark.is_left
+            return best(device.status), not given
+
+        return sorted(found, key=order)
 
     def _taken_over(
         self, device: Device, context: Context
@@ -129,7 +137,11 @@ class BuildDevice(Action[NoFields]):
         before = device.mark or context.new_mark()
         mark = before.taken_over_by(context.job)
         # Clouds mark no device that boots; it is when it is handed over.
-        if device.status == "active" and before.state in _NOT_ANSWERED:
+        if (
+            device.status == "active"
+            and before.state in _NOT_ANSWERED
+            and not context.forsaken()
+        ):
             # Its state stays: if this worker is killed, the write may take
             # effect only when the next has handed the device over.
             taken = replace(mark, state=before.state)
@@ -206,7 +218,7 @@ class BuildDevice(Action[NoFields]):
         :param left: what was to be seen then
         """
         mark = device.mark
-        if mark is None or not mark.unique:
+        if mark is None or not mark.unique or context.forsaken():
             return
         seconds = min(_OTHERS_TIME, context.deadline.remaining() / 2)
         deadline = Deadline(seconds, context.deadline.stop)
@@ -229,19 +241,17 @@ class BuildDevice(Action[NoFields]):
         # Before the answer is sent, never after: a device whose client has
         # it must not look like one that nobody owns.
         if context.wanted():
-            self._given = mark = mark.handed_over()
+            self._given = mark.handed_over()
+            if self._given != device.mark:
+                given = self._given
+                context.driver.mark_device(device, given, context.deadline)
         else:
-            if device.mark and device.mark.state == "handed over":
-                mark = mark.withdrawn()
-            else:
-                mark = device.mark or mark
+            # As it is: the next delivery may have handed it over by now.
             context.log.warning(
                 "nobody waits for device %s any more; it is left for the "
                 "job's next delivery",
                 device.name,
             )
-        if mark != device.mark:
-            context.driver.mark_device(device, mark, context.deadline)
 
     def _discard(
         self, device: Device, cause: BaseException, context: Context

@@ -31,9 +31,9 @@ class BuildIp(Action[NoFields]):
         """See :meth:`Action.run`."""
         for _attempt in context.deadline.retries("allocating a floating IP"):
             left = self._left_over(context)
-            ip = left or self._create(context)
+            ip = left[0] if left else self._create(context)
             try:
-                self._hand_over(ip, left is not None, context)
+                self._hand_over(ip, bool(left), context)
                 break
             except Changed as error:
                 # An earlier delivery is not done with it.
@@ -41,6 +41,7 @@ class BuildIp(Action[NoFields]):
             except PoolmgrError:
                 self._discard(ip, context)
                 raise
+        self._delete_others(left[1:], context)
         return {"id": ip.id, "ip": ip.address}
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
@@ -92,14 +93,15 @@ class BuildIp(Action[NoFields]):
         :param was_left: whether an earlier delivery has made it
         :raises Changed: another delivery has marked it
         """
+        if not context.wanted():
+            # The job's next delivery takes it over; it may have done so.
+            return
         mark = ip.mark or context.new_mark()
         if was_left:
             context.log.info("takes over floating IP %s", ip.address)
             mark = mark.taken_over_by(context.job)
-        if context.wanted():
-            mark = self._given = mark.handed_over()
-        if mark != ip.mark:
-            self._mark(ip, mark, context)
+        self._given = mark.handed_over()
+        self._mark(ip, self._given, context)
 
     def _mark(self, ip: FloatingIP, mark: Mark, context: Context) -> None:
         """Write a mark, unless somebody else has written one meanwhile.
@@ -145,13 +147,42 @@ class BuildIp(Action[NoFields]):
                 "floating IP %s is left allocated: %s", ip.address, error
             )
 
-    def _left_over(self, context: Context) -> FloatingIP | None:
-        """What an earlier delivery of this job made and did not answer."""
+    def _delete_others(
+        self, others: list[FloatingIP], context: Context
+    ) -> None:
+        """Give back what earlier deliveries have made besides.
+
+        Not at the cost of the one that is answered.
+        """
+        seconds = min(self.cleanup_time, context.deadline.remaining() / 2)
+        deadline = Deadline(seconds, context.deadline.stop)
+        for ip in others:
+            if ip.mark is None or not ip.mark.is_left or context.forsaken():
+                continue
+            context.log.warning("gives back floating IP %s, too", ip.address)
+            try:
+                context.driver.delete_ip(ip, deadline)
+            except PoolmgrError as error:
+                context.log.warning(
+                    "floating IP %s is left allocated: %s", ip.address, error
+                )
+
+    def _left_over(self, context: Context) -> list[FloatingIP]:
+        """What earlier deliveries of this job made and did not answer.
+
+        :returns: the best first: one that was handed over
+        """
         if not context.job.unique:
-            return None
-        for ip in context.driver.ips_of_job(
-            context.job.unique, context.deadline
-        ):
-            if context.is_left_over(ip.mark):
-                return ip
-        return None
+            return []
+        found = [
+            ip
+            for ip in context.driver.ips_of_job(
+                context.job.unique, context.deadline
+            )
+            if context.is_left_over(ip.mark)
+        ]
+        return sorted(found, key=_is_left)
+
+
+def _is_left(ip: FloatingIP) -> bool:
+    return ip.mark is not None and ip.mark.is_left

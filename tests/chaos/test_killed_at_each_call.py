@@ -19,7 +19,7 @@ from tests.chaos.stage import (
     settled,
     stage,
 )
-from tests.nova.pools import DETAILS, IPS, ONE_IP, SERVERS
+from tests.nova.pools import DETAILS, IPS, ONE_IP, ONE_SERVER, SERVERS
 from tests.polling import until
 from tests.relays import WORK_COMPLETE, relay
 
@@ -151,6 +151,20 @@ def test_an_address_whose_second_worker_is_killed_taking_it_over(
     assert ip["id"] == answer["id"]
 
 
+@pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
+def test_an_address_comes_late_and_the_next_worker_is_killed_handing_over(
+    tmp_path: Path, moment: Moment
+) -> None:
+    creation = Moment("POST", IPS, "late", late=0.3)
+    with stage(tmp_path, latency=0.3) as there:
+        answer, hold = there.killed_at([creation, moment], "BUILD_IP")
+        settled(hold)
+
+        there.check()
+        (ip,) = there.cloud.floating_ips
+        assert ip["id"] == answer["id"]
+
+
 def test_a_creation_that_takes_effect_while_its_successor_boots(
     tmp_path: Path,
 ) -> None:
@@ -163,6 +177,21 @@ def test_a_creation_that_takes_effect_while_its_successor_boots(
         (device,) = there.cloud.servers
         assert device["name"] == answer["name"]
         there.check()
+
+
+@pytest.mark.parametrize("moment", changing("DELETE", ONE_SERVER), ids=str)
+def test_who_is_killed_deleting_a_spare_device_leaves_the_good_one(
+    tmp_path: Path, moment: Moment
+) -> None:
+    creation = Moment("POST", SERVERS, "late", late=0.5)
+    with stage(tmp_path, boot_time=1.5, delete_time=1.0) as there:
+        answer, hold = there.killed_at([creation, moment], "BUILD_DEVICE")
+        settled(hold)
+
+        there.check()
+        until(lambda: len(there.cloud.servers) == 1)
+        (device,) = there.cloud.servers
+        assert device["name"] == answer["name"]
 
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["lost", "arrives"])

@@ -12,6 +12,8 @@ from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline
 from tests.nova.pools import (
     DETAILS,
+    IPS,
+    ONE_IP,
     ONE_SERVER,
     PATIENCE,
     Pool,
@@ -92,6 +94,36 @@ def test_of_two_that_were_left_one_is_used_and_the_other_deleted(
     assert pool.only_server()["name"] == answer["name"]
 
 
+def test_of_several_the_one_that_was_handed_over_is_used(pool: Pool) -> None:
+    # The others may be about to go: its worker was deleting them.
+    for number in (1, 2):
+        pool.left_by(OLD, f"libra-before-{number}")
+    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    given = pool.passes("BUILD_DEVICE", OLD)["name"]
+    for number in (1, 2):
+        pool.left_by(OLD, f"libra-after-{number}")
+    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+
+    assert pool.passes("BUILD_DEVICE", OLD)["name"] == given
+    assert pool.only_server()["name"] == given
+
+
+def test_a_device_is_handed_over_before_others_are_deleted(pool: Pool) -> None:
+    for number in (1, 2):
+        pool.left_by(OLD, f"libra-{number}")
+    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.cloud.forget_calls()
+
+    pool.passes("BUILD_DEVICE", OLD)
+
+    changes = [
+        call.method
+        for call in pool.cloud.calls
+        if call.service == "compute" and call.method != "GET"
+    ]
+    assert changes == ["POST", "POST", "DELETE"]  # taken, handed over, ...
+
+
 @pytest.mark.parametrize("new", NEW, ids=["same handle", "new handle"])
 def test_one_that_was_left_and_failed_is_deleted_and_not_used(
     pool: Pool, new: Job
@@ -136,6 +168,65 @@ def test_a_worker_that_was_killed_in_mid_build_leaves_one_device(
     answer = other.passes("BUILD_DEVICE", NEW[1])
 
     assert other.only_server()["name"] == answer["name"]
+
+
+@pytest.mark.parametrize(
+    ("action", "path"), [("BUILD_DEVICE", DETAILS), ("BUILD_IP", IPS)]
+)
+def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
+    pools: Pools, action: str, path: str
+) -> None:
+    cloud = pools.cloud()
+    slow, other = pools.new(cloud), pools.new(cloud)
+    cloud.fault(Fault(method="GET", path=path, hang=2.0))
+    forsaken = slow.submit(action, OLD)
+    until(lambda: cloud.count("GET", path=path))
+    forsaken.forsake()
+
+    answer = other.passes(action, OLD)
+    forsaken.future.result(PATIENCE)
+
+    if action == "BUILD_IP":
+        assert "state=handed-over" in other.only_ip()["description"]
+        assert other.only_ip()["floating_ip_address"] == answer["ip"]
+    else:
+        assert other.only_server()["name"] == answer["name"]
+        (device,) = other.driver.list_devices(Deadline(PATIENCE))
+        assert device.mark is not None
+        assert device.mark.state == "handed over"
+
+
+def test_of_several_addresses_the_one_that_was_handed_over_is_used(
+    pool: Pool,
+) -> None:
+    deadline = Deadline(PATIENCE)
+    mark = Mark.for_job("libra", OLD)
+    pool.driver.create_ip(mark, deadline)
+    given = pool.driver.create_ip(mark, deadline)
+    pool.driver.create_ip(mark, deadline)
+    pool.driver.mark_ip(given, mark.handed_over(), deadline)
+
+    assert pool.passes("BUILD_IP", OLD)["ip"] == given.address
+    assert pool.only_ip()["floating_ip_address"] == given.address
+
+
+def test_an_address_made_besides_that_stays_does_not_cost_the_other(
+    pools: Pools,
+) -> None:
+    pool = pools.new(short_timeout=3.0)
+    mark = Mark.for_job("libra", OLD)
+    for _each in range(2):
+        pool.driver.create_ip(mark, Deadline(PATIENCE))
+    pool.fault(Fault(method="DELETE", path=ONE_IP, status=500, times=None))
+
+    answer = pool.passes("BUILD_IP", OLD)
+
+    states = {
+        ip["floating_ip_address"]: ip["description"].rpartition("state=")[2]
+        for ip in pool.cloud.floating_ips
+    }
+    assert states.pop(str(answer["ip"])).startswith("handed-over")
+    assert list(states.values()) == ["building"]  # the reaper's
 
 
 def test_a_forsaken_build_leaves_its_device_for_the_next_delivery(
@@ -236,3 +327,28 @@ def run_forsaken(pool: Pool, action: str, job: Job) -> dict[str, Any]:
 def results(*jobs: Submission) -> list[object]:
     futures: list[Future[Any]] = [job.future for job in jobs]
     return [future.result().answer["response"] for future in futures]
+
+
+def test_handing_an_address_over_is_not_lost_silently(pool: Pool) -> None:
+    # The reaper would delete what a client has.
+    pool.fault(Fault.lost_floating_ip())
+
+    pool.passes("BUILD_IP", OLD)
+
+    assert "state=handed-over" in pool.only_ip()["description"]
+
+
+def test_nor_is_handing_a_device_over(pool: Pool) -> None:
+    pool.fault(
+        Fault(
+            method="POST",
+            path=f"{ONE_SERVER}/metadata",
+            status=200,
+            body={"metadata": {}},
+        )
+    )
+
+    answer = pool.run("BUILD_DEVICE", OLD)
+
+    assert error_of(answer)["code"] == "cloud_unavailable"
+    assert not pool.cloud.servers

@@ -16,7 +16,7 @@ from tests.nova.pools import (
 )
 
 
-def test_an_address_costs_one_change(pool: Pool) -> None:
+def test_an_address_costs_two_changes(pool: Pool) -> None:
     answer = pool.ip()
 
     shown = pool.only_ip()
@@ -27,7 +27,7 @@ def test_an_address_costs_one_change(pool: Pool) -> None:
         "ip": shown["floating_ip_address"],
     }
     assert pool.posts(IPS) == 1
-    assert pool.cloud.count("PUT") == 0
+    assert pool.cloud.count("PUT") == 1
     assert shown["description"].startswith("poolmgr pool=libra unique=")
 
 

@@ -12,11 +12,11 @@ from poolmgr.text import one_line
 if TYPE_CHECKING:
     from requests import Response
 
+#: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
+LONGEST_ANSWER = 64 * 1024 * 1024
+
 Service = Literal["compute", "network", "image"]
 Params = Mapping[str, Any]
-
-#: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
-_LONGEST_ANSWER = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def text_of(response: "Response", end: float) -> str:
     :raises Unavailable: it is not
     """
     pieces: list[bytes] = []
-    left = _LONGEST_ANSWER
+    left = LONGEST_ANSWER
     while piece := response.raw.read1(65536, decode_content=True):
         pieces.append(piece)
         left -= len(piece)

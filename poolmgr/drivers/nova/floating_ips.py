@@ -109,7 +109,9 @@ class FloatingIPs:
         """Write another mark on one, if it is what we think it is."""
         device_id = ip.goes_with or ""
         change = {"description": marks.description_of(mark, device_id)}
-        self._update(ip.id, change, deadline, ip.revision)
+        now = self._update(ip.id, change, deadline, ip.revision)
+        if now.get("description") != change["description"]:
+            raise Changed(f"floating IP {ip.address} was not marked")
 
     def attach(
         self, ip: FloatingIP, device: Device, deadline: Deadline
@@ -180,15 +182,24 @@ class FloatingIPs:
         change: Mapping[str, Any],
         deadline: Deadline,
         revision: int,
-    ) -> None:
+    ) -> dict[str, Any]:
+        """Change one; what Neutron says that it is now."""
         # https://docs.openstack.org/api-ref/network/v2/#revisions
         headers = {"If-Match": f"revision_number={revision}"}
         body = {"floatingip": dict(change)}
-        path = path_of(_IPS, id_)
-        call = Call("PUT", "network", path, body=body, headers=headers)
+        call = Call(
+            "PUT",
+            "network",
+            path_of(_IPS, id_),
+            body=body,
+            headers=headers,
+            expects="floatingip",
+        )
         try:
             with self.turns.of(id_, deadline):
-                self.api.run(call, deadline)
+                answer = self.api.run(call, deadline)
+            with understood(call):
+                return dict(answer["floatingip"])
         except Refused as error:
             if error.status == 404 and error.kind == "FloatingIPNotFound":
                 raise Changed(f"{error}") from None

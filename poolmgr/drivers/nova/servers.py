@@ -15,7 +15,7 @@ from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint, Parts
 from poolmgr.drivers.nova.calls import Call
-from poolmgr.drivers.nova.failures import Refused, understood
+from poolmgr.drivers.nova.failures import Refused, Unavailable, understood
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.drivers.nova.paths import checked_id, path_of
 from poolmgr.identity import Mark
@@ -148,15 +148,19 @@ class Servers:
             for tag in marks.tags_of(mark, device.name):
                 path = path_of(_SERVERS, device.id, "tags", tag)
                 self.api.run(Call("PUT", "compute", path), deadline)
-        self.api.run(
-            Call(
-                "POST",
-                "compute",
-                path_of(_SERVERS, device.id, "metadata"),
-                body={"metadata": marks.changes(mark, before)},
-            ),
-            deadline,
+        changes = marks.changes(mark, before)
+        call = Call(
+            "POST",
+            "compute",
+            path_of(_SERVERS, device.id, "metadata"),
+            body={"metadata": changes},
+            expects="metadata",
         )
+        answer = self.api.run(call, deadline)
+        with understood(call):
+            now = dict(answer["metadata"])
+        if not changes.items() <= now.items():
+            raise Unavailable(f"device {device.name!r} was not marked")
 
     def delete(self, device: Device, deadline: Deadline) -> bool:
         """Ask Nova to delete a server; whether there was one."""
