@@ -30,7 +30,7 @@ NONSENSE = {
     b"SSH-2.0-OpenSSH_9.2\r\n": "magic b'SSH-'",
     b"\0REQ" + struct.pack(">II", 6, 0): "magic b'\\x00REQ'",
     RES + struct.pack(">Ii", 6, -1): "packet of 4294967295 bytes",
-    RES + struct.pack(">II", 11, 2**31): "packet of 2147483648 bytes",
+    RES + struct.pack(">II", 8, 2**31): "packet of 2147483648 bytes",
     RES + struct.pack(">II", 4711, 0): "unknown packet type 4711",
     RES + struct.pack(">II", 31, 3) + b"abc": "with 1 instead of 4 arguments",
     RES + struct.pack(">II", 6, 3) + b"abc": "NOOP with an argument",
@@ -40,6 +40,8 @@ NONSENSE = {
     # Half a packet, and then nothing: what it lacks is waited for.
     RES + b"\0\0": "no sign of life",
     RES + struct.pack(">II", 11, 2**20) + b"H:x:1\0": "no sign of life",
+    # A job may be longer than any packet; this one never comes.
+    RES + struct.pack(">II", 31, 2**31) + b"H:x:1\0": "no sign of life",
 }
 
 
