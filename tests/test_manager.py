@@ -602,19 +602,22 @@ class Stuck(FakeCloud):
             deadline.sleep(1.0, "waiting")
 
 
+@pytest.mark.parametrize("knows", [True, False])
 @pytest.mark.parametrize("seconds", [0.7, 60.0])
 def test_a_worker_that_lost_its_link_deletes_nothing_of_another(
-    tmp_path: Path, seconds: float
+    tmp_path: Path, seconds: float, knows: bool
 ) -> None:
     # The job has come to another worker: what becomes of it here, by its
-    # time or by a stop, must not cost that one its device.
+    # time or by a stop, must not cost that one its device; also when the job
+    # server was the first to notice that the link is gone.
     state = FakeSettings(state=str(tmp_path / "cloud.db"))
     message, job = {"action": "BUILD_DEVICE"}, Job("u", "H:a:1")
     with closing(Stuck(state)) as stuck, closing(FakeCloud(state)) as cloud:
         first = PoolManager(stuck, PoolSettings(long_timeout=seconds))
         lost = first.submit(message, job)
         until(lambda: cloud.list_devices(Deadline(10.0)))
-        lost.forsake()
+        if knows:
+            lost.forsake()
 
         answer = PoolManager(cloud).run(message, job)
         if seconds == 60.0:

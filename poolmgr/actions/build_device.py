@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from poolmgr.actions.base import Action, Context, NoFields
-from poolmgr.drivers.base import Device
+from poolmgr.drivers.base import Device, Driver
 from poolmgr.errors import (
     CloudUnavailable,
     DeadlineExceeded,
@@ -191,7 +191,7 @@ class BuildDevice(Action[NoFields]):
             yield
         except BaseException as error:
             if context.forsaken():
-                context.log.warning("device %s is left", device.name)
+                context.log.warning("device %s is left", one_line(device.name))
             else:
                 self._discard(device, error, context)
             raise
@@ -203,7 +203,8 @@ class BuildDevice(Action[NoFields]):
         deadline = Deadline(self.cleanup_time)
         try:
             for device in context.driver.find_devices(name, deadline):
-                context.driver.delete_device(device, deadline)
+                if device.mark is None or not device.mark.taken:
+                    context.driver.delete_device(device, deadline)
         except PoolmgrError as error:
             context.log.warning("device %s may be left: %s", name, error)
 
@@ -256,12 +257,36 @@ class BuildDevice(Action[NoFields]):
     def _discard(
         self, device: Device, cause: BaseException, context: Context
     ) -> None:
+        deadline = Deadline(self.cleanup_time)
         try:
-            context.driver.delete_device(device, Deadline(self.cleanup_time))
+            if self._is_anothers(device, context.driver, deadline):
+                context.log.warning(
+                    "device %s is left: another delivery has taken it over",
+                    one_line(device.name),
+                )
+                return
+            context.driver.delete_device(device, deadline)
         except PoolmgrError as error:
             raise DeviceNotDeleted(
                 device.name, cause, error, _answer(device, context)
             ) from cause
+
+    def _is_anothers(
+        self, device: Device, driver: Driver, deadline: Deadline
+    ) -> bool:
+        """Whether another worker has taken a device over.
+
+        The job server may have noticed before we do that our link is gone.
+
+        :param device: as it was when we last wrote on it or read it
+        """
+        before = device.mark
+        for now in driver.find_devices(device.name, deadline):
+            if now.id != device.id or now.mark is None or before is None:
+                continue
+            ours = self._given is not None and self._given.is_still(now.mark)
+            return not ours and now.mark.taken != before.taken
+        return False
 
 
 def _is_spare(mark: Mark | None, ours: Mark, was_left: bool) -> bool:

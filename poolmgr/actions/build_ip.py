@@ -140,8 +140,14 @@ class BuildIp(Action[NoFields]):
         """Give back what cannot be handed over."""
         if context.forsaken():
             return  # another worker may have taken it over
+        deadline = Deadline(self.cleanup_time)
         try:
-            context.driver.delete_ip(ip, Deadline(self.cleanup_time))
+            now = context.driver.find_ip(ip.address, deadline)
+            if now is None or now.id != ip.id:
+                return
+            if ip.mark and now.mark and ip.mark.taken != now.mark.taken:
+                return  # and so it has
+            context.driver.delete_ip(ip, deadline)
         except PoolmgrError as error:
             context.log.warning(
                 "floating IP %s is left allocated: %s", ip.address, error
