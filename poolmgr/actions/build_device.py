@@ -22,6 +22,8 @@ from poolmgr.waiting import Deadline
 
 #: Seconds that deleting what a job has made besides may take, at most.
 _OTHERS_TIME = 15.0
+#: Seconds that looking whose a device is may take, before it is deleted.
+_LOOK_TIME = 2.0
 #: States in which an earlier delivery may still be at it.
 _NOT_ANSWERED = ("building", "handed over")
 
@@ -259,7 +261,7 @@ class BuildDevice(Action[NoFields]):
     ) -> None:
         deadline = Deadline(self.cleanup_time)
         try:
-            if self._is_anothers(device, context.driver, deadline):
+            if self._is_anothers(device, context.driver):
                 context.log.warning(
                     "device %s is left: another delivery has taken it over",
                     one_line(device.name),
@@ -271,17 +273,19 @@ class BuildDevice(Action[NoFields]):
                 device.name, cause, error, _answer(device, context)
             ) from cause
 
-    def _is_anothers(
-        self, device: Device, driver: Driver, deadline: Deadline
-    ) -> bool:
-        """Whether another worker has taken a device over.
+    def _is_anothers(self, device: Device, driver: Driver) -> bool:
+        """Whether another worker is known to have taken a device over.
 
         The job server may have noticed before we do that our link is gone.
 
         :param device: as it was when we last wrote on it or read it
         """
         before = device.mark
-        for now in driver.find_devices(device.name, deadline):
+        try:
+            found = driver.find_devices(device.name, Deadline(_LOOK_TIME))
+        except PoolmgrError:
+            return False  # a cloud that cannot be read may still delete
+        for now in found:
             if now.id != device.id or now.mark is None or before is None:
                 continue
             ours = self._given is not None and self._given.is_still(now.mark)
