@@ -21,6 +21,7 @@ from poolmgr import PoolManager
 from poolmgr.cli import logs
 from poolmgr.cli.output import Stream
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.drivers.nova.connection import auth_url
 from poolmgr.identity import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.text import lines, one_line
@@ -170,6 +171,16 @@ def test_a_device_with_a_hostile_name_is_one_line_of_the_log(
     assert any("takes over device =x" in each for each in said)
     assert any("deletes device =x" in each for each in said)
     assert all(map(str.isprintable, said)), said
+
+
+def test_an_old_address_with_anything_in_it_is_one_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    auth_url(f"http://{NASTY}\udca3\n/v2.0")
+
+    (record,) = caplog.records
+    assert "using http://=x" in record.getMessage()
+    assert record.getMessage().isprintable()
 
 
 def test_a_worker_logs_a_hostile_job_as_one_line() -> None:

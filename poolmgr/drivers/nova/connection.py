@@ -210,7 +210,7 @@ def auth_url(url: str) -> str:
         LOG.warning(
             "[nova] auth_url is of the Identity API 2.0, which is gone; "
             "using %s",
-            newer,
+            one_line(newer),
         )
     return newer
 
@@ -224,7 +224,7 @@ def _nova_url(url: str | None) -> str | None:
         LOG.warning(
             "[nova] compute_endpoint is of a Compute API that is gone; using "
             "%s",
-            newer,
+            one_line(newer),
         )
     return newer
 
