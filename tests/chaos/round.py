@@ -139,6 +139,11 @@ class Round:
         counts = counted(findings)
         if reaped:
             self._tally.after = counts
+            doubts = [f for f in findings if f.fault == "in doubt"]
+            told = [
+                f"{f}{self._told(field, f.entry, _names(f))}" for f in doubts
+            ]
+            (field.folder / "doubts.txt").write_text("\n\n".join(told))
         else:
             self._tally.before = counts
         for finding in serious(findings, reaped):
@@ -149,15 +154,18 @@ class Round:
     def _fail(
         self, field: Field, what: str, entry: Entry | None, names: list[str]
     ) -> None:
-        told = ""
-        if entry is not None:
-            record = field.cloud.record()
-            path = field.folder / "record.json"
-            path.write_text(json.dumps(record))
-            told = "\n" + history(
-                entry, names, self._ledger.entries, record, field.folder
-            )
-        self._failures.append(f"{what}{told}")
+        self._failures.append(f"{what}{self._told(field, entry, names)}")
+
+    def _told(
+        self, field: Field, entry: Entry | None, names: list[str]
+    ) -> str:
+        """The history of a job, if there is one."""
+        if entry is None:
+            return ""
+        record = field.cloud.record()
+        (field.folder / "record.json").write_text(json.dumps(record))
+        entries = self._ledger.entries
+        return "\n" + history(entry, names, entries, record, field.folder)
 
 
 def _names(finding: Finding) -> list[str]:

@@ -182,6 +182,7 @@ def test_an_old_libra_cfg_runs_a_worker(
     cloud: LoopbackCloud, tmp_path: Path, job_server: JobServerProcess
 ) -> None:
     path = tmp_path / "libra.cfg"
+    path.touch(mode=0o600)
     path.write_text(
         LIBRA_CFG.format(
             **cloud.credentials,

@@ -133,7 +133,11 @@ class Catalog:
     def key(self, deadline: Deadline) -> str:
         """The key pair's name."""
         wanted = str(self._settings.key_name)
-        path = path_of("/os-keypairs", wanted)
+        try:
+            path = path_of("/os-keypairs", wanted)
+        except CloudRefused:
+            # No key pair has such a name.
+            raise _Missing("key_name", wanted) from None
         try:
             self._api.get("compute", path, deadline)
         except Refused as error:

@@ -99,9 +99,10 @@ class Servers:
         found = defaultdict(list)
         for some in parted(names, _NAMES_A_CALL):
             # Nova's filter is a regular expression, and its databases may
-            # not mind the case.
-            either = "|".join(map(re.escape, some))
-            query = {"name": f"^({either})$"}
+            # not mind the case. It takes "|" for an ordinary letter, so that
+            # each of the names is there or not; what else matches is nobody's.
+            each = "".join(f"({re.escape(name)})?" for name in some)
+            query = {"name": f"^{each}$"}
             for device in self._listed(query, deadline):
                 found[device.name].append(device)
         return found

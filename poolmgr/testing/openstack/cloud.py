@@ -171,6 +171,9 @@ class LoopbackCloud:
         """
         cloud = {"auth": self.credentials, "region_name": seeds.REGION}
         written = Path(path)
+        # It has a password, though a known one; poolmgr warns of such files
+        # that everybody can read.
+        written.touch(mode=0o600)
         # JSON is YAML, too.
         written.write_text(json.dumps({"clouds": {CLOUD: cloud}}, indent=2))
         return written
