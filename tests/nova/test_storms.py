@@ -9,8 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
+from poolmgr.waiting import Deadline
 from tests.jobservers import free_port
 from tests.nova.pools import (
+    DETAILS,
     IPS,
     ONE_SERVER,
     PATIENCE,
@@ -209,6 +211,23 @@ def test_what_was_made_is_finished_while_no_more_can_be_made(
     switch.on = False
     breaker.hint()
     assert results(late) == ["PASS"] * 20
+
+
+def test_a_device_is_deleted_although_no_list_can_be_had(
+    pools: Pools,
+) -> None:
+    pool = pools.new()
+    name = str(pool.build()["name"])
+    (device,) = pool.driver.find_devices(name, Deadline(PATIENCE))
+    reading = patient(pool.driver._api._breakers["compute", "reading"])
+    pool.fault(Fault(method="GET", path=DETAILS, status=500, times=None))
+    for _each in range(5):
+        reading.blame("no list can be had")
+
+    pool.driver.delete_device(device, Deadline(PATIENCE))
+
+    assert not pool.cloud.servers
+    assert reading.open
 
 
 def test_a_server_in_the_middle_of_something_is_no_sign_of_trouble(
