@@ -76,6 +76,7 @@ class Breaker:
         self._attempts: set[Turn] = set()  # those that are counted
         self._width = 1  # how many may be under way while it is open
         self._patient = True
+        self._was_urgent = False  # the last attempt that was to find out
         self._urgent: deque[Turn] = deque()
         self._others: deque[Turn] = deque()
 
@@ -182,6 +183,7 @@ class Breaker:
     def _begin(self, turn: Turn, now: float) -> None:
         turn.begun = now
         turn.on_trial = self._open
+        self._was_urgent = turn.on_trial and turn.urgent
         if self._open or self._scarce:
             self._attempts.add(turn)
 
@@ -201,6 +203,9 @@ class Breaker:
 
     def _head(self) -> Turn | None:
         queue = self._urgent or self._others
+        if self._others and self._was_urgent and not self._attempts:
+            # What is urgent may be just what fails.
+            queue = self._others
         return queue[0] if queue else None
 
     def _wake_next(self) -> None:

@@ -274,3 +274,27 @@ def test_who_waited_while_it_began_to_fail_may_not_go_on() -> None:
         assert not made.allows(turn)
         with made.turn(Deadline(PATIENCE), PATIENCE) as trial:
             assert made.allows(trial)
+
+
+def test_what_is_urgent_and_fails_leaves_every_other_attempt_to_the_rest() -> (
+    None
+):
+    made = breaker()
+    fail(made)
+    works = threading.Event()
+
+    def fails() -> None:
+        while not works.is_set():
+            fail_urgently(made)
+
+    def fail_urgently(made: Breaker) -> None:
+        with pytest.raises(CloudUnavailable):
+            with made.turn(Deadline(PATIENCE, urgent=True), PATIENCE):
+                raise CloudUnavailable("it is down")
+
+    with waiting(fails, fails) as ends:
+        until(lambda: made._urgent)
+        succeed(made)
+        works.set()
+        for end in ends:
+            end.result(PATIENCE)

@@ -212,7 +212,7 @@ def test_a_service_that_is_down_does_not_stop_the_other(pool: Pool) -> None:
     switch = Switch()
     pool.fault(switch.fault(service="network", status=500))
     addresses = [submit(pool, "BUILD_IP", n) for n in range(20)]
-    until(lambda: pool.driver._api._breakers["network", False].open)
+    until(lambda: pool.driver._api._breakers["network", "reading"].open)
 
     names = [pool.build()["name"] for _time in range(5)]
     pool.passes("DELETE_DEVICE", name=names[0])
@@ -229,12 +229,12 @@ def test_a_service_that_makes_nothing_is_still_read_and_deleted_from(
     switch = Switch()
     pool.fault(switch.fault(method="POST", path=SERVERS, status=500))
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(20)]
-    until(lambda: pool.driver._api._breakers["compute", True].open)
+    until(lambda: pool.driver._api._breakers["compute", "making"].open)
 
     pool.passes("DELETE_DEVICE", name=device["name"])
 
     assert results(jobs) == ["FAIL"] * 20
-    assert not pool.driver._api._breakers["compute", False].open
+    assert not pool.driver._api._breakers["compute", "changing"].open
 
 
 # -- a cloud that is slow ---------------------------------------------------

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
+from poolmgr.waiting import Deadline
 from tests.jobservers import free_port
 from tests.nova.pools import (
+    DETAILS,
     IPS,
     ONE_SERVER,
     PATIENCE,
@@ -128,7 +130,7 @@ def test_calls_at_the_gate_are_not_made_once_the_service_fails(
 ) -> None:
     pool = pools.new({"latency": 0.05}, {"calls_at_once": 4})
     pool.build()
-    breaker = patient(pool.driver._api._breakers["compute", True])
+    breaker = patient(pool.driver._api._breakers["compute", "making"])
     switch = Switch()
     pool.fault(switch.fault(method="POST", path=SERVERS, status=503))
     asked = pool.posts()
@@ -195,7 +197,7 @@ def test_what_was_made_is_finished_while_no_more_can_be_made(
 ) -> None:
     pool = pools.new({"boot_time": 1.0}, long_timeout=60.0)
     pool.build()
-    breaker = patient(pool.driver._api._breakers["compute", True])
+    breaker = patient(pool.driver._api._breakers["compute", "making"])
     made = [submit(pool, "BUILD_DEVICE", n) for n in range(5)]
     until(lambda: len(pool.cloud.servers) == 6)
     switch = Switch()
@@ -209,6 +211,23 @@ def test_what_was_made_is_finished_while_no_more_can_be_made(
     switch.on = False
     breaker.hint()
     assert results(late) == ["PASS"] * 20
+
+
+def test_a_device_is_deleted_although_no_list_can_be_had(
+    pools: Pools,
+) -> None:
+    pool = pools.new()
+    name = str(pool.build()["name"])
+    (device,) = pool.driver.find_devices(name, Deadline(PATIENCE))
+    reading = patient(pool.driver._api._breakers["compute", "reading"])
+    pool.fault(Fault(method="GET", path=DETAILS, status=500, times=None))
+    for _each in range(5):
+        reading.blame("no list can be had")
+
+    pool.driver.delete_device(device, Deadline(PATIENCE))
+
+    assert not pool.cloud.servers
+    assert reading.open
 
 
 def test_a_server_in_the_middle_of_something_is_no_sign_of_trouble(
@@ -244,7 +263,7 @@ def test_a_call_that_hangs_does_not_keep_the_cloud_from_being_found_again(
 ) -> None:
     pool = pools.new(nova={"call_timeout": 60.0}, long_timeout=60.0)
     pool.build()
-    breaker = pool.driver._api._breakers["compute", False]
+    breaker = pool.driver._api._breakers["compute", "reading"]
     for _each in range(5):
         breaker.blame("it was down before it hung")
     pool.fault(Fault(service="compute", method="GET", hang=10.0))

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from poolmgr.breaker import Breaker
 from poolmgr.drivers.gate import Gate
 from poolmgr.drivers.nova import failures
-from poolmgr.drivers.nova.calls import Call, Params, Service, parsed, text_of
+from poolmgr.drivers.nova.calls import (
+    Call,
+    Kind,
+    Params,
+    Service,
+    parsed,
+    text_of,
+)
 from poolmgr.drivers.nova.failures import (
     Busy,
     NotAsked,
@@ -63,12 +70,12 @@ class Api:
         self._call_timeout = call_timeout
         self._closed = False
         self._login = Login(connection.session)
-        # A service that cannot make servers may well show, mark and delete
-        # them.
+        # A service that cannot make servers, or not list them, may well
+        # delete them.
         self._breakers = {
-            (service, once): _breaker(service, once)
+            (service, kind): _breaker(service, kind)
             for service in get_args(Service)
-            for once in (False, True)
+            for kind in get_args(Kind)
         }
         self._proxies = Proxies(connection)
 
@@ -121,7 +128,7 @@ class Api:
             call,
             deadline,
             call.once,
-            self._breakers[call.service, call.once],
+            self._breakers[call.service, call.kind],
         )
 
     def project_id(self, deadline: Deadline) -> str:
@@ -190,7 +197,7 @@ class Api:
 
     def trouble(self, service: Service) -> Unavailable | None:
         """Why a service's last look-up failed; None if it did not."""
-        reason = self._breakers[service, False].reason
+        reason = self._breakers[service, "reading"].reason
         return Unavailable(reason) if reason else None
 
     @property
@@ -198,12 +205,12 @@ class Api:
         """Whether no server can be made at present."""
         return any(
             breaker.open
-            for (service, _once), breaker in self._breakers.items()
+            for (service, _kind), breaker in self._breakers.items()
             if service == "compute"
         )
 
     def _run_once(self, call: Call, deadline: Deadline) -> dict[str, Any]:
-        breaker = self._breakers[call.service, call.once]
+        breaker = self._breakers[call.service, call.kind]
         while True:
             try:
                 with breaker.turn(deadline, deadline.remaining()) as turn:
@@ -309,11 +316,10 @@ class Api:
         return max(0.05, min(self._call_timeout, deadline.remaining()))
 
 
-def _breaker(service: Service, once: bool) -> Breaker:
+def _breaker(service: Service, kind: Kind) -> Breaker:
     """What holds calls back while all of their kind fail."""
-    name = failures.NAMES[service]
     return Breaker(
-        f"making things ({name})" if once else f"calling {name}",
+        f"{kind} things ({failures.NAMES[service]})",
         Unavailable,
         NotAsked,
         threshold=_FAILURES,

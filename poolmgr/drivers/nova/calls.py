@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LONGEST_ANSWER = 64 * 1024 * 1024
 
 Service = Literal["compute", "network", "image"]
+Kind = Literal["reading", "changing", "making"]
 Params = Mapping[str, Any]
 
 
@@ -37,6 +38,13 @@ class Call:
     headers: Mapping[str, str] | None = None
     expects: str | None = None
     once: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What may fail while the other kinds work."""
+        if self.once:
+            return "making"
+        return "reading" if self.method == "GET" else "changing"
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
