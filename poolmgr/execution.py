@@ -209,7 +209,7 @@ class Execution:
     def running(self) -> RunningJob:
         """What is known of it while it runs."""
         with self._lock:
-            deliveries = len(self._receivers.keys() - self._forsaken)
+            deliveries = len(self._heirs())
         return RunningJob(
             self.job,
             shown(self._fields.get("action")),
@@ -285,9 +285,9 @@ class Execution:
             return None
         return outcome
 
-    def _heirs(self) -> bool:
-        """Whether anybody can still have the answer; with the lock held."""
-        return bool(self._receivers.keys() - self._forsaken)
+    def _heirs(self) -> "set[Future[Outcome]]":
+        """Who can still have the answer; with the lock held."""
+        return self._receivers.keys() - self._forsaken
 
     def _conclude(
         self, error: PoolmgrError | None, added: Mapping[str, Any]

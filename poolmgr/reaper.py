@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 _TIME = 120.0
 #: Things of the pool from which on half of them missing is suspicious.
 _FEW = 4
-_DEVICES, _IPS = "devices", "floating IPs"
+_DEVICE, _IP = "device", "floating IP"
 
 Verdict = Literal["kept", "unowned", "removed", "failed"]
 
@@ -58,7 +58,7 @@ class Case:
     @property
     def kind(self) -> str:
         """What it is."""
-        return "device" if isinstance(self.thing, Device) else "floating IP"
+        return _DEVICE if isinstance(self.thing, Device) else _IP
 
     @property
     def name(self) -> str:
@@ -155,7 +155,7 @@ class Reaper:
         devices, ips = inventory.everything()
         ours = [d for d in devices if self._is_ours(d.mark)]
         our_ips = [i for i in ips if self._is_ours(i.mark)]
-        self._require_plausible({_DEVICES: len(ours), _IPS: len(our_ips)})
+        self._require_plausible({_DEVICE: len(ours), _IP: len(our_ips)})
         there = {item.device.id for item in devices}
         cases = [case for d in ours if (case := _device_case(d))]
         cases += [case for i in our_ips if (case := _ip_case(i, there))]
@@ -186,8 +186,7 @@ class Reaper:
                 if done[-1].verdict == "removed":
                     removed += 1
                     # It is not one of those that disappeared.
-                    is_device = isinstance(case.thing, Device)
-                    self._there[_DEVICES if is_device else _IPS] -= 1
+                    self._there[case.kind] -= 1
         return done
 
     # -- the rules ----------------------------------------------------------
@@ -197,12 +196,12 @@ class Reaper:
 
     def _require_plausible(self, now: dict[str, int]) -> None:
         before, self._there = self._there, now
-        for what, number in now.items():
-            was = before.get(what, 0)
+        for kind, number in now.items():
+            was = before.get(kind, 0)
             if was >= _FEW and number < was / 2:
                 # What was seen before this counts for nothing.
                 self._seen = {}
-                raise Vanished(what, number, was)
+                raise Vanished(f"{kind}s", number, was)
 
     def _judged(self, case: Case) -> Case:
         """What a case is by itself."""
@@ -290,10 +289,9 @@ class Reaper:
 def _device_case(item: DeviceItem) -> Case | None:
     mark = item.mark
     assert mark is not None  # noqa: S101 - it is ours
-    case = Case(item.device, mark, item.age, "unowned", _made_for(mark))
-    if mark.state == "unconfirmed":
-        return _unconfirmed(case)
-    return case if mark.is_left else None
+    return _by_its_state(
+        Case(item.device, mark, item.age, "unowned", _made_for(mark))
+    )
 
 
 def _ip_case(item: IpItem, devices: Collection[str]) -> Case | None:
@@ -305,23 +303,22 @@ def _ip_case(item: IpItem, devices: Collection[str]) -> Case | None:
             return None
         reason = f"its device {ip.goes_with} is gone"
         return replace(case, reason=reason)
-    if mark.state == "unconfirmed":
-        return _unconfirmed(case)
-    if not mark.is_left:
-        return None
-    if ip.device_id is not None:
+    if mark.is_left and ip.device_id is not None:
         where = item.attached_to or ""
         reason = f"it is attached to {where}"
         return replace(case, verdict="kept", reason=reason)
-    return case
+    return _by_its_state(case)
 
 
-def _unconfirmed(case: Case) -> Case:
-    reason = (
-        "nobody knows whether its answer arrived: if no client has it, delete "
-        "it by hand"
-    )
-    return replace(case, verdict="kept", reason=reason)
+def _by_its_state(case: Case) -> Case | None:
+    """What a mark's state makes of a case; None if it is somebody's."""
+    if case.mark.state == "unconfirmed":
+        reason = (
+            "nobody knows whether its answer arrived: if no client has it, "
+            "delete it by hand"
+        )
+        return replace(case, verdict="kept", reason=reason)
+    return case if case.mark.is_left else None
 
 
 def _made_for(mark: Mark) -> str:
