@@ -8,16 +8,12 @@ manager, a thread, the action and the fake cloud. In turn, three rounds.
 """
 
 import asyncio
-import contextlib
 import os
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+
+from servers import Gearmand, process
 
 from poolmgr.gearman import Address, Assignment, Client, Worker
 from poolmgr.settings import WorkerSettings
@@ -38,47 +34,12 @@ class AnyNumber:
 
 
 async def echo(address: Address) -> None:
-    """Answer every job with its payload until SIGTERM."""
+    """Answer every job with its payload until it is killed."""
 
     def answer(job: Assignment) -> None:
         job.complete(job.payload)
 
-    worker = Worker([address], FUNCTION, answer, AnyNumber())
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    serving = asyncio.create_task(worker.run())
-    await ended.wait()
-    await worker.close()
-    await serving
-
-
-@contextlib.contextmanager
-def process(command: Sequence[str]) -> Iterator[None]:
-    """A process that goes on while the block runs."""
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        running.terminate()
-        running.wait()
-
-
-@contextlib.asynccontextmanager
-async def job_server() -> AsyncIterator[Address]:
-    """A gearmand on a free port."""
-    path = shutil.which("gearmand", path=f"{os.environ['PATH']}:/usr/sbin")
-    if path is None:
-        sys.exit(
-            "gearmand is not installed: apt-get install gearman-job-server"
-        )
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    with process(
-        [path, "--listen=127.0.0.1", f"--port={port}", "--log-file=none"]
-    ):
-        await asyncio.sleep(0.5)
-        yield Address("127.0.0.1", port)
+    await Worker([address], FUNCTION, answer, AnyNumber()).run()
 
 
 async def rate(address: Address, jobs: int) -> float:
@@ -98,7 +59,8 @@ async def rate(address: Address, jobs: int) -> float:
 
 async def compare(jobs: int) -> None:
     """Measure both in turn and print a table."""
-    async with job_server() as address:
+    async with Gearmand() as server:
+        address = server.address
         commands = {
             "echo": [sys.executable, __file__, "--echo", str(address)],
             "worker": [
@@ -111,7 +73,7 @@ async def compare(jobs: int) -> None:
         rates: dict[str, list[float]] = {name: [] for name in commands}
         for _round in range(ROUNDS):
             for name, command in commands.items():
-                with process(command):
+                with process(*command):
                     rates[name].append(await rate(address, jobs))
     medians = {n: statistics.median(found) for n, found in rates.items()}
     for name, median in medians.items():
