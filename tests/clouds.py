@@ -1,11 +1,33 @@
 """Drivers on loopback clouds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.testing.openstack import LoopbackCloud
+
+#: What devices are made of on the loopback clouds and the real one alike.
+MADE_OF: Mapping[str, Any] = {
+    "image": "tiny",
+    "flavor": "m1.nano",
+    "networks": ("private",),
+    "floating_network": "public",
+}
+
+
+def nova_group(cloud: str, **more: object) -> str:
+    """The group ``[nova]`` of a configuration file.
+
+    :param cloud: its name in clouds.yaml
+    :param more: other options
+    """
+    options = {"cloud": cloud, **MADE_OF, **more}
+    lines = (
+        f"{name} = {','.join(v) if isinstance(v, tuple) else v}"
+        for name, v in options.items()
+    )
+    return "\n".join(["[nova]", *lines, ""])
 
 
 def settings_for(cloud: LoopbackCloud, **changes: Any) -> NovaSettings:
@@ -13,15 +35,7 @@ def settings_for(cloud: LoopbackCloud, **changes: Any) -> NovaSettings:
 
     :param changes: settings that are to be different
     """
-    credentials = cloud.credentials
-    common = {
-        **credentials,
-        "image": "tiny",
-        "flavor": "m1.nano",
-        "networks": ("private",),
-        "floating_network": "public",
-        "call_timeout": 10.0,
-    }
+    common = {**cloud.credentials, **MADE_OF, "call_timeout": 10.0}
     return NovaSettings(**{**common, **changes})
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, Client
+from tests.clouds import nova_group
 from tests.jobservers import JobServerProcess, gearmand
 from tests.processes import Process
 
@@ -50,14 +51,6 @@ mode = delete
 interval = 10
 older_than = 0
 limit = 100
-"""
-NOVA = """\
-[nova]
-cloud = loopback
-image = tiny
-flavor = m1.nano
-networks = private
-floating_network = public
 """
 
 
@@ -208,7 +201,7 @@ def soaking(
             options += ["--driver", "fake"]
         else:
             url, clouds = stack.enter_context(loopback())
-            config += NOVA
+            config += nova_group("loopback")
             environment["OS_CLIENT_CONFIG_FILE"] = clouds
         path = folder / "soak.conf"
         path.write_text(config)

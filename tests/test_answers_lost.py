@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,25 +14,18 @@ from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, Client
 from poolmgr.identity import Mark
 from poolmgr.waiting import Deadline
+from tests.asking import FUNCTION, asked
 from tests.jobservers import gearmand
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import WORK_COMPLETE, relay
 
-FUNCTION = "libra_pool_mgm"
 both = pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
 
 
-def ask(server: Address, action: str) -> dict[str, object]:
-    async def scenario() -> dict[str, object]:
-        async with Client([server]) as client:
-            message = json.dumps({"action": action}).encode()
-            job = await client.submit(FUNCTION, message)
-            answer = json.loads(await job.result(30.0))
-        assert isinstance(answer, dict)
-        return answer
-
-    return asyncio.run(scenario())
+def ask(server: Address, action: str) -> dict[str, Any]:
+    (answer,) = asked(server, {"action": action})()
+    return answer
 
 
 def marks(path: Path) -> list[Mark]:

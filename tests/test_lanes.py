@@ -14,6 +14,16 @@ def lanes(started: list[str], long: int, short: int, held: int) -> Lanes[str]:
     return Lanes(long, short, held, started.append)
 
 
+def full_and_courteous(started: list[str]) -> tuple[Lanes[str], list[str]]:
+    """Lanes whose one long job runs, and their requests for a moment."""
+    asked: list[str] = []
+    polite: Lanes[str] = Lanes(
+        1, 5, 100, started.append, lambda: asked.append("")
+    )
+    admit(polite, "build 0", long=True)
+    return polite, asked
+
+
 def admit(lanes: Lanes[str], job: str, long: bool) -> None:
     assert lanes.reserve()
     lanes.admit(job, long)
@@ -95,11 +105,7 @@ def test_nothing_long_starts_while_draining(started: list[str]) -> None:
 def test_what_would_wait_here_is_left_to_others_for_a_moment(
     started: list[str],
 ) -> None:
-    asked: list[str] = []
-    polite: Lanes[str] = Lanes(
-        1, 5, 100, started.append, lambda: asked.append("")
-    )
-    admit(polite, "build 0", long=True)
+    polite, asked = full_and_courteous(started)
 
     # It asks for a moment once, however often it would like to take one.
     assert not polite.reserve()
@@ -177,11 +183,7 @@ def test_builds_that_the_cloud_has_no_room_for_are_left_to_others(
 def test_who_has_nothing_to_ask_for_is_courteous_the_next_time(
     started: list[str],
 ) -> None:
-    asked: list[str] = []
-    polite: Lanes[str] = Lanes(
-        1, 5, 100, started.append, lambda: asked.append("")
-    )
-    admit(polite, "build 0", long=True)
+    polite, asked = full_and_courteous(started)
     assert not polite.reserve()
     with polite.insisting():
         pass  # the job servers have said meanwhile that there is nothing

@@ -25,18 +25,11 @@ from poolmgr.waiting import Deadline
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
+from tests.reaping import NoJobs
 
 FUNCTION = "libra_pool_mgm"
 HOURS_AGO = (datetime.now(UTC) - timedelta(hours=2)).isoformat("T", "seconds")
 LEFT = Mark("libra", "unique-1", "H:host:1", HOURS_AGO)
-
-
-class NoJobs:
-    """Knows no job."""
-
-    def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
-        """None."""
-        return {}
 
 
 def soon() -> Deadline:

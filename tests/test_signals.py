@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.waiting import Deadline
-from tests.asking import asked, running
+from tests.asking import Answers, asked, running
 from tests.jobservers import JobServerProcess, builtin, gearmand
 from tests.polling import until
 from tests.processes import PATIENCE, Process, poolmgr, worker
@@ -130,16 +130,25 @@ class HeldGrab:
         return data
 
 
+def signalled_in_a_grab(
+    process: Process, server: JobServerProcess, grab: HeldGrab
+) -> Callable[[], Answers]:
+    """Tell a worker to end while it asks for a job; what waits for that
+    job's answer."""
+    process.wait_for("registered")
+    asked(server.address, BUILD_IP)()
+    grab.armed.set()
+    answers = asked(server.address, BUILD_IP)
+    assert grab.held.wait(PATIENCE)
+    process.signal(signal.SIGTERM)
+    return answers
+
+
 def test_a_job_that_was_asked_for_before_the_signal_is_answered() -> None:
     grab = HeldGrab()
     with gearmand() as server, relay(server.address, grab) as between:
         with worker([str(between.address)]) as process:
-            process.wait_for("registered")
-            asked(server.address, BUILD_IP)()
-            grab.armed.set()
-            answers = asked(server.address, BUILD_IP)
-            assert grab.held.wait(PATIENCE)
-            process.signal(signal.SIGTERM)
+            answers = signalled_in_a_grab(process, server, grab)
             process.wait_for("running: 0,")
             grab.go_on.set()
 
@@ -154,12 +163,7 @@ def test_a_job_that_comes_when_the_time_to_drain_is_up_goes_back(
     config = "[worker]\ndrain_timeout = 0.1\n"
     with gearmand() as server, relay(server.address, grab) as between:
         with worker([str(between.address)], config, tmp_path) as process:
-            process.wait_for("registered")
-            asked(server.address, BUILD_IP)()
-            grab.armed.set()
-            answers = asked(server.address, BUILD_IP)
-            assert grab.held.wait(PATIENCE)
-            process.signal(signal.SIGTERM)
+            answers = signalled_in_a_grab(process, server, grab)
             process.wait_for("the time to drain is up")
             grab.go_on.set()
 

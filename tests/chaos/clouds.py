@@ -18,15 +18,9 @@ from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.waiting import Deadline
 from tests.chaos.plan import Plan
 from tests.chaos.pool import scene
+from tests.clouds import MADE_OF, nova_group
 
 Json = dict[str, Any]
-_MADE_OF = {
-    "image": "tiny",
-    "flavor": "m1.nano",
-    "networks": "private",
-    "floating_network": "public",
-    "call_timeout": "5",
-}
 _PATIENCE = 30.0
 
 
@@ -82,20 +76,12 @@ class LoopbackProcess(Cloud):
         self._url = self._process.stdout.readline().strip()
         self._process.stdout.readline()  # now the file is there
         self._auth = json.loads(path.read_text())["clouds"]["loopback"]["auth"]
-        self.settings = _nova("loopback")
+        self.settings = nova_group("loopback", call_timeout=5)
         self.environment = {"OS_CLIENT_CONFIG_FILE": str(path)}
 
     def driver(self) -> Driver:
         """See :meth:`Cloud.driver`."""
-        return NovaCloud(
-            NovaSettings(
-                **self._auth,
-                image="tiny",
-                flavor="m1.nano",
-                networks=("private",),
-                floating_network="public",
-            )
-        )
+        return NovaCloud(NovaSettings(**self._auth, **MADE_OF))
 
     def trouble(self, fault: Json) -> None:
         """See :meth:`Cloud.trouble`."""
@@ -154,7 +140,7 @@ class RealCloud(Cloud):
 
     def __init__(self) -> None:
         self._file = testcloud.Location.from_environment().clouds_file
-        self.settings = _nova("testcloud")
+        self.settings = nova_group("testcloud", call_timeout=5)
         self.environment = {"OS_CLIENT_CONFIG_FILE": str(self._file)}
 
     def driver(self) -> Driver:
@@ -162,13 +148,7 @@ class RealCloud(Cloud):
         config = OpenStackConfig(
             config_files=[str(self._file)], load_envvars=False
         )
-        settings = NovaSettings(
-            cloud="testcloud",
-            image="tiny",
-            flavor="m1.nano",
-            networks=("private",),
-            floating_network="public",
-        )
+        settings = NovaSettings(cloud="testcloud", **MADE_OF)
         return _Owning(
             settings, Connection(config=config.get_one("testcloud"))
         )
@@ -207,8 +187,3 @@ def make(plan: Plan, folder: Path) -> Cloud:
     if plan.cloud == "fake":
         return FakeFile(plan, folder)
     return LoopbackProcess(plan, folder)
-
-
-def _nova(cloud: str) -> str:
-    lines = [f"{name} = {value}" for name, value in _MADE_OF.items()]
-    return "\n".join(["[nova]", f"cloud = {cloud}", *lines, ""])

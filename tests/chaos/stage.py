@@ -17,21 +17,13 @@ from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
 from tests.chaos.audit import serious
 from tests.chaos.ledger import Entry, Ledger
 from tests.chaos.pool import reaped, scene, write_configuration
-from tests.clouds import nova_on
+from tests.clouds import nova_group, nova_on
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import Process
 
 PATIENCE = 60.0
 POOL = "stage"
-_NOVA = """\
-[nova]
-cloud = loopback
-image = tiny
-flavor = m1.nano
-networks = private
-floating_network = public
-"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,10 @@ class Stage:
         server = address or self.server.address
         clouds = self.cloud.write_clouds_yaml(self.folder / "clouds.yaml")
         path = write_configuration(
-            self.folder / f"{server.port}.conf", POOL, _NOVA, server
+            self.folder / f"{server.port}.conf",
+            POOL,
+            nova_group("loopback"),
+            server,
         )
         process = Process(
             ["--config-file", str(path), "worker"],

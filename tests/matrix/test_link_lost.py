@@ -20,6 +20,13 @@ from tests.relays import relay
 JOBS = 100
 
 
+def all_at_once(state: State) -> str:
+    """The configuration of a worker that runs all builds at once."""
+    return state.config(
+        f"[worker]\nlong_jobs = {JOBS}\n", boot_time=2, boot_spread=1
+    )
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3], ids=["booting", "answering"])
 def test_every_client_is_answered_and_has_one_device(
     job_server: JobServerProcess, tmp_path: Path, share: float
@@ -28,9 +35,7 @@ def test_every_client_is_answered_and_has_one_device(
     :param share: of the answers that are out when the link is cut
     """
     state = State(tmp_path)
-    config = state.config(
-        f"[worker]\nlong_jobs = {JOBS}\n", boot_time=2, boot_spread=1
-    )
+    config = all_at_once(state)
     with relay(job_server.address) as between:
         with worker([str(between.address)], config, tmp_path) as process:
             process.wait_for("registered")
@@ -51,9 +56,7 @@ def test_cut_again_and_again_it_is_one_device_a_job(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
-    config = state.config(
-        f"[worker]\nlong_jobs = {JOBS}\n", boot_time=2, boot_spread=1
-    )
+    config = all_at_once(state)
     with relay(job_server.address) as between:
         with worker([str(between.address)], config, tmp_path) as process:
             process.wait_for("registered")

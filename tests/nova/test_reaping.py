@@ -1,7 +1,6 @@
 """What nobody owns on OpenStack."""
 
 import time
-from collections.abc import Collection
 
 from poolmgr.identity import Job, Mark
 from poolmgr.reaper import Reaper
@@ -9,14 +8,7 @@ from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline
 from tests.nova.pools import DETAILS, PATIENCE, Pool, Pools
-
-
-class NoJobs:
-    """Knows no job."""
-
-    def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
-        """None."""
-        return {}
+from tests.reaping import NoJobs
 
 
 def reaper(pool: Pool) -> Reaper:

@@ -13,6 +13,7 @@ from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.message import Message
 from poolmgr.settings import PoolSettings
 from poolmgr.waiting import Deadline
+from tests.clouds import MADE_OF, nova_group
 from tests.processes import Process, poolmgr
 
 PATIENCE = 60.0
@@ -31,13 +32,7 @@ class Pool:
 
     def settings(self, **changes: Any) -> NovaSettings:
         """The driver's settings."""
-        common = {
-            "cloud": "testcloud",
-            "image": "tiny",
-            "flavor": "m1.nano",
-            "networks": ("private",),
-            "floating_network": "public",
-        }
+        common = {"cloud": "testcloud", **MADE_OF}
         return NovaSettings(**{**common, **changes})
 
     @contextmanager
@@ -102,8 +97,7 @@ class Pool:
         path.write_text(
             f"[poolmgr]\npool = {self.name}\nbasename = {self.name}\n"
             "explain_failures = true\n"
-            "[nova]\ncloud = testcloud\nimage = tiny\nflavor = m1.nano\n"
-            "networks = private\nfloating_network = public\n"
+            f"{nova_group('testcloud')}"
             f"[gearman]\nservers = {server}\n"
         )
         return ["--config-file", str(path), *args]

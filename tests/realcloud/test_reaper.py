@@ -1,21 +1,13 @@
 """What nobody owns is found and deleted on the real OpenStack."""
 
 import time
-from collections.abc import Collection
 
 from poolmgr.identity import Job, Mark
 from poolmgr.reaper import Reaper
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.waiting import Deadline
 from tests.realcloud.pools import PATIENCE, Pool
-
-
-class NoJobs:
-    """Knows no job."""
-
-    def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
-        """None."""
-        return {}
+from tests.reaping import NoJobs
 
 
 def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:

@@ -1,0 +1,13 @@
+"""What the reaper's tests share."""
+
+from collections.abc import Collection
+
+from poolmgr.identity import Mark
+
+
+class NoJobs:
+    """Knows no job."""
+
+    def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
+        """None."""
+        return {}
