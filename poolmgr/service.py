@@ -39,6 +39,8 @@ class _Delivery:
     """A job that was assigned to us."""
 
     assignment: Assignment
+    #: What it says; as bytes, which are small, if it may have to wait.
+    message: object
     long: bool
     submission: Submission | None = None
 
@@ -147,8 +149,11 @@ class Service:
             # when the link is closed.
             self._lanes.release()
             return
-        long = self._manager.is_long(assignment.payload)
-        delivery = _Delivery(assignment, long)
+        message = _read(assignment.payload)
+        long = self._manager.is_long(message)
+        if long:
+            message = assignment.payload
+        delivery = _Delivery(assignment, message, long)
         assignment.on_lost = functools.partial(self._lost, delivery)
         self._lanes.admit(delivery, long, len(assignment.payload))
 
@@ -172,7 +177,7 @@ class Service:
         unique = "" if assignment.unique == "-" else assignment.unique
         job = Job(unique, assignment.handle, str(assignment.server))
         delivery.submission = self._manager.submit(
-            assignment.payload, job, report
+            delivery.message, job, report
         )
         delivery.submission.future.add_done_callback(
             lambda future: self._in_loop(delivery, future.result())
@@ -194,7 +199,7 @@ class Service:
         delivery.assignment.complete(wire.encode(outcome.answer), on_delivery)
         self._forsaken.discard(delivery)
         # It may be long, and others may hold the delivery for a while.
-        delivery.assignment.payload = b""
+        delivery.assignment.payload = delivery.message = b""
         self._lanes.done(delivery.long)
         self._worker.room_freed()
 
@@ -273,6 +278,14 @@ class Service:
             if time.monotonic() >= end:
                 return False
             await asyncio.sleep(_TICK)
+
+
+def _read(payload: bytes) -> object:
+    """A message, or the payload itself if it is none: the manager says so."""
+    try:
+        return wire.decode(payload)
+    except Exception:
+        return payload
 
 
 def _load_actions(manager: PoolManager) -> None:
