@@ -17,6 +17,7 @@ from poolmgr.gearman import Assignment, Delivery, LinkStatus, Worker
 from poolmgr.identity import Job
 from poolmgr.lanes import Lanes, Load
 from poolmgr.links import addresses, link_options
+from poolmgr.mailbox import Mailbox
 from poolmgr.manager import PoolManager
 from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.text import one_line
@@ -81,6 +82,7 @@ class Service:
             client_id=f"poolmgr-{socket.gethostname()}-{os.getpid()}",
         )
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._mailbox: Mailbox | None = None
         self._stop = asyncio.Event()
         self._told_to_stop = False
         self._time_is_up = False
@@ -95,6 +97,7 @@ class Service:
             :data:`EXIT_STOPPED_JOBS`
         """
         self._loop = asyncio.get_running_loop()
+        self._mailbox = Mailbox(self._loop)
         # What was said before there was a loop to say it in.
         self._adopt()
         if self._told_to_stop:
@@ -165,12 +168,12 @@ class Service:
         asyncio.get_running_loop().call_later(_COURTESY, insist)
 
     def _start(self, delivery: _Delivery) -> None:
-        assert self._loop is not None  # noqa: S101 - run() has set it
+        assert self._mailbox is not None  # noqa: S101 - run() has set it
         assignment = delivery.assignment
-        loop = self._loop
+        mailbox = self._mailbox
 
         def report(done: int, total: int) -> None:
-            loop.call_soon_threadsafe(assignment.progress, done, total)
+            mailbox.put(functools.partial(assignment.progress, done, total))
 
         # A client that gives "-" has the payload stand for its unique: it is
         # nobody's name, and jobs that look alike are still several jobs.
@@ -184,9 +187,9 @@ class Service:
         )
 
     def _in_loop(self, delivery: _Delivery, outcome: Outcome) -> None:
-        assert self._loop is not None  # noqa: S101 - run() has set it
+        assert self._mailbox is not None  # noqa: S101 - run() has set it
         try:
-            self._loop.call_soon_threadsafe(self._answer, delivery, outcome)
+            self._mailbox.put(lambda: self._answer(delivery, outcome))
         except RuntimeError:
             # The loop is closed: a second signal ended the process, and the
             # job server delivers the job again.
