@@ -212,7 +212,7 @@ def test_only_unix_sockets_are_told(address: str) -> None:
 def test_a_manager_that_does_not_read_keeps_nobody_waiting() -> None:
     with notify_socket() as manager:
         notifier = Notifier(manager.name)
-        until(lambda: not notifier.send("WATCHDOG=1"))
+        until(lambda: not notifier.send("WATCHDOG=1"), pause=0)
         assert manager.next() == ["WATCHDOG=1"]
     assert not notifier.send("WATCHDOG=1")
     notifier.close()
