@@ -151,11 +151,6 @@ class Execution:
         self.cleanup_time = action.cleanup_time
         #: Seconds after which it is answered even if it does not return.
         self.limit = time_limit(action, self._settings)
-        # What deliveries of the same job have in common. A client may use a
-        # unique for several jobs at once by mistake; they are not the same
-        # if they ask for something else.
-        content = json.dumps(fields, sort_keys=True, default=repr)
-        self.key = (job.unique, content)
         self._lock = threading.Lock()
         # Everybody learns of the end; those forsaken have nobody to tell.
         self._receivers: dict[Future[Outcome], Progress | None] = {}
@@ -166,6 +161,13 @@ class Execution:
         self._running: Action[Any] | None = None
         # Whether a receiver may have had the answer, though nobody knows.
         self._doubted = False
+
+    def is_same(self, other: "Execution") -> bool:
+        """Whether a job with the same unique asks for the same.
+
+        A client may use a unique for several jobs at once by mistake.
+        """
+        return _content(self._fields) == _content(other._fields)
 
     def join(self, job: Job, progress: Progress | None) -> Submission | None:
         """Add a receiver of the answer; None when it is too late."""
@@ -381,6 +383,11 @@ def failed(
     return Outcome(wire.answer(fields, FAIL, added, withheld), added, error)
 
 
+def _content(fields: Message) -> str:
+    # Not compared as they are: 1, 1.0 and True are equal in Python.
+    return json.dumps(fields, sort_keys=True, default=repr)
+
+
 class _JobLog(logging.LoggerAdapter[logging.Logger]):
     """Puts the job before every line that an action logs."""
 
@@ -409,6 +416,8 @@ def _checked(action: Action[Any], result: object) -> Mapping[str, Any]:
             f"action {name} returned the fields "
             f"{sorted(map(str, added))}, not {sorted(action.answers)}"
         )
+    if all(type(value) is str for value in added.values()):
+        return added  # as those of most actions are
     try:
         json.dumps(added, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -433,8 +442,11 @@ def log(
     fields: Message, job: Job, error: PoolmgrError | None, started: float
 ) -> None:
     """The one line that every job has in the log."""
+    level = logging.INFO if error is None else logging.WARNING
+    if not LOG.isEnabledFor(level):
+        return
     LOG.log(
-        logging.INFO if error is None else logging.WARNING,
+        level,
         "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs%s",
         one_line(shown(fields.get("action"))),
         one_line(job.unique) or "-",

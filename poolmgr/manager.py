@@ -93,7 +93,8 @@ class PoolManager:
         self._expiries = Expiries("poolmgr-deadlines")
         self._lock = threading.Lock()
         self._none_runs = threading.Condition(self._lock)
-        self._running: dict[tuple[str, str], Execution] = {}
+        # By unique; more than one only if a client has confused its jobs.
+        self._running: dict[str, list[Execution]] = {}
         self._executions: set[Execution] = set()
         self._afterwards = 0
         self._stopped = False
@@ -236,8 +237,11 @@ class PoolManager:
         self._expiries.cancel(execution, execution.limit)
         with self._lock:
             self._executions.discard(execution)
-            if self._running.get(execution.key) is execution:
-                del self._running[execution.key]
+            running = self._running.get(execution.job.unique, [])
+            if execution in running:
+                running.remove(execution)
+                if not running:
+                    del self._running[execution.job.unique]
             if not self._executions:
                 self._none_runs.notify_all()
 
@@ -257,15 +261,17 @@ class PoolManager:
     ) -> Submission:
         with self._lock:
             stopped = self._stopped
-            running = self._running.get(execution.key)
-            if running is not None and (
-                submission := running.join(execution.job, progress)
-            ):
-                return submission
+            for running in self._running.get(execution.job.unique, ()):
+                if running.is_same(execution) and (
+                    submission := running.join(execution.job, progress)
+                ):
+                    return submission
             if not stopped:
                 self._executions.add(execution)
                 if execution.job.unique:
-                    self._running[execution.key] = execution
+                    self._running.setdefault(execution.job.unique, []).append(
+                        execution
+                    )
         submission = execution.join(execution.job, progress)
         assert submission is not None  # noqa: S101 - nobody has closed it
         if stopped:
