@@ -26,9 +26,7 @@ def main(folder: Path) -> None:
         temporary = Path(name)
         sdist = _build("--sdist", Path.cwd(), temporary)
         (folder / sdist.name).write_bytes(alike(sdist.read_bytes(), epoch))
-        with tarfile.open(folder / sdist.name) as archive:
-            archive.extractall(temporary / "sources", filter="data")
-        (sources,) = (temporary / "sources").iterdir()
+        sources = unpacked(folder / sdist.name, temporary / "sources")
         wheel = _build("--wheel", sources, temporary)
         (folder / wheel.name).write_bytes(wheel.read_bytes())
     for built in (sdist, wheel):
@@ -57,6 +55,23 @@ def alike(packed: bytes, epoch: int) -> bytes:
     with gzip.GzipFile(fileobj=result, mode="wb", mtime=epoch) as file:
         file.write(plain.getvalue())
     return result.getvalue()
+
+
+def unpacked(archive: Path, folder: Path) -> Path:
+    """Unpack what :func:`alike` made; returns the one folder that is in it.
+
+    By hand: tarfile's filters are not in every Python 3.11.
+    """
+    with tarfile.open(archive) as file:
+        for member in file.getmembers():
+            path = folder / member.name
+            if (content := file.extractfile(member)) is None:
+                path.mkdir(parents=True, exist_ok=True)
+            else:
+                path.write_bytes(content.read())
+                path.chmod(member.mode)
+    (top,) = folder.iterdir()
+    return top
 
 
 def _epoch() -> int:
