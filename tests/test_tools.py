@@ -2,7 +2,10 @@
 
 import gzip
 import io
+import os
 import re
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -83,6 +86,48 @@ def test_findings_are_lines_and_who_was_not_asked_for_does_not_count(
     dependencies: list[dict[str, Any]], lines: list[str], audited: int
 ) -> None:
     assert audit.findings({"dependencies": dependencies}) == (lines, audited)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "code"),
+    [
+        (
+            '{"dependencies": [{"name": "a", "version": "1", "vulns": '
+            '[{"id": "CVE-1", "fix_versions": []}]}]}',
+            "a 1: CVE-1, fixed in no version",
+            1,
+        ),
+        (
+            '{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}',
+            "0 findings in 1 of",
+            0,
+        ),
+        ('{"dependencies": [{"name": "a"}]}', "not audited: the index", 0),
+        ("", "not audited: the service is down", 0),
+    ],
+)
+def test_only_a_finding_is_a_failure(
+    answer: str, said: str, code: int, tmp_path: Path
+) -> None:
+    """With something in pip-audit's place that answers so."""
+    (tmp_path / "pip_audit.py").write_text(
+        "import sys\n"
+        f"print({answer!r})\n"
+        "print('the service is down', file=sys.stderr)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.audit"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=False,
+    )
+
+    assert said in done.stdout
+    assert done.returncode == code, done.stderr
 
 
 def test_every_hook_before_a_commit_is_a_check_of_dev() -> None:
