@@ -98,6 +98,9 @@ def test_links_that_are_half_open_are_noticed_and_made_anew(
         until(lambda: registrations(process) == 2)
         with closing(Asked(hosts.server, BUSY)) as asked:
             until(lambda: len(state.devices()) == 1)
+            # For as long as something is not acknowledged there is no
+            # keepalive; who receives it may wait for 40 ms.
+            time.sleep(0.5)
             assert not executions(process)
             fault(hosts)
             idle = time.monotonic()
