@@ -54,6 +54,8 @@ def test_a_worker_is_ready_when_it_is_registered(
         ) as process:
             messages = manager.wait_for("READY=1")
             assert status_of(messages)[0] == "checking the settings"
+            # [poolmgr] short_timeout is 90 s.
+            assert "EXTEND_TIMEOUT_USEC=130000000" in messages[0]
             assert status_of(messages)[-1] == (
                 "0 of 500 builds, 0 of 50 short jobs running, "
                 "1 of 1 job servers"

@@ -51,7 +51,7 @@ class Process:
         conf = self._conf
         set_level(self._options, True, conf.worker().log_level)
         supervision = self._supervision
-        supervision.starting()
+        supervision.starting(conf.pool().short_timeout)
         conf.warn_of_old_names()
         driver = conf.make_driver(driver_plugins())
         conf.warn_of_exposed_secrets(driver_plugins())

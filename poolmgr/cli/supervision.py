@@ -40,10 +40,16 @@ class Supervision:
         """For whoever the environment names."""
         return cls(Notifier.of(os.environ))
 
-    def starting(self) -> None:
-        """It holds its settings against the cloud."""
+    def starting(self, patience: float) -> None:
+        """It holds its settings against the cloud.
+
+        :param patience: seconds that this may take
+        """
         if self._notifier is not None:
-            self._notifier.send("STATUS=checking the settings")
+            self._notifier.send(
+                "STATUS=checking the settings",
+                _extension(patience + GRACE + _EXTENSION),
+            )
 
     def stopping(self, drain: Callable[[], None]) -> Callable[[], None]:
         """Tell it, before what has the worker drain."""
@@ -128,8 +134,8 @@ def _servers_up(service: Service) -> int:
     return sum(link.state == "up" for link in service.links)
 
 
-def _extension() -> str:
-    return f"EXTEND_TIMEOUT_USEC={_EXTENSION * 1e6:.0f}"
+def _extension(seconds: float = _EXTENSION) -> str:
+    return f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}"
 
 
 def _now() -> str:
