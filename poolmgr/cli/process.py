@@ -7,6 +7,7 @@ import signal
 
 from poolmgr.cli.logs import descriptors, set_level
 from poolmgr.cli.reaping import Reaping
+from poolmgr.cli.supervision import Supervision
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.manager import PoolManager, driver_plugins
@@ -38,6 +39,7 @@ class Process:
         self._ending = ending
         self._report = Report(descriptors)
         self.report = Aside(self._report.write, "poolmgr-report")
+        self._supervision = Supervision.of_environment()
 
     def run(self, signals: Signals) -> int:
         """Check, serve, drain.
@@ -48,6 +50,8 @@ class Process:
         """
         conf = self._conf
         set_level(self._options, True, conf.worker().log_level)
+        supervision = self._supervision
+        supervision.starting(conf.pool().short_timeout)
         conf.warn_of_old_names()
         driver = conf.make_driver(driver_plugins())
         conf.warn_of_exposed_secrets(driver_plugins())
@@ -59,13 +63,19 @@ class Process:
                 describe(self._report, manager, service)
                 reaper = Reaping(manager, conf.reaper(), conf.gearman())
                 reload = self._reload(manager, service, reaper)
-                signals.on(signal.SIGHUP, Aside(reload.run, "poolmgr-reload"))
-                if not self._ending.serves(service.stop):
+                told = supervision.reloading(reload.run)
+                signals.on(signal.SIGHUP, Aside(told, "poolmgr-reload"))
+                drain = supervision.stopping(service.stop)
+                if not self._ending.serves(drain):
                     return 0
                 with reaper.rounds.going_on():
-                    return asyncio.run(service.run())
+                    return asyncio.run(self._serve(service))
         finally:
             driver.close()
+
+    async def _serve(self, service: Service) -> int:
+        async with self._supervision.watching(service):
+            return await service.run()
 
     def _fits(self, driver: Driver) -> bool:
         """Whether to go on; False when a signal breaks off the start.
