@@ -86,6 +86,7 @@ class Asked:
         self._process.communicate(timeout=20.0)
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("fault", [Cable.unplug, Cable.swallow])
 def test_links_that_are_half_open_are_noticed_and_made_anew(
     hosts: Cable, tmp_path: Path, fault: Callable[[Cable], None]
