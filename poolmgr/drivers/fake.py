@@ -17,7 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from poolmgr.drivers.base import Device, Driver, FloatingIP, Status
+from poolmgr.drivers.base import (
+    Device,
+    Driver,
+    DriverState,
+    FloatingIP,
+    Status,
+)
 from poolmgr.drivers.watch import Watch
 from poolmgr.errors import (
     Changed,
@@ -139,6 +145,11 @@ class FakeCloud(Driver):
         # Often enough that a short boot is not made longer by the watch.
         interval = min(1.0, max(0.02, self._settings.boot_time / 20))
         self._watch = Watch(self._look, interval)
+
+    @property
+    def state(self) -> DriverState:
+        """See :attr:`Driver.state`."""
+        return DriverState({}, self._watch.waiting, self._watch.age)
 
     def close(self) -> None:
         """Forget everything that is kept in memory."""
