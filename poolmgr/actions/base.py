@@ -49,6 +49,8 @@ class Context:
     :ivar forsaken: whether nobody can have the answer any more. Unlike
         ``wanted`` it is no last word: a delivery that comes now joins.
     :ivar capacity: what all jobs know of the cloud's room
+    :ivar request_id: finds the job in the logs, the cloud's included; to be
+        sent along with what is asked of other services, too
     """
 
     driver: Driver
@@ -60,6 +62,7 @@ class Context:
     wanted: Callable[[], bool]
     forsaken: Callable[[], bool] = lambda: False
     capacity: Capacity = dataclasses.field(default_factory=Capacity)
+    request_id: str = ""
 
     @property
     def ownership(self) -> Ownership:

@@ -5,7 +5,7 @@ import asyncio
 import logging
 import signal
 
-from poolmgr.cli.logs import descriptors, set_level
+from poolmgr.cli.logs import descriptors, set_format, set_level
 from poolmgr.cli.reaping import Reaping
 from poolmgr.cli.supervision import Supervision
 from poolmgr.drivers.base import Driver
@@ -18,6 +18,7 @@ from poolmgr.service import Service
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
 from poolmgr.signals import Aside, Ending, Signals
 from poolmgr.state import describe
+from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Deadline
 
 LOG = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Process:
         """
         conf = self._conf
         set_level(self._options, True, conf.worker().log_level)
+        set_format(self._options, conf.worker().log_format)
         supervision = self._supervision
         supervision.starting(conf.pool().short_timeout)
         conf.warn_of_old_names()
@@ -85,7 +87,8 @@ class Process:
         stop = self._ending.stop
         try:
             seconds = self._conf.pool().short_timeout
-            require_no_problem(driver, Deadline(seconds, stop))
+            with Following(Trail()):
+                require_no_problem(driver, Deadline(seconds, stop))
         except Exception:
             if not stop.is_set():
                 raise

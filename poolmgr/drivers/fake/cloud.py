@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from poolmgr.drivers.base import Device, Driver, FloatingIP, Status
+from poolmgr.drivers.base import (
+    Device,
+    Driver,
+    DriverState,
+    FloatingIP,
+    Status,
+)
 from poolmgr.drivers.fake.memory import Memory
 from poolmgr.drivers.fake.settings import FakeSettings, network_of
 from poolmgr.drivers.fake.store import Range, Store, StoredDevice, Table
@@ -42,6 +48,11 @@ class FakeCloud(Driver):
         # Often enough that a short boot is not made longer by the watch.
         interval = min(1.0, max(0.02, self._settings.boot_time / 20))
         self._watch = Watch(self._look, interval)
+
+    @property
+    def state(self) -> DriverState:
+        """See :attr:`Driver.state`."""
+        return DriverState({}, self._watch.waiting, self._watch.age)
 
     def close(self) -> None:
         """Forget everything that is kept in memory."""
