@@ -8,6 +8,8 @@ import re
 from io import TextIOWrapper
 from typing import Any, TextIO
 
+from poolmgr.cli.output import Stream
+from poolmgr.cli.terminal import has_colours
 from poolmgr.errors import ConfigError
 from poolmgr.settings import LogLevel
 from poolmgr.text import lines, one_line
@@ -20,7 +22,35 @@ _USUAL = 1
 # What YAML calls what it does not know; it may be part of a secret.
 _YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")
 
-_console = logging.StreamHandler()
+# A terminal's colours: red, yellow, and faint.
+_COLOURS = {
+    logging.CRITICAL: "31;1",
+    logging.ERROR: "31;1",
+    logging.WARNING: "33",
+    logging.DEBUG: "2",
+}
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Standard error; a terminal has the level of a line in colour."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        colour = _COLOURS.get(record.levelno)
+        word = f" {record.levelname} "
+        stream = self.stream
+        if colour and isinstance(stream, Stream) and has_colours(stream):
+            try:
+                text = self.format(record) + self.terminator
+                stream.write(text, paint=(word, colour))
+                self.flush()
+            except Exception:
+                self.handleError(record)
+        else:
+            super().emit(record)
+
+
+_console = _Console()
 
 
 class _File(logging.FileHandler):
