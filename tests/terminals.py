@@ -84,6 +84,16 @@ class Terminal:
         except AssertionError:
             raise AssertionError(f"in vain:\n{self.text}") from None
 
+    @property
+    def modes(self) -> list[object]:
+        """What the terminal does with what is typed."""
+        modes: list[object] = termios.tcgetattr(self._master)
+        return modes
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        self._process.send_signal(number)
+
     def type(self, text: str) -> None:
         """Type; Ctrl-C is ``\\x03``."""
         os.write(self._master, text.encode())

@@ -50,6 +50,14 @@ class Stream:
             self._stream.write(safe)
         return len(text)
 
+    def isatty(self) -> bool:
+        """Whether it goes to a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The file that it goes to."""
+        return self._stream.fileno()
+
     def control(self, text: str) -> None:
         """Write text as it is: a terminal's controls, nothing foreign."""
         self._stream.write(text)

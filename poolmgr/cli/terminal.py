@@ -1,10 +1,20 @@
 """What a terminal can do, and what people say of it in the environment."""
 
 import os
-from typing import TextIO
+from typing import Protocol
 
 
-def is_terminal(stream: TextIO) -> bool:
+class Output(Protocol):
+    """A stream, or what stands for one."""
+
+    def isatty(self) -> bool:
+        """Whether it goes to a terminal."""
+
+    def fileno(self) -> int:
+        """The file that it goes to."""
+
+
+def is_terminal(stream: Output) -> bool:
     """Whether somebody looks at it, and its cursor can be moved."""
     try:
         return stream.isatty() and os.environ.get("TERM", "") not in (
@@ -15,12 +25,12 @@ def is_terminal(stream: TextIO) -> bool:
         return False
 
 
-def has_colours(stream: TextIO) -> bool:
+def has_colours(stream: Output) -> bool:
     """Whether to colour what goes there; see https://no-color.org."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
-def size(stream: TextIO) -> os.terminal_size:
+def size(stream: Output) -> os.terminal_size:
     """Columns and lines of a terminal, now; never less than one."""
     try:
         found = os.get_terminal_size(stream.fileno())
