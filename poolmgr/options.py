@@ -31,10 +31,18 @@ from poolmgr.settings import (
     rules,
 )
 from poolmgr.text import one_line
+from poolmgr.written import files_of
 
 LOG = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=IsSettings)
+
+_ORIGINS = {
+    cfg.Locations.user: "file",
+    cfg.Locations.environment: "environment",
+    # What the command line says is set here.
+    cfg.Locations.set_override: "command line",
+}
 
 #: Options of libra.cfg that have no meaning any more, and why.
 OBSOLETE = {
@@ -52,13 +60,18 @@ class Configuration:
     :param files: configuration files; when none is given, those that
         oslo.config finds for "poolmgr"
     :param directories: folders of ``*.conf`` files
+    :param alone: whether the files count alone, without the environment and
+        the folders that oslo.config finds
     :raises ConfigError: a file cannot be read
     """
 
     def __init__(
-        self, files: Sequence[str] = (), directories: Sequence[str] = ()
+        self,
+        files: Sequence[str] = (),
+        directories: Sequence[str] = (),
+        alone: bool = False,
     ) -> None:
-        self._given = (files, directories)
+        self._given = (files, directories, alone)
         self._overrides: list[
             tuple[str, type[IsSettings], dict[str, object]]
         ] = []
@@ -66,7 +79,13 @@ class Configuration:
         args = [f"--config-file={name}" for name in files]
         args += [f"--config-dir={name}" for name in directories]
         try:
-            self._conf(args, project="poolmgr", prog="poolmgr")
+            self._conf(
+                args,
+                project="poolmgr",
+                prog="poolmgr",
+                use_env=not alone,
+                default_config_dirs=[] if alone else None,
+            )
         except cfg.Error as error:
             raise ConfigError(_unquoted(error)) from None
         except (OSError, UnicodeError) as error:
@@ -120,6 +139,32 @@ class Configuration:
     def gearman(self) -> GearmanSettings:
         """The group ``[gearman]``."""
         return self.group("gearman", GearmanSettings)
+
+    def groups(
+        self, drivers: Registry[Driver]
+    ) -> list[tuple[str, type[IsSettings]]]:
+        """The settings classes and their groups: poolmgr's own, Nova's, and
+        those of the driver that is configured.
+
+        :raises PluginError: it cannot be loaded
+        """
+        found: list[tuple[str, type[IsSettings]]] = [
+            ("poolmgr", DriverSettings),
+            ("poolmgr", PoolSettings),
+            ("worker", WorkerSettings),
+            ("reaper", ReaperSettings),
+            ("gearman", GearmanSettings),
+            ("nova", NovaSettings),
+        ]
+        if (name := self.driver_name().lower()) != "nova":
+            found.append((name, drivers.load(name).Settings))
+        return found
+
+    def origin(self, group: str, name: str) -> str:
+        """What set an option that was asked for: "default", "file",
+        "environment" or "command line"."""
+        where = self._conf.get_location(name, group)
+        return _ORIGINS.get(where.location, "default") if where else "default"
 
     def make_driver(self, drivers: Registry[Driver]) -> Driver:
         """Make the driver that is configured, with its own group's settings.
@@ -197,6 +242,11 @@ class Configuration:
         if rule.secret:
             secrecy.hide(value)
         return value
+
+    @property
+    def files(self) -> list[str]:
+        """The files that are read, those of folders included, in order."""
+        return files_of(self._conf.config_file, self._conf.config_dir)
 
     @property
     def _files(self) -> list[str]:

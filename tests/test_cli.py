@@ -109,7 +109,7 @@ def test_a_fail_is_exit_code_1_and_one_line_of_reason(
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["wrker"], 2, "'wrker' is no command; did you mean worker?"),
+        (["wrker"], 2, "'wrker' is no command (did you mean worker?)"),
         (["delete-device"], 2, "the following arguments are required: NAME"),
         (["--nonsense", "build-ip"], 2, "--nonsense"),
         (["--driver", "nope", "build-ip"], 1, "no driver named 'nope'"),
@@ -171,8 +171,8 @@ def test_help_lists_every_command_with_a_line() -> None:
         done = poolmgr(*args)
         assert (done.returncode, done.stderr) == (0, "")
         for line in (
-            "build-device   Boot a device and answer its name and address",
-            "worker         Serve the job servers until a signal ends it",
+            "build-device    Boot a device and answer its name and address",
+            "worker          Serve the job servers until a signal ends it",
             "--gearman-server HOST:PORT",
         ):
             assert line in done.stdout

@@ -85,7 +85,7 @@ def test_the_example_is_a_command_and_a_driver(
     assert "Count the devices that there are" in help_
     assert "--field-prefix PREFIX" in help_
     assert "count only names that start like this" in help_
-    assert "count-devices  Count the devices" in environment.run("-h").stdout
+    assert "count-devices   Count the devices" in environment.run("-h").stdout
 
 
 def test_the_tests_of_the_example_pass_where_it_is_installed(

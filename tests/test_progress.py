@@ -1,68 +1,244 @@
-"""Who waits for a build is told how far it is; short jobs tell nothing."""
+"""Work that takes long, on a terminal and in a pipe; many devices at once."""
 
+import csv
+import io
 import json
-from collections.abc import Iterator
+import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman.protocol import Packet, PacketType
-from tests.asking import FUNCTION
-from tests.gearman.test_server import Peer
-from tests.jobservers import JobServerProcess
-from tests.polling import until
-from tests.processes import worker
-
-T = PacketType
+from poolmgr.cli.progress import bar
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.waiting import Deadline
+from tests.jobservers import builtin
+from tests.processes import poolmgr
+from tests.terminals import terminal
 
 
 @pytest.fixture
-def client(job_server: JobServerProcess) -> Iterator[Peer]:
-    """A client that sees every packet."""
-    client = Peer(job_server)
-    yield client
-    client.close()
+def cloud(tmp_path: Path) -> dict[str, str]:
+    """The environment of a cloud that stays."""
+    return {
+        "OS_POOLMGR__DRIVER": "fake",
+        "OS_FAKE__STATE": str(tmp_path / "cloud.db"),
+    }
 
 
-def submit(client: Peer, kind: PacketType, action: str) -> bytes:
-    """Submit a job; its handle."""
-    payload = json.dumps({"action": action}).encode()
-    created = client.ask(kind, FUNCTION.encode(), b"u", payload)
-    assert created.type is T.JOB_CREATED
-    return created.args[0]
+def devices(cloud: dict[str, str]) -> int:
+    """How many devices there are."""
+    settings = FakeSettings(state=cloud["OS_FAKE__STATE"])
+    with closing(FakeCloud(settings)) as fake:
+        return len(fake.list_devices(Deadline(30.0)))
 
 
-def until_complete(client: Peer) -> list[Packet]:
-    """The packets up to the answer, without it."""
-    packets = []
-    while (packet := client.receive()).type is not T.WORK_COMPLETE:
-        packets.append(packet)
-    return packets
+# -- many at once -----------------------------------------------------------
 
 
-def test_a_build_tells_its_stages_and_a_short_job_nothing(
-    job_server: JobServerProcess, client: Peer
+def test_many_devices_are_built_at_once(cloud: dict[str, str]) -> None:
+    done = poolmgr("build-device", "--count", "5", "-f", "json", **cloud)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = json.loads(done.stdout)
+    assert len({row["name"] for row in rows}) == 5
+    assert len({row["addr"] for row in rows}) == 5
+    assert {(row["response"], row["error"]) for row in rows} == {
+        ("PASS", None)
+    }
+    assert devices(cloud) == 5
+
+
+def test_one_of_many_is_still_a_list(cloud: dict[str, str]) -> None:
+    done = poolmgr("build-ip", "--count", "1", "-f", "json", **cloud)
+
+    (row,) = json.loads(done.stdout)
+    assert row["ip"] == "198.18.0.1"
+
+
+def test_each_that_failed_says_why(cloud: dict[str, str]) -> None:
+    done = poolmgr(
+        *("--quiet", "build-device", "--count", "5", "-f", "csv"),
+        **cloud,
+        OS_FAKE__DEVICE_QUOTA="2",
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "3 of 5 failed\n"
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    failed = [row for row in rows if row["response"] == "FAIL"]
+    assert len(rows) == 5
+    assert len(failed) == 3
+    assert {row["error"] for row in failed} == {
+        "quota of 2 devices is used up"
+    }
+    assert devices(cloud) == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--count", "0"], "--count: must be 1 or more"),
+        (["--count", "2", "-f", "shell"], "-f shell shows one thing"),
+        (["-f", "csv"], "-f csv is for lists: give --count"),
+        (["--count", "2", "-c", "nmae"], "'nmae' (did you mean name?)"),
+        (["-c", "nmae"], "'nmae' (did you mean name?)"),
+        (["-c", "name", "-c", "adr"], "'adr' (did you mean addr?)"),
+    ],
+)
+def test_nothing_is_built_that_could_not_be_shown(
+    cloud: dict[str, str], args: list[str], words: str
 ) -> None:
-    with worker([str(job_server.address)]) as process:
-        process.wait_for("registered")
-        handle = submit(client, T.SUBMIT_JOB, "BUILD_DEVICE")
-        stages = until_complete(client)
-        submit(client, T.SUBMIT_JOB, "BUILD_IP")
-        nothing = until_complete(client)
+    done = poolmgr("build-device", *args, **cloud)
 
-    assert stages == [
-        (T.WORK_STATUS, [handle, b"1", b"3"]),
-        (T.WORK_STATUS, [handle, b"2", b"3"]),
-    ]
-    assert nothing == []
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert devices(cloud) == 0
 
 
-def test_a_background_builds_progress_can_be_asked_for(
-    job_server: JobServerProcess, client: Peer, tmp_path: Path
+def test_only_what_comes_out_of_nothing_can_be_counted() -> None:
+    done = poolmgr("delete-device", "--count", "2", "libra-1")
+
+    assert done.returncode == 2
+    assert "there is no option --count" in done.stderr
+
+
+# -- progress ---------------------------------------------------------------
+
+
+def test_a_build_shows_how_long_it_takes(cloud: dict[str, str]) -> None:
+    slow = {**cloud, "OS_FAKE__BOOT_TIME": "2"}
+    with terminal("build-device", environment=slow) as shown:
+        shown.wait_for(lambda: "build-device: running, 1s" in shown.text)
+
+        assert shown.exit_code() == 0
+        assert "running" not in shown.text
+        assert "PASS" in shown.text
+
+
+def test_many_show_a_bar(cloud: dict[str, str]) -> None:
+    slow = {**cloud, "OS_FAKE__BOOT_TIME": "1", "OS_WORKER__LONG_JOBS": "2"}
+    with terminal("build-device", "--count", "4", environment=slow) as shown:
+        shown.wait_for(
+            lambda: re.search(
+                r"build-device \[#{15}-{15}\] 2/4 done, 2 running, \ds",
+                shown.text,
+            )
+        )
+        assert shown.exit_code() == 0
+        assert "running" not in shown.text
+
+
+@pytest.mark.parametrize("columns", [40, 15, 1])
+def test_the_line_fits(cloud: dict[str, str], columns: int) -> None:
+    slow = {**cloud, "OS_FAKE__BOOT_TIME": "2"}
+    with terminal(
+        *("build-device", "--count", "3", "-f", "value", "-c", "response"),
+        columns=columns,
+        environment=slow,
+    ) as shown:
+        shown.wait_for(lambda: b"\x1b[K" in shown.raw)
+        shown.wait_for(lambda: shown.raw.count(b"\x1b[K") > 3)
+
+        assert len(shown.lines) <= 1
+        assert shown.exit_code() == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "environment"),
+    [
+        (["--quiet"], {}),
+        ([], {"TERM": "dumb"}),
+        ([], {"TERM": ""}),
+    ],
+)
+def test_who_wants_none_sees_none(
+    cloud: dict[str, str], args: list[str], environment: dict[str, str]
 ) -> None:
-    config = "[fake]\nboot_time = 3600\n"
-    with worker([str(job_server.address)], config, tmp_path) as process:
-        process.wait_for("registered")
-        handle = submit(client, T.SUBMIT_JOB_BG, "BUILD_DEVICE")
-        booting = [handle, b"1", b"1", b"1", b"3"]
-        until(lambda: client.ask(T.GET_STATUS, handle).args == booting)
+    slow = {**cloud, **environment, "OS_FAKE__BOOT_TIME": "1.5"}
+    with terminal(*args, "build-device", environment=slow) as shown:
+        assert shown.exit_code() == 0
+        assert b"running" not in shown.raw
+        assert b"\x1b" not in shown.raw
+
+
+def test_a_pipe_has_nothing_of_it(cloud: dict[str, str]) -> None:
+    done = poolmgr("build-device", **cloud, OS_FAKE__BOOT_TIME="1.5")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\r" not in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_log_lines_come_above_it(cloud: dict[str, str]) -> None:
+    slow = {**cloud, "OS_FAKE__BOOT_TIME": "1.2", "OS_WORKER__LONG_JOBS": "1"}
+    with terminal(
+        *("-v", "build-device", "--count", "2", "-f", "value"),
+        columns=200,
+        environment=slow,
+    ) as shown:
+        shown.wait_for(lambda: "1/2 done" in shown.text)
+        above, line = shown.lines
+
+        assert above.startswith("action=BUILD_DEVICE")
+        assert above.endswith("s")
+        assert line.startswith("build-device")
+        assert shown.exit_code() == 0
+
+
+def test_ctrl_c_leaves_nothing_of_many(cloud: dict[str, str]) -> None:
+    slow = {**cloud, "OS_FAKE__BOOT_TIME": "0.7", "OS_WORKER__LONG_JOBS": "2"}
+    with terminal(
+        "build-device", "--count", "1000", environment=slow
+    ) as shown:
+        shown.wait_for(lambda: re.search(r" [1-9]\d*/1000 done", shown.text))
+        assert devices(cloud) > 2
+
+        shown.type("\x03")
+
+        assert shown.exit_code() == 130
+        assert devices(cloud) == 0
+        assert "running" not in shown.text
+
+
+def test_submit_shows_what_it_waits_for() -> None:
+    with builtin() as server:
+        with terminal(
+            *("--gearman-server", str(server.address), "submit"),
+            *("--timeout", "2", "{}"),
+        ) as shown:
+            shown.wait_for(lambda: "has no answer yet, 1s" in shown.text)
+            assert shown.exit_code() == 1
+            assert "no answer within 2 s" in shown.text
+
+
+@pytest.mark.parametrize("option", ["--no-wait", "--background"])
+def test_submit_does_not_have_to_wait(option: str) -> None:
+    with builtin() as server:
+        args = ["--gearman-server", str(server.address)]
+
+        done = poolmgr(*args, "submit", option, '{"action": "BUILD_IP"}')
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["handle"]
+        queue = poolmgr(*args, "status", "-f", "json")
+        assert json.loads(queue.stdout)[0]["Waiting"] == 1
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "columns", "drawn"),
+    [
+        (0, 4, 10, "[--------]"),
+        (1, 4, 10, "[##------]"),
+        (4, 4, 10, "[########]"),
+        (9, 4, 10, "[########]"),
+        (1, 4, 5, ""),
+        (1, 0, 10, ""),
+        (1, 2, 1000, "[" + "#" * 15 + "-" * 15 + "]"),
+    ],
+)
+def test_a_bar_is_as_long_as_there_is_room(
+    done: int, total: int, columns: int, drawn: str
+) -> None:
+    assert bar(done, total, columns) == drawn

@@ -2,15 +2,23 @@
 
 import argparse
 import dataclasses
-from concurrent import futures
+from collections.abc import Sequence
 from typing import Any
 
 from poolmgr.actions.base import Action, description, is_required
-from poolmgr.cli.base import PoolmgrShowOne, Table
+from poolmgr.cli.base import (
+    PoolmgrShowOne,
+    Row,
+    Table,
+    positive,
+    require_columns,
+)
+from poolmgr.cli.batch import Batch
+from poolmgr.cli.columns import Text
+from poolmgr.cli.many import ManyOutput
+from poolmgr.cli.progress import progress
+from poolmgr.execution import Outcome
 from poolmgr.manager import PoolManager, action_plugins, driver_plugins
-
-#: Seconds after which Ctrl-C is seen in any case.
-_TICK = 0.5
 
 
 class ActionCommand(PoolmgrShowOne):
@@ -27,33 +35,95 @@ class ActionCommand(PoolmgrShowOne):
         self._description = description(action)
         parser = super().get_parser(prog_name)
         parser.epilog = _answers(action)
+        self._many = ManyOutput(parser) if _repeats(action) else None
+        if self._many is not None:
+            parser.add_argument(
+                "--count",
+                type=positive,
+                metavar="N",
+                help="so many at once; a row for each, with the reason of "
+                "one that failed, and exit code 1 if any did",
+            )
         for field in dataclasses.fields(action.takes):
             _add(parser, field)
         return parser
 
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run it; exit code 1 if one of many failed."""
+        self._check(parsed_args)
+        if self._many is None or parsed_args.count is None:
+            return super().run(parsed_args)
+        outcomes = self._outcomes(parsed_args)
+        columns = _columns(action_plugins().load(self.action))
+        rows = [_row(outcome, columns) for outcome in outcomes]
+        self._many.produce(self, parsed_args, columns, rows)
+        failed = sum(outcome.error is not None for outcome in outcomes)
+        if failed:
+            self.app.LOG.error("%d of %d failed", failed, len(outcomes))
+        return 1 if failed else 0
+
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Run it; a FAIL is an error."""
-        conf = self.configuration
-        message = {"action": self.action, **_fields(self.action, parsed_args)}
-        driver = conf.make_driver(driver_plugins())
-        try:
-            with PoolManager(driver, conf.pool()) as manager:
-                future = manager.submit(message).future
-                # A Ctrl-C that comes just before a wait is only seen at its
-                # end, so there is none without one.
-                while not futures.wait([future], _TICK).done:
-                    pass
-                outcome = future.result()
-        finally:
-            driver.close()
+        (outcome,) = self._outcomes(parsed_args)
         if outcome.error is not None:
             raise outcome.error
         return self.dict2columns(outcome.answer)
+
+    def _check(self, given: argparse.Namespace) -> None:
+        """Find out before anything is made, not when it is to be printed.
+
+        :raises UsageError: there is no such column, or no such format
+        """
+        action = action_plugins().load(self.action)
+        many = self._many is not None and given.count is not None
+        if many:
+            columns = _columns(action)
+        else:
+            fields = [f.name for f in dataclasses.fields(action.takes)]
+            columns = ["action", *fields, *action.answers, "response"]
+        require_columns(given.columns, columns)
+        if self._many is not None:
+            self._many.check(given.formatter, many)
+
+    def _outcomes(self, given: argparse.Namespace) -> Sequence[Outcome]:
+        conf = self.configuration
+        message = {"action": self.action, **_fields(self.action, given)}
+        batch = Batch(
+            self.cmd_name or self.action,
+            message,
+            getattr(given, "count", None) or 1,
+            conf.worker().long_jobs,
+        )
+        driver = conf.make_driver(driver_plugins())
+        try:
+            with (
+                progress(self.app.stderr, batch.line, self.quiet),
+                PoolManager(driver, conf.pool()) as manager,
+            ):
+                return batch.run(manager)
+        finally:
+            driver.close()
 
 
 def command_for(action: str) -> type[ActionCommand]:
     """The class of an action's command."""
     return type("ActionCommand", (ActionCommand,), {"action": action})
+
+
+def _repeats(action: type[Action[Any]]) -> bool:
+    """Whether it makes something new each time, out of nothing."""
+    return bool(action.answers) and not dataclasses.fields(action.takes)
+
+
+def _columns(action: type[Action[Any]]) -> list[str]:
+    """The columns of many answers."""
+    return [*action.answers, "response", "error"]
+
+
+def _row(outcome: Outcome, columns: Sequence[str]) -> Row:
+    reason = None if outcome.error is None else str(outcome.error)
+    cells = {**outcome.answer, "error": Text(reason)}
+    return [cells.get(name, Text(None)) for name in columns]
 
 
 def _add(

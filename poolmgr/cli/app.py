@@ -2,11 +2,12 @@
 
 import argparse
 import importlib.metadata
+import itertools
 import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cliff.app import App
 from cliff.command import Command
@@ -152,6 +153,9 @@ class PoolmgrApp(App):
             action="store_true",
             help="log everything, show tracebacks",
         )
+        from poolmgr.cli.usage import complain_in_one_line
+
+        complain_in_one_line(parser)
         return parser
 
     def configure_logging(self) -> None:
@@ -182,7 +186,8 @@ class PoolmgrApp(App):
         summaries = self.command_manager.summaries()
         width = max(map(len, summaries))
         for name, summary in summaries.items():
-            out.write(f"  {name:<{width}}  {one_line(summary)}\n")
+            first = f"  {name:<{width}}  "
+            out.write(_hanging(first, one_line(summary), out))
         out.write(f"\n'{self.NAME} help COMMAND' tells more about one.\n")
 
     def print_help_if_requested(self) -> None:
@@ -209,14 +214,25 @@ class PoolmgrApp(App):
         try:
             self.command_manager.find_command(argv)
         except ValueError:
-            near = self.get_fuzzy_matches(argv[0])
-            hint = f"; did you mean {' or '.join(near[:3])}?" if near else "."
             self.stderr.write(
-                f"{self.NAME}: {one_line(' '.join(argv))!r} is no command"
-                f"{hint} See '{self.NAME} --help'\n"
+                f"{self.NAME}: {self._no_command(argv)}. See '{self.NAME} "
+                "--help'\n"
             )
             return EXIT_USAGE
         return super().run_subcommand(argv)
+
+    def _no_command(self, argv: list[str]) -> str:
+        """What is wrong with words that begin with no command."""
+        from poolmgr.cli.usage import did_you_mean, no_command
+
+        if argv[0].startswith("-"):
+            option = argv[0].partition("=")[0]
+            known = [*self.parser._option_string_actions]
+            near = did_you_mean(option, known)
+            return f"there is no option {one_line(option)}{near}"
+        words = itertools.takewhile(lambda word: word[:1] != "-", argv)
+        names = [name for name, _point in self.command_manager]
+        return one_line(no_command(list(words), names))
 
 
 class Help(HelpCommand):
@@ -230,6 +246,19 @@ class Help(HelpCommand):
             return super().take_action(parsed_args)
         self.app.print_help()
         return 0
+
+
+def _hanging(first: str, text: str, out: TextIO) -> str:
+    """Text after something, wrapped where somebody looks at it."""
+    from poolmgr.cli.terminal import is_terminal, size
+
+    room = size(out).columns - len(first) if is_terminal(out) else 0
+    if room < 20:
+        return f"{first}{text}\n"
+    import textwrap
+
+    wrapped = textwrap.wrap(text, room) or [""]
+    return first + f"\n{' ' * len(first)}".join(wrapped) + "\n"
 
 
 def _open_standard_files() -> None:

@@ -1,7 +1,7 @@
 """What the commands have in common."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cliff.command import Command
@@ -9,6 +9,9 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 
 from poolmgr.cli.output import harmless, harmless_names
+from poolmgr.cli.usage import complain_in_one_line, did_you_mean
+from poolmgr.errors import PoolmgrError
+from poolmgr.text import one_line
 
 if TYPE_CHECKING:
     from poolmgr.cli.app import PoolmgrApp
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
 
 Row = Sequence[Any]
 Table = tuple[Sequence[str], Iterable[Any]]
+
+
+class UsageError(PoolmgrError):
+    """What the command line asks for cannot be had."""
+
+    code = "usage"
 
 
 class PoolmgrCommand(Command):
@@ -41,10 +50,31 @@ class PoolmgrCommand(Command):
         with Following(Trail()):
             return int(super().run(parsed_args))
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing but errors is wanted."""
+        return not self.app.options.verbose_level
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """A parser whose complaints are one line."""
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = Paragraphs
+        complain_in_one_line(parser)
+        return parser
+
     def get_epilog(self) -> str:
         """Nothing: cliff looks through every package on the machine for
         what it would say there."""
         return self._epilog or ""
+
+
+class Paragraphs(argparse.HelpFormatter):
+    """Help that keeps the paragraphs of a docstring."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.split("\n\n")
+        fill = super()._fill_text
+        return "\n\n".join(fill(each, width, indent) for each in paragraphs)
 
 
 class PoolmgrShowOne(PoolmgrCommand, ShowOne):
@@ -76,8 +106,38 @@ class PoolmgrLister(PoolmgrCommand, Lister):
     ) -> int:
         """Print it, made harmless."""
         format_ = parsed_args.formatter
+        require_columns(parsed_args.columns, column_names)
         return super().produce_output(
             parsed_args,
             column_names,
             [[harmless(cell, format_) for cell in row] for row in data],
         )
+
+
+def positive(text: str) -> int:
+    """A number on the command line that is 1 or more."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(
+            f"must be 1 or more, not {one_line(text, 100)!r}"
+        )
+    return int(text)
+
+
+def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:
+    """Refuse columns that there are not.
+
+    :param wanted: those of ``-c``, spelt as cliff has it
+    :raises UsageError: the first of them
+    """
+    known = {_spelt(name): name for name in names}
+    for each in wanted:
+        if _spelt(each) not in known:
+            raise UsageError(
+                f"there is no column {one_line(each, 100)!r}"
+                f"{did_you_mean(_spelt(each), known)}; choose of: "
+                f"{one_line(', '.join(names))}"
+            )
+
+
+def _spelt(name: str) -> str:
+    return name.lower().strip().replace(" ", "_")

@@ -6,7 +6,9 @@ import os
 from io import TextIOWrapper
 from typing import TextIO
 
+from poolmgr.cli.output import Stream
 from poolmgr.cli.records import JsonLine, TextLine
+from poolmgr.cli.terminal import has_colours
 from poolmgr.errors import ConfigError
 from poolmgr.settings import LogFormat, LogLevel
 from poolmgr.text import one_line
@@ -17,7 +19,35 @@ _SERVICE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 #: ``verbose_level`` without -v and -q.
 _USUAL = 1
 
-_console = logging.StreamHandler()
+# A terminal's colours: red, yellow, and faint.
+_COLOURS = {
+    logging.CRITICAL: "31;1",
+    logging.ERROR: "31;1",
+    logging.WARNING: "33",
+    logging.DEBUG: "2",
+}
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Standard error; a terminal has the level of a line in colour."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        colour = _COLOURS.get(record.levelno)
+        word = f" {record.levelname} "
+        stream = self.stream
+        if colour and isinstance(stream, Stream) and has_colours(stream):
+            try:
+                text = self.format(record) + self.terminator
+                stream.write(text, paint=(word, colour))
+                self.flush()
+            except Exception:
+                self.handleError(record)
+        else:
+            super().emit(record)
+
+
+_console = _Console()
 
 
 class _File(logging.FileHandler):

@@ -1,6 +1,7 @@
 """What goes to terminals and scripts: nothing in it acts by itself."""
 
 import re
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
@@ -10,6 +11,9 @@ from poolmgr.text import lines, one_line
 
 #: Formats for programs: they write down any text by their own rules.
 EXACT = ("json", "yaml")
+
+#: To the beginning of the line, and nothing from there on.
+_ERASE = "\r\x1b[K"
 
 # What spreadsheets take for the beginning of a formula.
 _FORMULA = re.compile(r"[=+@-].")
@@ -23,11 +27,50 @@ class Stream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        # Whether a line stands there that makes room for all others.
+        self._passing = False
+        self._lock = threading.RLock()
 
-    def write(self, text: str) -> int:
-        """Write text; control characters are escaped."""
-        self._stream.write(lines(text))
+    def write(self, text: str, paint: tuple[str, str] | None = None) -> int:
+        """Write text; control characters are escaped.
+
+        :param paint: a word of the text, and the colour that it has where it
+            stands first
+        """
+        safe = lines(text)
+        if paint is not None:
+            word, colour = paint
+            safe = safe.replace(word, f"\x1b[{colour}m{word}\x1b[0m", 1)
+        if self._passing:
+            with self._lock:
+                safe = _ERASE + safe
+                self._passing = False
+                self._stream.write(safe)
+        else:
+            self._stream.write(safe)
         return len(text)
+
+    def isatty(self) -> bool:
+        """Whether it goes to a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The file that it goes to."""
+        return self._stream.fileno()
+
+    def control(self, text: str) -> None:
+        """Write text as it is: a terminal's controls, nothing foreign."""
+        self._stream.write(text)
+
+    def show(self, text: str) -> None:
+        """Have a line on a terminal that the next one, or any text, replaces.
+
+        :param text: what to show; nothing erases it. It has to fit.
+        """
+        with self._lock:
+            self.control(f"\r{one_line(text)}\x1b[K" if text else _ERASE)
+            self._stream.flush()
+            self._passing = bool(text)
 
     def writelines(self, texts: Iterable[str]) -> None:
         """Write several."""

@@ -4,9 +4,10 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from poolmgr.cli.base import PoolmgrLister, Table
+from poolmgr.cli.base import PoolmgrLister, Table, positive
 from poolmgr.cli.columns import Age, Text
 from poolmgr.cli.inventory import duration
+from poolmgr.cli.progress import elapsed, progress
 
 if TYPE_CHECKING:
     from poolmgr.drivers.base import Driver
@@ -45,7 +46,7 @@ class Reap(PoolmgrLister):
         )
         add(
             "--limit",
-            type=_number,
+            type=positive,
             metavar="N",
             help="delete so many at most (default: [reaper] limit)",
         )
@@ -75,18 +76,26 @@ class Reap(PoolmgrLister):
         from poolmgr.manager import driver_plugins
 
         driver = self.configuration.make_driver(driver_plugins())
+        self._doing = "looking"
         try:
-            reaper = self._reaper(driver, parsed_args)
-            cases = reaper.look()
-            if reaper.to_look_again:
-                time.sleep(parsed_args.pause)
+            with progress(self.app.stderr, self._line, self.quiet):
+                reaper = self._reaper(driver, parsed_args)
                 cases = reaper.look()
-            if not parsed_args.dry_run:
-                cases = reaper.remove(cases)
+                if reaper.to_look_again:
+                    self._doing = "found some; pausing before a second look"
+                    time.sleep(parsed_args.pause)
+                    self._doing = "looking again"
+                    cases = reaper.look()
+                if not parsed_args.dry_run:
+                    self._doing = "deleting what nobody owns"
+                    cases = reaper.remove(cases)
         finally:
             driver.close()
         self.failed = any(case.verdict == "failed" for case in cases)
         return _COLUMNS, [_row(case) for case in cases]
+
+    def _line(self, columns: int, seconds: float) -> str:
+        return f"reap: {self._doing}, {elapsed(seconds)}"
 
     def _reaper(self, driver: "Driver", given: argparse.Namespace) -> "Reaper":
         from poolmgr.inflight import InFlight
@@ -122,9 +131,3 @@ def _row(case: "Case") -> tuple[object, ...]:
         Text(case.reason),
         Text(case.thing.id),
     )
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text!r}")
-    return int(text)

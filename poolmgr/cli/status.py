@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from collections.abc import Iterator
 
-from poolmgr.cli.base import PoolmgrLister, Row, Table
+from poolmgr.cli.base import PoolmgrLister, Row, Table, UsageError
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, LinkOptions, admin
 from poolmgr.links import addresses, link_options
@@ -20,15 +20,32 @@ class Status(PoolmgrLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Queues, or workers."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument(
             "--workers",
             action="store_true",
             help="show the workers instead of the queues",
+        )
+        what.add_argument(
+            "--watch",
+            action="store_true",
+            help="show the queues again and again, in one place on a "
+            "terminal, until Ctrl-C (or q); which server is down since when, "
+            "and by how many jobs a second each queue grows",
+        )
+        parser.add_argument(
+            "--interval",
+            type=_interval,
+            default=2.0,
+            metavar="SECONDS",
+            help="time between two looks of --watch (default: 2)",
         )
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Print what was told; 1 if a server was not."""
+        if parsed_args.watch:
+            return self._watch(parsed_args)
         self._failed = False
         super().run(parsed_args)
         return 1 if self._failed else 0
@@ -45,6 +62,15 @@ class Status(PoolmgrLister):
             ask = _queues
         return columns, list(self._rows(servers, options, ask))
 
+    def _watch(self, given: argparse.Namespace) -> int:
+        from poolmgr.cli.watch import watch
+
+        if given.formatter != self.formatter_default or given.columns:
+            raise UsageError("--watch has a format of its own: no -f, no -c")
+        gearman = self.configuration.gearman()
+        servers, options = addresses(gearman), link_options(gearman)
+        return watch(self.app.stdout, servers, options, given.interval)
+
     def _rows(
         self, servers: list[Address], options: LinkOptions, ask: object
     ) -> Iterator[Row]:
@@ -54,6 +80,18 @@ class Status(PoolmgrLister):
             except TransportError as error:
                 self._failed = True
                 self.app.LOG.error(error)
+
+
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(
+            f"must be 0.1 to 86400 seconds, not {text[:100]!r}"
+        )
+    return seconds
 
 
 async def _queues(server: Address, options: LinkOptions) -> list[Row]:

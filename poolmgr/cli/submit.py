@@ -6,8 +6,9 @@ import json
 import sys
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
+from poolmgr.cli.progress import elapsed, progress
 from poolmgr.errors import PoolmgrError
-from poolmgr.gearman import Client
+from poolmgr.gearman import Client, SubmittedJob
 from poolmgr.links import addresses, link_options
 
 
@@ -32,10 +33,21 @@ class Submit(PoolmgrShowOne):
             help="""the message, like '{"action": "BUILD_DEVICE"}', or - """
             "to read it from standard input",
         )
-        parser.add_argument(
+        waits = parser.add_mutually_exclusive_group()
+        waits.add_argument(
+            "--wait",
+            action="store_false",
+            dest="background",
+            default=False,
+            help="wait for the answer and print it (the default)",
+        )
+        waits.add_argument(
+            "--no-wait",
             "--background",
             action="store_true",
-            help="do not wait for the answer; print the job's handle",
+            dest="background",
+            help="do not wait for the answer, which nobody gets then; print "
+            "the job's handle",
         )
         parser.add_argument(
             "--timeout",
@@ -67,7 +79,9 @@ class Submit(PoolmgrShowOne):
         payload = (
             sys.stdin.buffer.read() if message == "-" else message.encode()
         )
-        answer = asyncio.run(self._send(payload, parsed_args))
+        self._job: SubmittedJob | None = None
+        with progress(self.app.stderr, self._line, self.quiet):
+            answer = asyncio.run(self._send(payload, parsed_args))
         if answer.get("response") == "FAIL":
             self._failure = _reason(answer)
         return self.dict2columns(answer)
@@ -86,10 +100,20 @@ class Submit(PoolmgrShowOne):
                 background=options.background,
                 priority=options.priority,
             )
+            self._job = job
             if options.background:
                 return {"handle": job.handle}
             answer = await job.result(options.timeout)
         return _decoded(answer)
+
+    def _line(self, columns: int, seconds: float) -> str:
+        job = self._job
+        if job is None:
+            return f"submit: connecting, {elapsed(seconds)}"
+        far = "{}/{}, ".format(*job.progress) if job.progress else ""
+        return (
+            f"submit: {job.handle} has no answer yet, {far}{elapsed(seconds)}"
+        )
 
 
 def _decoded(answer: bytes) -> dict[str, object]:

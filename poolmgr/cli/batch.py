@@ -1,0 +1,100 @@
+"""Messages that are answered here: one, or many at once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent import futures
+from contextlib import contextmanager
+
+from poolmgr.cli.progress import bar, elapsed
+from poolmgr.execution import Outcome, Submission
+from poolmgr.manager import PoolManager
+
+#: Seconds after which Ctrl-C is seen in any case.
+_TICK = 0.5
+
+Message = Mapping[str, object]
+
+
+class Batch:
+    """Copies of a message, run here.
+
+    :param name: the command's name, for the line of progress
+    :param message: what is asked for
+    :param count: how many times
+    :param at_once: how many of them at a time
+    """
+
+    def __init__(
+        self, name: str, message: Message, count: int, at_once: int
+    ) -> None:
+        self._name = name
+        self._message = message
+        self._count = count
+        self._at_once = at_once
+        self._submissions: list[Submission] = []
+        self._ended: list[Outcome] = []
+        self._reported: tuple[int, int] | None = None
+        self._stopping = False
+
+    def run(self, manager: PoolManager) -> Sequence[Outcome]:
+        """Run all; nothing of them is left when it is interrupted.
+
+        :returns: the outcomes, in the order in which they were asked for
+        """
+        with self._all_or_none(manager):
+            pending: set[futures.Future[Outcome]] = set()
+            while pending or len(self._submissions) < self._count:
+                while (
+                    len(self._submissions) < self._count
+                    and len(pending) < self._at_once
+                ):
+                    pending.add(self._submit(manager).future)
+                # A Ctrl-C that comes just before a wait is only seen at its
+                # end, so there is none without one.
+                done, pending = futures.wait(
+                    pending, _TICK, futures.FIRST_COMPLETED
+                )
+                self._ended += [future.result() for future in done]
+            return [each.future.result() for each in self._submissions]
+
+    def line(self, columns: int, seconds: float) -> str:
+        """What there is to say while it runs."""
+        if self._stopping:
+            return f"{self._name}: clearing up, {elapsed(seconds)}"
+        if self._count == 1:
+            reported = self._reported
+            far = f"{reported[0]}/{reported[1]}, " if reported else ""
+            return f"{self._name}: running, {far}{elapsed(seconds)}"
+        ended = len(self._ended)
+        failed = sum(outcome.error is not None for outcome in self._ended)
+        running = len(self._submissions) - ended
+        words = f"{ended}/{self._count} done, {running} running, "
+        words += f"{failed} failed, " if failed else ""
+        words += elapsed(seconds)
+        room = columns - len(self._name) - len(words) - 2
+        drawn = bar(ended, self._count, room)
+        return " ".join(filter(None, (self._name, drawn, words)))
+
+    def _submit(self, manager: PoolManager) -> Submission:
+        submission = manager.submit(self._message, progress=self._report)
+        self._submissions.append(submission)
+        return submission
+
+    def _report(self, done: int, total: int) -> None:
+        self._reported = (done, total)
+
+    @contextmanager
+    def _all_or_none(self, manager: PoolManager) -> Iterator[None]:
+        """Have nothing left when it is broken off: nobody would ever hear
+        of it."""
+        try:
+            yield
+        except BaseException:
+            self._stopping = True
+            manager.stop()
+            # One may pass at this very moment.
+            patience = manager.longest_cleanup() + 1.0
+            futures.wait([s.future for s in self._submissions], patience)
+            for submission in self._submissions:
+                if submission.future.done():
+                    submission.undo()
+            raise

@@ -1,0 +1,169 @@
+"""``poolmgr config convert`` and ``poolmgr config show``."""
+
+import argparse
+import os
+from collections.abc import Iterator
+
+from cliff.columns import FormattableColumn
+
+from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
+from poolmgr.errors import ConfigError
+from poolmgr.text import one_line
+
+#: What is shown in the place of a secret that is set.
+HIDDEN = "***"
+
+
+class ConfigConvert(PoolmgrCommand):
+    """Convert a configuration file, as Libra's libra.cfg, to today's names.
+
+    The new file has the same effect. Comments in it tell what every option
+    was called, and which had no effect and why.
+
+    Secrets are not shown: without --output there is a comment in the place of
+    each. With --output they are written, and only the file's owner can read
+    it.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Which file, and where to."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "file", metavar="FILE", help="the configuration file to convert"
+        )
+        parser.add_argument(
+            "--output",
+            metavar="NEW",
+            help="the file to write, which must not be there yet (default: "
+            "standard output, without secrets)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Convert it."""
+        from poolmgr.manager import driver_plugins
+        from poolmgr.migration import converted
+
+        done = converted(parsed_args.file, driver_plugins())
+        secrets = ", ".join(done.secrets)
+        if parsed_args.output is None:
+            self.app.stdout.write(done.text(secrets=False))
+            if secrets:
+                self.say(
+                    f"{secrets}: not shown; --output NEW writes a file with it"
+                )
+            return 0
+        _write(parsed_args.output, done.text(secrets=True))
+        self.say(f"{one_line(parsed_args.output)} is written (mode 0600)")
+        if secrets:
+            self.say(
+                f"{secrets} is in it: if the worker runs as a user of its "
+                "own, give the file to it (chown), or to its group (chgrp, "
+                "chmod 640)"
+            )
+        return 0
+
+    def say(self, text: str) -> None:
+        """Tell the person; data goes to standard output alone."""
+        self.app.stderr.write(f"{text}\n")
+
+
+class ConfigShow(PoolmgrLister):
+    """Show what every option is, and what set it.
+
+    Of the configuration files, the environment and the options before the
+    command. Secrets are not shown.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Which options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "group",
+            metavar="GROUP",
+            nargs="*",
+            help="only options of these groups, as 'worker'",
+        )
+        parser.add_argument(
+            "--set",
+            action="store_true",
+            help="only options that something set",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """List them."""
+        rows = list(self._rows())
+        groups = {group for group, *_rest in rows}
+        for wanted in parsed_args.group:
+            if wanted not in groups:
+                known = ", ".join(sorted(map(str, groups)))
+                raise ConfigError(
+                    f"there is no group {one_line(wanted)!r}; choose of: "
+                    f"{known}"
+                )
+        return (
+            ("Group", "Option", "Value", "Set by"),
+            [
+                row
+                for row in rows
+                if not (parsed_args.group and row[0] not in parsed_args.group)
+                and not (parsed_args.set and row[3] == "default")
+            ],
+        )
+
+    def _rows(self) -> Iterator[Row]:
+        from poolmgr.manager import driver_plugins
+        from poolmgr.migration import all_names
+        from poolmgr.settings import rules
+        from poolmgr.written import Written
+
+        conf = self.configuration
+        written = Written(conf.files)
+        for group, settings in conf.groups(driver_plugins()):
+            values = conf.group(group, settings)
+            for field, rule in rules(settings):
+                value = getattr(values, field.name)
+                origin = conf.origin(group, field.name)
+                if origin == "file":
+                    names = all_names(group, field.name, rule)
+                    entry = written.find(*names)
+                    if entry is not None:
+                        origin = one_line(entry.path)
+                        if (entry.group, entry.name) != names[0]:
+                            origin += f", {entry.shown}"
+                shown = HIDDEN if rule.secret and value else value
+                yield group, field.name, Value(shown), origin
+
+
+class Value(FormattableColumn[object]):
+    """An option's value, in a table as a file has it."""
+
+    def human_readable(self) -> str:
+        """Nothing for what is unset."""
+        from poolmgr.migration import as_text
+
+        return "" if self._value is None else as_text(self._value)
+
+    def machine_readable(self) -> object:
+        """The value itself."""
+        value = self._value
+        return list(value) if isinstance(value, tuple) else value
+
+
+def _write(path: str, text: str) -> None:
+    """Write a new file that only its owner can read."""
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(number, "w") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(
+            f"--output {one_line(path)!r} is there already; move it away or "
+            "name another"
+        ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"--output {one_line(path)!r} cannot be written: {one_line(why)}"
+        ) from None

@@ -1,0 +1,40 @@
+"""What a terminal can do, and what people say of it in the environment."""
+
+import os
+from typing import Protocol
+
+
+class Output(Protocol):
+    """A stream, or what stands for one."""
+
+    def isatty(self) -> bool:
+        """Whether it goes to a terminal."""
+
+    def fileno(self) -> int:
+        """The file that it goes to."""
+
+
+def is_terminal(stream: Output) -> bool:
+    """Whether somebody looks at it, and its cursor can be moved."""
+    try:
+        return stream.isatty() and os.environ.get("TERM", "") not in (
+            "",
+            "dumb",
+        )
+    except ValueError:  # it is closed
+        return False
+
+
+def has_colours(stream: Output) -> bool:
+    """Whether to colour what goes there; see https://no-color.org."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def size(stream: Output) -> os.terminal_size:
+    """Columns and lines of a terminal, now; never less than one."""
+    try:
+        found = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        return os.terminal_size((80, 24))
+    # Some know nothing of their size and say 0.
+    return os.terminal_size((found.columns or 80, found.lines or 24))

@@ -1,0 +1,239 @@
+"""From an old configuration to a new one: the same effect by new names."""
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from poolmgr.drivers.base import Driver
+from poolmgr.errors import ConfigError
+from poolmgr.options import OBSOLETE, Configuration
+from poolmgr.plugins import Registry
+from poolmgr.settings import IsSettings, Rule, rules
+from poolmgr.text import one_line
+from poolmgr.written import Entry, Written
+
+#: What an option means now, where that is not quite what it meant.
+MEANINGS = {
+    "mgm.threads": (
+        "only builds are counted; other jobs have room of their own, see "
+        "[worker] short_jobs"
+    ),
+    "gearman.reconnect_sleep": (
+        "the longest pause between two attempts; the first are shorter"
+    ),
+}
+
+_LOG = "how much is logged is [worker] log_level, or -v, -q and --debug"
+_LOG_FILE = "the log goes to standard error, and into the file of --log-file"
+_PROCESS = "the worker stays in the foreground; what starts it sees to this"
+
+#: Options that every part of Libra had; poolmgr's are the command line's.
+ELSEWHERE = {
+    "debug": _LOG,
+    "verbose": _LOG,
+    "logfile": _LOG_FILE,
+    "log_file": _LOG_FILE,
+    "use_syslog": _LOG_FILE,
+    "syslog": _LOG_FILE,
+    "syslog_socket": _LOG_FILE,
+    "syslog_faculty": _LOG_FILE,
+    "syslog_facility": _LOG_FILE,
+    "daemon": _PROCESS,
+    "nodaemon": _PROCESS,
+    "pid": _PROCESS,
+    "user": _PROCESS,
+    "group": _PROCESS,
+}
+
+#: Who had these groups in libra.cfg.
+_OLD_GROUPS = ("DEFAULT", "mgm", "gearman")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of the new configuration.
+
+    :ivar group: its group
+    :ivar name: its name
+    :ivar value: what the configuration makes of it
+    :ivar rule: what is known of it
+    :ivar old: where it comes from
+    """
+
+    group: str
+    name: str
+    value: object
+    rule: Rule
+    old: Entry
+
+    @property
+    def text(self) -> str:
+        """The value as it is written into the new file."""
+        return as_text(self.value)
+
+    def comments(self) -> Iterator[str]:
+        """What changed, a sentence each."""
+        old = f"{self.old.group}.{self.old.name}"
+        if old != f"{self.group}.{self.name}":
+            yield f"was {self.old.shown}"
+        if not self.rule.secret and as_text(self.value) != self.old.text:
+            yield f"was written {one_line(self.old.text)!r}"
+        if old in MEANINGS:
+            yield MEANINGS[old]
+        if self.name == "auth_url" and "/v2.0" in self.text:
+            yield "Keystone has no version 2.0 any more; /v3 is used"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a configuration file.
+
+    :ivar path: that file
+    :ivar options: what the new one has
+    :ivar dropped: options that have no effect, each with the reason
+    """
+
+    path: str
+    options: list[Option]
+    dropped: list[tuple[str, str]]
+
+    @property
+    def secrets(self) -> list[str]:
+        """The options that are secret."""
+        return [
+            f"[{option.group}] {option.name}"
+            for option in self.options
+            if option.rule.secret
+        ]
+
+    def text(self, secrets: bool) -> str:
+        """The new configuration file.
+
+        :param secrets: whether it has the secrets in it; else there is a
+            comment in the place of each
+        """
+        return "\n".join(self._lines(secrets)) + "\n"
+
+    def _lines(self, secrets: bool) -> Iterator[str]:
+        yield from _comment(f"Converted from {one_line(self.path)}.")
+        group = None
+        for option in self.options:
+            if option.group != group:
+                group = option.group
+                yield from ("", f"[{group}]")
+            for comment in option.comments():
+                yield from _comment(comment)
+            if option.rule.secret and not secrets:
+                yield f"# {option.name} = (a secret: not shown)"
+            else:
+                yield f"{option.name} = {option.text}"
+        if self.dropped:
+            yield ""
+            yield from _comment("These have no effect and were left out.")
+            for name, reason in self.dropped:
+                yield from _comment(f"{name}: {reason}")
+
+
+def converted(path: str, drivers: Registry[Driver]) -> Conversion:
+    """Convert a configuration file, as a rule ``libra.cfg``.
+
+    :param path: the file
+    :param drivers: the drivers that are installed
+    :raises ConfigError: it cannot be read, a value in it cannot be used, or
+        there is nothing in it that means anything to poolmgr
+    :raises PluginError: the driver that it names cannot be loaded
+    """
+    conf = Configuration([path], alone=True)
+    written = Written([path])
+    options = [
+        Option(group, name, value, rule, entry)
+        for group, settings in conf.groups(drivers)
+        for name, value, rule, entry in _set(conf, group, settings, written)
+    ]
+    if not options:
+        raise ConfigError(
+            f"{one_line(path)} has no option of the Pool Manager: nothing "
+            "to convert"
+        )
+    # Of an option that stands there by two names, one counts.
+    doubled = {n for o in options for n in all_names(o.group, o.name, o.rule)}
+    others = {name.lower() for name in drivers.names()}
+    counts = {(option.old.group, option.old.name) for option in options}
+    dropped = [
+        (entry.shown, _reason(entry, doubled, others))
+        for entry in written.entries()
+        if (entry.group, entry.name) not in counts
+    ]
+    return Conversion(path, options, _together(dropped))
+
+
+def all_names(group: str, name: str, rule: Rule) -> list[tuple[str, str]]:
+    """Group and name of an option, the new ones first."""
+    pairs = (old.split(".") for old in rule.old)
+    return [(group, name), *((pair[0], pair[1]) for pair in pairs)]
+
+
+def as_text(value: object) -> str:
+    """A value as a configuration file has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    if isinstance(value, tuple):
+        return ", ".join(as_text(each) for each in value)
+    # A "$" begins a reference to an option; one after a "\" is read as if
+    # the two were one that does not.
+    text = re.sub(
+        r"\\\$|\$", lambda m: "$$" if m[0] == "$" else "\\\\$", str(value)
+    )
+    if text != text.strip() or (text[:1] == text[-1:] and text[:1] in "'\""):
+        text = f'"{text}"' if text else ""
+    return text.replace("\n", "\n    ")
+
+
+def _set(
+    conf: Configuration,
+    group: str,
+    settings: type[IsSettings],
+    written: Written,
+) -> Iterator[tuple[str, object, Rule, Entry]]:
+    values = conf.group(group, settings)
+    for field, rule in rules(settings):
+        entry = written.find(*all_names(group, field.name, rule))
+        if entry is not None:
+            yield field.name, getattr(values, field.name), rule, entry
+
+
+def _reason(
+    entry: Entry, doubled: set[tuple[str, str]], drivers: set[str]
+) -> str:
+    where = f"{entry.group}.{entry.name}"
+    if (entry.group, entry.name) in doubled:
+        return "its new name is there, too, and counts"
+    if entry.group in drivers - {"nova"}:
+        return "of a driver that [poolmgr] driver does not name"
+    if where in OBSOLETE:
+        return OBSOLETE[where]
+    if entry.group in _OLD_GROUPS and entry.name in ELSEWHERE:
+        return ELSEWHERE[entry.name]
+    return "not an option of poolmgr"
+
+
+def _together(dropped: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Options with one reason in one entry, in their order."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in dropped:
+        by_reason.setdefault(reason, []).append(name)
+    return [(", ".join(those), why) for why, those in by_reason.items()]
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        79,
+        initial_indent="# ",
+        subsequent_indent="#   ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

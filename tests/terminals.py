@@ -1,0 +1,156 @@
+"""poolmgr on a terminal: what somebody sees who sits before it."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import pyte
+
+from tests.polling import until
+
+PATIENCE = 60.0
+
+
+class Terminal:
+    """A process that a terminal belongs to.
+
+    :param command: the process
+    :param columns: how wide the terminal is
+    :param rows: and how high
+    :param environment: variables; an empty one is not set
+    """
+
+    def __init__(
+        self,
+        *command: str,
+        columns: int,
+        rows: int,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._raw = b""
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self._master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (rows, columns))
+        common = {"TERM": "xterm-256color", **environment}
+        # Not preexec_fn: other threads may be running.
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", *command],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={
+                k: v
+                for k, v in {**os.environ, **common}.items()
+                if k not in ("COLUMNS", "LINES") and v
+            },
+        )
+        os.close(slave)
+
+    @property
+    def lines(self) -> list[str]:
+        """What is to be seen, without blank lines."""
+        self._read()
+        shown = (line.rstrip() for line in self._screen.display)
+        return [line for line in shown if line]
+
+    @property
+    def text(self) -> str:
+        """Likewise, as one text."""
+        return "\n".join(self.lines)
+
+    @property
+    def raw(self) -> bytes:
+        """All that was written to it so far."""
+        self._read()
+        return self._raw
+
+    @property
+    def cursor_hidden(self) -> bool:
+        """Whether the cursor is not to be seen."""
+        self._read()
+        return bool(self._screen.cursor.hidden)
+
+    def wait_for(self, seen: Callable[[], object]) -> None:
+        """Wait until something is to be seen."""
+        try:
+            until(seen, PATIENCE)
+        except AssertionError:
+            raise AssertionError(f"in vain:\n{self.text}") from None
+
+    @property
+    def modes(self) -> list[object]:
+        """What the terminal does with what is typed."""
+        modes: list[object] = termios.tcgetattr(self._master)
+        return modes
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        self._process.send_signal(number)
+
+    def type(self, text: str) -> None:
+        """Type; Ctrl-C is ``\\x03``."""
+        os.write(self._master, text.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Make the window another size."""
+        self._read()
+        self._screen.resize(rows, columns)
+        termios.tcsetwinsize(self._master, (rows, columns))
+
+    def exit_code(self) -> int:
+        """Wait for its end."""
+
+        def ended() -> bool:
+            self._read()  # or it would wait for us
+            return self._process.poll() is not None
+
+        until(ended, PATIENCE)
+        return self._process.wait()
+
+    def end(self) -> None:
+        """Have it gone."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait(PATIENCE)
+        os.close(self._master)
+
+    def _read(self) -> None:
+        while select.select([self._master], [], [], 0)[0]:
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # its last user has gone
+                return
+            if not data:
+                return
+            self._raw += data
+            self._stream.feed(data)
+
+
+@contextmanager
+def terminal(
+    *args: str,
+    columns: int = 80,
+    rows: int = 24,
+    command: Sequence[str] = (sys.executable, "-m", "poolmgr"),
+    environment: Mapping[str, str] = {},
+) -> Iterator[Terminal]:
+    """A command on a terminal.
+
+    :param args: what it is given
+    :param command: what it is
+    :param environment: as of :class:`Terminal`
+    """
+    shown = Terminal(
+        *command, *args, columns=columns, rows=rows, environment=environment
+    )
+    try:
+        yield shown
+    finally:
+        shown.end()

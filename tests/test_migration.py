@@ -1,0 +1,257 @@
+"""From libra.cfg to poolmgr.conf: the same effect."""
+
+import json
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolmgr.drivers.nova import NovaSettings
+from poolmgr.errors import ConfigError
+from poolmgr.manager import driver_plugins
+from poolmgr.migration import as_text, converted
+from poolmgr.options import Configuration
+from tests.processes import poolmgr
+from tests.test_options import LIBRA_CFG
+
+TLS = "ssl_ca = ca.pem\nssl_cert = c.pem\nssl_key = k.pem\n"
+OLD = LIBRA_CFG + TLS
+SECRET = "planted-secret"
+
+
+def settings(path: Path) -> list[object]:
+    """All plain settings that a file gives."""
+    conf = Configuration([str(path)], alone=True)
+    return [conf.group(*group) for group in conf.groups(driver_plugins())]
+
+
+def old_options() -> list[tuple[str, str]]:
+    """Section and line of every option of the original."""
+    found, section = [], ""
+    for line in OLD.splitlines():
+        if line.startswith("["):
+            section = line
+        elif line:
+            found.append((section, line))
+    return found
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_the_new_file_has_the_same_effect(tmp_path: Path) -> None:
+    old, new = write(tmp_path / "libra.cfg", OLD), tmp_path / "new.conf"
+
+    done = poolmgr("config", "convert", str(old), "--output", str(new))
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert settings(new) == settings(old)
+    # The file can be used: it names nothing that is old.
+    used = poolmgr("--config-file", str(new), "-v", "config", "show")
+    assert (used.returncode, used.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("section", "line"), old_options())
+def test_every_old_option_has_its_effect_or_is_named(
+    tmp_path: Path, section: str, line: str
+) -> None:
+    # With one that means something in any case.
+    text = f"[mgm]\naz = 3\n{section}\n{line}\n"
+    old = write(tmp_path / "libra.cfg", text)
+    if "ssl_" in line:  # these three go together
+        write(old, "[mgm]\naz = 3\n[gearman]\n" + TLS)
+    name = line.partition(" ")[0]
+
+    done = converted(str(old), driver_plugins())
+
+    new = write(tmp_path / "new.conf", done.text(secrets=True))
+    assert settings(new) == settings(old)
+    moved = {option.old.name for option in done.options}
+    dropped = dict(done.dropped)
+    if name in moved:
+        assert not dropped
+        plain = write(tmp_path / "plain.conf", "[mgm]\naz = 3\n")
+        default = "localhost:4730" in line or line == "keepalive = true"
+        if name != "az" and not default:
+            assert settings(new) != settings(plain)
+    else:
+        assert dropped[f"{section} {name}"] != "not an option of poolmgr"
+
+
+def test_comments_say_what_changed(tmp_path: Path) -> None:
+    old = write(
+        tmp_path / "libra.cfg",
+        "[mgm]\nthreads=4\ntcp_check_port: 8080\nnova_insecure = on\n"
+        "[admin_api]\nport = 1\n",
+    )
+
+    text = poolmgr("config", "convert", str(old)).stdout
+
+    assert "# was [mgm] threads\n" in text
+    assert "# only builds are counted" in text
+    assert "# was [mgm] tcp_check_port\ncheck_port = 8080\n" in text
+    assert "# was written 'on'\ninsecure = true\n" in text
+    assert "# [admin_api] port: not an option of poolmgr\n" in text
+
+
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    old = write(tmp_path / "libra.cfg", OLD)
+
+    done = poolmgr("config", "convert", str(old))
+
+    assert done.returncode == 0
+    assert SECRET not in done.stdout + done.stderr
+    assert "# password = (a secret: not shown)" in done.stdout
+    assert "--output" in done.stderr
+    shown = poolmgr("--config-file", str(old), "config", "show", "nova")
+    assert SECRET not in shown.stdout + shown.stderr
+
+
+def test_a_secret_is_written_for_its_owner_alone(tmp_path: Path) -> None:
+    old, new = write(tmp_path / "libra.cfg", OLD), tmp_path / "new.conf"
+
+    done = poolmgr("config", "convert", str(old), "--output", str(new))
+
+    assert f"password = {SECRET}\n" in new.read_text()
+    assert stat.S_IMODE(new.stat().st_mode) == 0o600
+    assert "[nova] password is in it" in done.stderr
+    assert SECRET not in done.stderr
+
+
+def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    old = write(tmp_path / "libra.cfg", OLD)
+
+    done = poolmgr("config", "convert", str(old), "--output", str(old))
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "is there already" in done.stderr
+    assert old.read_text() == OLD
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "libra.cfg"),
+        ("", "nothing to convert"),
+        ("[admin_api]\nport = 1\n", "nothing to convert"),
+        ("no section\n", "libra.cfg"),
+        ("[mgm]\nthreads = many\n", "long_jobs"),
+    ],
+)
+def test_what_cannot_be_converted_is_told_in_one_line(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    old = tmp_path / "libra.cfg"
+    if text is not None:
+        old.write_text(text)
+
+    done = poolmgr("config", "convert", str(old))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+
+
+def test_only_the_file_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OS_MGM__AZ", "from-the-environment")
+    monkeypatch.setenv("OS_POOLMGR__AZ", "from-the-environment")
+    old = write(tmp_path / "libra.cfg", "[mgm]\naz = 3\n")
+
+    text = converted(str(old), driver_plugins()).text(secrets=True)
+
+    assert "az = 3\n" in text
+    assert "environment" not in text
+
+
+def test_of_two_names_the_new_one_counts(tmp_path: Path) -> None:
+    old = write(tmp_path / "x.conf", "[mgm]\naz = 1\n[poolmgr]\naz = 2\n")
+
+    done = converted(str(old), driver_plugins())
+
+    assert "az = 2\n" in done.text(secrets=True)
+    assert done.dropped == [
+        ("[mgm] az", "its new name is there, too, and counts")
+    ]
+
+
+def test_references_to_other_options_have_their_effect(tmp_path: Path) -> None:
+    old = write(
+        tmp_path / "libra.cfg",
+        "[mgm]\nnova_pass = a$$b\nnova_user = $image-x\nnova_image = i\n",
+    )
+
+    done = converted(str(old), driver_plugins())
+
+    new = write(tmp_path / "new.conf", done.text(secrets=True))
+    nova = Configuration([str(new)]).group("nova", NovaSettings)
+    assert (nova.username, nova.password) == ("i-x", "a$b")
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=20))
+def test_any_value_survives(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        old, new = Path(folder) / "libra.cfg", Path(folder) / "new.conf"
+        old.write_text(f"[mgm]\naz = 1\nnova_pass = {text}\n")
+        try:
+            before = settings(old)
+        except ConfigError:
+            return  # it could not be used before
+        done = converted(str(old), driver_plugins())
+        new.write_text(done.text(secrets=True))
+
+        assert settings(new) == before
+
+
+@given(st.text("ab$\\{}\"' ,é", max_size=8))
+def test_any_text_can_be_written(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.conf"
+        path.write_text(f"[nova]\npassword = {as_text(text)}\n")
+        conf = Configuration([str(path)], alone=True)
+
+        assert conf.group("nova", NovaSettings).password == text
+
+
+# -- config show ------------------------------------------------------------
+
+
+def test_every_option_is_shown_with_what_set_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "l.cfg", "[mgm]\nthreads = 7\n[poolmgr]\naz=2\n")
+
+    done = poolmgr(
+        *("--config-file", str(path), "--driver", "fake"),
+        *("config", "show", "-f", "json"),
+        OS_WORKER__SHORT_JOBS="3",
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = {
+        f"{row['Group']}.{row['Option']}": (row["Value"], row["Set by"])
+        for row in json.loads(done.stdout)
+    }
+    assert shown["worker.long_jobs"] == (7, f"{path}, [mgm] threads")
+    assert shown["poolmgr.az"] == ("2", str(path))
+    assert shown["worker.short_jobs"] == (3, "environment")
+    assert shown["poolmgr.driver"] == ("fake", "command line")
+    assert shown["gearman.servers"] == (["localhost:4730"], "default")
+    assert shown["fake.boot_time"][1] == "default"
+
+
+def test_options_can_be_chosen(tmp_path: Path) -> None:
+    path = write(tmp_path / "l.cfg", "[mgm]\nthreads = 7\naz = 2\n")
+    args = ["--config-file", str(path), "config", "show", "-f", "value"]
+
+    chosen = poolmgr(*args, "worker", "--set")
+
+    assert chosen.stdout == f"worker long_jobs 7 {path}, [mgm] threads\n"
+    wrong = poolmgr(*args, "wroker")
+    assert wrong.returncode == 1
+    assert "there is no group 'wroker'" in wrong.stderr

@@ -1,0 +1,244 @@
+"""``poolmgr status --watch``: a view to leave open."""
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from poolmgr.cli.looks import Function, Seen
+from poolmgr.cli.view import cut, fitted, view
+from poolmgr.gearman import Address, Client
+from tests.jobservers import JobServerProcess, builtin, gearmand
+from tests.polling import until
+from tests.processes import poolmgr, worker
+from tests.terminals import Terminal, terminal
+
+ALT_SCREEN, BACK = b"\x1b[?1049h", b"\x1b[?1049l"
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[JobServerProcess, JobServerProcess]]:
+    """Two job servers, each of its own kind."""
+    with gearmand() as one, builtin() as two:
+        yield one, two
+
+
+def watching(*servers: JobServerProcess) -> list[str]:
+    """The command line that watches them."""
+    args = []
+    for server in servers:
+        args += ["--gearman-server", str(server.address)]
+    return [*args, "status", "--watch", "--interval", "0.2"]
+
+
+def send(server: Address, jobs: int) -> None:
+    """Queue jobs that nobody waits for."""
+
+    async def submit() -> None:
+        async with Client([server]) as client:
+            for _number in range(jobs):
+                await client.submit("libra_pool_mgm", b"{}", background=True)
+
+    asyncio.run(submit())
+
+
+def row_of(shown: Terminal) -> str:
+    """The row of our function."""
+    rows = [line for line in shown.lines if "libra_pool_mgm" in line]
+    return rows[0] if rows else ""
+
+
+def test_queues_are_seen_to_grow_and_to_shrink(
+    servers: tuple[JobServerProcess, JobServerProcess],
+) -> None:
+    one, two = servers
+    with terminal(*watching(one, two)) as shown:
+        shown.wait_for(lambda: shown.text.count("no functions") == 2)
+
+        send(one.address, 7)
+
+        row = re.compile(r"libra_pool_mgm +7 +0 +0 +\+0\.0$")
+        shown.wait_for(lambda: row.search(row_of(shown)))
+        assert re.search(rb"\+[1-9]\d*\.\d", shown.raw)
+        with worker([str(one.address)]):
+            shown.wait_for(lambda: re.search(" 0 +0 +1 ", row_of(shown)))
+        assert "all: 0 waiting, 0 running" in shown.text
+
+
+def test_who_is_down_is_said_with_the_reason_and_comes_back(
+    servers: tuple[JobServerProcess, JobServerProcess],
+) -> None:
+    one, two = servers
+    with terminal(*watching(one, two)) as shown:
+        shown.wait_for(lambda: shown.text.count("no functions") == 2)
+
+        one.kill()
+
+        down = rf"{one.address} DOWN since \d\d:\d\d:\d\d \(1s\)"
+        shown.wait_for(lambda: re.search(down, shown.text))
+        assert "Connection refused" in shown.text
+        assert "1 of 2 down" in shown.text
+        assert "no functions" in shown.text
+        one.start()
+        shown.wait_for(lambda: "DOWN" not in shown.text)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("\x03", 0), ("q", 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
+def test_the_terminal_is_given_back(
+    end: str | signal.Signals, code: int
+) -> None:
+    with builtin() as server, terminal(*watching(server)) as shown:
+        before = shown.modes
+        shown.wait_for(lambda: str(server.address) in shown.text)
+        assert ALT_SCREEN in shown.raw
+        assert shown.cursor_hidden
+        assert shown.modes != before
+
+        if isinstance(end, str):
+            shown.type(end)
+        else:
+            shown.signal(end)
+
+        assert shown.exit_code() == code
+        assert BACK in shown.raw.rpartition(ALT_SCREEN)[2]
+        assert not shown.cursor_hidden
+        assert shown.modes == before
+        assert b"Traceback" not in shown.raw
+
+
+def test_what_is_typed_is_not_shown() -> None:
+    with builtin() as server, terminal(*watching(server)) as shown:
+        shown.wait_for(lambda: str(server.address) in shown.text)
+
+        shown.type("xyz\n")
+        seen = len(shown.raw)
+        shown.wait_for(lambda: len(shown.raw) > seen + 200)
+
+        assert b"xyz" not in shown.raw
+
+
+def test_a_window_that_changes_its_size_is_no_trouble() -> None:
+    with builtin() as server:
+        send(server.address, 3)
+        with terminal(*watching(server), columns=100) as shown:
+            shown.wait_for(lambda: "Waiting" in shown.text)
+            for columns, rows, words in (
+                (40, 10, "Wait  Run  Work  +-/s"),
+                (12, 3, "more)"),
+                (2, 1, "("),
+                (80, 24, "Waiting  Running  Workers"),
+            ):
+                shown.resize(columns, rows)
+                shown.wait_for(partial(_shows, shown, words))
+                assert len(shown.lines) <= rows
+
+            shown.type("q")
+            assert shown.exit_code() == 0
+
+
+def test_suspending_gives_the_terminal_back_for_a_while() -> None:
+    with builtin() as server:
+        with terminal(*watching(server)) as shown:
+            before = shown.modes
+            shown.wait_for(lambda: str(server.address) in shown.text)
+
+            shown.type("\x1a")
+
+            shown.wait_for(lambda: shown.raw.endswith(BACK))
+            assert shown.modes == before
+            shown.signal(signal.SIGCONT)
+            shown.wait_for(lambda: shown.raw.count(ALT_SCREEN) == 2)
+            shown.type("q")
+            assert shown.exit_code() == 0
+
+
+def test_a_pipe_gets_one_table_after_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with builtin() as server, path.open("w") as out:
+        send(server.address, 2)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "poolmgr", *watching(server)],
+            stdout=out,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            until(lambda: path.read_text().count("Waiting") >= 3)
+            process.send_signal(signal.SIGINT)
+            _out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            process.wait()
+
+    assert (process.returncode, err) == (0, b"")
+    text = path.read_text()
+    assert re.search(r"^  libra_pool_mgm +2 +0 +0 +\+0\.0$", text, re.M)
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--watch", "-f", "json"], "--watch has a format of its own"),
+        (["--watch", "-c", "Server"], "--watch has a format of its own"),
+        (["--watch", "--workers"], "not allowed with"),
+        (["--watch", "--interval", "0"], "must be 0.1 to 86400 seconds"),
+        (["--watch", "--interval", "nan"], "must be 0.1 to 86400 seconds"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused(
+    args: list[str], words: str
+) -> None:
+    done = poolmgr("status", *args)
+
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# -- the view ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [1, 7, 20, 40, 80, 200])
+def test_every_line_fits(columns: int) -> None:
+    seen = [
+        Seen("job-server.example.com:4730", [_function("宽" * 30)]),
+        Seen("[2001:db8::1]:4730", problem="No route to host " * 9, down=99),
+    ]
+
+    lines = view(seen, columns, 2.0)
+    for text, _colour in fitted(lines, columns, 10):
+        assert len(text) + text.count("宽") <= columns
+    if columns >= 40:  # and none of the numbers has gone
+        assert any(text.endswith("+1.5") for text, _colour in lines)
+        assert all(cut(t, columns) == t for t, _c in lines if "+1.5" in t)
+
+
+def test_more_than_fits_is_said() -> None:
+    lines = [(str(number), "") for number in range(10)]
+
+    assert fitted(lines, 80, 10) == lines
+    assert fitted(lines, 80, 4) == [*lines[:3], ("(7 more)", "")]
+    assert fitted(lines, 5, 1) == [("(10 m", "")]
+
+
+def test_a_change_that_is_next_to_nothing_has_no_sign_of_its_own() -> None:
+    lines = view([Seen("a:1", [_function("f", -0.04)])], 80, 2.0)
+
+    assert lines[-1][0].endswith("+0.0")
+
+
+def _shows(shown: Terminal, words: str) -> bool:
+    return words in shown.text
+
+
+def _function(name: str, change: float = 1.5) -> Function:
+    return Function(name, 1000000, 500, 12, change)

@@ -1,0 +1,149 @@
+"""A wrong command line: one line, with what may be meant."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.processes import poolmgr
+from tests.terminals import terminal
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (
+            ["biuld-device"],
+            "poolmgr: 'biuld-device' is no command "
+            "(did you mean build-device?). See 'poolmgr --help'",
+        ),
+        (
+            ["bulid"],
+            "poolmgr: 'bulid' is no command (did you mean build-device or "
+            "build-ip?). See 'poolmgr --help'",
+        ),
+        (
+            ["device", "lst", "--all"],
+            "poolmgr: 'device lst' is no command (did you mean device list "
+            "or device show?). See 'poolmgr --help'",
+        ),
+        (
+            ["device"],
+            "poolmgr: 'device' is no command (did you mean device list or "
+            "device show?). See 'poolmgr --help'",
+        ),
+        (["zzz"], "poolmgr: 'zzz' is no command. See 'poolmgr --help'"),
+        (
+            ["--drivr", "fake", "build-ip"],
+            "poolmgr: there is no option --drivr (did you mean --driver?). "
+            "See 'poolmgr --help'",
+        ),
+        (
+            ["build-device", "--cuont=2"],
+            "poolmgr build-device: there is no option --cuont (did you mean "
+            "--count or --quote?). See 'poolmgr build-device --help'",
+        ),
+        (
+            ["build-ip", "more"],
+            "poolmgr build-ip: 'more' is one argument too many. See "
+            "'poolmgr build-ip --help'",
+        ),
+        (
+            ["submit"],
+            "poolmgr submit: the following arguments are required: MESSAGE. "
+            "See 'poolmgr submit --help'",
+        ),
+        (
+            ["--log-file"],
+            "poolmgr: argument --log-file: expected one argument. See "
+            "'poolmgr --help'",
+        ),
+    ],
+)
+def test_it_is_told_in_one_line(args: list[str], said: str) -> None:
+    done = poolmgr(*args)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{said}\n"
+
+
+def test_a_wrong_column_of_a_list_is_told() -> None:
+    done = poolmgr("plugin", "list", "-c", "Naem")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "there is no column 'Naem' (did you mean name?); choose of: Kind, "
+        "Name, Package, State, Error\n"
+    )
+
+
+def test_help_keeps_paragraphs() -> None:
+    assert "\n\nExit codes: 0 all running" in poolmgr("help", "worker").stdout
+
+
+def test_help_fits_the_terminal() -> None:
+    with terminal("--help", columns=50, rows=100) as shown:
+        assert shown.exit_code() == 0
+
+        at = next(
+            n for n, line in enumerate(shown.lines) if "assign-ip" in line
+        )
+        assert shown.lines[at : at + 2] == [
+            "  assign-ip       Attach a floating IP to a",
+            "                  device, from wherever it is",
+        ]
+
+
+# -- colours ----------------------------------------------------------------
+
+RED, YELLOW = b"\x1b[31;1m", b"\x1b[33m"
+
+
+def warned(tmp_path: Path, **environment: str) -> bytes:
+    """What a terminal gets of a worker that warns and ends."""
+    old = tmp_path / "libra.cfg"
+    old.write_text("[mgm]\nrm_fip_ignore_500 = 1\n")
+    with terminal(
+        *("--driver", "fake", "--config-file", str(old)),
+        *("--gearman-server", "a:b", "worker"),
+        columns=200,
+        environment=environment,
+    ) as shown:
+        assert shown.exit_code() == 1
+        return shown.raw
+
+
+def test_the_level_of_a_log_line_is_in_colour(tmp_path: Path) -> None:
+    raw = warned(tmp_path)
+
+    assert YELLOW + b" WARNING \x1b[0m" in raw
+    assert RED + b" ERROR \x1b[0m" in raw
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "0"}, {"TERM": "dumb"}])
+def test_who_wants_no_colours_has_none(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    raw = warned(tmp_path, **environment)
+
+    assert b" WARNING " in raw
+    assert b"\x1b" not in raw
+
+
+def test_an_empty_no_color_says_nothing(tmp_path: Path) -> None:
+    raw = warned(tmp_path, NO_COLOR="")
+
+    assert YELLOW in raw
+
+
+def test_files_and_pipes_have_no_colours(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    args = ["--driver", "fake", "--log-file", str(log)]
+    with terminal(*args, "--gearman-server", "a:b", "worker") as shown:
+        assert shown.exit_code() == 1
+        assert RED in shown.raw
+
+    assert " ERROR " in log.read_text()
+    assert "\x1b" not in log.read_text()
+    piped = poolmgr("--driver", "fake", "--gearman-server", "a:b", "worker")
+    assert " ERROR " in piped.stderr
+    assert "\x1b" not in piped.stderr
