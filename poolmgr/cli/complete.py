@@ -165,6 +165,8 @@ class Complete(PoolmgrCommand):
     def _words(self, parser: argparse.ArgumentParser) -> Words:
         words = Words()
         for action in parser._actions:
+            if action.help is argparse.SUPPRESS:
+                continue
             options = [o for o in action.option_strings if o.startswith("--")]
             words.options += options
             if action.nargs == 0:

@@ -57,7 +57,10 @@ class Submit(PoolmgrShowOne):
             help="how long to wait for the answer (default: for ever)",
         )
         parser.add_argument(
-            "--priority", choices=("low", "normal", "high"), default="normal"
+            "--priority",
+            choices=("low", "normal", "high"),
+            default="normal",
+            help="how soon its job server hands it out (default: normal)",
         )
         parser.add_argument(
             "--unique", help="the job's unique (default: a new uuid)"
