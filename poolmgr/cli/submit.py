@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.progress import elapsed, progress
@@ -88,6 +90,19 @@ class Submit(PoolmgrShowOne):
         if answer.get("response") == "FAIL":
             self._failure = _reason(answer)
         return self.dict2columns(answer)
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+    ) -> int:
+        """Print it; a FAIL need not have what ``-c`` names."""
+        if self._failure is not None and parsed_args.columns:
+            wanted = {*parsed_args.columns}
+            if not wanted & {*column_names}:
+                return 0
+        return super().produce_output(parsed_args, column_names, data)
 
     async def _send(
         self, payload: bytes, options: argparse.Namespace
