@@ -12,70 +12,23 @@ import concurrent.futures
 import contextlib
 import logging
 import statistics
-import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import openstack
 import requests
-import yaml
+from clouds import Cloud, cloud
 from requests.adapters import HTTPAdapter
 
 from poolmgr import PoolManager
-from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.waiting import Deadline
 
 LATENCY = 0.05
 BOOT = 5.0
 Fields = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """A loopback cloud in a process of its own."""
-
-    url: str
-    auth: Mapping[str, str]
-
-    def driver(self) -> NovaCloud:
-        """A driver on it."""
-        return NovaCloud(
-            NovaSettings(
-                **self.auth,
-                image="tiny",
-                flavor="m1.nano",
-                networks=("private",),
-                floating_network="public",
-            )
-        )
-
-    def calls(self) -> Counter[str]:
-        """Calls since this was asked last, by service."""
-        record = requests.get(f"{self.url}/record", timeout=30).json()
-        requests.delete(f"{self.url}/record", timeout=30)
-        return Counter(call["service"] for call in record)
-
-
-@contextlib.contextmanager
-def cloud(boot: float) -> Iterator[Cloud]:
-    """A cloud that goes on while the block runs."""
-    command = [sys.executable, "-m", "poolmgr.testing.openstack"]
-    options = ["--boot-time", str(boot), "--latency", str(LATENCY)]
-    with subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout is not None
-        url = running.stdout.readline().strip()
-        with open(running.stdout.readline().strip()) as file:
-            clouds = yaml.safe_load(file)["clouds"]
-        try:
-            yield Cloud(url, clouds["loopback"]["auth"])
-        finally:
-            running.terminate()
 
 
 def floor(there: Cloud, jobs: int) -> float:
@@ -124,7 +77,7 @@ def passed(
 
 def jobs_at_once(jobs: int) -> None:
     """Every action, so many at once: times and calls."""
-    with cloud(BOOT) as there:
+    with cloud(boot_time=BOOT, latency=LATENCY) as there:
         least = floor(there, jobs)
         driver = there.driver()
         with contextlib.closing(driver), PoolManager(driver) as manager:
@@ -173,7 +126,7 @@ def one_kind(
 
 def urgent_during_builds(builds: int, urgent: int) -> None:
     """ASSIGN_IP while builds wait, from the moment they come."""
-    with cloud(15.0) as there:
+    with cloud(boot_time=15.0, latency=LATENCY) as there:
         driver = there.driver()
         with contextlib.closing(driver), PoolManager(driver) as manager:
             target = str(passed(manager, "BUILD_DEVICE", {})["name"])

@@ -22,11 +22,13 @@ class Turn:
     """Somebody's turn, and the wait for it.
 
     :ivar on_trial: whether it is to find out if all is well again
+    :ivar wake: set when it may be worth to look again
     """
+
+    wake: threading.Event
 
     def __init__(self, urgent: bool) -> None:
         self.urgent = urgent
-        self.wake = threading.Event()
         self.on_trial = False
         self.begun = 0.0
 
@@ -142,10 +144,13 @@ class Breaker:
     def _enter(self, deadline: Deadline, patience: float) -> Turn:
         turn = Turn(deadline.urgent)
         queue = self._urgent if deadline.urgent else self._others
-        end = time.monotonic() + min(patience, deadline.remaining())
+        now = time.monotonic()
+        end = now + min(patience, deadline.remaining())
         with self._lock:
-            if not (self._open or self._scarce):
+            if self._is_free:
+                self._begin(turn, now)
                 return turn
+            turn.wake = threading.Event()
             queue.append(turn)
         try:
             with deadline.stop.wakes(turn.wake.set):
@@ -157,6 +162,13 @@ class Breaker:
                 queue.remove(turn)
                 self._wake_next()
         return turn
+
+    @property
+    def _is_free(self) -> bool:
+        """Whether anybody may begin at once; with the lock held."""
+        if self._open or self._urgent or self._others:
+            return False
+        return not self._scarce or len(self._attempts) < _WIDEST
 
     def _look(
         self, turn: Turn, end: float, deadline: Deadline

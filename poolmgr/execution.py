@@ -23,6 +23,7 @@ from poolmgr.identity import Job
 from poolmgr.message import FAIL, PASS, Message
 from poolmgr.settings import PoolSettings
 from poolmgr.text import one_line
+from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Deadline, Stop
 
 LOG = logging.getLogger(__name__)
@@ -53,6 +54,46 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class EndedJob:
+    """A job that has ended.
+
+    :ivar job: the delivery that it was started for
+    :ivar action: the name of its action, as it is installed; empty if the
+        message names none that can be used
+    :ivar trail: its action's name as the message has it, its request id
+    :ivar request: the message's own fields; {} if it could not be read
+    :ivar outcome: its answer, and why it is a FAIL
+    :ivar seconds: how long it took
+    """
+
+    job: Job
+    action: str
+    trail: Trail
+    request: Message
+    outcome: Outcome
+    seconds: float
+
+    @classmethod
+    def now(
+        cls,
+        trail: Trail,
+        action: type[Action[Any]] | None,
+        request: Message,
+        outcome: Outcome,
+        started: float,
+    ) -> "EndedJob":
+        """One that ends now.
+
+        :param started: when it began, monotonic
+        """
+        job = trail.job
+        assert job is not None  # noqa: S101 - it is the trail of one
+        name = "" if action is None else trail.action.upper()
+        seconds = time.monotonic() - started
+        return cls(job, name, trail, request, outcome, seconds)
+
+
+@dataclass(frozen=True)
 class RunningJob:
     """A job that runs now.
 
@@ -61,6 +102,7 @@ class RunningJob:
     :ivar seconds: how long it has been running
     :ivar limit: seconds after which it is answered in any case
     :ivar deliveries: how many wait for its answer
+    :ivar request_id: finds it in the logs of the cloud
     """
 
     job: Job
@@ -68,6 +110,7 @@ class RunningJob:
     seconds: float
     limit: float
     deliveries: int
+    request_id: str = ""
 
 
 class House(Protocol):
@@ -82,6 +125,9 @@ class House(Protocol):
 
     def ended(self, execution: "Execution") -> None:
         """A job has its outcome."""
+
+    def observe(self, ended: "EndedJob") -> None:
+        """Log it, and tell whoever looks on."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +185,7 @@ class Execution:
         job: Job,
     ) -> None:
         self.job = job
+        self.trail = Trail(shown(fields.get("action")), job)
         self.stop = Stop()
         self.started = time.monotonic()
         self._house = house
@@ -151,11 +198,6 @@ class Execution:
         self.cleanup_time = action.cleanup_time
         #: Seconds after which it is answered even if it does not return.
         self.limit = time_limit(action, self._settings)
-        # What deliveries of the same job have in common. A client may use a
-        # unique for several jobs at once by mistake; they are not the same
-        # if they ask for something else.
-        content = json.dumps(fields, sort_keys=True, default=repr)
-        self.key = (job.unique, content)
         self._lock = threading.Lock()
         # Everybody learns of the end; those forsaken have nobody to tell.
         self._receivers: dict[Future[Outcome], Progress | None] = {}
@@ -166,6 +208,13 @@ class Execution:
         self._running: Action[Any] | None = None
         # Whether a receiver may have had the answer, though nobody knows.
         self._doubted = False
+
+    def is_same(self, other: "Execution") -> bool:
+        """Whether a job with the same unique asks for the same.
+
+        A client may use a unique for several jobs at once by mistake.
+        """
+        return _content(self._fields) == _content(other._fields)
 
     def join(self, job: Job, progress: Progress | None) -> Submission | None:
         """Add a receiver of the answer; None when it is too late."""
@@ -216,6 +265,7 @@ class Execution:
             time.monotonic() - self.started,
             self.limit,
             deliveries,
+            self.trail.request_id,
         )
 
     def run(self) -> None:
@@ -224,14 +274,15 @@ class Execution:
         context = self._context(Deadline(self._seconds, self.stop, urgent))
         added: Mapping[str, Any] = {}
         error: PoolmgrError | None = None
-        try:
-            action = self._running = self._action()
-            added = _checked(action, action.run(self._request, context))
-        except BaseException as raised:
-            error = known(raised, f"action {self._action.__name__}")
-        if not self.finish(error, added) and error is None:
-            # It was answered with a FAIL when its time was up.
-            self._undo(added)
+        with Following(self.trail):
+            try:
+                action = self._running = self._action()
+                added = _checked(action, action.run(self._request, context))
+            except BaseException as raised:
+                error = known(raised, f"action {self._action.__name__}")
+            if not self.finish(error, added) and error is None:
+                # It was answered with a FAIL when its time was up.
+                self._undo(added)
 
     def expire(self) -> None:
         """Answer now, whether the action returns or not."""
@@ -251,7 +302,11 @@ class Execution:
             self._outcome = outcome = self._conclude(error, added)
             receivers = list(self._receivers)
         self._house.ended(self)
-        log(self._fields, self.job, error, self.started)
+        self._house.observe(
+            EndedJob.now(
+                self.trail, self._action, self._fields, outcome, self.started
+            )
+        )
         for future in receivers:
             future.set_result(outcome)
         return True
@@ -325,11 +380,12 @@ class Execution:
         action = self._running
         assert action is not None  # noqa: S101 - it has passed
         context = self._context(Deadline(AFTERWARDS_TIME))
-        try:
-            work(action, context)
-        except BaseException as raised:
-            error = known(raised, doing)
-            context.log.error("%s failed: %s", doing, one_line(str(error)))
+        with Following(self.trail):
+            try:
+                work(action, context)
+            except BaseException as raised:
+                error = known(raised, doing)
+                context.log.error("%s failed: %s", doing, one_line(str(error)))
 
     def _context(self, deadline: Deadline) -> Context:
         return Context(
@@ -345,6 +401,7 @@ class Execution:
             wanted=self.wanted,
             forsaken=self.forsaken,
             capacity=self._house.capacity,
+            request_id=self.trail.request_id,
         )
 
 
@@ -381,6 +438,11 @@ def failed(
     return Outcome(wire.answer(fields, FAIL, added, withheld), added, error)
 
 
+def _content(fields: Message) -> str:
+    # Not compared as they are: 1, 1.0 and True are equal in Python.
+    return json.dumps(fields, sort_keys=True, default=repr)
+
+
 class _JobLog(logging.LoggerAdapter[logging.Logger]):
     """Puts the job before every line that an action logs."""
 
@@ -409,6 +471,8 @@ def _checked(action: Action[Any], result: object) -> Mapping[str, Any]:
             f"action {name} returned the fields "
             f"{sorted(map(str, added))}, not {sorted(action.answers)}"
         )
+    if all(type(value) is str for value in added.values()):
+        return added  # as those of most actions are
     try:
         json.dumps(added, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -429,20 +493,25 @@ def known(error: BaseException, doing: str) -> PoolmgrError:
     return failed
 
 
-def log(
-    fields: Message, job: Job, error: PoolmgrError | None, started: float
-) -> None:
+def log(ended: EndedJob) -> None:
     """The one line that every job has in the log."""
+    job, error = ended.job, ended.outcome.error
+    level = logging.INFO if error is None else logging.WARNING
+    if not LOG.isEnabledFor(level):
+        return
     LOG.log(
-        logging.INFO if error is None else logging.WARNING,
-        "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs%s",
-        one_line(shown(fields.get("action"))),
+        level,
+        "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs "
+        "request=%s%s",
+        one_line(ended.trail.action),
         one_line(job.unique) or "-",
         one_line(job.handle) or "-",
         job.server or "-",
         PASS if error is None else FAIL,
-        time.monotonic() - started,
+        ended.seconds,
+        ended.trail.request_id,
         "" if error is None else f" reason={one_line(str(error))}",
+        extra={"poolmgr_job": ended},
     )
 
 

@@ -21,6 +21,7 @@ from poolmgr.errors import (
 )
 from poolmgr.execution import (
     AFTERWARDS_TIME,
+    EndedJob,
     Execution,
     Progress,
     RunningJob,
@@ -33,9 +34,11 @@ from poolmgr.execution import (
 )
 from poolmgr.identity import Job
 from poolmgr.message import Message
+from poolmgr.observer import Guarded, Observer
 from poolmgr.plugins import ACTIONS, DRIVERS, Registry
 from poolmgr.settings import PoolSettings
 from poolmgr.threads import ThreadPool
+from poolmgr.trail import Trail
 from poolmgr.waiting import Expiries
 
 
@@ -75,6 +78,9 @@ class PoolManager:
         then made with its default settings and closed with the manager
     :param settings: the pool's settings
     :param actions: action classes by name, used besides the installed ones
+    :param observer: told of every job that ends and, by drivers that do so,
+        of every call of the cloud
+    :ivar observer: the same, made safe: what it raises is logged
     :raises PluginError: the driver named cannot be used
     """
 
@@ -83,17 +89,22 @@ class PoolManager:
         driver: Driver | str,
         settings: PoolSettings | None = None,
         actions: Mapping[str, type[Action[Any]]] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.settings = settings or PoolSettings()
+        self.observer = Guarded(observer) if observer else Observer()
         self.actions = action_plugins(actions)
         self._owns_driver = isinstance(driver, str)
         self.driver = _driver(driver)
+        if observer is not None:
+            self.driver.observe(self.observer)
         self.capacity = Capacity()
         self._threads = ThreadPool("poolmgr-job")
         self._expiries = Expiries("poolmgr-deadlines")
         self._lock = threading.Lock()
         self._none_runs = threading.Condition(self._lock)
-        self._running: dict[tuple[str, str], Execution] = {}
+        # By unique; more than one only if a client has confused its jobs.
+        self._running: dict[str, list[Execution]] = {}
         self._executions: set[Execution] = set()
         self._afterwards = 0
         self._stopped = False
@@ -153,7 +164,8 @@ class PoolManager:
         except (Exception, SystemExit) as error:
             reason = _bare(known(error, "reading the message"))
             outcome = failed(self.settings, fields, action, reason)
-            log(fields, job, reason, started)
+            trail = Trail(shown(fields.get("action")), job)
+            self.observe(EndedJob.now(trail, action, fields, outcome, started))
             return Submission.finished(outcome)
         return self._start(execution, progress)
 
@@ -236,10 +248,18 @@ class PoolManager:
         self._expiries.cancel(execution, execution.limit)
         with self._lock:
             self._executions.discard(execution)
-            if self._running.get(execution.key) is execution:
-                del self._running[execution.key]
+            running = self._running.get(execution.job.unique, [])
+            if execution in running:
+                running.remove(execution)
+                if not running:
+                    del self._running[execution.job.unique]
             if not self._executions:
                 self._none_runs.notify_all()
+
+    def observe(self, ended: EndedJob) -> None:
+        """See :class:`~poolmgr.execution.House`."""
+        log(ended)
+        self.observer.job_ended(ended)
 
     # -- inside -------------------------------------------------------------
 
@@ -257,15 +277,17 @@ class PoolManager:
     ) -> Submission:
         with self._lock:
             stopped = self._stopped
-            running = self._running.get(execution.key)
-            if running is not None and (
-                submission := running.join(execution.job, progress)
-            ):
-                return submission
+            for running in self._running.get(execution.job.unique, ()):
+                if running.is_same(execution) and (
+                    submission := running.join(execution.job, progress)
+                ):
+                    return submission
             if not stopped:
                 self._executions.add(execution)
                 if execution.job.unique:
-                    self._running[execution.key] = execution
+                    self._running.setdefault(execution.job.unique, []).append(
+                        execution
+                    )
         submission = execution.join(execution.job, progress)
         assert submission is not None  # noqa: S101 - nobody has closed it
         if stopped:

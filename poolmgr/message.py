@@ -21,6 +21,11 @@ FAIL = "FAIL"
 
 Message = dict[str, object]
 
+
+class Parsed(Message):
+    """A message that was read from JSON: nothing about it is unknown."""
+
+
 # A string (left alone, even when it never ends) or a comma before a closing
 # bracket.  Neither alternative can be entered twice for the same character,
 # so the time is linear in the payload's length.
@@ -33,10 +38,13 @@ def decode(message: object) -> Message:
     """Take a message in any form a caller may have it.
 
     :param message: the payload as bytes, its text, or a mapping
-    :returns: a new dict, the message's own fields unchanged
+    :returns: a new dict, the message's own fields unchanged; what this
+        returned for JSON is returned as it is
     :raises InvalidMessage: for everything that is not one JSON object
         within :data:`MAX_BYTES` and :data:`MAX_DEPTH`
     """
+    if isinstance(message, Parsed):
+        return message
     if isinstance(message, Mapping):
         return _from_mapping(message)
     if isinstance(message, (bytes, bytearray, memoryview)):
@@ -96,17 +104,12 @@ def _from_text(text: str) -> Message:
     if not isinstance(value, dict):
         raise InvalidMessage("the payload is JSON, but not an object")
     _check_depth(value)
-    return value
+    return Parsed(value)
 
 
 def _parse(text: str) -> object:
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse,
-            parse_float=_float,
-        )
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -135,6 +138,11 @@ def _float(text: str) -> float:
     return number
 
 
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_refuse, parse_float=_float
+)
+
+
 def _check_depth(value: object) -> None:
     level, nested = 0, [value]
     while nested:
@@ -159,4 +167,6 @@ def _from_mapping(mapping: Mapping[object, object]) -> Message:
         if not isinstance(key, str):
             raise InvalidMessage(f"a field's name is text, not {key!r}")
         result[key] = value
+    # A caller's own objects are shown as they show themselves, if they can.
+    json.dumps(result, sort_keys=True, default=repr)
     return result

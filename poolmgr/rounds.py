@@ -3,17 +3,22 @@
 import contextlib
 import logging
 import random
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from poolmgr.errors import PoolmgrError, Stopped
+from poolmgr.observer import Guarded, Observer
 from poolmgr.reaper import Case, Reaper
 from poolmgr.settings import ReaperMode
 from poolmgr.text import one_line
+from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Stop
 
 LOG = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
 
 class Rounds:
@@ -24,14 +29,20 @@ class Rounds:
         be changed
     :param interval: seconds between two looks; may be changed, for the time
         after the next look
+    :param observer: told of each look
     """
 
     def __init__(
-        self, reaper: Reaper, mode: ReaperMode, interval: float
+        self,
+        reaper: Reaper,
+        mode: ReaperMode,
+        interval: float,
+        observer: Observer | None = None,
     ) -> None:
         self.mode = mode
         self.interval = interval
         self._reaper = reaper
+        self._observer = Guarded(observer or Observer())
         self._stop = Stop()
         self._told: set[tuple[str, str]] = set()
 
@@ -51,15 +62,18 @@ class Rounds:
     def once(self) -> None:
         """Look once; raises nothing but :class:`Stopped`."""
         try:
-            cases = self._reaper.look(self._stop)
-            if self.mode == "delete":
-                cases = self._reaper.remove(cases, self._stop)
+            with Following(Trail()):
+                cases = self._reaper.look(self._stop)
+                if self.mode == "delete":
+                    cases = self._reaper.remove(cases, self._stop)
         except Stopped:
             raise
         except PoolmgrError as error:
             LOG.warning("the reaper stops here: %s", one_line(str(error)))
+            self._observer.reaper_looked(None)
         else:
             self._tell(cases)
+            self._observer.reaper_looked(cases)
 
     def _go_on(self) -> None:
         # Not at once, and not with the other workers of the pool.
@@ -79,7 +93,8 @@ class Rounds:
         """Log what is new."""
         told = set()
         for case in cases:
-            key = (case.thing.id, case.reason)
+            # The cloud's name for a call is another each time.
+            key = (case.thing.id, _REQUEST_ID.sub("", case.reason))
             told.add(key)
             if key in self._told:
                 continue

@@ -17,6 +17,7 @@ from poolmgr.gearman import Assignment, Delivery, LinkStatus, Worker
 from poolmgr.identity import Job
 from poolmgr.lanes import Lanes, Load
 from poolmgr.links import addresses, link_options
+from poolmgr.mailbox import Mailbox
 from poolmgr.manager import PoolManager
 from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.text import one_line
@@ -39,6 +40,8 @@ class _Delivery:
     """A job that was assigned to us."""
 
     assignment: Assignment
+    #: What it says; as bytes, which are small, if it may have to wait.
+    message: object
     long: bool
     submission: Submission | None = None
 
@@ -79,6 +82,7 @@ class Service:
             client_id=f"poolmgr-{socket.gethostname()}-{os.getpid()}",
         )
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._mailbox: Mailbox | None = None
         self._stop = asyncio.Event()
         self._told_to_stop = False
         self._time_is_up = False
@@ -93,6 +97,7 @@ class Service:
             :data:`EXIT_STOPPED_JOBS`
         """
         self._loop = asyncio.get_running_loop()
+        self._mailbox = Mailbox(self._loop)
         # What was said before there was a loop to say it in.
         self._adopt()
         if self._told_to_stop:
@@ -147,8 +152,11 @@ class Service:
             # when the link is closed.
             self._lanes.release()
             return
-        long = self._manager.is_long(assignment.payload)
-        delivery = _Delivery(assignment, long)
+        message = _read(assignment.payload)
+        long = self._manager.is_long(message)
+        if long:
+            message = assignment.payload
+        delivery = _Delivery(assignment, message, long)
         assignment.on_lost = functools.partial(self._lost, delivery)
         self._lanes.admit(delivery, long, len(assignment.payload))
 
@@ -160,28 +168,28 @@ class Service:
         asyncio.get_running_loop().call_later(_COURTESY, insist)
 
     def _start(self, delivery: _Delivery) -> None:
-        assert self._loop is not None  # noqa: S101 - run() has set it
+        assert self._mailbox is not None  # noqa: S101 - run() has set it
         assignment = delivery.assignment
-        loop = self._loop
+        mailbox = self._mailbox
 
         def report(done: int, total: int) -> None:
-            loop.call_soon_threadsafe(assignment.progress, done, total)
+            mailbox.put(functools.partial(assignment.progress, done, total))
 
         # A client that gives "-" has the payload stand for its unique: it is
         # nobody's name, and jobs that look alike are still several jobs.
         unique = "" if assignment.unique == "-" else assignment.unique
         job = Job(unique, assignment.handle, str(assignment.server))
         delivery.submission = self._manager.submit(
-            assignment.payload, job, report
+            delivery.message, job, report
         )
         delivery.submission.future.add_done_callback(
             lambda future: self._in_loop(delivery, future.result())
         )
 
     def _in_loop(self, delivery: _Delivery, outcome: Outcome) -> None:
-        assert self._loop is not None  # noqa: S101 - run() has set it
+        assert self._mailbox is not None  # noqa: S101 - run() has set it
         try:
-            self._loop.call_soon_threadsafe(self._answer, delivery, outcome)
+            self._mailbox.put(lambda: self._answer(delivery, outcome))
         except RuntimeError:
             # The loop is closed: a second signal ended the process, and the
             # job server delivers the job again.
@@ -194,7 +202,7 @@ class Service:
         delivery.assignment.complete(wire.encode(outcome.answer), on_delivery)
         self._forsaken.discard(delivery)
         # It may be long, and others may hold the delivery for a while.
-        delivery.assignment.payload = b""
+        delivery.assignment.payload = delivery.message = b""
         self._lanes.done(delivery.long)
         self._worker.room_freed()
 
@@ -273,6 +281,14 @@ class Service:
             if time.monotonic() >= end:
                 return False
             await asyncio.sleep(_TICK)
+
+
+def _read(payload: bytes) -> object:
+    """A message, or the payload itself if it is none: the manager says so."""
+    try:
+        return wire.decode(payload)
+    except Exception:
+        return payload
 
 
 def _load_actions(manager: PoolManager) -> None:

@@ -17,6 +17,7 @@ from poolmgr.identity import Authority, Ownership, clean_basename
 T = TypeVar("T")
 
 LogLevel = Literal["error", "warning", "info", "debug"]
+LogFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,12 @@ class WorkerSettings:
         "before it.",
         choices=("error", "warning", "info", "debug"),
         mutable=True,
+    )
+    log_format: LogFormat = setting(
+        "text",
+        "How the worker writes its log: 'text', or 'json' for one object a "
+        "line. The option --log-format of the command line goes before it.",
+        choices=("text", "json"),
     )
 
     def __post_init__(self) -> None:

@@ -13,32 +13,35 @@ class Stop:
     """A signal to give up, set once, that any number of waits listen to."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._given = False
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
 
     def set(self) -> None:
         """Give the signal."""
         with self._lock:
-            self._event.set()
+            self._given = True
             callbacks = list(self._callbacks)
         for callback in callbacks:
             callback()
 
     def is_set(self) -> bool:
         """Whether the signal was given."""
-        return self._event.is_set()
+        return self._given
 
     def wait(self, seconds: float) -> bool:
         """Sleep, at most so long; whether the signal was given."""
-        return self._event.wait(seconds)
+        # Made here: most jobs never sleep.
+        event = threading.Event()
+        with self.wakes(event.set):
+            return event.wait(seconds)
 
     @contextmanager
     def wakes(self, callback: Callable[[], None]) -> Iterator[None]:
         """Call back when the signal is given while the block runs."""
         with self._lock:
             self._callbacks.append(callback)
-            given = self._event.is_set()
+            given = self._given
         if given:
             callback()
         try:

@@ -55,16 +55,21 @@ class Environment:
         )
 
 
-def create(folder: Path, *packages: Path) -> Environment:
-    """Make an environment and install these packages into it."""
+def create(
+    folder: Path, *packages: Path, extra: str | None = None
+) -> Environment:
+    """Make an environment and install these packages into it.
+
+    :param extra: an extra of the last one to install, too
+    """
     path = folder / "venv"
     subprocess.run(
         [sys.executable, "-m", "venv", "--without-pip", path], check=True
     )
-    _pip(
-        *("--python", str(path / "bin" / "python")),
-        packages=[_copied(package, folder) for package in packages],
-    )
+    copies = [str(_copied(package, folder)) for package in packages]
+    if extra is not None:
+        copies[-1] += f"[{extra}]"
+    _pip("--python", str(path / "bin" / "python"), packages=copies)
     return Environment(path, folder / "cache")
 
 
@@ -107,7 +112,7 @@ def _copied(package: Path, folder: Path) -> Path:
 
 
 def _pip(
-    *options: str, packages: Sequence[Path], into: Sequence[str] = ()
+    *options: str, packages: Sequence[Path | str], into: Sequence[str] = ()
 ) -> None:
     command = [sys.executable, "-m", "pip", *options, "install", "--quiet"]
     command += ["--disable-pip-version-check", *into, *map(str, packages)]

@@ -103,12 +103,14 @@ def worker(
     config: str = "",
     folder: Path | None = None,
     through: Sequence[str] = (),
+    **environment: str,
 ) -> Iterator[Process]:
     """A worker on the fake cloud.
 
     :param config: a configuration file's text
     :param folder: where to put that file
     :param through: as of :class:`Process`
+    :param environment: variables besides its own
     """
     args = ["--driver", "fake"]
     for server in servers:
@@ -118,7 +120,7 @@ def worker(
         path = folder / "worker.conf"
         path.write_text(config)
         args += ["--config-file", str(path)]
-    process = Process([*args, "worker"], through)
+    process = Process([*args, "worker"], through, **environment)
     try:
         yield process
     finally:

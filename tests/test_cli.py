@@ -245,7 +245,7 @@ def unmeasured() -> dict[str, str]:
             ["build-ip", "--help"],
             "openstack asyncio sqlite3 poolmgr.actions.build_device",
         ),
-        (["--driver", "fake", "build-ip"], "openstack asyncio cmd2"),
+        (["--driver", "fake", "build-ip"], "openstack asyncio cmd2 sqlite3"),
         (["device", "list", "--help"], "openstack asyncio oslo_config"),
         (["--driver", "fake", "ip", "list"], "openstack asyncio cmd2"),
     ],

@@ -60,7 +60,8 @@ def test_processes_share_a_file_without_losing_anything(
 ) -> None:
     state = str(tmp_path / "state.db")
     program = (
-        "from poolmgr.drivers.fake import *\n"
+        "from poolmgr.drivers.fake import FakeCloud, FakeSettings\n"
+        "from poolmgr.waiting import Deadline\n"
         f"cloud = FakeCloud(FakeSettings(state={state!r}))\n"
         "for n in range(50): cloud.create_ip(None, Deadline(60.0))\n"
     )

@@ -1,6 +1,9 @@
 """A stranger's plugins, in an environment of their own."""
 
 import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,9 @@ pytestmark = pytest.mark.timeout(600)
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """poolmgr and the example package, freshly installed."""
     folder = tmp_path_factory.mktemp("stranger")
-    return environments.create(folder, environments.ROOT, environments.EXAMPLE)
+    return environments.create(
+        folder, environments.ROOT, environments.EXAMPLE, extra="test"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,25 @@ def test_the_example_is_a_command_and_a_driver(
     assert "--field-prefix PREFIX" in help_
     assert "count only names that start like this" in help_
     assert "count-devices   Count the devices" in environment.run("-h").stdout
+
+
+def test_the_tests_of_the_example_pass_where_it_is_installed(
+    environment: Environment, tmp_path: Path
+) -> None:
+    tests = shutil.copytree(environments.EXAMPLE / "tests", tmp_path / "tests")
+
+    done = subprocess.run(
+        [environment.path / "bin" / "python", "-m", "pytest", tests],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env=environment.variables(),
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 25
 
 
 def test_plugins_are_listed_with_their_packages(

@@ -4,11 +4,13 @@ import asyncio
 import json
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -50,23 +52,21 @@ def reaper(cloud: FakeCloud, **changes: object) -> Reaper:
     return Reaper(**given)  # type: ignore[arg-type]
 
 
-def age(path: Path | None, cloud: FakeCloud | None = None) -> None:
+def age(path: Path) -> None:
     """Have all devices be two hours older."""
-    query = "UPDATE device SET created = created - 7200"
-    if cloud is not None:
-        cloud._db.execute(query)
-    else:
-        with closing(sqlite3.connect(str(path))) as db, db:
-            db.execute(query)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE device SET created = created - 7200")
 
 
-def old_device(cloud: FakeCloud, name: str, mark: Mark | None) -> Device:
-    device = cloud.create_device(name, mark, soon())
-    cloud._db.execute(
-        "UPDATE device SET created = created - 7200 WHERE id = ?",
-        (device.id,),
-    )
-    return device
+def old_device(
+    cloud: FakeCloud, name: str, mark: Mark | None, age: float = 7200.0
+) -> Device:
+    """A device that was made so many seconds ago, two hours ago if nothing
+    else is said."""
+    then = time.time() - age
+    with patch("poolmgr.drivers.fake.cloud.time") as clock:
+        clock.time.return_value = then
+        return cloud.create_device(name, mark, soon())
 
 
 def verdicts(cases: Collection[Case]) -> dict[str, str]:
@@ -569,10 +569,7 @@ def test_longer_jobs_make_the_reaper_wait_longer(tmp_path: Path) -> None:
             # A job may have made this one two hours ago, and still run.
             young = old_device(cloud, "libra-young", LEFT)
             days_ago = replace(LEFT, made="2020-01-01T00:00:00+00:00")
-            old = old_device(cloud, "libra-old", days_ago)
-            cloud._db.execute(
-                "UPDATE device SET created = 0 WHERE id = ?", (old.id,)
-            )
+            old_device(cloud, "libra-old", days_ago, age=time.time())
 
             process.wait_for("removed device libra-old")
 

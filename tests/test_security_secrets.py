@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from poolmgr import PoolManager, secrecy
-from poolmgr.cli.logs import _Formatter
+from poolmgr.cli.records import TextLine
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
@@ -345,7 +345,7 @@ def test_a_traceback_shows_no_secret(
     with PoolManager(Talkative(), settings) as manager:
         answer = manager.run({"action": "DELETE_DEVICE", "name": NAME})
 
-    formatter = _Formatter("%(message)s", tracebacks=True)
+    formatter = TextLine("%(message)s", tracebacks=True, ids=False)
     said = "\n".join(map(formatter.format, caplog.records))
     assert "Traceback" in said
     assert "RuntimeError: cannot log in with ***\\x1b[2J" in said

@@ -11,7 +11,7 @@ import pytest
 from tests import environments
 from tests.soak import Gauge, Load, forget, soaking
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.endurance]
 
 #: How much more of each there may be in the end. Connections to a cloud are
 #: kept, as many as were in use at once. A job's own objects take several KiB:

@@ -14,10 +14,11 @@ cloud is called, the command ``poolmgr ping-device NAME``, and its help.
 
 import abc
 import dataclasses
+import functools
 import inspect
 import ipaddress
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -48,6 +49,8 @@ class Context:
     :ivar forsaken: whether nobody can have the answer any more. Unlike
         ``wanted`` it is no last word: a delivery that comes now joins.
     :ivar capacity: what all jobs know of the cloud's room
+    :ivar request_id: finds the job in the logs, the cloud's included; to be
+        sent along with what is asked of other services, too
     """
 
     driver: Driver
@@ -59,6 +62,7 @@ class Context:
     wanted: Callable[[], bool]
     forsaken: Callable[[], bool] = lambda: False
     capacity: Capacity = dataclasses.field(default_factory=Capacity)
+    request_id: str = ""
 
     @property
     def ownership(self) -> Ownership:
@@ -164,7 +168,7 @@ def parse(action: type[Action[Any]], message: Mapping[str, object]) -> Any:
     :raises InvalidField: a field is missing or not what it has to be
     """
     values = {}
-    for field in dataclasses.fields(action.takes):
+    for field in _fields(action.takes):  # type: ignore[arg-type]
         if field.name in message:
             check = field.metadata.get("check", _anything)
             try:
@@ -174,6 +178,11 @@ def parse(action: type[Action[Any]], message: Mapping[str, object]) -> Any:
         elif is_required(field):
             raise InvalidField(field.name, "is missing")
     return action.takes(**values)
+
+
+@functools.cache
+def _fields(takes: Hashable) -> "tuple[dataclasses.Field[Any], ...]":
+    return dataclasses.fields(takes)  # type: ignore[arg-type]
 
 
 def is_required(field: "dataclasses.Field[Any]") -> bool:

@@ -24,6 +24,9 @@ from poolmgr.waiting import Deadline
 _OTHERS_TIME = 15.0
 #: Seconds that looking whose a device is may take, before it is deleted.
 _LOOK_TIME = 2.0
+#: What clients are told of: the cloud has taken it on, it has booted, and, by
+#: the answer itself, it is handed over.
+_STAGES = 3
 #: States in which an earlier delivery may still be at it.
 _NOT_ANSWERED = ("building", "handed over")
 
@@ -175,8 +178,13 @@ class BuildDevice(Action[NoFields]):
 
     def _booted(self, device: Device, context: Context) -> Device:
         with self._discarding(device, context):
+            context.report(1, _STAGES)
             try:
-                return context.driver.wait_for_device(device, context.deadline)
+                ready = context.driver.wait_for_device(
+                    device, context.deadline
+                )
+                context.report(2, _STAGES)
+                return ready
             except QuotaExceeded as error:
                 # Of its own floating IP: the next one gets none, either.
                 context.capacity.boots.blame(str(error))

@@ -143,6 +143,12 @@ class PoolmgrApp(App):
         )
         add("--log-file", metavar="FILE", help="log to a file as well")
         add(
+            "--log-format",
+            choices=["text", "json"],
+            help="how the log is written (default: text, or [worker] "
+            "log_format)",
+        )
+        add(
             "--debug",
             action="store_true",
             help="log everything, show tracebacks",

@@ -41,6 +41,15 @@ class PoolmgrCommand(Command):
         """What the files and the global options say."""
         return self.app.configuration
 
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run it; what it asks the cloud for itself has one request id."""
+        from poolmgr.trail import Following, Trail
+
+        if self.service:
+            return int(super().run(parsed_args))
+        with Following(Trail()):
+            return int(super().run(parsed_args))
+
     @property
     def quiet(self) -> bool:
         """Whether nothing but errors is wanted."""

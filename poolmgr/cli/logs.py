@@ -1,26 +1,23 @@
 """Logging of the command line."""
 
 import argparse
-import copy
 import logging
 import os
-import re
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import TextIO
 
 from poolmgr.cli.output import Stream
+from poolmgr.cli.records import JsonLine, TextLine
 from poolmgr.cli.terminal import has_colours
 from poolmgr.errors import ConfigError
-from poolmgr.settings import LogLevel
-from poolmgr.text import lines, one_line
+from poolmgr.settings import LogFormat, LogLevel
+from poolmgr.text import one_line
 
 _COMMAND = "%(message)s"
 _SERVICE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 #: ``verbose_level`` without -v and -q.
 _USUAL = 1
-# What YAML calls what it does not know; it may be part of a secret.
-_YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")
 
 # A terminal's colours: red, yellow, and faint.
 _COLOURS = {
@@ -68,36 +65,6 @@ class _File(logging.FileHandler):
         return opened
 
 
-class _Formatter(logging.Formatter):
-    """One line an event, whatever is in the message."""
-
-    def __init__(self, style: str, tracebacks: bool) -> None:
-        super().__init__(style)
-        self._tracebacks = tracebacks
-
-    def formatMessage(  # noqa: N802 - logging's own name
-        self, record: logging.LogRecord
-    ) -> str:
-        message = record.message
-        if record.name.startswith("openstack.config"):
-            # A password that begins with "*" is an alias to YAML.
-            message = _YAML_WORD.sub(r"\1 ***", message)
-        record.message = one_line(message)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise
-        """A traceback, with what errors say made as harmless."""
-        return lines(super().formatException(ei))
-
-    def format(self, record: logging.LogRecord) -> str:
-        record = copy.copy(record)
-        # Another handler may have formatted it, and left it there.
-        record.exc_text = None
-        if not self._tracebacks:
-            record.exc_info = None
-        return super().format(record)
-
-
 def configure(options: argparse.Namespace, stderr: TextIO) -> None:
     """Set logging up before the command is known.
 
@@ -116,8 +83,28 @@ def configure(options: argparse.Namespace, stderr: TextIO) -> None:
                 f"--log-file {one_line(options.log_file)!r} cannot be "
                 f"written: {one_line(why)}"
             ) from None
-        to_file.setFormatter(_Formatter(_SERVICE, tracebacks=True))
+        to_file.setFormatter(_formatter(options, True, True))
         root.addHandler(to_file)
+
+
+def set_format(options: argparse.Namespace, configured: LogFormat) -> None:
+    """Write the lines of a service as is configured, if no option says it."""
+    options.log_format = options.log_format or configured
+    for handler in logging.getLogger().handlers:
+        if handler is _console or isinstance(handler, _File):
+            handler.setFormatter(_formatter(options, True, True))
+
+
+def _formatter(
+    options: argparse.Namespace, full: bool, tracebacks: bool
+) -> logging.Formatter:
+    """What makes lines of records.
+
+    :param full: whether they say more than the message
+    """
+    if options.log_format == "json":
+        return JsonLine()
+    return TextLine(_SERVICE if full else _COMMAND, tracebacks, ids=full)
 
 
 def descriptors() -> list[int]:
@@ -145,9 +132,8 @@ def set_level(
     level = logging.DEBUG if options.debug else levels[min(wanted, 3)]
     if configured and not options.debug and options.verbose_level == _USUAL:
         level = logging.getLevelNamesMapping()[configured.upper()]
-    style = _SERVICE if service or options.debug else _COMMAND
-    tracebacks = service or options.debug
-    _console.setFormatter(_Formatter(style, tracebacks))
+    full = service or options.debug
+    _console.setFormatter(_formatter(options, full, full))
     logging.getLogger().setLevel(level)
     # At DEBUG keystoneauth logs bodies, with what is secret in them.
     for name in ("openstack", "urllib3", "requests", "stevedore"):

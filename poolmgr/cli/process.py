@@ -5,8 +5,9 @@ import asyncio
 import logging
 import signal
 
-from poolmgr.cli.logs import descriptors, set_level
+from poolmgr.cli.logs import descriptors, set_format, set_level
 from poolmgr.cli.reaping import Reaping
+from poolmgr.cli.supervision import Supervision
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.manager import PoolManager, driver_plugins
@@ -18,6 +19,7 @@ from poolmgr.service import Service
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
 from poolmgr.signals import Aside, Ending, Signals
 from poolmgr.state import describe
+from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Deadline
 
 LOG = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Process:
         self._ending = ending
         self._report = Report(descriptors)
         self.report = Aside(self._report.write, "poolmgr-report")
+        self._supervision = Supervision.of_environment()
 
     def run(self, signals: Signals) -> int:
         """Check, serve, drain.
@@ -49,6 +52,9 @@ class Process:
         """
         conf = self._conf
         set_level(self._options, True, conf.worker().log_level)
+        set_format(self._options, conf.worker().log_format)
+        supervision = self._supervision
+        supervision.starting(conf.pool().short_timeout)
         conf.warn_of_old_names()
         driver = conf.make_driver(driver_plugins())
         conf.warn_of_exposed_secrets(driver_plugins())
@@ -62,13 +68,19 @@ class Process:
                 describe(self._report, manager, service)
                 reaper = Reaping(manager, conf.reaper(), conf.gearman())
                 reload = self._reload(manager, service, reaper)
-                signals.on(signal.SIGHUP, Aside(reload.run, "poolmgr-reload"))
-                if not self._ending.serves(service.stop):
+                told = supervision.reloading(reload.run)
+                signals.on(signal.SIGHUP, Aside(told, "poolmgr-reload"))
+                drain = supervision.stopping(service.stop)
+                if not self._ending.serves(drain):
                     return 0
                 with reaper.rounds.going_on():
-                    return asyncio.run(service.run())
+                    return asyncio.run(self._serve(service))
         finally:
             driver.close()
+
+    async def _serve(self, service: Service) -> int:
+        async with self._supervision.watching(service):
+            return await service.run()
 
     def _fits(self, driver: Driver) -> bool:
         """Whether to go on; False when a signal breaks off the start.
@@ -78,7 +90,8 @@ class Process:
         stop = self._ending.stop
         try:
             seconds = self._conf.pool().short_timeout
-            require_no_problem(driver, Deadline(seconds, stop))
+            with Following(Trail()):
+                require_no_problem(driver, Deadline(seconds, stop))
         except Exception:
             if not stop.is_set():
                 raise

@@ -32,7 +32,9 @@ class Reaping:
             ),
             self._job_time(),
         )
-        self.rounds = Rounds(self._reaper, settings.mode, settings.interval)
+        self.rounds = Rounds(
+            self._reaper, settings.mode, settings.interval, manager.observer
+        )
 
     def adopt(self, settings: ReaperSettings) -> None:
         """Use other settings from now on, and the manager's as they are."""

@@ -19,11 +19,13 @@ raises nothing else but ``DeadlineExceeded`` and ``Stopped``.
 import abc
 import dataclasses
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from poolmgr.breaker import Breaker
 from poolmgr.identity import Mark
+from poolmgr.observer import Observer
 from poolmgr.settings import IsSettings, Rule
 from poolmgr.waiting import Deadline
 
@@ -97,6 +99,21 @@ class Finding:
     value: str
     found: str = ""
     problem: str | None = None
+
+
+@dataclass(frozen=True)
+class DriverState:
+    """How a driver does at the moment.
+
+    :ivar breakers: what it holds back when it fails, each with its breaker
+    :ivar awaited: devices that are waited for
+    :ivar view_age: seconds since the cloud was asked of these with success,
+        0 while there are none
+    """
+
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)
+    awaited: int = 0
+    view_age: float = 0.0
 
 
 class Driver(abc.ABC):
@@ -248,6 +265,17 @@ class Driver(abc.ABC):
         """
         return False
 
+    @property
+    def state(self) -> DriverState:
+        """How it does at the moment; from any thread, without waiting."""
+        return DriverState()
+
+    def observe(self, observer: Observer) -> None:  # noqa: B027 - may be left
+        """Tell somebody of every call of the cloud from now on.
+
+        :param observer: its ``cloud_called`` is for this; it raises nothing
+        """
+
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Let go of connections and threads; the driver is done."""
 
@@ -257,7 +285,7 @@ def defect(driver: type[Driver]) -> str | None:
     settings = getattr(driver, "Settings", None)
     if not dataclasses.is_dataclass(settings):
         return "'Settings' must be a dataclass"
-    for field in dataclasses.fields(settings):
-        if not isinstance(field.metadata.get("rule"), Rule):
-            return f"the setting {field.name!r} must be made by setting()"
+    for each in dataclasses.fields(settings):
+        if not isinstance(each.metadata.get("rule"), Rule):
+            return f"the setting {each.name!r} must be made by setting()"
     return None

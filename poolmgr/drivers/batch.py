@@ -1,5 +1,6 @@
 """One question to the cloud for all who ask at the same time."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -11,7 +12,10 @@ from poolmgr.errors import (
     DeadlineExceeded,
     Stopped,
 )
+from poolmgr.trail import Following, Trail, current
 from poolmgr.waiting import Deadline
+
+LOG = logging.getLogger(__name__)
 
 V = TypeVar("V")
 
@@ -29,6 +33,8 @@ class _Round(Generic[V]):
         self.over = threading.Event()
         self.answer: Mapping[str, list[V]] | None = None
         self.error: CloudError | None = None
+        self.asking = 0
+        self.request_id: str | None = None
 
 
 class Batch(Generic[V]):
@@ -75,6 +81,8 @@ class Batch(Generic[V]):
             joined = self._join(key, deadline.urgent)
             if self._lead(joined, deadline, doing):
                 self._run(joined, deadline)
+            if joined.request_id:
+                LOG.debug("%s: for many: %s", doing, joined.request_id)
             if joined.error is not None:
                 raise joined.error
             if joined.answer is not None:
@@ -85,6 +93,7 @@ class Batch(Generic[V]):
         with self._lock:
             self._next.keys.add(key)
             self._next.urgent |= urgent
+            self._next.asking += 1
             return self._next
 
     def _lead(self, joined: _Round[V], deadline: Deadline, doing: str) -> bool:
@@ -113,7 +122,8 @@ class Batch(Generic[V]):
         # A build may ask for a short job, which must not wait as builds do.
         asked = Deadline(deadline.remaining(), deadline.stop, joined.urgent)
         try:
-            joined.answer = self._ask(joined.keys, asked)
+            with Following(self._trail(joined)):
+                joined.answer = self._ask(joined.keys, asked)
         except CloudUnavailable:
             raise  # the time of who asked was up; the others ask anew
         except CloudError as error:
@@ -125,6 +135,15 @@ class Batch(Generic[V]):
                 if self._running is joined:
                     self._running = None
             joined.over.set()
+
+    def _trail(self, joined: _Round[V]) -> Trail:
+        """Whose question it is: nobody's in particular if many ask."""
+        trail = current()
+        if joined.asking == 1 and trail is not None:
+            return trail
+        trail = Trail()
+        joined.request_id = trail.request_id
+        return trail
 
 
 def parted(items: Collection[str], size: int) -> Iterator[list[str]]:

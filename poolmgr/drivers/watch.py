@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from poolmgr.drivers.base import Device
 from poolmgr.errors import CloudError, CloudUnavailable, DeviceFailed
+from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Deadline
 
 LOG = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class Watch:
         self._waiters: dict[int, _Waiter] = {}
         self._closed = threading.Event()
         self._running = False
+        self._seen_at = 0.0
 
     def wait(self, device: Device, deadline: Deadline) -> Device:
         """Wait until a device is ready.
@@ -126,6 +128,17 @@ class Watch:
         self._await(waiter, deadline, min(patience, deadline.remaining()))
         return waiter.done
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiters)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last look that succeeded began, or since one
+        began to wait for the first; 0 while nobody waits."""
+        return time.monotonic() - self._seen_at if self._waiters else 0.0
+
     def close(self) -> None:
         """End the thread and every wait."""
         self._closed.set()
@@ -139,6 +152,8 @@ class Watch:
     ) -> None:
         key = id(waiter)
         with self._lock:
+            if not self._waiters:
+                self._seen_at = waiter.since
             self._waiters[key] = waiter
             if not self._running and not self._closed.is_set():
                 self._running = True
@@ -163,7 +178,9 @@ class Watch:
                     self._running = False
                     return
             if waiters:
-                pause = self._show(waiters, pause)
+                # For all of them, so it has an id of its own.
+                with Following(Trail()):
+                    pause = self._show(waiters, pause)
 
     def _after_failure(self, pause: float, error: Exception) -> float:
         """Seconds until the next look, after one that failed."""
@@ -190,6 +207,7 @@ class Watch:
         except Exception as error:
             LOG.exception("listing devices failed unexpectedly")
             return self._after_failure(pause, error)
+        self._seen_at = started
         took = time.monotonic() - started
         absent = []
         for waiter in waiters:

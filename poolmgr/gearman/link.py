@@ -37,6 +37,7 @@ class Link(asyncio.Protocol):
         self._out: list[bytes] = []
         self._written = 0  # bytes handed to the transport so far
         self._spoken = False  # the peer has sent something
+        self._receiving = False
         self._pulse = _Pulse()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -63,8 +64,9 @@ class Link(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Send after what was sent before; lost if the link is."""
-        # What is sent in one turn of the loop goes out in one piece.
-        if not self._out:
+        # What is sent in one turn of the loop goes out in one piece; what
+        # answers something received, as soon as all of that is read.
+        if not (self._out or self._receiving):
             self._loop.call_soon(self._flush)
         self._out.append(data)
 
@@ -102,6 +104,7 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._pulse.heard = self._loop.time()
         self._spoken = True
+        self._receiving = True
         try:
             for kind, args in self._parser.feed(data):
                 self.received(kind, args)
@@ -109,6 +112,9 @@ class Link(asyncio.Protocol):
                     return
         except ProtocolError as error:
             self.drop(f"protocol error: {error}")
+        finally:
+            self._receiving = False
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 GRABS = 8
 """GRAB_JOB_UNIQ that may be on their way on one link."""
 
+_FIRST = 2
+"""The window after the first of several jobs."""
+
 _GRAB_JOB = encode(PacketType.GRAB_JOB_UNIQ)
 _PRE_SLEEP = encode(PacketType.PRE_SLEEP)
 _ECHO_REQ = encode(PacketType.ECHO_REQ, b"")
@@ -246,14 +249,23 @@ class ServingLink(Link):
         self._jobs[job] = None
         self._hall.arrived(job)
         self._hall.wants(self)
+        if self._window == _FIRST and self.grabs:
+            # Most likely it was the only one. To say so before NO_JOB comes
+            # spares the next job a round trip; if there are more, the GRABs
+            # that follow take it back.
+            self._sleep()
+
+    def _sleep(self) -> None:
+        """Be woken when there is something."""
+        self._asleep = True
+        self.send(_PRE_SLEEP)
 
     def _no_job(self) -> None:
         grab = self._grabbed(PacketType.NO_JOB)
         self._dry = True
         self._window = 1
-        if not (self.grabs or self._leaving):
-            self._asleep = True
-            self.send(_PRE_SLEEP)
+        if not (self.grabs or self._leaving or self._asleep):
+            self._sleep()
         if grab.reserved:
             self._hall.released()
 

@@ -1,10 +1,14 @@
-"""For the tests of plugins: what every driver has to do.
+"""For the tests of plugins: what every action and every driver has to do.
 
 Needs pytest: ``pip install poolmgr[testing]``.
 
 .. code-block:: python
 
-   from poolmgr.testing import DriverConformance
+   from poolmgr.testing import ActionConformance, DriverConformance
+
+   class TestMyAction(ActionConformance):
+       action = MyAction
+       message = {"field": "value"}
 
    class TestMyCloud(DriverConformance):
        @pytest.fixture
@@ -14,20 +18,25 @@ Needs pytest: ``pip install poolmgr[testing]``.
            driver.close()
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from poolmgr.testing.action import ActionConformance as ActionConformance
     from poolmgr.testing.conformance import (
         DriverConformance as DriverConformance,
     )
 
-__all__ = ["DriverConformance"]
+__all__ = ["ActionConformance", "DriverConformance"]
+
+_MODULES = {
+    "ActionConformance": "poolmgr.testing.action",
+    "DriverConformance": "poolmgr.testing.conformance",
+}
 
 
 def __getattr__(name: str) -> object:
     # Who wants only the loopback cloud needs no pytest.
-    if name == "DriverConformance":
-        from poolmgr.testing.conformance import DriverConformance
-
-        return DriverConformance
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -218,6 +218,8 @@ def test_it_runs_as_a_process(tmp_path: Path) -> None:
         assert ask("GET", f"{url}/identity")[0] == 418
         assert ask("DELETE", f"{url}/faults")[0] == 204
         (call,) = ask("GET", f"{url}/record")[1]
+        counts = ask("GET", f"{url}/record/counts")[1]
+        assert counts == {f"{call['service']} GET {call['status']}": 1}
         assert (call["service"], call["status"]) == ("identity", 418)
         assert ask("DELETE", f"{url}/record")[0] == 204
         assert ask("GET", f"{url}/record")[1] == []

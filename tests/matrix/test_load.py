@@ -3,6 +3,8 @@
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from tests.jobservers import JobServerProcess, gearmand
 from tests.matrix.batches import (
     BUILD,
@@ -39,6 +41,7 @@ def test_ten_mebibytes_are_answered(
     assert third["response"] == "PASS"
 
 
+@pytest.mark.endurance
 def test_a_long_queue_is_drained(tmp_path: Path) -> None:
     state = State(tmp_path)
     config = state.config(ip_quota=MANY, ip_range="10.0.0.0/8")

@@ -5,6 +5,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from poolmgr.gearman import LinkOptions
 from tests.jobservers import JobServerProcess, gearmand
 from tests.matrix.batches import (
@@ -26,6 +28,7 @@ NOTICED = 30.0
 PATIENT = LinkOptions(heartbeat=60.0)
 
 
+@pytest.mark.endurance
 def test_servers_that_fall_silent_are_noticed_and_served_again(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:

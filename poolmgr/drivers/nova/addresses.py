@@ -1,6 +1,7 @@
 """Which of a server's addresses is the one that clients reach it by."""
 
 import ipaddress
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,9 +65,25 @@ class AddressRule:
             chosen = floating
         elif self.kind == "fixed":
             chosen = fixed
-        else:
+        elif len(fixed) > 1:
             chosen = floating or list(filter(is_public, fixed)) or fixed
-        return str(ipaddress.ip_address(chosen[0])) if chosen else None
+        else:
+            # Nothing to choose from; a list has thousands of these.
+            chosen = floating or fixed
+        return _checked(chosen[0]) if chosen else None
+
+
+def _checked(address: str) -> str:
+    """The address in its usual spelling.
+
+    :raises ValueError: it is none
+    """
+    try:
+        # It takes the usual spelling of IPv4 only, and a fraction of the time.
+        socket.inet_pton(socket.AF_INET, address)
+    except (OSError, ValueError):
+        return str(ipaddress.ip_address(address))
+    return address
 
 
 def is_public(address: str) -> bool:

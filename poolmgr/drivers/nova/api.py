@@ -32,6 +32,8 @@ from poolmgr.drivers.nova.failures import (
 from poolmgr.drivers.nova.login import Login
 from poolmgr.drivers.nova.proxies import Proxies
 from poolmgr.errors import CloudError, DeadlineExceeded
+from poolmgr.observer import CloudCall, Observer
+from poolmgr.trail import current
 from poolmgr.waiting import Deadline, backoff
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Api:
     :param connection: how to get there; no call has been made yet
     :param gate: says when a call may begin
     :param call_timeout: seconds that one call may take
+    :ivar observer: told of each call
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Api:
         self._gate = gate
         self._call_timeout = call_timeout
         self._closed = False
+        self.observer = Observer()
         self._login = Login(connection.session)
         # A service that cannot make servers, or not list them, may well
         # delete them.
@@ -201,6 +205,14 @@ class Api:
         return Unavailable(reason) if reason else None
 
     @property
+    def breakers(self) -> dict[str, Breaker]:
+        """What holds calls back, by the kind and the service of these."""
+        return {
+            f"{kind} {service}": breaker
+            for (service, kind), breaker in self._breakers.items()
+        }
+
+    @property
     def is_down(self) -> bool:
         """Whether no server can be made at present."""
         return any(
@@ -247,16 +259,7 @@ class Api:
             if not may_go():
                 # Hundreds may have been at the gate when it began to fail.
                 raise _HeldBack
-            started = time.monotonic()
-            with failures.named(str(call)):
-                response = self._send(call, deadline)
-                try:
-                    end = started + self._timeout(deadline)
-                    text = text_of(response, end)
-                finally:
-                    response.close()
-            took = time.monotonic() - started
-        LOG.debug("%s: %d in %.3f s", call, response.status_code, took)
+            response, text = self._told(call, deadline)
         if response.status_code >= 400:
             raise failures.of_answer(
                 str(call),
@@ -267,6 +270,27 @@ class Api:
                 call.once,
             )
         return parsed(call, text)
+
+    def _told(self, call: Call, deadline: Deadline) -> "tuple[Response, str]":
+        """The response and its body; whoever looks on is told."""
+        started = time.monotonic()
+        status: int | None = None
+        try:
+            with failures.named(str(call)):
+                response = self._send(call, deadline)
+                try:
+                    end = started + self._timeout(deadline)
+                    text = text_of(response, end)
+                finally:
+                    response.close()
+            status = response.status_code
+        finally:
+            took = time.monotonic() - started
+            LOG.debug("%s: %s in %.3f s", call, status or "no answer", took)
+            self.observer.cloud_called(
+                CloudCall(call.service, call.method, status, took)
+            )
+        return response, text
 
     def _send(self, call: Call, deadline: Deadline) -> "Response":
         self._login.ensure(deadline)
@@ -293,6 +317,10 @@ class Api:
             options["microversion"] = self._proxies.microversion
         if call.body is not None:
             options["json"] = call.body
+        headers = {"Accept": "application/json", **(call.headers or {})}
+        if (trail := current()) is not None:
+            # Its services write it into their logs as the global request id.
+            headers["X-OpenStack-Request-ID"] = trail.request_id
         # The adapter's own request(): the proxy's keeps statistics that have
         # ids in their names.  No retries, for they would repeat a POST; no
         # log, for it would have the bodies.
@@ -301,7 +329,7 @@ class Api:
             call.path,
             call.method,
             params=dict(call.params or {}),
-            headers={"Accept": "application/json", **(call.headers or {})},
+            headers=headers,
             timeout=self._timeout(deadline),
             raise_exc=False,
             allow_reauth=False,

@@ -6,7 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP
+from poolmgr.drivers.base import (
+    Device,
+    Driver,
+    DriverState,
+    Finding,
+    FloatingIP,
+)
 from poolmgr.drivers.batch import Batch
 from poolmgr.drivers.gate import Gate
 from poolmgr.drivers.nova import marks
@@ -27,6 +33,7 @@ from poolmgr.errors import (
     PoolmgrError,
 )
 from poolmgr.identity import Mark
+from poolmgr.observer import Observer
 from poolmgr.permissions import is_exposed, warning
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
@@ -104,6 +111,16 @@ class NovaCloud(Driver):
     def is_down(self) -> bool:
         """See :attr:`Driver.is_down`."""
         return self._api.is_down
+
+    @property
+    def state(self) -> DriverState:
+        """See :attr:`Driver.state`."""
+        watch = self._watch
+        return DriverState(self._api.breakers, watch.waiting, watch.age)
+
+    def observe(self, observer: Observer) -> None:
+        """See :meth:`Driver.observe`."""
+        self._api.observer = observer
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """See :meth:`Driver.check`."""

@@ -32,6 +32,8 @@ _LONGEST_WAIT = 300.0
 # What no person wrote: a token, or data that we sent and got back.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 
+_REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
+
 NAMES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
 # Neutron's types of errors for a pool of addresses that is used up.
 _EXHAUSTED = ("IpAddressGenerationFailure", "ExternalIpAddressExhausted")
@@ -90,7 +92,8 @@ def of_answer(
     """
     said, kind = _said(text)
     name = NAMES.get(service, service)
-    message = f"{name} answered {status} to {call}: {said or 'no reason'}"
+    own = _request_id(headers)
+    message = f"{name} answered {status} to {call}: {said or 'no reason'}{own}"
     if status in (413, 429):
         return TooMany(message, _retry_after(headers))
     if status >= 500:
@@ -100,7 +103,7 @@ def of_answer(
     if status == 412:
         return Changed(f"somebody else changed it meanwhile: {message}")
     if status in (403, 409) and _is_quota(said, kind):
-        return QuotaExceeded(f"{name}: {said}")
+        return QuotaExceeded(f"{name}: {said}{own}")
     if status == 409 and service == "compute" and not once:
         # The server is in the middle of something; it will not be for long.
         return Busy(message)
@@ -232,6 +235,14 @@ def _said(text: str) -> tuple[str, str]:
         message = str(body.get("message", ""))
         return one_line(message.strip(), _LONGEST), str(body.get("type", ""))
     return one_line(str(body), _LONGEST), ""
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    """The service's own name for the call, by which its log tells more."""
+    for name in ("X-OpenStack-Request-ID", "X-Compute-Request-ID"):
+        if _REQUEST_ID.fullmatch(headers.get(name, "")):
+            return f" [{headers[name]}]"
+    return ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

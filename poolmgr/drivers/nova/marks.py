@@ -17,6 +17,8 @@ _PREFIX = "poolmgr_"
 #: Metadata of a server that has a floating IP of its own.
 OWN_IP = {"poolmgr_floating_ip": "own"}
 _FIELDS = ("pool", "unique", "handle", "made", "state", "taken", "answer")
+#: The metadata that it is read from, and what each is.
+_KEYS = tuple((f"{_PREFIX}{field}", field) for field in _FIELDS)
 #: Longest description of a floating IP that Neutron takes, in characters.
 _LONGEST_DESCRIPTION = 255
 _INTRODUCTION = "poolmgr"
@@ -53,8 +55,11 @@ def changes(mark: Mark, before: Mark | None) -> dict[str, str]:
 def mark_in(metadata: Mapping[str, str]) -> Mark | None:
     """The mark in a server's metadata, None if there is none."""
     found = {
-        field: unquote(metadata.get(f"{_PREFIX}{field}", ""))
-        for field in _FIELDS
+        field: unquote(metadata[key])
+        if "%" in metadata[key]
+        else metadata[key]
+        for key, field in _KEYS
+        if key in metadata
     }
     return _mark(found)
 
@@ -144,11 +149,12 @@ def _mark(found: Mapping[str, str]) -> Mark | None:
     state = _STATES.get(found.get("state", ""))
     if not found.get("pool") or state is None:
         return None
-    number = found.get("taken") or "0"
+    number = found.get("taken") or ""
     taken = int(number) if re.fullmatch("[0-9]{1,9}", number) else 0
-    if state == "handed over":
+    answered = found.get("answer")
+    if answered and state == "handed over":
         for answer in _ANSWERS:
-            if found.get("answer") == f"{answer}-{taken}":
+            if answered == f"{answer}-{taken}":
                 state = answer
     return Mark(
         pool=found["pool"],

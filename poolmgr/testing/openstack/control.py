@@ -18,13 +18,16 @@ class Control:
     def answer(self, method: str, path: str, body: Any) -> Answer:
         """Answer a request.
 
-        GET of the record is the list of calls, DELETE forgets them. POST of
-        a fault's fields puts it in force, DELETE lifts all.
+        GET of the record is the list of calls, DELETE forgets them; GET of
+        its counts is how many there were. POST of a fault's fields puts it in
+        force, DELETE lifts all.
         """
         match method, path:
             case "GET", "/record":
                 calls = [asdict(call) for call in self._record.calls()]
                 return Answer(200, calls)
+            case "GET", "/record/counts":
+                return Answer(200, self._record.counts())
             case "DELETE", "/record":
                 self._record.forget()
                 return Answer(204)

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,6 +67,14 @@ class Record:
                 method in (None, call.method)
                 and service in (None, call.service)
                 and pattern.fullmatch(call.path) is not None
+                for call in self._calls
+            )
+
+    def counts(self) -> dict[str, int]:
+        """How many calls there were, by "compute POST 202" and so on."""
+        with self._lock:
+            return Counter(
+                f"{call.service} {call.method} {call.status or '-'}"
                 for call in self._calls
             )
 

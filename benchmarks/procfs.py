@@ -1,0 +1,46 @@
+"""What the kernel knows of a process."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+#: Bytes of a MiB.
+MIB = 1024 * 1024
+
+
+def cpu(pid: int) -> float:
+    """Seconds of a core that a process has had."""
+    text = Path(f"/proc/{pid}/stat").read_text()
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def rss(pid: int) -> float:
+    """Resident memory of a process, in MiB."""
+    return _rollup(pid, "Rss")
+
+
+def pss(pid: int) -> float:
+    """The same, with what it shares with others by its share; in MiB."""
+    return _rollup(pid, "Pss")
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def share_of_core(pid: int, wait: Callable[[], None]) -> float:
+    """The part of a core that a process has during a wait; 1 is all."""
+    before, started = cpu(pid), time.monotonic()
+    wait()
+    return (cpu(pid) - before) / (time.monotonic() - started)
+
+
+def _rollup(pid: int, name: str) -> float:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024 / MIB
+    raise LookupError(name)

@@ -1,0 +1,36 @@
+"""The rack."""
+
+from collections.abc import Iterator
+
+import pytest
+from poolmgr_rack.rack import Rack, RackSettings
+
+from poolmgr.drivers.base import Driver
+from poolmgr.errors import QuotaExceeded
+from poolmgr.manager import PoolManager
+from poolmgr.testing import DriverConformance
+
+MACHINES = tuple(f"192.0.2.{number}" for number in range(1, 6))
+
+
+class TestRack(DriverConformance):
+    """What every driver has to do, and what this one does."""
+
+    @pytest.fixture
+    def driver(self) -> Iterator[Driver]:
+        """A rack of five machines."""
+        driver = Rack(RackSettings(machines=MACHINES))
+        yield driver
+        driver.close()
+
+    def test_a_full_rack_says_so(self, driver: Driver) -> None:
+        """And has room again when a machine is given back."""
+        with PoolManager(driver) as manager:
+            built = [manager.execute("BUILD_DEVICE") for _ in MACHINES]
+            with pytest.raises(QuotaExceeded, match="all 5 are taken"):
+                manager.execute("BUILD_DEVICE")
+
+            manager.execute("DELETE_DEVICE", name=built[0]["name"])
+            again = manager.execute("BUILD_DEVICE")
+
+        assert again["addr"] == built[0]["addr"]

@@ -1,0 +1,260 @@
+"""A fake cloud in a file that several processes can use at once."""
+
+import json
+import sqlite3
+import weakref
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from poolmgr.drivers.base import FloatingIP
+from poolmgr.drivers.fake.store import StoredDevice, Table
+from poolmgr.errors import CloudUnavailable, ConfigError
+from poolmgr.identity import Mark
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE device (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, address TEXT NOT NULL UNIQUE,
+    created REAL NOT NULL, ready REAL NOT NULL, fault TEXT,
+    mark TEXT, job TEXT
+);
+CREATE INDEX device_name ON device (name);
+CREATE INDEX device_job ON device (job);
+CREATE TABLE ip (
+    id TEXT PRIMARY KEY, address TEXT NOT NULL UNIQUE,
+    device_id TEXT UNIQUE REFERENCES device (id) ON DELETE SET NULL,
+    revision INTEGER NOT NULL DEFAULT 1, mark TEXT, job TEXT
+);
+CREATE INDEX ip_job ON ip (job);
+CREATE TABLE next_address (range TEXT PRIMARY KEY, number INTEGER NOT NULL);
+"""
+# Counting the rows of a table costs as much as reading them all.
+_COUNTER = """
+CREATE TABLE {table}_count (number INTEGER NOT NULL);
+INSERT INTO {table}_count VALUES (0);
+CREATE TRIGGER {table}_made AFTER INSERT ON {table} BEGIN
+    UPDATE {table}_count SET number = number + 1;
+END;
+CREATE TRIGGER {table}_gone AFTER DELETE ON {table} BEGIN
+    UPDATE {table}_count SET number = number - 1;
+END;
+"""
+_DEVICE = "SELECT id, name, address, created, ready, fault, mark FROM device"
+_IP = "SELECT id, address, device_id, revision, mark FROM ip"
+
+
+class Database:
+    """Keeps it in SQLite; see :class:`~.store.Store`.
+
+    :raises ConfigError: the file cannot be used
+    """
+
+    def __init__(self, path: str) -> None:
+        self._db = _open(path)
+        # Many will not bother to close a cloud that is not there.
+        self._close = weakref.finalize(self, self._db.close)
+        # At the end of the process a thread may still be using it.
+        self._close.atexit = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """See :meth:`Store.transaction`; all of it is undone."""
+        self._do("BEGIN IMMEDIATE")
+        with _told(), self._db:
+            yield
+
+    def close(self) -> None:
+        """Close the file."""
+        self._close()
+
+    def count(self, table: Table) -> int:
+        """See :meth:`Store.count`."""
+        found = self._do(f"SELECT number FROM {table}_count").fetchone()
+        return int(found[0])
+
+    def next_number(self, name: str) -> int:
+        """See :meth:`Store.next_number`."""
+        row = self._do(
+            "SELECT number FROM next_address WHERE range = ?", name
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def set_next_number(self, name: str, number: int) -> None:
+        """See :meth:`Store.set_next_number`."""
+        self._do(
+            "INSERT OR REPLACE INTO next_address VALUES (?, ?)", name, number
+        )
+
+    def add_device(self, device: StoredDevice) -> bool:
+        """See :meth:`Store.add_device`."""
+        added = self._do(
+            "INSERT OR IGNORE INTO device VALUES (?,?,?,?,?,?,?,?)",
+            device.id,
+            device.name,
+            device.address,
+            device.created,
+            device.ready,
+            device.fault,
+            *_columns(device.mark),
+        )
+        return added.rowcount == 1
+
+    def devices(
+        self, column: str = "", value: str = ""
+    ) -> Sequence[StoredDevice]:
+        """See :meth:`Store.devices`."""
+        return [_device(row) for row in self._rows(_DEVICE, column, value)]
+
+    def devices_of(self, ids: Collection[str]) -> Sequence[StoredDevice]:
+        """See :meth:`Store.devices_of`."""
+        found = self._do(
+            f"{_DEVICE} WHERE id IN (SELECT value FROM json_each(?))",
+            json.dumps(list(ids)),
+        )
+        return [_device(row) for row in found]
+
+    def mark_device(self, id: str, mark: Mark) -> None:
+        """See :meth:`Store.mark_device`."""
+        self._do(
+            "UPDATE device SET mark = ?, job = ? WHERE id = ?",
+            *_columns(mark),
+            id,
+        )
+
+    def delete_device(self, id: str) -> None:
+        """See :meth:`Store.delete_device`."""
+        self._do(
+            "UPDATE ip SET device_id = NULL, revision = revision + 1 "
+            "WHERE device_id = ?",
+            id,
+        )
+        self._do("DELETE FROM device WHERE id = ?", id)
+
+    def add_ip(self, ip: FloatingIP) -> bool:
+        """See :meth:`Store.add_ip`."""
+        added = self._do(
+            "INSERT OR IGNORE INTO ip (id, address, mark, job) "
+            "VALUES (?,?,?,?)",
+            ip.id,
+            ip.address,
+            *_columns(ip.mark),
+        )
+        return added.rowcount == 1
+
+    def ips(self, column: str = "", value: str = "") -> Sequence[FloatingIP]:
+        """See :meth:`Store.ips`."""
+        return [_ip(row) for row in self._rows(_IP, column, value)]
+
+    def change_ip(self, ip: FloatingIP) -> bool:
+        """See :meth:`Store.change_ip`."""
+        changed = self._do(
+            "UPDATE ip SET device_id = ?, mark = ?, job = ?, "
+            "revision = revision + 1 WHERE id = ? AND revision = ?",
+            ip.device_id,
+            *_columns(ip.mark),
+            ip.id,
+            ip.revision,
+        )
+        return changed.rowcount == 1
+
+    def delete_ip(self, id: str) -> None:
+        """See :meth:`Store.delete_ip`."""
+        self._do("DELETE FROM ip WHERE id = ?", id)
+
+    def _rows(self, select: str, column: str, value: str) -> sqlite3.Cursor:
+        if not column:
+            return self._do(select)
+        return self._do(f"{select} WHERE {column} = ?", value)
+
+    def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
+        with _told():
+            return self._db.execute(statement, values)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What SQLite says is what a cloud says that cannot be reached."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CloudUnavailable(f"the fake cloud's state: {error}") from error
+
+
+def _open(path: str) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(
+            path,
+            timeout=30.0,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            _prepare(path, db)
+        except BaseException:
+            db.close()
+            raise
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"[fake] state: cannot use {path!r} as a database: {error}"
+        ) from error
+    return db
+
+
+def _prepare(path: str, db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA journal_mode = WAL")
+    # A power cut may cost the fake cloud its last devices.
+    db.execute("PRAGMA synchronous = OFF")
+    db.execute("BEGIN IMMEDIATE")
+    with db:
+        _create_tables(path, db)
+
+
+def _create_tables(path: str, db: sqlite3.Connection) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == _SCHEMA_VERSION:
+        return
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version or tables != (0,):
+        raise ConfigError(
+            f"[fake] state: {path!r} is not a state of this version; "
+            "remove it or name another file"
+        )
+    counters = "".join(_COUNTER.format(table=t) for t in ("device", "ip"))
+    # Not executescript(): it would commit the transaction first.
+    for statement in _statements(_SCHEMA + counters):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _columns(mark: Mark | None) -> tuple[str | None, str | None]:
+    if mark is None:
+        return None, None
+    return json.dumps(vars(mark)), mark.unique
+
+
+def _mark(text: str | None) -> Mark | None:
+    return None if text is None else Mark(**json.loads(text))
+
+
+def _device(
+    row: tuple[str, str, str, float, float, str | None, str | None],
+) -> StoredDevice:
+    id_, name, address, created, ready, fault, mark = row
+    return StoredDevice(id_, name, address, created, ready, fault, _mark(mark))
+
+
+def _ip(row: tuple[str, str, str | None, int, str | None]) -> FloatingIP:
+    id_, address, device_id, revision, mark = row
+    of = _mark(mark)
+    made = of.made if of else None
+    return FloatingIP(id_, address, device_id, revision, of, made)

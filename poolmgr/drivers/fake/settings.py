@@ -1,0 +1,72 @@
+"""The settings of the fake cloud."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from poolmgr.settings import check, setting
+
+
+def network_of(text: str) -> ipaddress.IPv4Network:
+    """A range of addresses.
+
+    :raises ValueError: the text is none
+    """
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError:
+        raise ValueError(
+            f"must be a range of IPv4 addresses like 10.0.0.0/16, not {text!r}"
+        ) from None
+
+
+@dataclass(frozen=True)
+class FakeSettings:
+    """Settings of the fake cloud: the group ``[fake]``."""
+
+    state: str | None = setting(
+        None,
+        "File that keeps the fake cloud's devices and floating IPs, so that "
+        "one command sees what another made. Unset: they are kept in memory "
+        "and end with the process.",
+    )
+    image: str = setting("fake-image", "Image that devices are made from.")
+    boot_time: float = setting(
+        0.0, "Seconds that a device takes to boot.", min=0, max=86400
+    )
+    boot_spread: float = setting(
+        0.0,
+        "Seconds by which the boot time may be longer or shorter, at random.",
+        min=0,
+        max=86400,
+    )
+    call_time: float = setting(
+        0.0, "Seconds that each call of the cloud takes.", min=0, max=3600
+    )
+    boot_failure_rate: float = setting(
+        0.0, "Part of the devices that fail to boot, 0 to 1.", min=0, max=1
+    )
+    call_failure_rate: float = setting(
+        0.0, "Part of the calls that fail, 0 to 1.", min=0, max=1
+    )
+    device_quota: int = setting(
+        10000, "Most devices there can be.", min=0, max=1000000
+    )
+    ip_quota: int = setting(
+        10000, "Most floating IPs there can be.", min=0, max=1000000
+    )
+    device_range: str = setting(
+        "10.0.0.0/16", "Addresses that devices get.", check=network_of
+    )
+    ip_range: str = setting(
+        "198.18.0.0/16", "Addresses of the floating IPs.", check=network_of
+    )
+    closed_port: int | None = setting(
+        None,
+        "TCP port that nothing listens on; on all others every attached "
+        "floating IP accepts connections.",
+        min=1,
+        max=65535,
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "fake")

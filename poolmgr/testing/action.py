@@ -1,0 +1,138 @@
+"""What every action has to do, as tests."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from poolmgr.actions.base import Action, defect, description, is_required
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.manager import PoolManager
+from poolmgr.settings import PoolSettings
+
+#: What clients send by mistake.
+_OTHER_KINDS: tuple[object, ...] = (
+    None,
+    True,
+    0,
+    -1.5,
+    [],
+    {},
+    "",
+    "a\nb",
+    "\x1b[31m",
+    "x" * 999,
+)
+
+
+class ActionConformance:
+    """Subclass it, say which action it is, and give it a message.
+
+    The action need not be installed. It runs as a job does, on a fake cloud
+    in memory; a fixture ``driver`` of your own replaces that.
+
+    :cvar action: the action's class
+    :cvar message: fields of a request that passes; a method ``prepare``
+        makes in the cloud what it needs
+    """
+
+    #: What it is called in these tests.
+    NAME = "THE_ACTION"
+
+    action: ClassVar[type[Action[Any]]]
+    message: ClassVar[Mapping[str, object]] = {}
+
+    @pytest.fixture
+    def driver(self) -> Iterator[Driver]:
+        """The cloud."""
+        driver = FakeCloud(FakeSettings())
+        yield driver
+        driver.close()
+
+    @pytest.fixture
+    def manager(self, driver: Driver) -> Iterator[PoolManager]:
+        """Runs the action; a FAIL says why."""
+        settings = PoolSettings(explain_failures=True)
+        given = {self.NAME: self.action}
+        with PoolManager(driver, settings, given) as manager:
+            yield manager
+
+    def prepare(self, manager: PoolManager) -> Mapping[str, object]:
+        """Make what the action needs.
+
+        :returns: fields for the message besides those of ``message``, as the
+            name of a device that was built
+        """
+        return {}
+
+    def request(self, manager: PoolManager) -> dict[str, object]:
+        """A message that passes, all that it needs being there."""
+        return {
+            "action": self.NAME,
+            **self.message,
+            **self.prepare(manager),
+        }
+
+    def test_it_is_made_as_an_action_is(self) -> None:
+        assert defect(self.action) is None
+
+    def test_its_command_has_help(self) -> None:
+        assert description(self.action), "its class has no docstring"
+        for field in dataclasses.fields(self.action.takes):
+            assert field.metadata.get("help"), f"{field.name} has no help"
+
+    def test_a_job_is_answered_with_all_that_it_names(
+        self, manager: PoolManager
+    ) -> None:
+        request = self.request(manager)
+
+        answer = manager.run(json.dumps(request).encode())
+
+        assert answer["response"] == "PASS", answer.get("error")
+        added = {*answer} - {*request} - {"response"}
+        assert added == {*self.action.answers} - {*request}
+        assert json.loads(json.dumps(answer)) == answer
+
+    def test_what_else_is_in_a_message_comes_back(
+        self, manager: PoolManager
+    ) -> None:
+        others = {"x-loadbalancer": {"id": [1, None]}}
+
+        answer = manager.run({**self.request(manager), **others})
+
+        assert answer["response"] == "PASS", answer.get("error")
+        assert answer["x-loadbalancer"] == others["x-loadbalancer"]
+
+    def test_a_field_that_is_missing_is_named(
+        self, manager: PoolManager
+    ) -> None:
+        request = self.request(manager)
+        for field in dataclasses.fields(self.action.takes):
+            if is_required(field):
+                without = {k: request[k] for k in request if k != field.name}
+                error = _error(manager.run(without))
+                assert error["code"] == "invalid_field"
+                assert field.name in error["message"]
+
+    def test_what_a_field_cannot_be_is_refused_or_put_up_with(
+        self, manager: PoolManager
+    ) -> None:
+        request = self.request(manager)
+        for field in dataclasses.fields(self.action.takes):
+            for value in _OTHER_KINDS:
+                answer = manager.run({**request, field.name: value})
+                if answer["response"] == "FAIL":
+                    error = _error(answer)
+                    # The plugin's own mistake, as an AttributeError.
+                    assert error["code"] != "plugin_failed", (
+                        f"{field.name} = {value!r}: {error['message']}"
+                    )
+
+
+def _error(answer: Mapping[str, Any]) -> dict[str, Any]:
+    assert answer["response"] == "FAIL"
+    error: dict[str, Any] = answer["error"]
+    return error

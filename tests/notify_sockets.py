@@ -1,0 +1,59 @@
+"""What systemd listens on, without systemd."""
+
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.processes import PATIENCE
+
+
+class NotifySocket:
+    """Receives what processes tell their service manager.
+
+    :ivar name: for ``NOTIFY_SOCKET``
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(name.replace("@", "\0", 1))
+
+    def next(self, patience: float = PATIENCE) -> list[str]:
+        """The next message's lines; none if there is none in time."""
+        self._socket.settimeout(patience)
+        try:
+            return self._socket.recv(65536).decode().split("\n")
+        except TimeoutError:
+            return []
+
+    def wait_for(self, line: str) -> list[list[str]]:
+        """All messages until one that has such a line, that included."""
+        messages = []
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            messages.append(self.next())
+            if any(line in each for each in messages[-1]):
+                return messages
+        raise AssertionError(f"no {line!r} in ... {messages[-3:]}")
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+
+@contextmanager
+def notify_socket(folder: Path | None = None) -> Iterator[NotifySocket]:
+    """A socket for a block.
+
+    :param folder: where it is; None for an abstract one
+    """
+    unique = secrets.token_hex(8)
+    name = str(folder / "notify") if folder else f"@poolmgr-{unique}"
+    made = NotifySocket(name)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,180 @@
+"""Every action passes the public conformance suite, and it finds mistakes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+
+from poolmgr.actions.assign_ip import AssignIp
+from poolmgr.actions.base import Action, Context, NoFields, text
+from poolmgr.actions.build_device import BuildDevice
+from poolmgr.actions.build_ip import BuildIp
+from poolmgr.actions.delete_device import DeleteDevice
+from poolmgr.actions.delete_ip import DeleteIp
+from poolmgr.actions.remove_ip import RemoveIp
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.manager import PoolManager
+from poolmgr.settings import PoolSettings
+from poolmgr.testing import ActionConformance
+
+
+class TestBuildDevice(ActionConformance):
+    action = BuildDevice
+
+
+class TestBuildIp(ActionConformance):
+    action = BuildIp
+
+
+class TestDeleteDevice(ActionConformance):
+    action = DeleteDevice
+
+    def prepare(self, manager: PoolManager) -> Mapping[str, object]:
+        return {"name": manager.execute("BUILD_DEVICE")["name"]}
+
+
+class TestDeleteIp(ActionConformance):
+    action = DeleteIp
+
+    def prepare(self, manager: PoolManager) -> Mapping[str, object]:
+        return {"ip": manager.execute("BUILD_IP")["ip"]}
+
+
+class _WithBoth(ActionConformance):
+    def prepare(self, manager: PoolManager) -> Mapping[str, object]:
+        name = manager.execute("BUILD_DEVICE")["name"]
+        return {"name": name, "ip": manager.execute("BUILD_IP")["ip"]}
+
+
+class TestAssignIp(_WithBoth):
+    action = AssignIp
+
+
+class TestRemoveIp(_WithBoth):
+    action = RemoveIp
+
+
+# -- what it finds ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request."""
+
+    whom: str = field(metadata=text("whom to greet"))
+
+
+@dataclass(frozen=True)
+class Unchecked:
+    """A request that is not checked."""
+
+    whom: Any
+
+
+class Good(Action[Request]):
+    """Greet."""
+
+    takes = Request
+    answers: ClassVar[tuple[str, ...]] = ("greeting",)
+
+    def run(self, request: Request, context: Context) -> Mapping[str, Any]:
+        return {"greeting": f"Hello {request.whom}"}
+
+
+class NoHelp(Good):
+    __doc__ = None
+
+
+class NoDataclass(Good):
+    """Greet."""
+
+    takes = str  # type: ignore[assignment]
+
+
+class MoreThanItSays(Good):
+    """Greet."""
+
+    answers: ClassVar[tuple[str, ...]] = ()
+
+
+class NoJson(Good):
+    """Greet."""
+
+    def run(self, request: Request, context: Context) -> Mapping[str, Any]:
+        return {"greeting": {request.whom}}
+
+
+class Trusting(Action[Unchecked]):
+    """Greet."""
+
+    takes = Unchecked
+    answers = ("greeting",)
+
+    def run(self, request: Unchecked, context: Context) -> Mapping[str, Any]:
+        return {"greeting": request.whom.upper()}
+
+
+class Failing(Action[NoFields]):
+    """Fail."""
+
+    takes = NoFields
+
+    def run(self, request: NoFields, context: Context) -> Mapping[str, Any]:
+        raise ValueError("never")
+
+
+SUITE = {
+    name: test
+    for name, test in vars(ActionConformance).items()
+    if name.startswith("test_")
+}
+
+
+def failures(action_: type[Action[Any]]) -> set[str]:
+    """The tests of the suite that an action fails."""
+
+    class Suite(ActionConformance):
+        action = action_
+        message: ClassVar = {"whom": "Ada"}
+
+    suite = Suite()
+    settings = PoolSettings(explain_failures=True)
+    failed = set()
+    for name, test in SUITE.items():
+        cloud = FakeCloud(FakeSettings())
+        with PoolManager(cloud, settings, {suite.NAME: action_}) as manager:
+            arguments = [suite, manager][: test.__code__.co_argcount]
+            try:
+                test(*arguments)
+            except Exception:
+                failed.add(name)
+        cloud.close()
+    return failed
+
+
+def test_a_good_action_passes() -> None:
+    assert len(SUITE) >= 6
+    assert failures(Good) == set()
+
+
+MADE = "test_it_is_made_as_an_action_is"
+HELP = "test_its_command_has_help"
+ANSWERED = "test_a_job_is_answered_with_all_that_it_names"
+KINDS = "test_what_a_field_cannot_be_is_refused_or_put_up_with"
+
+
+@pytest.mark.parametrize(
+    ("action", "found"),
+    [
+        (NoHelp, HELP),
+        (NoDataclass, MADE),
+        (MoreThanItSays, ANSWERED),
+        (NoJson, ANSWERED),
+        (Trusting, HELP),
+        (Trusting, KINDS),
+        (Failing, ANSWERED),
+    ],
+)
+def test_mistakes_are_found(action: type[Action[Any]], found: str) -> None:
+    assert found in failures(action)

@@ -1,0 +1,180 @@
+"""The log as JSON, one object a line."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.asking import asked
+from tests.clouds import nova_group
+from tests.jobservers import JobServerProcess, builtin
+from tests.processes import Process, poolmgr, worker
+
+REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
+COMMON = {"time", "level", "logger", "message"}
+
+
+def objects(lines: list[str]) -> list[dict[str, Any]]:
+    """Each line, which has to be an object with the fields of all."""
+    found = [json.loads(line) for line in lines]
+    for each in found:
+        assert each.keys() >= COMMON
+        assert re.fullmatch(
+            r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", each["time"]
+        )
+    return found
+
+
+def ends(lines: list[str]) -> list[dict[str, Any]]:
+    """What tells the end of a job."""
+    return [each for each in objects(lines) if "outcome" in each]
+
+
+def test_a_job_is_told_in_fields(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = "[worker]\nlog_format = json\n"
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        messages = [
+            {"action": "build_ip"},
+            {"action": "DELETE_DEVICE", "name": "no-such"},
+        ]
+        asked(job_server.address, *messages, uniques=("u-1", "u\n2"))()
+        process.signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+
+    found = {each["unique"]: each for each in ends(process.lines)}
+    built, deleted = found["u-1"], found["u\\n2"]
+    assert built["action"] == "build_ip"
+    assert (built["outcome"], built["level"]) == ("PASS", "INFO")
+    assert built["ip"].startswith("198.18.")
+    assert built["server"] == str(job_server.address)
+    assert built["handle"]
+    assert built["duration"] >= 0
+    assert REQUEST_ID.fullmatch(built["request_id"])
+    assert "error" not in built
+    assert (deleted["outcome"], deleted["level"]) == ("FAIL", "WARNING")
+    assert deleted["name"] == "no-such"
+    assert deleted["error"] == "not_found"
+    assert deleted["retryable"] is False
+    assert "no-such" in deleted["reason"]
+
+
+def test_every_line_of_a_job_has_its_id_and_the_others_have_none(
+    tmp_path: Path,
+) -> None:
+    with LoopbackCloud() as cloud:
+        cloud.set_quota(floating_ips=0)
+        clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+        config = tmp_path / "worker.conf"
+        config.write_text(
+            "[poolmgr]\nquota_wait = 0.3\n" + nova_group("loopback")
+        )
+        with builtin() as server:
+            process = Process(
+                ["--config-file", str(config), "--log-format", "json"]
+                + ["--gearman-server", str(server.address), "worker"],
+                OS_CLIENT_CONFIG_FILE=str(clouds),
+            )
+            try:
+                process.wait_for("registered")
+                asked(server.address, {"action": "BUILD_IP"})()
+                process.signal(signal.SIGTERM)
+                assert process.exit_code() == 0
+            finally:
+                process.end()
+
+    (end,) = ends(process.lines)
+    mine = [
+        each["message"]
+        for each in objects(process.lines)
+        if each.get("request_id") == end["request_id"]
+    ]
+    assert end["error"] == "quota_exceeded"
+    assert any("is held back" in message for message in mine)
+    for each in objects(process.lines):
+        if "registered" in each["message"] or "drain" in each["message"]:
+            assert "request_id" not in each
+
+
+def test_a_text_log_has_the_id_in_every_line_of_a_job(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with LoopbackCloud() as cloud:
+        clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+        done = poolmgr(
+            *("--debug", "--log-file", str(log), "--os-cloud", "loopback"),
+            "build-ip",
+            OS_CLIENT_CONFIG_FILE=str(clouds),
+            OS_NOVA__FLOATING_NETWORK="public",
+        )
+
+    assert done.returncode == 0, done.stderr
+    (end,) = (x for x in log.read_text().splitlines() if " outcome=" in x)
+    found = re.search(r" request=(\S+)$", end)
+    assert found is not None
+    (post,) = (x for x in done.stderr.splitlines() if "POST /floatingips" in x)
+    assert f": [{found[1]}] POST " in post
+
+
+def test_hostile_text_stays_within_its_field(tmp_path: Path) -> None:
+    hostile = '\n{"outcome": "PASS"}\x1b[2J\u2028"'
+    config = "[worker]\nlog_format = json\n"
+    with builtin() as server:
+        with worker([str(server.address)], config, tmp_path) as process:
+            process.wait_for("registered")
+            asked(
+                server.address,
+                {"action": hostile, "name": hostile},
+                uniques=(hostile,),
+            )()
+            process.signal(signal.SIGTERM)
+            process.exit_code()
+
+    (end,) = ends(process.lines)
+    assert (end["outcome"], end["error"]) == ("FAIL", "unknown_action")
+    for value in end.values():
+        assert not isinstance(value, str) or value.isprintable()
+
+
+@pytest.mark.parametrize("before", [["--log-format", "json"], []])
+def test_what_is_wrong_with_a_command_is_an_object_too(
+    before: list[str],
+) -> None:
+    done = poolmgr(*before, "--driver", "fake", "delete-ip", "192.0.2.1")
+
+    assert done.returncode == 1
+    if before:
+        (line,) = objects(done.stderr.splitlines())
+        assert "192.0.2.1" in line["message"]
+        assert line["level"] == "ERROR"
+    else:
+        assert not done.stderr.startswith("{")
+
+
+def test_a_traceback_is_one_field(tmp_path: Path) -> None:
+    script = (
+        "import logging, sys\n"
+        "from poolmgr.cli.records import JsonLine\n"
+        "handler = logging.StreamHandler()\n"
+        "handler.setFormatter(JsonLine())\n"
+        "logging.getLogger().addHandler(handler)\n"
+        "try:\n    1 / 0\n"
+        "except ZeroDivisionError:\n    logging.exception('oh')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = objects(done.stderr.splitlines())
+    assert line["message"] == "oh"
+    assert line["exception"].startswith("Traceback ")
+    assert line["exception"].endswith("ZeroDivisionError: division by zero")

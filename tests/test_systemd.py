@@ -1,0 +1,258 @@
+"""A worker that is told to tell systemd, and the unit for it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from poolmgr.notify import Notifier
+from tests.asking import asked
+from tests.jobservers import JobServerProcess, gearmand
+from tests.notify_sockets import NotifySocket, notify_socket
+from tests.polling import until
+from tests.processes import worker
+
+UNIT = (
+    Path(__file__).parent.parent / "etc" / "systemd" / "poolmgr-worker.service"
+)
+#: So long a worker that shows no sign of life is taken for hung here.
+WATCHDOG = 0.3
+
+
+@pytest.fixture
+def manager() -> Iterator[NotifySocket]:
+    """What plays systemd."""
+    with notify_socket() as made:
+        yield made
+
+
+def status_of(messages: list[list[str]]) -> list[str]:
+    return [
+        line.removeprefix("STATUS=")
+        for message in messages
+        for line in message
+        if line.startswith("STATUS=")
+    ]
+
+
+# -- the worker -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("abstract", [True, False])
+def test_a_worker_is_ready_when_it_is_registered(
+    abstract: bool, job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    with notify_socket(None if abstract else tmp_path) as manager:
+        with worker(
+            [str(job_server.address)], NOTIFY_SOCKET=manager.name
+        ) as process:
+            messages = manager.wait_for("READY=1")
+            assert status_of(messages)[0] == "checking the settings"
+            # [poolmgr] short_timeout is 90 s.
+            assert "EXTEND_TIMEOUT_USEC=130000000" in messages[0]
+            assert status_of(messages)[-1] == (
+                "0 of 500 builds, 0 of 50 short jobs running, "
+                "1 of 1 job servers"
+            )
+            process.signal(signal.SIGTERM)
+            assert process.exit_code() == 0
+            (*_, stopping) = manager.wait_for("STOPPING=1")
+            assert "EXTEND_TIMEOUT_USEC=30000000" in stopping
+
+
+def test_no_job_server_does_not_hold_up_the_start_for_ever(
+    manager: NotifySocket,
+) -> None:
+    with gearmand(start=False) as server:
+        with worker([str(server.address)], NOTIFY_SOCKET=manager.name):
+            messages = manager.wait_for("READY=1")
+            waiting = "0 of 1 job servers"
+            assert status_of(messages)[-1].endswith(waiting)
+            # It waits for one first.
+            assert sum(s.endswith(waiting) for s in status_of(messages)) > 5
+
+            server.start()
+            manager.wait_for("1 of 1 job servers")
+
+
+def test_a_worker_that_drains_asks_for_time_and_says_what_it_waits_for(
+    job_server: JobServerProcess, manager: NotifySocket, tmp_path: Path
+) -> None:
+    with worker(
+        [str(job_server.address)],
+        "[fake]\nboot_time = 60\n[worker]\ndrain_timeout = 3600\n",
+        tmp_path,
+        NOTIFY_SOCKET=manager.name,
+        WATCHDOG_USEC=f"{WATCHDOG * 1e6:.0f}",
+    ) as process:
+        asked(job_server.address, {"action": "BUILD_DEVICE"})
+        manager.wait_for("1 of 500 builds")
+        process.signal(signal.SIGTERM)
+        manager.wait_for("STOPPING=1")
+        (*_, last) = manager.wait_for("STATUS=draining, 1 of 500 builds")
+        assert "EXTEND_TIMEOUT_USEC=30000000" in last
+        assert "WATCHDOG=1" in last
+        assert "READY=1" not in last
+
+
+def test_reading_the_configuration_again_is_told_from_begin_to_end(
+    job_server: JobServerProcess, manager: NotifySocket, tmp_path: Path
+) -> None:
+    with worker(
+        [str(job_server.address)],
+        "[worker]\nlong_jobs = 7\n",
+        tmp_path,
+        NOTIFY_SOCKET=manager.name,
+        WATCHDOG_USEC=f"{WATCHDOG * 1e6:.0f}",
+    ) as process:
+        manager.wait_for("READY=1")
+        (tmp_path / "worker.conf").write_text("[worker]\nlong_jobs = 8\n")
+        process.signal(signal.SIGHUP)
+
+        (*_, reloading) = manager.wait_for("RELOADING=1")
+        (since,) = (x for x in reloading if x.startswith("MONOTONIC_USEC="))
+        assert int(since.partition("=")[2]) > 0
+        manager.wait_for("READY=1")
+        manager.wait_for("0 of 8 builds")
+
+
+# -- the watchdog -----------------------------------------------------------
+
+
+@contextmanager
+def log_that_hangs(
+    folder: Path,
+) -> Iterator[tuple[Path, Callable[[], None], Callable[[], None]]]:
+    """A log that is read, or not: its path, and what says which."""
+    path = folder / "log"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    filler = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+
+    def fill() -> None:
+        for size in (4096, 1):
+            try:
+                while True:
+                    os.write(filler, b"\n" * size)
+            except BlockingIOError:
+                pass
+
+    def read() -> None:
+        try:
+            while os.read(reader, 65536):
+                pass
+        except BlockingIOError:
+            pass
+
+    try:
+        yield path, fill, read
+    finally:
+        read()
+        os.close(reader)
+        os.close(filler)
+
+
+def test_a_worker_whose_loop_hangs_gives_no_sign_of_life(
+    job_server: JobServerProcess, manager: NotifySocket, tmp_path: Path
+) -> None:
+    with log_that_hangs(tmp_path) as (log, fill, read):
+        through = ["sh", "-c", f'exec "$@" 2>{log}', "worker"]
+        with worker(
+            [str(job_server.address)],
+            through=through,
+            NOTIFY_SOCKET=manager.name,
+            WATCHDOG_USEC=f"{WATCHDOG * 1e6:.0f}",
+        ):
+            manager.wait_for("READY=1")
+            for _ in range(3):
+                assert "WATCHDOG=1" in manager.next()
+
+            # The loop logs that the job server is gone, and nobody reads.
+            fill()
+            job_server.kill()
+            until(lambda: manager.next(5 * WATCHDOG) == [])
+
+            read()
+            manager.wait_for("WATCHDOG=1")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        (
+            {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())},
+            30.0,
+        ),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_that_of_this_process(
+    environment: dict[str, str], expected: float | None
+) -> None:
+    notifier = Notifier.of({"NOTIFY_SOCKET": "@nobody", **environment})
+
+    assert notifier is not None
+    assert notifier.watchdog == expected
+    notifier.close()
+
+
+@pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
+def test_only_unix_sockets_are_told(address: str) -> None:
+    assert Notifier.of({"NOTIFY_SOCKET": address}) is None
+
+
+def test_a_manager_that_does_not_read_keeps_nobody_waiting() -> None:
+    with notify_socket() as manager:
+        notifier = Notifier(manager.name)
+        until(lambda: not notifier.send("WATCHDOG=1"), pause=0)
+        assert manager.next() == ["WATCHDOG=1"]
+    assert not notifier.send("WATCHDOG=1")
+    notifier.close()
+
+
+# -- the unit ---------------------------------------------------------------
+
+
+def analyze(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run systemd-analyze; skips the test without, but not in CI."""
+    path = shutil.which("systemd-analyze")
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("systemd is not installed")
+        pytest.skip("systemd is not installed")
+    return subprocess.run(
+        [path, *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_unit_is_what_systemd_understands(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    text = UNIT.read_text()
+    assert "/opt/poolmgr/bin/poolmgr" in text
+    unit.write_text(text.replace("/opt/poolmgr/bin/poolmgr", sys.executable))
+
+    done = analyze("verify", "--man=no", str(unit))
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_exposes_little() -> None:
+    done = analyze(
+        "security", "--offline=true", "--threshold=15", "--no-pager", str(UNIT)
+    )
+
+    assert done.returncode == 0, done.stdout

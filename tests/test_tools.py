@@ -1,0 +1,157 @@
+"""What the project's own checks and releases are made with."""
+
+import gzip
+import io
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools import audit, dist
+
+ROOT = Path(__file__).parent.parent
+DEV = (ROOT / "dev").read_text()
+
+
+def packed(mtime: int, mode: int, owner: str, *names: str) -> bytes:
+    """A tar.gz of small files, as some machine would make it."""
+    result = io.BytesIO()
+    with gzip.GzipFile("there.tar", "wb", fileobj=result, mtime=mtime) as file:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(name), mode
+                member.mtime, member.uname = mtime, owner
+                archive.addfile(member, io.BytesIO(name.encode()))
+    return result.getvalue()
+
+
+def test_archives_of_two_machines_are_made_alike() -> None:
+    here = packed(1_000_000_000, 0o644, "root", "p/a", "p/b")
+    there = packed(1_100_000_000, 0o600, "somebody", "p/b", "p/a")
+    assert here != there
+
+    alike = dist.alike(here, 1_200_000_000)
+
+    assert alike == dist.alike(there, 1_200_000_000)
+    with tarfile.open(fileobj=io.BytesIO(alike)) as archive:
+        for member in archive.getmembers():
+            file = archive.extractfile(member)
+            assert file is not None
+            assert file.read() == member.name.encode()
+            assert (member.mtime, member.mode) == (1_200_000_000, 0o644)
+
+
+def test_what_may_be_executed_stays_so() -> None:
+    made = dist.alike(packed(1, 0o700, "me", "p/run"), 2)
+
+    with tarfile.open(fileobj=io.BytesIO(made)) as archive:
+        assert archive.getmember("p/run").mode == 0o755
+
+
+def test_what_poolmgr_needs_is_found_to_the_end() -> None:
+    found = audit.needed("poolmgr", set())
+    names = {line.partition("==")[0] for line in found}
+
+    assert {"openstacksdk", "cliff", "keystoneauth1", "requests"} <= names
+    assert not {"pytest", "hypothesis", "ruff"} & names
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "lines", "audited"),
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], [], 1),
+        ([{"name": "a", "skip_reason": "not found on PyPI"}], [], 0),
+        (
+            [
+                {
+                    "name": "a",
+                    "version": "1",
+                    "vulns": [{"id": "CVE-1", "fix_versions": ["2", "1.1"]}],
+                },
+                {"name": "b", "version": "3", "vulns": []},
+            ],
+            ["a 1: CVE-1, fixed in 2, 1.1"],
+            2,
+        ),
+    ],
+)
+def test_findings_are_lines_and_who_was_not_asked_for_does_not_count(
+    dependencies: list[dict[str, Any]], lines: list[str], audited: int
+) -> None:
+    assert audit.findings({"dependencies": dependencies}) == (lines, audited)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "code"),
+    [
+        (
+            '{"dependencies": [{"name": "a", "version": "1", "vulns": '
+            '[{"id": "CVE-1", "fix_versions": []}]}]}',
+            "a 1: CVE-1, fixed in no version",
+            1,
+        ),
+        (
+            '{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}',
+            "0 findings in 1 of",
+            0,
+        ),
+        ('{"dependencies": [{"name": "a"}]}', "not audited: the index", 0),
+        ("", "not audited: the service is down", 0),
+    ],
+)
+def test_only_a_finding_is_a_failure(
+    answer: str, said: str, code: int, tmp_path: Path
+) -> None:
+    """With something in pip-audit's place that answers so."""
+    (tmp_path / "pip_audit.py").write_text(
+        "import sys\n"
+        f"print({answer!r})\n"
+        "print('the service is down', file=sys.stderr)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.audit"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=False,
+    )
+
+    assert said in done.stdout
+    assert done.returncode == code, done.stderr
+
+
+def test_every_hook_before_a_commit_is_a_check_of_dev() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text()
+    (repo,) = yaml.safe_load(text)["repos"]
+
+    assert repo["repo"] == "local"
+    for hook in repo["hooks"]:
+        assert hook["language"] == "system"
+        assert commands_in(hook["entry"]) <= commands_of_dev()
+
+
+def test_commands_that_are_told_are_there() -> None:
+    told = (ROOT / "CONTRIBUTING.rst").read_text()
+
+    assert len(commands_in(told)) > 8
+    assert commands_in(told) <= commands_of_dev()
+
+
+def commands_in(text: str) -> set[str]:
+    return set(re.findall(r"\./dev ([a-z]+)", text))
+
+
+def commands_of_dev() -> set[str]:
+    """The patterns of its case statement."""
+    patterns = re.findall(r"^([a-z |]+)\)$", DEV, re.MULTILINE)
+    return {name.strip() for each in patterns for name in each.split("|")}

@@ -1,0 +1,68 @@
+"""Who waits for a build is told how far it is; short jobs tell nothing."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from poolmgr.gearman.protocol import Packet, PacketType
+from tests.asking import FUNCTION
+from tests.gearman.test_server import Peer
+from tests.jobservers import JobServerProcess
+from tests.polling import until
+from tests.processes import worker
+
+T = PacketType
+
+
+@pytest.fixture
+def client(job_server: JobServerProcess) -> Iterator[Peer]:
+    """A client that sees every packet."""
+    client = Peer(job_server)
+    yield client
+    client.close()
+
+
+def submit(client: Peer, kind: PacketType, action: str) -> bytes:
+    """Submit a job; its handle."""
+    payload = json.dumps({"action": action}).encode()
+    created = client.ask(kind, FUNCTION.encode(), b"u", payload)
+    assert created.type is T.JOB_CREATED
+    return created.args[0]
+
+
+def until_complete(client: Peer) -> list[Packet]:
+    """The packets up to the answer, without it."""
+    packets = []
+    while (packet := client.receive()).type is not T.WORK_COMPLETE:
+        packets.append(packet)
+    return packets
+
+
+def test_a_build_tells_its_stages_and_a_short_job_nothing(
+    job_server: JobServerProcess, client: Peer
+) -> None:
+    with worker([str(job_server.address)]) as process:
+        process.wait_for("registered")
+        handle = submit(client, T.SUBMIT_JOB, "BUILD_DEVICE")
+        stages = until_complete(client)
+        submit(client, T.SUBMIT_JOB, "BUILD_IP")
+        nothing = until_complete(client)
+
+    assert stages == [
+        (T.WORK_STATUS, [handle, b"1", b"3"]),
+        (T.WORK_STATUS, [handle, b"2", b"3"]),
+    ]
+    assert nothing == []
+
+
+def test_a_background_builds_progress_can_be_asked_for(
+    job_server: JobServerProcess, client: Peer, tmp_path: Path
+) -> None:
+    config = "[fake]\nboot_time = 3600\n"
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        handle = submit(client, T.SUBMIT_JOB_BG, "BUILD_DEVICE")
+        booting = [handle, b"1", b"1", b"1", b"3"]
+        until(lambda: client.ask(T.GET_STATUS, handle).args == booting)
