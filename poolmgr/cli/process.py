@@ -11,6 +11,7 @@ from poolmgr.cli.supervision import Supervision
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.manager import PoolManager, driver_plugins
+from poolmgr.misspelt import misspelt
 from poolmgr.options import Configuration
 from poolmgr.reload import Reload
 from poolmgr.report import Report
@@ -57,6 +58,8 @@ class Process:
         conf.warn_of_old_names()
         driver = conf.make_driver(driver_plugins())
         conf.warn_of_exposed_secrets(driver_plugins())
+        for problem in misspelt(conf, driver_plugins()):
+            LOG.warning("%s", problem)
         try:
             if not self._fits(driver):
                 return 0
