@@ -11,7 +11,7 @@ from poolmgr.options import OBSOLETE, Configuration
 from poolmgr.plugins import Registry
 from poolmgr.settings import IsSettings, Rule, rules
 from poolmgr.text import one_line
-from poolmgr.written import Entry, Written
+from poolmgr.written import Entry, Written, all_names
 
 #: What an option means now, where that is not quite what it meant.
 MEANINGS = {
@@ -166,12 +166,6 @@ def converted(path: str, drivers: Registry[Driver]) -> Conversion:
         if (entry.group, entry.name) not in counts
     ]
     return Conversion(path, options, _together(dropped))
-
-
-def all_names(group: str, name: str, rule: Rule) -> list[tuple[str, str]]:
-    """Group and name of an option, the new ones first."""
-    pairs = (old.split(".") for old in rule.old)
-    return [(group, name), *((pair[0], pair[1]) for pair in pairs)]
 
 
 def as_text(value: object) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from oslo_config import cfg, iniparser
 
 from poolmgr.errors import ConfigError
+from poolmgr.settings import Rule
 from poolmgr.text import one_line
 
 
@@ -72,6 +73,12 @@ def files_of(files: Sequence[str], directories: Sequence[str]) -> list[str]:
                 if name.endswith(".conf") and not name.startswith(".")
             ]
     return found
+
+
+def all_names(group: str, name: str, rule: Rule) -> list[tuple[str, str]]:
+    """Group and name of an option, the new ones first."""
+    pairs = (old.split(".") for old in rule.old)
+    return [(group, name), *((pair[0], pair[1]) for pair in pairs)]
 
 
 def _entries(path: str) -> dict[tuple[str, str], Entry]:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import poolmgr
+from tests.jobservers import builtin
+from tests.processes import poolmgr, worker
 from tests.terminals import terminal
+from tests.test_options import LIBRA_CFG
 
 
 @pytest.mark.parametrize(
@@ -147,3 +149,82 @@ def test_files_and_pipes_have_no_colours(tmp_path: Path) -> None:
     piped = poolmgr("--driver", "fake", "--gearman-server", "a:b", "worker")
     assert " ERROR " in piped.stderr
     assert "\x1b" not in piped.stderr
+
+
+# -- names in configuration files -------------------------------------------
+
+ODD = """\
+[poolmgr]
+basenmae = x
+zzz = 1
+[workr]
+long_jobs = 1
+[worker]
+driver = haproxy
+log_levl = debug
+[mgm]
+nova_imgae = i
+rm_fip_ignore_500 = 1
+[fake]
+nonsense = 1
+[admin_api]
+threads = 1
+"""
+
+
+@pytest.mark.parametrize("command", [["check"], ["config", "show"]])
+def test_options_that_nobody_reads_are_told(
+    tmp_path: Path, command: list[str]
+) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text(ODD)
+
+    done = poolmgr("--config-file", str(path), "--driver", "fake", *command)
+
+    said = [x for x in done.stderr.splitlines() if x.startswith(f"{path}: ")]
+    assert done.returncode == 0
+    assert said == [
+        f"{path}: {words}"
+        for words in (
+            "[poolmgr] basenmae is no option and has no effect; did you mean "
+            "basename?",
+            "[poolmgr] zzz is no option and has no effect",
+            "[workr] is not read; did you mean [worker]?",
+            "[worker] log_levl is no option and has no effect; did you mean "
+            "log_level?",
+            "[mgm] nova_imgae is no option and has no effect; did you mean "
+            "nova_image?",
+            "[fake] nonsense is no option and has no effect",
+        )
+    ]
+
+
+def test_a_worker_tells_them_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("[reaper]\nmod = off\n")
+    args = ["--config-file", str(path), "--driver", "fake"]
+
+    done = poolmgr(*args, "--gearman-server", "a:b", "worker")
+
+    assert "[reaper] mod is no option" in done.stderr
+    assert "did you mean mode?" in done.stderr
+
+
+def test_all_that_libra_had_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "libra.cfg"
+    path.write_text(LIBRA_CFG)
+
+    done = poolmgr("--config-file", str(path), "config", "show")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_fail_without_the_column_is_told_as_a_fail() -> None:
+    with builtin() as server, worker([str(server.address)]):
+        done = poolmgr(
+            *("--gearman-server", str(server.address), "submit"),
+            *("-c", "name", '{"action": "NONE"}'),
+        )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the answer is a FAIL" in done.stderr

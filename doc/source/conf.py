@@ -1,6 +1,10 @@
 """Sphinx's settings."""
 
 import importlib.metadata
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "_ext"))
 
 project = "poolmgr"
 copyright = "The poolmgr developers"
@@ -9,7 +13,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "stevedore.sphinxext",
     "oslo_config.sphinxext",
-    "cliff.sphinxext",
+    "poolmgr_commands",
 ]
 html_theme = "alabaster"
 html_theme_options = {
@@ -23,3 +27,12 @@ html_css_files = ["poolmgr.css"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 nitpicky = False
+man_pages = [
+    (
+        "commands",
+        "poolmgr",
+        "Pool Manager of Libra, the OpenStack load-balancer service",
+        ["The poolmgr developers"],
+        1,
+    )
+]

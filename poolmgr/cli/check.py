@@ -4,6 +4,7 @@ import argparse
 
 from poolmgr.cli.base import PoolmgrLister, Table
 from poolmgr.manager import driver_plugins
+from poolmgr.misspelt import misspelt
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 
@@ -27,6 +28,8 @@ class Check(PoolmgrLister):
         seconds = conf.pool().short_timeout
         driver = conf.make_driver(driver_plugins())
         conf.warn_of_exposed_secrets(driver_plugins())
+        for problem in misspelt(conf, driver_plugins()):
+            self.app.LOG.warning("%s", problem)
         try:
             found = driver.check(Deadline(seconds))
         finally:

@@ -42,6 +42,16 @@ class Commands(CommandManager):
         for point in entry_points(namespace):
             self.commands[point.name.replace("_", " ")] = point
 
+    def add_command(self, name: str, command_class: type[Command]) -> None:
+        """Add a command; cliff's ``complete`` is not wanted, there is our
+        own."""
+        if name != "complete":
+            super().add_command(name, command_class)
+
+    def names(self) -> list[str]:
+        """The names of all commands, sorted."""
+        return sorted(self.commands)
+
     def summaries(self) -> dict[str, str]:
         """A line for every command, by its name, sorted."""
         # Of actions with one name all are refused, so any will do.

@@ -93,6 +93,11 @@ class ConfigShow(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
+        from poolmgr.manager import driver_plugins
+        from poolmgr.misspelt import misspelt
+
+        for problem in misspelt(self.configuration, driver_plugins()):
+            self.app.LOG.warning("%s", problem)
         rows = list(self._rows())
         groups = {group for group, *_rest in rows}
         for wanted in parsed_args.group:
@@ -114,9 +119,8 @@ class ConfigShow(PoolmgrLister):
 
     def _rows(self) -> Iterator[Row]:
         from poolmgr.manager import driver_plugins
-        from poolmgr.migration import all_names
         from poolmgr.settings import rules
-        from poolmgr.written import Written
+        from poolmgr.written import Written, all_names
 
         conf = self.configuration
         written = Written(conf.files)

@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.progress import elapsed, progress
@@ -57,7 +59,10 @@ class Submit(PoolmgrShowOne):
             help="how long to wait for the answer (default: for ever)",
         )
         parser.add_argument(
-            "--priority", choices=("low", "normal", "high"), default="normal"
+            "--priority",
+            choices=("low", "normal", "high"),
+            default="normal",
+            help="how soon its job server hands it out (default: normal)",
         )
         parser.add_argument(
             "--unique", help="the job's unique (default: a new uuid)"
@@ -85,6 +90,19 @@ class Submit(PoolmgrShowOne):
         if answer.get("response") == "FAIL":
             self._failure = _reason(answer)
         return self.dict2columns(answer)
+
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Sequence[Any],
+    ) -> int:
+        """Print it; a FAIL need not have what ``-c`` names."""
+        if self._failure is not None and parsed_args.columns:
+            wanted = {*parsed_args.columns}
+            if not wanted & {*column_names}:
+                return 0
+        return super().produce_output(parsed_args, column_names, data)
 
     async def _send(
         self, payload: bytes, options: argparse.Namespace

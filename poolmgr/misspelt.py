@@ -1,0 +1,62 @@
+"""Options that somebody wrote and nobody reads."""
+
+import difflib
+from collections.abc import Iterator
+
+from poolmgr.drivers.base import Driver
+from poolmgr.options import OBSOLETE, Configuration
+from poolmgr.plugins import Registry
+from poolmgr.settings import rules
+from poolmgr.text import one_line
+from poolmgr.written import Written, all_names
+
+#: Groups that other parts of Libra, or of the original, have options in.
+_SHARED = ("mgm", "worker", "gearman")
+
+
+def misspelt(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
+    """What is wrong with names in the configuration files, a line each.
+
+    In a group that is poolmgr's alone every option has to be one of its own.
+    In one that others have, too, only what is spelt much like one is said.
+
+    :raises ConfigError: a file cannot be read
+    :raises PluginError: the driver that is configured cannot be loaded
+    """
+    known: dict[str, set[str]] = {}
+    for group, settings in conf.groups(drivers):
+        for field, rule in rules(settings):
+            for old_group, name in all_names(group, field.name, rule):
+                known.setdefault(old_group, set()).add(name)
+    for where in OBSOLETE:
+        group, name = where.split(".")
+        known.setdefault(group, set()).add(name)
+    groups = known.keys() | {name.lower() for name in drivers.names()}
+    return [*dict.fromkeys(_said(Written(conf.files), known, groups))]
+
+
+def _said(
+    written: Written, known: dict[str, set[str]], groups: set[str]
+) -> Iterator[str]:
+    for entry in written.entries():
+        if entry.group not in groups:
+            if near := _near(entry.group, groups):
+                shown = one_line(entry.group)
+                yield (
+                    f"{one_line(entry.path)}: [{shown}] is not read; did you "
+                    f"mean [{near}]?"
+                )
+        elif entry.group in known and entry.name not in known[entry.group]:
+            near = _near(entry.name, known[entry.group])
+            if near or entry.group not in _SHARED:
+                hint = f"; did you mean {near}?" if near else ""
+                yield (
+                    f"{one_line(entry.path)}: {entry.shown} is no option and "
+                    f"has no effect{hint}"
+                )
+
+
+def _near(wrong: str, known: set[str]) -> str:
+    # Long names are nobody's, and take long to compare.
+    near = difflib.get_close_matches(wrong[:100], sorted(known), 1, 0.8)
+    return near[0] if near else ""

@@ -1,0 +1,176 @@
+"""Completion, in real shells on a terminal."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.processes import poolmgr
+from tests.terminals import Terminal, terminal
+
+PROMPT = "ready>"
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scripts for all shells."""
+    folder = tmp_path_factory.mktemp("scripts")
+    for shell in ("bash", "zsh"):
+        done = poolmgr("complete", "--shell", shell)
+        assert (done.returncode, done.stderr) == (0, "")
+        (folder / shell).write_text(done.stdout)
+    (folder / "libra.cfg").write_text("")
+    (folder / "libra two.cfg").write_text("")
+    return folder
+
+
+@contextmanager
+def shell(name: str, scripts: Path) -> Iterator[Terminal]:
+    """An interactive shell that has read its script."""
+    path = shutil.which(name)
+    if path is None:
+        if name == "bash" and os.environ.get("CI") == "true":
+            pytest.fail("bash is not installed")
+        pytest.skip(f"{name} is not installed")
+    options = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"]}[name]
+    with terminal(
+        command=[path, *options, "-i"],
+        columns=160,
+        environment={
+            "PS1": PROMPT,
+            "HOME": str(scripts),
+            # No pager asks whether to show all of them.
+            "ZDOTDIR": str(scripts),
+        },
+    ) as shown:
+        shown.wait_for(lambda: PROMPT in shown.text)
+        shown.type(f"cd {scripts}; . ./{name}; clear; echo loa''ded\r")
+        shown.wait_for(lambda: "loaded" in shown.text)
+        yield shown
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    ("typed", "becomes"),
+    [
+        ("buil\tdev\t", "build-device"),
+        ("device list --status act\t", "device list --status active"),
+        ("device list --status=act\t", "device list --status=active"),
+        ("--driver fa\t build-i\t", "--driver fake build-ip"),
+        ("build-ip --driver no\t", "build-ip --driver nova"),
+        ("build-device --cou\t", "build-device --count"),
+        ("config con\tlibra.\t", "config convert libra.cfg"),
+        ("--config-file libra.\t", "--config-file libra.cfg"),
+        ("-f json stat\t --wat\t", "-f json status --watch"),
+        ("help work\t", "help worker"),
+        ("complete --shell z\t", "complete --shell zsh"),
+    ],
+)
+def test_what_is_begun_is_completed(
+    scripts: Path, name: str, typed: str, becomes: str
+) -> None:
+    with shell(name, scripts) as shown:
+        shown.type(f"poolmgr {typed}")
+
+        wanted = f"{PROMPT}poolmgr {becomes}"
+        shown.wait_for(lambda: " ".join(shown.lines[-1].split()) == wanted)
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("\t\t", {"assign-ip", "build-device", "device", "worker"}),
+        ("device \t\t", {"list", "show"}),
+        ("--driver \t\t", {"fake", "nova"}),
+        ("build-device --\t\t", {"--count", "--format", "--quote"}),
+        ("build-device -f \t\t", {"csv", "json", "yaml"}),
+        ("--\t\t", {"--config-file", "--driver", "--version"}),
+    ],
+)
+def test_what_can_follow_is_offered(
+    scripts: Path, name: str, typed: str, offered: set[str]
+) -> None:
+    with shell(name, scripts) as shown:
+        shown.type(f"poolmgr {typed}")
+
+        shown.wait_for(lambda: offered <= set(shown.text.split()))
+
+
+def test_names_of_files_may_have_blanks(scripts: Path) -> None:
+    (scripts / "device").mkdir(exist_ok=True)
+    with shell("bash", scripts) as shown:
+        shown.type("poolmgr --config-file libra\\ \tdevi\tli\t")
+
+        wanted = f"{PROMPT}poolmgr --config-file libra\\ two.cfg device list"
+        shown.wait_for(lambda: shown.lines[-1] == wanted)
+
+
+def test_nothing_is_made_up_where_anything_can_stand(scripts: Path) -> None:
+    with shell("bash", scripts) as shown:
+        for typed in (
+            "--gearman-server ",
+            "delete-device ",
+            "submit --unique ",
+        ):
+            shown.type(f"poolmgr {typed}\t\t#\r")
+
+        shown.type("echo en''d\r")
+        shown.wait_for(lambda: "end" in shown.lines)
+        assert "list" not in shown.text
+        assert "assign-ip" not in shown.text
+        assert "libra.cfg" not in shown.text
+
+
+def test_another_name_can_be_completed(scripts: Path) -> None:
+    done = poolmgr("complete", "--name", "pool-2")
+    assert done.returncode == 0
+    (scripts / "bash-2").write_text(done.stdout)
+    with shell("bash", scripts) as shown:
+        shown.type(". ./bash-2; clear; echo aga''in\r")
+        shown.wait_for(lambda: "again" in shown.text)
+
+        shown.type("pool-2 rea\t")
+
+        shown.wait_for(lambda: shown.lines[-1] == f"{PROMPT}pool-2 reap")
+
+
+def test_a_name_that_is_a_command_is_refused() -> None:
+    done = poolmgr("complete", "--name", "x; reboot")
+
+    assert done.returncode == 2
+    assert "must be letters" in done.stderr
+
+
+def test_it_has_what_plugins_bring(tmp_path: Path) -> None:
+    info = tmp_path / "odd-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\n")
+    (info / "entry_points.txt").write_text(
+        "[poolmgr.actions]\nBREAK = no_such_module:Break\n"
+        "PING_DEVICE = no_such_module:Ping\n'; reboot = x:Y\n"
+        "[poolmgr.drivers]\nrack = no_such_module:Rack\n"
+    )
+    cache = tmp_path / "cache"
+
+    done = subprocess.run(
+        [sys.executable, "-m", "poolmgr", "complete"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(tmp_path),
+            "XDG_CACHE_HOME": str(cache),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert "ping-device" in done.stdout
+    assert "fake nova rack" in done.stdout
+    assert "reboot" not in done.stdout

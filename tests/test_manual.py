@@ -1,0 +1,79 @@
+"""The manual page has all that the command line has."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from poolmgr.cli.app import PoolmgrApp
+
+SOURCE = Path(__file__).parent.parent / "doc" / "source"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``poolmgr.1``, built anew."""
+    # CI runs this where it builds the documentation.
+    pytest.importorskip("sphinx")
+    folder = tmp_path_factory.mktemp("man")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
+        + ["-b", "man", "-d", str(folder / "cache"), str(SOURCE)]
+        + [str(folder / "man")],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder / "man" / "poolmgr.1"
+
+
+def test_every_command_and_option_is_there(page: Path) -> None:
+    text = page.read_text().replace("\\-", "-").replace("\\(aq", "'")
+    app = PoolmgrApp()
+
+    for name in app.command_manager.names():
+        assert f"\n.SS {name}\n" in text
+        factory, found, _rest = app.command_manager.find_command(name.split())
+        parser = factory(app, None, cmd_name=found).get_parser(name)
+        for option in parser._option_string_actions:
+            if option not in ("-h", "--variable"):
+                assert f"{option}" in text, (name, option)
+    for option in app.parser._option_string_actions:
+        assert option in text
+    assert "SUPPRESS" not in text
+    assert "%(" not in text
+
+
+def test_it_has_what_manual_pages_have(page: Path) -> None:
+    text = page.read_text()
+
+    sections = [
+        line.removeprefix(".SH ").strip('"')
+        for line in text.splitlines()
+        if line.startswith(".SH ")
+    ]
+    assert sections[:3] == ["NAME", "SYNOPSIS", "OPTIONS"]
+    assert {"EXIT CODES", "ENVIRONMENT", "FILES"} <= set(sections)
+
+
+def test_it_can_be_read(page: Path) -> None:
+    if (man := shutil.which("man")) is None:
+        pytest.skip("man is not installed")
+    done = subprocess.run(
+        [man, "--warnings", "-l", str(page)],
+        env={**os.environ, "MANPAGER": "cat", "MANWIDTH": "40"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    # Narrow lines cannot always be adjusted; nothing else is wrong.
+    wrong = [x for x in done.stderr.splitlines() if "adjust" not in x]
+    assert wrong == []
+    assert "NAME" in done.stdout
