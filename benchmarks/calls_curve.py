@@ -16,9 +16,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 
 import openstack
 from clouds import Cloud, cloud
+from pulse import undisturbed
 
 from poolmgr import Job, PoolManager
 from poolmgr.drivers.nova import NovaCloud
@@ -165,7 +167,7 @@ def measured(
     found: dict[int, list[Row]] = {int(n): [] for n in numbers.split(",")}
     for _round in range(rounds):
         for number, rows in found.items():
-            rows.append(measure(number))
+            rows.append(undisturbed(partial(measure, number)))
     return found
 
 

@@ -18,10 +18,12 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import procfs
 from clouds import Cloud, cloud, worker
+from pulse import undisturbed
 from servers import Gearmand
 
 from poolmgr.gearman import Client
@@ -62,8 +64,12 @@ class Seen:
     load: float
 
 
-async def measure(builds: int, seconds: float) -> Seen:
+def measure(builds: int, seconds: float) -> Seen:
     """Have so many builds wait in a new worker, and look at it."""
+    return asyncio.run(_measured(builds, seconds))
+
+
+async def _measured(builds: int, seconds: float) -> Seen:
     with ExitStack() as stack:
         there = stack.enter_context(cloud(latency=LATENCY))
         async with Gearmand() as server:
@@ -161,7 +167,7 @@ def main() -> None:
     found: dict[int, list[Seen]] = {int(size): [] for size in sizes}
     for _round in range(rounds):
         for builds, seen in found.items():
-            seen.append(asyncio.run(measure(builds, seconds)))
+            seen.append(undisturbed(partial(measure, builds, seconds)))
     show(found)
 
 

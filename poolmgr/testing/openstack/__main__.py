@@ -19,7 +19,14 @@ _NUMBERS = (
     "rate_limit",
     "token_lifetime",
 )
-_COUNTS = ("port", "instances", "floating_ips", "ports", "max_limit")
+_COUNTS = (
+    "port",
+    "instances",
+    "floating_ips",
+    "ports",
+    "max_limit",
+    "boot_seed",
+)
 _TEXTS = (
     "host",
     "floating_range",

@@ -12,6 +12,8 @@ class CloudSettings:
     :ivar port: TCP port to listen on; 0 for any that is free
     :ivar boot_time: from the POST of a server until it is ACTIVE
     :ivar boot_spread: most that a boot takes longer or shorter, at random
+    :ivar boot_seed: of that chance, so that two clouds have the same boots
+        in the same order; None for others each time
     :ivar delete_time: from the DELETE of a server until it is gone
     :ivar address_delay: from ACTIVE until the server shows its addresses
     :ivar floating_delay: until a change of a floating IP shows in the
@@ -43,6 +45,7 @@ class CloudSettings:
     port: int = 0
     boot_time: float = 0.0
     boot_spread: float = 0.0
+    boot_seed: int | None = None
     delete_time: float = 0.0
     address_delay: float = 0.0
     floating_delay: float = 0.0

@@ -43,6 +43,8 @@ class State:
         self._ports_of: dict[str, list[Port]] = {}
         self._ip_on: dict[tuple[str, str], FloatingIP] = {}
         self._timeline = Timeline()
+        # It decides boots, not secrets.
+        self._chance = random.Random(settings.boot_seed)  # noqa: S311
         self._lock = threading.RLock()
 
     @contextmanager
@@ -72,8 +74,7 @@ class State:
         """Begin to build a server."""
         self.servers[server.id] = server
         spread = self.settings.boot_spread
-        # Chance decides boots, not secrets.
-        chance = random.uniform(-spread, spread)  # noqa: S311
+        chance = self._chance.uniform(-spread, spread)
         boot = self.settings.boot_time + chance
         if not server.fate.stuck:
             self._timeline.after(max(0.0, boot), lambda: self._boot(server))
