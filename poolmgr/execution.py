@@ -53,7 +53,7 @@ class Outcome:
     followed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class EndedJob:
     """A job that has ended.
 

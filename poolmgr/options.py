@@ -24,6 +24,7 @@ from poolmgr.settings import (
     DriverSettings,
     GearmanSettings,
     IsSettings,
+    MonitoringSettings,
     PoolSettings,
     ReaperSettings,
     Rule,
@@ -135,6 +136,10 @@ class Configuration:
     def reaper(self) -> ReaperSettings:
         """The group ``[reaper]``."""
         return self.group("reaper", ReaperSettings)
+
+    def monitoring(self) -> MonitoringSettings:
+        """The group ``[monitoring]``."""
+        return self.group("monitoring", MonitoringSettings)
 
     def gearman(self) -> GearmanSettings:
         """The group ``[gearman]``."""
@@ -295,6 +300,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
         ("poolmgr", options(DriverSettings) + options(PoolSettings)),
         ("worker", options(WorkerSettings)),
         ("reaper", options(ReaperSettings)),
+        ("monitoring", options(MonitoringSettings)),
         ("gearman", options(GearmanSettings)),
         ("nova", options(NovaSettings)),
         ("fake", options(FakeSettings)),

@@ -1,7 +1,6 @@
 """The worker: jobs come in, answers go out, until it is told to stop."""
 
 import asyncio
-import contextlib
 import functools
 import logging
 import os
@@ -114,12 +113,30 @@ class Service:
     def stop(self) -> None:
         """Have :meth:`run` drain and return; from any thread."""
         self._told_to_stop = True
-        self._call(self._stop.set)
+        self.call(self._stop.set)
 
     def adopt(self, settings: WorkerSettings) -> None:
         """Use other lanes and times from now on; from any thread."""
         self.settings = settings
-        self._call(self._adopt)
+        self.call(self._adopt)
+
+    def call(self, what: Callable[[], None]) -> bool:
+        """Have the event loop call something soon; from any thread.
+
+        :returns: False when it is not running
+        """
+        if self._loop is None:
+            return False
+        try:
+            self._loop.call_soon_threadsafe(what)
+        except RuntimeError:  # it is closed
+            return False
+        return True
+
+    @property
+    def draining(self) -> bool:
+        """Whether it was told to stop."""
+        return self._told_to_stop
 
     @property
     def links(self) -> list[LinkStatus]:
@@ -139,12 +156,6 @@ class Service:
             settings.long_jobs, settings.short_jobs, settings.held_jobs
         )
         self._worker.room_freed()
-
-    def _call(self, what: Callable[[], None]) -> None:
-        """Have the loop do it, if there is one still."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it is closed
-                self._loop.call_soon_threadsafe(what)
 
     def _take(self, assignment: Assignment) -> None:
         if self._time_is_up:

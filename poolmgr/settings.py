@@ -263,6 +263,38 @@ class WorkerSettings:
         check(self, "worker")
 
 
+@dataclass(frozen=True)
+class MonitoringSettings:
+    """Settings of the worker's status page: ``[monitoring]``."""
+
+    enabled: bool = setting(
+        True,
+        "Serve the status page (/), the metrics for Prometheus (/metrics), "
+        "and the worker's health (/healthz, /readyz) over HTTP. If the port "
+        "is taken, the worker says so and works without.",
+    )
+    address: str = setting(
+        "127.0.0.1",
+        "Address to listen on. The pages show names, addresses and reasons "
+        "to whoever can reach them, and ask nobody for a password.",
+    )
+    port: int = setting(
+        9473,
+        "Port to listen on; 0 is any that is free, which the log names.",
+        min=0,
+        max=65535,
+    )
+    hosts: tuple[str, ...] = setting(
+        (),
+        "Names of this machine that the pages may be asked by, besides its "
+        "addresses, its host name and 'localhost'. Other names are refused: "
+        "by one, a page of somebody else's could have a browser read these.",
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "monitoring")
+
+
 ReaperMode = Literal["off", "report", "delete"]
 
 

@@ -1,23 +1,93 @@
-"""What a worker is doing, in lines for a report."""
+"""What a worker is doing, as facts; for reports, pages and metrics alike."""
 
 import time
 from collections.abc import Iterator
 
+from poolmgr.breaker import Breaker
+from poolmgr.drivers.base import DriverState
+from poolmgr.execution import RunningJob
+from poolmgr.gearman import LinkStatus
+from poolmgr.lanes import Load
 from poolmgr.manager import PoolManager
 from poolmgr.report import Report
 from poolmgr.service import Service
+from poolmgr.settings import WorkerSettings
 
 
-def describe(report: Report, manager: PoolManager, service: Service) -> None:
+class State:
+    """What a worker is doing; from any thread.
+
+    :param manager: runs its jobs
+    :param service: serves the job servers
+    """
+
+    def __init__(self, manager: PoolManager, service: Service) -> None:
+        self._manager = manager
+        self.service = service
+
+    @property
+    def pool(self) -> str:
+        """The pool's name."""
+        return self._manager.settings.pool
+
+    @property
+    def links(self) -> list[LinkStatus]:
+        """How each link to a job server is."""
+        return self.service.links
+
+    @property
+    def load(self) -> Load:
+        """How full the lanes are."""
+        return self.service.load
+
+    @property
+    def settings(self) -> WorkerSettings:
+        """How full they may be."""
+        return self.service.settings
+
+    @property
+    def jobs(self) -> list[RunningJob]:
+        """The jobs that run, the oldest first."""
+        return self._manager.running()
+
+    @property
+    def actions(self) -> list[str]:
+        """The names of the actions that are installed."""
+        return self._manager.actions.names()
+
+    @property
+    def driver(self) -> DriverState:
+        """How the driver does."""
+        return self._manager.driver.state
+
+    @property
+    def cloud_is_down(self) -> bool:
+        """Whether no device can be made at present, as far as is known."""
+        return self._manager.driver.is_down
+
+    @property
+    def breakers(self) -> dict[str, Breaker]:
+        """What is held back when it fails, the driver's included."""
+        capacity = self._manager.capacity
+        return {
+            "device quota": capacity.devices,
+            "floating ip quota": capacity.ips,
+            "boots": capacity.boots,
+            **self.driver.breakers,
+        }
+
+
+def describe(report: Report, state: State) -> None:
     """Add a worker's sections to a report, which escapes what is in them."""
-    report.add("job servers", lambda: _links(service))
-    report.add("jobs", lambda: _load(service))
-    report.add("running jobs", lambda: _jobs(manager))
+    report.add("job servers", lambda: _links(state))
+    report.add("jobs", lambda: _load(state))
+    report.add("held back", lambda: _held_back(state))
+    report.add("running jobs", lambda: _jobs(state))
 
 
-def _links(service: Service) -> Iterator[str]:
+def _links(state: State) -> Iterator[str]:
     now = time.time()
-    for link in service.links:
+    for link in state.links:
         yield (
             f"{link.address} {link.state} for {now - link.since:.1f} s, "
             f"reconnects={link.reconnects}, "
@@ -25,15 +95,21 @@ def _links(service: Service) -> Iterator[str]:
         )
 
 
-def _load(service: Service) -> Iterator[str]:
-    load, settings = service.load, service.settings
+def _load(state: State) -> Iterator[str]:
+    load, settings = state.load, state.settings
     yield f"long: {load.long} of {settings.long_jobs} running"
     yield f"short: {load.short} of {settings.short_jobs} running"
     yield f"held: {load.held} of {settings.held_jobs} waiting"
 
 
-def _jobs(manager: PoolManager) -> Iterator[str]:
-    for each in manager.running():
+def _held_back(state: State) -> Iterator[str]:
+    for name, breaker in state.breakers.items():
+        if breaker.open:
+            yield f"{name}: {breaker.reason}"
+
+
+def _jobs(state: State) -> Iterator[str]:
+    for each in state.jobs:
         job = each.job
         yield (
             f"action={each.action} "
@@ -41,5 +117,5 @@ def _jobs(manager: PoolManager) -> Iterator[str]:
             f"handle={job.handle or '-'} "
             f"server={job.server or '-'} "
             f"running={each.seconds:.1f}s limit={each.limit:g}s "
-            f"deliveries={each.deliveries}"
+            f"deliveries={each.deliveries} request={each.request_id}"
         )

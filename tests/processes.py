@@ -48,7 +48,12 @@ class Process:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **environment},
+            # Without: the port is for one of them, and most tests want none.
+            env={
+                "OS_MONITORING__ENABLED": "false",
+                **os.environ,
+                **environment,
+            },
         )
         self.pid = self._process.pid
         self.lines: list[str] = []

@@ -8,6 +8,7 @@ import signal
 from poolmgr.cli.logs import descriptors, set_format, set_level
 from poolmgr.cli.reaping import Reaping
 from poolmgr.cli.supervision import Supervision
+from poolmgr.cli.watching import Watching
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.manager import PoolManager, driver_plugins
@@ -18,7 +19,7 @@ from poolmgr.report import Report
 from poolmgr.service import Service
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
 from poolmgr.signals import Aside, Ending, Signals
-from poolmgr.state import describe
+from poolmgr.state import State, describe
 from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Deadline
 
@@ -63,9 +64,13 @@ class Process:
         try:
             if not self._fits(driver):
                 return 0
-            with PoolManager(driver, conf.pool()) as manager:
+            watching = Watching(conf)
+            with PoolManager(
+                driver, conf.pool(), observer=watching.observer
+            ) as manager:
                 service = Service(manager, conf.gearman(), conf.worker())
-                describe(self._report, manager, service)
+                state = State(manager, service)
+                describe(self._report, state)
                 reaper = Reaping(manager, conf.reaper(), conf.gearman())
                 reload = self._reload(manager, service, reaper)
                 told = supervision.reloading(reload.run)
@@ -73,7 +78,7 @@ class Process:
                 drain = supervision.stopping(service.stop)
                 if not self._ending.serves(drain):
                     return 0
-                with reaper.rounds.going_on():
+                with watching.serving(state), reaper.rounds.going_on():
                     return asyncio.run(self._serve(service))
         finally:
             driver.close()
@@ -117,6 +122,7 @@ class Process:
         reload.follow("worker", conf.worker(), adopt_worker)
         reload.follow("reaper", conf.reaper(), reaper.adopt)
         reload.follow("gearman", conf.gearman())
+        reload.follow("monitoring", conf.monitoring())
         name = conf.driver_name().lower()
         reload.follow(name, conf.group(name, type(manager.driver).Settings))
         return reload

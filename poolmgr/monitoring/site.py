@@ -1,0 +1,153 @@
+"""The pages, by their paths."""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from poolmgr.monitoring.health import Check, Pulse, readiness
+from poolmgr.monitoring.http import Refusal, Response
+from poolmgr.monitoring.page import page
+from poolmgr.monitoring.queues import Queues
+from poolmgr.monitoring.tally import Tally
+from poolmgr.state import State
+from poolmgr.threads import ThreadPool
+
+LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds that a page may take: somebody may hold a lock for ever.
+PATIENCE = 5.0
+#: What to do for metrics.
+MISSING = (
+    "the metrics need prometheus-client, which is not installed: "
+    "pip install 'poolmgr[metrics]'"
+)
+
+
+class Site:
+    """Makes the pages.
+
+    :param state: what the worker is doing
+    :param tally: what it has done
+    :param queues: the job servers' queues
+    """
+
+    def __init__(self, state: State, tally: Tally, queues: Queues) -> None:
+        self._state = state
+        self._tally = tally
+        self._pulse = Pulse(state.service.call)
+        self._threads = ThreadPool("poolmgr-page")
+        self._metrics = _metrics(state, tally, queues)
+        self._pages: dict[str, Callable[[], Awaitable[Response]]] = {
+            "/": self._page,
+            "/healthz": self._healthz,
+            "/metrics": self._metrics_page,
+            "/readyz": self._readyz,
+        }
+
+    async def answer(self, path: str) -> Response:
+        """The answer for a path; on the loop of who serves it.
+
+        :raises Refusal: there is none
+        """
+        make = self._pages.get(path)
+        if make is None:
+            raise Refusal(404, f"there are {' '.join(self._pages)}")
+        return await make()
+
+    async def _healthz(self) -> Response:
+        return _verdict([await self._pulse.check()])
+
+    async def _readyz(self) -> Response:
+        return _verdict(await self._checks())
+
+    async def _page(self) -> Response:
+        checks = await self._checks()
+        made = functools.partial(page, self._state, self._tally, checks)
+        return Response(
+            200, await self._aside(made), "text/html; charset=utf-8"
+        )
+
+    async def _metrics_page(self) -> Response:
+        if self._metrics is None:
+            raise Refusal(501, MISSING)
+        from poolmgr.monitoring.metrics import CONTENT_TYPE
+
+        return Response(200, await self._aside(self._metrics), CONTENT_TYPE)
+
+    async def _checks(self) -> list[Check]:
+        alive = await self._pulse.check()
+
+        def others() -> list[Check]:
+            return list(readiness(self._state, self._tally))
+
+        return [alive, *await self._aside(others)]
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """What a thread makes, for it may have to wait.
+
+        :raises Refusal: it was not ready in time, or failed
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def run() -> None:
+            try:
+                settle = functools.partial(done.set_result, work())
+            except Exception as error:
+                settle = functools.partial(done.set_exception, error)
+            _later(loop, done, settle)
+
+        self._threads.run(run)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await done
+        except TimeoutError:
+            raise Refusal(
+                503,
+                f"not known within {PATIENCE:g} s; SIGUSR2 has the worker "
+                "say why",
+            ) from None
+        except Exception as error:
+            LOG.exception("a page cannot be made")
+            raise Refusal(500, "a defect: see the worker's log") from error
+
+
+def _later(
+    loop: asyncio.AbstractEventLoop,
+    done: "asyncio.Future[T]",
+    settle: Callable[[], None],
+) -> None:
+    """Settle a future, unless nobody waits for it any more."""
+
+    def now() -> None:
+        if not done.done():
+            settle()
+
+    try:
+        loop.call_soon_threadsafe(now)
+    except RuntimeError:
+        LOG.debug("too late for a page: the server is closed")
+
+
+def _verdict(checks: list[Check]) -> Response:
+    good = all(check.good for check in checks)
+    body = "".join(f"{check}\n" for check in checks)
+    return Response(200 if good else 503, body)
+
+
+def _metrics(
+    state: State, tally: Tally, queues: Queues
+) -> Callable[[], str] | None:
+    """What makes the metrics; None if it is not installed."""
+    try:
+        from poolmgr.monitoring.metrics import Metrics
+    except ImportError as error:
+        if (error.name or "").split(".")[0] != "prometheus_client":
+            raise
+        LOG.info("%s", MISSING)
+        return None
+    return Metrics(state, tally, queues).text

@@ -1,0 +1,315 @@
+"""/healthz and /readyz say what is the case."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from poolmgr.monitoring.health import readiness
+from poolmgr.monitoring.tally import Tally
+from poolmgr.observer import CloudCall
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+from tests import environments
+from tests.asking import asked, running
+from tests.jobservers import JobServerProcess, builtin, free_port
+from tests.monitoring.watched import Watched, watched
+from tests.polling import until
+from tests.processes import Process, poolmgr, worker
+
+BUILD = {"action": "BUILD_DEVICE"}
+BUILD_IP = {"action": "BUILD_IP"}
+
+
+def is_ready(it: Watched) -> bool:
+    """What /readyz says."""
+    return it.get("/readyz").status == 200
+
+
+def test_a_worker_that_serves_is_well_and_ready(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    with watched([job_server.address], tmp_path) as it:
+        healthy, ready = it.get("/healthz"), it.get("/readyz")
+
+    assert healthy.status == 200
+    assert healthy.body.startswith("ok: event loop: answered in ")
+    assert ready.status == 200
+    assert ready.body.splitlines()[1:] == [
+        "ok: worker: takes jobs",
+        "ok: job servers: registered with 1 of 1",
+        "ok: cloud: was not asked yet",
+    ]
+
+
+def test_one_without_a_job_server_is_well_but_not_ready(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    servers = [f"127.0.0.1:{port}"]
+    with watched(servers, tmp_path, registered=False) as it:
+        until(lambda: "refused" in it.get("/readyz").body)
+        healthy, ready = it.get("/healthz"), it.get("/readyz")
+        with builtin(port):
+            until(lambda: is_ready(it))
+        until(lambda: not is_ready(it))
+
+    assert (healthy.status, ready.status) == (200, 503)
+    assert "not ok: job servers: registered with 0 of 1; " in ready.body
+
+
+def test_one_that_drains_is_not_ready(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    config = "[fake]\nboot_time = 3600\n"
+    with watched([job_server.address], tmp_path, config) as it:
+        asked(job_server.address, BUILD)
+        until(lambda: running(job_server.address) == 1)
+        assert is_ready(it)
+        it.process.signal(signal.SIGTERM)
+        until(lambda: not is_ready(it))
+        ready, healthy = it.get("/readyz"), it.get("/healthz")
+
+    assert "not ok: worker: drains" in ready.body
+    assert healthy.status == 200
+
+
+def test_one_whose_cloud_makes_nothing_is_not_ready_until_it_does(
+    tmp_path: Path,
+) -> None:
+    with LoopbackCloud() as cloud, builtin() as server:
+        with watched([server.address], tmp_path, cloud=cloud) as it:
+            asked(server.address, BUILD_IP)()
+            assert "ok: cloud: answers" in it.get("/readyz").body
+            cloud.fault(Fault(service="compute", status=503, times=None))
+            build = asked(server.address, *[BUILD] * 3)
+            until(lambda: not is_ready(it))
+            ready = it.get("/readyz")
+            cloud.clear_faults()
+            build()
+            until(lambda: is_ready(it))
+
+    assert "not ok: cloud: no device can be made at present" in ready.body
+
+
+STUCK = """
+    import gc, time
+    from poolmgr.actions.base import Action, NoFields
+    from poolmgr.manager import PoolManager
+    from poolmgr.service import Service
+
+    class Stick(Action):
+        \"\"\"Hold the event loop, or the manager's lock, for ever.\"\"\"
+
+        takes = NoFields
+        what = "loop"
+
+        def run(self, request, context):
+            for each in gc.get_objects():
+                if self.what == "lock" and isinstance(each, PoolManager):
+                    each._lock.acquire()
+                if self.what == "loop" and isinstance(each, Service):
+                    each._loop.call_soon_threadsafe(time.sleep, 3600)
+            time.sleep(3600)
+
+    class Lock(Stick):
+        \"\"\"The lock.\"\"\"
+
+        what = "lock"
+"""
+
+
+@pytest.fixture(scope="module")
+def stuck(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The process environment with plugins that make a worker hang."""
+    folder = environments.install_beside(
+        tmp_path_factory.mktemp("stuck"),
+        "poolmgr-stuck",
+        STUCK,
+        poolmgr__actions="STICK = poolmgr_stuck:Stick\n    "
+        "LOCK = poolmgr_stuck:Lock",
+    )
+    before = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), before])}
+
+
+def test_one_whose_event_loop_hangs_is_not_well(
+    tmp_path: Path, stuck: dict[str, str]
+) -> None:
+    with builtin() as server:
+        with watched([server.address], tmp_path, environment=stuck) as it:
+            assert it.get("/healthz").status == 200
+            asked(server.address, {"action": "STICK"})
+            until(lambda: it.get("/healthz").status == 503)
+            healthy = it.get("/healthz")
+            page, metrics = it.get("/"), it.get("/metrics")
+
+    assert healthy.body.startswith("not ok: event loop: has not answered for")
+    # What can be known, is shown.
+    assert "has not answered for" in page.body
+    assert (page.status, metrics.status) == (200, 200)
+
+
+def test_a_page_that_would_wait_for_ever_says_so(
+    tmp_path: Path, stuck: dict[str, str]
+) -> None:
+    with builtin() as server:
+        with watched([server.address], tmp_path, environment=stuck) as it:
+            asked(server.address, {"action": "LOCK"})
+            until(lambda: it.get("/").status == 503)
+            page, healthy = it.get("/"), it.get("/healthz")
+
+    assert page.body.startswith("not known within 5 s")
+    assert healthy.status == 200
+
+
+def test_the_second_worker_on_a_machine_works_without_pages(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with watched([job_server.address], first) as it:
+        port = f"[monitoring]\nenabled = true\nport = {it.port}\n"
+        args = ["--driver", "fake", "--config-file", str(second / "c")]
+        (second / "c").write_text(port)
+        args += ["--gearman-server", str(job_server.address), "worker"]
+        other = Process(args, OS_MONITORING__ENABLED="true")
+        try:
+            other.wait_for("connected and registered")
+            it.process.end()
+            (answer,) = asked(job_server.address, BUILD_IP)()
+            other.signal(signal.SIGTERM)
+            assert other.exit_code() == 0
+        finally:
+            other.end()
+
+    assert answer["response"] == "PASS"
+    warned = [line for line in other.lines if "WARNING" in line]
+    assert len(warned) == 1
+    assert f"127.0.0.1 port {it.port} cannot be listened on" in warned[0]
+    assert "the port is taken" in warned[0]
+
+
+@pytest.mark.parametrize(
+    "address", ["203.0.113.77", "no.such.name.invalid", ""]
+)
+def test_an_address_that_cannot_be_had_does_not_stop_a_worker(
+    address: str, tmp_path: Path
+) -> None:
+    config = f"[monitoring]\nenabled = true\naddress = {address}\nport = 0\n"
+    with builtin() as server:
+        (tmp_path / "c").write_text(config)
+        args = ["--driver", "fake", "--config-file", str(tmp_path / "c")]
+        args += ["--gearman-server", str(server.address), "worker"]
+        process = Process(args, OS_MONITORING__ENABLED="true")
+        try:
+            process.wait_for("connected and registered")
+        finally:
+            process.end()
+
+    if address:
+        assert "cannot be listened on" in "".join(process.lines)
+
+
+def listening(pid: int) -> set[str]:
+    """The TCP sockets that a process listens on."""
+    tables = [Path(f"/proc/{pid}/net/tcp"), Path(f"/proc/{pid}/net/tcp6")]
+    listed = {
+        fields[9]: fields[1]
+        for table in tables
+        for fields in map(str.split, table.read_text().splitlines()[1:])
+        if fields[3] == "0A"
+    }
+    found = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        target = os.readlink(each)
+        if target.startswith("socket:["):
+            found.add(listed.get(target[8:-1], ""))
+    return found - {""}
+
+
+def test_a_worker_listens_on_one_port_of_loopback_or_on_none(
+    tmp_path: Path,
+) -> None:
+    with builtin() as server:
+        with watched([server.address], tmp_path) as it:
+            there = listening(it.process.pid)
+        config = "[monitoring]\nenabled = false\n"
+        with worker([str(server.address)], config, tmp_path) as process:
+            process.wait_for("registered")
+            without = listening(process.pid)
+
+    assert there == {f"0100007F:{it.port:04X}"}
+    assert without == set()
+
+
+def test_no_other_command_listens(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        taken = str(sock.getsockname()[1])
+        done = poolmgr(
+            *("-v", "--driver", "fake", "build-ip"),
+            OS_MONITORING__ENABLED="true",
+            OS_MONITORING__PORT=taken,
+        )
+
+    assert done.returncode == 0
+    assert taken not in done.stderr
+
+
+# -- times that no test can wait for -----------------------------------------
+
+
+class Quiet:
+    """A worker's state, as far as the cloud's check looks at it."""
+
+    cloud_is_down = False
+    links: tuple[()] = ()
+
+    class service:  # noqa: N801 - an attribute
+        draining = False
+
+
+class Clock:
+    """Monotonic seconds, as the test says."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_cloud_counts_as_silent_after_a_minute_and_for_five() -> None:
+    clock = Clock()
+    tally = Tally(clock)
+
+    def verdict() -> tuple[bool, str]:
+        check = list(readiness(Quiet(), tally))[-1]  # type: ignore[arg-type]
+        return check.good, check.found
+
+    def call(status: int | None) -> None:
+        tally.cloud_called(CloudCall("compute", "GET", status, 0.1))
+
+    assert verdict() == (True, "was not asked yet")
+    for status in (404, 503):
+        call(status)
+    clock.now += 100
+    # One failure is nothing, however long ago.
+    assert verdict()[0]
+    call(None)
+    assert verdict() == (False, "compute has failed for 100 s")
+    call(200)
+    assert verdict()[0]
+    call(503)
+    clock.now += 59
+    call(503)
+    assert verdict()[0]
+    clock.now += 2
+    call(503)
+    assert not verdict()[0]
+    clock.now += 299
+    assert not verdict()[0]
+    clock.now += 2
+    # Nobody has asked it since: nothing is known of it.
+    assert verdict()[0]

@@ -1,0 +1,408 @@
+"""The metrics of a worker, and the files that are made for them."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from poolmgr.identity import Job, Mark
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+from poolmgr.waiting import Deadline
+from tests.asking import asked, running
+from tests.clouds import nova_on
+from tests.jobservers import JobServerProcess, builtin, free_port
+from tests.matrix.peers import peer
+from tests.monitoring.promtool import promtool
+from tests.monitoring.watched import Watched, watched
+from tests.polling import until
+
+ROOT = Path(__file__).parents[2]
+FILES = ROOT / "etc" / "monitoring"
+PAGE = (ROOT / "doc" / "source" / "monitoring.rst").read_text()
+BUILD = {"action": "BUILD_DEVICE"}
+BUILD_IP = {"action": "BUILD_IP"}
+
+Labels = frozenset[tuple[str, str]]
+Samples = dict[str, dict[Labels, float]]
+
+
+def samples(text: str) -> Samples:
+    """The values by metric and labels."""
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = frozenset(sample.labels.items())
+            found.setdefault(sample.name, {})[labels] = sample.value
+    return found
+
+
+def of(**labels: str) -> Labels:
+    """Labels as the samples have them."""
+    return frozenset(labels.items())
+
+
+class Scene:
+    """A worker on a loopback cloud that has done all kinds of jobs."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self.cloud = stack.enter_context(LoopbackCloud())
+        self.server = stack.enter_context(builtin())
+        self.dead = f"127.0.0.1:{free_port()}"
+        self._leave_a_device()
+        config = "[reaper]\ninterval = 0.2\n[worker]\nlong_jobs = 3\n"
+        self.worker: Watched = stack.enter_context(
+            watched(
+                [self.server.address, self.dead],
+                folder,
+                config,
+                cloud=self.cloud,
+            )
+        )
+        address = self.server.address
+        (device,) = asked(address, BUILD)()
+        (ip,) = asked(address, BUILD_IP)()
+        both = {"ip": ip["ip"], "name": device["name"]}
+        asked(address, {"action": "assign_ip", **both})()
+        asked(address, {"action": "DELETE_DEVICE", "name": "no-such"})()
+        hostile = [{"action": f'X{n}"}}\n# '} for n in range(50)]
+        asked(address, *hostile)()
+        self.cloud.fault(
+            Fault(method="POST", path="/servers", status=403, times=1)
+        )
+        asked(address, BUILD)()
+        # Five builds that do not end: three run, and two are held.
+        self.cloud.set_quota(instances=0)
+        asked(address, *[BUILD] * 5, uniques=tuple("abcde"))
+        until(lambda: running(address) == 5)
+        until(lambda: "poolmgr_reaper_findings{" in self.text)
+
+    def _leave_a_device(self) -> None:
+        with nova_on(self.cloud) as driver:
+            mark = Mark.for_job("libra", Job("left"))
+            driver.create_device("libra-left", mark, Deadline(30))
+
+    @property
+    def text(self) -> str:
+        """What Prometheus reads."""
+        answer = self.worker.get("/metrics")
+        assert answer.status == 200
+        return answer.body
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """The worker, for all of these tests."""
+    with ExitStack() as stack:
+        yield Scene(stack, tmp_path_factory.mktemp("scene"))
+
+
+@pytest.fixture(scope="module")
+def scraped(scene: Scene) -> Samples:
+    """What it tells."""
+    return samples(scene.text)
+
+
+def test_jobs_are_counted_by_action_outcome_and_code(scraped: Samples) -> None:
+    assert scraped["poolmgr_jobs_total"] == {
+        of(action="BUILD_DEVICE", outcome="PASS", code=""): 1,
+        of(action="BUILD_IP", outcome="PASS", code=""): 1,
+        of(action="ASSIGN_IP", outcome="PASS", code=""): 1,
+        of(action="DELETE_DEVICE", outcome="FAIL", code="not_found"): 1,
+        of(action="BUILD_DEVICE", outcome="FAIL", code="cloud_refused"): 1,
+        # However clients call them.
+        of(action="unknown", outcome="FAIL", code="unknown_action"): 50,
+    }
+
+
+def test_durations_are_in_buckets(scene: Scene, scraped: Samples) -> None:
+    counts = scraped["poolmgr_job_duration_seconds_count"]
+    buckets = scraped["poolmgr_job_duration_seconds_bucket"]
+
+    assert counts[of(action="BUILD_DEVICE")] == 2
+    assert buckets[of(action="BUILD_DEVICE", le="+Inf")] == 2
+    assert buckets[of(action="unknown", le="600")] == 50
+    series = [v for k, v in buckets.items() if ("action", "unknown") in k]
+    assert series == sorted(series)
+    total = scraped["poolmgr_job_duration_seconds_sum"]
+    assert total[of(action="BUILD_DEVICE")] > 0
+
+
+def test_what_is_in_flight_is_told_by_lane(scraped: Samples) -> None:
+    flight = scraped["poolmgr_jobs_in_flight"]
+    limit = scraped["poolmgr_jobs_in_flight_limit"]
+
+    assert flight[of(lane="long", state="running")] == 3
+    assert flight[of(lane="long", state="held")] == 2
+    assert flight[of(lane="short", state="running")] == 0
+    assert limit[of(lane="long", state="running")] == 3
+    assert flight.keys() == limit.keys()
+    assert scraped["poolmgr_oldest_job_seconds"][of()] > 0
+
+
+def test_calls_are_counted_as_the_cloud_counts_them(
+    scene: Scene, scraped: Samples
+) -> None:
+    calls = scraped["poolmgr_cloud_calls_total"]
+    made = scene.cloud.count("POST", service="network", path="/floatingips")
+    refused = of(service="compute", method="POST", status="403")
+
+    assert calls[of(service="network", method="POST", status="201")] == made
+    assert calls[refused] >= 1
+    counts = scraped["poolmgr_cloud_call_duration_seconds_count"]
+    for service in ("compute", "network"):
+        per_status = sum(
+            value
+            for labels, value in calls.items()
+            if {("service", service), ("method", "POST")} <= labels
+        )
+        assert counts[of(service=service, method="POST")] == per_status
+
+
+def test_breakers_links_and_queues(scene: Scene, scraped: Samples) -> None:
+    address = str(scene.server.address)
+    breakers = scraped["poolmgr_breaker_open"]
+
+    assert breakers[of(breaker="device quota")] == 1
+    assert breakers[of(breaker="floating ip quota")] == 0
+    assert breakers[of(breaker="making compute")] == 0
+    connected = scraped["poolmgr_job_server_connected"]
+    assert connected == {of(server=address): 1, of(server=scene.dead): 0}
+    answers = scraped["poolmgr_job_server_answers"]
+    assert answers == {of(server=address): 1, of(server=scene.dead): 0}
+    jobs = scraped["poolmgr_job_server_jobs"]
+    assert jobs == {
+        of(server=address, state="waiting"): 0,
+        of(server=address, state="running"): 5,
+    }
+    assert scraped["poolmgr_job_server_workers"] == {of(server=address): 1}
+
+
+def test_the_reaper_tells_what_it_found(scraped: Samples) -> None:
+    findings = scraped["poolmgr_reaper_findings"]
+
+    assert findings[of(kind="device", verdict="kept")] == 1
+    assert scraped["poolmgr_reaper_looks_total"][of(outcome="done")] >= 1
+    assert scraped["poolmgr_reaper_removed_total"][of(kind="device")] == 0
+
+
+def test_what_runs_is_told(scraped: Samples) -> None:
+    (labels,) = scraped["poolmgr_build_info"]
+
+    assert {name for name, _value in labels} == {"version", "python", "pool"}
+    assert scraped["poolmgr_draining"] == {of(): 0}
+    assert scraped["process_resident_memory_bytes"][of()] > 0
+
+
+def test_the_watch_tells_how_old_its_view_is(tmp_path: Path) -> None:
+    with LoopbackCloud(boot_time=3600) as cloud, builtin() as server:
+        with watched([server.address], tmp_path, cloud=cloud) as it:
+
+            def now(name: str) -> float:
+                return samples(it.get("/metrics").body)[name][of()]
+
+            assert now("poolmgr_watch_age_seconds") == 0
+            asked(server.address, BUILD)
+            until(lambda: now("poolmgr_watch_devices") == 1)
+            until(lambda: cloud.count("GET", path="/servers/detail") > 3)
+            cloud.fault(Fault(path="/servers/detail", status=503, times=None))
+            until(lambda: now("poolmgr_watch_age_seconds") > 3)
+            cloud.clear_faults()
+            until(lambda: now("poolmgr_watch_age_seconds") < 3)
+
+
+def test_job_servers_are_not_asked_at_each_scrape(tmp_path: Path) -> None:
+    met = []
+
+    def meet(sock: Any) -> None:
+        met.append(sock.recv(100))
+
+    with builtin() as server, peer(meet) as other:
+        with watched([server.address, other.address], tmp_path) as it:
+            for _ in range(20):
+                assert it.get("/metrics").status == 200
+    assert 1 <= met.count(b"status\r\n") <= 2
+
+
+def test_a_worker_without_prometheus_client_works_and_says_what_to_install(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    hidden = tmp_path / "hidden"
+    (hidden / "prometheus_client").mkdir(parents=True)
+    (hidden / "prometheus_client" / "__init__.py").write_text(
+        "raise ModuleNotFoundError('no', name='prometheus_client')\n"
+    )
+    path = os.pathsep.join([str(hidden), os.environ.get("PYTHONPATH", "")])
+    with watched(
+        [job_server.address], tmp_path, environment={"PYTHONPATH": path}
+    ) as it:
+        (answer,) = asked(job_server.address, BUILD_IP)()
+        metrics, page = it.get("/metrics"), it.get("/")
+        said = [line for line in it.process.lines if "pip install" in line]
+
+    assert answer["response"] == "PASS"
+    assert metrics.status == 501
+    assert metrics.body.count("\n") == 1
+    assert "pip install 'poolmgr[metrics]'" in metrics.body
+    assert page.status == 200
+    assert len(said) == 1
+
+
+# -- the files and the documentation ------------------------------------------
+
+
+def test_the_table_in_the_documentation_is_what_there_is(
+    scene: Scene,
+) -> None:
+    rows = re.findall(
+        r"^``(poolmgr_\w+)``\n {4}(\w+)(?:; (.*?))?\. ", PAGE, re.MULTILINE
+    )
+    documented = {
+        (name, kind): set(re.findall(r"``(\w+)``", labels))
+        for name, kind, labels in rows
+    }
+    there: dict[tuple[str, str], set[str]] = {}
+    for family in text_string_to_metric_families(scene.text):
+        if not family.name.startswith("poolmgr_"):
+            continue
+        name = family.name + "_total" * (family.type == "counter")
+        labels = {x for sample in family.samples for x in sample.labels}
+        there[name, family.type] = labels - {"le"}
+
+    assert documented == there
+
+
+def names_in(expression: str) -> set[str]:
+    """The metrics in an expression of PromQL."""
+    return set(re.findall(r"\b(?:poolmgr|process)_\w+", expression))
+
+
+def rules() -> list[dict[str, Any]]:
+    """All alerts."""
+    loaded = yaml.safe_load((FILES / "alerts.yml").read_text())
+    return [rule for group in loaded["groups"] for rule in group["rules"]]
+
+
+def expressions() -> list[str]:
+    """All expressions of the dashboard and the alerts."""
+    board = json.loads((FILES / "grafana-dashboard.json").read_text())
+    found = [t["expr"] for p in board["panels"] for t in p["targets"]]
+    return found + [rule["expr"] for rule in rules()]
+
+
+def test_every_metric_and_label_in_an_expression_exists(
+    scraped: Samples,
+) -> None:
+    found = expressions()
+    assert len(found) > 30
+    for expression in found:
+        names = names_in(expression)
+        assert names, expression
+        assert names <= scraped.keys(), expression
+        labels = {
+            name
+            for each in names
+            for series in scraped[each]
+            for name, _value in series
+        } | {"instance"}
+        used = set(re.findall(r"(\w+)(?:=~?|!~|!=)\"", expression))
+        for by in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression):
+            used |= {name.strip() for name in by.split(",")}
+        assert used <= labels, expression
+
+
+def test_annotations_name_labels_that_the_alert_has() -> None:
+    for rule in rules():
+        text = " ".join(rule["annotations"].values())
+        used = set(re.findall(r"\$labels\.(\w+)", text))
+        by = re.findall(r"\bby \(([^)]*)\)", rule["expr"])
+        if by:
+            kept = {name.strip() for each in by for name in each.split(",")}
+            assert used <= kept, rule["alert"]
+
+
+def test_panels_of_the_dashboard_do_not_overlap() -> None:
+    board = json.loads((FILES / "grafana-dashboard.json").read_text())
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+    assert len({panel["id"] for panel in board["panels"]}) == len(
+        board["panels"]
+    )
+
+
+def test_prometheus_takes_the_metrics_and_the_rules(
+    scene: Scene, tmp_path: Path
+) -> None:
+    said = promtool("check", "rules", str(FILES / "alerts.yml"))
+
+    assert f"{len(rules())} rules found" in said
+
+
+ALERTS = """
+rule_files: [{rules}]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: 'poolmgr_job_server_connected{{instance="w1", server="a"}}'
+        values: '0x20'
+      - series: 'poolmgr_job_server_connected{{instance="w1", server="b"}}'
+        values: '1x5 0x15'
+      - series: 'poolmgr_jobs_total{{action="BUILD_DEVICE", outcome="FAIL", code="quota_exceeded"}}'
+        values: '0+2x20'
+      - series: 'poolmgr_jobs_total{{action="BUILD_DEVICE", outcome="PASS", code=""}}'
+        values: '0+1x20'
+      - series: 'poolmgr_jobs_total{{action="BUILD_IP", outcome="PASS", code=""}}'
+        values: '0+9x20'
+      - series: 'poolmgr_cloud_calls_total{{service="compute", method="GET", status="none"}}'
+        values: '0+3x20'
+      - series: 'poolmgr_cloud_calls_total{{service="compute", method="GET", status="200"}}'
+        values: '0+9x20'
+      - series: 'poolmgr_cloud_calls_total{{service="network", method="GET", status="404"}}'
+        values: '0+9x20'
+    alert_rule_test:
+      - alertname: PoolmgrNoJobServer
+        eval_time: 4m
+      - alertname: PoolmgrNoJobServer
+        eval_time: 15m
+        exp_alerts:
+          - exp_labels: {{severity: critical, instance: w1}}
+            exp_annotations:
+              summary: w1 is registered with no job server
+              description: It gets no jobs. /readyz says why.
+      - alertname: PoolmgrJobsFail
+        eval_time: 15m
+        exp_alerts:
+          - exp_labels: {{severity: critical, action: BUILD_DEVICE}}
+            exp_annotations:
+              summary: More than half of BUILD_DEVICE fail
+              description: The status page has the last reasons.
+      - alertname: PoolmgrCloudFails
+        eval_time: 15m
+        exp_alerts:
+          - exp_labels: {{severity: critical, service: compute}}
+            exp_annotations:
+              summary: More than a fifth of the calls of compute fail
+"""  # noqa: E501 - a line a series
+
+
+def test_the_alerts_go_off_when_they_should(tmp_path: Path) -> None:
+    path = tmp_path / "test.yml"
+    path.write_text(ALERTS.format(rules=FILES / "alerts.yml"))
+
+    assert "SUCCESS" in promtool("test", "rules", str(path))

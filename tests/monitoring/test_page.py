@@ -1,0 +1,191 @@
+"""The status page, as HTML and in a real browser."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from poolmgr.gearman import Address
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+from tests.asking import asked, running
+from tests.jobservers import builtin, free_port
+from tests.monitoring.watched import Watched, watched
+from tests.polling import until
+
+BUILD = {"action": "BUILD_DEVICE"}
+BUILD_IP = {"action": "BUILD_IP"}
+HOSTILE = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>\n\x1b[2J"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@dataclass
+class Read(HTMLParser):
+    """What a browser would make of a page."""
+
+    text: str
+    tags: set[str] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
+    shown: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        HTMLParser.__init__(self)
+        self.feed(self.text)
+        self.close()
+
+    def handle_starttag(
+        self, tag: str, attrs: list[tuple[str, str | None]]
+    ) -> None:
+        """Note an element."""
+        self.tags.add(tag)
+        self.attributes |= {name for name, _value in attrs}
+
+    def handle_data(self, data: str) -> None:
+        """Note text."""
+        self.shown.append(data)
+
+    @property
+    def words(self) -> str:
+        """All text."""
+        return " ".join(" ".join(self.shown).split())
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A worker with something to show."""
+
+    worker: Watched
+    cloud: LoopbackCloud
+    address: Address
+    dead: str
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A worker with jobs of all kinds, hostile ones among them."""
+    with ExitStack() as stack:
+        cloud = stack.enter_context(LoopbackCloud())
+        server = stack.enter_context(builtin()).address
+        dead = f"127.0.0.1:{free_port()}"
+        config = "[worker]\nlong_jobs = 2\n[reaper]\ninterval = 0.2\n"
+        worker = stack.enter_context(
+            watched(
+                [server, dead],
+                tmp_path_factory.mktemp("page"),
+                config,
+                cloud=cloud,
+                environment={"OS_NOVA__PASSWORD": "planted-secret-word"},
+            )
+        )
+        asked(server, BUILD, BUILD_IP)()
+        asked(server, {"action": HOSTILE}, uniques=(HOSTILE,))()
+        asked(server, {"action": "DELETE_DEVICE", "name": HOSTILE})()
+        asked(server, {"action": "a" * 100000, "name": "b" * 100000})()
+        fault = {"forbidden": {"message": f"no planted-secret-word {HOSTILE}"}}
+        cloud.fault(
+            Fault(
+                method="POST",
+                path="/floatingips",
+                status=403,
+                body=fault,
+                times=1,
+            )
+        )
+        asked(server, BUILD_IP)()
+        cloud.set_quota(instances=0)
+        uniques = ("running-1", "running-2", "held")
+        asked(server, *[BUILD] * 3, uniques=uniques)
+        until(lambda: running(server) == 3)
+        yield Scene(worker, cloud, server, dead)
+
+
+def read(scene: Scene) -> Read:
+    """The page."""
+    answer = scene.worker.get("/")
+    assert answer.status == 200
+    return Read(answer.body)
+
+
+def test_it_shows_what_is_the_case(scene: Scene) -> None:
+    until(lambda: "device quota is held back" in read(scene).words)
+    until(lambda: "looked at" in read(scene).words)
+    words = read(scene).words
+
+    assert "2 of 2 long jobs running" in words
+    assert "1 of 10000 long jobs held" in words
+    assert "running-1" in words
+    assert "running-2" in words
+    assert f"{scene.address} up" in words
+    assert scene.dead in words
+    assert "Connection refused" in words
+    assert "BUILD_IP" in words
+    assert "PASS" in words
+    assert "198.18." in words
+    assert "FAIL (unknown_action)" in words
+    assert re.search(r"compute .*200: \d+", words)
+    assert re.search(r"\d+ calls in the last hour", words)
+    assert len(re.findall(r"req-[0-9a-f-]{36}", words)) > 5
+
+
+def test_the_picture_has_the_calls_of_the_last_hour(scene: Scene) -> None:
+    body = scene.worker.get("/").body
+    (svg,) = re.findall(r"<svg.*?</svg>", body)
+
+    assert svg.count('class="longest"') >= 1
+    heights = map(float, re.findall(r'height="([\d.]+)"', svg))
+    assert all(0 < height <= 100 for height in heights)
+
+
+def test_nothing_from_outside_is_anything_but_text(scene: Scene) -> None:
+    page = read(scene)
+
+    assert not page.tags & {"script", "img", "iframe", "link", "a", "form"}
+    assert not any(name.startswith("on") for name in page.attributes)
+    assert "<script>alert(2)</script>" in page.words
+    assert "\x1b" not in page.text
+
+
+def test_no_secret_is_on_any_page(scene: Scene) -> None:
+    for path in ("/", "/metrics", "/readyz", "/healthz", "/planted"):
+        assert "planted-secret" not in scene.worker.get(path).body
+    assert "no ***" in read(scene).words
+
+
+def test_it_stays_small(scene: Scene) -> None:
+    for _ in range(4):
+        messages = [{"action": f"{n}{HOSTILE}" * 1000} for n in range(50)]
+        asked(scene.address, *messages)()
+
+    assert len(scene.worker.get("/").body) < 150_000
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_browser_shows_it_and_runs_nothing(
+    scene: Scene, tmp_path: Path
+) -> None:
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
+            *("--dump-dom", f"--user-data-dir={tmp_path}"),
+            *("--enable-logging=stderr", scene.worker.url),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    page = Read(done.stdout)
+
+    assert "Running jobs" in page.words
+    assert "running-1" in page.words
+    assert "<script>alert(2)</script>" in page.words
+    assert not page.tags & {"script", "img", "iframe"}
+    assert "svg" in page.tags
+    # What the policy forbids would be told here.
+    assert "CONSOLE" not in done.stderr

@@ -1,0 +1,207 @@
+"""Counting, whatever comes, in a bounded space and in nobody's way."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from poolmgr import Job, PoolManager
+from poolmgr.drivers.fake import FakeCloud
+from poolmgr.execution import EndedJob
+from poolmgr.monitoring.minutes import KEPT
+from poolmgr.monitoring.plot import scale
+from poolmgr.monitoring.tally import Tally
+from poolmgr.observer import CloudCall, Observer
+from poolmgr.reaper import Case
+from poolmgr.reload import Reload
+from poolmgr.rounds import Rounds
+from poolmgr.settings import MonitoringSettings
+
+
+class Clock:
+    """Monotonic seconds, as the test says."""
+
+    now = 100_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_labels_are_bounded_whatever_drivers_and_plugins_say() -> None:
+    tally = Tally()
+    for number in range(5000):
+        tally.cloud_called(CloudCall(f"s{number}", f"M{number}", 200, 0.1))
+
+    counts = tally.counts
+    assert len(counts.calls) <= 301
+    assert len(counts.call_times) <= 301
+    assert len(counts.contacts) <= 301
+    assert sum(counts.calls.values()) == 5000
+    assert counts.calls["other", "other", "other"] >= 4700
+
+
+def test_little_is_kept_of_long_messages(cloud: FakeCloud) -> None:
+    tally = Tally()
+    with PoolManager(cloud, observer=tally) as manager:
+        for _ in range(100):
+            manager.run({"action": "x" * 100_000, "name": "y" * 100_000})
+
+    kept = [*tally.recent, *tally.failures]
+    assert len(kept) <= 50
+    assert sum(len(str(each)) for each in kept) < 100_000
+
+
+def test_the_newest_are_shown_and_passes_do_not_push_failures_out(
+    cloud: FakeCloud,
+) -> None:
+    tally = Tally()
+    with PoolManager(cloud, observer=tally) as manager:
+        manager.run({"action": "DELETE_DEVICE", "name": "gone"}, Job("u"))
+        for _ in range(100):
+            manager.run({"action": "BUILD_IP"})
+
+    (failure,) = tally.failures
+    assert (failure.action, failure.about) == ("DELETE_DEVICE", "gone")
+    assert (failure.unique, failure.code) == ("u", "not_found")
+    assert tally.recent[0].about == "198.18.0.100"
+    assert tally.recent[1].about == "198.18.0.99"
+    assert failure not in tally.recent
+
+
+def test_the_last_hour_is_an_hour() -> None:
+    clock = Clock()
+    tally = Tally(clock)
+    tally.cloud_called(CloudCall("compute", "GET", 200, 9.0))
+    clock.now += 60
+    for status, seconds in ((200, 0.2), (503, 0.4), (None, 0.3)):
+        tally.cloud_called(CloudCall("compute", "GET", status, seconds))
+    clock.now += 59 * 60
+
+    hour = tally.last_hour
+    assert len(hour) == KEPT
+    first, *others = hour
+    assert (first.calls, first.failed, first.longest) == (3, 2, 0.4)
+    assert first.mean == pytest.approx(0.3)
+    assert not any(minute.calls for minute in others)
+    clock.now += 60
+    assert not any(minute.calls for minute in tally.last_hour)
+
+
+@pytest.mark.parametrize(
+    ("longest", "top"),
+    [(0.0, 0.001), (0.0011, 0.002), (0.003, 0.005), (0.9, 1), (1.1, 2)],
+)
+def test_the_picture_has_a_round_scale(longest: float, top: float) -> None:
+    minute: Any = SimpleNamespace(longest=longest)
+
+    assert scale([minute]) == pytest.approx(top)
+
+
+class Broken(Observer):
+    """Raises, whatever it is told."""
+
+    def job_ended(self, ended: EndedJob) -> None:
+        raise ValueError("broken")
+
+    def cloud_called(self, call: CloudCall) -> None:
+        raise ValueError("broken")
+
+    def reaper_looked(self, cases: Sequence[Case] | None) -> None:
+        raise ValueError("broken")
+
+
+def test_an_observer_that_fails_hurts_no_job(
+    cloud: FakeCloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    with PoolManager(cloud, observer=Broken()) as manager:
+        answers = [
+            manager.run({"action": action})["response"]
+            for action in ("BUILD_IP", "no-such")
+        ]
+
+    assert answers == ["PASS", "FAIL"]
+    assert caplog.text.count("an observer failed") == 2
+
+
+class Looks:
+    """A reaper that finds nothing."""
+
+    def look(self, stop: object) -> list[Case]:
+        """Look."""
+        return []
+
+
+def test_an_observer_that_fails_hurts_no_look(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reaper: Any = Looks()
+    Rounds(reaper, "report", 300, Broken()).once()
+
+    assert "an observer failed" in caplog.text
+
+
+class Kept(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.ended: list[EndedJob] = []
+
+    def job_ended(self, ended: EndedJob) -> None:
+        self.ended.append(ended)
+
+
+def test_a_programs_own_observer_is_told_of_each_job_once() -> None:
+    kept = Kept()
+    cloud = FakeCloud(FakeCloud.Settings(boot_time=0.3))
+    job = Job("u", "H:1", "127.0.0.1:4730")
+    with PoolManager(cloud, observer=kept) as manager:
+        first = manager.submit({"action": "build_device"}, job)
+        second = manager.submit({"action": "build_device"}, job)
+        outcome = first.future.result()
+        assert second.future.result() is outcome
+        manager.run({"action": "no-such"})
+    cloud.close()
+
+    built, unknown = kept.ended
+    assert built.outcome is outcome
+    assert (built.job, built.action) == (job, "BUILD_DEVICE")
+    assert built.trail.action == "build_device"
+    assert built.seconds >= 0.3
+    assert built.request == {"action": "build_device"}
+    assert (unknown.action, unknown.trail.action) == ("", "no-such")
+    assert unknown.outcome.error is not None
+
+
+def test_many_threads_count_right() -> None:
+    tally = Tally()
+
+    def call() -> None:
+        for _ in range(2000):
+            tally.cloud_called(CloudCall("compute", "GET", 200, 0.1))
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert tally.counts.calls["compute", "GET", "200"] == 8000
+
+
+def test_monitoring_is_not_changed_by_a_reload(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    again: Any = SimpleNamespace(
+        again=lambda: SimpleNamespace(
+            group=lambda _name, _class: MonitoringSettings(port=1)
+        )
+    )
+    reload = Reload(again)
+    reload.follow("monitoring", MonitoringSettings())
+    reload.run()
+
+    assert "[monitoring] port: 9473 -> 1 needs a restart" in caplog.text
