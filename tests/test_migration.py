@@ -14,7 +14,7 @@ from poolmgr.drivers.nova import NovaSettings
 from poolmgr.errors import ConfigError
 from poolmgr.manager import driver_plugins
 from poolmgr.migration import as_text, converted
-from poolmgr.options import Configuration
+from poolmgr.options import Configuration, list_opts
 from tests.processes import poolmgr
 from tests.test_options import LIBRA_CFG
 
@@ -246,6 +246,17 @@ def test_every_option_is_shown_with_what_set_it(tmp_path: Path) -> None:
     assert shown["poolmgr.driver"] == ("fake", "command line")
     assert shown["gearman.servers"] == (["localhost:4730"], "default")
     assert shown["fake.boot_time"][1] == "default"
+
+
+def test_no_group_is_left_out() -> None:
+    done = poolmgr("--driver", "fake", "config", "show", "-f", "json")
+
+    shown = {(row["Group"], row["Option"]) for row in json.loads(done.stdout)}
+    assert shown == {
+        (group, option.name)
+        for group, options in list_opts()
+        for option in options
+    }
 
 
 def test_options_can_be_chosen(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_log_lines_come_above_it(cloud: dict[str, str]) -> None:
         above, line = shown.lines
 
         assert above.startswith("action=BUILD_DEVICE")
-        assert "running" not in above
+        assert re.search(r" request=req-[0-9a-f-]{36}$", above)
         assert line.startswith("build-device")
         assert shown.exit_code() == 0
 
