@@ -258,3 +258,36 @@ def test_options_can_be_chosen(tmp_path: Path) -> None:
     wrong = poolmgr(*args, "wroker")
     assert wrong.returncode == 1
     assert "there is no group 'wroker'" in wrong.stderr
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "value"])
+def test_a_secret_too_short_to_be_masked_is_not_shown_either(
+    tmp_path: Path, format_: str
+) -> None:
+    path = write(tmp_path / "l.cfg", "[mgm]\nnova_pass = pw1\n")
+    args = ["--config-file", str(path), "config"]
+
+    shown = poolmgr(*args, "show", "nova", "-f", format_)
+    told = poolmgr("config", "convert", str(path))
+
+    assert "***" in shown.stdout
+    assert "pw1" not in shown.stdout + told.stdout
+
+
+def test_the_last_of_several_files_is_named(tmp_path: Path) -> None:
+    first = write(tmp_path / "1.conf", "[poolmgr]\naz = 1\n")
+    folder = tmp_path / "conf.d"
+    folder.mkdir()
+    write(folder / "a.conf", "[poolmgr]\naz = 2\n")
+    last = write(folder / "b.conf", "[mgm]\naz = 3\n[poolmgr]\npool = p\n")
+    write(folder / "c.txt", "[poolmgr]\naz = 4\n")
+
+    done = poolmgr(
+        *("--config-file", str(first), "--config-dir", str(folder)),
+        *("config", "show", "poolmgr", "--set", "-f", "value"),
+    )
+
+    assert set(done.stdout.splitlines()) == {
+        f"poolmgr az 3 {last}, [mgm] az",
+        f"poolmgr pool p {last}",
+    }

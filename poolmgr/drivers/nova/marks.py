@@ -22,6 +22,7 @@ _KEYS = tuple((f"{_PREFIX}{field}", field) for field in _FIELDS)
 #: Longest description of a floating IP that Neutron takes, in characters.
 _LONGEST_DESCRIPTION = 255
 _INTRODUCTION = "poolmgr"
+_COUNT = re.compile("[0-9]{1,9}")
 # States as they are written: without the blank.
 _STATES: dict[str, State] = {
     "building": "building",
@@ -149,8 +150,8 @@ def _mark(found: Mapping[str, str]) -> Mark | None:
     state = _STATES.get(found.get("state", ""))
     if not found.get("pool") or state is None:
         return None
-    number = found.get("taken") or ""
-    taken = int(number) if re.fullmatch("[0-9]{1,9}", number) else 0
+    number = found.get("taken")
+    taken = int(number) if number and _COUNT.fullmatch(number) else 0
     answered = found.get("answer")
     if answered and state == "handed over":
         for answer in _ANSWERS:
