@@ -24,8 +24,8 @@ T = TypeVar("T")
 class CloudCall:
     """A call of the cloud that is over.
 
-    :ivar service: "compute", "network" or "image"; another driver has others,
-        a few
+    :ivar service: "compute", "network", "image" or "identity"; another driver
+        has others, a few
     :ivar method: of HTTP, or what is like it
     :ivar status: of HTTP; None when there was no answer
     :ivar seconds: how long it took

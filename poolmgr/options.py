@@ -38,6 +38,17 @@ LOG = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=IsSettings)
 
+#: The groups that there are whatever the driver.
+_GROUPS: tuple[tuple[str, type[IsSettings]], ...] = (
+    ("poolmgr", DriverSettings),
+    ("poolmgr", PoolSettings),
+    ("worker", WorkerSettings),
+    ("reaper", ReaperSettings),
+    ("monitoring", MonitoringSettings),
+    ("gearman", GearmanSettings),
+    ("nova", NovaSettings),
+)
+
 _ORIGINS = {
     cfg.Locations.user: "file",
     cfg.Locations.environment: "environment",
@@ -153,14 +164,7 @@ class Configuration:
 
         :raises PluginError: it cannot be loaded
         """
-        found: list[tuple[str, type[IsSettings]]] = [
-            ("poolmgr", DriverSettings),
-            ("poolmgr", PoolSettings),
-            ("worker", WorkerSettings),
-            ("reaper", ReaperSettings),
-            ("gearman", GearmanSettings),
-            ("nova", NovaSettings),
-        ]
+        found = [*_GROUPS]
         if (name := self.driver_name().lower()) != "nova":
             found.append((name, drivers.load(name).Settings))
         return found
@@ -296,15 +300,11 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """All options, by group, for oslo-config-generator and -validator."""
     from poolmgr.drivers.fake import FakeSettings
 
-    return [
-        ("poolmgr", options(DriverSettings) + options(PoolSettings)),
-        ("worker", options(WorkerSettings)),
-        ("reaper", options(ReaperSettings)),
-        ("monitoring", options(MonitoringSettings)),
-        ("gearman", options(GearmanSettings)),
-        ("nova", options(NovaSettings)),
-        ("fake", options(FakeSettings)),
-    ]
+    found: dict[str, list[cfg.Opt]] = {}
+    fake: tuple[str, type[IsSettings]] = ("fake", FakeSettings)
+    for group, settings in (*_GROUPS, fake):
+        found.setdefault(group, []).extend(options(settings))
+    return list(found.items())
 
 
 def _option(name: str, hint: Any, default: Any, rule: Rule) -> cfg.Opt:

@@ -14,7 +14,7 @@ from poolmgr.drivers.nova import NovaSettings
 from poolmgr.errors import ConfigError
 from poolmgr.manager import driver_plugins
 from poolmgr.migration import as_text, converted
-from poolmgr.options import Configuration
+from poolmgr.options import Configuration, list_opts
 from tests.processes import poolmgr
 from tests.test_options import LIBRA_CFG
 
@@ -248,6 +248,17 @@ def test_every_option_is_shown_with_what_set_it(tmp_path: Path) -> None:
     assert shown["fake.boot_time"][1] == "default"
 
 
+def test_no_group_is_left_out() -> None:
+    done = poolmgr("--driver", "fake", "config", "show", "-f", "json")
+
+    shown = {(row["Group"], row["Option"]) for row in json.loads(done.stdout)}
+    assert shown == {
+        (group, option.name)
+        for group, options in list_opts()
+        for option in options
+    }
+
+
 def test_options_can_be_chosen(tmp_path: Path) -> None:
     path = write(tmp_path / "l.cfg", "[mgm]\nthreads = 7\naz = 2\n")
     args = ["--config-file", str(path), "config", "show", "-f", "value"]
@@ -258,3 +269,36 @@ def test_options_can_be_chosen(tmp_path: Path) -> None:
     wrong = poolmgr(*args, "wroker")
     assert wrong.returncode == 1
     assert "there is no group 'wroker'" in wrong.stderr
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "value"])
+def test_a_secret_too_short_to_be_masked_is_not_shown_either(
+    tmp_path: Path, format_: str
+) -> None:
+    path = write(tmp_path / "l.cfg", "[mgm]\nnova_pass = pw1\n")
+    args = ["--config-file", str(path), "config"]
+
+    shown = poolmgr(*args, "show", "nova", "-f", format_)
+    told = poolmgr("config", "convert", str(path))
+
+    assert "***" in shown.stdout
+    assert "pw1" not in shown.stdout + told.stdout
+
+
+def test_the_last_of_several_files_is_named(tmp_path: Path) -> None:
+    first = write(tmp_path / "1.conf", "[poolmgr]\naz = 1\n")
+    folder = tmp_path / "conf.d"
+    folder.mkdir()
+    write(folder / "a.conf", "[poolmgr]\naz = 2\n")
+    last = write(folder / "b.conf", "[mgm]\naz = 3\n[poolmgr]\npool = p\n")
+    write(folder / "c.txt", "[poolmgr]\naz = 4\n")
+
+    done = poolmgr(
+        *("--config-file", str(first), "--config-dir", str(folder)),
+        *("config", "show", "poolmgr", "--set", "-f", "value"),
+    )
+
+    assert set(done.stdout.splitlines()) == {
+        f"poolmgr az 3 {last}, [mgm] az",
+        f"poolmgr pool p {last}",
+    }

@@ -99,7 +99,10 @@ def test_one_event_is_one_line_in_the_log(tmp_path: Path) -> None:
     stderr = io.StringIO()
     path = tmp_path / "log"
     options = argparse.Namespace(
-        debug=True, verbose_level=3, log_file=str(path)
+        debug=True,
+        verbose_level=3,
+        log_file=str(path),
+        log_format=None,
     )
     root = logging.getLogger()
     before = (root.level, [*root.handlers])

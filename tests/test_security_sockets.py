@@ -72,15 +72,23 @@ def test_servers_listen_on_loopback(args: list[str]) -> None:
         assert set(listening(pid)) == {LOOPBACK}
 
 
-def test_a_worker_listens_nowhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("monitoring", "expected"), [("true", {LOOPBACK}), ("false", set())]
+)
+def test_a_worker_listens_on_loopback_alone_or_nowhere(
+    tmp_path: Path, monitoring: str, expected: set[str]
+) -> None:
+    config = tmp_path / "poolmgr.conf"
+    config.write_text(f"[monitoring]\nenabled = {monitoring}\nport = 0\n")
     with gearmand() as job_server:
-        args = ["-m", "poolmgr", "--driver", "fake", "--gearman-server"]
+        args = ["-m", "poolmgr", "--config-file", str(config)]
+        args += ["--driver", "fake", "--gearman-server"]
         log = tmp_path / "log"
         args += [str(job_server.address), "--log-file", str(log), "worker"]
         with process(args) as pid:
             until(lambda: log.exists() and "registered" in log.read_text())
 
-            assert listening(pid) == []
+            assert set(listening(pid)) == expected
 
 
 def test_what_listens_everywhere_is_seen() -> None:

@@ -19,6 +19,16 @@ from tests.test_options import LIBRA_CFG
             "(did you mean build-device?). See 'poolmgr --help'",
         ),
         (
+            ["help", "wroker"],
+            "poolmgr: 'wroker' is no command (did you mean worker?). See "
+            "'poolmgr --help'",
+        ),
+        (
+            ["wroker", "--help"],
+            "poolmgr: 'wroker' is no command (did you mean worker?). See "
+            "'poolmgr --help'",
+        ),
+        (
             ["bulid"],
             "poolmgr: 'bulid' is no command (did you mean build-device or "
             "build-ip?). See 'poolmgr --help'",

@@ -14,6 +14,7 @@ extensions = [
     "stevedore.sphinxext",
     "oslo_config.sphinxext",
     "poolmgr_commands",
+    "poolmgr_errors",
 ]
 html_theme = "alabaster"
 html_theme_options = {

@@ -211,15 +211,25 @@ class PoolmgrApp(App):
 
     def run_subcommand(self, argv: list[str]) -> int:
         """Run a command; say so in one line if there is no such one."""
+        if not self.knows(argv):
+            return self.refuse(argv)
+        return super().run_subcommand(argv)
+
+    def knows(self, argv: list[str]) -> bool:
+        """Whether words begin with a command."""
         try:
             self.command_manager.find_command(argv)
         except ValueError:
-            self.stderr.write(
-                f"{self.NAME}: {self._no_command(argv)}. See '{self.NAME} "
-                "--help'\n"
-            )
-            return EXIT_USAGE
-        return super().run_subcommand(argv)
+            return False
+        return True
+
+    def refuse(self, argv: list[str]) -> int:
+        """Say that words begin with no command; returns the exit code."""
+        self.stderr.write(
+            f"{self.NAME}: {self._no_command(argv)}. See '{self.NAME} "
+            "--help'\n"
+        )
+        return EXIT_USAGE
 
     def _no_command(self, argv: list[str]) -> str:
         """What is wrong with words that begin with no command."""
@@ -242,10 +252,15 @@ class Help(HelpCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Help on a command, or on all of them."""
-        if parsed_args.cmd:
-            return super().take_action(parsed_args)
-        self.app.print_help()
-        return 0
+        words: list[str] = parsed_args.cmd
+        if not words:
+            self.app.print_help()
+            return 0
+        # "help device" lists what there is.
+        names = self.app.command_manager.names()
+        if not any(name.startswith(words[0]) for name in names):
+            return self.app.refuse(words)
+        return super().take_action(parsed_args)
 
 
 def _hanging(first: str, text: str, out: TextIO) -> str:

@@ -43,6 +43,11 @@ class Screen:
         with contextlib.suppress(OSError):
             self.leave()
 
+    @property
+    def hears(self) -> bool:
+        """Whether what is typed on the terminal comes here."""
+        return self._typing is not None
+
     def enter(self) -> None:
         """Take the screen."""
         self._typing = _silent()

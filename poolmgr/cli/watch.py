@@ -1,7 +1,6 @@
 """``poolmgr status --watch``: a view to leave open."""
 
 import asyncio
-import contextlib
 import os
 import signal
 from typing import TextIO
@@ -72,8 +71,7 @@ class _Watching:
             loop.add_signal_handler(signal.SIGINT, self._end, 0)
             loop.add_signal_handler(signal.SIGWINCH, self._draw)
             loop.add_signal_handler(signal.SIGTSTP, self._suspend)
-            # Not every standard input can be waited for.
-            with contextlib.suppress(OSError, ValueError):
+            if self._screen.hears:
                 loop.add_reader(0, self._typed)
             looking = asyncio.create_task(self._look())
             looking.add_done_callback(self._failed)

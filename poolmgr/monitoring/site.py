@@ -20,6 +20,11 @@ T = TypeVar("T")
 
 #: Seconds that a page may take: somebody may hold a lock for ever.
 PATIENCE = 5.0
+#: Pages that may be in the making at once, those that nobody waits for any
+#: more included: a thread that waits for a lock stays.
+MOST = 8
+#: What to do when there are no pages.
+STUCK = "SIGUSR2 has the worker say why"
 #: What to do for metrics.
 MISSING = (
     "the metrics need prometheus-client, which is not installed: "
@@ -40,6 +45,7 @@ class Site:
         self._tally = tally
         self._pulse = Pulse(state.service.call)
         self._threads = ThreadPool("poolmgr-page")
+        self._making = 0
         self._metrics = _metrics(state, tally, queues)
         self._pages: dict[str, Callable[[], Awaitable[Response]]] = {
             "/": self._page,
@@ -91,6 +97,9 @@ class Site:
 
         :raises Refusal: it was not ready in time, or failed
         """
+        if self._making >= MOST:
+            raise Refusal(503, f"{MOST} pages are in the making: {STUCK}")
+        self._making += 1
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -99,7 +108,7 @@ class Site:
                 settle = functools.partial(done.set_result, work())
             except Exception as error:
                 settle = functools.partial(done.set_exception, error)
-            _later(loop, done, settle)
+            self._made(loop, done, settle)
 
         self._threads.run(run)
         try:
@@ -107,30 +116,29 @@ class Site:
                 return await done
         except TimeoutError:
             raise Refusal(
-                503,
-                f"not known within {PATIENCE:g} s; SIGUSR2 has the worker "
-                "say why",
+                503, f"not known within {PATIENCE:g} s: {STUCK}"
             ) from None
         except Exception as error:
             LOG.exception("a page cannot be made")
             raise Refusal(500, "a defect: see the worker's log") from error
 
+    def _made(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        done: "asyncio.Future[T]",
+        settle: Callable[[], None],
+    ) -> None:
+        """Settle a future, unless nobody waits for it any more."""
 
-def _later(
-    loop: asyncio.AbstractEventLoop,
-    done: "asyncio.Future[T]",
-    settle: Callable[[], None],
-) -> None:
-    """Settle a future, unless nobody waits for it any more."""
+        def now() -> None:
+            self._making -= 1
+            if not done.done():
+                settle()
 
-    def now() -> None:
-        if not done.done():
-            settle()
-
-    try:
-        loop.call_soon_threadsafe(now)
-    except RuntimeError:
-        LOG.debug("too late for a page: the server is closed")
+        try:
+            loop.call_soon_threadsafe(now)
+        except RuntimeError:
+            LOG.debug("too late for a page: the server is closed")
 
 
 def _verdict(checks: list[Check]) -> Response:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -159,9 +160,23 @@ def test_a_page_that_would_wait_for_ever_says_so(
             asked(server.address, {"action": "LOCK"})
             until(lambda: it.get("/").status == 503)
             page, healthy = it.get("/"), it.get("/healthz")
+            with ThreadPoolExecutor(20) as threads:
+                bodies = [
+                    answer.body
+                    for answer in threads.map(it.get, ["/"] * 20)
+                    if answer.status == 503
+                ]
+            names = [
+                (task / "comm").read_text().strip()
+                for task in Path(f"/proc/{it.process.pid}/task").iterdir()
+            ]
 
     assert page.body.startswith("not known within 5 s")
     assert healthy.status == 200
+    # However often it is asked: no more wait.
+    assert len(bodies) == 20
+    assert any("8 pages are in the making" in body for body in bodies)
+    assert len(names) < 25
 
 
 def test_the_second_worker_on_a_machine_works_without_pages(

@@ -172,7 +172,7 @@ def test_no_secret_is_in_any_log(
 ) -> None:
     data = tmp_path / "user-data"
     data.write_text(f"#!/bin/sh\nPASSWORD={SECRET}\n")
-    options = argparse.Namespace(debug=True, verbose_level=3)
+    options = argparse.Namespace(debug=True, verbose_level=3, log_format=None)
     before = {
         name: logging.getLogger(name).level
         for name in ("openstack", "urllib3", "stevedore", "keystoneauth")

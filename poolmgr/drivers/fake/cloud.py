@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from poolmgr.drivers.base import (
@@ -164,7 +163,7 @@ class FakeCloud(Driver):
     def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
         """See :meth:`Driver.mark_ip`."""
         with self._call(deadline) as store:
-            _change(replace(ip, mark=mark), store)
+            _change(store, ip, ip.device_id, mark)
 
     def attach_ip(
         self, ip: FloatingIP, device: Device, deadline: Deadline
@@ -180,12 +179,12 @@ class FakeCloud(Driver):
                         f"device {device.name!r} has floating IP "
                         f"{taken.address!r}"
                     )
-            _change(replace(ip, device_id=device.id), store)
+            _change(store, ip, device.id, ip.mark)
 
     def detach_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
         """See :meth:`Driver.detach_ip`."""
         with self._call(deadline) as store:
-            _change(replace(ip, device_id=None), store)
+            _change(store, ip, None, ip.mark)
 
     def delete_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
         """See :meth:`Driver.delete_ip`."""
@@ -239,8 +238,10 @@ def _within(table: Table, quota: int, store: Store) -> None:
         raise QuotaExceeded(f"quota of {quota} {what} is used up")
 
 
-def _change(ip: FloatingIP, store: Store) -> None:
-    if not store.change_ip(ip):
+def _change(
+    store: Store, ip: FloatingIP, device_id: str | None, mark: Mark | None
+) -> None:
+    if not store.change_ip(ip, device_id, mark):
         raise Changed(f"floating IP {ip.address!r} was changed meanwhile")
 
 

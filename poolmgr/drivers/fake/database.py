@@ -145,13 +145,15 @@ class Database:
         """See :meth:`Store.ips`."""
         return [_ip(row) for row in self._rows(_IP, column, value)]
 
-    def change_ip(self, ip: FloatingIP) -> bool:
+    def change_ip(
+        self, ip: FloatingIP, device_id: str | None, mark: Mark | None
+    ) -> bool:
         """See :meth:`Store.change_ip`."""
         changed = self._do(
             "UPDATE ip SET device_id = ?, mark = ?, job = ?, "
             "revision = revision + 1 WHERE id = ? AND revision = ?",
-            ip.device_id,
-            *_columns(ip.mark),
+            device_id,
+            *_columns(mark),
             ip.id,
             ip.revision,
         )

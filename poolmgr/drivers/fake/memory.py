@@ -78,7 +78,7 @@ class Memory:
     def delete_device(self, id: str) -> None:
         """See :meth:`Store.delete_device`."""
         for ip in self._ips.where("device_id", id):
-            self.change_ip(dataclasses.replace(ip, device_id=None))
+            self.change_ip(ip, None, ip.mark)
         self._devices.drop(id)
 
     def add_ip(self, ip: FloatingIP) -> bool:
@@ -89,12 +89,21 @@ class Memory:
         """See :meth:`Store.ips`."""
         return self._ips.where(column, value)
 
-    def change_ip(self, ip: FloatingIP) -> bool:
+    def change_ip(
+        self, ip: FloatingIP, device_id: str | None, mark: Mark | None
+    ) -> bool:
         """See :meth:`Store.change_ip`."""
         for present in self._ips.where("id", ip.id):
             if present.revision == ip.revision:
                 self._ips.put(
-                    dataclasses.replace(ip, revision=ip.revision + 1)
+                    FloatingIP(
+                        ip.id,
+                        ip.address,
+                        device_id,
+                        ip.revision + 1,
+                        mark,
+                        ip.created,
+                    )
                 )
                 return True
         return False

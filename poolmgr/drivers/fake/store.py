@@ -79,7 +79,9 @@ class Store(Protocol):
         """All floating IPs, or those whose ``address``, ``device_id`` or
         ``job`` is this."""
 
-    def change_ip(self, ip: FloatingIP) -> bool:
+    def change_ip(
+        self, ip: FloatingIP, device_id: str | None, mark: Mark | None
+    ) -> bool:
         """Write device and mark, and count the revision up.
 
         :returns: False if its revision is another, and nothing was written

@@ -73,7 +73,9 @@ class Api:
         self._call_timeout = call_timeout
         self._closed = False
         self.observer = Observer()
-        self._login = Login(connection.session)
+        self._login = Login(
+            connection.session, lambda call: self.observer.cloud_called(call)
+        )
         # A service that cannot make servers, or not list them, may well
         # delete them.
         self._breakers = {

@@ -6,13 +6,17 @@ are told to give up; and while Keystone hangs they wait for each other, however
 little time they have.
 """
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from poolmgr import secrecy
 from poolmgr.drivers.turns import Turns
+from poolmgr.observer import CloudCall
 from poolmgr.waiting import Deadline
 
 if TYPE_CHECKING:
+    from keystoneauth1.access.access import AccessInfo
     from keystoneauth1.identity.base import BaseIdentityPlugin
     from keystoneauth1.session import Session
 
@@ -24,10 +28,16 @@ class Login:
     """Keeps a session logged in; one thread at a time asks for a token.
 
     :param session: of keystoneauth
+    :param tell: told of each call of Keystone
     """
 
-    def __init__(self, session: "Session") -> None:
+    def __init__(
+        self,
+        session: "Session",
+        tell: Callable[[CloudCall], None] = lambda call: None,
+    ) -> None:
         self._session = session
+        self._tell = tell
         self._turns = Turns()
 
     def ensure(self, deadline: Deadline) -> None:
@@ -62,9 +72,25 @@ class Login:
 
     def _log_in(self, plugin: "BaseIdentityPlugin") -> None:
         # In one step: who finds no token in between would trip.
-        auth_ref = plugin.get_auth_ref(self._session)
+        auth_ref = self._asked(plugin)
         secrecy.hide(auth_ref.auth_token)
         plugin.auth_ref = auth_ref
+
+    def _asked(self, plugin: "BaseIdentityPlugin") -> "AccessInfo":
+        from keystoneauth1.exceptions import HttpError
+
+        started = time.monotonic()
+        status: int | None = None
+        try:
+            auth_ref = plugin.get_auth_ref(self._session)
+            status = 201
+            return auth_ref
+        except HttpError as error:
+            status = error.http_status
+            raise
+        finally:
+            took = time.monotonic() - started
+            self._tell(CloudCall("identity", "POST", status, took))
 
 
 def _is_good(plugin: "BaseIdentityPlugin") -> bool:
