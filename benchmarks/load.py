@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from servers import process
 
@@ -13,12 +13,14 @@ from poolmgr.gearman.protocol import PacketType, encode
 _COMPLETE = b"\0RES\0\0\0\x0d"
 
 
-async def registered(address: Address, function: str) -> None:
-    """Wait until a worker has the function."""
+async def registered(
+    address: Address, function: str, workers: int = 1
+) -> None:
+    """Wait until so many workers have the function."""
     async with asyncio.timeout(30.0):
         while True:
             status = {s.name: s for s in await admin.status(address)}
-            if function in status and status[function].workers:
+            if function in status and status[function].workers >= workers:
                 return
             await asyncio.sleep(0.02)
 
@@ -26,8 +28,15 @@ async def registered(address: Address, function: str) -> None:
 class _OneJobClient(asyncio.Protocol):
     """A client with one job under way, and next to no cost of its own."""
 
-    def __init__(self, packet: bytes, left: list[int], over: asyncio.Event):
+    def __init__(
+        self,
+        packet: bytes,
+        left: list[int],
+        over: asyncio.Event,
+        seen: Callable[[bytes], None],
+    ):
         self._packet, self._left, self._over = packet, left, over
+        self._seen = seen
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -36,6 +45,7 @@ class _OneJobClient(asyncio.Protocol):
         transport.write(self._packet)
 
     def data_received(self, data: bytes) -> None:
+        self._seen(data)
         data = self._rest + data
         self._rest = data[1 - len(_COMPLETE) :]
         for _answer in range(data.count(_COMPLETE)):
@@ -49,9 +59,17 @@ class _OneJobClient(asyncio.Protocol):
 
 
 async def rate(
-    address: Address, function: str, payload: bytes, jobs: int, at_once: int
+    address: Address,
+    function: str,
+    payload: bytes,
+    jobs: int,
+    at_once: int,
+    seen: Callable[[bytes], None] = lambda data: None,
 ) -> float:
-    """Answers a second, with so many clients that each wait for theirs."""
+    """Answers a second, with so many clients that each wait for theirs.
+
+    :param seen: called with what comes back
+    """
     packet = encode(PacketType.SUBMIT_JOB, function.encode(), b"", payload)
     left, over = [jobs - at_once, at_once], asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,7 +77,7 @@ async def rate(
     transports = [
         (
             await loop.create_connection(
-                lambda: _OneJobClient(packet, left, over),
+                lambda: _OneJobClient(packet, left, over, seen),
                 address.host,
                 address.port,
             )
