@@ -187,7 +187,8 @@ def test_breakers_links_and_queues(scene: Scene, scraped: Samples) -> None:
 def test_the_reaper_tells_what_it_found(scraped: Samples) -> None:
     findings = scraped["poolmgr_reaper_findings"]
 
-    assert findings[of(kind="device", verdict="kept")] == 1
+    # Those that are being built may be seen, too.
+    assert findings[of(kind="device", verdict="kept")] >= 1
     assert scraped["poolmgr_reaper_looks_total"][of(outcome="done")] >= 1
     assert scraped["poolmgr_reaper_removed_total"][of(kind="device")] == 0
 
