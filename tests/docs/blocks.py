@@ -103,9 +103,7 @@ def _found(page: Path, lines: list[str]) -> Iterator[Block]:
             if directive[2] == "highlight":
                 continue
             if directive[2] == "literalinclude":
-                yield Block(
-                    page, at, INCLUDE, directive[3], before, options
-                )
+                yield Block(page, at, INCLUDE, directive[3], before, options)
                 continue
             indent, language = len(directive[1]), directive[3]
         else:

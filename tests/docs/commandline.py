@@ -21,7 +21,10 @@ def problem(line: str) -> str | None:
     """
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with (
+            contextlib.redirect_stderr(said),
+            contextlib.redirect_stdout(said),
+        ):
             _parse(shlex.split(line, comments=True))
     except SystemExit as ended:
         if ended.code:
@@ -44,7 +47,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
 def dev_problem(words: list[str]) -> str | None:
     """What ``./dev`` has against its arguments."""
     script = (ROOT / "dev").read_text()
-    start = script.index('case $command in')
+    start = script.index("case $command in")
     labels = re.findall(r"^([a-z| ]+)\)$", script[start:], re.MULTILINE)
     known = {name.strip() for label in labels for name in label.split("|")}
     if words[0] not in known:
