@@ -11,6 +11,9 @@ _PATTERNS = (
     (r"\b10\.20\.\d+\.\d+\b", "ADDRESS"),
     (r"\b127\.0\.0\.1:\d+", "PLACE"),
     (r"\b\d+(\.\d+)? (s|ms)\b", "A WHILE"),
+    (r"\b(\d+[dhm] )*\d+s\b", "AGE"),
+    (r'"Age": \d+', '"Age": N'),
+    (r"/tmp/loopback-\w+", "/tmp/loopback-NEW"),
     # Columns are as wide as what is in them.
     (r"-{2,}", "-"),
     (r"[ \t]+", " "),
@@ -29,3 +32,11 @@ def plain(text: str) -> str:
 def folded(text: str) -> str:
     """Likewise, as one line: pages fold what is too long for them."""
     return " ".join(plain(text).split())
+
+
+def loose(text: str) -> str:
+    """Likewise, what a screen shows that counts: all numbers alike."""
+    text = re.sub(r"\[[#-]+\]", "[BAR]", plain(text))
+    text = re.sub(r"\b(\d+[dhms] ?)+\b", "AGE ", text)
+    text = re.sub(r"[+-]?\d+(\.\d+)?", "N", text)
+    return re.sub(" +", " ", text)

@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from poolmgr.manager import driver_plugins
 from poolmgr.misspelt import misspelt
 from poolmgr.options import Configuration
