@@ -16,6 +16,8 @@ extensions = [
     "poolmgr_commands",
     "poolmgr_errors",
 ]
+# What follows "::" is what is printed, or a command: no Python.
+highlight_language = "text"
 html_theme = "alabaster"
 html_theme_options = {
     "description": "Pool Manager of Libra",
