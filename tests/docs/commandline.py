@@ -52,7 +52,7 @@ def dev_problem(words: list[str]) -> str | None:
     known = {name.strip() for label in labels for name in label.split("|")}
     if words[0] not in known:
         return f"./dev knows no {words[0]!r}"
-    if words[0] == "cloud":
+    if words[0] == "cloud" and len(words) > 1:
         usage = re.findall(r"\./dev cloud (\S+)", script)[0].split("|")
         if words[1] not in usage:
             return f"./dev cloud knows no {words[1]!r}"
