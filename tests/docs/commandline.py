@@ -41,6 +41,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         return options
     factory, name, arguments = app.command_manager.find_command(rest)
     parser = factory(app, None, cmd_name=name).get_parser(name)
+    parser.allow_abbrev = False  # a page shows whole names
     return parser.parse_args(arguments)
 
 
