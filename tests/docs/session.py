@@ -3,11 +3,14 @@
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 from tests.docs.blocks import Block
 from tests.docs.excused import excuse
@@ -68,6 +71,7 @@ class Session:
         for name, *_rest in step.simple:
             if name not in RUN:
                 return f"{name} is neither run nor in the table of excused.py"
+            self._need(name)
         self._stage.before(step)
         if step.fresh:
             self._variables = dict(self._stage.variables)
@@ -77,6 +81,14 @@ class Session:
         """End what goes on; what is wrong with how it ends."""
         problems = [each.ended() for each in reversed(self._background)]
         return "; ".join(filter(None, problems)) or None
+
+    def _need(self, name: str) -> None:
+        """Skip the page without a program that it uses, but not in CI."""
+        path = self._environment()["PATH"]
+        if name in ("curl", "gearmand") and not shutil.which(name, path=path):
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{name} is not installed")
+            pytest.skip(f"{name} is not installed")
 
     # -- typing -------------------------------------------------------------
 
