@@ -34,6 +34,13 @@ def folded(text: str) -> str:
     return " ".join(plain(text).split())
 
 
+def like(shown: str) -> str:
+    """Of what may be printed: "..." after a part of a word stands for the
+    rest of it."""
+    parts = re.split(r"[\w-]*\.\.\.", shown)
+    return r"\S*".join(map(re.escape, parts))
+
+
 def loose(text: str) -> str:
     """Likewise, what a screen shows that counts: all numbers alike."""
     text = re.sub(r"\[[#-]+\]", "[BAR]", plain(text))

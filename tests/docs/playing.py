@@ -46,9 +46,17 @@ def play(page: Path, folder: Path) -> dict[int, str | None]:
             if isinstance(step, Block):
                 session.meet(step)
             else:
-                found[step.line] = session.problem(step)
+                found[step.line] = _problem(session, step)
         found[0] = session.end()
     return found
+
+
+def _problem(session: Session, step: Step) -> str | None:
+    try:
+        return session.problem(step)
+    except Exception as error:
+        # The next ones are tried all the same, once.
+        return f"{type(error).__name__}: {error}"
 
 
 def found_in(
