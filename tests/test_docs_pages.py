@@ -11,7 +11,7 @@ from poolmgr.misspelt import misspelt
 from poolmgr.options import Configuration
 from tests.pages import blocks, commands, parsed, read
 
-PAGES = ("scaling", "trouble")
+PAGES = ("flow", "scaling", "trouble")
 
 
 def inis(text: str) -> list[str]:
