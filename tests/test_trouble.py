@@ -26,8 +26,12 @@ EXAMPLES = (
     (r"/etc/[\w./-]+", r"/\S+"),
     (r"\b[\d.]+ ?[sm]\b", r"[\d.]+ ?[sm]"),
     (r"\bused \d+ of \d+", r"used \d+ of \d+"),
-    (r"\bport \d{4,}", r"port \d+"),
-    # Which of the two depends on the moment.
+    (r"\bport \d+", r"port \d+"),
+    # Which of the two depends on the machine, or the moment.
+    (
+        "Name or service not known",
+        "Name or service not known|Temporary failure in name resolution",
+    ),
     (
         "closed by the job server",
         "closed by the job server|Connection reset by peer",

@@ -9,6 +9,7 @@ from poolmgr.identity import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.waiting import Deadline
 from tests.clouds import nova_on
+from tests.jobservers import free_port
 from tests.trouble.building import by_hand, saying, working
 from tests.trouble.scenes import scene
 from tests.trouble.stage import FAKE, Stage
@@ -105,7 +106,7 @@ def not_in_effect(stage: Stage) -> str:
 def port_closed(stage: Stage) -> str:
     # Addresses at which this machine refuses connections itself.
     stage.cloud(floating_range="127.0.128.0/24")
-    text = f"{SHORT}check_port = 80\n"
+    text = f"{SHORT}check_port = {free_port()}\n"
     name, ip = device_of(stage), ip_of(stage)
     return by_hand(stage, "assign-ip", ip, name, text=text)
 

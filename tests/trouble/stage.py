@@ -116,4 +116,6 @@ class Stage:
         return {
             "OS_CLIENT_CONFIG_FILE": str(self.clouds_yaml),
             "HOME": str(self.folder),
+            # A machine without a name server is not waited for.
+            "RES_OPTIONS": "timeout:1 attempts:1",
         }
