@@ -102,7 +102,7 @@ def no_host_again_and_again(stage: Stage) -> str:
 
 @scene
 def boots_too_slowly(stage: Stage) -> str:
-    text = "[fake]\nboot_time = 3600\n[poolmgr]\nlong_timeout = 0.3\n"
+    text = "[fake]\nboot_time = 3600\n[poolmgr]\nlong_timeout = 3\n"
     return stage.run(
         "--config-file", stage.config(text), *FAKE, "build-device"
     )
@@ -156,8 +156,8 @@ def cloud_down(stage: Stage) -> str:
 @scene
 def cloud_slow(stage: Stage) -> str:
     cloud = stage.cloud()
-    short = "[poolmgr]\nshort_timeout = 1\n"
-    process, server = working(stage, short, call_timeout=0.3)
+    short = "[poolmgr]\nshort_timeout = 6\n"
+    process, server = working(stage, short, call_timeout=1.0)
     cloud.fault(Fault("GET", service="network", hang=30, times=None))
     asked(server, BUILD_IP)()
     return process.wait_for("outcome=FAIL")
@@ -167,4 +167,4 @@ def cloud_slow(stage: Stage) -> str:
 def too_many_calls(stage: Stage) -> str:
     answer = saying(429, "too many requests")
     stage.cloud().fault(Fault(service="network", **answer))
-    return by_hand(stage, "build-ip", text="[poolmgr]\nshort_timeout = 0.2\n")
+    return by_hand(stage, "build-ip", text="[poolmgr]\nshort_timeout = 3\n")

@@ -15,7 +15,7 @@ from tests.trouble.scenes import scene
 from tests.trouble.stage import FAKE, Stage
 
 NAME = "libra-4e3a5a0e-64c9-4f0a-8b5b-3f6e2d1c9a70"
-SHORT = "[poolmgr]\nshort_timeout = 1\n"
+SHORT = "[poolmgr]\nshort_timeout = 5\n"
 
 
 def make(driver: Driver, mark: Mark) -> None:

@@ -45,7 +45,7 @@ def login_refused(stage: Stage) -> str:
 @scene
 def cloud_unreachable(stage: Stage) -> str:
     stage.cloud().close()
-    config = stage.config("[poolmgr]\nshort_timeout = 1\n")
+    config = stage.config("[poolmgr]\nshort_timeout = 3\n")
     return stage.run("--config-file", config, "worker")
 
 
@@ -91,7 +91,7 @@ def of_libra(stage: Stage) -> str:
         f"[mgm]\nnova_auth_url = http://{stage.dead_address()}/v2.0\n"
         "nova_user = u\nnova_pass = secretsecret\nnova_tenant = t\n"
         "nova_image = i\nnova_image_size = 1\n"
-        "[poolmgr]\nshort_timeout = 1\n"
+        "[poolmgr]\nshort_timeout = 3\n"
     )
 
 
