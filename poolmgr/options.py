@@ -243,7 +243,7 @@ class Configuration:
         try:
             value = _plain(self._conf[group][name])
         except (cfg.Error, ValueError) as error:
-            said = one_line(str(error))
+            said = one_line(_located(str(error)))
             if rule.secret:
                 # What is wrong with it may be told by showing a part of it.
                 said = f"{name} cannot be used (is a '$' to be '$$'?)"
@@ -285,6 +285,13 @@ def _unquoted(error: cfg.Error) -> str:
     if isinstance(error, cfg.ConfigFileParseError):
         said = re.sub(r": ('.*'|\".*\")$", "", said, flags=re.DOTALL)
     return one_line(said)
+
+
+def _located(said: str) -> str:
+    """What oslo.config says of a value, with the place as people call it."""
+    return re.sub(
+        r" from LocationInfo\(.*?, detail=(['\"])(.*?)\1\)", r" in \2", said
+    )
 
 
 def options(settings: type[IsSettings]) -> list[cfg.Opt]:

@@ -2,42 +2,20 @@
 
 import json
 import re
-import shlex
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from poolmgr.cli.app import PoolmgrApp
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.options import OBSOLETE, Configuration
 from poolmgr.settings import DriverSettings, PoolSettings, rules
+from tests.pages import blocks, commands, parsed, read
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "doc" / "source" / "nova.rst").read_text()
+PAGE = read("nova")
 README = (ROOT / "README.rst").read_text()
-
-
-def blocks(language: str, text: str = PAGE) -> list[str]:
-    """The code blocks of a language."""
-    start = re.compile(rf"( *)\.\. code-block:: {language}\n\n")
-    found = []
-    for match in start.finditer(text):
-        lines = []
-        for line in text[match.end() :].split("\n"):
-            if line and not line.startswith(match[1] + "   "):
-                break
-            lines.append(line)
-        found.append(textwrap.dedent("\n".join(lines)).strip() + "\n")
-    return found
-
-
-def commands(text: str = PAGE) -> list[str]:
-    """The command lines of poolmgr that are shown."""
-    shown = "\n".join(blocks("console", text)).replace("\\\n", " ")
-    return re.findall(r"^\$ poolmgr (.*)", shown, re.MULTILINE)
 
 
 def table_with(header: str) -> list[list[str]]:
@@ -50,12 +28,14 @@ def table_with(header: str) -> list[list[str]]:
 
 
 def test_there_are_examples() -> None:
-    assert len(blocks("ini")) >= 4
-    assert len(blocks("yaml")) >= 1
-    assert len(commands()) >= 8
+    assert len(blocks("ini", PAGE)) >= 4
+    assert len(blocks("yaml", PAGE)) >= 1
+    assert len(commands(PAGE)) >= 8
 
 
-@pytest.mark.parametrize("text", blocks("ini") + blocks("ini", README)[:1])
+@pytest.mark.parametrize(
+    "text", blocks("ini", PAGE) + blocks("ini", README)[:1]
+)
 def test_ini_is_accepted(text: str, tmp_path: Path) -> None:
     file = tmp_path / "poolmgr.conf"
     file.write_text(text)
@@ -72,28 +52,21 @@ def test_ini_is_accepted(text: str, tmp_path: Path) -> None:
             assert given in (value, tuple(re.split(", *", value)))
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
+@pytest.mark.parametrize("text", blocks("yaml", PAGE))
 def test_yaml_has_the_cloud(text: str) -> None:
     loaded: dict[str, Any] = yaml.safe_load(text)
 
     assert loaded["clouds"]["mycloud"]["auth"]["auth_url"]
 
 
-@pytest.mark.parametrize("text", blocks("json"))
+@pytest.mark.parametrize("text", blocks("json", PAGE))
 def test_json_parses(text: str) -> None:
     assert json.loads(text)["metadata"]["poolmgr_pool"] == "libra"
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", commands(PAGE))
 def test_commands_parse(line: str) -> None:
-    app = PoolmgrApp()
-    options, rest = app.parser.parse_known_args(shlex.split(line))
-    assert options is not None
-
-    factory, name, arguments = app.command_manager.find_command(rest)
-    parser = factory(app, None).get_parser(name)
-
-    parser.parse_args(arguments)  # exits if it cannot
+    assert parsed(line) is not None
 
 
 def test_every_old_name_is_in_the_table() -> None:
@@ -134,7 +107,7 @@ def test_nothing_obsolete_is_recommended() -> None:
         assert where.partition(".")[2] not in PAGE.replace("poll", "")
 
 
-PROMISES = (ROOT / "doc" / "source" / "promises.rst").read_text()
+PROMISES = read("promises")
 
 
 def test_every_promise_is_shown_by_tests_that_there_are() -> None:

@@ -14,8 +14,10 @@ extensions = [
     "stevedore.sphinxext",
     "oslo_config.sphinxext",
     "poolmgr_commands",
+    "poolmgr_diagrams",
     "poolmgr_errors",
 ]
+graphviz_output_format = "svg"
 html_theme = "alabaster"
 html_theme_options = {
     "description": "Pool Manager of Libra",
