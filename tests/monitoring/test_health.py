@@ -41,7 +41,7 @@ def test_a_worker_that_serves_is_well_and_ready(
     assert ready.body.splitlines()[1:] == [
         "ok: worker: takes jobs",
         "ok: job servers: registered with 1 of 1",
-        "ok: cloud: was not asked yet",
+        "ok: cloud: no call was reported so far",
     ]
 
 
@@ -330,7 +330,7 @@ def test_the_cloud_counts_as_silent_after_a_minute_and_for_five() -> None:
     def call(status: int | None) -> None:
         tally.cloud_called(CloudCall("compute", "GET", status, 0.1))
 
-    assert verdict() == (True, "was not asked yet")
+    assert verdict() == (True, "no call was reported so far")
     for status in (404, 503):
         call(status)
     clock.now += 100
