@@ -4,6 +4,12 @@ from poolmgr.errors import ConfigError
 from poolmgr.gearman import Address, LinkOptions, client_context
 from poolmgr.settings import GearmanSettings
 
+#: What to do about job servers that cannot be reached.
+WHAT_TO_DO = (
+    "start gearmand there, or name another by --gearman-server or [gearman] "
+    "servers"
+)
+
 
 def addresses(gearman: GearmanSettings) -> list[Address]:
     """The job servers' addresses.

@@ -47,7 +47,7 @@ ELSEWHERE = {
 }
 
 #: Who had these groups in libra.cfg.
-_OLD_GROUPS = ("DEFAULT", "mgm", "gearman")
+_OLD_GROUPS = ("DEFAULT", "global", "mgm", "gearman")
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,8 @@ def converted(path: str, drivers: Registry[Driver]) -> Conversion:
     ]
     if not options:
         raise ConfigError(
-            f"{one_line(path)} has no option of the Pool Manager: nothing "
-            "to convert"
+            f"{one_line(path)} has no option of the Pool Manager, as those "
+            "of [mgm]: nothing to convert"
         )
     # Of an option that stands there by two names, one counts.
     doubled = {n for o in options for n in all_names(o.group, o.name, o.rule)}

@@ -14,7 +14,7 @@ from typing import get_type_hints as hints
 
 from oslo_config import cfg
 
-from poolmgr import secrecy
+from poolmgr import broken, secrecy
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
@@ -98,9 +98,12 @@ class Configuration:
                 use_env=not alone,
                 default_config_dirs=[] if alone else None,
             )
-        except cfg.Error as error:
-            raise ConfigError(_unquoted(error)) from None
-        except (OSError, UnicodeError) as error:
+        except (cfg.Error, OSError, UnicodeError) as error:
+            read = files or cfg.find_config_files("poolmgr")
+            if wrong := broken.not_text(files_of(read, directories)):
+                raise ConfigError(wrong) from None
+            if isinstance(error, cfg.Error):
+                raise ConfigError(_unquoted(error)) from None
             named = ", ".join([*files, *directories]) or "poolmgr.conf"
             raise ConfigError(
                 f"configuration in {one_line(named)} cannot be read: "
@@ -243,11 +246,11 @@ class Configuration:
         try:
             value = _plain(self._conf[group][name])
         except (cfg.Error, ValueError) as error:
-            said = one_line(str(error))
-            if rule.secret:
-                # What is wrong with it may be told by showing a part of it.
-                said = f"{name} cannot be used (is a '$' to be '$$'?)"
-            raise ConfigError(f"[{group}]: {said}") from None
+            where = broken.where(
+                group, name, rule, self.files, not self._given[2]
+            )
+            why = broken.why(error, rule.secret)
+            raise ConfigError(f"{where}: {why}") from None
         if rule.secret:
             secrecy.hide(value)
         return value

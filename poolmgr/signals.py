@@ -138,7 +138,10 @@ class Ending:
             _say(logging.WARNING, f"{number.name} again: stopping at once")
             os._exit(128 + number)
         if drain is not None:
-            _say(logging.INFO, f"{number.name}: draining")
+            _say(
+                logging.INFO,
+                f"{number.name}: draining; a second one ends it at once",
+            )
             drain()
         else:
             _say(logging.INFO, f"{number.name}: ending before it has served")

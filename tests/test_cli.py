@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -299,3 +300,15 @@ def test_importing_the_library_imports_nothing_else() -> None:
         if name.partition(".")[0] in ("poolmgr", "openstack", "stevedore")
     }
     assert loaded == {"poolmgr"}
+
+
+@pytest.mark.parametrize("command", [["status"], ["submit", "{}"]])
+def test_without_a_job_server_it_says_what_to_do(command: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        server = f"127.0.0.1:{gone.getsockname()[1]}"
+
+    done = poolmgr("--gearman-server", server, *command)
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"{server}: Connection refused; start gearmand there, or" in line

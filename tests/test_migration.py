@@ -84,6 +84,20 @@ def test_every_old_option_has_its_effect_or_is_named(
         assert dropped[f"{section} {name}"] != "not an option of poolmgr"
 
 
+def test_the_process_of_old_is_somebody_elses_business(tmp_path: Path) -> None:
+    old = write(
+        tmp_path / "libra.cfg",
+        "[global]\ndaemon = true\nuser = libra\n[mgm]\naz = 1\n",
+    )
+
+    shown = poolmgr("config", "convert", str(old)).stdout
+
+    assert (
+        "# [global] daemon, [global] user: the worker stays in the foreground"
+    ) in shown
+    assert "not an option" not in shown
+
+
 def test_comments_say_what_changed(tmp_path: Path) -> None:
     old = write(
         tmp_path / "libra.cfg",
@@ -142,7 +156,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
         ("", "nothing to convert"),
         ("[admin_api]\nport = 1\n", "nothing to convert"),
         ("no section\n", "libra.cfg"),
-        ("[mgm]\nthreads = many\n", "long_jobs"),
+        ("[mgm]\nthreads = many\n", "[mgm] threads"),
     ],
 )
 def test_what_cannot_be_converted_is_told_in_one_line(

@@ -110,7 +110,7 @@ def test_only_what_comes_out_of_nothing_can_be_counted() -> None:
 def test_a_build_shows_how_long_it_takes(cloud: dict[str, str]) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "2"}
     with terminal("build-device", environment=slow) as shown:
-        line = r"build-device: running, \d/\d, 1s$"
+        line = r"build-device: running, step \d of \d, 1s$"
         shown.wait_for(lambda: re.search(line, shown.text))
 
         assert shown.exit_code() == 0
@@ -212,6 +212,21 @@ def test_submit_shows_what_it_waits_for() -> None:
             shown.wait_for(lambda: "has no answer yet, 1s" in shown.text)
             assert shown.exit_code() == 1
             assert "no answer within 2 s" in shown.text
+
+
+def test_ctrl_c_leaves_nothing_of_a_line_that_is_as_wide_as_the_window() -> (
+    None
+):
+    with builtin() as server:
+        with terminal(
+            *("--gearman-server", str(server.address), "submit", "{}"),
+            columns=25,
+        ) as shown:
+            shown.wait_for(lambda: "submit: no answer yet" in shown.text)
+            shown.type("\x03")
+
+            assert shown.exit_code() == 130
+            assert "submit" not in shown.text
 
 
 @pytest.mark.parametrize("option", ["--no-wait", "--background"])

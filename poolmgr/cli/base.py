@@ -1,7 +1,8 @@
 """What the commands have in common."""
 
 import argparse
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cliff.command import Command
@@ -55,6 +56,32 @@ class PoolmgrCommand(Command):
         """Whether nothing but errors is wanted."""
         return not self.app.options.verbose_level
 
+    @contextmanager
+    def fitted(
+        self,
+        given: argparse.Namespace,
+        names: Sequence[str],
+        rows: list[list[Any]],
+        spare: Sequence[str],
+    ) -> Iterator[tuple[Sequence[str], list[list[Any]]]]:
+        """A table without the columns that there is no room for.
+
+        They are named once the table is printed.
+
+        :param spare: those it can do without, the first to go first
+        """
+        from poolmgr.cli import narrow
+
+        room = narrow.Room(given, self.app.stdout)
+        left_out = room.without(names, rows, spare)
+        if not left_out:
+            yield names, rows
+            return
+        yield narrow.chosen(names, rows, left_out)
+        if not self.quiet:
+            self.app.stdout.flush()
+            self.app.stderr.write(narrow.left_out_line(names, left_out))
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """A parser whose complaints are one line."""
         parser = super().get_parser(prog_name)
@@ -96,7 +123,13 @@ class PoolmgrShowOne(PoolmgrCommand, ShowOne):
 
 
 class PoolmgrLister(PoolmgrCommand, Lister):
-    """A command that shows a list."""
+    """A command that shows a list.
+
+    :cvar spare: columns that a table on a terminal can do without where there
+        is no room for all; the first goes first
+    """
+
+    spare: tuple[str, ...] = ()
 
     def produce_output(
         self,
@@ -107,11 +140,9 @@ class PoolmgrLister(PoolmgrCommand, Lister):
         """Print it, made harmless."""
         format_ = parsed_args.formatter
         require_columns(parsed_args.columns, column_names)
-        return super().produce_output(
-            parsed_args,
-            column_names,
-            [[harmless(cell, format_) for cell in row] for row in data],
-        )
+        rows = [[harmless(cell, format_) for cell in row] for row in data]
+        with self.fitted(parsed_args, column_names, rows, self.spare) as table:
+            return super().produce_output(parsed_args, *table)
 
 
 def positive(text: str) -> int:

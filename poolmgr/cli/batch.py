@@ -62,8 +62,7 @@ class Batch:
         if self._stopping:
             return f"{self._name}: clearing up, {elapsed(seconds)}"
         if self._count == 1:
-            reported = self._reported
-            far = f"{reported[0]}/{reported[1]}, " if reported else ""
+            far = f"{self._step()}, " if self._reported else ""
             return f"{self._name}: running, {far}{elapsed(seconds)}"
         ended = len(self._ended)
         failed = sum(outcome.error is not None for outcome in self._ended)
@@ -79,6 +78,11 @@ class Batch:
         submission = manager.submit(self._message, progress=self._report)
         self._submissions.append(submission)
         return submission
+
+    def _step(self) -> str:
+        assert self._reported is not None  # noqa: S101 - the caller looked
+        done, total = self._reported
+        return f"step {min(done + 1, total)} of {total}"
 
     def _report(self, done: int, total: int) -> None:
         self._reported = (done, total)

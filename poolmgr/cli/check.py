@@ -16,6 +16,8 @@ class Check(PoolmgrLister):
     with one of them; a worker does not start then.
     """
 
+    spare = ("Found",)
+
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Print what was found; 1 if there is a problem."""
         self._failed = False

@@ -75,6 +75,8 @@ class ConfigShow(PoolmgrLister):
     command. Secrets are not shown.
     """
 
+    spare = ("Set by",)
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Which options."""
         parser = super().get_parser(prog_name)

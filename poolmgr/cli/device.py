@@ -22,6 +22,7 @@ class DeviceList(InventoryLister):
 
     things = "devices"
     columns = ("Name", "Status", "Address", "Age", "State", "Job", "ID")
+    spare = ("ID", "Job", "State", "Age", "Status", "Address")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The filters."""

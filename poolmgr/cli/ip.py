@@ -20,6 +20,7 @@ class IpList(InventoryLister):
 
     things = "floating IPs"
     columns = ("Address", "Attached to", "Age", "State", "Job", "ID")
+    spare = ("ID", "Job", "State", "Age", "Attached to")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The filters."""

@@ -64,4 +64,7 @@ class ManyOutput:
         ]
         formatter = self._formatters[format_]
         assert formatter is not None  # noqa: S101 - made when it was loaded
-        formatter.emit_list(names, made, command.app.stdout, given)
+        # What they have in common can go; whether one failed, and why, not.
+        spare = ("az", "type")
+        with command.fitted(given, names, made, spare) as (names, made):
+            formatter.emit_list(names, made, command.app.stdout, given)

@@ -10,6 +10,8 @@ from poolmgr.text import one_line
 class PluginList(PoolmgrLister):
     """List the actions and drivers that are installed, and try them out."""
 
+    spare = ("Package",)
+
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Load every plugin."""
         plugins = [*action_plugins().inspect(), *driver_plugins().inspect()]

@@ -43,8 +43,9 @@ def progress(
         wait = PATIENCE
         while not done.wait(wait):
             wait = _INTERVAL
-            # One less: a line that is full would be two on some terminals.
-            columns = size(stream).columns - 1
+            # Some less: a line that is full would be two on some terminals,
+            # and so would this one with the "^C" of who breaks it off.
+            columns = max(1, size(stream).columns - 3)
             line = text(columns, time.monotonic() - started)
             stream.show(line[:columns])
 

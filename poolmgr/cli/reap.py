@@ -27,6 +27,7 @@ class Reap(PoolmgrLister):
     """
 
     failed = False
+    spare = ("ID", "Job", "State", "Age")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """What to delete."""

@@ -5,13 +5,14 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.progress import elapsed, progress
-from poolmgr.errors import PoolmgrError
+from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import Client, SubmittedJob
-from poolmgr.links import addresses, link_options
+from poolmgr.links import WHAT_TO_DO, addresses, link_options
 
 
 class Submit(PoolmgrShowOne):
@@ -110,7 +111,11 @@ class Submit(PoolmgrShowOne):
         gearman = self.configuration.gearman()
         function = self.configuration.worker().function
         client = Client(addresses(gearman), link_options(gearman))
-        async with client:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(client)
+            except TransportError as error:
+                raise TransportError(f"{error}; {WHAT_TO_DO}") from error
             job = await client.submit(
                 function,
                 payload,
@@ -128,9 +133,11 @@ class Submit(PoolmgrShowOne):
         job = self._job
         if job is None:
             return f"submit: connecting, {elapsed(seconds)}"
-        far = "{}/{}, ".format(*job.progress) if job.progress else ""
+        far = "{} of {}, ".format(*job.progress) if job.progress else ""
+        far += elapsed(seconds)
+        line = f"submit: {job.handle} has no answer yet, {far}"
         return (
-            f"submit: {job.handle} has no answer yet, {far}{elapsed(seconds)}"
+            line if len(line) <= columns else f"submit: no answer yet, {far}"
         )
 
 

@@ -1,10 +1,9 @@
 """One connection to a job server: packets, heartbeat, and its end."""
 
 import asyncio
-import ssl
 from typing import ClassVar, cast
 
-from poolmgr.gearman.connect import reason_of
+from poolmgr.gearman.connect import reason_of, reason_of_silence
 from poolmgr.gearman.options import LinkOptions
 from poolmgr.gearman.protocol import (
     PacketType,
@@ -12,7 +11,6 @@ from poolmgr.gearman.protocol import (
     ProtocolError,
     encode,
 )
-from poolmgr.gearman.tls import MUTE
 
 #: Bytes that are read at once, at most.
 _AT_ONCE = 64 * 1024
@@ -139,12 +137,9 @@ class Link(asyncio.BufferedProtocol):
             self.gone.set_result(reason)
 
     def _reason(self, exc: Exception | None) -> str:
-        reason = reason_of(exc)
-        if self._spoken or not self._options.ssl:
-            return reason
-        if isinstance(exc, ssl.SSLError):
-            return reason
-        return f"TLS: {reason} after the handshake: {MUTE}"
+        if self._spoken:
+            return reason_of(exc)
+        return reason_of_silence(exc, self._options)
 
     # -- heartbeat ----------------------------------------------------------
 

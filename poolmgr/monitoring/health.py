@@ -115,7 +115,7 @@ def _cloud(state: State, tally: Tally) -> Check:
     if silent:
         return Check(False, "cloud", "; ".join(silent))
     if not contacts:
-        return Check(True, "cloud", "was not asked yet")
+        return Check(True, "cloud", "no call was reported so far")
     return Check(True, "cloud", "answers, as far as it was asked")
 
 

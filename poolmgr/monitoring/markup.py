@@ -19,7 +19,7 @@ class Column:
 
     :ivar title: its head
     :ivar style: a class of the style sheet: "n" for numbers, "k" for what is
-        not to be broken
+        not to be broken, "w" for what has the room that the others leave
     """
 
     title: str

@@ -17,7 +17,7 @@ from poolmgr.state import State
 #: Running jobs that are shown, the oldest.
 _JOBS = 50
 #: Characters of what is not broken into lines.
-_WIDE = 45
+_WIDE = 24
 #: Seconds after which a browser loads it again.
 _REFRESH = 30
 
@@ -41,16 +41,14 @@ _RECENT = (
     Column("action", "k"),
     Column("took", "n"),
     Column("outcome", "k"),
-    Column("about"),
-    Column("request id", "k"),
+    Column("about, request id", "w"),
 )
 _FAILURES = (
     Column("ended", "k"),
     Column("action", "k"),
     Column("took", "n"),
     Column("error", "k"),
-    Column("reason"),
-    Column("request id", "k"),
+    Column("reason, request id", "w"),
 )
 _CALLS = (
     Column("service", "k"),
@@ -76,10 +74,11 @@ def page(state: State, tally: Tally, checks: Sequence[Check]) -> str:
         _head(title, state, tally),
         _checks(checks),
         _tiles(state),
-        *_section("Running jobs", _running(state)),
+        # What is short and may be bad, before what is long and well.
         *_section("Cloud", _cloud(state, tally)),
         *_section("Job servers", [_links(state)]),
         *_section("Last failures", _failures(tally)),
+        *_section("Running jobs", _running(state)),
         *_section("Last jobs", _recent(tally)),
         *_section("Reaper", _reaper(tally)),
     )
@@ -240,7 +239,7 @@ def _failures(tally: Tally) -> Iterator[Html]:
     yield table(
         _FAILURES,
         (
-            (*_began(each), each.code, each.reason, _code(each.request_id))
+            (*_began(each), each.code, _below(each.reason, each.request_id))
             for each in failures
         ),
     )
@@ -257,8 +256,7 @@ def _recent(tally: Tally) -> Iterator[Html]:
             (
                 *_began(each),
                 _outcome(each),
-                each.about,
-                _code(each.request_id),
+                _below(each.about, each.request_id),
             )
             for each in recent
         ),
@@ -266,7 +264,7 @@ def _recent(tally: Tally) -> Iterator[Html]:
 
 
 def _began(each: RecentJob) -> tuple[str, str, str]:
-    return _clock(each.at), _cut(each.action), f"{each.seconds:.3f} s"
+    return _ago(each.at), _cut(each.action), f"{each.seconds:.3f} s"
 
 
 def _outcome(each: RecentJob) -> Html:
@@ -279,9 +277,7 @@ def _reaper(tally: Tally) -> Iterator[Html]:
     if look is None:
         yield tag("p", "has not looked yet", style="dim")
         return
-    said = (
-        f"looked at {_clock(look.at)}, {sum(look.findings.values())} findings"
-    )
+    said = f"looked at {_ago(look.at)}, {sum(look.findings.values())} findings"
     yield tag("p", said, style="dim")
     if look.cases:
         yield table(_FINDINGS, look.cases)
@@ -296,9 +292,23 @@ def _cut(text: str) -> str:
     return text if len(text) <= _WIDE else f"{text[:_WIDE]}..."
 
 
+def _below(text: str, request_id: str) -> Html:
+    """Text that has the width of its column, and the id below it."""
+    first = tag("div", text) if text else ""
+    return Html(html(first) + tag("div", _code(request_id), style="dim"))
+
+
 def _code(text: str) -> Html:
     return tag("code", text)
 
 
 def _clock(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _ago(seconds: float) -> str:
+    """A moment that has passed; the page's head has the day."""
+    at, now = time.localtime(seconds), time.localtime()
+    if at[:3] == now[:3]:
+        return time.strftime("%H:%M:%S", at)
+    return time.strftime("%Y-%m-%d %H:%M:%S", at)

@@ -1,6 +1,7 @@
 """/healthz and /readyz say what is the case."""
 
 import os
+import re
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests import environments
 from tests.asking import asked, running
 from tests.jobservers import JobServerProcess, builtin, free_port
-from tests.monitoring.watched import Watched, watched
+from tests.monitoring.watched import Answer, Watched, watched
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
 
@@ -40,7 +41,7 @@ def test_a_worker_that_serves_is_well_and_ready(
     assert ready.body.splitlines()[1:] == [
         "ok: worker: takes jobs",
         "ok: job servers: registered with 1 of 1",
-        "ok: cloud: was not asked yet",
+        "ok: cloud: no call was reported so far",
     ]
 
 
@@ -108,9 +109,10 @@ STUCK = """
 
         def run(self, request, context):
             for each in gc.get_objects():
-                if self.what == "lock" and isinstance(each, PoolManager):
+                # Not isinstance(): a proxy of what has gone does not bear it.
+                if self.what == "lock" and type(each) is PoolManager:
                     each._lock.acquire()
-                if self.what == "loop" and isinstance(each, Service):
+                if self.what == "loop" and type(each) is Service:
                     each._loop.call_soon_threadsafe(time.sleep, 3600)
             time.sleep(3600)
 
@@ -140,16 +142,38 @@ def test_one_whose_event_loop_hangs_is_not_well(
 ) -> None:
     with builtin() as server:
         with watched([server.address], tmp_path, environment=stuck) as it:
-            assert it.get("/healthz").status == 200
+            answered(it, "/healthz", 200)
             asked(server.address, {"action": "STICK"})
-            until(lambda: it.get("/healthz").status == 503)
+            # On a busy machine a loop that is well may be late, too: one that
+            # hangs is so for longer than it ever would be.
+            silent = "not ok: event loop: has not answered for"
+            until(lambda: _silent_for(it.get("/healthz").body) > 5, 60.0)
             healthy = it.get("/healthz")
-            page, metrics = it.get("/"), it.get("/metrics")
+            # What can be known, is shown.
+            page = answered(it, "/", 200)
+            answered(it, "/metrics", 200)
 
-    assert healthy.body.startswith("not ok: event loop: has not answered for")
-    # What can be known, is shown.
+    assert healthy.status == 503
+    assert healthy.body.startswith(silent)
     assert "has not answered for" in page.body
-    assert (page.status, metrics.status) == (200, 200)
+
+
+def answered(it: Watched, path: str, status: int) -> Answer:
+    """A page, once it has this status: a busy machine may take its time."""
+    answers: list[Answer] = []
+
+    def has_it() -> bool:
+        answers.append(it.get(path))
+        return answers[-1].status == status
+
+    until(has_it, 60.0)
+    return answers[-1]
+
+
+def _silent_for(body: str) -> float:
+    """Seconds that the event loop has not answered for, as the page says."""
+    found = re.search(r"event loop: has not answered for ([0-9.]+) s", body)
+    return float(found[1]) if found else 0.0
 
 
 def test_a_page_that_would_wait_for_ever_says_so(
@@ -306,7 +330,7 @@ def test_the_cloud_counts_as_silent_after_a_minute_and_for_five() -> None:
     def call(status: int | None) -> None:
         tally.cloud_called(CloudCall("compute", "GET", status, 0.1))
 
-    assert verdict() == (True, "was not asked yet")
+    assert verdict() == (True, "no call was reported so far")
     for status in (404, 503):
         call(status)
     clock.now += 100

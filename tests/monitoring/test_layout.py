@@ -1,0 +1,141 @@
+"""The status page of a busy worker, as wide as telephones and screens are."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+from tests.asking import asked, running
+from tests.jobservers import builtin
+from tests.monitoring.watched import watched
+from tests.polling import until
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    pytest.mark.timeout(300),
+]
+
+NAME = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
+REASON = (
+    "Quota exceeded for resources: ['floatingip'] in the project "
+    "0f3bb8c1d2274e4c9c36c5d4d7a1e7a1; ask the operator for more, or release "
+    "those which are not attached to anything any more"
+)
+#: Has the page say where everything is: the height of a line, how wide the
+#: page is and could be, and of each section where it begins and its rows'
+#: heights.
+RULER = """
+<pre id=measured></pre><script>
+const sections = {}
+for (const title of document.querySelectorAll("h2")) {
+  const rows = []
+  let next = title.nextElementSibling
+  while (next && next.tagName != "H2") {
+    for (const row of next.querySelectorAll("tbody tr"))
+      rows.push(row.getBoundingClientRect().height)
+    next = next.nextElementSibling
+  }
+  sections[title.textContent] = {
+    top: title.getBoundingClientRect().top, rows: rows}
+}
+document.getElementById("measured").textContent = JSON.stringify({
+  line: parseFloat(getComputedStyle(document.body).lineHeight),
+  width: document.documentElement.scrollWidth,
+  window: innerWidth, sections: sections})
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page of a worker with many jobs and long reasons."""
+    folder = tmp_path_factory.mktemp("layout")
+    with LoopbackCloud() as cloud, builtin() as server:
+        with watched([server.address], folder, cloud=cloud) as it:
+            build, ip = {"action": "BUILD_DEVICE"}, {"action": "BUILD_IP"}
+            asked(server.address, *[build] * 3, *[ip] * 3)()
+            refusal = {"badRequest": {"message": REASON}}
+            cloud.fault(
+                Fault(
+                    method="POST",
+                    path="/floatingips",
+                    status=400,
+                    body=refusal,
+                    times=None,
+                )
+            )
+            asked(
+                server.address,
+                *[ip] * 3,
+                {"action": "A_NAME_AS_LONG_AS_THE_PAGE_WILL_EVER_SHOW"},
+                {"action": "DELETE_DEVICE", "name": NAME},
+            )()
+            cloud.set_quota(instances=0)
+            asked(server.address, *[build] * 60)
+            until(lambda: running(server.address) == 60)
+            yield it.get("/").body
+
+
+def measured(page: str, width: int, folder: Path) -> dict[str, Any]:
+    """The page in a browser, measured."""
+    assert CHROMIUM is not None
+    file = folder / "page.html"
+    file.write_text(page.replace("</body>", f"{RULER}</body>"))
+    done = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
+            *("--dump-dom", f"--user-data-dir={folder / 'profile'}"),
+            *("--hide-scrollbars", f"--window-size={width},900"),
+            file.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    (found,) = re.findall(r'<pre id="measured">(.*?)</pre>', done.stdout)
+    seen: dict[str, Any] = json.loads(found)
+    return seen
+
+
+def test_a_screen_has_room_for_reasons_and_names(
+    busy: str, tmp_path: Path
+) -> None:
+    seen = measured(busy, 1280, tmp_path)
+
+    def lines(section: str) -> list[float]:
+        return [h / seen["line"] for h in seen["sections"][section]["rows"]]
+
+    assert seen["window"] == 1280
+    assert seen["width"] <= 1280
+    # The reason in three, the request id in one, and the padding.
+    assert len(lines("Last failures")) == 5
+    assert max(lines("Last failures")) < 5
+    assert len(lines("Last jobs")) == 11
+    assert max(lines("Last jobs")) < 3
+    assert max(lines("Running jobs")) < 2
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_what_went_wrong_comes_before_long_lists(
+    busy: str, tmp_path: Path, width: int
+) -> None:
+    seen = measured(busy, width, tmp_path)
+
+    tops = {name: at["top"] for name, at in seen["sections"].items()}
+    assert max(tops, key=lambda name: tops[name]) != "Last failures"
+    for before in ("Cloud", "Job servers", "Last failures"):
+        assert tops[before] < tops["Running jobs"]
+
+
+def test_nothing_is_wider_than_a_telephone(busy: str, tmp_path: Path) -> None:
+    seen = measured(busy, 400, tmp_path)
+
+    assert seen["window"] <= 500  # browsers have a least width
+    assert seen["width"] <= seen["window"]

@@ -1,0 +1,91 @@
+"""Configuration files that cannot be used: where, why, and what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.processes import poolmgr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"\xef\xbb\xbf[mgm]\naz = 1\n",
+            "FILE begins with a byte order mark: save it as UTF-8 without one",
+        ),
+        (
+            "[mgm]\naz = 1\n".encode("utf-16"),
+            "FILE begins with a byte order mark: save it as UTF-8 without one",
+        ),
+        (
+            b"[mgm]\n# caf\xe9\naz = 1\n",
+            "FILE, line 2: not UTF-8; if it is Latin-1, convert it: "
+            "iconv -f latin1 -t utf-8",
+        ),
+        (
+            b"[mgm]\nthreads = many\n",
+            "[mgm] threads in FILE: must be a whole number, not 'many'",
+        ),
+        (
+            b"[worker]\nlong_jobs = 0\n",
+            "[worker] long_jobs in FILE: Should be greater than or equal to 1",
+        ),
+        (
+            b"[mgm]\nnova_insecure = maybe\n",
+            "[mgm] nova_insecure in FILE: must be true or false, not 'maybe'",
+        ),
+        (
+            b"[worker]\ndrain_timeout = soon\n",
+            "[worker] drain_timeout in FILE: must be a number, not 'soon'",
+        ),
+        (
+            b"[mgm]\nnova_pass = planted$secret\n",
+            "[mgm] nova_pass in FILE: cannot be used (is a '$' to be '$$'?)",
+        ),
+        (
+            b"[mgm]\nnode_basename = $nope\n",
+            "[mgm] node_basename in FILE: no such option nope in group "
+            "[DEFAULT] (is a '$' to be '$$'?)",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["config", "convert", "FILE"],
+        ["--config-file", "FILE", "config", "show"],
+    ],
+)
+def test_it_says_where_and_what(
+    content: bytes, said: str, command: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "libra.cfg"
+    file.write_bytes(content)
+
+    done = poolmgr(*(str(file) if w == "FILE" else w for w in command))
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.replace(str(file), "FILE").startswith(said)
+    assert "planted" not in done.stderr
+
+
+def test_a_value_of_the_environment_is_named_likewise() -> None:
+    done = poolmgr("config", "show", OS_WORKER__LONG_JOBS="many")
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "OS_WORKER__LONG_JOBS: must be a whole number, not 'many'\n",
+    )
+
+
+def test_a_percent_sign_means_itself(tmp_path: Path) -> None:
+    file = tmp_path / "libra.cfg"
+    file.write_text("[mgm]\naz = 100%(x)s\nnova_pass = a%b%%c\n")
+    new = tmp_path / "new.conf"
+
+    poolmgr("config", "convert", str(file), "--output", str(new))
+
+    assert "\naz = 100%(x)s\n" in new.read_text()
+    assert "\npassword = a%b%%c\n" in new.read_text()
