@@ -33,9 +33,12 @@ EXCUSED: Mapping[str, str] = {
     "source <(poolmgr complete --shell zsh)": "zsh; see test_complete.py",
 }
 
-#: Pages that have tests of their own, which run all that is shown there.
+#: Pages that have tests of their own, which run the commands shown there, or
+#: provoke the texts.
 OF_THEIR_OWN: Mapping[str, str] = {
     "tls.rst": "test_docs_tls.py",
+    "trouble.rst": "test_trouble.py",
+    "tutorial.rst": "test_tutorial.py",
 }
 
 

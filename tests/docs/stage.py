@@ -74,6 +74,10 @@ class Stage:
         """Whether what is shown is what a terminal shows."""
         return False
 
+    def counts(self, step: Step) -> bool:
+        """Whether the numbers that are shown are others each time."""
+        return False
+
     # -- names --------------------------------------------------------------
 
     def bind(self, shown: str, real: str) -> None:

@@ -1,6 +1,6 @@
 """The places of pages that begin with something of their own."""
 
-import configparser
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -13,11 +13,12 @@ from poolmgr.drivers.base import FloatingIP
 from poolmgr.drivers.fake.database import Database
 from poolmgr.drivers.fake.store import StoredDevice
 from poolmgr.identity import Mark
+from tests.asking import asked, running
 from tests.docs.nova_stage import NovaStage
 from tests.docs.stage import Stage
 from tests.docs.steps import Step
-from tests.environments import EXAMPLE
-from tests.jobservers import free_port
+from tests.jobservers import builtin, free_port
+from tests.polling import until
 from tests.processes import worker
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -140,26 +141,37 @@ class Start(Stage):
         """See :class:`Stage`."""
 
 
-class Tutorial(Stage):
-    """The package of the tutorial, as if it was installed."""
+class Scaling(Stage):
+    """Two job servers and two workers, with builds for all of them."""
 
     def prepare(self) -> None:
         """See :class:`Stage`."""
-        super().prepare()
-        site = self.root / "site"
-        told = site / "poolmgr_rack-1.0.0.dist-info"
-        config = configparser.ConfigParser()
-        config.read(EXAMPLE / "setup.cfg")
-        points = config["options.entry_points"].items()
-        self.write(
-            told / "entry_points.txt",
-            "".join(f"[{group}]{lines}\n" for group, lines in points),
-        )
-        self.write(
-            told / "METADATA",
-            "Metadata-Version: 2.1\nName: poolmgr-rack\nVersion: 1.0.0\n",
-        )
-        self.variables["PYTHONPATH"] = f"{site}:{EXAMPLE}"
+        second = self.stack.enter_context(builtin())
+        servers = [self.server.address, second.address]
+        names = [str(server) for server in servers]
+        self.variables["OS_GEARMAN__SERVERS"] = ",".join(names)
+        for number, name in enumerate(names, 1):
+            self.bind(f"gearman-{number}.example.com:4730", name)
+        config = "[worker]\nlong_jobs = 4\n[fake]\nboot_time = 3600\n"
+        config += "[monitoring]\nport = 0\n"
+        for name in ("poolmgr-w1-812", "poolmgr-w2-790"):
+            folder = self.home / name
+            folder.mkdir()
+            process = self.stack.enter_context(
+                worker(names, config, folder, OS_MONITORING__ENABLED="true")
+            )
+            line = process.wait_for("metrics on http://")
+            for _server in servers:
+                process.wait_for("registered")
+            self.bind("127.0.0.1:9473", line.rstrip("/\n").rpartition("/")[2])
+            self.bind(name, f"poolmgr-{socket.gethostname()}-{process.pid}")
+        for server in servers:
+            asked(server, *[{"action": "BUILD_DEVICE"}] * 10)
+        until(lambda: sum(map(running, servers)) == 20)
+
+    def counts(self, step: Step) -> bool:
+        """See :class:`Stage`; chance shares the builds out."""
+        return True
 
 
 #: By the page's name; the others have a :class:`Stage`.
@@ -168,8 +180,8 @@ STAGES: Mapping[str, type[Stage]] = {
     "inventory.rst": Inventory,
     "migration.rst": Migration,
     "nova.rst": NovaStage,
+    "scaling.rst": Scaling,
     "start.rst": Start,
-    "tutorial.rst": Tutorial,
     "worker.rst": NovaStage,
 }
 
