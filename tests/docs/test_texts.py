@@ -41,7 +41,11 @@ def texts() -> list[Block]:
 
 
 def trees() -> list[Block]:
-    return [block for block in texts() if block.text.split("\n")[0][-1] == "/"]
+    return [
+        block
+        for block in blocks(LITERAL, "text")
+        if block.text.partition("\n")[0].endswith("/")
+    ]
 
 
 def others() -> list[Block]:
