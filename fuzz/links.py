@@ -113,13 +113,26 @@ async def _tell(whom: int, data: bytes) -> None:
     for piece in (data[:half], data[half:]):
         await asyncio.sleep(0)
         if not wire.ended:
-            protocol.data_received(piece)
+            _feed(protocol, piece)
     protocol.connection_lost(None)
     if isinstance(protocol, Link):
         assert protocol.gone.result().isprintable()
     for answer in await asyncio.gather(*asked, return_exceptions=True):
         if isinstance(answer, BaseException):
             assert isinstance(answer, PoolmgrError), repr(answer)
+
+
+def _feed(protocol: Any, data: bytes) -> None:
+    """Hand it over as asyncio does."""
+    if not isinstance(protocol, asyncio.BufferedProtocol):
+        protocol.data_received(data)
+        return
+    while data and not protocol.gone.done():  # type: ignore[attr-defined]
+        buffer = memoryview(protocol.get_buffer(-1))
+        piece = data[: len(buffer)]
+        buffer[: len(piece)] = piece
+        protocol.buffer_updated(len(piece))
+        data = data[len(piece) :]
 
 
 def _protocol(whom: int) -> Any:

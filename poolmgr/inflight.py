@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 from poolmgr.errors import TransportError
-from poolmgr.execution import RunningJob
 from poolmgr.gearman import Address, Client, LinkOptions
 from poolmgr.identity import Mark
+from poolmgr.outcome import RunningJob
 
 
 class InFlight:

@@ -9,6 +9,9 @@ from typing import Generic, TypeVar
 #: documented ones have 2 MiB.
 HELD_BYTES = 64 * 1024 * 1024
 
+#: Courtesies after which single builds are taken, before more are.
+_BY_ONES = 4
+
 JobT = TypeVar("JobT", bound=Hashable)
 
 
@@ -41,8 +44,9 @@ class Lanes(Generic[JobT]):
     Builds that could not start are taken after a courtesy: another worker
     may have a place for them.  Those that are still with the job server then
     nobody may have one for; or the other is only slow to take many.  So one
-    is taken, after another courtesy two, then four and so on, until there are
-    no more: an urgent job behind a thousand is reached in ten courtesies.
+    is taken, after another courtesy another, so that workers who are all full
+    take as many each; then two, four and so on, until there are no more: an
+    urgent job behind a thousand is reached in thirteen courtesies.
 
     Not for several threads: everything is called in the worker's loop.
 
@@ -73,7 +77,7 @@ class Lanes(Generic[JobT]):
         self._scarce = scarce
         self._reserved = 0
         self._being_courteous = False
-        # How many may be taken after this courtesy; how many are left of it.
+        # Which courtesy this is; how many may still be taken after it.
         self._round = 0
         self._allowed = 0
         self._long = 0
@@ -116,7 +120,8 @@ class Lanes(Generic[JobT]):
     def insisting(self) -> Iterator[None]:
         """The others had their time: in the block some are asked for."""
         self._being_courteous = False
-        self._round = self._allowed = 2 * self._round or 1
+        self._round += 1
+        self._allowed = 2 ** max(0, self._round - _BY_ONES)
         yield
         if not self._reserved:
             # Nobody was to be asked: there is nothing, as far as is known.

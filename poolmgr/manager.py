@@ -21,20 +21,17 @@ from poolmgr.errors import (
 )
 from poolmgr.execution import (
     AFTERWARDS_TIME,
-    EndedJob,
     Execution,
     Progress,
-    RunningJob,
     Submission,
-    failed,
     known,
     log,
-    shown,
     time_limit,
 )
 from poolmgr.identity import Job
 from poolmgr.message import Message
 from poolmgr.observer import Guarded, Observer
+from poolmgr.outcome import EndedJob, RunningJob, failed, shown
 from poolmgr.plugins import ACTIONS, DRIVERS, Registry
 from poolmgr.settings import PoolSettings
 from poolmgr.threads import ThreadPool

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from poolmgr.execution import EndedJob
+    from poolmgr.outcome import EndedJob
     from poolmgr.reaper import Case
 
 LOG = logging.getLogger(__name__)

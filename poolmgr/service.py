@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from poolmgr import message as wire
 from poolmgr.errors import PluginConflict, PluginError
-from poolmgr.execution import Outcome, Submission
+from poolmgr.execution import Submission
 from poolmgr.gearman import Address, Assignment, Delivery, LinkStatus, Worker
 from poolmgr.identity import Job
 from poolmgr.lanes import Lanes, Load
 from poolmgr.links import addresses, link_options
 from poolmgr.mailbox import Mailbox
 from poolmgr.manager import PoolManager
+from poolmgr.outcome import Outcome
 from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.text import one_line
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from poolmgr.breaker import Breaker
 from poolmgr.drivers.base import DriverState
-from poolmgr.execution import RunningJob
 from poolmgr.gearman import LinkStatus
 from poolmgr.lanes import Load
 from poolmgr.manager import PoolManager
+from poolmgr.outcome import RunningJob
 from poolmgr.report import Report
 from poolmgr.service import Service
 from poolmgr.settings import WorkerSettings

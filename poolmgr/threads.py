@@ -1,8 +1,16 @@
 """Threads for the work."""
 
+import contextvars
+import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
+from typing import TypeVar
+
+LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ThreadPool:
@@ -13,6 +21,10 @@ class ThreadPool:
     that never returns costs its thread, neither a place for others nor the
     end of the process.
 
+    Only one thread is on its way at a time, and calls the next before it
+    begins.  So work that does not block is done by few, one piece after the
+    other: to wake a thread for each costs more than a short job does.
+
     :param name: the threads' name
     :param idle: seconds that a thread waits for more work
     """
@@ -21,34 +33,96 @@ class ThreadPool:
         self._name = name
         self._idle_seconds = idle
         self._lock = threading.Lock()
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._work: deque[Callable[[], None]] = deque()
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._idle = 0
+        self._coming = False
 
     def run(self, work: Callable[[], None]) -> None:
         """Have the work done by a thread, now.
 
+        Where the system gives no more threads, the next that is free does it.
+
         :param work: must not raise
         """
+        self._work.append(work)
+        self._call_one()
+
+    def wait_for(self, work: Callable[[], T]) -> T:
+        """Have the work done by a thread, in our context; what it returns.
+
+        A thread keeps the memory that its deepest call has needed.  Where
+        many wait for long, what goes deep is so done by a few others.
+
+        :raises BaseException: what the work raises
+        """
+        result: list[T] = []
+        raised: list[BaseException] = []
+        done = threading.Lock()
+        done.acquire()
+        context = contextvars.copy_context()
+
+        def do() -> None:
+            try:
+                result.append(context.run(work))
+            except BaseException as error:
+                raised.append(error)
+            finally:
+                done.release()
+
+        self.run(do)
+        done.acquire()
+        if raised:
+            raise raised.pop()
+        return result[0]
+
+    def _call_one(self) -> None:
+        """Have one more thread come, unless one is on its way."""
         with self._lock:
+            if self._coming:
+                return
+            self._coming = True
             if self._idle:
                 self._idle -= 1
-                self._work.put(work)
+                self._calls.put(None)
                 return
-        threading.Thread(
-            target=self._serve, args=(work,), name=self._name, daemon=True
-        ).start()
+        thread = threading.Thread(
+            target=self._serve, name=self._name, daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._coming = False
+            LOG.error(
+                "%s; %d wait for one of those there are (%s)",
+                error,
+                len(self._work),
+                self._name,
+            )
 
-    def _serve(self, work: Callable[[], None]) -> None:
+    def _serve(self) -> None:
         while True:
-            work()
-            del work  # its job must not live on while the thread is idle
+            # From here on it sees what is handed in.
+            self._coming = False
+            self._do_all()
             with self._lock:
                 self._idle += 1
             try:
-                work = self._work.get(timeout=self._idle_seconds)
+                self._calls.get(timeout=self._idle_seconds)
             except queue.Empty:
                 with self._lock:
-                    if self._work.empty():
+                    if self._calls.empty():
                         self._idle -= 1
                         return
-                    work = self._work.get()
+                    self._calls.get()
+
+    def _do_all(self) -> None:
+        while True:
+            try:
+                work = self._work.popleft()
+            except IndexError:
+                return
+            if self._work:
+                self._call_one()
+            work()
+            del work  # its job must not live on while the thread is idle

@@ -107,6 +107,15 @@ def test_a_fail_is_exit_code_1_and_one_line_of_reason(
     assert done.stderr.count("\n") == 1
 
 
+def test_a_full_cloud_is_told_of_once(cloud: dict[str, str]) -> None:
+    """That builds are held back from now on is of no use to a command."""
+    done = poolmgr("build-device", OS_FAKE__DEVICE_QUOTA="0", **cloud)
+
+    assert done.returncode == 1
+    assert done.stderr.count("quota") == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [

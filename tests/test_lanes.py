@@ -112,22 +112,42 @@ def test_what_would_wait_here_is_left_to_others_for_a_moment(
     assert not polite.reserve()
     assert len(asked) == 1
 
-    # Of what is still there then one is taken, after another moment two.
-    with polite.insisting():
-        assert polite.reserve()
-    polite.admit("build 1", long=True)
-    assert not polite.reserve()
-    assert len(asked) == 2
+    # Of what is still there then one is taken, after another moment another.
+    for moment in (1, 2, 3, 4):
+        with polite.insisting():
+            assert polite.reserve()
+        polite.admit(f"build {moment}", long=True)
+        assert not polite.reserve()
+        assert len(asked) == moment + 1
+    # Then two.
     with polite.insisting():
         assert polite.reserve()
         assert polite.reserve()
         assert not polite.reserve()
-    polite.admit("build 2", long=True)
+    polite.admit("build 5", long=True)
     polite.admit("assign", long=False)
     assert started == ["build 0", "assign"]
 
 
-def test_a_thousand_builds_are_passed_in_ten_moments(
+def test_workers_who_are_all_full_hold_as_many_each() -> None:
+    queue = list(range(8))
+    workers: list[Lanes[str]] = [
+        Lanes(1, 9, 99, lambda job: None, lambda: None) for _each in range(2)
+    ]
+    for worker in workers:
+        admit(worker, "build", long=True)
+
+    while queue:
+        for number, worker in enumerate(workers):
+            assert not worker.reserve()
+            with worker.insisting():
+                while queue and worker.reserve():
+                    worker.admit(f"{number}: {queue.pop()}", long=True)
+
+    assert [worker.load.held for worker in workers] == [4, 4]
+
+
+def test_a_thousand_builds_are_passed_in_thirteen_moments(
     started: list[str],
 ) -> None:
     asked: list[str] = []
@@ -146,7 +166,7 @@ def test_a_thousand_builds_are_passed_in_ten_moments(
             taken += 1
             polite.admit(f"build {taken}", long=True)
 
-    assert len(asked) == 11  # the last is for those that may still come
+    assert len(asked) == 14  # the last is for those that may still come
 
 
 def test_when_there_are_no_more_it_begins_with_one_again(
@@ -154,12 +174,12 @@ def test_when_there_are_no_more_it_begins_with_one_again(
 ) -> None:
     polite: Lanes[str] = Lanes(1, 9, 9, started.append, lambda: None)
     admit(polite, "build 0", long=True)
-    for _moment in range(2):
+    for _moment in range(5):
         assert not polite.reserve()
         with polite.insisting():
             assert polite.reserve()
-    polite.release()
-    polite.release()
+    for _moment in range(5):
+        polite.release()
 
     assert not polite.reserve()
     with polite.insisting():

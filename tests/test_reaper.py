@@ -17,10 +17,10 @@ import pytest
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import CloudUnavailable
-from poolmgr.execution import RunningJob
 from poolmgr.gearman import Address, Client, LinkOptions
 from poolmgr.identity import Job, Mark
 from poolmgr.inflight import InFlight
+from poolmgr.outcome import RunningJob
 from poolmgr.reaper import Case, Reaper, Vanished
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.waiting import Deadline

@@ -239,11 +239,16 @@ def analyze(*args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_unit_is_what_systemd_understands(tmp_path: Path) -> None:
-    unit = tmp_path / UNIT.name
+def runnable_unit() -> str:
+    """The unit, with a program that there is."""
     text = UNIT.read_text()
     assert "/opt/poolmgr/bin/poolmgr" in text
-    unit.write_text(text.replace("/opt/poolmgr/bin/poolmgr", sys.executable))
+    return text.replace("/opt/poolmgr/bin/poolmgr", sys.executable)
+
+
+def test_the_unit_is_what_systemd_understands(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(runnable_unit())
 
     done = analyze("verify", "--man=no", str(unit))
 

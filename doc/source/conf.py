@@ -14,8 +14,12 @@ extensions = [
     "stevedore.sphinxext",
     "oslo_config.sphinxext",
     "poolmgr_commands",
+    "poolmgr_diagrams",
     "poolmgr_errors",
 ]
+graphviz_output_format = "svg"
+# What follows "::" is what is printed, or a command: no Python.
+highlight_language = "text"
 html_theme = "alabaster"
 html_theme_options = {
     "description": "Pool Manager of Libra",

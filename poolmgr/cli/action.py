@@ -17,8 +17,8 @@ from poolmgr.cli.batch import Batch
 from poolmgr.cli.columns import Text
 from poolmgr.cli.many import ManyOutput
 from poolmgr.cli.progress import progress
-from poolmgr.execution import Outcome
 from poolmgr.manager import PoolManager, action_plugins, driver_plugins
+from poolmgr.outcome import Outcome
 
 
 class ActionCommand(PoolmgrShowOne):

@@ -5,8 +5,9 @@ from concurrent import futures
 from contextlib import contextmanager
 
 from poolmgr.cli.progress import bar, elapsed
-from poolmgr.execution import Outcome, Submission
+from poolmgr.execution import Submission
 from poolmgr.manager import PoolManager
+from poolmgr.outcome import Outcome
 
 #: Seconds after which Ctrl-C is seen in any case.
 _TICK = 0.5

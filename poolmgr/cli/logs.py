@@ -143,8 +143,10 @@ def set_level(
     # Old names of options matter to whoever keeps the file, once a start.
     if not service and level > logging.INFO:
         logging.getLogger("oslo_config").setLevel(logging.ERROR)
-    # A command's FAIL is its error; the job's line would say it twice.
+    # A command's FAIL is its error; the job's line would say it twice, and so
+    # would the one of what is held back from now on.
     twice = level > logging.INFO
-    logging.getLogger("poolmgr.execution").setLevel(
-        logging.CRITICAL if twice and not service else logging.NOTSET
-    )
+    for name in ("poolmgr.execution", "poolmgr.breaker"):
+        logging.getLogger(name).setLevel(
+            logging.CRITICAL if twice and not service else logging.NOTSET
+        )

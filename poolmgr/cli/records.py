@@ -11,7 +11,7 @@ from poolmgr.text import lines, one_line
 from poolmgr.trail import Trail, current
 
 if TYPE_CHECKING:
-    from poolmgr.execution import EndedJob
+    from poolmgr.outcome import EndedJob
 
 # What YAML calls what it does not know; it may be part of a secret.
 _YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")

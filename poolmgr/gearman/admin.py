@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.connect import connect, reason_of
+from poolmgr.gearman.connect import connect, reason_of, reason_of_silence
 from poolmgr.gearman.options import LinkOptions
 from poolmgr.text import decoded, one_line
 
@@ -160,15 +160,23 @@ def _split_worker(line: str) -> tuple[str, list[str]]:
     return who, functions.split()
 
 
+class _Closed(ConnectionError):
+    """The connection was closed before there was an answer."""
+
+
 class _Question:
     """A command that was sent, and its answer."""
 
     def __init__(self, reader: asyncio.StreamReader, limit: int) -> None:
         self._reader = reader
         self._left = limit
+        self.answered = False
 
     async def line(self) -> str:
         raw = await self._reader.readline()
+        if not (raw or self.answered):
+            raise _Closed
+        self.answered = True
         self._left -= len(raw)
         if self._left < 0:
             raise ValueError("an answer without end")
@@ -194,6 +202,7 @@ async def _ask(
     options = options or LinkOptions()
     limit = options.connect_timeout if timeout is None else timeout
     reader = asyncio.StreamReader(limit=options.max_packet)
+    question = _Question(reader, options.max_packet)
     try:
         async with asyncio.timeout(limit):
             protocol = await connect(
@@ -203,7 +212,7 @@ async def _ask(
             )
             try:
                 protocol.send(command.encode() + b"\r\n")
-                yield _Question(reader, options.max_packet)
+                yield question
             finally:
                 protocol.end()
     except TimeoutError:
@@ -213,8 +222,12 @@ async def _ask(
     except ValueError as error:
         said = one_line(str(error))
         raise _error(address, f"answer not understood: {said}") from error
+    except _Closed as error:
+        raise _error(address, reason_of_silence(None, options)) from error
     except OSError as error:
-        raise _error(address, reason_of(error)) from error
+        if question.answered:
+            raise _error(address, reason_of(error)) from error
+        raise _error(address, reason_of_silence(error, options)) from error
 
 
 def _error(address: Address, what: str) -> TransportError:

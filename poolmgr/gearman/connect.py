@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from poolmgr.errors import TransportError
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.options import LinkOptions
-from poolmgr.gearman.tls import refusal
+from poolmgr.gearman.tls import MUTE, refusal
 from poolmgr.text import one_line
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -210,3 +210,13 @@ def reason_of(error: BaseException | None) -> str:
             return os.strerror(error.errno)
         return one_line(error.strerror)
     return one_line(str(error)) or type(error).__name__
+
+
+def reason_of_silence(
+    error: BaseException | None, options: LinkOptions
+) -> str:
+    """Why a connection ended on which the job server has said nothing."""
+    reason = reason_of(error)
+    if options.ssl is None or isinstance(error, ssl.SSLError):
+        return reason
+    return f"TLS: {reason} after the handshake: {MUTE}"

@@ -1,10 +1,9 @@
 """One connection to a job server: packets, heartbeat, and its end."""
 
 import asyncio
-import ssl
 from typing import ClassVar, cast
 
-from poolmgr.gearman.connect import reason_of
+from poolmgr.gearman.connect import reason_of, reason_of_silence
 from poolmgr.gearman.options import LinkOptions
 from poolmgr.gearman.protocol import (
     PacketType,
@@ -12,12 +11,14 @@ from poolmgr.gearman.protocol import (
     ProtocolError,
     encode,
 )
-from poolmgr.gearman.tls import MUTE
+
+#: Bytes that are read at once, at most.
+_AT_ONCE = 64 * 1024
 
 _ECHO_REQ = encode(PacketType.ECHO_REQ, b"")
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.BufferedProtocol):
     """The base of a worker's and of a client's connection.
 
     :cvar cut: types of packets that are cut when they are too long; all
@@ -34,6 +35,8 @@ class Link(asyncio.Protocol):
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._dropped_for: str | None = None
+        # Kept: memory of this size is a system call to get, and one to return.
+        self._in = memoryview(bytearray(_AT_ONCE))
         self._out: list[bytes] = []
         self._written = 0  # bytes handed to the transport so far
         self._spoken = False  # the peer has sent something
@@ -101,7 +104,13 @@ class Link(asyncio.Protocol):
         # The greeting is to be answered, too.
         self._probe()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to put what the peer has sent."""
+        return self._in
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take so many bytes of it."""
+        data = bytes(self._in[:nbytes])
         self._pulse.heard = self._loop.time()
         self._spoken = True
         self._receiving = True
@@ -128,12 +137,9 @@ class Link(asyncio.Protocol):
             self.gone.set_result(reason)
 
     def _reason(self, exc: Exception | None) -> str:
-        reason = reason_of(exc)
-        if self._spoken or not self._options.ssl:
-            return reason
-        if isinstance(exc, ssl.SSLError):
-            return reason
-        return f"TLS: {reason} after the handshake: {MUTE}"
+        if self._spoken:
+            return reason_of(exc)
+        return reason_of_silence(exc, self._options)
 
     # -- heartbeat ----------------------------------------------------------
 

@@ -49,9 +49,10 @@ _ALERTS = {
 }
 """What a job server's alerts mean to us, by OpenSSL's names."""
 
-MUTE = "it may not accept our certificate"
+MUTE = "it may not accept our certificate, or have no job server behind it"
 """A guess: with TLS 1.3 our handshake ends before the server has looked at
-our certificate, and not every server says what it thinks of it."""
+our certificate, and not every server says what it thinks of it; what it says
+may be lost with the connection, too."""
 
 
 def refusal(error: ssl.SSLError) -> str:

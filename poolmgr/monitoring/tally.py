@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from poolmgr.execution import EndedJob
 from poolmgr.message import FAIL, PASS
 from poolmgr.monitoring.histogram import Histogram
 from poolmgr.monitoring.minutes import Minute, Minutes
 from poolmgr.observer import CloudCall, Observer
+from poolmgr.outcome import EndedJob
 from poolmgr.reaper import Case
 from poolmgr.text import one_line
 

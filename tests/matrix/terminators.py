@@ -94,7 +94,7 @@ def terminator(
     :param behind: the job server in plain TCP
     :returns: its address; the name is "localhost"
     """
-    made = {"stunnel": _stunnel, "python": _python}[kind]
+    made = {"stunnel": _before, "python": _python}[kind]
     return made(behind, identity)
 
 
@@ -109,8 +109,7 @@ def need_stunnel() -> str:
 
 
 @contextmanager
-def _stunnel(behind: Address, identity: Identity) -> Iterator[Address]:
-    path = need_stunnel()
+def _before(behind: Address, identity: Identity) -> Iterator[Address]:
     port = free_port()
     config = Path(identity.cert).with_name("stunnel.conf")
     config.write_text(
@@ -119,15 +118,26 @@ def _stunnel(behind: Address, identity: Identity) -> Iterator[Address]:
         f"cert = {identity.cert}\nkey = {identity.key}\n"
         f"CAfile = {identity.ca}\nverifyChain = yes\nrequireCert = yes\n"
     )
+    with stunnel(config, port):
+        yield Address("localhost", port)
+
+
+@contextmanager
+def stunnel(config: Path, port: int) -> Iterator[None]:
+    """stunnel, for as long as the block runs.
+
+    :param config: its configuration file
+    :param port: where it will listen
+    """
     process = subprocess.Popen(
-        [path, str(config)],
+        [need_stunnel(), str(config)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         _wait_for(port, process)
-        yield Address("localhost", port)
+        yield
     finally:
         process.kill()
         process.wait(PATIENCE)

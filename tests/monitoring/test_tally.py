@@ -10,11 +10,11 @@ import pytest
 
 from poolmgr import Job, PoolManager
 from poolmgr.drivers.fake import FakeCloud
-from poolmgr.execution import EndedJob
 from poolmgr.monitoring.minutes import KEPT
 from poolmgr.monitoring.plot import scale
 from poolmgr.monitoring.tally import Tally
 from poolmgr.observer import CloudCall, Observer
+from poolmgr.outcome import EndedJob
 from poolmgr.reaper import Case
 from poolmgr.reload import Reload
 from poolmgr.rounds import Rounds

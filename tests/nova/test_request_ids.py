@@ -61,7 +61,7 @@ def test_the_watch_has_an_id_of_its_own_for_each_look(
     pools: Pools, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    pool = pools.new({"boot_time": 0.5})
+    pool = pools.new({"boot_time": 1.5})
     pool.build()
 
     mine = logged(caplog, "BUILD_DEVICE")

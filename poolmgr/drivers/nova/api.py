@@ -33,6 +33,7 @@ from poolmgr.drivers.nova.login import Login
 from poolmgr.drivers.nova.proxies import Proxies
 from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.observer import CloudCall, Observer
+from poolmgr.threads import ThreadPool
 from poolmgr.trail import current
 from poolmgr.waiting import Deadline, backoff
 
@@ -71,6 +72,7 @@ class Api:
         self._connection = connection
         self._gate = gate
         self._call_timeout = call_timeout
+        self._threads = ThreadPool("poolmgr-call")
         self._closed = False
         self.observer = Observer()
         self._login = Login(
@@ -261,7 +263,11 @@ class Api:
             if not may_go():
                 # Hundreds may have been at the gate when it began to fail.
                 raise _HeldBack
-            response, text = self._told(call, deadline)
+            # Hundreds of jobs may have asked and wait now: on a thread of its
+            # own the depth of a call costs none of them memory.
+            response, text = self._threads.wait_for(
+                lambda: self._told(call, deadline)
+            )
         if response.status_code >= 400:
             raise failures.of_answer(
                 str(call),

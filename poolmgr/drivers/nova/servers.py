@@ -265,12 +265,10 @@ class Servers:
         self, query: Mapping[str, str], deadline: Deadline
     ) -> Iterator[Device]:
         call = Call("GET", "compute", "/servers/detail", query)
-        for server in self.api.pages(call, deadline):
-            with understood(call):
-                gone = server["status"] in _GONE
-                device = None if gone else self._device(server)
-            if device is not None:
-                yield device
+        with understood(call):
+            for server in self.api.pages(call, deadline):
+                if server["status"] not in _GONE:
+                    yield self._device(server)
 
     def _device(self, server: Mapping[str, Any]) -> Device:
         status = _STATUSES.get(server["status"], "failed")

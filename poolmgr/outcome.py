@@ -1,0 +1,120 @@
+"""How a job ends, and what is known of one: values for whoever looks on."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from poolmgr import message as wire
+from poolmgr.actions.base import Action
+from poolmgr.errors import DeviceNotDeleted, PoolmgrError
+from poolmgr.identity import Job
+from poolmgr.message import FAIL, Message
+from poolmgr.settings import PoolSettings
+from poolmgr.trail import Trail
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    :ivar answer: the whole answer, as it goes over the wire
+    :ivar added: what the action added to it
+    :ivar error: why it is a FAIL; None when it is a PASS
+    :ivar followed: whether the action wants to know when its answer did not
+        reach the client
+    """
+
+    answer: Message
+    added: Mapping[str, Any]
+    error: PoolmgrError | None = None
+    followed: bool = False
+
+
+@dataclass(slots=True)
+class EndedJob:
+    """A job that has ended.
+
+    :ivar job: the delivery that it was started for
+    :ivar action: the name of its action, as it is installed; empty if the
+        message names none that can be used
+    :ivar trail: its action's name as the message has it, its request id
+    :ivar request: the message's own fields; {} if it could not be read
+    :ivar outcome: its answer, and why it is a FAIL
+    :ivar seconds: how long it took
+    """
+
+    job: Job
+    action: str
+    trail: Trail
+    request: Message
+    outcome: Outcome
+    seconds: float
+
+    @classmethod
+    def now(
+        cls,
+        trail: Trail,
+        action: type[Action[Any]] | None,
+        request: Message,
+        outcome: Outcome,
+        started: float,
+    ) -> "EndedJob":
+        """One that ends now.
+
+        :param started: when it began, monotonic
+        """
+        job = trail.job
+        assert job is not None  # noqa: S101 - it is the trail of one
+        name = "" if action is None else trail.action.upper()
+        seconds = time.monotonic() - started
+        return cls(job, name, trail, request, outcome, seconds)
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that runs now.
+
+    :ivar job: the delivery that it was started for
+    :ivar action: the action's name, as the message has it
+    :ivar seconds: how long it has been running
+    :ivar limit: seconds after which it is answered in any case
+    :ivar deliveries: how many wait for its answer
+    :ivar request_id: finds it in the logs of the cloud
+    """
+
+    job: Job
+    action: str
+    seconds: float
+    limit: float
+    deliveries: int
+    request_id: str = ""
+
+
+def failed(
+    settings: PoolSettings,
+    fields: Message,
+    action: type[Action[Any]] | None,
+    error: PoolmgrError,
+) -> Outcome:
+    """The outcome of a job that failed."""
+    # What an action answers must not look answered: a FAIL of
+    # BUILD_DEVICE that has only a name breaks Libra's client.
+    withheld = list(action.answers) if action else []
+    added: dict[str, object] = {}
+    if isinstance(error, DeviceNotDeleted):
+        added.update(error.answer)
+    if settings.explain_failures:
+        added["error"] = {
+            "code": error.code,
+            "message": str(error),
+            "retryable": error.retryable,
+        }
+    return Outcome(wire.answer(fields, FAIL, added, withheld), added, error)
+
+
+def shown(value: object) -> str:
+    """A value of a message as text; a caller's own objects by their type."""
+    if value is None or isinstance(value, (str, int, float)):
+        return str(value)
+    return type(value).__name__

@@ -1,0 +1,52 @@
+"""The commands of the pages that the tests do not run, and why."""
+
+from collections.abc import Mapping
+
+ROOT = "needs root, and would change this machine"
+CLIENT = "OpenStack's own client, which the tests do not install"
+ENVIRONMENT = "would change the environment that the tests run in"
+ENGINE = "no container engine takes part in the tests"
+LONG = "runs for minutes, and CI or a release does so"
+
+#: By how a command begins. Their options and names are looked at as far as
+#: there is a parser for them.
+EXCUSED: Mapping[str, str] = {
+    "apt-get install": ROOT,
+    "cp etc/systemd/": ROOT,
+    "cp own.conf": ROOT,
+    "install -m": ROOT,
+    "mkdir /etc/": ROOT,
+    "sudo ": ROOT,
+    "systemctl ": ROOT,
+    "systemd-sysusers": ROOT,
+    "systemd-tmpfiles": ROOT,
+    "openstack ": CLIENT,
+    "pip install": ENVIRONMENT + "; tests/test_plugins.py does so in another",
+    "python3 -m venv": ENVIRONMENT,
+    "podman ": ENGINE,
+    "sphinx-build -b man": "tests/test_manual.py builds it",
+    "install -D": "puts what the command before would have built",
+    "python -m pytest": "tests/test_plugins.py runs the tests of the example",
+    "./dev ": "sets up an environment of its own, or a cloud",
+    "python benchmarks/": LONG,
+    "python -m tests.chaos": LONG,
+    "source <(poolmgr complete --shell zsh)": "zsh; see test_complete.py",
+}
+
+#: Pages that have tests of their own, which run all that is shown there.
+OF_THEIR_OWN: Mapping[str, str] = {
+    "tls.rst": "test_docs_tls.py",
+}
+
+
+def excuse(words: list[str], command: str) -> str | None:
+    """Why a command is not run; None if it is.
+
+    :param words: of a simple command in it
+    """
+    for start, reason in EXCUSED.items():
+        if " ".join([*words, ""]).startswith(start):
+            return reason
+        if command.startswith(start):
+            return reason
+    return None

@@ -1,0 +1,80 @@
+"""What the real parsers say of commands that a page shows."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+
+from tests.docs.blocks import ROOT
+from tests.docs.commandline import dev_problem, problem
+
+_OURS = re.compile(r"(etc|doc|benchmarks|tools|testcloud|examples)/[\w./-]+")
+_TESTS_OF_THE_EXAMPLE = ROOT / "examples" / "poolmgr-rack"
+
+
+def fault(words: list[str]) -> str | None:
+    """What is wrong with a simple command; None if nothing can be seen."""
+    for word in words:
+        if _OURS.fullmatch(word) and not (ROOT / word).exists():
+            return f"there is no {word}"
+    match words:
+        case ["poolmgr", *arguments]:
+            return problem(shlex.join(arguments))
+        case ["./dev", "fuzz", *arguments]:
+            return _of_module("fuzz", arguments)
+        case ["./dev", *arguments]:
+            return dev_problem(arguments)
+        case ["python" | "python3", "-m", module, *arguments]:
+            return _of_module(module, arguments)
+        case ["python" | "python3", path, *arguments]:
+            return _of_benchmark(path, arguments)
+    return None
+
+
+def _of_module(module: str, arguments: Sequence[str]) -> str | None:
+    """Options are those of its help."""
+    if module in ("venv", "pip"):
+        return None
+    if module == "pytest":
+        named = [word for word in arguments if word.endswith(".py")]
+        for name in named:
+            if not (_TESTS_OF_THE_EXAMPLE / name).exists():
+                return f"there is no {name}"
+        return None
+    known = set(re.findall(r"--[\w-]+", _help_of(module)))
+    for word in arguments:
+        if word.startswith("--") and word.partition("=")[0] not in known:
+            return f"{module} has no {word}"
+    if module == "fuzz":
+        for name in arguments:
+            if name.isalpha() and not (ROOT / "fuzz" / f"{name}.py").exists():
+                return f"there is no target {name}"
+    return None
+
+
+@cache
+def _help_of(module: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        check=False,
+    )
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _of_benchmark(path: str, arguments: Sequence[str]) -> str | None:
+    """It is there; what it is given are files, its own options and names of
+    other benchmarks."""
+    source = (ROOT / path).read_text()
+    for word in arguments:
+        if word.startswith("--"):
+            if word not in source:
+                return f"{path} knows no {word}"
+        elif "/" not in word and f'"{word}"' not in source:
+            return f"{path} knows no {word}"
+    return None

@@ -1,0 +1,179 @@
+"""The places of pages that begin with something of their own."""
+
+import configparser
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+from poolmgr.drivers.base import FloatingIP
+from poolmgr.drivers.fake.database import Database
+from poolmgr.drivers.fake.store import StoredDevice
+from poolmgr.identity import Mark
+from tests.docs.nova_stage import NovaStage
+from tests.docs.stage import Stage
+from tests.docs.steps import Step
+from tests.environments import EXAMPLE
+from tests.jobservers import free_port
+from tests.processes import worker
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+class Commands(Stage):
+    """A fake cloud that takes a moment, and a job server of two."""
+
+    def prepare(self) -> None:
+        """See :class:`Stage`."""
+        self.variables["OS_POOLMGR__DRIVER"] = "fake"
+        self.variables["OS_FAKE__BOOT_TIME"] = "2"
+        there, absent = str(self.server.address), f"127.0.0.1:{free_port()}"
+        self.variables["OS_GEARMAN__SERVERS"] = f"{there},{absent}"
+        self.bind("gearman-1.example.com:4730", there)
+        self.bind("gearman-2.example.com:4730", absent)
+        process = self.stack.enter_context(worker([there]))
+        process.wait_for("registered")
+
+    def is_terminal(self, step: Step) -> bool:
+        """See :class:`Stage`."""
+        return bool(step.shown)
+
+
+class Inventory(Stage):
+    """A fake cloud with devices of all ages."""
+
+    def prepare(self) -> None:
+        """See :class:`Stage`."""
+        state = self.home / "cloud.db"
+        self.variables["OS_POOLMGR__DRIVER"] = "fake"
+        self.variables["OS_FAKE__STATE"] = str(state)
+        database = Database(str(state))
+        for number, (name, age, boots, mark) in enumerate(_DEVICES):
+            created = time.time() - age
+            ready = created + (DAY if boots else 0)
+            address = f"10.0.0.{number}"
+            device = StoredDevice(
+                str(uuid.UUID(int=number)),
+                name,
+                address,
+                created,
+                ready,
+                None,
+                mark,
+            )
+            assert database.add_device(device)
+        for number, (age, on) in enumerate(_IPS, 1):
+            mark = _mark("job", age).handed_over()
+            ip = FloatingIP(
+                str(uuid.UUID(int=number)), f"198.18.0.{number}", None, 1, mark
+            )
+            assert database.add_ip(ip)
+            assert on is None or database.change_ip(ip, on, mark)
+        database.close()
+
+
+def _mark(unique: str, age: float, handle: str = "") -> Mark:
+    made = datetime.fromtimestamp(time.time() - age, UTC)
+    return Mark("libra", unique, handle, made.isoformat(timespec="seconds"))
+
+
+#: Name, age, whether it still boots, and its mark. The address is its place.
+_DEVICES = (
+    ("billing-db", 200 * DAY + MINUTE, False, None),
+    (
+        "libra-5a0bb6c5-4ef6-4b06-9f3d-1d0c4c1ddaf3",
+        5 * DAY + 2 * HOUR + MINUTE,
+        False,
+        _mark("a0c1d7e2", 5 * DAY, "H:lb1:71").handed_over(),
+    ),
+    ("libra-eaf1fef0-1584-11e3-b42b-02163e192df9", 40 * DAY, False, None),
+    (
+        "libra-0c7d9a52-94a5-4bd0-8b43-7f1b2f4f8d10",
+        192.0,
+        True,
+        _mark("b7e44c19", 192.0),
+    ),
+)
+#: The device with a floating IP; each has its place in the list as its id.
+_ON = str(uuid.UUID(int=1))
+#: Age, and the device that it is on.
+_IPS = ((5 * DAY + HOUR + MINUTE, _ON), (200.5 * MINUTE, None))
+
+
+class Migration(Stage):
+    """A libra.cfg, and nothing of poolmgr's."""
+
+    configured: ClassVar[bool] = False
+
+    def prepare(self) -> None:
+        """See :class:`Stage`."""
+        super().prepare()
+        given = self.cloud.credentials
+        self.write(
+            self.at_root("/etc/libra.cfg"),
+            "[mgm]\naz = 1\nthreads = 20\nrm_fip_ignore_500 = true\n"
+            f"nova_auth_url = {given['auth_url']}\n"
+            f"nova_user = {given['username']}\n"
+            f"nova_pass = {given['password']}\n"
+            f"nova_tenant = {given['project_name']}\n"
+            "nova_region = RegionOne\nnova_image = tiny\n"
+            "nova_image_size = m1.nano\n"
+            f"nova_net_id = {self.cloud.ids['private']}\n"
+            f"[gearman]\nservers = {self.server.address}\n",
+        )
+        self.at_root("/etc/poolmgr").mkdir()
+
+    def before(self, step: Step) -> None:
+        """The new file is where poolmgr looks for it."""
+        if step.command == "poolmgr worker":
+            made = self.at_root("/etc/poolmgr/poolmgr.conf").read_text()
+            self.write(self.home / ".poolmgr" / "poolmgr.conf", made)
+
+
+class Start(Stage):
+    """A machine with nothing on it."""
+
+    def prepare(self) -> None:
+        """See :class:`Stage`."""
+
+
+class Tutorial(Stage):
+    """The package of the tutorial, as if it was installed."""
+
+    def prepare(self) -> None:
+        """See :class:`Stage`."""
+        super().prepare()
+        site = self.root / "site"
+        told = site / "poolmgr_rack-1.0.0.dist-info"
+        config = configparser.ConfigParser()
+        config.read(EXAMPLE / "setup.cfg")
+        points = config["options.entry_points"].items()
+        self.write(
+            told / "entry_points.txt",
+            "".join(f"[{group}]{lines}\n" for group, lines in points),
+        )
+        self.write(
+            told / "METADATA",
+            "Metadata-Version: 2.1\nName: poolmgr-rack\nVersion: 1.0.0\n",
+        )
+        self.variables["PYTHONPATH"] = f"{site}:{EXAMPLE}"
+
+
+#: By the page's name; the others have a :class:`Stage`.
+STAGES: Mapping[str, type[Stage]] = {
+    "commands.rst": Commands,
+    "inventory.rst": Inventory,
+    "migration.rst": Migration,
+    "nova.rst": NovaStage,
+    "start.rst": Start,
+    "tutorial.rst": Tutorial,
+    "worker.rst": NovaStage,
+}
+
+
+def stage_of(page: Path, folder: Path, stack: ExitStack) -> Stage:
+    """The place for a page's commands."""
+    return STAGES.get(page.name, Stage)(folder, stack)

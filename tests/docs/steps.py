@@ -1,0 +1,133 @@
+"""The commands that a page shows, in their order."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+
+from tests.docs.blocks import LITERAL, Block, blocks_of
+
+SHELLS = ("console", "shell", "sh", "bash")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and what is shown of what it prints.
+
+    :ivar line: of the page
+    :ivar command: as it is typed, continued lines included
+    :ivar shown: what it prints; empty if the page does not say
+    :ivar fresh: whether it is typed at another terminal than the one before
+    """
+
+    page: Path
+    line: int
+    command: str
+    shown: str = ""
+    fresh: bool = False
+
+    @property
+    def where(self) -> str:
+        """For people: ``nova.rst:17``."""
+        return f"{self.page.name}:{self.line}"
+
+    @property
+    def simple(self) -> list[list[str]]:
+        """The words of each simple command in it, without variables and
+        files; paths of programs in an environment are cut off."""
+        return list(_simple(self.command))
+
+
+def is_shell(block: Block) -> bool:
+    """Whether a block has commands in it."""
+    prompt = block.language == LITERAL and block.text.startswith("$ ")
+    return prompt or block.language in SHELLS
+
+
+def steps_of(page: Path) -> list[Step | Block]:
+    """The commands of a page, and the other blocks between them."""
+    found: list[Step | Block] = []
+    for block in blocks_of(page):
+        if is_shell(block):
+            steps = list(_steps(block))
+            if "another terminal" in " ".join(block.before.split()):
+                steps[0] = replace(steps[0], fresh=True)
+            found += steps
+        elif _is_output(block, found):
+            last = found[-1]
+            assert isinstance(last, Step)
+            found[-1] = replace(last, shown=block.text.strip("\n"))
+        else:
+            found.append(block)
+    return found
+
+
+def _is_output(block: Block, found: list[Step | Block]) -> bool:
+    """Whether a block is what the command right above it prints."""
+    return (
+        block.language == "text"
+        and bool(found)
+        and isinstance(found[-1], Step)
+        and block.before.endswith(found[-1].command)
+    )
+
+
+@dataclass
+class _Open:
+    line: int
+    lines: list[str]
+    shown: list[str] = field(default_factory=list)
+
+    @property
+    def continued(self) -> bool:
+        return not self.shown and self.lines[-1].endswith("\\")
+
+
+def _steps(block: Block) -> Iterator[Step]:
+    prompted = block.language in ("console", LITERAL)
+    steps: list[_Open] = []
+    for number, text in enumerate(block.text.splitlines(), block.line):
+        if steps and steps[-1].continued:
+            steps[-1].lines.append(text)
+        elif prompted and text.startswith(("$ ", "# ")):
+            steps.append(_Open(number, [text[2:]]))
+        elif prompted:
+            steps[-1].shown.append(text)
+        elif text and not text.startswith("#"):
+            steps.append(_Open(number, [text]))
+    for step in steps:
+        command, shown = "\n".join(step.lines), "\n".join(step.shown)
+        yield Step(block.page, step.line, command, shown.strip("\n"))
+
+
+def _simple(command: str) -> Iterator[list[str]]:
+    lexer = shlex.shlex(
+        command.replace("\\\n", " "), posix=True, punctuation_chars=True
+    )
+    lexer.whitespace_split = True
+    words: list[str] = []
+    to_file = False
+    for token in lexer:
+        if set(token) <= set("();<>|&"):
+            to_file = token.strip("(") in (">", ">>", "<") and "(" not in token
+            if not to_file:
+                yield from _named(words)
+                words = []
+        elif to_file:
+            to_file = False
+        else:
+            words.append(token)
+    yield from _named(words)
+
+
+def _named(words: list[str]) -> Iterator[list[str]]:
+    while (
+        words
+        and words[0].partition("=")[0].isidentifier()
+        and ("=" in words[0])
+    ):
+        words = words[1:]
+    if words:
+        path = PurePath(words[0])
+        name = path.name if {"bin", "sbin"} & {*path.parts} else words[0]
+        yield [name, *words[1:]]

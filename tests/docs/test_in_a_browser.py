@@ -1,0 +1,127 @@
+"""The pages in a browser on a telephone."""
+
+import functools
+import html
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import SOURCE
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+#: As wide as a telephone, in CSS pixels.
+WIDTH = 400
+#: Loads each page into a frame of that width, one after the other, and tells
+#: how wide each would like to be, and what of it sticks out.
+MEASURE = """<!doctype html><pre id="found"></pre><script>
+function load(name) {
+  return new Promise(done => {
+    const frame = document.createElement("iframe");
+    frame.style.cssText = "border:0;width:%(width)dpx;height:800px";
+    frame.onload = () => done(frame);
+    frame.src = name;
+    document.body.append(frame);
+  });
+}
+async function measure() {
+  const found = {};
+  for (const name of %(names)s) {
+    const frame = await load(name);
+    const root = frame.contentDocument.documentElement;
+    const wide = [...root.querySelectorAll("body *")].filter(
+      each => each.getBoundingClientRect().right > %(width)d + 1
+        && !each.closest("pre, table, .highlight"));
+    found[name] = {
+      window: frame.contentWindow.innerWidth,
+      page: root.scrollWidth,
+      headings: root.querySelectorAll("h1").length,
+      wide: wide.slice(0, 3).map(each => each.outerHTML.slice(0, 100)),
+    };
+    frame.remove();
+  }
+  document.getElementById("found").textContent = JSON.stringify(found);
+}
+measure();
+</script>
+"""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """A folder over HTTP, since frames of files may not be looked into."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation as HTML, built anew."""
+    folder = tmp_path_factory.mktemp("html")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-b", "html"]
+        + ["-d", str(folder / "cache"), str(SOURCE), str(folder / "html")],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "html"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_no_page_scrolls_sideways_on_a_telephone(
+    site: Path, tmp_path: Path
+) -> None:
+    assert CHROMIUM is not None
+    names = sorted(path.name for path in site.glob("*.html"))
+    page = MEASURE % {"width": WIDTH, "names": json.dumps(names)}
+    (site / "measure.html").write_text(page)
+
+    with served(site) as url:
+        done = subprocess.run(
+            [
+                *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
+                *("--dump-dom", f"--user-data-dir={tmp_path}"),
+                *("--virtual-time-budget=100000", f"{url}/measure.html"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=True,
+        )
+
+    told = re.search(r'<pre id="found">(.+?)</pre>', done.stdout, re.S)
+    assert told is not None, done.stdout[-2000:] + done.stderr
+    found = json.loads(html.unescape(told[1]))
+    assert found.keys() == {*names}
+    assert len(names) >= len(list(SOURCE.glob("*.rst")))
+    assert {seen["window"] for seen in found.values()} == {WIDTH}
+    assert [name for name, seen in found.items() if not seen["headings"]] == []
+    assert {
+        name: (seen["page"], seen["wide"])
+        for name, seen in found.items()
+        if seen["page"] > WIDTH
+    } == {}

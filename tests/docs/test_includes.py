@@ -1,0 +1,20 @@
+"""What the pages show of files is of files that tests run."""
+
+import pytest
+
+from tests.docs.blocks import INCLUDE, ROOT, Block, each
+
+#: Sphinx, told to stop at warnings, sees whether the part is in the file.
+#: The examples' tests are run by tests/test_plugins.py.
+RUN = (ROOT / "tests", ROOT / "examples" / "poolmgr-rack")
+
+
+@each(INCLUDE)
+def test_a_test_runs_it(block: Block) -> None:
+    path = (block.page.parent / block.text).resolve()
+
+    assert path.is_file()
+    if not any(path.is_relative_to(folder) for folder in RUN):
+        pytest.fail(f"{block.where}: no test runs {block.text}")
+    if path.is_relative_to(ROOT / "tests"):
+        assert path.name.startswith("test_")

@@ -1,0 +1,133 @@
+"""Every configuration file that a page shows can be used as it is."""
+
+import configparser
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+from poolmgr.manager import driver_plugins
+from poolmgr.misspelt import misspelt
+from poolmgr.options import Configuration
+from poolmgr.settings import rules
+from tests.docs.blocks import Block, blocks, blocks_of, of
+from tests.docs.commandline import problem
+
+#: Files of others, by a section or an option that only they have.
+OTHERS = {
+    "[options.entry_points]": "setup.cfg",
+    "[Service]": "systemd",
+    "connect = ": "stunnel",
+}
+
+
+def dialect(block: Block) -> str:
+    """Whose file it is: poolmgr's, or that of one of the others."""
+    for sign, whose in OTHERS.items():
+        if sign in block.text:
+            return whose
+    return "poolmgr"
+
+
+def whose(*names: str) -> list[Block]:
+    found = blocks("ini", "systemd", "cfg")
+    return [block for block in found if dialect(block) in names]
+
+
+def read(block: Block) -> configparser.ConfigParser:
+    """A file of somebody else's; options may be there several times."""
+    parser = configparser.ConfigParser(
+        interpolation=None, strict=False, delimiters="="
+    )
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(f"[before]\n{block.text}")
+    return parser
+
+
+def plain(value: object) -> str:
+    """A setting's value as it is written in a file."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return ", ".join(map(str, value))
+    return str(value)
+
+
+def configured(block: Block, folder: Path) -> Configuration:
+    path = folder / "poolmgr.conf"
+    path.write_text(block.text)
+    return Configuration([str(path)], alone=True)
+
+
+def test_there_are_some() -> None:
+    assert len(whose("poolmgr")) >= 8
+
+
+def settings_of(conf: Configuration, group: str) -> dict[str, Any]:
+    """The values of a group, by the names of its options."""
+    found: dict[str, Any] = {}
+    for name, settings in conf.groups(driver_plugins()):
+        if name == group:
+            made = conf.group(group, settings)  # raises if a value is wrong
+            for f, _rule in rules(settings):
+                found[f.name] = getattr(made, f.name)
+    return found
+
+
+@of(whose("poolmgr"))
+def test_options_are_known_and_their_values_are_taken(
+    block: Block, tmp_path: Path
+) -> None:
+    conf = configured(block, tmp_path)
+    written = configparser.ConfigParser(interpolation=None)
+    written.read_string(block.text)
+
+    assert written.sections()
+    for group in written.sections():
+        settings = settings_of(conf, group)
+        assert settings, f"{block.where}: there is no group [{group}]"
+        for name, value in written[group].items():
+            where = f"{block.where}: [{group}] {name}"
+            assert name in settings, f"{where}: there is no such option"
+            shown = re.sub(r"\s*,\s*", ", ", value)
+            assert plain(settings[name]) == shown, where
+    assert misspelt(conf, driver_plugins()) == []
+
+
+@of(whose("setup.cfg"))
+def test_entry_points_lead_somewhere(block: Block) -> None:
+    """To what can be imported, or to a class that the page makes."""
+    made = "".join(
+        b.text for b in blocks_of(block.page) if b.language == "python"
+    )
+    points = read(block)["options.entry_points"]
+
+    assert points.keys() <= {"poolmgr.actions", "poolmgr.drivers"}
+    for text in points.values():
+        for line in text.strip().splitlines():
+            found = re.fullmatch(r"\w+ = ([\w.]+):(\w+)", line)
+            assert found is not None, line
+            if f"class {found[2]}(" not in made:
+                assert getattr(importlib.import_module(found[1]), found[2])
+
+
+@of(whose("systemd"))
+def test_units_start_what_there_is(block: Block) -> None:
+    unit = read(block)
+
+    assert set(unit.sections()) <= {"before", "Unit", "Service", "Install"}
+    starts = re.findall(r"^ExecStart=\S*/poolmgr (.*)$", block.text, re.M)
+    for line in starts:
+        assert problem(line) is None
+    assert len(starts) == len(re.findall(r"^ExecStart=.", block.text, re.M))
+
+
+@of(whose("stunnel"))
+def test_services_of_stunnel_are_whole(block: Block) -> None:
+    """They are tried out where the page is about them."""
+    for name, service in read(block).items():
+        if name not in ("DEFAULT", "before"):
+            assert {"accept", "connect", "cert", "key"} <= service.keys()

@@ -1,0 +1,137 @@
+"""Every JSON that a page shows is what is sent, answered or logged."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from poolmgr import Job, PoolManager
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.settings import PoolSettings
+from poolmgr.testing.openstack import LoopbackCloud
+from poolmgr.waiting import Deadline
+from tests.asking import asked
+from tests.clouds import nova_on
+from tests.docs.blocks import Block, blocks, of
+from tests.docs.plain import plain
+from tests.jobservers import builtin
+from tests.processes import worker
+
+#: A key that tells what a JSON is.
+LOG, SERVER, MESSAGE = "time", "metadata", "action"
+#: What a request that makes something is answered.
+DEVICE, IP = ("name", "addr", "type", "az"), ("id", "ip")
+ADDRESS = "198.18.0.1"
+
+
+def shown(sign: str) -> list[Block]:
+    return [b for b in blocks("json") if kind(b) == sign]
+
+
+def kind(block: Block) -> str:
+    """What it is, if it can be told; a log line has an action, too."""
+    try:
+        keys = json.loads(block.text).keys()
+    except json.JSONDecodeError as error:
+        return f"broken: {error}"
+    return next((s for s in (LOG, SERVER, MESSAGE) if s in keys), "unknown")
+
+
+def shape(value: Any) -> Any:
+    """A JSON without the values that differ each time."""
+    match value:
+        case dict():
+            return {key: shape(each) for key, each in value.items()}
+        case list():
+            return [shape(each) for each in value]
+        case str():
+            return plain(value)
+    return value
+
+
+@of(blocks("json"))
+def test_each_is_looked_at(block: Block) -> None:
+    assert kind(block) in (LOG, SERVER, MESSAGE)
+
+
+@of(shown(LOG))
+def test_a_line_of_the_log_has_these_fields(
+    block: Block, tmp_path: Path
+) -> None:
+    wanted = json.loads(block.text)
+    message = {"action": wanted["action"], "name": "libra-absent"}
+    with builtin() as server:
+        with worker(
+            [str(server.address)], OS_WORKER__LOG_FORMAT="json"
+        ) as process:
+            process.wait_for("registered")
+            asked(server.address, message)()
+            line = json.loads(process.wait_for('"outcome"'))
+
+    assert line.keys() == wanted.keys()
+    assert {key: type(value) for key, value in line.items()} == {
+        key: type(value) for key, value in wanted.items()
+    }
+    for key in ("action", "level", "logger", "outcome", "error", "retryable"):
+        assert line[key] == wanted[key]
+    assert line["reason"] == "there is no device 'libra-absent'"
+    assert wanted["reason"] == "there is no device 'libra-...'"
+
+
+@of(shown(SERVER))
+def test_a_device_is_marked_like_this(block: Block) -> None:
+    wanted = json.loads(block.text)
+    job = Job(
+        unique=wanted["metadata"]["poolmgr_unique"],
+        handle=wanted["metadata"]["poolmgr_handle"],
+    )
+    with LoopbackCloud() as cloud, nova_on(cloud) as driver:
+        with PoolManager(driver) as manager:
+            answer = manager.run({"action": "BUILD_DEVICE"}, job)
+        assert answer["response"] == "PASS"
+        (server,) = cloud.servers
+        assert driver.list_devices(Deadline(20.0))
+
+    made = {key: server[key] for key in wanted}
+    made["tags"].sort()
+    assert shape(made) == shape(wanted)
+
+
+@of(shown(MESSAGE))
+def test_a_message_is_answered_like_this(block: Block) -> None:
+    """A request is a PASS; an answer has the fields that are shown."""
+    wanted = json.loads(block.text)
+    adds = {"BUILD_DEVICE": DEVICE, "BUILD_IP": IP}.get(wanted["action"], ())
+    told = {*adds, "response", "error"}
+    request = {key: v for key, v in wanted.items() if key not in told}
+    explained = PoolSettings(explain_failures="error" in wanted)
+    settings = FakeSettings(ip_range=f"{wanted.get('ip', ADDRESS)}/32")
+    cloud = FakeCloud(settings)
+    with PoolManager(cloud, explained) as manager:
+        if wanted.get("response") != "FAIL":
+            prepare(manager, cloud, request)
+        answer = manager.run(request)
+    cloud.close()
+
+    assert answer["response"] == wanted.get("response", "PASS"), answer
+    if "response" in wanted:
+        assert answer.keys() == wanted.keys()
+        if "error" in wanted:
+            assert answer["error"] == wanted["error"]
+
+
+def prepare(
+    manager: PoolManager, cloud: FakeCloud, request: dict[str, str]
+) -> None:
+    """What a request is about is there."""
+    if "ip" in request:
+        manager.execute("BUILD_IP")
+    if "name" in request:
+        cloud.create_device(request["name"], None, Deadline(10.0))
+    if request["action"] == "REMOVE_IP":
+        manager.execute("ASSIGN_IP", ip=request["ip"], name=request["name"])
+
+
+def test_there_are_some() -> None:
+    assert len(shown(LOG)) >= 1
+    assert len(shown(SERVER)) >= 1
+    assert len(shown(MESSAGE)) >= 2

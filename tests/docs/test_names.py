@@ -1,0 +1,94 @@
+"""What the pages name is there: options, old names, tests."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from poolmgr.drivers.nova import NovaSettings
+from poolmgr.manager import driver_plugins
+from poolmgr.options import OBSOLETE, Configuration
+from poolmgr.settings import rules
+from poolmgr.written import all_names
+from tests.docs.blocks import ROOT, SOURCE, pages
+
+PAGE = (SOURCE / "nova.rst").read_text()
+PROMISES = (SOURCE / "promises.rst").read_text()
+#: Groups of others, and such as an author of a plugin may have.
+NOT_OURS = {"Service", "Unit", "rack", "options.entry_points"}
+
+
+def table_with(header: str) -> list[list[str]]:
+    """The literals in each row of the table whose header has this."""
+    (table,) = (
+        part for part in PAGE.split("\n\n") if header in part.split("\n")[1:2]
+    )
+    rows = table.split("\n")[3:-1]
+    return [re.findall(r"``([^`]+)``", row) for row in rows]
+
+
+def options() -> dict[str, set[str]]:
+    """The names of all options, old ones included, by their groups."""
+    known: dict[str, set[str]] = {"fake": set()}
+    conf = Configuration(alone=True)
+    conf.use_driver("fake")
+    for group, settings in conf.groups(driver_plugins()):
+        for field, rule in rules(settings):
+            for where, name in all_names(group, field.name, rule):
+                known.setdefault(where, set()).add(name)
+    for obsolete in OBSOLETE:
+        group, _, name = obsolete.partition(".")
+        known.setdefault(group, set()).add(name)
+    return known
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_option_that_is_named_exists(page: Path) -> None:
+    """As ``[group] option``, or ``OS_GROUP__OPTION``."""
+    known = options()
+    prose = " ".join(page.read_text().split())
+
+    named = re.findall(r"``\[(\w+)\] (\w+)[^`*]*``", prose)
+    variables = re.findall(r"\bOS_([A-Z]+)__([A-Z_]+[A-Z])\b", prose)
+    named += [(group.lower(), name.lower()) for group, name in variables]
+    for group, name in named:
+        if group not in NOT_OURS and (group, name) != ("group", "option"):
+            assert name in known[group], f"{page.name}: [{group}] {name}"
+
+
+def test_every_old_name_is_in_the_table() -> None:
+    old = {
+        old.removeprefix("mgm."): f.name
+        for f, rule in rules(NovaSettings)
+        for old in rule.old
+    }
+
+    rows = table_with("``[mgm]``            ``[nova]``")
+
+    assert dict(rows) == old
+
+
+def test_every_option_of_nova_in_a_table_or_with_a_value_exists() -> None:
+    known = {f.name for f, _rule in rules(NovaSettings)}
+
+    for name in re.findall(r"^``(\w+)`` {2,}\S.*$", PAGE, re.MULTILINE):
+        if not name.startswith(("nova_", "poolmgr_")) and name.islower():
+            assert name in known
+    for name in re.findall(r"``(\w+_\w+)\s?=\s?\w+``", PAGE):
+        assert name in known
+
+
+def test_nothing_obsolete_is_recommended() -> None:
+    for where in OBSOLETE:
+        assert where.partition(".")[2] not in PAGE.replace("poll", "")
+
+
+def test_every_promise_is_shown_by_tests_that_there_are() -> None:
+    named = set(re.findall(r"``(test_\w+)``", PROMISES))
+    sources = "".join(
+        path.read_text() for path in (ROOT / "tests").rglob("test_*.py")
+    )
+    defined = set(re.findall(r"^ *def (test_\w+)\(", sources, re.MULTILINE))
+
+    assert len(named) >= 25
+    assert named - defined == set()

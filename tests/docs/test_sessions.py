@@ -1,0 +1,67 @@
+"""Every command that a page shows does what the page says.
+
+Those of the pages on OpenStack are in test_openstack_sessions.py, so that two
+processes can share the work.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT
+from tests.docs.excused import EXCUSED, OF_THEIR_OWN, excuse
+from tests.docs.nova_stage import NovaStage
+from tests.docs.playing import (
+    PLAYED,
+    STEPS,
+    each,
+    each_page,
+    found_in,
+    steps,
+)
+from tests.docs.programs import fault
+from tests.docs.stages import STAGES
+from tests.docs.steps import Step
+
+MINE = [page for page in PLAYED if STAGES.get(page.name) is not NovaStage]
+
+
+@each(steps(MINE))
+def test_a_command_does_what_is_shown(
+    step: Step, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The commands of a page are typed one after the other, once; each of
+    them is a test, so that the wrong one is named."""
+    problem = found_in(step.page, tmp_path_factory)[step.line]
+
+    assert problem is None, f"{step.where}: $ {step.command}\n{problem}"
+
+
+@each_page(MINE)
+def test_what_goes_on_ends_well(
+    page: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert found_in(page, tmp_path_factory)[0] is None
+
+
+@each([s for s in steps(list(STEPS)) if s.page not in PLAYED])
+def test_a_command_of_a_page_with_tests_of_its_own_can_be_read(
+    step: Step,
+) -> None:
+    if step.shown:
+        assert [fault(words) for words in step.simple if fault(words)] == []
+
+
+@pytest.mark.parametrize("page", OF_THEIR_OWN)
+def test_pages_with_tests_of_their_own_have_them(page: str) -> None:
+    if (ROOT / "doc" / "source" / page).exists():
+        assert page in (ROOT / "tests" / OF_THEIR_OWN[page]).read_text()
+
+
+def test_nothing_is_excused_that_is_not_there() -> None:
+    every = steps(list(STEPS))
+    used = {excuse(w, s.command) for s in every for w in s.simple}
+    names = {page.name for page in STEPS}
+
+    assert set(EXCUSED.values()) <= used
+    assert STAGES.keys() <= names

@@ -1,0 +1,95 @@
+"""The diagrams of the page on how a job flows."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from poolmgr.identity import State
+from tests.pages import SOURCE, read
+
+PAGE = read("flow")
+#: What fits beside the margins of a telephone that is 400 pixels wide, in
+#: points: there are 96 pixels, and 72 points, in an inch.
+WIDEST = 340 * 72 / 96
+
+
+def diagrams() -> dict[str, str]:
+    """The diagrams' texts by their captions."""
+    found = re.findall(
+        r"^\.\. graphviz::\n   :alt: (.*?)\n   :caption: (.*?)\n\n"
+        r"((?:   [^\n]*\n|\n)+)",
+        PAGE,
+        re.MULTILINE | re.DOTALL,
+    )
+    assert len(found) == PAGE.count(".. graphviz::")
+    assert all(len(alt) > 100 for alt, _caption, _text in found)
+    return {caption: textwrap.dedent(text) for _, caption, text in found}
+
+
+def dot() -> str:
+    """The path of dot; skips the test without, but not in CI."""
+    path = shutil.which("dot")
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("graphviz is not installed")
+        pytest.skip("graphviz is not installed")
+    return path
+
+
+def built(builder: str, folder: Path, **env: str) -> tuple[int, str]:
+    """The exit code of sphinx-build, and what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "-b", builder]
+        + ["-d", str(folder / "cache"), str(SOURCE), str(folder / "built")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        timeout=100,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("caption", diagrams())
+def test_it_can_be_drawn_and_fits_a_telephone(caption: str) -> None:
+    done = subprocess.run(
+        [dot(), "-Tsvg"],
+        input=diagrams()[caption],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    # Who cannot see it is told what it is.
+    assert f"<title>{caption}</title>" in done.stdout
+    width = re.search(r'<svg width="(\d+)pt"', done.stdout)
+    assert width is not None
+    assert int(width[1]) <= WIDEST
+
+
+def test_the_states_are_those_that_there_are() -> None:
+    text = diagrams()["The states of a device"]
+    drawn = re.findall(r'^ +\w+ \[label="([\w ]+)\\n', text, re.MULTILINE)
+
+    assert {*drawn} == {*get_args(State)}
+
+
+def test_without_dot_the_build_of_pages_says_what_to_install(
+    tmp_path: Path,
+) -> None:
+    code, said = built("html", tmp_path, PATH=str(tmp_path))
+
+    assert code == 1
+    assert said == (
+        "the diagrams need dot, which is not installed; on Debian: "
+        "apt-get install graphviz\n"
+    )
+    # The manual page has none.
+    assert built("man", tmp_path, PATH=str(tmp_path)) == (0, "")

@@ -1,0 +1,116 @@
+"""The reference has all that there is, as it is shown in a browser."""
+
+import html
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+import poolmgr
+import poolmgr.gearman
+import poolmgr.testing
+from poolmgr import errors
+from poolmgr.cli import app
+from poolmgr.manager import action_plugins, driver_plugins
+from poolmgr.options import list_opts
+from poolmgr.service import EXIT_DRAINED, EXIT_STOPPED_JOBS
+from tests.pages import SOURCE, read
+from tests.test_docs_diagrams import dot
+
+Page = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The HTML of a page, built anew."""
+    dot()
+    folder = tmp_path_factory.mktemp("html")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
+        + ["-b", "html", "-d", str(folder / "cache"), str(SOURCE)]
+        + [str(folder / "html")],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return lambda name: (folder / "html" / f"{name}.html").read_text()
+
+
+def plain(text: str) -> str:
+    """What is to be read of HTML, with plain quotes."""
+    said = html.unescape(re.sub(r"<[^>]+>", "", text))
+    return re.sub("[\u2018\u2019]", "'", re.sub("[\u201c\u201d]", '"', said))
+
+
+def ids(text: str) -> set[str]:
+    """What can be linked to."""
+    return {*re.findall(r' id="([^"]+)"', text)}
+
+
+def test_every_option_is_there_with_its_help(page: Page) -> None:
+    shown = page("options")
+    said = " ".join(plain(shown).split())
+
+    for group, options in list_opts():
+        for option in options:
+            assert f"{group}.{option.name}" in ids(shown)
+            assert " ".join(str(option.help).split())[:40] in said
+
+
+def test_every_action_and_driver_is_there(page: Page) -> None:
+    shown = page("plugins")
+
+    for plugins in (action_plugins(), driver_plugins()):
+        for name in plugins.names():
+            summary = (plugins.load(name).__doc__ or "").splitlines()[0]
+            # A heading, and what it is.
+            assert re.search(rf"<h\d>{name}<", shown), name
+            assert summary in plain(shown)
+
+
+def test_every_command_is_there_with_its_usage(page: Page) -> None:
+    shown = page("commands")
+
+    for name in app.PoolmgrApp().command_manager.names():
+        assert f"poolmgr-{name.replace(' ', '-')}" in ids(shown)
+        assert f"poolmgr {name}" in plain(shown)
+
+
+def test_every_error_is_there_with_its_code(page: Page) -> None:
+    table, classes = page("errors"), page("wire")
+
+    for name, error in vars(errors).items():
+        if isinstance(error, type) and issubclass(error, errors.PoolmgrError):
+            assert f">{error.code}<" in table
+            assert f"poolmgr.errors.{name}" in ids(classes)
+
+
+def test_every_public_name_is_there(page: Page) -> None:
+    shown = page("library") + page("plugins") + page("wire")
+    # Under the name of the module that it is defined in, or the public one.
+    last = {each.rpartition(".")[2] for each in ids(shown)}
+
+    for package in (poolmgr, poolmgr.gearman, poolmgr.testing):
+        assert {*package.__all__} - last == set(), package
+
+
+def test_every_exit_code_is_there() -> None:
+    codes = {EXIT_DRAINED, 1, app.EXIT_USAGE, app.EXIT_SIGPIPE}
+    codes |= {EXIT_STOPPED_JOBS, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+    section = read("commands").partition("Exit codes\n")[2]
+    table = read("worker").partition("exit code  meaning\n")[2]
+
+    listed = re.findall(r"^([\d, ]+)$", section.partition("\n---")[0], re.M)
+    worker = re.findall(r"^(\d[\d, ]*?)  +\S", table, re.MULTILINE)[:5]
+
+    assert numbers(listed) == codes
+    assert numbers(worker) == codes - {app.EXIT_SIGPIPE}
+
+
+def numbers(texts: list[str]) -> set[int]:
+    return {int(each) for text in texts for each in text.split(",") if each}

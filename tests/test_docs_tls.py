@@ -1,0 +1,290 @@
+"""What the page on TLS shows works, but for ports and folders as it stands."""
+
+import grp
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from poolmgr.gearman import Address, connect, tls
+from tests.jobservers import JobServerProcess, free_port, gearmand
+from tests.matrix.batches import BUILD_IP, batch
+from tests.matrix.batches import warnings as told
+from tests.matrix.terminators import need_stunnel, stunnel
+from tests.pages import blocks, captioned, read
+from tests.polling import until
+from tests.processes import Process, poolmgr, worker
+
+PAGE = read("tls")
+SERVER, CLIENT = "/etc/stunnel/gearmand.conf", "/etc/stunnel/gearman.conf"
+NAME = "gearman-1.example.com"
+#: What is left to say when there was no answer.
+RESET = (
+    "Connection reset by peer after the handshake: it may not accept our "
+    "certificate, or have no job server behind it"
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The machines of the page, all in one folder.
+
+    :ivar behind: gearmand
+    :ivar front: where TLS is taken off
+    :ivar entry: where a client's plain Gearman goes in
+    """
+
+    folder: Path
+    behind: JobServerProcess
+    front: Address
+    entry: Address
+
+    def local(self, text: str) -> str:
+        """A text of the page, as it is here."""
+        plain = self.behind.address.port
+        for there, here in (
+            (f"{NAME}:4731", str(self.front)),
+            # gearmand's port, at an address where it does not listen.
+            (f"{NAME}:4730", f"127.0.0.2:{plain}"),
+            ("10.1.2.3:4731", f"127.0.0.1:{self.front.port}"),
+            ("connect = 127.0.0.1:4730", f"connect = 127.0.0.1:{plain}"),
+            (
+                "accept = 127.0.0.1:4730",
+                f"accept = 127.0.0.1:{self.entry.port}",
+            ),
+            (NAME, "localhost"),
+            ("/etc/stunnel", str(self.folder)),
+            ("/etc/poolmgr/tls", str(self.folder)),
+        ):
+            text = text.replace(there, here)
+        return text
+
+    def write(self, caption: str, **changes: str) -> Path:
+        """A file of the page, as it is here.
+
+        :param changes: values of options that are to be others
+        """
+        text = self.local(captioned(caption, PAGE))
+        for name, value in changes.items():
+            text, count = re.subn(
+                rf"^{name} = .*", f"{name} = {value}", text, flags=re.M
+            )
+            assert count == 1
+        if not can_be_stunnel4():
+            text = re.sub(r"^set[ug]id = .*\n", "", text, flags=re.M)
+        path = self.folder / Path(caption).name
+        path.write_text(text)
+        return path
+
+    def issue(self, name: str, purpose: str) -> Path:
+        """One more certificate, as on the page."""
+        self.shell(f"issue {name} {purpose}")
+        return self.folder / f"{name}.pem"
+
+    def shell(self, more: str = "") -> None:
+        """Make the certificates that are not there, and more."""
+        text = self.local(captioned("in an empty folder", PAGE))
+        if more:
+            # The authority is there; what makes it is the first command.
+            begin = text.index("openssl req -x509")
+            end = text.index("\n\n", begin)
+            text = text[:begin] + text[end:].partition("\nissue ")[0]
+        subprocess.run(
+            ["sh", "-euc", f"{text}\n{more}"],
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+
+def can_be_stunnel4() -> bool:
+    """Whether stunnel can become the user that Debian has made for it."""
+    try:
+        grp.getgrnam("stunnel4")
+    except KeyError:
+        return False
+    return os.geteuid() == 0
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """gearmand, and the certificates."""
+    need_stunnel()
+    with gearmand() as server:
+        front, entry = (Address("localhost", free_port()) for _ in "12")
+        made = Stage(tmp_path, server, front, entry)
+        made.shell()
+        yield made
+
+
+@contextmanager
+def worker_of(stage: Stage) -> Iterator[Process]:
+    """A worker with the page's configuration."""
+    text = stage.write("poolmgr.conf").read_text()
+    with worker([], text, stage.folder) as process:
+        yield process
+
+
+def test_jobs_go_from_a_plain_client_to_the_worker(stage: Stage) -> None:
+    with (
+        stunnel(stage.write(SERVER), stage.front.port),
+        stunnel(stage.write(CLIENT), stage.entry.port),
+        worker_of(stage) as process,
+        batch(stage.entry, [BUILD_IP] * 20) as jobs,
+    ):
+        jobs.passes()
+        assert not told(process, stage.front)
+
+
+def words(text: str) -> str:
+    """A text without the frames of tables."""
+    return re.sub(r"[-+|\s]+", " ", text).strip()
+
+
+def test_the_checks_print_what_is_shown(stage: Stage) -> None:
+    shown = stage.local("".join(blocks("console", PAGE)))
+    found = re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", shown, re.M)
+    assert len(found) == 4
+    config = stage.write("poolmgr.conf")
+    command = stage.folder / "poolmgr"
+    command.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m poolmgr "$@" '
+        f"--config-file {config}\n"
+    )
+    command.chmod(0o755)
+    path = f"{stage.folder}:{os.environ['PATH']}"
+    with (
+        stunnel(stage.write(SERVER), stage.front.port),
+        worker_of(stage) as process,
+    ):
+        process.wait_for("registered")
+        for line, output in found:
+            done = subprocess.run(
+                ["sh", "-c", line],
+                env={**os.environ, "PATH": path},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            said = words(done.stdout + done.stderr)
+            # stunnel says why and resets: that may overtake what it says.
+            lost = re.sub(" it demands .*", f" {RESET}", output)
+            assert said in (words(output), words(lost)), line
+
+
+def test_a_certificate_of_a_client_does_not_make_a_job_server(
+    stage: Stage,
+) -> None:
+    stage.issue("localhost", "clientAuth")
+    with (
+        stunnel(stage.write(SERVER), stage.front.port),
+        stunnel(stage.write(CLIENT), stage.entry.port),
+        worker_of(stage) as process,
+    ):
+        process.wait_for("refused: unsuitable certificate purpose")
+        assert not answers(stage.entry)
+
+
+def test_another_job_servers_certificate_is_not_taken(stage: Stage) -> None:
+    other = stage.issue("gearman-2.example.com", "serverAuth")
+    config = stage.write(
+        SERVER, cert=str(other), key=str(other.with_suffix(".key"))
+    )
+    with (
+        stunnel(config, stage.front.port),
+        stunnel(stage.write(CLIENT), stage.entry.port),
+        worker_of(stage) as process,
+    ):
+        process.wait_for("certificate is refused: Hostname mismatch")
+        assert not answers(stage.entry)
+
+
+def answers(address: Address) -> bool:
+    """Whether a job server answers there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "poolmgr"]
+        + ["--gearman-server", str(address), "status"],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def test_who_is_answered_when_all_is_well(stage: Stage) -> None:
+    with (
+        stunnel(stage.write(SERVER), stage.front.port),
+        stunnel(stage.write(CLIENT), stage.entry.port),
+    ):
+        assert answers(stage.entry)
+
+
+def test_stunnel_looks_for_workers_that_vanished(stage: Stage) -> None:
+    if shutil.which("ss") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("ss (iproute2) is not installed")
+        pytest.skip("ss (iproute2) is not installed")
+
+    def timers() -> str:
+        return subprocess.run(
+            ["ss", "-Htno", f"sport = :{stage.front.port}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    with (
+        stunnel(stage.write(SERVER), stage.front.port),
+        worker_of(stage) as process,
+    ):
+        process.wait_for("registered")
+        # At most 10 seconds until the first probe, not two hours.
+        until(lambda: re.search(r"timer:\(keepalive,\d(\.\d+)?sec", timers()))
+
+
+def test_no_job_server_behind_the_terminator_may_be_the_reason(
+    stage: Stage,
+) -> None:
+    stage.behind.kill()
+    with (
+        stunnel(stage.write(SERVER), stage.front.port),
+        worker_of(stage) as process,
+    ):
+        said = process.wait_for("not reached: TLS: ")
+        asked = poolmgr(
+            "--config-file", str(stage.folder / "worker.conf"), "status"
+        )
+    assert "have no job server behind it" in said
+    assert asked.stderr == f"job server {stage.front}: TLS: {RESET}\n"
+
+
+def test_every_reason_that_is_listed_is_one_that_is_given() -> None:
+    listed = [
+        reason
+        for line in PAGE.partition("What the log says")[2].splitlines()
+        if line.startswith("``")
+        for reason in re.findall("``(.+?)``", line)
+    ]
+    # OpenSSL's words are provoked by tests.
+    here = Path(__file__)
+    tests = (here, here.parent / "matrix" / "test_tls.py")
+    texts = [*map(source, (connect, tls)), *(t.read_text() for t in tests)]
+    known = re.sub(r'"\s*f?"', "", "".join(texts))
+
+    assert len(listed) == 10
+    for reason in listed:
+        assert reason.split(": ")[-1].partition(" '")[0] in known, reason
+
+
+def source(module: ModuleType) -> str:
+    return Path(module.__file__ or "").read_text()

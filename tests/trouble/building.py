@@ -1,0 +1,170 @@
+"""A cloud that does not build, or does so slowly."""
+
+from typing import Any
+
+from poolmgr.gearman import Address
+from poolmgr.testing.openstack import Fault
+from tests.asking import asked
+from tests.processes import Process
+from tests.trouble.scenes import scene
+from tests.trouble.stage import FAKE, Stage
+
+BUILD, BUILD_IP = {"action": "BUILD_DEVICE"}, {"action": "BUILD_IP"}
+NO_HOST = "No valid host was found."
+
+
+def by_hand(stage: Stage, *args: str, text: str = "", **nova: object) -> str:
+    """What a command prints, on the stage's cloud."""
+    return stage.run("--config-file", stage.config(text, **nova), *args)
+
+
+def working(
+    stage: Stage, text: str = "", **nova: object
+) -> tuple[Process, Address]:
+    """A worker on the stage's cloud, and its job server's address."""
+    server = stage.job_server().address
+    config = stage.config(text, **nova)
+    process = stage.worker(
+        *("--config-file", config, "--gearman-server", str(server))
+    )
+    process.wait_for("registered")
+    return process, server
+
+
+def saying(status: int, words: str) -> dict[str, Any]:
+    """An answer of Nova's, for a fault."""
+    body = {"fault": {"code": status, "message": words}}
+    return {"status": status, "body": body, "times": None}
+
+
+@scene
+def quota(stage: Stage) -> str:
+    stage.cloud(instances=0)
+    return by_hand(stage, "build-device")
+
+
+@scene
+def quota_of_ips(stage: Stage) -> str:
+    stage.cloud(floating_ips=0)
+    return by_hand(stage, "build-ip")
+
+
+@scene
+def no_addresses_left(stage: Stage) -> str:
+    stage.cloud(floating_range="198.18.0.0/30")
+    by_hand(stage, "build-ip")
+    return by_hand(stage, "build-ip")
+
+
+@scene
+def quota_in_a_worker(stage: Stage) -> str:
+    cloud = stage.cloud(instances=0)
+    process, server = working(stage)
+    answers = asked(server, BUILD)
+    process.wait_for("is held back")
+    cloud.set_quota(instances=5)
+    process.wait_for("goes on")
+    answers()
+    return "".join(process.lines)
+
+
+@scene
+def no_external_network(stage: Stage) -> str:
+    stage.cloud(external_networks=())
+    return by_hand(stage, "build-ip", floating_network="")
+
+
+@scene
+def image_gone(stage: Stage) -> str:
+    cloud = stage.cloud()
+    process, server = working(stage)
+    answer = saying(400, "Image not found.")
+    cloud.fault(Fault("POST", "/servers", **answer))
+    asked(server, BUILD)()
+    return process.wait_for("outcome=FAIL")
+
+
+@scene
+def no_host(stage: Stage) -> str:
+    stage.cloud().fault(Fault.server_error(NO_HOST, times=None))
+    return by_hand(stage, "build-device")
+
+
+@scene
+def no_host_again_and_again(stage: Stage) -> str:
+    stage.cloud().fault(Fault.server_error(NO_HOST, times=None))
+    process, server = working(stage, "[poolmgr]\nquota_wait = 1\n")
+    asked(server, *[BUILD] * 5)()
+    asked(server, BUILD)()
+    process.wait_for("the last ones failed")
+    return "".join(process.lines)
+
+
+@scene
+def boots_too_slowly(stage: Stage) -> str:
+    text = "[fake]\nboot_time = 3600\n[poolmgr]\nlong_timeout = 3\n"
+    return stage.run(
+        "--config-file", stage.config(text), *FAKE, "build-device"
+    )
+
+
+@scene
+def not_deleted(stage: Stage) -> str:
+    cloud = stage.cloud()
+    cloud.fault(Fault.server_error(NO_HOST, times=None))
+    answer = saying(403, "not allowed")
+    cloud.fault(Fault("DELETE", "/servers/[^/]+", **answer))
+    return by_hand(stage, "build-device")
+
+
+@scene
+def role_too_small(stage: Stage) -> str:
+    words = (
+        "Policy doesn't allow os_compute_api:servers:create to be performed."
+    )
+    stage.cloud().fault(Fault("POST", "/servers", **saying(403, words)))
+    return by_hand(stage, "build-device")
+
+
+@scene
+def login_refused_later(stage: Stage) -> str:
+    cloud = stage.cloud()
+    process, server = working(stage)
+    words = "The request you have made requires authentication."
+    error = {"code": 401, "message": words, "title": "Unauthorized"}
+    answer = {**saying(401, words), "body": {"error": error}}
+    cloud.expire_tokens()
+    cloud.fault(Fault("POST", service="identity", **answer))
+    asked(server, BUILD_IP)()
+    return process.wait_for("outcome=FAIL")
+
+
+@scene
+def cloud_down(stage: Stage) -> str:
+    cloud = stage.cloud()
+    process, server = working(stage)
+    answer = saying(503, "Service Unavailable")
+    cloud.fault(Fault("GET", "/servers/detail", **answer))
+    answers = asked(server, *[BUILD] * 6)
+    process.wait_for("is held back")
+    cloud.clear_faults()
+    process.wait_for("goes on")
+    answers()
+    return "".join(process.lines)
+
+
+@scene
+def cloud_slow(stage: Stage) -> str:
+    cloud = stage.cloud()
+    short = "[poolmgr]\nshort_timeout = 6\n"
+    process, server = working(stage, short, call_timeout=1.0)
+    cloud.fault(Fault("GET", service="network", hang=30, times=None))
+    asked(server, BUILD_IP)()
+    return process.wait_for("outcome=FAIL")
+
+
+@scene
+def too_many_calls(stage: Stage) -> str:
+    answer = saying(429, "too many requests")
+    stage.cloud().fault(Fault(service="network", **answer))
+    return by_hand(stage, "build-ip", text="[poolmgr]\nshort_timeout = 3\n")

@@ -1,0 +1,152 @@
+"""Devices and addresses that are not where, or what, they should be."""
+
+import sqlite3
+from contextlib import closing
+
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.identity import Job, Mark
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+from poolmgr.waiting import Deadline
+from tests.clouds import nova_on
+from tests.jobservers import free_port
+from tests.trouble.building import by_hand, saying, working
+from tests.trouble.scenes import scene
+from tests.trouble.stage import FAKE, Stage
+
+NAME = "libra-4e3a5a0e-64c9-4f0a-8b5b-3f6e2d1c9a70"
+SHORT = "[poolmgr]\nshort_timeout = 5\n"
+
+
+def make(driver: Driver, mark: Mark) -> None:
+    """A device of a job that nobody has any more."""
+    deadline = Deadline(30)
+    driver.wait_for_device(
+        driver.create_device(NAME, mark, deadline), deadline
+    )
+
+
+def left_on(cloud: LoopbackCloud, pool: str = "libra") -> None:
+    """Likewise, on a loopback cloud."""
+    with nova_on(cloud) as driver:
+        make(driver, Mark.for_job(pool, Job("9a1c")))
+
+
+def left_for_hours(stage: Stage, mark: Mark, ago: int = 7200) -> str:
+    """Likewise on the fake cloud: the configuration's text for that."""
+    state = stage.folder / "cloud.db"
+    with closing(FakeCloud(FakeSettings(state=str(state)))) as cloud:
+        make(cloud, mark)
+    with closing(sqlite3.connect(state)) as db, db:
+        db.execute("UPDATE device SET created = created - ?", (ago,))
+    return f"[fake]\nstate = {state}\n[reaper]\ninterval = 0.2\n"
+
+
+def device_of(stage: Stage, **nova: str) -> str:
+    """The name of a new device."""
+    only = ("-f", "value", "-c", "name")
+    return by_hand(stage, "build-device", *only, **nova).strip()
+
+
+def ip_of(stage: Stage) -> str:
+    """A new floating IP."""
+    return by_hand(stage, "build-ip", "-f", "value", "-c", "ip").strip()
+
+
+@scene
+def device_gone(stage: Stage) -> str:
+    stage.cloud()
+    return by_hand(stage, "assign-ip", ip_of(stage), NAME)
+
+
+@scene
+def address_gone(stage: Stage) -> str:
+    left_on(stage.cloud())
+    return by_hand(stage, "assign-ip", "198.18.0.77", NAME)
+
+
+@scene
+def two_of_a_name(stage: Stage) -> str:
+    cloud = stage.cloud()
+    left_on(cloud)
+    left_on(cloud)
+    return by_hand(stage, "delete-device", NAME)
+
+
+@scene
+def not_ours(stage: Stage) -> str:
+    left_on(stage.cloud(), pool="other")
+    return by_hand(stage, "delete-device", NAME)
+
+
+@scene
+def on_another(stage: Stage) -> str:
+    stage.cloud()
+    ip, here, there = ip_of(stage), device_of(stage), device_of(stage)
+    by_hand(stage, "assign-ip", ip, here)
+    return by_hand(stage, "remove-ip", ip, there)
+
+
+@scene
+def no_way_to_the_device(stage: Stage) -> str:
+    stage.cloud()
+    name = device_of(stage, networks="isolated")
+    return by_hand(stage, "assign-ip", ip_of(stage), name)
+
+
+@scene
+def not_in_effect(stage: Stage) -> str:
+    cloud = stage.cloud()
+    name, ip = device_of(stage), ip_of(stage)
+    cloud.fault(Fault.lost_floating_ip(times=None))
+    return by_hand(stage, "assign-ip", ip, name, text=SHORT)
+
+
+@scene
+def port_closed(stage: Stage) -> str:
+    # Addresses at which this machine refuses connections itself.
+    stage.cloud(floating_range="127.0.128.0/24")
+    text = f"{SHORT}check_port = {free_port()}\n"
+    name, ip = device_of(stage), ip_of(stage)
+    return by_hand(stage, "assign-ip", ip, name, text=text)
+
+
+@scene
+def left_behind(stage: Stage) -> str:
+    text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")))
+    options = stage.at(str(stage.job_server().address), text)
+    return stage.log(options, "has no owner")
+
+
+@scene
+def unconfirmed(stage: Stage) -> str:
+    mark = Mark.for_job("libra", Job("9a1c")).unconfirmed()
+    text = left_for_hours(stage, mark)
+    options = stage.at(str(stage.job_server().address), text)
+    return stage.log(options, "may have no owner")
+
+
+@scene
+def reap_unasked(stage: Stage) -> str:
+    text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")))
+    options = stage.at(stage.dead_address(), text)
+    return stage.run(*options, "reap", "--dry-run")
+
+
+@scene
+def too_young(stage: Stage) -> str:
+    text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")), ago=0)
+    config = stage.config(text)
+    return stage.run(
+        *("--config-file", config, *FAKE, "reap", "--dry-run"),
+        *("--older-than", "0", "--without-job-servers"),
+    )
+
+
+@scene
+def reaper_stops(stage: Stage) -> str:
+    cloud = stage.cloud()
+    process, _server = working(stage, "[reaper]\ninterval = 0.2\n")
+    answer = saying(403, "not allowed")
+    cloud.fault(Fault("GET", "/floatingips", **answer))
+    return process.wait_for("the reaper stops here")

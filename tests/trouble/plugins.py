@@ -1,0 +1,67 @@
+"""Plugins that are broken."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.environments import install_beside
+from tests.polling import until
+from tests.trouble.scenes import scene
+from tests.trouble.stage import Stage
+
+COUNT = """
+    {imports}
+    from poolmgr.actions.base import Action, NoFields
+
+    class Count(Action[NoFields]):
+        '''Count.'''
+        takes = NoFields
+        answers = ("count",)
+
+        def run(self, request, context):
+            return {{"count": 1 / 0}}
+"""
+
+
+def installed(stage: Stage, name: str, imports: str = "") -> Path:
+    """A package with the action COUNT; its folder."""
+    module = name.replace("-", "_")
+    return install_beside(
+        stage.folder,
+        name,
+        COUNT.format(imports=imports),
+        poolmgr__actions=f"COUNT = {module}:Count",
+    )
+
+
+def beside(folders: Sequence[Path]) -> dict[str, str]:
+    """What has these found."""
+    return {"PYTHONPATH": ":".join(map(str, folders))}
+
+
+@scene
+def two_of_a_name_plugins(stage: Stage) -> str:
+    folders = [installed(stage, "count-one"), installed(stage, "count-two")]
+    options = stage.at(stage.dead_address())
+    process = stage.worker(*options, **beside(folders))
+    assert process.exit_code() == 1
+    return "".join(process.lines)
+
+
+@scene
+def broken_plugin(stage: Stage) -> str:
+    folder = installed(stage, "count-one", "import nothing_of_this_name")
+    options = stage.at(stage.dead_address())
+    process = stage.worker(*options, **beside([folder]))
+    process.wait_for("cannot be loaded")
+    return "".join(process.lines)
+
+
+@scene
+def failed_plugin(stage: Stage) -> str:
+    folder = installed(stage, "count-one")
+    options = stage.at(str(stage.job_server().address))
+    process = stage.worker(*options, **beside([folder]))
+    process.wait_for("registered")
+    stage.run(*options, "submit", '{"action": "COUNT"}')
+    until(lambda: any("outcome=FAIL" in line for line in process.lines))
+    return "".join(process.lines)

@@ -1,0 +1,178 @@
+"""A worker that gets no jobs, jobs that get no answer, and its end."""
+
+import json
+import signal
+import socket
+
+from poolmgr.gearman import Address
+from tests.asking import asked, running
+from tests.monitoring.watched import get
+from tests.polling import until
+from tests.processes import Process
+from tests.trouble.scenes import scene
+from tests.trouble.stage import Stage
+
+BUILD = {"action": "BUILD_DEVICE"}
+SLOW = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 2\nheld_jobs = 3\n"
+
+
+@scene
+def refused(stage: Stage) -> str:
+    return stage.log(stage.at(stage.dead_address()), "not reached")
+
+
+@scene
+def no_such_host(stage: Stage) -> str:
+    return stage.log(stage.at("gearman-1.example.invalid:1"), "not reached")
+
+
+@scene
+def no_packet(stage: Stage) -> str:
+    with stage.deaf() as server:
+        short = "[gearman]\nconnect_timeout = 0.3\n"
+        return stage.log(stage.at(server, short), "not reached")
+
+
+@scene
+def hung(stage: Stage) -> str:
+    server = stage.job_server()
+    options = stage.at(str(server.address), "[gearman]\nheartbeat = 0.2\n")
+
+    def stop(process: Process) -> None:
+        process.wait_for("registered")
+        server.signal(signal.SIGSTOP)
+
+    return stage.log(options, "lost", stop)
+
+
+@scene
+def restarted(stage: Stage) -> str:
+    server = stage.job_server()
+
+    def restart(process: Process) -> None:
+        process.wait_for("registered")
+        server.restart()
+
+    return stage.log(stage.at(str(server.address)), "lost", restart)
+
+
+@scene
+def status_down(stage: Stage) -> str:
+    return stage.run(*stage.at(stage.dead_address()), "status")
+
+
+@scene
+def nobody_answers(stage: Stage) -> str:
+    options = stage.at(str(stage.job_server().address))
+    message = json.dumps(BUILD)
+    return stage.run(*options, "submit", "--timeout", "0.5", message)
+
+
+@scene
+def nobody_takes(stage: Stage) -> str:
+    options = stage.at(stage.dead_address())
+    return stage.run(*options, "submit", json.dumps(BUILD))
+
+
+def submitted(stage: Stage, message: str) -> str:
+    """What a client and the worker say of a job that fails."""
+    options = stage.at(str(stage.job_server().address))
+    process = stage.worker(*options)
+    process.wait_for("registered")
+    said = stage.run(*options, "submit", message)
+    return said + process.wait_for("outcome=FAIL")
+
+
+@scene
+def bare_fail(stage: Stage) -> str:
+    message = {"action": "DELETE_DEVICE", "name": "libra-1"}
+    return submitted(stage, json.dumps(message))
+
+
+@scene
+def no_json(stage: Stage) -> str:
+    return submitted(stage, "{'action': 'BUILD_IP'}")
+
+
+@scene
+def unknown_action(stage: Stage) -> str:
+    return submitted(stage, '{"action": "BUILD_DEVISE"}')
+
+
+@scene
+def wrong_field(stage: Stage) -> str:
+    message = {"action": "ASSIGN_IP", "ip": "300.1.1.1", "name": "libra-1"}
+    return submitted(stage, json.dumps(message))
+
+
+def busy(stage: Stage, jobs: int, has: int) -> tuple[Process, list[str]]:
+    """A worker with so many of the builds, which never end."""
+    server: Address = stage.job_server().address
+    options = stage.at(str(server), f"{SLOW}drain_timeout = 0.3\n")
+    process = stage.worker(*options)
+    process.wait_for("registered")
+    asked(server, *[BUILD] * jobs)
+    until(lambda: running(server) == has)
+    return process, options
+
+
+@scene
+def full(stage: Stage) -> str:
+    _process, options = busy(stage, 8, has=5)
+    return stage.run(*options, "status")
+
+
+@scene
+def drained_late(stage: Stage) -> str:
+    process, _options = busy(stage, 1, has=1)
+    process.signal(signal.SIGTERM)
+    process.wait_for("outcome=FAIL")
+    assert process.exit_code() == 3
+    return "".join(process.lines)
+
+
+@scene
+def hangs(stage: Stage) -> str:
+    options = stage.at(str(stage.job_server().address))
+    process = stage.worker(*options, PYTHONFAULTHANDLER="1")
+    process.wait_for("registered")
+    process.signal(signal.SIGABRT)
+    assert process.exit_code() == -signal.SIGABRT
+    said = "".join(process.lines)
+    assert "Current thread" in said
+    return said
+
+
+def pages(stage: Stage, port: int, words: str, **env: str) -> Process:
+    """A worker with pages, once it has logged the words."""
+    text = f"[monitoring]\nport = {port}\n"
+    options = stage.at(str(stage.job_server().address), text)
+    process = stage.worker(*options, OS_MONITORING__ENABLED="true", **env)
+    process.wait_for(words)
+    return process
+
+
+@scene
+def port_taken(stage: Stage) -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        return "".join(pages(stage, port, "registered").lines)
+
+
+@scene
+def other_name(stage: Stage) -> str:
+    process = pages(stage, 0, "registered")
+    (line,) = (x for x in process.lines if "status page" in x)
+    port = int(line.rstrip("/\n").rpartition(":")[2])
+    return get(port, Host="worker-1.example.com:9473").body
+
+
+@scene
+def no_prometheus(stage: Stage) -> str:
+    hidden = stage.folder / "prometheus_client"
+    hidden.mkdir()
+    (hidden / "__init__.py").write_text(
+        "raise ModuleNotFoundError('no', name='prometheus_client')\n"
+    )
+    path = {"PYTHONPATH": str(stage.folder)}
+    return "".join(pages(stage, 0, "registered", **path).lines)

@@ -1,0 +1,131 @@
+"""A worker that does not start, and options that are not what they seem."""
+
+import re
+import signal
+from pathlib import Path
+
+from tests.processes import Process
+from tests.trouble.scenes import scene
+from tests.trouble.stage import FAKE, Stage
+
+
+def started(stage: Stage, text: str) -> str:
+    """What a worker prints that cannot start with this configuration."""
+    return stage.run("--config-file", stage.config(text), *FAKE, "worker")
+
+
+@scene
+def no_cloud(stage: Stage) -> str:
+    return stage.run("worker")
+
+
+@scene
+def cloud_unknown(stage: Stage) -> str:
+    stage.cloud()
+    return stage.run("--os-cloud", "mycluod", "worker")
+
+
+@scene
+def made_of_nothing(stage: Stage) -> str:
+    stage.cloud()
+    wrong = {"image": "libra-haproxi", "flavor": "m1.smal"}
+    config = stage.config(networks="privat", **wrong)
+    return stage.run("--config-file", config, "worker")
+
+
+@scene
+def login_refused(stage: Stage) -> str:
+    stage.cloud()
+    text = stage.clouds_yaml.read_text()
+    wrong = re.sub(r'("password": ")\w+', r"\1wrong-password", text)
+    stage.clouds_yaml.write_text(wrong)
+    return stage.run("--config-file", stage.config(), "worker")
+
+
+@scene
+def cloud_unreachable(stage: Stage) -> str:
+    stage.cloud().close()
+    config = stage.config("[poolmgr]\nshort_timeout = 3\n")
+    return stage.run("--config-file", config, "worker")
+
+
+@scene
+def value_out_of_bounds(stage: Stage) -> str:
+    return started(stage, "[worker]\nlong_jobs = 0\n")
+
+
+@scene
+def file_broken(stage: Stage) -> str:
+    return started(stage, "long_jobs = 10\n")
+
+
+@scene
+def driver_unknown(stage: Stage) -> str:
+    return stage.run("--driver", "novaa", "worker")
+
+
+@scene
+def tls_files(stage: Stage) -> str:
+    return started(stage, "[gearman]\nssl_ca = /etc/poolmgr/tls/ca.pem\n")
+
+
+@scene
+def misspelt(stage: Stage) -> str:
+    text = "[worker]\nlong_job = 10\n[wroker]\nshort_jobs = 1\n"
+    options = stage.at(str(stage.job_server().address), text)
+    return stage.log(options, "registered")
+
+
+@scene
+def obsolete(stage: Stage) -> str:
+    text = "[mgm]\nbuild_diag_timeout = 10\nrm_fip_ignore_500 = true\n"
+    options = stage.at(
+        str(stage.job_server().address), f"{text}[gearman]\npoll = 5\n"
+    )
+    return stage.log(options, "registered")
+
+
+def of_libra(stage: Stage) -> str:
+    """A libra.cfg, as it was."""
+    return stage.config(
+        f"[mgm]\nnova_auth_url = http://{stage.dead_address()}/v2.0\n"
+        "nova_user = u\nnova_pass = secretsecret\nnova_tenant = t\n"
+        "nova_image = i\nnova_image_size = 1\n"
+        "[poolmgr]\nshort_timeout = 3\n"
+    )
+
+
+@scene
+def old_keystone(stage: Stage) -> str:
+    return stage.run("--config-file", of_libra(stage), "check")
+
+
+@scene
+def readable_by_all(stage: Stage) -> str:
+    config = of_libra(stage)
+    Path(config).chmod(0o644)
+    return stage.run("--config-file", config, "check")
+
+
+def reread(stage: Stage, before: str, after: str, words: str) -> str:
+    """What a worker logs when its configuration changes and it gets SIGHUP."""
+    options = stage.at(str(stage.job_server().address), before)
+
+    def change(process: Process) -> None:
+        process.wait_for("registered")
+        Path(options[1]).write_text(after)
+        process.signal(signal.SIGHUP)
+
+    return stage.log(options, words, change)
+
+
+@scene
+def reload_refused(stage: Stage) -> str:
+    before, after = "[worker]\nlong_jobs = 9\n", "[worker]\nlong_jobs = -1\n"
+    return reread(stage, before, after, "stays as it was")
+
+
+@scene
+def needs_restart(stage: Stage) -> str:
+    before, after = "[poolmgr]\nbasename = libra\n", "[poolmgr]\nbasename=lb\n"
+    return reread(stage, before, after, "needs a restart")
