@@ -289,7 +289,9 @@ class Execution:
 
     def _undelivered(self, added: Mapping[str, Any], sent: bool) -> None:
         def note(action: Action[Any], context: Context) -> None:
-            context.log.warning(
+            # Where it was not sent, the loss of the link has been told.
+            context.log.log(
+                logging.WARNING if sent else logging.INFO,
                 "the link broke %s its answer was sent",
                 "just after" if sent else "before",
             )

@@ -6,13 +6,14 @@ import logging
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from poolmgr import message as wire
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.execution import Submission
-from poolmgr.gearman import Assignment, Delivery, LinkStatus, Worker
+from poolmgr.gearman import Address, Assignment, Delivery, LinkStatus, Worker
 from poolmgr.identity import Job
 from poolmgr.lanes import Lanes, Load
 from poolmgr.links import addresses, link_options
@@ -88,6 +89,8 @@ class Service:
         self._time_is_up = False
         # Builds that run but whose answer cannot be delivered.
         self._forsaken: set[_Delivery] = set()
+        # Lost in this turn of the loop: whose, and whether not begun.
+        self._just_lost: list[tuple[Address, bool]] = []
         _load_actions(manager)
 
     async def run(self) -> int:
@@ -233,12 +236,31 @@ class Service:
 
     def _lost(self, delivery: _Delivery) -> None:
         """The link is gone; the job server will deliver the job again."""
-        if self._lanes.drop(delivery):
+        held = self._lanes.drop(delivery)
+        self._note_lost(delivery, held)
+        if held:
             self._worker.room_freed()
         elif delivery.submission is not None:
             delivery.submission.forsake()
             if delivery.long:
                 self._forsaken.add(delivery)
+
+    def _note_lost(self, delivery: _Delivery, held: bool) -> None:
+        """Have one line in the log for all that a link takes with it."""
+        if not self._just_lost:
+            asyncio.get_running_loop().call_soon(self._tell_of_lost)
+        self._just_lost.append((delivery.assignment.server, held))
+
+    def _tell_of_lost(self) -> None:
+        lost, self._just_lost = self._just_lost, []
+        for server, jobs in Counter(server for server, _held in lost).items():
+            LOG.warning(
+                "job server %s: with its link %d jobs were lost, %d running: "
+                "it gives them to a worker again if it still has them",
+                server,
+                jobs,
+                lost.count((server, False)),
+            )
 
     # -- the end ------------------------------------------------------------
 

@@ -258,7 +258,7 @@ class BuildDevice(Action[NoFields]):
                 context.driver.mark_device(device, given, context.deadline)
         else:
             # As it is: the next delivery may have handed it over by now.
-            context.log.warning(
+            context.log.info(
                 "nobody waits for device %s any more; it is left for the "
                 "job's next delivery",
                 device.name,
