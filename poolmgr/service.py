@@ -98,6 +98,7 @@ class Service:
 
         :returns: the exit code: :data:`EXIT_DRAINED` or
             :data:`EXIT_STOPPED_JOBS`
+        :raises Exception: a defect of the transport: no job comes any more
         """
         self._loop = asyncio.get_running_loop()
         self._mailbox = Mailbox(self._loop)
@@ -106,13 +107,20 @@ class Service:
         if self._told_to_stop:
             self._stop.set()
         serving = asyncio.create_task(self._worker.run())
+        told = asyncio.create_task(self._stop.wait())
         try:
-            await self._stop.wait()
+            await asyncio.wait(
+                (serving, told), return_when=asyncio.FIRST_COMPLETED
+            )
+            if serving.done():
+                # Who started us can do so again; to stay would help nobody.
+                serving.result()
             code = await self._drain()
             await self._worker.close()
             return code
         finally:
             serving.cancel()
+            told.cancel()
 
     def stop(self) -> None:
         """Have :meth:`run` drain and return; from any thread."""

@@ -54,6 +54,8 @@ class ThreadPool:
         A thread keeps the memory that its deepest call has needed.  Where
         many wait for long, what goes deep is so done by a few others.
 
+        Where the system gives no more threads, it is done here.
+
         :raises BaseException: what the work raises
         """
         result: list[T] = []
@@ -70,22 +72,28 @@ class ThreadPool:
             finally:
                 done.release()
 
-        self.run(do)
+        self._work.append(do)
+        if not self._call_one():
+            # Perhaps there is none at all that could come.
+            self._do_all()
         done.acquire()
         if raised:
             raise raised.pop()
         return result[0]
 
-    def _call_one(self) -> None:
-        """Have one more thread come, unless one is on its way."""
+    def _call_one(self) -> bool:
+        """Have one more thread come, unless one is on its way.
+
+        :returns: False when the system gives no more threads
+        """
         with self._lock:
             if self._coming:
-                return
+                return True
             self._coming = True
             if self._idle:
                 self._idle -= 1
                 self._calls.put(None)
-                return
+                return True
         thread = threading.Thread(
             target=self._serve, name=self._name, daemon=True
         )
@@ -99,6 +107,8 @@ class ThreadPool:
                 len(self._work),
                 self._name,
             )
+            return False
+        return True
 
     def _serve(self) -> None:
         while True:
@@ -110,11 +120,22 @@ class ThreadPool:
             try:
                 self._calls.get(timeout=self._idle_seconds)
             except queue.Empty:
-                with self._lock:
-                    if self._calls.empty():
-                        self._idle -= 1
-                        return
-                    self._calls.get()
+                if not self._was_called():
+                    return
+
+    def _was_called(self) -> bool:
+        """Whether there is a call after all; if not, we are not idle, but go.
+
+        Another idle thread may take it at any time: so it is never waited
+        for here.
+        """
+        with self._lock:
+            try:
+                self._calls.get_nowait()
+            except queue.Empty:
+                self._idle -= 1
+                return False
+        return True
 
     def _do_all(self) -> None:
         while True:

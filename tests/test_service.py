@@ -19,10 +19,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from poolmgr import PoolManager
 from poolmgr.cli.demo import ADDRESS, DEVICE, REQUESTS
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.gearman import Address, Client, admin
 from poolmgr.gearman.server import JobServer
+from poolmgr.service import Service
+from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.waiting import Deadline
 from tests import jobservers
 from tests.jobservers import JobServerProcess, gearmand
@@ -284,6 +287,24 @@ def test_a_server_that_restarts_is_served_again(
             process.wait_for("registered")
             (answer,) = ask(job_server.address, {"action": "BUILD_IP"})
             assert answer["response"] == "PASS"
+
+
+def test_a_defect_of_the_transport_ends_the_worker_for_another_to_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*args: object) -> object:
+        raise LookupError("a defect")
+
+    async def scenario() -> None:
+        with PoolManager("fake") as manager:
+            gearman = GearmanSettings(servers=("127.0.0.1:1",))
+            service = Service(manager, gearman, WorkerSettings())
+            async with asyncio.timeout(30):
+                await service.run()
+
+    monkeypatch.setattr("poolmgr.gearman.station.connect", fail)
+    with pytest.raises(LookupError, match="a defect"):
+        asyncio.run(scenario())
 
 
 def test_a_build_whose_link_was_lost_gives_its_place_back(

@@ -1,5 +1,7 @@
 """Threads for the work: as many as block, and no more than that."""
 
+import random
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -96,6 +98,30 @@ def test_nothing_is_lost_or_done_twice_however_it_is_handed_in() -> None:
     assert sorted(done) == list(range(2000))
 
 
+def test_a_call_is_never_waited_for_by_two() -> None:
+    # Threads are changed as often as can be, and give up waiting all the
+    # time: two that wait for one call would wait for ever, and all with them.
+    pool = ThreadPool("test-two", idle=0.0002)
+    rest = threading.Semaphore(0)
+    before = sys.getswitchinterval()
+    pauses = random.Random(1)
+
+    def hand_in() -> None:
+        for number in range(10_000):
+            pool.run(rest.release)
+            if number % 3 == 0:
+                time.sleep(pauses.random() * 0.0004)
+
+    sys.setswitchinterval(1e-7)
+    try:
+        for _each in range(4):
+            threading.Thread(target=hand_in, daemon=True).start()
+        for _piece in range(40_000):
+            assert rest.acquire(timeout=30)
+    finally:
+        sys.setswitchinterval(before)
+
+
 def test_threads_go_when_there_is_nothing_to_do() -> None:
     pool = ThreadPool("test-idle", idle=0.05)
 
@@ -121,6 +147,27 @@ def test_where_there_are_no_more_threads_the_work_is_done_later(
         assert not done.is_set()
 
     assert done.wait(30)
+
+
+def test_what_is_waited_for_is_done_even_if_there_is_no_thread_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = ThreadPool("test-none-at-all")
+    found: list[int] = []
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "test-none-at-all":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    asking = threading.Thread(
+        target=lambda: found.append(pool.wait_for(lambda: 42)), daemon=True
+    )
+    asking.start()
+    asking.join(30)
+    assert found == [42]
 
 
 def test_it_is_waited_for_in_the_context_of_who_waits() -> None:

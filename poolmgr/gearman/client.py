@@ -342,7 +342,9 @@ class _ClientLink(Link):
                     TransportError(reason) if future is self.ready else error
                 )
         while self._asking:
-            self._asking.popleft().set_exception(error)
+            known = self._asking.popleft()
+            if not known.done():
+                known.set_exception(error)
         for jobs in self._jobs.values():
             for job in jobs:
                 job.failed(error)

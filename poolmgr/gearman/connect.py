@@ -60,9 +60,13 @@ class Resolver:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(_settle, future, found, error)
 
-        threading.Thread(
+        thread = threading.Thread(
             target=work, name="gearman-resolver", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are too many threads
+            future.set_exception(OSError(str(error)))
         return future
 
 

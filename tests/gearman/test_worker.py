@@ -8,13 +8,14 @@ import random
 import signal
 import socket
 import struct
+import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, Client, Delivery, LinkOptions, admin
-from poolmgr.gearman.protocol import PacketType, encode
+from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 from poolmgr.gearman.server import JobServer
 from tests import jobservers
 from tests.gearman_workers import FUNCTION, PATIENCE, Running, running, until
@@ -547,5 +548,63 @@ def test_asking_a_server_that_is_not_one_is_an_error() -> None:
             address = Address("127.0.0.1", silent.getsockname()[1])
             with pytest.raises(TransportError, match=rf"{address}.*within"):
                 await admin.status(address, QUICK)
+
+    asyncio.run(scenario())
+
+
+def test_who_gave_up_asking_keeps_no_job_from_hearing_of_a_lost_link() -> None:
+    taken = asyncio.Event()
+
+    async def serve(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        # It takes jobs, and answers no question for them.
+        await reader.readuntil(b"exceptions")
+        writer.write(
+            encode(PacketType.OPTION_RES, b"exceptions", magic=RESPONSE)
+        )
+        await reader.readuntil(b"payload")
+        writer.write(encode(PacketType.JOB_CREATED, b"H:1", magic=RESPONSE))
+        await taken.wait()
+        writer.close()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, Client([Address("127.0.0.1", port)]) as client:
+            job = await client.submit(FUNCTION, b"payload")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.has(handle="H:1")
+            taken.set()
+            with pytest.raises(TransportError, match="closed by the job"):
+                await job.result(PATIENCE)
+
+    asyncio.run(scenario())
+
+
+def test_a_name_that_cannot_be_looked_up_for_want_of_a_thread_is_tried_again(
+    job_server: JobServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, refused = threading.Thread.start, 0
+
+    def refuse(thread: threading.Thread) -> None:
+        nonlocal refused
+        if thread.name == "gearman-resolver" and refused < 2:
+            refused += 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        options = LinkOptions(retry_first=0.05)
+        address = Address("localhost", job_server.address.port)
+        async with running(address, options=options) as worker:
+            await worker.registered()
+            (status,) = worker.worker.links
+            assert (status.last_error, refused) == (
+                "can't start new thread",
+                2,
+            )
 
     asyncio.run(scenario())
