@@ -1,14 +1,22 @@
 """The links to the job servers, from the settings."""
 
-from poolmgr.errors import ConfigError
+from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman import Address, LinkOptions, client_context
 from poolmgr.settings import GearmanSettings
 
-#: What to do about job servers that cannot be reached.
-WHAT_TO_DO = (
+_WHAT_TO_DO = (
     "start gearmand there, or name another by --gearman-server or [gearman] "
     "servers"
 )
+
+
+def with_advice(error: TransportError) -> str:
+    """Why a job server cannot be reached, and what to do about it.
+
+    What is wrong with TLS is no matter of starting or naming one.
+    """
+    said = str(error)
+    return said if "TLS: " in said else f"{said}; {_WHAT_TO_DO}"
 
 
 def addresses(gearman: GearmanSettings) -> list[Address]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from poolmgr.cli.base import PoolmgrLister, Row, Table, UsageError
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, LinkOptions, admin
-from poolmgr.links import WHAT_TO_DO, addresses, link_options
+from poolmgr.links import addresses, link_options, with_advice
 
 
 class Status(PoolmgrLister):
@@ -79,7 +79,7 @@ class Status(PoolmgrLister):
                 yield from asyncio.run(ask(server, options))  # type: ignore[operator]
             except TransportError as error:
                 self._failed = True
-                self.app.LOG.error("%s; %s", error, WHAT_TO_DO)
+                self.app.LOG.error("%s", with_advice(error))
 
 
 def _interval(text: str) -> float:

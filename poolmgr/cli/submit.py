@@ -12,7 +12,7 @@ from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.progress import elapsed, progress
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import Client, SubmittedJob
-from poolmgr.links import WHAT_TO_DO, addresses, link_options
+from poolmgr.links import addresses, link_options, with_advice
 
 
 class Submit(PoolmgrShowOne):
@@ -115,7 +115,7 @@ class Submit(PoolmgrShowOne):
             try:
                 await stack.enter_async_context(client)
             except TransportError as error:
-                raise TransportError(f"{error}; {WHAT_TO_DO}") from error
+                raise TransportError(with_advice(error)) from error
             job = await client.submit(
                 function,
                 payload,
