@@ -387,10 +387,14 @@ def _checked(action: Action[Any], result: object) -> Mapping[str, Any]:
 
 def known(error: BaseException, doing: str) -> PoolmgrError:
     """The error itself if it is one of ours, else one that names it."""
-    if isinstance(error, PoolmgrError):
-        return error
+    said = type(error).__name__
+    try:
+        said = one_line(f"{said}: {error}")
+        if isinstance(error, PoolmgrError):
+            return error
+    except Exception:  # a plugin's own, whose words are one mistake more
+        LOG.error("%s cannot be told of", said)
     LOG.error("%s failed unexpectedly", doing, exc_info=error)
-    said = one_line(f"{type(error).__name__}: {error}")
     failed = PluginFailed(f"{doing}: {said}")
     failed.__cause__ = error
     return failed

@@ -1,5 +1,6 @@
 """Deadlines, back-off, and waits that can be called off."""
 
+import logging
 import random
 import threading
 import time
@@ -7,6 +8,8 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from poolmgr.errors import DeadlineExceeded, Stopped
+
+LOG = logging.getLogger(__name__)
 
 
 class Stop:
@@ -137,7 +140,8 @@ class Expiries:
 
     Made for many entries and few different lengths: those of one length
     expire in the order they came, so adding and cancelling cost O(1).  Its
-    thread starts with the first entry and ends when there is none.
+    thread starts with the first entry and ends when there is none.  Where
+    the system gives no more threads, the next entry tries for one again.
     """
 
     def __init__(self, name: str) -> None:
@@ -157,10 +161,7 @@ class Expiries:
         with self._changed:
             self._by_length.setdefault(seconds, {})[key] = (at, callback)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name=self._name, daemon=True
-                )
-                self._thread.start()
+                self._start()
             elif at < self._waits_until:
                 self._changed.notify()
 
@@ -170,6 +171,16 @@ class Expiries:
             entries = self._by_length.get(seconds)
             if entries is not None:
                 entries.pop(key, None)
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(
+            target=self._run, name=self._name, daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._thread = None
+            LOG.error("%s; nothing is called in time (%s)", error, self._name)
 
     def _run(self) -> None:
         while True:

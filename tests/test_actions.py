@@ -450,6 +450,23 @@ def test_a_closed_check_port_is_a_fail_and_detaches(
     assert (attached_to(cloud, ip) is not None) is passes
 
 
+def test_a_closed_check_port_detaches_nothing_of_another_worker() -> None:
+    # The link was lost, and the job has come to another worker: it finds
+    # the port open and answers PASS.
+    cloud = FakeCloud(FakeSettings(closed_port=443))
+    manager = PoolManager(
+        cloud, PoolSettings(check_port=443, short_timeout=0.3)
+    )
+    device, ip = build_device(manager), build_ip(manager)
+    message = {"action": "ASSIGN_IP", "ip": ip["ip"], "name": device["name"]}
+
+    lost = manager.submit(message, Job("u", "H:a:1", "127.0.0.1:4730"))
+    lost.forsake()
+
+    assert lost.future.result(SOON).answer["response"] == "FAIL"
+    assert attached_to(cloud, ip) is not None
+
+
 def test_remove_ip_keeps_the_address(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:

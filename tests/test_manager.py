@@ -152,6 +152,17 @@ def raising(error: BaseException) -> Callable[[Context], object]:
     return run
 
 
+class Unspeakable(Exception):
+    """Its own words are one mistake more."""
+
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+
+class UnspeakableRefusal(Unspeakable, errors.CloudRefused):
+    """Likewise, of a kind that is known."""
+
+
 @pytest.mark.parametrize(
     ("run", "words"),
     [
@@ -161,6 +172,8 @@ def raising(error: BaseException) -> Callable[[Context], object]:
         (raising(GeneratorExit()), "GeneratorExit"),
         (raising(MemoryError()), "MemoryError"),
         (recurse, "RecursionError"),
+        (raising(Unspeakable()), "Unspeakable"),
+        (raising(UnspeakableRefusal()), "UnspeakableRefusal"),
         (lambda context: None, "returned NoneType"),
         (lambda context: [("a", 1)], "returned list"),
         (lambda context: {"other": 1}, "returned the fields"),
@@ -685,6 +698,23 @@ def test_many_threads_may_use_one_manager(
 
     assert len(names) == 200
     assert len(cloud.list_devices(Deadline(10.0))) == 200
+
+
+def test_jobs_are_answered_when_the_system_has_threads_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with PoolManager("fake") as manager:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            waits = manager.submit({"action": "BUILD_IP"})
+        goes = manager.submit({"action": "BUILD_IP"})
+
+        for submission in (waits, goes):
+            answer = submission.future.result(30.0).answer
+            assert answer["response"] == "PASS"
 
 
 def test_no_thread_is_started_before_the_first_job() -> None:

@@ -92,6 +92,28 @@ def test_expiries_start_again_after_they_were_empty() -> None:
         assert done.wait(10.0)
 
 
+def test_expiries_without_a_thread_come_when_there_is_one_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expiries, late, done = (
+        Expiries("test"),
+        threading.Event(),
+        threading.Event(),
+    )
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        expiries.add("late", 0.01, late.set)
+    assert not late.is_set()
+
+    expiries.add("in time", 0.01, done.set)
+    assert done.wait(10.0)
+    assert late.wait(10.0)
+
+
 def test_work_that_never_returns_keeps_no_other_waiting() -> None:
     pool, never = ThreadPool("test"), threading.Event()
     done: queue.SimpleQueue[int] = queue.SimpleQueue()

@@ -43,6 +43,35 @@ def test_many_waits_cost_one_look_an_interval() -> None:
     assert sum(looks) > len(looks)
 
 
+def test_who_waits_while_there_are_no_threads_waits_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, refused = threading.Thread.start, 0
+
+    def refuse(thread: threading.Thread) -> None:
+        nonlocal refused
+        if thread.name == "poolmgr-watch" and refused < 2:
+            refused += 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(watching, "NO_THREAD_PAUSE", 0.01)
+    watch = Watch(lambda devices: [device(1, "active")], 0.01)
+
+    assert watch.wait(device(1), Deadline(30.0)).ready
+    assert refused == 2
+    assert watch.waiting == 0
+
+
+def test_who_comes_when_the_watch_has_closed_waits_for_nothing() -> None:
+    watch = Watch(lambda devices: [])
+    watch.close()
+
+    with pytest.raises(DeviceFailed, match="the watch closed"):
+        watch.wait(device(1), Deadline(3600.0))
+
+
 def test_a_look_that_fails_is_only_a_look_that_fails() -> None:
     answers: list[object] = [
         CloudUnavailable("down"),

@@ -62,6 +62,10 @@ class AssignIp(Action[Request]):
             raise
 
     def _detach(self, attached: FloatingIP, context: Context) -> None:
+        if context.forsaken():
+            # Another worker may have the job, and have found the port open.
+            context.log.warning("%s stays attached", attached.address)
+            return
         deadline = Deadline(self.cleanup_time)
         try:
             # It may have changed since, if only in its status.

@@ -23,6 +23,9 @@ LONGEST_PAUSE = 10.0
 #: Most devices asked for one by one after a look that did not list them.
 MOST_CONFIRMED = 10
 
+#: Seconds until a thread is tried for again, where there are no more.
+NO_THREAD_PAUSE = 1.0
+
 Look = Callable[[Collection[Device]], Iterable[Device]]
 Confirm = Callable[[Device], Device | None]
 
@@ -155,17 +158,35 @@ class Watch:
             if not self._waiters:
                 self._seen_at = waiter.since
             self._waiters[key] = waiter
-            if not self._running and not self._closed.is_set():
-                self._running = True
-                threading.Thread(
-                    target=self._run, name="poolmgr-watch", daemon=True
-                ).start()
+        end = time.monotonic() + seconds
         try:
             with deadline.stop.wakes(waiter.wake.set):
-                waiter.wake.wait(seconds)
+                while not (self._closed.is_set() or self._is_served()):
+                    left = end - time.monotonic()
+                    pause = min(left, NO_THREAD_PAUSE)
+                    if left <= 0 or waiter.wake.wait(pause):
+                        return
+                # Closing wakes who is here by then.
+                if not self._closed.is_set():
+                    waiter.wake.wait(max(0.0, end - time.monotonic()))
         finally:
             with self._lock:
                 del self._waiters[key]
+
+    def _is_served(self) -> bool:
+        """Whether there is a thread that looks; have one come if not."""
+        with self._lock:
+            if not self._running:
+                thread = threading.Thread(
+                    target=self._run, name="poolmgr-watch", daemon=True
+                )
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    LOG.error("%s: nobody looks at the devices", error)
+                    return False
+                self._running = True
+        return True
 
     def _run(self) -> None:
         # What somebody begins to wait for may be quick, as a deletion is.

@@ -6,9 +6,12 @@ import pytest
 
 from poolmgr import Job
 from poolmgr.testing.openstack import Call, Fault
+from poolmgr.testing.openstack.port import FloatingIP
+from poolmgr.waiting import Deadline
 from tests.nova.pools import (
     IPS,
     ONE_IP,
+    PATIENCE,
     PATTERN,
     Pool,
     Pools,
@@ -220,3 +223,37 @@ def test_an_address_that_is_none_never_reaches_the_cloud(
         pool.fails(action, "invalid_field", ip=ip, name=PATTERN)
 
     assert not pool.cloud.calls
+
+
+def test_of_many_attached_addresses_each_is_known_by_its_device(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Neutron without "fip-port-details": the ports are asked for by id, no
+    # more of them than fit into one question.
+    shown = FloatingIP.shown
+
+    def without_details(ip: FloatingIP) -> dict[str, object]:
+        return {k: v for k, v in shown(ip).items() if k != "port_details"}
+
+    monkeypatch.setattr(FloatingIP, "shown", without_details)
+    monkeypatch.setattr("poolmgr.drivers.nova.floating_ips._PORTS_A_CALL", 3)
+    pool = pools.new()
+    devices = [pool.build() for _each in range(5)]
+    ips = [pool.ip(on=device) for device in devices]
+
+    found = {
+        ip.address: ip.device_id
+        for ip in pool.driver.list_ips(Deadline(PATIENCE))
+    }
+
+    ids = {server["name"]: server["id"] for server in pool.cloud.servers}
+    assert found == {
+        ip["ip"]: ids[device["name"]]
+        for ip, device in zip(ips, devices, strict=True)
+    }
+    asked = [
+        call.query["id"].split(",")
+        for call in pool.calls("GET", "/ports")
+        if "id" in call.query
+    ]
+    assert max(map(len, asked)) == 3

@@ -20,8 +20,10 @@ from poolmgr.errors import Changed, CloudError, CloudRefused
 from poolmgr.identity import Mark
 from poolmgr.waiting import Deadline
 
-#: Addresses in one question, so that its own stays below 8 KiB.
+#: Addresses, or ports, in one question, so that its own address stays below
+#: 8 KiB.
 _ADDRESSES_A_CALL = 100
+_PORTS_A_CALL = 100
 _IPS = "/floatingips"
 _FIELDS = (
     "id",
@@ -253,16 +255,12 @@ class FloatingIPs:
         It does where the extension "fip-port-details" is enabled.
         """
         bare = [e for e in entries if e["port_id"] and "port_details" not in e]
-        if not bare:
-            return
-        query = {
-            "id": [e["port_id"] for e in bare],
-            "fields": ["id", "device_id"],
-        }
-        answer = self.api.get(
-            "network", "/ports", deadline, query, expects="ports"
-        )
-        ports = {port["id"]: port for port in answer["ports"]}
+        ports = {}
+        for some in parted({e["port_id"] for e in bare}, _PORTS_A_CALL):
+            query = {"id": some, "fields": ["id", "device_id"]}
+            call = Call("GET", "network", "/ports", query)
+            for port in self.api.pages(call, deadline):
+                ports[port["id"]] = port
         for entry in bare:
             entry["port_details"] = ports.get(entry["port_id"])
 
