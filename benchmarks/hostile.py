@@ -12,7 +12,6 @@ is answered. The original Pool Manager took 113 s.
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import statistics
@@ -23,6 +22,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 
+import procfs
 from servers import Gearmand, free_port, process
 
 from poolmgr.gearman import Address, Client, admin
@@ -105,13 +105,6 @@ async def registered(server: Address, number: int) -> None:
             await asyncio.sleep(0.05)
 
 
-def cpu_seconds(pid: int) -> float:
-    """The processor's time that a process has had."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 async def costs(seconds: float) -> dict[str, float]:
     """Seconds of processor a minute, by what the bad server does."""
     async with AsyncExitStack() as stack:
@@ -124,10 +117,10 @@ async def costs(seconds: float) -> dict[str, float]:
             )
             pids[kind] = worker(stack, *servers).pid
             await registered(good.address, number)
-        before = {kind: cpu_seconds(pid) for kind, pid in pids.items()}
+        before = {kind: procfs.cpu(pid) for kind, pid in pids.items()}
         await asyncio.sleep(seconds)
         return {
-            kind: (cpu_seconds(pid) - before[kind]) * 60 / seconds
+            kind: (procfs.cpu(pid) - before[kind]) * 60 / seconds
             for kind, pid in pids.items()
         }
 

@@ -1,8 +1,6 @@
 """What the kernel knows of a process."""
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -30,13 +28,6 @@ def pss(pid: int) -> float:
 def threads(pid: int) -> int:
     """How many threads a process has."""
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
-
-
-def share_of_core(pid: int, wait: Callable[[], None]) -> float:
-    """The part of a core that a process has during a wait; 1 is all."""
-    before, started = cpu(pid), time.monotonic()
-    wait()
-    return (cpu(pid) - before) / (time.monotonic() - started)
 
 
 def _rollup(pid: int, name: str) -> float:

@@ -196,7 +196,9 @@ class Client:
             kind, name = PacketType.GET_STATUS_UNIQUE, unique
         else:
             kind, name = PacketType.GET_STATUS, handle
-        return await self._link.ask(encode(kind, name.encode()))
+        # What is read back from a cloud may be no text at all.
+        raw = name.encode("utf-8", "replace")
+        return await self._link.ask(encode(kind, raw))
 
     async def _connect(self, server: Address) -> "_ClientLink":
         link = await connect(

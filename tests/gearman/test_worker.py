@@ -608,3 +608,14 @@ def test_a_name_that_cannot_be_looked_up_for_want_of_a_thread_is_tried_again(
             )
 
     asyncio.run(scenario())
+
+
+def test_a_name_that_is_no_text_is_no_jobs(
+    job_server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        async with Client([job_server.address]) as client:
+            assert not await client.has(unique="\ud800")
+            assert not await client.has(handle="\ud800")
+
+    asyncio.run(scenario())

@@ -167,7 +167,7 @@ class LoopbackCloud:
     def write_clouds_yaml(self, path: str | Path) -> Path:
         """Write a clouds.yaml with one cloud, "loopback".
 
-        :return: the path
+        :returns: the path
         """
         cloud = {"auth": self.credentials, "region_name": seeds.REGION}
         written = Path(path)
