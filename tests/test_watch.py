@@ -44,7 +44,7 @@ def test_many_waits_cost_one_look_an_interval() -> None:
 
 
 def test_who_waits_while_there_are_no_threads_waits_for_one(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     start, refused = threading.Thread.start, 0
 
@@ -62,6 +62,8 @@ def test_who_waits_while_there_are_no_threads_waits_for_one(
     assert watch.wait(device(1), Deadline(30.0)).ready
     assert refused == 2
     assert watch.waiting == 0
+    said = [r.message for r in caplog.records if r.levelname == "ERROR"]
+    assert said == ["can't start new thread: nobody looks at the devices"]
 
 
 def test_who_comes_when_the_watch_has_closed_waits_for_nothing() -> None:
@@ -86,6 +88,22 @@ def test_a_look_that_fails_is_only_a_look_that_fails() -> None:
         return answer  # type: ignore[return-value]
 
     assert Watch(look, 0.01).wait(device(1), Deadline(30.0)).ready
+
+
+def test_many_that_are_in_no_list_are_all_asked_for_in_turn() -> None:
+    asked: set[str] = set()
+
+    def confirm(device: Device) -> Device:
+        asked.add(device.id)
+        status = "active" if len(asked) == 25 else "building"
+        return Device(device.id, device.name, status, "192.0.2.1", "")  # type: ignore[arg-type]
+
+    watch = Watch(lambda devices: [], 0.01, confirm)
+    with ThreadPoolExecutor(25) as pool:
+        ready = pool.map(
+            lambda n: watch.wait(device(n), Deadline(30.0)), range(25)
+        )
+        assert all(d.ready for d in ready)
 
 
 def test_active_without_an_address_is_waited_for() -> None:
