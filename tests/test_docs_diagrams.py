@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,6 +12,7 @@ import pytest
 
 from poolmgr.identity import State
 from tests.pages import SOURCE, read
+from tests.wanted import program
 
 PAGE = read("flow")
 #: What fits beside the margins of a telephone that is 400 pixels wide, in
@@ -33,16 +33,6 @@ def diagrams() -> dict[str, str]:
     return {caption: textwrap.dedent(text) for _, caption, text in found}
 
 
-def dot() -> str:
-    """The path of dot; skips the test without, but not in CI."""
-    path = shutil.which("dot")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("graphviz is not installed")
-        pytest.skip("graphviz is not installed")
-    return path
-
-
 def built(builder: str, folder: Path, **env: str) -> tuple[int, str]:
     """The exit code of sphinx-build, and what it says."""
     done = subprocess.run(
@@ -60,7 +50,7 @@ def built(builder: str, folder: Path, **env: str) -> tuple[int, str]:
 @pytest.mark.parametrize("caption", diagrams())
 def test_it_can_be_drawn_and_fits_a_telephone(caption: str) -> None:
     done = subprocess.run(
-        [dot(), "-Tsvg"],
+        [program("dot", package="graphviz"), "-Tsvg"],
         input=diagrams()[caption],
         capture_output=True,
         text=True,

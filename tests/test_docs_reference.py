@@ -18,7 +18,7 @@ from poolmgr.manager import action_plugins, driver_plugins
 from poolmgr.options import list_opts
 from poolmgr.service import EXIT_DRAINED, EXIT_STOPPED_JOBS
 from tests.pages import SOURCE, read
-from tests.test_docs_diagrams import dot
+from tests.wanted import program
 
 Page = Callable[[str], str]
 
@@ -26,7 +26,7 @@ Page = Callable[[str], str]
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """The HTML of a page, built anew."""
-    dot()
+    program("dot", package="graphviz")
     folder = tmp_path_factory.mktemp("html")
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]

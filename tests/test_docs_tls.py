@@ -3,7 +3,6 @@
 import grp
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tests.matrix.terminators import need_stunnel, stunnel
 from tests.pages import blocks, captioned, read
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
+from tests.wanted import program
 
 PAGE = read("tls")
 SERVER, CLIENT = "/etc/stunnel/gearmand.conf", "/etc/stunnel/gearman.conf"
@@ -230,14 +230,11 @@ def test_who_is_answered_when_all_is_well(stage: Stage) -> None:
 
 
 def test_stunnel_looks_for_workers_that_vanished(stage: Stage) -> None:
-    if shutil.which("ss") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("ss (iproute2) is not installed")
-        pytest.skip("ss (iproute2) is not installed")
+    ss = program("ss", package="iproute2")
 
     def timers() -> str:
         return subprocess.run(
-            ["ss", "-Htno", f"sport = :{stage.front.port}"],
+            [ss, "-Htno", f"sport = :{stage.front.port}"],
             capture_output=True,
             text=True,
             check=True,
