@@ -5,8 +5,6 @@ import html
 import http.server
 import json
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import pytest
 
 from tests.browser import shown
 from tests.docs.blocks import SOURCE
+from tests.docs.builds import built
 
 #: As wide as a telephone, in CSS pixels.
 WIDTH = 400
@@ -77,17 +76,7 @@ def served(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation as HTML, built anew."""
-    folder = tmp_path_factory.mktemp("html")
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-b", "html"]
-        + ["-d", str(folder / "cache"), str(SOURCE), str(folder / "html")],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "html"
+    return built("html", tmp_path_factory.mktemp("site"))
 
 
 def test_on_a_telephone_no_page_scrolls_sideways_and_nothing_is_cut(
