@@ -12,6 +12,7 @@ from poolmgr.drivers.base import Device
 from poolmgr.drivers.watch import Watch
 from poolmgr.errors import CloudUnavailable, DeviceFailed
 from poolmgr.waiting import Deadline
+from tests.scarce_threads import without_threads
 
 
 def device(number: int, status: str = "building") -> Device:
@@ -46,21 +47,12 @@ def test_many_waits_cost_one_look_an_interval() -> None:
 def test_who_waits_while_there_are_no_threads_waits_for_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start, refused = threading.Thread.start, 0
-
-    def refuse(thread: threading.Thread) -> None:
-        nonlocal refused
-        if thread.name == "poolmgr-watch" and refused < 2:
-            refused += 1
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
     monkeypatch.setattr(watching, "NO_THREAD_PAUSE", 0.01)
     watch = Watch(lambda devices: [device(1, "active")], 0.01)
 
-    assert watch.wait(device(1), Deadline(30.0)).ready
-    assert refused == 2
+    with without_threads("poolmgr-watch", times=2) as refused:
+        assert watch.wait(device(1), Deadline(30.0)).ready
+    assert len(refused) == 2
     assert watch.waiting == 0
     said = [r.message for r in caplog.records if r.levelname == "ERROR"]
     assert said == ["can't start new thread: nobody looks at the devices"]
