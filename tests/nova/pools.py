@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from poolmgr import Job, PoolManager
@@ -70,6 +70,14 @@ class Pool:
         if on is not None:
             self.passes("ASSIGN_IP", ip=ip["ip"], name=on["name"])
         return ip
+
+    def adopt(self, **settings: Any) -> None:
+        """Use other settings of the pool from now on.
+
+        Times that are to run out come after what is there before: a crowded
+        machine may need longer for that.
+        """
+        self.manager.adopt(replace(self.manager.settings, **settings))
 
     def submit(self, action: str, job: Job | None = None) -> Submission:
         """A job that is not waited for."""
