@@ -162,6 +162,10 @@ class Pool:
             if port["device_id"] == server_id
         )
 
+    def repeat(self, call: Call) -> None:
+        """A request takes effect that its caller has given up."""
+        self._post(call.service, call.path, **call.body)
+
     def put_ip(self, ip: Message, **fields: object) -> None:
         """Somebody else changes a floating IP."""
         connection = self.cloud.connect()
