@@ -25,6 +25,24 @@ ONE_SERVER = "/servers/[^/]{36}"
 DETAILS = "/servers/detail"
 IPS = "/floatingips"
 ONE_IP = "/floatingips/[^/]+"
+#: A job's first delivery, and one after its job server was restarted.
+OLD = Job("unique", "H:host:1", "127.0.0.1:4730")
+NEW = Job("unique", "H:host:7", "127.0.0.1:4730")
+#: What clients may choose: plain, and what tags, headers and texts trip over.
+UNIQUES = (
+    "cf2ab40e-9ab0-4a6d-a3a4-b0e0a3f7b5a1",
+    "with a blank, a comma/slash",
+    "with a blank=and more",
+    "Müller",
+    "\N{OWL}" * 16,
+    "ü" * 32,
+    "x" * 64,
+    "%" * 64,
+    "%41=%",
+    r"\xff\xfe %s %d",
+)
+#: What a proxy answers for a service that it cannot reach.
+PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 Json = dict[str, Any]
 
@@ -82,6 +100,14 @@ class Pool:
     def submit(self, action: str, job: Job | None = None) -> Submission:
         """A job that is not waited for."""
         return self.manager.submit({"action": action}, job)
+
+    def forsaken(self, action: str, job: Job) -> Message:
+        """The answer, a PASS, of a job whose link was lost before its end."""
+        submission = self.submit(action, job)
+        submission.forsake()
+        answer = submission.future.result().answer
+        assert answer["response"] == "PASS", answer
+        return answer
 
     # -- the cloud ----------------------------------------------------------
 

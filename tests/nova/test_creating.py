@@ -8,10 +8,17 @@ import pytest
 from poolmgr import Job, PoolManager
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Call, Fault
-from tests.nova.pools import DETAILS, SERVERS, Pool, Pools, error_of
+from tests.nova.pools import (
+    DETAILS,
+    PAGE,
+    SERVERS,
+    UNIQUES,
+    Pool,
+    Pools,
+    error_of,
+)
 from tests.polling import until
 
-PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 BROKEN = Fault(method="POST", path=SERVERS, status=500)
 LOST = Fault(method="POST", path=SERVERS, reset=True, after=True)
 
@@ -115,11 +122,11 @@ def test_what_was_made_and_could_not_be_seen_is_deleted_in_the_end(
     pools: Pools, unique: str
 ) -> None:
     # Nova makes the server, and answers nothing more until the time is up.
-    pool = pools.new(long_timeout=0.6)
+    pool = pools.new(long_timeout=1.5)
     begun = time.monotonic()
 
     def is_blind(_call: Call) -> bool:
-        return bool(pool.cloud.servers) and time.monotonic() - begun < 1.0
+        return bool(pool.cloud.servers) and time.monotonic() - begun < 2.0
 
     pool.fault(
         LOST, Fault(path=DETAILS, status=500, where=is_blind, times=None)
@@ -128,6 +135,7 @@ def test_what_was_made_and_could_not_be_seen_is_deleted_in_the_end(
     answer = pool.run("BUILD_DEVICE", Job(unique, "H:host:1"))
 
     assert error_of(answer)["code"] in ("cloud_unavailable", "deadline")
+    assert pool.posts() == 1
     assert not pool.cloud.servers
 
 
@@ -173,45 +181,15 @@ def test_a_stop_while_the_server_is_looked_for_deletes_it(
 # -- the mark ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "unique",
-    [
-        "cf2ab40e-9ab0-4a6d-a3a4-b0e0a3f7b5a1",
-        "with a blank, a comma/slash",
-        "Müller",
-        "\N{OWL}" * 16,
-        "ü" * 32,
-        "x" * 64,
-        "%41=%",
-        r"\xff\xfe %s %d",
-    ],
-)
-def test_a_device_has_its_mark_from_birth(pools: Pools, unique: str) -> None:
-    cloud = pools.cloud()
-    pool, other = pools.new(cloud), pools.new(cloud)
-    job = Job(unique, "H:host:1")
-    submission = pool.submit("BUILD_DEVICE", job)
-    submission.forsake()
-    answer = submission.future.result().answer
+@pytest.mark.parametrize("unique", UNIQUES)
+def test_a_device_has_its_mark_from_birth(pool: Pool, unique: str) -> None:
+    pool.passes("BUILD_DEVICE", Job(unique, "H:host:1"))
+
     (post,) = pool.calls("POST", SERVERS)
     born = post.body["server"]["metadata"]
     assert born["poolmgr_state"] == "building"
     assert born["poolmgr_pool"] == "libra"
     assert all(text.isascii() for text in born.values())
-
-    again = other.passes("BUILD_DEVICE", Job(unique, "H:host:2"))
-
-    assert again["name"] == answer["name"]
-    assert pool.only_server()["name"] == answer["name"]
-
-
-def test_metadata_that_was_asked_for_is_there_besides(pools: Pools) -> None:
-    pool = pools.new(nova={"metadata": ("team=lb", "cost=a=b")})
-
-    pool.build()
-
-    metadata = pool.only_server()["metadata"]
-    assert (metadata["team"], metadata["cost"]) == ("lb", "a=b")
 
 
 def test_the_hand_over_is_written_before_the_answer(pool: Pool) -> None:
