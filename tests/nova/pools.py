@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from poolmgr import Job, PoolManager
@@ -155,6 +155,10 @@ class Pool:
         ]
         return shown
 
+    def boot(self) -> None:
+        """Let the time pass that the servers there are need to boot."""
+        self.cloud.advance(60.0)
+
     # -- what others do -----------------------------------------------------
 
     def server(self, name: str, **fields: object) -> str:
@@ -260,3 +264,25 @@ def error_of(answer: Message) -> Json:
     error = answer["error"]
     assert isinstance(error, dict)
     return error
+
+
+def is_given(value: object) -> bool:
+    """Whether a fault has this effect; a time of 0.0 is one."""
+    return value is not None and value is not False
+
+
+def id_of(fault: Fault) -> str:
+    """A fault as the id of a test's case: "POST 503", "PUT reset after"."""
+    effects = ("reset", "hang", "html", "truncate", "drip")
+    words = [fault.method]
+    words += [each for each in effects if is_given(getattr(fault, each))]
+    if fault.status is not None:
+        words.append(str(fault.status))
+    if fault.fate is not None:
+        fate = asdict(fault.fate)
+        words += [each for each, value in fate.items() if is_given(value)]
+    if fault.body is not None:
+        words.append("with a body")
+    if fault.after:
+        words.append("after")
+    return " ".join(word for word in words if word)

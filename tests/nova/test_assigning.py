@@ -16,6 +16,7 @@ from tests.nova.pools import (
     Pool,
     Pools,
     error_of,
+    id_of,
 )
 
 PUT = Fault(method="PUT", path=ONE_IP, status=500)
@@ -81,7 +82,7 @@ def test_an_address_moves_in_one_change(pool: Pool) -> None:
         Fault(method="GET", path="/ports", status=503),
         Fault(method="GET", path="/ports", status=200, body={}),
     ],
-    ids=range(15),
+    ids=id_of,
 )
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
 def test_what_fails_once_is_in_effect_in_the_end(
@@ -233,9 +234,9 @@ def test_a_port_that_refuses_is_a_fail_and_detaches(
     pool = pools.new(
         {"floating_range": "127.0.9.0/24", "status_delay": status_delay},
         check_port=port,
-        short_timeout=1.0,
     )
     device, ip = pool.build(), pool.ip()
+    pool.adopt(short_timeout=1.0)
 
     reason = pool.fails(
         "ASSIGN_IP", "deadline", ip=ip["ip"], name=device["name"]

@@ -24,19 +24,34 @@ def state_of(pool: Pool) -> tuple[str, str]:
     return metadata["poolmgr_state"], metadata["poolmgr_handle"]
 
 
-@pytest.mark.parametrize("boot_time", [0.05, 0.4], ids=["active", "building"])
 @pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
-def test_a_device_that_was_left_is_taken_over_and_handed_over(
-    pools: Pools, boot_time: float, new: Job
+def test_an_active_device_that_was_left_is_taken_over_and_handed_over(
+    pool: Pool, new: Job
 ) -> None:
-    pool = pools.new({"boot_time": boot_time})
     left = pool.left_by(OLD)
-    if boot_time < 0.1:
-        until(lambda: pool.only_server()["status"] == "ACTIVE")
+    pool.boot()
 
     answer = pool.passes("BUILD_DEVICE", new)
 
     assert answer["name"] == left
+    assert answer["addr"]
+    assert pool.posts() == 1
+    assert state_of(pool) == ("handed-over", new.handle)
+
+
+@pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
+def test_a_device_that_was_left_booting_is_waited_for(
+    pools: Pools, new: Job
+) -> None:
+    pool = pools.new({"boot_time": 60.0})
+    left = pool.left_by(OLD)
+    job = pool.submit("BUILD_DEVICE", new)
+    until(lambda: pool.driver.state.awaited)
+
+    pool.boot()
+
+    answer = job.future.result().answer
+    assert (answer["response"], answer["name"]) == ("PASS", left)
     assert answer["addr"]
     assert pool.posts() == 1
     assert state_of(pool) == ("handed-over", new.handle)
@@ -78,7 +93,7 @@ def test_of_two_that_were_left_one_is_used_and_the_other_deleted(
 ) -> None:
     pool.left_by(OLD, "libra-1")
     pool.left_by(OLD, "libra-2")
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
 
     answer = pool.passes("BUILD_DEVICE", new)
 
@@ -90,11 +105,11 @@ def test_of_several_the_one_that_was_handed_over_is_used(pool: Pool) -> None:
     # The others may be about to go: its worker was deleting them.
     for number in (1, 2):
         pool.left_by(OLD, f"libra-before-{number}")
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
     given = pool.passes("BUILD_DEVICE", OLD)["name"]
     for number in (1, 2):
         pool.left_by(OLD, f"libra-after-{number}")
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
 
     assert pool.passes("BUILD_DEVICE", OLD)["name"] == given
     assert pool.only_server()["name"] == given
@@ -103,7 +118,7 @@ def test_of_several_the_one_that_was_handed_over_is_used(pool: Pool) -> None:
 def test_a_device_is_handed_over_before_others_are_deleted(pool: Pool) -> None:
     for number in (1, 2):
         pool.left_by(OLD, f"libra-{number}")
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
     pool.cloud.forget_calls()
 
     pool.passes("BUILD_DEVICE", OLD)
@@ -122,7 +137,8 @@ def test_one_that_was_left_and_failed_is_deleted_and_not_used(
 ) -> None:
     pool.fault(Fault.server_error())
     left = pool.left_by(OLD)
-    until(lambda: pool.only_server()["status"] == "ERROR")
+    pool.boot()
+    assert pool.only_server()["status"] == "ERROR"
 
     answer = pool.passes("BUILD_DEVICE", new)
 
@@ -132,10 +148,10 @@ def test_one_that_was_left_and_failed_is_deleted_and_not_used(
 def test_what_was_made_besides_and_stays_does_not_cost_the_device(
     pools: Pools,
 ) -> None:
-    pool = pools.new(long_timeout=2.0)
+    pool = pools.new(long_timeout=4.0)
     for name in ("libra-1", "libra-2"):
         pool.left_by(OLD, name)
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
     fault = Fault(method="DELETE", path=ONE_SERVER, status=500, times=None)
     pool.fault(fault)
 

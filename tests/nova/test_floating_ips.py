@@ -17,6 +17,7 @@ from tests.nova.pools import (
     Pool,
     Pools,
     error_of,
+    id_of,
 )
 
 
@@ -46,12 +47,12 @@ def test_an_address_costs_two_changes(pool: Pool) -> None:
         Fault(status=200, body={}),
         Fault(hang=9.0),
     ],
-    ids=lambda f: str(f.status or ("reset" if f.reset else f.hang)),
+    ids=id_of,
 )
 def test_one_address_whether_the_request_or_its_answer_was_lost(
     pools: Pools, fault: Fault, after: bool
 ) -> None:
-    pool = pools.new(nova={"call_timeout": 0.5})
+    pool = pools.new(nova={"call_timeout": 1.0})
     pool.fault(replace(fault, method="POST", path=IPS, after=after))
 
     answer = pool.ip()
@@ -169,7 +170,7 @@ def test_an_address_is_given_back_while_attached(pool: Pool) -> None:
         Fault(status=429, retry_after=0.2),
         Fault(status=404, after=True),
     ],
-    ids=lambda f: f"{f.status} {'after' if f.after else 'before'}",
+    ids=id_of,
 )
 def test_giving_back_is_tried_again(pool: Pool, fault: Fault) -> None:
     ip = pool.ip()

@@ -6,7 +6,7 @@ from poolmgr import Job, PoolManager
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.waiting import Deadline
 from tests.clouds import nova_on
-from tests.nova.pools import IPS, ONE_IP, Pools, error_of
+from tests.nova.pools import IPS, ONE_IP, Pools, error_of, id_of
 
 OWN = {"device_floating_ip": True}
 
@@ -84,6 +84,7 @@ def test_a_device_cannot_have_a_floating_ip_where_there_are_none() -> None:
         Fault(method="POST", path=IPS, reset=True, after=True),
         Fault(method="POST", path=IPS, status=500),
     ],
+    ids=id_of,
 )
 def test_its_own_floating_ip_is_on_it_whatever_fails_once(
     pools: Pools, fault: Fault

@@ -82,7 +82,7 @@ def test_a_question_that_many_ask_has_an_id_that_each_of_them_logs(
     before = len(pool.cloud.calls)
     caplog.clear()
     # While the first look-up is under way the other two come together.
-    pool.fault(Fault(path=DETAILS, hang=0.5, times=1))
+    pool.fault(Fault(path=DETAILS, hang=1.5, times=1))
 
     def delete(name: str) -> None:
         pool.passes("DELETE_DEVICE", name=name)

@@ -74,8 +74,8 @@ def test_the_watch_leaves_the_cloud_alone_for_as_long_as_it_asks(
     pools: Pools, kind: str
 ) -> None:
     # Longer than a call may take: then it is the watch that has to wait.
-    pool = pools.new({"boot_time": 0.3}, {"call_timeout": 0.4})
-    pause = 1.2
+    pool = pools.new({"boot_time": 0.3}, {"call_timeout": 1.0})
+    pause = 1.5
     value: float | datetime = pause
     if kind == "date":  # it has whole seconds
         value = datetime.now(UTC) + timedelta(seconds=pause + 1)
