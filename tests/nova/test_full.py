@@ -6,12 +6,16 @@ import pytest
 
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import IPS, PATIENCE, Pool, Pools, error_of
-from tests.nova.trouble import QUOTA, Switch, full, patient, results, submit
+from tests.nova.trouble import (
+    AT_ONCE,
+    QUOTA,
+    Switch,
+    full,
+    patient,
+    results,
+    submit,
+)
 from tests.polling import until
-
-#: Creations that can be under way when the first is refused.
-AT_ONCE = 32
-
 
 # -- quotas -------------------------------------------------------------------
 

@@ -22,12 +22,8 @@ from tests.nova.pools import (
     Pools,
     error_of,
 )
-from tests.nova.trouble import Switch, patient, results, submit
+from tests.nova.trouble import AT_ONCE, Switch, patient, results, submit
 from tests.polling import until
-
-#: Creations that can be under way when the first is refused.
-AT_ONCE = 32
-
 
 # -- a cloud that is down -----------------------------------------------------
 

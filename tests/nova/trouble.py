@@ -9,6 +9,8 @@ from poolmgr.testing.openstack import Fault
 from tests.nova.pools import PATIENCE, SERVERS, Pool
 
 SERVER = "127.0.0.1:4730"
+#: Creations that can be under way when the first is refused.
+AT_ONCE = 32
 QUOTA = "Quota exceeded for instances: Requested 1, but already used 5 of 5"
 
 
