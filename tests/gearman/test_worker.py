@@ -8,7 +8,6 @@ import random
 import signal
 import socket
 import struct
-import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -20,6 +19,7 @@ from poolmgr.gearman.server import JobServer
 from tests import jobservers
 from tests.gearman_workers import FUNCTION, PATIENCE, Running, running, until
 from tests.jobservers import JobServerProcess, gearmand
+from tests.scarce_threads import without_threads
 
 # -- jobs -------------------------------------------------------------------
 
@@ -584,28 +584,17 @@ def test_who_gave_up_asking_keeps_no_job_from_hearing_of_a_lost_link() -> None:
 
 
 def test_a_name_that_cannot_be_looked_up_for_want_of_a_thread_is_tried_again(
-    job_server: JobServerProcess, monkeypatch: pytest.MonkeyPatch
+    job_server: JobServerProcess,
 ) -> None:
-    start, refused = threading.Thread.start, 0
-
-    def refuse(thread: threading.Thread) -> None:
-        nonlocal refused
-        if thread.name == "gearman-resolver" and refused < 2:
-            refused += 1
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
     async def scenario() -> None:
-        monkeypatch.setattr(threading.Thread, "start", refuse)
         options = LinkOptions(retry_first=0.05)
         address = Address("localhost", job_server.address.port)
-        async with running(address, options=options) as worker:
-            await worker.registered()
-            (status,) = worker.worker.links
-            assert (status.last_error, refused) == (
-                "can't start new thread",
-                2,
-            )
+        with without_threads("gearman-resolver", times=2) as refused:
+            async with running(address, options=options) as worker:
+                await worker.registered()
+                (status,) = worker.worker.links
+        assert status.last_error == "can't start new thread"
+        assert len(refused) == 2
 
     asyncio.run(scenario())
 
