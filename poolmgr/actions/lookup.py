@@ -80,13 +80,13 @@ def until_in_effect(
     :param address: the floating IP's address
     :returns: the floating IP as wanted
     :raises NotFound: there is no such floating IP
-    :raises CloudUnavailable: asking failed until the time was up
-    :raises Changed: others changed it until the time was up
+    :raises CloudUnavailable: the last round failed, by the cloud's doing
+    :raises Changed: the last round failed, by what others did
     :raises DeadlineExceeded: it was not in effect in time
     """
     failed: CloudError | None = None
     try:
-        for _attempt in context.deadline.retries(doing):
+        for attempt in context.deadline.retries(doing):
             try:
                 ip = floating_ip(address, context)
                 if not in_effect(ip):
@@ -95,7 +95,9 @@ def until_in_effect(
                 if in_effect(ip):
                     return ip
             except (Changed, CloudUnavailable) as error:
-                failed = error
+                # One that the deadline cuts short says less than those before.
+                if attempt == 0 or context.deadline.remaining():
+                    failed = error
                 context.log.info("%s: %s; trying again", doing, error)
             else:
                 failed = None

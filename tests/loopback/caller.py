@@ -1,6 +1,10 @@
 """Calls of a loopback cloud by the SDK's plain requests."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import openstack
 
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.polling import until
@@ -114,3 +118,14 @@ def message_of(answer: Any) -> str:
     """What a service says in a refusal."""
     (refusal,) = answer.json().values()
     return str(refusal["message"])
+
+
+@contextmanager
+def connected(**options: Any) -> Iterator[Any]:
+    """A connection of one's own, closed at the end."""
+    connection = openstack.connect(**options)
+    try:
+        yield connection
+    finally:
+        connection.session.session.close()
+        connection.close()

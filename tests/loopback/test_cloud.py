@@ -7,26 +7,13 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import openstack
 import pytest
-from keystoneauth1.exceptions import Unauthorized
 
 from poolmgr.testing.openstack import LoopbackCloud
-from tests.loopback.caller import Caller
-
-
-@contextmanager
-def connected(**options: Any) -> Iterator[Any]:
-    """A connection that is closed."""
-    connection = openstack.connect(**options)
-    yield connection
-    connection.session.session.close()
-    connection.close()
+from tests.loopback.caller import Caller, connected
 
 
 def test_a_body_that_is_no_json_is_refused(caller: Caller) -> None:
@@ -35,100 +22,6 @@ def test_a_body_that_is_no_json_is_refused(caller: Caller) -> None:
     assert answer.status_code == 400
     assert "Malformed request body" in answer.text
     assert caller.cloud.calls[-1].body is None
-
-
-@pytest.mark.parametrize(
-    "wrong", ["username", "password", "project_name", "user_domain_id"]
-)
-def test_wrong_credentials_are_refused(
-    cloud: LoopbackCloud, wrong: str
-) -> None:
-    auth = {**cloud.credentials, wrong: "wrong"}
-
-    alone = {"load_yaml_config": False, "load_envvars": False}
-    with connected(auth=auth, **alone) as connection:
-        with pytest.raises(Unauthorized):
-            connection.session.get_token()
-
-
-@pytest.mark.parametrize("kind", ["v3token", "v3applicationcredential"])
-def test_tokens_and_application_credentials_are_taken(
-    cloud: LoopbackCloud, kind: str
-) -> None:
-    auth: dict[str, str] = {"auth_url": cloud.auth_url}
-    if kind == "v3token":
-        auth |= {
-            "token": cloud.connect().authorize(),
-            "project_name": "demo",
-            "project_domain_id": "default",
-        }
-    else:
-        auth |= {
-            "application_credential_name": "demo",
-            "application_credential_secret": "secret",
-            "username": "demo",
-            "user_domain_id": "default",
-        }
-
-    alone = {"load_yaml_config": False, "load_envvars": False}
-    with connected(auth=auth, auth_type=kind, **alone) as connection:
-        assert connection.compute.get("/flavors").status_code == 200
-
-
-def test_an_expired_token_is_renewed_silently(caller: Caller) -> None:
-    caller.names()
-    caller.cloud.forget_calls()
-
-    caller.cloud.expire_tokens()
-
-    assert caller.names() == []
-    statuses = [call.status for call in caller.cloud.calls]
-    assert statuses == [401, 201, 200]
-
-
-@pytest.mark.cloud(token_lifetime=0.0)
-def test_a_call_without_a_good_token_is_refused(
-    cloud: LoopbackCloud,
-) -> None:
-    connection = cloud.connect()
-    token = connection.session.get_token()
-
-    for path in (
-        "/compute/v2.1/servers",
-        "/network/v2.0/ports",
-        "/image/v2/images",
-    ):
-        answer = connection.session.get(
-            cloud.url + path,
-            headers={"X-Auth-Token": token},
-            authenticated=False,
-            raise_exc=False,
-        )
-        assert answer.status_code == 401
-        assert "Unauthorized" in answer.text
-        assert "Keystone uri=" in answer.headers["WWW-Authenticate"]
-
-
-def test_tokens_can_be_looked_at_and_revoked(cloud: LoopbackCloud) -> None:
-    session = cloud.connect().session
-    headers = {"X-Subject-Token": session.get_token()}
-    tokens = f"{cloud.auth_url}/auth/tokens"
-
-    shown = session.get(tokens, headers=headers).json()["token"]
-    catalog = session.get(f"{cloud.auth_url}/auth/catalog").json()["catalog"]
-
-    assert shown["project"]["name"] == "demo"
-    assert shown["catalog"] == catalog
-    assert {service["type"] for service in catalog} == {
-        "identity",
-        "compute",
-        "network",
-        "image",
-    }
-    assert session.delete(tokens, headers=headers).status_code == 204
-    session.invalidate()
-    gone = session.get(tokens, headers=headers, raise_exc=False)
-    assert gone.status_code == 404
 
 
 def test_the_record_has_every_call(caller: Caller) -> None:
@@ -199,8 +92,11 @@ def test_importing_it_costs_little() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_it_runs_as_a_process(tmp_path: Path) -> None:
+def test_it_runs_as_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "clouds.yaml"
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
     command = [sys.executable, "-m", "poolmgr.testing.openstack"]
     with subprocess.Popen(
         [*command, "--clouds-yaml", str(path), "--instances", "7"],
@@ -213,22 +109,38 @@ def test_it_runs_as_a_process(tmp_path: Path) -> None:
         written = json.loads(path.read_text())["clouds"]["loopback"]
         assert written["auth"]["auth_url"] == f"{url}/identity/v3"
 
-        fault = {"service": "identity", "status": 418}
-        assert ask("POST", f"{url}/faults", fault)[0] == 201
-        assert ask("GET", f"{url}/identity")[0] == 418
-        assert ask("DELETE", f"{url}/faults")[0] == 204
-        (call,) = ask("GET", f"{url}/record")[1]
-        counts = ask("GET", f"{url}/record/counts")[1]
-        assert counts == {f"{call['service']} GET {call['status']}": 1}
-        assert (call["service"], call["status"]) == ("identity", 418)
-        assert ask("DELETE", f"{url}/record")[0] == 204
-        assert ask("GET", f"{url}/record")[1] == []
-        assert ask("POST", f"{url}/faults", {"status": 1})[0] == 400
-        assert ask("POST", f"{url}/faults", ["status"])[0] == 400
-        assert ask("GET", f"{url}/nowhere")[0] == 404
+        with connected(cloud="loopback") as connection:
+            limits = connection.compute.get("/limits").json()["limits"]
+        assert limits["absolute"]["maxTotalInstances"] == 7
 
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_faults_and_the_record_are_reached_over_http(
+    cloud: LoopbackCloud,
+) -> None:
+    url = cloud.url
+    fault = {"service": "identity", "status": 418}
+
+    assert ask("POST", f"{url}/faults", fault)[0] == 201
+    assert ask("GET", f"{url}/identity")[0] == 418
+    (call,) = ask("GET", f"{url}/record")[1]
+    assert (call["service"], call["status"]) == ("identity", 418)
+    counts = ask("GET", f"{url}/record/counts")[1]
+    assert counts == {"identity GET 418": 1}
+
+    assert ask("DELETE", f"{url}/record")[0] == 204
+    assert ask("GET", f"{url}/record")[1] == []
+    ask("POST", f"{url}/faults", fault)
+    assert ask("DELETE", f"{url}/faults")[0] == 204
+    assert ask("GET", f"{url}/identity")[0] == 300
+
+
+def test_what_cannot_be_had_over_http_is_refused(cloud: LoopbackCloud) -> None:
+    assert ask("POST", f"{cloud.url}/faults", {"status": 1})[0] == 400
+    assert ask("POST", f"{cloud.url}/faults", ["status"])[0] == 400
+    assert ask("GET", f"{cloud.url}/nowhere")[0] == 404
 
 
 def ask(method: str, url: str, body: object = None) -> tuple[int, Any]:

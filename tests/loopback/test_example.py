@@ -31,6 +31,19 @@ def test_a_server_boots() -> None:
 
 
 # end: context
+# begin: time
+def test_a_boot_takes_its_minute() -> None:
+    with LoopbackCloud(boot_time=60) as cloud:
+        connection = cloud.connect()
+        server = create(cloud, connection)
+        assert connection.compute.get_server(server).status == "BUILD"
+
+        cloud.advance(60)
+
+        assert connection.compute.get_server(server).status == "ACTIVE"
+
+
+# end: time
 # begin: fault
 def test_a_server_is_made_though_the_answer_is_lost(
     loopback_cloud: LoopbackCloud,

@@ -46,17 +46,22 @@ def test_a_reset_loses_the_request_or_its_answer(
     assert caller.cloud.calls[-1].status is None
 
 
-def test_a_hang_goes_on_normally_or_drops(caller: Caller) -> None:
+def test_a_request_that_hangs_goes_on_normally(caller: Caller) -> None:
     caller.names()
-    path = "/servers/detail"
-    caller.cloud.fault(Fault(path=path, hang=0.1))
-    caller.cloud.fault(Fault(path=path, hang=0.0, drop=True))
+    caller.cloud.fault(Fault(path="/servers/detail", hang=0.1))
 
     begun = time.monotonic()
-    assert caller.compute("GET", path).status_code == 200
+
+    assert caller.compute("GET", "/servers/detail").status_code == 200
     assert time.monotonic() - begun >= 0.1
+
+
+def test_a_request_that_hangs_can_be_dropped(caller: Caller) -> None:
+    caller.names()
+    caller.cloud.fault(Fault(path="/servers/detail", hang=0.0, drop=True))
+
     with pytest.raises(BROKEN):
-        caller.compute("GET", path)
+        caller.compute("GET", "/servers/detail")
 
 
 def test_a_truncated_answer_breaks_off(caller: Caller) -> None:
@@ -203,13 +208,15 @@ def test_a_server_can_be_active_without_addresses(caller: Caller) -> None:
     assert server["addresses"] == {}
 
 
-@pytest.mark.cloud(boot_time=20)
+@pytest.mark.cloud(boot_time=120)
 def test_a_server_can_vanish(caller: Caller) -> None:
-    caller.cloud.fault(Fault.vanish(0.1))
+    caller.cloud.fault(Fault.vanish(60))
     server_id = caller.new_server()
     assert caller.server(server_id)["status"] == "BUILD"
 
-    until(lambda: not caller.cloud.servers)
+    caller.cloud.advance(60)
+
+    assert not caller.cloud.servers
 
 
 def test_a_change_of_a_floating_ip_can_be_lost(caller: Caller) -> None:
@@ -235,16 +242,16 @@ def test_a_server_can_fail_after_it_was_active(caller: Caller) -> None:
         caller.cloud.fail_server("nobody")
 
 
-@pytest.mark.cloud(rate_limit=2)
+@pytest.mark.cloud(rate_limit=0.01)
 def test_calls_above_the_rate_are_refused(caller: Caller) -> None:
-    seen = [caller.compute("GET", "/flavors") for _thrice in range(3)]
+    first, second = (caller.compute("GET", "/flavors") for _twice in range(2))
 
-    assert [answer.status_code for answer in seen] == [200, 200, 429]
-    assert seen[2].headers["Retry-After"] == "1"
-    assert message_of(seen[2]) == "This request was rate-limited."
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert second.headers["Retry-After"] == "1"
+    assert message_of(second) == "This request was rate-limited."
 
 
-@pytest.mark.cloud(latencies={"compute": 0.2})
+@pytest.mark.cloud(latencies={"compute": 0.5})
 def test_slow_calls_overlap(caller: Caller) -> None:
     caller.names()
     threads = [threading.Thread(target=caller.names) for _ in range(8)]
@@ -255,7 +262,8 @@ def test_slow_calls_overlap(caller: Caller) -> None:
     for thread in threads:
         thread.join()
 
-    assert 0.2 <= time.monotonic() - begun < 0.8
+    # One after the other they would take 4 s.
+    assert 0.5 <= time.monotonic() - begun < 4.0
 
 
 def test_a_cloud_closes_while_a_request_hangs() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from poolmgr import Job, PoolManager
@@ -25,6 +25,24 @@ ONE_SERVER = "/servers/[^/]{36}"
 DETAILS = "/servers/detail"
 IPS = "/floatingips"
 ONE_IP = "/floatingips/[^/]+"
+#: A job's first delivery, and one after its job server was restarted.
+OLD = Job("unique", "H:host:1", "127.0.0.1:4730")
+NEW = Job("unique", "H:host:7", "127.0.0.1:4730")
+#: What clients may choose: plain, and what tags, headers and texts trip over.
+UNIQUES = (
+    "cf2ab40e-9ab0-4a6d-a3a4-b0e0a3f7b5a1",
+    "with a blank, a comma/slash",
+    "with a blank=and more",
+    "Müller",
+    "\N{OWL}" * 16,
+    "ü" * 32,
+    "x" * 64,
+    "%" * 64,
+    "%41=%",
+    r"\xff\xfe %s %d",
+)
+#: What a proxy answers for a service that it cannot reach.
+PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 Json = dict[str, Any]
 
@@ -71,9 +89,25 @@ class Pool:
             self.passes("ASSIGN_IP", ip=ip["ip"], name=on["name"])
         return ip
 
+    def adopt(self, **settings: Any) -> None:
+        """Use other settings of the pool from now on.
+
+        Times that are to run out come after what is there before: a crowded
+        machine may need longer for that.
+        """
+        self.manager.adopt(replace(self.manager.settings, **settings))
+
     def submit(self, action: str, job: Job | None = None) -> Submission:
         """A job that is not waited for."""
         return self.manager.submit({"action": action}, job)
+
+    def forsaken(self, action: str, job: Job) -> Message:
+        """The answer, a PASS, of a job whose link was lost before its end."""
+        submission = self.submit(action, job)
+        submission.forsake()
+        answer = submission.future.result().answer
+        assert answer["response"] == "PASS", answer
+        return answer
 
     # -- the cloud ----------------------------------------------------------
 
@@ -121,6 +155,10 @@ class Pool:
         ]
         return shown
 
+    def boot(self) -> None:
+        """Let the time pass that the servers there are need to boot."""
+        self.cloud.advance(60.0)
+
     # -- what others do -----------------------------------------------------
 
     def server(self, name: str, **fields: object) -> str:
@@ -153,6 +191,10 @@ class Pool:
             for port in self.cloud.ports
             if port["device_id"] == server_id
         )
+
+    def repeat(self, call: Call) -> None:
+        """A request takes effect that its caller has given up."""
+        self._post(call.service, call.path, **call.body)
 
     def put_ip(self, ip: Message, **fields: object) -> None:
         """Somebody else changes a floating IP."""
@@ -222,3 +264,25 @@ def error_of(answer: Message) -> Json:
     error = answer["error"]
     assert isinstance(error, dict)
     return error
+
+
+def is_given(value: object) -> bool:
+    """Whether a fault has this effect; a time of 0.0 is one."""
+    return value is not None and value is not False
+
+
+def id_of(fault: Fault) -> str:
+    """A fault as the id of a test's case: "POST 503", "PUT reset after"."""
+    effects = ("reset", "hang", "html", "truncate", "drip")
+    words = [fault.method]
+    words += [each for each in effects if is_given(getattr(fault, each))]
+    if fault.status is not None:
+        words.append(str(fault.status))
+    if fault.fate is not None:
+        fate = asdict(fault.fate)
+        words += [each for each, value in fate.items() if is_given(value)]
+    if fault.body is not None:
+        words.append("with a body")
+    if fault.after:
+        words.append("after")
+    return " ".join(word for word in words if word)

@@ -1,9 +1,14 @@
-"""Which of a server's addresses is answered."""
+"""Which of a server's addresses is the device's."""
+
+import ipaddress
+from typing import Any
 
 import pytest
 
 from poolmgr.drivers.nova.addresses import AddressRule, is_public
 from poolmgr.drivers.nova.settings import AddressType
+from tests.nova.pools import Pools
+from tests.polling import until
 
 Addresses = dict[str, list[dict[str, object]]]
 
@@ -14,7 +19,11 @@ def entry(address: str, kind: str = "fixed") -> dict[str, object]:
 
 
 PRIVATE = entry("10.20.1.4")
+
+
 FLOATING = entry("198.51.100.7", "floating")
+
+
 PUBLIC = entry("15.185.175.81")
 
 
@@ -85,3 +94,66 @@ def test_network_version_and_kind_can_be_asked_for(
 )
 def test_what_is_public(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+# -- what is answered -------------------------------------------------------
+
+
+V6 = "2001:db8::/64"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "nova", "within"),
+    [
+        (
+            {"private_range": None, "private_range_v6": V6},
+            {"address_version": "6"},
+            V6,
+        ),
+        ({"private_range_v6": V6}, {}, "10.20.0.0/16"),
+        ({"private_range_v6": V6}, {"address_version": "6"}, V6),
+        ({}, {"address_type": "fixed"}, "10.20.0.0/16"),
+        ({"private_range": "203.0.113.0/24"}, {}, "203.0.113.0/24"),
+        ({"private_range": "172.16.0.0/16"}, {}, "172.16.0.0/16"),
+    ],
+)
+def test_the_address_is_of_the_version_and_type_asked_for(
+    pools: Pools, cloud: dict[str, Any], nova: dict[str, Any], within: str
+) -> None:
+    answer = pools.new(cloud, nova).build()
+
+    address = ipaddress.ip_address(str(answer["addr"]))
+    assert address in ipaddress.ip_network(within)
+
+
+def test_the_address_is_of_the_network_asked_for(pools: Pools) -> None:
+    nova = {
+        "networks": ("isolated", "private"),
+        "address_network": "private",
+    }
+    pool = pools.new(nova=nova)
+
+    answer = pool.build()
+
+    shown = pool.only_server()["addresses"]
+    assert answer["addr"] == shown["private"][0]["addr"]
+
+
+def test_a_version_that_never_comes_is_no_address(pools: Pools) -> None:
+    pool = pools.new(nova={"address_version": "6"}, long_timeout=2.0)
+
+    reason = pool.fails("BUILD_DEVICE", "deadline")
+
+    assert "without an address" in reason
+    assert not pool.cloud.servers
+
+
+def test_a_floating_address_is_waited_for(pools: Pools) -> None:
+    pool = pools.new(nova={"address_type": "floating"})
+    job = pool.submit("BUILD_DEVICE")
+    until(lambda: pool.cloud.ports)
+    port = pool.cloud.ports[0]["id"]
+
+    ip = pool.someones_ip(port_id=port)
+
+    assert job.future.result().answer["addr"] == ip["ip"]

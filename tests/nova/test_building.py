@@ -92,7 +92,7 @@ def test_a_console_that_is_not_there_keeps_nobody_waiting(
 def test_a_device_that_is_not_ready_in_time_is_deleted(
     pools: Pools, fault: Fault, seen: str
 ) -> None:
-    pool = pools.new(long_timeout=0.5)
+    pool = pools.new(long_timeout=2.0)
     pool.fault(fault)
 
     assert seen in pool.fails("BUILD_DEVICE", "deadline")

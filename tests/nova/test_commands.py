@@ -105,10 +105,9 @@ def test_check_says_of_each_setting_what_is_wrong_with_it(
         for row in json.loads(done.stdout)
         if row["State"] == "wrong"
     }
-    for variable, value in WRONG.items():
+    for variable in WRONG:
         setting = variable.removeprefix("OS_NOVA__").lower()
         assert f"[nova] {setting}" in problems.pop(setting)
-        assert value
     assert not problems
 
 

@@ -136,14 +136,6 @@ def test_a_callers_own_session(cloud: LoopbackCloud) -> None:
     connection.close()
 
 
-def test_the_cloud_is_told_who_calls(cloud: LoopbackCloud) -> None:
-    with nova_on(cloud) as driver:
-        driver.list_devices(Deadline(10.0))
-
-    for call in cloud.calls:
-        assert call.headers["User-Agent"].startswith("poolmgr/")
-
-
 @pytest.mark.parametrize(
     ("url", "used"),
     [

@@ -1,30 +1,22 @@
-"""Jobs that are delivered again: one device, one address, none left over."""
-
-from concurrent.futures import Future
-from typing import Any
+"""BUILD_DEVICE that is delivered again: one device, none left over."""
 
 import pytest
 
 from poolmgr import Job
-from poolmgr.execution import Submission
-from poolmgr.identity import Mark
 from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline
 from tests.nova.pools import (
     DETAILS,
-    IPS,
-    ONE_IP,
+    NEW,
+    OLD,
     ONE_SERVER,
     PATIENCE,
+    UNIQUES,
     Pool,
     Pools,
     error_of,
 )
 from tests.polling import until
-
-OLD = Job("unique", "H:host:1", "127.0.0.1:4730")
-#: The same delivery, and one after the job server was restarted.
-NEW = [OLD, Job("unique", "H:host:7", "127.0.0.1:4730")]
 
 
 def state_of(pool: Pool) -> tuple[str, str]:
@@ -32,19 +24,34 @@ def state_of(pool: Pool) -> tuple[str, str]:
     return metadata["poolmgr_state"], metadata["poolmgr_handle"]
 
 
-@pytest.mark.parametrize("boot_time", [0.05, 0.4], ids=["active", "building"])
-@pytest.mark.parametrize("new", NEW, ids=["same handle", "new handle"])
-def test_a_device_that_was_left_is_taken_over_and_handed_over(
-    pools: Pools, boot_time: float, new: Job
+@pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
+def test_an_active_device_that_was_left_is_taken_over_and_handed_over(
+    pool: Pool, new: Job
 ) -> None:
-    pool = pools.new({"boot_time": boot_time})
     left = pool.left_by(OLD)
-    if boot_time < 0.1:
-        until(lambda: pool.only_server()["status"] == "ACTIVE")
+    pool.boot()
 
     answer = pool.passes("BUILD_DEVICE", new)
 
     assert answer["name"] == left
+    assert answer["addr"]
+    assert pool.posts() == 1
+    assert state_of(pool) == ("handed-over", new.handle)
+
+
+@pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
+def test_a_device_that_was_left_booting_is_waited_for(
+    pools: Pools, new: Job
+) -> None:
+    pool = pools.new({"boot_time": 60.0})
+    left = pool.left_by(OLD)
+    job = pool.submit("BUILD_DEVICE", new)
+    until(lambda: pool.driver.state.awaited)
+
+    pool.boot()
+
+    answer = job.future.result().answer
+    assert (answer["response"], answer["name"]) == ("PASS", left)
     assert answer["addr"]
     assert pool.posts() == 1
     assert state_of(pool) == ("handed-over", new.handle)
@@ -63,7 +70,7 @@ def test_a_unique_that_is_used_again_gets_a_device_of_its_own(
     pool: Pool,
 ) -> None:
     first = pool.passes("BUILD_DEVICE", OLD)
-    second = pool.passes("BUILD_DEVICE", NEW[1])
+    second = pool.passes("BUILD_DEVICE", NEW)
 
     assert first["name"] != second["name"]
     assert len(pool.cloud.servers) == 2
@@ -80,13 +87,13 @@ def test_the_same_job_thrice_at_once_is_one_device(pool: Pool) -> None:
     assert names == {pool.only_server()["name"]}
 
 
-@pytest.mark.parametrize("new", NEW, ids=["same handle", "new handle"])
+@pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
 def test_of_two_that_were_left_one_is_used_and_the_other_deleted(
     pool: Pool, new: Job
 ) -> None:
     pool.left_by(OLD, "libra-1")
     pool.left_by(OLD, "libra-2")
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
 
     answer = pool.passes("BUILD_DEVICE", new)
 
@@ -98,11 +105,11 @@ def test_of_several_the_one_that_was_handed_over_is_used(pool: Pool) -> None:
     # The others may be about to go: its worker was deleting them.
     for number in (1, 2):
         pool.left_by(OLD, f"libra-before-{number}")
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
     given = pool.passes("BUILD_DEVICE", OLD)["name"]
     for number in (1, 2):
         pool.left_by(OLD, f"libra-after-{number}")
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
 
     assert pool.passes("BUILD_DEVICE", OLD)["name"] == given
     assert pool.only_server()["name"] == given
@@ -111,7 +118,7 @@ def test_of_several_the_one_that_was_handed_over_is_used(pool: Pool) -> None:
 def test_a_device_is_handed_over_before_others_are_deleted(pool: Pool) -> None:
     for number in (1, 2):
         pool.left_by(OLD, f"libra-{number}")
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
     pool.cloud.forget_calls()
 
     pool.passes("BUILD_DEVICE", OLD)
@@ -124,13 +131,14 @@ def test_a_device_is_handed_over_before_others_are_deleted(pool: Pool) -> None:
     assert changes == ["POST", "POST", "DELETE"]  # taken, handed over, ...
 
 
-@pytest.mark.parametrize("new", NEW, ids=["same handle", "new handle"])
+@pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
 def test_one_that_was_left_and_failed_is_deleted_and_not_used(
     pool: Pool, new: Job
 ) -> None:
     pool.fault(Fault.server_error())
     left = pool.left_by(OLD)
-    until(lambda: pool.only_server()["status"] == "ERROR")
+    pool.boot()
+    assert pool.only_server()["status"] == "ERROR"
 
     answer = pool.passes("BUILD_DEVICE", new)
 
@@ -140,10 +148,10 @@ def test_one_that_was_left_and_failed_is_deleted_and_not_used(
 def test_what_was_made_besides_and_stays_does_not_cost_the_device(
     pools: Pools,
 ) -> None:
-    pool = pools.new(long_timeout=2.0)
+    pool = pools.new(long_timeout=4.0)
     for name in ("libra-1", "libra-2"):
         pool.left_by(OLD, name)
-    until(lambda: all(s["status"] == "ACTIVE" for s in pool.cloud.servers))
+    pool.boot()
     fault = Fault(method="DELETE", path=ONE_SERVER, status=500, times=None)
     pool.fault(fault)
 
@@ -165,91 +173,53 @@ def test_a_worker_that_was_killed_in_mid_build_leaves_one_device(
     killed.submit("BUILD_DEVICE", OLD).forsake()
     until(lambda: cloud.servers)
 
-    answer = other.passes("BUILD_DEVICE", NEW[1])
+    answer = other.passes("BUILD_DEVICE", NEW)
 
     assert other.only_server()["name"] == answer["name"]
 
 
-@pytest.mark.parametrize(
-    ("action", "path"), [("BUILD_DEVICE", DETAILS), ("BUILD_IP", IPS)]
-)
 def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
-    pools: Pools, action: str, path: str
+    pools: Pools,
 ) -> None:
     cloud = pools.cloud()
     slow, other = pools.new(cloud), pools.new(cloud)
-    cloud.fault(Fault(method="GET", path=path, hang=2.0))
-    forsaken = slow.submit(action, OLD)
-    until(lambda: cloud.count("GET", path=path))
+    cloud.fault(Fault(method="GET", path=DETAILS, hang=2.0))
+    forsaken = slow.submit("BUILD_DEVICE", OLD)
+    until(lambda: cloud.count("GET", path=DETAILS))
     forsaken.forsake()
 
-    answer = other.passes(action, OLD)
+    answer = other.passes("BUILD_DEVICE", OLD)
     forsaken.future.result(PATIENCE)
 
-    if action == "BUILD_IP":
-        assert "state=handed-over" in other.only_ip()["description"]
-        assert other.only_ip()["floating_ip_address"] == answer["ip"]
-    else:
-        assert other.only_server()["name"] == answer["name"]
-        (device,) = other.driver.list_devices(Deadline(PATIENCE))
-        assert device.mark is not None
-        assert device.mark.state == "handed over"
+    assert other.only_server()["name"] == answer["name"]
+    (device,) = other.driver.list_devices(Deadline(PATIENCE))
+    assert device.mark is not None
+    assert device.mark.state == "handed over"
 
 
-def test_of_several_addresses_the_one_that_was_handed_over_is_used(
-    pool: Pool,
-) -> None:
-    deadline = Deadline(PATIENCE)
-    mark = Mark.for_job("libra", OLD)
-    pool.driver.create_ip(mark, deadline)
-    given = pool.driver.create_ip(mark, deadline)
-    pool.driver.create_ip(mark, deadline)
-    pool.driver.mark_ip(given, mark.handed_over(), deadline)
-
-    assert pool.passes("BUILD_IP", OLD)["ip"] == given.address
-    assert pool.only_ip()["floating_ip_address"] == given.address
-
-
-def test_an_address_made_besides_that_stays_does_not_cost_the_other(
-    pools: Pools,
-) -> None:
-    pool = pools.new(short_timeout=3.0)
-    mark = Mark.for_job("libra", OLD)
-    for _each in range(2):
-        pool.driver.create_ip(mark, Deadline(PATIENCE))
-    pool.fault(Fault(method="DELETE", path=ONE_IP, status=500, times=None))
-
-    answer = pool.passes("BUILD_IP", OLD)
-
-    states = {
-        ip["floating_ip_address"]: ip["description"].rpartition("state=")[2]
-        for ip in pool.cloud.floating_ips
-    }
-    assert states.pop(str(answer["ip"])).startswith("handed-over")
-    assert list(states.values()) == ["building"]  # the reaper's
-
-
+@pytest.mark.parametrize("unique", UNIQUES)
 def test_a_forsaken_build_leaves_its_device_for_the_next_delivery(
-    pool: Pool,
+    pools: Pools, unique: str
 ) -> None:
-    forsaken = run_forsaken(pool, "BUILD_DEVICE", OLD)
-    assert state_of(pool) == ("building", OLD.handle)
+    cloud = pools.cloud()
+    pool, other = pools.new(cloud), pools.new(cloud)
+    old, new = Job(unique, "H:host:1"), Job(unique, "H:host:2")
+    forsaken = pool.forsaken("BUILD_DEVICE", old)
+    assert state_of(pool) == ("building", old.handle)
 
-    answer = pool.passes("BUILD_DEVICE", NEW[1])
+    answer = other.passes("BUILD_DEVICE", new)
 
     assert answer["name"] == forsaken["name"]
-    assert state_of(pool) == ("handed-over", NEW[1].handle)
+    assert state_of(pool) == ("handed-over", new.handle)
 
 
 def test_an_answer_that_was_not_delivered_is_undone(pool: Pool) -> None:
-    device = pool.submit("BUILD_DEVICE", OLD)
-    ip = pool.submit("BUILD_IP", OLD)
-    assert results(device, ip) == ["PASS", "PASS"]
+    job = pool.submit("BUILD_DEVICE", OLD)
+    assert job.future.result().answer["response"] == "PASS"
 
-    device.undo()
-    ip.undo()
+    job.undo()
 
-    until(lambda: not (pool.cloud.servers or pool.cloud.floating_ips))
+    until(lambda: not pool.cloud.servers)
 
 
 def test_an_earlier_delivery_that_cannot_be_looked_for_fails_the_job(
@@ -265,80 +235,9 @@ def test_an_earlier_delivery_that_cannot_be_looked_for_fails_the_job(
     assert pool.posts() == 0
 
 
-# -- BUILD_IP ---------------------------------------------------------------
-
-
-def test_the_same_delivery_gets_the_same_address(pool: Pool) -> None:
-    first = pool.passes("BUILD_IP", OLD)
-
-    assert pool.passes("BUILD_IP", OLD) == first
-    assert pool.only_ip()["floating_ip_address"] == first["ip"]
-
-
-def test_a_unique_that_is_used_again_gets_an_address_of_its_own(
+def test_a_hand_over_that_is_lost_is_a_fail_and_leaves_nothing(
     pool: Pool,
 ) -> None:
-    first = pool.passes("BUILD_IP", OLD)
-
-    assert pool.passes("BUILD_IP", NEW[1])["ip"] != first["ip"]
-
-
-@pytest.mark.parametrize(
-    "unique",
-    [
-        "unique",
-        "with a blank=and more",
-        "ü" * 32,
-        "\N{OWL}" * 16,
-        "%" * 64,
-        "x" * 64,
-    ],
-)
-def test_a_forsaken_address_is_taken_over_by_the_next_delivery(
-    pool: Pool, unique: str
-) -> None:
-    old, new = Job(unique, "H:host:1"), Job(unique, "H:host:2")
-    forsaken = run_forsaken(pool, "BUILD_IP", old)
-    assert "state=building" in pool.only_ip()["description"]
-
-    answer = pool.passes("BUILD_IP", new)
-
-    assert answer["ip"] == forsaken["ip"]
-    ip = pool.driver.find_ip(str(answer["ip"]), Deadline(PATIENCE))
-    assert ip is not None
-    assert ip.mark is not None
-    mark = Mark.for_job("libra", new).handed_over()
-    assert (ip.mark.unique, ip.mark.handle, ip.mark.state) == (
-        mark.unique,
-        mark.handle,
-        mark.state,
-    )
-
-
-def run_forsaken(pool: Pool, action: str, job: Job) -> dict[str, Any]:
-    """The answer of a job that nobody waits for any more."""
-    submission = pool.submit(action, job)
-    submission.forsake()
-    answer = submission.future.result().answer
-    assert answer["response"] == "PASS", answer
-    return dict(answer)
-
-
-def results(*jobs: Submission) -> list[object]:
-    futures: list[Future[Any]] = [job.future for job in jobs]
-    return [future.result().answer["response"] for future in futures]
-
-
-def test_handing_an_address_over_is_not_lost_silently(pool: Pool) -> None:
-    # The reaper would delete what a client has.
-    pool.fault(Fault.lost_floating_ip())
-
-    pool.passes("BUILD_IP", OLD)
-
-    assert "state=handed-over" in pool.only_ip()["description"]
-
-
-def test_nor_is_handing_a_device_over(pool: Pool) -> None:
     pool.fault(
         Fault(
             method="POST",

@@ -112,7 +112,7 @@ def test_an_answer_of_the_cloud_has_its_code(
     retryable: bool,
     words: str,
 ) -> None:
-    pool = pools.new(long_timeout=1.0, short_timeout=1.0)
+    pool = pools.new(long_timeout=2.0, short_timeout=2.0)
     pool.fault(fault)
 
     error = error_of(pool.run(action))
@@ -149,11 +149,13 @@ def test_trouble_that_lasts_ends_at_the_deadline(
 
     assert error["code"] in ("cloud_unavailable", "deadline")
     assert error["retryable"] is True
+    # Whatever it was, the call that it befell is named.
+    assert error["code"] == "deadline" or "/floatingips" in error["message"]
     assert time.monotonic() - started < 10.0
 
 
 def test_a_page_of_a_proxy_is_told_in_one_short_line(pools: Pools) -> None:
-    pool = pools.new(short_timeout=0.5)
+    pool = pools.new(short_timeout=2.0)
     page = f"<html><h1>Bad Gateway</h1>\n<p>{'very ' * 500}</p></html>"
     pool.fault(Fault(path=IPS, status=502, body=page, times=None))
 
@@ -188,9 +190,7 @@ def test_no_secret_is_in_any_log(
         pool.fault(Fault(path=DETAILS, status=500))
         pool.fault(Fault.server_error())
         pool.run("BUILD_DEVICE")
-        wrong = pools.new(
-            pool.cloud, nova={"password": SECRET}, long_timeout=1.0
-        )
+        wrong = pools.new(pool.cloud, nova={"password": SECRET})
         wrong.fails("BUILD_DEVICE", "authentication_failed")
     finally:
         root.setLevel(before_root)

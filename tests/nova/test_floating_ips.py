@@ -1,5 +1,6 @@
 """BUILD_IP and DELETE_IP: exactly one address, and none left."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from tests.nova.pools import (
     Pool,
     Pools,
     error_of,
+    id_of,
 )
 
 
@@ -45,12 +47,12 @@ def test_an_address_costs_two_changes(pool: Pool) -> None:
         Fault(status=200, body={}),
         Fault(hang=9.0),
     ],
-    ids=lambda f: str(f.status or ("reset" if f.reset else f.hang)),
+    ids=id_of,
 )
 def test_one_address_whether_the_request_or_its_answer_was_lost(
     pools: Pools, fault: Fault, after: bool
 ) -> None:
-    pool = pools.new(nova={"call_timeout": 0.5})
+    pool = pools.new(nova={"call_timeout": 1.0})
     pool.fault(replace(fault, method="POST", path=IPS, after=after))
 
     answer = pool.ip()
@@ -70,12 +72,12 @@ def test_one_address_when_its_answer_breaks_off(pool: Pool) -> None:
 def test_an_address_nobody_heard_of_is_given_back(
     pools: Pools, unique: str
 ) -> None:
-    pool = pools.new(short_timeout=0.5)
-    looks: list[None] = []
+    # Neutron allocates it, and answers nothing more until the time is up.
+    pool = pools.new(short_timeout=1.5)
+    begun = time.monotonic()
 
     def is_blind(_call: Call) -> bool:
-        looks.append(None)
-        return bool(pool.cloud.floating_ips) and len(looks) < 4
+        return bool(pool.cloud.floating_ips) and time.monotonic() - begun < 2.0
 
     pool.fault(
         Fault(method="POST", path=IPS, reset=True, after=True),
@@ -84,10 +86,9 @@ def test_an_address_nobody_heard_of_is_given_back(
 
     answer = pool.run("BUILD_IP", Job(unique, "H:host:1"))
 
-    if answer["response"] == "FAIL":
-        assert not pool.cloud.floating_ips
-    else:
-        assert pool.only_ip()["id"] == answer["id"]
+    assert error_of(answer)["code"] in ("cloud_unavailable", "deadline")
+    assert pool.posts(IPS) == 1
+    assert not pool.cloud.floating_ips
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_an_address_is_given_back_while_attached(pool: Pool) -> None:
         Fault(status=429, retry_after=0.2),
         Fault(status=404, after=True),
     ],
-    ids=lambda f: f"{f.status} {'after' if f.after else 'before'}",
+    ids=id_of,
 )
 def test_giving_back_is_tried_again(pool: Pool, fault: Fault) -> None:
     ip = pool.ip()
@@ -180,10 +181,10 @@ def test_giving_back_is_tried_again(pool: Pool, fault: Fault) -> None:
     assert not pool.cloud.floating_ips
 
 
-def test_an_address_that_stays_is_a_fail(pools: Pools) -> None:
-    pool = pools.new(short_timeout=0.5)
+def test_an_address_that_stays_is_a_fail(pool: Pool) -> None:
     ip = pool.ip()
     pool.fault(Fault(method="DELETE", path=ONE_IP, status=500, times=None))
+    pool.adopt(short_timeout=0.5)
 
     error = error_of(pool.run("DELETE_IP", ip=ip["ip"]))
 

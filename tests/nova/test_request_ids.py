@@ -1,4 +1,4 @@
-"""One id finds all that was done for a job, here and in the cloud's logs."""
+"""What the cloud can log of a call: who makes it, and the id of its job."""
 
 import logging
 import re
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
-from tests.nova.pools import DETAILS, SERVERS, Pools
+from tests.nova.pools import DETAILS, SERVERS, Pool, Pools
 from tests.polling import until
 from tests.processes import poolmgr
 
@@ -82,7 +82,7 @@ def test_a_question_that_many_ask_has_an_id_that_each_of_them_logs(
     before = len(pool.cloud.calls)
     caplog.clear()
     # While the first look-up is under way the other two come together.
-    pool.fault(Fault(path=DETAILS, hang=0.5, times=1))
+    pool.fault(Fault(path=DETAILS, hang=1.5, times=1))
 
     def delete(name: str) -> None:
         pool.passes("DELETE_DEVICE", name=name)
@@ -137,7 +137,7 @@ def test_what_is_no_request_id_is_not_repeated(pools: Pools) -> None:
 
 
 def test_a_command_has_one_id_for_what_it_asks(
-    pools: Pools, tmp_path: object
+    pools: Pools,
 ) -> None:
     cloud = pools.cloud()
     environment = {
@@ -160,3 +160,16 @@ def test_two_jobs_on_one_thread_do_not_share_an_id(pools: Pools) -> None:
 
     posts = pool.calls("POST", "/floatingips")
     assert len({sent(call) for call in posts}) == 2
+
+
+def test_every_call_says_who_makes_it(pool: Pool) -> None:
+    pool.ip(on=pool.build())
+
+    agents = {call.headers["User-Agent"] for call in pool.cloud.calls}
+
+    assert all(agent.startswith("poolmgr/") for agent in agents)
+    assert {call.service for call in pool.cloud.calls} >= {
+        "identity",
+        "compute",
+        "network",
+    }

@@ -52,44 +52,6 @@ def test_who_checked_does_not_look_up_again() -> None:
         assert not cloud.count("GET", path="/images|/flavors|/networks")
 
 
-@pytest.mark.parametrize("kind", ["best", "floating"])
-def test_a_floating_ip_of_its_own_is_answered_whatever_the_kind(
-    kind: str,
-) -> None:
-    with (
-        LoopbackCloud() as cloud,
-        nova_on(cloud, device_floating_ip=True, address_type=kind) as driver,
-    ):
-        answer = PoolManager(driver).execute("BUILD_DEVICE")
-
-        (ip,) = cloud.floating_ips
-        assert answer["addr"] == ip["floating_ip_address"]
-
-
-def test_a_floating_ip_of_its_own_goes_with_the_device_also_later() -> None:
-    """The option may have been turned off meanwhile."""
-    with LoopbackCloud() as cloud:
-        with nova_on(cloud, device_floating_ip=True) as driver:
-            device = PoolManager(driver).execute("BUILD_DEVICE")
-        with nova_on(cloud) as driver:
-            PoolManager(driver).execute("DELETE_DEVICE", name=device["name"])
-
-        assert cloud.servers == []
-        assert cloud.floating_ips == []
-
-
-def test_a_device_without_one_costs_no_look_for_floating_ips() -> None:
-    with (
-        LoopbackCloud() as cloud,
-        nova_on(cloud, device_floating_ip=False) as driver,
-    ):
-        manager = PoolManager(driver)
-        device = manager.execute("BUILD_DEVICE")
-        manager.execute("DELETE_DEVICE", name=device["name"])
-
-        assert not cloud.count(path="/floatingips")
-
-
 def test_metadata_and_user_data_are_given_to_the_device(
     tmp_path: Path,
 ) -> None:
@@ -111,6 +73,7 @@ def test_metadata_and_user_data_are_given_to_the_device(
         server = post.body["server"]
         assert server["metadata"]["role"] == "lb"
         assert server["metadata"]["note"] == "a=b"
+        assert server["metadata"]["poolmgr_state"] == "building"
         assert server["user_data"] == "IyEvYmluL3NoCg=="
         assert server["config_drive"] is True
         hints = post.body["os:scheduler_hints"]
@@ -182,18 +145,6 @@ def test_a_cloud_without_floating_ips_can_be_built_on() -> None:
     assert found["floating_network"].problem is None
     assert "no floating IPs" in found["floating_network"].found
     assert "there are no external networks" in json.dumps(answer)
-
-
-def test_a_device_cannot_have_a_floating_ip_where_there_are_none() -> None:
-    with (
-        LoopbackCloud(external_networks=()) as cloud,
-        nova_on(
-            cloud, floating_network=None, device_floating_ip=True
-        ) as driver,
-    ):
-        (wrong,) = [f for f in driver.check(Deadline(10.0)) if f.problem]
-
-    assert wrong.setting == "floating_network"
 
 
 def test_an_address_does_not_wait_for_what_a_build_looks_up() -> None:

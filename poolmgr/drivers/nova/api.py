@@ -288,7 +288,7 @@ class Api:
                 response = self._send(call, deadline)
                 try:
                     end = started + self._timeout(deadline)
-                    text = text_of(response, end)
+                    text = text_of(call, response, end)
                 finally:
                     response.close()
             status = response.status_code

@@ -51,8 +51,8 @@ class Call:
         return f"{self.method} {self.path}"
 
 
-def text_of(response: "Response", end: float) -> str:
-    """The body, if it is there in time however slowly it comes.
+def text_of(call: Call, response: "Response", end: float) -> str:
+    """The body of an answer, if it is there in time however slowly it comes.
 
     :param end: when it has to be there, monotonic
     :raises Unavailable: it is not
@@ -63,11 +63,11 @@ def text_of(response: "Response", end: float) -> str:
         pieces.append(piece)
         left -= len(piece)
         if left < 0:
-            raise Unavailable("the answer is too long")
+            raise Unavailable(f"the answer to {call} is too long")
         if time.monotonic() > end:
-            raise Unavailable("the answer came too slowly")
+            raise Unavailable(f"the answer to {call} came too slowly")
     if not pieces and response.headers.get("Content-Length", "0") != "0":
-        raise Unavailable("the answer broke off")
+        raise Unavailable(f"the answer to {call} broke off")
     return b"".join(pieces).decode("utf-8", "replace")
 
 

@@ -250,6 +250,18 @@ class LoopbackCloud:
 
     # -- what befalls it ----------------------------------------------------
 
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass at once for what is in it.
+
+        Servers boot and go, and addresses show, as if it had been waited
+        for; calls take, hang and are counted as before, and tokens live as
+        long. So a test need not be quicker than a boot, nor wait for one.
+
+        :param seconds: that pass besides those that pass anyway
+        """
+        with self._state.settled():
+            self._state.advance(seconds)
+
     def fail_server(
         self, server_id: str, message: str = "The host went away."
     ) -> None:

@@ -54,6 +54,10 @@ class State:
             self._timeline.settle()
             yield
 
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self._timeline.advance(seconds)
+
     def replace(self, name: str) -> None:
         """Give a flavor or an image another id.
 

@@ -16,7 +16,9 @@ class Timeline:
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        #: When what happens now was due, in monotonic seconds.
+        #: Seconds that its clock is ahead of the monotonic one.
+        self._ahead = 0.0
+        #: When what happens now was due, by its clock.
         self.now = time.monotonic()
 
     def after(self, delay: float, change: Callable[[], None]) -> None:
@@ -27,9 +29,14 @@ class Timeline:
         item = (self.now + delay, next(self._order), change)
         heapq.heappush(self._due, item)
 
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self._ahead += seconds
+        self.settle()
+
     def settle(self) -> None:
         """Make all changes that are due, each as of its own moment."""
-        until = time.monotonic()
+        until = time.monotonic() + self._ahead
         while self._due and self._due[0][0] <= until:
             self.now, _order, change = heapq.heappop(self._due)
             change()

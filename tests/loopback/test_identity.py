@@ -1,0 +1,102 @@
+"""The loopback cloud's Keystone lets in whom it knows."""
+
+import pytest
+from keystoneauth1.exceptions import Unauthorized
+
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.loopback.caller import Caller, connected
+
+#: Nothing of what the machine is configured with.
+ALONE = {"load_yaml_config": False, "load_envvars": False}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["username", "password", "project_name", "user_domain_id"]
+)
+def test_wrong_credentials_are_refused(
+    cloud: LoopbackCloud, wrong: str
+) -> None:
+    auth = {**cloud.credentials, wrong: "wrong"}
+
+    with connected(auth=auth, **ALONE) as connection:
+        with pytest.raises(Unauthorized):
+            connection.session.get_token()
+
+
+@pytest.mark.parametrize("kind", ["v3token", "v3applicationcredential"])
+def test_tokens_and_application_credentials_are_taken(
+    cloud: LoopbackCloud, kind: str
+) -> None:
+    auth: dict[str, str] = {"auth_url": cloud.auth_url}
+    if kind == "v3token":
+        auth |= {
+            "token": cloud.connect().authorize(),
+            "project_name": "demo",
+            "project_domain_id": "default",
+        }
+    else:
+        auth |= {
+            "application_credential_name": "demo",
+            "application_credential_secret": "secret",
+            "username": "demo",
+            "user_domain_id": "default",
+        }
+
+    with connected(auth=auth, auth_type=kind, **ALONE) as connection:
+        assert connection.compute.get("/flavors").status_code == 200
+
+
+def test_an_expired_token_is_renewed_silently(caller: Caller) -> None:
+    caller.names()
+    caller.cloud.forget_calls()
+
+    caller.cloud.expire_tokens()
+
+    assert caller.names() == []
+    statuses = [call.status for call in caller.cloud.calls]
+    assert statuses == [401, 201, 200]
+
+
+@pytest.mark.cloud(token_lifetime=0.0)
+def test_a_call_without_a_good_token_is_refused(
+    cloud: LoopbackCloud,
+) -> None:
+    connection = cloud.connect()
+    token = connection.session.get_token()
+
+    for path in (
+        "/compute/v2.1/servers",
+        "/network/v2.0/ports",
+        "/image/v2/images",
+    ):
+        answer = connection.session.get(
+            cloud.url + path,
+            headers={"X-Auth-Token": token},
+            authenticated=False,
+            raise_exc=False,
+        )
+        assert answer.status_code == 401
+        assert "Unauthorized" in answer.text
+        assert "Keystone uri=" in answer.headers["WWW-Authenticate"]
+
+
+def test_tokens_can_be_looked_at_and_revoked(cloud: LoopbackCloud) -> None:
+    session = cloud.connect().session
+    headers = {"X-Subject-Token": session.get_token()}
+    tokens = f"{cloud.auth_url}/auth/tokens"
+
+    shown = session.get(tokens, headers=headers).json()["token"]
+    catalog = session.get(f"{cloud.auth_url}/auth/catalog").json()["catalog"]
+
+    assert shown["project"]["name"] == "demo"
+    assert shown["catalog"] == catalog
+    assert {service["type"] for service in catalog} == {
+        "identity",
+        "compute",
+        "network",
+        "image",
+    }
+    assert session.delete(tokens, headers=headers).status_code == 204
+    session.invalidate()
+    gone = session.get(tokens, headers=headers, raise_exc=False)
+    assert gone.status_code == 404

@@ -1,0 +1,169 @@
+"""The loopback cloud's servers boot, change and go as Nova's do."""
+
+import pytest
+
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.loopback.caller import NOBODY, Caller, message_of
+
+
+def test_the_sdk_builds_and_deletes_a_server(cloud: LoopbackCloud) -> None:
+    connection = cloud.connect()
+    made = connection.compute.create_server(
+        name="lb-1",
+        image_id=cloud.ids["tiny"],
+        flavor_id=cloud.ids["m1.nano"],
+        networks=[{"uuid": cloud.ids["private"]}],
+    )
+    server = connection.compute.wait_for_server(made, interval=0.01)
+    connection.compute.delete_server(server)
+    connection.compute.wait_for_delete(server, interval=0.01)
+
+    assert server.status == "ACTIVE"
+    assert [a["OS-EXT-IPS:type"] for a in server.addresses["private"]] == [
+        "fixed"
+    ]
+    assert not cloud.servers
+    assert not cloud.ports
+
+
+@pytest.mark.cloud(boot_time=60)
+def test_a_server_has_no_addresses_while_it_boots(caller: Caller) -> None:
+    server_id = caller.new_server(availability_zone="az2")
+
+    booting = caller.server(server_id)
+
+    assert booting["status"] == "BUILD"
+    assert booting["addresses"] == {}
+    assert booting["OS-EXT-AZ:availability_zone"] == ""
+
+    caller.cloud.advance(60)
+
+    booted = caller.server(server_id)
+    assert booted["status"] == "ACTIVE"
+    assert booted["addresses"]["private"][0]["addr"].startswith("10.20.")
+    assert booted["OS-EXT-AZ:availability_zone"] == "az2"
+
+
+@pytest.mark.cloud(address_delay=60)
+def test_addresses_can_come_later_than_the_boot(caller: Caller) -> None:
+    server_id = caller.active_server()
+    assert caller.server(server_id)["addresses"] == {}
+
+    caller.cloud.advance(60)
+
+    assert "private" in caller.server(server_id)["addresses"]
+
+
+@pytest.mark.cloud(private_range_v6="fd00:20::/64")
+def test_a_network_can_have_both_ip_versions(caller: Caller) -> None:
+    addresses = caller.server(caller.active_server())["addresses"]
+
+    assert [a["version"] for a in addresses["private"]] == [4, 6]
+
+
+@pytest.mark.cloud(private_range=None, private_range_v6="fd00:20::/64")
+def test_a_network_can_be_ipv6_only(caller: Caller) -> None:
+    server_id = caller.active_server()
+
+    (address,) = caller.server(server_id)["addresses"]["private"]
+
+    assert address["version"] == 6
+    refused = caller.post_ip(port_id=caller.port_of(server_id))
+    assert refused.status_code == 400
+
+
+# -- what is done to a server -----------------------------------------------
+
+
+def test_metadata_is_merged_and_replaced(caller: Caller) -> None:
+    server_id = caller.active_server(metadata={"a": "1"})
+    path = f"/servers/{server_id}/metadata"
+
+    merged = caller.compute("POST", path, json={"metadata": {"b": "2"}})
+    assert merged.json() == {"metadata": {"a": "1", "b": "2"}}
+    assert caller.server(server_id)["metadata"] == {"a": "1", "b": "2"}
+    caller.compute("PUT", path, json={"metadata": {"c": "3"}})
+    assert caller.compute("GET", path).json() == {"metadata": {"c": "3"}}
+
+
+def test_tags_are_added_and_removed(caller: Caller) -> None:
+    tags = f"/servers/{caller.active_server(tags=['a'])}/tags"
+
+    def call(method: str, path: str) -> int:
+        return int(caller.compute(method, path).status_code)
+
+    assert call("PUT", f"{tags}/b") == 201
+    assert call("PUT", f"{tags}/b") == 204
+    assert call("GET", f"{tags}/b") == 204
+    assert caller.compute("GET", tags).json() == {"tags": ["a", "b"]}
+    assert call("DELETE", f"{tags}/a") == 204
+    assert call("DELETE", f"{tags}/a") == 404
+    caller.compute("PUT", tags, json={"tags": ["c"]})
+    assert caller.compute("GET", tags).json() == {"tags": ["c"]}
+
+
+@pytest.mark.cloud(boot_time=60)
+def test_neither_metadata_nor_tags_change_while_it_boots(
+    caller: Caller,
+) -> None:
+    path = f"/servers/{caller.new_server()}"
+
+    metadata = caller.compute(
+        "POST", f"{path}/metadata", json={"metadata": {"a": "1"}}
+    )
+    tag = caller.compute("PUT", f"{path}/tags/a")
+
+    assert metadata.status_code == tag.status_code == 409
+    assert "while it is in vm_state building" in message_of(metadata)
+
+
+def test_the_console_can_be_read(caller: Caller) -> None:
+    path = f"/servers/{caller.active_server()}/action"
+
+    answer = caller.compute("POST", path, json={"os-getConsoleOutput": {}})
+    nova_network = caller.compute("POST", path, json={"addFloatingIp": {}})
+
+    assert "lb-1" in answer.json()["output"]
+    assert nova_network.status_code == 404
+
+
+def test_what_is_not_there_is_a_404(caller: Caller) -> None:
+    for path in (f"/servers/{NOBODY}", f"/servers/{NOBODY}/metadata"):
+        answer = caller.compute("GET", path)
+        assert answer.status_code == 404
+        assert message_of(answer) == f"Instance {NOBODY} could not be found."
+    unknown = caller.compute("GET", "/nowhere")
+    assert unknown.status_code == 404
+    assert unknown.text.startswith("<html>")
+    assert caller.compute("PUT", "/servers", json={}).status_code == 405
+
+
+# -- deletion ---------------------------------------------------------------
+
+
+@pytest.mark.cloud(delete_time=60)
+def test_a_server_is_deleted_in_its_time(caller: Caller) -> None:
+    server_id = caller.active_server()
+    path = f"/servers/{server_id}"
+
+    assert caller.compute("DELETE", path).status_code == 204
+    assert caller.compute("DELETE", path).status_code == 204
+    assert caller.server(server_id)["OS-EXT-STS:task_state"] == "deleting"
+
+    caller.cloud.advance(60)
+
+    assert caller.compute("GET", path).status_code == 404
+    assert caller.compute("DELETE", path).status_code == 404
+
+
+@pytest.mark.cloud(boot_time=60)
+def test_a_delete_while_it_boots_waits_for_the_boot(caller: Caller) -> None:
+    server_id = caller.new_server()
+
+    caller.compute("DELETE", f"/servers/{server_id}")
+
+    deleting = caller.server(server_id)
+    assert deleting["status"] == "BUILD"
+    assert deleting["OS-EXT-STS:task_state"] == "deleting"
+    caller.cloud.advance(60)
+    assert not caller.cloud.servers

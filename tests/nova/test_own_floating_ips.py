@@ -1,0 +1,147 @@
+"""A device with a floating IP of its own: it comes and goes with it."""
+
+import pytest
+
+from poolmgr import Job, PoolManager
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+from poolmgr.waiting import Deadline
+from tests.clouds import nova_on
+from tests.nova.pools import IPS, ONE_IP, Pools, error_of, id_of
+
+OWN = {"device_floating_ip": True}
+
+
+def test_a_device_gets_its_own_floating_ip_and_takes_it_along(
+    pools: Pools,
+) -> None:
+    pool = pools.new(nova=OWN)
+
+    answer = pool.build()
+
+    assert answer["addr"] == pool.only_ip()["floating_ip_address"]
+    assert pool.device_of({"ip": answer["addr"]}) == answer["name"]
+    pool.passes("DELETE_DEVICE", name=answer["name"])
+    assert not pool.cloud.servers
+    assert not pool.cloud.floating_ips
+
+
+@pytest.mark.parametrize("kind", ["best", "floating"])
+def test_it_is_answered_whatever_type_of_address_is_asked_for(
+    kind: str,
+) -> None:
+    with (
+        LoopbackCloud() as cloud,
+        nova_on(cloud, device_floating_ip=True, address_type=kind) as driver,
+    ):
+        answer = PoolManager(driver).execute("BUILD_DEVICE")
+
+        (ip,) = cloud.floating_ips
+        assert answer["addr"] == ip["floating_ip_address"]
+
+
+def test_it_goes_with_the_device_though_the_option_was_turned_off() -> None:
+    with LoopbackCloud() as cloud:
+        with nova_on(cloud, device_floating_ip=True) as driver:
+            device = PoolManager(driver).execute("BUILD_DEVICE")
+        with nova_on(cloud) as driver:
+            PoolManager(driver).execute("DELETE_DEVICE", name=device["name"])
+
+        assert cloud.servers == []
+        assert cloud.floating_ips == []
+
+
+def test_a_device_without_one_costs_no_look_for_floating_ips() -> None:
+    with (
+        LoopbackCloud() as cloud,
+        nova_on(cloud, device_floating_ip=False) as driver,
+    ):
+        manager = PoolManager(driver)
+        device = manager.execute("BUILD_DEVICE")
+        manager.execute("DELETE_DEVICE", name=device["name"])
+
+        assert not cloud.count(path="/floatingips")
+
+
+def test_a_device_cannot_have_a_floating_ip_where_there_are_none() -> None:
+    with (
+        LoopbackCloud(external_networks=()) as cloud,
+        nova_on(
+            cloud, floating_network=None, device_floating_ip=True
+        ) as driver,
+    ):
+        (wrong,) = [f for f in driver.check(Deadline(10.0)) if f.problem]
+
+    assert wrong.setting == "floating_network"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.lost_floating_ip(),
+        Fault(method="PUT", path=ONE_IP, reset=True, after=True),
+        Fault(method="PUT", path=ONE_IP, status=500),
+        Fault(method="PUT", path=ONE_IP, status=412),
+        Fault(method="POST", path=IPS, reset=True, after=True),
+        Fault(method="POST", path=IPS, status=500),
+    ],
+    ids=id_of,
+)
+def test_its_own_floating_ip_is_on_it_whatever_fails_once(
+    pools: Pools, fault: Fault
+) -> None:
+    pool = pools.new(nova=OWN)
+    pool.fault(fault)
+
+    answer = pool.build()
+
+    assert answer["addr"] == pool.only_ip()["floating_ip_address"]
+    assert pool.device_of({"ip": answer["addr"]}) == answer["name"]
+
+
+def test_its_own_floating_ip_that_is_never_on_it_fails_the_build(
+    pools: Pools,
+) -> None:
+    pool = pools.new(nova=OWN, long_timeout=2.0)
+    pool.fault(Fault.lost_floating_ip(times=None))
+
+    pool.fails("BUILD_DEVICE", "deadline")
+
+    assert not pool.cloud.servers
+    assert not pool.cloud.floating_ips
+
+
+def test_a_failed_build_gives_its_own_floating_ip_back(pools: Pools) -> None:
+    pool = pools.new(nova=OWN, long_timeout=2.0)
+    fault = Fault(method="POST", path=".*/metadata", status=500, times=None)
+    pool.fault(fault)
+
+    answer = pool.run("BUILD_DEVICE")
+
+    assert error_of(answer)["code"] in ("cloud_unavailable", "deadline")
+    assert pool.posts(IPS) == 1
+    assert not pool.cloud.servers
+    assert not pool.cloud.floating_ips
+
+
+def test_a_spent_quota_of_floating_ips_fails_the_build(pools: Pools) -> None:
+    pool = pools.new({"floating_ips": 0}, OWN)
+
+    pool.fails("BUILD_DEVICE", "quota_exceeded")
+
+    assert not pool.cloud.servers
+
+
+def test_a_later_delivery_takes_over_the_floating_ip_too(
+    pools: Pools,
+) -> None:
+    cloud = pools.cloud()
+    first, second = pools.new(cloud, OWN), pools.new(cloud, OWN)
+    job = Job("unique", "H:host:1", "127.0.0.1:4730")
+    answer = first.forsaken("BUILD_DEVICE", job)
+    assert answer["name"] == first.only_server()["name"]
+
+    again = second.passes("BUILD_DEVICE", Job("unique", "H:host:7"))
+
+    assert (again["name"], again["addr"]) == (answer["name"], answer["addr"])
+    assert second.only_ip()["floating_ip_address"] == again["addr"]
+    assert second.only_server()["name"] == again["name"]

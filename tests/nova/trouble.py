@@ -1,0 +1,51 @@
+"""A cloud in trouble for as long as a test wants, and jobs that meet it."""
+
+from typing import Any
+
+from poolmgr import Job
+from poolmgr.breaker import Breaker
+from poolmgr.execution import Submission
+from poolmgr.testing.openstack import Fault
+from tests.nova.pools import PATIENCE, SERVERS, Pool
+
+SERVER = "127.0.0.1:4730"
+#: Creations that can be under way when the first is refused.
+AT_ONCE = 32
+QUOTA = "Quota exceeded for instances: Requested 1, but already used 5 of 5"
+
+
+class Switch:
+    """What is wrong with a cloud as long as it is on."""
+
+    def __init__(self) -> None:
+        self.on = True
+
+    def __call__(self, _call: object) -> bool:
+        return self.on
+
+    def fault(self, **rule: Any) -> Fault:
+        """A fault that lasts so long."""
+        return Fault(where=self, times=None, **rule)
+
+
+def full(switch: Switch) -> Fault:
+    """No server more, as long as the switch is on."""
+    body = {"forbidden": {"code": 403, "message": QUOTA}}
+    return switch.fault(method="POST", path=SERVERS, status=403, body=body)
+
+
+def submit(pool: Pool, action: str, number: int) -> Submission:
+    """A job that came from a job server."""
+    job = Job(f"unique-{number}", f"H:host:{number}", SERVER)
+    return pool.submit(action, job)
+
+
+def results(jobs: list[Submission]) -> list[object]:
+    """Whether each job is a PASS or a FAIL, at its end."""
+    return [job.future.result(PATIENCE).answer["response"] for job in jobs]
+
+
+def patient(breaker: Breaker) -> Breaker:
+    """Has its pauses so long that nothing goes on by itself."""
+    breaker._first = breaker._longest = 3600.0
+    return breaker
