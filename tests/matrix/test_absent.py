@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.certificates import Certificates
 from tests.jobservers import free_port, gearmand
 from tests.matrix.batches import BUILD, ask, registrations, warnings
-from tests.matrix.peers import black_hole, hangs_at_a_grab, is_silent, peer
-from tests.matrix.terminators import Certificates, terminator
+from tests.matrix.terminators import terminator
+from tests.peers import black_hole, hangs_at_a_grab, is_silent, peer
 from tests.polling import until
 from tests.processes import worker
 

@@ -17,7 +17,7 @@ from tests.matrix.batches import (
     require_one_device_a_job,
     warnings,
 )
-from tests.matrix.peers import closes, peer, peers
+from tests.peers import closes, peer, peers
 from tests.polling import until
 from tests.processes import Process, worker
 from tests.relays import JOB_ASSIGN_UNIQ, relay

@@ -10,10 +10,11 @@ import pytest
 import trustme
 
 from poolmgr.gearman import Address
+from tests.certificates import Certificates, Identity
 from tests.jobservers import gearmand
 from tests.matrix.batches import BUILD, State, batch, registrations
 from tests.matrix.batches import warnings as told
-from tests.matrix.terminators import Certificates, Identity, terminator
+from tests.matrix.terminators import terminator
 from tests.processes import poolmgr, worker
 
 both = pytest.mark.parametrize("kind", ["stunnel", "python"])
