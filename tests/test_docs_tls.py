@@ -17,7 +17,7 @@ import pytest
 from poolmgr.gearman import Address, connect, tls
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.matrix.batches import BUILD_IP, batch
-from tests.matrix.batches import warnings as told
+from tests.matrix.logs import complaints
 from tests.matrix.terminators import need_stunnel, stunnel
 from tests.pages import blocks, captioned, read
 from tests.polling import until
@@ -142,7 +142,7 @@ def test_jobs_go_from_a_plain_client_to_the_worker(stage: Stage) -> None:
         batch(stage.entry, [BUILD_IP] * 20) as jobs,
     ):
         jobs.passes()
-        assert not told(process, stage.front)
+        assert not complaints(process, stage.front)
 
 
 def words(text: str) -> str:

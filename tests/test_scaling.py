@@ -10,7 +10,8 @@ from threading import Event
 
 from poolmgr.gearman import Address
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, State, batch
+from tests.matrix.batches import BUILD, BUILD_IP, batch
+from tests.matrix.states import State
 from tests.monitoring.promtool import promtool
 from tests.pages import blocks, read
 from tests.polling import until

@@ -5,22 +5,17 @@ from pathlib import Path
 
 from poolmgr.errors import TransportError
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import (
-    BUILD,
-    BUILD_IP,
-    PATIENCE,
+from tests.matrix.batches import BUILD, BUILD_IP, PATIENCE, ask, batch
+from tests.matrix.logs import executions, registrations
+from tests.matrix.states import (
+    NEVER,
+    ONE_PLACE,
     State,
-    ask,
-    batch,
-    executions,
-    registrations,
     require_one_device_a_job,
 )
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import JOB_ASSIGN_UNIQ, relay
-
-ONE_PLACE = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
 
 
 def test_killed_while_idle_it_is_served_again(
@@ -43,7 +38,7 @@ def test_killed_in_the_middle_of_a_job_it_leaves_one_owned_device(
     state = State(tmp_path)
     # The first build goes on where nobody waits for it; the second, which
     # its client sends when it has lost the first, is another job.
-    config = state.config("[worker]\nlong_jobs = 2\n", boot_time=4)
+    config = state.config("[worker]\nlong_jobs = 2\n", boot_time=NEVER)
     with worker([str(job_server.address)], config, tmp_path) as process:
         process.wait_for("registered")
         with batch(job_server.address, [BUILD]) as first:
@@ -53,6 +48,8 @@ def test_killed_in_the_middle_of_a_job_it_leaves_one_owned_device(
             assert isinstance(lost, TransportError)
         job_server.start()
         with batch(job_server.address, [BUILD]) as second:
+            until(lambda: len(state.devices()) == 2)
+            state.boot([*first.uniques, *second.uniques])
             (answer,) = second.passes()
         until(lambda: sum(executions(process).values()) == 2)
 

@@ -6,22 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import (
-    BUILD,
-    BUILD_IP,
-    State,
-    ask,
-    at,
-    batch,
-    executions,
-    queue,
-    registrations,
-)
+from tests.matrix.batches import BUILD, BUILD_IP, ask, at, batch, queue
+from tests.matrix.logs import executions, registrations
+from tests.matrix.states import ONE_PLACE, State
 from tests.polling import until
 from tests.processes import worker
 
 MANY = 20_000
-ONE_PLACE = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
 
 
 def test_ten_mebibytes_are_answered(
