@@ -19,9 +19,7 @@ from tests.processes import worker
 QUICK = "[gearman]\nconnect_timeout = 1\nheartbeat = 0.5\n"
 
 
-def test_of_two_the_first_is_dead_and_later_comes_to_life(
-    tmp_path: Path,
-) -> None:
+def test_of_two_the_first_is_dead_and_later_comes_to_life() -> None:
     with gearmand(start=False) as first, gearmand() as second:
         servers = [str(first.address), str(second.address)]
         with worker(servers) as process:
@@ -37,9 +35,17 @@ def test_of_two_the_first_is_dead_and_later_comes_to_life(
                 "not reached: Connection refused"
             ]
 
+
+def test_of_two_one_dies_and_the_other_is_served_as_before() -> None:
+    with gearmand() as first, gearmand() as second:
+        servers = [str(first.address), str(second.address)]
+        with worker(servers) as process:
+            until(lambda: registrations(process) == 2)
             second.kill()
             process.wait_for(f"{second.address}: lost")
+
             assert ask(first.address, BUILD)["response"] == "PASS"
+            assert registrations(process) == 2
 
 
 def test_the_start_waits_for_no_server_that_answers_no_packet() -> None:
