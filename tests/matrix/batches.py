@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from poolmgr.gearman import Address, Client, LinkOptions, SubmittedJob, admin
+from tests.asking import FUNCTION
 
-FUNCTION = "libra_pool_mgm"
 PATIENCE = 60.0
 
 BUILD = {"action": "BUILD_DEVICE"}
