@@ -4,8 +4,8 @@
 
 SIZES and BUILDS are numbers with commas between them. First, against the
 servers in the pool: the calls of one job of each kind, and the CPU time of a
-list of all, in milliseconds: from its bytes on, of that the JSON module
-alone, and with HTTP. Then, against the builds that wait: calls a minute and
+list of all, in milliseconds: from its bytes on, of that reading the JSON,
+and with HTTP. Then, against the builds that wait: calls a minute and
 the builds' threads' CPU, in per cent of a core, of a manager in this process.
 """
 

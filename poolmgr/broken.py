@@ -23,7 +23,7 @@ _WORDS = (
 def not_text(paths: Iterable[str]) -> str | None:
     """The first of some files that is not the text that it should be.
 
-    :return: what is wrong with it, and what to do
+    :returns: what is wrong with it, and what to do
     """
     for path in paths:
         try:

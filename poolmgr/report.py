@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 
 from poolmgr.text import one_line
+from poolmgr.threads import NoThreads, start_daemon
 
 Collect = Callable[[], Iterable[str]]
 
@@ -71,11 +72,9 @@ def _in_time(collect: Collect) -> list[str]:
         except Exception as error:
             problem[:] = [f"not known: {type(error).__name__}: {error}"]
 
-    thread = threading.Thread(target=work, name="poolmgr-report", daemon=True)
     try:
-        thread.start()
-        thread.join(PATIENCE)
-    except RuntimeError:  # there are too many threads
+        start_daemon("poolmgr-report", work).join(PATIENCE)
+    except NoThreads:
         work()
     return problem or found or ["none"]
 

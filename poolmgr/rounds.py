@@ -4,7 +4,6 @@ import contextlib
 import logging
 import random
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ from poolmgr.observer import Guarded, Observer
 from poolmgr.reaper import Case, Reaper
 from poolmgr.settings import ReaperMode
 from poolmgr.text import one_line
+from poolmgr.threads import start_daemon
 from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Stop
 
@@ -49,10 +49,7 @@ class Rounds:
     @contextmanager
     def going_on(self) -> Iterator[None]:
         """Look, on a thread, for as long as the block runs."""
-        thread = threading.Thread(
-            target=self._go_on, name="poolmgr-reaper", daemon=True
-        )
-        thread.start()
+        thread = start_daemon("poolmgr-reaper", self._go_on)
         try:
             yield
         finally:

@@ -6,8 +6,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
+from poolmgr.threads import NoThreads, start_daemon
 from poolmgr.waiting import Stop
 
 LOG = logging.getLogger(__name__)
@@ -43,9 +45,7 @@ class Signals:
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         for number in numbers:
             signal.signal(number, _nothing)
-        threading.Thread(
-            target=self._read, name="poolmgr-signals", daemon=True
-        ).start()
+        start_daemon("poolmgr-signals", self._read)
 
     def on(self, number: Number, handler: Handler) -> None:
         """Say what a signal does, from now on and if it came before.
@@ -99,10 +99,8 @@ class Aside:
         if not self._about_to.acquire(blocking=False):
             return
         try:
-            threading.Thread(
-                target=self._run, name=self._name, daemon=True
-            ).start()
-        except RuntimeError:  # there are too many threads
+            start_daemon(self._name, self._run)
+        except NoThreads:
             self._run()
 
     def _run(self) -> None:
@@ -166,12 +164,9 @@ class Ending:
 
 def _say(level: int, text: str) -> None:
     """Log, but do not hang if who reads the log does."""
-    saying = threading.Thread(
-        target=LOG.log, args=(level, "%s", text), daemon=True
-    )
-    with contextlib.suppress(RuntimeError):  # there are too many threads
-        saying.start()
-        saying.join(PATIENCE)
+    with contextlib.suppress(NoThreads):
+        saying = partial(LOG.log, level, "%s", text)
+        start_daemon("poolmgr-saying", saying).join(PATIENCE)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

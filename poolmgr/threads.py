@@ -13,6 +13,24 @@ LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class NoThreads(RuntimeError):
+    """The system gives this process no more threads."""
+
+
+def start_daemon(name: str, work: Callable[[], object]) -> threading.Thread:
+    """Have a thread do some work; the process ends without waiting for it.
+
+    :param name: the thread's name, for the logs and the state report
+    :raises NoThreads: there can be none
+    """
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise NoThreads(str(error)) from error
+    return thread
+
+
 class ThreadPool:
     """Threads that come when they are needed and go when they are not.
 
@@ -94,12 +112,9 @@ class ThreadPool:
                 self._idle -= 1
                 self._calls.put(None)
                 return True
-        thread = threading.Thread(
-            target=self._serve, name=self._name, daemon=True
-        )
         try:
-            thread.start()
-        except RuntimeError as error:
+            start_daemon(self._name, self._serve)
+        except NoThreads as error:
             self._coming = False
             LOG.error(
                 "%s; %d wait for one of those there are (%s)",

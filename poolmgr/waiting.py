@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from poolmgr.errors import DeadlineExceeded, Stopped
+from poolmgr.threads import NoThreads, start_daemon
 
 LOG = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class Expiries:
         self._by_length: dict[
             float, dict[Hashable, tuple[float, Callable[[], None]]]
         ] = {}
-        self._thread: threading.Thread | None = None
+        self._served = False
         self._waits_until = float("inf")
 
     def add(
@@ -160,7 +161,7 @@ class Expiries:
         at = time.monotonic() + seconds
         with self._changed:
             self._by_length.setdefault(seconds, {})[key] = (at, callback)
-            if self._thread is None:
+            if not self._served:
                 self._start()
             elif at < self._waits_until:
                 self._changed.notify()
@@ -173,20 +174,18 @@ class Expiries:
                 entries.pop(key, None)
 
     def _start(self) -> None:
-        self._thread = threading.Thread(
-            target=self._run, name=self._name, daemon=True
-        )
         try:
-            self._thread.start()
-        except RuntimeError as error:
-            self._thread = None
+            start_daemon(self._name, self._run)
+        except NoThreads as error:
             LOG.error("%s; nothing is called in time (%s)", error, self._name)
+        else:
+            self._served = True
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 callback = self._next()
-                if callback is None and self._thread is None:
+                if callback is None and not self._served:
                     return
             if callback is not None:
                 callback()
@@ -196,7 +195,7 @@ class Expiries:
         for length in [k for k, v in self._by_length.items() if not v]:
             del self._by_length[length]
         if not self._by_length:
-            self._thread = None
+            self._served = False
             return None
         entries = min(self._by_length.values(), key=_first_end)
         key = next(iter(entries))

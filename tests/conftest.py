@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from poolmgr import PoolManager
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.settings import PoolSettings
 from tests.jobservers import JobServerProcess, builtin, gearmand
+
+# What an example takes depends on what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Job servers as real processes: Debian's gearmand and the built-in one."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,13 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-import pytest
-
 from poolmgr.gearman import Address
+from tests.wanted import program
 
-GEARMAND = shutil.which("gearmand") or shutil.which(
-    "gearmand", path="/usr/sbin:/usr/local/sbin"
-)
 PATIENCE = 20.0
 
 
@@ -29,11 +24,7 @@ def free_port() -> int:
 
 def need_gearmand() -> str:
     """The path of gearmand; skips the test without, but not in CI."""
-    if GEARMAND is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("gearmand is not installed")
-        pytest.skip("gearmand is not installed")
-    return GEARMAND
+    return program("gearmand")
 
 
 class JobServerProcess:

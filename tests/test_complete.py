@@ -1,7 +1,6 @@
 """Completion, in real shells on a terminal."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from tests.processes import poolmgr
 from tests.terminals import Terminal, terminal
+from tests.wanted import program
 
 PROMPT = "ready>"
 
@@ -32,11 +32,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def shell(name: str, scripts: Path) -> Iterator[Terminal]:
     """An interactive shell that has read its script."""
-    path = shutil.which(name)
-    if path is None:
-        if name == "bash" and os.environ.get("CI") == "true":
-            pytest.fail("bash is not installed")
-        pytest.skip(f"{name} is not installed")
+    path = program(name)
     options = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"]}[name]
     with terminal(
         command=[path, *options, "-i"],

@@ -1,10 +1,7 @@
 """The diagrams of the page on how a job flows."""
 
-import os
 import re
-import shutil
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import get_args
@@ -12,9 +9,11 @@ from typing import get_args
 import pytest
 
 from poolmgr.identity import State
-from tests.pages import SOURCE, read
+from tests.docs.blocks import SOURCE
+from tests.docs.builds import sphinx
+from tests.wanted import program
 
-PAGE = read("flow")
+PAGE = (SOURCE / "flow.rst").read_text()
 #: What fits beside the margins of a telephone that is 400 pixels wide, in
 #: points: there are 96 pixels, and 72 points, in an inch.
 WIDEST = 340 * 72 / 96
@@ -33,34 +32,10 @@ def diagrams() -> dict[str, str]:
     return {caption: textwrap.dedent(text) for _, caption, text in found}
 
 
-def dot() -> str:
-    """The path of dot; skips the test without, but not in CI."""
-    path = shutil.which("dot")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("graphviz is not installed")
-        pytest.skip("graphviz is not installed")
-    return path
-
-
-def built(builder: str, folder: Path, **env: str) -> tuple[int, str]:
-    """The exit code of sphinx-build, and what it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "-b", builder]
-        + ["-d", str(folder / "cache"), str(SOURCE), str(folder / "built")],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **env},
-        timeout=100,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("caption", diagrams())
 def test_it_can_be_drawn_and_fits_a_telephone(caption: str) -> None:
     done = subprocess.run(
-        [dot(), "-Tsvg"],
+        [program("dot", package="graphviz"), "-Tsvg"],
         input=diagrams()[caption],
         capture_output=True,
         text=True,
@@ -84,12 +59,13 @@ def test_the_states_are_those_that_there_are() -> None:
 def test_without_dot_the_build_of_pages_says_what_to_install(
     tmp_path: Path,
 ) -> None:
-    code, said = built("html", tmp_path, PATH=str(tmp_path))
+    html = sphinx("html", tmp_path, PATH=str(tmp_path))
 
-    assert code == 1
-    assert said == (
+    assert html.returncode == 1
+    assert html.stdout + html.stderr == (
         "the diagrams need dot, which is not installed; on Debian: "
         "apt-get install graphviz\n"
     )
     # The manual page has none.
-    assert built("man", tmp_path, PATH=str(tmp_path)) == (0, "")
+    man = sphinx("man", tmp_path, PATH=str(tmp_path))
+    assert (man.returncode, man.stdout + man.stderr) == (0, "")

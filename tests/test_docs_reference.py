@@ -3,8 +3,6 @@
 import html
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -17,8 +15,9 @@ from poolmgr.cli import app
 from poolmgr.manager import action_plugins, driver_plugins
 from poolmgr.options import list_opts
 from poolmgr.service import EXIT_DRAINED, EXIT_STOPPED_JOBS
-from tests.pages import SOURCE, read
-from tests.test_docs_diagrams import dot
+from tests.docs.blocks import SOURCE
+from tests.docs.builds import built
+from tests.wanted import program
 
 Page = Callable[[str], str]
 
@@ -26,19 +25,9 @@ Page = Callable[[str], str]
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """The HTML of a page, built anew."""
-    dot()
-    folder = tmp_path_factory.mktemp("html")
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
-        + ["-b", "html", "-d", str(folder / "cache"), str(SOURCE)]
-        + [str(folder / "html")],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return lambda name: (folder / "html" / f"{name}.html").read_text()
+    program("dot", package="graphviz")
+    folder = built("html", tmp_path_factory.mktemp("reference"))
+    return lambda name: (folder / f"{name}.html").read_text()
 
 
 def plain(text: str) -> str:
@@ -102,14 +91,19 @@ def test_every_public_name_is_there(page: Page) -> None:
 def test_every_exit_code_is_there() -> None:
     codes = {EXIT_DRAINED, 1, app.EXIT_USAGE, app.EXIT_SIGPIPE}
     codes |= {EXIT_STOPPED_JOBS, 128 + signal.SIGINT, 128 + signal.SIGTERM}
-    section = read("commands").partition("Exit codes\n")[2]
-    table = read("worker").partition("exit code  meaning\n")[2]
+    section = source("commands").partition("Exit codes\n")[2]
+    table = source("worker").partition("exit code  meaning\n")[2]
 
     listed = re.findall(r"^([\d, ]+)$", section.partition("\n---")[0], re.M)
     worker = re.findall(r"^(\d[\d, ]*?)  +\S", table, re.MULTILINE)[:5]
 
     assert numbers(listed) == codes
     assert numbers(worker) == codes - {app.EXIT_SIGPIPE}
+
+
+def source(name: str) -> str:
+    """A page as it is written."""
+    return (SOURCE / f"{name}.rst").read_text()
 
 
 def numbers(texts: list[str]) -> set[int]:

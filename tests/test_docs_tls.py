@@ -3,7 +3,6 @@
 import grp
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,15 +14,17 @@ from types import ModuleType
 import pytest
 
 from poolmgr.gearman import Address, connect, tls
+from tests.docs.blocks import SOURCE, blocks_of, captioned
+from tests.docs.steps import steps_in
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.matrix.batches import BUILD_IP, batch
 from tests.matrix.logs import complaints
 from tests.matrix.terminators import need_stunnel, stunnel
-from tests.pages import blocks, captioned, read
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
+from tests.wanted import program
 
-PAGE = read("tls")
+PAGE = SOURCE / "tls.rst"
 SERVER, CLIENT = "/etc/stunnel/gearmand.conf", "/etc/stunnel/gearman.conf"
 NAME = "gearman-1.example.com"
 #: What is left to say when there was no answer.
@@ -72,7 +73,7 @@ class Stage:
 
         :param changes: values of options that are to be others
         """
-        text = self.local(captioned(caption, PAGE))
+        text = self.local(captioned(PAGE, caption).text)
         for name, value in changes.items():
             text, count = re.subn(
                 rf"^{name} = .*", f"{name} = {value}", text, flags=re.M
@@ -91,7 +92,7 @@ class Stage:
 
     def shell(self, more: str = "") -> None:
         """Make the certificates that are not there, and more."""
-        text = self.local(captioned("in an empty folder", PAGE))
+        text = self.local(captioned(PAGE, "in an empty folder").text)
         if more:
             # The authority is there; what makes it is the first command.
             begin = text.index("openssl req -x509")
@@ -151,9 +152,9 @@ def words(text: str) -> str:
 
 
 def test_the_checks_print_what_is_shown(stage: Stage) -> None:
-    shown = stage.local("".join(blocks("console", PAGE)))
-    found = re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", shown, re.M)
-    assert len(found) == 4
+    shown = blocks_of(PAGE, "console")
+    steps = [step for block in shown for step in steps_in(block)]
+    assert len(steps) == 4
     config = stage.write("poolmgr.conf")
     command = stage.folder / "poolmgr"
     command.write_text(
@@ -167,9 +168,10 @@ def test_the_checks_print_what_is_shown(stage: Stage) -> None:
         worker_of(stage) as process,
     ):
         process.wait_for("registered")
-        for line, output in found:
+        for step in steps:
+            output = stage.local(step.shown)
             done = subprocess.run(
-                ["sh", "-c", line],
+                ["sh", "-c", stage.local(step.command)],
                 env={**os.environ, "PATH": path},
                 capture_output=True,
                 text=True,
@@ -179,7 +181,7 @@ def test_the_checks_print_what_is_shown(stage: Stage) -> None:
             said = words(done.stdout + done.stderr)
             # stunnel says why and resets: that may overtake what it says.
             lost = re.sub(" it demands .*", f" {RESET}", output)
-            assert said in (words(output), words(lost)), line
+            assert said in (words(output), words(lost)), step.where
 
 
 def test_a_certificate_of_a_client_does_not_make_a_job_server(
@@ -230,14 +232,11 @@ def test_who_is_answered_when_all_is_well(stage: Stage) -> None:
 
 
 def test_stunnel_looks_for_workers_that_vanished(stage: Stage) -> None:
-    if shutil.which("ss") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("ss (iproute2) is not installed")
-        pytest.skip("ss (iproute2) is not installed")
+    ss = program("ss", package="iproute2")
 
     def timers() -> str:
         return subprocess.run(
-            ["ss", "-Htno", f"sport = :{stage.front.port}"],
+            [ss, "-Htno", f"sport = :{stage.front.port}"],
             capture_output=True,
             text=True,
             check=True,
@@ -269,9 +268,10 @@ def test_no_job_server_behind_the_terminator_may_be_the_reason(
 
 
 def test_every_reason_that_is_listed_is_one_that_is_given() -> None:
+    section = PAGE.read_text().partition("What the log says")[2]
     listed = [
         reason
-        for line in PAGE.partition("What the log says")[2].splitlines()
+        for line in section.splitlines()
         if line.startswith("``")
         for reason in re.findall("``(.+?)``", line)
     ]

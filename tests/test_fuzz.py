@@ -61,7 +61,7 @@ def test_a_target_finds_nothing(name: str) -> None:
     for seed in target.SEEDS:
         target.one(seed)
 
-    @settings(deadline=None, max_examples=200)
+    @settings(max_examples=200)
     @given(mutations(target.SEEDS))
     def run(data: bytes) -> None:
         target.one(data)
@@ -225,7 +225,6 @@ def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 socket_settings = settings(
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -26,6 +26,7 @@ from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.waiting import Deadline
 from tests.polling import until
+from tests.scarce_threads import without_threads
 
 
 def acting(
@@ -700,15 +701,9 @@ def test_many_threads_may_use_one_manager(
     assert len(cloud.list_devices(Deadline(10.0))) == 200
 
 
-def test_jobs_are_answered_when_the_system_has_threads_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
+def test_jobs_are_answered_when_the_system_has_threads_again() -> None:
     with PoolManager("fake") as manager:
-        with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", refuse)
+        with without_threads():
             waits = manager.submit({"action": "BUILD_IP"})
         goes = manager.submit({"action": "BUILD_IP"})
 

@@ -3,32 +3,19 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from poolmgr.cli.app import PoolmgrApp
-
-SOURCE = Path(__file__).parent.parent / "doc" / "source"
+from tests.docs.builds import built
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``poolmgr.1``, built anew."""
     # CI runs this where it builds the documentation.
-    folder = tmp_path_factory.mktemp("man")
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
-        + ["-b", "man", "-d", str(folder / "cache"), str(SOURCE)]
-        + [str(folder / "man")],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return folder / "man" / "poolmgr.1"
+    return built("man", tmp_path_factory.mktemp("manual")) / "poolmgr.1"
 
 
 def test_every_command_and_option_is_there(page: Path) -> None:

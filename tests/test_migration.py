@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from poolmgr.drivers.nova import NovaSettings
@@ -210,7 +209,6 @@ def test_references_to_other_options_have_their_effect(tmp_path: Path) -> None:
     assert (nova.username, nova.password) == ("i-x", "a$b")
 
 
-@hypothesis_settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
 def test_any_value_survives(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -226,7 +224,6 @@ def test_any_value_survives(text: str) -> None:
         assert settings(new) == before
 
 
-@hypothesis_settings(deadline=None)
 @given(st.text("ab$\\{}\"' ,é", max_size=8))
 def test_any_text_can_be_written(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -9,16 +9,16 @@ from pathlib import Path
 from threading import Event
 
 from poolmgr.gearman import Address
+from tests.docs.blocks import SOURCE, blocks_of
 from tests.jobservers import gearmand
 from tests.matrix.batches import BUILD, BUILD_IP, batch
 from tests.matrix.states import State
 from tests.monitoring.promtool import promtool
-from tests.pages import blocks, read
 from tests.polling import until
 from tests.processes import Process, worker
 from tests.test_systemd import analyze, runnable_unit
 
-PAGE = read("scaling")
+PAGE = SOURCE / "scaling.rst"
 #: Builds wait in the worker, and some run, whenever it is told to end.
 LANES = "[worker]\nlong_jobs = 2\nheld_jobs = 20\n"
 
@@ -95,7 +95,7 @@ def test_workers_are_replaced_one_by_one_and_no_job_fails(
 
 
 def test_gearmand_takes_the_options_that_are_named(tmp_path: Path) -> None:
-    named = re.findall(r"``(--keepalive[^`]*)``", PAGE)
+    named = re.findall(r"``(--keepalive[^`]*)``", PAGE.read_text())
     assert len(named) == 4
 
     with gearmand(*named):
@@ -103,13 +103,13 @@ def test_gearmand_takes_the_options_that_are_named(tmp_path: Path) -> None:
 
 
 def test_the_template_is_a_unit(tmp_path: Path) -> None:
-    (own,) = blocks("systemd", PAGE)
+    (own,) = blocks_of(PAGE, "systemd")
     template = tmp_path / "poolmgr-worker@.service"
     template.write_text(runnable_unit())
     folder = tmp_path / "poolmgr-worker@.service.d"
     folder.mkdir()
     drop_in = folder / "own.conf"
-    drop_in.write_text(own)
+    drop_in.write_text(own.text)
     unit = tmp_path / "poolmgr-worker@1.service"
     unit.symlink_to(template.name)
 
@@ -117,12 +117,13 @@ def test_the_template_is_a_unit(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     # It does look at what is in the drop-in.
-    drop_in.write_text(own.replace("RuntimeDirectory", "RuntimeFolder"))
+    drop_in.write_text(own.text.replace("RuntimeDirectory", "RuntimeFolder"))
     assert "RuntimeFolder" in analyze("verify", str(unit)).stderr
 
 
 def test_the_questions_are_promql(tmp_path: Path) -> None:
-    questions = "".join(blocks("promql", PAGE)).split("\n\n")
+    (block,) = blocks_of(PAGE, "promql")
+    questions = block.text.split("\n\n")
     assert len(questions) == 2
     rules = "".join(
         f"  - record: q:{number}\n    expr: {' '.join(each.split())}\n"

@@ -135,7 +135,6 @@ def test_a_batch_is_answered_job_by_job(job_server: JobServerProcess) -> None:
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(payloads=st.lists(st.binary(max_size=300), min_size=1, max_size=20))

@@ -16,6 +16,7 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.waiting import Deadline
 from tests.asking import Answers, asked, running
 from tests.jobservers import JobServerProcess, builtin, gearmand
+from tests.peers import black_hole
 from tests.polling import until
 from tests.processes import PATIENCE, Process, poolmgr, worker
 from tests.relays import relay
@@ -95,21 +96,12 @@ def test_a_worker_that_no_job_server_answers_ends(
 
 
 def test_a_worker_whose_job_server_cannot_be_reached_ends() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        address = full.getsockname()
-        fillers = [socket.socket() for _ in range(3)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(address)
-        with gearmand() as server:
-            black_hole = f"127.0.0.1:{address[1]}"
-            with worker([black_hole, str(server.address)]) as process:
-                process.wait_for("registered")
-                process.signal(signal.SIGTERM)
+    with black_hole() as hole, gearmand() as server:
+        with worker([str(hole), str(server.address)]) as process:
+            process.wait_for("registered")
+            process.signal(signal.SIGTERM)
 
-                assert process.exit_code() == 0
-        for filler in fillers:
-            filler.close()
+            assert process.exit_code() == 0
 
 
 # -- jobs under way ---------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from poolmgr.threads import ThreadPool
 from tests.polling import until
+from tests.scarce_threads import without_threads
 
 
 def alive(name: str) -> int:
@@ -132,16 +133,12 @@ def test_threads_go_when_there_is_nothing_to_do() -> None:
 
 
 def test_where_there_are_no_more_threads_the_work_is_done_later(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     pool = ThreadPool("test-none-left")
     done = threading.Event()
 
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with blocking(pool, 1), monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
+    with blocking(pool, 1), without_threads():
         pool.run(done.set)
         assert "can't start new thread; 1 wait" in caplog.text
         assert not done.is_set()
@@ -149,24 +146,15 @@ def test_where_there_are_no_more_threads_the_work_is_done_later(
     assert done.wait(30)
 
 
-def test_what_is_waited_for_is_done_even_if_there_is_no_thread_at_all(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_is_waited_for_is_done_even_without_any_thread() -> None:
     pool = ThreadPool("test-none-at-all")
     found: list[int] = []
-    start = threading.Thread.start
-
-    def refuse(thread: threading.Thread) -> None:
-        if thread.name == "test-none-at-all":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
     asking = threading.Thread(
         target=lambda: found.append(pool.wait_for(lambda: 42)), daemon=True
     )
-    asking.start()
-    asking.join(30)
+    with without_threads("test-none-at-all"):
+        asking.start()
+        asking.join(30)
     assert found == [42]
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import read
+from tests.docs.blocks import SOURCE, Block, blocks_of
 from tests.trouble import building, devices, plugins, serving, starting
 from tests.trouble.scenes import SCENES
 from tests.trouble.stage import Stage
 
-PAGE = read("trouble")
+PAGE = SOURCE / "trouble.rst"
 #: Scenes are in these, by their names.
 MODULES = (building, devices, plugins, serving, starting)
 
@@ -39,14 +39,12 @@ EXAMPLES = (
 )
 
 
-def quotes() -> dict[str, list[str]]:
-    """The lines of each block, by its name."""
-    found = re.findall(
-        r"^\.\. code-block:: text\n   :name: trouble-(\S+)\n\n((?:   .*\n)+)",
-        PAGE,
-        re.MULTILINE,
-    )
-    return {name: words(text).splitlines() for name, text in found}
+def quotes() -> dict[str, Block]:
+    """The blocks by their names."""
+    found = blocks_of(PAGE, "text")
+    named = {block.options.get("name", ""): block for block in found}
+    assert len(named) == len(found)
+    return named
 
 
 def words(text: str) -> str:
@@ -74,13 +72,13 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def test_every_quote_has_its_scene() -> None:
-    assert PAGE.count("code-block:: text") == len(quotes())
-    assert quotes().keys() == SCENES.keys()
+    assert quotes().keys() == {f"trouble-{name}" for name in SCENES}
+    assert all(block.text.strip() for block in quotes().values())
 
 
 @pytest.mark.parametrize("name", SCENES)
 def test_it_is_what_poolmgr_says(name: str, stage: Stage) -> None:
     printed = words(SCENES[name](stage))
 
-    for line in quotes()[name]:
+    for line in words(quotes()[f"trouble-{name}"].text).splitlines():
         assert re.search(pattern(line), printed), f"{line}\n\n{printed}"

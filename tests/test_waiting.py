@@ -12,6 +12,7 @@ import pytest
 from poolmgr.errors import DeadlineExceeded, Stopped
 from poolmgr.threads import ThreadPool
 from poolmgr.waiting import Deadline, Expiries, Stop, backoff
+from tests.scarce_threads import without_threads
 
 
 def test_a_deadline_ends_a_sleep() -> None:
@@ -92,20 +93,14 @@ def test_expiries_start_again_after_they_were_empty() -> None:
         assert done.wait(10.0)
 
 
-def test_expiries_without_a_thread_come_when_there_is_one_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_expiries_without_a_thread_come_when_there_is_one_again() -> None:
     expiries, late, done = (
         Expiries("test"),
         threading.Event(),
         threading.Event(),
     )
 
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", refuse)
+    with without_threads():
         expiries.add("late", 0.01, late.set)
     assert not late.is_set()
 

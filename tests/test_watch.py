@@ -12,6 +12,7 @@ from poolmgr.drivers.base import Device
 from poolmgr.drivers.watch import Watch
 from poolmgr.errors import CloudUnavailable, DeviceFailed
 from poolmgr.waiting import Deadline
+from tests.scarce_threads import without_threads
 
 
 def device(number: int, status: str = "building") -> Device:
@@ -44,24 +45,17 @@ def test_many_waits_cost_one_look_an_interval() -> None:
 
 
 def test_who_waits_while_there_are_no_threads_waits_for_one(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start, refused = threading.Thread.start, 0
-
-    def refuse(thread: threading.Thread) -> None:
-        nonlocal refused
-        if thread.name == "poolmgr-watch" and refused < 2:
-            refused += 1
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
     monkeypatch.setattr(watching, "NO_THREAD_PAUSE", 0.01)
     watch = Watch(lambda devices: [device(1, "active")], 0.01)
 
-    assert watch.wait(device(1), Deadline(30.0)).ready
-    assert refused == 2
+    with without_threads("poolmgr-watch", times=2) as refused:
+        assert watch.wait(device(1), Deadline(30.0)).ready
+    assert len(refused) == 2
     assert watch.waiting == 0
+    said = [r.message for r in caplog.records if r.levelname == "ERROR"]
+    assert said == ["can't start new thread: nobody looks at the devices"]
 
 
 def test_who_comes_when_the_watch_has_closed_waits_for_nothing() -> None:
@@ -86,6 +80,22 @@ def test_a_look_that_fails_is_only_a_look_that_fails() -> None:
         return answer  # type: ignore[return-value]
 
     assert Watch(look, 0.01).wait(device(1), Deadline(30.0)).ready
+
+
+def test_many_that_are_in_no_list_are_all_asked_for_in_turn() -> None:
+    asked: set[str] = set()
+
+    def confirm(device: Device) -> Device:
+        asked.add(device.id)
+        status = "active" if len(asked) == 25 else "building"
+        return Device(device.id, device.name, status, "192.0.2.1", "")  # type: ignore[arg-type]
+
+    watch = Watch(lambda devices: [], 0.01, confirm)
+    with ThreadPoolExecutor(25) as pool:
+        ready = pool.map(
+            lambda n: watch.wait(device(n), Deadline(30.0)), range(25)
+        )
+        assert all(d.ready for d in ready)
 
 
 def test_active_without_an_address_is_waited_for() -> None:

@@ -62,8 +62,7 @@ class Batch:
         if self._stopping:
             return f"{self._name}: clearing up, {elapsed(seconds)}"
         if self._count == 1:
-            far = f"{self._step()}, " if self._reported else ""
-            return f"{self._name}: running, {far}{elapsed(seconds)}"
+            return f"{self._name}: running, {self._step()}{elapsed(seconds)}"
         ended = len(self._ended)
         failed = sum(outcome.error is not None for outcome in self._ended)
         running = len(self._submissions) - ended
@@ -80,9 +79,10 @@ class Batch:
         return submission
 
     def _step(self) -> str:
-        assert self._reported is not None  # noqa: S101 - the caller looked
+        if self._reported is None:
+            return ""
         done, total = self._reported
-        return f"step {min(done + 1, total)} of {total}"
+        return f"step {min(done + 1, total)} of {total}, "
 
     def _report(self, done: int, total: int) -> None:
         self._reported = (done, total)

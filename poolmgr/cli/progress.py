@@ -13,6 +13,7 @@ from typing import TextIO
 from poolmgr import durations
 from poolmgr.cli.output import Stream
 from poolmgr.cli.terminal import is_terminal, size
+from poolmgr.threads import start_daemon
 
 #: Seconds until the line is shown: what is quicker needs none.
 PATIENCE = 0.5
@@ -49,9 +50,7 @@ def progress(
             line = text(columns, time.monotonic() - started)
             stream.show(line[:columns])
 
-    thread = threading.Thread(target=draw, name="poolmgr-progress")
-    thread.daemon = True
-    thread.start()
+    thread = start_daemon("poolmgr-progress", draw)
     try:
         yield
     finally:

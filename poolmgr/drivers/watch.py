@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from poolmgr.drivers.base import Device
 from poolmgr.errors import CloudError, CloudUnavailable, DeviceFailed
+from poolmgr.threads import NoThreads, start_daemon
 from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Deadline
 
@@ -41,6 +42,8 @@ class _Waiter:
         #: Whether what was seen is to be seen once more, soon.
         self.doubtful = False
         self.error: DeviceFailed | None = None
+        #: When it was last asked for by itself.
+        self.asked_at = 0.0
 
     def see(self, device: Device | None) -> None:
         """Take note of what the cloud has."""
@@ -98,6 +101,8 @@ class Watch:
         self._waiters: dict[int, _Waiter] = {}
         self._closed = threading.Event()
         self._running = False
+        #: Whether it was said that there is no thread.
+        self._unserved = False
         self._seen_at = 0.0
 
     def wait(self, device: Device, deadline: Deadline) -> Device:
@@ -177,15 +182,14 @@ class Watch:
         """Whether there is a thread that looks; have one come if not."""
         with self._lock:
             if not self._running:
-                thread = threading.Thread(
-                    target=self._run, name="poolmgr-watch", daemon=True
-                )
                 try:
-                    thread.start()
-                except RuntimeError as error:
-                    LOG.error("%s: nobody looks at the devices", error)
+                    start_daemon("poolmgr-watch", self._run)
+                except NoThreads as error:
+                    if not self._unserved:
+                        LOG.error("%s: nobody looks at the devices", error)
+                    self._unserved = True
                     return False
-                self._running = True
+                self._running, self._unserved = True, False
         return True
 
     def _run(self) -> None:
@@ -251,7 +255,10 @@ class Watch:
 
     def _show_absent(self, waiters: list[_UntilReady]) -> None:
         """A list can have holes: ask for what was not in it."""
+        # In turn, or where many are in no list, some would never be seen.
+        waiters = sorted(waiters, key=lambda waiter: waiter.asked_at)
         for waiter in waiters[:MOST_CONFIRMED]:
+            waiter.asked_at = time.monotonic()
             try:
                 waiter.see(self._confirm(waiter.device))
             except CloudError as error:

@@ -6,7 +6,6 @@ import ipaddress
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from poolmgr.gearman.address import Address
 from poolmgr.gearman.options import LinkOptions
 from poolmgr.gearman.tls import MUTE, refusal
 from poolmgr.text import one_line
+from poolmgr.threads import NoThreads, start_daemon
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -60,12 +60,9 @@ class Resolver:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(_settle, future, found, error)
 
-        thread = threading.Thread(
-            target=work, name="gearman-resolver", daemon=True
-        )
         try:
-            thread.start()
-        except RuntimeError as error:  # there are too many threads
+            start_daemon("gearman-resolver", work)
+        except NoThreads as error:
             future.set_exception(OSError(str(error)))
         return future
 

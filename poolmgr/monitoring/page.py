@@ -311,4 +311,4 @@ def _ago(seconds: float) -> str:
     at, now = time.localtime(seconds), time.localtime()
     if at[:3] == now[:3]:
         return time.strftime("%H:%M:%S", at)
-    return time.strftime("%Y-%m-%d %H:%M:%S", at)
+    return _clock(seconds)

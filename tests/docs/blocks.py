@@ -60,17 +60,29 @@ def blocks(*languages: str) -> list[Block]:
 
     :param languages: only those in one of these
     """
+    return [block for page in pages() for block in blocks_of(page, *languages)]
+
+
+def blocks_of(page: Path, *languages: str) -> list[Block]:
+    """The code blocks of a page, in their order.
+
+    :param languages: only those in one of these
+    """
     return [
         block
-        for page in pages()
-        for block in blocks_of(page)
+        for block in _found(page, page.read_text().split("\n"))
         if not languages or block.language in languages
     ]
 
 
-def blocks_of(page: Path) -> list[Block]:
-    """The code blocks of a page, in their order."""
-    return list(_found(page, page.read_text().split("\n")))
+def captioned(page: Path, caption: str) -> Block:
+    """The one code block of a page that has this caption."""
+    (block,) = (
+        block
+        for block in blocks_of(page)
+        if block.options.get("caption") == caption
+    )
+    return block
 
 
 def each(*languages: str) -> pytest.MarkDecorator:

@@ -66,3 +66,19 @@ def found_in(
     if page not in _FOUND:
         _FOUND[page] = play(page, factory.mktemp(page.stem))
     return _FOUND[page]
+
+
+def check(step: Step, factory: pytest.TempPathFactory) -> None:
+    """A command does what is shown, typed after those before it.
+
+    They are typed once; each of them is a test, so that the wrong one is
+    named.
+    """
+    problem = found_in(step.page, factory)[step.line]
+
+    assert problem is None, f"{step.where}: $ {step.command}\n{problem}"
+
+
+def check_end(page: Path, factory: pytest.TempPathFactory) -> None:
+    """What a page's commands have started ends well."""
+    assert found_in(page, factory)[0] is None, page.name

@@ -10,8 +10,6 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
 from tests.docs.blocks import Block
 from tests.docs.excused import excuse
 from tests.docs.plain import UUID, like, loose, plain
@@ -21,6 +19,7 @@ from tests.docs.steps import Step
 from tests.jobservers import free_port
 from tests.polling import until
 from tests.terminals import terminal
+from tests.wanted import go_without
 
 #: What is run besides poolmgr.
 RUN = {
@@ -86,9 +85,7 @@ class Session:
         """Skip the page without a program that it uses, but not in CI."""
         path = self._environment()["PATH"]
         if name in ("curl", "gearmand") and not shutil.which(name, path=path):
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"{name} is not installed")
-            pytest.skip(f"{name} is not installed")
+            go_without(name)
 
     # -- typing -------------------------------------------------------------
 

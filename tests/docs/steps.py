@@ -49,7 +49,7 @@ def steps_of(page: Path) -> list[Step | Block]:
     found: list[Step | Block] = []
     for block in blocks_of(page):
         if is_shell(block):
-            steps = list(_steps(block))
+            steps = list(steps_in(block))
             if "another terminal" in " ".join(block.before.split()):
                 steps[0] = replace(steps[0], fresh=True)
             found += steps
@@ -83,7 +83,8 @@ class _Open:
         return not self.shown and self.lines[-1].endswith("\\")
 
 
-def _steps(block: Block) -> Iterator[Step]:
+def steps_in(block: Block) -> Iterator[Step]:
+    """The commands of one block."""
     prompted = block.language in ("console", LITERAL)
     steps: list[_Open] = []
     for number, text in enumerate(block.text.splitlines(), block.line):

@@ -5,9 +5,6 @@ import html
 import http.server
 import json
 import re
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import shown
 from tests.docs.blocks import SOURCE
+from tests.docs.builds import built
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 #: As wide as a telephone, in CSS pixels.
 WIDTH = 400
 #: Loads each page into a frame of that width, one after the other, and tells
@@ -78,43 +76,23 @@ def served(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation as HTML, built anew."""
-    folder = tmp_path_factory.mktemp("html")
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-b", "html"]
-        + ["-d", str(folder / "cache"), str(SOURCE), str(folder / "html")],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "html"
+    return built("html", tmp_path_factory.mktemp("site"))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_on_a_telephone_no_page_scrolls_sideways_and_nothing_is_cut(
     site: Path, tmp_path: Path
 ) -> None:
-    assert CHROMIUM is not None
     names = sorted(path.name for path in site.glob("*.html"))
     page = MEASURE % {"width": WIDTH, "names": json.dumps(names)}
     (site / "measure.html").write_text(page)
 
     with served(site) as url:
-        done = subprocess.run(
-            [
-                *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
-                *("--dump-dom", f"--user-data-dir={tmp_path}"),
-                *("--virtual-time-budget=100000", f"{url}/measure.html"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=True,
+        document, console = shown(
+            f"{url}/measure.html", tmp_path, "--virtual-time-budget=100000"
         )
 
-    told = re.search(r'<pre id="found">(.+?)</pre>', done.stdout, re.S)
-    assert told is not None, done.stdout[-2000:] + done.stderr
+    told = re.search(r'<pre id="found">(.+?)</pre>', document, re.S)
+    assert told is not None, document[-2000:] + console
     found = json.loads(html.unescape(told[1]))
     assert found.keys() == {*names}
     assert len(names) >= len(list(SOURCE.glob("*.rst")))

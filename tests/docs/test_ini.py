@@ -100,9 +100,7 @@ def test_options_are_known_and_their_values_are_taken(
 @of(whose("setup.cfg"))
 def test_entry_points_lead_somewhere(block: Block) -> None:
     """To what can be imported, or to a class that the page makes."""
-    made = "".join(
-        b.text for b in blocks_of(block.page) if b.language == "python"
-    )
+    made = "".join(b.text for b in blocks_of(block.page, "python"))
     points = read(block)["options.entry_points"]
 
     assert points.keys() <= {"poolmgr.actions", "poolmgr.drivers"}

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, SOURCE
 from tests.docs.excused import EXCUSED, OF_THEIR_OWN, excuse
 from tests.docs.nova_stage import NovaStage
 from tests.docs.playing import (
     PLAYED,
     STEPS,
+    check,
+    check_end,
     each,
     each_page,
-    found_in,
     steps,
 )
 from tests.docs.programs import fault
@@ -30,18 +31,14 @@ MINE = [page for page in PLAYED if STAGES.get(page.name) is not NovaStage]
 def test_a_command_does_what_is_shown(
     step: Step, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The commands of a page are typed one after the other, once; each of
-    them is a test, so that the wrong one is named."""
-    problem = found_in(step.page, tmp_path_factory)[step.line]
-
-    assert problem is None, f"{step.where}: $ {step.command}\n{problem}"
+    check(step, tmp_path_factory)
 
 
 @each_page(MINE)
 def test_what_goes_on_ends_well(
     page: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert found_in(page, tmp_path_factory)[0] is None
+    check_end(page, tmp_path_factory)
 
 
 @each([s for s in steps(list(STEPS)) if s.page not in PLAYED])
@@ -54,9 +51,9 @@ def test_a_command_of_a_page_with_tests_of_its_own_can_be_read(
 
 @pytest.mark.parametrize("page", OF_THEIR_OWN)
 def test_pages_with_tests_of_their_own_have_them(page: str) -> None:
-    if (ROOT / "doc" / "source" / page).exists():
+    if (SOURCE / page).exists():
         tests = (ROOT / "tests" / OF_THEIR_OWN[page]).read_text()
-        assert page in tests or f'("{page.removesuffix(".rst")}")' in tests
+        assert page in tests
 
 
 def test_nothing_is_excused_that_is_not_there() -> None:

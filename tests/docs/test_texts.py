@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import INCLUDE, LITERAL, ROOT, Block, blocks, of
+from tests.docs.blocks import (
+    INCLUDE,
+    LITERAL,
+    ROOT,
+    SOURCE,
+    Block,
+    blocks,
+    of,
+)
 from tests.docs.excused import OF_THEIR_OWN
 from tests.docs.plain import folded, like, loose
 from tests.docs.printed import PRINTED, Printer
@@ -111,7 +119,7 @@ def test_an_image_on_top_of_ours_fits_it(block: Block) -> None:
 
 @of(blocks("promql"))
 def test_questions_are_about_metrics_that_there_are(block: Block) -> None:
-    page = (ROOT / "doc" / "source" / "monitoring.rst").read_text()
+    page = (SOURCE / "monitoring.rst").read_text()
 
     for name in re.findall(r"\bpoolmgr_\w+", block.text):
         assert f"``{name}``" in page

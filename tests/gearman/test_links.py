@@ -7,7 +7,6 @@ import asyncio
 import itertools
 import signal
 import socket
-import threading
 
 import pytest
 
@@ -15,6 +14,7 @@ from poolmgr.gearman import Address, LinkOptions
 from tests.gearman_workers import running, until
 from tests.jobservers import JobServerProcess, free_port
 from tests.peers import peer
+from tests.scarce_threads import without_threads
 
 QUICK = LinkOptions(heartbeat=0.3, connect_timeout=1.0, retry_longest=0.2)
 
@@ -74,27 +74,16 @@ def test_a_server_that_fails_now_thus_now_so_is_told_of_once_each(
 
 
 def test_a_name_that_cannot_be_looked_up_for_want_of_a_thread_is_tried_again(
-    job_server: JobServerProcess, monkeypatch: pytest.MonkeyPatch
+    job_server: JobServerProcess,
 ) -> None:
-    start, refused = threading.Thread.start, 0
-
-    def refuse(thread: threading.Thread) -> None:
-        nonlocal refused
-        if thread.name == "gearman-resolver" and refused < 2:
-            refused += 1
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
     async def scenario() -> None:
-        monkeypatch.setattr(threading.Thread, "start", refuse)
         options = LinkOptions(retry_first=0.05)
         address = Address("localhost", job_server.address.port)
-        async with running(address, options=options) as worker:
-            await worker.registered()
-            (status,) = worker.worker.links
-            assert (status.last_error, refused) == (
-                "can't start new thread",
-                2,
-            )
+        with without_threads("gearman-resolver", times=2) as refused:
+            async with running(address, options=options) as worker:
+                await worker.registered()
+                (status,) = worker.worker.links
+        assert status.last_error == "can't start new thread"
+        assert len(refused) == 2
 
     asyncio.run(scenario())

@@ -1,8 +1,6 @@
 """TLS in front of a gearmand, which cannot speak it itself."""
 
 import asyncio
-import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -12,11 +10,10 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 from poolmgr.gearman import Address
 from tests.certificates import Identity
 from tests.jobservers import free_port
+from tests.wanted import program
 
 PATIENCE = 20.0
 
@@ -36,12 +33,7 @@ def terminator(
 
 def need_stunnel() -> str:
     """The path of stunnel; skips the test without, but not in CI."""
-    path = shutil.which("stunnel4") or shutil.which("stunnel")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("stunnel4 is not installed")
-        pytest.skip("stunnel4 is not installed")
-    return path
+    return program("stunnel4", "stunnel")
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +10,12 @@ import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.asking import asked, running
+from tests.browser import browser, shown
 from tests.jobservers import builtin
 from tests.monitoring.watched import watched
 from tests.polling import until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.timeout(300)
 
 NAME = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
 REASON = (
@@ -28,6 +23,7 @@ REASON = (
     "0f3bb8c1d2274e4c9c36c5d4d7a1e7a1; ask the operator for more, or release "
     "those which are not attached to anything any more"
 )
+
 #: Has the page say where everything is: the height of a line, how wide the
 #: page is and could be, and of each section where it begins and its rows'
 #: heights.
@@ -55,6 +51,7 @@ document.getElementById("measured").textContent = JSON.stringify({
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page of a worker with many jobs and long reasons."""
+    browser()  # before the work
     folder = tmp_path_factory.mktemp("layout")
     with LoopbackCloud() as cloud, builtin() as server:
         with watched([server.address], folder, cloud=cloud) as it:
@@ -84,22 +81,13 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def measured(page: str, width: int, folder: Path) -> dict[str, Any]:
     """The page in a browser, measured."""
-    assert CHROMIUM is not None
     file = folder / "page.html"
     file.write_text(page.replace("</body>", f"{RULER}</body>"))
-    done = subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
-            *("--dump-dom", f"--user-data-dir={folder / 'profile'}"),
-            *("--hide-scrollbars", f"--window-size={width},900"),
-            file.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=True,
+    size = f"--window-size={width},900"
+    page, _console = shown(
+        file.as_uri(), folder / "profile", "--hide-scrollbars", size
     )
-    (found,) = re.findall(r'<pre id="measured">(.*?)</pre>', done.stdout)
+    (found,) = re.findall(r'<pre id="measured">(.*?)</pre>', page)
     seen: dict[str, Any] = json.loads(found)
     return seen
 

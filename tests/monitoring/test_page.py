@@ -1,8 +1,6 @@
 """The status page, as HTML and in a real browser."""
 
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ import pytest
 from poolmgr.gearman import Address
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.asking import asked, running
+from tests.browser import shown
 from tests.jobservers import builtin, free_port
 from tests.monitoring.watched import Watched, watched
 from tests.polling import until
@@ -21,7 +20,6 @@ from tests.polling import until
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}
 HOSTILE = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>\n\x1b[2J"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @dataclass
@@ -164,23 +162,11 @@ def test_it_stays_small(scene: Scene) -> None:
     assert len(scene.worker.get("/").body) < 150_000
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_browser_shows_it_and_runs_nothing(
     scene: Scene, tmp_path: Path
 ) -> None:
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
-            *("--dump-dom", f"--user-data-dir={tmp_path}"),
-            *("--enable-logging=stderr", scene.worker.url),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=True,
-    )
-    page = Read(done.stdout)
+    document, console = shown(scene.worker.url, tmp_path)
+    page = Read(document)
 
     assert "Running jobs" in page.words
     assert "running-1" in page.words
@@ -188,4 +174,4 @@ def test_a_browser_shows_it_and_runs_nothing(
     assert not page.tags & {"script", "img", "iframe"}
     assert "svg" in page.tags
     # What the policy forbids would be told here.
-    assert "CONSOLE" not in done.stderr
+    assert "CONSOLE" not in console

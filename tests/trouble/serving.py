@@ -7,6 +7,7 @@ import socket
 from poolmgr.gearman import Address
 from tests.asking import asked, running
 from tests.monitoring.watched import get
+from tests.peers import black_hole
 from tests.polling import until
 from tests.processes import Process
 from tests.trouble.scenes import scene
@@ -28,9 +29,9 @@ def no_such_host(stage: Stage) -> str:
 
 @scene
 def no_packet(stage: Stage) -> str:
-    with stage.deaf() as server:
+    with black_hole() as server:
         short = "[gearman]\nconnect_timeout = 0.3\n"
-        return stage.log(stage.at(server, short), "not reached")
+        return stage.log(stage.at(str(server), short), "not reached")
 
 
 @scene

@@ -1,8 +1,7 @@
 """Where things go wrong on purpose, and what poolmgr prints then."""
 
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -97,20 +96,6 @@ class Stage:
         then(process)
         process.wait_for(words)
         return "".join(process.lines)
-
-    @contextmanager
-    def deaf(self) -> Iterator[str]:
-        """The address of a port where no connection is ever accepted."""
-        with ExitStack() as stack:
-            listening = stack.enter_context(socket.socket())
-            listening.bind(("127.0.0.1", 0))
-            listening.listen(0)
-            where = listening.getsockname()
-            for _each in range(3):
-                waiting = stack.enter_context(socket.socket())
-                waiting.setblocking(False)
-                waiting.connect_ex(where)
-            yield f"127.0.0.1:{where[1]}"
 
     def _variables(self) -> dict[str, str]:
         return {

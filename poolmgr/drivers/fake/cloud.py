@@ -40,9 +40,7 @@ class FakeCloud(Driver):
         self.image = self._settings.image
         self._device_range = Range(network_of(self._settings.device_range))
         self._ip_range = Range(network_of(self._settings.ip_range))
-        self._lock = threading.Lock()
-        self._store = _store(self._settings.state)
-        self._turn = _Turn(self._store, self._lock)
+        self._turn = _Turn(_store(self._settings.state))
         # Often enough that a short boot is not made longer by the watch.
         interval = min(1.0, max(0.02, self._settings.boot_time / 20))
         self._watch = Watch(self._look, interval)
@@ -55,8 +53,8 @@ class FakeCloud(Driver):
     def close(self) -> None:
         """Forget everything that is kept in memory."""
         self._watch.close()
-        with self._lock:
-            self._store.close()
+        with self._turn as store:
+            store.close()
 
     # -- devices ------------------------------------------------------------
 
@@ -222,9 +220,9 @@ class FakeCloud(Driver):
 class _Turn:
     """Has the store called by one thread at a time."""
 
-    def __init__(self, store: Store, lock: threading.Lock) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = lock
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Store:
         self._lock.acquire()

@@ -1,10 +1,11 @@
 """One call of a service of the cloud, and what it is answered."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
 
 from poolmgr.drivers.nova.failures import Unavailable
 from poolmgr.text import one_line
@@ -76,8 +77,8 @@ def parsed(call: Call, text: str) -> dict[str, Any]:
     :raises Unavailable: it is not what the call expects
     """
     try:
-        answer = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
+        answer = orjson.loads(text) if text else {}
+    except ValueError:
         answer = None
     if not isinstance(answer, dict):
         # A page may say why; JSON that broke off may have secrets in it.

@@ -23,7 +23,7 @@ def page_of_servers(
 ) -> tuple[list[Server], str | None]:
     """The servers that a list shows, the newest first.
 
-    :return: and, when there may be more, the query of the next page
+    :returns: and, when there may be more, the query of the next page
     :raises Refused: for a query that Nova does not take
     """
     limit = _limit(request, state.settings.max_limit)
