@@ -18,7 +18,7 @@ from tests.docs.blocks import SOURCE, blocks_of, captioned
 from tests.docs.steps import steps_in
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.matrix.batches import BUILD_IP, batch
-from tests.matrix.batches import warnings as told
+from tests.matrix.logs import complaints
 from tests.matrix.terminators import need_stunnel, stunnel
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
@@ -143,7 +143,7 @@ def test_jobs_go_from_a_plain_client_to_the_worker(stage: Stage) -> None:
         batch(stage.entry, [BUILD_IP] * 20) as jobs,
     ):
         jobs.passes()
-        assert not told(process, stage.front)
+        assert not complaints(process, stage.front)
 
 
 def words(text: str) -> str:

@@ -11,7 +11,8 @@ from threading import Event
 from poolmgr.gearman import Address
 from tests.docs.blocks import SOURCE, blocks_of
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, State, batch
+from tests.matrix.batches import BUILD, BUILD_IP, batch
+from tests.matrix.states import State
 from tests.monitoring.promtool import promtool
 from tests.polling import until
 from tests.processes import Process, worker

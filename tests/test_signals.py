@@ -16,7 +16,7 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.waiting import Deadline
 from tests.asking import Answers, asked, running
 from tests.jobservers import JobServerProcess, builtin, gearmand
-from tests.matrix.peers import black_hole
+from tests.peers import black_hole
 from tests.polling import until
 from tests.processes import PATIENCE, Process, poolmgr, worker
 from tests.relays import relay

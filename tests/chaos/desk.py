@@ -6,10 +6,10 @@ import json
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Client
 from poolmgr.gearman.client import JobFailed, JobTimeout
+from tests.asking import FUNCTION
 from tests.chaos.field import Field
 from tests.chaos.ledger import Entry, Ledger
 
-FUNCTION = "libra_pool_mgm"
 #: Seconds in which every job has to be answered: the time of a build and of
 #: clearing up, and once more, for it may be taken over late.
 PATIENCE = 240.0

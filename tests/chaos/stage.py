@@ -14,6 +14,7 @@ from typing import Any
 
 from poolmgr.gearman import Address, Client
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
+from tests.asking import FUNCTION
 from tests.chaos.audit import serious
 from tests.chaos.ledger import Entry, Ledger
 from tests.chaos.pool import reaped, scene, write_configuration
@@ -188,7 +189,7 @@ class Stage:
             async with Client([self.server.address]) as client:
                 message = {"action": entry.action, **entry.fields}
                 job = await client.submit(
-                    "libra_pool_mgm",
+                    FUNCTION,
                     json.dumps(message).encode(),
                     unique=entry.unique,
                 )

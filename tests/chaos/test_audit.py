@@ -139,6 +139,19 @@ def test_an_address_has_to_be_where_it_was_assigned(ledger: Ledger) -> None:
     assert faults(Scene([device(one)], [ip(two)]), ledger) == ["misplaced"]
 
 
+def test_what_two_jobs_were_answered_with_is_a_problem(
+    ledger: Ledger,
+) -> None:
+    first = built(ledger)
+    assert not ledger.problems
+
+    second = built(ledger)
+
+    ((entry, what),) = ledger.problems
+    assert entry is second
+    assert str(first) in what
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -8,6 +8,7 @@ the cloud when its caller dies.
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,20 @@ def there(tmp_path: Path) -> Iterator[Stage]:
         yield made
 
 
+def require_one_device(there: Stage, answer: dict[str, Any]) -> None:
+    """When the reaper has passed there is the one that was answered."""
+    there.check()
+    (device,) = there.cloud.servers
+    assert device["name"] == answer["name"]
+
+
+def require_one_address(there: Stage, answer: dict[str, Any]) -> None:
+    """When the reaper has passed there is the one that was answered."""
+    there.check()
+    (ip,) = there.cloud.floating_ips
+    assert ip["id"] == answer["id"]
+
+
 @pytest.mark.parametrize("moment", BUILD_DEVICE, ids=str)
 def test_a_build_killed_in_any_call_leaves_one_device(
     there: Stage, moment: Moment
@@ -72,9 +87,7 @@ def test_a_build_killed_in_any_call_leaves_one_device(
     answer, hold = there.killed_at([moment], "BUILD_DEVICE")
     settled(hold)
 
-    there.check()
-    (device,) = there.cloud.servers
-    assert device["name"] == answer["name"]
+    require_one_device(there, answer)
 
 
 @pytest.mark.parametrize("moment", BUILD_IP, ids=str)
@@ -84,9 +97,7 @@ def test_an_allocation_killed_in_any_call_leaves_one_address(
     answer, hold = there.killed_at([moment], "BUILD_IP")
     settled(hold)
 
-    there.check()
-    (ip,) = there.cloud.floating_ips
-    assert ip["id"] == answer["id"]
+    require_one_address(there, answer)
 
 
 @pytest.mark.parametrize("moment", ASSIGN_IP, ids=str)
@@ -132,9 +143,7 @@ def test_a_device_whose_second_worker_is_killed_taking_it_over(
     answer, hold = there.killed_at([handed_over, moment], "BUILD_DEVICE")
     settled(hold)
 
-    there.check()
-    (device,) = there.cloud.servers
-    assert device["name"] == answer["name"]
+    require_one_device(there, answer)
 
 
 @pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
@@ -146,9 +155,7 @@ def test_an_address_whose_second_worker_is_killed_taking_it_over(
     answer, hold = there.killed_at([handed_over, moment], "BUILD_IP")
     settled(hold)
 
-    there.check()
-    (ip,) = there.cloud.floating_ips
-    assert ip["id"] == answer["id"]
+    require_one_address(there, answer)
 
 
 @pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
@@ -160,9 +167,7 @@ def test_an_address_comes_late_and_the_next_worker_is_killed_handing_over(
         answer, hold = there.killed_at([creation, moment], "BUILD_IP")
         settled(hold)
 
-        there.check()
-        (ip,) = there.cloud.floating_ips
-        assert ip["id"] == answer["id"]
+        require_one_address(there, answer)
 
 
 def test_a_creation_that_takes_effect_while_its_successor_boots(

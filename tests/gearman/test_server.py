@@ -10,6 +10,7 @@ import pytest
 
 from poolmgr.gearman.protocol import Packet, PacketType, Parser, encode
 from tests.jobservers import JobServerProcess
+from tests.polling import until
 
 T = PacketType
 PATIENCE = 20.0
@@ -56,14 +57,6 @@ class Peer:
         self._sock.close()
 
 
-@pytest.fixture
-def peers(job_server: JobServerProcess) -> Iterator["Peers"]:
-    """Makes connections to a server."""
-    peers = Peers(job_server)
-    yield peers
-    peers.close()
-
-
 class Peers:
     """The connections of a test."""
 
@@ -89,10 +82,28 @@ class Peers:
             sock.sendall(f"{line}\n".encode())
             return sock.recv(65536).decode().replace("\r", "")
 
+    def leaves(self, peer: Peer) -> None:
+        """One goes away, and the server knows of it."""
+        self._all.remove(peer)
+        peer.close()
+        for each in self._all:
+            assert each.says_nothing()
+        # One line for each, for who asks, and for the end.
+        lines = len(self._all) + 2
+        until(lambda: len(self.command("workers").splitlines()) == lines)
+
     def close(self) -> None:
         """All go away."""
         for peer in self._all:
             peer.close()
+
+
+@pytest.fixture
+def peers(job_server: JobServerProcess) -> Iterator[Peers]:
+    """Makes connections to a server."""
+    peers = Peers(job_server)
+    yield peers
+    peers.close()
 
 
 @pytest.mark.parametrize(
@@ -230,9 +241,7 @@ def test_what_a_worker_leaves_is_done_by_another(
 def test_a_job_that_waits_goes_with_its_client(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
     client.submit(b"u")
-    client.close()
-    while len(peers.command("workers").splitlines()) > 3:
-        pass
+    peers.leaves(client)
 
     assert worker.ask(T.GRAB_JOB).type is T.NO_JOB
 
@@ -241,9 +250,7 @@ def test_a_job_that_runs_finishes_unheard(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
     handle = client.submit(b"u")
     worker.ask(T.GRAB_JOB)
-    client.close()
-    while len(peers.command("workers").splitlines()) > 3:
-        pass
+    peers.leaves(client)
 
     worker.send(T.WORK_COMPLETE, handle, b"y")
 
@@ -254,7 +261,7 @@ def test_a_job_that_runs_finishes_unheard(peers: Peers) -> None:
 def test_a_background_job_stays(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
     handle = client.ask(T.SUBMIT_JOB_BG, b"f", b"u", b"x").args[0]
-    client.close()
+    peers.leaves(client)
 
     assert worker.ask(T.GRAB_JOB).args[0] == handle
 
@@ -294,8 +301,16 @@ def test_exceptions_come_only_to_those_who_asked(peers: Peers) -> None:
     worker.ask(T.GRAB_JOB)
     worker.send(T.WORK_EXCEPTION, other, b"odd")
     assert not_asked.receive().type is T.WORK_FAIL
-    # It was the end of the job.
-    assert worker.ask(T.WORK_FAIL, other).type is T.ERROR
+
+
+def test_an_exception_is_the_end_of_a_job(peers: Peers) -> None:
+    client, worker = peers.client(), peers.worker()
+    handle = client.submit(b"u")
+    worker.ask(T.GRAB_JOB)
+
+    worker.send(T.WORK_EXCEPTION, handle, b"odd")
+
+    assert worker.ask(T.WORK_FAIL, handle).type is T.ERROR
 
 
 def test_the_state_of_a_job_can_be_asked_for(peers: Peers) -> None:

@@ -1,24 +1,16 @@
-"""Many jobs at once, what the worker did with them, and what is left."""
+"""Many jobs at once, and their answers."""
 
 import asyncio
 import json
-import sqlite3
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from poolmgr.drivers.base import Device
-from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.gearman import Address, Client, LinkOptions, SubmittedJob, admin
-from poolmgr.identity import Mark
-from poolmgr.waiting import Deadline
-from tests.processes import Process
+from tests.asking import FUNCTION
 
-FUNCTION = "libra_pool_mgm"
 PATIENCE = 60.0
 
 BUILD = {"action": "BUILD_DEVICE"}
@@ -170,108 +162,3 @@ def at(server: Address) -> tuple[int, int]:
         if function.name == FUNCTION:
             return function.queued, function.running
     return 0, 0
-
-
-def executions(process: Process) -> Counter[str]:
-    """How often a worker has run each unique to an end."""
-    return Counter(
-        _word(line, "unique=")
-        for line in list(process.lines)
-        if " outcome=" in line
-    )
-
-
-def passed(process: Process) -> set[str]:
-    """The uniques of the jobs that a worker has run to a PASS."""
-    return {
-        _word(line, "unique=")
-        for line in list(process.lines)
-        if " outcome=PASS" in line
-    }
-
-
-def registrations(process: Process) -> int:
-    """How often a worker has registered at any server."""
-    return sum("registered" in line for line in list(process.lines))
-
-
-def warnings(process: Process, server: Address | str) -> list[str]:
-    """What a worker has had to say against a job server."""
-    words = f"Job server {server}: "
-    return [
-        line.partition(words)[2].rstrip("\n")
-        for line in list(process.lines)
-        if words in line and " WARNING " in line
-    ]
-
-
-def _word(line: str, name: str) -> str:
-    return line.partition(name)[2].split(" ")[0]
-
-
-class State:
-    """What is in the fake cloud of a worker process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "cloud.db"
-
-    def config(self, rest: str = "", **fake: object) -> str:
-        """A worker's configuration with this cloud.
-
-        :param rest: other groups
-        :param fake: other options of the group [fake]
-        """
-        options = {"state": self.path, **fake}
-        lines = [f"{name} = {value}" for name, value in options.items()]
-        return "\n".join(["[fake]", *lines, rest, ""])
-
-    def devices(self) -> list[Device]:
-        """All devices."""
-        with self._cloud() as cloud:
-            return list(cloud.list_devices(Deadline(10.0)))
-
-    def marks(self) -> list[Mark]:
-        """The marks of all devices and floating IPs."""
-        with self._cloud() as cloud:
-            found = [d.mark for d in cloud.list_devices(Deadline(10.0))]
-            found += [ip.mark for ip in cloud.list_ips(Deadline(10.0))]
-        return [mark for mark in found if mark is not None]
-
-    def owned(self) -> list[str]:
-        """The uniques of the jobs whose client has a thing, or may."""
-        return sorted(m.unique for m in self.marks() if not m.is_left)
-
-    def owners(self) -> dict[str, str]:
-        """The names of the devices, and whose client has each, or may."""
-        return {
-            device.name: device.mark.unique
-            for device in self.devices()
-            if device.mark is not None and not device.mark.is_left
-        }
-
-    def boots(self) -> list[tuple[float, float]]:
-        """When each device was made and when it was ready, in order."""
-        with closing(sqlite3.connect(self.path)) as db:
-            found = db.execute(
-                "SELECT created, ready FROM device ORDER BY created"
-            )
-            return [(created, ready) for created, ready in found]
-
-    @contextmanager
-    def _cloud(self) -> Iterator[FakeCloud]:
-        settings = FakeSettings(state=str(self.path))
-        with closing(FakeCloud(settings)) as cloud:
-            yield cloud
-
-
-def require_one_device_a_job(
-    state: State, batch: Batch, answers: Sequence[Answer]
-) -> None:
-    """Each client has a device of its own, and there is no other."""
-    owners = state.owners()
-    mine = {
-        answer["name"]: unique
-        for answer, unique in zip(answers, batch.uniques, strict=True)
-    }
-    assert owners == mine
-    assert len(state.devices()) == len(answers)

@@ -2,85 +2,20 @@
 
 import asyncio
 import socket
-import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import trustme
-
 from poolmgr.gearman import Address
+from tests.certificates import Identity
 from tests.jobservers import free_port
 from tests.wanted import program
 
 PATIENCE = 20.0
-_YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A certificate, its key, and whom to trust, as files."""
-
-    cert: str
-    key: str
-    ca: str
-
-    def config(self) -> str:
-        """It as the worker's."""
-        return (
-            f"ssl_cert = {self.cert}\nssl_key = {self.key}\n"
-            f"ssl_ca = {self.ca}\n"
-        )
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """An authority and what it signs.
-
-    :ivar folder: where the files go
-    :ivar trusted: who signed the other side's, if that is not the same
-    """
-
-    folder: Path
-    authority: trustme.CA
-    trusted: trustme.CA | None = None
-
-    def server(
-        self, name: str = "localhost", expired: bool = False
-    ) -> Identity:
-        """A job server's."""
-        return self._issue("server", name, expired)
-
-    def client(self, expired: bool = False) -> Identity:
-        """A worker's."""
-        return self._issue("client", "worker@example.org", expired)
-
-    def config(self) -> str:
-        """A worker's, as it is configured."""
-        return self.client().config()
-
-    def _issue(self, what: str, name: str, expired: bool) -> Identity:
-        issued = self.authority.issue_cert(
-            name, not_after=_YESTERDAY if expired else None
-        )
-        trusted = self.trusted or self.authority
-        return Identity(
-            self._write(f"{what}.pem", issued.cert_chain_pems),
-            self._write(f"{what}.key", [issued.private_key_pem]),
-            self._write(f"{what}-trusts.pem", [trusted.cert_pem]),
-        )
-
-    def _write(self, name: str, blobs: list[trustme.Blob]) -> str:
-        path = self.folder / name
-        path.touch(mode=0o600)
-        path.write_bytes(b"".join(blob.bytes() for blob in blobs))
-        return str(path)
 
 
 def terminator(
@@ -149,10 +84,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _python(behind: Address, identity: Identity) -> Iterator[Address]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(identity.cert, identity.key)
-    context.load_verify_locations(identity.ca)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context = identity.context()
     loop = asyncio.new_event_loop()
     listening: Future[int] = Future()
     ended = asyncio.Event()

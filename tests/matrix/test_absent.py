@@ -6,19 +6,20 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.certificates import Certificates
 from tests.jobservers import free_port, gearmand
-from tests.matrix.batches import BUILD, ask, registrations, warnings
-from tests.matrix.peers import black_hole, hangs_at_a_grab, is_silent, peer
-from tests.matrix.terminators import Certificates, terminator
+from tests.matrix.batches import BUILD, ask
+from tests.matrix.logs import complaints, registrations
+from tests.matrix.states import ONE_PLACE
+from tests.matrix.terminators import terminator
+from tests.peers import black_hole, hangs_at_a_grab, is_silent, peer
 from tests.polling import until
 from tests.processes import worker
 
 QUICK = "[gearman]\nconnect_timeout = 1\nheartbeat = 0.5\n"
 
 
-def test_of_two_the_first_is_dead_and_later_comes_to_life(
-    tmp_path: Path,
-) -> None:
+def test_of_two_the_first_is_dead_and_later_comes_to_life() -> None:
     with gearmand(start=False) as first, gearmand() as second:
         servers = [str(first.address), str(second.address)]
         with worker(servers) as process:
@@ -30,13 +31,21 @@ def test_of_two_the_first_is_dead_and_later_comes_to_life(
             assert ask(first.address, BUILD)["response"] == "PASS"
             assert ask(second.address, BUILD)["response"] == "PASS"
             # It is told once, however often it was tried.
-            assert warnings(process, first.address) == [
+            assert complaints(process, first.address) == [
                 "not reached: Connection refused"
             ]
 
+
+def test_of_two_one_dies_and_the_other_is_served_as_before() -> None:
+    with gearmand() as first, gearmand() as second:
+        servers = [str(first.address), str(second.address)]
+        with worker(servers) as process:
+            until(lambda: registrations(process) == 2)
             second.kill()
             process.wait_for(f"{second.address}: lost")
+
             assert ask(first.address, BUILD)["response"] == "PASS"
+            assert registrations(process) == 2
 
 
 def test_the_start_waits_for_no_server_that_answers_no_packet() -> None:
@@ -48,8 +57,8 @@ def test_the_start_waits_for_no_server_that_answers_no_packet() -> None:
             for _time in range(3):
                 assert ask(good.address, BUILD)["response"] == "PASS"
 
-            assert not warnings(process, hole)
-            assert not warnings(process, silent.address)
+            assert not complaints(process, hole)
+            assert not complaints(process, silent.address)
             until(lambda: registrations(process) == 1)
 
 
@@ -73,8 +82,8 @@ def test_given_up_they_are_tried_again_and_do_not_hold_up_others(
                 assert ask(good.address, BUILD)["response"] == "PASS"
 
             until(lambda: registrations(process) == 1)
-            until(lambda: warnings(process, silent.address))
-            (line,) = warnings(process, silent.address)
+            until(lambda: complaints(process, silent.address))
+            (line,) = complaints(process, silent.address)
             assert "no sign of life" in line
 
 
@@ -82,10 +91,9 @@ def test_one_that_hangs_at_a_grab_has_the_only_place_for_a_while(
     tmp_path: Path,
 ) -> None:
     """gearmand does not do that on demand, so a scripted server does."""
-    config = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
     with gearmand() as good, peer(hangs_at_a_grab) as hung:
         servers = [str(hung.address), str(good.address)]
-        with worker(servers, QUICK + config, tmp_path) as process:
+        with worker(servers, QUICK + ONE_PLACE, tmp_path) as process:
             process.wait_for(f"{hung.address}: connected and registered")
             for _time in range(3):
                 assert ask(good.address, BUILD)["response"] == "PASS"
@@ -108,7 +116,7 @@ def test_a_server_silent_in_the_tls_handshake_holds_up_no_other(
                     assert ask(good.address, BUILD)["response"] == "PASS"
 
                 assert silent.times
-                assert not warnings(process, servers[0])
+                assert not complaints(process, servers[0])
                 until(lambda: registrations(process) == 1)
 
 

@@ -14,19 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.jobservers import need_gearmand
-from tests.matrix.batches import (
-    BUILD,
-    State,
-    executions,
-    registrations,
-    warnings,
-)
+from tests.matrix.batches import BUILD
+from tests.matrix.logs import NOTICED, complaints, executions, registrations
 from tests.matrix.networks import SERVER, Cable, Host, cable
+from tests.matrix.states import NEVER, State
 from tests.polling import until
 from tests.processes import worker
-
-#: Seconds in which it is noticed with the default settings.
-NOTICED = 30.0
 
 IDLE, BUSY = (f"{SERVER}:{port}" for port in (4730, 4731))
 
@@ -93,7 +86,7 @@ def test_links_that_are_half_open_are_noticed_and_made_anew(
 ) -> None:
     """One is idle, and one has sent an answer that is not acknowledged."""
     state = State(tmp_path)
-    config = state.config(boot_time=4)
+    config = state.config(boot_time=NEVER)
     through = hosts.worker.through()
     with worker([IDLE, BUSY], config, tmp_path, through) as process:
         until(lambda: registrations(process) == 2)
@@ -102,15 +95,16 @@ def test_links_that_are_half_open_are_noticed_and_made_anew(
             # For as long as something is not acknowledged there is no
             # keepalive; who receives it may wait for 40 ms.
             time.sleep(0.5)
-            assert not executions(process)
             fault(hosts)
             idle = time.monotonic()
+            assert not executions(process)
+            state.boot(mark.unique for mark in state.marks())
             until(lambda: executions(process))
             busy = time.monotonic()
 
-            until(lambda: warnings(process, IDLE), 2 * NOTICED)
+            until(lambda: complaints(process, IDLE), 2 * NOTICED)
             assert time.monotonic() - idle < NOTICED
-            until(lambda: warnings(process, BUSY), 2 * NOTICED)
+            until(lambda: complaints(process, BUSY), 2 * NOTICED)
             assert time.monotonic() - busy < NOTICED
 
             hosts.mend()
@@ -118,6 +112,8 @@ def test_links_that_are_half_open_are_noticed_and_made_anew(
             asked.passes()
         until(lambda: registrations(process) == 4)
         with closing(Asked(hosts.server, IDLE)) as asked:
+            until(lambda: len(state.devices()) == 2)
+            state.boot(mark.unique for mark in state.marks())
             asked.passes()
 
     marks = [(mark.state, mark.taken) for mark in state.marks()]

@@ -1,27 +1,21 @@
 """A job server that is killed, whatever it was at."""
 
-from collections.abc import Callable
+import threading
 from pathlib import Path
-
-import pytest
 
 from poolmgr.errors import TransportError
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import (
-    BUILD,
-    BUILD_IP,
+from tests.matrix.batches import BUILD, BUILD_IP, PATIENCE, ask, batch
+from tests.matrix.logs import executions, registrations
+from tests.matrix.states import (
+    NEVER,
+    ONE_PLACE,
     State,
-    ask,
-    batch,
-    executions,
-    registrations,
     require_one_device_a_job,
 )
 from tests.polling import until
-from tests.processes import Process, worker
+from tests.processes import worker
 from tests.relays import JOB_ASSIGN_UNIQ, relay
-
-ONE_PLACE = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
 
 
 def test_killed_while_idle_it_is_served_again(
@@ -44,7 +38,7 @@ def test_killed_in_the_middle_of_a_job_it_leaves_one_owned_device(
     state = State(tmp_path)
     # The first build goes on where nobody waits for it; the second, which
     # its client sends when it has lost the first, is another job.
-    config = state.config("[worker]\nlong_jobs = 2\n", boot_time=4)
+    config = state.config("[worker]\nlong_jobs = 2\n", boot_time=NEVER)
     with worker([str(job_server.address)], config, tmp_path) as process:
         process.wait_for("registered")
         with batch(job_server.address, [BUILD]) as first:
@@ -54,6 +48,8 @@ def test_killed_in_the_middle_of_a_job_it_leaves_one_owned_device(
             assert isinstance(lost, TransportError)
         job_server.start()
         with batch(job_server.address, [BUILD]) as second:
+            until(lambda: len(state.devices()) == 2)
+            state.boot([*first.uniques, *second.uniques])
             (answer,) = second.passes()
         until(lambda: sum(executions(process).values()) == 2)
 
@@ -61,25 +57,47 @@ def test_killed_in_the_middle_of_a_job_it_leaves_one_owned_device(
     assert len(state.devices()) == 2  # the reaper has the other
 
 
-@pytest.mark.parametrize("message", [BUILD, BUILD_IP])
+class FirstJob:
+    """A relay's filter that keeps the first job back.
+
+    :param instead: what is passed on in its place; None cuts the link
+    :ivar came: set when it came
+    """
+
+    def __init__(self, instead: bytes | None) -> None:
+        self.came = threading.Event()
+        self._instead = instead
+
+    def __call__(self, data: bytes) -> bytes | None:
+        """See what is on its way to the worker."""
+        if self.came.is_set() or JOB_ASSIGN_UNIQ not in data:
+            return data
+        self.came.set()
+        return self._instead
+
+
 def test_killed_between_grab_and_job_the_place_is_free_again(
-    tmp_path: Path, message: dict[str, str]
+    tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
-    with gearmand() as server:
-        kill = _once(server.kill)
-        with relay(server.address, to_worker=kill) as between:
-            config = state.config(ONE_PLACE)
-            with worker([str(between.address)], config, tmp_path) as process:
-                process.wait_for("registered")
-                with batch(server.address, [message]) as lost:
-                    (result,) = lost.results()
-                assert isinstance(result, TransportError)
-                server.start()
-                process.wait_for("registered")
-                answers = [ask(server.address, message) for _ in range(2)]
+    job = FirstJob(b"")
+    with gearmand() as server, relay(server.address, to_worker=job) as between:
+        config = state.config(ONE_PLACE)
+        with worker([str(between.address)], config, tmp_path) as process:
+            process.wait_for("registered")
+            # It may hand a job out before it tells the client that it has
+            # taken it: it is killed when it has done both.
+            with batch(server.address, [BUILD]) as lost:
+                assert job.came.wait(PATIENCE)
+                server.kill()
+                (result,) = lost.results()
+            assert isinstance(result, TransportError)
+            server.start()
+            process.wait_for("registered")
+            # Of which kind the lost job was the worker has never known.
+            answers = [ask(server.address, m) for m in (BUILD, BUILD_IP)]
 
-                until(lambda: sum(executions(process).values()) == 2)
+            until(lambda: sum(executions(process).values()) == 2)
     assert {answer["response"] for answer in answers} == {"PASS"}
     assert len(state.owned()) == len(state.marks()) == 2
 
@@ -88,35 +106,16 @@ def test_a_job_that_is_lost_between_grab_and_worker_comes_again(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
-    with gearmand() as server:
-        # The server lives and knows that the link has gone.
-        cut = _once(lambda: None)
-        with relay(server.address, to_worker=cut) as between:
-            config = state.config(ONE_PLACE)
-            with worker([str(between.address)], config, tmp_path) as process:
-                process.wait_for("registered")
-                with batch(server.address, [BUILD]) as jobs:
-                    answers = jobs.passes()
+    # The server lives and knows that the link has gone.
+    cut = FirstJob(None)
+    with gearmand() as server, relay(server.address, to_worker=cut) as between:
+        config = state.config(ONE_PLACE)
+        with worker([str(between.address)], config, tmp_path) as process:
+            process.wait_for("registered")
+            with batch(server.address, [BUILD]) as jobs:
+                answers = jobs.passes()
 
-                until(lambda: executions(process) == {jobs.uniques[0]: 1})
-                _serves_more(process, server)
+            until(lambda: executions(process) == {jobs.uniques[0]: 1})
+            assert ask(server.address)["response"] == "PASS"
+            until(lambda: registrations(process) == 2)
     require_one_device_a_job(state, jobs, answers)
-
-
-def _serves_more(process: Process, server: JobServerProcess) -> None:
-    assert ask(server.address)["response"] == "PASS"
-    until(lambda: registrations(process) == 2)
-
-
-def _once(do: Callable[[], None]) -> Callable[[bytes], bytes | None]:
-    """Swallow the first job, do something, and cut the link."""
-    done: list[bytes] = []
-
-    def sees(data: bytes) -> bytes | None:
-        if JOB_ASSIGN_UNIQ in data and not done:
-            done.append(data)
-            do()
-            return None
-        return data
-
-    return sees

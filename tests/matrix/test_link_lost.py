@@ -5,14 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.jobservers import JobServerProcess
-from tests.matrix.batches import (
-    BUILD,
-    State,
-    batch,
-    executions,
-    registrations,
-    require_one_device_a_job,
-)
+from tests.matrix.batches import BUILD, batch
+from tests.matrix.logs import executions, registrations
+from tests.matrix.states import State, require_one_device_a_job
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import relay

@@ -7,17 +7,10 @@ from pathlib import Path
 from poolmgr.gearman import Address
 from poolmgr.gearman.protocol import PacketType, encode
 from tests.jobservers import gearmand
-from tests.matrix.batches import (
-    BUILD,
-    State,
-    ask,
-    batch,
-    executions,
-    registrations,
-    require_one_device_a_job,
-    warnings,
-)
-from tests.matrix.peers import closes, peer, peers
+from tests.matrix.batches import BUILD, ask, batch
+from tests.matrix.logs import complaints, executions, registrations
+from tests.matrix.states import State, require_one_device_a_job
+from tests.peers import closes, peer, peers
 from tests.polling import until
 from tests.processes import Process, worker
 from tests.relays import JOB_ASSIGN_UNIQ, relay
@@ -64,11 +57,11 @@ def test_nonsense_drops_the_link_and_nothing_else(tmp_path: Path) -> None:
             for each, words in zip(bad, NONSENSE.values(), strict=True):
                 # Some register before they are found out.
                 _until_told(words, process, each.address)
-            assert not warnings(process, good.address)
+            assert not complaints(process, good.address)
 
 
 def _until_told(words: str, process: Process, server: Address) -> None:
-    until(lambda: any(words in line for line in warnings(process, server)))
+    until(lambda: any(words in line for line in complaints(process, server)))
 
 
 def test_a_server_that_closes_at_once_costs_next_to_nothing(
@@ -87,7 +80,7 @@ def test_a_server_that_closes_at_once_costs_next_to_nothing(
             assert ask(good.address)["response"] == "PASS"
 
             # Which it is depends on who is faster; each is told once.
-            told = warnings(process, bad.address)
+            told = complaints(process, bad.address)
             assert len(told) == len(set(told))
             assert set(told) <= {
                 "not reached: closed by the job server",

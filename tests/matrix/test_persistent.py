@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, State, at, passed, queue
+from tests.matrix.batches import BUILD, at, queue
+from tests.matrix.logs import passed
+from tests.matrix.states import State
 from tests.polling import until
 from tests.processes import worker
 

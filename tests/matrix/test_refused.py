@@ -7,17 +7,10 @@ import pytest
 
 from poolmgr.gearman import Address, JobFailed, admin
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import (
-    BUILD,
-    BUILD_IP,
-    State,
-    ask,
-    at,
-    batch,
-    executions,
-    registrations,
-)
+from tests.matrix.batches import BUILD, BUILD_IP, ask, at, batch
+from tests.matrix.logs import executions, registrations
 from tests.matrix.packets import EachPacket, renamed
+from tests.matrix.states import NEVER, State
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import WORK_COMPLETE, relay
@@ -98,7 +91,7 @@ def test_a_cancelled_job_disturbs_no_other(
     """gearmand tells the client, and nothing to the worker, whose answer it
     takes and drops."""
     state = State(tmp_path)
-    config = state.config("[worker]\nlong_jobs = 10\n", boot_time=4)
+    config = state.config("[worker]\nlong_jobs = 10\n", boot_time=NEVER)
     address = job_server.address
     with worker([str(address)], config, tmp_path) as process:
         process.wait_for("registered")
@@ -110,9 +103,13 @@ def test_a_cancelled_job_disturbs_no_other(
             assert cancel(address, doomed.handles[0])
             (result,) = doomed.results()
             assert isinstance(result, JobFailed)
+            state.boot([*doomed.uniques, *others.uniques])
             answers = others.passes()
-        until(lambda: len(executions(process)) == 10)
-        assert ask(address, BUILD)["response"] == "PASS"
+        # Nor does it keep its place.
+        with batch(address, [BUILD] * 10) as more:
+            until(lambda: len(state.devices()) == 20)
+            state.boot(more.uniques)
+            more.passes()
 
         assert registrations(process) == 1
         assert set(executions(process).values()) == {1}

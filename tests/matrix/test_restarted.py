@@ -4,12 +4,9 @@ from pathlib import Path
 
 from poolmgr.errors import TransportError
 from tests.jobservers import JobServerProcess
-from tests.matrix.batches import (
-    BUILD,
-    State,
-    batch,
-    executions,
-)
+from tests.matrix.batches import BUILD, at, batch
+from tests.matrix.logs import executions
+from tests.matrix.states import NEVER, State
 from tests.polling import until
 from tests.processes import worker
 
@@ -20,15 +17,15 @@ def test_no_result_reaches_another_job_of_the_same_handle(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
-    # The old builds end while the new ones, which have their handles, run.
     config = state.config(
-        f"[worker]\nlong_jobs = {2 * JOBS}\n", boot_time=8, boot_spread=1
+        f"[worker]\nlong_jobs = {2 * JOBS}\n", boot_time=NEVER
     )
     old = [{**BUILD, "n": f"old {n}"} for n in range(JOBS)]
     new = [{**BUILD, "n": f"new {n}"} for n in range(JOBS)]
-    with worker([str(job_server.address)], config, tmp_path) as process:
+    server = job_server.address
+    with worker([str(server)], config, tmp_path) as process:
         process.wait_for("registered")
-        with batch(job_server.address, old) as first:
+        with batch(server, old) as first:
             until(lambda: len(state.devices()) == JOBS)
             job_server.restart()
             assert all(
@@ -36,10 +33,14 @@ def test_no_result_reaches_another_job_of_the_same_handle(
                 for result in first.results()
             )
         process.wait_for("registered")
-        assert not executions(process)
-        with batch(job_server.address, new) as second:
+        with batch(server, new) as second:
+            # The old builds end while the new ones have their handles.
             until(lambda: len(state.devices()) == 2 * JOBS)
-            assert not executions(process).keys() & set(second.uniques)
+            state.boot(first.uniques)
+            until(lambda: len(executions(process)) == JOBS)
+            assert set(executions(process)) == set(first.uniques)
+            assert at(server) == (JOBS, JOBS)
+            state.boot(second.uniques)
             answers = second.passes()
         until(lambda: sum(executions(process).values()) == 2 * JOBS)
 
@@ -57,24 +58,24 @@ def test_only_the_last_of_several_restarts_leaves_owned_devices(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
-    config = state.config("[worker]\nlong_jobs = 100\n", boot_time=1)
+    config = state.config("[worker]\nlong_jobs = 100\n", boot_time=NEVER)
+    uniques: list[str] = []
     with worker([str(job_server.address)], config, tmp_path) as process:
         for _time in range(3):
             process.wait_for("registered")
-            before = len(state.devices())
-            with batch(job_server.address, [BUILD] * 10):
-                _until_there_are(before + 10, state)
+            with batch(job_server.address, [BUILD] * 10) as jobs:
+                uniques.extend(jobs.uniques)
+                until(lambda: len(state.devices()) == len(uniques))
                 job_server.restart()
         process.wait_for("registered")
-        owned = state.owned()
         with batch(job_server.address, [BUILD] * 10) as last:
+            until(lambda: len(state.devices()) == 40)
+            state.boot(uniques)
+            until(lambda: len(executions(process)) == 30)
+            assert not state.owned()
+            state.boot(last.uniques)
             answers = last.passes()
-        until(lambda: sum(executions(process).values()) == 40)
+        until(lambda: len(executions(process)) == 40)
 
-    assert not owned
     assert sorted(last.uniques) == state.owned()
     assert len({answer["name"] for answer in answers}) == 10
-
-
-def _until_there_are(devices: int, state: State) -> None:
-    until(lambda: len(state.devices()) == devices)

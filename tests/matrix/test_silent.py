@@ -9,20 +9,12 @@ import pytest
 
 from poolmgr.gearman import LinkOptions
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import (
-    BUILD,
-    State,
-    ask,
-    batch,
-    registrations,
-    warnings,
-)
+from tests.matrix.batches import BUILD, ask, batch
+from tests.matrix.logs import NOTICED, complaints, registrations
+from tests.matrix.states import State
 from tests.polling import until
 from tests.processes import worker
 from tests.relays import relay
-
-#: Seconds in which it is noticed with the default settings.
-NOTICED = 30.0
 
 #: Of a client that does not mind.
 PATIENT = LinkOptions(heartbeat=60.0)
@@ -55,8 +47,8 @@ def test_servers_that_fall_silent_are_noticed_and_served_again(
                 swallows.set()
                 job_server.signal(signal.SIGSTOP)
                 try:
-                    until(lambda: warnings(process, stopped), 2 * NOTICED)
-                    until(lambda: warnings(process, silent), 2 * NOTICED)
+                    until(lambda: complaints(process, stopped), 2 * NOTICED)
+                    until(lambda: complaints(process, silent), 2 * NOTICED)
                     assert time.monotonic() - began < NOTICED
                     assert ask(good.address)["response"] == "PASS"
                 finally:
@@ -69,7 +61,7 @@ def test_servers_that_fall_silent_are_noticed_and_served_again(
                 for server in (job_server, far, good):
                     assert ask(server.address)["response"] == "PASS"
 
-                assert not warnings(process, good.address)
+                assert not complaints(process, good.address)
     assert len(state.devices()) == 20
     owners = state.owners()
     uniques = [*a.uniques, *b.uniques]

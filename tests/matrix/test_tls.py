@@ -10,10 +10,12 @@ import pytest
 import trustme
 
 from poolmgr.gearman import Address
+from tests.certificates import Certificates, Identity
 from tests.jobservers import gearmand
-from tests.matrix.batches import BUILD, State, batch, registrations
-from tests.matrix.batches import warnings as told
-from tests.matrix.terminators import Certificates, Identity, terminator
+from tests.matrix.batches import BUILD, batch
+from tests.matrix.logs import complaints, registrations
+from tests.matrix.states import State
+from tests.matrix.terminators import terminator
 from tests.processes import poolmgr, worker
 
 both = pytest.mark.parametrize("kind", ["stunnel", "python"])
@@ -44,7 +46,7 @@ def test_jobs_go_through_with_the_right_certificates(
         shown = poolmgr(*command, "status", "-f", "json")
 
         assert registrations(process) == 1
-        assert not told(process, front)
+        assert not complaints(process, front)
     assert json.loads(done.stdout)["response"] == "PASS"
     assert json.loads(shown.stdout)[0]["Workers"] == 1
     assert len(state.owned()) == 51
@@ -114,7 +116,7 @@ def require_refused(
     may_be = words if "our" not in words else f"{words}|may not accept our"
     with worker([str(front)], config, folder) as process:
         process.wait_for(f"Job server {front}: ")
-        said = told(process, front)
+        said = complaints(process, front)
         asked = poolmgr(
             *("--config-file", str(folder / "worker.conf")),
             *("--gearman-server", str(front)),

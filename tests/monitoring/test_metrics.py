@@ -18,9 +18,9 @@ from poolmgr.waiting import Deadline
 from tests.asking import asked, running
 from tests.clouds import nova_on
 from tests.jobservers import JobServerProcess, builtin, free_port
-from tests.matrix.peers import peer
 from tests.monitoring.promtool import promtool
 from tests.monitoring.watched import Watched, watched
+from tests.peers import peer
 from tests.polling import until
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ import socket
 
 from poolmgr.gearman import Address
 from tests.asking import asked, running
-from tests.matrix.peers import black_hole
 from tests.monitoring.watched import get
+from tests.peers import black_hole
 from tests.polling import until
 from tests.processes import Process
 from tests.trouble.scenes import scene

@@ -1,0 +1,98 @@
+"""The client finds a job server, and its jobs hear of a lost link."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from poolmgr.errors import TransportError
+from poolmgr.gearman import Address, Client
+from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
+from tests.gearman_workers import FUNCTION, PATIENCE, running
+from tests.jobservers import JobServerProcess, free_port
+
+
+def test_a_client_takes_the_first_server_that_can_be_reached(
+    job_server: JobServerProcess,
+) -> None:
+    dead = Address("127.0.0.1", free_port())
+
+    async def scenario() -> None:
+        address = job_server.address
+        async with (
+            running(address) as worker,
+            Client([dead, address]) as client,
+        ):
+            submitted = await client.submit(FUNCTION, b"x")
+            worker.done(await worker.job())
+            assert await submitted.result(PATIENCE) == b"x"
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_reaches_no_server_names_them() -> None:
+    dead = [Address("127.0.0.1", free_port()) for _ in range(2)]
+
+    async def scenario() -> None:
+        with pytest.raises(TransportError, match=f"{dead[0]}.*{dead[1]}"):
+            async with Client(dead):
+                pass
+
+    asyncio.run(scenario())
+
+
+def test_a_client_whose_link_is_lost_is_told(
+    job_server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        async with Client([job_server.address]) as client:
+            submitted = await client.submit(FUNCTION, b"x")
+            job_server.kill()
+            with pytest.raises(TransportError):
+                await submitted.result(PATIENCE)
+            with pytest.raises(TransportError):
+                await client.submit(FUNCTION, b"x")
+
+    asyncio.run(scenario())
+
+
+def test_who_gave_up_asking_keeps_no_job_from_hearing_of_a_lost_link() -> None:
+    taken = asyncio.Event()
+
+    async def serve(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        # It takes jobs, and answers no question for them.
+        await reader.readuntil(b"exceptions")
+        writer.write(
+            encode(PacketType.OPTION_RES, b"exceptions", magic=RESPONSE)
+        )
+        await reader.readuntil(b"payload")
+        writer.write(encode(PacketType.JOB_CREATED, b"H:1", magic=RESPONSE))
+        await taken.wait()
+        writer.close()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, Client([Address("127.0.0.1", port)]) as client:
+            job = await client.submit(FUNCTION, b"payload")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.has(handle="H:1")
+            taken.set()
+            with pytest.raises(TransportError, match="closed by the job"):
+                await job.result(PATIENCE)
+
+    asyncio.run(scenario())
+
+
+def test_a_name_that_is_no_text_is_no_jobs(
+    job_server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        async with Client([job_server.address]) as client:
+            assert not await client.has(unique="\ud800")
+            assert not await client.has(handle="\ud800")
+
+    asyncio.run(scenario())

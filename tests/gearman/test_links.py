@@ -1,0 +1,89 @@
+"""A worker's link is made again, and what is wrong is told once.
+
+Servers that do what no job server does are in ``tests/matrix``.
+"""
+
+import asyncio
+import itertools
+import signal
+import socket
+
+import pytest
+
+from poolmgr.gearman import Address, LinkOptions
+from tests.gearman_workers import running, until
+from tests.jobservers import JobServerProcess, free_port
+from tests.peers import peer
+from tests.scarce_threads import without_threads
+
+QUICK = LinkOptions(heartbeat=0.3, connect_timeout=1.0, retry_longest=0.2)
+
+
+def test_a_stopped_server_is_noticed_by_its_silence(
+    job_server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        address = job_server.address
+        async with running(address, options=QUICK) as worker:
+            await worker.registered()
+            job_server.signal(signal.SIGSTOP)
+            try:
+                await until(lambda: worker.worker.links[0].state != "up")
+            finally:
+                job_server.signal(signal.SIGCONT)
+            await worker.registered()
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_is_not_there_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    address = Address("127.0.0.1", free_port())
+
+    async def scenario() -> None:
+        async with running(address, options=QUICK) as worker:
+            await until(lambda: worker.worker.links[0].reconnects > 3)
+
+    asyncio.run(scenario())
+
+    said = [r for r in caplog.records if str(address) in r.getMessage()]
+    assert len(said) == 1
+
+
+def test_a_server_that_fails_now_thus_now_so_is_told_of_once_each(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    turns = itertools.cycle([b"SSH-", b"HTTP"])
+
+    def greet(sock: socket.socket) -> None:
+        sock.sendall(next(turns) + b"/1.1 400 Bad Request")
+
+    async def scenario() -> None:
+        with peer(greet) as odd:
+            async with running(odd.address, options=QUICK):
+                await until(lambda: len(odd.times) > 6)
+
+    asyncio.run(scenario())
+
+    said = [r.getMessage() for r in caplog.records]
+    assert [("SSH" in line, "HTTP" in line) for line in said] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_a_name_that_cannot_be_looked_up_for_want_of_a_thread_is_tried_again(
+    job_server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        options = LinkOptions(retry_first=0.05)
+        address = Address("localhost", job_server.address.port)
+        with without_threads("gearman-resolver", times=2) as refused:
+            async with running(address, options=options) as worker:
+                await worker.registered()
+                (status,) = worker.worker.links
+        assert status.last_error == "can't start new thread"
+        assert len(refused) == 2
+
+    asyncio.run(scenario())

@@ -1,0 +1,96 @@
+"""What is in the cloud of a worker that is a process."""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from poolmgr.drivers.base import Device
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.identity import Mark
+from poolmgr.waiting import Deadline
+from tests.matrix.batches import Answer, Batch
+
+#: Seconds of a boot that the test ends itself, with :meth:`State.boot`.
+NEVER = 3600
+#: The configuration of a worker that has one job at a time.
+ONE_PLACE = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
+
+
+class State:
+    """What is in the fake cloud of a worker process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "cloud.db"
+
+    def config(self, rest: str = "", **fake: object) -> str:
+        """A worker's configuration with this cloud.
+
+        :param rest: other groups
+        :param fake: other options of the group [fake]
+        """
+        options = {"state": self.path, **fake}
+        lines = [f"{name} = {value}" for name, value in options.items()]
+        return "\n".join(["[fake]", *lines, rest, ""])
+
+    def devices(self) -> list[Device]:
+        """All devices."""
+        with self._cloud() as cloud:
+            return list(cloud.list_devices(Deadline(10.0)))
+
+    def marks(self) -> list[Mark]:
+        """The marks of all devices and floating IPs."""
+        with self._cloud() as cloud:
+            found = [d.mark for d in cloud.list_devices(Deadline(10.0))]
+            found += [ip.mark for ip in cloud.list_ips(Deadline(10.0))]
+        return [mark for mark in found if mark is not None]
+
+    def owned(self) -> list[str]:
+        """The uniques of the jobs whose client has a thing, or may."""
+        return sorted(m.unique for m in self.marks() if not m.is_left)
+
+    def owners(self) -> dict[str, str]:
+        """The names of the devices, and whose client has each, or may."""
+        return {
+            device.name: device.mark.unique
+            for device in self.devices()
+            if device.mark is not None and not device.mark.is_left
+        }
+
+    def boot(self, uniques: Iterable[str]) -> None:
+        """Have the devices of jobs be ready now, whenever they were to be."""
+        names = {d.mark.unique: d.name for d in self.devices() if d.mark}
+        now = time.time()
+        with closing(sqlite3.connect(self.path, timeout=20.0)) as db, db:
+            db.executemany(
+                "UPDATE device SET ready = ? WHERE name = ?",
+                [(now, names[unique]) for unique in uniques],
+            )
+
+    def boots(self) -> list[tuple[float, float]]:
+        """When each device was made and when it was ready, in order."""
+        with closing(sqlite3.connect(self.path)) as db:
+            found = db.execute(
+                "SELECT created, ready FROM device ORDER BY created"
+            )
+            return [(created, ready) for created, ready in found]
+
+    @contextmanager
+    def _cloud(self) -> Iterator[FakeCloud]:
+        settings = FakeSettings(state=str(self.path))
+        with closing(FakeCloud(settings)) as cloud:
+            yield cloud
+
+
+def require_one_device_a_job(
+    state: State, batch: Batch, answers: Sequence[Answer]
+) -> None:
+    """Each client has a device of its own, and there is no other."""
+    owners = state.owners()
+    mine = {
+        answer["name"]: unique
+        for answer, unique in zip(answers, batch.uniques, strict=True)
+    }
+    assert owners == mine
+    assert len(state.devices()) == len(answers)
