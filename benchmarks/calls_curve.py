@@ -25,6 +25,7 @@ from pulse import undisturbed
 from poolmgr import Job, PoolManager
 from poolmgr.drivers.nova import NovaCloud
 from poolmgr.drivers.nova.calls import Call, parsed
+from poolmgr.drivers.nova.servers import _Listed
 from poolmgr.identity import Mark
 from poolmgr.settings import PoolSettings
 from poolmgr.waiting import Deadline
@@ -78,7 +79,9 @@ def one_of_each(there: Cloud, manager: PoolManager) -> Row:
 def costs_of_list(there: Cloud, driver: NovaCloud) -> Row:
     """Milliseconds of CPU: of a list from its bytes on, JSON's, with HTTP."""
     pages = bytes_of_list(there)
-    call = Call("GET", "compute", "/servers/detail", expects="servers")
+    call = Call(
+        *("GET", "compute", "/servers/detail"), expects="servers", form=_Listed
+    )
     servers = driver._servers
 
     def read() -> None:

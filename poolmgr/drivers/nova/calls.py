@@ -1,11 +1,12 @@
 """One call of a service of the cloud, and what it is answered."""
 
+import functools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import orjson
+import msgspec
 
 from poolmgr.drivers.nova.failures import Unavailable
 from poolmgr.text import one_line
@@ -27,6 +28,8 @@ class Call:
 
     :ivar expects: the field that the answer has to have: what stands between
         us and the cloud may answer 200 and mean nothing
+    :ivar form: a TypedDict of what is read of the answer: the rest is skipped,
+        which is most of the cost of a list of thousands
     :ivar once: whether it must not be repeated when nobody knows if it took
         effect, as what creates something must not
     """
@@ -38,6 +41,7 @@ class Call:
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
     expects: str | None = None
+    form: Any = dict[str, Any]
     once: bool = False
 
     @property
@@ -77,14 +81,24 @@ def parsed(call: Call, text: str) -> dict[str, Any]:
     :raises Unavailable: it is not what the call expects
     """
     try:
-        answer = orjson.loads(text) if text else {}
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
+        answer: dict[str, Any] = _decoder(call.form).decode(text or "{}")
+    except msgspec.ValidationError as error:
+        # It has names and types, and nothing of what was answered.
+        raise Unavailable(
+            f"the answer to {call} is not understood: {one_line(str(error))}"
+        ) from None
+    except (msgspec.DecodeError, RecursionError):
         # A page may say why; JSON that broke off may have secrets in it.
         page = f": {one_line(text, 60)!r}" if text.startswith("<") else ""
-        raise Unavailable(f"the answer to {call} is no JSON object{page}")
+        raise Unavailable(
+            f"the answer to {call} is no JSON object{page}"
+        ) from None
     expected = call.expects and answer.get(call.expects)
     if call.expects and not isinstance(expected, (dict, list)):
         raise Unavailable(f"the answer to {call} has no {call.expects!r}")
     return answer
+
+
+@functools.cache
+def _decoder(form: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(form)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from poolmgr.drivers.base import Device, Status
 from poolmgr.drivers.batch import parted
@@ -45,6 +45,26 @@ _STATUSES: dict[str, Status] = {
     "RESIZE": "active",
     "VERIFY_RESIZE": "active",
 }
+
+
+class _Server(TypedDict, total=False):
+    """What is read of a server.
+
+    https://docs.openstack.org/api-ref/compute/#list-servers-detailed
+    """
+
+    id: Any
+    name: Any
+    status: Any
+    addresses: Any
+    metadata: Any
+    created: Any
+    fault: Any
+
+
+class _Listed(TypedDict, total=False):
+    servers: list[_Server]
+    servers_links: Any
 
 
 @dataclass(frozen=True)
@@ -264,7 +284,7 @@ class Servers:
     def _listed(
         self, query: Mapping[str, str], deadline: Deadline
     ) -> Iterator[Device]:
-        call = Call("GET", "compute", "/servers/detail", query)
+        call = Call("GET", "compute", "/servers/detail", query, form=_Listed)
         with understood(call):
             for server in self.api.pages(call, deadline):
                 if server["status"] not in _GONE:
