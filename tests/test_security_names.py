@@ -180,11 +180,12 @@ def test_a_clouds_name_is_only_a_name(
 
 # -- a cloud that is hostile or broken ---------------------------------------
 
+#: JSON can write it, but it is half of a character.
+NO_TEXT = "\ud800"
 PATHS = [
     "..%2fos-keypairs%2fpoolkey",
     "a\\b",
     "a\x1b[2J",
-    "\ud800",
     "../os-keypairs/poolkey",
     "..",
     ".",
@@ -252,6 +253,26 @@ def test_a_floating_ips_id_leads_nowhere_else(pool: Pool, id_: str) -> None:
         fields = {"ip": "198.18.0.2", "name": device}
         pool.fails(action, "cloud_refused", **fields)
 
+    assert changes_of(pool) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "fault"),
+    [
+        ("DELETE_DEVICE", lists(DETAILS, servers=[server(id=NO_TEXT)])),
+        ("DELETE_IP", lists(IPS, floatingips=[floating_ip(id=NO_TEXT)])),
+    ],
+)
+def test_a_list_with_what_is_no_text_is_none(
+    pool: Pool, action: str, fault: Fault
+) -> None:
+    pool.fault(fault)
+
+    reason = pool.fails(
+        action, "cloud_unavailable", name="libra-1", ip="198.18.0.2"
+    )
+
+    assert "no JSON object" in reason
     assert changes_of(pool) == []
 
 
@@ -369,7 +390,7 @@ def test_json_that_is_a_bomb_is_the_clouds_failure(
     pool.fails("DELETE_DEVICE", "cloud_unavailable", name="libra-1")
 
 
-@pytest.mark.parametrize("id_", [None, *PATHS], ids=ascii)
+@pytest.mark.parametrize("id_", [None, NO_TEXT, *PATHS], ids=ascii)
 def test_a_device_whose_id_is_none_is_found_by_its_tag(
     pool: Pool, id_: str | None
 ) -> None:
