@@ -1,16 +1,15 @@
 """Jobs for a job server, as the benchmarks need them."""
 
 import asyncio
+import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
+from compiled import program
 from servers import process
 
 from poolmgr.gearman import Address, Client, admin
-from poolmgr.gearman.protocol import PacketType, encode
-
-#: How an answer begins.
-_COMPLETE = b"\0RES\0\0\0\x0d"
 
 
 async def registered(
@@ -25,70 +24,30 @@ async def registered(
             await asyncio.sleep(0.02)
 
 
-class _OneJobClient(asyncio.Protocol):
-    """A client with one job under way, and next to no cost of its own."""
-
-    def __init__(
-        self,
-        packet: bytes,
-        left: list[int],
-        over: asyncio.Event,
-        seen: Callable[[bytes], None],
-    ):
-        self._packet, self._left, self._over = packet, left, over
-        self._seen = seen
-        self._rest = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._packet)
-
-    def data_received(self, data: bytes) -> None:
-        self._seen(data)
-        data = self._rest + data
-        self._rest = data[1 - len(_COMPLETE) :]
-        for _answer in range(data.count(_COMPLETE)):
-            self._left[0] -= 1
-            if self._left[0] >= 0:
-                self._transport.write(self._packet)
-            else:
-                self._left[1] -= 1
-                if not self._left[1]:
-                    self._over.set()
-
-
 async def rate(
     address: Address,
     function: str,
     payload: bytes,
     jobs: int,
     at_once: int,
-    seen: Callable[[bytes], None] = lambda data: None,
+    record: Path | None = None,
 ) -> float:
     """Answers a second, with so many clients that each wait for theirs.
 
-    :param seen: called with what comes back
+    They are one process in C: what clients cost, the worker cannot have.
+
+    :param record: a file for what comes back
     """
-    packet = encode(PacketType.SUBMIT_JOB, function.encode(), b"", payload)
-    left, over = [jobs - at_once, at_once], asyncio.Event()
-    loop = asyncio.get_running_loop()
-    started = time.perf_counter()
-    transports = [
-        (
-            await loop.create_connection(
-                lambda: _OneJobClient(packet, left, over, seen),
-                address.host,
-                address.port,
-            )
-        )[0]
-        for _each in range(at_once)
-    ]
-    await over.wait()
-    elapsed = time.perf_counter() - started
-    for transport in transports:
-        transport.close()
-    return jobs / elapsed
+    clients = program("clients")
+    assert clients is not None
+    running = await asyncio.create_subprocess_exec(
+        *(clients, str(address.port), function),
+        *(payload.decode(), str(jobs), str(at_once)),
+        *([str(record)] if record else []),
+        stdout=subprocess.PIPE,
+    )
+    said, _nothing = await running.communicate()
+    return float(said)
 
 
 async def drained(

@@ -21,6 +21,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from load import rate, registered
 from servers import Gearmand, process
@@ -29,7 +31,8 @@ from poolmgr.gearman import Address, Client
 from poolmgr.settings import WorkerSettings
 
 FUNCTION = WorkerSettings().function
-JOBS, AT_ONCE = 4000, 50
+JOBS = 8000
+BUILD_IP = b'{"action": "BUILD_IP"}'
 SIZES = ((1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (4, 2))
 PLACES, BOOT, BUILDS = 4, 2.0, 16
 _BY = re.compile(rb'"ip": "10\.(\d+)\.')
@@ -64,24 +67,19 @@ async def short(workers: int, servers: int) -> tuple[float, float, float]:
             stack.enter_context(process(*worker(number, there)))
         for address in there:
             await registered(address, FUNCTION, workers)
-            await rate(address, FUNCTION, b'{"action": "BUILD_IP"}', 100, 50)
-        by: Counter[bytes] = Counter()
-
-        def count(data: bytes) -> None:
-            by.update(_BY.findall(data))
-
+            await rate(address, FUNCTION, BUILD_IP, 100, 50)
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        records = [folder / str(address.port) for address in there]
         rates = await asyncio.gather(
             *(
-                rate(
-                    address,
-                    FUNCTION,
-                    b'{"action": "BUILD_IP"}',
-                    JOBS // servers,
-                    AT_ONCE,
-                    count,
-                )
-                for address in there
+                rate(address, FUNCTION, BUILD_IP, JOBS // servers, 50, record)
+                for address, record in zip(there, records, strict=True)
             )
+        )
+        by = Counter(
+            number
+            for record in records
+            for number in _BY.findall(record.read_bytes())
         )
     even = sum(by.values()) / workers
     shares = [by[b"%d" % number] / even for number in range(workers)]

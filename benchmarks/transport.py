@@ -2,41 +2,37 @@
 
     python benchmarks/transport.py [ROUNDS]
 
-Beside a C worker on libgearman (``libgearman-dev`` and a compiler), ``gear``
-as it is and with TCP_NODELAY, and ``python3-gearman``; those that are not
-installed are left out. All take turns, and the table has medians over the
-rounds and their ratio to the C worker.
+Beside a C worker on libgearman (``libgearman-dev``), ``gear`` as it is and
+with TCP_NODELAY, and ``python3-gearman``; those that are not installed are
+left out. All take turns, and the table has medians over the rounds and their
+ratio to the C worker.
 """
 
 import asyncio
 import importlib.util
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from compiled import PEERS, program
 from load import drained, latencies, rate, registered
 from servers import Gearmand, process
 
 from poolmgr.gearman import Address
 
-PEERS = Path(__file__).parent / "peers"
 FUNCTION = "f"
 PAYLOAD = b"x" * 100
-JOBS, QUEUED, ONE_BY_ONE, AT_ONCE = 10000, 20000, 300, 50
+JOBS, QUEUED, ONE_BY_ONE, AT_ONCE = 20000, 20000, 300, 50
 REFERENCE = "C libgearman"
 #: It takes 44 ms for a job: fewer will do.
 SLOW, FEW = "gear", 100
 
 
-def workers(folder: Path, address: Address) -> Mapping[str, Sequence[str]]:
+def workers(address: Address) -> Mapping[str, Sequence[str]]:
     """The commands of the workers that there are, by name."""
     where = [address.host, str(address.port), FUNCTION]
     found: dict[str, list[str]] = {}
-    if echo := compiled(folder):
+    if echo := program("echo", "-lgearman"):
         found[REFERENCE] = [echo, *where]
     own = [sys.executable, str(PEERS / "own_echo.py"), *where]
     found["poolmgr, threads"] = [*own, "threads"]
@@ -49,22 +45,6 @@ def workers(folder: Path, address: Address) -> Mapping[str, Sequence[str]]:
         name = str(PEERS / "gearman3_echo.py")
         found["python3-gearman"] = [sys.executable, name, *where]
     return found
-
-
-def compiled(folder: Path) -> str | None:
-    """The C worker, if it can be built here."""
-    compiler, echo = shutil.which("cc"), str(folder / "echo")
-    if compiler is None:
-        return None
-    built = subprocess.run(
-        [
-            *(compiler, "-O2", str(PEERS / "echo.c")),
-            *("-lgearman", "-o", echo),
-        ],
-        capture_output=True,
-        check=False,
-    )
-    return None if built.returncode else echo
 
 
 async def measure(
@@ -86,17 +66,16 @@ async def measure(
 
 async def compare(rounds: int) -> None:
     """Measure all in turn and print a table."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with Gearmand() as server:
-            commands = workers(Path(folder), server.address)
-            found: dict[str, list[tuple[float, float, float]]] = {
-                name: [] for name in commands
-            }
-            for _round in range(rounds):
-                for name, command in commands.items():
-                    found[name].append(
-                        await measure(name, command, server.address)
-                    )
+    async with Gearmand() as server:
+        commands = workers(server.address)
+        found: dict[str, list[tuple[float, float, float]]] = {
+            name: [] for name in commands
+        }
+        for _round in range(rounds):
+            for name, command in commands.items():
+                found[name].append(
+                    await measure(name, command, server.address)
+                )
     medians = {
         name: [statistics.median(each) for each in zip(*rows, strict=True)]
         for name, rows in found.items()

@@ -24,7 +24,7 @@ from poolmgr.settings import WorkerSettings
 
 FUNCTION = WorkerSettings().function
 PAYLOAD = b'{"action": "BUILD_IP"}'
-JOBS, ONE_BY_ONE, AT_ONCE = 6000, 500, 50
+JOBS, ONE_BY_ONE, AT_ONCE = 10000, 500, 50
 OWN_ECHO = Path(__file__).parent / "peers" / "own_echo.py"
 TRANSPORT, WORKER = "transport", "worker"
 
