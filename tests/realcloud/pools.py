@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,14 +84,21 @@ class Pool:
 
     def sweep(self, cloud: str) -> None:
         """Delete everything that bears this pool's mark."""
-        with self.driver(cloud=cloud) as driver:
+        with (
+            self.driver(cloud=cloud) as driver,
+            ThreadPoolExecutor() as threads,
+        ):
             deadline = Deadline(PATIENCE)
             for ip in driver.list_ips(deadline):
                 if ip.mark and ip.mark.pool == self.name:
                     driver.delete_ip(ip, deadline)
-            for device in driver.list_devices(deadline):
-                if device.mark and device.mark.pool == self.name:
-                    driver.delete_device(device, deadline)
+            going = [
+                threads.submit(driver.delete_device, device, deadline)
+                for device in driver.list_devices(deadline)
+                if device.mark and device.mark.pool == self.name
+            ]
+            for each in going:
+                each.result()
 
     def _command(self, server: object, *args: str) -> list[str]:
         path = self.folder / "poolmgr.conf"
