@@ -15,6 +15,16 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what may take longest: at the end all would wait for it."""
+
+    def longest(item: pytest.Item) -> float:
+        limit = item.get_closest_marker("timeout")
+        return float(limit.args[0]) if limit else 0.0
+
+    items.sort(key=longest, reverse=True)
+
+
 @pytest.fixture
 def cloud() -> Iterator[FakeCloud]:
     """A fake cloud in memory, its devices booting at once."""
