@@ -50,7 +50,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "in_flight": Benchmark(
         "Builds that wait",
-        "Builds in flight in one worker, on the loopback OpenStack.",
+        "Builds in flight in one worker, on the loopback OpenStack: seconds "
+        "until all wait; the worker's memory in MiB, its threads, its CPU in "
+        "per cent of a core and its calls a minute meanwhile; and seconds "
+        "that an ASSIGN_IP takes, alone and with the builds.",
+        ("1000,5000,10000", "1"),
     ),
     "cloud_calls": Benchmark(
         "Calls of the cloud",
@@ -61,11 +65,13 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "Calls and the size of the pool",
         "Calls against the servers there are and the builds in flight, and "
         "the CPU time of a list.",
+        ("10,100,1000,3000", "10,100,1000,3000", "1"),
     ),
     "fill_pool": Benchmark(
         "Filling a pool",
         "The time until all devices of a pool are answered, beside the least "
         "that the same cloud allows.",
+        ("50,500", "1"),
     ),
     "scale_out": Benchmark(
         "Several workers and job servers",
