@@ -68,10 +68,12 @@ def _help_of(module: str) -> str:
 
 
 def _of_benchmark(path: str, arguments: Sequence[str]) -> str | None:
-    """It is there; what it is given are files, its own options and names of
-    other benchmarks."""
+    """It is there; what it is given are numbers, files, its own options and
+    names of other benchmarks."""
     source = (ROOT / path).read_text()
     for word in arguments:
+        if re.fullmatch(r"[0-9][0-9.,]*", word):
+            continue
         if word.startswith("--"):
             if word not in source:
                 return f"{path} knows no {word}"
