@@ -151,7 +151,7 @@ def test_a_job_is_told_why_nothing_could_be_made_for_it(
     pool: Pool,
 ) -> None:
     pool.ip()
-    pool.adopt(short_timeout=2.0)
+    pool.adopt(short_timeout=8.0)  # all have asked by then
     pool.fault(Fault(method="POST", path=IPS, status=500, times=None))
 
     jobs = [submit(pool, "BUILD_IP", n) for n in range(40)]
