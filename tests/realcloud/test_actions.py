@@ -196,19 +196,19 @@ def test_a_token_may_expire_while_a_device_boots(
     assert there.name == device["name"]
 
 
-def test_twelve_builds_at_once_are_twelve_devices(pool: Pool) -> None:
-    with pool.manager() as manager, ThreadPoolExecutor(12) as threads:
+def test_twenty_builds_at_once_are_twenty_devices(pool: Pool) -> None:
+    with pool.manager() as manager, ThreadPoolExecutor(20) as threads:
         built = list(
             threads.map(
-                lambda _number: passed(manager, "BUILD_DEVICE"), range(12)
+                lambda _number: passed(manager, "BUILD_DEVICE"), range(20)
             )
         )
 
     names = {device["name"] for device in built}
     there = pool.devices()
-    assert len(names) == 12
+    assert len(names) == 20
     assert {device.name for device in there} == names
-    assert len({device["addr"] for device in built}) == 12
+    assert len({device["addr"] for device in built}) == 20
     for device in there:
         assert device.mark is not None
         assert device.mark.state == "handed over"

@@ -15,8 +15,8 @@ def test_killed_workers_lose_nothing_and_make_nothing_twice(
 ) -> None:
     plan = Plan(
         seed=1,
-        seconds=25.0,
-        least_kills=5,
+        seconds=40.0,
+        least_kills=8,
         customers=5,
         cloud="real",
         pause=3.0,
