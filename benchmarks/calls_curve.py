@@ -89,13 +89,12 @@ def costs_of_list(there: Cloud, driver: NovaCloud) -> Row:
 
     def read() -> None:
         for page in pages:
-            text = page.decode("utf-8", "replace")
-            for server in parsed(call, text)["servers"]:
+            for server in parsed(call, page)["servers"]:
                 servers._device(server)
 
     def read_json() -> None:
         for page in pages:
-            parsed(call, page.decode("utf-8", "replace"))
+            parsed(call, page)
 
     def read_by_json() -> None:
         for page in pages:

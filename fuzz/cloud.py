@@ -6,7 +6,7 @@ from typing import Any
 
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.addresses import AddressRule
-from poolmgr.drivers.nova.calls import Call, parsed
+from poolmgr.drivers.nova.calls import Call, parsed, text_of
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.servers import Servers
 from poolmgr.errors import CloudError
@@ -30,13 +30,13 @@ SEEDS = [
 class _Told:
     """Answers every question alike."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, body: bytes) -> None:
+        self._body = body
 
     def pages(self, call: Call, deadline: Deadline) -> Iterator[Any]:
         """The entries of what it was told."""
         key = call.path.split("/")[1]
-        answer = parsed(Call("GET", "compute", "/", expects=key), self._text)
+        answer = parsed(Call("GET", "compute", "/", expects=key), self._body)
         yield from answer[key]
 
     def project_id(self, deadline: Deadline) -> str:
@@ -45,14 +45,14 @@ class _Told:
 
     def get(self, *_args: object, **_named: object) -> Mapping[str, Any]:
         """The same once more."""
-        return parsed(Call("GET", "network", "/"), self._text)
+        return parsed(Call("GET", "network", "/"), self._body)
 
     run = get
 
 
 def one(data: bytes) -> None:
     """The data is the body of the answer."""
-    text = data.decode("utf-8", "replace")
+    text = text_of(data)
     for status in (400, 401, 403, 409, 413, 500):
         headers = {"Retry-After": text[:30]}
         error = failures.of_answer(
@@ -61,7 +61,7 @@ def one(data: bytes) -> None:
         assert str(error).isprintable()
         assert len(str(error)) < 4000
         assert 0.0 <= getattr(error, "retry_after", 0.0) <= 300.0
-    told: Any = _Told(text)
+    told: Any = _Told(data)
     deadline = Deadline(60.0)
     servers = Servers(told, told, AddressRule(), {})
     ips = FloatingIPs(told, told)

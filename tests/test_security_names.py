@@ -1,5 +1,6 @@
 """Names, addresses and ids that want to be something else."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -388,6 +389,18 @@ def test_json_that_is_a_bomb_is_the_clouds_failure(
     pool.fault(Fault("GET", DETAILS, status=200, body=body, times=None))
 
     pool.fails("DELETE_DEVICE", "cloud_unavailable", name="libra-1")
+
+
+def test_one_name_that_is_not_utf8_hides_no_other_server(pool: Pool) -> None:
+    name = pool.passes("BUILD_DEVICE")["name"]
+    there = [
+        server(name="caf\udce9", metadata={}),
+        server(name=name, id=pool.only_server()["id"]),
+    ]
+    body = json.dumps({"servers": there}, ensure_ascii=False)
+    pool.fault(Fault("GET", DETAILS, status=200, body=body, times=1))
+
+    pool.passes("DELETE_DEVICE", name=name)
 
 
 @pytest.mark.parametrize("id_", [None, NO_TEXT, *PATHS], ids=ascii)

@@ -20,6 +20,7 @@ from poolmgr.drivers.nova.calls import (
     Kind,
     Params,
     Service,
+    body_of,
     parsed,
     text_of,
 )
@@ -265,7 +266,7 @@ class Api:
                 raise _HeldBack
             # Hundreds of jobs may have asked and wait now: on a thread of its
             # own the depth of a call costs none of them memory.
-            response, text = self._threads.wait_for(
+            response, body = self._threads.wait_for(
                 lambda: self._told(call, deadline)
             )
         if response.status_code >= 400:
@@ -274,12 +275,14 @@ class Api:
                 call.service,
                 response.status_code,
                 response.headers,
-                text,
+                text_of(body),
                 call.once,
             )
-        return parsed(call, text)
+        return parsed(call, body)
 
-    def _told(self, call: Call, deadline: Deadline) -> "tuple[Response, str]":
+    def _told(
+        self, call: Call, deadline: Deadline
+    ) -> "tuple[Response, bytes]":
         """The response and its body; whoever looks on is told."""
         started = time.monotonic()
         status: int | None = None
@@ -288,7 +291,7 @@ class Api:
                 response = self._send(call, deadline)
                 try:
                     end = started + self._timeout(deadline)
-                    text = text_of(call, response, end)
+                    body = body_of(call, response, end)
                 finally:
                     response.close()
             status = response.status_code
@@ -298,7 +301,7 @@ class Api:
             self.observer.cloud_called(
                 CloudCall(call.service, call.method, status, took)
             )
-        return response, text
+        return response, body
 
     def _send(self, call: Call, deadline: Deadline) -> "Response":
         self._login.ensure(deadline)
@@ -307,7 +310,7 @@ class Api:
             return response
         refused = response.request.headers.get("X-Auth-Token")
         try:
-            if not self._login.renew(_text_of(refused), deadline):
+            if not self._login.renew(_written(refused), deadline):
                 return response
         except BaseException:
             response.close()
@@ -364,5 +367,5 @@ def _breaker(service: Service, kind: Kind) -> Breaker:
     )
 
 
-def _text_of(header: str | bytes | None) -> str | None:
+def _written(header: str | bytes | None) -> str | None:
     return header.decode() if isinstance(header, bytes) else header

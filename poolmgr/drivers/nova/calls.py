@@ -55,7 +55,7 @@ class Call:
         return f"{self.method} {self.path}"
 
 
-def text_of(call: Call, response: "Response", end: float) -> str:
+def body_of(call: Call, response: "Response", end: float) -> bytes:
     """The body of an answer, if it is there in time however slowly it comes.
 
     :param end: when it has to be there, monotonic
@@ -72,16 +72,24 @@ def text_of(call: Call, response: "Response", end: float) -> str:
             raise Unavailable(f"the answer to {call} came too slowly")
     if not pieces and response.headers.get("Content-Length", "0") != "0":
         raise Unavailable(f"the answer to {call} broke off")
-    return b"".join(pieces).decode("utf-8", "replace")
+    return b"".join(pieces)
 
 
-def parsed(call: Call, text: str) -> dict[str, Any]:
+def text_of(body: bytes) -> str:
+    """A body as text, with a sign in place of what is none."""
+    return body.decode("utf-8", "replace")
+
+
+def parsed(call: Call, body: bytes) -> dict[str, Any]:
     """The answer's JSON, {} if there is none.
 
     :raises Unavailable: it is not what the call expects
     """
     try:
-        answer: dict[str, Any] = _decoder(call.form).decode(text or "{}")
+        answer: dict[str, Any] = _decoder(call.form).decode(body or b"{}")
+    except UnicodeDecodeError:
+        # One name that somebody spoilt must not hide all other servers.
+        return parsed(call, text_of(body).encode())
     except msgspec.ValidationError as error:
         # It has names and types, and nothing of what was answered.
         raise Unavailable(
@@ -89,7 +97,9 @@ def parsed(call: Call, text: str) -> dict[str, Any]:
         ) from None
     except (msgspec.DecodeError, RecursionError):
         # A page may say why; JSON that broke off may have secrets in it.
-        page = f": {one_line(text, 60)!r}" if text.startswith("<") else ""
+        page = ""
+        if body.startswith(b"<"):
+            page = f": {one_line(text_of(body), 60)!r}"
         raise Unavailable(
             f"the answer to {call} is no JSON object{page}"
         ) from None

@@ -55,13 +55,11 @@ def changes(mark: Mark, before: Mark | None) -> dict[str, str]:
 
 def mark_in(metadata: Mapping[str, str]) -> Mark | None:
     """The mark in a server's metadata, None if there is none."""
-    found = {
-        field: unquote(metadata[key])
-        if "%" in metadata[key]
-        else metadata[key]
-        for key, field in _KEYS
-        if key in metadata
-    }
+    found = {}
+    for key, field in _KEYS:
+        value = metadata.get(key)
+        if value is not None:
+            found[field] = unquote(value) if "%" in value else value
     return _mark(found)
 
 

@@ -58,11 +58,12 @@ class Answer:
     content_type: str = "application/json"
 
     def encoded(self) -> bytes:
-        """The body as bytes."""
+        """The body as bytes; "\\udce9" in a text is the byte E9."""
         if self.body is None:
             return b""
         text = self.body
-        return (text if isinstance(text, str) else json.dumps(text)).encode()
+        text = text if isinstance(text, str) else json.dumps(text)
+        return text.encode("utf-8", "surrogateescape")
 
 
 Handler = Callable[..., Answer]
