@@ -4,6 +4,7 @@ import contextvars
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,6 +12,13 @@ from typing import TypeVar
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: A piece of work that is done within so many seconds has not blocked.
+_SHORT = 0.001
+#: Such pieces in a row after which more of them are expected.
+_SEVERAL = 16
+#: Seconds in which who does these has to have done at least one.
+_PATIENCE = 0.005
 
 
 class NoThreads(RuntimeError):
@@ -41,7 +49,10 @@ class ThreadPool:
 
     Only one thread is on its way at a time, and calls the next before it
     begins.  So work that does not block is done by few, one piece after the
-    other: to wake a thread for each costs more than a short job does.
+    other: to wake a thread for each costs more than a short job does.  And
+    where one piece after the other does not block, one thread does them all,
+    and a second only sees to it that it goes on: two that never wait for
+    anything but Python's lock are slower than one.
 
     :param name: the threads' name
     :param idle: seconds that a thread waits for more work
@@ -55,6 +66,11 @@ class ThreadPool:
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._idle = 0
         self._coming = False
+        # The thread that began last, until it finds nothing more to do; how
+        # many pieces were done, and how many in a row that did not block.
+        self._busy: object = None
+        self._done = self._short = 0
+        self._guarded = False
 
     def run(self, work: Callable[[], None]) -> None:
         """Have the work done by a thread, now.
@@ -105,7 +121,7 @@ class ThreadPool:
         :returns: False when the system gives no more threads
         """
         with self._lock:
-            if self._coming:
+            if self._coming or (self._guarded and self._busy):
                 return True
             self._coming = True
             if self._idle:
@@ -127,6 +143,8 @@ class ThreadPool:
 
     def _serve(self) -> None:
         while True:
+            if self._is_for_one():
+                self._guard()
             # From here on it sees what is handed in.
             self._coming = False
             self._do_all()
@@ -152,13 +170,44 @@ class ThreadPool:
                 return False
         return True
 
+    def _is_for_one(self) -> bool:
+        """Whether another thread is at work that it had better do alone."""
+        return self._busy is not None and self._short >= _SEVERAL
+
+    def _guard(self) -> None:
+        """Wait until it does not go on: it has blocked, or all is done."""
+        with self._lock:
+            self._guarded, self._coming = True, False
+        done = -1
+        while done != self._done:
+            done = self._done
+            time.sleep(_PATIENCE)
+        with self._lock:
+            self._guarded = False
+            if self._busy is not None:
+                # Others are to come at once again.
+                self._short = 0
+
     def _do_all(self) -> None:
+        me = self._busy = object()
         while True:
             try:
                 work = self._work.popleft()
             except IndexError:
+                with self._lock:
+                    # Who hands it in may count on the one who is at work.
+                    if self._work:
+                        continue
+                    if self._busy is me:
+                        self._busy = None
                 return
             if self._work:
                 self._call_one()
+            began = time.monotonic()
             work()
             del work  # its job must not live on while the thread is idle
+            self._done += 1
+            if time.monotonic() - began < _SHORT:
+                self._short += 1
+            else:
+                self._short = 0

@@ -115,13 +115,11 @@ class Deadline:
         :raises Stopped: the signal was given
         :raises DeadlineExceeded: the time is up
         """
-        pauses = backoff(first, longest)
-        attempt = 0
-        while True:
-            self.check(doing)
+        self.check(doing)
+        yield 0
+        for attempt, pause in enumerate(backoff(first, longest), 1):
+            self.sleep(pause, doing)
             yield attempt
-            attempt += 1
-            self.sleep(next(pauses), doing)
 
 
 def backoff(first: float, longest: float) -> Iterator[float]:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 
 import pytest
 
+from poolmgr import threads
 from poolmgr.threads import ThreadPool
 from tests.polling import until
 from tests.scarce_threads import without_threads
@@ -68,7 +69,53 @@ def test_what_does_not_block_is_done_by_few() -> None:
     assert len(who) < 20
 
 
-def test_nothing_is_lost_or_done_twice_however_it_is_handed_in() -> None:
+def test_one_thread_does_what_does_not_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "_SHORT", 60.0)
+    monkeypatch.setattr(threads, "_PATIENCE", 60.0)
+    pool = ThreadPool("test-one")
+    at_once: list[int] = []
+    done = threading.Semaphore(0)
+    at_work = 0
+
+    def work() -> None:
+        nonlocal at_work
+        at_work += 1
+        at_once.append(at_work)
+        time.sleep(0.0001)  # another could begin here
+        at_work -= 1
+        done.release()
+
+    for pieces in (100, 1000):
+        at_once.clear()
+        for _piece in range(pieces):
+            pool.run(work)
+        for _piece in range(pieces):
+            assert done.acquire(timeout=30)
+
+    assert max(at_once) == 1
+
+
+def test_what_blocks_after_all_keeps_no_other_waiting() -> None:
+    pool = ThreadPool("test-after-all")
+    done = threading.Semaphore(0)
+    for _piece in range(100):
+        pool.run(done.release)
+    for _piece in range(100):
+        assert done.acquire(timeout=30)
+
+    for many in (1, 2, 50):
+        with blocking(pool, many):
+            pool.run(done.release)
+            assert done.acquire(timeout=30)
+
+
+@pytest.mark.parametrize("patience", [0.005, 0.0002])
+def test_nothing_is_lost_or_done_twice_however_it_is_handed_in(
+    patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_PATIENCE", patience)
     pool = ThreadPool("test-race", idle=0.001)  # they go all the time
     done: list[int] = []
     rest = threading.Semaphore(0)

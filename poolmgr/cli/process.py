@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 
@@ -24,6 +25,9 @@ from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Deadline
 
 LOG = logging.getLogger(__name__)
+
+#: New objects after which a worker looks for garbage among them.
+_COLLECT_AFTER = 5000
 
 
 class Process:
@@ -78,6 +82,7 @@ class Process:
                 drain = supervision.stopping(service.stop)
                 if not self._ending.serves(drain):
                     return 0
+                _spare_collections()
                 with watching.serving(state), reaper.rounds.going_on():
                     return asyncio.run(self._serve(service))
         finally:
@@ -126,6 +131,17 @@ class Process:
         name = conf.driver_name().lower()
         reload.follow(name, conf.group(name, type(manager.driver).Settings))
         return reload
+
+
+def _spare_collections() -> None:
+    """Have garbage looked for where it can be.
+
+    What is there when a worker has started stays: modules, plugins, the SDK.
+    Jobs leave hardly any garbage that has to be looked for.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 def require_no_problem(driver: Driver, deadline: Deadline) -> None:
