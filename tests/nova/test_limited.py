@@ -10,7 +10,7 @@ from poolmgr.drivers.nova.api import _FAILURES
 from poolmgr.execution import Submission
 from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline
-from tests.nova.pools import OLD, PATIENCE, SERVERS, Pool, Pools
+from tests.nova.pools import IPS, OLD, PATIENCE, SERVERS, Pool, Pools
 from tests.polling import until
 
 RATE = 20.0
@@ -91,6 +91,22 @@ def test_a_creation_that_was_refused_goes_before_hand_overs(
 
     assert (len(made(pool)), len(handed_over(pool))) == (2, 2)
     assert max(made(pool)) < min(handed_over(pool))
+
+
+def test_a_hand_over_does_not_wait_for_a_floating_ip(pools: Pools) -> None:
+    pool = pools.new({"boot_time": SLOW}, long_timeout=120.0)
+    build = pool.submit("BUILD_DEVICE")
+    until(lambda: made(pool))
+    refusal = Fault(
+        method="POST", path=IPS, status=429, retry_after=0.2, times=None
+    )
+    pool.fault(refusal)
+
+    address = pool.submit("BUILD_IP")
+    until(lambda: pool.posts(IPS))
+    all_pass(pool, [build])
+
+    assert not address.future.done()
 
 
 def test_a_hand_over_does_not_wait_for_ever_for_a_refused_creation(

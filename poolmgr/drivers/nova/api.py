@@ -138,6 +138,8 @@ class Api:
             deadline,
             call.once,
             self._breakers[call.service, call.kind],
+            # A server has to boot; a floating IP is there at once.
+            goes_first=call.once and call.service == "compute",
         )
 
     def project_id(self, deadline: Deadline) -> str:
@@ -158,10 +160,12 @@ class Api:
         deadline: Deadline,
         once: bool = False,
         breaker: Breaker | None = None,
+        goes_first: bool = False,
     ) -> T:
         """Ask until there is an answer, yes or no, or the time is up.
 
         :param breaker: has us wait itself while it is open
+        :param goes_first: whether patient calls wait for it once it failed
         """
         pauses = backoff(0.25, 10.0)
         failed: Unavailable | None = None
@@ -189,8 +193,8 @@ class Api:
                     # Once is nothing; who waits for long wants to know why.
                     level = logging.WARNING if attempt == 3 else logging.INFO
                     LOG.log(level, "%s; again in %.1f s", error, pause)
-                if once and attempt == 1:
-                    # It goes before what is patient although it sleeps.
+                if goes_first and attempt == 1:
+                    # It is not at the gate while it sleeps.
                     refused.enter_context(self._gate.holding_back())
                 deadline.sleep(pause, str(doing))
         raise AssertionError("it is asked until this is left")
