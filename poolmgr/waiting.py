@@ -6,11 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from copy import copy
 
 from poolmgr.errors import DeadlineExceeded, Stopped
 from poolmgr.threads import NoThreads, start_daemon
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds that patient work lets other work go first, at most.
+PATIENCE = 30.0
 
 
 class Stop:
@@ -64,6 +68,8 @@ class Deadline:
     :param stop: the signal that ends it sooner
     :param urgent: whether the work goes before other work that waits for
         the same thing, as a short job does before a build
+    :ivar yields_until: when it no longer lets other work that waits for the
+        same thing go first, monotonic; 0 if it does not at all
     """
 
     def __init__(
@@ -72,7 +78,24 @@ class Deadline:
         self.seconds = seconds
         self.stop = stop or Stop()
         self.urgent = urgent
+        self.yields_until = 0.0
         self._end = time.monotonic() + seconds
+
+    def patiently(self, patience: float = PATIENCE) -> "Deadline":
+        """The same, for a part of the work that lets others go first.
+
+        :param patience: seconds from now, at most; half of the time that is
+            left at most, or its turn might come too late
+        """
+        same = copy(self)
+        seconds = min(patience, self.remaining() / 2)
+        same.yields_until = time.monotonic() + seconds
+        return same
+
+    @property
+    def patient(self) -> bool:
+        """Whether it lets others go first, or has done so."""
+        return self.yields_until > 0.0
 
     def remaining(self) -> float:
         """Seconds left; never negative."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -102,6 +103,60 @@ def test_a_device_is_marked_as_handed_over_before_it_is_answered(
     assert device.mark is not None
     assert device.mark.state == "handed over"
     assert (device.mark.unique, device.mark.handle) == ("unique", "H:host:1")
+
+
+class Overheard(FakeCloud):
+    """A cloud that writes down which calls are patient."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeSettings())
+        self.calls: list[tuple[str, bool]] = []
+
+    def devices_of_job(
+        self, unique: str, deadline: Deadline
+    ) -> Sequence[Device]:
+        self.calls.append(("look", deadline.patient))
+        return super().devices_of_job(unique, deadline)
+
+    def create_device(
+        self, name: str, mark: Mark | None, deadline: Deadline
+    ) -> Device:
+        self.calls.append(("create", deadline.patient))
+        return super().create_device(name, mark, deadline)
+
+    def mark_device(
+        self, device: Device, mark: Mark, deadline: Deadline
+    ) -> None:
+        self.calls.append((mark.state, deadline.patient))
+        super().mark_device(device, mark, deadline)
+
+
+def test_what_is_left_to_do_for_a_ready_device_is_patient() -> None:
+    cloud = Overheard()
+
+    PoolManager(cloud).run({"action": "BUILD_DEVICE"}, Job("unique", "H:h:1"))
+
+    assert cloud.calls == [
+        ("look", False),
+        ("create", False),
+        ("handed over", True),
+        ("look", True),
+    ]
+
+
+def test_to_say_whose_a_device_is_now_is_not_patient() -> None:
+    cloud = Overheard()
+    mark = Mark.for_job("libra", Job("unique", "H:h:1")).withdrawn()
+    cloud.create_device("libra-left", mark, Deadline(SOON))
+    del cloud.calls[:]
+
+    PoolManager(cloud).run({"action": "BUILD_DEVICE"}, Job("unique", "H:h:2"))
+
+    assert cloud.calls == [
+        ("look", False),
+        ("handed over", False),
+        ("look", True),
+    ]
 
 
 def failing(**settings: object) -> PoolManager:

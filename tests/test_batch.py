@@ -199,6 +199,32 @@ def test_a_question_is_as_urgent_as_the_most_urgent_who_waits_for_it() -> None:
     assert urgent == [False, True]
 
 
+@pytest.mark.parametrize("all_", [True, False])
+def test_a_question_is_patient_if_all_are_who_wait_for_it(all_: bool) -> None:
+    patient: list[bool] = []
+    oracle = Oracle()
+
+    def ask(
+        keys: Collection[str], deadline: Deadline
+    ) -> Mapping[str, list[str]]:
+        patient.append(deadline.patient)
+        return oracle(keys, deadline)
+
+    lookups = Batch(ask)
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(lookups.get, "first", Deadline(10.0), DOING)
+        assert oracle.asked.wait(10.0)
+        for number in range(2):
+            deadline = Deadline(10.0)
+            if all_ or not number:
+                deadline = deadline.patiently()
+            pool.submit(lookups.get, f"{number}", deadline, DOING)
+        until(lambda: len(lookups._next.keys) == 2)
+        oracle.go.set()
+
+    assert patient == [False, all_]
+
+
 def test_who_gets_no_answer_in_time_is_told_why_if_that_is_known() -> None:
     oracle = Oracle()
     why = CloudUnavailable("the connection was refused")

@@ -5,12 +5,17 @@ import time
 
 import pytest
 
-from poolmgr.drivers.gate import Gate
+from poolmgr.drivers.gate import Gate, _Rank
 from poolmgr.errors import DeadlineExceeded, Stopped
 from poolmgr.waiting import Deadline, Stop
 from tests.polling import until
 
 PATIENCE = 10.0
+
+
+def waiting_at(gate: Gate) -> int:
+    """How many wait for their turn."""
+    return sum(map(len, gate._queues.values()))
 
 
 class Callers:
@@ -25,9 +30,13 @@ class Callers:
         self._leave = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
 
-    def come(self, name: str, urgent: bool = False) -> None:
+    def come(
+        self, name: str, urgent: bool = False, patience: float | None = None
+    ) -> None:
         """Have somebody come, and wait until he waits or is inside."""
         deadline = Deadline(PATIENCE, urgent=urgent)
+        if patience is not None:
+            deadline = deadline.patiently(patience)
         thread = threading.Thread(target=self._pass, args=(name, deadline))
         before = self._here()
         thread.start()
@@ -49,8 +58,7 @@ class Callers:
             assert not thread.is_alive()
 
     def _here(self) -> int:
-        gate = self.gate
-        waiting = len(gate._urgent) + len(gate._others)
+        waiting = waiting_at(self.gate)
         return waiting + len(self.inside) + len(self.passed)
 
     def _pass(self, name: str, deadline: Deadline) -> None:
@@ -101,6 +109,91 @@ def test_urgent_calls_go_before_those_that_came_earlier() -> None:
     callers.end()
 
 
+def test_patient_calls_go_after_those_that_came_later() -> None:
+    callers = Callers(Gate(1))
+    callers.come("first")
+    callers.come("mark", patience=PATIENCE)
+    callers.come("another mark", patience=PATIENCE)
+    callers.come("build")
+    callers.come("urgent mark", urgent=True, patience=PATIENCE)
+
+    callers.end()
+
+    assert callers.passed == [
+        "first",
+        "urgent mark",
+        "build",
+        "mark",
+        "another mark",
+    ]
+
+
+def test_whose_patience_ends_goes_before_builds() -> None:
+    gate = Gate(1)
+    callers = Callers(gate)
+    callers.come("first")
+    callers.come("build")
+    callers.come("mark", patience=0.05)
+    callers.come("urgent", urgent=True)
+
+    until(lambda: not gate._queues[_Rank.PATIENT])
+
+    callers.end()
+    assert callers.passed == ["first", "urgent", "mark", "build"]
+
+
+def test_who_comes_back_has_no_patience_that_has_ended() -> None:
+    callers = Callers(Gate(1))
+    callers.come("first")
+    callers.come("build")
+    callers.come("again", patience=0.0)
+
+    callers.end()
+
+    assert callers.passed == ["first", "again", "build"]
+
+
+def test_a_patient_call_is_made_in_time() -> None:
+    gate, deadline = Gate(4), Deadline(2.0).patiently()
+
+    with gate.holding_back(), gate.passing(deadline, "calling"):
+        assert deadline.remaining()
+
+
+def test_patient_calls_are_held_back_while_the_block_runs() -> None:
+    callers = Callers(Gate(4))
+
+    with callers.gate.holding_back():
+        with callers.gate.holding_back():
+            callers.come("mark", patience=PATIENCE)
+        callers.come("build")
+        assert callers.inside == ["build"]
+
+    until(lambda: callers.inside == ["build", "mark"])
+    callers.end()
+
+
+def test_patient_calls_are_held_back_no_longer_than_they_are_patient() -> None:
+    gate = Gate(4)
+    callers = Callers(gate)
+
+    with gate.holding_back():
+        callers.come("mark", patience=0.05)
+        until(lambda: callers.inside == ["mark"])
+
+    callers.end()
+
+
+def test_nobody_waits_where_nothing_is_limited() -> None:
+    callers = Callers(Gate(4))
+
+    callers.come("build")
+    callers.come("mark", patience=PATIENCE)
+
+    assert callers.inside == ["build", "mark"]
+    callers.end()
+
+
 def test_no_more_than_so_many_begin_in_a_second() -> None:
     gate = Gate(100, per_second=50.0)
     started = time.monotonic()
@@ -129,7 +222,7 @@ def test_urgent_calls_get_the_next_place_of_a_second() -> None:
     ]
     for thread in threads:
         thread.start()
-    until(lambda: len(gate._others) + len(order) == 3)
+    until(lambda: waiting_at(gate) + len(order) == 3)
     call("urgent", urgent=True)
     for thread in threads:
         thread.join(PATIENCE)

@@ -28,6 +28,26 @@ def test_a_stop_ends_a_sleep() -> None:
         Deadline(60.0, stop).sleep(60.0, "resting")
 
 
+def test_a_patient_deadline_is_the_same_otherwise() -> None:
+    stop = Stop()
+    deadline = Deadline(60.0, stop)
+
+    patient = deadline.patiently()
+
+    assert (deadline.patient, patient.patient) == (False, True)
+    assert patient.remaining() == pytest.approx(deadline.remaining(), abs=1.0)
+    stop.set()
+    with pytest.raises(Stopped):
+        patient.check("waiting")
+
+
+def test_patience_leaves_half_of_the_time() -> None:
+    for seconds, patience in ((3600.0, 30.0), (20.0, 10.0)):
+        deadline = Deadline(seconds).patiently()
+        left = deadline.yields_until - time.monotonic()
+        assert patience - 1.0 < left <= patience
+
+
 def test_a_clock_that_jumps_changes_no_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -127,6 +127,58 @@ def test_who_waits_long_is_looked_for_less_often(
     assert len(looks) < 50  # a hundred if it looked as often as at first
 
 
+def pause_after(
+    watch: Watch, waiters: list[watching._Waiter], waited: float = 60.0
+) -> float:
+    """Seconds until the next look, when all have waited for so long."""
+    for waiter in waiters:
+        waiter.since = time.monotonic() - waited
+    return watch._show(waiters, 100.0)
+
+
+def until_ready(number: int) -> list[watching._Waiter]:
+    """So many who wait for a device to boot."""
+    return [watching._UntilReady(device(n)) for n in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "pause"),
+    [(1, 1.0), (9, 1.0), (10, 2.0), (19, 2.0), (35, 4.0), (500, 10.0)],
+)
+def test_looks_of_several_calls_are_as_many_times_as_far_apart(
+    waiting: int, pause: float
+) -> None:
+    def look(devices: Collection[Device]) -> Collection[Device]:
+        return devices
+
+    watch = Watch(look, 0.4, page=10)
+
+    assert pause_after(watch, until_ready(waiting)) == pause
+    assert pause_after(Watch(look, 0.4), until_ready(waiting)) == 1.0
+    young = pause_after(watch, until_ready(waiting), waited=0.0)
+    assert young == pytest.approx(min(0.4 * (waiting // 10 + 1), 10.0))
+    rare = Watch(look, 20.0, page=10)
+    assert pause_after(rare, until_ready(waiting)) == 20.0
+
+
+@pytest.mark.parametrize(("waiting", "pause"), [(1, 0.1), (10, 0.2)])
+def test_what_may_be_gone_is_looked_for_again_soon(
+    waiting: int, pause: float
+) -> None:
+    def look(devices: Collection[Device]) -> Collection[Device]:
+        return [device for device in devices if device.id != "0"]
+
+    watch = Watch(look, 0.4, page=10)
+    gone = watching._UntilGone(device(0))
+
+    waiters = [gone, *until_ready(waiting)[1:]]
+
+    assert pause_after(watch, waiters) == pause
+    assert not gone.done
+    assert pause_after(watch, waiters) == pytest.approx(10 * pause)
+    assert gone.done
+
+
 def test_the_thread_goes_when_nobody_waits() -> None:
     watch = Watch(lambda devices: [device(1, "active")], 0.01)
 

@@ -235,7 +235,9 @@ class BuildDevice(Action[NoFields]):
         deadline = Deadline(seconds, context.deadline.stop)
         before = {each.id for each in left}
         try:
-            for other in context.driver.devices_of_job(mark.unique, deadline):
+            for other in context.driver.devices_of_job(
+                mark.unique, deadline.patiently()
+            ):
                 if other.id != device.id and _is_spare(
                     other.mark, mark, other.id in before
                 ):
@@ -254,8 +256,12 @@ class BuildDevice(Action[NoFields]):
         if context.wanted():
             self._given = mark.handed_over()
             if self._given != device.mark:
-                given = self._given
-                context.driver.mark_device(device, given, context.deadline)
+                # A device that says whose it is can wait for those that are
+                # not made yet: they have to boot.
+                deadline = context.deadline
+                if device.mark == mark:
+                    deadline = deadline.patiently()
+                context.driver.mark_device(device, self._given, deadline)
         else:
             # As it is: the next delivery may have handed it over by now.
             context.log.info(

@@ -29,6 +29,7 @@ class _Round(Generic[V]):
     def __init__(self) -> None:
         self.keys: set[str] = set()
         self.urgent = False
+        self.patient = True
         self.began: float | None = None
         self.over = threading.Event()
         self.answer: Mapping[str, list[V]] | None = None
@@ -78,7 +79,7 @@ class Batch(Generic[V]):
     def _get(self, key: str, deadline: Deadline, doing: str) -> list[V]:
         while True:
             deadline.check(doing)
-            joined = self._join(key, deadline.urgent)
+            joined = self._join(key, deadline)
             if self._lead(joined, deadline, doing):
                 self._run(joined, deadline)
             if joined.request_id:
@@ -89,10 +90,11 @@ class Batch(Generic[V]):
                 return joined.answer.get(key, [])
             # Who asked had to give up; somebody else has to ask.
 
-    def _join(self, key: str, urgent: bool) -> _Round[V]:
+    def _join(self, key: str, deadline: Deadline) -> _Round[V]:
         with self._lock:
             self._next.keys.add(key)
-            self._next.urgent |= urgent
+            self._next.urgent |= deadline.urgent
+            self._next.patient &= deadline.patient
             self._next.asking += 1
             return self._next
 
@@ -121,6 +123,8 @@ class Batch(Generic[V]):
     def _run(self, joined: _Round[V], deadline: Deadline) -> None:
         # A build may ask for a short job, which must not wait as builds do.
         asked = Deadline(deadline.remaining(), deadline.stop, joined.urgent)
+        if joined.patient:
+            asked = asked.patiently()
         try:
             with Following(self._trail(joined)):
                 joined.answer = self._ask(joined.keys, asked)

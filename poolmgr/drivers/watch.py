@@ -86,6 +86,8 @@ class Watch:
         after a while, more while looks are slow or fail
     :param confirm: asks for one device that a look did not list while it was
         to become ready; None, and the list is believed
+    :param page: devices that one call lists: looks at more cost more calls,
+        and are so many times as far apart; None, and each is one call
     """
 
     def __init__(
@@ -93,10 +95,12 @@ class Watch:
         look: Look,
         interval: float = 1.0,
         confirm: Confirm | None = None,
+        page: int | None = None,
     ) -> None:
         self._look = look
         self._interval = interval
         self._confirm = confirm or (lambda device: None)
+        self._page = page
         self._lock = threading.Lock()
         self._waiters: dict[int, _Waiter] = {}
         self._closed = threading.Event()
@@ -244,14 +248,22 @@ class Watch:
         self._show_absent(absent)
         slow = took * (1 / SHARE - 1)
         usual = min(2 * pause, self._steady(waiters))
-        if any(waiter.doubtful for waiter in waiters):
-            usual = self._interval / 4
         return max(usual, min(slow, LONGEST_PAUSE))
 
     def _steady(self, waiters: list[_Waiter]) -> float:
         """Seconds between looks; who has waited long can wait for longer."""
-        shortest = time.monotonic() - max(w.since for w in waiters)
-        return max(self._interval, min(shortest * PATIENCE, 1.0))
+        if any(waiter.doubtful for waiter in waiters):
+            pause = self._interval / 4
+        else:
+            shortest = time.monotonic() - max(w.since for w in waiters)
+            pause = max(self._interval, min(shortest * PATIENCE, 1.0))
+        # However many wait, the cloud has as many calls a minute.
+        return max(pause, min(pause * self._calls(waiters), LONGEST_PAUSE))
+
+    def _calls(self, waiters: list[_Waiter]) -> int:
+        """About how many calls a look at them is."""
+        # After a page that is just full it asks whether there is another.
+        return len(waiters) // self._page + 1 if self._page else 1
 
     def _show_absent(self, waiters: list[_UntilReady]) -> None:
         """A list can have holes: ask for what was not in it."""

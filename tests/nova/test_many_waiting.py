@@ -1,6 +1,7 @@
 """Hundreds of builds that wait are looked at by one short list."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -82,3 +83,21 @@ def test_who_has_failed_among_hundreds_is_answered(
 
     error = error_of(job.future.result(60).answer)
     assert error["code"] == "device_failed"
+
+
+def test_looks_of_several_pages_are_further_apart(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolmgr.drivers.nova.driver._PAGE", 10)
+    pool = pools.new(long_timeout=300.0)
+    pool.fault(Fault.stuck(**STUCK))
+    waiting(pool, 45)
+
+    pool.cloud.forget_calls()
+    until(lambda: len(pool.calls("GET", DETAILS)) >= 10, 60)
+
+    # The first are nearer.
+    times = [call.when for call in pool.calls("GET", DETAILS)[6:]]
+    # Five times that of the tests.
+    assert min(b - a for a, b in pairwise(times)) > 0.2
+    pool.manager.stop()

@@ -8,6 +8,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -138,6 +139,8 @@ class Api:
             deadline,
             call.once,
             self._breakers[call.service, call.kind],
+            # A server has to boot; a floating IP is there at once.
+            goes_first=call.once and call.service == "compute",
         )
 
     def project_id(self, deadline: Deadline) -> str:
@@ -158,37 +161,43 @@ class Api:
         deadline: Deadline,
         once: bool = False,
         breaker: Breaker | None = None,
+        goes_first: bool = False,
     ) -> T:
         """Ask until there is an answer, yes or no, or the time is up.
 
         :param breaker: has us wait itself while it is open
+        :param goes_first: whether patient calls wait for it once it failed
         """
         pauses = backoff(0.25, 10.0)
         failed: Unavailable | None = None
-        for attempt in count(1):
-            if self._closed:
-                raise Unavailable(f"{doing}: the driver is closed")
-            try:
-                return self._asked(ask)
-            except DeadlineExceeded:
-                if failed is not None:
-                    raise failed from None
-                if breaker is not None and breaker.reason:
-                    raise NotAsked(breaker.reason) from None
-                raise
-            except Unavailable as error:
-                failed = error
-                if once and not isinstance(error, TooMany):
+        with ExitStack() as refused:
+            for attempt in count(1):
+                if self._closed:
+                    raise Unavailable(f"{doing}: the driver is closed")
+                try:
+                    return self._asked(ask)
+                except DeadlineExceeded:
+                    if failed is not None:
+                        raise failed from None
+                    if breaker is not None and breaker.reason:
+                        raise NotAsked(breaker.reason) from None
                     raise
-                pause = max(next(pauses), error.retry_after)
-                if breaker is not None and breaker.open:
-                    pause = error.retry_after
-                if pause >= deadline.remaining():
-                    raise
-                # Once is nothing; who waits for long wants to know why.
-                level = logging.WARNING if attempt == 3 else logging.INFO
-                LOG.log(level, "%s; again in %.1f s", error, pause)
-            deadline.sleep(pause, str(doing))
+                except Unavailable as error:
+                    failed = error
+                    if once and not isinstance(error, TooMany):
+                        raise
+                    pause = max(next(pauses), error.retry_after)
+                    if breaker is not None and breaker.open:
+                        pause = error.retry_after
+                    if pause >= deadline.remaining():
+                        raise
+                    # Once is nothing; who waits for long wants to know why.
+                    level = logging.WARNING if attempt == 3 else logging.INFO
+                    LOG.log(level, "%s; again in %.1f s", error, pause)
+                if goes_first and attempt == 1:
+                    # It is not at the gate while it sleeps.
+                    refused.enter_context(self._gate.holding_back())
+                deadline.sleep(pause, str(doing))
         raise AssertionError("it is asked until this is left")
 
     def _asked(self, ask: Callable[[], T]) -> T:
@@ -232,6 +241,9 @@ class Api:
             try:
                 with breaker.turn(deadline, deadline.remaining()) as turn:
                     may_go = functools.partial(breaker.allows, turn)
+                    if turn.on_trial and deadline.patient:
+                        # Others wait for what it tells.
+                        deadline = deadline.patiently(0.0)
                     answer = self._answer(call, deadline, may_go)
             except _HeldBack:
                 continue

@@ -45,6 +45,8 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between two looks at servers that are waited for, at least.
 _INTERVAL = 0.4
+#: Servers that Nova lists in one call, where nobody has changed its max_limit.
+_PAGE = 1000
 #: Seconds after which a server that is still there is deleted once more.
 _DELETE_AGAIN = 15.0
 #: Seconds that finding out why a device failed may take.
@@ -99,7 +101,7 @@ class NovaCloud(Driver):
         self._by_job = Batch(self._servers.of_jobs, nova)
         self._ip_at = Batch(self._ips.at, neutron)
         self._ips_by_job = Batch(self._ips.of_jobs, neutron)
-        self._watch = Watch(self._look, _INTERVAL, self._confirm)
+        self._watch = Watch(self._look, _INTERVAL, self._confirm, _PAGE)
 
     def close(self) -> None:
         """Let go of the connections and the watch's thread."""
