@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from poolmgr.errors import CloudUnavailable, PoolmgrError
 from poolmgr.text import one_line
-from poolmgr.waiting import Deadline, backoff
+from poolmgr.waiting import Deadline, Wake, backoff
 
 LOG = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Turn:
     :ivar wake: set when it may be worth to look again
     """
 
-    wake: threading.Event
+    wake: Wake
 
     def __init__(self, urgent: bool) -> None:
         self.urgent = urgent
@@ -150,7 +150,7 @@ class Breaker:
             if self._is_free:
                 self._begin(turn, now)
                 return turn
-            turn.wake = threading.Event()
+            turn.wake = Wake()
             queue.append(turn)
         try:
             with deadline.stop.wakes(turn.wake.set):
@@ -178,7 +178,6 @@ class Breaker:
         :param end: when its patience ends, monotonic
         """
         with self._lock:
-            turn.wake.clear()
             now = time.monotonic()
             pause = self._pause(turn, now)
             if pause <= 0:

@@ -11,8 +11,24 @@ import pytest
 
 from poolmgr.errors import DeadlineExceeded, Stopped
 from poolmgr.threads import ThreadPool
-from poolmgr.waiting import Deadline, Expiries, Stop, backoff
+from poolmgr.waiting import Deadline, Expiries, Stop, Wake, backoff
 from tests.scarce_threads import without_threads
+
+
+def test_who_waits_is_woken_from_another_thread() -> None:
+    wake = Wake()
+    threading.Timer(0.05, wake.set).start()
+
+    assert wake.wait(60.0)
+
+
+def test_who_waits_later_is_woken_once_however_often_it_was_set() -> None:
+    wake = Wake()
+    wake.set()
+    wake.set()
+
+    assert wake.wait(60.0)
+    assert not wake.wait(0.01)
 
 
 def test_a_deadline_ends_a_sleep() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from poolmgr.waiting import Deadline
+from poolmgr.waiting import Deadline, Wake
 
 
 class _Rank(IntEnum):
@@ -25,7 +25,7 @@ class _Waiter:
         if deadline.urgent:
             self.rank = _Rank.URGENT
         self.yields_until = deadline.yields_until
-        self.wake = threading.Event()
+        self.wake = Wake()
         self.admitted = False
 
     @property
@@ -106,7 +106,6 @@ class Gate:
             with self._lock:
                 pause = self._of_use(waiter)
             waiter.wake.wait(min(pause, deadline.remaining()))
-            waiter.wake.clear()
             if not waiter.admitted:
                 deadline.check(doing)
             with self._lock:

@@ -9,7 +9,7 @@ from poolmgr.drivers.base import Device
 from poolmgr.errors import CloudError, CloudUnavailable, DeviceFailed
 from poolmgr.threads import NoThreads, start_daemon
 from poolmgr.trail import Following, Trail
-from poolmgr.waiting import Deadline
+from poolmgr.waiting import Deadline, Wake
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class _Waiter:
     def __init__(self, device: Device) -> None:
         self.device = device
         self.since = time.monotonic()
-        self.wake = threading.Event()
+        self.wake = Wake()
         self.done = False
         #: Whether what was seen is to be seen once more, soon.
         self.doubtful = False

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
+DoingT = TypeVar("DoingT")
 #: Failures in a row after which a service is tried by single calls only.
 _FAILURES = 5
 #: Seconds between these.
@@ -134,7 +135,7 @@ class Api:
         :raises Stopped: the wait was called off
         """
         return self._insist(
-            lambda: self._run_once(call, deadline),
+            self._run_once,
             call,
             deadline,
             call.once,
@@ -146,7 +147,7 @@ class Api:
     def project_id(self, deadline: Deadline) -> str:
         """The project whose things are ours; raises as :meth:`run` does."""
 
-        def ask() -> str:
+        def ask(_doing: str, deadline: Deadline) -> str:
             session = self._proxies.of("compute", deadline).session
             with failures.named("asking for the project"):
                 self._login.ensure(deadline)
@@ -156,8 +157,8 @@ class Api:
 
     def _insist(
         self,
-        ask: Callable[[], T],
-        doing: object,
+        ask: Callable[[DoingT, Deadline], T],
+        doing: DoingT,
         deadline: Deadline,
         once: bool = False,
         breaker: Breaker | None = None,
@@ -175,7 +176,7 @@ class Api:
                 if self._closed:
                     raise Unavailable(f"{doing}: the driver is closed")
                 try:
-                    return self._asked(ask)
+                    return ask(doing, deadline)
                 except DeadlineExceeded:
                     if failed is not None:
                         raise failed from None
@@ -194,19 +195,15 @@ class Api:
                     # Once is nothing; who waits for long wants to know why.
                     level = logging.WARNING if attempt == 3 else logging.INFO
                     LOG.log(level, "%s; again in %.1f s", error, pause)
+                finally:
+                    if self._closed:
+                        # Meanwhile; what was opened since then is closed.
+                        self._connection.close()
                 if goes_first and attempt == 1:
                     # It is not at the gate while it sleeps.
                     refused.enter_context(self._gate.holding_back())
                 deadline.sleep(pause, str(doing))
         raise AssertionError("it is asked until this is left")
-
-    def _asked(self, ask: Callable[[], T]) -> T:
-        try:
-            return ask()
-        finally:
-            if self._closed:
-                # Meanwhile; what was opened since then is closed here.
-                self._connection.close()
 
     def close(self) -> None:
         """Let the connections go; calls from now on fail."""
@@ -237,6 +234,7 @@ class Api:
 
     def _run_once(self, call: Call, deadline: Deadline) -> dict[str, Any]:
         breaker = self._breakers[call.service, call.kind]
+        answer: dict[str, Any] | CloudError
         while True:
             try:
                 with breaker.turn(deadline, deadline.remaining()) as turn:
@@ -244,34 +242,27 @@ class Api:
                     if turn.on_trial and deadline.patient:
                         # Others wait for what it tells.
                         deadline = deadline.patiently(0.0)
-                    answer = self._answer(call, deadline, may_go)
+                    try:
+                        answer = self._exchange(call, deadline, may_go)
+                    except CloudError as error:
+                        if not _is_answer(error):
+                            raise
+                        answer = error  # a no is an answer, too
             except _HeldBack:
                 continue
             if isinstance(answer, CloudError):
                 raise answer
             return answer
 
-    def _answer(
-        self, call: Call, deadline: Deadline, may_go: Callable[[], bool]
-    ) -> dict[str, Any] | CloudError:
-        """What the cloud says; a no is an answer, too.
-
-        :param may_go: asked when the call's turn at the gate has come
-        :raises Unavailable: it says nothing
-        :raises _HeldBack: it may not go, and was not made
-        """
-        try:
-            return self._exchange(call, deadline, may_go)
-        except (TooMany, Busy) as error:
-            return error
-        except Unavailable:
-            raise
-        except CloudError as error:
-            return error
-
     def _exchange(
         self, call: Call, deadline: Deadline, may_go: Callable[[], bool]
     ) -> dict[str, Any]:
+        """The JSON of the answer.
+
+        :param may_go: asked when the call's turn at the gate has come
+        :raises CloudError: the cloud says no, or nothing
+        :raises _HeldBack: it may not go, and was not made
+        """
         with self._gate.passing(deadline, str(call)):
             if not may_go():
                 # Hundreds may have been at the gate when it began to fail.
@@ -365,6 +356,13 @@ class Api:
 
     def _timeout(self, deadline: Deadline) -> float:
         return max(0.05, min(self._call_timeout, deadline.remaining()))
+
+
+def _is_answer(error: CloudError) -> bool:
+    """Whether the service did its work, which was to say no."""
+    return isinstance(error, (TooMany, Busy)) or not isinstance(
+        error, Unavailable
+    )
 
 
 def _breaker(service: Service, kind: Kind) -> Breaker:
