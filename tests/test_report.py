@@ -122,6 +122,7 @@ STUCK = """
         takes = NoFields
 
         def run(self, request, context):
+            gc.unfreeze()  # what was there when the worker had started
             for each in gc.get_objects():
                 if isinstance(each, PoolManager):
                     each._lock.acquire()

@@ -108,6 +108,7 @@ STUCK = """
         what = "loop"
 
         def run(self, request, context):
+            gc.unfreeze()  # what was there when the worker had started
             for each in gc.get_objects():
                 # Not isinstance(): a proxy of what has gone does not bear it.
                 if self.what == "lock" and type(each) is PoolManager:
