@@ -21,6 +21,7 @@ class Oracle:
 
     def __init__(self) -> None:
         self.questions: list[set[str]] = []
+        self.deadlines: list[Deadline] = []
         self.go = threading.Event()
         self.asked = threading.Event()
 
@@ -28,6 +29,7 @@ class Oracle:
         self, keys: Collection[str], deadline: Deadline
     ) -> dict[str, list[str]]:
         self.questions.append(set(keys))
+        self.deadlines.append(deadline)
         self.asked.set()
         self.go.wait(10.0)
         return {key: [key] for key in keys if key != "nothing"}
@@ -168,16 +170,8 @@ def test_many_keys_are_asked_for_in_parts() -> None:
 
 
 def test_a_question_is_as_urgent_as_the_most_urgent_who_waits_for_it() -> None:
-    urgent: list[bool] = []
     oracle = Oracle()
-
-    def ask(
-        keys: Collection[str], deadline: Deadline
-    ) -> Mapping[str, list[str]]:
-        urgent.append(deadline.urgent)
-        return oracle(keys, deadline)
-
-    lookups = Batch(ask)
+    lookups = Batch(oracle)
     builds = [f"build {number}" for number in range(30)]
     with ThreadPoolExecutor(32) as pool:
         pool.submit(lookups.get, "first", Deadline(10.0), DOING)
@@ -196,21 +190,14 @@ def test_a_question_is_as_urgent_as_the_most_urgent_who_waits_for_it() -> None:
             ["short"],
         ]
 
+    urgent = [deadline.urgent for deadline in oracle.deadlines]
     assert urgent == [False, True]
 
 
 @pytest.mark.parametrize("all_", [True, False])
 def test_a_question_is_patient_if_all_are_who_wait_for_it(all_: bool) -> None:
-    patient: list[bool] = []
     oracle = Oracle()
-
-    def ask(
-        keys: Collection[str], deadline: Deadline
-    ) -> Mapping[str, list[str]]:
-        patient.append(deadline.patient)
-        return oracle(keys, deadline)
-
-    lookups = Batch(ask)
+    lookups = Batch(oracle)
     with ThreadPoolExecutor(3) as pool:
         pool.submit(lookups.get, "first", Deadline(10.0), DOING)
         assert oracle.asked.wait(10.0)
@@ -222,6 +209,7 @@ def test_a_question_is_patient_if_all_are_who_wait_for_it(all_: bool) -> None:
         until(lambda: len(lookups._next.keys) == 2)
         oracle.go.set()
 
+    patient = [deadline.patient for deadline in oracle.deadlines]
     assert patient == [False, all_]
 
 

@@ -38,6 +38,18 @@ def handed_over(pool: Pool) -> list[float]:
     ]
 
 
+def booting(pool: Pool) -> Submission:
+    """A build whose server was made, and boots."""
+    build = pool.submit("BUILD_DEVICE")
+    until(lambda: made(pool))
+    return build
+
+
+def refuse(pool: Pool, path: str, after: float, times: int | None) -> None:
+    """Answer creations with 429, to come again after so many seconds."""
+    pool.fault(Fault("POST", path, status=429, retry_after=after, times=times))
+
+
 def all_pass(pool: Pool, jobs: list[Submission]) -> None:
     """Whatever boots boots at once, until all jobs are answered."""
 
@@ -78,12 +90,8 @@ def test_a_creation_that_was_refused_goes_before_hand_overs(
     pools: Pools,
 ) -> None:
     pool = pools.new({"boot_time": SLOW}, long_timeout=120.0)
-    first = pool.submit("BUILD_DEVICE")
-    until(lambda: made(pool))
-    refusal = Fault(
-        method="POST", path=SERVERS, status=429, retry_after=0.5, times=4
-    )
-    pool.fault(refusal)
+    first = booting(pool)
+    refuse(pool, SERVERS, 0.5, times=4)
 
     second = pool.submit("BUILD_DEVICE")
     until(lambda: pool.posts() == 2)
@@ -95,12 +103,8 @@ def test_a_creation_that_was_refused_goes_before_hand_overs(
 
 def test_a_hand_over_does_not_wait_for_a_floating_ip(pools: Pools) -> None:
     pool = pools.new({"boot_time": SLOW}, long_timeout=120.0)
-    build = pool.submit("BUILD_DEVICE")
-    until(lambda: made(pool))
-    refusal = Fault(
-        method="POST", path=IPS, status=429, retry_after=0.2, times=None
-    )
-    pool.fault(refusal)
+    build = booting(pool)
+    refuse(pool, IPS, 0.2, times=None)
 
     address = pool.submit("BUILD_IP")
     until(lambda: pool.posts(IPS))
@@ -114,12 +118,8 @@ def test_a_hand_over_does_not_wait_for_ever_for_a_refused_creation(
 ) -> None:
     # Half of what a build has left is how long it waits.
     pool = pools.new({"boot_time": SLOW}, long_timeout=3.0)
-    first = pool.submit("BUILD_DEVICE")
-    until(lambda: made(pool))
-    refusal = Fault(
-        method="POST", path=SERVERS, status=429, retry_after=0.2, times=None
-    )
-    pool.fault(refusal)
+    first = booting(pool)
+    refuse(pool, SERVERS, 0.2, times=None)
     pool.adopt(long_timeout=120.0)
 
     second = pool.submit("BUILD_DEVICE")
