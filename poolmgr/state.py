@@ -66,15 +66,19 @@ class State:
         return self._manager.driver.is_down
 
     @property
-    def breakers(self) -> dict[str, Breaker]:
-        """What is held back when it fails, the driver's included."""
+    def capacity(self) -> dict[str, Breaker]:
+        """The circuit breakers that tell whether the cloud has room."""
         capacity = self._manager.capacity
         return {
             "device quota": capacity.devices,
             "floating ip quota": capacity.ips,
             "boots": capacity.boots,
-            **self.driver.breakers,
         }
+
+    @property
+    def breakers(self) -> dict[str, Breaker]:
+        """All circuit breakers, the driver's included."""
+        return {**self.capacity, **self.driver.breakers}
 
 
 def describe(report: Report, state: State) -> None:

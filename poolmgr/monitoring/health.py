@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from poolmgr.breaker import Breaker
 from poolmgr.monitoring.tally import Contact, Tally
 from poolmgr.state import State
+from poolmgr.text import one_line
 
 #: Seconds that the event loop has to answer.
 LOOP_PATIENCE = 2.0
@@ -84,6 +86,7 @@ def readiness(state: State, tally: Tally) -> Iterator[Check]:
     yield _draining(state)
     yield _links(state)
     yield _cloud(state, tally)
+    yield _capacity(state)
 
 
 def _draining(state: State) -> Check:
@@ -112,11 +115,31 @@ def _cloud(state: State, tally: Tally) -> Check:
     ]
     if state.cloud_is_down:
         silent.append("no device can be made at present")
+    silent += _open_circuits(state.driver.breakers)
     if silent:
         return Check(False, "cloud", "; ".join(silent))
     if not contacts:
         return Check(True, "cloud", "no call was reported so far")
     return Check(True, "cloud", "answers, as far as it was asked")
+
+
+def _capacity(state: State) -> Check:
+    full = _open_circuits(state.capacity)
+    found = "; ".join(full) or "no quota is known to be used up"
+    return Check(not full, "capacity", found)
+
+
+def _open_circuits(breakers: Mapping[str, Breaker]) -> list[str]:
+    """Why attempts are held back, for each kind that fails.
+
+    A circuit stays open until an attempt succeeds, however long ago the last
+    one was: nothing better is known.
+    """
+    return [
+        f"circuit open for {name}: {one_line(breaker.reason)}"
+        for name, breaker in breakers.items()
+        if breaker.open
+    ]
 
 
 def _is_silent(contact: Contact, now: float) -> bool:

@@ -20,12 +20,23 @@ from prometheus_client.core import (
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from poolmgr import errors
+from poolmgr.message import FAIL, PASS
 from poolmgr.monitoring.histogram import Histogram
 from poolmgr.monitoring.queues import Queue
 from poolmgr.monitoring.tally import Tally
 from poolmgr.state import State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: Every error code that poolmgr itself gives; plugins may add theirs.
+_CODES = sorted(
+    {
+        found.code
+        for found in vars(errors).values()
+        if isinstance(found, type) and issubclass(found, errors.PoolmgrError)
+    }
+)
 
 Labels = tuple[str, ...]
 
@@ -101,7 +112,7 @@ class _Worker(Collector):
             "Jobs that have ended, by action, outcome (PASS or FAIL) and "
             "error code.",
             ("action", "outcome", "code"),
-            counts.jobs,
+            {**_no_jobs(self._state.actions), **counts.jobs},
         )
         yield _histogram(
             "poolmgr_job_duration_seconds",
@@ -254,6 +265,16 @@ class _Worker(Collector):
                 (),
                 {(): max(0.0, time.time() - look.at)},
             )
+
+
+def _no_jobs(actions: Iterable[str]) -> dict[Labels, float]:
+    """A 0 for each way in which a job of these actions may end.
+
+    Prometheus sees an increase only of a series that was there before, so
+    without these it would miss the first failure of its kind.
+    """
+    ends = [(PASS, ""), *((FAIL, code) for code in _CODES)]
+    return {(action, *end): 0 for action in actions for end in ends}
 
 
 def _gauge(

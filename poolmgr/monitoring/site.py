@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from poolmgr.monitoring.health import Check, Pulse, readiness
 from poolmgr.monitoring.http import Refusal, Response
+from poolmgr.monitoring.metrics import CONTENT_TYPE, Metrics
 from poolmgr.monitoring.page import page
 from poolmgr.monitoring.queues import Queues
 from poolmgr.monitoring.tally import Tally
@@ -25,11 +26,6 @@ PATIENCE = 5.0
 MOST = 8
 #: What to do when there are no pages.
 STUCK = "SIGUSR2 has the worker say why"
-#: What to do for metrics.
-MISSING = (
-    "the metrics need prometheus-client, which is not installed: "
-    "pip install 'poolmgr[metrics]'"
-)
 
 
 class Site:
@@ -46,7 +42,7 @@ class Site:
         self._pulse = Pulse(state.service.call)
         self._threads = ThreadPool("poolmgr-page")
         self._making = 0
-        self._metrics = _metrics(state, tally, queues)
+        self._metrics = Metrics(state, tally, queues)
         self._pages: dict[str, Callable[[], Awaitable[Response]]] = {
             "/": self._page,
             "/healthz": self._healthz,
@@ -78,11 +74,8 @@ class Site:
         )
 
     async def _metrics_page(self) -> Response:
-        if self._metrics is None:
-            raise Refusal(501, MISSING)
-        from poolmgr.monitoring.metrics import CONTENT_TYPE
-
-        return Response(200, await self._aside(self._metrics), CONTENT_TYPE)
+        text = await self._aside(self._metrics.text)
+        return Response(200, text, CONTENT_TYPE)
 
     async def _checks(self) -> list[Check]:
         alive = await self._pulse.check()
@@ -145,17 +138,3 @@ def _verdict(checks: list[Check]) -> Response:
     good = all(check.good for check in checks)
     body = "".join(f"{check}\n" for check in checks)
     return Response(200 if good else 503, body)
-
-
-def _metrics(
-    state: State, tally: Tally, queues: Queues
-) -> Callable[[], str] | None:
-    """What makes the metrics; None if it is not installed."""
-    try:
-        from poolmgr.monitoring.metrics import Metrics
-    except ImportError as error:
-        if (error.name or "").split(".")[0] != "prometheus_client":
-            raise
-        LOG.info("%s", MISSING)
-        return None
-    return Metrics(state, tally, queues).text

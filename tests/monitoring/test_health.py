@@ -6,9 +6,11 @@ import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from poolmgr.breaker import Breaker
 from poolmgr.monitoring.health import readiness
 from poolmgr.monitoring.tally import Tally
 from poolmgr.observer import CloudCall
@@ -42,6 +44,7 @@ def test_a_worker_that_serves_is_well_and_ready(
         "ok: worker: takes jobs",
         "ok: job servers: registered with 1 of 1",
         "ok: cloud: no call was reported so far",
+        "ok: capacity: no quota is known to be used up",
     ]
 
 
@@ -93,6 +96,46 @@ def test_one_whose_cloud_makes_nothing_is_not_ready_until_it_does(
             until(lambda: is_ready(it))
 
     assert "not ok: cloud: no device can be made at present" in ready.body
+
+
+@pytest.mark.parametrize(
+    ("quota", "request_", "name"),
+    [
+        ("instances", BUILD, "device quota"),
+        ("floating_ips", BUILD_IP, "floating ip quota"),
+    ],
+)
+def test_one_over_quota_is_not_ready_until_there_is_room(
+    quota: str, request_: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    with LoopbackCloud() as cloud, builtin() as server:
+        with watched([server.address], tmp_path, cloud=cloud) as it:
+            cloud.set_quota(**{quota: 0})
+            asked(server.address, request_)
+            full = f"not ok: capacity: circuit open for {name}: "
+            until(lambda: full in it.get("/readyz").body)
+            ready, page = it.get("/readyz"), it.get("/")
+            cloud.set_quota(**{quota: 10})
+            asked(server.address, request_)
+            until(lambda: is_ready(it), 60.0)
+
+    assert ready.status == 503
+    assert "Quota exceeded" in ready.body
+    assert f"circuit open for {name}" in page.body
+
+
+def test_one_with_an_open_circuit_is_not_ready(tmp_path: Path) -> None:
+    with LoopbackCloud() as cloud, builtin() as server:
+        with watched([server.address], tmp_path, cloud=cloud) as it:
+            cloud.fault(
+                Fault("POST", service="network", status=503, times=None)
+            )
+            asked(server.address, *[BUILD_IP] * 8)()
+            ready = it.get("/readyz")
+
+    assert ready.status == 503
+    assert "not ok: cloud: " in ready.body
+    assert "circuit open for making network: Neutron answered" in ready.body
 
 
 STUCK = """
@@ -306,6 +349,10 @@ class Quiet:
 
     cloud_is_down = False
     links: tuple[()] = ()
+    capacity: ClassVar[dict[str, Breaker]] = {}
+
+    class driver:  # noqa: N801 - an attribute
+        breakers: ClassVar[dict[str, Breaker]] = {}
 
     class service:  # noqa: N801 - an attribute
         draining = False
@@ -325,7 +372,7 @@ def test_the_cloud_counts_as_silent_after_a_minute_and_for_five() -> None:
     tally = Tally(clock)
 
     def verdict() -> tuple[bool, str]:
-        check = list(readiness(Quiet(), tally))[-1]  # type: ignore[arg-type]
+        check = list(readiness(Quiet(), tally))[2]  # type: ignore[arg-type]
         return check.good, check.found
 
     def call(status: int | None) -> None:

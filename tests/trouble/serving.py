@@ -166,14 +166,3 @@ def other_name(stage: Stage) -> str:
     (line,) = (x for x in process.lines if "status page" in x)
     port = int(line.rstrip("/\n").rpartition(":")[2])
     return get(port, Host="worker-1.example.com:9473").body
-
-
-@scene
-def no_prometheus(stage: Stage) -> str:
-    hidden = stage.folder / "prometheus_client"
-    hidden.mkdir()
-    (hidden / "__init__.py").write_text(
-        "raise ModuleNotFoundError('no', name='prometheus_client')\n"
-    )
-    path = {"PYTHONPATH": str(stage.folder)}
-    return "".join(pages(stage, 0, "registered", **path).lines)
