@@ -4,6 +4,7 @@ import functools
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import getrandbits
@@ -18,6 +19,9 @@ Authority = Literal["owned", "pattern", "any"]
 State = Literal["building", "handed over", "withdrawn", "unconfirmed"]
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
+_COUNT = re.compile("[0-9]{1,9}")
+#: Fields of a mark that are texts.
+_TEXTS = ("pool", "unique", "handle", "made", "state")
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
@@ -51,7 +55,8 @@ class Mark:
     :ivar made: when, ISO 8601 in UTC
     :ivar state: "building" until just before its answer is sent, then
         "handed over"; "withdrawn" when the answer was not sent after all,
-        "unconfirmed" when nobody knows whether it arrived
+        "unconfirmed" when nobody knows whether it arrived. What another
+        version has written may be none of these; a client may have it.
     :ivar taken: how many later deliveries of the job have taken it over
     """
 
@@ -59,8 +64,25 @@ class Mark:
     unique: str
     handle: str
     made: str
-    state: State = "building"
+    state: str = "building"
     taken: int = 0
+
+    @classmethod
+    def read(cls, fields: Mapping[str, object]) -> "Mark | None":
+        """A mark as it was found; another version may have written it.
+
+        :returns: None if pool or state is missing: then it is no mark
+        """
+        texts = {
+            name: value
+            for name, value in fields.items()
+            if name in _TEXTS and isinstance(value, str)
+        }
+        if not (texts.get("pool") and texts.get("state")):
+            return None
+        number = str(fields.get("taken", ""))
+        taken = int(number) if _COUNT.fullmatch(number) else 0
+        return cls(**{**dict.fromkeys(_TEXTS, ""), **texts}, taken=taken)
 
     @classmethod
     def for_job(cls, pool: str, job: Job) -> "Mark":
@@ -105,7 +127,7 @@ class Mark:
         if not job.unique or (self.pool, self.unique) != (pool, job.unique):
             return False
         same_delivery = bool(job.handle) and self.handle == job.handle
-        return self.state != "handed over" or same_delivery
+        return same_delivery or self.is_left or self.state == "unconfirmed"
 
     def is_still(self, other: "Mark | None") -> bool:
         """Whether a mark that was read is this one, unchanged.
@@ -184,7 +206,7 @@ class Ownership:
 
     def _looks_ours(self, name: str) -> bool:
         pattern = f"{re.escape(self.basename)}-{_UUID}"
-        return re.fullmatch(pattern, name) is not None
+        return re.fullmatch(pattern, str(name)) is not None
 
 
 def clean_basename(basename: str) -> str:

@@ -104,7 +104,7 @@ class WantedDevices(Wanted):
         return (
             self.has(item)
             and self.status in (None, item.device.status)
-            and self.name in item.device.name
+            and self.name in str(item.device.name)
         )
 
 
@@ -232,10 +232,13 @@ class Inventory:
 
 
 def _age(since: str | None, now: datetime) -> int | None:
-    """Whole seconds since a time; 0 when our clock is behind."""
+    """Whole seconds since a time; 0 when our clock is behind.
+
+    :returns: None for what is no time
+    """
     try:
         at = datetime.fromisoformat(since or "")
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

@@ -8,12 +8,12 @@ reasons given; each of them is there to spare a thing that may have an owner.
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from poolmgr import durations
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.errors import PoolmgrError, Stopped
-from poolmgr.identity import Mark
+from poolmgr.identity import Mark, State
 from poolmgr.inventory import DeviceItem, Inventory, IpItem
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.text import one_line
@@ -68,7 +68,7 @@ class Case:
         return self.thing.address
 
     def __str__(self) -> str:
-        return f"{self.kind} {one_line(self.name)}"
+        return f"{self.kind} {one_line(str(self.name))}"
 
 
 class Vanished(PoolmgrError):
@@ -317,6 +317,9 @@ def _by_its_state(case: Case) -> Case | None:
             "nobody knows whether its answer arrived: if no client has it, "
             "delete it by hand"
         )
+        return replace(case, verdict="kept", reason=reason)
+    if case.mark.state not in get_args(State):
+        reason = "this version of poolmgr does not know its state"
         return replace(case, verdict="kept", reason=reason)
     return case if case.mark.is_left else None
 

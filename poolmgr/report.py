@@ -55,13 +55,13 @@ class Report:
         yield f"==== state report {at} ===="
         for title, collect in self._sections:
             yield f"== {title}"
-            yield from map(one_line, _in_time(collect))
+            yield from (one_line(str(line)) for line in _in_time(collect))
         yield from _threads()
         yield "==== end of the state report ===="
 
 
 def _in_time(collect: Collect) -> list[str]:
-    """A section's lines, or why there are none."""
+    """A section's lines, and why there are no more."""
     found: list[str] = []
     problem = [f"not known within {PATIENCE:g} s: see what the threads do"]
 
@@ -76,7 +76,7 @@ def _in_time(collect: Collect) -> list[str]:
         start_daemon("poolmgr-report", work).join(PATIENCE)
     except NoThreads:
         work()
-    return problem or found or ["none"]
+    return [*found, *problem] or ["none"]
 
 
 def _process() -> Iterator[str]:

@@ -29,10 +29,13 @@ class Maybe(FormattableColumn[T | None]):
 
 
 class Text(Maybe[str]):
-    """A text from elsewhere, harmless in every format."""
+    """A text from elsewhere, harmless in every format.
 
-    def __init__(self, value: str | None) -> None:
-        super().__init__(None if value is None else one_line(value))
+    What should be a text and is not is shown as Python writes it.
+    """
+
+    def __init__(self, value: object) -> None:
+        super().__init__(None if value is None else one_line(str(value)))
 
 
 class Age(Maybe[int]):
@@ -55,7 +58,7 @@ class Texts(FormattableColumn[list[str]]):
     """A list of texts, in a table in one line."""
 
     def __init__(self, value: list[str]) -> None:
-        super().__init__([one_line(text) for text in value])
+        super().__init__([one_line(str(text)) for text in value])
 
     def human_readable(self) -> str:
         """All of them."""

@@ -1,7 +1,6 @@
 """What the commands that show the inventory have in common."""
 
 import argparse
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, get_args
@@ -114,11 +113,9 @@ def details(item: Item) -> Cells:
 
 def _texts(mark: Mark | None) -> Mapping[str, Text]:
     """A mark's fields; those that are empty are as good as missing."""
+    names = ("pool", "unique", "handle", "made", "state")
     written = vars(mark) if mark else {}
-    return {
-        field.name: Text(written.get(field.name) or None)
-        for field in dataclasses.fields(Mark)
-    }
+    return {name: Text(written.get(name) or None) for name in names}
 
 
 def _dashed(text: str) -> str:

@@ -74,7 +74,7 @@ def test_a_floating_ip_of_a_device_names_it() -> None:
         "somebody else's",
         "poolmgr",
         "poolmgr pool= state=building",
-        "poolmgr pool=libra state=sold",
+        "poolmgr pool=libra state=",
         "poolmgrs pool=libra state=building",
     ],
 )
@@ -84,6 +84,25 @@ def test_what_others_wrote_is_no_mark(description: str) -> None:
 
 def test_what_others_wrote_on_a_server_is_no_mark() -> None:
     assert marks.mark_in({"pool": "libra", "poolmgr_pool": "x"}) is None
+
+
+def test_a_mark_of_another_version_tells_its_pool_and_job() -> None:
+    # Without a mark it could be taken for nobody's.
+    metadata = {
+        "poolmgr_pool": "libra",
+        "poolmgr_unique": UNIQUE,
+        "poolmgr_state": "on-loan",
+        "poolmgr_taken": 5,
+        "poolmgr_handle": None,
+    }
+    text = f"poolmgr pool=libra unique={UNIQUE} state=on-loan colour=red"
+
+    read = marks.mark_in(metadata)
+
+    assert read == Mark("libra", UNIQUE, "", "", "on-loan")
+    assert marks.mark_in_description(text) == (read, "")
+    assert not read.is_left
+    assert not read.is_of("libra", Job(UNIQUE, "H:a:1"))
 
 
 def test_tags_are_what_nova_takes_and_differ() -> None:

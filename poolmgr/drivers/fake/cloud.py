@@ -258,13 +258,21 @@ def _device(stored: StoredDevice) -> Device:
     status: Status = "building"
     if time.time() >= stored.ready:
         status = "failed" if stored.fault else "active"
-    at = datetime.fromtimestamp(stored.created, UTC)
     return Device(
         id=stored.id,
         name=stored.name,
         status=status,
         address=stored.address if status == "active" else None,
-        created=at.isoformat(timespec="seconds"),
+        created=_written(stored.created),
         fault=stored.fault if status == "failed" else None,
         mark=stored.mark,
     )
+
+
+def _written(seconds: float) -> str:
+    """A time as text; empty for what no calendar has."""
+    try:
+        at = datetime.fromtimestamp(seconds, UTC)
+    except (OSError, OverflowError, ValueError):
+        return ""
+    return at.isoformat(timespec="seconds")

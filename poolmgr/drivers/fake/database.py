@@ -1,6 +1,7 @@
 """A fake cloud in a file that several processes can use at once."""
 
 import json
+import math
 import sqlite3
 import weakref
 from collections.abc import Collection, Iterator, Sequence
@@ -245,14 +246,24 @@ def _columns(mark: Mark | None) -> tuple[str | None, str | None]:
 
 
 def _mark(text: str | None) -> Mark | None:
-    return None if text is None else Mark(**json.loads(text))
+    try:
+        fields = json.loads(text or "")
+    except ValueError:
+        return None
+    return Mark.read(fields) if isinstance(fields, dict) else None
 
 
 def _device(
     row: tuple[str, str, str, float, float, str | None, str | None],
 ) -> StoredDevice:
     id_, name, address, created, ready, fault, mark = row
-    return StoredDevice(id_, name, address, created, ready, fault, _mark(mark))
+    times = _seconds(created), _seconds(ready)
+    return StoredDevice(id_, name, address, *times, fault, _mark(mark))
+
+
+def _seconds(value: object) -> float:
+    """A time; NaN for what is none, since SQLite keeps any type."""
+    return value if isinstance(value, (int, float)) else math.nan
 
 
 def _ip(row: tuple[str, str, str | None, int, str | None]) -> FloatingIP:

@@ -7,8 +7,9 @@ because its tags would need a second call.
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 from urllib.parse import quote, unquote
 
 from poolmgr.identity import Mark, State
@@ -22,7 +23,6 @@ _KEYS = tuple((f"{_PREFIX}{field}", field) for field in _FIELDS)
 #: Longest description of a floating IP that Neutron takes, in characters.
 _LONGEST_DESCRIPTION = 255
 _INTRODUCTION = "poolmgr"
-_COUNT = re.compile("[0-9]{1,9}")
 # States as they are written: without the blank.
 _STATES: dict[str, State] = {
     "building": "building",
@@ -53,12 +53,12 @@ def changes(mark: Mark, before: Mark | None) -> dict[str, str]:
     return dict(metadata_of(mark).items() - old.items())
 
 
-def mark_in(metadata: Mapping[str, str]) -> Mark | None:
+def mark_in(metadata: Mapping[str, Any]) -> Mark | None:
     """The mark in a server's metadata, None if there is none."""
     found = {}
     for key, field in _KEYS:
         value = metadata.get(key)
-        if value is not None:
+        if isinstance(value, str):
             found[field] = unquote(value) if "%" in value else value
     return _mark(found)
 
@@ -145,24 +145,14 @@ def _fields(mark: Mark) -> dict[str, str]:
 
 
 def _mark(found: Mapping[str, str]) -> Mark | None:
-    state = _STATES.get(found.get("state", ""))
-    if not found.get("pool") or state is None:
-        return None
-    number = found.get("taken")
-    taken = int(number) if number and _COUNT.fullmatch(number) else 0
+    written = found.get("state", "")
+    mark = Mark.read({**found, "state": _STATES.get(written, written)})
     answered = found.get("answer")
-    if answered and state == "handed over":
+    if mark is not None and answered and mark.state == "handed over":
         for answer in _ANSWERS:
-            if answered == f"{answer}-{taken}":
-                state = answer
-    return Mark(
-        pool=found["pool"],
-        unique=found.get("unique", ""),
-        handle=found.get("handle", ""),
-        made=found.get("made", ""),
-        state=state,
-        taken=taken,
-    )
+            if answered == f"{answer}-{mark.taken}":
+                return replace(mark, state=answer)
+    return mark
 
 
 def _line(fields: Mapping[str, str]) -> str:

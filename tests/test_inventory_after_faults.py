@@ -1,0 +1,281 @@
+"""Whatever faults leave behind, and other versions write, can be looked at.
+
+One odd entry is shown with what is known of it, the others fully.
+"""
+
+import contextlib
+import json
+import signal
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from poolmgr.drivers.base import Device, FloatingIP
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.identity import Mark, State
+from poolmgr.inventory import Inventory, WantedDevices, WantedIps
+from poolmgr.reaper import Reaper
+from poolmgr.report import Report
+from poolmgr.settings import PoolSettings, ReaperSettings
+from poolmgr.waiting import Deadline
+from tests.jobservers import builtin
+from tests.monitoring.watched import watched
+from tests.polling import until
+from tests.processes import poolmgr
+from tests.reaping import NoJobs
+
+FORMATS = ("table", "csv", "json", "value", "yaml")
+COLUMNS = {
+    "device": ("Name", "Status", "Address", "Age", "State", "Job", "ID"),
+    "ip": ("Address", "Attached to", "Age", "State", "Job", "ID"),
+}
+#: What a row may have instead of a mark that can be read.
+NO_MARKS = ("", "null", "[]", "7", "{", '{"pool": 5, "state": "building"}')
+#: What other versions may write; each is a mark of this pool.
+OTHER_MARKS: tuple[dict[str, Any], ...] = (
+    {"state": "on loan", "colour": "red", "version": 2},
+    {"state": "building", "taken": "many"},
+    {"state": "building", "taken": -1, "made": 1790000000},
+    {"state": "withdrawn", "unique": None, "handle": ["H:a:1"], "made": None},
+    {"state": "handed over", "made": "yesterday", "taken": 1.5},
+)
+#: What else may be wrong with a device.
+ODD_DEVICES = (
+    "created = 'soon'",
+    "created = 1e300",
+    "ready = 'never'",
+    "name = x'ff00'",
+    "name = '', fault = 'no room'",
+)
+
+
+def soon() -> Deadline:
+    return Deadline(20.0)
+
+
+def marks() -> Iterator[Mark]:
+    """Marks in every state, as first made and taken over."""
+    made = (datetime.now(UTC) - timedelta(days=2)).isoformat()
+    for state in get_args(State):
+        for taken in (0, 1, 7):
+            unique = f"u-{state}"
+            yield Mark("libra", unique, "H:a:1", made, state, taken)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A fake cloud's file, with odd rows in it.
+
+    :ivar ids: of all there is, by kind
+    """
+
+    path: Path
+    ids: dict[str, list[str]]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of commands that look at it, and may touch everything."""
+        return {
+            "OS_POOLMGR__DRIVER": "fake",
+            "OS_POOLMGR__AUTHORITY": "any",
+            "OS_FAKE__STATE": str(self.path),
+        }
+
+    def printed(self, *args: str) -> str:
+        """What a command prints that has to work."""
+        done = poolmgr(*args, **self.environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    def rows(self, *args: str) -> Any:
+        """The same, from JSON."""
+        return json.loads(self.printed(*args, "-f", "json"))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    path = tmp_path_factory.mktemp("odd") / "cloud.db"
+    texts = [json.dumps({"pool": "libra", **each}) for each in OTHER_MARKS]
+    texts += NO_MARKS
+    given = [*marks(), *[next(marks())] * (len(texts) + len(ODD_DEVICES))]
+    with contextlib.closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
+        for number, mark in enumerate(given):
+            name = f"libra-eaf1fef0-1584-11e3-b42b-{number:012}"
+            device = cloud.create_device(name, mark, soon())
+            ip = cloud.create_ip(mark, soon())
+            if number % 2:
+                cloud.attach_ip(ip, device, soon())
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        ids = {
+            kind: [id_ for (id_,) in db.execute(select)]
+            for kind, select in (
+                ("device", "SELECT id FROM device ORDER BY rowid DESC"),
+                ("ip", "SELECT id FROM ip ORDER BY rowid DESC"),
+            )
+        }
+        for number, text in enumerate(texts):
+            for update, kind in (
+                ("UPDATE device SET mark = ? WHERE id = ?", "device"),
+                ("UPDATE ip SET mark = ? WHERE id = ?", "ip"),
+            ):
+                db.execute(update, (text, ids[kind][number]))
+        for number, odd in enumerate(ODD_DEVICES, start=len(texts)):
+            db.execute(
+                f"UPDATE device SET {odd} WHERE id = ?",  # noqa: S608
+                (ids["device"][number],),
+            )
+    return Kept(path, ids)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_a_list_shows_every_entry_in_every_format(
+    kept: Kept, kind: str, format_: str
+) -> None:
+    order = [x for c in COLUMNS[kind] for x in ("--sort-column", c)]
+
+    text = kept.printed(kind, "list", "--all", "-f", format_, *order)
+
+    assert [id_ for id_ in kept.ids[kind] if id_ not in text] == []
+
+
+def test_filters_meet_every_entry(kept: Kept) -> None:
+    named = kept.rows("device", "list", "--name", "libra-")
+    old = kept.rows("device", "list", "--older-than", "1d")
+    free = kept.rows("ip", "list", "--unattached", "--older-than", "1d")
+    held = kept.rows("ip", "list", "--attached", "--device", "libra-none")
+
+    assert len(named) == len(kept.ids["device"]) - 2
+    assert {*get_args(State)} <= {row["State"] for row in free}
+    assert (old, held) == ([], [])
+
+
+def test_each_can_be_shown(kept: Kept) -> None:
+    devices = kept.rows("device", "list", "--all")
+    ips = kept.rows("ip", "list", "--all")
+    ids = [row["ID"] for row in devices if row["State"] == "on loan"]
+    ids += [row["ID"] for row in devices if row["Name"] == ""]
+    addresses = [row["Address"] for row in ips if row["State"] == "on loan"]
+
+    of_another_version, unnamed = [
+        kept.rows("device", "show", id_) for id_ in ids
+    ]
+    ip = kept.rows("ip", "show", *addresses)
+
+    for each in (of_another_version, ip):
+        assert (each["pool"], each["state"]) == ("libra", "on loan")
+        assert each["job"] is None
+    assert (unnamed["status"], unnamed["fault"]) == ("failed", "no room")
+
+
+def test_what_is_in_a_state_of_another_version_is_not_reaped(
+    kept: Kept,
+) -> None:
+    look = ("reap", "--dry-run", "--without-job-servers")
+
+    cases = kept.rows(*look, "--older-than", "0s")
+
+    assert {case["State"] for case in cases} == {
+        "building",
+        "withdrawn",
+        "unconfirmed",
+        "on loan",
+    }
+    for case in cases:
+        if case["State"] == "on loan":
+            assert case["Verdict"] == "kept"
+            assert "does not know its state" in case["Reason"]
+
+
+def test_a_worker_shows_them_on_its_page_and_in_its_report(
+    kept: Kept, tmp_path: Path
+) -> None:
+    config = "[reaper]\ninterval = 0.1\n"
+    with (
+        builtin() as server,
+        watched(
+            [server.address], tmp_path, config, environment=kept.environment
+        ) as worker,
+    ):
+        until(lambda: "does not know its state" in worker.get("/").body)
+        worker.process.signal(signal.SIGUSR2)
+        worker.process.wait_for("end of the state report")
+
+        assert "defect" not in "".join(worker.process.lines)
+
+
+# -- what the drivers of third parties may tell ------------------------------
+
+
+class Odd(FakeCloud):
+    """A cloud that tells what is not in the contract, besides."""
+
+    def list_devices(self, deadline: Deadline) -> list[Device]:
+        marked = next(marks())
+        good = Device("1", "libra-1", "active", "10.0.0.1", marked.made)
+        odd: Any = None
+        return [
+            Device("2", odd, odd, odd, odd, odd, marked),
+            replace(good, mark=marked),
+            Device("3", odd, "active", "10.0.0.3", odd),
+            Device("4", odd, "active", odd, 1790000000, 5, marked),  # type: ignore[arg-type]
+        ]
+
+    def list_ips(self, deadline: Deadline) -> list[FloatingIP]:
+        odd: Any = None
+        marked = next(marks())
+        return [
+            FloatingIP("a", odd, odd, odd, marked, 1790000000),  # type: ignore[arg-type]
+            FloatingIP("b", "198.18.0.1", "1", 1, marked),
+            FloatingIP("c", odd, "9", 0, odd, "at noon"),
+        ]
+
+
+def test_odd_values_of_a_driver_hide_nothing_else() -> None:
+    pool = PoolSettings()
+    settings = ReaperSettings(older_than=60.0)
+    with contextlib.closing(Odd()) as cloud:
+        inventory = Inventory(cloud, pool.ownership, soon())
+        named = WantedDevices(foreign=True, name="libra", older_than=60)
+        devices = inventory.devices(named)
+        ips = inventory.ips(WantedIps(foreign=True))
+        reaper = Reaper(cloud, pool, settings, NoJobs(), 0.0, sightings=1)
+        cases = reaper.look()
+
+    assert [item.device.id for item in devices] == ["1"]
+    assert {item.ip.id for item in ips} == {"a", "b", "c"}
+    assert {(case.thing.id, case.verdict) for case in cases} == {
+        ("1", "unowned"),
+        ("2", "kept"),
+        ("4", "kept"),
+        ("a", "kept"),
+        ("b", "kept"),
+    }
+    assert all(str(case) for case in cases)
+
+
+def test_a_section_of_a_report_that_fails_shows_what_it_had() -> None:
+    def collect() -> Iterator[Any]:
+        yield "the first"
+        yield 5
+        raise OSError("no more")
+
+    report = Report(list)
+    report.add("odd", collect)
+    report.add("good", lambda: ["well"])
+
+    lines = list(report.lines())
+
+    start = lines.index("== odd")
+    assert lines[start + 1 : start + 6] == [
+        "the first",
+        "5",
+        "not known: OSError: no more",
+        "== good",
+        "well",
+    ]
