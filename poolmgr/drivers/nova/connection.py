@@ -15,6 +15,7 @@ from poolmgr.drivers.nova.credentials import (
     hide,
     refuse_passwords,
 )
+from poolmgr.drivers.nova.origins import Origins
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
@@ -59,6 +60,7 @@ def connect(settings: NovaSettings) -> "Connection":
         refuse_passwords(cloud.config)
         guard_loggers()
         connection = Connection(config=cloud)
+        _use_version_3(connection.session, Origins(settings))
         _enlarge_pool(connection.session, settings.calls_at_once)
     except ConfigError:
         raise
@@ -83,17 +85,10 @@ def connection_of(session: "Session") -> "Connection":
     )
 
 
-def cloud_of(settings: NovaSettings) -> str | None:
-    """The name of the cloud in clouds.yaml, None if there is none."""
-    if settings.cloud or settings.auth_url:
-        return settings.cloud
-    return os.environ.get("OS_CLOUD")
-
-
 def _wanted(settings: NovaSettings) -> tuple[bool, bool, dict[str, Any]]:
     """Whether to read clouds.yaml, the environment, and what to ask for."""
     wanted = _common(settings)
-    cloud = cloud_of(settings)
+    cloud = Origins(settings).cloud
     if cloud:
         return True, True, {"cloud": cloud, **wanted}
     if settings.auth_url:
@@ -191,28 +186,57 @@ def _with_domains(given: Mapping[str, str], kind: str) -> dict[str, str]:
     return result
 
 
-def auth_url(url: str) -> str:
+def auth_url(url: str, where: str = "[nova] auth_url") -> str:
     """Keystone's address, with version 3.
 
+    :param where: where the address is set
     :raises ConfigError: it is no address of a Keystone
     """
-    bare = url.rstrip("/")
+    bare = url.strip().rstrip("/")
     refuse_passwords({"auth_url": url})
     if not bare.startswith(("http://", "https://")):
         raise ConfigError(
-            f"[nova] auth_url must be like https://keystone.example:5000/v3, "
+            f"{where} must be like https://keystone.example:5000/v3, "
             f"not {one_line(url)!r}"
+        )
+    if bare.endswith("/tokens"):
+        # Some manuals want it so.
+        raise ConfigError(
+            f"{where} is the address of tokens, {one_line(url)!r}; it has to "
+            "end with /v3"
         )
     if bare.endswith("/v3"):
         return bare
     newer = f"{bare.removesuffix('/v2.0')}/v3"
     if bare.endswith("/v2.0"):
         LOG.warning(
-            "[nova] auth_url is of the Identity API 2.0, which is gone; "
-            "using %s",
+            "%s is of the Identity API 2.0, which is gone; using %s",
+            where,
             one_line(newer),
         )
     return newer
+
+
+def _use_version_3(session: "Session", origins: Origins) -> None:
+    """Log in at version 3, without asking Keystone which versions it has.
+
+    keystoneauth's plugins that ask wait for their own lock for ever when the
+    question is answered with 401.
+    """
+    from keystoneauth1.identity import v2, v3
+    from keystoneauth1.identity.generic.base import BaseGenericPlugin
+
+    plugin = session.auth
+    if isinstance(plugin, v2.Auth):
+        raise ConfigError(
+            f"{origins.of('auth_type')} is of the Identity API 2.0, which is "
+            "gone; set it to password"
+        )
+    if isinstance(plugin, (BaseGenericPlugin, v3.BaseAuth)):
+        where = origins.of("auth_url", "auth.")
+        plugin.auth_url = auth_url(plugin.auth_url or "", where)
+    if isinstance(plugin, BaseGenericPlugin):
+        session.auth = plugin.create_plugin(session, (3, 0), plugin.auth_url)
 
 
 def _nova_url(url: str | None) -> str | None:

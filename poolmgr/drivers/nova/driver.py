@@ -19,8 +19,9 @@ from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
-from poolmgr.drivers.nova.connection import cloud_of, connect
+from poolmgr.drivers.nova.connection import connect
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
+from poolmgr.drivers.nova.origins import Origins
 from poolmgr.drivers.nova.secret_files import secret_files
 from poolmgr.drivers.nova.servers import NovaDevice, Servers
 from poolmgr.drivers.nova.settings import NovaSettings
@@ -245,7 +246,7 @@ class NovaCloud(Driver):
     # -- inside -------------------------------------------------------------
 
     def _warn_of_exposed_secrets(self) -> None:
-        cloud = cloud_of(self._settings)
+        cloud = Origins(self._settings).cloud
         for path, what in secret_files(self._settings, cloud):
             if is_exposed(path):
                 LOG.warning("%s", warning(path, what))
