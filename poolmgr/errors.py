@@ -22,6 +22,28 @@ class PoolmgrError(Exception):
     retryable: ClassVar[bool] = False
     answer: Mapping[str, object] = {}
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Python itself would call __init__ with the finished message.
+        plain = all(type(arg) in _PLAIN for arg in self.args)
+        args = self.args if plain else (words_of(self),)
+        return _restore, (type(self), args), self.__dict__
+
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def _restore(cls: type[PoolmgrError], args: tuple[object, ...]) -> object:
+    return cls.__new__(cls, *args)
+
+
+def words_of(error: object) -> str:
+    """The text of anybody's object; its type's name if it has none."""
+    try:
+        # Joined, so that a subclass of str becomes plain text.
+        return str.join("", [str(error)])
+    except BaseException:
+        return type(error).__name__
+
 
 class ConfigError(PoolmgrError):
     """The configuration is wrong or incomplete; nothing was started."""
@@ -220,8 +242,8 @@ class DeviceNotDeleted(CloudError):
     """A failed device could not be deleted; it is handed back.
 
     :ivar name: the device's name
-    :ivar cause: why it failed
-    :ivar reason: why it could not be deleted
+    :ivar cause: why it failed, in words
+    :ivar reason: why it could not be deleted, in words
     :ivar answer: ``name``, ``addr``, ``type`` and ``az``, so that the
         client can ask for DELETE_DEVICE later
     """
@@ -237,11 +259,12 @@ class DeviceNotDeleted(CloudError):
         answer: Mapping[str, object],
     ) -> None:
         self.name = name
-        self.cause = cause
-        self.reason = reason
+        self.cause = words_of(cause)
+        self.reason = words_of(reason)
         self.answer = dict(answer)
         super().__init__(
-            f"{cause}; and device {name!r} could not be deleted: {reason}"
+            f"{self.cause}; and device {name!r} could not be deleted: "
+            f"{self.reason}"
         )
 
 
@@ -276,6 +299,34 @@ class Stopped(PoolmgrError):
     def __init__(self, doing: str) -> None:
         self.doing = doing
         super().__init__(f"{doing}: given up because poolmgr is stopping")
+
+
+# -- the library ------------------------------------------------------------
+
+
+class Closed(PoolmgrError):
+    """The pool manager was closed; make another one."""
+
+    code = "closed"
+
+    def __init__(self) -> None:
+        super().__init__("the pool manager is closed; make another one")
+
+
+class Forked(PoolmgrError):
+    """The process was forked; its child has to make its own objects.
+
+    :ivar what: what was made before the fork
+    """
+
+    code = "forked"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"the {what} was made before this process was forked and cannot "
+            "be used in it: make another one after the fork"
+        )
 
 
 # -- plugins ----------------------------------------------------------------

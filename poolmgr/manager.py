@@ -1,6 +1,7 @@
 """The one place where a message becomes an answer."""
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from poolmgr.capacity import Capacity
 from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
+    Closed,
+    Forked,
     PluginError,
     PluginNotFound,
     PoolmgrError,
@@ -69,7 +72,9 @@ class PoolManager:
     """Runs actions on a cloud.
 
     It starts no thread before the first job, configures no logging, and can
-    be used from many threads at once; ``with`` closes it.
+    be used from many threads at once; ``with`` closes it.  After a fork the
+    child has to make its own, with a driver of its own: this one's threads and
+    connections are the parent's.
 
     :param driver: the cloud, or the name of an installed driver, which is
         then made with its default settings and closed with the manager
@@ -79,6 +84,7 @@ class PoolManager:
         of every call of the cloud
     :ivar observer: the same, made safe: what it raises is logged
     :raises PluginError: the driver named cannot be used
+    :raises Forked: the driver was made before this process was forked
     """
 
     def __init__(
@@ -93,6 +99,7 @@ class PoolManager:
         self.actions = action_plugins(actions)
         self._owns_driver = isinstance(driver, str)
         self.driver = _driver(driver)
+        self._process = os.getpid()
         if observer is not None:
             self.driver.observe(self.observer)
         self.capacity = Capacity()
@@ -105,6 +112,7 @@ class PoolManager:
         self._executions: set[Execution] = set()
         self._afterwards = 0
         self._stopped = False
+        self._closed = False
 
     def __enter__(self) -> "PoolManager":
         return self
@@ -119,6 +127,7 @@ class PoolManager:
         :param job: the delivery; a new one when None
         :returns: the answer; whatever happens there is exactly one, and it
             has ``"response"``
+        :raises Forked: the manager was made before this process was forked
         """
         return self.submit(message, job).future.result().answer
 
@@ -148,7 +157,9 @@ class PoolManager:
         :param message: as of :meth:`run`
         :param job: as of :meth:`run`
         :param progress: called as ``progress(done, total)``, on any thread
+        :raises Forked: the manager was made before this process was forked
         """
+        self._check_process()
         job = job or Job.by_hand()
         started = time.monotonic()
         fields: Message = {}
@@ -174,7 +185,11 @@ class PoolManager:
             return False
 
     def running(self) -> list[RunningJob]:
-        """The jobs that run now, the oldest first."""
+        """The jobs that run now, the oldest first.
+
+        :raises Forked: the manager was made before this process was forked
+        """
+        self._check_process()
         with self._lock:
             executions = list(self._executions)
         found = [execution.running() for execution in executions]
@@ -194,6 +209,7 @@ class PoolManager:
 
     def stop(self) -> None:
         """Have every job end soon: it clears up and its answer is a FAIL."""
+        self._check_process()
         with self._lock:
             self._stopped = True
             executions = list(self._executions)
@@ -211,7 +227,11 @@ class PoolManager:
         made here.
 
         A job that does not end in the time it has for clearing up is left.
+        In the child of a fork this does nothing: all of it is the parent's.
         """
+        if self._process != os.getpid():
+            return
+        self._closed = True
         self.stop()
         patience = self.longest_cleanup() + 1.0
         with self._none_runs:
@@ -269,6 +289,11 @@ class PoolManager:
         except PluginNotFound as error:
             raise UnknownAction(repr(name), error.known) from None
 
+    def _check_process(self) -> None:
+        # Before any lock: a thread of the parent may have held it.
+        if self._process != os.getpid():
+            raise Forked("PoolManager")
+
     def _start(
         self, execution: Execution, progress: Progress | None
     ) -> Submission:
@@ -288,7 +313,9 @@ class PoolManager:
         submission = execution.join(execution.job, progress)
         assert submission is not None  # noqa: S101 - nobody has closed it
         if stopped:
-            execution.finish(Stopped("starting the job"))
+            execution.finish(
+                Closed() if self._closed else Stopped("starting the job")
+            )
             return submission
         self._expiries.add(execution, execution.limit, execution.expire)
         self._threads.run(execution.run)
@@ -305,6 +332,7 @@ def _bare(error: PoolmgrError) -> PoolmgrError:
 
 def _driver(driver: Driver | str) -> Driver:
     if isinstance(driver, Driver):
+        driver.require_own_process()
         return driver
     cls = driver_plugins().load(driver)
     return cls(cls.Settings())

@@ -9,6 +9,7 @@ to all foreign text (see :mod:`poolmgr.text`).
 import base64
 import html
 import json
+import os
 import re
 import threading
 from urllib.parse import quote, quote_plus
@@ -25,6 +26,12 @@ _MOST = 32
 _USERINFO = re.compile(r"(?<=://)[^/\s?#]*@")
 
 _lock = threading.Lock()
+# The child of a fork has no thread that would release it.
+os.register_at_fork(
+    before=_lock.acquire,
+    after_in_parent=_lock.release,
+    after_in_child=_lock.release,
+)
 _hidden: dict[str, tuple[str, ...]] = {}
 _spellings: tuple[str, ...] = ()
 

@@ -261,6 +261,20 @@ def test_a_stop_reaches_jobs_that_wait(
     assert error(manager.run({"action": "ACT"}))["code"] == "stopped"
 
 
+def test_a_manager_that_is_closed_says_so_and_not_to_try_again(
+    cloud: FakeCloud,
+) -> None:
+    manager = PoolManager(cloud, PoolSettings(explain_failures=True))
+    manager.close()
+
+    refused = error(manager.run({"action": "BUILD_IP"}))
+
+    assert (refused["code"], refused["retryable"]) == ("closed", False)
+    assert "is closed" in refused["message"]
+    with pytest.raises(errors.Closed):
+        manager.execute("BUILD_IP")
+
+
 def test_a_third_partys_request_is_typed_and_checked(
     managing: Callable[..., PoolManager],
 ) -> None:

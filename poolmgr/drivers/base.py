@@ -18,12 +18,14 @@ raises nothing else but ``DeadlineExceeded`` and ``Stopped``.
 
 import abc
 import dataclasses
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from poolmgr.breaker import Breaker
+from poolmgr.errors import Forked
 from poolmgr.identity import Mark
 from poolmgr.observer import Observer
 from poolmgr.settings import IsSettings, Rule
@@ -129,6 +131,13 @@ class Driver(abc.ABC):
 
     Settings: ClassVar[type[IsSettings]]
     image: str
+    _made_in: int
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        made = super().__new__(cls)
+        # So, because it may be a frozen dataclass.
+        object.__setattr__(made, "_made_in", os.getpid())
+        return made
 
     @abc.abstractmethod
     def __init__(self, settings: Any) -> None: ...
@@ -256,6 +265,16 @@ class Driver(abc.ABC):
         :returns: what was looked at, problems and all
         """
         return ()
+
+    def require_own_process(self) -> None:
+        """Go on only in the process that the driver was made in.
+
+        Its connections and threads are not its child's.
+
+        :raises Forked: the process was forked since
+        """
+        if self._made_in != os.getpid():
+            raise Forked("driver")
 
     @property
     def is_down(self) -> bool:

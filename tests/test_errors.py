@@ -1,0 +1,117 @@
+"""Errors travel: between processes, and as copies."""
+
+import collections.abc
+import copy
+import importlib
+import inspect
+import multiprocessing
+import pickle
+import pkgutil
+import typing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+
+import poolmgr
+from poolmgr import errors
+from poolmgr.drivers.nova.failures import Busy
+from poolmgr.errors import PoolmgrError
+
+_SAMPLES: dict[Any, object] = {
+    str: "libra-1 \N{SNOWMAN}",
+    int: 503,
+    float: 2.5,
+    bool: True,
+    object: LookupError("so"),
+    collections.abc.Sequence: ("a", "b"),
+    collections.abc.Mapping: {"name": "libra-1", "nested": [1, None]},
+}
+
+
+def kinds(base: type[PoolmgrError]) -> Iterator[type[PoolmgrError]]:
+    yield base
+    for kind in base.__subclasses__():
+        yield from kinds(kind)
+
+
+def all_kinds() -> list[type[PoolmgrError]]:
+    """All of poolmgr's errors, whatever module they are in."""
+    for module in pkgutil.walk_packages(poolmgr.__path__, "poolmgr."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found = set(kinds(PoolmgrError))
+    mine = [k for k in found if k.__module__.startswith("poolmgr.")]
+    return sorted(mine, key=lambda kind: (kind.__module__, kind.__name__))
+
+
+def sample(kind: type[PoolmgrError]) -> PoolmgrError:
+    """An error of a kind, made from values of the types it takes."""
+    if kind.__init__ is PoolmgrError.__init__:
+        return kind("what went wrong")
+    hints = typing.get_type_hints(kind.__init__)
+    values = {}
+    for name in list(inspect.signature(kind.__init__).parameters)[1:]:
+        origin = typing.get_origin(hints[name]) or hints[name]
+        values[name] = _SAMPLES[origin]
+    return kind(**values)
+
+
+def unpickled(data: bytes) -> Any:
+    return pickle.loads(data)  # noqa: S301 - our own
+
+
+def assert_same(copied: BaseException, error: PoolmgrError) -> None:
+    assert type(copied) is type(error)
+    assert isinstance(copied, PoolmgrError)
+    assert (str(copied), repr(copied)) == (str(error), repr(error))
+    assert vars(copied) == vars(error)
+    for name in ("code", "retryable", "answer", "retry_after"):
+        assert getattr(copied, name, None) == getattr(error, name, None)
+
+
+@pytest.mark.parametrize("kind", all_kinds(), ids=lambda kind: kind.__name__)
+def test_an_error_can_be_copied_and_pickled(kind: type[PoolmgrError]) -> None:
+    error = sample(kind)
+
+    assert_same(copy.copy(error), error)
+    assert_same(copy.deepcopy(error), error)
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        assert_same(unpickled(pickle.dumps(error, protocol)), error)
+
+
+def fail() -> None:
+    """Raise an error with several attributes, in another process."""
+    error = errors.DeviceNotDeleted(
+        "libra-1", Busy("so", 7.0), "no", {"name": "libra-1"}
+    )
+    error.add_note("a note")
+    raise error
+
+
+def test_an_error_comes_back_from_another_process() -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        error = pool.submit(fail).exception(120.0)
+
+    assert isinstance(error, errors.DeviceNotDeleted)
+    assert str(error) == ("so; and device 'libra-1' could not be deleted: no")
+    assert error.answer == {"name": "libra-1"}
+    assert (error.cause, error.__notes__) == ("so", ["a note"])
+
+
+def test_an_error_of_words_that_cannot_travel_keeps_its_text() -> None:
+    class Response:
+        """Something of a library's."""
+
+        def __str__(self) -> str:
+            return "503 of nova"
+
+        def __reduce__(self) -> str:
+            raise TypeError("has a lock")
+
+    error = errors.CloudUnavailable(Response())
+
+    assert str(unpickled(pickle.dumps(error))) == "503 of nova"
+    assert str(copy.deepcopy(error)) == "503 of nova"
