@@ -3,6 +3,7 @@
 import threading
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from keystoneauth1.exceptions import ConnectFailure, UnknownConnectionError
@@ -29,6 +30,22 @@ def test_a_status_comes_before_or_after_the_effect(
     assert answer.json()["computeFault"]["code"] == 500
     assert len(caller.cloud.servers) == (1 if after else 0)
     assert caller.post_server().status_code == 202
+
+
+def test_an_answer_can_be_changed(caller: Caller) -> None:
+    def without_name(answer: dict[str, Any]) -> dict[str, Any]:
+        del answer["servers"][0]["name"]
+        return answer
+
+    caller.post_server()
+    caller.cloud.fault(
+        Fault(path="/servers", method="GET", change=without_name)
+    )
+
+    (shown,) = caller.compute("GET", "/servers").json()["servers"]
+    (then,) = caller.compute("GET", "/servers").json()["servers"]
+
+    assert set(then) - set(shown) == {"name"}
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from poolmgr import Job
+from poolmgr.inventory import Inventory
 from poolmgr.testing.openstack import Call, Fault
 from poolmgr.testing.openstack.port import FloatingIP
 from poolmgr.waiting import Deadline
@@ -226,15 +227,19 @@ def test_an_address_that_is_none_never_reaches_the_cloud(
     assert not pool.cloud.calls
 
 
+@pytest.mark.parametrize("details", [{}, {"port_details": None}], ids=str)
 def test_of_many_attached_addresses_each_is_known_by_its_device(
-    pools: Pools, monkeypatch: pytest.MonkeyPatch
+    pools: Pools,
+    monkeypatch: pytest.MonkeyPatch,
+    details: dict[str, object],
 ) -> None:
     # Neutron without "fip-port-details": the ports are asked for by id, no
     # more of them than fit into one question.
     shown = FloatingIP.shown
 
     def without_details(ip: FloatingIP) -> dict[str, object]:
-        return {k: v for k, v in shown(ip).items() if k != "port_details"}
+        known = {k: v for k, v in shown(ip).items() if k != "port_details"}
+        return {**known, **details}
 
     monkeypatch.setattr(FloatingIP, "shown", without_details)
     monkeypatch.setattr("poolmgr.drivers.nova.floating_ips._PORTS_A_CALL", 3)
@@ -258,3 +263,34 @@ def test_of_many_attached_addresses_each_is_known_by_its_device(
         if "id" in call.query
     ]
     assert max(map(len, asked)) == 3
+
+
+def test_a_cloud_without_routers_has_devices_and_no_addresses(
+    pools: Pools,
+) -> None:
+    cloud = pools.cloud(routers=False, external_networks=())
+    pool = pools.new(cloud, nova={"floating_network": None})
+    device = pool.build()
+    deadline = Deadline(PATIENCE)
+    ownership = pool.manager.settings.ownership
+
+    item, addresses = Inventory(pool.driver, ownership, deadline).device(
+        str(device["name"])
+    )
+
+    assert (item.device.name, addresses) == (device["name"], [])
+    assert pool.driver.list_ips(deadline) == []
+    assert not [f for f in pool.driver.check(deadline) if f.problem]
+    pool.fails("BUILD_IP", "cloud_refused")
+    pool.fails("DELETE_IP", "not_found", ip="198.18.0.7")
+    pool.passes("DELETE_DEVICE", name=device["name"])
+
+
+def test_that_there_are_no_addresses_without_routers_is_said(
+    pools: Pools,
+) -> None:
+    pool = pools.new(pools.cloud(routers=False))
+
+    message = pool.fails("BUILD_IP", "cloud_refused")
+
+    assert message.endswith('without its extension "router"')

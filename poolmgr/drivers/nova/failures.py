@@ -35,8 +35,20 @@ _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
 NAMES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
-# Neutron's types of errors for a pool of addresses that is used up.
-_EXHAUSTED = ("IpAddressGenerationFailure", "ExternalIpAddressExhausted")
+# Neutron's types of errors for a quota, or a network's addresses, used up.
+_USED_UP = (
+    "OverQuota",
+    "IpAddressGenerationFailure",
+    "IpAddressGenerationFailureAllSubnets",
+    "ExternalIpAddressExhausted",
+)
+# The same in words: Nova has no types, and repeats what Neutron said.
+_SAYS_USED_UP = re.compile(
+    r"quota\b.{0,40}\bexceeded|exceeded\b.{0,40}\bquota"
+    r"|no (more |fixed |free |available )*ip addresses"
+    r"|unable to find any ip address",
+    re.I | re.S,
+)
 
 
 class Refused(CloudRefused):
@@ -94,6 +106,8 @@ def of_answer(
     name = NAMES.get(service, service)
     own = _request_id(headers)
     message = f"{name} answered {status} to {call}: {said or 'no reason'}{own}"
+    if _is_used_up(status, said, kind):
+        return QuotaExceeded(f"{name}: {said}{own}")
     if status in (413, 429):
         return TooMany(message, _retry_after(headers))
     if status >= 500:
@@ -102,8 +116,6 @@ def of_answer(
         return AuthenticationFailed(message)
     if status == 412:
         return Changed(f"somebody else changed it meanwhile: {message}")
-    if status in (403, 409) and _is_quota(said, kind):
-        return QuotaExceeded(f"{name}: {said}{own}")
     if status == 409 and service == "compute" and not once:
         # The server is in the middle of something; it will not be for long.
         return Busy(message)
@@ -208,12 +220,17 @@ def _is_verification(error: BaseException) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-def _is_quota(said: str, kind: str) -> bool:
-    if kind == "OverQuota" or kind in _EXHAUSTED:
+def _is_used_up(status: int, said: str, kind: str) -> bool:
+    """Whether a quota or a network's addresses are used up.
+
+    The type of the error and its words say so, with one status or another.
+    """
+    if kind in _USED_UP:
         return True
-    return re.search(r"\bquota\b|limit exceeded|exceeded", said, re.I) is not (
-        None
-    )
+    if status in (403, 409):
+        return bool(re.search(r"\bquota\b|exceeded", said, re.I))
+    # A limit on calls is often called a quota, too.
+    return status != 429 and bool(_SAYS_USED_UP.search(said))
 
 
 def _without_data(text: str) -> str:

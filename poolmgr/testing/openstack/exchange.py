@@ -1,7 +1,8 @@
 """One request and its answer, and the fault that acts on them."""
 
 import asyncio
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import format_datetime
 
@@ -71,6 +72,9 @@ class Exchange:
         if fault.truncate:
             self.call.status = answer.status
             return await sending.half(self.http, answer)
+        if fault.change is not None and answer.encoded():
+            changed = fault.change(json.loads(answer.encoded()))
+            return self._whole(replace(answer, body=json.dumps(changed)))
         if fault.drip is not None:
             self.call.status = answer.status
             return await sending.dripping(self.http, answer, fault.drip)

@@ -10,7 +10,16 @@ from typing import Any, Self
 
 from poolmgr.testing.openstack.record import Call
 
-_EFFECTS = ("status", "reset", "hang", "truncate", "html", "drip", "fate")
+_EFFECTS = (
+    "status",
+    "reset",
+    "hang",
+    "truncate",
+    "html",
+    "drip",
+    "change",
+    "fate",
+)
 
 
 @dataclass(frozen=True)
@@ -60,10 +69,13 @@ class Fault:
     :ivar html: an HTML page with status 200, as a proxy would answer
     :ivar truncate: of the true answer only half is sent
     :ivar drip: the true answer is sent byte by byte, so many seconds apart
+    :ivar change: called with the JSON of the true answer; what it returns is
+        sent instead
     :ivar fate: see :class:`Fate` and the constructors below
 
     :ivar after: the request takes effect first, and then only its answer
-        suffers. Always so with ``truncate``, ``drip`` and ``fate``.
+        suffers. Always so with ``truncate``, ``drip``, ``change`` and
+        ``fate``.
     """
 
     method: str | None = None
@@ -83,6 +95,7 @@ class Fault:
     html: bool = False
     truncate: bool = False
     drip: float | None = None
+    change: Callable[[Any], Any] | None = None
     fate: Fate | None = None
     after: bool = False
 
@@ -144,7 +157,7 @@ class Fault:
         :raises ValueError: it cannot be a fault
         """
         unknown = set(value) - {f.name for f in fields(cls)} | (
-            {"where"} & set(value)
+            {"where", "change"} & set(value)
         )
         if unknown:
             raise ValueError(f"no such field: {', '.join(sorted(unknown))}")

@@ -28,8 +28,9 @@ class Network(Service):
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """See :meth:`Service.routes`."""
+        routers = self._state.settings.routers
         return [
-            *self._floating_ips.routes(),
+            *(self._floating_ips.routes() if routers else ()),
             ("GET", "/ports", self._list_ports),
             ("GET", "/ports/([^/]+)", self._show_port),
             ("GET", "/networks", self._list_networks),
@@ -92,8 +93,9 @@ class Network(Service):
         return listed(request, "security_groups", groups)
 
     def _extensions(self, _request: Request) -> Answer:
+        routers = self._state.settings.routers
         names = (
-            "router",
+            *(("router",) if routers else ()),
             "external-net",
             "security-group",
             "revision-if-match",

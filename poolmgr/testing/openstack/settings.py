@@ -32,6 +32,8 @@ class CloudSettings:
     :ivar token_lifetime: after which a token is not accepted any more
     :ivar soft_delete: whether deleted servers are SOFT_DELETED, as with Nova's
         ``reclaim_instance_interval``: to be shown, but in no list
+    :ivar routers: whether network has its extension "router", and so floating
+        IPs
     :ivar external_networks: names of the external networks
     :ivar floating_range: addresses of each external network; the first is
         the gateway's
@@ -58,6 +60,7 @@ class CloudSettings:
     ports: int = 100_000
     token_lifetime: float = 3600.0
     soft_delete: bool = False
+    routers: bool = True
     external_networks: tuple[str, ...] = ("public",)
     floating_range: str = "198.18.0.0/16"
     private_range: str | None = "10.20.0.0/16"
