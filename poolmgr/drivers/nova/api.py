@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -32,6 +31,7 @@ from poolmgr.drivers.nova.failures import (
     Unavailable,
 )
 from poolmgr.drivers.nova.login import Login
+from poolmgr.drivers.nova.paging import read_pages
 from poolmgr.drivers.nova.proxies import Proxies
 from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.observer import CloudCall, Observer
@@ -104,22 +104,7 @@ class Api:
 
     def pages(self, call: Call, deadline: Deadline) -> Iterator[Any]:
         """The entries of a list, page by page; see :meth:`run`."""
-        key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
-        query = dict(call.params or {})
-        seen: set[str] = set()
-        while True:
-            page = replace(call, params=query, expects=key)
-            answer = self.run(page, deadline)
-            entries = answer[key]
-            yield from entries
-            if not entries or f"{key}_links" not in answer:
-                return
-            # Where the links lead does not matter: only that there is more.
-            with failures.understood(call):
-                query["marker"] = str(entries[-1]["id"])
-            if query["marker"] in seen:
-                raise Unavailable(f"the answers to {call} have no end")
-            seen.add(query["marker"])
+        return read_pages(self.run, call, deadline)
 
     def run(self, call: Call, deadline: Deadline) -> dict[str, Any]:
         """Make a call; the JSON of its answer, {} if it has none.

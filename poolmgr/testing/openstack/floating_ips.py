@@ -33,7 +33,7 @@ class FloatingIPs:
 
     def _list_ips(self, request: Request) -> Answer:
         ips = [ip.shown() for ip in self._state.floating_ips.values()]
-        return listed(request, "floatingips", ips)
+        return listed(request, "floatingips", ips, self._state.settings)
 
     def _show_ip(self, request: Request, ip_id: str) -> Answer:
         return one(request, "floatingip", self._ip(ip_id).shown())

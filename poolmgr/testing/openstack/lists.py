@@ -5,15 +5,22 @@ from urllib.parse import urlencode
 
 from poolmgr.testing.openstack.errors import Refused
 from poolmgr.testing.openstack.service import Answer, Json, Request
+from poolmgr.testing.openstack.settings import CloudSettings
 
 _PAGING = {"fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse"}
 
 
-def listed(request: Request, kind: str, items: Sequence[Json]) -> Answer:
+def listed(
+    request: Request,
+    kind: str,
+    items: Sequence[Json],
+    settings: CloudSettings,
+) -> Answer:
     """A list: filtered, in pages, of some fields.
 
     :param kind: its name in the answer
     :param items: everything there is, as Neutron shows it
+    :param settings: say how long a page is
     :raises Refused: for a query that Neutron does not take
     """
     wanted: dict[str, set[str]] = {}
@@ -22,7 +29,7 @@ def listed(request: Request, kind: str, items: Sequence[Json]) -> Answer:
             wanted.setdefault(name, set()).add(value.lower())
     _check_filters(wanted, items)
     found = [item for item in items if _matches(item, wanted)]
-    page, links = _page(request, kind, found)
+    page, links = _page(request, kind, found, settings.max_limit_network)
     fields = request.all("fields")
     shown = [_only(item, fields) for item in page]
     return Answer(200, {kind: shown, **links})
@@ -46,9 +53,11 @@ def _matches(item: Json, wanted: dict[str, set[str]]) -> bool:
 
 
 def _page(
-    request: Request, kind: str, items: list[Json]
+    request: Request, kind: str, items: list[Json], most: int | None
 ) -> tuple[list[Json], Json]:
     limit, marker = request.one("limit"), request.one("marker")
+    if limit is None and most is not None:
+        limit = str(most)
     if limit is None:
         return items, {}
     if not limit.isdigit():
@@ -59,8 +68,9 @@ def _page(
         raise Refused(400, message, "BadRequest")
     if marker is not None:
         ids = [item["id"] for item in items]
-        start = ids.index(marker) + 1 if marker in ids else len(ids)
-        items = items[start:]
+        if marker not in ids:
+            raise Refused(404, f"{marker} could not be found.", "NotFound")
+        items = items[ids.index(marker) + 1 :]
     size = int(limit) or len(items)
     page = items[:size]
     if not page or len(page) < size:

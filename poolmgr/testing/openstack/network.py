@@ -68,14 +68,14 @@ class Network(Service):
 
     def _list_ports(self, request: Request) -> Answer:
         ports = [port.shown() for port in self._state.ports.values()]
-        return listed(request, "ports", ports)
+        return listed(request, "ports", ports, self._state.settings)
 
     def _show_port(self, request: Request, port_id: str) -> Answer:
         return one(request, "port", find_port(self._state, port_id).shown())
 
     def _list_networks(self, request: Request) -> Answer:
         networks = [net.shown() for net in self._state.networks.values()]
-        return listed(request, "networks", networks)
+        return listed(request, "networks", networks, self._state.settings)
 
     def _show_network(self, request: Request, network_id: str) -> Answer:
         network = self._state.networks.get(network_id)
@@ -86,11 +86,11 @@ class Network(Service):
     def _list_subnets(self, request: Request) -> Answer:
         networks = self._state.networks.values()
         shown = [s.shown() for net in networks for s in net.subnets]
-        return listed(request, "subnets", shown)
+        return listed(request, "subnets", shown, self._state.settings)
 
     def _list_groups(self, request: Request) -> Answer:
         groups = list(self._state.security_groups.values())
-        return listed(request, "security_groups", groups)
+        return listed(request, "security_groups", groups, self._state.settings)
 
     def _extensions(self, _request: Request) -> Answer:
         routers = self._state.settings.routers

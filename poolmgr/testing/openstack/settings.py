@@ -40,6 +40,8 @@ class CloudSettings:
     :ivar private_range: IPv4 addresses of the internal networks, or None
     :ivar private_range_v6: IPv6 addresses of the internal networks, or None
     :ivar max_limit: most servers in one page of a list
+    :ivar max_limit_network: most entries in one page of network's lists; None
+        for any number
     :ivar max_microversion: the newest of compute, from 2.79 to 2.104
     """
 
@@ -66,6 +68,7 @@ class CloudSettings:
     private_range: str | None = "10.20.0.0/16"
     private_range_v6: str | None = None
     max_limit: int = 1000
+    max_limit_network: int | None = None
     max_microversion: str = "2.104"
 
     def latency_of(self, service: str) -> float:

@@ -1,0 +1,114 @@
+"""Lists that change while they are read, and lists without an end."""
+
+from itertools import count
+from typing import Any
+
+import pytest
+
+from poolmgr.drivers.nova import paging
+from poolmgr.errors import CloudUnavailable
+from poolmgr.testing.openstack import Call, Fault
+from poolmgr.waiting import Deadline
+from tests.nova.pools import DETAILS, IPS, PATIENCE, Pool, Pools, error_of
+
+
+def test_a_list_whose_marker_was_deleted_is_read_anew(pools: Pools) -> None:
+    pool = pools.new({"max_limit": 2})
+    names = [pool.build()["name"] for _each in range(5)]
+    last = pool.cloud.servers[3]["id"]  # of the first page, the newest first
+
+    def is_second_page(call: Call) -> bool:
+        if call.query.get("marker") != last:
+            return False
+        pool.cloud.remove_server(last)
+        return True
+
+    pool.cloud.forget_calls()
+    pool.fault(Fault(path=DETAILS, where=is_second_page, hang=0.0))
+
+    found = [d.name for d in pool.driver.list_devices(Deadline(PATIENCE))]
+
+    markers = [c.query.get("marker") for c in pool.calls("GET", DETAILS)]
+    assert markers[:3] == [None, last, None]
+    # Who was deleted meanwhile may be told of; everybody else is, once.
+    assert sorted({*found, names[3]}) == sorted(names)
+    assert len(found) == len(set(found))
+
+
+def test_a_floating_ip_that_is_deleted_hides_no_other(pools: Pools) -> None:
+    pool = pools.new({"max_limit_network": 2})
+    ips = [pool.ip() for _each in range(5)]
+    second = ips[1]
+
+    def is_second_page(call: Call) -> bool:
+        return call.query.get("marker") == second["id"]
+
+    pool.fault(
+        Fault(
+            path=IPS,
+            where=is_second_page,
+            status=404,
+            body={"NeutronError": {"type": "FloatingIPNotFound"}},
+        )
+    )
+
+    found = pool.driver.list_ips(Deadline(PATIENCE))
+
+    assert [ip.address for ip in found] == [ip["ip"] for ip in ips]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_list_that_always_changes_is_given_up(
+    pools: Pools, status: int
+) -> None:
+    pool = pools.new({"max_limit": 1})
+    pool.build()
+    pool.build()
+    pool.cloud.forget_calls()
+    pool.fault(
+        Fault(
+            path=DETAILS,
+            where=lambda call: "marker" in call.query,
+            status=status,
+            times=None,
+        )
+    )
+
+    with pytest.raises(CloudUnavailable, match="change faster than"):
+        pool.driver.list_devices(Deadline(PATIENCE))
+
+    assert pool.cloud.count(path=DETAILS) < 20
+
+
+@pytest.mark.parametrize("path", [DETAILS, IPS, "/flavors", "/networks"])
+def test_a_list_of_ever_new_entries_is_given_up(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(paging, "MOST_PAGES", 10)
+    numbers = count()
+
+    def endless(answer: Any) -> Any:
+        key = "servers" if path == DETAILS else path[1:]
+        entry = {"id": f"id-{next(numbers)}", "name": "x", "status": "ACTIVE"}
+        link = {"rel": "next", "href": "x"}
+        return {**answer, key: [entry], f"{key}_links": [link]}
+
+    pool.fault(Fault(path=path, method="GET", change=endless, times=None))
+    action = "BUILD_IP" if path == IPS else "BUILD_DEVICE"
+
+    error = error_of(pool.run(action))
+
+    assert error["code"] == "cloud_unavailable"
+    assert f"GET {path} have no end" in error["message"]
+
+
+def test_a_list_of_too_many_entries_is_given_up(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "MOST_ENTRIES", 3)
+    pool = pools.new({"max_limit": 2})
+    for number in range(5):
+        pool.server(f"other-{number}")
+
+    with pytest.raises(CloudUnavailable, match="have no end"):
+        pool.driver.list_devices(Deadline(PATIENCE))
