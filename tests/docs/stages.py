@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from poolmgr.drivers.base import FloatingIP
-from poolmgr.drivers.fake.database import Database
-from poolmgr.drivers.fake.store import StoredDevice
+from poolmgr.drivers.fake.database import Database, StoredDevice
 from poolmgr.identity import Mark
 from tests.asking import asked, running
 from tests.docs.nova_stage import NovaStage

@@ -13,9 +13,9 @@ from poolmgr.drivers.base import (
     FloatingIP,
     Status,
 )
-from poolmgr.drivers.fake.memory import Memory
+from poolmgr.drivers.fake.database import Database, StoredDevice, Table
+from poolmgr.drivers.fake.ranges import Range
 from poolmgr.drivers.fake.settings import FakeSettings, network_of
-from poolmgr.drivers.fake.store import Range, Store, StoredDevice, Table
 from poolmgr.drivers.watch import Watch
 from poolmgr.errors import (
     Changed,
@@ -40,7 +40,7 @@ class FakeCloud(Driver):
         self.image = self._settings.image
         self._device_range = Range(network_of(self._settings.device_range))
         self._ip_range = Range(network_of(self._settings.ip_range))
-        self._turn = _Turn(_store(self._settings.state))
+        self._turn = _Turn(Database(self._settings.state or ":memory:"))
         # Often enough that a short boot is not made longer by the watch.
         interval = min(1.0, max(0.02, self._settings.boot_time / 20))
         self._watch = Watch(self._look, interval)
@@ -220,11 +220,11 @@ class FakeCloud(Driver):
 class _Turn:
     """Has the store called by one thread at a time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Database:
         self._lock.acquire()
         return self._store
 
@@ -232,23 +232,14 @@ class _Turn:
         self._lock.release()
 
 
-def _store(path: str | None) -> Store:
-    if path is None:
-        return Memory()
-    # Here: who keeps it in memory need not wait for SQLite to load.
-    from poolmgr.drivers.fake.database import Database
-
-    return Database(path)
-
-
-def _within(table: Table, quota: int, store: Store) -> None:
+def _within(table: Table, quota: int, store: Database) -> None:
     if store.count(table) >= quota:
         what = {"device": "devices", "ip": "floating IPs"}[table]
         raise QuotaExceeded(f"quota of {quota} {what} is used up")
 
 
 def _change(
-    store: Store, ip: FloatingIP, device_id: str | None, mark: Mark | None
+    store: Database, ip: FloatingIP, device_id: str | None, mark: Mark | None
 ) -> None:
     if not store.change_ip(ip, device_id, mark):
         raise Changed(f"floating IP {ip.address!r} was changed meanwhile")

@@ -1,4 +1,4 @@
-"""A fake cloud in a file that several processes can use at once."""
+"""What a fake cloud has, in SQLite: a file can serve several processes."""
 
 import json
 import math
@@ -6,9 +6,10 @@ import sqlite3
 import weakref
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 from poolmgr.drivers.base import FloatingIP
-from poolmgr.drivers.fake.store import StoredDevice, Table
 from poolmgr.errors import CloudUnavailable, ConfigError
 from poolmgr.identity import Mark
 
@@ -44,9 +45,33 @@ _DEVICE = "SELECT id, name, address, created, ready, fault, mark FROM device"
 _IP = "SELECT id, address, device_id, revision, mark FROM ip"
 
 
-class Database:
-    """Keeps it in SQLite; see :class:`~.store.Store`.
+Table = Literal["device", "ip"]
 
+
+@dataclass(frozen=True)
+class StoredDevice:
+    """A device as it is kept.
+
+    :ivar created: when it was made, in seconds since the epoch
+    :ivar ready: when it has booted, likewise
+    :ivar fault: why it fails to boot then, None if it does not
+    """
+
+    id: str
+    name: str
+    address: str
+    created: float
+    ready: float
+    fault: str | None
+    mark: Mark | None
+
+
+class Database:
+    """Devices and floating IPs; called by one thread at a time.
+
+    Each call is atomic, and so is all that is done in a transaction.
+
+    :param path: a file, or ``:memory:``
     :raises ConfigError: the file cannot be used
     """
 
@@ -59,35 +84,38 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """See :meth:`Store.transaction`; all of it is undone."""
+        """Nobody else changes anything while the block runs.
+
+        When it raises, what was changed in it is undone.
+        """
         self._do("BEGIN IMMEDIATE")
         with _told(), self._db:
             yield
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database; one in memory is gone then."""
         self._close()
 
     def count(self, table: Table) -> int:
-        """See :meth:`Store.count`."""
+        """How many there are."""
         found = self._do(f"SELECT number FROM {table}_count").fetchone()
         return int(found[0])
 
     def next_number(self, name: str) -> int:
-        """See :meth:`Store.next_number`."""
+        """The place in a range of addresses that is next; 0 at first."""
         row = self._do(
             "SELECT number FROM next_address WHERE range = ?", name
         ).fetchone()
         return int(row[0]) if row else 0
 
     def set_next_number(self, name: str, number: int) -> None:
-        """See :meth:`Store.set_next_number`."""
+        """Remember it."""
         self._do(
             "INSERT OR REPLACE INTO next_address VALUES (?, ?)", name, number
         )
 
     def add_device(self, device: StoredDevice) -> bool:
-        """See :meth:`Store.add_device`."""
+        """Keep a device; False if its address is taken."""
         added = self._do(
             "INSERT OR IGNORE INTO device VALUES (?,?,?,?,?,?,?,?)",
             device.id,
@@ -103,11 +131,11 @@ class Database:
     def devices(
         self, column: str = "", value: str = ""
     ) -> Sequence[StoredDevice]:
-        """See :meth:`Store.devices`."""
+        """All devices, or those whose ``id``, ``name`` or ``job`` is this."""
         return [_device(row) for row in self._rows(_DEVICE, column, value)]
 
     def devices_of(self, ids: Collection[str]) -> Sequence[StoredDevice]:
-        """See :meth:`Store.devices_of`."""
+        """The devices that have one of these ids."""
         found = self._do(
             f"{_DEVICE} WHERE id IN (SELECT value FROM json_each(?))",
             json.dumps(list(ids)),
@@ -115,7 +143,7 @@ class Database:
         return [_device(row) for row in found]
 
     def mark_device(self, id: str, mark: Mark) -> None:
-        """See :meth:`Store.mark_device`."""
+        """Write a device's mark."""
         self._do(
             "UPDATE device SET mark = ?, job = ? WHERE id = ?",
             *_columns(mark),
@@ -123,7 +151,7 @@ class Database:
         )
 
     def delete_device(self, id: str) -> None:
-        """See :meth:`Store.delete_device`."""
+        """Forget a device; its floating IPs are attached to nothing then."""
         self._do(
             "UPDATE ip SET device_id = NULL, revision = revision + 1 "
             "WHERE device_id = ?",
@@ -132,7 +160,7 @@ class Database:
         self._do("DELETE FROM device WHERE id = ?", id)
 
     def add_ip(self, ip: FloatingIP) -> bool:
-        """See :meth:`Store.add_ip`."""
+        """Keep a floating IP; False if its address is taken."""
         added = self._do(
             "INSERT OR IGNORE INTO ip (id, address, mark, job) "
             "VALUES (?,?,?,?)",
@@ -143,13 +171,17 @@ class Database:
         return added.rowcount == 1
 
     def ips(self, column: str = "", value: str = "") -> Sequence[FloatingIP]:
-        """See :meth:`Store.ips`."""
+        """All floating IPs, or those whose ``address``, ``device_id`` or
+        ``job`` is this."""
         return [_ip(row) for row in self._rows(_IP, column, value)]
 
     def change_ip(
         self, ip: FloatingIP, device_id: str | None, mark: Mark | None
     ) -> bool:
-        """See :meth:`Store.change_ip`."""
+        """Write device and mark, and count the revision up.
+
+        :returns: False if its revision is another, and nothing was written
+        """
         changed = self._do(
             "UPDATE ip SET device_id = ?, mark = ?, job = ?, "
             "revision = revision + 1 WHERE id = ? AND revision = ?",
@@ -161,7 +193,7 @@ class Database:
         return changed.rowcount == 1
 
     def delete_ip(self, id: str) -> None:
-        """See :meth:`Store.delete_ip`."""
+        """Forget a floating IP."""
         self._do("DELETE FROM ip WHERE id = ?", id)
 
     def _rows(self, select: str, column: str, value: str) -> sqlite3.Cursor:
