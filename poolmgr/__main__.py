@@ -1,7 +1,19 @@
-"""``python -m poolmgr``."""
+"""``python -m poolmgr``, and the console script."""
 
+import signal
 import sys
 
-from poolmgr.cli.app import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line; returns the exit code."""
+    # Until the command can obey them. The imports take long enough for a
+    # signal to come, and process 1 of a container would not even get it.
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    from poolmgr.cli.app import main
+
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -87,6 +87,11 @@ class Submission:
         if self._execution is not None:
             self._execution.undo_for(self.future)
 
+    @property
+    def undo_failed(self) -> bool:
+        """Whether something that was to be undone is left."""
+        return self._execution is not None and self._execution.undo_failed
+
     def undelivered(self, sent: bool) -> None:
         """Say that the link broke before the job server took the answer.
 
@@ -131,6 +136,7 @@ class Execution:
         self._running: Action[Any] | None = None
         # Whether a receiver may have had the answer, though nobody knows.
         self._doubted = False
+        self.undo_failed = False
 
     def is_same(self, other: "Execution") -> bool:
         """Whether a job with the same unique asks for the same.
@@ -283,7 +289,9 @@ class Execution:
     def _undo(self, added: Mapping[str, Any]) -> None:
         def undo(action: Action[Any], context: Context) -> None:
             context.log.warning("its answer was not wanted; undoing it")
+            self.undo_failed = True
             action.undo(added, context)
+            self.undo_failed = False
 
         self._afterwards("undoing an answer", undo)
 

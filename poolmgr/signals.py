@@ -3,11 +3,14 @@
 import contextlib
 import logging
 import os
+import select
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import FrameType
+from typing import Any, TypeVar
 
 from poolmgr.threads import NoThreads, start_daemon
 from poolmgr.waiting import Stop
@@ -15,10 +18,18 @@ from poolmgr.waiting import Stop
 LOG = logging.getLogger(__name__)
 
 Number = signal.Signals
-Handler = Callable[[Number], None]
+Handler = Callable[[Number], object]
+T = TypeVar("T")
 
+#: What is said of a command that a signal has ended.
+EARLY = "ended early"
+#: What ends a command.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds that the start has to break off, and a log line to be written.
 PATIENCE = 1.0
+#: Seconds within which signals are one: Ctrl-C reaches a command, and its
+#: supervisor, which sends it SIGTERM.
+TOGETHER = 0.05
 
 
 class Signals:
@@ -33,49 +44,172 @@ class Signals:
     One for a process, made on its main thread, until the process ends.
 
     :param numbers: what is read; each waits until :meth:`on` says what it
-        does
+        does.  One that is ignored, as by nohup, stays so until then.
+    :ivar seen: those that the main thread has noticed
     """
 
     def __init__(self, *numbers: Number) -> None:
+        self.seen: list[Number] = []
         self._lock = threading.Lock()
         self._handlers: dict[Number, Handler] = {}
-        self._missed: set[Number] = set()
+        self._missed: list[Number] = []
         self._pipe, write = os.pipe()
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in numbers:
-            signal.signal(number, _nothing)
-        start_daemon("poolmgr-signals", self._read)
+        self.read(*(n for n in numbers if not is_ignored(n)))
+        # What blocked them while this was being prepared, or who started us.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        self._reading = False
 
-    def on(self, number: Number, handler: Handler) -> None:
-        """Say what a signal does, from now on and if it came before.
+    def read(self, *numbers: Number) -> None:
+        """Read more of them; on the main thread."""
+        for number in numbers:
+            signal.signal(number, self._notice)
+
+    def on(self, handler: Handler, *numbers: Number) -> None:
+        """Say what signals do, from now on and if one came before.
 
         :param handler: called on the thread that reads signals, so it must
-            not take long
+            not take long; once for those that come together
+        :raises NoThreads: there can be no such thread
         """
+        self.read(*numbers)
         with self._lock:
-            self._handlers[number] = handler
-            missed = number in self._missed
-            self._missed.discard(number)
+            self._handlers.update(dict.fromkeys(numbers, handler))
+            missed = [n for n in self._missed if n in numbers]
+            self._missed = [n for n in self._missed if n not in numbers]
         if missed:
-            handler(number)
+            handler(missed[0])
+        if not self._reading:
+            start_daemon("poolmgr-signals", self._read)
+            self._reading = True
 
     def _read(self) -> None:
         while True:
-            # Many of a kind that came at once are one, as in the system.
-            for number in dict.fromkeys(os.read(self._pipe, 4096)):
+            came = os.read(self._pipe, 4096)
+            time.sleep(TOGETHER)
+            if select.select([self._pipe], [], [], 0)[0]:
+                came += os.read(self._pipe, 4096)
+            for handler, number in self._handlers_of(came).items():
                 try:
-                    self._received(Number(number))
+                    handler(number)
                 except Exception:
                     LOG.exception("signal %d could not be obeyed", number)
 
-    def _received(self, number: Number) -> None:
+    def _handlers_of(self, came: bytes) -> dict[Handler, Number]:
+        """Whom to call, each with the first of its signals."""
+        found: dict[Handler, Number] = {}
         with self._lock:
-            handler = self._handlers.get(number)
-            if handler is None:
-                self._missed.add(number)
-        if handler is not None:
-            handler(number)
+            for number in map(Number, came):
+                if number in self._handlers:
+                    found.setdefault(self._handlers[number], number)
+                else:
+                    self._missed.append(number)
+        return found
+
+    def _notice(self, number: int, frame: FrameType | None) -> None:
+        """Have the system's handler in place, which writes into the pipe."""
+        self.seen.append(Number(number))
+
+
+def is_ignored(number: Number) -> bool:
+    """Whether who started the process wants it to ignore a signal."""
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ends the command.
+
+    :ivar number: the signal
+    :ivar said: what became of the work, for the line that tells of it
+    """
+
+    def __init__(self, number: Number) -> None:
+        super().__init__()
+        self.number = number
+        self.said = EARLY
+
+
+class Interruption:
+    """How signals end a command: the first as an exception, the next at once.
+
+    :class:`Interrupted` is raised once, on the main thread.
+
+    :ivar number: the first signal
+    """
+
+    def __init__(self) -> None:
+        self.number: Number | None = None
+        self._began = False
+        self._held = False
+        self._cancel: Callable[[], object] | None = None
+
+    def begin(self, signals: Signals, *numbers: Number) -> None:
+        """Have these signals interrupt from now on, but not one that is
+        ignored; on the main thread.
+
+        :raises Interrupted: one has come already
+        """
+        heeded = [n for n in numbers if not is_ignored(n)]
+        with contextlib.suppress(NoThreads):  # then all are as the first
+            signals.on(self, *heeded)
+        for number in heeded:
+            signal.signal(number, self._interrupt)
+        for number in heeded:
+            if number in signals.seen:
+                self._interrupt(number, None)
+
+    def hold(self) -> None:
+        """Raise nothing from now on: :meth:`check` does.
+
+        For work that must not be left in the middle of a step.
+        """
+        self._held = True
+
+    def check(self) -> None:
+        """Go on unless a signal has come.
+
+        :raises Interrupted: one has
+        """
+        if self.number is not None:
+            raise Interrupted(self.number)
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """What :func:`asyncio.run` does; a signal cancels it.
+
+        :raises Interrupted: one has
+        """
+        import asyncio  # most commands do without
+
+        async def cancellable() -> T:
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None  # noqa: S101 - we are in one
+            self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
+            try:
+                return await main
+            finally:
+                self._cancel = None
+
+        try:
+            return asyncio.run(cancellable())
+        except asyncio.CancelledError:
+            self.check()
+            raise
+
+    def __call__(self, number: Number) -> None:
+        """Take a signal; for :meth:`Signals.on`."""
+        again, self._began = self._began, True
+        if again:
+            _end_at_once(number)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            return
+        self.number = Number(number)
+        if self._cancel is not None:
+            self._cancel()
+        elif not self._held:
+            raise Interrupted(self.number)
 
 
 class Aside:
@@ -133,8 +267,7 @@ class Ending:
             again, self._given = self._given, True
             drain = self._drain
         if again:
-            _say(logging.WARNING, f"{number.name} again: stopping at once")
-            os._exit(128 + number)
+            _end_at_once(number)
         if drain is not None:
             _say(
                 logging.INFO,
@@ -169,5 +302,6 @@ def _say(level: int, text: str) -> None:
         start_daemon("poolmgr-saying", saying).join(PATIENCE)
 
 
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """Have the system's handler in place, which writes into the pipe."""
+def _end_at_once(number: Number) -> None:
+    _say(logging.WARNING, f"{number.name} again: stopping at once")
+    os._exit(128 + number)

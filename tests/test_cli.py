@@ -71,7 +71,11 @@ def test_ctrl_c_ends_a_build_and_leaves_no_device(
 
         process.send_signal(signal.SIGINT)
 
-        assert process.communicate(timeout=30.0) == (b"", b"")
+        assert process.communicate(timeout=30.0) == (
+            b"",
+            b"SIGINT: ended early; 1 of 1 had begun; what they had made is "
+            b"deleted\n",
+        )
         assert process.returncode == 130
         assert not fake.list_devices(deadline)
 

@@ -165,6 +165,23 @@ def test_a_job_that_comes_when_the_time_to_drain_is_up_goes_back(
     assert not any("outcome=FAIL" in line for line in process.lines)
 
 
+def test_signals_that_come_together_are_one(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = tmp_path / "cloud.db"
+    config = fake(state, 3600, "[worker]\ndrain_timeout = 0.1\n")
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        asked(job_server.address, BUILD)
+        until(lambda: len(devices(state)) == 1)
+        process.signal(signal.SIGINT)
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 3
+
+    assert devices(state) == []
+
+
 def test_builds_that_wait_in_the_worker_go_to_another(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
@@ -317,11 +334,13 @@ def test_a_worker_whose_log_hangs_ends_by_the_second_signal(
             fill(writer)
             process.send_signal(signal.SIGUSR2)
             until(lambda: "end of the state report" in log.read_text())
-            process.send_signal(number)
-            process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGINT)
 
-            assert process.wait(PATIENCE) in (130, 143)
+            def again() -> bool:
+                process.send_signal(number)
+                return process.poll() is not None
+
+            until(again, PATIENCE, pause=0.1)
+            assert process.wait(PATIENCE) == 128 + number
         finally:
             process.kill()
             process.wait()

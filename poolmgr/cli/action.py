@@ -19,6 +19,7 @@ from poolmgr.cli.many import ManyOutput
 from poolmgr.cli.progress import progress
 from poolmgr.manager import PoolManager, action_plugins, driver_plugins
 from poolmgr.outcome import Outcome
+from poolmgr.signals import Interrupted
 
 
 class ActionCommand(PoolmgrShowOne):
@@ -100,7 +101,11 @@ class ActionCommand(PoolmgrShowOne):
                 progress(self.app.stderr, batch.line, self.quiet),
                 PoolManager(driver, conf.pool()) as manager,
             ):
-                return batch.run(manager)
+                return batch.run(manager, self.app.interruption)
+        except Interrupted as interrupted:
+            if _repeats(action_plugins().load(self.action)):
+                interrupted.said += f"; {batch.cleared_up()}"
+            raise
         finally:
             driver.close()
 

@@ -5,6 +5,7 @@ import importlib.metadata
 import itertools
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -14,25 +15,33 @@ from cliff.command import Command
 from cliff.help import HelpCommand, HelpExit
 
 from poolmgr.cli.commands import Commands
+from poolmgr.signals import EARLY, ENDING, Interrupted, Interruption, Signals
 from poolmgr.text import one_line
 
 if TYPE_CHECKING:
     from poolmgr.options import Configuration
 
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 EXIT_SIGPIPE = 141
 
 DESCRIPTION = "Pool Manager of Libra, the OpenStack load-balancer service."
 
 
 class PoolmgrApp(App):
-    """``poolmgr``."""
+    """``poolmgr``.
+
+    :param signals: the process's, if they are to end commands
+    :ivar interruption: how they do
+    """
 
     NAME = "poolmgr"
     LOG = logging.getLogger("poolmgr.cli")
     command_manager: Commands
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Signals | None = None) -> None:
+        self.signals = signals
+        self.interruption = Interruption()
         super().__init__(
             description=DESCRIPTION,
             version=importlib.metadata.version("poolmgr"),
@@ -198,30 +207,44 @@ class PoolmgrApp(App):
 
     def run(self, argv: list[str]) -> int:
         """Run a command line; returns the exit code."""
+        self._said = EARLY
         try:
+            self._end_on(signal.SIGINT, signal.SIGTERM)
             try:
-                return super().run(argv)
+                code = super().run(argv)
             finally:
                 self.stdout.flush()
+        except Interrupted:
+            code = EXIT_INTERRUPTED
         except BrokenPipeError:
             # Who read the output has gone; Python would complain of it
             # once more when it flushes stdout at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
             return EXIT_SIGPIPE
+        number = self.interruption.number
+        if code != EXIT_INTERRUPTED or number is None:
+            return code
+        self.LOG.warning("%s: %s", number.name, self._said)
+        return 128 + number
 
     def run_subcommand(self, argv: list[str]) -> int:
         """Run a command; say so in one line if there is no such one."""
-        if not self.knows(argv):
-            return self.refuse(argv)
-        return super().run_subcommand(argv)
-
-    def knows(self, argv: list[str]) -> bool:
-        """Whether words begin with a command."""
         try:
-            self.command_manager.find_command(argv)
+            command, _name, _rest = self.command_manager.find_command(argv)
         except ValueError:
-            return False
-        return True
+            return self.refuse(argv)
+        try:
+            if getattr(command, "ends_on_hangup", True):
+                self._end_on(signal.SIGHUP)
+            return super().run_subcommand(argv)
+        except Interrupted as interrupted:
+            # cliff only tells that there was one.
+            self._said = interrupted.said
+            raise
+
+    def _end_on(self, *numbers: signal.Signals) -> None:
+        if self.signals is not None:
+            self.interruption.begin(self.signals, *numbers)
 
     def refuse(self, argv: list[str]) -> int:
         """Say that words begin with no command; returns the exit code."""
@@ -294,10 +317,12 @@ def _open_standard_files() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script."""
+    """Run the command line of a process; returns the exit code."""
     _open_standard_files()
+    signals = Signals(*ENDING)
     from poolmgr.cli.output import Stream
 
     # For all that writes by itself, too: argparse, Python at its end.
     sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
-    return PoolmgrApp().run(list(sys.argv[1:] if argv is None else argv))
+    app = PoolmgrApp(signals)
+    return app.run(list(sys.argv[1:] if argv is None else argv))

@@ -1,6 +1,7 @@
 """What the commands have in common."""
 
 import argparse
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -32,10 +33,12 @@ class PoolmgrCommand(Command):
     """A command of poolmgr.
 
     :cvar service: whether it is a service, whose log is its voice
+    :cvar ends_on_hangup: whether SIGHUP ends it
     """
 
     app: "PoolmgrApp"
     service = False
+    ends_on_hangup = True
 
     @property
     def configuration(self) -> "Configuration":
@@ -152,6 +155,19 @@ def positive(text: str) -> int:
             f"must be 1 or more, not {one_line(text, 100)!r}"
         )
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time on the command line."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"must be a number of seconds above 0, not {one_line(text, 100)!r}"
+        )
+    return number
 
 
 def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:

@@ -5,12 +5,14 @@ from concurrent import futures
 from contextlib import contextmanager
 
 from poolmgr.cli.progress import bar, elapsed
+from poolmgr.errors import DeviceNotDeleted
 from poolmgr.execution import Submission
 from poolmgr.manager import PoolManager
 from poolmgr.outcome import Outcome
+from poolmgr.signals import Interruption
 
-#: Seconds after which Ctrl-C is seen in any case.
-_TICK = 0.5
+#: Seconds after which a signal is seen.
+_TICK = 0.1
 
 Message = Mapping[str, object]
 
@@ -36,11 +38,17 @@ class Batch:
         self._reported: tuple[int, int] | None = None
         self._stopping = False
 
-    def run(self, manager: PoolManager) -> Sequence[Outcome]:
+    def run(
+        self, manager: PoolManager, interruption: Interruption
+    ) -> Sequence[Outcome]:
         """Run all; nothing of them is left when it is interrupted.
 
+        A signal that comes after the last has ended is too late.
+
         :returns: the outcomes, in the order in which they were asked for
+        :raises Interrupted: a signal has come
         """
+        interruption.hold()
         with self._all_or_none(manager):
             pending: set[futures.Future[Outcome]] = set()
             while pending or len(self._submissions) < self._count:
@@ -49,13 +57,25 @@ class Batch:
                     and len(pending) < self._at_once
                 ):
                     pending.add(self._submit(manager).future)
-                # A Ctrl-C that comes just before a wait is only seen at its
-                # end, so there is none without one.
+                interruption.check()
                 done, pending = futures.wait(
                     pending, _TICK, futures.FIRST_COMPLETED
                 )
                 self._ended += [future.result() for future in done]
             return [each.future.result() for each in self._submissions]
+
+    def cleared_up(self) -> str:
+        """How it was cleared up after an interruption, for a line; only once
+        the manager is closed."""
+        left = sum(map(_may_be_left, self._submissions))
+        if left:
+            rest = (
+                f"{left} of them could not be deleted; 'poolmgr device list "
+                "--all' and 'poolmgr ip list --all' show them"
+            )
+        else:
+            rest = "what they had made is deleted"
+        return f"{len(self._submissions)} of {self._count} had begun; {rest}"
 
     def line(self, columns: int, seconds: float) -> str:
         """What there is to say while it runs."""
@@ -103,3 +123,11 @@ class Batch:
                 if submission.future.done():
                     submission.undo()
             raise
+
+
+def _may_be_left(submission: Submission) -> bool:
+    """Whether something that a job made may still be there."""
+    future = submission.future
+    if not future.done() or submission.undo_failed:
+        return True
+    return isinstance(future.result().error, DeviceNotDeleted)

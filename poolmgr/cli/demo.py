@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import signal
 from typing import TextIO
 
 from poolmgr.cli.base import PoolmgrCommand
@@ -14,7 +13,7 @@ from poolmgr.gearman.server import JobServer
 from poolmgr.manager import PoolManager
 from poolmgr.service import Service
 from poolmgr.settings import GearmanSettings, PoolSettings, WorkerSettings
-from poolmgr.signals import Ending, Signals
+from poolmgr.signals import ENDING, Ending, Signals
 from poolmgr.waiting import Deadline
 
 DEVICE = "libra-stg-haproxy-eaf1fef0-1584-11e3-b42b-02163e192df9"
@@ -87,16 +86,15 @@ class Demo(PoolmgrCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run it."""
-        signals = Signals(signal.SIGTERM, signal.SIGINT)
-        return asyncio.run(
-            demonstrate(self.app.stdout, parsed_args.stay, signals)
+        return self.app.interruption.run(
+            demonstrate(self.app.stdout, parsed_args.stay, self.app.signals)
         )
 
 
-async def demonstrate(out: TextIO, stay: bool, signals: Signals) -> int:
+async def demonstrate(out: TextIO, stay: bool, signals: Signals | None) -> int:
     """Start everything, send the requests, print, and end it.
 
-    :param signals: SIGTERM and SIGINT, which end it, too
+    :param signals: what ends it if it stays
     :returns: the worker's exit code
     :raises PoolmgrError: an answer was a FAIL
     """
@@ -108,15 +106,15 @@ async def demonstrate(out: TextIO, stay: bool, signals: Signals) -> int:
         with PoolManager(cloud, _POOL) as manager:
             gearman = GearmanSettings(servers=(str(server.address),))
             service = Service(manager, gearman, WorkerSettings())
-            ending = Ending()
-            ending.serves(service.stop)
-            signals.on(signal.SIGTERM, ending)
-            signals.on(signal.SIGINT, ending)
             serving = asyncio.create_task(service.run())
             async with Client([server.address]) as client:
                 for request in REQUESTS:
                     await _show(client, request, out)
             if stay:
+                if signals is not None:
+                    ending = Ending()
+                    ending.serves(service.stop)
+                    signals.on(ending, *ENDING)
                 out.write(_how_to_go_on(str(server.address)))
                 out.flush()
             else:

@@ -2,10 +2,9 @@
 
 import argparse
 import logging
-import os
-from io import TextIOWrapper
 from typing import TextIO
 
+from poolmgr.cli.logfile import LogFile
 from poolmgr.cli.output import Stream
 from poolmgr.cli.records import JsonLine, TextLine
 from poolmgr.cli.terminal import has_colours
@@ -50,33 +49,21 @@ class _Console(logging.StreamHandler[TextIO]):
 _console = _Console()
 
 
-class _File(logging.FileHandler):
-    """A log file that only its owner can write, whatever the umask."""
-
-    def _open(self) -> TextIOWrapper:
-        opened = open(  # noqa: SIM115 - logging closes it
-            self.baseFilename,
-            self.mode,
-            encoding="utf-8",
-            errors="backslashreplace",
-            opener=lambda path, flags: os.open(path, flags, 0o644),
-        )
-        assert isinstance(opened, TextIOWrapper)  # noqa: S101 - it is text
-        return opened
-
-
 def configure(options: argparse.Namespace, stderr: TextIO) -> None:
     """Set logging up before the command is known.
 
     :raises ConfigError: the log file cannot be opened
     """
+    # Python's traceback for each line that cannot be written.
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
     root = logging.getLogger()
     root.addHandler(_console)
     _console.setStream(stderr)
     set_level(options, service=False)
     if options.log_file:
         try:
-            to_file = _File(options.log_file)
+            to_file = LogFile(options.log_file, _complain)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise ConfigError(
@@ -91,7 +78,7 @@ def set_format(options: argparse.Namespace, configured: LogFormat) -> None:
     """Write the lines of a service as is configured, if no option says it."""
     options.log_format = options.log_format or configured
     for handler in logging.getLogger().handlers:
-        if handler is _console or isinstance(handler, _File):
+        if handler is _console or isinstance(handler, LogFile):
             handler.setFormatter(_formatter(options, True, True))
 
 
@@ -109,11 +96,26 @@ def _formatter(
 
 def descriptors() -> list[int]:
     """The files that the log goes to, that of ``--log-file`` first."""
-    return [
-        handler.stream.fileno()
-        for handler in reversed(logging.getLogger().handlers)
-        if isinstance(handler, logging.StreamHandler)
-    ]
+    return [*(file.fileno() for file in _files()), _console.stream.fileno()]
+
+
+def reopen() -> None:
+    """Open the file of ``--log-file`` anew."""
+    for file in _files():
+        file.reopen()
+
+
+def _files() -> list[LogFile]:
+    handlers = logging.getLogger().handlers
+    return [each for each in handlers if isinstance(each, LogFile)]
+
+
+def _complain(level: int, text: str) -> None:
+    """Tell of the log file where it can be read."""
+    name = "poolmgr.cli"
+    _console.handle(
+        logging.LogRecord(name, level, __file__, 0, text, None, None)
+    )
 
 
 def set_level(

@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 
-from poolmgr.cli.logs import descriptors, set_format, set_level
+from poolmgr.cli.logs import descriptors, reopen, set_format, set_level
 from poolmgr.cli.reaping import Reaping
 from poolmgr.cli.supervision import Supervision
 from poolmgr.cli.watching import Watching
@@ -78,7 +78,12 @@ class Process:
                 reaper = Reaping(manager, conf.reaper(), conf.gearman())
                 reload = self._reload(manager, service, reaper)
                 told = supervision.reloading(reload.run)
-                signals.on(signal.SIGHUP, Aside(told, "poolmgr-reload"))
+
+                def hang_up() -> None:
+                    reopen()
+                    told()
+
+                signals.on(Aside(hang_up, "poolmgr-reload"), signal.SIGHUP)
                 drain = supervision.stopping(service.stop)
                 if not self._ending.serves(drain):
                     return 0

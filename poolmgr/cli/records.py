@@ -48,6 +48,7 @@ class TextLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         record = copy.copy(record)
+        record.msg, record.args = _message(record), None
         # Another handler may have formatted it, and left it there.
         record.exc_text = None
         if not self._tracebacks:
@@ -59,7 +60,7 @@ class JsonLine(logging.Formatter):
     """One JSON object a line; what a job's end tells are fields of it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        record.message = record.getMessage()
+        record.message = _message(record)
         fields: dict[str, object] = {
             "time": _time(record.created),
             "level": record.levelname,
@@ -75,6 +76,17 @@ class JsonLine(logging.Formatter):
         if record.exc_info:
             fields["exception"] = lines(self.formatException(record.exc_info))
         return json.dumps(fields)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """A record's message, or what can be said of one that has a mistake."""
+    try:
+        return record.getMessage()
+    except Exception as error:
+        return (
+            f"a log message of {record.pathname}:{record.lineno} cannot be "
+            f"formatted: {type(error).__name__}"
+        )
 
 
 def harmless(record: logging.LogRecord) -> str:

@@ -1,13 +1,15 @@
 """``poolmgr status``."""
 
 import argparse
-import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 from poolmgr.cli.base import PoolmgrLister, Row, Table, UsageError
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, LinkOptions, admin
 from poolmgr.links import addresses, link_options, with_advice
+
+Ask = Callable[[Address, LinkOptions], Coroutine[Any, Any, list[Row]]]
 
 
 class Status(PoolmgrLister):
@@ -56,27 +58,29 @@ class Status(PoolmgrLister):
         servers, options = addresses(gearman), link_options(gearman)
         if parsed_args.workers:
             columns = ["Server", "Address", "Worker", "Functions"]
-            ask = _workers
+            ask: Ask = _workers
         else:
             columns = ["Server", "Function", "Waiting", "Running", "Workers"]
             ask = _queues
         return columns, list(self._rows(servers, options, ask))
 
     def _watch(self, given: argparse.Namespace) -> int:
-        from poolmgr.cli.watch import watch
+        from poolmgr.cli.looks import Looks
+        from poolmgr.cli.watch import PATIENCE, watch
 
         if given.formatter != self.formatter_default or given.columns:
             raise UsageError("--watch has a format of its own: no -f, no -c")
         gearman = self.configuration.gearman()
         servers, options = addresses(gearman), link_options(gearman)
-        return watch(self.app.stdout, servers, options, given.interval)
+        looks = Looks(servers, options, min(options.connect_timeout, PATIENCE))
+        return watch(self.app, looks, given.interval)
 
     def _rows(
-        self, servers: list[Address], options: LinkOptions, ask: object
+        self, servers: list[Address], options: LinkOptions, ask: Ask
     ) -> Iterator[Row]:
         for server in servers:
             try:
-                yield from asyncio.run(ask(server, options))  # type: ignore[operator]
+                yield from self.app.interruption.run(ask(server, options))
             except TransportError as error:
                 self._failed = True
                 self.app.LOG.error("%s", with_advice(error))

@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
-from poolmgr.cli.base import PoolmgrShowOne, Table
+from poolmgr.cli.base import PoolmgrShowOne, Table, seconds
 from poolmgr.cli.progress import elapsed, progress
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import Client, SubmittedJob
 from poolmgr.links import addresses, link_options, with_advice
+from poolmgr.signals import Interrupted
 
 
 class Submit(PoolmgrShowOne):
@@ -54,10 +56,11 @@ class Submit(PoolmgrShowOne):
         )
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=seconds,
             default=None,
             metavar="SECONDS",
-            help="how long to wait for the answer (default: for ever)",
+            help="how long it may take in all, connecting included (default: "
+            "for ever)",
         )
         parser.add_argument(
             "--priority",
@@ -87,7 +90,7 @@ class Submit(PoolmgrShowOne):
         )
         self._job: SubmittedJob | None = None
         with progress(self.app.stderr, self._line, self.quiet):
-            answer = asyncio.run(self._send(payload, parsed_args))
+            answer = self._answer(payload, parsed_args)
         if answer.get("response") == "FAIL":
             self._failure = _reason(answer)
         return self.dict2columns(answer)
@@ -105,12 +108,42 @@ class Submit(PoolmgrShowOne):
                 return 0
         return super().produce_output(parsed_args, column_names, data)
 
-    async def _send(
+    def _answer(
         self, payload: bytes, options: argparse.Namespace
     ) -> dict[str, object]:
         gearman = self.configuration.gearman()
+        servers, links = addresses(gearman), link_options(gearman)
+        if options.timeout is not None:
+            # Each server has its share: the next one may answer.
+            share = options.timeout / len(servers)
+            links = replace(
+                links, connect_timeout=min(links.connect_timeout, share)
+            )
+        client = Client(servers, links)
+        sending = asyncio.wait_for(
+            self._send(client, payload, options), options.timeout
+        )
+        try:
+            return self.app.interruption.run(sending)
+        except TimeoutError:
+            where = ", ".join(map(str, servers))
+            raise TransportError(
+                f"no answer within {options.timeout:g} s from {where}"
+                if self._job is None
+                else f"job {self._job.handle}: no answer within "
+                f"{options.timeout:g} s"
+            ) from None
+        except Interrupted as interrupted:
+            if self._job is not None:
+                interrupted.said += (
+                    f"; job {self._job.handle} was not waited for"
+                )
+            raise
+
+    async def _send(
+        self, client: Client, payload: bytes, options: argparse.Namespace
+    ) -> dict[str, object]:
         function = self.configuration.worker().function
-        client = Client(addresses(gearman), link_options(gearman))
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(client)
@@ -126,7 +159,7 @@ class Submit(PoolmgrShowOne):
             self._job = job
             if options.background:
                 return {"handle": job.handle}
-            answer = await job.result(options.timeout)
+            answer = await job.result()
         return _decoded(answer)
 
     def _line(self, columns: int, seconds: float) -> str:

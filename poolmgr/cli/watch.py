@@ -1,41 +1,48 @@
 """``poolmgr status --watch``: a view to leave open."""
 
 import asyncio
+import contextlib
 import os
 import signal
-from typing import TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
 
 from poolmgr.cli.looks import Looks, Seen
 from poolmgr.cli.output import Stream
 from poolmgr.cli.screen import Screen, key
 from poolmgr.cli.terminal import is_terminal, size
 from poolmgr.cli.view import fitted, view
-from poolmgr.gearman import Address, LinkOptions
+from poolmgr.signals import Interrupted, Signals
+
+if TYPE_CHECKING:
+    from poolmgr.cli.app import PoolmgrApp
 
 #: Columns of a line that goes into a pipe or a file.
 _PLAIN = 120
-#: Longest time that a job server may take, in looks.
-_PATIENCE = 5.0
+#: Longest time that a job server may take, in seconds.
+PATIENCE = 5.0
 
 
-def watch(
-    out: TextIO, servers: list[Address], options: LinkOptions, every: float
-) -> int:
+def watch(app: "PoolmgrApp", looks: Looks, every: float) -> int:
     """Show how the job servers are, again and again, until a signal.
 
     On a terminal in one place; else one view after the other.
 
-    :param out: where to
     :param every: seconds between two looks
     :returns: the exit code: 0 after Ctrl-C or ``q``
+    :raises Interrupted: after another signal
     """
-    looks = Looks(servers, options, min(options.connect_timeout, _PATIENCE))
+    out = app.stdout
+    watching = (
+        _Watching(out, looks, every).run(app.signals)
+        if isinstance(out, Stream) and is_terminal(out)
+        else _print(out, looks, every)
+    )
     try:
-        if isinstance(out, Stream) and is_terminal(out):
-            return asyncio.run(_Watching(out, looks, every).run())
-        asyncio.run(_print(out, looks, every))
-    except KeyboardInterrupt:
-        pass
+        app.interruption.run(watching)
+    except Interrupted as interrupted:
+        if interrupted.number != signal.SIGINT:
+            raise
     return 0
 
 
@@ -59,24 +66,26 @@ class _Watching:
         self._every = every
         self._screen = Screen(out)
         self._seen: list[Seen] | None = None
-        self._ended: asyncio.Future[int]
+        self._ended: asyncio.Future[None]
 
-    async def run(self) -> int:
-        """Go on until a signal or a key ends it."""
+    async def run(self, signals: Signals | None) -> None:
+        """Go on until a key ends it.
+
+        :param signals: those that draw it anew
+        """
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
         with self._screen:
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self._end, 128 + number)
-            loop.add_signal_handler(signal.SIGINT, self._end, 0)
-            loop.add_signal_handler(signal.SIGWINCH, self._draw)
-            loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+            if signals is not None:
+                # Not the loop's own handlers: it would take all signals.
+                signals.on(_soon(loop, self._draw), signal.SIGWINCH)
+                signals.on(_soon(loop, self._suspend), signal.SIGTSTP)
             if self._screen.hears:
                 loop.add_reader(0, self._typed)
             looking = asyncio.create_task(self._look())
             looking.add_done_callback(self._failed)
             try:
-                return await self._ended
+                await self._ended
             finally:
                 loop.remove_reader(0)
                 looking.cancel()
@@ -105,7 +114,7 @@ class _Watching:
         if not typed:  # the end of a file
             asyncio.get_running_loop().remove_reader(0)
         if "q" in typed:
-            self._end(0)
+            self._end()
 
     def _suspend(self) -> None:
         """Ctrl-Z: give the screen back, and take it when we go on."""
@@ -114,11 +123,23 @@ class _Watching:
         self._screen.enter()
         self._draw()
 
-    def _end(self, code: int) -> None:
+    def _end(self) -> None:
         if not self._ended.done():
-            self._ended.set_result(code)
+            self._ended.set_result(None)
 
     def _failed(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None and not self._ended.done():
             self._ended.set_exception(error)
+
+
+def _soon(
+    loop: asyncio.AbstractEventLoop, what: Callable[[], None]
+) -> Callable[[signal.Signals], None]:
+    """What has the loop do something when a signal comes."""
+
+    def come(number: signal.Signals) -> None:
+        with contextlib.suppress(RuntimeError):  # it is closed
+            loop.call_soon_threadsafe(what)
+
+    return come

@@ -18,23 +18,23 @@ class WorkerCommand(PoolmgrCommand):
     """
 
     service = True
+    ends_on_hangup = False
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run the service."""
         import signal
 
-        from poolmgr.signals import Ending, Signals
+        from poolmgr.signals import Ending
 
+        signals = self.app.signals
+        assert signals is not None  # noqa: S101 - it is a process
         # Before all that takes time: a signal can break off the start, too.
         ending = Ending()
-        signals = Signals(
-            signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2
-        )
-        signals.on(signal.SIGTERM, ending)
-        signals.on(signal.SIGINT, ending)
+        signals.on(ending, signal.SIGTERM, signal.SIGINT)
+        signals.read(signal.SIGHUP, signal.SIGUSR2)
 
         from poolmgr.cli.process import Process
 
         process = Process(self.configuration, self.app.options, ending)
-        signals.on(signal.SIGUSR2, process.report)
+        signals.on(process.report, signal.SIGUSR2)
         return process.run(signals)

@@ -1,0 +1,336 @@
+"""Signals that end a command: it clears up, and says so in a line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+from poolmgr.waiting import Deadline
+from tests.clouds import nova_group
+from tests.environments import install_beside
+from tests.jobservers import builtin
+from tests.peers import black_hole, is_silent, peer
+from tests.polling import until
+from tests.processes import PATIENCE, Process, poolmgr, worker
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DELETED = "3 of 3 had begun; what they had made is deleted"
+
+each = pytest.mark.parametrize("number", ENDING)
+
+
+def devices(state: Path) -> int:
+    """How many devices a fake cloud has."""
+    if not state.exists():
+        return 0
+    with closing(FakeCloud(FakeSettings(state=str(state)))) as cloud:
+        return len(cloud.list_devices(Deadline(30.0)))
+
+
+@contextmanager
+def building(state: Path, *through: str) -> Iterator[Process]:
+    """Three devices that never boot are being built."""
+    process = Process(
+        ["--driver", "fake", "build-device", "--count", "3"],
+        through,
+        OS_FAKE__STATE=str(state),
+        OS_FAKE__BOOT_TIME="3600",
+    )
+    try:
+        until(lambda: devices(state) == 3, PATIENCE)
+        yield process
+    finally:
+        process.end()
+
+
+# -- what is begun ----------------------------------------------------------
+
+
+@each
+def test_nothing_of_what_was_begun_is_left(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    state = tmp_path / "cloud.db"
+    with building(state) as process:
+        process.signal(number)
+
+        assert process.exit_code() == 128 + number
+
+    assert process.lines == [f"{number.name}: ended early; {DELETED}\n"]
+    assert devices(state) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces")
+@each
+def test_nor_by_process_1_of_a_container(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    state = tmp_path / "cloud.db"
+    alone = ("unshare", "--fork", "--pid", "--kill-child")
+    with building(state, *alone) as process:
+        task = f"/proc/{process.pid}/task/{process.pid}"
+        first = int(Path(task, "children").read_text())
+        os.kill(first, number)
+
+        assert process.exit_code() == 128 + number
+
+    assert devices(state) == 0
+
+
+def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
+    state = tmp_path / "cloud.db"
+    with building(state) as process:
+        process.signal(signal.SIGTERM)
+        process.signal(signal.SIGHUP)
+        process.signal(signal.SIGINT)
+
+        assert process.exit_code() in {128 + number for number in ENDING}
+
+    assert len(process.lines) == 1
+    assert devices(state) == 0
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    config = tmp_path / "poolmgr.conf"
+    config.write_text(nova_group("loopback"))
+    with LoopbackCloud(boot_time=3600.0) as cloud:
+        clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+        cloud.fault(Fault("DELETE", "/servers/[^/]+", hang=3600.0))
+        process = Process(
+            ["--config-file", str(config), "build-device"],
+            OS_CLIENT_CONFIG_FILE=str(clouds),
+        )
+        try:
+            until(lambda: cloud.servers, PATIENCE)
+            process.signal(signal.SIGTERM)
+            until(lambda: cloud.count("DELETE"), PATIENCE)
+            process.signal(signal.SIGTERM)
+
+            assert process.exit_code() == 143
+        finally:
+            process.end()
+        assert len(cloud.servers) == 1
+
+    assert "SIGTERM again: stopping at once" in process.lines[-1]
+
+
+def test_what_could_not_be_deleted_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "poolmgr.conf"
+    config.write_text(nova_group("loopback"))
+    with LoopbackCloud(boot_time=3600.0) as cloud:
+        clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+        cloud.fault(Fault("DELETE", "/servers/[^/]+", status=403, times=None))
+        process = Process(
+            ["--config-file", str(config), "build-device"],
+            OS_CLIENT_CONFIG_FILE=str(clouds),
+        )
+        try:
+            until(lambda: cloud.servers, PATIENCE)
+            process.signal(signal.SIGTERM)
+            assert process.exit_code() == 143
+        finally:
+            process.end()
+
+    assert "1 of them could not be deleted" in process.lines[-1]
+
+
+# -- when it comes ----------------------------------------------------------
+
+
+@each
+def test_one_that_comes_before_all_else_is_obeyed(
+    number: signal.Signals,
+) -> None:
+    script = (
+        "import os, signal, sys\n"
+        f"signal.pthread_sigmask(signal.SIG_BLOCK, [{int(number)}])\n"
+        f"os.kill(os.getpid(), {int(number)})\n"
+        "command = [sys.executable, '-m', 'poolmgr']\n"
+        "os.execv(command[0], [*command, 'submit', '-'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+    assert done.returncode == 128 + number
+    assert done.stderr == f"{number.name}: ended early\n"
+
+
+def test_one_that_comes_while_a_plugin_is_imported_is_obeyed(
+    tmp_path: Path,
+) -> None:
+    beside = install_beside(
+        tmp_path,
+        "poolmgr-slow",
+        """
+        import sys, time
+
+        print("imported", file=sys.stderr)
+        time.sleep(3600)
+        """,
+        poolmgr__actions="SLOW = poolmgr_slow:Slow",
+    )
+    process = Process(
+        ["slow", "--help"],
+        PYTHONPATH=str(beside),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+    )
+    try:
+        process.wait_for("imported")
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 143
+    finally:
+        process.end()
+
+
+def test_a_hangup_at_its_very_start_does_not_end_a_worker() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])\n"
+        "os.kill(os.getpid(), signal.SIGHUP)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    with builtin() as server:
+        with worker(
+            [str(server.address)], through=(sys.executable, "-c", script)
+        ) as process:
+            process.wait_for("configuration read again")
+            process.signal(signal.SIGTERM)
+
+            assert process.exit_code() == 0
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
+    state = tmp_path / "cloud.db"
+    with building(state, "sh", "-c", 'trap "" HUP; exec "$@"', "sh") as it:
+        it.signal(signal.SIGHUP)
+        it.signal(signal.SIGTERM)
+
+        assert it.exit_code() == 143
+
+
+# -- other commands ---------------------------------------------------------
+
+
+@each
+@pytest.mark.parametrize(
+    "args", [["submit", "{}"], ["status"], ["status", "--watch"]]
+)
+def test_a_command_that_waits_for_a_job_server_ends(
+    number: signal.Signals, args: list[str]
+) -> None:
+    with peer(is_silent) as server:
+        process = Process(["--gearman-server", str(server.address), *args])
+        try:
+            until(lambda: server.times, PATIENCE)
+            process.signal(number)
+            code = process.exit_code()
+        finally:
+            process.end()
+
+    # Ctrl-C is how somebody ends the watch.
+    is_end = "--watch" in args and number == signal.SIGINT
+    said = f"{number.name}: ended early\n"
+    expected = (0, []) if is_end else (128 + number, [said])
+    assert (code, process.lines) == expected
+
+
+@each
+@pytest.mark.parametrize("args", [["check"], ["device", "list"], ["reap"]])
+def test_a_command_that_waits_for_the_cloud_ends(
+    number: signal.Signals, args: list[str]
+) -> None:
+    with peer(is_silent) as cloud:
+        process = Process(
+            args,
+            OS_NOVA__AUTH_URL=f"http://{cloud.address}/v3",
+            OS_NOVA__USERNAME="u",
+            OS_NOVA__PASSWORD="secret",
+            OS_NOVA__PROJECT_NAME="p",
+        )
+        try:
+            until(lambda: cloud.times, PATIENCE)
+            process.signal(number)
+
+            assert process.exit_code() == 128 + number
+        finally:
+            process.end()
+
+    assert process.lines[-1] == f"{number.name}: ended early\n"
+
+
+@each
+def test_the_demonstration_ends_in_the_middle(number: signal.Signals) -> None:
+    process = Process(["--driver", "fake", "demo"])
+    try:
+        process.wait_for("registered")
+        process.signal(number)
+
+        assert process.exit_code() in (0, 128 + number)
+    finally:
+        process.end()
+
+    assert not any("Traceback" in line for line in process.lines)
+
+
+# -- the time that submit may take ------------------------------------------
+
+
+def test_submit_waits_no_longer_for_a_server_that_is_silent() -> None:
+    with peer(is_silent) as server:
+        done = poolmgr(
+            *("--gearman-server", str(server.address)),
+            *("submit", "--timeout", "0.5", "{}"),
+        )
+
+    assert done.returncode == 1
+    assert str(server.address) in done.stderr
+    assert "0.5 s" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_submit_waits_no_longer_for_a_server_that_cannot_be_reached() -> None:
+    with black_hole() as hole:
+        done = poolmgr(
+            *("--gearman-server", str(hole), "submit"),
+            *("--timeout", "0.5", "{}"),
+        )
+
+    assert done.returncode == 1
+    assert "0.5 s" in done.stderr
+
+
+def test_the_next_server_has_its_share_of_the_time() -> None:
+    with black_hole() as hole, builtin() as server:
+        with worker([str(server.address)]) as serving:
+            serving.wait_for("registered")
+            done = poolmgr(
+                *("--gearman-server", str(hole)),
+                *("--gearman-server", str(server.address)),
+                *("submit", "--timeout", "10", '{"action": "BUILD_IP"}'),
+            )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["response"] == "PASS"
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "soon"])
+def test_a_time_that_is_none_is_refused(text: str) -> None:
+    done = poolmgr("submit", "--timeout", text, "{}")
+
+    assert done.returncode == 2
+    assert "--timeout: must be a number of seconds above 0" in done.stderr

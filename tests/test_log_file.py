@@ -1,0 +1,224 @@
+"""The file of --log-file: rotated, removed, on a disk that is full."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.asking import asked
+from tests.jobservers import JobServerProcess, builtin
+from tests.polling import until
+from tests.processes import PATIENCE, Process, poolmgr
+
+BUILD_IP = {"action": "BUILD_IP"}
+
+
+class Logging:
+    """A worker with a log file, that can be given jobs."""
+
+    def __init__(self, server: JobServerProcess, *args: str) -> None:
+        self._server = server
+        self.process = Process(
+            [*("--driver", "fake", "--gearman-server", str(server.address))]
+            + [*args, "worker"]
+        )
+
+    def work(self) -> None:
+        """Have a job done."""
+        (answer,) = asked(self._server.address, BUILD_IP)()
+        assert answer["response"] == "PASS"
+
+    def end(self) -> None:
+        """Have it drained."""
+        self.process.signal(signal.SIGTERM)
+        assert self.process.exit_code() == 0
+
+
+@contextmanager
+def logging_to(log: Path | str, *args: str) -> Iterator[Logging]:
+    """A worker that logs to a file."""
+    with builtin() as server:
+        it = Logging(server, "--log-file", str(log), *args)
+        try:
+            it.process.wait_for("registered")
+            yield it
+        finally:
+            it.process.end()
+
+
+def jobs(log: Path) -> int:
+    """How many jobs a file tells of."""
+    return log.read_text().count(" outcome=PASS ") if log.exists() else 0
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_file_that_was_moved_gets_a_successor(
+    create: bool, tmp_path: Path
+) -> None:
+    log, old = tmp_path / "log", tmp_path / "log.1"
+    with logging_to(log) as it:
+        it.work()
+        until(lambda: jobs(log) == 1)
+        log.rename(old)
+        if create:  # as logrotate does, with the owner that is configured
+            log.touch()
+        it.work()
+        until(lambda: jobs(log) == 1)
+        it.end()
+
+    assert jobs(old) == 1
+    assert "drained" in log.read_text()
+
+
+def test_a_file_that_was_truncated_has_no_hole(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with logging_to(log) as it:
+        it.work()
+        until(lambda: jobs(log) == 1)
+        os.truncate(log, 0)
+        it.end()
+
+    assert "drained" in log.read_text()
+    assert "\0" not in log.read_text()
+
+
+def test_a_hangup_opens_it_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with logging_to(log) as it:
+        log.rename(tmp_path / "log.1")
+        it.process.signal(signal.SIGHUP)
+        until(lambda: log.exists() and "read again" in log.read_text())
+
+
+def test_a_folder_that_is_gone_is_told_once_and_comes_back(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = folder / "log"
+    with logging_to(log) as it:
+        shutil.rmtree(folder)
+        it.work()
+        it.work()
+        it.process.wait_for("No such file or directory")
+        folder.mkdir()
+        it.work()
+        until(lambda: jobs(log) == 1)
+        it.process.wait_for("is written again")
+        it.end()
+
+    said = "".join(it.process.lines)
+    assert said.count("cannot be written") == 1
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_a_full_disk_is_told_once(format_: str) -> None:
+    with logging_to("/dev/full", "--log-format", format_) as it:
+        for _number in range(3):
+            it.work()
+        it.end()
+
+    lines = it.process.lines
+    assert len([x for x in lines if "No space left on device" in x]) == 1
+    assert len([x for x in lines if "outcome=PASS" in x]) == 3
+    assert not any("Traceback" in line for line in lines)
+    if format_ == "json":
+        assert all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_a_disk_that_has_room_again_has_whole_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = (
+        "import logging, resource, sys\n"
+        "from poolmgr.cli.logfile import LogFile\n"
+        "told = []\n"
+        "file = LogFile(sys.argv[1], lambda _, text: told.append(text))\n"
+        "log = logging.getLogger()\n"
+        "log.addHandler(file)\n"
+        "limit = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "log.error('1' * 99)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (250, limit[1]))\n"
+        "for text in '23456':\n"
+        "    log.error(text * 99)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, limit)\n"
+        "log.error('7' * 99)\n"
+        "print(*told, sep='\\n')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(log)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+
+    assert log.read_text().split() == [text * 99 for text in "1237"]
+    broken, mended = done.stdout.splitlines()
+    assert "cannot be written: File too large" in broken
+    assert "is written again; 3 lines were lost" in mended
+
+
+def test_who_logs_with_a_mistake_costs_a_line(tmp_path: Path) -> None:
+    script = (
+        "import logging, sys\n"
+        "from poolmgr.cli.app import PoolmgrApp\n"
+        "class Odd:\n"
+        "    def __str__(self):\n"
+        "        raise ValueError('odd')\n"
+        "app = PoolmgrApp()\n"
+        "app.run(['--log-format', 'json', 'help'])\n"
+        "logging.error('%d', 'x')\n"
+        "logging.error(Odd())\n"
+        "logging.error('%s', Odd())\n"
+        "import warnings; warnings.warn('mind')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+
+    said = [json.loads(x)["message"] for x in done.stderr.splitlines()]
+    assert len(said) == 4
+    assert all("cannot be formatted" in each for each in said[:3])
+    assert "UserWarning: mind" in said[3]
+
+
+@pytest.mark.parametrize("where", ["", "/nowhere/log"])
+def test_one_that_cannot_be_opened_is_told(where: str, tmp_path: Path) -> None:
+    done = poolmgr("--log-file", where or str(tmp_path), "plugin", "list")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("--log-file ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_worker_whose_standard_error_is_full_works(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with builtin() as server, open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "poolmgr", "--driver", "fake"]
+            + ["--gearman-server", str(server.address)]
+            + ["--log-file", str(log), "worker"],
+            stderr=full,
+        )
+        try:
+            (answer,) = asked(server.address, BUILD_IP)()
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+
+    assert (answer["response"], code) == ("PASS", 0)
+    assert "drained" in log.read_text()
