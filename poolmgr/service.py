@@ -4,7 +4,6 @@ import asyncio
 import functools
 import logging
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from poolmgr import message as wire
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.execution import Submission
 from poolmgr.gearman import Address, Assignment, Delivery, LinkStatus, Worker
+from poolmgr.gearman.address import host_name
 from poolmgr.identity import Job
 from poolmgr.lanes import Lanes, Load
 from poolmgr.links import addresses, link_options
@@ -80,7 +80,7 @@ class Service:
             self._take,
             self._lanes,
             link_options(gearman),
-            client_id=f"poolmgr-{socket.gethostname()}-{os.getpid()}",
+            client_id=f"poolmgr-{host_name()}-{os.getpid()}",
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._mailbox: Mailbox | None = None

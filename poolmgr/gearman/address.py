@@ -1,5 +1,7 @@
 """Where a job server listens."""
 
+import re
+import socket
 from dataclasses import dataclass
 from typing import Self
 
@@ -35,6 +37,11 @@ class Address:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+def host_name() -> str:
+    """The name of this host, as a word that the protocol can carry."""
+    return re.sub(r"[^\w.-]+", "-", socket.gethostname())
 
 
 def _split(text: str) -> tuple[str, str | None]:

@@ -5,14 +5,17 @@ seconds; None is the options' ``connect_timeout``.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.connect import connect, reason_of, reason_of_silence
 from poolmgr.gearman.options import LinkOptions
+from poolmgr.gearman.protocol import ProtocolError
+from poolmgr.gearman.stranger import describe_silence, recognize
 from poolmgr.text import decoded, one_line
 
 
@@ -65,13 +68,11 @@ async def status(
 
     :raises TransportError: it cannot be asked, or answers nonsense
     """
-    found = []
     async with _ask(address, options, timeout, "status") as question:
-        for line in await question.lines():
-            name, *numbers = line.rsplit("\t", 3)
-            queued, running, workers = map(int, numbers)
-            found.append(FunctionStatus(name, queued, running, workers))
-    return found
+        return [
+            FunctionStatus(decoded(match[1]), *map(int, match.groups()[1:]))
+            for match in _records(_FUNCTION, await question.text())
+        ]
 
 
 async def workers(
@@ -85,12 +86,10 @@ async def workers(
     """
     found = []
     async with _ask(address, options, timeout, "workers") as question:
-        for line in await question.lines():
-            who, functions = _split_worker(line)
-            fd, ip, client_id = who.split(" ", 2)
-            found.append(
-                WorkerStatus(int(fd), ip, client_id, tuple(functions))
-            )
+        for match in _records(_WORKER, await question.text()):
+            fd, ip, client_id, functions = map(decoded, match.groups())
+            names = tuple(filter(None, functions.split(" ")))
+            found.append(WorkerStatus(int(fd), ip, client_id, names))
     return found
 
 
@@ -105,13 +104,10 @@ async def show_jobs(
     """
     found = []
     async with _ask(address, options, timeout, "show jobs") as question:
-        for line in await question.lines():
-            handle, retries, ignored, queued = line.split("\t")
-            found.append(
-                JobStatus(
-                    handle, int(retries), bool(int(ignored)), queued != "0"
-                )
-            )
+        for match in _records(_JOB, await question.text()):
+            handle, (retries, *flags) = decoded(match[1]), match.groups()[1:]
+            ignored, queued = (flag != b"0" for flag in flags)
+            found.append(JobStatus(handle, int(retries), ignored, queued))
     return found
 
 
@@ -152,12 +148,29 @@ async def cancel_job(
     return answer.startswith("OK")
 
 
-def _split_worker(line: str) -> tuple[str, list[str]]:
-    """``fd ip id : function function``; an IPv6 address has colons, too."""
-    who, colon, functions = line.partition(" :")
-    if not colon:
-        raise ValueError(line)
-    return who, functions.split()
+# Names are those of any worker and client, with line feeds and tabs, so that
+# lines do not tell where a record ends: only its own form does.
+_FUNCTION = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\r?\n", re.DOTALL)
+_WORKER = re.compile(
+    rb"(\d+) (\S+) (.*?) :(.*?)\r?\n(?=\d+ \S+ |$)", re.DOTALL
+)
+_JOB = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\r?\n", re.DOTALL)
+
+
+def _records(
+    form: re.Pattern[bytes], text: bytes
+) -> Iterator[re.Match[bytes]]:
+    """The records of an answer, which has nothing else.
+
+    :raises ValueError: it has
+    """
+    end = 0
+    while end < len(text):
+        match = form.match(text, end)
+        if match is None:
+            raise ValueError(one_line(text[end:]))
+        yield match
+        end = match.end()
 
 
 class _Closed(ConnectionError):
@@ -169,26 +182,55 @@ class _Question:
 
     def __init__(self, reader: asyncio.StreamReader, limit: int) -> None:
         self._reader = reader
-        self._left = limit
-        self.answered = False
+        self._limit = limit
+        self._said = bytearray()
+
+    @property
+    def answered(self) -> bool:
+        """Whether anything has come."""
+        return bool(self._said)
+
+    @property
+    def beginning(self) -> str:
+        """How the answer began, for a message."""
+        return f"'{one_line(bytes(self._said), 60)}'"
 
     async def line(self) -> str:
-        raw = await self._reader.readline()
-        if not (raw or self.answered):
-            raise _Closed
-        self.answered = True
-        self._left -= len(raw)
-        if self._left < 0:
-            raise ValueError("an answer without end")
-        if not raw.endswith(b"\n"):
-            raise ValueError(f"{one_line(raw)!r} and then nothing")
-        return decoded(raw).rstrip("\r\n")
+        """An answer of one line."""
+        return decoded(await self._read(b"\n")).rstrip("\r\n")
 
-    async def lines(self) -> list[str]:
-        found = []
-        while (line := await self.line()) != ".":
-            found.append(line)
-        return found
+    async def text(self) -> bytes:
+        """An answer of several lines, without the dot that ends it.
+
+        A name may have a line with nothing but a dot, too; but then more
+        follows at once.
+        """
+        said = await self._read(b"\n.\n", b"\n.\r\n")
+        return said[: said.rindex(b".")]
+
+    async def _read(self, *ends: bytes) -> bytes:
+        while not self._ends_with(ends):
+            data = await self._reader.read(65536)
+            if not (data or self._said):
+                raise _Closed
+            self._said += data
+            self._require_job_server()
+            if not data:
+                raise ValueError(f"{self.beginning} and then nothing")
+            if len(self._said) > self._limit:
+                raise ValueError("an answer without end")
+        return bytes(self._said)
+
+    def _ends_with(self, ends: tuple[bytes, ...]) -> bool:
+        # The dot may be all of it.
+        return self.answered and (b"\n" + self._said[-4:]).endswith(ends)
+
+    def _require_job_server(self) -> None:
+        """Do not wait for the end of what a stranger says."""
+        line = bytes(self._said.partition(b"\n")[0])
+        what = recognize(line)
+        if what and b"\t" not in line and b" :" not in line:
+            raise ProtocolError(f"{self.beginning}: {what}")
 
 
 @asynccontextmanager
@@ -203,20 +245,24 @@ async def _ask(
     limit = options.connect_timeout if timeout is None else timeout
     reader = asyncio.StreamReader(limit=options.max_packet)
     question = _Question(reader, options.max_packet)
+    end = asyncio.get_running_loop().time() + limit
     try:
-        async with asyncio.timeout(limit):
-            protocol = await connect(
-                address,
-                options,
-                lambda: _Stream(reader),
-            )
-            try:
+        soon = replace(
+            options, connect_timeout=min(limit, options.connect_timeout)
+        )
+        protocol = await connect(address, soon, lambda: _Stream(reader))
+        try:
+            async with asyncio.timeout_at(end):
                 protocol.send(command.encode() + b"\r\n")
                 yield question
-            finally:
-                protocol.end()
+        finally:
+            protocol.end()
     except TimeoutError:
-        raise _error(address, f"no answer within {limit:g} s") from None
+        what = f"no answer within {limit:g} s"
+        if question.answered:
+            what = f"no end of the answer {question.beginning}"
+        why = describe_silence(options)
+        raise _error(address, f"{what}: {why}") from None
     except TransportError as error:
         raise _error(address, str(error)) from error
     except ValueError as error:

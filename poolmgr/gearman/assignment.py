@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Protocol
 
 from poolmgr.gearman.address import Address
+from poolmgr.gearman.protocol import MAX_NAME
 from poolmgr.text import decoded
 
 
@@ -47,6 +48,8 @@ class Assignment:
     :ivar payload: what the client sent
     :ivar raw_handle: the handle as it is on the wire
     :ivar raw_unique: the unique as it is on the wire
+    :ivar cut: the job server has cut the unique, so that jobs of different
+        uniques may have the same here
     :ivar lost: the link is gone; the server gives the job to somebody else
     :ivar on_lost: called when that happens before the job was completed
     """
@@ -54,6 +57,7 @@ class Assignment:
     __slots__ = (
         "_carrier",
         "completed",
+        "cut",
         "lost",
         "on_lost",
         "payload",
@@ -69,7 +73,10 @@ class Assignment:
         self.server = carrier.address
         self.raw_handle = handle
         self.raw_unique = unique
-        self.payload = payload
+        # Of a unique of 64 bytes gearmand sends 63, a NUL, and a payload
+        # that starts with another NUL.
+        self.cut = len(unique) == MAX_NAME and payload.startswith(b"\0")
+        self.payload = payload[1:] if self.cut else payload
         self.lost = False
         self.completed = False
         self.on_lost: Callable[[], None] | None = None
@@ -81,8 +88,12 @@ class Assignment:
 
     @property
     def unique(self) -> str:
-        """The client's name of the job; may be empty."""
-        return decoded(self.raw_unique)
+        """The client's name of the job; may be empty.
+
+        What is left of one that was cut is made unique by the handle.
+        """
+        unique = decoded(self.raw_unique)
+        return f"{unique}+{self.handle}" if self.cut else unique
 
     def complete(
         self, answer: bytes, on_delivery: OnDelivery | None = None

@@ -12,13 +12,16 @@ from poolmgr.gearman.address import Address
 from poolmgr.gearman.connect import connect
 from poolmgr.gearman.link import Link
 from poolmgr.gearman.options import LinkOptions
-from poolmgr.gearman.protocol import PacketType, ProtocolError, encode
+from poolmgr.gearman.protocol import (
+    MAX_NAME,
+    PacketType,
+    ProtocolError,
+    encode,
+)
+from poolmgr.gearman.stranger import describe_silence
 from poolmgr.text import decoded, one_line
 
 Priority = Literal["low", "normal", "high"]
-
-MAX_UNIQUE = 64
-"""Bytes; gearmand has no room for more."""
 
 _SUBMIT = {
     ("low", False): PacketType.SUBMIT_JOB_LOW,
@@ -172,11 +175,7 @@ class Client:
             raise TransportError("the client is not connected")
         if unique is None:
             unique = str(uuid.uuid4())
-        raw = unique.encode()
-        if len(raw) > MAX_UNIQUE or b"\0" in raw:
-            raise ConfigError(
-                f"a unique has at most {MAX_UNIQUE} bytes, none of them NUL"
-            )
+        raw = _unique(unique)
         if not function or "\0" in function:
             raise ConfigError("a function's name is not empty, without NUL")
         packet = encode(
@@ -188,17 +187,21 @@ class Client:
         """Whether the job server has a job, queued or running.
 
         :param unique: the client's name of the job
-        :param handle: the job server's, which counts if there is no unique
+        :param handle: the job server's, which counts if there is no unique,
+            or if the unique is longer than gearmand keeps
         :raises TransportError: the link is lost
         """
         if self._link is None:
             raise TransportError("the client is not connected")
-        if unique:
-            kind, name = PacketType.GET_STATUS_UNIQUE, unique
-        else:
-            kind, name = PacketType.GET_STATUS, handle
         # What is read back from a cloud may be no text at all.
-        raw = name.encode("utf-8", "replace")
+        kind, raw = (
+            PacketType.GET_STATUS_UNIQUE,
+            unique.encode(errors="replace"),
+        )
+        if not 0 < len(raw) <= MAX_NAME:
+            kind, raw = PacketType.GET_STATUS, handle.encode(errors="replace")
+        if len(raw) > MAX_NAME or b"\0" in raw:
+            return False  # gearmand answers nothing, or closes the link
         return await self._link.ask(encode(kind, raw))
 
     async def _connect(self, server: Address) -> "_ClientLink":
@@ -214,7 +217,9 @@ class Client:
                 await link.ready
         except TimeoutError:
             link.drop("silent")
-            raise TransportError(f"silent for {limit:g} s") from None
+            raise TransportError(
+                f"silent for {limit:g} s: {describe_silence(self._options)}"
+            ) from None
         except BaseException:
             link.drop("given up")
             raise
@@ -352,6 +357,23 @@ class _ClientLink(Link):
             for job in jobs:
                 job.failed(error)
         self._jobs.clear()
+
+
+def _unique(unique: str) -> bytes:
+    try:
+        raw = unique.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"the unique {one_line(unique)!r} is not UTF-8"
+        ) from None
+    if b"\0" in raw:
+        raise ConfigError(f"the unique {one_line(unique)!r} contains NUL")
+    if len(raw) > MAX_NAME:
+        raise ConfigError(
+            f"the unique has {len(raw)} bytes: gearmand garbles jobs whose "
+            f"unique has more than {MAX_NAME}"
+        )
+    return raw
 
 
 def _quiet_future() -> asyncio.Future[Any]:

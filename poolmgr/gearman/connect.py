@@ -6,17 +6,22 @@ import ipaddress
 import os
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.options import LinkOptions
+from poolmgr.gearman.stranger import describe_silence
 from poolmgr.gearman.tls import MUTE, refusal
 from poolmgr.text import one_line
 from poolmgr.threads import NoThreads, start_daemon
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+#: Seconds after which a host's next address is tried as well.
+HEAD_START = 0.25
 
 _Found = tuple[int, Any]  # address family and socket address
 
@@ -32,9 +37,12 @@ class Resolver:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._pending: asyncio.Future[list[_Found]] | None = None
+        self._first = 0
 
     async def addresses(self) -> list[_Found]:
-        """The host's addresses, in the system's order of preference.
+        """The host's addresses, in the order in which to try them.
+
+        It is the system's, until :meth:`prefer_next` turns it.
 
         :raises OSError: when there is none
         """
@@ -42,7 +50,14 @@ class Resolver:
             return [literal]
         if self._pending is None or self._pending.done():
             self._pending = self._look_up()
-        return await asyncio.shield(self._pending)
+        found = await asyncio.shield(self._pending)
+        first = self._first % len(found) if found else 0
+        return found[first:] + found[:first]
+
+    def prefer_next(self) -> None:
+        """Begin with another address from now on: this one does not serve,
+        even if it takes connections."""
+        self._first += 1
 
     def _look_up(self) -> asyncio.Future[list[_Found]]:
         loop = asyncio.get_running_loop()
@@ -108,12 +123,19 @@ async def connect(
     :raises TransportError: with the reason on one line
     """
     limit = options.connect_timeout
+    connected = False
     try:
         async with asyncio.timeout(limit):
             sock = await _open_socket(resolver or Resolver(address), options)
+            connected = True
             return await _start(sock, address, options, factory)
     except TimeoutError:
-        raise TransportError(f"not connected within {limit:g} s") from None
+        reason = f"not connected within {limit:g} s"
+        if connected:
+            reason = (
+                f"TLS: no handshake within {limit:g} s: it may not speak TLS"
+            )
+        raise TransportError(reason) from None
     except (OSError, ValueError) as error:
         raise TransportError(reason_of(error)) from error
 
@@ -121,19 +143,40 @@ async def connect(
 async def _open_socket(
     resolver: Resolver, options: LinkOptions
 ) -> socket.socket:
-    """Try the host's addresses in turn; each has its share of the time."""
-    deadline = asyncio.get_running_loop().time() + options.connect_timeout
-    found = await resolver.addresses()
-    failure: OSError = OSError("the host has no address")
-    for number, (family, where) in enumerate(found):
-        now = asyncio.get_running_loop().time()
-        share = (deadline - now) / (len(found) - number)
-        try:
-            async with asyncio.timeout(share):
-                return await _connect_socket(family, where, options)
-        except OSError as error:  # TimeoutError is one, too
-            failure = error
-    raise failure
+    """Connect to the first of the host's addresses that answers.
+
+    The next is tried when the one before has failed, or has not answered
+    for a moment; all that were tried go on.
+    """
+    left = deque(await resolver.addresses())
+    failure = OSError("the host has no address")
+    tries: set[asyncio.Task[socket.socket]] = set()
+    try:
+        while left or tries:
+            if left:
+                attempt = _connect_socket(*left.popleft(), options)
+                tries.add(asyncio.create_task(attempt))
+            done, tries = await asyncio.wait(
+                tries,
+                timeout=HEAD_START if left else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                if isinstance(error := task.exception(), OSError):
+                    failure = error
+                else:
+                    tries |= done - {task}
+                    return task.result()
+        raise failure
+    finally:
+        for task in tries:
+            task.add_done_callback(_close_socket)
+            task.cancel()
+
+
+def _close_socket(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
 
 
 async def _connect_socket(
@@ -218,6 +261,8 @@ def reason_of_silence(
 ) -> str:
     """Why a connection ended on which the job server has said nothing."""
     reason = reason_of(error)
-    if options.ssl is None or isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError):
         return reason
+    if options.ssl is None:
+        return f"{reason}: {describe_silence(options)}"
     return f"TLS: {reason} after the handshake: {MUTE}"

@@ -11,6 +11,7 @@ from poolmgr.gearman.protocol import (
     ProtocolError,
     encode,
 )
+from poolmgr.gearman.stranger import describe_silence
 
 #: Bytes that are read at once, at most.
 _AT_ONCE = 64 * 1024
@@ -138,7 +139,7 @@ class Link(asyncio.BufferedProtocol):
 
     def _reason(self, exc: Exception | None) -> str:
         if self._spoken:
-            return reason_of(exc)
+            return self._parser.stranger or reason_of(exc)
         return reason_of_silence(exc, self._options)
 
     # -- heartbeat ----------------------------------------------------------
@@ -165,8 +166,12 @@ class Link(asyncio.BufferedProtocol):
             self._probe()
         else:
             # In the same words each time: what is repeated is not logged.
-            limit = 2 * self._options.heartbeat
-            self.drop(f"no sign of life for {limit:g} s")
+            reason = f"no sign of life for {2 * self._options.heartbeat:g} s"
+            if not self._spoken:
+                reason = f"{reason}: {describe_silence(self._options)}"
+            elif self._parser.stranger:
+                reason = f"{reason}: {self._parser.stranger}"
+            self.drop(reason)
 
 
 class _Pulse:

@@ -11,9 +11,13 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from poolmgr.errors import TransportError
+from poolmgr.gearman.stranger import describe, recognize
 
 REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
+
+#: Bytes of a unique or handle that gearmand delivers whole.
+MAX_NAME = 63
 
 _HEADER = struct.Struct(">4sII")
 _HEADER_SIZE = _HEADER.size
@@ -178,12 +182,18 @@ class Parser:
         self._magic = magic
         self._max = max_packet
         self._cut = frozenset(cut)
+        self._begun = False  # there was a whole packet
         self._over = 0  # bytes still to come of a body that was cut
         # That packet. Not given out earlier: gearmand frees what is answered,
         # even what it is still sending.
         self._late: Packet | None = None
         self._rest = bytearray()  # the start of an incomplete packet
         self._needed = 0  # bytes that make the packet in _rest complete
+
+    @property
+    def stranger(self) -> str:
+        """What the peer is, if it has said too little for a packet."""
+        return "" if self._begun else recognize(bytes(self._rest[:8]))
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """The packets that are complete with this piece of the stream.
@@ -224,7 +234,7 @@ class Parser:
         while end - position >= _HEADER_SIZE:
             magic, number, length = _HEADER.unpack_from(data, position)
             if magic != self._magic:
-                raise ProtocolError(f"packet with the magic {magic!r}")
+                raise self._wrong_magic(bytes(data[position:]))
             try:
                 kind, count = _KNOWN[number]
             except KeyError:
@@ -238,6 +248,7 @@ class Parser:
                 self._needed = stop - position
                 return position
             packet = Packet(kind, _split(kind, count, bytes(view[start:stop])))
+            self._begun = True
             # Of one that is cut, also what is here and not kept.
             position = min(start + length, end)
             self._over = start + length - position
@@ -247,6 +258,12 @@ class Parser:
                 yield packet
         self._needed = _HEADER_SIZE
         return position
+
+    def _wrong_magic(self, said: bytes) -> ProtocolError:
+        error = f"packet with the magic {said[:4]!r}"
+        if not self._begun:
+            error = f"{error}: {describe(said)}"
+        return ProtocolError(error)
 
 
 def _split(kind: PacketType, count: int, body: bytes) -> list[bytes]:

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from poolmgr.gearman.address import Address
+from poolmgr.gearman.address import Address, host_name
 from poolmgr.gearman.jobs import Jobs, Priority, ServedJob
 from poolmgr.gearman.protocol import (
     REQUEST,
@@ -62,7 +62,7 @@ class JobServer:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._progress: dict[bytes, tuple[bytes, bytes]] = {}
-        self.jobs = Jobs(b"H:%s" % socket.gethostname().encode())
+        self.jobs = Jobs(b"H:%s" % host_name().encode())
 
     async def start(self) -> None:
         """Listen; :attr:`address` has the port then."""

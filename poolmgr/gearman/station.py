@@ -104,6 +104,8 @@ class Station:
             failures = 1 if self._was_steady() else failures + 1
             if self._retired:
                 break
+            if self._up_at is None:
+                self._resolver.prefer_next()
             self._failed(reason)
             await asyncio.sleep(delay(failures, self._options))
 

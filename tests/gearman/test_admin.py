@@ -10,7 +10,7 @@ from poolmgr.errors import TransportError
 from poolmgr.gearman import Client, JobFailed, LinkOptions, admin
 from tests.gearman_workers import FUNCTION, PATIENCE, running
 from tests.jobservers import JobServerProcess
-from tests.peers import is_silent, peer, says
+from tests.peers import closes, is_silent, peer, says
 
 
 def test_it_tells_how_many_jobs_and_workers_a_function_has(
@@ -76,8 +76,17 @@ def test_it_tells_its_version(job_server: JobServerProcess) -> None:
 
 @pytest.mark.parametrize(
     ("meet", "words"),
-    [(says(b"SSH-2.0-x\r\n\n.\n"), ""), (is_silent, "within")],
-    ids=["another", "silent"],
+    [
+        (says(b"SSH-2.0-x\r\n"), "an SSH server answers there"),
+        (says(b"HTTP/1.1 400 Bad Request\r\n"), "an HTTP server"),
+        (says(b"<html>\n.\n"), "an HTTP server"),
+        (says(b"\x15\x03\x01\0\x02\x02\x46"), "speaks TLS.* ssl_ca"),
+        (says(b"what?\r\n\n.\n"), "not understood"),
+        (says(b"what?\r\n"), "no end of the answer 'what"),
+        (is_silent, "within.*may not be a job server"),
+        (closes, "may not be a job server"),
+    ],
+    ids=["ssh", "http", "html", "tls", "odd", "endless", "silent", "closes"],
 )
 def test_asking_a_server_that_is_not_one_is_an_error(
     meet: Callable[[socket.socket], None], words: str

@@ -10,10 +10,11 @@ import socket
 
 import pytest
 
-from poolmgr.gearman import Address, LinkOptions
+from poolmgr.errors import TransportError
+from poolmgr.gearman import Address, Client, LinkOptions
 from tests.gearman_workers import running, until
 from tests.jobservers import JobServerProcess, free_port
-from tests.peers import peer
+from tests.peers import peer, says
 from tests.scarce_threads import without_threads
 
 QUICK = LinkOptions(heartbeat=0.3, connect_timeout=1.0, retry_longest=0.2)
@@ -71,6 +72,29 @@ def test_a_server_that_fails_now_thus_now_so_is_told_of_once_each(
         (True, False),
         (False, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"\x15\x03\x01\0\x02\x02\x46", "it speaks TLS"),
+        (b"SSH-2.0-x\r\n", "an SSH server"),
+        (b"", "it may not be a job server"),
+    ],
+    ids=["tls", "ssh", "silent"],
+)
+def test_what_is_no_job_server_is_told(
+    said: bytes, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        with peer(says(said)) as stranger:
+            async with running(stranger.address, options=QUICK):
+                await until(lambda: words in caplog.text)
+            with pytest.raises(TransportError, match=words):
+                async with Client([stranger.address], QUICK):
+                    pass
+
+    asyncio.run(scenario())
 
 
 def test_a_name_that_cannot_be_looked_up_for_want_of_a_thread_is_tried_again(

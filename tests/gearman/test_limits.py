@@ -1,0 +1,221 @@
+"""The edges of the protocol, on gearmand and on our own job server."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from poolmgr.errors import ConfigError
+from poolmgr.gearman import Address, Client, LinkOptions, admin
+from poolmgr.gearman.protocol import PacketType
+from tests.gearman.raw import RawPeer
+from tests.gearman_workers import FUNCTION, PATIENCE, running
+from tests.jobservers import JobServerProcess, gearmand
+from tests.peers import black_hole, closes, peer
+
+PAYLOAD = b'{"n": 1}'
+
+
+@pytest.fixture
+def server() -> Iterator[JobServerProcess]:
+    """Debian's gearmand."""
+    with gearmand() as made:
+        yield made
+
+
+# -- uniques ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 62, 63, 64])
+def test_a_payload_is_whole_however_long_the_unique(
+    job_server: JobServerProcess, size: int
+) -> None:
+    async def scenario() -> None:
+        address = job_server.address
+        with RawPeer(address) as client:
+            async with running(address) as worker:
+                client.send(
+                    PacketType.SUBMIT_JOB,
+                    FUNCTION.encode(),
+                    b"u" * size,
+                    PAYLOAD,
+                )
+                job = await worker.job()
+                assert job.payload == PAYLOAD
+                assert job.unique.startswith("u" * min(size, 63))
+                worker.done(job, b"answer")
+            (handle,) = client.receive()
+            assert client.receive() == [handle, b"answer"]
+
+    asyncio.run(scenario())
+
+
+def test_jobs_are_told_apart_though_their_uniques_are_cut(
+    server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        with RawPeer(server.address) as client:
+            for last in (b"1", b"2"):
+                unique = b"u" * 63 + last
+                client.ask(PacketType.SUBMIT_JOB, b"f", unique, PAYLOAD)
+            async with running(server.address) as worker:
+                jobs = [await worker.job() for _each in range(2)]
+        assert len({job.unique for job in jobs}) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_job_whose_unique_was_cut_has_the_same_name_when_it_comes_again(
+    server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        with RawPeer(server.address) as client:
+            client.ask(PacketType.SUBMIT_JOB, b"f", b"u" * 64, PAYLOAD)
+            names = []
+            for _delivery in range(2):
+                async with running(server.address) as worker:
+                    names.append((await worker.job()).unique)
+        assert names[0] == names[1]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("unique", "words"),
+    [("u" * 64, "64 bytes"), ("ü" * 32, "64 bytes"), ("a\0b", "NUL")],
+)
+def test_a_client_refuses_a_unique_that_gearmand_would_garble(
+    job_server: JobServerProcess, unique: str, words: str
+) -> None:
+    async def scenario() -> None:
+        async with Client([job_server.address]) as client:
+            with pytest.raises(ConfigError, match=words):
+                await client.submit(FUNCTION, PAYLOAD, unique=unique)
+            # The next is taken.
+            await client.submit(FUNCTION, PAYLOAD, unique="u" * 63)
+
+    asyncio.run(scenario())
+
+
+def test_a_job_whose_unique_was_cut_is_known_by_its_handle(
+    server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        with RawPeer(server.address) as client:
+            client.ask(PacketType.SUBMIT_JOB, b"f", b"u" * 64, PAYLOAD)
+            async with (
+                running(server.address) as worker,
+                Client([server.address]) as asking,
+            ):
+                job = await worker.job()
+                assert await asking.has(unique=job.unique, handle=job.handle)
+                assert not await asking.has(unique=job.unique, handle="H:x:1")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("size", [63, 64, 65, 5000])
+def test_a_name_of_any_length_can_be_asked_for(
+    server: JobServerProcess, size: int
+) -> None:
+    async def scenario() -> None:
+        async with asyncio.timeout(PATIENCE):
+            async with Client([server.address]) as client:
+                assert not await client.has(unique="u" * size)
+                assert not await client.has(handle="h" * size)
+                assert not await client.has(unique="u" * size, handle="H:x:1")
+
+    asyncio.run(scenario())
+
+
+# -- names of others --------------------------------------------------------
+
+ODD = [
+    b"a\nb",
+    b"a\r\nb",
+    b"a\tb",
+    b"a b",
+    b" a ",
+    b"a\t1\t2\t3",
+    b".",
+    b"a\n.\nb",
+    b".\n.\n",
+    b"\n",
+    b"\xff\xfe",
+    b"a : b",
+    b"5 192.0.2.1 a : b",
+    b"f" * 600,
+]
+
+
+def test_names_of_others_hide_no_queue_and_no_worker(
+    server: JobServerProcess,
+) -> None:
+    with ExitStack() as stack:
+        for name in ODD:
+            other = stack.enter_context(RawPeer(server.address))
+            other.send(PacketType.CAN_DO, name)
+            other.send(PacketType.SET_CLIENT_ID, name)
+            other.ask(PacketType.ECHO_REQ, b"")
+            other.ask(PacketType.SUBMIT_JOB_BG, name, name[:60], PAYLOAD)
+        ours = stack.enter_context(RawPeer(server.address))
+        ours.send(PacketType.CAN_DO, b"ours")
+        ours.send(PacketType.SET_CLIENT_ID, b"our-worker")
+        ours.ask(PacketType.SUBMIT_JOB_BG, b"ours", b"u", PAYLOAD)
+
+        functions = asyncio.run(admin.status(server.address))
+        workers = asyncio.run(admin.workers(server.address))
+        jobs = asyncio.run(admin.show_jobs(server.address))
+
+    (queue,) = [each for each in functions if each.name == "ours"]
+    assert (queue.queued, queue.running, queue.workers) == (1, 0, 1)
+    assert len(functions) == len(ODD) + 1
+    (worker,) = [each for each in workers if each.client_id == "our-worker"]
+    assert worker.functions == ("ours",)
+    assert len(jobs) == len(ODD) + 1
+
+
+# -- names with several addresses -------------------------------------------
+
+
+def name_of(monkeypatch: pytest.MonkeyPatch, *addresses: Address) -> Address:
+    """A name that stands for these."""
+
+    def look_up(*args: object, **kwargs: object) -> list[object]:
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*kind, (each.host, each.port)) for each in addresses]
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    return Address("gearman.example.com")
+
+
+def test_of_a_name_with_two_addresses_the_one_that_answers_is_used(
+    monkeypatch: pytest.MonkeyPatch, server: JobServerProcess
+) -> None:
+    """However long the other is silent, by whoever it is connected."""
+    options = LinkOptions(connect_timeout=100 * PATIENCE)
+
+    async def scenario(name: Address) -> None:
+        async with asyncio.timeout(PATIENCE):
+            async with running(name, options=options) as worker:
+                await worker.registered()
+            async with Client([name], options):
+                pass
+            await admin.status(name, options)
+
+    with black_hole() as silent:
+        asyncio.run(scenario(name_of(monkeypatch, silent, server.address)))
+
+
+def test_an_address_that_takes_connections_and_serves_none_is_left(
+    monkeypatch: pytest.MonkeyPatch, server: JobServerProcess
+) -> None:
+    async def scenario(name: Address) -> None:
+        async with running(name) as worker:
+            await worker.registered()
+
+    with peer(closes) as bad:
+        name = name_of(monkeypatch, bad.address, server.address)
+        asyncio.run(scenario(name))
