@@ -1,5 +1,6 @@
 """A worker's link to one job server."""
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -101,6 +102,7 @@ class ServingLink(Link):
         self._window = 1
         self._dry = True  # the server has nothing for us, as far as we know
         self._asleep = False
+        self._doubt: asyncio.TimerHandle | None = None
         self._leaving = False
         self._closing = False
         self.registered = False
@@ -264,6 +266,7 @@ class ServingLink(Link):
         grab = self._grabbed(PacketType.NO_JOB)
         self._dry = True
         self._window = 1
+        self._doubt_later()
         if not (self.grabs or self._leaving or self._asleep):
             self._sleep()
         if grab.reserved:
@@ -284,6 +287,18 @@ class ServingLink(Link):
             self._on_registered()
             self._hall.wants(self)
 
+    def _doubt_later(self) -> None:
+        """Ask again after a while, though nobody has woken us.
+
+        gearmand wakes nobody for a job whose time has come, and with
+        ``--worker-wakeup`` it may wake a worker that has no room.
+        """
+        if self._doubt is not None:
+            self._doubt.cancel()
+        self._doubt = self._loop.call_later(
+            self._options.heartbeat, self._woken
+        )
+
     def _woken(self) -> None:
         if self.registered:
             self._asleep = self._dry = False
@@ -300,6 +315,8 @@ class ServingLink(Link):
 
     def ended(self, reason: str) -> None:
         """Nothing in flight can be answered any more."""
+        if self._doubt is not None:
+            self._doubt.cancel()
         self._asleep = False
         self._dry = True
         expected, self._expected = self._expected, deque()

@@ -1,0 +1,91 @@
+"""A job that nobody was woken for is found all the same."""
+
+import asyncio
+import time
+
+from poolmgr.gearman import Client, LinkOptions, admin
+from poolmgr.gearman.protocol import PacketType
+from tests.gearman.raw import RawPeer
+from tests.gearman_workers import FUNCTION, running, until
+from tests.jobservers import gearmand
+
+QUICK = LinkOptions(heartbeat=0.5)
+
+
+def test_a_job_for_later_comes_when_its_time_has_come() -> None:
+    async def scenario() -> None:
+        with gearmand() as server, RawPeer(server.address) as client:
+            async with running(server.address, options=QUICK) as worker:
+                await worker.registered()
+                due = b"%d" % (time.time() + 2)
+                client.ask(
+                    PacketType.SUBMIT_JOB_EPOCH, b"f", b"u", due, b"later"
+                )
+                assert (await worker.job()).payload == b"later"
+
+    asyncio.run(scenario())
+
+
+def test_a_job_for_later_comes_to_a_worker_that_is_busy() -> None:
+    """Its link is never silent, and its place is free only now and then."""
+
+    async def scenario() -> None:
+        with gearmand() as server, RawPeer(server.address) as client:
+            async with running(server.address, options=QUICK) as worker:
+                async with Client([server.address]) as other:
+                    due = b"%d" % (time.time() + 2)
+                    client.ask(
+                        PacketType.SUBMIT_JOB_EPOCH, b"f", b"u", due, b"later"
+                    )
+                    payload = b""
+                    while payload != b"later":
+                        await other.submit(FUNCTION, b"now", unique="")
+                        job = await worker.job()
+                        payload = job.payload
+                        worker.done(job)
+
+    asyncio.run(scenario())
+
+
+def test_a_wake_up_that_a_full_worker_swallows_costs_no_job() -> None:
+    async def scenario() -> None:
+        with gearmand("--worker-wakeup=1") as server:
+            address = server.address
+            async with (
+                running(address, places=1, options=QUICK) as full,
+                running(address, options=QUICK) as free,
+                Client([address]) as client,
+            ):
+                await full.registered()
+                await free.registered()
+                # Each of both is asleep, and one has no place.
+                full.room.reserve()
+                for _each in range(4):
+                    await client.submit(FUNCTION, b"x", unique="")
+                for _each in range(4):
+                    free.done(await free.job())
+                (status,) = await admin.status(address)
+                assert status.queued == status.running
+                await until(lambda: free.worker.idle)
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_leaves_does_not_ask_again() -> None:
+    async def scenario() -> None:
+        with gearmand() as server:
+            options = LinkOptions(heartbeat=0.1)
+            address = server.address
+            async with running(address, options=options) as worker:
+                async with Client([address], options) as client:
+                    await worker.registered()
+                    worker.worker.drain()
+                    await until(lambda: worker.worker.idle)
+                    await client.submit(FUNCTION, b"x", background=True)
+                    # So many heartbeats; a GRAB would come with the first.
+                    for _each in range(5):
+                        await asyncio.sleep(0.1)
+                        (status,) = await admin.status(address)
+                        assert status.running == 0
+
+    asyncio.run(scenario())
