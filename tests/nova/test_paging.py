@@ -14,7 +14,7 @@ from tests.nova.pools import DETAILS, IPS, PATIENCE, Pool, Pools, error_of
 
 def test_a_list_whose_marker_was_deleted_is_read_anew(pools: Pools) -> None:
     pool = pools.new({"max_limit": 2})
-    names = [pool.build()["name"] for _each in range(5)]
+    names = [str(pool.build()["name"]) for _each in range(5)]
     last = pool.cloud.servers[3]["id"]  # of the first page, the newest first
 
     def is_second_page(call: Call) -> bool:

@@ -2,10 +2,10 @@
 
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from poolmgr.drivers.nova.entries import objects
 from poolmgr.drivers.nova.settings import AddressType
 
 # What no one outside of a site can reach: RFC 1918, 6598, 3927, 4193, 4291.
@@ -40,24 +40,22 @@ class AddressRule:
     version: int = 4
     kind: AddressType = "best"
 
-    def choose(
-        self, addresses: Mapping[str, Sequence[Mapping[str, Any]]]
-    ) -> str | None:
+    def choose(self, addresses: object) -> str | None:
         """The address, None while there is none that will do.
 
         :param addresses: a server's ``addresses``, as Nova shows them;
             https://docs.openstack.org/api-ref/compute/#show-server-details
-        :raises ValueError: what is there is no address
         """
         floating: list[str] = []
         fixed: list[str] = []
-        for network, entries in addresses.items():
-            for entry in entries:
-                if entry.get("version") != self.version:
-                    continue
-                address = str(entry.get("addr", ""))
-                # A floating IP is listed with the network of its port.
-                if self.network not in (None, network):
+        networks = addresses if isinstance(addresses, Mapping) else {}
+        for network, entries in networks.items():
+            # A floating IP is listed with the network of its port.
+            if self.network not in (None, network):
+                continue
+            for entry in objects(entries):
+                address = _of_version(self.version, entry.get("addr"))
+                if address is None:
                     continue
                 is_floating = entry.get("OS-EXT-IPS:type") == "floating"
                 (floating if is_floating else fixed).append(address)
@@ -70,20 +68,23 @@ class AddressRule:
         else:
             # Nothing to choose from; a list has thousands of these.
             chosen = floating or fixed
-        return _checked(chosen[0]) if chosen else None
+        return chosen[0] if chosen else None
 
 
-def _checked(address: str) -> str:
-    """The address in its usual spelling.
-
-    :raises ValueError: it is none
-    """
+def _of_version(version: int, address: object) -> str | None:
+    """The address in its usual spelling; None if it is none of the version."""
+    if not isinstance(address, str):
+        return None
     try:
         # It takes the usual spelling of IPv4 only, and a fraction of the time.
         socket.inet_pton(socket.AF_INET, address)
     except (OSError, ValueError):
-        return str(ipaddress.ip_address(address))
-    return address
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return None
+        return str(ip) if ip.version == version else None
+    return address if version == 4 else None
 
 
 def is_public(address: str) -> bool:

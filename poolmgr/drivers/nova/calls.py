@@ -1,6 +1,8 @@
 """One call of a service of the cloud, and what it is answered."""
 
 import functools
+import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,28 +87,50 @@ def parsed(call: Call, body: bytes) -> dict[str, Any]:
 
     :raises Unavailable: it is not what the call expects
     """
-    try:
-        answer: dict[str, Any] = _decoder(call.form).decode(body or b"{}")
-    except UnicodeDecodeError:
-        # One name that somebody spoilt must not hide all other servers.
-        return parsed(call, text_of(body).encode())
-    except msgspec.ValidationError as error:
-        # It has names and types, and nothing of what was answered.
-        raise Unavailable(
-            f"the answer to {call} is not understood: {one_line(str(error))}"
-        ) from None
-    except (msgspec.DecodeError, RecursionError):
+    answer = _decoded(call.form, body or b"{}")
+    if answer is None:
+        answer = _reread(body)
+    if answer is None:
         # A page may say why; JSON that broke off may have secrets in it.
         page = ""
         if body.startswith(b"<"):
             page = f": {one_line(text_of(body), 60)!r}"
-        raise Unavailable(
-            f"the answer to {call} is no JSON object{page}"
-        ) from None
+        raise Unavailable(f"the answer to {call} is no JSON object{page}")
     expected = call.expects and answer.get(call.expects)
     if call.expects and not isinstance(expected, (dict, list)):
         raise Unavailable(f"the answer to {call} has no {call.expects!r}")
     return answer
+
+
+def _decoded(form: Any, body: bytes) -> dict[str, Any] | None:
+    """The JSON object in a body; None if it is none, or not of the form."""
+    try:
+        answer: dict[str, Any] = _decoder(form).decode(body)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return None
+    return answer
+
+
+def _reread(body: bytes) -> dict[str, Any] | None:
+    """The same of a body with something odd in it, read more patiently.
+
+    One entry that is no object, or one name that somebody spoilt, must not
+    hide all the others.
+    """
+    try:
+        answer = json.loads(
+            text_of(body), parse_float=_finite, parse_constant=lambda _n: None
+        )
+        # Halves of characters can be written in JSON, and nowhere else.
+        written = json.dumps(answer, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    return _decoded(dict[str, Any], written.encode("utf-8", "replace"))
+
+
+def _finite(digits: str) -> float | None:
+    value = float(digits)
+    return value if math.isfinite(value) else None
 
 
 @functools.cache

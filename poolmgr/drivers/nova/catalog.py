@@ -7,10 +7,12 @@ from typing import Any
 
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call, Service
-from poolmgr.drivers.nova.failures import Refused
+from poolmgr.drivers.nova.entries import Entry, needed, usable
+from poolmgr.drivers.nova.failures import Refused, Unavailable
 from poolmgr.drivers.nova.paths import path_of
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudRefused
+from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 
 #: Largest user data that Nova takes, in bytes before base64.
@@ -44,10 +46,11 @@ class Catalog:
         found = self._listed("image", "/images", {"name": wanted}, deadline)
         if not found and _UUID.fullmatch(wanted):
             found = self._image_by_id(f"/images/{wanted}", deadline)
-        active = [image for image in found if image["status"] == "active"]
+        active = [i for i in found if i.get("status") == "active"]
         if found and not active:
+            status = one_line(str(found[0].get("status")))
             raise CloudRefused(
-                f"[nova] image: {wanted!r} is {found[0]['status']}, not active"
+                f"[nova] image: {wanted!r} is {status}, not active"
             )
         return _one("image", wanted, active)
 
@@ -56,7 +59,7 @@ class Catalog:
         wanted = self._settings.flavor
         _needed("flavor", wanted)
         flavors = self._listed("compute", "/flavors", {}, deadline)
-        named = [f for f in flavors if f["name"] == wanted]
+        named = [f for f in flavors if f.get("name") == wanted]
         by_id = [f for f in flavors if f["id"] == wanted]
         return _one("flavor", wanted, by_id or named)
 
@@ -124,7 +127,7 @@ class Catalog:
         kind = "external networks" if external else "networks"
         if not found:
             raise NoNetwork(f"[nova] {setting}: there are no {kind}")
-        names = ", ".join(sorted(repr(n["name"]) for n in found)[:5])
+        names = ", ".join(sorted(repr(n.get("name")) for n in found)[:5])
         raise CloudRefused(
             f"[nova] {setting} is not set and there are {len(found)} {kind}"
             f" ({names}); name one"
@@ -150,7 +153,7 @@ class Catalog:
         """The server group's id."""
         wanted = str(self._settings.server_group)
         groups = self._listed("compute", "/os-server-groups", {}, deadline)
-        named = [g for g in groups if g["name"] == wanted]
+        named = [g for g in groups if g.get("name") == wanted]
         by_id = [g for g in groups if g["id"] == wanted]
         return _one("server_group", wanted, by_id or named)
 
@@ -164,11 +167,10 @@ class Catalog:
                 deadline,
                 expects="availabilityZoneInfo",
             )
-            there = {
-                zone["zoneName"]
-                for zone in answer["availabilityZoneInfo"]
-                if zone["zoneState"]["available"]
-            }
+            zones = answer["availabilityZoneInfo"]
+            if not isinstance(zones, list):
+                raise Unavailable("Nova's list of availability zones is none")
+            there = set(filter(None, usable("zones", zones, _available)))
             for zone in wanted:
                 # "zone:host" is for administrators; Nova will say.
                 if zone.partition(":")[0] not in there:
@@ -200,15 +202,23 @@ class Catalog:
         path: str,
         query: Mapping[str, Any],
         deadline: Deadline,
-    ) -> list[dict[str, Any]]:
+    ) -> list[Entry]:
         call = Call("GET", service, path, query)
-        return list(self._api.pages(call, deadline))
 
-    def _image_by_id(
-        self, path: str, deadline: Deadline
-    ) -> list[dict[str, Any]]:
+        def read(entry: Entry) -> Entry:
+            needed(entry, "id")
+            if "name" in query:
+                # One without a name is not what was asked for.
+                needed(entry, "name")
+            return entry
+
+        what = path.strip("/")
+        return list(usable(what, self._api.pages(call, deadline), read))
+
+    def _image_by_id(self, path: str, deadline: Deadline) -> list[Entry]:
         try:
-            return [self._api.get("image", path, deadline)]
+            image = self._api.get("image", path, deadline)
+            return [{**image, "id": path.rpartition("/")[2]}]
         except Refused as error:
             if error.status != 404:
                 raise
@@ -218,6 +228,13 @@ class Catalog:
 def _needed(setting: str, value: str) -> None:
     if not value:
         raise CloudRefused(f"[nova] {setting} is not set")
+
+
+def _available(zone: Entry) -> str | None:
+    """A zone's name; None if it is known not to be available."""
+    state = zone.get("zoneState")
+    available = state.get("available") if isinstance(state, Mapping) else None
+    return None if available is False else needed(zone, "zoneName")
 
 
 def _one(setting: str, wanted: str, found: Sequence[Mapping[str, Any]]) -> str:

@@ -23,7 +23,7 @@ from poolmgr.drivers.nova.connection import connect
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.origins import Origins
 from poolmgr.drivers.nova.secret_files import secret_files
-from poolmgr.drivers.nova.servers import NovaDevice, Servers
+from poolmgr.drivers.nova.servers import NovaDevice, Servers, completed
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.watch import Watch
 from poolmgr.errors import (
@@ -258,7 +258,8 @@ class NovaCloud(Driver):
 
     def _confirm(self, device: Device) -> Device | None:
         deadline = Deadline(self._settings.call_timeout, urgent=True)
-        return self._servers.get(device.id, deadline)
+        found = self._servers.get(device.id, deadline)
+        return completed(found, device) if found else None
 
     def _explained(self, device: Device, error: DeviceFailed) -> DeviceFailed:
         """The error, with the end of the console if that is wanted."""

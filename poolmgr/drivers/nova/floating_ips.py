@@ -1,7 +1,7 @@
 """Neutron's floating IPs."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -12,7 +12,8 @@ from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
 from poolmgr.drivers.nova.calls import Call
-from poolmgr.drivers.nova.failures import Refused, understood
+from poolmgr.drivers.nova.entries import Entry, needed, objects, usable
+from poolmgr.drivers.nova.failures import Refused, Unavailable, understood
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.drivers.nova.paths import checked_id, path_of
 from poolmgr.drivers.turns import Turns
@@ -36,6 +37,9 @@ _FIELDS = (
 )
 # A port whose network has no way to the external one; another may have.
 _NO_WAY = "ExternalGatewayForFloatingIPNotFound"
+_NO_PORT = "PortNotFound"
+# What an address is attached to if Neutron does not tell: it is not free.
+_UNKNOWN = "unknown"
 # Neutron does not know the path: it runs without the extension "router".
 _NO_ROUTERS = "HTTPNotFound"
 
@@ -126,20 +130,23 @@ class FloatingIPs:
         self, ip: FloatingIP, device: Device, deadline: Deadline
     ) -> None:
         """Attach one, wherever it was, if it is what we think it is."""
-        error: CloudError = CloudRefused(
-            f"device {device.name!r} has no port with an IPv4 address"
-        )
+        error: CloudError | None = None
         for port_id, address in self._ports(device, deadline):
             change = {"port_id": port_id, "fixed_ip_address": address}
             try:
                 self._update(ip.id, change, deadline, ip.revision)
-            except Refused as refused:
-                if refused.kind != _NO_WAY:
-                    raise
-                error = refused
-            else:
                 return
-        raise error
+            except Refused as refused:
+                if refused.kind == _NO_PORT:
+                    # It went, or is not to be seen everywhere yet.
+                    error = Unavailable(str(refused))
+                elif refused.kind == _NO_WAY:
+                    error = error or refused
+                else:
+                    raise
+        raise error or CloudRefused(
+            f"device {device.name!r} has no port with an IPv4 address"
+        )
 
     def detach(self, ip: FloatingIP, deadline: Deadline) -> None:
         """Detach one, if it is what we think it is."""
@@ -173,7 +180,7 @@ class FloatingIPs:
         def post() -> FloatingIP:
             made = self.api.run(call, deadline)
             with understood(call):
-                ip = _floating_ip(made["floatingip"])
+                ip = _floating_ip(made["floatingip"], {})
                 checked_id(ip.id)
             return ip
 
@@ -217,21 +224,20 @@ class FloatingIPs:
     def _ports(
         self, device: Device, deadline: Deadline
     ) -> list[tuple[str, str]]:
-        """Where a floating IP can go: ports and their IPv4 addresses."""
-        query = {
-            "device_id": device.id,
-            "fields": ["id", "fixed_ips"],
-        }
-        answer = self.api.get(
-            "network", "/ports", deadline, query, expects="ports"
-        )
-        with understood("GET /ports"):
-            places = [
-                (str(port["id"]), str(fixed["ip_address"]))
-                for port in answer["ports"]
-                for fixed in port["fixed_ips"]
-                if ":" not in fixed["ip_address"]
-            ]
+        """Where a floating IP can go: ports and their IPv4 addresses.
+
+        :raises Unavailable: Neutron shows no port with an address, yet
+        """
+        query = {"device_id": device.id, "fields": ["id", "fixed_ips"]}
+        call = Call("GET", "network", "/ports", query)
+        ports = usable("ports", self.api.pages(call, deadline), _addresses)
+        every = [place for places in ports for place in places]
+        if not every:
+            raise Unavailable(
+                f"Neutron shows no port with an address of device "
+                f"{device.name!r}"
+            )
+        places = [place for place in every if ":" not in place[1]]
         # The device's own address first: it is of the network that was
         # asked for, and the others may not be reachable.
         return sorted(places, key=lambda place: place[1] != device.address)
@@ -239,63 +245,91 @@ class FloatingIPs:
     def _listed(
         self, query: Mapping[str, Any], deadline: Deadline
     ) -> list[FloatingIP]:
-        entries = self._entries(query, deadline)
-        with understood(f"GET {_IPS}"):
-            return [_floating_ip(entry) for entry in entries]
-
-    def _entries(
-        self, query: Mapping[str, Any], deadline: Deadline
-    ) -> list[dict[str, Any]]:
         # An administrator would be shown those of all projects.
         ours = {"project_id": self.api.project_id(deadline), "fields": _FIELDS}
         call = Call("GET", "network", _IPS, {**ours, **query})
         try:
-            entries = list(self.api.pages(call, deadline))
+            entries = objects(list(self.api.pages(call, deadline)))
         except Refused as error:
             if error.kind != _NO_ROUTERS:
                 raise
             return []
-        with understood(call):
-            self._add_ports(entries, deadline)
-        return entries
+        devices = self._devices_of_ports(entries, deadline)
+        return list(
+            usable(
+                "floating IPs", entries, lambda ip: _floating_ip(ip, devices)
+            )
+        )
 
-    def _add_ports(
-        self, entries: list[dict[str, Any]], deadline: Deadline
-    ) -> None:
-        """Say which servers the ports are of, where Neutron does not.
+    def _devices_of_ports(
+        self, entries: Iterable[Entry], deadline: Deadline
+    ) -> Mapping[str, str]:
+        """Ids of the servers, by their ports, that Neutron does not show.
 
         It does where the extension "fip-port-details" is enabled, mostly.
         """
-        bare = [
-            e for e in entries if e["port_id"] and not e.get("port_details")
-        ]
-        ports = {}
-        for some in parted({e["port_id"] for e in bare}, _PORTS_A_CALL):
+        bare = {
+            port_id
+            for entry in entries
+            if isinstance(port_id := entry.get("port_id"), str)
+            and not _device_in(entry)
+        }
+        devices: dict[str, str] = {}
+        for some in parted(bare, _PORTS_A_CALL):
             query = {"id": some, "fields": ["id", "device_id"]}
             call = Call("GET", "network", "/ports", query)
-            for port in self.api.pages(call, deadline):
-                ports[port["id"]] = port
-        for entry in bare:
-            entry["port_details"] = ports.get(entry["port_id"])
+            ports = self.api.pages(call, deadline)
+            devices.update(usable("ports", ports, _port_and_device))
+        return devices
 
 
-def _floating_ip(entry: Mapping[str, Any]) -> FloatingIP:
-    mark, goes_with = marks.mark_in_description(entry["description"] or "")
-    details = entry.get("port_details") or {}
+def _port_and_device(port: Entry) -> tuple[str, str]:
+    return needed(port, "id"), needed(port, "device_id")
+
+
+def _addresses(port: Entry) -> list[tuple[str, str]]:
+    """A port's id with each of its addresses."""
+    port_id = needed(port, "id")
+    addresses = [f.get("ip_address") for f in objects(port.get("fixed_ips"))]
+    return [(port_id, a) for a in addresses if isinstance(a, str)]
+
+
+def _device_in(entry: Entry) -> str:
+    """The id of the server that Neutron shows with a floating IP."""
+    details = entry.get("port_details")
+    shown = details.get("device_id") if isinstance(details, Mapping) else None
+    return shown if isinstance(shown, str) else ""
+
+
+def _floating_ip(entry: Entry, devices: Mapping[str, str]) -> FloatingIP:
+    """A floating IP.
+
+    :param devices: ids of servers by their ports, where Neutron shows none
+    :raises ValueError: its id or its address is none
+    """
+    description = entry.get("description", marks.UNREADABLE)
+    mark, goes_with = marks.mark_in_description(
+        "" if description is None else description
+    )
+    port_id = entry.get("port_id", _UNKNOWN)
     device_id = None
-    if entry["port_id"] is not None:
+    if port_id is not None:
+        port_id = port_id if isinstance(port_id, str) else _UNKNOWN
         # A port that no server has is no device's, but not free either.
-        device_id = str(details.get("device_id") or entry["port_id"])
+        device_id = _device_in(entry) or devices.get(port_id) or port_id
+    revision = entry.get("revision_number")
+    created = entry.get("created_at")
     return FloatingIP(
-        id=str(entry["id"]),
-        address=str(ip_address(entry["floating_ip_address"])),
+        id=needed(entry, "id"),
+        address=str(ip_address(needed(entry, "floating_ip_address"))),
         device_id=device_id,
-        revision=int(entry.get("revision_number", 0)),
+        # Without one Neutron refuses every change, by its 412.
+        revision=revision if isinstance(revision, int) else 0,
         mark=mark,
-        created=_utc(entry.get("created_at")),
+        created=(
+            created.replace("Z", "+00:00")
+            if isinstance(created, str)
+            else None
+        ),
         goes_with=goes_with or None,
     )
-
-
-def _utc(time: str | None) -> str | None:
-    return time.replace("Z", "+00:00") if time else None

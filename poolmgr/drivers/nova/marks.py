@@ -9,11 +9,12 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 from urllib.parse import quote, unquote
 
 from poolmgr.identity import Mark, State
 
+#: The mark of a thing that may have one, which cannot be read: no pool's.
+UNREADABLE = Mark("", "", "", "", state="unreadable")
 _PREFIX = "poolmgr_"
 #: Metadata of a server that has a floating IP of its own.
 OWN_IP = {"poolmgr_floating_ip": "own"}
@@ -53,14 +54,23 @@ def changes(mark: Mark, before: Mark | None) -> dict[str, str]:
     return dict(metadata_of(mark).items() - old.items())
 
 
-def mark_in(metadata: Mapping[str, Any]) -> Mark | None:
+def mark_in(metadata: object) -> Mark | None:
     """The mark in a server's metadata, None if there is none."""
+    if not isinstance(metadata, Mapping):
+        return UNREADABLE
     found = {}
     for key, field in _KEYS:
         value = metadata.get(key)
         if isinstance(value, str):
             found[field] = unquote(value) if "%" in value else value
+        elif field in ("pool", "state") and key in metadata:
+            return UNREADABLE
     return _mark(found)
+
+
+def says_own_ip(metadata: object) -> bool:
+    """Whether a server's metadata say that it has a floating IP of its own."""
+    return isinstance(metadata, Mapping) and OWN_IP.items() <= metadata.items()
 
 
 def pool_tag(pool: str) -> str:
@@ -109,8 +119,10 @@ def description_of(mark: Mark, device_id: str = "") -> str:
     return text
 
 
-def mark_in_description(description: str) -> tuple[Mark | None, str]:
+def mark_in_description(description: object) -> tuple[Mark | None, str]:
     """The mark in a floating IP's description, and its device's id."""
+    if not isinstance(description, str):
+        return UNREADABLE, ""
     introduction, *words = description.split(" ")
     if introduction != _INTRODUCTION:
         return None, ""

@@ -3,8 +3,8 @@
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -15,6 +15,7 @@ from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint, Parts
 from poolmgr.drivers.nova.calls import Call
+from poolmgr.drivers.nova.entries import needed, text, usable
 from poolmgr.drivers.nova.failures import Refused, Unavailable, understood
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.drivers.nova.paths import checked_id, path_of
@@ -32,11 +33,11 @@ _LONGEST_FAULT = 500
 
 _SERVERS = "/servers"
 _GONE = ("DELETED", "SOFT_DELETED")
-# What is none of these runs no device: SHUTOFF, SUSPENDED, SHELVED and so on.
+# What is none of these, as UNKNOWN of a cell that cannot be asked at present,
+# says nothing of the device: it is waited for.
 # https://docs.openstack.org/api-guide/compute/server_concepts.html
 _STATUSES: dict[str, Status] = {
     "BUILD": "building",
-    "UNKNOWN": "building",  # its cell cannot be asked at present
     "ACTIVE": "active",
     "HARD_REBOOT": "active",
     "MIGRATING": "active",
@@ -44,6 +45,15 @@ _STATUSES: dict[str, Status] = {
     "REBOOT": "active",
     "RESIZE": "active",
     "VERIFY_RESIZE": "active",
+    "ERROR": "failed",
+    "PAUSED": "failed",
+    "REBUILD": "failed",
+    "RESCUE": "failed",
+    "REVERT_RESIZE": "failed",
+    "SHELVED": "failed",
+    "SHELVED_OFFLOADED": "failed",
+    "SHUTOFF": "failed",
+    "SUSPENDED": "failed",
 }
 
 
@@ -116,23 +126,29 @@ class Servers:
         self, names: Collection[str], deadline: Deadline
     ) -> Mapping[str, list[Device]]:
         """The servers of exactly these names, by name."""
-        found = defaultdict(list)
+        found: defaultdict[str, list[Device]] = defaultdict(list)
+        for device in self._named(names, deadline):
+            found[device.name].append(device)
+        return found
+
+    def _named(
+        self, names: Collection[str], deadline: Deadline
+    ) -> Iterator[NovaDevice]:
+        """The same, and what else Nova's filter lets through."""
         for some in parted(names, _NAMES_A_CALL):
             # Nova's filter is a regular expression, and its databases may
             # not mind the case. It takes "|" for an ordinary letter, so that
             # each of the names is there or not; what else matches is nobody's.
             each = "".join(f"({re.escape(name)})?" for name in some)
             query = {"name": f"^{each}$"}
-            for device in self._listed(query, deadline):
-                found[device.name].append(device)
-        return found
+            yield from self._listed(query, deadline)
 
     def of_jobs(
         self, uniques: Collection[str], deadline: Deadline
     ) -> Mapping[str, list[Device]]:
         """The servers that were made for these jobs, by unique."""
         tags = {marks.job_tag(unique) for unique in uniques}
-        found = defaultdict(list)
+        found: defaultdict[str, list[Device]] = defaultdict(list)
         for device in self._tagged(tags, deadline):
             if device.mark is not None:
                 found[device.mark.unique].append(device)
@@ -141,7 +157,17 @@ class Servers:
     def among(
         self, devices: Collection[Device], deadline: Deadline
     ) -> Iterator[Device]:
-        """Those of these devices that are there; others may be among them."""
+        """Those of these devices that are there; others may be among them.
+
+        What Nova does not show of one is as it was before.
+        """
+        known = {device.id: device for device in devices}
+        for found in self._among(devices, deadline):
+            yield completed(found, known.get(found.id))
+
+    def _among(
+        self, devices: Collection[Device], deadline: Deadline
+    ) -> Iterator[Device]:
         marked = {d.id: d for d in devices if d.mark}
         if len(marked) > _TAGS_A_CALL:
             # Of a thousand that boot, hardly one has changed since the last
@@ -154,10 +180,9 @@ class Servers:
         }
         yield from self._tagged(tags, deadline)
         unmarked = {d.name for d in devices if d.mark is None}
-        for found in self.named(unmarked, deadline).values():
-            yield from found
+        yield from self._named(unmarked, deadline)
 
-    def get(self, id_: str, deadline: Deadline) -> Device | None:
+    def get(self, id_: str, deadline: Deadline) -> NovaDevice | None:
         """A server by its id, None if it is gone."""
         path = path_of(_SERVERS, id_)
         try:
@@ -166,10 +191,11 @@ class Servers:
             if error.status != 404:
                 raise
             return None
-        with understood(f"GET {path}"):
-            server = answer["server"]
-            gone = server["status"] in _GONE
-            return None if gone else self._device(server)
+        server = answer["server"]
+        if not isinstance(server, Mapping):
+            raise Unavailable(f"the answer to GET {path} has no 'server'")
+        # It is the one that was asked for, whatever it says.
+        return next(self._devices([{**server, "id": id_}]), None)
 
     def mark(self, device: Device, mark: Mark, deadline: Deadline) -> None:
         """Write another mark on a server that is active."""
@@ -184,12 +210,12 @@ class Servers:
             "compute",
             path_of(_SERVERS, device.id, "metadata"),
             body={"metadata": changes},
-            expects="metadata",
         )
-        answer = self.api.run(call, deadline)
-        with understood(call):
-            now = dict(answer["metadata"])
-        if not changes.items() <= now.items():
+        now = self.api.run(call, deadline).get("metadata")
+        if isinstance(now, Mapping) and changes.items() <= now.items():
+            return
+        seen = self.get(device.id, deadline)
+        if seen is None or seen.mark != mark:
             raise Unavailable(f"device {device.name!r} was not marked")
 
     def delete(self, device: Device, deadline: Deadline) -> bool:
@@ -265,7 +291,7 @@ class Servers:
 
     def _tagged(
         self, tags: Collection[str], deadline: Deadline
-    ) -> Iterator[Device]:
+    ) -> Iterator[NovaDevice]:
         for some in parted(tags, _TAGS_A_CALL):
             yield from self._listed({"tags-any": ",".join(some)}, deadline)
 
@@ -277,36 +303,58 @@ class Servers:
         for pool in sorted(pools):
             query = {"status": "BUILD", "tags": marks.pool_tag(pool)}
             call = Call("GET", "compute", _SERVERS, query)
-            for server in self.api.pages(call, deadline):
-                with understood(call):
-                    yield str(server["id"])
+            yield from usable(
+                "servers",
+                self.api.pages(call, deadline),
+                lambda server: needed(server, "id"),
+            )
 
     def _listed(
         self, query: Mapping[str, str], deadline: Deadline
-    ) -> Iterator[Device]:
+    ) -> Iterator[NovaDevice]:
         call = Call("GET", "compute", "/servers/detail", query, form=_Listed)
-        with understood(call):
-            for server in self.api.pages(call, deadline):
-                if server["status"] not in _GONE:
-                    yield self._device(server)
+        yield from self._devices(self.api.pages(call, deadline))
 
-    def _device(self, server: Mapping[str, Any]) -> Device:
-        status = _STATUSES.get(server["status"], "failed")
-        metadata = server.get("metadata", {})
+    def _devices(self, servers: Iterable[object]) -> Iterator[NovaDevice]:
+        """The devices that servers are; those that are gone are none."""
+        for device in usable("servers", servers, self._device):
+            if device is not None:
+                yield device
+
+    def _device(self, server: Mapping[str, Any]) -> NovaDevice | None:
+        shown = text("servers", server, "status")
+        if shown in _GONE:
+            return None
+        status = _STATUSES.get(shown, "building")
+        metadata = server.get("metadata")
         return NovaDevice(
-            id=str(server["id"]),
-            name=str(server.get("name", "")),
+            id=needed(server, "id"),
+            name=text("servers", server, "name"),
             status=status,
-            address=self.rule.choose(server.get("addresses", {})),
-            created=str(server.get("created", "")).replace("Z", "+00:00"),
+            address=self.rule.choose(server.get("addresses")),
+            created=text("servers", server, "created").replace("Z", "+00:00"),
             fault=_fault(server) if status == "failed" else None,
             mark=marks.mark_in(metadata),
-            own_ip=marks.OWN_IP.items() <= metadata.items(),
+            own_ip=marks.says_own_ip(metadata),
         )
 
 
+def completed(seen: Device, known: Device | None) -> Device:
+    """A device as it is seen, and as it is known where Nova does not tell."""
+    if known is None:
+        return seen
+    if seen.mark is marks.UNREADABLE:
+        seen = replace(seen, mark=known.mark)
+        if isinstance(seen, NovaDevice) and isinstance(known, NovaDevice):
+            seen = replace(seen, own_ip=known.own_ip)
+    return seen if seen.name else replace(seen, name=known.name)
+
+
 def _fault(server: Mapping[str, Any]) -> str:
-    if server["status"] != "ERROR":
-        return f"it is {server['status']}"
-    message = str(server.get("fault", {}).get("message", "")).strip()
-    return one_line(message, _LONGEST_FAULT) or "Nova gave no reason"
+    status = server["status"]
+    if status != "ERROR":
+        return f"it is {status}"
+    fault = server.get("fault")
+    message = fault.get("message") if isinstance(fault, Mapping) else fault
+    said = message.strip() if isinstance(message, str) else ""
+    return one_line(said, _LONGEST_FAULT) or "Nova gave no reason"
