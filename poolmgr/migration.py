@@ -1,17 +1,18 @@
 """From an old configuration to a new one: the same effect by new names."""
 
-import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
-from poolmgr.options import OBSOLETE, Configuration
+from poolmgr.legacy import reason
+from poolmgr.options import Configuration
 from poolmgr.plugins import Registry
 from poolmgr.settings import IsSettings, Rule, rules
 from poolmgr.text import one_line
-from poolmgr.written import Entry, Written, all_names
+from poolmgr.values import as_text
+from poolmgr.written import Entry, all_names
 
 #: What an option means now, where that is not quite what it meant.
 MEANINGS = {
@@ -23,31 +24,6 @@ MEANINGS = {
         "the longest pause between two attempts; the first are shorter"
     ),
 }
-
-_LOG = "how much is logged is [worker] log_level, or -v, -q and --debug"
-_LOG_FILE = "the log goes to standard error, and into the file of --log-file"
-_PROCESS = "the worker stays in the foreground; what starts it sees to this"
-
-#: Options that every part of Libra had; poolmgr's are the command line's.
-ELSEWHERE = {
-    "debug": _LOG,
-    "verbose": _LOG,
-    "logfile": _LOG_FILE,
-    "log_file": _LOG_FILE,
-    "use_syslog": _LOG_FILE,
-    "syslog": _LOG_FILE,
-    "syslog_socket": _LOG_FILE,
-    "syslog_faculty": _LOG_FILE,
-    "syslog_facility": _LOG_FILE,
-    "daemon": _PROCESS,
-    "nodaemon": _PROCESS,
-    "pid": _PROCESS,
-    "user": _PROCESS,
-    "group": _PROCESS,
-}
-
-#: Who had these groups in libra.cfg.
-_OLD_GROUPS = ("DEFAULT", "global", "mgm", "gearman")
 
 
 @dataclass(frozen=True)
@@ -145,11 +121,10 @@ def converted(path: str, drivers: Registry[Driver]) -> Conversion:
     :raises PluginError: the driver that it names cannot be loaded
     """
     conf = Configuration([path], alone=True)
-    written = Written([path])
     options = [
         Option(group, name, value, rule, entry)
         for group, settings in conf.groups(drivers)
-        for name, value, rule, entry in _set(conf, group, settings, written)
+        for name, value, rule, entry in _set(conf, group, settings)
     ]
     if not options:
         raise ConfigError(
@@ -162,39 +137,20 @@ def converted(path: str, drivers: Registry[Driver]) -> Conversion:
     counts = {(option.old.group, option.old.name) for option in options}
     dropped = [
         (entry.shown, _reason(entry, doubled, others))
-        for entry in written.entries()
+        for entry in conf.written.entries()
         if (entry.group, entry.name) not in counts
     ]
     return Conversion(path, options, _together(dropped))
-
-
-def as_text(value: object) -> str:
-    """A value as a configuration file has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value).removesuffix(".0")
-    if isinstance(value, tuple):
-        return ", ".join(as_text(each) for each in value)
-    # A "$" begins a reference to an option; one after a "\" is read as if
-    # the two were one that does not.
-    text = re.sub(
-        r"\\\$|\$", lambda m: "$$" if m[0] == "$" else "\\\\$", str(value)
-    )
-    if text != text.strip() or (text[:1] == text[-1:] and text[:1] in "'\""):
-        text = f'"{text}"' if text else ""
-    return text.replace("\n", "\n    ")
 
 
 def _set(
     conf: Configuration,
     group: str,
     settings: type[IsSettings],
-    written: Written,
 ) -> Iterator[tuple[str, object, Rule, Entry]]:
     values = conf.group(group, settings)
     for field, rule in rules(settings):
-        entry = written.find(*all_names(group, field.name, rule))
+        entry = conf.written.find(*all_names(group, field.name, rule))
         if entry is not None:
             yield field.name, getattr(values, field.name), rule, entry
 
@@ -202,23 +158,18 @@ def _set(
 def _reason(
     entry: Entry, doubled: set[tuple[str, str]], drivers: set[str]
 ) -> str:
-    where = f"{entry.group}.{entry.name}"
     if (entry.group, entry.name) in doubled:
         return "its new name is there, too, and counts"
     if entry.group in drivers - {"nova"}:
         return "of a driver that [poolmgr] driver does not name"
-    if where in OBSOLETE:
-        return OBSOLETE[where]
-    if entry.group in _OLD_GROUPS and entry.name in ELSEWHERE:
-        return ELSEWHERE[entry.name]
-    return "not an option of poolmgr"
+    return reason(entry) or "not an option of poolmgr"
 
 
 def _together(dropped: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Options with one reason in one entry, in their order."""
     by_reason: dict[str, list[str]] = {}
-    for name, reason in dropped:
-        by_reason.setdefault(reason, []).append(name)
+    for name, why in dropped:
+        by_reason.setdefault(why, []).append(name)
     return [(", ".join(those), why) for why, those in by_reason.items()]
 
 

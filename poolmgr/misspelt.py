@@ -4,14 +4,15 @@ import difflib
 from collections.abc import Iterator
 
 from poolmgr.drivers.base import Driver
-from poolmgr.options import OBSOLETE, Configuration
+from poolmgr.legacy import OBSOLETE, reason
+from poolmgr.options import Configuration
 from poolmgr.plugins import Registry
 from poolmgr.settings import rules
 from poolmgr.text import one_line
 from poolmgr.written import Written, all_names
 
-#: Groups that other parts of Libra, or of the original, have options in.
-_SHARED = ("mgm", "worker", "gearman")
+#: Groups that other parts of Libra have options in.
+_SHARED = ("DEFAULT", "global", "worker", "gearman")
 
 
 def misspelt(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
@@ -23,6 +24,36 @@ def misspelt(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
     :raises ConfigError: a file cannot be read
     :raises PluginError: the driver that is configured cannot be loaded
     """
+    known = _known(conf, drivers)
+    groups = known.keys() | {name.lower() for name in drivers.names()}
+    return [*dict.fromkeys(_said(conf.written, known, groups))]
+
+
+def unread(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
+    """Sections and options that seem to be other programs', as people write
+    them.
+
+    :raises PluginError: the driver that is configured cannot be loaded
+    """
+    known = _known(conf, drivers)
+    groups = known.keys() | {name.lower() for name in drivers.names()}
+    found = []
+    for entry in conf.written.entries():
+        if entry.group not in {*groups, *_SHARED}:
+            found.append(f"[{one_line(entry.group)}]")
+        elif (
+            entry.group in _SHARED
+            and entry.name not in known.get(entry.group, ())
+            and reason(entry) is None
+        ):
+            found.append(entry.shown)
+    return [*dict.fromkeys(found)]
+
+
+def _known(
+    conf: Configuration, drivers: Registry[Driver]
+) -> dict[str, set[str]]:
+    """The names of all options, old ones included, by their groups."""
     known: dict[str, set[str]] = {}
     for group, settings in conf.groups(drivers):
         for field, rule in rules(settings):
@@ -31,8 +62,7 @@ def misspelt(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
     for where in OBSOLETE:
         group, name = where.split(".")
         known.setdefault(group, set()).add(name)
-    groups = known.keys() | {name.lower() for name in drivers.names()}
-    return [*dict.fromkeys(_said(Written(conf.files), known, groups))]
+    return known
 
 
 def _said(
@@ -46,7 +76,11 @@ def _said(
                     f"{one_line(entry.path)}: [{shown}] is not read; did you "
                     f"mean [{near}]?"
                 )
-        elif entry.group in known and entry.name not in known[entry.group]:
+        elif (
+            entry.group in known
+            and entry.name not in known[entry.group]
+            and reason(entry) is None
+        ):
             near = _near(entry.name, known[entry.group])
             if near or entry.group not in _SHARED:
                 hint = f"; did you mean {near}?" if near else ""

@@ -1,25 +1,24 @@
-"""Options of the configuration file and the command line, by oslo.config.
+"""Options of the configuration file, the environment and the command line.
 
-They are made from the rooms' settings classes, so that there is one place
-for a default, a bound and a help text; and they are turned back into plain
-settings here.  Nothing else in poolmgr sees oslo.config.
+They are made from the settings classes, so that there is one place for a
+default, a bound and a help text; and they are turned back into plain settings
+here, each value checked, with where it stands in what is wrong with it.
 """
 
 import logging
-import re
-import types
+import os
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from dataclasses import Field
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 from typing import get_type_hints as hints
 
-from oslo_config import cfg
-
-from poolmgr import broken, secrecy
+from poolmgr import secrecy, values
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.permissions import is_exposed, warning
 from poolmgr.plugins import Registry
+from poolmgr.references import Given, References
 from poolmgr.settings import (
     DriverSettings,
     GearmanSettings,
@@ -32,7 +31,10 @@ from poolmgr.settings import (
     rules,
 )
 from poolmgr.text import one_line
-from poolmgr.written import files_of
+from poolmgr.written import Written, all_names, files_of
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
 
@@ -49,31 +51,16 @@ _GROUPS: tuple[tuple[str, type[IsSettings]], ...] = (
     ("nova", NovaSettings),
 )
 
-_ORIGINS = {
-    cfg.Locations.user: "file",
-    cfg.Locations.environment: "environment",
-    # What the command line says is set here.
-    cfg.Locations.set_override: "command line",
-}
-
-#: Options of libra.cfg that have no meaning any more, and why.
-OBSOLETE = {
-    "mgm.rm_fip_ignore_500": (
-        "whether an address was removed is read back from the cloud"
-    ),
-    "mgm.build_diag_timeout": "devices are not probed while they boot",
-    "gearman.poll": "job servers are not polled",
-}
-
 
 class Configuration:
     """What the files, the environment and the command line say.
 
-    :param files: configuration files; when none is given, those that
-        oslo.config finds for "poolmgr"
-    :param directories: folders of ``*.conf`` files
+    :param files: configuration files; when none is given, the first
+        ``poolmgr.conf`` there is in the usual folders
+    :param directories: folders of ``*.conf`` files; when none is given, the
+        first ``poolmgr.conf.d`` there is
     :param alone: whether the files count alone, without the environment and
-        the folders that oslo.config finds
+        the usual places
     :raises ConfigError: a file cannot be read
     """
 
@@ -84,43 +71,41 @@ class Configuration:
         alone: bool = False,
     ) -> None:
         self._given = (files, directories, alone)
-        self._overrides: list[
-            tuple[str, type[IsSettings], dict[str, object]]
-        ] = []
-        self._conf = cfg.ConfigOpts()
-        args = [f"--config-file={name}" for name in files]
-        args += [f"--config-dir={name}" for name in directories]
-        try:
-            self._conf(
-                args,
-                project="poolmgr",
-                prog="poolmgr",
-                use_env=not alone,
-                default_config_dirs=[] if alone else None,
-            )
-        except (cfg.Error, OSError, UnicodeError) as error:
-            read = files or cfg.find_config_files("poolmgr")
-            if wrong := broken.not_text(files_of(read, directories)):
-                raise ConfigError(wrong) from None
-            if isinstance(error, cfg.Error):
-                raise ConfigError(_unquoted(error)) from None
-            named = ", ".join([*files, *directories]) or "poolmgr.conf"
-            raise ConfigError(
-                f"configuration in {one_line(named)} cannot be read: "
-                f"{one_line(str(error))}"
-            ) from None
+        self._overrides: dict[tuple[str, str], Given] = {}
+        usual = not alone
+        own = _usual("poolmgr.conf") if usual and not files else []
+        folders = _usual("poolmgr.conf.d") if usual and not directories else []
+        self._sources = [*own, *folders, *files, *directories]
+        files, directories = (
+            [os.path.expanduser(path) for path in paths]
+            for paths in (files, directories)
+        )
+        #: The files that are read, those of folders included, in order.
+        self.files = [
+            *files_of(own, folders),
+            *files_of(files, directories),
+        ]
+        #: What is in them.
+        self.written = Written(self.files)
 
     def use_driver(self, name: str) -> None:
         """Have the command line's ``--driver`` win over everything else."""
-        self._override("poolmgr", DriverSettings, driver=name)
+        self._override("--driver", "poolmgr", driver=name)
 
     def use_servers(self, servers: Sequence[str]) -> None:
         """Likewise ``--gearman-server``."""
-        self._override("gearman", GearmanSettings, servers=list(servers))
+        self._override(
+            "--gearman-server", "gearman", servers=", ".join(servers)
+        )
 
     def use_cloud(self, name: str) -> None:
-        """Likewise ``--os-cloud``, whatever credentials are configured."""
-        self._override("nova", NovaSettings, cloud=name, auth_url=None)
+        """Likewise ``--os-cloud``, whatever credentials are configured.
+
+        :raises ConfigError: it is empty
+        """
+        if not name.strip():
+            raise ConfigError("--os-cloud: is empty; name a cloud")
+        self._override("--os-cloud", "nova", cloud=name, auth_url="")
 
     def again(self) -> "Configuration":
         """What the same files say now; the command line wins as before.
@@ -129,9 +114,8 @@ class Configuration:
             not there any more
         """
         fresh = Configuration(*self._given)
-        for group, settings, values in self._overrides:
-            fresh._override(group, settings, **values)
-        if gone := [f for f in self._files if f not in fresh._files]:
+        fresh._overrides = self._overrides
+        if gone := [f for f in self._sources if f not in fresh._sources]:
             raise ConfigError(f"{one_line(', '.join(gone))}: it is gone")
         return fresh
 
@@ -165,18 +149,27 @@ class Configuration:
         """The settings classes and their groups: poolmgr's own, Nova's, and
         those of the driver that is configured.
 
+        :raises ConfigError: there is none of its name
         :raises PluginError: it cannot be loaded
         """
         found = [*_GROUPS]
         if (name := self.driver_name().lower()) != "nova":
-            found.append((name, drivers.load(name).Settings))
+            found.append((name, self._driver_class(drivers).Settings))
         return found
 
-    def origin(self, group: str, name: str) -> str:
-        """What set an option that was asked for: "default", "file",
-        "environment" or "command line"."""
-        where = self._conf.get_location(name, group)
-        return _ORIGINS.get(where.location, "default") if where else "default"
+    def given(self, group: str, name: str, rule: Rule) -> Given | None:
+        """What sets an option; None if nothing does."""
+        if (option := self._overrides.get((group, name))) is not None:
+            return option
+        names = all_names(group, name, rule)
+        for each, old in names if not self._given[2] else ():
+            variable = f"OS_{each.upper()}__{old.upper()}"
+            if (text := os.environ.get(variable)) is not None:
+                return Given("environment", variable, text)
+        if (entry := self.written.find(*names)) is None:
+            return None
+        where = f"{entry.shown} in {one_line(entry.path)}, line {entry.line}"
+        return Given("file", where, entry.text, entry)
 
     def make_driver(self, drivers: Registry[Driver]) -> Driver:
         """Make the driver that is configured, with its own group's settings.
@@ -185,45 +178,20 @@ class Configuration:
         :raises ConfigError: there is no such driver, or its settings are
             wrong
         """
-        name = self.driver_name()
-        try:
-            cls = drivers.load(name)
-        except PluginNotFound as error:
-            raise ConfigError(
-                f"{error} (option --driver, or [poolmgr] driver in the "
-                "configuration file)"
-            ) from None
-        return cls(self.group(name.lower(), cls.Settings))
-
-    def warn_of_old_names(self) -> None:
-        """Log every option of libra.cfg that has no effect, once."""
-        for where, reason in OBSOLETE.items():
-            if self._is_set(where):
-                LOG.warning(
-                    "%s has no meaning any more and is ignored: %s",
-                    _shown(where),
-                    reason,
-                )
-        novas = [old for _f, rule in rules(NovaSettings) for old in rule.old]
-        given = [_shown(where) for where in novas if self._is_set(where)]
-        if given and (driver := self.driver_name()) != "nova":
-            LOG.warning(
-                "not used by the driver %r: %s", driver, ", ".join(given)
-            )
+        cls = self._driver_class(drivers)
+        return cls(self.group(self.driver_name().lower(), cls.Settings))
 
     def warn_of_exposed_secrets(self, drivers: Registry[Driver]) -> None:
         """Log every file with a secret that everybody can read, once."""
         found = {}
         groups: dict[str, type[IsSettings]] = {"nova": NovaSettings}
         name = self.driver_name()
-        groups[name.lower()] = drivers.load(name).Settings
+        groups[name.lower()] = self._driver_class(drivers).Settings
         for group, settings in groups.items():
-            self._register(group, settings)
             for field, rule in rules(settings):
-                if rule.secret and self._value(group, field.name, rule):
-                    where = self._conf.get_location(field.name, group)
-                    if where and where.location is cfg.Locations.user:
-                        found[where.detail] = f"[{group}] {field.name}"
+                option = self.given(group, field.name, rule)
+                if rule.secret and option and option.entry and option.text:
+                    found[option.entry.path] = f"[{group}] {field.name}"
         if key := self.gearman().ssl_key:
             found[key] = "[gearman] ssl_key"
         for path, what in found.items():
@@ -235,71 +203,98 @@ class Configuration:
 
         :raises ConfigError: one of them is wrong
         """
-        self._register(group, settings)
-        values = {
-            field.name: self._value(group, field.name, rule)
-            for field, rule in rules(settings)
+        types = hints(settings)
+        found = {
+            field.name: self._value(group, field, types[field.name], settings)
+            for field, _rule in rules(settings)
         }
-        return settings(**values)
+        return settings(**found)
 
-    def _value(self, group: str, name: str, rule: Rule) -> Any:
-        try:
-            value = _plain(self._conf[group][name])
-        except (cfg.Error, ValueError) as error:
-            where = broken.where(
-                group, name, rule, self.files, not self._given[2]
-            )
-            why = broken.why(error, rule.secret)
-            raise ConfigError(f"{where}: {why}") from None
+    def _value(
+        self,
+        group: str,
+        field: Field[Any],
+        hint: Any,
+        settings: type[IsSettings],
+    ) -> Any:
+        rule: Rule = field.metadata["rule"]
+        option = self.given(group, field.name, rule)
+        if option is None:
+            return field.default
         if rule.secret:
-            secrecy.hide(value)
-        return value
+            secrecy.hide(option.text)
+        try:
+            _require_plain(option, rule)
+            groups = [*_GROUPS, (group, settings)]
+            text = References(self.given, groups).replaced(option, rule)
+            if rule.secret:
+                secrecy.hide(text)
+            return values.value_of(text, hint, field.default, rule)
+        except ValueError as error:
+            raise ConfigError(
+                f"{option.where}: {one_line(str(error))}"
+            ) from None
 
-    @property
-    def files(self) -> list[str]:
-        """The files that are read, those of folders included, in order."""
-        return files_of(self._conf.config_file, self._conf.config_dir)
+    def _driver_class(self, drivers: Registry[Driver]) -> type[Driver]:
+        try:
+            return drivers.load(self.driver_name())
+        except PluginNotFound as error:
+            raise ConfigError(
+                f"{error} (option --driver, or [poolmgr] driver in the "
+                "configuration file)"
+            ) from None
 
-    @property
-    def _files(self) -> list[str]:
-        return [*self._conf.config_file, *self._conf.config_dir]
-
-    def _override(
-        self, group: str, settings: type[IsSettings], **values: object
-    ) -> None:
-        self._overrides.append((group, settings, values))
-        self._register(group, settings)
-        for name, value in values.items():
-            self._conf.set_override(name, value, group)
-
-    def _register(self, group: str, settings: type[IsSettings]) -> None:
-        self._conf.register_opts(options(settings), group=group)
-
-    def _is_set(self, where: str) -> bool:
-        group, name = where.split(".")
-        self._conf.register_opt(cfg.StrOpt(name), group=group)
-        return self._conf[group][name] is not None
+    def _override(self, option: str, group: str, **given: str) -> None:
+        for name, text in given.items():
+            self._overrides[group, name] = Given("command line", option, text)
 
 
-def _unquoted(error: cfg.Error) -> str:
-    """What oslo.config says of a file, without the line that is wrong: it
-    may have a password in it."""
-    said = str(error)
-    if isinstance(error, cfg.ConfigFileParseError):
-        said = re.sub(r": ('.*'|\".*\")$", "", said, flags=re.DOTALL)
-    return one_line(said)
+def _usual(name: str) -> list[str]:
+    """The first of this name in the usual folders, if there is one."""
+    home = os.path.expanduser("~")
+    folders = ["/etc/poolmgr", "/etc"]
+    if os.path.isabs(home):  # it is "~" for a user without one
+        folders = [os.path.join(home, ".poolmgr"), home, *folders]
+    paths = (os.path.join(folder, name) for folder in folders)
+    return [path for path in paths if os.path.exists(path)][:1]
 
 
-def options(settings: type[IsSettings]) -> list[cfg.Opt]:
+def _require_plain(option: Given, rule: Rule) -> None:
+    """Refuse what is no value as people write it.
+
+    :raises ValueError: what is wrong
+    """
+    text, entry = option.text, option.entry
+    values.require_plain(text, rule.secret)
+    if option.origin == "command line":
+        return
+    if entry is None:
+        if text[:1] in ("'", '"') and text[0] == text[-1]:
+            raise ValueError(
+                "has quotes around it, which are a part of a value there; "
+                "remove them"
+            )
+        if not rule.secret:
+            values.require_no_comment(text, secret=False)
+    else:
+        if entry.other:
+            raise ValueError(
+                f"has another value in line {entry.other}; remove one"
+            )
+        if not entry.quoted:
+            values.require_no_comment(text, rule.secret)
+
+
+def options(settings: type[IsSettings]) -> "list[cfg.Opt]":
     """oslo.config's options for a settings class."""
-    types_ = hints(settings)
+    types = hints(settings)
     return [
-        _option(field.name, types_[field.name], field.default, rule)
+        _option(field.name, types[field.name], field.default, rule)
         for field, rule in rules(settings)
     ]
 
 
-def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+def list_opts() -> "list[tuple[str, list[cfg.Opt]]]":
     """All options, by group, for oslo-config-generator and -validator."""
     from poolmgr.drivers.fake import FakeSettings
 
@@ -310,8 +305,11 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     return list(found.items())
 
 
-def _option(name: str, hint: Any, default: Any, rule: Rule) -> cfg.Opt:
-    kind = _without_none(hint)
+def _option(name: str, hint: Any, default: Any, rule: Rule) -> "cfg.Opt":
+    # Only who makes the sample or the documentation needs it.
+    from oslo_config import cfg
+
+    kind = values.kind_of(hint)
     common: dict[str, Any] = {
         "default": list(default) if isinstance(default, tuple) else default,
         "help": rule.help,
@@ -333,20 +331,3 @@ def _option(name: str, hint: Any, default: Any, rule: Rule) -> cfg.Opt:
     if get_origin(kind) is tuple:
         return cfg.ListOpt(name, bounds=False, **common)
     return cfg.StrOpt(name, choices=rule.choices or None, **common)
-
-
-def _without_none(hint: Any) -> Any:
-    if get_origin(hint) in (Union, types.UnionType):
-        (hint,) = (
-            kind for kind in get_args(hint) if kind is not types.NoneType
-        )
-    return str if get_origin(hint) is Literal else hint
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _shown(where: str) -> str:
-    group, name = where.split(".")
-    return f"[{group}] {name}"

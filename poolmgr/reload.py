@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from poolmgr.errors import ConfigError
+from poolmgr.errors import PoolmgrError
 from poolmgr.settings import IsSettings, rules
 from poolmgr.text import one_line
 
@@ -34,10 +34,17 @@ class Reload:
     anything changes: a mistake anywhere leaves all as it was.
 
     :param configuration: what was read at the start
+    :param look: called with what is read; raises PoolmgrError if it cannot
+        be used
     """
 
-    def __init__(self, configuration: "Configuration") -> None:
+    def __init__(
+        self,
+        configuration: "Configuration",
+        look: "Callable[[Configuration], None]" = lambda configuration: None,
+    ) -> None:
         self._configuration = configuration
+        self._look = look
         self._followers: list[_Follower] = []
 
     def follow(
@@ -55,11 +62,12 @@ class Reload:
         """Read it again and log what came of it; raises nothing of that."""
         try:
             configuration = self._configuration.again()
+            self._look(configuration)
             read = [
                 configuration.group(f.group, type(f.settings))
                 for f in self._followers
             ]
-        except ConfigError as error:
+        except PoolmgrError as error:
             LOG.error("the configuration stays as it was: %s", error)
             return
         changed = [

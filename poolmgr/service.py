@@ -8,8 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from poolmgr import message as wire
+from poolmgr.actions.base import Action
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.execution import Submission
 from poolmgr.gearman import Address, Assignment, Delivery, LinkStatus, Worker
@@ -20,6 +22,7 @@ from poolmgr.links import addresses, link_options
 from poolmgr.mailbox import Mailbox
 from poolmgr.manager import PoolManager
 from poolmgr.outcome import Outcome
+from poolmgr.plugins import Registry
 from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.text import one_line
 
@@ -91,7 +94,7 @@ class Service:
         self._forsaken: set[_Delivery] = set()
         # Lost in this turn of the loop: whose, and whether not begun.
         self._just_lost: list[tuple[Address, bool]] = []
-        _load_actions(manager)
+        load_actions(manager.actions)
 
     async def run(self) -> int:
         """Serve until :meth:`stop`, then drain.
@@ -333,11 +336,14 @@ def _read(payload: bytes) -> object:
         return payload
 
 
-def _load_actions(manager: PoolManager) -> None:
-    """Import every action now: the loop must not wait for it later."""
-    for name in manager.actions.names():
+def load_actions(actions: Registry[Action[Any]]) -> None:
+    """Import every action now: the loop must not wait for it later.
+
+    :raises PluginConflict: two of them share a name
+    """
+    for name in actions.names():
         try:
-            manager.actions.load(name)
+            actions.load(name)
         except PluginConflict:
             raise
         except PluginError as error:

@@ -6,6 +6,7 @@ line do through :mod:`poolmgr.options`, which makes an option of every field.
 Both are checked alike.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
@@ -32,6 +33,7 @@ class Rule:
     :ivar check: raises ValueError when the value cannot be used
     :ivar old: "group.name" of options it had in Libra
     :ivar mutable: whether it may change while the process runs
+    :ivar words: whether blanks separate the values of a list, too
     """
 
     help: str
@@ -42,6 +44,7 @@ class Rule:
     check: Callable[[Any], object] | None = None
     old: tuple[str, ...] = ()
     mutable: bool = False
+    words: bool = False
 
 
 def setting(default: T, help: str, **rule: Any) -> T:
@@ -74,10 +77,17 @@ def check(settings: IsSettings, group: str) -> None:
     """
     for each, rule in rules(type(settings)):
         value = getattr(settings, each.name)
-        if (problem := _problem(value, rule)) is not None:
-            if rule.secret:
-                problem = "is not what it has to be"
-            raise ConfigError(f"[{group}] {each.name} {problem}")
+        if (wrong := problem(value, rule)) is not None:
+            raise ConfigError(f"[{group}] {each.name} {wrong}")
+
+
+def problem(value: Any, rule: Rule) -> str | None:
+    """What is wrong with a value, as words after the setting's name.
+
+    :returns: None if nothing is; of a secret no more than that it is wrong
+    """
+    wrong = _problem(value, rule)
+    return "is not what it has to be" if wrong and rule.secret else wrong
 
 
 def _problem(value: Any, rule: Rule) -> str | None:
@@ -85,9 +95,10 @@ def _problem(value: Any, rule: Rule) -> str | None:
         return None
     if rule.choices and value not in rule.choices:
         return f"must be one of {', '.join(rule.choices)}, not {value!r}"
-    if rule.min is not None and value < rule.min:
+    # Put like this since nan is neither above nor below anything.
+    if rule.min is not None and not value >= rule.min:
         return f"must be at least {rule.min:g}, not {value!r}"
-    if rule.max is not None and value > rule.max:
+    if rule.max is not None and not value <= rule.max:
         return f"must be at most {rule.max:g}, not {value!r}"
     if rule.check is not None:
         try:
@@ -95,6 +106,34 @@ def _problem(value: Any, rule: Rule) -> str | None:
         except ValueError as error:
             return str(error)
     return None
+
+
+def _function_name(name: str) -> None:
+    if not name or any(c.isspace() or not c.isprintable() for c in name):
+        raise ValueError(
+            f"must be a name without blanks and control characters, not "
+            f"{name!r}"
+        )
+
+
+def _host(name: str) -> None:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", name):
+            raise ValueError(
+                f"must be an address or a host name, not {name!r}"
+            ) from None
+
+
+def _job_servers(servers: tuple[str, ...]) -> None:
+    from poolmgr.gearman.address import Address
+
+    for server in servers:
+        try:
+            Address.parse(server)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
 
 def _pool_name(name: str) -> None:
@@ -205,7 +244,9 @@ class WorkerSettings:
     """Settings of the worker: the group ``[worker]``."""
 
     function: str = setting(
-        "libra_pool_mgm", "Name the worker registers at the job servers."
+        "libra_pool_mgm",
+        "Name the worker registers at the job servers.",
+        check=_function_name,
     )
     long_jobs: int = setting(
         500,
@@ -277,6 +318,7 @@ class MonitoringSettings:
         "127.0.0.1",
         "Address to listen on. The pages show names, addresses and reasons "
         "to whoever can reach them, and ask nobody for a password.",
+        check=_host,
     )
     port: int = setting(
         9473,
@@ -289,6 +331,7 @@ class MonitoringSettings:
         "Names of this machine that the pages may be asked by, besides its "
         "addresses, its host name and 'localhost'. Other names are refused: "
         "by one, a page of somebody else's could have a browser read these.",
+        words=True,
     )
 
     def __post_init__(self) -> None:
@@ -343,35 +386,54 @@ class GearmanSettings:
     """Settings of the links to the job servers: the group ``[gearman]``."""
 
     servers: tuple[str, ...] = setting(
-        ("localhost:4730",), "Job servers, host:port. Each is served."
+        ("localhost:4730",),
+        "Job servers, host:port. Each is served.",
+        check=_job_servers,
+        old=("mgm.gearman",),
+        words=True,
     )
     ssl_ca: str | None = setting(
         None,
         "File of certificates (PEM) that the job servers' are verified with. "
         "With it every link is TLS.",
+        old=("mgm.gearman_ssl_ca",),
     )
     ssl_cert: str | None = setting(
         None,
         "File of the certificate (PEM) to show to the job servers. Needs "
         "ssl_key and ssl_ca.",
+        old=("mgm.gearman_ssl_cert",),
     )
     ssl_key: str | None = setting(
-        None, "File of the private key (PEM) of ssl_cert."
+        None,
+        "File of the private key (PEM) of ssl_cert.",
+        old=("mgm.gearman_ssl_key",),
     )
     keepalive: bool = setting(
-        True, "Have the system probe links on which nothing happens."
+        True,
+        "Have the system probe links on which nothing happens.",
+        old=("mgm.gearman_keepalive",),
     )
     keepcnt: int = setting(
-        3, "Probes without an answer that end a link.", min=1, max=127
+        3,
+        "Probes without an answer that end a link.",
+        min=1,
+        max=127,
+        old=("mgm.gearman_keepcnt",),
     )
     keepidle: int = setting(
         10,
         "Seconds without traffic before the first probe.",
         min=1,
         max=32767,
+        old=("mgm.gearman_keepidle",),
     )
     keepintvl: int = setting(
-        5, "Seconds between two probes.", min=1, max=32767
+        5,
+        "Seconds between two probes.",
+        min=1,
+        max=32767,
+        old=("mgm.gearman_keepintvl",),
     )
     heartbeat: float = setting(
         10.0,
@@ -398,3 +460,13 @@ class GearmanSettings:
         check(self, "gearman")
         if not self.servers:
             raise ConfigError("[gearman] servers names no job server")
+        if bool(self.ssl_cert) != bool(self.ssl_key):
+            given, lacking = ("ssl_cert", "ssl_key")
+            if self.ssl_key:
+                given, lacking = lacking, given
+            raise ConfigError(f"[gearman] {given} is given, but no {lacking}")
+        if self.ssl_cert and not self.ssl_ca:
+            raise ConfigError(
+                "[gearman] ssl_cert is given, but no ssl_ca to verify the "
+                "job servers with"
+            )

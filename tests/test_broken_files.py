@@ -25,28 +25,32 @@ from tests.processes import poolmgr
         ),
         (
             b"[mgm]\nthreads = many\n",
-            "[mgm] threads in FILE: must be a whole number, not 'many'",
+            "[mgm] threads in FILE, line 2: must be a whole number, "
+            "not 'many'",
         ),
         (
             b"[worker]\nlong_jobs = 0\n",
-            "[worker] long_jobs in FILE: Should be greater than or equal to 1",
+            "[worker] long_jobs in FILE, line 2: must be at least 1, not 0",
         ),
         (
             b"[mgm]\nnova_insecure = maybe\n",
-            "[mgm] nova_insecure in FILE: must be true or false, not 'maybe'",
+            "[mgm] nova_insecure in FILE, line 2: must be true or false, "
+            "not 'maybe'",
         ),
         (
             b"[worker]\ndrain_timeout = soon\n",
-            "[worker] drain_timeout in FILE: must be a number, not 'soon'",
+            "[worker] drain_timeout in FILE, line 2: must be a number, "
+            "not 'soon'",
         ),
         (
             b"[mgm]\nnova_pass = planted$secret\n",
-            "[mgm] nova_pass in FILE: cannot be used (is a '$' to be '$$'?)",
+            "[mgm] nova_pass in FILE, line 2: cannot be used (is a '$' to be "
+            "'$$'?)",
         ),
         (
             b"[mgm]\nnode_basename = $nope\n",
-            "[mgm] node_basename in FILE: no such option nope in group "
-            "[DEFAULT] (is a '$' to be '$$'?)",
+            "[mgm] node_basename in FILE, line 2: there is no option 'nope' "
+            "(is a '$' to be '$$'?)",
         ),
     ],
 )

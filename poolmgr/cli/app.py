@@ -256,13 +256,11 @@ class PoolmgrApp(App):
 
     def _no_command(self, argv: list[str]) -> str:
         """What is wrong with words that begin with no command."""
-        from poolmgr.cli.usage import did_you_mean, no_command
+        from poolmgr.cli.usage import no_command, no_option
 
         if argv[0].startswith("-"):
             option = argv[0].partition("=")[0]
-            known = [*self.parser._option_string_actions]
-            near = did_you_mean(option, known)
-            return f"there is no option {one_line(option)}{near}"
+            return no_option(option, [*self.parser._option_string_actions])
         words = itertools.takewhile(lambda word: word[:1] != "-", argv)
         names = [name for name, _point in self.command_manager]
         return one_line(no_command(list(words), names))

@@ -2,9 +2,9 @@
 
 import argparse
 
+from poolmgr import preflight
 from poolmgr.cli.base import PoolmgrLister, Table
 from poolmgr.manager import driver_plugins
-from poolmgr.misspelt import misspelt
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 
@@ -28,10 +28,9 @@ class Check(PoolmgrLister):
         """Ask the cloud."""
         conf = self.configuration
         seconds = conf.pool().short_timeout
+        preflight.warn(conf, driver_plugins())
+        preflight.require_usable(conf, driver_plugins())
         driver = conf.make_driver(driver_plugins())
-        conf.warn_of_exposed_secrets(driver_plugins())
-        for problem in misspelt(conf, driver_plugins()):
-            self.app.LOG.warning("%s", problem)
         try:
             found = driver.check(Deadline(seconds))
         finally:

@@ -122,22 +122,18 @@ class ConfigShow(PoolmgrLister):
     def _rows(self) -> Iterator[Row]:
         from poolmgr.manager import driver_plugins
         from poolmgr.settings import rules
-        from poolmgr.written import Written, all_names
 
         conf = self.configuration
-        written = Written(conf.files)
         for group, settings in conf.groups(driver_plugins()):
             values = conf.group(group, settings)
             for field, rule in rules(settings):
                 value = getattr(values, field.name)
-                origin = conf.origin(group, field.name)
-                if origin == "file":
-                    names = all_names(group, field.name, rule)
-                    entry = written.find(*names)
-                    if entry is not None:
-                        origin = one_line(entry.path)
-                        if (entry.group, entry.name) != names[0]:
-                            origin += f", {entry.shown}"
+                option = conf.given(group, field.name, rule)
+                origin = option.origin if option else "default"
+                if option and (entry := option.entry):
+                    origin = one_line(entry.path)
+                    if (entry.group, entry.name) != (group, field.name):
+                        origin += f", {entry.shown}"
                 shown = HIDDEN if rule.secret and value else value
                 yield group, field.name, Value(shown), origin
 
@@ -147,7 +143,7 @@ class Value(FormattableColumn[object]):
 
     def human_readable(self) -> str:
         """Nothing for what is unset."""
-        from poolmgr.migration import as_text
+        from poolmgr.values import as_text
 
         return "" if self._value is None else as_text(self._value)
 

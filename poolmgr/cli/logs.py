@@ -142,9 +142,6 @@ def set_level(
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # What it warns of is in the error that follows.
     logging.getLogger("keystoneauth").setLevel(logging.ERROR)
-    # Old names of options matter to whoever keeps the file, once a start.
-    if not service and level > logging.INFO:
-        logging.getLogger("oslo_config").setLevel(logging.ERROR)
     # A command's FAIL is its error; the job's line would say it twice, and so
     # would the one of what is held back from now on.
     twice = level > logging.INFO

@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 
+from poolmgr import preflight
 from poolmgr.cli.logs import descriptors, reopen, set_format, set_level
 from poolmgr.cli.reaping import Reaping
 from poolmgr.cli.supervision import Supervision
@@ -13,7 +14,6 @@ from poolmgr.cli.watching import Watching
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.manager import PoolManager, driver_plugins
-from poolmgr.misspelt import misspelt
 from poolmgr.options import Configuration
 from poolmgr.reload import Reload
 from poolmgr.report import Report
@@ -60,11 +60,9 @@ class Process:
         set_format(self._options, conf.worker().log_format)
         supervision = self._supervision
         supervision.starting(conf.pool().short_timeout)
-        conf.warn_of_old_names()
+        preflight.warn(conf, driver_plugins())
+        preflight.require_usable(conf, driver_plugins())
         driver = conf.make_driver(driver_plugins())
-        conf.warn_of_exposed_secrets(driver_plugins())
-        for problem in misspelt(conf, driver_plugins()):
-            LOG.warning("%s", problem)
         try:
             if not self._fits(driver):
                 return 0
@@ -126,7 +124,7 @@ class Process:
             service.adopt(settings)
 
         conf = self._conf
-        reload = Reload(conf)
+        reload = Reload(conf, _looked_at)
         reload.follow("poolmgr", conf.pool(), adopt_pool)
         reload.follow("poolmgr", conf.group("poolmgr", DriverSettings))
         reload.follow("worker", conf.worker(), adopt_worker)
@@ -136,6 +134,11 @@ class Process:
         name = conf.driver_name().lower()
         reload.follow(name, conf.group(name, type(manager.driver).Settings))
         return reload
+
+
+def _looked_at(conf: Configuration) -> None:
+    preflight.warn(conf, driver_plugins())
+    preflight.require_usable(conf, driver_plugins())
 
 
 def _spare_collections() -> None:

@@ -9,10 +9,54 @@ from poolmgr.text import one_line
 
 _UNKNOWN = "unrecognized arguments: "
 
+_FOREGROUND = "leave it out, what starts the worker sees to this"
+_LOG = "the log goes to standard error, and into the file of --log-file"
+
+#: Options of Libra's own Pool Manager, and what to use.
+_OF_LIBRA = {
+    "-c": "use --config-file",
+    "--config": "use --config-file",
+    "-d": "use --debug",
+    "-l": "use --log-file",
+    "--logfile": "use --log-file",
+    "-n": "leave it out, the worker stays in the foreground",
+    "--nodaemon": "leave it out, the worker stays in the foreground",
+    "--daemon": _FOREGROUND,
+    "-p": _FOREGROUND,
+    "--pid": _FOREGROUND,
+    "--user": _FOREGROUND,
+    "--group": _FOREGROUND,
+    "--log-config-append": f"use --log-format and --log-file: {_LOG}",
+    "--log-config": f"use --log-format and --log-file: {_LOG}",
+    "--log-dir": "use --log-file",
+    "--use-syslog": _LOG,
+    "--syslog": _LOG,
+    "--syslog-log-facility": _LOG,
+    "--gearman": "use --gearman-server",
+}
+_OF_FILES = re.compile(
+    "--(az|node_basename|threads|datadir|(nova|gearman|rm_fip)_.*)"
+)
+
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """`` (did you mean X or Y?)``, or nothing if nothing is near."""
     return _meant(_near(wrong, known))
+
+
+def no_option(option: str, known: Iterable[str]) -> str:
+    """That there is no such option, and which may be meant."""
+    shown = one_line(option)
+    if option[:2] != "--":
+        shown = option = option[:2]  # the others may be merged with it
+    if what := _OF_LIBRA.get(option):
+        return f"there is no option {option}; {what}"
+    if _OF_FILES.fullmatch(option):
+        return (
+            f"there is no option {shown}; put it into a configuration file, "
+            f"under [mgm] as {shown[2:]}"
+        )
+    return f"there is no option {shown}{did_you_mean(option, known)}"
 
 
 def no_command(words: Sequence[str], known: Iterable[str]) -> str:
@@ -60,5 +104,4 @@ def _unknown(word: str, parser: argparse.ArgumentParser) -> str:
     option = word.partition("=")[0]
     if not option.startswith("-"):
         return f"{word!r} is one argument too many"
-    options = [*parser._option_string_actions]
-    return f"there is no option {option}{did_you_mean(option, options)}"
+    return no_option(option, [*parser._option_string_actions])

@@ -1,6 +1,7 @@
 """Settings of the Nova driver: the group ``[nova]``."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,16 @@ def _metadata(entries: tuple[str, ...]) -> None:
             raise ValueError(f"must leave {key!r} to poolmgr")
         if len(value) > 255:
             raise ValueError(f"must have values of 255 characters: {key!r}")
+
+
+def _address(example: str) -> Callable[[str], None]:
+    """A check for the address of a service."""
+
+    def check_address(url: str) -> None:
+        if not re.match(r"\s*https?://[^/\s]", url):
+            raise ValueError(f"must be like {example}, not {url!r}")
+
+    return check_address
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class NovaSettings:
     auth_url: str | None = setting(
         None,
         "Address of Keystone. One that ends in /v2.0 is taken for /v3.",
+        check=_address("https://keystone.example:5000/v3"),
         old=("mgm.nova_auth_url",),
     )
     username: str | None = setting(
@@ -113,10 +125,13 @@ class NovaSettings:
     compute_endpoint: str | None = setting(
         None,
         "Address of Nova, in place of the one in the service catalog.",
+        check=_address("https://nova.example:8774/v2.1"),
         old=("mgm.nova_bypass_url",),
     )
     network_endpoint: str | None = setting(
-        None, "Address of Neutron, likewise."
+        None,
+        "Address of Neutron, likewise.",
+        check=_address("https://neutron.example:9696"),
     )
 
     # -- what devices are made of -------------------------------------------

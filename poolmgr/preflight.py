@@ -1,0 +1,44 @@
+"""What is looked at before a worker starts, by ``check`` as well.
+
+One function for both: ``check`` passes when a worker would start.
+"""
+
+import logging
+
+from poolmgr.drivers.base import Driver
+from poolmgr.legacy import warn_of_old_names
+from poolmgr.links import link_options
+from poolmgr.manager import action_plugins
+from poolmgr.misspelt import misspelt, unread
+from poolmgr.options import Configuration
+from poolmgr.plugins import Registry
+from poolmgr.service import load_actions
+
+LOG = logging.getLogger(__name__)
+
+
+def warn(conf: Configuration, drivers: Registry[Driver]) -> None:
+    """Log what has no effect, though somebody may think so.
+
+    :raises ConfigError: there is no driver of the name that is configured
+    :raises PluginError: it cannot be loaded
+    """
+    warn_of_old_names(conf, drivers)
+    for problem in misspelt(conf, drivers):
+        LOG.warning("%s", problem)
+    if others := unread(conf, drivers):
+        LOG.info("not read, as other programs': %s", ", ".join(others))
+
+
+def require_usable(conf: Configuration, drivers: Registry[Driver]) -> None:
+    """Go on only with values that can be used, and plugins that fit together.
+
+    :raises ConfigError: in one line, which value is wrong
+    :raises PluginError: the driver cannot be loaded, or two actions share a
+        name
+    """
+    for group, settings in conf.groups(drivers):
+        conf.group(group, settings)
+    conf.warn_of_exposed_secrets(drivers)
+    link_options(conf.gearman())
+    load_actions(action_plugins())

@@ -1,0 +1,188 @@
+"""Files and command lines of Libra's own Pool Manager, of all its releases."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from poolmgr.manager import driver_plugins
+from poolmgr.migration import converted
+from poolmgr.options import Configuration
+from tests.jobservers import JobServerProcess
+from tests.processes import Process, poolmgr
+
+#: As the first releases had it: everything in the group of the program.
+FIRST = """\
+[global]
+verbose = true
+nodaemon = true
+[mgm]
+pid = /var/run/libra/libra_mgm.pid
+logfile = /var/log/libra/libra_mgm.log
+datadir = /etc/libra/
+nova_auth_url = https://keystone.example.com:35357/v2.0/
+nova_user = username
+nova_pass = planted-secret
+nova_region = region
+nova_keyname = default
+nova_secgroup = default
+nova_image = 12345
+nova_image_size = standard.medium
+gearman = 192.0.2.1:4730 192.0.2.2:4731
+gearman_keepalive = true
+gearman_keepcnt = 7
+gearman_keepidle = 8
+gearman_keepintvl = 9
+gearman_ssl_ca = /etc/libra/ca.pem
+gearman_ssl_cert = /etc/libra/cert.pem
+gearman_ssl_key = /etc/libra/key.pem
+gearman_poll = 1
+node_basename = 'libra'
+az = 1
+"""
+
+#: What later ones had besides.
+LAST = """\
+[DEFAULT]
+rabbit_use_ssl = True
+use_syslog = false
+[mgm]
+az = 1
+ip_driver = fixed
+ip_network_id = 4711
+rate_limit_delete_device_period = 60
+rate_limit_delete_device_max_count = 2
+nodes = 10
+api_server = 10.0.0.1:8889 10.0.0.2:8889
+check_interval = 5
+failed_interval = 15
+[admin_api]
+rate_limit_expunge_seconds = 60
+vip_pool_size = 10
+[mysql1]
+password = planted-secret
+"""
+
+DRIVERS = driver_plugins()
+
+
+def read(path: Path) -> Configuration:
+    conf = Configuration([str(path)], alone=True)
+    conf.use_driver("fake")
+    return conf
+
+
+def test_the_first_files_lead_to_the_same_job_servers(tmp_path: Path) -> None:
+    path = tmp_path / "libra.cfg"
+    path.write_text(FIRST)
+
+    gearman = read(path).gearman()
+
+    assert gearman.servers == ("192.0.2.1:4730", "192.0.2.2:4731")
+    assert gearman.ssl_ca == "/etc/libra/ca.pem"
+    assert gearman.ssl_cert == "/etc/libra/cert.pem"
+    assert gearman.ssl_key == "/etc/libra/key.pem"
+    assert gearman.keepalive
+    assert (gearman.keepcnt, gearman.keepidle, gearman.keepintvl) == (7, 8, 9)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        re.sub(r"^\w+", lambda name: name[0].upper(), FIRST, flags=re.M),
+        FIRST.replace("[mgm]", "[ mgm ]"),
+        FIRST.replace("[mgm]", "[Mgm]").replace("nova_", "Nova_"),
+        FIRST.replace(" = ", ": "),
+        FIRST.replace(" = ", "\t=\t").replace("\n", "\r\n"),
+        FIRST.replace("[mgm]\n", ""),
+        FIRST.replace(" 192.0.2.2", "\n  192.0.2.2"),
+        FIRST.replace(" 192.0.2.2", ", 192.0.2.2"),
+    ],
+)
+def test_they_may_be_written_otherwise(changed: str, tmp_path: Path) -> None:
+    plain, other = tmp_path / "libra.cfg", tmp_path / "other.cfg"
+    plain.write_text(FIRST)
+    other.write_bytes(changed.encode())
+
+    before = [read(plain).group(*g) for g in read(plain).groups(DRIVERS)]
+    after = [read(other).group(*g) for g in read(other).groups(DRIVERS)]
+
+    assert after == before
+
+
+@pytest.mark.parametrize("text", [FIRST, LAST])
+def test_converting_has_or_names_every_option(
+    text: str, tmp_path: Path
+) -> None:
+    path, new = tmp_path / "libra.cfg", tmp_path / "new.conf"
+    path.write_text(text)
+
+    done = converted(str(path), DRIVERS)
+
+    new.write_text(done.text(secrets=True))
+    assert read(new).gearman() == read(path).gearman()
+    for line in text.splitlines():
+        name = line.partition(" =")[0]
+        assert name in new.read_text(), line
+    for names, why in done.dropped:
+        if why == "not an option of poolmgr":
+            assert "[mgm]" not in names
+
+
+def test_a_worker_and_check_name_every_option(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    path = tmp_path / "libra.cfg"
+    path.write_text(LAST + "[mgm]\nthreads = 3\nno_such = 1\n")
+    args = ["--driver", "fake", "--config-file", str(path)]
+    args += ["--gearman-server", str(job_server.address)]
+
+    process = Process([*args, "worker"])
+    try:
+        process.wait_for("registered")
+    finally:
+        process.end()
+    check = poolmgr(*args, "-v", "check")
+
+    assert check.returncode == 0
+    for said in ("".join(process.lines), check.stderr):
+        assert "planted" not in said
+        for line in LAST.splitlines():
+            name = line.partition(" =")[0]
+            whole = name if name.startswith("[") else f"] {name}"
+            if name not in ("[mgm]", "[DEFAULT]", *OF_ADMIN_API):
+                assert whole in said, line
+        assert (
+            f"[mgm] threads in {path} is read; it is called [worker]" in said
+        )
+        assert "[mgm] no_such is no option and has no effect" in said
+        assert "[admin_api], [mysql1]" in said
+
+
+OF_ADMIN_API = ("rate_limit_expunge_seconds", "vip_pool_size", "password")
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        (["-c", "libra.cfg", "worker"], "no option -c; use --config-file"),
+        (["worker", "-c", "libra.cfg"], "no option -c; use --config-file"),
+        (["-n", "worker"], "no option -n; leave it out"),
+        (["worker", "-nd"], "no option -n; leave it out"),
+        (["worker", "-d"], "no option -d; use --debug"),
+        (["--logfile=x", "worker"], "no option --logfile; use --log-file"),
+        (["worker", "--pid", "x"], "no option --pid; leave it out"),
+        (["worker", "--log-config-append", "x"], "use --log-format and --log"),
+        (["--gearman", "a:1", "worker"], "use --gearman-server"),
+        (["--nova_pass=planted", "worker"], "under [mgm] as nova_pass"),
+    ],
+)
+def test_options_of_the_old_daemon_say_what_to_use(
+    args: list[str], what: str
+) -> None:
+    done = poolmgr(*args)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert what in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "planted" not in done.stderr

@@ -1,0 +1,380 @@
+"""Values are checked where they are set, and told in one line, by whom ever.
+
+For every option: those of poolmgr and of both drivers.
+"""
+
+import signal
+import tempfile
+from collections.abc import Iterator
+from dataclasses import Field
+from pathlib import Path
+from typing import Any, get_origin, get_type_hints
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolmgr.drivers.fake import FakeSettings
+from poolmgr.drivers.nova import NovaSettings
+from poolmgr.errors import ConfigError
+from poolmgr.manager import driver_plugins
+from poolmgr.migration import converted
+from poolmgr.options import Configuration
+from poolmgr.settings import Rule, rules
+from poolmgr.values import as_text, kind_of
+from tests.jobservers import JobServerProcess
+from tests.processes import poolmgr, worker
+
+SECRET = "planted-secret"
+
+
+def every() -> Iterator[tuple[str, Field[Any], Rule, Any]]:
+    """Group, field, rule and type of every option."""
+    conf = Configuration(alone=True)
+    conf.use_driver("fake")
+    for group, cls in conf.groups(driver_plugins()):
+        types = get_type_hints(cls)
+        for field, rule in rules(cls):
+            yield group, field, rule, kind_of(types[field.name])
+
+
+OPTIONS = [
+    pytest.param(*each, id=f"{each[0]}.{each[1].name}") for each in every()
+]
+of_every_option = pytest.mark.parametrize(
+    ("group", "field", "rule", "kind"), OPTIONS
+)
+
+
+def read(path: Path, group: str) -> list[object]:
+    """The settings of a group, as a file has them."""
+    conf = Configuration([str(path)], alone=True)
+    conf.driver_name()
+    conf.use_driver("fake")
+    found = conf.groups(driver_plugins())
+    return [conf.group(*each) for each in found if each[0] == group]
+
+
+def refused(path: Path, group: str, name: str, value: str) -> str:
+    """What is said of a value in a file."""
+    path.write_text(f"[{group}]\n{name} = {value}\n")
+    with pytest.raises(ConfigError) as caught:
+        read(path, group)
+    said = str(caught.value)
+    assert said.startswith(f"[{group}] {name} in {path}, line 2: ")
+    assert said.isprintable()
+    return said
+
+
+MEANT_BY_NOBODY = ["a\0b", "a\tb", "1  # note", "1 ; note", "# note", "\x7f"]
+
+
+@of_every_option
+def test_what_nobody_means_is_refused(
+    group: str, field: Field[Any], rule: Rule, kind: Any, tmp_path: Path
+) -> None:
+    for value in MEANT_BY_NOBODY:
+        said = refused(tmp_path / "mine.conf", group, field.name, value)
+        assert "control character" in said or "comment" in said
+
+
+@of_every_option
+def test_what_is_empty_is_refused_or_is_nothing(
+    group: str, field: Field[Any], rule: Rule, kind: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.conf"
+    if field.default in (None, "", ()):
+        path.write_text(f"[{group}]\n{field.name} =\n")
+        (values, *_rest) = (
+            each
+            for each in read(path, group)
+            if field.name in each.__dataclass_fields__  # type: ignore[attr-defined]
+        )
+        assert getattr(values, field.name) == field.default
+    else:
+        said = refused(path, group, field.name, "")
+        assert said.endswith("is empty; give it a value, or remove it")
+
+
+NO_NUMBERS = ["nan", "inf", "-inf", "1e999", "-1e9", "9" * 5000, "5 5", "٣"]
+
+
+@of_every_option
+def test_numbers_are_numbers(
+    group: str, field: Field[Any], rule: Rule, kind: Any, tmp_path: Path
+) -> None:
+    if kind in (int, float, bool):
+        for value in NO_NUMBERS:
+            refused(tmp_path / "mine.conf", group, field.name, value)
+
+
+PYTHON = ["['a', 'b']", '["a"]', "[a, b]", "('a',)", "'a', 'b'", '"a", b']
+
+
+@of_every_option
+def test_lists_are_not_written_as_in_python(
+    group: str, field: Field[Any], rule: Rule, kind: Any, tmp_path: Path
+) -> None:
+    if get_origin(kind) is tuple:
+        for value in PYTHON:
+            refused(tmp_path / "mine.conf", group, field.name, value)
+
+
+@of_every_option
+def test_an_option_has_one_value(
+    group: str, field: Field[Any], rule: Rule, kind: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.conf"
+    name = field.name
+    path.write_text(f"[{group}]\n{name} = 1\n\n[{group}]\n{name} = 2\n")
+
+    with pytest.raises(ConfigError) as caught:
+        read(path, group)
+
+    assert str(caught.value) == (
+        f"[{group}] {name} in {path}, line 5: has another value in line 2; "
+        "remove one"
+    )
+
+
+@of_every_option
+def test_the_environment_is_no_better(
+    group: str,
+    field: Field[Any],
+    rule: Rule,
+    kind: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variable = f"OS_{group}__{field.name}".upper()
+    conf = Configuration(["/dev/null"])
+    wrong = ["1\r", "a\udcff", '"1"']
+    # A secret may have such a thing in it.
+    wrong += [] if rule.secret else ["1 # note"]
+
+    for value in wrong:
+        monkeypatch.setenv(variable, value)
+        with pytest.raises(ConfigError) as caught:
+            conf.driver_name()
+            for found, cls in conf.groups(driver_plugins()):
+                if found == group:
+                    conf.group(found, cls)
+            conf.group("fake", FakeSettings)
+        assert str(caught.value).startswith(f"{variable}: ")
+        assert str(caught.value).isprintable()
+
+
+# -- whoever reads them -----------------------------------------------------
+
+WRONG = {
+    "[worker] long_jobs": "5  # note",
+    "[gearman] servers": "['a:1', 'b:1']",
+    "[reaper] interval": "nan",
+    "[monitoring] address": "",
+    "[nova] compute_endpoint": "nova.example:8774",
+    "[fake] ip_quota": "-1",
+}
+
+
+def one_option(option: str, value: str) -> str:
+    group, _, name = option.partition(" ")
+    return f"{group}\n{name} = {value}\n"
+
+
+@pytest.mark.parametrize("option", WRONG)
+def test_all_say_the_same(option: str, tmp_path: Path) -> None:
+    path = tmp_path / "worker.conf"
+    path.write_text(one_option(option, WRONG[option]))
+    args = ["--driver", "fake", "--config-file", str(path)]
+
+    done = [
+        poolmgr(*args, *command)
+        for command in (["check"], ["config", "show"], ["worker"])
+    ]
+
+    assert {each.returncode for each in done} == {1}
+    said = {each.stderr.partition(" poolmgr.cli: ")[2] for each in done[2:]}
+    said |= {each.stderr for each in done[:2]}
+    (line,) = said
+    assert line.startswith(f"{option} in {path}, line 2: ")
+    assert line.count("\n") == 1
+
+
+def test_sighup_keeps_what_it_has(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    path = tmp_path / "worker.conf"
+    servers = [str(job_server.address)]
+    with worker(servers, "[poolmgr]\naz = 1\n", tmp_path) as process:
+        process.wait_for("registered")
+        for option, value in WRONG.items():
+            if option == "[gearman] servers":
+                continue  # the command line goes before it
+            path.write_text(one_option(option, value))
+            process.signal(signal.SIGHUP)
+            line = process.wait_for("the configuration stays as it was: ")
+            assert f"was: {option} in {path}, line 2: " in line
+
+
+def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "mine.conf"
+    for value in (f"{SECRET} # x", f"{SECRET}\0", f"{SECRET}\n  {SECRET}"):
+        said = refused(path, "nova", "password", value)
+        assert "planted" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[gearman]\nssl_cert = c.pem\nssl_ca = ca.pem\n", "no ssl_key"),
+        ("[gearman]\nssl_key = k.pem\nssl_ca = ca.pem\n", "no ssl_cert"),
+        ("[gearman]\nssl_cert=c.pem\nssl_key=k.pem\n", "no ssl_ca"),
+        ("[gearman]\nssl_ca = /nowhere/ca.pem\n", "'/nowhere/ca.pem'"),
+        ("[poolmgr]\ndriver = nope\n", "no driver named 'nope'"),
+        ("[worker]\nfunction = a b\n", "function"),
+    ],
+)
+def test_check_fails_where_a_worker_would(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.conf"
+    path.write_text(text)
+    args = ["--config-file", str(path)]
+    if "driver" not in text:
+        args += ["--driver", "fake"]
+
+    check, start = (poolmgr(*args, command) for command in ("check", "worker"))
+
+    assert (check.returncode, start.returncode) == (1, 1)
+    assert words in check.stderr
+    assert start.stderr.endswith(check.stderr)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\0b", "\udcff"])
+@pytest.mark.parametrize("option", ["--driver", "--gearman-server"])
+def test_the_command_line_is_checked_too(option: str, name: str) -> None:
+    conf = Configuration(["/dev/null"], alone=True)
+    if option == "--driver":
+        conf.use_driver(name)
+    else:
+        conf.use_servers([name])
+
+    with pytest.raises(ConfigError) as caught:
+        (conf.driver_name(), conf.gearman())
+
+    assert str(caught.value).startswith(f"{option}: ")
+    assert str(caught.value).isprintable()
+
+
+def test_numbers_of_a_program_are_checked_too() -> None:
+    for wrong in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(ConfigError, match="boot_time"):
+            FakeSettings(boot_time=wrong)
+
+
+# -- files as people have them ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("servers = a:1 b:2", ("a:1", "b:2")),
+        ("servers = a:1,b:2,", ("a:1", "b:2")),
+        ("servers =\n  a:1\n  b:2", ("a:1", "b:2")),
+        ("servers = a:1,\n\tb:2", ("a:1", "b:2")),
+        ("servers = [::1]:1, [::2]", ("[::1]:1", "[::2]")),
+        ("servers\t=\ta:1\t", ("a:1",)),
+        ('servers = "a:1, b:2"', ("a:1", "b:2")),
+        ("SERVERS: a:1", ("a:1",)),
+    ],
+)
+@pytest.mark.parametrize("section", ["[gearman]", "[ Gearman ]", "[GEARMAN]"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_and_names_are_read_as_they_are_meant(
+    section: str, text: str, servers: tuple[str, ...], end: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.conf"
+    path.write_bytes(f"{section}\n{text}\n".replace("\n", end).encode())
+
+    conf = Configuration([str(path)], alone=True)
+
+    assert conf.gearman().servers == servers
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[worker]\nlong_jobs = 1\n  short_jobs = 2\n",
+            "[worker] long_jobs in FILE, line 2: goes on in the next line",
+        ),
+        ("[worker]\n\n  long_jobs = 1\n", "FILE, line 3: it begins with"),
+        ("[worker] # x\nlong_jobs = 1\n", "FILE, line 1: a section is"),
+        ("[worker]\nlong_jobs\n", "FILE, line 2: it is not NAME = VALUE"),
+        ("[nova]\npassword planted\n", "FILE, line 2: it is not NAME"),
+    ],
+)
+def test_lines_that_are_none_are_named(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.conf"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        Configuration([str(path)], alone=True).worker()
+
+    assert str(caught.value).replace(str(path), "FILE").startswith(said)
+    assert "planted" not in str(caught.value)
+
+
+# -- and written again ------------------------------------------------------
+
+ODD = st.text("ab1.$%\\{}\"'#; ,=:[]-/é", max_size=12)
+LINES = st.lists(ODD, min_size=1, max_size=3).map("\n  ".join)
+USUAL = st.sampled_from(
+    ["1", "0.5", "yes", "a", "a, b", "k=v, l=$$w", "4", "best", "info"]
+    + ["10.0.0.0/8", "http://a/$az", "$", "100%", "a$${b}", "a%(b)s", "\\$$"]
+)
+
+
+def all_settings(path: Path) -> list[object]:
+    conf = Configuration([str(path)], alone=True)
+    conf.use_driver("fake")
+    return [conf.group(*each) for each in conf.groups(driver_plugins())]
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from([each.values for each in OPTIONS]),
+    st.one_of(USUAL, ODD, LINES, ODD.map(lambda text: f'"{text}"')),
+    st.booleans(),
+)
+def test_what_is_converted_has_the_same_effect(
+    option: tuple[str, Field[Any], Rule, Any], text: str, old: bool
+) -> None:
+    group, field, rule, _kind = option
+    name = field.name
+    if old and rule.old:
+        group, _, name = rule.old[0].partition(".")
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "libra.cfg", Path(folder) / "new.conf"
+        driver = "[poolmgr]\ndriver = fake\n" * (name != "driver")
+        before.write_text(f"{driver}[{group}]\n{name} = {text}\n")
+        try:
+            expected = all_settings(before)
+            done = converted(str(before), driver_plugins())
+        except ConfigError:
+            return  # it could not be used before
+        after.write_text(done.text(secrets=True))
+
+        assert all_settings(after) == expected
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])))
+def test_any_text_survives(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.conf"
+        path.write_text(f"[nova]\nusername = {as_text(text)}\n")
+        conf = Configuration([str(path)], alone=True)
+
+        username = conf.group("nova", NovaSettings).username
+        assert username == (text if text.strip() else None)
