@@ -79,6 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built("html", tmp_path_factory.mktemp("site"))
 
 
+@pytest.mark.browser
 def test_on_a_telephone_no_page_scrolls_sideways_and_nothing_is_cut(
     site: Path, tmp_path: Path
 ) -> None:

@@ -162,6 +162,7 @@ def test_it_stays_small(scene: Scene) -> None:
     assert len(scene.worker.get("/").body) < 150_000
 
 
+@pytest.mark.browser
 def test_a_browser_shows_it_and_runs_nothing(
     scene: Scene, tmp_path: Path
 ) -> None:
