@@ -1,5 +1,6 @@
 """One run of an action: who waits for it, how it ends, what is undone."""
 
+import functools
 import json
 import logging
 import threading
@@ -42,6 +43,7 @@ class House(Protocol):
     driver: Driver
     settings: PoolSettings
     capacity: Capacity
+    delivered_before: Callable[[Job], bool]
 
     def start(self, work: Callable[[], None]) -> None:
         """Do this on a thread, and wait for it before closing."""
@@ -335,6 +337,9 @@ class Execution:
             forsaken=self.forsaken,
             capacity=self._house.capacity,
             request_id=self.trail.request_id,
+            delivered_before=functools.partial(
+                self._house.delivered_before, self.job
+            ),
         )
 
 

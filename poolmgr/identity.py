@@ -86,7 +86,7 @@ class Mark:
 
     @classmethod
     def for_job(cls, pool: str, job: Job) -> "Mark":
-        return cls(pool, job.unique, job.handle, _written(int(time.time())))
+        return cls(pool, job.unique, job.handle, time_now())
 
     def handed_over(self) -> "Mark":
         """The same, once a client is about to have the thing."""
@@ -160,6 +160,11 @@ class Mark:
         old = vars(before)
         changes = {k: v for k, v in vars(self).items() if v != old[k]}
         return replace(present, **changes)
+
+
+def time_now() -> str:
+    """Now, as marks have it."""
+    return _written(int(time.time()))
 
 
 @functools.lru_cache(maxsize=1)

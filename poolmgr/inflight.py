@@ -1,12 +1,18 @@
 """Who still has a job, here or at the job servers."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Sequence
 
-from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, Client, LinkOptions
-from poolmgr.identity import Mark
+from poolmgr.errors import ConfigError, TransportError
+from poolmgr.gearman import Address, Client, LinkOptions, admin
+from poolmgr.identity import Job, Mark
 from poolmgr.outcome import RunningJob
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds that asking a job server how often it has delivered a job may take.
+_PATIENCE = 5.0
 
 
 class InFlight:
@@ -72,6 +78,21 @@ class InFlight:
             reason = f"job server {server} cannot be asked: {why}"
             return dict.fromkeys(marks, reason)
         return found
+
+
+def delivered_before(options: LinkOptions, job: Job) -> bool:
+    """Whether a job's server has lost a worker with it.
+
+    :param options: how to reach it
+    :returns: False, too, if it cannot be asked: not all servers tell
+    """
+    try:
+        address = Address.parse(job.server)
+        jobs = asyncio.run(admin.show_jobs(address, options, _PATIENCE))
+    except (ConfigError, TransportError) as error:
+        LOG.info("cannot tell whether a job was delivered before: %s", error)
+        return False
+    return any(each.retries for each in jobs if each.handle == job.handle)
 
 
 def _name(unique: str, handle: str) -> tuple[str, str]:

@@ -207,7 +207,7 @@ class Inventory:
         return _oldest_first(
             DeviceItem(
                 mark=device.mark,
-                age=_age(device.created, self._now),
+                age=age_of(device.created, self._now),
                 ours=self._ownership.of_device(device.name, device.mark),
                 device=device,
             )
@@ -219,7 +219,7 @@ class Inventory:
         made = ip.mark.made if ip.mark else None
         return IpItem(
             mark=ip.mark,
-            age=_age(ip.created or made, self._now),
+            age=age_of(ip.created or made, self._now),
             ours=self._ownership.of_ip(
                 ip.mark,
                 attached=ip.device_id is not None,
@@ -231,7 +231,7 @@ class Inventory:
         )
 
 
-def _age(since: str | None, now: datetime) -> int | None:
+def age_of(since: str | None, now: datetime) -> int | None:
     """Whole seconds since a time; 0 when our clock is behind.
 
     :returns: None for what is no time

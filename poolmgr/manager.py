@@ -83,6 +83,8 @@ class PoolManager:
     :param observer: told of every job that ends and, by drivers that do so,
         of every call of the cloud
     :ivar observer: the same, made safe: what it raises is logged
+    :ivar delivered_before: whether a job server has lost a worker with a job;
+        set by who can ask it
     :raises PluginError: the driver named cannot be used
     :raises Forked: the driver was made before this process was forked
     """
@@ -103,6 +105,7 @@ class PoolManager:
         if observer is not None:
             self.driver.observe(self.observer)
         self.capacity = Capacity()
+        self.delivered_before: Callable[[Job], bool] = lambda job: False
         self._threads = ThreadPool("poolmgr-job")
         self._expiries = Expiries("poolmgr-deadlines")
         self._lock = threading.Lock()

@@ -17,6 +17,7 @@ from poolmgr.execution import Submission
 from poolmgr.gearman import Address, Assignment, Delivery, LinkStatus, Worker
 from poolmgr.gearman.address import host_name
 from poolmgr.identity import Job
+from poolmgr.inflight import delivered_before
 from poolmgr.lanes import Lanes, Load
 from poolmgr.links import addresses, link_options
 from poolmgr.mailbox import Mailbox
@@ -77,12 +78,14 @@ class Service:
             self._let_others_first,
             lambda: manager.stuck,
         )
+        options = link_options(gearman)
+        manager.delivered_before = functools.partial(delivered_before, options)
         self._worker = Worker(
             addresses(gearman),
             settings.function,
             self._take,
             self._lanes,
-            link_options(gearman),
+            options,
             client_id=f"poolmgr-{host_name()}-{os.getpid()}",
         )
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -368,6 +369,41 @@ def test_marking_an_address_meets_another_revision(effect: bool) -> None:
 
 # -- BUILD_IP, DELETE_IP ----------------------------------------------------
 
+LONG_AGO = "2020-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("again", "mark", "outcome"),
+    [
+        (False, None, "PASS"),
+        (True, None, "changed"),
+        (True, {"handle": "H:host:8"}, "changed"),
+        (True, {"handle": "H:other:3"}, "changed"),
+        (True, {"handle": ""}, "changed"),
+        (True, {"handle": "H:host:6"}, "PASS"),
+        (True, {"handle": "H:host:6", "state": "building"}, "changed"),
+        (True, {"handle": "H:host:8", "made": LONG_AGO}, "PASS"),
+    ],
+)
+def test_a_delete_that_was_delivered_before_spares_what_may_be_anothers(
+    cloud: FakeCloud, again: bool, mark: dict[str, Any] | None, outcome: str
+) -> None:
+    made = Mark.for_job("libra", Job("another", "H:host:1")).handed_over()
+    changed = None if mark is None else replace(made, **mark)
+    ip = cloud.create_ip(changed, Deadline(SOON))
+    manager = PoolManager(cloud, PoolSettings(explain_failures=True))
+    manager.delivered_before = lambda job: again
+
+    answer = manager.run(
+        {"action": "DELETE_IP", "ip": ip.address},
+        Job("unique", "H:host:7", "127.0.0.1:4730"),
+    )
+
+    there = cloud.find_ip(ip.address, Deadline(SOON)) is not None
+    assert there == (outcome != "PASS")
+    error: Any = answer.get("error", {"code": answer["response"]})
+    assert error["code"] == outcome
+
 
 def test_build_ip_answers_id_and_address_as_text(
     manager: PoolManager,
@@ -630,9 +666,11 @@ class Late(FakeCloud):
     [
         ("H:host:1", "building", False),
         ("H:host:2", "building", True),
-        ("H:host:1", "handed over", True),
+        ("H:host:1", "handed over", False),
+        ("H:host:2", "handed over", True),
         ("H:host:1", "withdrawn", False),
-        ("H:host:1", "unconfirmed", True),
+        ("H:host:1", "unconfirmed", False),
+        ("H:host:2", "unconfirmed", True),
     ],
 )
 def test_what_the_same_delivery_made_besides_is_deleted(

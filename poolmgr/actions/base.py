@@ -25,7 +25,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 from poolmgr.capacity import Capacity
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import InvalidField
-from poolmgr.identity import Job, Mark, Ownership, is_device_name
+from poolmgr.identity import (
+    Job,
+    Mark,
+    Ownership,
+    is_device_name,
+    time_now,
+)
 from poolmgr.settings import PoolSettings
 from poolmgr.waiting import Deadline
 
@@ -51,6 +57,9 @@ class Context:
     :ivar capacity: what all jobs know of the cloud's room
     :ivar request_id: finds the job in the logs, the cloud's included; to be
         sent along with what is asked of other services, too
+    :ivar began: when this delivery began, as marks write times
+    :ivar delivered_before: whether a worker was lost with this job before;
+        asks the job server
     """
 
     driver: Driver
@@ -63,6 +72,8 @@ class Context:
     forsaken: Callable[[], bool] = lambda: False
     capacity: Capacity = dataclasses.field(default_factory=Capacity)
     request_id: str = ""
+    began: str = dataclasses.field(default_factory=time_now)
+    delivered_before: Callable[[], bool] = lambda: False
 
     @property
     def ownership(self) -> Ownership:
@@ -86,6 +97,28 @@ class Context:
     def is_left_over(self, mark: Mark | None) -> bool:
         """Whether an earlier delivery of this job left what bears this."""
         return mark is not None and mark.is_of(self.settings.pool, self.job)
+
+    def is_spare(self, mark: Mark | None, before: Mark | None) -> bool:
+        """Whether a thing made for this job can be deleted, once the job has
+        another answer.
+
+        What was handed over under the job's handle was not answered, or the
+        job would not have come again. But this worker may have lost its link
+        without noticing: then a later delivery may be building, or may have
+        answered, what was made or taken over after this one began.
+
+        :param mark: the thing's mark, of this job
+        :param before: its mark when this delivery began, None if it was not
+            to be seen then
+        """
+        if mark is None or mark.pool != self.settings.pool:
+            return False
+        if mark.taken != (before.taken if before else 0):
+            return False
+        if before is not None and mark.is_left:
+            return True
+        same = bool(self.job.handle) and mark.handle == self.job.handle
+        return same and mark.made <= self.began
 
 
 class Action(abc.ABC, Generic[RequestT]):

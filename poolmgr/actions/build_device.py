@@ -22,6 +22,8 @@ from poolmgr.waiting import Deadline
 
 #: Seconds that deleting what a job has made besides may take, at most.
 _OTHERS_TIME = 15.0
+#: The same, when the job fails, perhaps because the cloud is down.
+_OTHERS_TIME_OF_FAIL = 5.0
 #: Seconds that looking whose a device is may take, before it is deleted.
 _LOOK_TIME = 2.0
 #: What clients are told of: the cloud has taken it on, it has booted, and, by
@@ -51,13 +53,21 @@ class BuildDevice(Action[NoFields]):
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
         left = self._left_over(context)
-        built = self._from_left_over(left, context) or self._anew(context)
-        device, mark = built
-        with self._discarding(device, context):
-            self._hand_over(device, mark, context)
-            # Then, so that a next delivery takes this one and not another
-            # that is about to go.
-            self._delete_others(device, left, context)
+        try:
+            built = self._from_left_over(left, context) or self._anew(context)
+            device, mark = built
+            with self._discarding(device, context):
+                self._hand_over(device, mark, context)
+                # Then, so that a next delivery takes this one and not
+                # another that is about to go.
+                seconds = min(_OTHERS_TIME, context.deadline.remaining() / 2)
+                deadline = Deadline(seconds, context.deadline.stop)
+                self._delete_others(device.id, mark, left, deadline, context)
+        except BaseException as error:
+            kept = error.name if isinstance(error, DeviceNotDeleted) else ""
+            deadline = Deadline(_OTHERS_TIME_OF_FAIL)
+            self._delete_others(kept, None, left, deadline, context)
+            raise
         return _answer(device, context)
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
@@ -219,27 +229,32 @@ class BuildDevice(Action[NoFields]):
             context.log.warning("device %s may be left: %s", name, error)
 
     def _delete_others(
-        self, device: Device, left: list[Device], context: Context
+        self,
+        kept: str,
+        made: Mark | None,
+        left: list[Device],
+        deadline: Deadline,
+        context: Context,
     ) -> None:
         """Delete what this job has made besides; not at the device's cost.
 
-        A worker that was killed in the middle of a creation may have made a
-        device that was not to be seen yet when the job came here.
+        A worker that was killed may have made a device that was not to be
+        seen yet when the job came here.
 
-        :param left: what was to be seen then
+        :param kept: id or name of the device that the answer has
+        :param made: the mark that the device was made with
+        :param left: what was to be seen when the job came here
         """
-        mark = device.mark
-        if mark is None or not mark.unique or context.forsaken():
+        if not context.job.unique or context.forsaken():
             return
-        seconds = min(_OTHERS_TIME, context.deadline.remaining() / 2)
-        deadline = Deadline(seconds, context.deadline.stop)
-        before = {each.id for each in left}
+        before = {each.id: each.mark for each in left}
         try:
             for other in context.driver.devices_of_job(
-                mark.unique, deadline.patiently()
+                context.job.unique, deadline.patiently()
             ):
-                if other.id != device.id and _is_spare(
-                    other.mark, mark, other.id in before
+                if kept not in (other.id, other.name) and (
+                    other.mark == made
+                    or context.is_spare(other.mark, before.get(other.id))
                 ):
                     context.log.warning(
                         "deletes device %s, too", one_line(other.name)
@@ -305,20 +320,6 @@ class BuildDevice(Action[NoFields]):
             ours = self._given is not None and self._given.is_still(now.mark)
             return not ours and now.mark.taken != before.taken
         return False
-
-
-def _is_spare(mark: Mark | None, ours: Mark, was_left: bool) -> bool:
-    """Whether a device was made for the same job and never answered.
-
-    One that came meanwhile may be of a delivery that is still at it, if that
-    is not this one.
-    """
-    return (
-        mark is not None
-        and mark.is_left
-        and (mark.pool, mark.unique) == (ours.pool, ours.unique)
-        and (was_left or mark.handle == ours.handle)
-    )
 
 
 def _answer(device: Device, context: Context) -> dict[str, str]:

@@ -29,20 +29,23 @@ class BuildIp(Action[NoFields]):
 
     def run(self, request: NoFields, context: Context) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
-        for _attempt in context.deadline.retries("allocating a floating IP"):
+        doing = "allocating a floating IP"
+        for _attempt in context.deadline.retries(doing):
             left = self._left_over(context)
-            ip = left[0] if left else self._create(context)
             try:
-                self._hand_over(ip, bool(left), context)
-                break
-            except Changed as error:
-                # An earlier delivery is not done with it.
-                context.log.info("%s; looking again", error)
-            except PoolmgrError:
-                self._discard(ip, context)
+                ip = left[0] if left else self._create(context)
+                if not self._hand_over(ip, bool(left), context):
+                    continue
+            except BaseException:
+                deadline = Deadline(self.cleanup_time / 2)
+                self._give_back_others("", left, deadline, context)
                 raise
-        self._delete_others(left[1:], context)
-        return {"id": ip.id, "ip": ip.address}
+            # Not at the cost of the one that is answered.
+            seconds = min(self.cleanup_time, context.deadline.remaining() / 2)
+            deadline = Deadline(seconds, context.deadline.stop)
+            self._give_back_others(ip.id, left, deadline, context)
+            return {"id": ip.id, "ip": ip.address}
+        raise DeadlineExceeded(doing, context.deadline.seconds)
 
     def undo(self, answer: Mapping[str, str], context: Context) -> None:
         """Give the floating IP back, unless another delivery took it over."""
@@ -84,24 +87,32 @@ class BuildIp(Action[NoFields]):
 
     def _hand_over(
         self, ip: FloatingIP, was_left: bool, context: Context
-    ) -> None:
+    ) -> bool:
         """Mark it right before it is answered.
 
         Not from birth: a worker that is killed while the cloud allocates may
         leave one that the job's next delivery cannot see yet.
 
         :param was_left: whether an earlier delivery has made it
-        :raises Changed: another delivery has marked it
+        :returns: False if an earlier delivery is not done with it
         """
         if not context.wanted():
             # The job's next delivery takes it over; it may have done so.
-            return
+            return True
         mark = ip.mark or context.new_mark()
         if was_left:
             context.log.info("takes over floating IP %s", ip.address)
             mark = mark.taken_over_by(context.job)
         self._given = mark.handed_over()
-        self._mark(ip, self._given, context)
+        try:
+            self._mark(ip, self._given, context)
+        except Changed as error:
+            context.log.info("%s; looking again", error)
+            return False
+        except PoolmgrError:
+            self._discard(ip, context)
+            raise
+        return True
 
     def _mark(self, ip: FloatingIP, mark: Mark, context: Context) -> None:
         """Write a mark, unless somebody else has written one meanwhile.
@@ -153,25 +164,37 @@ class BuildIp(Action[NoFields]):
                 "floating IP %s is left allocated: %s", ip.address, error
             )
 
-    def _delete_others(
-        self, others: list[FloatingIP], context: Context
+    def _give_back_others(
+        self,
+        kept: str,
+        left: list[FloatingIP],
+        deadline: Deadline,
+        context: Context,
     ) -> None:
         """Give back what earlier deliveries have made besides.
 
-        Not at the cost of the one that is answered.
+        :param kept: id of the one that is answered
+        :param left: what was to be seen when the job came here
         """
-        seconds = min(self.cleanup_time, context.deadline.remaining() / 2)
-        deadline = Deadline(seconds, context.deadline.stop)
-        for ip in others:
-            if ip.mark is None or not ip.mark.is_left or context.forsaken():
-                continue
-            context.log.warning("gives back floating IP %s, too", ip.address)
-            try:
-                context.driver.delete_ip(ip, deadline)
-            except PoolmgrError as error:
-                context.log.warning(
-                    "floating IP %s is left allocated: %s", ip.address, error
-                )
+        if not context.job.unique or context.forsaken():
+            return
+        before = {each.id: each.mark for each in left}
+        try:
+            for ip in context.driver.ips_of_job(context.job.unique, deadline):
+                # What is attached has reached its client.
+                if (
+                    ip.id != kept
+                    and ip.device_id is None
+                    and context.is_spare(ip.mark, before.get(ip.id))
+                ):
+                    context.log.warning(
+                        "gives back floating IP %s, too", ip.address
+                    )
+                    context.driver.delete_ip(ip, deadline)
+        except Stopped:
+            raise
+        except PoolmgrError as error:
+            context.log.warning("another floating IP may be left: %s", error)
 
     def _left_over(self, context: Context) -> list[FloatingIP]:
         """What earlier deliveries of this job made and did not answer.

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from poolmgr.drivers.nova.marks import description_of
+from poolmgr.identity import Job, Mark
+from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.chaos.stage import (
     PATIENCE,
+    POOL,
     Moment,
     Stage,
     passed,
@@ -49,6 +53,10 @@ BUILD_IP = [
     Moment("GET", IPS),
     *changing("POST", IPS),
     *changing("PUT", ONE_IP),  # handing over
+]
+DELETE_IP = [
+    Moment("GET", IPS),
+    *changing("DELETE", ONE_IP),
 ]
 ASSIGN_IP = [
     Moment("GET", DETAILS),
@@ -90,6 +98,39 @@ def test_a_build_killed_in_any_call_leaves_one_device(
     require_one_device(there, answer)
 
 
+@pytest.mark.parametrize(
+    ("action", "given", "lists"),
+    [
+        ("BUILD_DEVICE", Moment("POST", METADATA), DETAILS),
+        ("BUILD_IP", Moment("PUT", ONE_IP), IPS),
+    ],
+    ids=["BUILD_DEVICE", "BUILD_IP"],
+)
+def test_what_was_handed_over_and_lists_show_late_is_seen_before_the_answer(
+    there: Stage, action: str, given: Moment, lists: str
+) -> None:
+    kind = "servers" if lists == DETAILS else "floatingips"
+    late = Fault(
+        method="GET",
+        path=lists,
+        where=lambda _call: bool(
+            there.cloud.count(given.method, path=given.path)
+        ),
+        status=200,
+        body={kind: []},
+    )
+    there.cloud.fault(late)
+
+    answer, _hold = there.killed_at([given], action)
+
+    # No reaper would take what was handed over.
+    things = there.cloud.servers + there.cloud.floating_ips
+    assert there.cloud.count("POST", path=f"{SERVERS}|{IPS}") == 2
+    (thing,) = things
+    assert answer.get("id", thing["id"]) == thing["id"]
+    there.check()
+
+
 @pytest.mark.parametrize("moment", BUILD_IP, ids=str)
 def test_an_allocation_killed_in_any_call_leaves_one_address(
     there: Stage, moment: Moment
@@ -113,6 +154,60 @@ def test_an_assignment_killed_in_any_call_is_in_effect(
     settled(hold)
 
     there.check()
+
+
+@pytest.mark.parametrize("moment", DELETE_IP, ids=str)
+def test_a_deletion_killed_in_any_call_leaves_no_address(
+    there: Stage, moment: Moment
+) -> None:
+    worker, other = there.several(2)
+    ip = there.passes("BUILD_IP")["ip"]
+    hold = there.hold(moment)
+    answer = there.submit("DELETE_IP", ip=ip)
+    until(lambda: hold.calls, PATIENCE)
+    worker.signal(signal.SIGKILL)
+    other.signal(signal.SIGCONT)
+
+    # What the first has deleted is not there for the second.
+    assert answer.result(PATIENCE).reason in ("", "not_found")
+    settled(hold)
+    assert there.cloud.floating_ips == []
+
+
+def allocated_by_somebody(cloud: LoopbackCloud, description: str) -> str:
+    """The id of a floating IP that nobody asked a worker for."""
+    wanted = {
+        "floating_network_id": cloud.ids["public"],
+        "description": description,
+    }
+    body = {"floatingip": wanted}
+    made = cloud.connect().network.post("/floatingips", json=body).json()
+    return str(made["floatingip"]["id"])
+
+
+@pytest.mark.parametrize("pool", [POOL, "another", ""])
+def test_an_address_that_was_given_to_somebody_else_is_not_deleted(
+    tmp_path: Path, pool: str
+) -> None:
+    mark = Mark.for_job(pool, Job("another", "H:host:99")).handed_over()
+    description = description_of(mark) if pool else ""
+    # The cloud has one address, and gives it to whoever asks next.
+    with stage(tmp_path, floating_range="198.18.0.0/30") as there:
+        first = there.start()
+        address = there.passes("BUILD_IP")["ip"]
+        first.end()
+        worker, other = there.several(2)
+        hold = there.hold(Moment("DELETE", ONE_IP))
+        answer = there.submit("DELETE_IP", ip=address)
+        until(lambda: hold.calls and not there.cloud.floating_ips, PATIENCE)
+        worker.signal(signal.SIGKILL)
+        given = allocated_by_somebody(there.cloud, description)
+
+        other.signal(signal.SIGCONT)
+
+        assert answer.result(PATIENCE).outcome == "FAIL"
+        (ip,) = there.cloud.floating_ips
+        assert (ip["id"], ip["floating_ip_address"]) == (given, address)
 
 
 def test_an_attachment_that_comes_late_moves_nothing_back(

@@ -1,5 +1,8 @@
 """BUILD_DEVICE that is delivered again: one device, none left over."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from poolmgr import Job
@@ -211,6 +214,88 @@ def test_a_forsaken_build_leaves_its_device_for_the_next_delivery(
 
     assert answer["name"] == forsaken["name"]
     assert state_of(pool) == ("handed-over", new.handle)
+
+
+def unseen(pool: Pool, looks: int = 1) -> None:
+    """The next looks for what a job has made see nothing: lists lag."""
+    pool.fault(
+        Fault(
+            path=DETAILS,
+            where=lambda call: "tags-any" in call.query,
+            status=200,
+            body={"servers": []},
+            times=looks,
+        )
+    )
+
+
+def left_in_state(pool: Pool, **changes: Any) -> str:
+    """The name of a device that is active, with such a mark."""
+    name = pool.left_by(OLD)
+    pool.boot()
+    deadline = Deadline(PATIENCE)
+    (device,) = pool.driver.devices_of_job(OLD.unique, deadline)
+    assert device.mark is not None
+    pool.driver.mark_device(device, replace(device.mark, **changes), deadline)
+    return name
+
+
+@pytest.mark.parametrize("state", ["building", "handed over", "unconfirmed"])
+def test_a_device_that_lists_show_late_is_deleted_whatever_its_mark_says(
+    pool: Pool, state: str
+) -> None:
+    left_in_state(pool, state=state)
+    unseen(pool)
+
+    answer = pool.passes("BUILD_DEVICE", OLD)
+
+    assert pool.posts() == 2
+    assert pool.only_server()["name"] == answer["name"]
+
+
+@pytest.mark.parametrize(
+    "later", [{"made": "2999-01-01T00:00:00+00:00"}, {"taken": 1}], ids=str
+)
+def test_what_a_later_delivery_may_have_answered_is_left(
+    pool: Pool, later: dict[str, Any]
+) -> None:
+    # Who has lost the link and does not know it yet must not delete it.
+    name = left_in_state(pool, state="handed over", **later)
+    unseen(pool)
+
+    answer = pool.passes("BUILD_DEVICE", OLD)
+
+    names = {server["name"] for server in pool.cloud.servers}
+    assert names == {name, answer["name"]}
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
+@pytest.mark.parametrize("state", ["building", "handed over"])
+def test_a_job_that_fails_deletes_what_an_earlier_delivery_left(
+    pool: Pool, state: str, seen: bool
+) -> None:
+    left_in_state(pool, state=state)
+    pool.cloud.set_status(pool.only_server()["id"], "SHUTOFF")
+    pool.cloud.set_quota(instances=1)
+    pool.adopt(quota_wait=0.0)
+    if not seen:
+        unseen(pool)
+
+    answer = pool.run("BUILD_DEVICE", OLD)
+
+    assert error_of(answer)["code"] == "quota_exceeded"
+    assert pool.cloud.servers == []
+
+
+def test_a_job_that_fails_leaves_what_its_client_has(pool: Pool) -> None:
+    name = pool.passes("BUILD_DEVICE", OLD)["name"]
+    pool.cloud.set_quota(instances=1)
+    pool.adopt(quota_wait=0.0)
+
+    answer = pool.run("BUILD_DEVICE", NEW)
+
+    assert error_of(answer)["code"] == "quota_exceeded"
+    assert pool.only_server()["name"] == name
 
 
 def test_an_answer_that_was_not_delivered_is_undone(pool: Pool) -> None:

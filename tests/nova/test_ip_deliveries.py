@@ -1,5 +1,8 @@
 """BUILD_IP that is delivered again: one address, none left over."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from poolmgr import Job
@@ -15,6 +18,7 @@ from tests.nova.pools import (
     UNIQUES,
     Pool,
     Pools,
+    error_of,
 )
 from tests.polling import until
 
@@ -113,6 +117,78 @@ def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
 
     assert "state=handed-over" in other.only_ip()["description"]
     assert other.only_ip()["floating_ip_address"] == answer["ip"]
+
+
+def left_in_state(pool: Pool, **changes: Any) -> str:
+    """The address of a floating IP with such a mark, of an earlier
+    delivery."""
+    deadline = Deadline(PATIENCE)
+    mark = Mark.for_job("libra", OLD)
+    ip = pool.driver.create_ip(mark, deadline)
+    pool.driver.mark_ip(ip, replace(mark, **changes), deadline)
+    return ip.address
+
+
+def unseen(pool: Pool) -> None:
+    """The next list shows nothing: it lags."""
+    pool.fault(
+        Fault(method="GET", path=IPS, status=200, body={"floatingips": []})
+    )
+
+
+@pytest.mark.parametrize("state", ["building", "handed over", "unconfirmed"])
+def test_an_address_that_lists_show_late_is_given_back(
+    pool: Pool, state: str
+) -> None:
+    left_in_state(pool, state=state)
+    unseen(pool)
+
+    answer = pool.passes("BUILD_IP", OLD)
+
+    assert pool.posts(IPS) == 2
+    assert pool.only_ip()["floating_ip_address"] == answer["ip"]
+
+
+@pytest.mark.parametrize(
+    "later", [{"made": "2999-01-01T00:00:00+00:00"}, {"taken": 1}], ids=str
+)
+def test_what_a_later_delivery_may_have_answered_is_left(
+    pool: Pool, later: dict[str, Any]
+) -> None:
+    # Who has lost the link and does not know it yet must not give it back.
+    address = left_in_state(pool, state="handed over", **later)
+    unseen(pool)
+
+    answer = pool.passes("BUILD_IP", OLD)
+
+    found = {ip["floating_ip_address"] for ip in pool.cloud.floating_ips}
+    assert found == {address, answer["ip"]}
+
+
+def test_a_late_address_that_is_in_use_is_left(pool: Pool) -> None:
+    device = pool.build()
+    address = left_in_state(pool, state="handed over")
+    pool.passes("ASSIGN_IP", ip=address, name=device["name"])
+    unseen(pool)
+
+    answer = pool.passes("BUILD_IP", OLD)
+
+    found = {ip["floating_ip_address"] for ip in pool.cloud.floating_ips}
+    assert found == {address, answer["ip"]}
+
+
+@pytest.mark.parametrize("state", ["building", "handed over"])
+def test_a_job_that_fails_gives_back_what_an_earlier_delivery_left(
+    pool: Pool, state: str
+) -> None:
+    left_in_state(pool, state=state)
+    pool.cloud.set_quota(floating_ips=1)
+    unseen(pool)
+
+    answer = pool.run("BUILD_IP", OLD)
+
+    assert error_of(answer)["code"] == "quota_exceeded"
+    assert pool.cloud.floating_ips == []
 
 
 def test_an_answer_that_was_not_delivered_is_undone(pool: Pool) -> None:
