@@ -263,7 +263,7 @@ class DeviceNotDeleted(CloudError):
         self.reason = words_of(reason)
         self.answer = dict(answer)
         super().__init__(
-            f"{self.cause}; and device {name!r} could not be deleted: "
+            f"{self.cause}; device {name!r} is left, it cannot be deleted: "
             f"{self.reason}"
         )
 

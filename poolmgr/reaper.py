@@ -283,6 +283,10 @@ class Reaper:
             devices = self._driver.list_devices(deadline)
             if now.goes_with in {device.id for device in devices}:
                 return None
+            # Lists lack what is in a part of the cloud that is down.
+            its = replace(now, device_id=now.goes_with)
+            if self._driver.device_of_ip(its, deadline) is not None:
+                return None
         return now
 
 

@@ -181,9 +181,9 @@ class BuildDevice(Action[NoFields]):
         create = context.driver.create_device
         try:
             return create(name, mark, context.deadline), mark
-        except (CloudUnavailable, DeadlineExceeded, Stopped):
+        except (CloudUnavailable, DeadlineExceeded, Stopped) as error:
             # Nobody knows what the cloud made of it.
-            self._sweep(name, context)
+            self._sweep(name, error, context)
             raise
 
     def _booted(self, device: Device, context: Context) -> Device:
@@ -216,17 +216,22 @@ class BuildDevice(Action[NoFields]):
                 self._discard(device, error, context)
             raise
 
-    def _sweep(self, name: str, context: Context) -> None:
-        """Delete what a creation may have made that nobody heard of."""
+    def _sweep(self, name: str, cause: PoolmgrError, context: Context) -> None:
+        """Delete what a creation may have made that nobody heard of.
+
+        :raises DeviceNotDeleted: there is something, and it stays
+        """
         if context.forsaken():
             return  # another worker may have found it
         deadline = Deadline(self.cleanup_time)
         try:
-            for device in context.driver.find_devices(name, deadline):
-                if device.mark is None or not device.mark.taken:
-                    context.driver.delete_device(device, deadline)
+            found = context.driver.find_devices(name, deadline)
         except PoolmgrError as error:
             context.log.warning("device %s may be left: %s", name, error)
+            return
+        for device in found:
+            if device.mark is None or not device.mark.taken:
+                self._discard(device, cause, context)
 
     def _delete_others(
         self,

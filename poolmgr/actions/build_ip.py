@@ -1,6 +1,7 @@
 """BUILD_IP."""
 
 import contextlib
+import time
 from collections.abc import Mapping
 
 from poolmgr.actions.base import Action, Context, NoFields
@@ -14,6 +15,9 @@ from poolmgr.errors import (
 )
 from poolmgr.identity import Mark
 from poolmgr.waiting import Deadline
+
+#: Seconds that a floating IP that was made may not be to be seen.
+_SEEN_LATE = 10.0
 
 
 class BuildIp(Action[NoFields]):
@@ -119,12 +123,15 @@ class BuildIp(Action[NoFields]):
 
         :raises Changed: somebody has
         """
+        end = time.monotonic() + _SEEN_LATE
         for _attempt in context.deadline.retries(f"marking {ip.address}"):
             try:
                 context.driver.mark_ip(ip, mark, context.deadline)
                 return
             except Changed:
                 now = context.driver.find_ip(ip.address, context.deadline)
+                if now is None and time.monotonic() < end:
+                    continue  # what is new may not be to be seen yet
                 if now is None or now.id != ip.id:
                     raise
                 if mark.is_still(now.mark):

@@ -14,6 +14,9 @@ from poolmgr.errors import (
     NotOwned,
 )
 
+#: Seconds after which a list that lacked something is asked for once more.
+_HOLE = 0.5
+
 
 def our_device(name: str, context: Context) -> Device:
     """The one device of exactly this name.
@@ -62,6 +65,18 @@ def check_ours(ip: FloatingIP, context: Context) -> None:
             )
 
 
+def _seen(address: str, context: Context) -> FloatingIP:
+    """The floating IP, even if one list has a hole.
+
+    :raises NotFound: two lists lack it
+    """
+    try:
+        return floating_ip(address, context)
+    except NotFound:
+        context.deadline.sleep(_HOLE, f"looking for {address} again")
+        return floating_ip(address, context)
+
+
 def until_in_effect(
     doing: str,
     context: Context,
@@ -88,10 +103,10 @@ def until_in_effect(
     try:
         for attempt in context.deadline.retries(doing):
             try:
-                ip = floating_ip(address, context)
+                ip = _seen(address, context)
                 if not in_effect(ip):
                     ask(ip)
-                    ip = floating_ip(address, context)
+                    ip = _seen(address, context)
                 if in_effect(ip):
                     return ip
             except (Changed, CloudUnavailable) as error:

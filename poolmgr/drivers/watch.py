@@ -59,11 +59,22 @@ class _Waiter:
 
 
 class _UntilReady(_Waiter):
+    def __init__(self, device: Device, out_of_sight: float = 0.0) -> None:
+        super().__init__(device)
+        self._out_of_sight = out_of_sight
+        self._missed_at: float | None = None
+
     def is_over(self, device: Device | None) -> bool:
         if device is None:
+            now = time.monotonic()
+            if self._missed_at is None:
+                self._missed_at = now
+            if now - self._missed_at < self._out_of_sight:
+                return False
             self.error = DeviceFailed(self.device.name, "it disappeared")
         elif device.status == "failed":
             self.error = failure(device)
+        self._missed_at = None
         return self.error is not None or self.device.ready
 
 
@@ -88,6 +99,8 @@ class Watch:
         to become ready; None, and the list is believed
     :param page: devices that one call lists: looks at more cost more calls,
         and are so many times as far apart; None, and each is one call
+    :param out_of_sight: seconds that a device that was to become ready has
+        to be missed, look by look, before it counts as gone
     """
 
     def __init__(
@@ -96,7 +109,9 @@ class Watch:
         interval: float = 1.0,
         confirm: Confirm | None = None,
         page: int | None = None,
+        out_of_sight: float = 0.0,
     ) -> None:
+        self._out_of_sight = out_of_sight
         self._look = look
         self._interval = interval
         self._confirm = confirm or (lambda device: None)
@@ -117,7 +132,7 @@ class Watch:
         :raises DeadlineExceeded: it was not ready in time
         :raises Stopped: the wait was called off
         """
-        waiter = _UntilReady(device)
+        waiter = _UntilReady(device, self._out_of_sight)
         waiter.see(device)
         if not waiter.done:
             self._await(waiter, deadline, deadline.remaining())

@@ -20,6 +20,7 @@ from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
 from poolmgr.drivers.nova.connection import connect
+from poolmgr.drivers.nova.deletion import Deletion
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.origins import Origins
 from poolmgr.drivers.nova.secret_files import secret_files
@@ -30,6 +31,7 @@ from poolmgr.errors import (
     Changed,
     CloudError,
     CloudRefused,
+    CloudUnavailable,
     DeviceFailed,
     PoolmgrError,
 )
@@ -50,6 +52,10 @@ _INTERVAL = 0.4
 _PAGE = 1000
 #: Seconds after which a server that is still there is deleted once more.
 _DELETE_AGAIN = 15.0
+#: Seconds that a server has to be out of sight before it counts as gone,
+#: unless Nova took its deletion: a new one may not be to be seen everywhere
+#: yet, and lists lack those of a cell that is down.
+_OUT_OF_SIGHT = 10.0
 #: Seconds that finding out why a device failed may take.
 _POST_MORTEM = 10.0
 
@@ -102,7 +108,9 @@ class NovaCloud(Driver):
         self._by_job = Batch(self._servers.of_jobs, nova)
         self._ip_at = Batch(self._ips.at, neutron)
         self._ips_by_job = Batch(self._ips.of_jobs, neutron)
-        self._watch = Watch(self._look, _INTERVAL, self._confirm, _PAGE)
+        self._watch = Watch(
+            self._look, _INTERVAL, self._confirm, _PAGE, _OUT_OF_SIGHT
+        )
 
     def close(self) -> None:
         """Let go of the connections and the watch's thread."""
@@ -184,14 +192,13 @@ class NovaCloud(Driver):
             # First, for afterwards nobody would know whose they were.
             for ip in self._ips.of_device(device, deadline):
                 self._ips.delete(ip, deadline)
-        doing = f"deleting device {device.name!r}"
-        while self._servers.delete(device, deadline):
-            if self._watch.wait_gone(device, deadline, _DELETE_AGAIN):
-                return
-            deadline.check(doing)
-            LOG.info(
-                "device %s is still there; deleting it again", device.name
-            )
+        Deletion(
+            self._servers,
+            self._watch,
+            device,
+            again=_DELETE_AGAIN,
+            out_of_sight=_OUT_OF_SIGHT,
+        ).run(deadline)
 
     # -- floating IPs -------------------------------------------------------
 
@@ -289,12 +296,10 @@ class NovaCloud(Driver):
                 break
             try:
                 self._ips.attach(ip, device, deadline)
-            except Changed as error:
+            except (Changed, CloudUnavailable) as error:
                 LOG.info("%s: %s; trying again", doing, error)
-            seen = self.find_ip(ip.address, deadline)
-            if seen is None:
-                raise DeviceFailed(device.name, "its floating IP disappeared")
-            ip = seen
+            # One that is new may not be to be seen yet.
+            ip = self.find_ip(ip.address, deadline) or ip
         return replace(device, address=ip.address)
 
     def _new_ip_for(self, device: Device, deadline: Deadline) -> FloatingIP:

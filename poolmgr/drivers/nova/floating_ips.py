@@ -17,7 +17,12 @@ from poolmgr.drivers.nova.failures import Refused, Unavailable, understood
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.drivers.nova.paths import checked_id, path_of
 from poolmgr.drivers.turns import Turns
-from poolmgr.errors import Changed, CloudError, CloudRefused
+from poolmgr.errors import (
+    Changed,
+    CloudError,
+    CloudRefused,
+    DeadlineExceeded,
+)
 from poolmgr.identity import Mark
 from poolmgr.waiting import Deadline
 
@@ -25,6 +30,8 @@ from poolmgr.waiting import Deadline
 #: 8 KiB.
 _ADDRESSES_A_CALL = 100
 _PORTS_A_CALL = 100
+#: Seconds in which one that cannot be deleted may go out of sight.
+_LOOKS = 10.0
 _IPS = "/floatingips"
 _FIELDS = (
     "id",
@@ -153,13 +160,34 @@ class FloatingIPs:
         self._update(ip.id, {"port_id": None}, deadline, ip.revision)
 
     def delete(self, ip: FloatingIP, deadline: Deadline) -> None:
-        """Give one back."""
+        """Give one back.
+
+        :raises Unavailable: Neutron answers 404, and still lists it
+        """
+        call = Call("DELETE", "network", path_of(_IPS, ip.id))
+        doing = f"deleting floating IP {ip.address}"
+        missed = False
+        looks = Deadline(min(_LOOKS, deadline.remaining()), deadline.stop)
         try:
-            path = path_of(_IPS, ip.id)
-            self.api.run(Call("DELETE", "network", path), deadline)
-        except Refused as error:
-            if error.status != 404:
-                raise
+            for _attempt in looks.retries(doing):
+                try:
+                    self.api.run(call, deadline)
+                    return
+                except Refused as error:
+                    if error.status != 404:
+                        raise
+                if self._listed({"id": ip.id}, deadline):
+                    missed = False
+                elif missed:
+                    return
+                else:
+                    missed = True  # a list can have holes
+        except DeadlineExceeded:
+            deadline.check(doing)
+        raise Unavailable(
+            f"Neutron answers 404 to the deletion of floating IP "
+            f"{ip.address} and still lists it"
+        )
 
     # -- inside -------------------------------------------------------------
 
