@@ -6,7 +6,7 @@ from typing import Any
 
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.addresses import AddressRule
-from poolmgr.drivers.nova.calls import Call, parsed, text_of
+from poolmgr.drivers.nova.calls import Call, Service, parsed, text_of
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.servers import Servers
 from poolmgr.errors import CloudError
@@ -43,11 +43,15 @@ class _Told:
         """Any."""
         return "p"
 
-    def get(self, *_args: object, **_named: object) -> Mapping[str, Any]:
+    def run(self, call: Call, deadline: Deadline) -> Mapping[str, Any]:
         """The same once more."""
-        return parsed(Call("GET", "network", "/"), self._body)
+        return parsed(call, self._body)
 
-    run = get
+    def get(
+        self, service: Service, path: str, deadline: Deadline, **expects: Any
+    ) -> Mapping[str, Any]:
+        """The same once more."""
+        return parsed(Call("GET", service, path, **expects), self._body)
 
 
 def one(data: bytes) -> None:

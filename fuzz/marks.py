@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import replace
+from typing import get_args
 
 from poolmgr.drivers.nova import marks
-from poolmgr.identity import Job, Mark
+from poolmgr.identity import Job, Mark, State
 
 SEEDS = [
     b"poolmgr pool=p unique=u handle=H:x:1 made=2026-01-01 state=building",
@@ -46,7 +47,9 @@ def _on_an_ip(mark: Mark) -> None:
     assert text.isascii()
     assert text.isprintable()
     if not re.fullmatch("[A-Za-z0-9._-]{1,40}", mark.pool) or (
-        len(mark.made) > 25 or not mark.made.isascii()
+        len(mark.made) > 25
+        or not mark.made.isascii()
+        or mark.state not in get_args(State)
     ):
         return  # no such ones are written
     assert len(text) <= 255
@@ -62,6 +65,7 @@ def _written(mark: Mark) -> Mark:
         unique=_encodable(mark.unique),
         handle=_encodable(mark.handle),
         made=_encodable(mark.made),
+        state=_encodable(mark.state),
     )
 
 

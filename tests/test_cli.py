@@ -259,7 +259,7 @@ def unmeasured() -> dict[str, str]:
             ["build-ip", "--help"],
             "openstack asyncio sqlite3 poolmgr.actions.build_device",
         ),
-        (["--driver", "fake", "build-ip"], "openstack asyncio cmd2 sqlite3"),
+        (["--driver", "fake", "build-ip"], "openstack asyncio cmd2"),
         (["device", "list", "--help"], "openstack asyncio oslo_config"),
         (["--driver", "fake", "ip", "list"], "openstack asyncio cmd2"),
     ],

@@ -77,7 +77,7 @@ def test_every_target_is_run() -> None:
 
 
 DEFECTS = {
-    "admin": "poolmgr.gearman.admin._split_worker",
+    "admin": "poolmgr.gearman.admin._records",
     "cloud": "poolmgr.drivers.nova.failures._said",
     "links": "poolmgr.gearman.link.Link.connection_lost",
     "marks": "poolmgr.drivers.nova.marks._mark",

@@ -31,6 +31,7 @@ _STATES: dict[str, State] = {
     "withdrawn": "withdrawn",
     "unconfirmed": "unconfirmed",
 }
+_WRITTEN: dict[str, str] = {state: text for text, state in _STATES.items()}
 # In a server's metadata, what became of the answer stands beside the state,
 # with the number of the hand-over that it is about: the two are changed by
 # different workers, perhaps at once, and Nova keeps both.
@@ -149,7 +150,7 @@ def _fields(mark: Mark) -> dict[str, str]:
         "unique": mark.unique,
         "handle": mark.handle,
         "made": mark.made,
-        "state": mark.state.replace(" ", "-"),
+        "state": _WRITTEN.get(mark.state, mark.state),
     }
     if mark.taken:
         fields["taken"] = str(mark.taken)
