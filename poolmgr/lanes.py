@@ -132,10 +132,11 @@ class Lanes(Generic[JobT]):
         self._reserved -= 1
         self._round = self._allowed = 0
 
-    def admit(self, job: JobT, long: bool, size: int = 0) -> None:
+    def admit(self, job: JobT, long: bool, size: int = 0) -> bool:
         """Take in a job that room was reserved for; start it if it may.
 
         :param size: bytes that it takes up while it waits
+        :returns: whether it waits
         """
         self._reserved -= 1
         if not long:
@@ -147,6 +148,8 @@ class Lanes(Generic[JobT]):
         else:
             self._held[job] = size
             self._held_bytes += size
+            return True
+        return False
 
     def done(self, long: bool) -> None:
         """A job has ended; the next that waits takes its place."""
@@ -165,6 +168,11 @@ class Lanes(Generic[JobT]):
     def hold(self) -> None:
         """Start no long job any more."""
         self._holding = True
+
+    @property
+    def will_start(self) -> int:
+        """How many of the long jobs that wait are going to start."""
+        return 0 if self._holding else len(self._held)
 
     def limit(self, long_jobs: int, short_jobs: int, held_jobs: int) -> None:
         """Have other limits; jobs beyond them go on, and no more come."""

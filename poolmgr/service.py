@@ -12,6 +12,7 @@ from typing import Any
 
 from poolmgr import message as wire
 from poolmgr.actions.base import Action
+from poolmgr.audience import Audience
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.execution import Submission
 from poolmgr.gearman import Address, Assignment, Delivery, LinkStatus, Worker
@@ -49,6 +50,8 @@ class _Delivery:
     message: object
     long: bool
     submission: Submission | None = None
+    #: Of one that had to wait: how many clients it had when it came.
+    clients: asyncio.Task[int | None] | None = None
 
 
 class Service:
@@ -93,6 +96,8 @@ class Service:
         self._stop = asyncio.Event()
         self._told_to_stop = False
         self._time_is_up = False
+        self._audience = Audience(link_options(gearman))
+        self._beginning: set[asyncio.Task[None]] = set()
         # Builds that run but whose answer cannot be delivered.
         self._forsaken: set[_Delivery] = set()
         # Lost in this turn of the loop: whose, and whether not begun.
@@ -123,6 +128,7 @@ class Service:
                 serving.result()
             code = await self._drain()
             await self._worker.close()
+            await self._audience.close()
             return code
         finally:
             serving.cancel()
@@ -187,7 +193,10 @@ class Service:
             message = assignment.payload
         delivery = _Delivery(assignment, message, long)
         assignment.on_lost = functools.partial(self._lost, delivery)
-        self._lanes.admit(delivery, long, len(assignment.payload))
+        if self._lanes.admit(delivery, long, len(assignment.payload)):
+            delivery.clients = asyncio.create_task(
+                self._audience.count(assignment)
+            )
 
     def _let_others_first(self) -> None:
         def insist() -> None:
@@ -197,6 +206,40 @@ class Service:
         asyncio.get_running_loop().call_later(_COURTESY, insist)
 
     def _start(self, delivery: _Delivery) -> None:
+        if delivery.clients is None:
+            self._begin(delivery)
+            return
+        task = asyncio.create_task(self._begin_if_wanted(delivery))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _begin_if_wanted(self, delivery: _Delivery) -> None:
+        """Do not build for a client that has gone while its job waited.
+
+        Out of its own queue the job server would have dropped the job.
+        """
+        assert delivery.clients is not None  # noqa: S101 - it has waited
+        assignment = delivery.assignment
+        gone = (
+            await delivery.clients
+            and await self._audience.count(assignment) == 0
+        )
+        if not (gone or assignment.lost or self._time_is_up):
+            self._begin(delivery)
+            return
+        if gone and not assignment.lost:
+            LOG.info(
+                "unique=%s handle=%s server=%s: not begun: its client has "
+                "gone while it waited",
+                one_line(assignment.unique),
+                one_line(assignment.handle),
+                assignment.server,
+            )
+            assignment.complete(wire.encode({"response": "FAIL"}))
+        self._lanes.done(delivery.long)
+        self._worker.room_freed()
+
+    def _begin(self, delivery: _Delivery) -> None:
         assert self._mailbox is not None  # noqa: S101 - run() has set it
         assignment = delivery.assignment
         mailbox = self._mailbox
@@ -280,11 +323,11 @@ class Service:
 
     async def _drain(self) -> int:
         self._worker.drain()
-        self._lanes.hold()
         self._manager.capacity.hurry()
         load = self._lanes.load
         LOG.info(
-            "running: %d, they get %g s; waiting: %d, left to other workers",
+            "running: %d, they get %g s; waiting: %d, they get half of that "
+            "to begin",
             load.long + load.short,
             self.settings.drain_timeout,
             load.held,
@@ -306,11 +349,20 @@ class Service:
         return EXIT_DRAINED if drained else EXIT_STOPPED_JOBS
 
     async def _drained(self) -> bool:
-        """Wait until nothing runs; whether that is so in time."""
+        """Wait until nothing runs; whether that is so in time.
+
+        Builds that wait begin as long as they are likely to end in time. To
+        give them back would cost each a retry, and gearmand gives up a job
+        that has had ``--job-retries`` of them.
+        """
         began = time.monotonic()
         while not await self._idle(_TICK):
             # Looked at each time: it may be made shorter meanwhile.
-            if time.monotonic() - began >= self.settings.drain_timeout:
+            limit = self.settings.drain_timeout
+            spent = time.monotonic() - began
+            if spent >= limit / 2 or self._manager.stuck:
+                self._lanes.hold()
+            if spent >= limit:
                 return False
         return True
 
@@ -324,6 +376,7 @@ class Service:
         while True:
             load = self._lanes.load
             answerable = load.long - len(self._forsaken) + load.short
+            answerable += self._lanes.will_start
             if not (answerable or self._worker.grabs_outstanding):
                 return True
             if time.monotonic() >= end:

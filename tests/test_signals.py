@@ -185,8 +185,9 @@ def test_signals_that_come_together_are_one(
 def test_builds_that_wait_in_the_worker_go_to_another(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
+    """Those for which there is no time any more."""
     state = tmp_path / "cloud.db"
-    config = fake(state, 1.0, "[worker]\nlong_jobs = 2\n")
+    config = fake(state, 2.0, "[worker]\nlong_jobs = 2\ndrain_timeout = 8\n")
     server = str(job_server.address)
 
     with worker([server], config, tmp_path) as first:

@@ -202,7 +202,23 @@ class Client:
             kind, raw = PacketType.GET_STATUS, handle.encode(errors="replace")
         if len(raw) > MAX_NAME or b"\0" in raw:
             return False  # gearmand answers nothing, or closes the link
-        return await self._link.ask(encode(kind, raw))
+        return (await self._link.ask(encode(kind, raw)))[1] == b"1"
+
+    async def listeners(self, unique: bytes) -> int | None:
+        """How many clients wait for the answer of a job; 0 if it is in
+        background, None if that cannot be told.
+
+        :param unique: as it is on the wire
+        :raises TransportError: the link is lost
+        """
+        if self._link is None:
+            raise TransportError("the client is not connected")
+        # Without a unique of its own nobody's name tells which job it is.
+        if unique in (b"", b"-") or len(unique) > MAX_NAME:
+            return None
+        packet = encode(PacketType.GET_STATUS_UNIQUE, unique)
+        told = await self._link.ask(packet)
+        return int(told[5]) if told[1] == b"1" else None
 
     async def _connect(self, server: Address) -> "_ClientLink":
         link = await connect(
@@ -237,7 +253,7 @@ class _ClientLink(Link):
         ] = deque()
         self._jobs: dict[bytes, list[SubmittedJob]] = {}
         # Who asked for a status; these come in order, too.
-        self._asking: deque[asyncio.Future[bool]] = deque()
+        self._asking: deque[asyncio.Future[list[bytes]]] = deque()
 
     def greet(self) -> None:
         # Without it an exception is told as a failure without a word.
@@ -257,21 +273,21 @@ class _ClientLink(Link):
             raise ProtocolError("OPTION_RES out of turn")
         return job
 
-    async def ask(self, packet: bytes) -> bool:
+    async def ask(self, packet: bytes) -> list[bytes]:
         if self.gone.done():
             raise TransportError(
                 f"job server {self._address}: {self.gone.result()}"
             )
-        known: asyncio.Future[bool] = _quiet_future()
-        self._asking.append(known)
+        told: asyncio.Future[list[bytes]] = _quiet_future()
+        self._asking.append(told)
         self.send(packet)
-        return await known
+        return await told
 
     def received(self, kind: PacketType, args: list[bytes]) -> None:
         if kind is PacketType.JOB_CREATED:
             self._created(args[0])
         elif kind in (PacketType.STATUS_RES, PacketType.STATUS_RES_UNIQUE):
-            self._told(kind, known=args[1] == b"1")
+            self._told(kind, args)
         elif kind is PacketType.WORK_COMPLETE:
             for job in self._jobs.pop(args[0], ()):
                 job.completed(args[1])
@@ -310,12 +326,12 @@ class _ClientLink(Link):
             self._jobs.setdefault(handle, []).append(job)
         future.set_result(job)
 
-    def _told(self, kind: PacketType, known: bool) -> None:
+    def _told(self, kind: PacketType, args: list[bytes]) -> None:
         if not self._asking:
             raise ProtocolError(f"{kind.name} out of turn")
         future = self._asking.popleft()
         if not future.done():
-            future.set_result(known)
+            future.set_result(args)
 
     def _failed(self, handle: bytes, why: str) -> None:
         # gearmand ends some of these handles with a NUL of its own.
@@ -350,9 +366,9 @@ class _ClientLink(Link):
                     TransportError(reason) if future is self.ready else error
                 )
         while self._asking:
-            known = self._asking.popleft()
-            if not known.done():
-                known.set_exception(error)
+            told = self._asking.popleft()
+            if not told.done():
+                told.set_exception(error)
         for jobs in self._jobs.values():
             for job in jobs:
                 job.failed(error)

@@ -1,0 +1,98 @@
+"""Builds that wait in a worker keep what the job server's queue gives them."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.jobservers import JobServerProcess, gearmand
+from tests.matrix.batches import BUILD, ask, at, batch, queue
+from tests.matrix.states import State
+from tests.polling import until
+from tests.processes import worker
+
+ONE_BUILD = "[worker]\nlong_jobs = 1\n"
+
+
+def test_a_client_that_has_gone_has_no_more_devices_built(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = State(tmp_path)
+    config = state.config(ONE_BUILD, boot_time=0.5)
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        with batch(job_server.address, [BUILD] * 8) as first:
+            until(lambda: at(job_server.address) == (8, 8))
+            with batch(job_server.address, [BUILD] * 2) as second:
+                until(lambda: at(job_server.address)[1] >= 9)
+                first.close()
+                second.passes()
+        until(lambda: at(job_server.address) == (0, 0))
+
+    # At most one was under way for who went, and one or two were ready.
+    assert len(state.devices()) <= 5
+    assert any("its client has gone" in line for line in process.lines)
+
+
+def test_of_two_clients_of_one_job_one_may_go(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = State(tmp_path)
+    config = state.config(ONE_BUILD, boot_time=0.5)
+    server = job_server.address
+    with worker([str(server)], config, tmp_path) as process:
+        process.wait_for("registered")
+        with (
+            batch(server, [BUILD] * 3, ["a", "b", "c"]) as first,
+            batch(server, [BUILD] * 2, ["b", "c"]) as second,
+        ):
+            until(lambda: at(server)[1] >= 2)
+            first.close()
+            second.passes()
+
+
+def test_builds_that_nobody_ever_waited_for_are_built(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = State(tmp_path)
+    config = state.config(ONE_BUILD, boot_time=0.1)
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        queue(job_server.address, [BUILD] * 5)
+        until(lambda: len(state.devices()) == 5)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_worker_that_ends_costs_no_build_that_waits_in_it_a_retry(
+    tmp_path: Path, retries: int
+) -> None:
+    state = State(tmp_path)
+    config = state.config(ONE_BUILD, boot_time=0.5)
+    with gearmand(f"--job-retries={retries}") as server:
+        with worker([str(server.address)], config, tmp_path) as process:
+            process.wait_for("registered")
+            with batch(server.address, [BUILD] * 6) as jobs:
+                until(lambda: at(server.address) == (6, 6))
+                process.signal(signal.SIGTERM)
+                jobs.passes()
+            assert process.exit_code() == 0
+
+
+def test_short_jobs_are_answered_while_builds_wait_in_a_worker_that_ends(
+    tmp_path: Path,
+) -> None:
+    state = State(tmp_path)
+    config = state.config(ONE_BUILD, boot_time=0.5)
+    folder = tmp_path / "next"
+    folder.mkdir()
+    with gearmand("--job-retries=1") as server:
+        servers = [str(server.address)]
+        with worker(servers, config, tmp_path) as process:
+            process.wait_for("registered")
+            with batch(server.address, [BUILD] * 6) as jobs:
+                until(lambda: at(server.address) == (6, 6))
+                process.signal(signal.SIGTERM)
+                with worker(servers, config, folder) as other:
+                    other.wait_for("registered")
+                    assert ask(server.address)["response"] == "PASS"
+                    jobs.passes()
