@@ -51,6 +51,7 @@ class Breaker:
     :param first: seconds before the first attempt
     :param longest: seconds between two attempts, at most
     :param scarce: whether one success does not mean that all will succeed
+    :param level: at which the log says that it opens
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Breaker:
         first: float = 5.0,
         longest: float = 30.0,
         scarce: bool = False,
+        level: int = logging.WARNING,
     ) -> None:
         self._what = what
         self._failure = failure
@@ -69,6 +71,7 @@ class Breaker:
         self._threshold = threshold
         self._first, self._longest = first, longest
         self._scarce = scarce
+        self._level = level
         self._lock = threading.Lock()
         self._failures = 0
         self._reason = ""
@@ -251,7 +254,9 @@ class Breaker:
         self._attempts.clear()
         self._pauses = backoff(self._first, self._longest)
         self._hold_back(pause)
-        LOG.warning("%s is held back: %s", self._what, one_line(reason))
+        LOG.log(
+            self._level, "%s is held back: %s", self._what, one_line(reason)
+        )
         # Who waits for his turn may have no patience for this.
         self._wake_all()
 

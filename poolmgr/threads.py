@@ -82,7 +82,7 @@ class ThreadPool:
         self._work.append(work)
         self._call_one()
 
-    def wait_for(self, work: Callable[[], T]) -> T:
+    def wait_for(self, work: Callable[[], T], seconds: float) -> T:
         """Have the work done by a thread, in our context; what it returns.
 
         A thread keeps the memory that its deepest call has needed.  Where
@@ -90,15 +90,21 @@ class ThreadPool:
 
         Where the system gives no more threads, it is done here.
 
+        :param seconds: after which it is given up; what has not begun then,
+            never does
+        :raises TimeoutError: it was given up
         :raises BaseException: what the work raises
         """
         result: list[T] = []
         raised: list[BaseException] = []
+        given_up: list[bool] = []
         done = threading.Lock()
         done.acquire()
         context = contextvars.copy_context()
 
         def do() -> None:
+            if given_up:
+                return
             try:
                 result.append(context.run(work))
             except BaseException as error:
@@ -110,7 +116,9 @@ class ThreadPool:
         if not self._call_one():
             # Perhaps there is none at all that could come.
             self._do_all()
-        done.acquire()
+        if not done.acquire(timeout=seconds):
+            given_up.append(True)
+            raise TimeoutError(f"not done within {seconds:g} s")
         if raised:
             raise raised.pop()
         return result[0]

@@ -197,7 +197,7 @@ def test_what_is_waited_for_is_done_even_without_any_thread() -> None:
     pool = ThreadPool("test-none-at-all")
     found: list[int] = []
     asking = threading.Thread(
-        target=lambda: found.append(pool.wait_for(lambda: 42)), daemon=True
+        target=lambda: found.append(pool.wait_for(lambda: 42, 30)), daemon=True
     )
     with without_threads("test-none-at-all"):
         asking.start()
@@ -211,7 +211,7 @@ def test_it_is_waited_for_in_the_context_of_who_waits() -> None:
     trail.set("ours")
 
     name, seen = pool.wait_for(
-        lambda: (threading.current_thread().name, trail.get())
+        lambda: (threading.current_thread().name, trail.get()), 30
     )
 
     assert (name, seen) == ("test-wait", "ours")
@@ -224,6 +224,18 @@ def test_what_is_raised_is_raised_where_it_is_waited_for() -> None:
         raise LookupError("of no use")
 
     with pytest.raises(LookupError, match="of no use"):
-        pool.wait_for(fail)
+        pool.wait_for(fail, 30)
 
-    assert pool.wait_for(lambda: 42) == 42
+    assert pool.wait_for(lambda: 42, 30) == 42
+
+
+def test_what_takes_too_long_is_given_up_and_keeps_nobody() -> None:
+    pool = ThreadPool("test-late")
+    go_on = threading.Event()
+    try:
+        with pytest.raises(TimeoutError):
+            pool.wait_for(lambda: go_on.wait(60), 0.05)
+
+        assert pool.wait_for(lambda: 42, 30) == 42
+    finally:
+        go_on.set()

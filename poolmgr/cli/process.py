@@ -75,12 +75,13 @@ class Process:
                 describe(self._report, state)
                 reaper = Reaping(manager, conf.reaper(), conf.gearman())
                 reload = self._reload(manager, service, reaper)
-                told = supervision.reloading(reload.run)
 
                 def hang_up() -> None:
                     reopen()
+                    driver.try_again()
                     told()
 
+                told = supervision.reloading(reload.run)
                 signals.on(Aside(hang_up, "poolmgr-reload"), signal.SIGHUP)
                 drain = supervision.stopping(service.stop)
                 if not self._ending.serves(drain):

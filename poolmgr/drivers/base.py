@@ -111,11 +111,14 @@ class DriverState:
     :ivar awaited: devices that are waited for
     :ivar view_age: seconds since the cloud was asked of these with success,
         0 while there are none
+    :ivar overdue: seconds since when a call of the cloud should have come
+        back, and none has: something inside this process hangs
     """
 
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
     awaited: int = 0
     view_age: float = 0.0
+    overdue: float = 0.0
 
 
 class Driver(abc.ABC):
@@ -293,6 +296,12 @@ class Driver(abc.ABC):
         """Tell somebody of every call of the cloud from now on.
 
         :param observer: its ``cloud_called`` is for this; it raises nothing
+        """
+
+    def try_again(self) -> None:  # noqa: B027 - may be left
+        """Try at once what is held back after it was refused.
+
+        Somebody may have put it right: the configuration was read again.
         """
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close

@@ -81,6 +81,17 @@ class Pulse:
         return self._asked
 
 
+def stuck_calls(state: State) -> Iterator[Check]:
+    """Whether no call of the cloud comes back, not even with a failure."""
+    overdue = state.driver.overdue
+    if overdue:
+        found = (
+            f"none has come back from the cloud for {overdue:.0f} s longer "
+            "than one may take; SIGUSR2 has the worker say why"
+        )
+        yield Check(False, "calls", found)
+
+
 def readiness(state: State, tally: Tally) -> Iterator[Check]:
     """Whether jobs that came now would be done."""
     yield _draining(state)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from poolmgr.monitoring.health import Check, Pulse, readiness
+from poolmgr.monitoring.health import Check, Pulse, readiness, stuck_calls
 from poolmgr.monitoring.http import Refusal, Response
 from poolmgr.monitoring.metrics import CONTENT_TYPE, Metrics
 from poolmgr.monitoring.page import page
@@ -61,7 +61,7 @@ class Site:
         return await make()
 
     async def _healthz(self) -> Response:
-        return _verdict([await self._pulse.check()])
+        return _verdict(await self._wellness())
 
     async def _readyz(self) -> Response:
         return _verdict(await self._checks())
@@ -77,13 +77,16 @@ class Site:
         text = await self._aside(self._metrics.text)
         return Response(200, text, CONTENT_TYPE)
 
+    async def _wellness(self) -> list[Check]:
+        return [await self._pulse.check(), *stuck_calls(self._state)]
+
     async def _checks(self) -> list[Check]:
-        alive = await self._pulse.check()
+        well = await self._wellness()
 
         def others() -> list[Check]:
             return list(readiness(self._state, self._tally))
 
-        return [alive, *await self._aside(others)]
+        return [*well, *await self._aside(others)]
 
     async def _aside(self, work: Callable[[], T]) -> T:
         """What a thread makes, for it may have to wait.

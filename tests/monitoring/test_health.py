@@ -407,3 +407,50 @@ def test_the_cloud_counts_as_silent_after_a_minute_and_for_five() -> None:
     clock.now += 2
     # Nobody has asked it since: nothing is known of it.
     assert verdict()[0]
+
+
+HANG = """
+    import gc, socket, threading
+    from poolmgr.actions.base import Action, NoFields
+
+    class Hang(Action):
+        \"\"\"Have names resolved for ever.\"\"\"
+
+        takes = NoFields
+
+        def run(self, request, context):
+            from urllib3.util import connection
+
+            def hang(*args, **kwargs):
+                threading.Event().wait()
+
+            connection.create_connection = hang
+"""
+
+
+def test_one_whose_calls_do_not_come_back_is_not_well(tmp_path: Path) -> None:
+    folder = environments.install_beside(
+        tmp_path,
+        "poolmgr-hang",
+        HANG,
+        poolmgr__actions="HANG = poolmgr_hang:Hang",
+    )
+    environment = {
+        "PYTHONPATH": os.pathsep.join(
+            [str(folder), os.environ.get("PYTHONPATH", "")]
+        ),
+        "OS_NOVA__CALL_TIMEOUT": "0.5",
+    }
+    with LoopbackCloud() as cloud, builtin() as server:
+        with watched(
+            [server.address], tmp_path, cloud=cloud, environment=environment
+        ) as it:
+            asked(server.address, BUILD_IP)()
+            answered(it, "/healthz", 200)
+            asked(server.address, {"action": "HANG"})()
+            # No connection is kept: the next call has to make one.
+            cloud.fault(Fault(reset=True, times=None))
+            asked(server.address, BUILD_IP)
+            healthy = answered(it, "/healthz", 503)
+
+    assert "not ok: calls: none has come back" in healthy.body

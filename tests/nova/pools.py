@@ -273,7 +273,7 @@ def is_given(value: object) -> bool:
 
 def id_of(fault: Fault) -> str:
     """A fault as the id of a test's case: "POST 503", "PUT reset after"."""
-    effects = ("reset", "hang", "html", "truncate", "drip")
+    effects = ("reset", "hang", "html", "truncate", "drip", "drip_head")
     words = [fault.method]
     words += [each for each in effects if is_given(getattr(fault, each))]
     if fault.status is not None:

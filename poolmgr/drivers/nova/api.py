@@ -8,7 +8,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -20,7 +20,6 @@ from poolmgr.drivers.nova.calls import (
     Kind,
     Params,
     Service,
-    body_of,
     parsed,
     text_of,
 )
@@ -33,14 +32,15 @@ from poolmgr.drivers.nova.failures import (
 from poolmgr.drivers.nova.login import Login
 from poolmgr.drivers.nova.paging import read_pages
 from poolmgr.drivers.nova.proxies import Proxies
+from poolmgr.drivers.nova.watchdog import Watchdog
 from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.observer import CloudCall, Observer
-from poolmgr.threads import ThreadPool
 from poolmgr.trail import current
 from poolmgr.waiting import Deadline, backoff
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
+    from openstack.proxy import Proxy
     from requests import Response
 
 LOG = logging.getLogger(__name__)
@@ -75,11 +75,13 @@ class Api:
         self._connection = connection
         self._gate = gate
         self._call_timeout = call_timeout
-        self._threads = ThreadPool("poolmgr-call")
+        self._watchdog = Watchdog(call_timeout)
         self._closed = False
         self.observer = Observer()
         self._login = Login(
-            connection.session, lambda call: self.observer.cloud_called(call)
+            connection.session,
+            self._watchdog,
+            lambda call: self.observer.cloud_called(call),
         )
         # A service that cannot make servers, or not list them, may well
         # delete them.
@@ -88,7 +90,7 @@ class Api:
             for service in get_args(Service)
             for kind in get_args(Kind)
         }
-        self._proxies = Proxies(connection)
+        self._proxies = Proxies(connection, self._watchdog)
 
     def get(
         self,
@@ -132,11 +134,11 @@ class Api:
     def project_id(self, deadline: Deadline) -> str:
         """The project whose things are ours; raises as :meth:`run` does."""
 
-        def ask(_doing: str, deadline: Deadline) -> str:
-            session = self._proxies.of("compute", deadline).session
-            with failures.named("asking for the project"):
-                self._login.ensure(deadline)
-                return str(session.get_project_id() or "")
+        def ask(doing: str, deadline: Deadline) -> str:
+            self._login.ensure(deadline)
+            session = self._connection.session
+            found = self._watchdog.run(session.get_project_id, deadline, doing)
+            return str(found or "")
 
         return self._insist(ask, "asking for the project", deadline)
 
@@ -203,10 +205,20 @@ class Api:
     @property
     def breakers(self) -> dict[str, Breaker]:
         """What holds calls back, by the kind and the service of these."""
-        return {
+        found = {
             f"{kind} {service}": breaker
             for (service, kind), breaker in self._breakers.items()
         }
+        return {**found, "login": self._login.breaker}
+
+    @property
+    def overdue(self) -> float:
+        """See :attr:`Watchdog.overdue`."""
+        return self._watchdog.overdue
+
+    def try_again(self) -> None:
+        """Log in again though it was refused."""
+        self._login.breaker.hint()
 
     @property
     def is_down(self) -> bool:
@@ -252,12 +264,9 @@ class Api:
             if not may_go():
                 # Hundreds may have been at the gate when it began to fail.
                 raise _HeldBack
-            # Hundreds of jobs may have asked and wait now: on a thread of its
-            # own the depth of a call costs none of them memory.
-            response, body = self._threads.wait_for(
-                lambda: self._told(call, deadline)
-            )
-        if response.status_code >= 400:
+            response = self._send(call, deadline)
+        body = response.content
+        if response.status_code >= 300:
             raise failures.of_answer(
                 str(call),
                 call.service,
@@ -268,49 +277,41 @@ class Api:
             )
         return parsed(call, body)
 
-    def _told(
-        self, call: Call, deadline: Deadline
-    ) -> "tuple[Response, bytes]":
-        """The response and its body; whoever looks on is told."""
+    def _send(self, call: Call, deadline: Deadline) -> "Response":
+        """Make a call, with another token if it has to be."""
+        self._login.ensure(deadline)
+        response = self._told(call, deadline)
+        if response.status_code != 401:
+            return response
+        refused = response.request.headers.get("X-Auth-Token")
+        if not self._login.renew(call.service, _written(refused), deadline):
+            return response
+        response = self._told(call, deadline)
+        if response.status_code == 401:
+            self._login.distrust(call.service)
+        return response
+
+    def _told(self, call: Call, deadline: Deadline) -> "Response":
+        """The response; whoever looks on is told."""
+        proxy = self._proxies.of(call.service, deadline)
         started = time.monotonic()
         status: int | None = None
         try:
-            with failures.named(str(call)):
-                response = self._send(call, deadline)
-                try:
-                    end = started + self._timeout(deadline)
-                    body = body_of(call, response, end)
-                finally:
-                    response.close()
+            response = self._watchdog.run(
+                lambda: self._send_once(proxy, call), deadline, str(call)
+            )
             status = response.status_code
+            return response
         finally:
             took = time.monotonic() - started
             LOG.debug("%s: %s in %.3f s", call, status or "no answer", took)
             self.observer.cloud_called(
                 CloudCall(call.service, call.method, status, took)
             )
-        return response, body
 
-    def _send(self, call: Call, deadline: Deadline) -> "Response":
-        self._login.ensure(deadline)
-        response = self._send_once(call, deadline)
-        if response.status_code != 401:
-            return response
-        refused = response.request.headers.get("X-Auth-Token")
-        try:
-            if not self._login.renew(_written(refused), deadline):
-                return response
-        except BaseException:
-            response.close()
-            raise
-        response.close()
-        return self._send_once(call, deadline)
-
-    def _send_once(self, call: Call, deadline: Deadline) -> "Response":
+    def _send_once(self, proxy: "Proxy", call: Call) -> "Response":
         from keystoneauth1.adapter import Adapter
 
-        proxy = self._proxies.of(call.service, deadline)
-        deadline.check(str(call))
         options: dict[str, Any] = {}
         if call.service == "compute":
             options["microversion"] = self._proxies.microversion
@@ -322,25 +323,23 @@ class Api:
             headers["X-OpenStack-Request-ID"] = trail.request_id
         # The adapter's own request(): the proxy's keeps statistics that have
         # ids in their names.  No retries, for they would repeat a POST; no
-        # log, for it would have the bodies.
+        # log, for it would have the bodies; no semaphore of the adapter's,
+        # for that sleeps until the wall clock has caught up.
         return Adapter.request(
             proxy,
             call.path,
             call.method,
             params=dict(call.params or {}),
             headers=headers,
-            timeout=self._timeout(deadline),
+            timeout=self._call_timeout,
             raise_exc=False,
             allow_reauth=False,
             connect_retries=0,
             status_code_retries=0,
             log=False,
-            stream=True,
+            rate_semaphore=nullcontext(),
             **options,
         )
-
-    def _timeout(self, deadline: Deadline) -> float:
-        return max(0.05, min(self._call_timeout, deadline.remaining()))
 
 
 def _is_answer(error: CloudError) -> bool:

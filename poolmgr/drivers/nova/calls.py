@@ -3,21 +3,14 @@
 import functools
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from poolmgr.drivers.nova.failures import Unavailable
 from poolmgr.text import one_line
-
-if TYPE_CHECKING:
-    from requests import Response
-
-#: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
-LONGEST_ANSWER = 64 * 1024 * 1024
 
 Service = Literal["compute", "network", "image"]
 Kind = Literal["reading", "changing", "making"]
@@ -55,26 +48,6 @@ class Call:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
-
-
-def body_of(call: Call, response: "Response", end: float) -> bytes:
-    """The body of an answer, if it is there in time however slowly it comes.
-
-    :param end: when it has to be there, monotonic
-    :raises Unavailable: it is not
-    """
-    pieces: list[bytes] = []
-    left = LONGEST_ANSWER
-    while piece := response.raw.read1(65536, decode_content=True):
-        pieces.append(piece)
-        left -= len(piece)
-        if left < 0:
-            raise Unavailable(f"the answer to {call} is too long")
-        if time.monotonic() > end:
-            raise Unavailable(f"the answer to {call} came too slowly")
-    if not pieces and response.headers.get("Content-Length", "0") != "0":
-        raise Unavailable(f"the answer to {call} broke off")
-    return b"".join(pieces)
 
 
 def text_of(body: bytes) -> str:

@@ -3,10 +3,12 @@
 The SDK is imported here when it is needed, and nowhere else in poolmgr.
 """
 
+import copy
 import importlib.metadata
 import logging
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +63,7 @@ def connect(settings: NovaSettings) -> "Connection":
         guard_loggers()
         connection = Connection(config=cloud)
         _use_version_3(connection.session, Origins(settings))
-        _enlarge_pool(connection.session, settings.calls_at_once)
+        _mount(connection.session, settings.calls_at_once)
     except ConfigError:
         raise
     except (SDKException, OSError, ValueError) as error:
@@ -83,6 +85,27 @@ def connection_of(session: "Session") -> "Connection":
         app_name="poolmgr",
         app_version=importlib.metadata.version("poolmgr"),
     )
+
+
+def on_transport(connection: "Connection", calls: int) -> "Connection":
+    """A connection like one that somebody else has made, and keeps.
+
+    :param calls: how many there may be at once
+    """
+    from openstack.config import cloud_region
+    from openstack.connection import Connection
+
+    session = copy.copy(connection.session)
+    session.session = session._session = copy.copy(session.session)
+    session.session.adapters = OrderedDict(session.session.adapters)
+    _mount(session, calls)
+    config = cloud_region.from_session(
+        session=session,
+        app_name="poolmgr",
+        app_version=importlib.metadata.version("poolmgr"),
+        **copy.deepcopy(connection.config.config),
+    )
+    return Connection(config=config)
 
 
 def _wanted(settings: NovaSettings) -> tuple[bool, bool, dict[str, Any]]:
@@ -253,11 +276,16 @@ def _nova_url(url: str | None) -> str | None:
     return newer
 
 
-def _enlarge_pool(session: "Session", size: int) -> None:
-    """Keep as many connections open as there may be calls at once."""
-    from keystoneauth1.session import TCPKeepAliveAdapter
+def _mount(session: "Session", calls: int) -> None:
+    """Have a session's requests go by our transport.
 
-    for scheme in ("http://", "https://"):
-        session.session.mount(
-            scheme, TCPKeepAliveAdapter(pool_maxsize=size + 2)
-        )
+    What somebody has mounted for a purpose of his own stays.
+    """
+    from keystoneauth1.session import TCPKeepAliveAdapter
+    from requests.adapters import HTTPAdapter
+
+    from poolmgr.drivers.nova.transport import Transport
+
+    for prefix, adapter in list(session.session.adapters.items()):
+        if type(adapter) in (HTTPAdapter, TCPKeepAliveAdapter):
+            session.session.mount(prefix, Transport(calls + 2))

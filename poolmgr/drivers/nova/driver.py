@@ -19,7 +19,7 @@ from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
-from poolmgr.drivers.nova.connection import connect
+from poolmgr.drivers.nova.connection import connect, on_transport
 from poolmgr.drivers.nova.deletion import Deletion
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.origins import Origins
@@ -80,10 +80,12 @@ class NovaCloud(Driver):
         self._settings = settings
         self.image = settings.image
         gate = Gate(settings.calls_at_once, settings.calls_per_second)
-        self._owns_connection = connection is None
-        self._api = Api(
-            connection or connect(settings), gate, settings.call_timeout
-        )
+        self._is_callers = connection is not None
+        if connection is None:
+            connection = connect(settings)
+        else:
+            connection = on_transport(connection, settings.calls_at_once)
+        self._api = Api(connection, gate, settings.call_timeout)
         blueprint = Blueprint(self._api, settings)
         rule = AddressRule(
             settings.address_network,
@@ -115,8 +117,7 @@ class NovaCloud(Driver):
     def close(self) -> None:
         """Let go of the connections and the watch's thread."""
         self._watch.close()
-        if self._owns_connection:
-            self._api.close()
+        self._api.close()
 
     @property
     def is_down(self) -> bool:
@@ -127,7 +128,13 @@ class NovaCloud(Driver):
     def state(self) -> DriverState:
         """See :attr:`Driver.state`."""
         watch = self._watch
-        return DriverState(self._api.breakers, watch.waiting, watch.age)
+        return DriverState(
+            self._api.breakers, watch.waiting, watch.age, self._api.overdue
+        )
+
+    def try_again(self) -> None:
+        """See :meth:`Driver.try_again`."""
+        self._api.try_again()
 
     def observe(self, observer: Observer) -> None:
         """See :meth:`Driver.observe`."""
@@ -136,7 +143,7 @@ class NovaCloud(Driver):
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """See :meth:`Driver.check`."""
         where = self._settings.cloud or self._settings.auth_url or ""
-        if self._owns_connection:
+        if not self._is_callers:
             self._warn_of_exposed_secrets()
         try:
             project = self._api.project_id(deadline)

@@ -146,6 +146,9 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
     from requests.exceptions import RequestException
     from urllib3.exceptions import HTTPError
 
+    own = _own(error)
+    if own is not None:
+        return own
     said = _without_data(str(error) or type(error).__name__)
     said = one_line(said, _LONGEST)
     if isinstance(error, auth.SSLError) and _is_verification(error):
@@ -188,6 +191,13 @@ def understood(call: object) -> Iterator[None]:
         raise Unavailable(
             f"the answer to {call} is not understood: {said}"
         ) from error
+
+
+def _own(error: BaseException | None) -> CloudError | None:
+    """The error of ours that the SDK has wrapped up, if there is one."""
+    while error is not None and not isinstance(error, CloudError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _unreachable(error: BaseException) -> str:

@@ -6,12 +6,17 @@ are told to give up; and while Keystone hangs they wait for each other, however
 little time they have.
 """
 
+import copy
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from poolmgr import secrecy
+from poolmgr.breaker import Breaker
+from poolmgr.drivers.nova.watchdog import Watchdog
 from poolmgr.drivers.turns import Turns
+from poolmgr.errors import AuthenticationFailed
 from poolmgr.observer import CloudCall
 from poolmgr.waiting import Deadline
 
@@ -22,23 +27,50 @@ if TYPE_CHECKING:
 
 #: Seconds that a token has to be good for, so that it lasts for a call.
 _LONG_ENOUGH = 120
+#: Seconds after which a login that is not answered keeps nobody waiting.
+_PATIENCE = 5.0
+#: Seconds between two logins that are refused: clouds lock accounts after a
+#: few.
+_FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 300.0
+#: Seconds for which a service that refuses new tokens is asked for no others.
+_DISTRUST = 30.0
 
 
 class Login:
     """Keeps a session logged in; one thread at a time asks for a token.
 
+    A login that Keystone refuses is not repeated for a while: whoever needs
+    it is told so at once.
+
     :param session: of keystoneauth
+    :param watchdog: has Keystone asked, and gives it up
     :param tell: told of each call of Keystone
+    :ivar breaker: holds logins back while they are refused
     """
 
     def __init__(
         self,
         session: "Session",
-        tell: Callable[[CloudCall], None] = lambda call: None,
+        watchdog: Watchdog,
+        tell: Callable[[CloudCall], None],
     ) -> None:
         self._session = session
+        # The SDK waits for itself for ever where the question for Keystone's
+        # versions is answered with 401; without credentials it does not.
+        self._bare = copy.copy(session)
+        self._bare.auth = None
+        self._watchdog = watchdog
         self._tell = tell
-        self._turns = Turns()
+        self._turns = Turns(_PATIENCE)
+        self._distrusted: dict[str, float] = {}
+        self.breaker = Breaker(
+            "logging in (Keystone)",
+            AuthenticationFailed,
+            AuthenticationFailed,
+            first=_FIRST_PAUSE,
+            longest=_LONGEST_PAUSE,
+            level=logging.DEBUG,  # whoever is refused says so
+        )
 
     def ensure(self, deadline: Deadline) -> None:
         """Have a token that is good for a while."""
@@ -47,21 +79,29 @@ class Login:
             return
         with self._turns.of("the token", deadline):
             if not _is_good(plugin):
-                self._log_in(plugin)
+                self._log_in(plugin, deadline)
 
-    def renew(self, refused: str | None, deadline: Deadline) -> bool:
-        """Have another token than one that was refused.
+    def renew(
+        self, service: str, refused: str | None, deadline: Deadline
+    ) -> bool:
+        """Have another token than one that a service has refused.
 
         :returns: whether there is another
         """
+        if time.monotonic() < self._distrusted.get(service, 0.0):
+            return False
         plugin = self._plugin()
         if plugin is None:
             return bool(self._session.invalidate())
         with self._turns.of("the token", deadline):
             current = plugin.auth_ref
             if current is None or current.auth_token == refused:
-                self._log_in(plugin)
+                self._log_in(plugin, deadline)
         return True
+
+    def distrust(self, service: str) -> None:
+        """Renew no token for a service that has refused a new one."""
+        self._distrusted[service] = time.monotonic() + _DISTRUST
 
     def _plugin(self) -> "BaseIdentityPlugin | None":
         """What gets tokens from Keystone; None if there is none in use."""
@@ -70,27 +110,59 @@ class Login:
         plugin = self._session.auth
         return plugin if isinstance(plugin, BaseIdentityPlugin) else None
 
-    def _log_in(self, plugin: "BaseIdentityPlugin") -> None:
-        # In one step: who finds no token in between would trip.
-        auth_ref = self._asked(plugin)
+    def _log_in(
+        self, plugin: "BaseIdentityPlugin", deadline: Deadline
+    ) -> None:
+        with self.breaker.turn(deadline, patience=0.0):
+            auth_ref = self._asked(plugin, deadline)
         secrecy.hide(auth_ref.auth_token)
+        _keep_time(auth_ref)
+        # In one step: who finds no token in between would trip.
         plugin.auth_ref = auth_ref
 
-    def _asked(self, plugin: "BaseIdentityPlugin") -> "AccessInfo":
-        from keystoneauth1.exceptions import HttpError
+    def _asked(
+        self, plugin: "BaseIdentityPlugin", deadline: Deadline
+    ) -> "AccessInfo":
+        from keystoneauth1.exceptions import HttpError, MissingAuthPlugin
 
         started = time.monotonic()
         status: int | None = None
-        try:
-            auth_ref = plugin.get_auth_ref(self._session)
+
+        def ask() -> "AccessInfo":
+            nonlocal status
+            try:
+                auth_ref = plugin.get_auth_ref(self._bare)
+            except HttpError as error:
+                status = error.http_status
+                raise
+            except MissingAuthPlugin:
+                status = 401
+                raise AuthenticationFailed(
+                    "the cloud refuses the login: Keystone answers 401 to "
+                    "the question for its versions"
+                ) from None
             status = 201
             return auth_ref
-        except HttpError as error:
-            status = error.http_status
-            raise
+
+        try:
+            return self._watchdog.run(ask, deadline, "logging in")
         finally:
             took = time.monotonic() - started
             self._tell(CloudCall("identity", "POST", status, took))
+
+
+def _keep_time(auth_ref: "AccessInfo") -> None:
+    """Have a token expire by a clock that nobody sets."""
+    if auth_ref.expires is None or auth_ref.issued is None:
+        return
+    lifetime = (auth_ref.expires - auth_ref.issued).total_seconds()
+    end = time.monotonic() + lifetime
+
+    def will_expire_soon(stale_duration: float = 30.0) -> bool:
+        return time.monotonic() > end - stale_duration
+
+    # The SDK asks it for each call.
+    auth_ref.will_expire_soon = will_expire_soon  # type: ignore[method-assign]
 
 
 def _is_good(plugin: "BaseIdentityPlugin") -> bool:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.calls import Service
+from poolmgr.drivers.nova.watchdog import Watchdog
 from poolmgr.drivers.turns import Turns
 from poolmgr.errors import CloudRefused
 from poolmgr.waiting import Deadline
@@ -17,19 +17,23 @@ WANTED_MICROVERSION = (2, 79)
 #: The oldest that will do: since then a server has its tags from birth.
 #: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
 NEEDED_MICROVERSION = (2, 52)
+#: Seconds after which a search that has no end keeps nobody waiting.
+_PATIENCE = 5.0
 
 
 class Proxies:
     """Finds each service once: threads at once would find it many times.
 
     :param connection: how to get there; no call has been made yet
+    :param watchdog: has the cloud asked, and gives it up
     :ivar microversion: what to speak with Nova, None until Nova is found
     """
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: "Connection", watchdog: Watchdog) -> None:
         self.microversion: str | None = None
         self._connection = connection
-        self._turns = Turns()
+        self._watchdog = watchdog
+        self._turns = Turns(_PATIENCE)
         self._found: dict[Service, Proxy] = {}
 
     def of(self, service: Service, deadline: Deadline) -> "Proxy":
@@ -42,14 +46,19 @@ class Proxies:
         if proxy is not None:
             return proxy
         doing = f"looking for the service {service}"
-        with self._turns.of("the connection", deadline), failures.named(doing):
+        with self._turns.of("the connection", deadline):
             if service not in self._found:
-                deadline.check("connecting to the cloud")
-                made = _made(self._connection, service)
-                if service == "compute":
-                    self.microversion = _microversion(made)
+                made, version = self._watchdog.run(
+                    lambda: self._find(service), deadline, doing
+                )
+                self.microversion = version or self.microversion
                 self._found[service] = made
             return self._found[service]
+
+    def _find(self, service: Service) -> "tuple[Proxy, str | None]":
+        made = _made(self._connection, service)
+        version = _microversion(made) if service == "compute" else None
+        return made, version
 
 
 def _made(connection: "Connection", service: Service) -> "Proxy":

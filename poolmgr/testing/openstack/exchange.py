@@ -75,6 +75,8 @@ class Exchange:
         if fault.change is not None and answer.encoded():
             changed = fault.change(json.loads(answer.encoded()))
             return self._whole(replace(answer, body=json.dumps(changed)))
+        if fault.drip_head is not None:
+            return await sending.endless(self.http, fault.drip_head)
         if fault.drip is not None:
             self.call.status = answer.status
             return await sending.dripping(self.http, answer, fault.drip)

@@ -18,6 +18,7 @@ _EFFECTS = (
     "html",
     "drip",
     "change",
+    "drip_head",
     "fate",
 )
 
@@ -61,21 +62,22 @@ class Fault:
     The effect is exactly one of:
 
     :ivar status: an answer with this HTTP status and the service's own JSON
-        (or ``body``), ``headers`` and ``retry_after`` (seconds, or a
-        datetime to send as HTTP date)
+        (or ``body``: JSON to be, a text, or bytes), ``headers`` and
+        ``retry_after`` (seconds, or a datetime to send as HTTP date)
     :ivar reset: the connection is reset without an answer
     :ivar hang: nothing happens for so many seconds; then the request goes on
         as if nothing was, or, with ``drop``, the connection is closed
     :ivar html: an HTML page with status 200, as a proxy would answer
     :ivar truncate: of the true answer only half is sent
     :ivar drip: the true answer is sent byte by byte, so many seconds apart
+    :ivar drip_head: a head without end is sent likewise
     :ivar change: called with the JSON of the true answer; what it returns is
         sent instead
     :ivar fate: see :class:`Fate` and the constructors below
 
     :ivar after: the request takes effect first, and then only its answer
-        suffers. Always so with ``truncate``, ``drip``, ``change`` and
-        ``fate``.
+        suffers. Always so with ``truncate``, ``drip``, ``drip_head``,
+        ``change`` and ``fate``.
     """
 
     method: str | None = None
@@ -96,6 +98,7 @@ class Fault:
     truncate: bool = False
     drip: float | None = None
     change: Callable[[Any], Any] | None = None
+    drip_head: float | None = None
     fate: Fate | None = None
     after: bool = False
 

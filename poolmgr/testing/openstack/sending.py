@@ -49,6 +49,20 @@ async def dripping(
     return response
 
 
+async def endless(http: web.BaseRequest, pause: float) -> web.Response:
+    """A head without end, byte by byte, until the client goes.
+
+    :param pause: seconds between two
+    """
+    transport = http.transport
+    if transport is not None:
+        transport.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not transport.is_closing():
+            transport.write(b"x")
+            await asyncio.sleep(pause)
+    return web.Response()
+
+
 def closed(http: web.BaseRequest, reset: bool) -> web.Response:
     """No answer: the connection is closed.
 

@@ -49,7 +49,7 @@ class Request:
 class Answer:
     """An answer.
 
-    :ivar body: JSON to be, or text that is written already
+    :ivar body: JSON to be, or text or bytes that are written already
     """
 
     status: int = 200
@@ -61,6 +61,8 @@ class Answer:
         """The body as bytes; "\\udce9" in a text is the byte E9."""
         if self.body is None:
             return b""
+        if isinstance(self.body, bytes):
+            return self.body
         text = self.body
         text = text if isinstance(text, str) else json.dumps(text)
         return text.encode("utf-8", "surrogateescape")

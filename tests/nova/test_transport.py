@@ -1,0 +1,386 @@
+"""No answer of the cloud takes for ever, is too big, or leads elsewhere."""
+
+import gzip
+import json
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from poolmgr.drivers.nova import NovaCloud, NovaSettings
+from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
+from poolmgr.testing.openstack import Fault, LoopbackCloud
+from poolmgr.waiting import Deadline
+from tests.clouds import nova_on
+from tests.nova.pools import DETAILS, IPS, SERVERS, Pool, Pools, error_of
+from tests.polling import until
+
+#: Seconds between two bytes of an answer that trickles.
+SLOW = 0.05
+TOKENS = "/auth/tokens"
+
+
+@pytest.fixture
+def cloud() -> Iterator[LoopbackCloud]:
+    with LoopbackCloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def other() -> Iterator[LoopbackCloud]:
+    """A cloud that nobody is to ask for anything."""
+    with LoopbackCloud() as other:
+        yield other
+
+
+def devices(driver: NovaCloud, seconds: float = 20.0) -> list[str]:
+    return [each.name for each in driver.list_devices(Deadline(seconds))]
+
+
+# -- answers that trickle -----------------------------------------------------
+
+
+@pytest.mark.parametrize("trickle", [{"drip": SLOW}, {"drip_head": SLOW}])
+def test_answers_that_trickle_give_their_places_back(
+    pools: Pools, trickle: Mapping[str, float]
+) -> None:
+    nova = {"calls_at_once": 2, "call_timeout": 0.3}
+    pool = pools.new(nova=nova, short_timeout=0.8)
+    pool.fault(Fault(path=IPS, times=None, **trickle))  # type: ignore[arg-type]
+    for _two in range(2):
+        error = error_of(pool.run("DELETE_IP", ip="198.18.0.7"))
+        assert error["retryable"]
+
+    pool.cloud.clear_faults()
+    pool.adopt(short_timeout=20.0)
+    pool.ip()
+
+
+@pytest.mark.parametrize("service", ["identity", "compute", "network"])
+def test_heads_that_trickle_at_the_start_are_no_end(
+    pools: Pools, service: str
+) -> None:
+    pool = pools.new(nova={"call_timeout": 0.5})
+    pool.fault(Fault(service=service, drip_head=SLOW, times=2))
+
+    pool.build()
+
+
+@pytest.mark.parametrize("trickle", [{"drip": 0.5}, {"drip_head": 0.5}])
+def test_one_login_that_trickles_keeps_no_others_from_logging_in(
+    pools: Pools,
+    monkeypatch: pytest.MonkeyPatch,
+    trickle: Mapping[str, float],
+) -> None:
+    monkeypatch.setattr("poolmgr.drivers.nova.login._PATIENCE", 0.2)
+    pool = pools.new(nova={"call_timeout": 60.0}, short_timeout=3.0)
+    pool.fault(Fault(service="identity", **trickle))  # type: ignore[arg-type]
+    slow = pool.submit("BUILD_IP")
+    until(lambda: pool.cloud.count("POST", "identity"))
+
+    pool.adopt(short_timeout=20.0)
+    pool.ip()
+
+    assert pool.cloud.count("POST", "identity") == 2
+    assert slow.future.result().answer["response"] in ("PASS", "FAIL")
+
+
+def test_an_answer_late_within_its_time_is_taken(
+    cloud: LoopbackCloud,
+) -> None:
+    with nova_on(cloud, call_timeout=20.0) as driver:
+        devices(driver)
+        cloud.fault(Fault(path=DETAILS, hang=3.5))
+
+        assert devices(driver, 6.0) == []
+
+
+def test_the_start_is_bounded(cloud: LoopbackCloud) -> None:
+    with nova_on(cloud, call_timeout=0.3) as driver:
+        for service in ("identity", "compute", "network"):
+            cloud.clear_faults()
+            cloud.fault(Fault(service=service, drip_head=SLOW, times=None))
+            problems = [f.problem for f in driver.check(Deadline(1.0))]
+
+            assert any(problems), service
+
+        cloud.clear_faults()
+        assert not any(f.problem for f in driver.check(Deadline(20.0)))
+
+
+# -- what hangs inside the process --------------------------------------------
+
+
+def test_what_hangs_in_a_library_is_given_up_and_seen(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def hang(*args: Any, **kwargs: Any) -> Any:
+        go_on.wait(60)
+        return resolve(*args, **kwargs)
+
+    pool = pools.new(nova={"call_timeout": 0.2}, short_timeout=1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "getaddrinfo", hang)
+        assert error_of(pool.run("BUILD_IP"))["retryable"]
+        until(lambda: pool.driver.state.overdue)
+        go_on.set()
+
+    until(lambda: not pool.driver.state.overdue)
+    pool.adopt(short_timeout=20.0)
+    pool.ip()
+
+
+def test_a_wall_clock_that_is_set_back_changes_nothing(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = pool.build()
+    with monkeypatch.context() as patched:
+        import time
+
+        now = time.time
+        patched.setattr(time, "time", lambda: now() - 3600)
+
+        pool.build()
+        pool.passes("DELETE_DEVICE", name=device["name"])
+
+
+def test_a_cloud_whose_clock_is_another_costs_no_logins(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def yesterday(later: float) -> str:
+        at = datetime.now(UTC) + timedelta(days=-1, seconds=later)
+        return at.strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+
+    where = "poolmgr.testing.openstack.identity.keystone_text"
+    monkeypatch.setattr(where, yesterday)
+    pool = pools.new()
+
+    for _three in range(3):
+        pool.ip()
+
+    assert pool.cloud.count("POST", "identity") == 1
+
+
+# -- redirects ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 305, 307, 308])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"method": "POST", "path": SERVERS},
+        {"method": "GET", "path": IPS},
+        {"method": "POST", "path": TOKENS},
+    ],
+    ids=lambda rule: str(rule["path"]),
+)
+def test_no_token_and_no_password_follows_a_redirect(
+    pools: Pools, other: LoopbackCloud, status: int, rule: dict[str, str]
+) -> None:
+    pool = pools.new()
+    where = {"Location": f"{other.url}/compute/v2.1/secrets"}
+    pool.fault(Fault(status=status, headers=where, times=None, **rule))  # type: ignore[arg-type]
+
+    for action in ("BUILD_DEVICE", "BUILD_IP"):
+        answer = pool.run(action)
+        if answer["response"] == "FAIL":
+            message = error_of(answer)["message"]
+            assert "redirect" in message
+            assert rule["path"] in message
+            assert str(other.url) not in message
+            break
+    else:
+        raise AssertionError("both are done")
+
+    assert not other.calls
+
+
+@pytest.mark.parametrize("where", [None, "", "/compute/v2.1/servers", "//"])
+def test_a_redirect_is_no_answer_wherever_it_leads(
+    pool: Pool, where: str | None
+) -> None:
+    headers = {} if where is None else {"Location": where}
+    pool.fault(Fault(method="DELETE", status=302, headers=headers))
+    device = pool.build()
+
+    pool.fails("DELETE_DEVICE", "cloud_refused", name=device["name"])
+
+    assert pool.only_server()["name"] == device["name"]
+
+
+def test_versions_may_be_beside_where_they_are_asked_for(
+    cloud: LoopbackCloud,
+) -> None:
+    beside = {"Location": f"{cloud.url}/compute/v2.1/"}
+    cloud.fault(Fault(service="compute", path="/", status=302, headers=beside))
+
+    with nova_on(cloud) as driver:
+        assert devices(driver) == []
+
+
+def test_versions_are_not_asked_for_elsewhere(
+    cloud: LoopbackCloud, other: LoopbackCloud
+) -> None:
+    where = {"Location": f"{other.url}/compute/v2.1/"}
+    cloud.fault(Fault(service="compute", path="/", status=302, headers=where))
+
+    with nova_on(cloud) as driver:
+        # The root of the service has them as well.
+        assert devices(driver) == []
+
+    assert not other.calls
+
+
+def test_a_redirect_that_leads_to_itself_ends(cloud: LoopbackCloud) -> None:
+    there = {"Location": f"{cloud.url}/compute/v2.1/"}
+    fault = Fault(service="compute", status=302, headers=there, times=None)
+    cloud.fault(fault)
+
+    with nova_on(cloud) as driver:
+        with pytest.raises(CloudError):
+            devices(driver, 2.0)
+
+
+# -- sizes --------------------------------------------------------------------
+
+#: More than an answer may have, of a byte that packs well.
+BIG = b" " * (65 * 1024 * 1024)
+
+
+PACKED: Mapping[str, Callable[[], tuple[bytes, dict[str, str]]]] = {
+    "plain": lambda: (BIG, {}),
+    "gzip": lambda: (gzip.compress(BIG, 1), {"Content-Encoding": "gzip"}),
+    "deflate": lambda: (
+        zlib.compress(BIG, 1),
+        {"Content-Encoding": "deflate"},
+    ),
+    "nested": lambda: (
+        gzip.compress(gzip.compress(BIG, 1)),
+        {"Content-Encoding": "gzip, gzip"},
+    ),
+    "unknown": lambda: (b"packed", {"Content-Encoding": "br"}),
+    "broken": lambda: (b"no gzip", {"Content-Encoding": "gzip"}),
+    "cut": lambda: (
+        gzip.compress(b'{"servers": []}')[:-4],
+        {"Content-Encoding": "gzip"},
+    ),
+}
+
+
+@pytest.mark.parametrize("how", PACKED)
+def test_an_answer_that_is_too_much_is_none(
+    cloud: LoopbackCloud, how: str
+) -> None:
+    body, headers = PACKED[how]()
+    with nova_on(cloud) as driver:
+        devices(driver)
+        fault = Fault(path=DETAILS, status=200, body=body, headers=headers)
+        cloud.fault(replace(fault, times=None))
+        with pytest.raises(CloudUnavailable) as caught:
+            devices(driver, 0.2)
+        assert DETAILS in str(caught.value)
+
+        cloud.clear_faults()
+        assert devices(driver) == []
+
+
+@pytest.mark.parametrize("how", ["plain", "gzip", "nested"])
+@pytest.mark.parametrize("status", [201, 401, 500])
+def test_a_token_that_is_too_much_is_none(
+    cloud: LoopbackCloud, how: str, status: int
+) -> None:
+    body, headers = PACKED[how]()
+    headers = {**headers, "X-Subject-Token": "token"}
+    fault = Fault(path=TOKENS, status=status, body=body, headers=headers)
+    cloud.fault(replace(fault, times=None))
+    with nova_on(cloud) as driver:
+        with pytest.raises(CloudUnavailable) as caught:
+            devices(driver, 0.2)
+        assert TOKENS in str(caught.value)
+
+        cloud.clear_faults()
+        assert devices(driver) == []
+
+
+@pytest.mark.parametrize("how", ["plain", "gzip", "nested", "broken"])
+def test_versions_that_are_too_much_are_none(
+    cloud: LoopbackCloud, how: str
+) -> None:
+    body, headers = PACKED[how]()
+    cloud.fault(
+        Fault(
+            service="compute",
+            path="/",
+            status=200,
+            body=body,
+            headers=headers,
+        )
+    )
+    with nova_on(cloud) as driver:
+        # The root of the service has them as well.
+        assert devices(driver) == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity", "GZip"])
+def test_an_answer_may_be_packed(cloud: LoopbackCloud, encoding: str) -> None:
+    body = json.dumps({"servers": []}).encode()
+    if encoding != "identity":
+        pack = zlib.compress if encoding == "deflate" else gzip.compress
+        body = pack(body)
+    headers = {"Content-Encoding": encoding}
+    cloud.fault(Fault(path=DETAILS, status=200, body=body, headers=headers))
+
+    with nova_on(cloud) as driver:
+        assert devices(driver) == []
+
+
+# -- a connection of somebody else's ------------------------------------------
+
+
+def test_bounds_hold_on_a_callers_own_connection(
+    cloud: LoopbackCloud, other: LoopbackCloud
+) -> None:
+    where = {"Location": f"{other.url}/compute/v2.1/servers"}
+    connection = cloud.connect()
+    driver = NovaCloud(NovaSettings(call_timeout=0.3), connection)
+    try:
+        for fault in (
+            Fault(drip_head=SLOW),
+            Fault(status=200, body=BIG),
+            Fault(status=307, headers=where),
+        ):
+            cloud.fault(replace(fault, times=None))
+            with pytest.raises(CloudError):
+                devices(driver, 0.3)
+            cloud.clear_faults()
+    finally:
+        driver.close()
+
+    assert not other.calls
+    # It follows redirects as it did.
+    cloud.fault(Fault(path=DETAILS, status=307, headers=where))
+    connection.compute.get("/servers/detail")
+    assert other.count("GET") == 1
+
+
+def test_a_refusal_is_said_whatever_the_sdk_makes_of_it(
+    cloud: LoopbackCloud, other: LoopbackCloud
+) -> None:
+    where = {"Location": f"{other.url}/identity/v3/"}
+    cloud.fault(
+        Fault(service="identity", status=301, headers=where, times=None)
+    )
+
+    with nova_on(cloud) as driver:
+        with pytest.raises(CloudRefused, match="redirect"):
+            devices(driver)
+
+    assert not other.calls
