@@ -60,6 +60,77 @@ def test_every_command_works_on_the_cloud(
     assert cloud.floating_ips == []
 
 
+#: What a server, and a floating IP, may have in place of what it should.
+ODD_SERVERS: tuple[dict[str, Any], ...] = (
+    {"name": None},
+    {"created": None},
+    {"created": "yesterday"},
+    {"metadata": None},
+    {"metadata": {"poolmgr_pool": "libra", "poolmgr_state": "on-loan"}},
+    {"addresses": None},
+    {"addresses": {}},
+    {"status": "ERROR", "fault": None},
+    {"status": "ERROR"},
+    {"status": "UNKNOWN", "addresses": {}},
+    {"status": "SHUTOFF"},
+    {"status": None},
+    {"OS-EXT-STS:task_state": "deleting"},
+)
+ODD_IPS: tuple[dict[str, Any], ...] = (
+    {"port_id": "gone", "port_details": None},
+    {"port_id": None},
+    {"description": None},
+    {"description": "poolmgr pool=libra state=on-loan taken=x"},
+    {"created_at": None},
+    {"created_at": 5},
+    {"revision_number": None},
+)
+
+
+def varied(
+    thing: dict[str, Any], odd: tuple[dict[str, Any], ...], **more: str
+) -> list[dict[str, Any]]:
+    """The thing, and others like it but for what is odd.
+
+    :param more: values in which they differ; "{}" is their number
+    """
+    made = [thing]
+    for number, changes in enumerate(odd, start=1):
+        own = {name: value.format(number) for name, value in more.items()}
+        made.append({**thing, **own, **changes})
+    return made
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "csv"])
+def test_odd_entries_are_shown_and_hide_no_other(
+    cloud: LoopbackCloud, here: dict[str, str], format_: str
+) -> None:
+    shown("build-device", **here)
+    shown("build-ip", **here)
+    id_ = "00000000-0000-0000-0000-0000000000{:02}"
+    servers = varied(cloud.servers[0], ODD_SERVERS, id=id_, name="libra-{}")
+    address = "198.18.9.{}"
+    ips = varied(
+        cloud.floating_ips[0], ODD_IPS, id=id_, floating_ip_address=address
+    )
+    for path, body in (
+        ("/servers/detail", {"servers": servers}),
+        ("/floatingips", {"floatingips": ips}),
+    ):
+        cloud.fault(Fault("GET", path, status=200, body=body, times=None))
+
+    for kind, things in (("device", servers), ("ip", ips)):
+        order = ("--sort-column", "Age", "--sort-column", "State")
+        done = poolmgr(
+            *("--os-cloud", "loopback", kind, "list", "--all"),
+            *("-f", format_, *order),
+            **here,
+        )
+        assert done.returncode == 0, done.stderr
+        ids = [thing["id"] for thing in things]
+        assert [id_ for id_ in ids if id_ not in done.stdout] == []
+
+
 def test_check_shows_that_all_is_well(here: dict[str, str]) -> None:
     rows = shown("check", **here)
 
