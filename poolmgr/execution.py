@@ -419,6 +419,12 @@ def log(ended: EndedJob) -> None:
     level = logging.INFO if error is None else logging.WARNING
     if not LOG.isEnabledFor(level):
         return
+    if error is None:
+        # A client's field with a blank could look like two fields.
+        about = ended.about.items()
+        more = "".join(f" {k}={v}" for k, v in about if " " not in v)
+    else:
+        more = f" reason={one_line(str(error))}"
     LOG.log(
         level,
         "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs "
@@ -430,6 +436,6 @@ def log(ended: EndedJob) -> None:
         PASS if error is None else FAIL,
         ended.seconds,
         ended.trail.request_id,
-        "" if error is None else f" reason={one_line(str(error))}",
+        more,
         extra={"poolmgr_job": ended},
     )

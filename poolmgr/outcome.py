@@ -11,7 +11,11 @@ from poolmgr.errors import DeviceNotDeleted, PoolmgrError
 from poolmgr.identity import Job
 from poolmgr.message import FAIL, Message
 from poolmgr.settings import PoolSettings
+from poolmgr.text import one_line
 from poolmgr.trail import Trail
+
+#: Fields of a message or an answer that say what a job was about.
+_ABOUT = ("name", "ip", "addr")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,16 @@ class EndedJob:
         name = "" if action is None else trail.action.upper()
         seconds = time.monotonic() - started
         return cls(job, name, trail, request, outcome, seconds)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Name and addresses of what the job was about, if they are known."""
+        fields = {**self.request, **self.outcome.added}
+        return {
+            name: one_line(value)
+            for name in _ABOUT
+            if isinstance(value := fields.get(name), str)
+        }
 
 
 @dataclass(frozen=True)

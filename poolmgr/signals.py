@@ -133,7 +133,8 @@ class Interrupted(KeyboardInterrupt):
 class Interruption:
     """How signals end a command: the first as an exception, the next at once.
 
-    :class:`Interrupted` is raised once, on the main thread.
+    :class:`Interrupted` is raised once, on the main thread.  If that hangs in
+    somebody's C code, as a look-up of a name does, the process is ended.
 
     :ivar number: the first signal
     """
@@ -201,6 +202,16 @@ class Interruption:
         again, self._began = self._began, True
         if again:
             _end_at_once(number)
+        if not self._held:
+            with contextlib.suppress(NoThreads):
+                ending = partial(self._end_if_stuck, number)
+                start_daemon("poolmgr-ending", ending)
+
+    def _end_if_stuck(self, number: Number) -> None:
+        time.sleep(PATIENCE)
+        if self.number is None and not self._held:
+            _say(logging.WARNING, f"{number.name}: {EARLY}, in a call")
+            os._exit(128 + number)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:

@@ -197,6 +197,39 @@ def test_one_that_comes_while_a_plugin_is_imported_is_obeyed(
         process.end()
 
 
+def test_one_that_comes_while_c_code_hangs_is_obeyed(tmp_path: Path) -> None:
+    beside = install_beside(
+        tmp_path,
+        "poolmgr-stuck",
+        """
+        import ctypes, sys
+
+        libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+        libc.pthread_mutex_init(mutex, None)
+        libc.pthread_mutex_lock(mutex)
+        print("locked", file=sys.stderr)
+        libc.pthread_mutex_lock(mutex)
+        """,
+        poolmgr__actions="STUCK = poolmgr_stuck:Stuck",
+    )
+    process = Process(
+        ["stuck", "--help"],
+        PYTHONPATH=str(beside),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+    )
+    try:
+        process.wait_for("locked")
+        state = Path(f"/proc/{process.pid}/stat")
+        until(lambda: state.read_text().rpartition(")")[2].split()[0] == "S")
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 143
+    finally:
+        process.end()
+
+    assert process.lines[-1].startswith("SIGTERM: ended early")
+
+
 def test_a_hangup_at_its_very_start_does_not_end_a_worker() -> None:
     script = (
         "import os, signal, sys\n"

@@ -117,7 +117,7 @@ def test_a_text_log_has_the_id_in_every_line_of_a_job(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     (end,) = (x for x in log.read_text().splitlines() if " outcome=" in x)
-    found = re.search(r" request=(\S+)$", end)
+    found = re.search(r" request=(\S+) ip=\S+$", end)
     assert found is not None
     (post,) = (x for x in done.stderr.splitlines() if "POST /floatingips" in x)
     assert f": [{found[1]}] POST " in post

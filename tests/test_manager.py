@@ -753,6 +753,25 @@ def test_every_job_has_one_line_in_the_log(
     assert all(line.isprintable() for line in lines)
 
 
+def test_the_line_of_a_pass_has_the_name_and_the_address(
+    manager: PoolManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    built = manager.run({"action": "BUILD_DEVICE"})
+    name, addr = built["name"], built["addr"]
+    ip = manager.run({"action": "BUILD_IP"})["ip"]
+    manager.run({"action": "ASSIGN_IP", "name": name, "ip": ip})
+    manager.run({"action": "BUILD_IP", "name": "x outcome=FAIL"})
+
+    ends = [r.getMessage().partition(" request=")[2] for r in caplog.records]
+    said = [end.partition(" ")[2] for end in ends]
+    assert said[0] == f"name={name} addr={addr}"
+    assert said[1] == f"ip={ip}"
+    assert said[2] == f"name={name} ip={ip}"
+    assert said[3].startswith("ip=")
+
+
 def test_a_driver_that_is_not_there_is_named() -> None:
     with pytest.raises(errors.PluginNotFound, match="'nope'.*fake"):
         PoolManager("nope")

@@ -55,6 +55,33 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package with an action that has the name of a command."""
+    return environments.install_beside(
+        tmp_path_factory.mktemp("hidden"),
+        "poolmgr-hidden",
+        """
+        from dataclasses import dataclass
+
+        from poolmgr.actions.base import Action
+
+
+        @dataclass(frozen=True)
+        class Request:
+            pass
+
+
+        class Reap(Action[Request]):
+            takes = Request
+
+            def run(self, request, context):
+                return {}
+        """,
+        poolmgr__actions="REAP = poolmgr_hidden:Reap",
+    )
+
+
 def rows(environment: Environment, beside: Path | None = None) -> list[dict]:  # type: ignore[type-arg]
     done = environment.run("plugin", "list", "-f", "json", beside=beside)
     assert done.returncode == 0, done.stderr
@@ -159,6 +186,31 @@ def test_two_plugins_of_one_name_are_refused_with_both_named(
     assert len(conflicts) == 2
     done = environment.run("--driver", "fake", "build-ip", beside=twin)
     assert done.returncode == 0
+
+
+def test_an_action_with_the_name_of_a_command_is_told(
+    environment: Environment, hidden: Path
+) -> None:
+    found = {r["Name"]: r for r in rows(environment, hidden)}
+    done = environment.run("--driver", "fake", "reap", beside=hidden)
+
+    assert found["REAP"]["State"] == "hidden"
+    assert "'poolmgr reap' is another command" in found["REAP"]["Error"]
+    assert {r["State"] for n, r in found.items() if n != "REAP"} == {"ok"}
+    assert done.returncode == 0
+    assert "this is not the action REAP" in done.stderr
+
+
+def test_reap_tells_of_actions_whose_time_is_not_known(
+    environment: Environment, broken: Path
+) -> None:
+    done = environment.run("--driver", "fake", "reap", beside=broken)
+
+    assert done.returncode == 0
+    said = [line for line in done.stderr.splitlines() if "'BREAK'" in line]
+    assert len(said) == 1
+    assert "it never worked" in said[0]
+    assert "--older-than" in said[0]
 
 
 # -- the registry -----------------------------------------------------------

@@ -176,14 +176,14 @@ def test_log_lines_come_above_it(cloud: dict[str, str]) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "1.2", "OS_WORKER__LONG_JOBS": "1"}
     with terminal(
         *("-v", "build-device", "--count", "2", "-f", "value"),
-        columns=200,
+        columns=300,
         environment=slow,
     ) as shown:
         shown.wait_for(lambda: "1/2 done" in shown.text)
         above, line = shown.lines
 
         assert above.startswith("action=BUILD_DEVICE")
-        assert re.search(r" request=req-[0-9a-f-]{36}$", above)
+        assert re.search(r" request=req-[0-9a-f-]{36} name=libra-", above)
         assert line.startswith("build-device")
         assert shown.exit_code() == 0
 

@@ -167,6 +167,43 @@ def test_what_is_wrong_changes_nothing(
     assert "Traceback" not in "".join(process.lines)
 
 
+def test_options_that_nobody_reads_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "worker.conf"
+    with builtin() as server:
+        config = "[poolmgr]\n"
+        with worker([str(server.address)], config, tmp_path) as process:
+            process.wait_for("registered")
+
+            hang_up(process, path, "[poolmgr]\nexplain_failure = true\n")
+
+            said = process.wait_for("is no option and has no effect")
+            hang_up(process, path, "[workr]\nlong_jobs = 3\n")
+            group = process.wait_for("[workr] is not read")
+
+    assert "WARNING" in said
+    assert f"{path}: [poolmgr] explain_failure is no option" in said
+    assert "did you mean explain_failures?" in said
+    assert "did you mean [worker]?" in group
+
+
+def test_a_driver_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.conf"
+    path.write_text("[poolmgr]\ndriver = fake\n")
+    with builtin() as server:
+        process = Process(
+            ["--config-file", str(path), "--gearman-server"]
+            + [str(server.address), "worker"]
+        )
+        try:
+            process.wait_for("registered")
+            hang_up(process, path, "[poolmgr]\ndriver = fkae\n")
+            said = process.wait_for("the configuration stays as it was")
+        finally:
+            process.end()
+
+    assert "'fkae'" in said
+
+
 def test_a_default_file_that_is_gone_is_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

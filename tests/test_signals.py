@@ -75,7 +75,7 @@ def test_a_start_that_waits_for_the_cloud_is_broken_off(
             connection.close()
             process.end()
 
-    (line,) = process.lines
+    _start, line = process.lines
     assert f"{number.name}: ending before it has served" in line
 
 

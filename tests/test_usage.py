@@ -43,6 +43,21 @@ from tests.test_options import LIBRA_CFG
             "poolmgr: 'device' is no command (did you mean device list or "
             "device show?). See 'poolmgr --help'",
         ),
+        (
+            ["create-device"],
+            "poolmgr: 'create-device' is no command (did you mean "
+            "build-device?). See 'poolmgr --help'",
+        ),
+        (
+            ["BUILD_IP"],
+            "poolmgr: 'BUILD_IP' is no command (did you mean build-ip?). "
+            "See 'poolmgr --help'",
+        ),
+        (
+            ["delete-devcie"],
+            "poolmgr: 'delete-devcie' is no command (did you mean "
+            "delete-device or delete-ip?). See 'poolmgr --help'",
+        ),
         (["zzz"], "poolmgr: 'zzz' is no command. See 'poolmgr --help'"),
         (
             ["--drivr", "fake", "build-ip"],
@@ -76,6 +91,20 @@ def test_it_is_told_in_one_line(args: list[str], said: str) -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"{said}\n"
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["relete-device", "delte-device", "select-ip", "remote-ip", "reaper"]
+    + ["heap", "read", "move-ip", "re-ip", "repair"],
+)
+def test_deleting_is_never_proposed_for_another_word(word: str) -> None:
+    said = poolmgr(word, "x").stderr
+
+    assert "is no command" in said
+    assert "delete" not in said.replace(word, "")
+    assert "remove" not in said
+    assert "reap" not in said.replace(word, "")
 
 
 def test_a_wrong_column_of_a_list_is_told() -> None:

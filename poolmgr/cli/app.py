@@ -318,8 +318,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of a process; returns the exit code."""
     _open_standard_files()
     signals = Signals(*ENDING)
+    from poolmgr.cli.logs import log_all
     from poolmgr.cli.output import Stream
 
+    log_all()
     # For all that writes by itself, too: argparse, Python at its end.
     sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
     app = PoolmgrApp(signals)

@@ -29,24 +29,39 @@ class ActionEntryPoint:
 
 
 class Commands(CommandManager):
-    """The commands; none is imported before it is run."""
+    """The commands; none is imported before it is run.
+
+    :ivar hidden: actions that have no command, because there is another of
+        the name; by action, the name of the command
+    """
 
     def __init__(self) -> None:
+        self.hidden: dict[str, str] = {}
         super().__init__(CLI)
 
     def load_commands(self, namespace: str) -> None:
         """Find the commands.  cliff's own way would import all of them."""
         for point in entry_points(ACTIONS):
             made = ActionEntryPoint(point.name)
+            self._hide(made.name)
             self.commands[made.name] = made  # type: ignore[assignment]
         for point in entry_points(namespace):
-            self.commands[point.name.replace("_", " ")] = point
+            name = point.name.replace("_", " ")
+            self._hide(name)
+            self.commands[name] = point
 
     def add_command(self, name: str, command_class: type[Command]) -> None:
         """Add a command; cliff's ``complete`` is not wanted, there is our
         own."""
         if name != "complete":
+            self._hide(name)
             super().add_command(name, command_class)
+
+    def _hide(self, name: str) -> None:
+        """Note the action whose command is about to be replaced."""
+        former = self.commands.get(name)
+        if isinstance(former, ActionEntryPoint):
+            self.hidden[former.action] = name
 
     def names(self) -> list[str]:
         """The names of all commands, sorted."""

@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import sys
+import threading
 from typing import TextIO
 
 from poolmgr.cli.logfile import LogFile
@@ -11,6 +13,8 @@ from poolmgr.cli.terminal import has_colours
 from poolmgr.errors import ConfigError
 from poolmgr.settings import LogFormat, LogLevel
 from poolmgr.text import one_line
+
+LOG = logging.getLogger("poolmgr.cli")
 
 _COMMAND = "%(message)s"
 _SERVICE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -49,14 +53,40 @@ class _Console(logging.StreamHandler[TextIO]):
 _console = _Console()
 
 
+def log_all() -> None:
+    """Have in the log what Python would write to standard error by itself.
+
+    There it would break the lines of a log that programs read.
+    """
+    # It would be a traceback for each line that cannot be written.
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+    threading.excepthook = _thread_died
+    sys.unraisablehook = _was_ignored
+
+
+def _thread_died(died: threading.ExceptHookArgs) -> None:
+    if issubclass(died.exc_type, SystemExit):
+        return
+    name = died.thread.name if died.thread else "?"
+    error = died.exc_value
+    LOG.error("thread %s has died: %r", name, error, exc_info=error)
+
+
+def _was_ignored(ignored: "sys.UnraisableHookArgs") -> None:
+    LOG.error(
+        "%s: %r",
+        ignored.err_msg or "an exception was ignored",
+        ignored.exc_value,
+        exc_info=ignored.exc_value,
+    )
+
+
 def configure(options: argparse.Namespace, stderr: TextIO) -> None:
     """Set logging up before the command is known.
 
     :raises ConfigError: the log file cannot be opened
     """
-    # Python's traceback for each line that cannot be written.
-    logging.raiseExceptions = False
-    logging.captureWarnings(True)
     root = logging.getLogger()
     root.addHandler(_console)
     _console.setStream(stderr)
@@ -112,9 +142,8 @@ def _files() -> list[LogFile]:
 
 def _complain(level: int, text: str) -> None:
     """Tell of the log file where it can be read."""
-    name = "poolmgr.cli"
     _console.handle(
-        logging.LogRecord(name, level, __file__, 0, text, None, None)
+        logging.LogRecord(LOG.name, level, __file__, 0, text, None, None)
     )
 
 

@@ -4,6 +4,7 @@ import argparse
 
 from poolmgr.cli.base import PoolmgrLister, Table
 from poolmgr.manager import action_plugins, driver_plugins
+from poolmgr.plugins import Plugin
 from poolmgr.text import one_line
 
 
@@ -17,8 +18,17 @@ class PluginList(PoolmgrLister):
         plugins = [*action_plugins().inspect(), *driver_plugins().inspect()]
         return (
             ("Kind", "Name", "Package", "State", "Error"),
-            [
-                (p.kind, p.name, p.package, p.state, one_line(p.error))
-                for p in plugins
-            ],
+            [(p.kind, p.name, p.package, *self._state(p)) for p in plugins],
+        )
+
+    def _state(self, plugin: Plugin) -> tuple[str, str]:
+        hidden = self.app.command_manager.hidden
+        if plugin.kind != "action" or plugin.state != "ok":
+            return plugin.state, one_line(plugin.error)
+        if plugin.name not in hidden:
+            return "ok", ""
+        command = one_line(hidden[plugin.name])
+        return "hidden", (
+            f"'poolmgr {command}' is another command; jobs and 'poolmgr "
+            "submit' run the action"
         )

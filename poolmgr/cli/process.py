@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import gc
+import importlib.metadata
 import logging
+import os
 import signal
 
 from poolmgr import preflight
@@ -21,6 +23,7 @@ from poolmgr.service import Service
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
 from poolmgr.signals import Aside, Ending, Signals
 from poolmgr.state import State, describe
+from poolmgr.text import one_line
 from poolmgr.trail import Following, Trail
 from poolmgr.waiting import Deadline
 
@@ -58,6 +61,7 @@ class Process:
         conf = self._conf
         set_level(self._options, True, conf.worker().log_level)
         set_format(self._options, conf.worker().log_format)
+        _say_what_starts(conf)
         supervision = self._supervision
         supervision.starting(conf.pool().short_timeout)
         preflight.warn(conf, driver_plugins())
@@ -140,6 +144,17 @@ class Process:
 def _looked_at(conf: Configuration) -> None:
     preflight.warn(conf, driver_plugins())
     preflight.require_usable(conf, driver_plugins())
+
+
+def _say_what_starts(conf: Configuration) -> None:
+    LOG.info(
+        "poolmgr %s starts: pid %d, driver %s, pool %s, job servers %s",
+        importlib.metadata.version("poolmgr"),
+        os.getpid(),
+        one_line(conf.driver_name()),
+        one_line(conf.pool().pool),
+        one_line(", ".join(conf.gearman().servers)),
+    )
 
 
 def _spare_collections() -> None:

@@ -8,6 +8,7 @@ from poolmgr.cli.base import PoolmgrLister, Table, positive
 from poolmgr.cli.columns import Age, Text
 from poolmgr.cli.inventory import duration
 from poolmgr.cli.progress import elapsed, progress
+from poolmgr.text import one_line
 
 if TYPE_CHECKING:
     from poolmgr.drivers.base import Driver
@@ -76,6 +77,7 @@ class Reap(PoolmgrLister):
 
         from poolmgr.manager import driver_plugins
 
+        self._warn_of_actions()
         driver = self.configuration.make_driver(driver_plugins())
         self._doing = "looking"
         try:
@@ -97,6 +99,31 @@ class Reap(PoolmgrLister):
 
     def _line(self, columns: int, seconds: float) -> str:
         return f"reap: {self._doing}, {elapsed(seconds)}"
+
+    def _warn_of_actions(self) -> None:
+        """Tell of actions that this command may be confused with, or whose
+        jobs it may misjudge."""
+        from poolmgr.errors import PluginError
+        from poolmgr.manager import action_plugins
+
+        for action, command in self.app.command_manager.hidden.items():
+            if command == self.cmd_name:
+                self.app.LOG.warning(
+                    "this is not the action %s: only jobs, and 'poolmgr "
+                    "submit', run that",
+                    one_line(action),
+                )
+        actions = action_plugins()
+        for name in actions.names():
+            try:
+                actions.load(name)
+            except PluginError as error:
+                self.app.LOG.warning(
+                    "how long jobs of the action %s may take is not known "
+                    "(%s): --older-than has to be longer",
+                    one_line(name),
+                    one_line(str(error)),
+                )
 
     def _reaper(self, driver: "Driver", given: argparse.Namespace) -> "Reaper":
         from poolmgr.inflight import InFlight

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 # What YAML calls what it does not know; it may be part of a secret.
 _YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")
-#: Fields of a message or an answer that say what a job was about.
-_ABOUT = ("name", "ip", "addr")
 
 
 class TextLine(logging.Formatter):
@@ -120,10 +118,7 @@ def _of_end(ended: "EndedJob") -> dict[str, object]:
         "outcome": "FAIL" if outcome.error else "PASS",
         "duration": round(ended.seconds, 6),
     }
-    for name in _ABOUT:
-        value = outcome.added.get(name, ended.request.get(name))
-        if isinstance(value, str):
-            fields[name] = one_line(value)
+    fields |= ended.about
     if outcome.error is not None:
         fields["error"] = outcome.error.code
         fields["reason"] = one_line(str(outcome.error))

@@ -8,6 +8,10 @@ from typing import NoReturn
 from poolmgr.text import one_line
 
 _UNKNOWN = "unrecognized arguments: "
+#: Verbs of what deletes.
+_DELETING = {"delete", "remove", "reap", "destroy", "purge", "erase", "wipe"}
+#: What other clients call to build.
+_BUILDING = {"create", "make", "add", "new", "boot", "launch"}
 
 _FOREGROUND = "leave it out, what starts the worker sees to this"
 _LOG = "the log goes to standard error, and into the file of --log-file"
@@ -62,19 +66,37 @@ def no_option(option: str, known: Iterable[str]) -> str:
 def no_command(words: Sequence[str], known: Iterable[str]) -> str:
     """What is wrong with words that should be a command.
 
+    What deletes is proposed only to who has typed its verb.
+
     :param words: those of the command line, up to the first option
     :param known: the commands there are
     """
-    first, names = words[0], sorted(known)
+    # An action's name is spelt otherwise in messages.
+    typed = [word.lower().replace("_", "-") for word in words[:2]]
+    verb = _stem(typed[0])
+    names = [
+        name
+        for name in sorted(known)
+        if _stem(name) == verb or _stem(name) not in _DELETING
+    ]
+    if verb in _BUILDING:
+        typed[0] = typed[0].replace(verb, "build", 1)
+    first, both = typed[0], " ".join(typed)
+    if first in names:
+        return f"{words[0]!r} is no command{_meant([first])}"
     # "device" and "device lst"; then "biuld-device"; then "bulid".
-    near = [name for name in names if re.split("[ -]", name)[0] == first]
+    near = [name for name in names if _stem(name) == first]
     if near and " " in near[0]:
         return f"{' '.join(words[:2])!r} is no command{_meant(near)}"
-    near = near or _near(" ".join(words[:2]), names) or _near(first, names)
+    near = near or _near(both, names) or _near(first, names)
     if not near:
-        stems = _near(first, {re.split("[ -]", name)[0] for name in names})
-        near = [n for n in names if re.split("[ -]", n)[0] in stems]
-    return f"{first!r} is no command{_meant(near)}"
+        stems = _near(first, {*map(_stem, names)})
+        near = [name for name in names if _stem(name) in stems]
+    return f"{words[0]!r} is no command{_meant(near)}"
+
+
+def _stem(name: str) -> str:
+    return re.split("[ -]", name)[0]
 
 
 def _near(wrong: str, known: Iterable[str]) -> list[str]:

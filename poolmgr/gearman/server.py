@@ -352,12 +352,12 @@ _HANDLERS: dict[PacketType, Callable[[_Connection, list[bytes]], None]] = {
 
 
 async def serve(host: str, port: int) -> None:
-    """Run a server until SIGTERM or SIGINT."""
+    """Run a server until SIGTERM, SIGINT or SIGHUP."""
     server = JobServer(host, port)
     await server.start()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
     print(
         f"job server for demonstrations and tests (not for production) "
