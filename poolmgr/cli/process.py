@@ -61,10 +61,10 @@ class Process:
         conf = self._conf
         set_level(self._options, True, conf.worker().log_level)
         set_format(self._options, conf.worker().log_format)
-        _say_what_starts(conf)
         supervision = self._supervision
         supervision.starting(conf.pool().short_timeout)
         preflight.warn(conf, driver_plugins())
+        _say_what_starts(conf)
         preflight.require_usable(conf, driver_plugins())
         driver = conf.make_driver(driver_plugins())
         try:
