@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from poolmgr.errors import CloudUnavailable, PoolmgrError
+from poolmgr.errors import CloudUnavailable, PoolmgrError, words_of
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline, Wake, backoff
 
@@ -237,10 +237,11 @@ class Breaker:
         # The cloud may have said when it is of use to ask again.
         pause = 0.0
         if isinstance(error, CloudUnavailable):
-            pause = error.retry_after
+            pause = error.pause
+        reason = words_of(error)
         with self._lock:
             self._attempts.discard(turn)
-            self._count(str(error), pause)
+            self._count(reason, pause)
             if turn.on_trial:
                 self._hold_back(pause)
 

@@ -5,8 +5,15 @@ programs may rely on (it is ``error.code`` of an explained FAIL), and says
 whether the same request may succeed later (``retryable``).
 """
 
+import threading
 from collections.abc import Mapping, Sequence
+from opcode import opmap
 from typing import ClassVar
+
+from poolmgr.text import one_line
+
+#: Longest that a cloud is left alone because it says so, in seconds.
+LONGEST_PAUSE = 3600.0
 
 
 class PoolmgrError(Exception):
@@ -43,6 +50,35 @@ def words_of(error: object) -> str:
         return str.join("", [str(error)])
     except BaseException:
         return type(error).__name__
+
+
+def told(error: BaseException) -> str:
+    """Anybody's exception in a line: its kind and its text."""
+    kind, said = type(error).__name__, words_of(error)
+    return one_line(f"{kind}: {said}" if said not in ("", kind) else kind)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether a signal has raised this, as Ctrl-C does, not the code itself.
+
+    Somebody's code can raise KeyboardInterrupt and SystemExit, too, and that
+    is a defect of it.  A signal's handler raises between any two instructions
+    of the main thread; if it is Python's own it has no frame.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    if not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return False
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    if where is None:
+        return True
+    frame = where.tb_frame
+    if str(frame.f_globals.get("__name__")).startswith("poolmgr."):
+        return True
+    raises = frame.f_code.co_code[where.tb_lasti] == opmap["RAISE_VARARGS"]
+    return isinstance(error, KeyboardInterrupt) and not raises
 
 
 class ConfigError(PoolmgrError):
@@ -200,6 +236,14 @@ class CloudUnavailable(CloudError):
     code = "cloud_unavailable"
     retryable = True
     retry_after: float = 0.0
+
+    @property
+    def pause(self) -> float:
+        """Seconds to leave the cloud alone, an hour at most; 0 if what a
+        driver says of it makes no sense."""
+        pause = self.retry_after
+        is_number = isinstance(pause, (int, float))
+        return min(pause, LONGEST_PAUSE) if is_number and pause > 0 else 0.0
 
 
 class QuotaExceeded(CloudError):

@@ -5,19 +5,21 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from poolmgr import message as wire
-from poolmgr.actions.base import Action, Context
+from poolmgr.actions.base import Action, Context, limits
 from poolmgr.capacity import Capacity
-from poolmgr.drivers.base import Driver
+from poolmgr.drivers.checked import Checked
 from poolmgr.errors import (
     DeadlineExceeded,
     PluginFailed,
     PoolmgrError,
+    told,
+    words_of,
 )
 from poolmgr.identity import Job
 from poolmgr.message import FAIL, PASS, Message
@@ -33,6 +35,8 @@ LOG = logging.getLogger(__name__)
 AFTERWARDS_TIME = 60.0
 #: Seconds after its time in which an action can still say why it failed.
 GRACE = 0.5
+#: Most steps of a job that progress can be told of: clients count in 32 bits.
+MOST_STEPS = 2**31 - 1
 
 Progress = Callable[[int, int], None]
 
@@ -40,7 +44,7 @@ Progress = Callable[[int, int], None]
 class House(Protocol):
     """Where an action runs: what a manager gives to all of its jobs."""
 
-    driver: Driver
+    driver: Checked
     settings: PoolSettings
     capacity: Capacity
     delivered_before: Callable[[Job], bool]
@@ -124,10 +128,16 @@ class Execution:
         self._fields = fields
         #: Kept: the manager may have others before it ends.
         self._settings = house.settings
-        self._seconds = _seconds(action, self._settings)
-        self.cleanup_time = action.cleanup_time
+        # What the class says is taken once: it is a plugin's, and may change.
+        self._seconds, self.cleanup_time = _times(action, self._settings)
         #: Seconds after which it is answered even if it does not return.
-        self.limit = time_limit(action, self._settings)
+        self.limit = self._seconds + self.cleanup_time + GRACE
+        self._answers = tuple(action.answers)
+        self._urgent = not action.long
+        self._followed = (
+            action.undo is not Action.undo
+            or action.undelivered is not Action.undelivered
+        )
         self._lock = threading.Lock()
         # Everybody learns of the end; those forsaken have nobody to tell.
         self._receivers: dict[Future[Outcome], Progress | None] = {}
@@ -136,6 +146,7 @@ class Execution:
         self._closed = False
         #: The action itself, once it runs.
         self._running: Action[Any] | None = None
+        self._thread = 0
         # Whether a receiver may have had the answer, though nobody knows.
         self._doubted = False
         self.undo_failed = False
@@ -180,11 +191,25 @@ class Execution:
             return not self._heirs()
 
     def report(self, done: int, total: int) -> None:
+        """Tell whoever waits; called by the action.
+
+        :raises PluginFailed: these are no numbers of steps
+        """
+        if not (type(done) is type(total) is int and 0 <= done <= total):
+            raise PluginFailed(
+                f"action {self._action.__name__} reported progress that is "
+                "not two numbers of steps, the first not above the second"
+            )
+        if total > MOST_STEPS:
+            raise PluginFailed(
+                f"action {self._action.__name__} reported more than "
+                f"{MOST_STEPS} steps"
+            )
         with self._lock:
             receivers = list(self._receivers.values())
         for progress in receivers:
             if progress is not None:
-                progress(done, total)
+                _tell(progress, done, total)
 
     def running(self) -> RunningJob:
         """What is known of it while it runs."""
@@ -201,45 +226,61 @@ class Execution:
 
     def run(self) -> None:
         """Run the action and finish; raises nothing."""
-        urgent = not self._action.long
-        context = self._context(Deadline(self._seconds, self.stop, urgent))
-        added: Mapping[str, Any] = {}
-        error: PoolmgrError | None = None
+        context = self._context(
+            Deadline(self._seconds, self.stop, self._urgent)
+        )
+        self._thread = threading.get_ident()
         with Following(self.trail):
-            try:
-                action = self._running = self._action()
-                added = _checked(action, action.run(self._request, context))
-            except BaseException as raised:
-                error = known(raised, f"action {self._action.__name__}")
-            if not self.finish(error, added) and error is None:
+            outcome = self._act(context)
+            if not self._finish(outcome) and outcome.error is None:
                 # It was answered with a FAIL when its time was up.
-                self._undo(added)
+                self._undo(outcome.added)
 
     def expire(self) -> None:
         """Answer now, whether the action returns or not."""
         self.stop.set()
-        self.finish(
-            DeadlineExceeded(f"action {self._action.__name__}", self._seconds)
-        )
+        doing = f"action {self._action.__name__}"
+        if call := self._house.driver.call_of(self._thread):
+            doing += f", waiting for {call}"
+        self.fail(DeadlineExceeded(doing, self._seconds))
 
-    def finish(
-        self, error: PoolmgrError | None, added: Mapping[str, Any] = {}
-    ) -> bool:
+    def fail(self, error: PoolmgrError) -> None:
+        """Answer with a FAIL, unless it was answered before."""
+        self._finish(self._failed(error))
+
+    def _act(self, context: Context) -> Outcome:
+        """Run the action; what it returns or raises is looked at here, once,
+        and nowhere else."""
+        try:
+            action = self._running = self._action()
+            result = action.run(self._request, context)
+            added = _checked(self._action.__name__, self._answers, result)
+        except BaseException as raised:
+            error = known(raised, f"action {self._action.__name__}")
+            return self._failed(error)
+        answer = wire.answer(self._fields, PASS, added)
+        return Outcome(answer, added, followed=self._followed)
+
+    def _failed(self, error: PoolmgrError) -> Outcome:
+        return failed(self._settings, self._fields, self._answers, error)
+
+    def _finish(self, outcome: Outcome) -> bool:
         """Give the answer to everybody, once; whether this was the once."""
         with self._lock:
             if self._outcome is not None:
                 return False
             self._closed = True
-            self._outcome = outcome = self._conclude(error, added)
+            self._outcome = outcome
             receivers = list(self._receivers)
-        self._house.ended(self)
-        self._house.observe(
-            EndedJob.now(
-                self.trail, self._action, self._fields, outcome, self.started
-            )
+        ended = EndedJob.now(
+            self.trail, self._action, self._fields, outcome, self.started
         )
-        for future in receivers:
-            future.set_result(outcome)
+        try:
+            self._house.ended(self)
+            self._house.observe(ended)
+        finally:
+            for future in receivers:
+                future.set_result(outcome)
         return True
 
     def undo_for(self, future: "Future[Outcome]") -> None:
@@ -275,19 +316,6 @@ class Execution:
         """Who can still have the answer; with the lock held."""
         return self._receivers.keys() - self._forsaken
 
-    def _conclude(
-        self, error: PoolmgrError | None, added: Mapping[str, Any]
-    ) -> Outcome:
-        if error is not None:
-            return failed(self._settings, self._fields, self._action, error)
-        answer = wire.answer(self._fields, PASS, added)
-        cls = self._action
-        followed = (
-            cls.undo is not Action.undo
-            or cls.undelivered is not Action.undelivered
-        )
-        return Outcome(answer, added, followed=followed)
-
     def _undo(self, added: Mapping[str, Any]) -> None:
         def undo(action: Action[Any], context: Context) -> None:
             context.log.warning("its answer was not wanted; undoing it")
@@ -320,7 +348,9 @@ class Execution:
                 work(action, context)
             except BaseException as raised:
                 error = known(raised, doing)
-                context.log.error("%s failed: %s", doing, one_line(str(error)))
+                context.log.error(
+                    "%s failed: %s", doing, one_line(words_of(error))
+                )
 
     def _context(self, deadline: Deadline) -> Context:
         return Context(
@@ -343,15 +373,25 @@ class Execution:
         )
 
 
+def _tell(progress: Progress, done: int, total: int) -> None:
+    try:
+        progress(done, total)
+    except Exception:  # a caller's mistake, and none of the action's
+        LOG.exception("progress could not be told")
+
+
 def time_limit(action: type[Action[Any]], settings: PoolSettings) -> float:
     """Seconds after which a job of an action is answered in any case."""
-    return _seconds(action, settings) + action.cleanup_time + GRACE
+    return sum(_times(action, settings)) + GRACE
 
 
-def _seconds(action: type[Action[Any]], settings: PoolSettings) -> float:
-    return action.timeout or (
-        settings.long_timeout if action.long else settings.short_timeout
-    )
+def _times(
+    action: type[Action[Any]], settings: PoolSettings
+) -> tuple[float, float]:
+    """Seconds that an action may take, and seconds more to clear up in."""
+    timeout, cleanup_time = limits(action)
+    usual = settings.long_timeout if action.long else settings.short_timeout
+    return usual if timeout is None else timeout, cleanup_time
 
 
 def _content(fields: Message) -> str:
@@ -374,41 +414,41 @@ class _JobLog(logging.LoggerAdapter[logging.Logger]):
         return said.replace("%", "\\x25") + f": {msg}", kwargs
 
 
-def _checked(action: Action[Any], result: object) -> Mapping[str, Any]:
-    """What an action returned, if it is what it said it would."""
-    name = type(action).__name__
-    if not isinstance(result, Mapping):
+def _checked(
+    name: str, answers: Collection[str], result: object
+) -> Mapping[str, Any]:
+    """What an action returned, if it is what it said it would.
+
+    It is copied: the plugin may go on changing what it returned.
+    """
+    if not issubclass(type(result), Mapping):
         raise PluginFailed(
             f"action {name} returned {type(result).__name__}, not a mapping"
         )
-    added = dict(result)
-    if set(added) != set(action.answers):
-        raise PluginFailed(
-            f"action {name} returned the fields "
-            f"{sorted(map(str, added))}, not {sorted(action.answers)}"
-        )
-    if all(type(value) is str for value in added.values()):
-        return added  # as those of most actions are
     try:
-        json.dumps(added, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
+        added = wire.snapshot(result)  # type: ignore[arg-type]
+    except BaseException as error:
         raise PluginFailed(
-            f"action {name} returned what is not JSON: {error}"
+            f"action {name} returned what is not JSON: {told(error)}"
         ) from None
+    if added.keys() != set(answers):
+        raise PluginFailed(
+            f"action {name} returned the fields {sorted(added)}, not "
+            f"{sorted(answers)}"
+        )
     return added
 
 
 def known(error: BaseException, doing: str) -> PoolmgrError:
     """The error itself if it is one of ours, else one that names it."""
-    said = type(error).__name__
+    # Not isinstance(): an object can lie about its class.
+    if issubclass(type(error), PoolmgrError):
+        return error  # type: ignore[return-value]
     try:
-        said = one_line(f"{said}: {error}")
-        if isinstance(error, PoolmgrError):
-            return error
-    except Exception:  # a plugin's own, whose words are one mistake more
-        LOG.error("%s cannot be told of", said)
-    LOG.error("%s failed unexpectedly", doing, exc_info=error)
-    failed = PluginFailed(f"{doing}: {said}")
+        LOG.error("%s failed unexpectedly", doing, exc_info=error)
+    except BaseException:  # its traceback, too, is made by a plugin
+        LOG.error("%s failed unexpectedly, and cannot be shown", doing)
+    failed = PluginFailed(f"{doing}: {told(error)}")
     failed.__cause__ = error
     return failed
 
@@ -424,7 +464,7 @@ def log(ended: EndedJob) -> None:
         about = ended.about.items()
         more = "".join(f" {k}={v}" for k, v in about if " " not in v)
     else:
-        more = f" reason={one_line(str(error))}"
+        more = f" reason={one_line(ended.outcome.reason)}"
     LOG.log(
         level,
         "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs "

@@ -1,11 +1,8 @@
 """Calls from threads into an event loop."""
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
-
-LOG = logging.getLogger(__name__)
 
 
 class Mailbox:
@@ -36,13 +33,12 @@ class Mailbox:
 
     def _empty(self) -> None:
         self._woken = False
-        # Those that come meanwhile have their turn after the sockets.
-        for _call in range(len(self._calls)):
-            call = self._calls.popleft()
-            try:
-                call()
-            except Exception:
-                LOG.exception("A call from a thread failed")
-        if self._calls and not self._woken:
-            self._woken = True
-            self._loop.call_soon(self._empty)
+        try:
+            # Those that come meanwhile have their turn after the sockets.
+            for _call in range(len(self._calls)):
+                self._calls.popleft()()
+        finally:
+            # Also for those behind a call that raises: the loop is told of it.
+            if self._calls and not self._woken:
+                self._woken = True
+                self._loop.call_soon(self._empty)

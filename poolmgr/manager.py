@@ -13,6 +13,7 @@ from poolmgr.actions.base import Action, parse
 from poolmgr.capacity import Capacity
 from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
+from poolmgr.drivers.checked import Checked, checked, make_driver
 from poolmgr.errors import (
     Closed,
     Forked,
@@ -21,6 +22,7 @@ from poolmgr.errors import (
     PoolmgrError,
     Stopped,
     UnknownAction,
+    is_interrupt,
 )
 from poolmgr.execution import (
     AFTERWARDS_TIME,
@@ -63,7 +65,7 @@ def longest_job(
     """
     longest = 0.0
     for name in actions.names():
-        with contextlib.suppress(PluginError):
+        with contextlib.suppress(PluginError, ValueError):
             longest = max(longest, time_limit(actions.load(name), settings))
     return longest
 
@@ -167,14 +169,18 @@ class PoolManager:
         started = time.monotonic()
         fields: Message = {}
         action = None
+        answers: tuple[str, ...] = ()
         try:
             fields = wire.decode(message)
             action = self._action(fields)
+            answers = tuple(action.answers)
             request = parse(action, fields)
             execution = Execution(self, action, request, fields, job)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             reason = _bare(known(error, "reading the message"))
-            outcome = failed(self.settings, fields, action, reason)
+            outcome = failed(self.settings, fields, answers, reason)
             trail = Trail(shown(fields.get("action")), job)
             self.observe(EndedJob.now(trail, action, fields, outcome, started))
             return Submission.finished(outcome)
@@ -183,7 +189,7 @@ class PoolManager:
     def is_long(self, message: object) -> bool:
         """Whether a message asks for a long action; False when for none."""
         try:
-            return self._action(wire.decode(message)).long
+            return self._action(wire.decode(message)).long is True
         except Exception:
             return False
 
@@ -316,7 +322,7 @@ class PoolManager:
         submission = execution.join(execution.job, progress)
         assert submission is not None  # noqa: S101 - nobody has closed it
         if stopped:
-            execution.finish(
+            execution.fail(
                 Closed() if self._closed else Stopped("starting the job")
             )
             return submission
@@ -333,9 +339,9 @@ def _bare(error: PoolmgrError) -> PoolmgrError:
     return error.with_traceback(None)
 
 
-def _driver(driver: Driver | str) -> Driver:
+def _driver(driver: Driver | str) -> Checked:
     if isinstance(driver, Driver):
         driver.require_own_process()
-        return driver
+        return checked(driver)
     cls = driver_plugins().load(driver)
-    return cls(cls.Settings())
+    return make_driver(cls)

@@ -15,6 +15,8 @@ from poolmgr.errors import InvalidMessage
 MAX_BYTES = 1024 * 1024
 #: Deepest nesting of objects and lists taken.
 MAX_DEPTH = 100
+#: Longest JSON text that an action may add to an answer, in characters.
+MAX_ADDED = 16 * MAX_BYTES
 
 PASS = "PASS"  # noqa: S105 - a verdict, not a password
 FAIL = "FAIL"
@@ -77,6 +79,26 @@ def answer(
     hidden = {"response", *withheld}
     own = {key: value for key, value in message.items() if key not in hidden}
     return {**own, **added, "response": response}
+
+
+def snapshot(fields: Mapping[str, object]) -> Message:
+    """A copy of somebody's fields that nothing can change any more.
+
+    :returns: what they are for whoever reads them from the wire
+    :raises Exception: they are no JSON object within the limits, or one of
+        their objects raises
+    """
+    copied: Message = dict(fields)
+    if all(type(k) is type(v) is str for k, v in copied.items()):
+        length = sum(len(str(value)) for value in copied.values())
+    else:
+        text = json.dumps(copied, allow_nan=False)
+        length = len(text)
+        copied = dict(_DECODER.decode(text))
+        _check_depth(copied)
+    if length > MAX_ADDED:
+        raise ValueError(f"it has more than {MAX_ADDED} characters")
+    return copied
 
 
 def _to_text(payload: bytes) -> str:

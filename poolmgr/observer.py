@@ -88,5 +88,5 @@ class Guarded(Observer):
 def _guarded(tell: Callable[[T], Any], what: T) -> None:
     try:
         tell(what)
-    except Exception:
+    except BaseException:
         LOG.exception("an observer failed")

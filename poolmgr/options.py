@@ -14,6 +14,7 @@ from typing import get_type_hints as hints
 
 from poolmgr import secrecy, values
 from poolmgr.drivers.base import Driver
+from poolmgr.drivers.checked import Checked, make_driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.permissions import is_exposed, warning
@@ -171,7 +172,7 @@ class Configuration:
         where = f"{entry.shown} in {one_line(entry.path)}, line {entry.line}"
         return Given("file", where, entry.text, entry)
 
-    def make_driver(self, drivers: Registry[Driver]) -> Driver:
+    def make_driver(self, drivers: Registry[Driver]) -> Checked:
         """Make the driver that is configured, with its own group's settings.
 
         :raises PluginError: it cannot be loaded
@@ -179,7 +180,8 @@ class Configuration:
             wrong
         """
         cls = self._driver_class(drivers)
-        return cls(self.group(self.driver_name().lower(), cls.Settings))
+        settings = self.group(self.driver_name().lower(), cls.Settings)
+        return make_driver(cls, settings)
 
     def warn_of_exposed_secrets(self, drivers: Registry[Driver]) -> None:
         """Log every file with a secret that everybody can read, once."""

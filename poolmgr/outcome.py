@@ -1,13 +1,19 @@
 """How a job ends, and what is known of one: values for whoever looks on."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from poolmgr import message as wire
 from poolmgr.actions.base import Action
-from poolmgr.errors import DeviceNotDeleted, PoolmgrError
+from poolmgr.errors import (
+    DeviceNotDeleted,
+    PluginFailed,
+    PoolmgrError,
+    told,
+    words_of,
+)
 from poolmgr.identity import Job
 from poolmgr.message import FAIL, Message
 from poolmgr.settings import PoolSettings
@@ -25,6 +31,9 @@ class Outcome:
     :ivar answer: the whole answer, as it goes over the wire
     :ivar added: what the action added to it
     :ivar error: why it is a FAIL; None when it is a PASS
+    :ivar code: its error's code; empty when it is a PASS
+    :ivar reason: its error's text; empty when it is a PASS
+    :ivar retryable: whether the same request may succeed later
     :ivar followed: whether the action wants to know when its answer did not
         reach the client
     """
@@ -32,6 +41,9 @@ class Outcome:
     answer: Message
     added: Mapping[str, Any]
     error: PoolmgrError | None = None
+    code: str = ""
+    reason: str = ""
+    retryable: bool = False
     followed: bool = False
 
 
@@ -108,27 +120,37 @@ class RunningJob:
 def failed(
     settings: PoolSettings,
     fields: Message,
-    action: type[Action[Any]] | None,
+    withheld: Sequence[str],
     error: PoolmgrError,
 ) -> Outcome:
-    """The outcome of a job that failed."""
-    # What an action answers must not look answered: a FAIL of
-    # BUILD_DEVICE that has only a name breaks Libra's client.
-    withheld = list(action.answers) if action else []
-    added: dict[str, object] = {}
-    if isinstance(error, DeviceNotDeleted):
-        added.update(error.answer)
+    """The outcome of a job that failed.
+
+    :param withheld: what the action answers.  It must not look answered: a
+        FAIL of BUILD_DEVICE that has only a name breaks Libra's client.
+    """
+    try:
+        # Once: it may be a plugin's own kind of error, which can change.
+        reason = str.join("", [str(error)])
+        code, retryable = error.code, error.retryable
+        handed_back = isinstance(error, DeviceNotDeleted)
+        added = wire.snapshot(error.answer) if handed_back else {}
+        if type(code) is not str or type(retryable) is not bool:
+            raise TypeError("its code or retryable is of another type")
+    except BaseException as wrong:
+        unusable = PluginFailed(f"{told(error)}, not usable: {told(wrong)}")
+        return failed(settings, fields, withheld, unusable)
     if settings.explain_failures:
         added["error"] = {
-            "code": error.code,
-            "message": str(error),
-            "retryable": error.retryable,
+            "code": code,
+            "message": reason,
+            "retryable": retryable,
         }
-    return Outcome(wire.answer(fields, FAIL, added, withheld), added, error)
+    answer = wire.answer(fields, FAIL, added, withheld)
+    return Outcome(answer, added, error, code, reason, retryable)
 
 
 def shown(value: object) -> str:
     """A value of a message as text; a caller's own objects by their type."""
-    if value is None or isinstance(value, (str, int, float)):
-        return str(value)
+    if value is None or type(value) in (str, bool, int, float):
+        return words_of(value)
     return type(value).__name__

@@ -1,9 +1,12 @@
 """Plugins: found by entry points, loaded one by one when needed."""
 
 import ast
+import contextlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import logging
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -12,14 +15,18 @@ from importlib.metadata import EntryPoint
 from typing import Generic, Literal, TypeVar
 
 import stevedore
-from stevedore.exception import NoMatches
 
 from poolmgr.errors import (
     PluginBroken,
     PluginConflict,
     PluginError,
     PluginNotFound,
+    is_interrupt,
+    told,
 )
+from poolmgr.text import one_line
+
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -149,55 +156,82 @@ class Registry(Generic[T]):
         return self._import(name, points[0])
 
     def _checked(self, name: str, plugin: object) -> type[T]:
+        try:
+            wrong = self._wrong(plugin)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            wrong = f"describing itself it raised {told(error)}"
+        if wrong is not None:
+            raise PluginBroken(self.kind, name, wrong)
+        return plugin  # type: ignore[return-value]
+
+    def _wrong(self, plugin: object) -> str | None:
+        """What is wrong with what an entry point names."""
         if not (isinstance(plugin, type) and issubclass(plugin, self._base)):
-            raise PluginBroken(
-                self.kind,
-                name,
+            return (
                 f"{plugin!r} is not a subclass of "
-                f"{self._base.__module__}.{self._base.__qualname__}",
+                f"{self._base.__module__}.{self._base.__qualname__}"
             )
         defect = self._defect(plugin)
         if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
             defect = f"it lacks {', '.join(missing)}"
-        if defect is not None:
-            raise PluginBroken(
-                self.kind,
-                name,
-                f"{plugin.__module__}.{plugin.__qualname__}: {defect}",
-            )
-        return plugin
+        where = f"{plugin.__module__}.{plugin.__qualname__}"
+        return None if defect is None else f"{where}: {defect}"
 
     def _import(self, name: str, point: EntryPoint) -> object:
-        try:
-            return stevedore.DriverManager(
-                self.namespace, point.name, on_load_failure_callback=_reraise
-            ).driver
-        except NoMatches:
-            raise PluginNotFound(self.kind, name, self.names()) from None
-        except (Exception, SystemExit) as error:
+        if not EntryPoint.pattern.match(point.value):
             raise PluginBroken(
-                self.kind, name, f"{type(error).__name__}: {error}"
-            ) from error
+                self.kind, name, f"{point.value!r} is not like module:Class"
+            )
+        try:
+            # What it prints would be taken for what a command prints.
+            with contextlib.redirect_stdout(sys.stderr):
+                return point.load()
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            raise PluginBroken(self.kind, name, told(error)) from error
 
 
 def entry_points(namespace: str) -> list[EntryPoint]:
-    """The entry points of a group, from stevedore's cache; none is loaded."""
+    """The entry points of a group, from stevedore's cache; none is loaded.
+
+    :raises PluginError: a package has some that cannot be read
+    """
     found: stevedore.NamedExtensionManager[object]
-    found = stevedore.NamedExtensionManager(namespace, names=[])
+    try:
+        found = stevedore.NamedExtensionManager(namespace, names=[])
+    except Exception as error:
+        raise PluginError(
+            f"the entry points of {_unreadable()} cannot be read: "
+            f"{told(error)}; install it again, or remove it"
+        ) from error
     return found.list_entry_points()
 
 
-def _reraise(manager: object, point: object, error: BaseException) -> None:
-    raise error
+def _unreadable() -> str:
+    """The package whose entry points cannot be read."""
+    for package in importlib.metadata.distributions():
+        try:
+            list(package.entry_points)
+        except Exception:
+            return one_line(str(getattr(package, "_path", package.name)))
+    return "a package"
 
 
 def _packages(namespace: str) -> dict[tuple[str, str], str]:
     """The distribution of every entry point, by its name and target."""
-    return {
-        (point.name, point.value): f"{point.dist.name} {point.dist.version}"
-        for point in importlib.metadata.entry_points(group=namespace)
-        if point.dist is not None
-    }
+    found = {}
+    for point in importlib.metadata.entry_points(group=namespace):
+        # Metadata that cannot be read are as good as none.
+        with contextlib.suppress(Exception):
+            package = point.dist
+            if package is not None and package.name:
+                found[point.name, point.value] = (
+                    f"{package.name} {package.version}"
+                )
+    return found
 
 
 def docstring(point: EntryPoint) -> str:
@@ -210,8 +244,8 @@ def docstring(point: EntryPoint) -> str:
         for node in ast.parse(_source(point.module) or "").body:
             if isinstance(node, ast.ClassDef) and node.name == point.attr:
                 return ast.get_docstring(node) or ""
-    except (ImportError, OSError, SyntaxError, ValueError):
-        pass
+    except Exception:  # of the entry point, of the file, of what is in it
+        LOG.debug("no docstring of %s", point.value, exc_info=True)
     return ""
 
 

@@ -271,12 +271,16 @@ class Service:
         on_delivery = None
         if outcome.followed:
             on_delivery = functools.partial(self._delivered, delivery)
-        delivery.assignment.complete(wire.encode(outcome.answer), on_delivery)
-        self._forsaken.discard(delivery)
-        # It may be long, and others may hold the delivery for a while.
-        delivery.assignment.payload = delivery.message = b""
-        self._lanes.done(delivery.long)
-        self._worker.room_freed()
+        try:
+            delivery.assignment.complete(
+                wire.encode(outcome.answer), on_delivery
+            )
+        finally:
+            self._forsaken.discard(delivery)
+            # It may be long, and others may hold the delivery for a while.
+            delivery.assignment.payload = delivery.message = b""
+            self._lanes.done(delivery.long)
+            self._worker.room_freed()
 
     def _delivered(self, delivery: _Delivery, result: Delivery) -> None:
         submission = delivery.submission

@@ -25,13 +25,18 @@ class NoThreads(RuntimeError):
     """The system gives this process no more threads."""
 
 
+class OwnThread(threading.Thread):
+    """A thread of poolmgr's own: that it dies of an exception is a defect of
+    ours, and a worker ends then."""
+
+
 def start_daemon(name: str, work: Callable[[], object]) -> threading.Thread:
     """Have a thread do some work; the process ends without waiting for it.
 
     :param name: the thread's name, for the logs and the state report
     :raises NoThreads: there can be none
     """
-    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread = OwnThread(target=work, name=name, daemon=True)
     try:
         thread.start()
     except RuntimeError as error:

@@ -271,7 +271,7 @@ class Expiries:
         at, callback = entries[key]
         if (wait := at - time.monotonic()) > 0:
             self._waits_until = at
-            self._changed.wait(wait)
+            self._changed.wait(min(wait, threading.TIMEOUT_MAX))
             self._waits_until = float("inf")
             return None
         del entries[key]

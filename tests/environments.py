@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +100,33 @@ def install_beside(folder: Path, name: str, module: str, **files: str) -> Path:
     target = folder / name
     _pip(packages=[source], into=["--no-deps", "--target", str(target)])
     return target
+
+
+def plugin_beside(
+    folder: Path, source: str, modules: Mapping[str, str] = {}, **points: str
+) -> Path:
+    """A plugin as it looks once it is installed, without installing it.
+
+    :param source: the source of its module, ``stranger``
+    :param modules: the sources of other modules, by name
+    :param points: its entry points by group, "." as "__", each a line or more
+    :returns: a folder to be found by PYTHONPATH
+    """
+    path = folder / "stranger"
+    about = path / "stranger-1.dist-info"
+    about.mkdir(parents=True)
+    for name, text in {**modules, "stranger": source}.items():
+        (path / f"{name}.py").write_text(textwrap.dedent(text))
+    (about / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: stranger\nVersion: 1\n"
+    )
+    (about / "entry_points.txt").write_text(
+        "\n".join(
+            f"[{group.replace('__', '.')}]\n{lines}\n"
+            for group, lines in points.items()
+        )
+    )
+    return path
 
 
 def _copied(package: Path, folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """Whatever comes in, exactly one answer goes out."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolmgr import Job, PoolManager, PoolSettings, errors
+from poolmgr import Job, PoolManager, PoolSettings, errors, message
 from poolmgr.actions.base import (
     Action,
     Context,
@@ -24,6 +25,8 @@ from poolmgr.actions.base import (
 )
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.observer import Observer
+from poolmgr.outcome import EndedJob
 from poolmgr.waiting import Deadline
 from tests.polling import until
 from tests.scarce_threads import without_threads
@@ -164,6 +167,76 @@ class UnspeakableRefusal(Unspeakable, errors.CloudRefused):
     """Likewise, of a kind that is known."""
 
 
+class Quitting(Exception):
+    """Its words end the process, if they can."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+    __notes__ = property(__str__)
+
+
+class NotText(Exception):
+    """Its words are none."""
+
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]
+
+
+class Uncoded(errors.CloudError):
+    """Has no code that could be told."""
+
+    @property
+    def code(self) -> str:  # type: ignore[override]
+        raise GeneratorExit
+
+
+class Treacherous(dict[str, object]):
+    """A dict, one method of which raises."""
+
+    def __init__(self, treacherous: str, **items: object) -> None:
+        super().__init__(**items)
+        self.treacherous = treacherous
+
+    def keys(self) -> Any:
+        return self._done("keys")
+
+    def items(self) -> Any:
+        return self._done("items")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def _done(self, name: str) -> object:
+        if name == self.treacherous:
+            raise GeneratorExit
+        return getattr(super(), name)()
+
+
+class Liar:
+    """Says that it is a dict."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return dict
+
+
+def circular() -> object:
+    """A list that has itself in it."""
+    found: list[object] = []
+    found.append(found)
+    return found
+
+
+def deep(levels: int) -> object:
+    """A list in a list in a list."""
+    found: list[object] = []
+    for _level in range(levels):
+        found = [found]
+    return found
+
+
 @pytest.mark.parametrize(
     ("run", "words"),
     [
@@ -181,6 +254,30 @@ class UnspeakableRefusal(Unspeakable, errors.CloudRefused):
         (lambda context: {}, "returned the fields"),
         (lambda context: {"a": object()}, "not JSON"),
         (lambda context: {"a": float("nan")}, "not JSON"),
+        (lambda context: {"a": [float("-inf")]}, "not JSON"),
+        (lambda context: {"a": 10**5000}, "not JSON"),
+        (lambda context: {"a": circular()}, "not JSON"),
+        (lambda context: {"a": deep(200)}, "not JSON"),
+        (lambda context: {"a": deep(100_000)}, "not JSON"),
+        (lambda context: {"a": (each for each in "ab")}, "not JSON"),
+        (lambda context: {"a": {"1": 1, 1: 2}}, "not JSON"),
+        (lambda context: {"a": {(1, 2): 1}}, "not JSON"),
+        (lambda context: {"a": b"bytes"}, "not JSON"),
+        (lambda context: {"a": "x" * 17 * 1024 * 1024}, "not JSON"),
+        (lambda context: Treacherous("keys", a=1), "not JSON"),
+        (lambda context: {"a": Treacherous("items", b=1)}, "not JSON"),
+        (lambda context: {5: 1}, "returned the fields"),
+        (lambda context: Liar(), "returned Liar, not a mapping"),
+        (lambda context: context.report(1, "2"), "progress"),
+        (lambda context: context.report(float("nan"), 1), "progress"),
+        (lambda context: context.report(-1, 1), "progress"),
+        (lambda context: context.report(1, 10**5000), "steps"),
+        (raising(asyncio.CancelledError()), "CancelledError"),
+        (raising(StopIteration("done")), "StopIteration: done"),
+        (raising(Quitting()), "Quitting"),
+        (raising(NotText()), "NotText"),
+        (raising(Uncoded("so")), "Uncoded: so"),
+        (raising(errors.CloudError(NotText())), "CloudError"),
     ],
 )
 def test_a_plugin_that_misbehaves_is_a_fail_and_the_process_lives(
@@ -195,6 +292,128 @@ def test_a_plugin_that_misbehaves_is_a_fail_and_the_process_lives(
     assert error(answer)["code"] == "plugin_failed"
     assert words in error(answer)["message"]
     assert manager.run({"action": "BUILD_IP"})["response"] == "PASS"
+
+
+def test_an_answer_is_what_it_was_when_the_action_returned(
+    managing: Callable[..., PoolManager],
+) -> None:
+    kept: dict[str, Any] = {"a": [1], "b": {"x": (1.5, None)}}
+    returned = dict(kept)
+    manager = managing(acting(lambda context: returned, answers=("a", "b")))
+
+    answer = manager.run({"action": "ACT"})
+    kept["a"].append(object())
+    kept["b"].clear()
+    returned["b"] = None
+
+    assert (answer["a"], answer["b"]) == ([1], {"x": [1.5, None]})
+
+
+def test_an_action_that_changes_its_request_does_not_change_the_answer(
+    managing: Callable[..., PoolManager],
+) -> None:
+    @dataclass(frozen=True)
+    class Taken:
+        """What it takes."""
+
+        x: Any = field(metadata=field_of(lambda value: value, "anything"))
+
+    class Act(Action[Taken]):
+        """Changes what it was given."""
+
+        takes = Taken
+
+        def run(self, request: Taken, context: Context) -> dict[str, str]:
+            request.x.append(object())
+            return {}
+
+    answer = managing(Act).run(b'{"action": "ACT", "x": [1]}')
+
+    assert answer == {"action": "ACT", "x": [1], "response": "PASS"}
+
+
+def test_text_that_is_no_unicode_goes_over_the_wire_and_back(
+    managing: Callable[..., PoolManager],
+) -> None:
+    manager = managing(acting(lambda context: {"a": "\ud800"}, answers=("a",)))
+
+    answer = manager.run({"action": "ACT", "x": "\udfff"})
+
+    assert json.loads(message.encode(answer)) == answer
+    assert (answer["a"], answer["x"]) == ("\ud800", "\udfff")
+
+
+def test_an_error_is_what_it_was_when_it_was_raised(
+    managing: Callable[..., PoolManager],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Changing(errors.CloudError):
+        """Says something else each time."""
+
+        times = 0
+
+        def __str__(self) -> str:
+            self.times += 1
+            if self.times > 1:
+                raise SystemExit
+            return "once"
+
+    class Look(Observer):
+        """Keeps what it is told of."""
+
+        def job_ended(self, ended: EndedJob) -> None:
+            told.append((ended.outcome.code, ended.outcome.reason))
+
+    told: list[tuple[str, str]] = []
+    manager = PoolManager(
+        "fake",
+        PoolSettings(explain_failures=True),
+        {"ACT": acting(raising(Changing()))},
+        Look(),
+    )
+    with manager:
+        assert error(manager.run({"action": "ACT"}))["message"] == "once"
+
+    assert told == [("cloud", "once")]
+    assert "reason=once" in caplog.text
+
+
+def test_a_plugin_whose_words_never_end_is_answered_at_its_deadline(
+    managing: Callable[..., PoolManager],
+) -> None:
+    never = threading.Event()
+
+    class Endless(errors.CloudError):
+        """Does not come to its end."""
+
+        def __str__(self) -> str:
+            never.wait(60.0)
+            return "at last"
+
+    act = acting(raising(Endless()), timeout=0.1)
+    manager = managing(act)
+
+    for _twice in range(2):
+        answer = manager.run({"action": "ACT"})
+        assert error(answer)["code"] == "deadline"
+    never.set()
+
+
+def test_times_that_become_absurd_are_a_fail_and_deadlines_are_kept(
+    managing: Callable[..., PoolManager],
+) -> None:
+    never = threading.Event()
+    act = acting(lambda context: never.wait(60.0), timeout=0.1)
+    manager = managing(act)
+    assert error(manager.run({"action": "ACT"}))["code"] == "deadline"
+
+    for absurd in (float("inf"), float("nan"), 1e300, "x", None.__class__):
+        act.timeout = absurd  # type: ignore[assignment]
+        failed = error(manager.run({"action": "ACT"}))
+        assert "'timeout' must be a number" in failed["message"]
+    act.timeout = 0.1
+    assert error(manager.run({"action": "ACT"}))["code"] == "deadline"
+    never.set()
 
 
 def test_a_plugin_that_never_returns_is_a_fail_at_its_deadline(
@@ -316,7 +535,17 @@ def test_a_third_partys_request_is_typed_and_checked(
         ("long", "yes", "'long' must be"),
         ("timeout", "soon", "'timeout' must be a number"),
         ("timeout", -1, "'timeout' must be a number"),
+        ("timeout", 0, "'timeout' must be a number"),
+        ("timeout", True, "'timeout' must be a number"),
+        ("timeout", float("inf"), "'timeout' must be a number"),
+        ("timeout", float("nan"), "'timeout' must be a number"),
+        ("timeout", 10**400, "'timeout' must be a number"),
+        ("timeout", 1e9, "'timeout' must be a number"),
+        ("timeout", property(lambda self: 5.0), "'timeout' must be a number"),
         ("cleanup_time", None, "'cleanup_time' must be a number"),
+        ("cleanup_time", float("inf"), "'cleanup_time' must be a number"),
+        ("cleanup_time", float("nan"), "'cleanup_time' must be a number"),
+        ("cleanup_time", -0.1, "'cleanup_time' must be a number"),
     ],
 )
 def test_an_action_that_describes_itself_wrongly_is_broken(
@@ -376,14 +605,14 @@ def test_callers_objects_cannot_break_an_answer(
         def items(self) -> Any:
             raise RuntimeError("no")
 
-    for message in (
+    for each in (
         {"action": hostile},
         {"action": "ACT", "x": hostile},
         {"action": "ACT", "x": circular},
         {"action": "ACT", 5: 1},
         Raising(action="ACT"),
     ):
-        assert manager.run(message)["response"] == "FAIL"
+        assert manager.run(each)["response"] == "FAIL"
     assert manager.run({"action": "ACT", "x": {1, 2}})["response"] == "PASS"
 
 

@@ -13,6 +13,7 @@ cloud is called, the command ``poolmgr ping-device NAME``, and its help.
 """
 
 import abc
+import copy
 import dataclasses
 import functools
 import inspect
@@ -24,7 +25,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from poolmgr.capacity import Capacity
 from poolmgr.drivers.base import Driver
-from poolmgr.errors import InvalidField
+from poolmgr.errors import InvalidField, PluginFailed, told, words_of
 from poolmgr.identity import (
     Job,
     Mark,
@@ -33,9 +34,15 @@ from poolmgr.identity import (
     time_now,
 )
 from poolmgr.settings import PoolSettings
+from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 
 RequestT = TypeVar("RequestT")
+
+#: Most seconds that an action may take, or clear up in: a day.
+LONGEST = 86400
+
+_ATTRIBUTES = ("takes", "answers", "long", "timeout", "cleanup_time", "undo")
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,8 @@ class Action(abc.ABC, Generic[RequestT]):
     :cvar answers: the fields it adds to the answer, all of them always
     :cvar long: whether it waits for something slow, as a boot is. Short
         actions never wait for long ones.
-    :cvar timeout: seconds it may take; None for what is configured
+    :cvar timeout: seconds it may take, a day at most; None for what is
+        configured
     :cvar cleanup_time: seconds more to clear up in after its deadline
     """
 
@@ -145,7 +153,8 @@ class Action(abc.ABC, Generic[RequestT]):
     def run(self, request: RequestT, context: Context) -> Mapping[str, Any]:
         """Do it.  Runs on a thread of its own and may block.
 
-        :returns: the fields named in :attr:`answers`, ready for JSON
+        :returns: the fields named in :attr:`answers`, ready for JSON. They
+            are copied at once: what changes later does not count.
         :raises PoolmgrError: the answer is a FAIL for this reason. Any other
             exception is a FAIL as well, but a defect of the plugin.
         """
@@ -156,7 +165,7 @@ class Action(abc.ABC, Generic[RequestT]):
         Called, on the object that ran, when the job server does not know the
         job any more, or the action passed after its time.
 
-        :param answer: what :meth:`run` returned
+        :param answer: what :meth:`run` returned, as its client reads it
         """
 
     def undelivered(
@@ -168,49 +177,117 @@ class Action(abc.ABC, Generic[RequestT]):
         The job may be delivered again, and another worker be at it already;
         so this is to leave things for that delivery, and for the reaper.
 
-        :param answer: what :meth:`run` returned
+        :param answer: what :meth:`run` returned, as its client reads it
         :param sent: False when it certainly did not reach its client
         """
 
 
 def defect(action: type[Action[Any]]) -> str | None:
     """What is wrong with an action's class attributes, None if nothing is."""
-    if not dataclasses.is_dataclass(getattr(action, "takes", None)):
+    for name in _ATTRIBUTES:
+        try:
+            getattr(action, name, None)
+        except BaseException as error:
+            return f"{name!r} raises {told(error)}"
+    takes = getattr(action, "takes", None)
+    if not (isinstance(takes, type) and dataclasses.is_dataclass(takes)):
         return "'takes' must be a dataclass"
     answers = action.answers
-    if not isinstance(answers, tuple) or not all(
-        isinstance(name, str) for name in answers
-    ):
+    if type(answers) is not tuple or any(type(n) is not str for n in answers):
         return "'answers' must be a tuple of names"
     if {"response", "action"} & {*answers}:
         return "'answers' must not name 'action' or 'response'"
-    if not isinstance(action.long, bool):
+    if type(action.long) is not bool:
         return "'long' must be True or False"
-    for name, least in (("timeout", 0.001), ("cleanup_time", 0.0)):
-        value = getattr(action, name)
-        if name == "timeout" and value is None:
-            continue
-        if not isinstance(value, (int, float)) or value < least:
-            return f"{name!r} must be a number of seconds"
+    try:
+        limits(action)
+    except ValueError as error:
+        return str(error)
+    for field in dataclasses.fields(takes):
+        if wrong := _defect_of_field(field):
+            return f"'takes': the field {field.name!r}: {wrong}"
     return None
+
+
+def _defect_of_field(field: "dataclasses.Field[Any]") -> str | None:
+    for name in ("check", "from_text"):
+        if not callable(field.metadata.get(name, str)):
+            return f"{name!r} must be a function"
+    if type(field.metadata.get("help", "")) is not str:
+        return "'help' must be text"
+    return None
+
+
+def limits(action: type[Action[Any]]) -> tuple[float | None, float]:
+    """An action's ``timeout`` and ``cleanup_time``.
+
+    :raises ValueError: one of them is no number of seconds within a day
+    """
+    timeout = action.timeout
+    if timeout is not None:
+        timeout = _seconds("timeout", timeout, 0.001)
+    return timeout, _seconds("cleanup_time", action.cleanup_time, 0.0)
+
+
+def _seconds(name: str, value: object, least: float) -> float:
+    is_number = isinstance(value, (int, float)) and type(value) is not bool
+    # So written that it refuses NaN, which is neither more nor less.
+    if not (is_number and least <= value <= LONGEST):  # type: ignore[operator]
+        raise ValueError(
+            f"{name!r} must be a number of seconds from {least:g} to {LONGEST}"
+        )
+    return float(value)  # type: ignore[arg-type]
 
 
 def parse(action: type[Action[Any]], message: Mapping[str, object]) -> Any:
     """An action's request from a message.
 
     :raises InvalidField: a field is missing or not what it has to be
+    :raises PluginFailed: the action's own check of it fails otherwise
     """
+    doing = f"action {action.__name__}"
     values = {}
     for field in _fields(action.takes):  # type: ignore[arg-type]
         if field.name in message:
+            value = message[field.name]
+            if isinstance(value, (dict, list)):
+                # The answer has it as it came, whatever the action does.
+                value = copy.deepcopy(value)
             check = field.metadata.get("check", _anything)
-            try:
-                values[field.name] = check(message[field.name])
-            except ValueError as error:
-                raise InvalidField(field.name, str(error)) from None
+            values[field.name] = _converted(doing, field.name, check, value)
         elif is_required(field):
             raise InvalidField(field.name, "is missing")
-    return action.takes(**values)
+    try:
+        return action.takes(**values)
+    except BaseException as error:
+        raise PluginFailed(f"{doing}: its request: {told(error)}") from error
+
+
+def field_from_text(
+    action: type[Action[Any]], field: "dataclasses.Field[Any]", text: str
+) -> object:
+    """What a message has in a field when a command has this text.
+
+    :raises InvalidField: the text cannot be that
+    :raises PluginFailed: the field's ``from_text`` fails otherwise
+    """
+    from_text = field.metadata.get("from_text", str)
+    doing = f"action {action.__name__}"
+    return _converted(doing, field.name, from_text, text)
+
+
+def _converted(
+    doing: str, name: str, convert: Callable[[Any], object], value: object
+) -> object:
+    """What an action's own function makes of a field's value."""
+    try:
+        return convert(value)
+    except ValueError as error:
+        raise InvalidField(name, one_line(words_of(error))) from None
+    except BaseException as error:
+        raise PluginFailed(
+            f"{doing}: its check of {name!r}: {told(error)}"
+        ) from error
 
 
 @functools.cache

@@ -5,7 +5,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from poolmgr.actions.base import Action, description, is_required
+from poolmgr.actions.base import (
+    Action,
+    description,
+    field_from_text,
+    is_required,
+)
 from poolmgr.cli.base import (
     PoolmgrShowOne,
     Row,
@@ -126,8 +131,7 @@ def _columns(action: type[Action[Any]]) -> list[str]:
 
 
 def _row(outcome: Outcome, columns: Sequence[str]) -> Row:
-    reason = None if outcome.error is None else str(outcome.error)
-    cells = {**outcome.answer, "error": Text(reason)}
+    cells = {**outcome.answer, "error": Text(outcome.reason or None)}
     return [cells.get(name, Text(None)) for name in columns]
 
 
@@ -157,10 +161,11 @@ def _dest(field: "dataclasses.Field[Any]") -> str:
 def _fields(action: str, given: argparse.Namespace) -> dict[str, object]:
     """The message's fields, from the texts on the command line."""
     found = {}
-    for field in dataclasses.fields(action_plugins().load(action).takes):
+    plugin = action_plugins().load(action)
+    for field in dataclasses.fields(plugin.takes):
         text = getattr(given, _dest(field))
         if text is not None:
-            found[field.name] = field.metadata.get("from_text", str)(text)
+            found[field.name] = field_from_text(plugin, field, text)
     return found
 
 

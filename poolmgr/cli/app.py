@@ -15,6 +15,7 @@ from cliff.command import Command
 from cliff.help import HelpCommand, HelpExit
 
 from poolmgr.cli.commands import Commands
+from poolmgr.errors import PluginError
 from poolmgr.signals import EARLY, ENDING, Interrupted, Interruption, Signals
 from poolmgr.text import one_line
 
@@ -324,5 +325,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     log_all()
     # For all that writes by itself, too: argparse, Python at its end.
     sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
-    app = PoolmgrApp(signals)
+    try:
+        app = PoolmgrApp(signals)
+    except PluginError as error:
+        sys.stderr.write(f"{PoolmgrApp.NAME}: {error}\n")
+        return 1
     return app.run(list(sys.argv[1:] if argv is None else argv))

@@ -40,11 +40,15 @@ class Commands(CommandManager):
         super().__init__(CLI)
 
     def load_commands(self, namespace: str) -> None:
-        """Find the commands.  cliff's own way would import all of them."""
+        """Find the commands.  cliff's own way would import all of them.
+
+        :raises PluginError: a package has some that cannot be read
+        """
         for point in entry_points(ACTIONS):
             made = ActionEntryPoint(point.name)
-            self._hide(made.name)
-            self.commands[made.name] = made  # type: ignore[assignment]
+            if made.name.strip():
+                self._hide(made.name)
+                self.commands[made.name] = made  # type: ignore[assignment]
         for point in entry_points(namespace):
             name = point.name.replace("_", " ")
             self._hide(name)

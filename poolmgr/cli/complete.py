@@ -155,7 +155,7 @@ class Complete(PoolmgrCommand):
         try:
             factory, name, _rest = manager.find_command(command.split())
             parser = factory(self.app, None, cmd_name=name).get_parser(name)
-        except (Exception, SystemExit):
+        except Exception:
             return Words()  # of a plugin that is broken
         words = self._words(parser)
         if command == "help":

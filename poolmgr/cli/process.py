@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 
-from poolmgr import preflight
+from poolmgr import defects, preflight
 from poolmgr.cli.logs import descriptors, reopen, set_format, set_level
 from poolmgr.cli.reaping import Reaping
 from poolmgr.cli.supervision import Supervision
@@ -58,6 +58,7 @@ class Process:
         :returns: the exit code
         :raises PoolmgrError: it cannot start
         """
+        defects.watch_threads()
         conf = self._conf
         set_level(self._options, True, conf.worker().log_level)
         set_format(self._options, conf.worker().log_format)
@@ -97,6 +98,7 @@ class Process:
             driver.close()
 
     async def _serve(self, service: Service) -> int:
+        defects.watch_callbacks(asyncio.get_running_loop())
         async with self._supervision.watching(service):
             return await service.run()
 
@@ -137,7 +139,7 @@ class Process:
         reload.follow("gearman", conf.gearman())
         reload.follow("monitoring", conf.monitoring())
         name = conf.driver_name().lower()
-        reload.follow(name, conf.group(name, type(manager.driver).Settings))
+        reload.follow(name, conf.group(name, manager.driver.Settings))
         return reload
 
 

@@ -115,12 +115,12 @@ def _of_trail(trail: Trail) -> dict[str, object]:
 def _of_end(ended: "EndedJob") -> dict[str, object]:
     outcome = ended.outcome
     fields: dict[str, object] = {
-        "outcome": "FAIL" if outcome.error else "PASS",
+        "outcome": "PASS" if outcome.error is None else "FAIL",
         "duration": round(ended.seconds, 6),
     }
     fields |= ended.about
     if outcome.error is not None:
-        fields["error"] = outcome.error.code
-        fields["reason"] = one_line(str(outcome.error))
-        fields["retryable"] = outcome.error.retryable
+        fields["error"] = outcome.code
+        fields["reason"] = one_line(outcome.reason)
+        fields["retryable"] = outcome.retryable
     return fields

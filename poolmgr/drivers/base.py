@@ -18,14 +18,15 @@ raises nothing else but ``DeadlineExceeded`` and ``Stopped``.
 
 import abc
 import dataclasses
+import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_type_hints
 
 from poolmgr.breaker import Breaker
-from poolmgr.errors import Forked
+from poolmgr.errors import Forked, told
 from poolmgr.identity import Mark
 from poolmgr.observer import Observer
 from poolmgr.settings import IsSettings, Rule
@@ -310,10 +311,39 @@ class Driver(abc.ABC):
 
 def defect(driver: type[Driver]) -> str | None:
     """What is wrong with a driver's class attributes, None if nothing is."""
-    settings = getattr(driver, "Settings", None)
-    if not dataclasses.is_dataclass(settings):
+    try:
+        settings = getattr(driver, "Settings", None)
+    except BaseException as error:
+        return f"'Settings' raises {told(error)}"
+    if not (isinstance(settings, type) and dataclasses.is_dataclass(settings)):
         return "'Settings' must be a dataclass"
+    try:
+        get_type_hints(settings)
+    except BaseException as error:
+        return f"'Settings' has types that are not there: {told(error)}"
     for each in dataclasses.fields(settings):
-        if not isinstance(each.metadata.get("rule"), Rule):
+        rule = each.metadata.get("rule")
+        if not isinstance(rule, Rule):
             return f"the setting {each.name!r} must be made by setting()"
+        if wrong := _defect_of_rule(rule):
+            return f"the setting {each.name!r}: {wrong}"
+    return None
+
+
+def _defect_of_rule(rule: Rule) -> str | None:
+    if type(rule.help) is not str:
+        return "'help' must be text"
+    for name in ("min", "max"):
+        bound = getattr(rule, name)
+        is_number = isinstance(bound, (int, float))
+        if bound is not None and not (is_number and math.isfinite(bound)):
+            return f"{name!r} must be a number"
+    if rule.check is not None and not callable(rule.check):
+        return "'check' must be a function"
+    for names in ("choices", "old"):
+        found = getattr(rule, names)
+        if type(found) is not tuple or any(type(n) is not str for n in found):
+            return f"{names!r} must be a tuple of texts"
+    if any(old.count(".") != 1 for old in rule.old):
+        return "'old' must have names like group.name"
     return None

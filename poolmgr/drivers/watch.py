@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 from poolmgr.drivers.base import Device
+from poolmgr.drivers.values import device_in, devices_in, optional
 from poolmgr.errors import CloudError, CloudUnavailable, DeviceFailed
 from poolmgr.threads import NoThreads, start_daemon
 from poolmgr.trail import Following, Trail
@@ -226,11 +227,11 @@ class Watch:
                 with Following(Trail()):
                     pause = self._show(waiters, pause)
 
-    def _after_failure(self, pause: float, error: Exception) -> float:
+    def _after_failure(self, pause: float, error: BaseException) -> float:
         """Seconds until the next look, after one that failed."""
         longer = min(2 * pause, max(LONGEST_PAUSE, self._interval))
         if isinstance(error, CloudUnavailable):
-            return max(longer, error.retry_after)
+            return max(longer, error.pause)
         return longer
 
     def _show(self, waiters: list[_Waiter], pause: float) -> float:
@@ -242,13 +243,14 @@ class Watch:
         started = time.monotonic()
         devices = {w.device.id: w.device for w in waiters}
         try:
-            seen = {d.id: d for d in self._look(devices.values())}
+            found = devices_in(self._look(devices.values()))
+            seen = {device.id: device for device in found}
         except CloudError as error:
             # Who waits has a deadline; until then a look that failed is
             # only a look that failed.
             LOG.info("cannot list devices, will look again: %s", error)
             return self._after_failure(pause, error)
-        except Exception as error:
+        except BaseException as error:
             LOG.exception("listing devices failed unexpectedly")
             return self._after_failure(pause, error)
         self._seen_at = started
@@ -287,14 +289,14 @@ class Watch:
         for waiter in waiters[:MOST_CONFIRMED]:
             waiter.asked_at = time.monotonic()
             try:
-                waiter.see(self._confirm(waiter.device))
+                waiter.see(optional(device_in)(self._confirm(waiter.device)))
             except CloudError as error:
                 LOG.info(
                     "cannot tell whether device %s is there: %s",
                     waiter.device.name,
                     error,
                 )
-            except Exception:
+            except BaseException:
                 LOG.exception("asking for a device failed unexpectedly")
 
 

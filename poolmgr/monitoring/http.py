@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from poolmgr.text import one_line
+from poolmgr.threads import start_daemon
 
 LOG = logging.getLogger(__name__)
 
@@ -107,13 +108,11 @@ class HttpServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None
         self._started = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name="poolmgr-http", daemon=True
-        )
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Serve, until :meth:`close`."""
-        self._thread.start()
+        self._thread = start_daemon("poolmgr-http", self._run)
         self._started.wait()
 
     def close(self) -> None:
@@ -121,13 +120,12 @@ class HttpServer:
         if self._loop is not None and self._end is not None:
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(2.0)
+        if self._thread is not None:
+            self._thread.join(2.0)
 
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception:
-            LOG.exception("the status pages cannot be served any more")
         finally:
             self._started.set()
             self._sock.close()

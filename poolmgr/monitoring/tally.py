@@ -133,7 +133,7 @@ class Tally(Observer):
     def job_ended(self, ended: EndedJob) -> None:
         """See :class:`~poolmgr.observer.Observer`."""
         error = ended.outcome.error
-        code = "" if error is None else error.code
+        code = ended.outcome.code
         action = ended.action or UNKNOWN
         recent = _recent(ended, code)
         counts = self._counts
@@ -265,7 +265,6 @@ def _bounded(
 
 def _recent(ended: EndedJob, code: str) -> RecentJob:
     """What is kept: little, and nothing that holds on to more."""
-    error = ended.outcome.error
     return RecentJob(
         time.time(),
         ended.trail.action[:_LONGEST],
@@ -274,7 +273,7 @@ def _recent(ended: EndedJob, code: str) -> RecentJob:
         ended.trail.request_id,
         ended.seconds,
         code,
-        "" if error is None else one_line(str(error), _LONGEST),
+        one_line(ended.outcome.reason, _LONGEST),
     )
 
 

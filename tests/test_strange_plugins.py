@@ -1,0 +1,321 @@
+"""Plugins that change, lie and misuse, in a worker and on the command line."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.asking import asked
+from tests.environments import plugin_beside
+from tests.jobservers import builtin
+from tests.processes import poolmgr, worker
+
+ACTION = """
+import datetime, sys, threading, time
+from poolmgr.actions.base import Action, NoFields
+from poolmgr.threads import start_daemon
+
+class Base(Action[NoFields]):
+    '''Made for a test.'''
+    takes = NoFields
+"""
+
+
+@contextmanager
+def serving(folder: Path, source: str, *actions: str) -> Iterator[tuple]:  # type: ignore[type-arg]
+    """A job server and a worker with these actions, two jobs at a time."""
+    points = "\n".join(f"{name.upper()} = stranger:{name}" for name in actions)
+    path = plugin_beside(folder, ACTION + source, poolmgr__actions=points)
+    with (
+        builtin() as server,
+        worker(
+            [str(server.address)],
+            PYTHONPATH=str(path),
+            OS_WORKER__SHORT_JOBS="2",
+        ) as process,
+    ):
+        process.wait_for("connected and registered")
+        yield server.address, process
+
+
+def test_answers_that_change_are_answered_and_cost_no_place(
+    tmp_path: Path,
+) -> None:
+    source = """
+class Live(dict):
+    '''Is JSON only the first time that somebody looks.'''
+    def items(self):
+        yield "cache", "first"
+        self["cache"] = object()
+
+class Changing(Base):
+    answers = ("cache",)
+    def run(self, request, context):
+        answer = {"cache": Live(cache=1)}
+        start_daemon("stranger", lambda: change(answer))
+        return answer
+
+def change(answer):
+    for _ in range(1000):
+        answer["cache"] = datetime.datetime.now()
+        answer["cache"] = [1]
+        answer[time.monotonic()] = answer
+"""
+    with serving(tmp_path, source, "Changing") as (server, _process):
+        changing = [{"action": "CHANGING"}] * 20
+        answers = asked(server, *changing, {"action": "BUILD_IP"})()
+
+    assert len(answers) == 21
+    assert {answer["response"] for answer in answers} <= {"PASS", "FAIL"}
+    assert answers[-1]["response"] == "PASS"
+
+
+def test_a_thread_of_ours_that_dies_ends_the_worker_with_a_line(
+    tmp_path: Path,
+) -> None:
+    source = """
+class Break(Base):
+    def run(self, request, context):
+        start_daemon("poolmgr-something", lambda: 1 / 0).join()
+        time.sleep(60)
+        return {}
+"""
+    with serving(tmp_path, source, "Break") as (server, process):
+        asked(server, {"action": "BREAK"})
+
+        assert process.exit_code() == 1
+
+    said = "".join(process.lines)
+    assert "the thread poolmgr-something has died" in said
+    assert "ZeroDivisionError" in said
+
+
+def test_a_callback_of_ours_that_dies_ends_the_worker_with_a_line(
+    tmp_path: Path,
+) -> None:
+    source = """
+import asyncio, gc
+
+class Break(Base):
+    def run(self, request, context):
+        for found in gc.get_objects():
+            if isinstance(found, asyncio.BaseEventLoop) and found.is_running():
+                found.call_soon_threadsafe(lambda: 1 / 0)
+        time.sleep(60)
+        return {}
+"""
+    with serving(tmp_path, source, "Break") as (server, process):
+        asked(server, {"action": "BREAK"})
+
+        assert process.exit_code() == 1
+
+    assert "a callback has died" in "".join(process.lines)
+
+
+def test_a_thread_of_a_plugin_that_dies_disturbs_nobody(
+    tmp_path: Path,
+) -> None:
+    source = """
+class Break(Base):
+    def run(self, request, context):
+        for work in (lambda: 1 / 0, sys.exit):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        return {}
+"""
+    with serving(tmp_path, source, "Break") as (server, _process):
+        answers = asked(server, {"action": "BREAK"}, {"action": "BUILD_IP"})()
+
+    assert [answer["response"] for answer in answers] == ["PASS", "PASS"]
+
+
+# -- plugins that cannot be loaded ------------------------------------------
+
+#: Modules that cannot be imported, and what is said of them.
+BROKEN = {
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "raise GeneratorExit": "GeneratorExit",
+    "raise StopIteration('done')": "StopIteration: done",
+    "import asyncio; raise asyncio.CancelledError": "CancelledError",
+    "import sys; sys.exit(0)": "SystemExit: 0",
+    "import pytest; pytest.skip(allow_module_level=True)": "Skipped",
+    "def (:": "SyntaxError",
+    "class E(BaseException):\n    def __str__(self): raise SystemExit\n"
+    "raise E": "E",
+}
+#: Class attributes that cannot be, and what is said of them.
+WRONG = {
+    "timeout = float('inf')": "'timeout' must be a number of seconds",
+    "timeout = float('nan')": "'timeout' must be a number of seconds",
+    "timeout = 10.0 ** 300": "'timeout' must be a number of seconds",
+    "timeout = property(lambda self: 5)": "'timeout' must be a number",
+    "cleanup_time = float('-inf')": "'cleanup_time' must be a number",
+    "cleanup_time = '5'": "'cleanup_time' must be a number of seconds",
+    "answers = ['a']": "'answers' must be a tuple of names",
+    "answers = Raising()": "'answers' raises LookupError: no",
+    "long = 1": "'long' must be True or False",
+    "takes = NoFields()": "'takes' must be a dataclass",
+    "takes = taking(check=5)": "'x': 'check' must be a function",
+    "takes = taking(from_text=5)": "'x': 'from_text' must be a function",
+    "takes = taking(help=5)": "'x': 'help' must be text",
+}
+#: Settings of drivers that cannot be, and what is said of them.
+SETTINGS = {
+    "Settings = None": "'Settings' must be a dataclass",
+    "Settings = Raising()": "'Settings' raises LookupError: no",
+    "Settings = having('int')": "'x' must be made by setting()",
+    "Settings = having('Nowhere', help='')": "types that are not there",
+    "Settings = having('int', help=5)": "'x': 'help' must be text",
+    "Settings = having('int', help='', min=float('nan'))": "'min' must be",
+    "Settings = having('int', help='', max='9')": "'x': 'max' must be",
+    "Settings = having('int', help='', check=5)": "'check' must be",
+    "Settings = having('int', help='', old=('a',))": "'old' must have",
+    "Settings = having('int', help='', choices='ab')": "'choices' must be",
+}
+#: Targets of entry points that cannot be, and what is said of them.
+TARGETS = {
+    "stranger:Typo": "has no attribute 'Typo'",
+    "strangr:Wrong0": "No module named 'strangr'",
+    "stranger": "is not a subclass of poolmgr.actions.base.Action",
+    "stranger:": "'stranger:' is not like module:Class",
+    "my-stranger:A": "'my-stranger:A' is not like module:Class",
+    ".stranger:A": "TypeError",
+    "": "'' is not like module:Class",
+}
+
+
+def test_what_cannot_be_loaded_is_listed_and_disturbs_nothing(
+    tmp_path: Path,
+) -> None:
+    source = ACTION + (
+        "from dataclasses import dataclass, field, make_dataclass\n"
+        "print('printed by a plugin')\n"
+        "from poolmgr.drivers.fake import FakeCloud\n"
+        "from poolmgr.settings import setting\n"
+        "def having(kind, **rule):\n"
+        "    x = setting(1, **rule) if rule else 1\n"
+        "    made = dict(x=x, __annotations__=dict(x=kind))\n"
+        "    return dataclass(type('Settings', (), made))\n"
+        "def taking(**metadata):\n"
+        "    x = ('x', int, field(metadata=metadata))\n"
+        "    return make_dataclass('T', [x])\n"
+        "class Raising:\n"
+        "    def __get__(self, object, owner): raise LookupError('no')\n"
+        "class Odd(type):\n"
+        "    @property\n"
+        "    def undo(cls): raise SystemExit\n"
+        "    def __repr__(cls): raise SystemExit\n"
+        "class Odd(Base, metaclass=type('M', (Odd, type(Base)), {})):\n"
+        "    def run(self, request, context): return {}\n"
+    )
+    points, modules = ["ODD = stranger:Odd"], {}
+    expected = {"ODD": "'undo' raises SystemExit"}
+    for number, (line, words) in enumerate(WRONG.items()):
+        source += f"class Wrong{number}(Base):\n    {line}\n"
+        source += "    def run(self, request, context): return {}\n"
+        points.append(f"WRONG{number} = stranger:Wrong{number}")
+        expected[f"WRONG{number}"] = words
+    drivers = []
+    for number, (line, words) in enumerate(SETTINGS.items()):
+        source += f"class Driver{number}(FakeCloud):\n    {line}\n"
+        drivers.append(f"DRIVER{number} = stranger:Driver{number}")
+        expected[f"DRIVER{number}"] = words
+    for number, (text, words) in enumerate(BROKEN.items()):
+        modules[f"broken{number}"] = text
+        points.append(f"BROKEN{number} = broken{number}:A")
+        expected[f"BROKEN{number}"] = words
+    for number, (target, words) in enumerate(TARGETS.items()):
+        points.append(f"TARGET{number} = {target}")
+        expected[f"TARGET{number}"] = words
+    points.append(" = stranger:Nameless")
+    path = plugin_beside(
+        tmp_path,
+        source,
+        modules,
+        poolmgr__actions="\n".join(points),
+        poolmgr__drivers="\n".join(drivers),
+    )
+    env = {"PYTHONPATH": str(path), "OS_MONITORING__ENABLED": "false"}
+
+    listed = poolmgr("plugin", "list", "-f", "json", **env)
+    found = {r["Name"]: r for r in json.loads(listed.stdout)}
+    for name, words in expected.items():
+        row = found[name]
+        assert row["State"] == "broken"
+        assert words in row["Error"]
+        assert row["Name"] in row["Error"]
+    assert found["BUILD_IP"]["State"] == "ok"
+    assert "Traceback" not in listed.stderr
+    helped = poolmgr("--help", **env)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "\n  broken0 " in helped.stdout
+    assert "\n  build-device " in helped.stdout
+    completed = poolmgr("complete", **env)
+    assert completed.returncode == 0
+    assert "build-device" in completed.stdout
+    assert "printed" not in completed.stdout
+    built = poolmgr("--driver", "fake", "build-ip", **env)
+    assert (built.returncode, built.stderr) == (0, "")
+    refused = poolmgr("--driver", "fake", "broken0", **env)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "action 'BROKEN0' cannot be loaded: KeyboardInterrupt\n"
+    )
+    with (
+        builtin() as server,
+        worker([str(server.address)], PYTHONPATH=str(path)) as process,
+    ):
+        process.wait_for("connected and registered")
+        (answer,) = asked(server.address, {"action": "BUILD_IP"})()
+    assert answer["response"] == "PASS"
+
+
+def test_entry_points_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    path = plugin_beside(tmp_path, "", poolmgr__actions="MINE stranger:A")
+
+    done = poolmgr("--help", PYTHONPATH=str(path))
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "stranger-1.dist-info cannot be read" in line
+
+
+def test_a_field_whose_text_cannot_be_read_is_named(tmp_path: Path) -> None:
+    source = (
+        ACTION
+        + """
+from dataclasses import dataclass, field
+from poolmgr.actions.base import field_of
+
+@dataclass(frozen=True)
+class Takes:
+    weight: int = field(metadata=field_of(lambda v: v, "weight", int))
+    colour: str = field(
+        metadata=field_of(lambda v: v, "colour", {"red": 1}.__getitem__)
+    )
+
+class Paint(Base):
+    takes = Takes
+    def run(self, request, context): return {}
+"""
+    )
+    path = plugin_beside(
+        tmp_path, source, poolmgr__actions="PAINT = stranger:Paint"
+    )
+
+    def paint(weight: str, colour: str) -> tuple[int, str]:
+        done = poolmgr(
+            *("--driver", "fake", "paint", weight, colour),
+            PYTHONPATH=str(path),
+        )
+        return done.returncode, done.stderr
+
+    assert paint("5", "red") == (0, "")
+    code, said = paint("heavy", "red")
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith("'weight' invalid literal for int()")
+    code, said = paint("5", "green")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "action Paint" in said
+    assert "'colour'" in said
