@@ -19,7 +19,7 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import CloudUnavailable
 from poolmgr.gearman import Address, Client, LinkOptions
 from poolmgr.identity import Job, Mark
-from poolmgr.inflight import InFlight
+from poolmgr.inflight import InFlight, delivered_before
 from poolmgr.outcome import RunningJob
 from poolmgr.reaper import Case, Reaper, Vanished
 from poolmgr.settings import PoolSettings, ReaperSettings
@@ -574,3 +574,12 @@ def test_longer_jobs_make_the_reaper_wait_longer(tmp_path: Path) -> None:
             process.wait_for("removed device libra-old")
 
         assert [d.id for d in cloud.list_devices(soon())] == [young.id]
+
+
+@pytest.mark.parametrize("server", ["", "no port", "127.0.0.1:{}"])
+def test_a_job_server_that_cannot_be_asked_tells_of_no_earlier_delivery(
+    server: str,
+) -> None:
+    job = Job("unique", "H:host:1", server.format(free_port()))
+
+    assert not delivered_before(LinkOptions(), job)
