@@ -108,7 +108,7 @@ class ActionCommand(PoolmgrShowOne):
             ):
                 return batch.run(manager, self.app.interruption)
         except Interrupted as interrupted:
-            if _repeats(action_plugins().load(self.action)):
+            if action_plugins().load(self.action).answers:
                 interrupted.said += f"; {batch.cleared_up()}"
             raise
         finally:

@@ -1,6 +1,7 @@
 """The application: global options, help, logging, exit codes."""
 
 import argparse
+import atexit
 import importlib.metadata
 import itertools
 import logging
@@ -318,6 +319,7 @@ def _open_standard_files() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of a process; returns the exit code."""
     _open_standard_files()
+    atexit.register(_ignore_signals)
     signals = Signals(*ENDING)
     from poolmgr.cli.logs import log_all
     from poolmgr.cli.output import Stream
@@ -330,4 +332,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PluginError as error:
         sys.stderr.write(f"{PoolmgrApp.NAME}: {error}\n")
         return 1
-    return app.run(list(sys.argv[1:] if argv is None else argv))
+    try:
+        return app.run(list(sys.argv[1:] if argv is None else argv))
+    finally:
+        app.interruption.hold()
+
+
+def _ignore_signals() -> None:
+    """Keep the exit code: Python takes its handlers away before it ends."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)

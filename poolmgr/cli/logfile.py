@@ -47,6 +47,8 @@ class LogFile(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
+        if self._file < 0:
+            return  # a thread that outlives the end of the log
         line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         trouble = None
         try:
@@ -74,7 +76,8 @@ class LogFile(logging.Handler):
     def close(self) -> None:
         """Close the file."""
         super().close()
-        os.close(self._file)
+        file, self._file = self._file, -1
+        os.close(file)
 
     def _opened(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC

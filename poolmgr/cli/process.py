@@ -65,10 +65,10 @@ class Process:
         supervision = self._supervision
         supervision.starting(conf.pool().short_timeout)
         preflight.warn(conf, driver_plugins())
-        _say_what_starts(conf)
         preflight.require_usable(conf, driver_plugins())
         driver = conf.make_driver(driver_plugins())
         try:
+            _say_what_starts(conf)
             if not self._fits(driver):
                 return 0
             watching = Watching(conf)
