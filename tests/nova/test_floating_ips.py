@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.nova.pools import (
     error_of,
     id_of,
 )
+from tests.polling import until
 
 
 def test_an_address_costs_two_changes(pool: Pool) -> None:
@@ -294,3 +296,36 @@ def test_that_there_are_no_addresses_without_routers_is_said(
     message = pool.fails("BUILD_IP", "cloud_refused")
 
     assert message.endswith('without its extension "router"')
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_big_project_s_addresses_are_not_all_read(
+    pools: Pools, own: bool
+) -> None:
+    cloud = pools.cloud()
+    others, ours = (
+        pools.new(cloud),
+        pools.new(cloud, nova={"device_floating_ip": own}),
+    )
+    theirs = {str(others.ip(on=others.build())["id"]) for _each in range(3)}
+    until(
+        lambda: all(
+            ip["status"] == "ACTIVE"
+            for ip in cloud.floating_ips
+            if ip["id"] in theirs
+        )
+    )
+    read: set[str] = set()
+
+    def note(answer: dict[str, Any]) -> dict[str, Any]:
+        read.update(ip["id"] for ip in answer["floatingips"])
+        return answer
+
+    cloud.fault(Fault(method="GET", path=IPS, change=note, times=None))
+
+    device, ip = ours.build(), ours.ip()
+    ours.passes("DELETE_IP", ip=ip["ip"])
+    ours.passes("DELETE_DEVICE", name=device["name"])
+
+    assert not theirs & read
+    assert {str(ip["id"]) for ip in cloud.floating_ips} == theirs

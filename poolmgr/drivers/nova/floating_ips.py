@@ -30,6 +30,8 @@ from poolmgr.waiting import Deadline
 #: 8 KiB.
 _ADDRESSES_A_CALL = 100
 _PORTS_A_CALL = 100
+# Neutron cannot be asked for what begins so or so, or for a port of null.
+_UNATTACHED = {"status": "DOWN"}
 #: Seconds in which one that cannot be deleted may go out of sight.
 _LOOKS = 10.0
 _IPS = "/floatingips"
@@ -111,9 +113,13 @@ class FloatingIPs:
     def of_jobs(
         self, uniques: Collection[str], deadline: Deadline
     ) -> Mapping[str, list[FloatingIP]]:
-        """The floating IPs that were allocated for these jobs, by unique."""
+        """The floating IPs that were allocated for these jobs, by unique.
+
+        Only those that are attached to nothing: whose client has one has its
+        answer, too, and a big project has thousands of these.
+        """
         found = defaultdict(list)
-        for ip in self.all(deadline):
+        for ip in self._listed(_UNATTACHED, deadline):
             for unique in uniques:
                 if marks.is_of_unique(ip.mark, unique) and not ip.goes_with:
                     found[unique].append(ip)
@@ -123,7 +129,20 @@ class FloatingIPs:
         self, device: Device, deadline: Deadline
     ) -> list[FloatingIP]:
         """Those that come and go with a device."""
-        return [ip for ip in self.all(deadline) if ip.goes_with == device.id]
+        query = {"device_id": device.id, "fields": ["id"]}
+        call = Call("GET", "network", "/ports", query)
+        ports = list(
+            usable(
+                "ports",
+                self.api.pages(call, deadline),
+                lambda port: needed(port, "id"),
+            )
+        )
+        found = self._listed(_UNATTACHED, deadline)
+        if ports:
+            found += self._listed({"port_id": ports}, deadline)
+        by_id = {ip.id: ip for ip in found if ip.goes_with == device.id}
+        return list(by_id.values())
 
     def mark(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
         """Write another mark on one, if it is what we think it is."""
