@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Generic, Literal, TypeVar
 
-import stevedore
-
 from poolmgr.errors import (
     PluginBroken,
     PluginConflict,
@@ -24,6 +22,7 @@ from poolmgr.errors import (
     is_interrupt,
     told,
 )
+from poolmgr.extensions import stevedore
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)

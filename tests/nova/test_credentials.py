@@ -1,5 +1,6 @@
 """Who poolmgr is at the cloud, in every way that users say it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,23 @@ def test_a_token(cloud: LoopbackCloud) -> None:
     )
 
     assert works(driver)
+
+
+def test_a_token_in_clouds_yaml(
+    cloud: LoopbackCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = {
+        "auth_url": cloud.credentials["auth_url"],
+        "token": str(cloud.connect().session.get_token()),
+        "project_name": cloud.credentials["project_name"],
+        "project_domain_id": "default",
+    }
+    clouds = {"clouds": {"x": {"auth_type": "v3token", "auth": auth}}}
+    path = tmp_path / "clouds.yaml"
+    path.write_text(json.dumps(clouds))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
+
+    assert works(NovaCloud(NovaSettings(cloud="x")))
 
 
 def test_a_callers_own_connection_is_used_and_left_open(

@@ -24,6 +24,7 @@ from poolmgr.text import one_line
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
+    from openstack.config import OpenStackConfig
     from openstack.connection import Connection
 
 LOG = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def connect(settings: NovaSettings) -> "Connection":
             app_name="poolmgr",
             app_version=importlib.metadata.version("poolmgr"),
         )
+        _keep_token(config)
         cloud = config.get_one(**wanted)
         hide(cloud.get_auth_args())
         refuse_passwords(cloud.config)
@@ -74,6 +76,17 @@ def connect(settings: NovaSettings) -> "Connection":
         said = one_line(f"{type(error).__name__}: {error}")
         raise ConfigError(f"[nova]: cannot be used: {said}") from error
     return connection
+
+
+def _keep_token(config: "OpenStackConfig") -> None:
+    """Have the SDK keep a token: before 4.5 it loses one beside auth_url."""
+    fix = config.magic_fixes
+
+    def fix_with_token(found: dict[str, Any]) -> Any:
+        token = found.get("auth", {}).get("token")
+        return fix({**found, "token": token} if token else found)
+
+    config.magic_fixes = fix_with_token  # type: ignore[method-assign]
 
 
 def connection_of(session: "Session") -> "Connection":

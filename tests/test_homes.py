@@ -1,0 +1,78 @@
+"""Users without a home: no file is made where the process happens to be."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def bare(**given: str) -> dict[str, str]:
+    """An environment that names no place for files of the user's."""
+    places = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "PYTHONPATH")
+    kept = {k: v for k, v in os.environ.items() if k not in places}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **given}
+
+
+#: Runs a command as somebody whom the system does not know.
+STRANGER = ["unshare", "--user", "--map-user=54321"]
+
+
+def can_be_strange() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*STRANGER, "true"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"HOME": "~"}, {"HOME": "here"}, {"HOME": "/", "XDG_CACHE_HOME": "~/c"}],
+)
+@pytest.mark.parametrize(
+    "command",
+    [["--help"], ["plugin", "list"], ["--driver", "fake", "build-ip"]],
+)
+def test_no_file_is_made(
+    given: dict[str, str], command: list[str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "poolmgr", *command],
+        cwd=tmp_path,
+        env=bare(**given),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not can_be_strange(), reason="needs user namespaces")
+def test_a_user_whom_the_system_does_not_know(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*STRANGER, sys.executable, "-m", "poolmgr", "plugin", "list"],
+        cwd=tmp_path,
+        env=bare(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_environment_is_as_it_was() -> None:
+    program = (
+        "import os; before = dict(os.environ)\n"
+        "import poolmgr.extensions\n"
+        "assert dict(os.environ) == before"
+    )
+
+    for given in ({}, {"HOME": "~"}, {"XDG_CACHE_HOME": "~"}):
+        subprocess.run(
+            [sys.executable, "-c", program], env=bare(**given), check=True
+        )
