@@ -18,16 +18,27 @@ LOG = logging.getLogger(__name__)
 
 
 def warn(conf: Configuration, drivers: Registry[Driver]) -> None:
-    """Log what has no effect, though somebody may think so.
+    """Log what has no effect, though somebody may think so, and secrets that
+    everybody can read.
+
+    :raises ConfigError: a value that this needs cannot be used
+    :raises PluginError: the driver that is configured cannot be loaded
+    """
+    warn_of_old_names(conf, drivers)
+    warn_of_misspelt(conf, drivers)
+    if others := unread(conf, drivers):
+        LOG.info("not read, as other programs': %s", ", ".join(others))
+    conf.warn_of_exposed_secrets(drivers)
+
+
+def warn_of_misspelt(conf: Configuration, drivers: Registry[Driver]) -> None:
+    """Log options that somebody wrote and nobody reads.
 
     :raises ConfigError: there is no driver of the name that is configured
     :raises PluginError: it cannot be loaded
     """
-    warn_of_old_names(conf, drivers)
     for problem in misspelt(conf, drivers):
         LOG.warning("%s", problem)
-    if others := unread(conf, drivers):
-        LOG.info("not read, as other programs': %s", ", ".join(others))
 
 
 def require_usable(conf: Configuration, drivers: Registry[Driver]) -> None:
@@ -37,8 +48,12 @@ def require_usable(conf: Configuration, drivers: Registry[Driver]) -> None:
     :raises PluginError: the driver cannot be loaded, or two actions share a
         name
     """
+    require_values(conf, drivers)
+    load_actions(action_plugins())
+
+
+def require_values(conf: Configuration, drivers: Registry[Driver]) -> None:
+    """Go on only with values that can be used; see :func:`require_usable`."""
     for group, settings in conf.groups(drivers):
         conf.group(group, settings)
-    conf.warn_of_exposed_secrets(drivers)
     link_options(conf.gearman())
-    load_actions(action_plugins())

@@ -144,8 +144,8 @@ class Process:
 
 
 def _looked_at(conf: Configuration) -> None:
-    preflight.warn(conf, driver_plugins())
-    preflight.require_usable(conf, driver_plugins())
+    preflight.warn_of_misspelt(conf, driver_plugins())
+    preflight.require_values(conf, driver_plugins())
 
 
 def _say_what_starts(conf: Configuration) -> None:

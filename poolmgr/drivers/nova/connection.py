@@ -82,11 +82,11 @@ def _keep_token(config: "OpenStackConfig") -> None:
     """Have the SDK keep a token: before 4.5 it loses one beside auth_url."""
     fix = config.magic_fixes
 
-    def fix_with_token(found: dict[str, Any]) -> Any:
-        token = found.get("auth", {}).get("token")
-        return fix({**found, "token": token} if token else found)
+    def fix_with_token(config: dict[str, Any]) -> dict[str, Any]:
+        token = config.get("auth", {}).get("token")
+        return fix({**config, "token": token} if token else config)
 
-    config.magic_fixes = fix_with_token  # type: ignore[method-assign]
+    vars(config)["magic_fixes"] = fix_with_token
 
 
 def connection_of(session: "Session") -> "Connection":
