@@ -10,7 +10,7 @@ import io
 import socket
 import time
 import zlib
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -247,9 +247,9 @@ def _read(request: "PreparedRequest", response: "Response") -> bytes:
         packed = _raw(response, what)
     except BaseException as error:
         response.close()
-        if isinstance(error, ReadTimeoutError):
+        if isinstance(error, (ReadTimeoutError, TimeoutError)):
             raise Unavailable(f"{what} came too slowly") from error
-        if isinstance(error, (HTTPError, OSError)):
+        if isinstance(error, (HTTPError, HTTPException, OSError)):
             raise Unavailable(f"{what} broke off") from error
         raise
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
@@ -272,11 +272,18 @@ def _read(request: "PreparedRequest", response: "Response") -> bytes:
 def _raw(response: "Response", what: str) -> bytes:
     pieces: list[bytes] = []
     length = 0
-    while piece := response.raw.read1(_PIECE, decode_content=False):
+    raw = response.raw
+    # With urllib3 before 2.2 only http.client beneath it reads what is there.
+    source = raw if hasattr(raw, "read1") else raw._fp
+    while piece := source.read1(_PIECE):
         pieces.append(piece)
         length += len(piece)
         if length > LONGEST_ANSWER:
             raise Unavailable(f"{what} is too long")
-    if not pieces and response.headers.get("Content-Length", "0") != "0":
+    announced = response.headers.get("Content-Length", "")
+    if announced.isdigit() and length < int(announced) and not raw.chunked:
         raise Unavailable(f"{what} broke off")
+    if source is not raw:
+        source.close()  # it does not notice that it is at its end
+        raw.release_conn()
     return b"".join(pieces)
