@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
-import stevedore
 from cliff.formatters.base import ListFormatter
 
 from poolmgr.cli.base import Row, UsageError
 from poolmgr.cli.output import harmless
+from poolmgr.extensions import stevedore
 
 if TYPE_CHECKING:
     from poolmgr.cli.base import PoolmgrShowOne
