@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from poolmgr.priorities import NORMAL
+
 #: Bytes of the jobs that wait from which on no more are taken: 10,000 of the
 #: documented ones have 2 MiB.
 HELD_BYTES = 64 * 1024 * 1024
@@ -82,22 +84,26 @@ class Lanes(Generic[JobT]):
         self._allowed = 0
         self._long = 0
         self._short = 0
-        # A dict, because a lost link takes many out of the middle; with the
-        # jobs' sizes.
-        self._held: dict[JobT, int] = {}
+        # Of each priority. Dicts, because a lost link takes many out of the
+        # middle; with the jobs' sizes.
+        self._held: tuple[dict[JobT, int], ...] = ({}, {}, {})
         self._held_bytes = 0
         self._holding = False
 
     @property
     def load(self) -> Load:
         """How full the lanes are."""
-        return Load(self._long, self._short, len(self._held))
+        return Load(self._long, self._short, self._held_count)
+
+    @property
+    def _held_count(self) -> int:
+        return sum(map(len, self._held))
 
     def reserve(self) -> bool:
         """Keep room for one more job; False when there is none."""
         short = self._short_jobs - self._short
         long = self._long_jobs - self._long
-        hold = self._held_jobs - len(self._held)
+        hold = self._held_jobs - self._held_count
         if self._held_bytes >= HELD_BYTES:
             hold = 0
         if self._reserved >= min(short, long + hold):
@@ -132,10 +138,13 @@ class Lanes(Generic[JobT]):
         self._reserved -= 1
         self._round = self._allowed = 0
 
-    def admit(self, job: JobT, long: bool, size: int = 0) -> bool:
+    def admit(
+        self, job: JobT, long: bool, size: int = 0, priority: int = NORMAL
+    ) -> bool:
         """Take in a job that room was reserved for; start it if it may.
 
         :param size: bytes that it takes up while it waits
+        :param priority: those that wait begin in this order
         :returns: whether it waits
         """
         self._reserved -= 1
@@ -146,7 +155,7 @@ class Lanes(Generic[JobT]):
             self._long += 1
             self._start(job)
         else:
-            self._held[job] = size
+            self._held[priority][job] = size
             self._held_bytes += size
             return True
         return False
@@ -161,9 +170,11 @@ class Lanes(Generic[JobT]):
 
     def drop(self, job: JobT) -> bool:
         """Forget a job that waits; whether it did."""
-        size = self._held.pop(job, None)
-        self._held_bytes -= size or 0
-        return size is not None
+        for held in self._held:
+            if job in held:
+                self._held_bytes -= held.pop(job)
+                return True
+        return False
 
     def hold(self) -> None:
         """Start no long job any more."""
@@ -172,7 +183,7 @@ class Lanes(Generic[JobT]):
     @property
     def will_start(self) -> int:
         """How many of the long jobs that wait are going to start."""
-        return 0 if self._holding else len(self._held)
+        return 0 if self._holding else self._held_count
 
     def limit(self, long_jobs: int, short_jobs: int, held_jobs: int) -> None:
         """Have other limits; jobs beyond them go on, and no more come."""
@@ -183,10 +194,9 @@ class Lanes(Generic[JobT]):
 
     def _fill(self) -> None:
         """Start long jobs that wait, as far as they may."""
-        while (
-            self._held and self._long < self._long_jobs and not self._holding
-        ):
-            job = next(iter(self._held))
-            self._held_bytes -= self._held.pop(job)
-            self._long += 1
-            self._start(job)
+        for held in self._held:
+            while held and self._long < self._long_jobs and not self._holding:
+                job = next(iter(held))
+                self._held_bytes -= held.pop(job)
+                self._long += 1
+                self._start(job)

@@ -25,6 +25,7 @@ from poolmgr.mailbox import Mailbox
 from poolmgr.manager import PoolManager
 from poolmgr.outcome import Outcome
 from poolmgr.plugins import Registry
+from poolmgr.priorities import Priorities
 from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.text import one_line
 
@@ -96,8 +97,10 @@ class Service:
         self._stop = asyncio.Event()
         self._told_to_stop = False
         self._time_is_up = False
-        self._audience = Audience(link_options(gearman))
+        self._audience = Audience(options)
+        self._priorities = Priorities(settings.function, options)
         self._beginning: set[asyncio.Task[None]] = set()
+        self._insisting: asyncio.Task[None] | None = None
         # Builds that run but whose answer cannot be delivered.
         self._forsaken: set[_Delivery] = set()
         # Lost in this turn of the loop: whose, and whether not begun.
@@ -193,17 +196,24 @@ class Service:
             message = assignment.payload
         delivery = _Delivery(assignment, message, long)
         assignment.on_lost = functools.partial(self._lost, delivery)
-        if self._lanes.admit(delivery, long, len(assignment.payload)):
+        size = len(assignment.payload)
+        priority = self._priorities.next(assignment.server)
+        if self._lanes.admit(delivery, long, size, priority):
             delivery.clients = asyncio.create_task(
                 self._audience.count(assignment)
             )
 
     def _let_others_first(self) -> None:
-        def insist() -> None:
-            with self._lanes.insisting():
-                self._worker.room_freed()
+        self._insisting = asyncio.create_task(self._insist())
 
-        asyncio.get_running_loop().call_later(_COURTESY, insist)
+    async def _insist(self) -> None:
+        await asyncio.sleep(_COURTESY)
+        links = self._worker.links
+        await self._priorities.look(
+            [each.address for each in links if each.state == "up"], _COURTESY
+        )
+        with self._lanes.insisting():
+            self._worker.room_freed()
 
     def _start(self, delivery: _Delivery) -> None:
         if delivery.clients is None:

@@ -75,6 +75,23 @@ async def status(
         ]
 
 
+async def waiting(
+    address: Address,
+    function: str,
+    options: LinkOptions | None = None,
+    timeout: float | None = None,
+) -> list[int]:
+    """How many jobs of a function wait: of high, normal, low priority.
+
+    :raises TransportError: it cannot be asked, or does not know the question
+    """
+    async with _ask(address, options, timeout, "prioritystatus") as question:
+        for match in _records(_PRIORITIES, await question.text()):
+            if decoded(match[1]) == function:
+                return list(map(int, match.groups()[1:4]))
+    return [0, 0, 0]
+
+
 async def workers(
     address: Address,
     options: LinkOptions | None = None,
@@ -151,6 +168,7 @@ async def cancel_job(
 # Names are those of any worker and client, with line feeds and tabs, so that
 # lines do not tell where a record ends: only its own form does.
 _FUNCTION = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\r?\n", re.DOTALL)
+_PRIORITIES = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\t(\d+)\r?\n", re.DOTALL)
 _WORKER = re.compile(
     rb"(\d+) (\S+) (.*?) :(.*?)\r?\n(?=\d+ \S+ |$)", re.DOTALL
 )
@@ -171,6 +189,9 @@ def _records(
             raise ValueError(one_line(text[end:]))
         yield match
         end = match.end()
+
+
+_LINE = (b"\n",)
 
 
 class _Closed(ConnectionError):
@@ -197,7 +218,7 @@ class _Question:
 
     async def line(self) -> str:
         """An answer of one line."""
-        return decoded(await self._read(b"\n")).rstrip("\r\n")
+        return decoded(await self._read(*_LINE)).rstrip("\r\n")
 
     async def text(self) -> bytes:
         """An answer of several lines, without the dot that ends it.
@@ -215,6 +236,8 @@ class _Question:
                 raise _Closed
             self._said += data
             self._require_job_server()
+            if ends != _LINE and self._said.startswith(b"ERR UNKNOWN_"):
+                raise ValueError(one_line(bytes(self._said)))
             if not data:
                 raise ValueError(f"{self.beginning} and then nothing")
             if len(self._said) > self._limit:

@@ -160,6 +160,14 @@ class Jobs:
             found[job.function] = (total + 1, running)
         return found
 
+    def waiting(self) -> dict[bytes, list[int]]:
+        """How many wait by function, of each priority."""
+        found: dict[bytes, list[int]] = {}
+        for (function, priority), queue in self._waiting.items():
+            counts = found.setdefault(function, [0] * len(PRIORITIES))
+            counts[PRIORITIES.index(priority)] = len(queue)
+        return found
+
     def _queue(self, job: ServedJob) -> None:
         queue = self._waiting.setdefault((job.function, job.priority), deque())
         queue.append(job)

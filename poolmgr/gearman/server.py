@@ -150,6 +150,8 @@ class JobServer:
         words = line.split()
         if words == ["status"]:
             return self._status()
+        if words == ["prioritystatus"]:
+            return self._priorities()
         if words == ["workers"]:
             return self._workers()
         if words == ["version"]:
@@ -174,6 +176,13 @@ class JobServer:
                 f"{decoded(function)}\t{total}\t{running}"
                 f"\t{able.count(function)}\n"
             )
+        return "".join(lines) + ".\n"
+
+    def _priorities(self) -> str:
+        lines = [
+            f"{decoded(function)}\t{high}\t{normal}\t{low}\t0\n"
+            for function, (high, normal, low) in self.jobs.waiting().items()
+        ]
         return "".join(lines) + ".\n"
 
     def _workers(self) -> str:

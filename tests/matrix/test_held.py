@@ -1,16 +1,27 @@
 """Builds that wait in a worker keep what the job server's queue gives them."""
 
+import asyncio
+import json
 import signal
 from pathlib import Path
 
 import pytest
 
+from poolmgr.gearman import Client, admin
+from poolmgr.gearman.client import Priority
+from tests.asking import FUNCTION
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, ask, at, batch, queue
-from tests.matrix.states import State
+from tests.matrix.batches import BUILD, PATIENCE, ask, at, batch, queue
+from tests.matrix.states import NEVER, State
 from tests.polling import until
 from tests.processes import worker
 
+PRIORITIES: dict[str, Priority] = {
+    "running": "normal",
+    "high": "high",
+    "normal": "normal",
+    "low": "low",
+}
 ONE_BUILD = "[worker]\nlong_jobs = 1\n"
 
 
@@ -60,6 +71,53 @@ def test_builds_that_nobody_ever_waited_for_are_built(
         process.wait_for("registered")
         queue(job_server.address, [BUILD] * 5)
         until(lambda: len(state.devices()) == 5)
+
+
+def test_builds_that_wait_in_a_worker_begin_in_the_order_of_their_priority(
+    job_server: JobServerProcess, tmp_path: Path
+) -> None:
+    state = State(tmp_path)
+    config = state.config(ONE_BUILD, boot_time=NEVER)
+    server = job_server.address
+
+    names = [
+        *("running", "low-1", "low-2", "normal-1", "high-1"),
+        *("low-3", "normal-2", "high-2"),
+    ]
+
+    async def submit() -> None:
+        """Each waits in the worker before the next is handed in."""
+        payload = json.dumps(BUILD).encode()
+        async with Client([server]) as client:
+            for number, name in enumerate(names, 1):
+                await client.submit(
+                    FUNCTION,
+                    payload,
+                    unique=name,
+                    background=True,
+                    priority=PRIORITIES[name.partition("-")[0]],
+                )
+                while (await admin.status(server))[0].running < number:
+                    await asyncio.sleep(0.01)
+
+    begun: list[str] = []
+
+    def another_has_begun() -> bool:
+        uniques = {m.unique for m in state.marks() if m.unique not in begun}
+        begun.extend(uniques)
+        return bool(uniques)
+
+    with worker([str(server)], config, tmp_path) as process:
+        process.wait_for("registered")
+        asyncio.run(asyncio.wait_for(submit(), PATIENCE))
+        for _each in names:
+            until(another_has_begun)
+            state.boot(begun[-1:])
+
+    assert begun == [
+        *("running", "high-1", "high-2", "normal-1", "normal-2"),
+        *("low-1", "low-2", "low-3"),
+    ]
 
 
 @pytest.mark.parametrize("retries", [0, 1])
