@@ -221,6 +221,7 @@ class Configuration:
     ) -> Any:
         rule: Rule = field.metadata["rule"]
         option = self.given(group, field.name, rule)
+        secrecy.show(field.name)
         if option is None:
             return field.default
         if rule.secret:
@@ -231,6 +232,8 @@ class Configuration:
             text = References(self.given, groups).replaced(option, rule)
             if rule.secret:
                 secrecy.hide(text)
+            else:
+                secrecy.show(option.text)
             return values.value_of(text, hint, field.default, rule)
         except ValueError as error:
             raise ConfigError(

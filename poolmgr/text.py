@@ -1,7 +1,7 @@
 """Text from elsewhere, made fit for a log or a terminal."""
 
 from poolmgr.secrecy import longest as longest_secret
-from poolmgr.secrecy import masked
+from poolmgr.secrecy import screened
 
 #: Longest piece of foreign text shown, in characters.
 LONGEST = 1000
@@ -20,7 +20,7 @@ def one_line(text: str | bytes, longest: int = LONGEST) -> str:
     if isinstance(text, bytes):
         text = decoded(text[: 4 * ample + 4])
     whole = len(text) <= ample
-    text = masked(text[:ample])
+    text = screened(text[:ample])
     shown = _printable(text[:longest])
     return shown if whole and len(text) <= longest else f"{shown}..."
 
@@ -30,7 +30,7 @@ def lines(text: str) -> str:
 
     Every other character that would end a line is escaped.
     """
-    found = masked(text).split("\n")
+    found = screened(text).split("\n")
     return "\n".join(_printable(line, "\t") for line in found)
 
 

@@ -21,12 +21,15 @@ from poolmgr.cli.records import TextLine
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
+from poolmgr.errors import CloudRefused
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud, seeds
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
+from tests.clouds import nova_group, nova_on
 from tests.jobservers import free_port, gearmand
-from tests.nova.pools import SERVERS
+from tests.nova.places import token_of
+from tests.nova.pools import DETAILS, SERVERS
 from tests.processes import Process, poolmgr
 
 PASSWORD = 'pl4nted/pa"ss w\xf6rd&+%zz'
@@ -357,6 +360,7 @@ import logging, sys
 logging.basicConfig(level=logging.DEBUG)
 from poolmgr import PoolManager
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
+from poolmgr.errors import CloudRefused
 from poolmgr.settings import PoolSettings
 auth_url, user_data = sys.argv[1:]
 cloud = NovaCloud(NovaSettings(
@@ -427,8 +431,10 @@ def test_every_kind_of_credentials_is_masked(given: dict[str, Any]) -> None:
 
 @pytest.fixture
 def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrecy, "_hidden", {})
-    monkeypatch.setattr(secrecy, "_spellings", ())
+    monkeypatch.setattr(secrecy, "_kept", {})
+    monkeypatch.setattr(secrecy, "_passing", {})
+    monkeypatch.setattr(secrecy, "_own_words", set())
+    secrecy.hide()
 
 
 @pytest.mark.usefixtures("_nothing_hidden")
@@ -462,13 +468,90 @@ def test_what_is_cut_has_no_half_of_a_secret() -> None:
 
 
 @pytest.mark.usefixtures("_nothing_hidden")
-def test_words_are_not_secrets_and_old_ones_are_forgotten() -> None:
-    secrecy.hide("libra", "", None, 5)
-    assert secrecy.masked("libra None 5") == "libra None 5"
+def test_tokens_are_forgotten_and_passwords_are_not() -> None:
+    secrecy.hide("the-password")
 
-    secrecy.hide(*(f"token-number-{n:04}" for n in range(1000)))
-    assert secrecy.masked("token-number-0999") == "***"
-    assert len(secrecy._hidden) < 100
+    secrecy.hide(*(f"token-{n:04}" for n in range(1000)), passing=True)
+
+    said = secrecy.masked("the-password token-0999 token-0000")
+    assert said == "*** *** token-0000"
+
+
+@pytest.mark.usefixtures("_nothing_hidden")
+def test_a_short_secret_is_masked_as_a_word_of_foreign_text() -> None:
+    secrecy.hide("true", "a", "", None, 5)
+
+    assert secrecy.masked("a truer 'true', 5") == "a truer '***', 5"
+    assert one_line("it is true") == "it is true"
+
+
+@pytest.mark.usefixtures("_nothing_hidden")
+def test_a_word_of_our_own_is_masked_in_foreign_text_only() -> None:
+    secrecy.hide("testcloud")
+    assert one_line("the testcloud") == "the ***"
+
+    secrecy.show("testcloud", None)
+
+    assert one_line("the testcloud") == "the testcloud"
+    assert secrecy.masked("the testcloud") == "the ***"
+
+
+@pytest.mark.parametrize(
+    "word", ["testcloud", "private", "floating_network", "password", "tiny"]
+)
+def test_a_password_that_is_a_word_of_ours_hides_nothing_of_a_check(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str
+) -> None:
+    monkeypatch.setattr(seeds, "PASSWORD", word)
+    config = tmp_path / "poolmgr.conf"
+    config.write_text(nova_group("testcloud"))
+    clouds = tmp_path / "clouds.yaml"
+    with LoopbackCloud() as cloud:
+        entry = {"auth": cloud.credentials, "region_name": seeds.REGION}
+        clouds.write_text(json.dumps({"clouds": {"testcloud": entry}}))
+        done = poolmgr(
+            "--config-file",
+            str(config),
+            "check",
+            OS_CLIENT_CONFIG_FILE=str(clouds),
+        )
+        echo = {"message": f"login with {word} failed", "code": 401}
+        cloud.fault(
+            Fault(service="identity", status=401, body={"error": echo})
+        )
+        refused = poolmgr(
+            "--config-file",
+            str(config),
+            "check",
+            OS_CLIENT_CONFIG_FILE=str(clouds),
+        )
+
+    assert done.returncode == 0
+    assert "***" not in done.stdout
+    assert "| floating_network " in done.stdout
+    assert "login with *** failed" in refused.stdout
+    assert "testcloud" in refused.stdout
+
+
+def test_a_token_got_at_run_time_is_masked() -> None:
+    token = "planted-at-run-time"
+    with LoopbackCloud() as cloud, nova_on(cloud) as driver:
+        cloud.fault(
+            Fault(
+                "POST",
+                "/auth/tokens",
+                status=201,
+                body={"token": token_of(cloud)},
+                headers={"X-Subject-Token": token},
+            )
+        )
+        said = {"forbidden": {"message": f"{token} is no good"}}
+        cloud.fault(Fault("GET", DETAILS, status=403, body=said))
+
+        with pytest.raises(CloudRefused) as caught:
+            driver.list_devices(Deadline(10.0))
+
+    assert "*** is no good" in str(caught.value)
 
 
 def test_a_password_in_an_address_is_masked_though_nobody_knows_it() -> None:

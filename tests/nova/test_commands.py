@@ -136,6 +136,7 @@ def test_check_shows_that_all_is_well(here: dict[str, str]) -> None:
 
     assert {row["Setting"]: row["State"] for row in rows} == {
         "cloud": "ok",
+        "compute_api_version": "ok",
         "image": "ok",
         "flavor": "ok",
         "networks": "ok",

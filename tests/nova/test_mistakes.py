@@ -1,6 +1,5 @@
 """Mistakes in what says which cloud: told at once, by all that start."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,73 +7,13 @@ from typing import Any
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.clouds import nova_group
-from tests.processes import poolmgr
-
-#: Seconds that a command has: one that waits for an outage takes longer than
-#: a command may take here.
-PATIENCE = "3600"
+from tests.nova.places import Place, token_of
 
 
 @pytest.fixture
 def cloud() -> Iterator[LoopbackCloud]:
     with LoopbackCloud() as cloud:
         yield cloud
-
-
-class Place:
-    """A folder with configuration files, and commands that use them."""
-
-    def __init__(self, folder: Path, cloud: LoopbackCloud) -> None:
-        self.folder = folder
-        self.auth = dict(cloud.credentials)
-
-    def by_clouds_yaml(
-        self, auth: Any = None, conf: Any = None, **cloud: Any
-    ) -> dict[str, str]:
-        """The environment, with the credentials in clouds.yaml.
-
-        :param conf: other options of ``[nova]``
-        """
-        entry = {"auth": {**self.auth, **(auth or {})}, **cloud}
-        path = self.folder / "clouds.yaml"
-        path.write_text(json.dumps({"clouds": {"there": entry}}))
-        path.chmod(0o600)
-        self._write("cloud = there", conf)
-        return {"OS_CLIENT_CONFIG_FILE": str(path)}
-
-    def by_conf(self, **options: Any) -> dict[str, str]:
-        """The environment, with the credentials in ``[nova]``."""
-        self._write("", {**self.auth, **options})
-        return {}
-
-    def by_openrc(self, **variables: str) -> dict[str, str]:
-        """The environment, with the credentials in it."""
-        self._write("", {})
-        given = {f"OS_{k.upper()}": v for k, v in self.auth.items()}
-        return {**given, **variables}
-
-    def tells(self, environment: dict[str, str], *commands: str) -> str:
-        """What commands say that are to fail, and at once."""
-        said = ""
-        for command in commands or ("check",):
-            config = str(self.folder / "poolmgr.conf")
-            done = poolmgr("--config-file", config, command, **environment)
-            assert done.returncode == 1
-            assert "Traceback" not in done.stderr
-            assert "again in" not in done.stderr
-            said = f"{done.stdout}{done.stderr}"
-        return said
-
-    def _write(self, credentials: str, options: Any) -> None:
-        group = nova_group("", **(options or {}))
-        group = group.replace("cloud = \n", f"{credentials}\n")
-        path = self.folder / "poolmgr.conf"
-        path.write_text(
-            f"[poolmgr]\nshort_timeout = {PATIENCE}\n"
-            f"long_timeout = {PATIENCE}\n[monitoring]\nport = 0\n{group}"
-        )
-        path.chmod(0o600)
 
 
 @pytest.fixture
@@ -115,14 +54,7 @@ def test_an_auth_url_that_is_nearly_right_will_do(
 ) -> None:
     url = place.auth["auth_url"].replace("/v3", end)
 
-    done = poolmgr(
-        "--config-file",
-        str(place.folder / "poolmgr.conf"),
-        "check",
-        **place.by_clouds_yaml({"auth_url": url}),
-    )
-
-    assert done.returncode == 0
+    place.works(place.by_clouds_yaml({"auth_url": url}))
 
 
 def test_a_keystone_whose_versions_need_a_login_is_used(
@@ -136,14 +68,7 @@ def test_a_keystone_whose_versions_need_a_login_is_used(
         )
     )  # fmt: skip
 
-    done = poolmgr(
-        "--config-file",
-        str(place.folder / "poolmgr.conf"),
-        "check",
-        **place.by_clouds_yaml(),
-    )
-
-    assert done.returncode == 0
+    place.works(place.by_clouds_yaml())
 
 
 def test_a_way_to_log_in_that_is_gone_is_told(place: Place) -> None:
@@ -157,3 +82,199 @@ def test_a_way_to_log_in_that_is_gone_is_told(place: Place) -> None:
     )
 
     assert "clouds.yaml: clouds.there.auth_type" in said
+
+
+# -- what the catalog has -----------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", ["clouds.yaml", "[nova]", "OS_"])
+@pytest.mark.parametrize(
+    ("name", "value", "there"),
+    [
+        ("region_name", "Paris", "'RegionOne'"),
+        ("region_name", "regionone", "'RegionOne'"),
+        ("interface", "internal", "'public'"),
+    ],
+)
+def test_a_region_or_interface_that_is_not_there_is_told_with_its_origin(
+    place: Place, origin: str, name: str, value: str, there: str
+) -> None:
+    wrong = {name: value}
+    if origin == "[nova]":
+        environment, where = place.by_conf(**wrong), f"[nova] {name}"
+    elif origin == "OS_":
+        where = f"OS_{name.upper()}"
+        environment = place.by_openrc(**{where: value})
+    else:
+        environment = place.by_clouds_yaml(**wrong)
+        where = f"clouds.yaml: clouds.there.{name}"
+
+    said = place.tells(environment)
+
+    assert f"'{value}', only" in said
+    assert there in said
+    assert f"see {where}" in said
+
+
+def test_an_option_goes_before_the_same_of_clouds_yaml(place: Place) -> None:
+    environment = place.by_clouds_yaml(
+        conf={"region_name": "Paris"}, region_name="RegionOne"
+    )
+
+    said = place.tells(environment, "check", "worker", "build-device")
+
+    assert "see [nova] region_name" in said
+
+
+def token(cloud: LoopbackCloud, **changes: Any) -> Fault:
+    """Keystone answers with another token than it would."""
+    body = {"token": {**token_of(cloud), **changes}}
+    headers = {"X-Subject-Token": cloud.connect().authorize()}
+    return Fault(
+        "POST", "/auth/tokens", status=201, body=body, headers=headers,
+        times=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [("compute", "Nova"), ("network", "Neutron"), ("image", "Glance")],
+)
+def test_a_service_that_the_catalog_lacks_is_told(
+    place: Place, cloud: LoopbackCloud, service: str, name: str
+) -> None:
+    rest = [
+        entry
+        for entry in token_of(cloud)["catalog"]
+        if entry["type"] != service
+    ]
+    cloud.fault(token(cloud, catalog=rest))
+
+    said = place.tells(place.by_clouds_yaml())
+
+    assert f"the catalog has no service '{service}' ({name})" in said
+
+
+def test_odd_entries_of_the_catalog_hide_no_service(
+    place: Place, cloud: LoopbackCloud
+) -> None:
+    odd = [
+        None,
+        {"type": "compute", "endpoints": None},
+        {"type": "network", "endpoints": [None, {"url": None}, {}]},
+        {"type": None},
+    ]
+    cloud.fault(token(cloud, catalog=[*odd, *token_of(cloud)["catalog"]]))
+
+    place.works(place.by_clouds_yaml())
+
+
+def test_a_login_without_a_project_is_told(
+    place: Place, cloud: LoopbackCloud
+) -> None:
+    cloud.fault(token(cloud, project=None, catalog=[]))
+    project = [name for name in place.auth if name.startswith("project")]
+    for name in project:
+        del place.auth[name]
+
+    said = place.tells(
+        place.by_clouds_yaml(), "check", "worker", "build-device"
+    )
+
+    assert "the login is for no project" in said
+    assert "set clouds.yaml: clouds.there.auth.project_name" in said
+
+
+# -- microversions ------------------------------------------------------------
+
+
+def version_in(said: str) -> str:
+    """Which microversion a check says is spoken."""
+    line = next(x for x in said.splitlines() if "compute_api_version" in x)
+    return line.split("|")[3].strip()
+
+
+@pytest.mark.parametrize(
+    ("has", "spoken"), [("2.104", "2.79"), ("2.79", "2.79"), ("2.60", "2.60")]
+)
+def test_the_newest_microversion_that_both_know_is_spoken(
+    tmp_path: Path, has: str, spoken: str
+) -> None:
+    with LoopbackCloud(max_microversion=has) as cloud:
+        # Its document of versions says nothing.
+        cloud.fault(
+            Fault("GET", "/", service="compute", status=404, times=None)
+        )
+        place = Place(tmp_path, cloud)
+
+        said = place.works(place.by_clouds_yaml())
+
+        assert version_in(said) == spoken
+
+
+@pytest.mark.parametrize("has", ["2.1", "2.51"])
+def test_a_nova_that_is_too_old_is_told(tmp_path: Path, has: str) -> None:
+    with LoopbackCloud(max_microversion=has) as cloud:
+        place = Place(tmp_path, cloud)
+
+        said = place.tells(place.by_clouds_yaml())
+
+    assert f"Nova's newest microversion is {has}; poolmgr needs 2.52" in said
+
+
+def flavors(cloud: LoopbackCloud, times: int | None) -> Fault:
+    """Flavors are answered with nothing that shows a microversion."""
+    entry = {"id": cloud.ids["m1.nano"], "name": "m1.nano"}
+    return Fault(
+        "GET", "/flavors", status=200, body={"flavors": [entry]}, times=times
+    )
+
+
+def test_a_nova_without_microversions_is_told(
+    place: Place, cloud: LoopbackCloud
+) -> None:
+    cloud.fault(flavors(cloud, times=None))
+
+    said = place.tells(place.by_clouds_yaml())
+
+    assert "this Nova has no microversions; poolmgr needs 2.52" in said
+
+
+def test_a_gateway_that_hides_the_microversion_is_no_obstacle(
+    place: Place, cloud: LoopbackCloud
+) -> None:
+    cloud.fault(flavors(cloud, times=1))
+
+    said = place.works(place.by_clouds_yaml())
+
+    assert version_in(said) == "2.79"
+
+
+def test_the_microversion_can_be_set(
+    place: Place, cloud: LoopbackCloud
+) -> None:
+    said = place.works(
+        place.by_clouds_yaml(conf={"compute_api_version": "2.60"})
+    )
+
+    assert version_in(said) == "2.60"
+    asked = {
+        call.headers.get("OpenStack-API-Version")
+        for call in cloud.calls
+        if call.service == "compute"
+    }
+    assert asked == {"compute 2.60"}
+
+
+def test_a_microversion_that_nova_does_not_know_is_told(place: Place) -> None:
+    said = place.tells(
+        place.by_clouds_yaml(conf={"compute_api_version": "2.200"}),
+        "check",
+        "worker",
+        "build-device",
+    )
+
+    assert (
+        "[nova] compute_api_version is 2.200, but Nova knows 2.1 to 2.104"
+        in said
+    )

@@ -1,6 +1,6 @@
 """Calls of the cloud's services.
 
-They are plain calls on the SDK's proxies: its resource objects cost many times
+They are plain calls on the SDK's session: its resource objects cost many times
 the JSON they are made from, and its cloud layer does more than it is asked.
 """
 
@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -23,24 +24,31 @@ from poolmgr.drivers.nova.calls import (
     parsed,
     text_of,
 )
+from poolmgr.drivers.nova.endpoints import Endpoints
 from poolmgr.drivers.nova.failures import (
     Busy,
     NotAsked,
+    Refused,
     TooMany,
     Unavailable,
 )
 from poolmgr.drivers.nova.login import Login
+from poolmgr.drivers.nova.microversion import (
+    AT_LEAST,
+    Microversion,
+    headers_of,
+)
+from poolmgr.drivers.nova.origins import Origins
 from poolmgr.drivers.nova.paging import read_pages
-from poolmgr.drivers.nova.proxies import Proxies
 from poolmgr.drivers.nova.watchdog import Watchdog
-from poolmgr.errors import CloudError, DeadlineExceeded
+from poolmgr.errors import CloudError, CloudRefused, DeadlineExceeded
 from poolmgr.observer import CloudCall, Observer
+from poolmgr.text import one_line
 from poolmgr.trail import current
 from poolmgr.waiting import Deadline, backoff
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
-    from openstack.proxy import Proxy
     from requests import Response
 
 LOG = logging.getLogger(__name__)
@@ -51,6 +59,10 @@ DoingT = TypeVar("DoingT")
 _FAILURES = 5
 #: Seconds between these.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
+#: Shows which microversion Nova speaks,
+_CHEAP = Call("GET", "compute", "/flavors", {"limit": 1}, expects="flavors")
+#: and whether it looks at that at all: it has none so new.
+_TOO_NEW = replace(_CHEAP, headers=headers_of("2.99999"))
 
 
 class _HeldBack(Exception):
@@ -63,6 +75,9 @@ class Api:
     :param connection: how to get there; no call has been made yet
     :param gate: says when a call may begin
     :param call_timeout: seconds that one call may take
+    :param origins: where settings are set
+    :param microversion: the one to speak with Nova in; None for the newest
+        that both know
     :ivar observer: told of each call
     """
 
@@ -71,9 +86,12 @@ class Api:
         connection: "Connection",
         gate: Gate,
         call_timeout: float,
+        origins: Origins,
+        microversion: str | None = None,
     ) -> None:
         self._connection = connection
         self._gate = gate
+        self._origins = origins
         self._call_timeout = call_timeout
         self._watchdog = Watchdog(call_timeout)
         self._closed = False
@@ -90,7 +108,8 @@ class Api:
             for service in get_args(Service)
             for kind in get_args(Kind)
         }
-        self._proxies = Proxies(connection, self._watchdog)
+        self._endpoints = Endpoints(connection, self._login, origins)
+        self._microversion = Microversion(microversion)
 
     def get(
         self,
@@ -134,13 +153,24 @@ class Api:
     def project_id(self, deadline: Deadline) -> str:
         """The project whose things are ours; raises as :meth:`run` does."""
 
-        def ask(doing: str, deadline: Deadline) -> str:
-            self._login.ensure(deadline)
-            session = self._connection.session
-            found = self._watchdog.run(session.get_project_id, deadline, doing)
-            return str(found or "")
+        def ask(_doing: str, deadline: Deadline) -> str:
+            return self._endpoints.project_id(deadline)
 
-        return self._insist(ask, "asking for the project", deadline)
+        return self._insist(ask, "logging in", deadline)
+
+    def find(self, service: Service, deadline: Deadline) -> None:
+        """See whether the cloud has a service; raises as :meth:`run` does."""
+
+        def find(_doing: str, deadline: Deadline) -> str:
+            return self._endpoints.of(service, deadline)
+
+        self._insist(find, f"looking for the service {service}", deadline)
+
+    def compute_version(self, deadline: Deadline) -> str:
+        """The microversion that Nova is spoken to in; raises as :meth:`run`
+        does."""
+        self.run(_CHEAP, deadline)
+        return self._microversion.text
 
     def _insist(
         self,
@@ -170,6 +200,8 @@ class Api:
                     if breaker is not None and breaker.reason:
                         raise NotAsked(breaker.reason) from None
                     raise
+                except failures.Distrusted as error:
+                    raise CloudRefused(f"{error}; {self._trust()}") from error
                 except Unavailable as error:
                     failed = error
                     if once and not isinstance(error, TooMany):
@@ -191,6 +223,14 @@ class Api:
                     refused.enter_context(self._gate.holding_back())
                 deadline.sleep(pause, str(doing))
         raise AssertionError("it is asked until this is left")
+
+    def _trust(self) -> str:
+        """What the cloud's certificates are verified with."""
+        where = self._origins.of("cacert")
+        verify = self._connection.session.verify
+        if isinstance(verify, str):
+            return f"it is verified with {one_line(verify)!r} ({where})"
+        return f"name the file of its authority in {where}"
 
     def close(self) -> None:
         """Let the connections go; calls from now on fail."""
@@ -264,7 +304,7 @@ class Api:
             if not may_go():
                 # Hundreds may have been at the gate when it began to fail.
                 raise _HeldBack
-            response = self._send(call, deadline)
+            response = self._negotiated(call, deadline)
         body = response.content
         if response.status_code >= 300:
             raise failures.of_answer(
@@ -275,7 +315,38 @@ class Api:
                 text_of(body),
                 call.once,
             )
-        return parsed(call, body)
+        answer = parsed(call, body)
+        if call.service == "compute" and not self._microversion.is_known:
+            self._microversion.answered(response.headers)
+            if not self._microversion.is_known and call is not _TOO_NEW:
+                self._require_microversions(deadline, may_go)
+        return answer
+
+    def _require_microversions(
+        self, deadline: Deadline, may_go: Callable[[], bool]
+    ) -> None:
+        """Go on only if Nova has microversions, though its answers show none.
+
+        :raises CloudRefused: it has none
+        """
+        try:
+            self._exchange(_TOO_NEW, deadline, may_go)
+        except Refused as error:
+            if error.status != 406:
+                raise
+            self._microversion.is_known = True
+        else:
+            raise CloudRefused(f"this Nova has no microversions; {AT_LEAST}")
+
+    def _negotiated(self, call: Call, deadline: Deadline) -> "Response":
+        """The response, in a microversion that Nova knows."""
+        asked = self._microversion.text
+        response = self._send(call, deadline)
+        if response.status_code == 406 and call.service == "compute":
+            self._microversion.refused(text_of(response.content))
+            if self._microversion.text != asked:
+                return self._send(call, deadline)
+        return response
 
     def _send(self, call: Call, deadline: Deadline) -> "Response":
         """Make a call, with another token if it has to be."""
@@ -293,12 +364,12 @@ class Api:
 
     def _told(self, call: Call, deadline: Deadline) -> "Response":
         """The response; whoever looks on is told."""
-        proxy = self._proxies.of(call.service, deadline)
+        url = self._endpoints.of(call.service, deadline)
         started = time.monotonic()
         status: int | None = None
         try:
             response = self._watchdog.run(
-                lambda: self._send_once(proxy, call), deadline, str(call)
+                lambda: self._send_once(url, call), deadline, str(call)
             )
             status = response.status_code
             return response
@@ -309,25 +380,22 @@ class Api:
                 CloudCall(call.service, call.method, status, took)
             )
 
-    def _send_once(self, proxy: "Proxy", call: Call) -> "Response":
-        from keystoneauth1.adapter import Adapter
-
+    def _send_once(self, url: str, call: Call) -> "Response":
         options: dict[str, Any] = {}
-        if call.service == "compute":
-            options["microversion"] = self._proxies.microversion
         if call.body is not None:
             options["json"] = call.body
-        headers = {"Accept": "application/json", **(call.headers or {})}
+        headers = {"Accept": "application/json"}
+        if call.service == "compute":
+            headers |= self._microversion.headers()
+        headers |= call.headers or {}
         if (trail := current()) is not None:
             # Its services write it into their logs as the global request id.
             headers["X-OpenStack-Request-ID"] = trail.request_id
-        # The adapter's own request(): the proxy's keeps statistics that have
-        # ids in their names.  No retries, for they would repeat a POST; no
-        # log, for it would have the bodies; no semaphore of the adapter's,
-        # for that sleeps until the wall clock has caught up.
-        return Adapter.request(
-            proxy,
-            call.path,
+        # No retries, for they would repeat a POST; no log, for it would have
+        # the bodies; no semaphore, for the SDK's sleeps until the wall clock
+        # has caught up.
+        return self._connection.session.request(
+            url + call.path,
             call.method,
             params=dict(call.params or {}),
             headers=headers,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from poolmgr.drivers.nova.failures import Unavailable
+from poolmgr.secrecy import masked
 from poolmgr.text import one_line
 
 Service = Literal["compute", "network", "image"]
@@ -67,7 +68,7 @@ def parsed(call: Call, body: bytes) -> dict[str, Any]:
         # A page may say why; JSON that broke off may have secrets in it.
         page = ""
         if body.startswith(b"<"):
-            page = f": {one_line(text_of(body), 60)!r}"
+            page = f": {one_line(masked(text_of(body)), 60)!r}"
         raise Unavailable(f"the answer to {call} is no JSON object{page}")
     expected = call.expects and answer.get(call.expects)
     if call.expects and not isinstance(expected, (dict, list)):

@@ -11,7 +11,9 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from poolmgr import secrecy
 from poolmgr.drivers.nova.credentials import (
     guard_loggers,
     hide,
@@ -19,12 +21,14 @@ from poolmgr.drivers.nova.credentials import (
 )
 from poolmgr.drivers.nova.origins import Origins
 from poolmgr.drivers.nova.settings import NovaSettings
+from poolmgr.drivers.nova.tls_files import check_tls_files
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
 
 if TYPE_CHECKING:
     from keystoneauth1.session import Session
     from openstack.config import OpenStackConfig
+    from openstack.config.cloud_region import CloudRegion
     from openstack.connection import Connection
 
 LOG = logging.getLogger(__name__)
@@ -51,6 +55,7 @@ def connect(settings: NovaSettings) -> "Connection":
 
     files, environment, wanted = _wanted(settings)
     hide(wanted.get("auth", {}))
+    secrecy.show(wanted.get("cloud"), _NAMED, _LOOKED_FOR)
     try:
         config = openstack.config.OpenStackConfig(
             load_yaml_config=files,
@@ -59,17 +64,20 @@ def connect(settings: NovaSettings) -> "Connection":
             app_version=importlib.metadata.version("poolmgr"),
         )
         _keep_token(config)
-        cloud = config.get_one(**wanted)
+        cloud = _chosen(config, wanted)
         hide(cloud.get_auth_args())
+        secrecy.show(cloud.name, cloud.get_region_name())
         refuse_passwords(cloud.config)
         guard_loggers()
+        origins = Origins(settings)
+        check_tls_files(cloud, origins)
         connection = Connection(config=cloud)
-        _use_version_3(connection.session, Origins(settings))
+        _use_version_3(connection.session, origins)
         _mount(connection.session, settings.calls_at_once)
     except ConfigError:
         raise
     except (SDKException, OSError, ValueError) as error:
-        where = _LOOKED_FOR if files else ""
+        where = _LOOKED_FOR if "was not found" in str(error) else ""
         raise ConfigError(f"[nova]: {one_line(str(error))}{where}") from None
     except Exception as error:
         # Whatever a clouds.yaml that is none makes of the SDK.
@@ -87,6 +95,21 @@ def _keep_token(config: "OpenStackConfig") -> None:
         return fix({**config, "token": token} if token else config)
 
     vars(config)["magic_fixes"] = fix_with_token
+
+
+def _chosen(
+    config: "OpenStackConfig", wanted: dict[str, Any]
+) -> "CloudRegion":
+    """A cloud of the configuration, with the settings of ``[nova]``."""
+    entry = config.cloud_config["clouds"].get(wanted.get("cloud"))
+    if isinstance(entry, dict) and "regions" in entry:
+        return config.get_one(**wanted)
+    # Where the cloud has one region, the SDK would take no other.
+    given = {name: wanted[name] for name in wanted if name == "region_name"}
+    rest = {name: wanted[name] for name in wanted if name not in given}
+    cloud = config.get_one(**rest)
+    cloud.config.update(given)
+    return cloud
 
 
 def connection_of(session: "Session") -> "Connection":
@@ -230,7 +253,7 @@ def auth_url(url: str, where: str = "[nova] auth_url") -> str:
     """
     bare = url.strip().rstrip("/")
     refuse_passwords({"auth_url": url})
-    if not bare.startswith(("http://", "https://")):
+    if not is_address(bare):
         raise ConfigError(
             f"{where} must be like https://keystone.example:5000/v3, "
             f"not {one_line(url)!r}"
@@ -251,6 +274,17 @@ def auth_url(url: str, where: str = "[nova] auth_url") -> str:
             one_line(newer),
         )
     return newer
+
+
+def is_address(url: str) -> bool:
+    """Whether a text is an address of HTTP."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(
+            parts.hostname and (parts.port is None or parts.port)
+        )
+    except ValueError:
+        return False
 
 
 def _use_version_3(session: "Session", origins: Origins) -> None:

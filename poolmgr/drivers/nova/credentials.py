@@ -56,8 +56,13 @@ def secrets_in(auth: Mapping[str, Any]) -> dict[str, str]:
 
 
 def hide(auth: Mapping[str, Any]) -> None:
-    """See to it that the secrets in credentials are never shown."""
-    secrecy.hide(*secrets_in(auth).values())
+    """See to it that the secrets in credentials are never shown.
+
+    What is no secret may be shown, even if a secret is the same.
+    """
+    secrets = secrets_in(auth)
+    secrecy.hide(*secrets.values())
+    secrecy.show(*auth, *(auth[name] for name in auth.keys() - secrets))
 
 
 class _Mask(logging.Filter):

@@ -4,7 +4,7 @@ import functools
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from poolmgr.drivers.base import (
     Device,
@@ -19,12 +19,18 @@ from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
+from poolmgr.drivers.nova.calls import Service
 from poolmgr.drivers.nova.connection import connect, on_transport
 from poolmgr.drivers.nova.deletion import Deletion
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.origins import Origins
 from poolmgr.drivers.nova.secret_files import secret_files
-from poolmgr.drivers.nova.servers import NovaDevice, Servers, completed
+from poolmgr.drivers.nova.servers import (
+    NO_REASON,
+    NovaDevice,
+    Servers,
+    completed,
+)
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.watch import Watch
 from poolmgr.errors import (
@@ -85,7 +91,13 @@ class NovaCloud(Driver):
             connection = connect(settings)
         else:
             connection = on_transport(connection, settings.calls_at_once)
-        self._api = Api(connection, gate, settings.call_timeout)
+        self._api = Api(
+            connection,
+            gate,
+            settings.call_timeout,
+            Origins(settings, self._is_callers),
+            settings.compute_api_version,
+        )
         blueprint = Blueprint(self._api, settings)
         rule = AddressRule(
             settings.address_network,
@@ -147,7 +159,14 @@ class NovaCloud(Driver):
             self._warn_of_exposed_secrets()
         try:
             project = self._api.project_id(deadline)
-            found = [Finding("cloud", where, f"project {project}")]
+            for service in get_args(Service):
+                self._api.find(service, deadline)
+            version = self._api.compute_version(deadline)
+            wanted = self._settings.compute_api_version or ""
+            found = [
+                Finding("cloud", where, f"project {project}"),
+                Finding("compute_api_version", wanted, version),
+            ]
             found.extend(self._blueprint.check(deadline))
         except CloudError as error:
             return [Finding("cloud", where, problem=str(error))]
@@ -276,6 +295,21 @@ class NovaCloud(Driver):
         return completed(found, device) if found else None
 
     def _explained(self, device: Device, error: DeviceFailed) -> DeviceFailed:
+        """The error, with all that Nova tells of it."""
+        if error.fault == NO_REASON:
+            # Some clouds show it of a single server only.
+            try:
+                seen = self._servers.get(device.id, Deadline(_POST_MORTEM))
+            except PoolmgrError as refused:
+                LOG.info("no reason of device %s: %s", device.name, refused)
+            else:
+                if seen is not None and seen.fault:
+                    error = DeviceFailed(error.name, seen.fault)
+        return self._with_console(device, error)
+
+    def _with_console(
+        self, device: Device, error: DeviceFailed
+    ) -> DeviceFailed:
         """The error, with the end of the console if that is wanted."""
         lines = self._settings.console_lines
         if not lines:

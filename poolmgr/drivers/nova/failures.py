@@ -7,12 +7,13 @@ are; what is a quota and what is not, only the texts do.
 
 import json
 import re
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
+from poolmgr.drivers.nova.reasons import address_of, reason_of
 from poolmgr.errors import (
     AuthenticationFailed,
     Changed,
@@ -22,7 +23,11 @@ from poolmgr.errors import (
     PoolmgrError,
     QuotaExceeded,
 )
+from poolmgr.secrecy import masked
 from poolmgr.text import one_line
+
+if TYPE_CHECKING:
+    from keystoneauth1.exceptions import HttpError
 
 #: Longest text of a cloud that is repeated, in characters.
 _LONGEST = 300
@@ -62,6 +67,10 @@ class Refused(CloudRefused):
         self.status = status
         self.kind = kind
         super().__init__(message)
+
+
+class Distrusted(CloudRefused):
+    """The cloud's certificate was not accepted."""
 
 
 class Unavailable(CloudUnavailable):
@@ -149,25 +158,47 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
     own = _own(error)
     if own is not None:
         return own
-    said = _without_data(str(error) or type(error).__name__)
-    said = one_line(said, _LONGEST)
-    if isinstance(error, auth.SSLError) and _is_verification(error):
-        return CloudRefused(f"{call}: {said}")
-    if isinstance(error, (auth.Unauthorized, auth.AuthPluginException)):
-        return AuthenticationFailed(f"the cloud refuses the login: {said}")
-    if isinstance(error, auth.EndpointNotFound):
-        return CloudRefused(f"{call}: the catalog has no such service: {said}")
-    if isinstance(error, auth.HttpError) and error.http_status in (413, 429):
-        headers = error.response.headers if error.response is not None else {}
-        return TooMany(f"Keystone is busy: {said}", _retry_after(headers))
-    if isinstance(error, auth.HttpError) and error.http_status < 500:
-        return AuthenticationFailed(f"the cloud refuses the login: {said}")
-    if isinstance(error, (auth.ConnectFailure, auth.DiscoveryFailure)):
-        return Unavailable(f"{call}: {_unreachable(error)}")
+    if isinstance(error, auth.HttpError):
+        return _of_login(call, error)
+    said = _foreign(str(error)) or "the SDK gives no reason"
+    if isinstance(
+        error, (auth.AuthPluginException, auth.AuthorizationFailure)
+    ):
+        return AuthenticationFailed(f"cannot log in: {said}")
+    if isinstance(error, auth.InvalidResponse):
+        where = one_line(str(error.response.url))
+        return Unavailable(f"{call}: what answers at {where} is no Keystone")
     known = (auth.ClientException, SDKException, RequestException, HTTPError)
-    if isinstance(error, (*known, OSError)):
-        return Unavailable(f"{call}: {said}")
-    return None
+    if not isinstance(error, (*known, OSError)):
+        return None
+    reason, where = reason_of(error), address_of(error)
+    if reason.is_distrust:
+        return Distrusted(f"{call}: cannot use {where}: {reason.words}")
+    if reason.is_mistake:
+        return CloudRefused(f"{call}: cannot use {where}: {reason.words}")
+    return Unavailable(f"{call}: cannot reach {where}: {reason.words}")
+
+
+def _of_login(call: str, error: "HttpError") -> CloudError:
+    """The error for an answer of Keystone's."""
+    status, response = error.http_status, error.response
+    said = _foreign(str(error))
+    where = one_line(str(getattr(response, "url", None) or "Keystone"))
+    if status >= 500 or status in (413, 429):
+        kind = Unavailable if status >= 500 else TooMany
+        headers = {} if response is None else response.headers
+        message = f"{call}: {where} answered: {said}"
+        return kind(message, _retry_after(headers))
+    if status == 407:
+        return CloudRefused(f"{call}: the proxy to {where} wants a login")
+    if status in (404, 405, 410):
+        return AuthenticationFailed(
+            f"there is no Keystone at {where}, it answered {status}; see "
+            "auth_url"
+        )
+    return AuthenticationFailed(
+        f"the cloud refuses the login: {said}; it was sent to {where}"
+    )
 
 
 @contextmanager
@@ -187,7 +218,9 @@ def understood(call: object) -> Iterator[None]:
         TypeError,
         ValueError,
     ) as error:
-        said = one_line(f"{type(error).__name__}: {error}", _LONGEST)
+        said = "a part of it has another form than documented"
+        if isinstance(error, KeyError):
+            said = f"it has no {_foreign(str(error))}"
         raise Unavailable(
             f"the answer to {call} is not understood: {said}"
         ) from error
@@ -200,34 +233,9 @@ def _own(error: BaseException | None) -> CloudError | None:
     return error
 
 
-def _unreachable(error: BaseException) -> str:
-    """What could not be reached, and why, in a few words."""
-    url = re.search(r"https?://[^/\s'\"]+", str(error))
-    where = one_line(url[0].rstrip(":.,")) if url else "the cloud"
-    return f"cannot reach {where}: {_innermost(error)}"
-
-
-def _innermost(error: BaseException) -> str:
-    """The words of the system, which are wrapped up many times."""
-    seen: BaseException | None = error
-    words = type(error).__name__
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.strerror:
-            words = seen.strerror
-        elif isinstance(seen, TimeoutError):
-            words = "timed out"
-        seen = seen.__cause__ or seen.__context__
-    return words
-
-
-def _is_verification(error: BaseException) -> bool:
-    """Whether a certificate was not accepted: waiting does not help."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+def _foreign(text: str) -> str:
+    """What somebody else says, on one line that is not too long."""
+    return one_line(masked(_without_data(text)), _LONGEST)
 
 
 def _is_used_up(status: int, said: str, kind: str) -> bool:
@@ -249,19 +257,18 @@ def _without_data(text: str) -> str:
 
 def _said(text: str) -> tuple[str, str]:
     """The reason in an answer's body, and Neutron's type of it."""
-    text = _without_data(text)
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
         # A proxy's page of HTML: its first words will do.
         words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
-        return one_line(words, _LONGEST), ""
+        return _foreign(words), ""
     if isinstance(body, dict) and len(body) == 1:
         (body,) = body.values()
     if isinstance(body, dict):
         message = str(body.get("message", ""))
-        return one_line(message.strip(), _LONGEST), str(body.get("type", ""))
-    return one_line(str(body), _LONGEST), ""
+        return _foreign(message.strip()), str(body.get("type", ""))
+    return _foreign(str(body)), ""
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

@@ -10,10 +10,11 @@ import copy
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poolmgr import secrecy
 from poolmgr.breaker import Breaker
+from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.watchdog import Watchdog
 from poolmgr.drivers.turns import Turns
 from poolmgr.errors import AuthenticationFailed
@@ -72,6 +73,15 @@ class Login:
             level=logging.DEBUG,  # whoever is refused says so
         )
 
+    @property
+    def catalog(self) -> Any:
+        """The cloud's services as Keystone lists them; None before a login,
+        and of what does not log in at Keystone."""
+        plugin = self._plugin()
+        if plugin is None or plugin.auth_ref is None:
+            return None
+        return plugin.auth_ref.service_catalog.catalog
+
     def ensure(self, deadline: Deadline) -> None:
         """Have a token that is good for a while."""
         plugin = self._plugin()
@@ -113,10 +123,11 @@ class Login:
     def _log_in(
         self, plugin: "BaseIdentityPlugin", deadline: Deadline
     ) -> None:
-        with self.breaker.turn(deadline, patience=0.0):
-            auth_ref = self._asked(plugin, deadline)
-        secrecy.hide(auth_ref.auth_token)
-        _keep_time(auth_ref)
+        with failures.understood(f"the login at {plugin.auth_url}"):
+            with self.breaker.turn(deadline, patience=0.0):
+                auth_ref = self._asked(plugin, deadline)
+            secrecy.hide(auth_ref.auth_token, passing=True)
+            _keep_time(auth_ref)
         # In one step: who finds no token in between would trip.
         plugin.auth_ref = auth_ref
 

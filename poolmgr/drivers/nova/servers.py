@@ -20,6 +20,7 @@ from poolmgr.drivers.nova.failures import Refused, Unavailable, understood
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.drivers.nova.paths import checked_id, path_of
 from poolmgr.identity import Mark
+from poolmgr.secrecy import masked
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 
@@ -30,6 +31,9 @@ _TAGS_A_CALL = 150
 _NAMES_A_CALL = 60
 #: Longest text of a fault that is kept, in characters.
 _LONGEST_FAULT = 500
+
+#: A fault without a text.
+NO_REASON = "Nova gave no reason"
 
 _SERVERS = "/servers"
 _GONE = ("DELETED", "SOFT_DELETED")
@@ -238,7 +242,7 @@ class Servers:
             body={"os-getConsoleOutput": {"length": lines}},
             once=True,  # a 409 here is "there is none", and stays
         )
-        return str(self.api.run(call, deadline).get("output") or "")
+        return masked(str(self.api.run(call, deadline).get("output") or ""))
 
     # -- inside -------------------------------------------------------------
 
@@ -357,4 +361,4 @@ def _fault(server: Mapping[str, Any]) -> str:
     fault = server.get("fault")
     message = fault.get("message") if isinstance(fault, Mapping) else fault
     said = message.strip() if isinstance(message, str) else ""
-    return one_line(said, _LONGEST_FAULT) or "Nova gave no reason"
+    return one_line(masked(said), _LONGEST_FAULT) or NO_REASON

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from poolmgr.drivers.nova.microversion import NEEDED
 from poolmgr.errors import ConfigError
 from poolmgr.settings import check, setting
 
@@ -31,6 +32,15 @@ def _address(example: str) -> Callable[[str], None]:
             raise ValueError(f"must be like {example}, not {url!r}")
 
     return check_address
+
+
+def _microversion(version: str) -> None:
+    found = re.fullmatch(r"2\.([0-9]{1,4})", version)
+    if found is None or (2, int(found[1])) < NEEDED:
+        raise ValueError(
+            f"must be a microversion of Nova like 2.79, and 2.52 or newer, "
+            f"not {version!r}"
+        )
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,12 @@ class NovaSettings:
         None,
         "Address of Neutron, likewise.",
         check=_address("https://neutron.example:9696"),
+    )
+    compute_api_version: str | None = setting(
+        None,
+        "Microversion to speak with Nova in, like 2.79. Unset: 2.79, or the "
+        "newest that Nova has where that is older.",
+        check=_microversion,
     )
 
     # -- what devices are made of -------------------------------------------

@@ -1,0 +1,231 @@
+"""TLS towards the cloud: what is wrong with it is told at once."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from poolmgr.drivers.nova import NovaSettings
+from poolmgr.drivers.nova.connection import connect
+from poolmgr.errors import ConfigError
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.nova.places import Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with LoopbackCloud() as cloud:
+        yield Place(tmp_path, cloud)
+
+
+class Listener:
+    """Answers every handshake with a certificate, and nothing else.
+
+    :param certificate: issued by :attr:`Authority.ca`
+    :param clients: who has to have signed the clients' certificates
+    """
+
+    def __init__(
+        self, certificate: trustme.LeafCert, clients: trustme.CA | None = None
+    ) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        if clients is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            clients.configure_trust(context)
+        self._context = context
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._socket.getsockname()[1]}/v3"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                link, _address = self._socket.accept()
+            except OSError:
+                return
+            with link, contextlib.suppress(OSError):
+                self._shake_hands(link)
+
+    def _shake_hands(self, link: socket.socket) -> None:
+        tls = self._context.wrap_socket(
+            link, server_side=True, do_handshake_on_connect=False
+        )
+        with tls, contextlib.suppress(ssl.SSLError):
+            tls.do_handshake()
+            return
+        # Whoever closes with something unread takes its alert back.
+        tls.shutdown(socket.SHUT_WR)
+        while tls.recv(1024):
+            pass
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+def in_file(path: Path, *blobs: trustme.Blob) -> str:
+    path.write_bytes(b"".join(blob.bytes() for blob in blobs))
+    path.chmod(0o600)
+    return str(path)
+
+
+@pytest.mark.parametrize("origin", ["clouds.yaml", "[nova]", "OS_"])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("the host", "certificate is not valid for '127.0.0.1'"),
+        ("the time", "certificate has expired"),
+        ("the authority", "unable to get local issuer certificate"),
+    ],
+)
+def test_a_certificate_that_is_not_accepted_is_told(
+    place: Place, ca: trustme.CA, origin: str, wrong: str, words: str
+) -> None:
+    host = "elsewhere.example" if wrong == "the host" else "127.0.0.1"
+    past = datetime(2020, 1, 1, tzinfo=UTC) if wrong == "the time" else None
+    trusted = trustme.CA() if wrong == "the authority" else ca
+    file = in_file(place.folder / "ca.pem", trusted.cert_pem)
+    listener = Listener(ca.issue_cert(host, not_after=past))
+    place.auth["auth_url"] = listener.url
+    try:
+        if origin == "[nova]":
+            where = "[nova] cafile"
+            said = place.tells(place.by_conf(cafile=file))
+        elif origin == "OS_":
+            where = "OS_CACERT"
+            said = place.tells(place.by_openrc(OS_CACERT=file))
+        else:
+            where = "clouds.yaml: clouds.there.cacert"
+            said = place.tells(place.by_clouds_yaml(cacert=file))
+    finally:
+        listener.close()
+
+    assert listener.url.removesuffix("/v3") in said
+    assert words in said
+    assert f"verified with '{file}' ({where})" in said
+
+
+def test_a_keystone_that_does_not_speak_tls_is_told(place: Place) -> None:
+    url = place.auth["auth_url"].replace("http://", "https://")
+    place.auth["auth_url"] = url
+
+    said = place.tells(
+        place.by_clouds_yaml(), "check", "worker", "build-device"
+    )
+
+    assert "what answers there does not speak TLS" in said
+
+
+def test_a_cloud_that_wants_a_certificate_of_ours_is_told(
+    place: Place, ca: trustme.CA
+) -> None:
+    listener = Listener(ca.issue_cert("127.0.0.1"), clients=ca)
+    place.auth["auth_url"] = listener.url
+    file = in_file(place.folder / "ca.pem", ca.cert_pem)
+    pair = trustme.CA().issue_cert("somebody@example.org")
+    cert = in_file(place.folder / "cert.pem", *pair.cert_chain_pems)
+    key = in_file(place.folder / "key.pem", pair.private_key_pem)
+    try:
+        said = place.tells(
+            place.by_clouds_yaml(cacert=file, cert=cert, key=key)
+        )
+    finally:
+        listener.close()
+
+    assert "it wants another certificate of ours" in said
+
+
+def with_a_pass_phrase(key: bytes) -> bytes:
+    """A private key, encrypted."""
+    return load_pem_private_key(key, None).private_bytes(
+        Encoding.PEM,
+        PrivateFormat.PKCS8,
+        BestAvailableEncryption(b"open sesame"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "words"),
+    [
+        ("cafile", None, "cafile: cannot read"),
+        ("certfile", None, "certfile: cannot read"),
+        ("keyfile", None, "keyfile: cannot read"),
+        ("cafile", b"nothing", "cafile: .* has no usable certificate"),
+        ("certfile", b"nothing", "is no key of the certificate"),
+        ("keyfile", b"nothing", "keyfile: .* is no key of"),
+        ("keyfile", with_a_pass_phrase, "keyfile: .* has a pass phrase"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told(
+    tmp_path: Path, ca: trustme.CA, option: str, content: Any, words: str
+) -> None:
+    pair = ca.issue_cert("somebody@example.org")
+    files = {
+        "cafile": in_file(tmp_path / "ca.pem", ca.cert_pem),
+        "certfile": in_file(tmp_path / "cert.pem", *pair.cert_chain_pems),
+        "keyfile": in_file(tmp_path / "key.pem", pair.private_key_pem),
+    }
+    path = Path(files[option])
+    if content is None:
+        path.unlink()
+    elif callable(content):
+        path.write_bytes(content(path.read_bytes()))
+    else:
+        path.write_bytes(content)
+    settings: dict[str, Any] = {
+        "auth_url": "https://k",
+        "username": "u",
+        "password": "p",
+        "project_name": "p",
+        **files,
+    }
+
+    with pytest.raises(ConfigError, match=words) as caught:
+        connect(NovaSettings(**settings))
+
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cacert", "cert"])
+def test_a_file_of_other_credentials_is_told_with_its_origin(
+    place: Place, name: str
+) -> None:
+    in_yaml = place.tells(place.by_clouds_yaml(**{name: "/nowhere"}))
+    variable = f"OS_{name.upper()}"
+    in_openrc = place.tells(place.by_openrc(**{variable: "/nowhere"}))
+
+    why = "cannot read '/nowhere': No such file or directory"
+    assert f"clouds.yaml: clouds.there.{name}: {why}" in in_yaml
+    assert f"{variable}: {why}" in in_openrc
+
+
+def test_a_bundle_of_the_environment_that_is_not_there_is_told(
+    place: Place,
+) -> None:
+    environment = place.by_clouds_yaml()
+
+    said = place.tells({**environment, "REQUESTS_CA_BUNDLE": "/nowhere"})
+
+    assert "REQUESTS_CA_BUNDLE: cannot read '/nowhere'" in said
