@@ -12,6 +12,7 @@ from typing import Literal
 from poolmgr.drivers.base import FloatingIP
 from poolmgr.errors import CloudUnavailable, ConfigError
 from poolmgr.identity import Mark
+from poolmgr.text import decoded
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -286,10 +287,12 @@ def _mark(text: str | None) -> Mark | None:
 
 
 def _device(
-    row: tuple[str, str, str, float, float, str | None, str | None],
+    row: tuple[str, str | bytes, str, float, float, str | None, str | None],
 ) -> StoredDevice:
     id_, name, address, created, ready, fault, mark = row
     times = _seconds(created), _seconds(ready)
+    if isinstance(name, bytes):
+        name = decoded(name)
     return StoredDevice(id_, name, address, *times, fault, _mark(mark))
 
 
