@@ -160,6 +160,9 @@ class Checked(Driver):
     def state(self) -> DriverState:
         return self._ask(state_in, "state", DriverState())
 
+    def try_again(self) -> None:
+        self._do("try_again", nothing)
+
     def close(self) -> None:
         """Close it; one that hangs is left."""
 

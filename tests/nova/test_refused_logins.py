@@ -98,4 +98,4 @@ def test_a_reload_has_a_worker_try_the_login_again(tmp_path: Path) -> None:
         finally:
             process.end()
 
-    assert answer["response"] == "PASS"
+    assert answer["response"] == "PASS", process.lines
