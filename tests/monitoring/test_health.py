@@ -282,9 +282,7 @@ def test_the_second_worker_on_a_machine_works_without_pages(
     assert "the port is taken" in warned[0]
 
 
-@pytest.mark.parametrize(
-    "address", ["203.0.113.77", "no.such.name.invalid", ""]
-)
+@pytest.mark.parametrize("address", ["203.0.113.77", "no.such.name.invalid"])
 def test_an_address_that_cannot_be_had_does_not_stop_a_worker(
     address: str, tmp_path: Path
 ) -> None:
@@ -299,8 +297,7 @@ def test_an_address_that_cannot_be_had_does_not_stop_a_worker(
         finally:
             process.end()
 
-    if address:
-        assert "cannot be listened on" in "".join(process.lines)
+    assert "cannot be listened on" in "".join(process.lines)
 
 
 def listening(pid: int) -> set[str]:
