@@ -79,6 +79,11 @@ class Process:
                 return line
         raise AssertionError(f"no {words!r} in:\n{''.join(self.lines)}")
 
+    def ended_by(self, number: signal.Signals) -> bool:
+        """Send a signal, and whether it has ended by now."""
+        self.signal(number)
+        return self._process.poll() is not None
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(number)
