@@ -5,10 +5,11 @@ programs may rely on (it is ``error.code`` of an explained FAIL), and says
 whether the same request may succeed later (``retryable``).
 """
 
+import pickle
 import threading
 from collections.abc import Mapping, Sequence
 from opcode import opmap
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from poolmgr.text import one_line
 
@@ -33,14 +34,33 @@ class PoolmgrError(Exception):
         # Python itself would call __init__ with the finished message.
         plain = all(type(arg) in _PLAIN for arg in self.args)
         args = self.args if plain else (words_of(self),)
-        return _restore, (type(self), args), self.__dict__
+        state = {n: _fit_to_travel(v) for n, v in vars(self).items()}
+        return _restore, (type(self), args), state
+
+    def __setstate__(self, state: dict[str, Any] | None, /) -> None:
+        # Past what a subclass does when an attribute is set.
+        vars(self).update(state or {})
 
 
 _PLAIN = (str, int, float, bool, type(None))
 
 
+def _fit_to_travel(value: object) -> object:
+    """A value, or its text if it cannot be pickled, as what has a lock."""
+    if type(value) in _PLAIN:
+        return value
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return words_of(value)
+    return value
+
+
 def _restore(cls: type[PoolmgrError], args: tuple[object, ...]) -> object:
-    return cls.__new__(cls, *args)
+    error = cls.__new__(cls, *args)
+    if isinstance(error, OSError):  # a subclass may be; __init__ has the text
+        OSError.__init__(error, *args)
+    return error
 
 
 def words_of(error: object) -> str:
