@@ -121,6 +121,7 @@ def converted(path: str, drivers: Registry[Driver]) -> Conversion:
     :raises PluginError: the driver that it names cannot be loaded
     """
     conf = Configuration([path], alone=True)
+    conf.require_values(drivers)
     options = [
         Option(group, name, value, rule, entry)
         for group, settings in conf.groups(drivers)

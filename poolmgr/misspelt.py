@@ -1,4 +1,4 @@
-"""Options that somebody wrote and nobody reads."""
+"""Options and variables that somebody wrote and nobody reads."""
 
 import difflib
 from collections.abc import Iterator
@@ -9,14 +9,15 @@ from poolmgr.options import Configuration
 from poolmgr.plugins import Registry
 from poolmgr.settings import rules
 from poolmgr.text import one_line
-from poolmgr.written import Written, all_names
+from poolmgr.written import Written, all_names, variable_of
 
 #: Groups that other parts of Libra have options in.
 _SHARED = ("DEFAULT", "global", "worker", "gearman")
 
 
 def misspelt(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
-    """What is wrong with names in the configuration files, a line each.
+    """What is wrong with names in the configuration files and in the
+    environment, a line each.
 
     In a group that is poolmgr's alone every option has to be one of its own.
     In one that others have, too, only what is spelt much like one is said.
@@ -26,7 +27,11 @@ def misspelt(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
     """
     known = _known(conf, drivers)
     groups = known.keys() | {name.lower() for name in drivers.names()}
-    return [*dict.fromkeys(_said(conf.written, known, groups))]
+    said = [
+        *_said(conf.written, known, groups),
+        *sorted(_said_of(conf.variables(), known)),
+    ]
+    return [*dict.fromkeys(said)]
 
 
 def unread(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
@@ -88,6 +93,34 @@ def _said(
                     f"{one_line(entry.path)}: {entry.shown} is no option and "
                     f"has no effect{hint}"
                 )
+
+
+def _said_of(
+    variables: list[str], known: dict[str, set[str]]
+) -> Iterator[str]:
+    """Variables that are meant for us."""
+    right = {
+        variable_of(group, name): (group, name)
+        for group, names in known.items()
+        for name in names
+    }
+    by_words = {_words(variable): variable for variable in right}
+    for variable in {*variables} - right.keys():
+        near, ours = by_words.get(_words(variable), ""), False
+        if not near and variable.startswith("OS_"):
+            group, _, name = variable[3:].lower().partition("__")
+            ours = group in known and group not in _SHARED
+            group = _near(group, {*known})
+            name = _near(name, known.get(group, set()))
+            near = variable_of(group, name) if name else ""
+        if near or ours:
+            hint = f"; did you mean {near}?" if near else ""
+            yield f"{one_line(variable)} in the environment is not read{hint}"
+
+
+def _words(variable: str) -> tuple[str, ...]:
+    """What is the same whatever the case and the number of underscores."""
+    return tuple(filter(None, variable.upper().split("_")))
 
 
 def _near(wrong: str, known: set[str]) -> str:

@@ -32,7 +32,7 @@ from poolmgr.settings import (
     rules,
 )
 from poolmgr.text import one_line
-from poolmgr.written import Written, all_names, files_of
+from poolmgr.written import Written, all_names, files_of, variable_of
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -158,13 +158,57 @@ class Configuration:
             found.append((name, self._driver_class(drivers).Settings))
         return found
 
+    def require_values(
+        self, drivers: Registry[Driver], without: Sequence[str] = ()
+    ) -> None:
+        """Go on only with values that can be used, whoever needs them.
+
+        :param without: groups that are not looked at
+        :raises ConfigError: which one is wrong; there is a line in the log
+            for each of the others
+        :raises PluginError: the driver that is configured cannot be loaded
+        """
+        problems = []
+        groups = [*_GROUPS]
+        try:
+            groups = self.groups(drivers)
+        except ConfigError as error:
+            problems.append(str(error))
+        for group, settings in groups:
+            if group not in without:
+                problems += self._problems(group, settings)
+        found = [*dict.fromkeys(problems)]
+        for problem in found[:-1]:
+            LOG.error("%s", problem)
+        if found:
+            raise ConfigError(found[-1])
+
+    def _problems(self, group: str, settings: type[IsSettings]) -> list[str]:
+        found = []
+        types = hints(settings)
+        for field, _rule in rules(settings):
+            try:
+                self._value(group, field, types[field.name], settings)
+            except ConfigError as error:
+                found.append(str(error))
+        if not found:
+            try:
+                self.group(group, settings)
+            except ConfigError as error:  # they do not fit together
+                found.append(str(error))
+        return found
+
+    def variables(self) -> list[str]:
+        """The environment's variables, as far as it counts."""
+        return [] if self._given[2] else [*os.environ]
+
     def given(self, group: str, name: str, rule: Rule) -> Given | None:
         """What sets an option; None if nothing does."""
         if (option := self._overrides.get((group, name))) is not None:
             return option
         names = all_names(group, name, rule)
         for each, old in names if not self._given[2] else ():
-            variable = f"OS_{each.upper()}__{old.upper()}"
+            variable = variable_of(each, old)
             if (text := os.environ.get(variable)) is not None:
                 return Given("environment", variable, text)
         if (entry := self.written.find(*names)) is None:
@@ -176,9 +220,11 @@ class Configuration:
         """Make the driver that is configured, with its own group's settings.
 
         :raises PluginError: it cannot be loaded
-        :raises ConfigError: there is no such driver, or its settings are
-            wrong
+        :raises ConfigError: there is no such driver, or a value is wrong, be
+            it one of another group
         """
+        # To check job servers takes long, and only some commands need any.
+        self.require_values(drivers, without=["gearman"])
         cls = self._driver_class(drivers)
         settings = self.group(self.driver_name().lower(), cls.Settings)
         return make_driver(cls, settings)

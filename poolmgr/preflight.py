@@ -42,18 +42,14 @@ def warn_of_misspelt(conf: Configuration, drivers: Registry[Driver]) -> None:
 
 
 def require_usable(conf: Configuration, drivers: Registry[Driver]) -> None:
-    """Go on only with values that can be used, and plugins that fit together.
+    """Go on only with values that can be used, and plugins that fit together;
+    log what has no effect.
 
     :raises ConfigError: in one line, which value is wrong
     :raises PluginError: the driver cannot be loaded, or two actions share a
         name
     """
-    require_values(conf, drivers)
-    load_actions(action_plugins())
-
-
-def require_values(conf: Configuration, drivers: Registry[Driver]) -> None:
-    """Go on only with values that can be used; see :func:`require_usable`."""
-    for group, settings in conf.groups(drivers):
-        conf.group(group, settings)
+    conf.require_values(drivers)
+    warn(conf, drivers)
     link_options(conf.gearman())
+    load_actions(action_plugins())

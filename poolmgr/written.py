@@ -102,6 +102,11 @@ def all_names(group: str, name: str, rule: Rule) -> list[tuple[str, str]]:
     return found
 
 
+def variable_of(group: str, name: str) -> str:
+    """The variable of the environment that sets an option."""
+    return f"OS_{group.upper()}__{name.upper()}"
+
+
 def _entries(path: str) -> dict[tuple[str, str], Entry]:
     found: dict[tuple[str, str], Entry] = {}
     for entry in _parsed(path, _text_of(path)):

@@ -199,6 +199,49 @@ def test_all_say_the_same(option: str, tmp_path: Path) -> None:
     assert line.count("\n") == 1
 
 
+def test_all_name_every_wrong_value(tmp_path: Path) -> None:
+    path = tmp_path / "worker.conf"
+    wrong = "".join(one_option(*each) for each in WRONG.items())
+    path.write_text(f"[poolmgr]\ndriver = fake\n{wrong}")
+    args = ["--config-file", str(path)]
+
+    for command in (
+        *(["check"], ["config", "show"], ["config", "convert", str(path)]),
+        *(["worker"], ["build-ip"], ["device", "list"], ["reap"]),
+    ):
+        lines = poolmgr(*args, *command).stderr.splitlines()
+        named = [line.partition(f" in {path}, ")[0] for line in lines]
+        expected = {*WRONG}
+        if command[0] in ("build-ip", "device", "reap"):
+            expected -= {"[gearman] servers"}
+        assert {each[each.index("[") :] for each in named} == expected
+
+
+MISSPELT = {
+    "OS_NOVA__CLUOD": "OS_NOVA__CLOUD",
+    "OS_MGM__THRAEDS": "OS_MGM__THREADS",
+    "OS_MONITOR__PORT": "OS_MONITORING__PORT",
+    "OS_WORKER_LONG_JOBS": "OS_WORKER__LONG_JOBS",
+    "os_nova__cloud": "OS_NOVA__CLOUD",
+    "OS_REAPER__SOMETHING": None,
+}
+OTHERS = ("OS_USERNAME", "OS_GEARMAN__OTHER", "OS_DEFAULT__DEBUG", "OS_A__B")
+
+
+def test_misspelt_variables_are_named() -> None:
+    args = ["--driver", "fake", "--config-file", "/dev/null"]
+    variables = dict.fromkeys((*MISSPELT, *OTHERS), "1")
+
+    for command in (["check"], ["config", "show"]):
+        said = poolmgr(*args, *command, **variables).stderr
+        for variable, meant in MISSPELT.items():
+            hint = f"; did you mean {meant}?" if meant else ""
+            line = f"{variable} in the environment is not read{hint}\n"
+            assert line in said
+        for variable in OTHERS:
+            assert variable not in said
+
+
 def test_sighup_keeps_what_it_has(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:

@@ -94,13 +94,13 @@ class ActionCommand(PoolmgrShowOne):
     def _outcomes(self, given: argparse.Namespace) -> Sequence[Outcome]:
         conf = self.configuration
         message = {"action": self.action, **_fields(self.action, given)}
+        driver = conf.make_driver(driver_plugins())
         batch = Batch(
             self.cmd_name or self.action,
             message,
             getattr(given, "count", None) or 1,
             conf.worker().long_jobs,
         )
-        driver = conf.make_driver(driver_plugins())
         try:
             with (
                 progress(self.app.stderr, batch.line, self.quiet),

@@ -27,9 +27,8 @@ class Check(PoolmgrLister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Ask the cloud."""
         conf = self.configuration
-        seconds = conf.pool().short_timeout
-        preflight.warn(conf, driver_plugins())
         preflight.require_usable(conf, driver_plugins())
+        seconds = conf.pool().short_timeout
         driver = conf.make_driver(driver_plugins())
         try:
             found = driver.check(Deadline(seconds))

@@ -100,6 +100,7 @@ class ConfigShow(PoolmgrLister):
 
         for problem in misspelt(self.configuration, driver_plugins()):
             self.app.LOG.warning("%s", problem)
+        self.configuration.require_values(driver_plugins())
         rows = list(self._rows())
         groups = {group for group, *_rest in rows}
         for wanted in parsed_args.group:

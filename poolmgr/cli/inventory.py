@@ -23,8 +23,8 @@ class InventoryCommand(PoolmgrCommand):
     def inventory(self) -> Iterator[Inventory]:
         """The configured cloud's inventory, for as long as a short action
         may take."""
-        pool = self.configuration.pool()
         driver = self.configuration.make_driver(driver_plugins())
+        pool = self.configuration.pool()
         try:
             deadline = Deadline(pool.short_timeout)
             yield Inventory(driver, pool.ownership, deadline)

@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import os
 import signal
+from contextlib import suppress
 
 from poolmgr import defects, preflight
 from poolmgr.cli.logs import descriptors, reopen, set_format, set_level
@@ -15,6 +16,7 @@ from poolmgr.cli.supervision import Supervision
 from poolmgr.cli.watching import Watching
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
+from poolmgr.links import link_options
 from poolmgr.manager import PoolManager, driver_plugins
 from poolmgr.options import Configuration
 from poolmgr.reload import Reload
@@ -59,12 +61,11 @@ class Process:
         :raises PoolmgrError: it cannot start
         """
         defects.watch_threads()
-        conf = self._conf
-        set_level(self._options, True, conf.worker().log_level)
-        set_format(self._options, conf.worker().log_format)
-        supervision = self._supervision
-        supervision.starting(conf.pool().short_timeout)
-        preflight.warn(conf, driver_plugins())
+        conf, supervision = self._conf, self._supervision
+        with suppress(ConfigError):  # it is told below, with all others
+            set_level(self._options, True, conf.worker().log_level)
+            set_format(self._options, conf.worker().log_format)
+            supervision.starting(conf.pool().short_timeout)
         preflight.require_usable(conf, driver_plugins())
         driver = conf.make_driver(driver_plugins())
         try:
@@ -145,7 +146,8 @@ class Process:
 
 def _looked_at(conf: Configuration) -> None:
     preflight.warn_of_misspelt(conf, driver_plugins())
-    preflight.require_values(conf, driver_plugins())
+    conf.require_values(driver_plugins())
+    link_options(conf.gearman())
 
 
 def _say_what_starts(conf: Configuration) -> None:
