@@ -122,25 +122,29 @@ class Interrupted(KeyboardInterrupt):
 
     :ivar number: the signal
     :ivar said: what became of the work, for the line that tells of it
+    :ivar ignored: whether Python has dropped it: it does so in a destructor
     """
 
     def __init__(self, number: Number) -> None:
         super().__init__()
         self.number = number
         self.said = EARLY
+        self.ignored = False
 
 
 class Interruption:
     """How signals end a command: the first as an exception, the next at once.
 
     :class:`Interrupted` is raised once, on the main thread.  If that hangs in
-    somebody's C code, as a look-up of a name does, the process is ended.
+    somebody's C code, as a look-up of a name does, or if a destructor has
+    swallowed the exception, the process is ended.
 
     :ivar number: the first signal
     """
 
     def __init__(self) -> None:
         self.number: Number | None = None
+        self._raised: Interrupted | None = None
         self._began = False
         self._held = False
         self._cancel: Callable[[], object] | None = None
@@ -209,7 +213,9 @@ class Interruption:
 
     def _end_if_stuck(self, number: Number) -> None:
         time.sleep(PATIENCE)
-        if self.number is None and not self._held:
+        raised = self._raised
+        heard = self.number is not None and not (raised and raised.ignored)
+        if not heard and not self._held:
             _say(logging.WARNING, f"{number.name}: {EARLY}, in a call")
             os._exit(128 + number)
 
@@ -220,7 +226,8 @@ class Interruption:
         if self._cancel is not None:
             self._cancel()
         elif not self._held:
-            raise Interrupted(self.number)
+            self._raised = Interrupted(self.number)
+            raise self._raised
 
 
 class Aside:

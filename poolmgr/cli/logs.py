@@ -12,6 +12,7 @@ from poolmgr.cli.records import JsonLine, TextLine
 from poolmgr.cli.terminal import has_colours
 from poolmgr.errors import ConfigError
 from poolmgr.settings import LogFormat, LogLevel
+from poolmgr.signals import Interrupted
 from poolmgr.text import one_line
 
 LOG = logging.getLogger("poolmgr.cli")
@@ -74,6 +75,9 @@ def _thread_died(died: threading.ExceptHookArgs) -> None:
 
 
 def _was_ignored(ignored: "sys.UnraisableHookArgs") -> None:
+    if isinstance(ignored.exc_value, Interrupted):
+        ignored.exc_value.ignored = True
+        return
     LOG.error(
         "%s: %r",
         ignored.err_msg or "an exception was ignored",
