@@ -7,7 +7,8 @@ whether the same request may succeed later (``retryable``).
 
 import pickle
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from opcode import opmap
 from typing import Any, ClassVar
 
@@ -24,11 +25,13 @@ class PoolmgrError(Exception):
     :cvar retryable: whether the same request may succeed later
     :ivar answer: fields a FAIL answer carries besides the request's own;
         empty but for :class:`DeviceNotDeleted`
+    :ivar nothing_made: of a creation: whether the cloud was not even asked
     """
 
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
     answer: Mapping[str, object] = {}
+    nothing_made: bool = False
 
     def __reduce__(self) -> tuple[object, ...]:
         # Python itself would call __init__ with the finished message.
@@ -61,6 +64,16 @@ def _restore(cls: type[PoolmgrError], args: tuple[object, ...]) -> object:
     if isinstance(error, OSError):  # a subclass may be; __init__ has the text
         OSError.__init__(error, *args)
     return error
+
+
+@contextmanager
+def before_creating() -> Iterator[None]:
+    """Have whatever fails in the block say that nothing was made."""
+    try:
+        yield
+    except PoolmgrError as error:
+        error.nothing_made = True
+        raise
 
 
 def words_of(error: object) -> str:

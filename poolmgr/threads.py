@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 LOG = logging.getLogger(__name__)
@@ -87,7 +88,13 @@ class ThreadPool:
         self._work.append(work)
         self._call_one()
 
-    def wait_for(self, work: Callable[[], T], seconds: float) -> T:
+    def wait_for(
+        self,
+        work: Callable[[], T],
+        seconds: float,
+        wakes: Callable[[Callable[[], None]], AbstractContextManager[None]]
+        | None = None,
+    ) -> T:
         """Have the work done by a thread, in our context; what it returns.
 
         A thread keeps the memory that its deepest call has needed.  Where
@@ -97,6 +104,8 @@ class ThreadPool:
 
         :param seconds: after which it is given up; what has not begun then,
             never does
+        :param wakes: has its argument called, from any thread, when the work
+            is to be given up sooner
         :raises TimeoutError: it was given up
         :raises BaseException: what the work raises
         """
@@ -105,6 +114,11 @@ class ThreadPool:
         given_up: list[bool] = []
         done = threading.Lock()
         done.acquire()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # somebody else has done so
+                done.release()
+
         context = contextvars.copy_context()
 
         def do() -> None:
@@ -115,18 +129,20 @@ class ThreadPool:
             except BaseException as error:
                 raised.append(error)
             finally:
-                done.release()
+                wake()
 
         self._work.append(do)
         if not self._call_one():
             # Perhaps there is none at all that could come.
             self._do_all()
-        if not done.acquire(timeout=seconds):
-            given_up.append(True)
-            raise TimeoutError(f"not done within {seconds:g} s")
+        with wakes(wake) if wakes else nullcontext():
+            done.acquire(timeout=seconds)
         if raised:
             raise raised.pop()
-        return result[0]
+        if result:
+            return result[0]
+        given_up.append(True)
+        raise TimeoutError(f"not done within {seconds:g} s")
 
     def _call_one(self) -> bool:
         """Have one more thread come, unless one is on its way.

@@ -198,6 +198,39 @@ def test_one_that_comes_while_a_plugin_is_imported_is_obeyed(
         process.end()
 
 
+def test_one_that_comes_in_a_destructor_is_obeyed(tmp_path: Path) -> None:
+    beside = install_beside(
+        tmp_path,
+        "poolmgr-leaving",
+        """
+        import sys, time
+
+        class Leaving:
+            def __del__(self):
+                print("leaves", file=sys.stderr)
+                time.sleep(3600)
+
+        Leaving()
+        time.sleep(3600)
+        """,
+        poolmgr__actions="LEAVING = poolmgr_leaving:Leaving",
+    )
+    process = Process(
+        ["leaving", "--help"],
+        PYTHONPATH=str(beside),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+    )
+    try:
+        process.wait_for("leaves")
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 143
+    finally:
+        process.end()
+
+    assert process.lines[-1].startswith("SIGTERM: ended early")
+
+
 def test_one_that_comes_while_c_code_hangs_is_obeyed(tmp_path: Path) -> None:
     beside = install_beside(
         tmp_path,
@@ -305,6 +338,32 @@ def test_a_command_that_waits_for_the_cloud_ends(
             process.end()
 
     assert process.lines[-1] == f"{number.name}: ended early\n"
+
+
+@pytest.mark.parametrize("args", [["build-device"], ["build-ip"]])
+def test_a_build_that_cannot_log_in_ends(args: list[str]) -> None:
+    with peer(is_silent) as cloud:
+        process = Process(
+            [*args, "--count", "3"],
+            OS_NOVA__AUTH_URL=f"http://{cloud.address}/v3",
+            OS_NOVA__USERNAME="u",
+            OS_NOVA__PASSWORD="secret",
+            OS_NOVA__PROJECT_NAME="p",
+            OS_NOVA__IMAGE="tiny",
+            OS_NOVA__FLAVOR="m1.nano",
+            OS_NOVA__CALL_TIMEOUT="600",
+        )
+        try:
+            until(lambda: cloud.times, PATIENCE)
+            logins = len(cloud.times)
+            process.signal(signal.SIGTERM)
+
+            assert process.exit_code() == 143
+        finally:
+            process.end()
+        assert len(cloud.times) == logins
+
+    assert process.lines[-1] == f"SIGTERM: ended early; {DELETED}\n"
 
 
 @each

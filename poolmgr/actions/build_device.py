@@ -182,8 +182,9 @@ class BuildDevice(Action[NoFields]):
         try:
             return create(name, mark, context.deadline), mark
         except (CloudUnavailable, DeadlineExceeded, Stopped) as error:
-            # Nobody knows what the cloud made of it.
-            self._sweep(name, error, context)
+            if not error.nothing_made:
+                # Nobody knows what the cloud made of it.
+                self._sweep(name, error, context)
             raise
 
     def _booted(self, device: Device, context: Context) -> Device:

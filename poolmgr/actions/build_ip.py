@@ -84,9 +84,10 @@ class BuildIp(Action[NoFields]):
             # A short job waits for no room: others would wait with it.
             with context.capacity.ips.turn(context.deadline, patience=0.0):
                 return context.driver.create_ip(mark, context.deadline)
-        except (CloudUnavailable, DeadlineExceeded, Stopped):
-            # Nobody knows what the cloud made of it.
-            self._sweep(mark, context)
+        except (CloudUnavailable, DeadlineExceeded, Stopped) as error:
+            if not error.nothing_made:
+                # Nobody knows what the cloud made of it.
+                self._sweep(mark, context)
             raise
 
     def _hand_over(
@@ -198,8 +199,9 @@ class BuildIp(Action[NoFields]):
                         "gives back floating IP %s, too", ip.address
                     )
                     context.driver.delete_ip(ip, deadline)
-        except Stopped:
-            raise
+        except Stopped as error:
+            # The one that is handed over has to be answered all the same.
+            context.log.info("another floating IP may be left: %s", error)
         except PoolmgrError as error:
             context.log.warning("another floating IP may be left: %s", error)
 

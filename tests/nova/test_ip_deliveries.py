@@ -102,6 +102,20 @@ def test_a_hand_over_that_is_lost_is_made_again(pool: Pool) -> None:
     assert "state=handed-over" in pool.only_ip()["description"]
 
 
+def test_an_address_that_is_handed_over_is_answered_though_all_stops(
+    pool: Pool,
+) -> None:
+    pool.fault(Fault(method="GET", path=IPS, skip=1, hang=3600.0))
+    job = pool.submit("BUILD_IP", OLD)
+    until(lambda: pool.cloud.count("GET", path=IPS) == 2)
+
+    pool.manager.stop()
+
+    answer = job.future.result(PATIENCE).answer
+    assert answer["response"] == "PASS"
+    assert pool.only_ip()["floating_ip_address"] == answer["ip"]
+
+
 def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
     pools: Pools,
 ) -> None:

@@ -369,7 +369,10 @@ class Api:
         status: int | None = None
         try:
             response = self._watchdog.run(
-                lambda: self._send_once(url, call), deadline, str(call)
+                lambda: self._send_once(url, call),
+                deadline,
+                str(call),
+                changes=call.method != "GET",
             )
             status = response.status_code
             return response

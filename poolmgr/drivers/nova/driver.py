@@ -178,7 +178,6 @@ class NovaCloud(Driver):
         self, name: str, mark: Mark, deadline: Deadline
     ) -> Device:
         """See :meth:`Driver.create_device`."""
-        deadline.check(f"creating device {name!r}")
         return self._servers.create(name, mark, deadline)
 
     def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
@@ -230,7 +229,6 @@ class NovaCloud(Driver):
 
     def create_ip(self, mark: Mark, deadline: Deadline) -> FloatingIP:
         """See :meth:`Driver.create_ip`."""
-        deadline.check("allocating a floating IP")
         return self._ips.create(mark, deadline)
 
     def list_ips(self, deadline: Deadline) -> Sequence[FloatingIP]:

@@ -22,6 +22,7 @@ from poolmgr.errors import (
     CloudError,
     CloudRefused,
     DeadlineExceeded,
+    before_creating,
 )
 from poolmgr.identity import Mark
 from poolmgr.waiting import Deadline
@@ -77,7 +78,9 @@ class FloatingIPs:
         :param device_id: the device it comes and goes with, if it does
         """
         description = marks.description_of(mark, device_id)
-        network = self.blueprint.external_network(deadline)
+        with before_creating():
+            deadline.check("allocating a floating IP")
+            network = self.blueprint.external_network(deadline)
         try:
             return self._create_in(network, description, deadline)
         except Refused as error:

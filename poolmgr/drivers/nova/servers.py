@@ -19,6 +19,7 @@ from poolmgr.drivers.nova.entries import needed, text, usable
 from poolmgr.drivers.nova.failures import Refused, Unavailable, understood
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.drivers.nova.paths import checked_id, path_of
+from poolmgr.errors import before_creating
 from poolmgr.identity import Mark
 from poolmgr.secrecy import masked
 from poolmgr.text import one_line
@@ -108,7 +109,9 @@ class Servers:
 
     def create(self, name: str, mark: Mark, deadline: Deadline) -> Device:
         """Make a server; see :meth:`poolmgr.drivers.base.Driver`."""
-        parts = self.blueprint.parts(deadline)
+        with before_creating():
+            deadline.check(f"creating device {name!r}")
+            parts = self.blueprint.parts(deadline)
         try:
             return self._create_once(name, mark, parts, deadline)
         except Refused as error:

@@ -33,13 +33,21 @@ class Watchdog:
         self._out: dict[object, float] = {}
         self._back = 0.0
 
-    def run(self, work: Callable[[], T], deadline: Deadline, doing: str) -> T:
+    def run(
+        self,
+        work: Callable[[], T],
+        deadline: Deadline,
+        doing: str,
+        changes: bool = False,
+    ) -> T:
         """What some work of the SDK returns.
 
         Hundreds of jobs may wait, and a thread keeps the memory that its
         deepest call has needed: here these are few.
 
         :param doing: what it is for, for an error's message
+        :param changes: whether it changes something: then its answer is
+            waited for although the deadline's stop is given
         :raises CloudError: it failed, or took too long
         :raises DeadlineExceeded: there is no time for it
         :raises Stopped: likewise
@@ -54,8 +62,14 @@ class Watchdog:
                 return self._counted(work)
 
         try:
-            return self._threads.wait_for(bounded, seconds + _GRACE)
+            return self._threads.wait_for(
+                bounded,
+                seconds + _GRACE,
+                None if changes else deadline.stop.wakes,
+            )
         except TimeoutError:
+            if not changes:
+                deadline.check_stop(doing)
             raise failures.Unavailable(
                 f"{doing}: no answer within {seconds:.3g} s"
             ) from None
