@@ -123,6 +123,21 @@ def neutron(status: int, kind: str, message: str = "said Neutron") -> Fault:
             True,
             "5 a minute",
         ),
+        *(
+            (
+                "BUILD_DEVICE",
+                nova(status, "x", said),
+                "quota_exceeded",
+                1,
+                said,
+            )
+            for status, said in (
+                (403, "Project 5d is over a limit for [servers]"),
+                (409, "No more IP addresses available on network n."),
+                (400, "Fixed IP addresses are exhausted"),
+                (403, "Zero fixed ips available."),
+            )
+        ),
         (
             "BUILD_IP",
             neutron(409, "SomethingElse"),

@@ -163,10 +163,78 @@ def test_odd_entries_of_the_catalog_hide_no_service(
         {"type": "compute", "endpoints": None},
         {"type": "network", "endpoints": [None, {"url": None}, {}]},
         {"type": None},
+        {
+            "type": "compute",
+            "endpoints": [
+                {"interface": "public", "region": "RegionOne", "url": url}
+                for url in ("", "http://[::1")
+            ],
+        },
     ]
     cloud.fault(token(cloud, catalog=[*odd, *token_of(cloud)["catalog"]]))
 
     place.works(place.by_clouds_yaml())
+
+
+@pytest.mark.parametrize("catalog", [None, {}, [{"type": "compute"}]])
+def test_a_catalog_that_is_none_has_no_service(
+    place: Place, cloud: LoopbackCloud, catalog: Any
+) -> None:
+    cloud.fault(token(cloud, catalog=catalog))
+
+    said = place.tells(place.by_clouds_yaml())
+
+    assert "the catalog has no service 'compute' (Nova)" in said
+
+
+@pytest.mark.parametrize("url", ["nova.example/v2.1", "http://[::1"])
+def test_an_address_of_the_catalog_that_is_none_is_told(
+    place: Place, cloud: LoopbackCloud, url: str
+) -> None:
+    catalog = token_of(cloud)["catalog"]
+    for service in catalog:
+        for endpoint in service["endpoints"]:
+            endpoint["url"] = url
+    cloud.fault(token(cloud, catalog=catalog))
+
+    said = place.tells(place.by_clouds_yaml())
+
+    assert (
+        f"the catalog's address of the service 'compute' is none: '{url}'"
+        in said
+    )
+
+
+@pytest.mark.parametrize("origin", ["[nova]", "clouds.yaml"])
+@pytest.mark.parametrize(
+    ("service", "name"), [("compute", "Nova"), ("network", "Neutron")]
+)
+def test_an_address_where_another_service_is_is_told(
+    place: Place, cloud: LoopbackCloud, origin: str, service: str, name: str
+) -> None:
+    wrong = f"{cloud.url}/identity"
+    if origin == "[nova]":
+        where = f"[nova] {service}_endpoint"
+        environment = place.by_conf(**{f"{service}_endpoint": wrong})
+    else:
+        option = f"{service}_endpoint_override"
+        where = f"clouds.yaml: clouds.there.{option}"
+        environment = place.by_clouds_yaml(**{option: wrong})
+
+    said = place.tells(environment)
+
+    assert f"{name} answered 404 to GET /" in said
+    assert f" at {wrong}/v2" in said
+    assert f"(the address is from {where})" in said
+
+
+def test_an_address_of_clouds_yaml_that_is_none_is_told(place: Place) -> None:
+    said = place.tells(
+        place.by_clouds_yaml(compute_endpoint_override="nova.example")
+    )
+
+    assert "clouds.there.compute_endpoint_override must be like" in said
+    assert "'nova.example'" in said
 
 
 def test_a_login_without_a_project_is_told(

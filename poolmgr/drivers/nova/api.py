@@ -59,6 +59,8 @@ DoingT = TypeVar("DoingT")
 _FAILURES = 5
 #: Seconds between these.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 2.0
+#: What is answered to a path that is not there.
+_NOT_THERE = (404, 405, 410)
 #: Shows which microversion Nova speaks,
 _CHEAP = Call("GET", "compute", "/flavors", {"limit": 1}, expects="flavors")
 #: and whether it looks at that at all: it has none so new.
@@ -100,6 +102,7 @@ class Api:
             connection.session,
             self._watchdog,
             lambda call: self.observer.cloud_called(call),
+            origins.credentials,
         )
         # A service that cannot make servers, or not list them, may well
         # delete them.
@@ -307,15 +310,22 @@ class Api:
             response = self._negotiated(call, deadline)
         body = response.content
         if response.status_code >= 300:
+            doing = str(call)
+            if call.is_list and response.status_code in _NOT_THERE:
+                doing += f" at {self._endpoints.told(call.service)}"
             raise failures.of_answer(
-                str(call),
+                doing,
                 call.service,
                 response.status_code,
                 response.headers,
                 text_of(body),
                 call.once,
             )
-        answer = parsed(call, body)
+        try:
+            answer = parsed(call, body)
+        except Unavailable as error:
+            where = self._endpoints.told(call.service)
+            raise Unavailable(f"{error}; it came from {where}") from None
         if call.service == "compute" and not self._microversion.is_known:
             self._microversion.answered(response.headers)
             if not self._microversion.is_known and call is not _TOO_NEW:

@@ -47,6 +47,13 @@ class Call:
             return "making"
         return "reading" if self.method == "GET" else "changing"
 
+    @property
+    def is_list(self) -> bool:
+        """Whether it reads a list from its beginning."""
+        is_first = "marker" not in (self.params or {})
+        segments = self.path.removesuffix("/detail").count("/")
+        return self.method == "GET" and is_first and segments == 1
+
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 

@@ -176,7 +176,7 @@ class Catalog:
                 if zone.partition(":")[0] not in there:
                     raise CloudRefused(
                         f"[nova] availability_zones: there is no {zone!r} "
-                        f"(there are {', '.join(sorted(there))})"
+                        f"(there are {', '.join(sorted(there)) or 'none'})"
                     )
         return wanted
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from poolmgr import secrecy
+from poolmgr.drivers.nova.clouds_yaml import check_clouds_yaml
 from poolmgr.drivers.nova.credentials import (
     guard_loggers,
     hide,
@@ -23,6 +24,7 @@ from poolmgr.drivers.nova.origins import Origins
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.tls_files import check_tls_files
 from poolmgr.errors import ConfigError
+from poolmgr.secrecy import masked
 from poolmgr.text import one_line
 
 if TYPE_CHECKING:
@@ -50,13 +52,17 @@ def connect(settings: NovaSettings) -> "Connection":
     :raises ConfigError: in one line, what is missing or wrong
     """
     import openstack.config
+    from keystoneauth1.exceptions import ClientException
     from openstack.connection import Connection
     from openstack.exceptions import SDKException
 
     files, environment, wanted = _wanted(settings)
+    origins = Origins(settings)
     hide(wanted.get("auth", {}))
     secrecy.show(wanted.get("cloud"), _NAMED, _LOOKED_FOR)
     try:
+        if files:
+            check_clouds_yaml(wanted["cloud"])
         config = openstack.config.OpenStackConfig(
             load_yaml_config=files,
             load_envvars=environment,
@@ -67,22 +73,26 @@ def connect(settings: NovaSettings) -> "Connection":
         cloud = _chosen(config, wanted)
         hide(cloud.get_auth_args())
         secrecy.show(cloud.name, cloud.get_region_name())
-        refuse_passwords(cloud.config)
+        refuse_passwords(cloud.config, origins.of)
         guard_loggers()
-        origins = Origins(settings)
         check_tls_files(cloud, origins)
         connection = Connection(config=cloud)
         _use_version_3(connection.session, origins)
         _mount(connection.session, settings.calls_at_once)
     except ConfigError:
         raise
-    except (SDKException, OSError, ValueError) as error:
-        where = _LOOKED_FOR if "was not found" in str(error) else ""
-        raise ConfigError(f"[nova]: {one_line(str(error))}{where}") from None
     except Exception as error:
-        # Whatever a clouds.yaml that is none makes of the SDK.
-        said = one_line(f"{type(error).__name__}: {error}")
-        raise ConfigError(f"[nova]: cannot be used: {said}") from error
+        said = one_line(masked(str(error)))
+        if "was not found" in said:
+            raise ConfigError(f"[nova]: {said}{_LOOKED_FOR}") from None
+        where = origins.credentials
+        if isinstance(error, (SDKException, ClientException, OSError)):
+            raise ConfigError(f"{where}: {said}") from None
+        # The SDK has tripped over it, and its words are of its own code.
+        raise ConfigError(
+            f"{where}: openstacksdk cannot use this; compare it with "
+            "https://docs.openstack.org/openstacksdk/latest/user/config/"
+        ) from error
     return connection
 
 
@@ -252,7 +262,7 @@ def auth_url(url: str, where: str = "[nova] auth_url") -> str:
     :raises ConfigError: it is no address of a Keystone
     """
     bare = url.strip().rstrip("/")
-    refuse_passwords({"auth_url": url})
+    refuse_passwords({"auth_url": url}, lambda _name, _prefix: where)
     if not is_address(bare):
         raise ConfigError(
             f"{where} must be like https://keystone.example:5000/v3, "

@@ -1,7 +1,7 @@
 """Which of a cloud's settings are secrets, and where they do not belong."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,17 +91,23 @@ def guard_loggers() -> None:
             logging.getLogger(name).addFilter(_MASK)
 
 
-def refuse_passwords(settings: Mapping[str, Any]) -> None:
+def refuse_passwords(
+    settings: Mapping[str, Any],
+    origin: Callable[[str, str], str],
+    group: str = "",
+) -> None:
     """Go on only if no address has a user and a password in it.
 
     Libraries repeat addresses wherever they like.
 
     :param settings: addresses among others; ``auth`` has some, too
+    :param origin: says where a setting is set, from its name and its group
+    :param group: the group of the settings, as "auth."
     :raises ConfigError: one has
     """
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            refuse_passwords(value)
+            refuse_passwords(value, origin, f"{name}.")
         elif isinstance(value, str) and "://" in value:
             try:
                 has_user = "@" in urlsplit(value).netloc
@@ -109,6 +115,6 @@ def refuse_passwords(settings: Mapping[str, Any]) -> None:
                 continue  # no address at all, and who uses it will say so
             if has_user:
                 raise ConfigError(
-                    f"[nova] {name} must not have a user or a password in it; "
-                    "there are settings for them"
+                    f"{origin(name, group)} must not have a user or a "
+                    "password in it; there are settings for them"
                 )

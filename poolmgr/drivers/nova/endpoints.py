@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.calls import Service
+from poolmgr.drivers.nova.connection import is_address
 from poolmgr.drivers.nova.login import Login
 from poolmgr.drivers.nova.origins import Origins
 from poolmgr.errors import CloudRefused
@@ -62,11 +63,20 @@ class Endpoints:
         url = self._found.get(service)
         if url is None:
             with failures.named(f"looking for the service {service}"):
-                given = self._connection.config.get_endpoint(service)
-                url = given or self._in_catalog(service, deadline)
+                url = self._given(service) or self._in_catalog(
+                    service, deadline
+                )
             url = _versioned(service, url)
             self._found[service] = url
         return url
+
+    def told(self, service: Service) -> str:
+        """A service's address and where it is set, for messages."""
+        where = "the catalog"
+        if self._connection.config.get_endpoint(service):
+            where = self._origins.of(f"{service}_endpoint_override")
+        url = one_line(self._found.get(service, "no address"))
+        return f"{url} (the address is from {where})"
 
     def project_id(self, deadline: Deadline) -> str:
         """The project whose things are ours.
@@ -84,6 +94,17 @@ class Endpoints:
             )
         return str(project or "")
 
+    def _given(self, service: Service) -> str | None:
+        """The address in the settings, if there is one."""
+        given = self._connection.config.get_endpoint(service)
+        if given and not is_address(str(given)):
+            where = self._origins.of(f"{service}_endpoint_override")
+            raise CloudRefused(
+                f"{where} must be like https://cloud.example/{service}, "
+                f"not {one_line(str(given))!r}"
+            )
+        return given or None
+
     def _in_catalog(self, service: Service, deadline: Deadline) -> str:
         config = self._connection.config
         kind = config.get_service_type(service)
@@ -99,9 +120,14 @@ class Endpoints:
         here = [entry for entry in entries if region in (None, entry.region)]
         for interface in [wanted] if isinstance(wanted, str) else wanted:
             kind = str(interface).removesuffix("URL")
-            for entry in here:
-                if entry.interface == kind:
-                    return entry.url
+            urls = [e.url for e in here if e.interface == kind]
+            for url in filter(is_address, urls):
+                return url
+            if urls:
+                raise CloudRefused(
+                    f"the catalog's address of the service {service!r} is "
+                    f"none: {one_line(urls[0])!r}"
+                )
         raise CloudRefused(self._why_none(service, region, wanted, entries))
 
     def _by_plugin(self, kind: str, region: str | None, wanted: Any) -> str:

@@ -50,7 +50,10 @@ _USED_UP = (
 # The same in words: Nova has no types, and repeats what Neutron said.
 _SAYS_USED_UP = re.compile(
     r"quota\b.{0,40}\bexceeded|exceeded\b.{0,40}\bquota"
-    r"|no (more |fixed |free |available )*ip addresses"
+    r"|\bover (a|the|its) (quota|limit)\b"
+    r"|\b(no|zero) (more |fixed |floating |free |available )*"
+    r"(ip addresses|ips\b)"
+    r"|\b(ips|ip addresses) .{0,20}\bexhausted"
     r"|unable to find any ip address",
     re.I | re.S,
 )
@@ -193,7 +196,7 @@ def _of_login(call: str, error: "HttpError") -> CloudError:
         return CloudRefused(f"{call}: the proxy to {where} wants a login")
     if status in (404, 405, 410):
         return AuthenticationFailed(
-            f"there is no Keystone at {where}, it answered {status}; see "
+            f"there is no Keystone at {where}, it answered {status}; correct "
             "auth_url"
         )
     return AuthenticationFailed(
@@ -245,8 +248,8 @@ def _is_used_up(status: int, said: str, kind: str) -> bool:
     """
     if kind in _USED_UP:
         return True
-    if status in (403, 409):
-        return bool(re.search(r"\bquota\b|exceeded", said, re.I))
+    if status in (403, 409) and re.search(r"\bquota\b|exceeded", said, re.I):
+        return True
     # A limit on calls is often called a quota, too.
     return status != 429 and bool(_SAYS_USED_UP.search(said))
 

@@ -10,6 +10,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from poolmgr import secrecy
@@ -46,6 +47,7 @@ class Login:
     :param session: of keystoneauth
     :param watchdog: has Keystone asked, and gives it up
     :param tell: told of each call of Keystone
+    :param origin: where the credentials are set
     :ivar breaker: holds logins back while they are refused
     """
 
@@ -54,7 +56,9 @@ class Login:
         session: "Session",
         watchdog: Watchdog,
         tell: Callable[[CloudCall], None],
+        origin: str,
     ) -> None:
+        self._origin = origin
         self._session = session
         # The SDK waits for itself for ever where the question for Keystone's
         # versions is answered with 401; without credentials it does not.
@@ -80,7 +84,7 @@ class Login:
         plugin = self._plugin()
         if plugin is None or plugin.auth_ref is None:
             return None
-        return plugin.auth_ref.service_catalog.catalog
+        return plugin.auth_ref.service_catalog.catalog or []
 
     def ensure(self, deadline: Deadline) -> None:
         """Have a token that is good for a while."""
@@ -157,17 +161,25 @@ class Login:
 
         try:
             return self._watchdog.run(ask, deadline, "logging in")
+        except AuthenticationFailed as error:
+            raise AuthenticationFailed(
+                f"{error} (the credentials are from {self._origin})"
+            ) from error
         finally:
             took = time.monotonic() - started
             self._tell(CloudCall("identity", "POST", status, took))
 
 
 def _keep_time(auth_ref: "AccessInfo") -> None:
-    """Have a token expire by a clock that nobody sets."""
-    if auth_ref.expires is None or auth_ref.issued is None:
-        return
-    lifetime = (auth_ref.expires - auth_ref.issued).total_seconds()
-    end = time.monotonic() + lifetime
+    """Have a token expire by a clock that nobody sets.
+
+    One that does not say when it expires is used until it is refused.
+    """
+    end = float("inf")
+    with suppress(AttributeError, LookupError, TypeError, ValueError):
+        expires, issued = auth_ref.expires, auth_ref.issued
+        if expires is not None and issued is not None:
+            end = time.monotonic() + (expires - issued).total_seconds()
 
     def will_expire_soon(stale_duration: float = 30.0) -> bool:
         return time.monotonic() > end - stale_duration

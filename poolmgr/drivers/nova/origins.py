@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from poolmgr.drivers.nova.settings import NovaSettings
 
 # Our options whose name is not the SDK's.
-_OPTIONS = {"cacert": "cafile", "cert": "certfile", "key": "keyfile"}
+_OPTIONS = {
+    "cacert": "cafile",
+    "cert": "certfile",
+    "key": "keyfile",
+    "compute_endpoint_override": "compute_endpoint",
+    "network_endpoint_override": "network_endpoint",
+}
 # Of our options, those that are used beside any credentials.
-_ALWAYS = ("region_name", "interface", "cafile", "certfile", "keyfile")
+_ALWAYS = ("region_name", "interface", *_OPTIONS.values())
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,15 @@ class Origins:
         if self.settings.cloud or self.settings.auth_url:
             return self.settings.cloud
         return os.environ.get("OS_CLOUD")
+
+    @property
+    def credentials(self) -> str:
+        """Where the credentials are set."""
+        if self.is_given:
+            return "the connection"
+        if self.cloud:
+            return f"clouds.yaml: clouds.{self.cloud}"
+        return "[nova]" if self.settings.auth_url else "the variables OS_*"
 
     def of(self, name: str, group: str = "") -> str:
         """Where a setting is set, or would have to be.

@@ -91,13 +91,14 @@ def _reason(error: BaseException) -> Reason | None:
     no_address = (
         exceptions.InvalidURL,
         exceptions.MissingSchema,
-        exceptions.InvalidSchema,
         LocationParseError,
     )
     if isinstance(error, ssl.SSLError):
         return _reason_of_tls(error)
     if isinstance(error, no_address):
         return Reason(f"this is no address: {_own_words(error)}", True)
+    if isinstance(error, exceptions.InvalidSchema):
+        return Reason(_own_words(error), True)  # of the address or the proxy
     if isinstance(error, RemoteDisconnected):
         return Reason("it closed the connection without an answer")
     if isinstance(error, BadStatusLine):

@@ -136,8 +136,8 @@ def _redirected(
         raise CloudRefused(
             f"{_named(request)} is answered by a redirect "
             f"({response.status_code}), which poolmgr does not follow: give "
-            "the address of the service itself ([nova] auth_url, or the "
-            "endpoint in the cloud's catalog)"
+            "the address of the service itself (auth_url, or the endpoint in "
+            "the cloud's catalog)"
         )
     followed = request.copy()
     followed.url = target
