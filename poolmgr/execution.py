@@ -23,7 +23,14 @@ from poolmgr.errors import (
 )
 from poolmgr.identity import Job
 from poolmgr.message import FAIL, PASS, Message
-from poolmgr.outcome import EndedJob, Outcome, RunningJob, failed, shown
+from poolmgr.outcome import (
+    Awaited,
+    EndedJob,
+    Outcome,
+    RunningJob,
+    failed,
+    shown,
+)
 from poolmgr.settings import PoolSettings
 from poolmgr.text import one_line
 from poolmgr.trail import Following, Trail
@@ -160,7 +167,7 @@ class Execution:
 
     def join(self, job: Job, progress: Progress | None) -> Submission | None:
         """Add a receiver of the answer; None when it is too late."""
-        future: Future[Outcome] = Future()
+        future: Future[Outcome] = Awaited()
         # So that nobody can cancel it: there is one answer in any case.
         future.set_running_or_notify_cancel()
         with self._lock:

@@ -1,7 +1,9 @@
 """How a job ends, and what is known of one: values for whoever looks on."""
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ from poolmgr import message as wire
 from poolmgr.actions.base import Action
 from poolmgr.errors import (
     DeviceNotDeleted,
+    Forked,
     PluginFailed,
     PoolmgrError,
     told,
@@ -154,3 +157,35 @@ def shown(value: object) -> str:
     if value is None or type(value) in (str, bool, int, float):
         return words_of(value)
     return type(value).__name__
+
+
+class Awaited(Future[Outcome]):
+    """An outcome to come; none ever comes in the child of a fork.
+
+    To wait for it there raises Forked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made_in = os.getpid()
+
+    def result(self, timeout: float | None = None) -> Outcome:
+        """Wait for it."""
+        self._require_own_process()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for it; it is never an exception."""
+        self._require_own_process()
+        return super().exception(timeout)
+
+    def add_done_callback(
+        self, fn: Callable[[Future[Outcome]], object]
+    ) -> None:
+        """Have it told."""
+        self._require_own_process()
+        super().add_done_callback(fn)
+
+    def _require_own_process(self) -> None:
+        if self._made_in != os.getpid():
+            raise Forked("Submission")
