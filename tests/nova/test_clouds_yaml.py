@@ -109,6 +109,19 @@ def test_what_the_sdk_does_not_take_is_told_with_its_origin(
     assert "Error" not in told
 
 
+@pytest.mark.parametrize("name", ["password", "auth_url"])
+def test_credentials_that_are_incomplete_are_told(
+    place: Place, name: str
+) -> None:
+    del place.auth[name]
+
+    told = place.tells(place.by_clouds_yaml())
+
+    assert "clouds.yaml: clouds.there" in told
+    assert name in told
+    assert "Error" not in told
+
+
 def test_a_password_in_an_address_is_refused_with_its_origin(
     place: Place,
 ) -> None:

@@ -86,7 +86,9 @@ def connect(settings: NovaSettings) -> "Connection":
         if "was not found" in said:
             raise ConfigError(f"[nova]: {said}{_LOOKED_FOR}") from None
         where = origins.credentials
-        if isinstance(error, (SDKException, ClientException, OSError)):
+        known = (SDKException, ClientException, OSError)
+        # keystoneauth tells what is missing by an exception of no class.
+        if isinstance(error, known) or type(error) is Exception:
             raise ConfigError(f"{where}: {said}") from None
         # The SDK has tripped over it, and its words are of its own code.
         raise ConfigError(
