@@ -4,8 +4,10 @@ One function for both: ``check`` passes when a worker would start.
 """
 
 import logging
+from contextlib import suppress
 
 from poolmgr.drivers.base import Driver
+from poolmgr.errors import ConfigError
 from poolmgr.legacy import warn_of_old_names
 from poolmgr.links import link_options
 from poolmgr.manager import action_plugins
@@ -49,7 +51,8 @@ def require_usable(conf: Configuration, drivers: Registry[Driver]) -> None:
     :raises PluginError: the driver cannot be loaded, or two actions share a
         name
     """
+    with suppress(ConfigError):  # it is told below, with all others
+        warn(conf, drivers)
     conf.require_values(drivers)
-    warn(conf, drivers)
     link_options(conf.gearman())
     load_actions(action_plugins())
