@@ -73,13 +73,14 @@ class JobServerProcess:
         self.start()
 
     def _listens(self) -> bool:
+        where = (self.address.host, self.address.port)
         try:
-            socket.create_connection(
-                (self.address.host, self.address.port), 1.0
-            ).close()
+            with socket.create_connection(where, 1.0) as sock:
+                # A port that nothing listens on yet may be chosen as the
+                # connection's own, which then is connected to itself.
+                return bool(sock.getsockname() != sock.getpeername())
         except OSError:
             return False
-        return True
 
 
 @contextmanager

@@ -58,8 +58,9 @@ def test_a_wake_up_that_a_full_worker_swallows_costs_no_job() -> None:
             ):
                 await full.registered()
                 await free.registered()
-                # Each of both is asleep, and one has no place.
-                full.room.reserve()
+                # Each of both is asleep, and one has no place. It has one
+                # again once what it asked for has been answered.
+                await until(full.room.reserve)
                 for _each in range(4):
                     await client.submit(FUNCTION, b"x", unique="")
                 for _each in range(4):

@@ -65,13 +65,14 @@ class Listener:
         tls = self._context.wrap_socket(
             link, server_side=True, do_handshake_on_connect=False
         )
-        with tls, contextlib.suppress(ssl.SSLError):
-            tls.do_handshake()
-            return
-        # Whoever closes with something unread takes its alert back.
-        tls.shutdown(socket.SHUT_WR)
-        while tls.recv(1024):
-            pass
+        with tls:
+            try:
+                tls.do_handshake()
+            except ssl.SSLError:
+                # Whoever closes with something unread takes its alert back.
+                tls.shutdown(socket.SHUT_WR)
+                while tls.recv(1024):
+                    pass
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
