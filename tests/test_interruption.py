@@ -170,39 +170,44 @@ def test_one_that_comes_before_all_else_is_obeyed(
     assert done.stderr == f"{number.name}: ended early\n"
 
 
-def test_one_that_comes_while_a_plugin_is_imported_is_obeyed(
-    tmp_path: Path,
-) -> None:
+@contextmanager
+def importing(name: str, module: str, folder: Path) -> Iterator[Process]:
+    """A command that imports a module which does not come to an end."""
     beside = install_beside(
-        tmp_path,
-        "poolmgr-slow",
-        """
-        import sys, time
-
-        print("imported", file=sys.stderr)
-        time.sleep(3600)
-        """,
-        poolmgr__actions="SLOW = poolmgr_slow:Slow",
+        folder,
+        f"poolmgr-{name}",
+        module,
+        poolmgr__actions=f"{name.upper()} = poolmgr_{name}:{name.title()}",
     )
     process = Process(
-        ["slow", "--help"],
+        [name, "--help"],
         PYTHONPATH=str(beside),
-        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        XDG_CACHE_HOME=str(folder / "cache"),
     )
     try:
-        process.wait_for("imported")
-        process.signal(signal.SIGTERM)
-
-        assert process.exit_code() == 143
+        yield process
     finally:
         process.end()
 
 
-def test_one_that_comes_in_a_destructor_is_obeyed(tmp_path: Path) -> None:
-    beside = install_beside(
-        tmp_path,
-        "poolmgr-leaving",
+def test_one_that_comes_while_a_plugin_is_imported_is_obeyed(
+    tmp_path: Path,
+) -> None:
+    module = """
+        import sys, time
+
+        print("imported", file=sys.stderr)
+        time.sleep(3600)
         """
+    with importing("slow", module, tmp_path) as process:
+        process.wait_for("imported")
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 143
+
+
+def test_one_that_comes_in_a_destructor_is_obeyed(tmp_path: Path) -> None:
+    module = """
         import sys, time
 
         class Leaving:
@@ -212,30 +217,18 @@ def test_one_that_comes_in_a_destructor_is_obeyed(tmp_path: Path) -> None:
 
         Leaving()
         time.sleep(3600)
-        """,
-        poolmgr__actions="LEAVING = poolmgr_leaving:Leaving",
-    )
-    process = Process(
-        ["leaving", "--help"],
-        PYTHONPATH=str(beside),
-        XDG_CACHE_HOME=str(tmp_path / "cache"),
-    )
-    try:
+        """
+    with importing("leaving", module, tmp_path) as process:
         process.wait_for("leaves")
         process.signal(signal.SIGTERM)
 
         assert process.exit_code() == 143
-    finally:
-        process.end()
 
     assert process.lines[-1].startswith("SIGTERM: ended early")
 
 
 def test_one_that_comes_while_c_code_hangs_is_obeyed(tmp_path: Path) -> None:
-    beside = install_beside(
-        tmp_path,
-        "poolmgr-stuck",
-        """
+    module = """
         import ctypes, sys
 
         libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
@@ -243,23 +236,14 @@ def test_one_that_comes_while_c_code_hangs_is_obeyed(tmp_path: Path) -> None:
         libc.pthread_mutex_lock(mutex)
         print("locked", file=sys.stderr)
         libc.pthread_mutex_lock(mutex)
-        """,
-        poolmgr__actions="STUCK = poolmgr_stuck:Stuck",
-    )
-    process = Process(
-        ["stuck", "--help"],
-        PYTHONPATH=str(beside),
-        XDG_CACHE_HOME=str(tmp_path / "cache"),
-    )
-    try:
+        """
+    with importing("stuck", module, tmp_path) as process:
         process.wait_for("locked")
         state = Path(f"/proc/{process.pid}/stat")
         until(lambda: state.read_text().rpartition(")")[2].split()[0] == "S")
         process.signal(signal.SIGTERM)
 
         assert process.exit_code() == 143
-    finally:
-        process.end()
 
     assert process.lines[-1].startswith("SIGTERM: ended early")
 

@@ -16,6 +16,15 @@ LOG = logging.getLogger(__name__)
 Entry = Mapping[str, Any]
 T = TypeVar("T")
 
+#: What reading an answer of another form than documented may raise.
+MISREAD = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
 _told: set[str] = set()
 
 
@@ -33,13 +42,7 @@ def usable(
             if not isinstance(entry, Mapping):
                 raise ValueError("it is no object")
             found = read(entry)
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except MISREAD as error:
             tell_once(what, f"an entry is left out: {one_line(str(error))}")
         else:
             yield found

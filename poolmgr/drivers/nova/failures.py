@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from poolmgr.drivers.nova.entries import MISREAD
 from poolmgr.drivers.nova.reasons import address_of, reason_of
 from poolmgr.errors import (
     AuthenticationFailed,
@@ -214,13 +215,7 @@ def understood(call: object) -> Iterator[None]:
         yield
     except PoolmgrError:
         raise
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except MISREAD as error:
         said = "a part of it has another form than documented"
         if isinstance(error, KeyError):
             said = f"it has no {_foreign(str(error))}"
