@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from poolmgr import PoolManager
+from poolmgr.config.options import Configuration
 from poolmgr.drivers.base import Driver
-from poolmgr.manager import driver_plugins
-from poolmgr.options import Configuration
+from poolmgr.jobs.manager import driver_plugins
 from poolmgr.waiting import Deadline
 
 INTERVAL = 0.25

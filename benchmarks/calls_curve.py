@@ -28,7 +28,7 @@ from poolmgr import Job, PoolManager
 from poolmgr.drivers.nova import NovaCloud
 from poolmgr.drivers.nova.calls import Call, parsed
 from poolmgr.drivers.nova.servers import _Listed
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.settings import PoolSettings
 from poolmgr.waiting import Deadline
 

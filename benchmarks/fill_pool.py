@@ -32,7 +32,7 @@ from pulse import undisturbed
 from requests.adapters import HTTPAdapter
 from servers import Gearmand
 
-from poolmgr.drivers.gate import Gate
+from poolmgr.cloud.limiter import Gate
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.gearman import Client
 from poolmgr.settings import WorkerSettings

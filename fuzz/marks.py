@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import get_args
 
 from poolmgr.drivers.nova import marks
-from poolmgr.identity import Job, Mark, State
+from poolmgr.ownership import Job, Mark, State
 
 SEEDS = [
     b"poolmgr pool=p unique=u handle=H:x:1 made=2026-01-01 state=building",

@@ -2,10 +2,11 @@
 
 import json
 
-from poolmgr import PoolManager, message
+from poolmgr import PoolManager
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.errors import InvalidMessage
-from poolmgr.identity import Job
+from poolmgr.jobs import message
+from poolmgr.ownership import Job
 
 SEEDS = [
     b'{"action": "BUILD_IP",}',

@@ -4,14 +4,14 @@ import contextlib
 import ipaddress
 import re
 
-from poolmgr import durations
 from poolmgr.actions.assign_ip import AssignIp
 from poolmgr.actions.base import parse
 from poolmgr.drivers.nova.connection import auth_url
 from poolmgr.drivers.nova.paths import path_of
 from poolmgr.errors import CloudRefused, ConfigError, InvalidField
 from poolmgr.gearman import Address
-from poolmgr.identity import clean_basename, new_name
+from poolmgr.ownership import clean_basename, new_name
+from poolmgr.text import format_duration, parse_duration
 
 SEEDS = [
     b"127.0.0.1:4730",
@@ -31,8 +31,8 @@ def one(data: bytes) -> None:
         address = Address.parse(text)
         assert Address.parse(str(address)) == address
     with contextlib.suppress(ValueError):
-        assert durations.parsed(text) >= 0
-        durations.shown(durations.parsed(text))
+        assert parse_duration(text) >= 0
+        format_duration(parse_duration(text))
     with contextlib.suppress(ValueError):
         name = new_name(clean_basename(text))
         assert len(name) <= 63

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from poolmgr.errors import PoolmgrError as PoolmgrError
-    from poolmgr.identity import Job as Job
-    from poolmgr.manager import PoolManager as PoolManager
+    from poolmgr.jobs.manager import PoolManager as PoolManager
+    from poolmgr.ownership import Job as Job
     from poolmgr.settings import PoolSettings as PoolSettings
 
 _HOMES = {
-    "Job": "poolmgr.identity",
-    "PoolManager": "poolmgr.manager",
+    "Job": "poolmgr.ownership",
+    "PoolManager": "poolmgr.jobs.manager",
     "PoolSettings": "poolmgr.settings",
     "PoolmgrError": "poolmgr.errors",
 }

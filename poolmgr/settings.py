@@ -1,8 +1,8 @@
 """Settings: plain values with their defaults, bounds and help.
 
-A room that can be configured has a frozen dataclass of settings.  A caller of
-the library fills it in as it likes; the configuration file and the command
-line do through :mod:`poolmgr.options`, which makes an option of every field.
+What can be configured has a frozen dataclass of settings.  A caller of the
+library fills it in as it likes; the configuration file and the command line do
+through :mod:`poolmgr.config.options`, which makes an option of every field.
 Both are checked alike.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from poolmgr.errors import ConfigError
-from poolmgr.identity import Authority, Ownership, clean_basename
+from poolmgr.ownership import Authority, Ownership, clean_basename
 
 T = TypeVar("T")
 

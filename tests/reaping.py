@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 
 
 class NoJobs:

@@ -14,7 +14,7 @@ from poolmgr.actions.delete_device import DeleteDevice
 from poolmgr.actions.delete_ip import DeleteIp
 from poolmgr.actions.remove_ip import RemoveIp
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.manager import PoolManager
+from poolmgr.jobs.manager import PoolManager
 from poolmgr.settings import PoolSettings
 from poolmgr.testing import ActionConformance
 

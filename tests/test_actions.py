@@ -19,8 +19,8 @@ from poolmgr.errors import (
     CloudUnavailable,
     DeviceFailed,
 )
-from poolmgr.identity import Mark, State
-from poolmgr.message import Message
+from poolmgr.jobs.message import Message
+from poolmgr.ownership import Mark, State
 from poolmgr.settings import PoolSettings
 from poolmgr.waiting import Deadline
 

@@ -12,7 +12,7 @@ import pytest
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, Client
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.waiting import Deadline
 from tests.asking import FUNCTION, asked
 from tests.jobservers import gearmand

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from poolmgr.drivers import batch
-from poolmgr.drivers.batch import Batch, parted
+from poolmgr.cloud import lookups as batch
+from poolmgr.cloud.lookups import Batch, parted
 from poolmgr.errors import CloudUnavailable, DeadlineExceeded
 from poolmgr.waiting import Deadline
 from tests.polling import until

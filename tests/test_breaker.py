@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from poolmgr.breaker import Breaker
+from poolmgr.cloud.breaker import Breaker
 from poolmgr.errors import CloudUnavailable, NotFound, Stopped
 from poolmgr.waiting import Deadline, Stop
 from tests.polling import until

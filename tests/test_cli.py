@@ -252,9 +252,12 @@ def unmeasured() -> dict[str, str]:
         (
             ["--help"],
             "openstack keystoneauth1 oslo_config asyncio ssl sqlite3 "
-            "poolmgr.manager poolmgr.actions poolmgr.drivers cmd2",
+            "poolmgr.jobs.manager poolmgr.actions poolmgr.drivers cmd2",
         ),
-        (["--version"], "openstack oslo_config asyncio poolmgr.manager cmd2"),
+        (
+            ["--version"],
+            "openstack oslo_config asyncio poolmgr.jobs.manager cmd2",
+        ),
         (
             ["build-ip", "--help"],
             "openstack asyncio sqlite3 poolmgr.actions.build_device",

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from poolmgr.identity import State
+from poolmgr.ownership import State
 from tests.docs.blocks import SOURCE
 from tests.docs.builds import sphinx
 from tests.wanted import program

@@ -12,9 +12,9 @@ import poolmgr.gearman
 import poolmgr.testing
 from poolmgr import errors
 from poolmgr.cli import app
-from poolmgr.manager import action_plugins, driver_plugins
-from poolmgr.options import list_opts
-from poolmgr.service import EXIT_DRAINED, EXIT_STOPPED_JOBS
+from poolmgr.config.options import list_opts
+from poolmgr.jobs.manager import action_plugins, driver_plugins
+from poolmgr.worker.service import EXIT_DRAINED, EXIT_STOPPED_JOBS
 from tests.docs.blocks import SOURCE
 from tests.docs.builds import built
 from tests.wanted import program

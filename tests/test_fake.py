@@ -17,7 +17,7 @@ from poolmgr.errors import (
     QuotaExceeded,
     Stopped,
 )
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.waiting import Deadline, Stop
 
 MARK = Mark("pool", "unique", "handle", "2026-01-01T00:00:00+00:00")

@@ -26,7 +26,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fuzz import TARGETS
-from poolmgr import message
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import Address, Client, LinkOptions, admin
 from poolmgr.gearman.protocol import (
@@ -37,6 +36,7 @@ from poolmgr.gearman.protocol import (
     encode,
 )
 from poolmgr.gearman.server import JobServer
+from poolmgr.jobs import message
 from tests.gearman_workers import Running, until
 
 PATIENCE = 20.0
@@ -81,7 +81,7 @@ DEFECTS = {
     "cloud": "poolmgr.drivers.nova.failures._said",
     "links": "poolmgr.gearman.link.Link.connection_lost",
     "marks": "poolmgr.drivers.nova.marks._mark",
-    "message": "poolmgr.message._check_depth",
+    "message": "poolmgr.jobs.message._check_depth",
     "names": "poolmgr.gearman.address._number",
     "packets": "poolmgr.gearman.protocol._split",
     "text": "poolmgr.text._printable",

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from poolmgr.drivers.gate import Gate, _Rank
+from poolmgr.cloud.limiter import Gate, _Rank
 from poolmgr.errors import DeadlineExceeded, Stopped
 from poolmgr.waiting import Deadline, Stop
 from tests.polling import until

@@ -3,7 +3,7 @@
 import pytest
 
 from poolmgr.errors import ConfigError
-from poolmgr.identity import (
+from poolmgr.ownership import (
     Authority,
     Job,
     Mark,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr import durations
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import Ambiguous, NotFound
-from poolmgr.identity import Authority, Mark, Ownership
-from poolmgr.inventory import Inventory, WantedDevices, WantedIps
+from poolmgr.ownership import Authority, Mark, Ownership
+from poolmgr.reaper.inventory import Inventory, WantedDevices, WantedIps
+from poolmgr.text import format_duration, parse_duration
 from poolmgr.waiting import Deadline
 from tests.processes import poolmgr
 
@@ -225,13 +225,13 @@ def test_one_floating_ip_is_found_by_address_or_id(look: Looks) -> None:
     ],
 )
 def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
-    assert durations.parsed(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5h", "soon", "3 x", "٣", "m"])
 def test_what_is_no_length_of_time_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="must be a length of time"):
-        durations.parsed(text)
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_what_is_no_length_of_time_is_told(text: str) -> None:
 def test_a_length_of_time_is_shown_by_its_largest_units(
     seconds: int, text: str
 ) -> None:
-    assert durations.shown(seconds) == text
+    assert format_duration(seconds) == text
 
 
 # -- as commands ------------------------------------------------------------

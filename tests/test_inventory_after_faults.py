@@ -17,12 +17,12 @@ import pytest
 
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.identity import Mark, State
-from poolmgr.inventory import Inventory, WantedDevices, WantedIps
-from poolmgr.reaper import Reaper
-from poolmgr.report import Report
+from poolmgr.ownership import Mark, State
+from poolmgr.reaper.inventory import Inventory, WantedDevices, WantedIps
+from poolmgr.reaper.rules import Reaper
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.waiting import Deadline
+from poolmgr.worker.report import Report
 from tests.jobservers import builtin
 from tests.monitoring.watched import watched
 from tests.polling import until

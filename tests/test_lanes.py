@@ -2,7 +2,7 @@
 
 import pytest
 
-from poolmgr.lanes import Lanes, Load
+from poolmgr.worker.slots import Lanes, Load
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.manager import driver_plugins
-from poolmgr.migration import converted
-from poolmgr.options import Configuration
+from poolmgr.config.convert import converted
+from poolmgr.config.options import Configuration
+from poolmgr.jobs.manager import driver_plugins
 from tests.jobservers import JobServerProcess
 from tests.processes import Process, poolmgr
 

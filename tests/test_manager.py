@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolmgr import Job, PoolManager, PoolSettings, errors, message
+from poolmgr import Job, PoolManager, PoolSettings, errors
 from poolmgr.actions.base import (
     Action,
     Context,
@@ -25,8 +25,9 @@ from poolmgr.actions.base import (
 )
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.observer import Observer
-from poolmgr.outcome import EndedJob
+from poolmgr.events import Observer
+from poolmgr.jobs import message
+from poolmgr.jobs.outcome import EndedJob
 from poolmgr.waiting import Deadline
 from tests.polling import until
 from tests.scarce_threads import without_threads

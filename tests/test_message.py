@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolmgr import message
 from poolmgr.errors import InvalidMessage
+from poolmgr.jobs import message
 
 json_values = st.recursive(
     st.none()

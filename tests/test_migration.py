@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolmgr.config.convert import converted
+from poolmgr.config.options import Configuration, list_opts
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.errors import ConfigError
-from poolmgr.manager import driver_plugins
-from poolmgr.migration import converted
-from poolmgr.options import Configuration, list_opts
+from poolmgr.jobs.manager import driver_plugins
 from tests.processes import poolmgr
 from tests.test_options import LIBRA_CFG
 

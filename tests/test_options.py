@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from oslo_config import generator
 
+from poolmgr.config.old_options import warn_of_old_names
+from poolmgr.config.options import Configuration, list_opts
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.errors import ConfigError
-from poolmgr.legacy import warn_of_old_names
-from poolmgr.manager import driver_plugins
-from poolmgr.options import Configuration, list_opts
+from poolmgr.jobs.manager import driver_plugins
 
 SAMPLE = Path(__file__).parent.parent / "etc" / "poolmgr.conf.sample"
 

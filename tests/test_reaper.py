@@ -18,10 +18,10 @@ from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import CloudUnavailable
 from poolmgr.gearman import Address, Client, LinkOptions
-from poolmgr.identity import Job, Mark
-from poolmgr.inflight import InFlight, delivered_before
-from poolmgr.outcome import RunningJob
-from poolmgr.reaper import Case, Reaper, Vanished
+from poolmgr.jobs.in_flight import InFlight, delivered_before
+from poolmgr.jobs.outcome import RunningJob
+from poolmgr.ownership import Job, Mark
+from poolmgr.reaper.rules import Case, Reaper, Vanished
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.waiting import Deadline
 from tests.jobservers import JobServerProcess, free_port, gearmand

@@ -12,11 +12,11 @@ import pytest
 
 from poolmgr import Job, PoolManager, PoolSettings
 from poolmgr.actions.base import Action, Context
+from poolmgr.config.options import Configuration, list_opts
+from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, NotFound
-from poolmgr.options import Configuration, list_opts
-from poolmgr.reload import Reload
 from poolmgr.settings import WorkerSettings, rules
 from poolmgr.waiting import Deadline
 from tests.asking import asked

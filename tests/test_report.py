@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.report import Report
+from poolmgr.worker.report import Report
 from tests import environments
 from tests.asking import asked, running
 from tests.jobservers import JobServerProcess, builtin, free_port
@@ -113,8 +113,8 @@ def test_it_has_no_environment_and_no_settings() -> None:
 STUCK = """
     import gc, time
     from poolmgr.actions.base import Action, NoFields
-    from poolmgr.manager import PoolManager
-    from poolmgr.service import Service
+    from poolmgr.jobs.manager import PoolManager
+    from poolmgr.worker.service import Service
 
     class Stick(Action):
         \"\"\"Hold the manager's lock and the event loop for ever.\"\"\"

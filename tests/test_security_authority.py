@@ -16,7 +16,7 @@ from poolmgr import PoolManager
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.drivers.nova import NovaCloud
-from poolmgr.identity import Authority, Mark, new_name
+from poolmgr.ownership import Authority, Mark, new_name
 from poolmgr.settings import PoolSettings
 from poolmgr.waiting import Deadline
 from tests.nova.pools import Pool, Pools

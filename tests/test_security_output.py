@@ -23,7 +23,7 @@ from poolmgr.cli.output import Stream
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova.connection import auth_url
 from poolmgr.errors import ConfigError
-from poolmgr.identity import Job, Mark
+from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.text import lines, one_line
 from poolmgr.waiting import Deadline

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr import PoolManager, message
+from poolmgr import PoolManager
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.gearman import Address, Client
 from poolmgr.gearman.protocol import (
@@ -18,7 +18,8 @@ from poolmgr.gearman.protocol import (
     ProtocolError,
     encode,
 )
-from poolmgr.lanes import HELD_BYTES, Lanes, Load
+from poolmgr.jobs import message
+from poolmgr.worker.slots import HELD_BYTES, Lanes, Load
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import Process

@@ -24,9 +24,9 @@ from poolmgr.cli.demo import ADDRESS, DEVICE, REQUESTS
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.gearman import Address, Client, admin
 from poolmgr.gearman.server import JobServer
-from poolmgr.service import Service
 from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.waiting import Deadline
+from poolmgr.worker.service import Service
 from tests import jobservers
 from tests.jobservers import JobServerProcess, gearmand
 from tests.processes import Process, poolmgr, worker

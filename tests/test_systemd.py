@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.notify import Notifier
+from poolmgr.worker.systemd import Notifier
 from tests.asking import asked
 from tests.jobservers import JobServerProcess, gearmand
 from tests.notify_sockets import NotifySocket, notify_socket

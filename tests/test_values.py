@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poolmgr.config.convert import converted
+from poolmgr.config.options import Configuration
+from poolmgr.config.values import as_text, kind_of
 from poolmgr.drivers.fake import FakeSettings
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.errors import ConfigError
-from poolmgr.manager import driver_plugins
-from poolmgr.migration import converted
-from poolmgr.options import Configuration
+from poolmgr.jobs.manager import driver_plugins
 from poolmgr.settings import Rule, rules
-from poolmgr.values import as_text, kind_of
 from tests.jobservers import JobServerProcess
 from tests.processes import poolmgr, worker
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from poolmgr.drivers import watch as watching
+from poolmgr.cloud import poller as watching
+from poolmgr.cloud.poller import Watch
 from poolmgr.drivers.base import Device
-from poolmgr.drivers.watch import Watch
 from poolmgr.errors import CloudUnavailable, DeviceFailed
 from poolmgr.waiting import Deadline
 from tests.scarce_threads import without_threads

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from poolmgr import PoolManager, PoolSettings, errors
+from poolmgr.cloud.poller import Watch
 from poolmgr.drivers.base import Device, DriverState, FloatingIP
 from poolmgr.drivers.fake import FakeCloud
-from poolmgr.drivers.watch import Watch
 from poolmgr.waiting import Deadline
 from tests.asking import asked
 from tests.environments import plugin_beside

@@ -9,8 +9,8 @@ import signal
 import sys
 
 from poolmgr.gearman import Address, Assignment, Worker
-from poolmgr.mailbox import Mailbox
 from poolmgr.threads import ThreadPool
+from poolmgr.worker.mailbox import Mailbox
 
 
 class AnyNumber:

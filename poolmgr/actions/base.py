@@ -23,10 +23,10 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from poolmgr.capacity import Capacity
+from poolmgr.cloud.capacity import Capacity
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import InvalidField, PluginFailed, told, words_of
-from poolmgr.identity import (
+from poolmgr.ownership import (
     Job,
     Mark,
     Ownership,

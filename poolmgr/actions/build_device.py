@@ -16,7 +16,7 @@ from poolmgr.errors import (
     QuotaExceeded,
     Stopped,
 )
-from poolmgr.identity import Mark, new_name
+from poolmgr.ownership import Mark, new_name
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 

@@ -13,7 +13,7 @@ from poolmgr.errors import (
     PoolmgrError,
     Stopped,
 )
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.waiting import Deadline
 
 #: Seconds that a floating IP that was made may not be to be seen.

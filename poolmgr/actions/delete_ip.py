@@ -8,7 +8,7 @@ from poolmgr.actions.base import Action, Context, ip_address
 from poolmgr.actions.lookup import check_ours, floating_ip
 from poolmgr.drivers.base import FloatingIP
 from poolmgr.errors import Changed
-from poolmgr.inventory import age_of
+from poolmgr.reaper.inventory import age_of
 
 #: Seconds for which an earlier delivery of the job may have been over: clouds
 #: give an address to the next client at once, job servers take a while to

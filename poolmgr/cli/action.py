@@ -22,9 +22,9 @@ from poolmgr.cli.batch import Batch
 from poolmgr.cli.columns import Text
 from poolmgr.cli.many import ManyOutput
 from poolmgr.cli.progress import progress
-from poolmgr.manager import PoolManager, action_plugins, driver_plugins
-from poolmgr.outcome import Outcome
-from poolmgr.signals import Interrupted
+from poolmgr.jobs.manager import PoolManager, action_plugins, driver_plugins
+from poolmgr.jobs.outcome import Outcome
+from poolmgr.worker.signals import Interrupted
 
 
 class ActionCommand(PoolmgrShowOne):

@@ -17,11 +17,17 @@ from cliff.help import HelpCommand, HelpExit
 
 from poolmgr.cli.commands import Commands
 from poolmgr.errors import PluginError
-from poolmgr.signals import EARLY, ENDING, Interrupted, Interruption, Signals
 from poolmgr.text import one_line
+from poolmgr.worker.signals import (
+    EARLY,
+    ENDING,
+    Interrupted,
+    Interruption,
+    Signals,
+)
 
 if TYPE_CHECKING:
-    from poolmgr.options import Configuration
+    from poolmgr.config.options import Configuration
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -61,7 +67,7 @@ class PoolmgrApp(App):
         :raises ConfigError: a file cannot be read
         """
         if self._configuration is None:
-            from poolmgr.options import Configuration
+            from poolmgr.config.options import Configuration
 
             given = self.options
             conf = Configuration(given.config_file, given.config_dir)

@@ -17,7 +17,7 @@ from poolmgr.text import one_line
 
 if TYPE_CHECKING:
     from poolmgr.cli.app import PoolmgrApp
-    from poolmgr.options import Configuration
+    from poolmgr.config.options import Configuration
 
 Row = Sequence[Any]
 Table = tuple[Sequence[str], Iterable[Any]]
@@ -47,7 +47,7 @@ class PoolmgrCommand(Command):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run it; what it asks the cloud for itself has one request id."""
-        from poolmgr.trail import Following, Trail
+        from poolmgr.tracing import Following, Trail
 
         if self.service:
             return int(super().run(parsed_args))

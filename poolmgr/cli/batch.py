@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 from poolmgr.cli.progress import bar, elapsed
 from poolmgr.errors import DeviceNotDeleted
-from poolmgr.execution import Submission
-from poolmgr.manager import PoolManager
-from poolmgr.outcome import Outcome
-from poolmgr.signals import Interruption
+from poolmgr.jobs.manager import PoolManager
+from poolmgr.jobs.outcome import Outcome
+from poolmgr.jobs.run import Submission
+from poolmgr.worker.signals import Interruption
 
 #: Seconds after which a signal is seen.
 _TICK = 0.1

@@ -2,9 +2,9 @@
 
 import argparse
 
-from poolmgr import preflight
+from poolmgr.cli import preflight
 from poolmgr.cli.base import PoolmgrLister, Table
-from poolmgr.manager import driver_plugins
+from poolmgr.jobs.manager import driver_plugins
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 

@@ -4,8 +4,7 @@ from typing import TypeVar
 
 from cliff.columns import FormattableColumn
 
-from poolmgr import durations
-from poolmgr.text import one_line
+from poolmgr.text import format_duration, one_line
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ class Age(Maybe[int]):
 
     def shown(self, value: int) -> str:
         """The two largest units."""
-        return durations.shown(value)
+        return format_duration(value)
 
 
 class YesNo(FormattableColumn[bool]):

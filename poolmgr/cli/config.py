@@ -41,8 +41,8 @@ class ConfigConvert(PoolmgrCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Convert it."""
-        from poolmgr.manager import driver_plugins
-        from poolmgr.migration import converted
+        from poolmgr.config.convert import converted
+        from poolmgr.jobs.manager import driver_plugins
 
         done = converted(parsed_args.file, driver_plugins())
         secrets = ", ".join(done.secrets)
@@ -95,8 +95,8 @@ class ConfigShow(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        from poolmgr.manager import driver_plugins
-        from poolmgr.misspelt import misspelt
+        from poolmgr.config.unknown import misspelt
+        from poolmgr.jobs.manager import driver_plugins
 
         for problem in misspelt(self.configuration, driver_plugins()):
             self.app.LOG.warning("%s", problem)
@@ -121,7 +121,7 @@ class ConfigShow(PoolmgrLister):
         )
 
     def _rows(self) -> Iterator[Row]:
-        from poolmgr.manager import driver_plugins
+        from poolmgr.jobs.manager import driver_plugins
         from poolmgr.settings import rules
 
         conf = self.configuration
@@ -144,7 +144,7 @@ class Value(FormattableColumn[object]):
 
     def human_readable(self) -> str:
         """Nothing for what is unset."""
-        from poolmgr.values import as_text
+        from poolmgr.config.values import as_text
 
         return "" if self._value is None else as_text(self._value)
 

@@ -10,11 +10,11 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import Client
 from poolmgr.gearman.server import JobServer
-from poolmgr.manager import PoolManager
-from poolmgr.service import Service
+from poolmgr.jobs.manager import PoolManager
 from poolmgr.settings import GearmanSettings, PoolSettings, WorkerSettings
-from poolmgr.signals import ENDING, Ending, Signals
 from poolmgr.waiting import Deadline
+from poolmgr.worker.service import Service
+from poolmgr.worker.signals import ENDING, Ending, Signals
 
 DEVICE = "libra-stg-haproxy-eaf1fef0-1584-11e3-b42b-02163e192df9"
 ADDRESS = "15.185.234.125"

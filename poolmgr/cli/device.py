@@ -14,7 +14,7 @@ from poolmgr.cli.inventory import (
     marked,
 )
 from poolmgr.drivers.base import Status
-from poolmgr.inventory import DeviceItem, WantedDevices
+from poolmgr.reaper.inventory import DeviceItem, WantedDevices
 
 
 class DeviceList(InventoryLister):

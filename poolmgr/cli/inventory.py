@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, get_args
 
-from poolmgr import durations
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Table
 from poolmgr.cli.columns import Age, Text, YesNo
-from poolmgr.identity import Mark, State
-from poolmgr.inventory import Inventory, Item
-from poolmgr.manager import driver_plugins
+from poolmgr.jobs.manager import driver_plugins
+from poolmgr.ownership import Mark, State
+from poolmgr.reaper.inventory import Inventory, Item
+from poolmgr.text import parse_duration
 from poolmgr.waiting import Deadline
 
 Cells = Mapping[str, object]
@@ -126,6 +126,6 @@ def _dashed(text: str) -> str:
 def duration(text: str) -> int:
     """A length of time on the command line, as seconds."""
     try:
-        return durations.parsed(text)
+        return parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

@@ -12,7 +12,7 @@ from poolmgr.cli.inventory import (
     filters,
     marked,
 )
-from poolmgr.inventory import IpItem, WantedIps
+from poolmgr.reaper.inventory import IpItem, WantedIps
 
 
 class IpList(InventoryLister):

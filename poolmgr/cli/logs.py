@@ -12,8 +12,8 @@ from poolmgr.cli.records import JsonLine, TextLine
 from poolmgr.cli.terminal import has_colours
 from poolmgr.errors import ConfigError
 from poolmgr.settings import LogFormat, LogLevel
-from poolmgr.signals import Interrupted
 from poolmgr.text import one_line
+from poolmgr.worker.signals import Interrupted
 
 LOG = logging.getLogger("poolmgr.cli")
 
@@ -178,7 +178,7 @@ def set_level(
     # A command's FAIL is its error; the job's line would say it twice, and so
     # would the one of what is held back from now on.
     twice = level > logging.INFO
-    for name in ("poolmgr.execution", "poolmgr.breaker"):
+    for name in ("poolmgr.jobs.run", "poolmgr.cloud.breaker"):
         logging.getLogger(name).setLevel(
             logging.CRITICAL if twice and not service else logging.NOTSET
         )

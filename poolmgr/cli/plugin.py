@@ -3,7 +3,7 @@
 import argparse
 
 from poolmgr.cli.base import PoolmgrLister, Table
-from poolmgr.manager import action_plugins, driver_plugins
+from poolmgr.jobs.manager import action_plugins, driver_plugins
 from poolmgr.plugins import Plugin
 from poolmgr.text import one_line
 

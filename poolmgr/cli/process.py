@@ -9,25 +9,26 @@ import os
 import signal
 from contextlib import suppress
 
-from poolmgr import defects, preflight
+from poolmgr.cli import preflight
 from poolmgr.cli.logs import descriptors, reopen, set_format, set_level
 from poolmgr.cli.reaping import Reaping
 from poolmgr.cli.supervision import Supervision
 from poolmgr.cli.watching import Watching
+from poolmgr.config.job_servers import link_options
+from poolmgr.config.options import Configuration
+from poolmgr.config.reload import Reload
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
-from poolmgr.links import link_options
-from poolmgr.manager import PoolManager, driver_plugins
-from poolmgr.options import Configuration
-from poolmgr.reload import Reload
-from poolmgr.report import Report
-from poolmgr.service import Service
+from poolmgr.jobs.manager import PoolManager, driver_plugins
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
-from poolmgr.signals import Aside, Ending, Signals
-from poolmgr.state import State, describe
 from poolmgr.text import one_line
-from poolmgr.trail import Following, Trail
+from poolmgr.tracing import Following, Trail
 from poolmgr.waiting import Deadline
+from poolmgr.worker import defects
+from poolmgr.worker.report import Report
+from poolmgr.worker.service import Service
+from poolmgr.worker.signals import Aside, Ending, Signals
+from poolmgr.worker.state import State, describe
 
 LOG = logging.getLogger(__name__)
 

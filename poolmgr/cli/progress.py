@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from poolmgr import durations
 from poolmgr.cli.output import Stream
 from poolmgr.cli.terminal import is_terminal, size
+from poolmgr.text import format_duration
 from poolmgr.threads import start_daemon
 
 #: Seconds until the line is shown: what is quicker needs none.
@@ -61,7 +61,7 @@ def progress(
 
 def elapsed(seconds: float) -> str:
     """Seconds that have passed, as ``3m 12s``."""
-    return durations.shown(int(seconds))
+    return format_duration(int(seconds))
 
 
 def bar(done: int, total: int, columns: int) -> str:

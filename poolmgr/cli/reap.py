@@ -12,7 +12,7 @@ from poolmgr.text import one_line
 
 if TYPE_CHECKING:
     from poolmgr.drivers.base import Driver
-    from poolmgr.reaper import Case, Reaper
+    from poolmgr.reaper.rules import Case, Reaper
 
 _COLUMNS = ("Kind", "Name", "Age", "State", "Job", "Verdict", "Reason", "ID")
 
@@ -75,7 +75,7 @@ class Reap(PoolmgrLister):
         """Look and delete."""
         import time
 
-        from poolmgr.manager import driver_plugins
+        from poolmgr.jobs.manager import driver_plugins
 
         self._warn_of_actions()
         driver = self.configuration.make_driver(driver_plugins())
@@ -104,7 +104,7 @@ class Reap(PoolmgrLister):
         """Tell of actions that this command may be confused with, or whose
         jobs it may misjudge."""
         from poolmgr.errors import PluginError
-        from poolmgr.manager import action_plugins
+        from poolmgr.jobs.manager import action_plugins
 
         for action, command in self.app.command_manager.hidden.items():
             if command == self.cmd_name:
@@ -126,10 +126,10 @@ class Reap(PoolmgrLister):
                 )
 
     def _reaper(self, driver: "Driver", given: argparse.Namespace) -> "Reaper":
-        from poolmgr.inflight import InFlight
-        from poolmgr.links import addresses, link_options
-        from poolmgr.manager import action_plugins, longest_job
-        from poolmgr.reaper import Reaper
+        from poolmgr.config.job_servers import addresses, link_options
+        from poolmgr.jobs.in_flight import InFlight
+        from poolmgr.jobs.manager import action_plugins, longest_job
+        from poolmgr.reaper.rules import Reaper
 
         conf = self.configuration
         settings, pool, gearman = conf.reaper(), conf.pool(), conf.gearman()

@@ -1,10 +1,10 @@
 """The reaper in a worker's process."""
 
-from poolmgr.inflight import InFlight
-from poolmgr.links import addresses, link_options
-from poolmgr.manager import PoolManager, longest_job
-from poolmgr.reaper import Reaper
-from poolmgr.rounds import Rounds
+from poolmgr.config.job_servers import addresses, link_options
+from poolmgr.jobs.in_flight import InFlight
+from poolmgr.jobs.manager import PoolManager, longest_job
+from poolmgr.reaper.loop import Rounds
+from poolmgr.reaper.rules import Reaper
 from poolmgr.settings import GearmanSettings, ReaperSettings
 
 

@@ -8,10 +8,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from poolmgr.text import lines, one_line
-from poolmgr.trail import Trail, current
+from poolmgr.tracing import Trail, current
 
 if TYPE_CHECKING:
-    from poolmgr.outcome import EndedJob
+    from poolmgr.jobs.outcome import EndedJob
 
 # What YAML calls what it does not know; it may be part of a secret.
 _YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")

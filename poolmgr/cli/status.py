@@ -5,9 +5,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from poolmgr.cli.base import PoolmgrLister, Row, Table, UsageError
+from poolmgr.config.job_servers import addresses, link_options, with_advice
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, LinkOptions, admin
-from poolmgr.links import addresses, link_options, with_advice
 
 Ask = Callable[[Address, LinkOptions], Coroutine[Any, Any, list[Row]]]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from poolmgr.cli.base import PoolmgrShowOne, Table, seconds
 from poolmgr.cli.progress import elapsed, progress
+from poolmgr.config.job_servers import addresses, link_options, with_advice
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import Client, SubmittedJob
-from poolmgr.links import addresses, link_options, with_advice
-from poolmgr.signals import Interrupted
+from poolmgr.worker.signals import Interrupted
 
 
 class Submit(PoolmgrShowOne):

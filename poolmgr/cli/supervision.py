@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from poolmgr.notify import Notifier
-from poolmgr.service import Service
+from poolmgr.worker.service import Service
+from poolmgr.worker.systemd import Notifier
 
 #: Seconds that a worker without a job server waits for one before it counts
 #: as started.  For ever would hold up the machine's boot, or have the worker

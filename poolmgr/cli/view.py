@@ -4,8 +4,8 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from poolmgr import durations
 from poolmgr.cli.looks import Function, Seen
+from poolmgr.text import format_duration
 
 #: A line, and the colour it has on a terminal; empty for none.
 Line = tuple[str, str]
@@ -60,7 +60,7 @@ def cut(text: str, columns: int) -> str:
 def _server(seen: Seen, columns: int, now: float) -> Iterator[Line]:
     if seen.problem:
         since = _clock(now - seen.down)
-        down = durations.shown(int(seen.down))
+        down = format_duration(int(seen.down))
         yield f"{seen.server} DOWN since {since} ({down})", RED
         yield f"  {seen.problem}", ""
         return

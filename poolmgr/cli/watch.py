@@ -12,7 +12,7 @@ from poolmgr.cli.output import Stream
 from poolmgr.cli.screen import Screen, key
 from poolmgr.cli.terminal import is_terminal, size
 from poolmgr.cli.view import fitted, view
-from poolmgr.signals import Interrupted, Signals
+from poolmgr.worker.signals import Interrupted, Signals
 
 if TYPE_CHECKING:
     from poolmgr.cli.app import PoolmgrApp

@@ -3,10 +3,10 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from poolmgr.links import addresses, link_options
-from poolmgr.observer import Observer
-from poolmgr.options import Configuration
-from poolmgr.state import State
+from poolmgr.config.job_servers import addresses, link_options
+from poolmgr.config.options import Configuration
+from poolmgr.events import Observer
+from poolmgr.worker.state import State
 
 if TYPE_CHECKING:
     from poolmgr.monitoring.tally import Tally

@@ -25,7 +25,7 @@ class WorkerCommand(PoolmgrCommand):
         """Run the service."""
         import signal
 
-        from poolmgr.signals import Ending
+        from poolmgr.worker.signals import Ending
 
         signals = self.app.signals
         assert signals is not None  # noqa: S101 - it is a process

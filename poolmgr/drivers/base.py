@@ -25,10 +25,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, get_type_hints
 
-from poolmgr.breaker import Breaker
+from poolmgr.cloud.breaker import Breaker
 from poolmgr.errors import Forked, told
-from poolmgr.identity import Mark
-from poolmgr.observer import Observer
+from poolmgr.events import Observer
+from poolmgr.ownership import Mark
 from poolmgr.settings import IsSettings, Rule
 from poolmgr.waiting import Deadline
 
@@ -184,7 +184,7 @@ class Driver(abc.ABC):
         """Write another mark on a device that is active.
 
         Two workers may do so at once.  What has to be there afterwards is
-        said by :meth:`poolmgr.identity.Mark.written_over`.
+        said by :meth:`poolmgr.ownership.Mark.written_over`.
         """
 
     @abc.abstractmethod

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from poolmgr.breaker import Breaker
+from poolmgr.cloud.breaker import Breaker
 from poolmgr.monitoring.tally import Contact, Tally
-from poolmgr.state import State
 from poolmgr.text import one_line
+from poolmgr.worker.state import State
 
 #: Seconds that the event loop has to answer.
 LOOP_PATIENCE = 2.0

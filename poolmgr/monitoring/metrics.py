@@ -21,11 +21,11 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from poolmgr import errors
-from poolmgr.message import FAIL, PASS
+from poolmgr.jobs.message import FAIL, PASS
 from poolmgr.monitoring.histogram import Histogram
 from poolmgr.monitoring.queues import Queue
 from poolmgr.monitoring.tally import Tally
-from poolmgr.state import State
+from poolmgr.worker.state import State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

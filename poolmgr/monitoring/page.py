@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
-from poolmgr.durations import shown as duration
 from poolmgr.monitoring.health import Check
 from poolmgr.monitoring.markup import Column, Html, html, table, tag
 from poolmgr.monitoring.plot import latency, scale
 from poolmgr.monitoring.tally import RecentJob, Tally
-from poolmgr.state import State
+from poolmgr.text import format_duration
+from poolmgr.worker.state import State
 
 #: Running jobs that are shown, the oldest.
 _JOBS = 50
@@ -92,7 +92,7 @@ def _section(title: str, content: "Iterator[Html] | list[Html]") -> list[Html]:
 
 def _head(title: str, state: State, tally: Tally) -> Html:
     version = importlib.metadata.version("poolmgr")
-    up = duration(int(time.time() - tally.began))
+    up = format_duration(int(time.time() - tally.began))
     about = (
         f"pool {state.pool}, version {version}, process {os.getpid()}, "
         f"up for {up}, as of {_clock(time.time())}"
@@ -222,7 +222,7 @@ def _links(state: State) -> Html:
             (
                 str(link.address),
                 tag("span", link.state, style=_style(link.state == "up")),
-                duration(max(0, int(now - link.since))),
+                format_duration(max(0, int(now - link.since))),
                 link.reconnects,
                 link.last_error or "",
             )

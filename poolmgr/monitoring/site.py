@@ -12,8 +12,8 @@ from poolmgr.monitoring.metrics import CONTENT_TYPE, Metrics
 from poolmgr.monitoring.page import page
 from poolmgr.monitoring.queues import Queues
 from poolmgr.monitoring.tally import Tally
-from poolmgr.state import State
 from poolmgr.threads import ThreadPool
+from poolmgr.worker.state import State
 
 LOG = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from poolmgr.message import FAIL, PASS
+from poolmgr.events import CloudCall, Observer
+from poolmgr.jobs.message import FAIL, PASS
+from poolmgr.jobs.outcome import EndedJob
 from poolmgr.monitoring.histogram import Histogram
 from poolmgr.monitoring.minutes import Minute, Minutes
-from poolmgr.observer import CloudCall, Observer
-from poolmgr.outcome import EndedJob
-from poolmgr.reaper import Case
+from poolmgr.reaper.rules import Case
 from poolmgr.text import one_line
 
 #: Buckets of jobs and of calls of the cloud, in seconds.
@@ -131,7 +131,7 @@ class Tally(Observer):
     # -- what is told -------------------------------------------------------
 
     def job_ended(self, ended: EndedJob) -> None:
-        """See :class:`~poolmgr.observer.Observer`."""
+        """See :class:`~poolmgr.events.Observer`."""
         error = ended.outcome.error
         code = ended.outcome.code
         action = ended.action or UNKNOWN
@@ -147,7 +147,7 @@ class Tally(Observer):
                 self._failures.append(recent)
 
     def cloud_called(self, call: CloudCall) -> None:
-        """See :class:`~poolmgr.observer.Observer`."""
+        """See :class:`~poolmgr.events.Observer`."""
         now = self._clock()
         status = "none" if call.status is None else str(call.status)
         counts = self._counts
@@ -159,7 +159,7 @@ class Tally(Observer):
             self._minutes.add(now, call.seconds, not call.is_answer)
 
     def reaper_looked(self, cases: Sequence[Case] | None) -> None:
-        """See :class:`~poolmgr.observer.Observer`."""
+        """See :class:`~poolmgr.events.Observer`."""
         counts = self._counts
         if cases is None:
             with self._lock:

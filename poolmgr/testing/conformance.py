@@ -15,7 +15,7 @@ from poolmgr.errors import (
     DeviceFailed,
     Stopped,
 )
-from poolmgr.identity import Job, Mark, new_name
+from poolmgr.ownership import Job, Mark, new_name
 from poolmgr.waiting import Deadline, Stop
 
 #: What the tests make bears this pool's mark, and is deleted by it.

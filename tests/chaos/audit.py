@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from tests.chaos.ledger import Entry, Holding, Kind, Ledger
 
 Fault = Literal[

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from poolmgr.drivers.base import Driver
 from poolmgr.gearman import Address, LinkOptions
-from poolmgr.inflight import InFlight
-from poolmgr.reaper import Case, Reaper
+from poolmgr.jobs.in_flight import InFlight
+from poolmgr.reaper.rules import Case, Reaper
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.waiting import Deadline
 from tests.chaos.audit import Scene

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.identity import Job, Mark
+from poolmgr.ownership import Job, Mark
 from tests.chaos.audit import Scene, serious
 from tests.chaos.ledger import Entry, Ledger
 

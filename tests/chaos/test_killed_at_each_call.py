@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from poolmgr.drivers.nova.marks import description_of
-from poolmgr.identity import Job, Mark
+from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.chaos.stage import (
     PATIENCE,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr import Job, PoolManager, permissions
+from poolmgr import Job, PoolManager
+from poolmgr.config import permissions
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.settings import PoolSettings
@@ -133,7 +134,9 @@ def reloaded(folder: Path, _log: pytest.LogCaptureFixture) -> str:
             process.signal(signal.SIGHUP)
             until(lambda: len(process.lines) >= before + 2)
             new = process.lines[before:]
-    return "".join(line.partition("poolmgr.reload: ")[2] for line in new)
+    return "".join(
+        line.partition("poolmgr.config.reload: ")[2] for line in new
+    )
 
 
 def report(folder: Path, _log: pytest.LogCaptureFixture) -> str:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from poolmgr.drivers.base import FloatingIP
 from poolmgr.drivers.fake.database import Database, StoredDevice
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from tests.asking import asked, running
 from tests.docs.nova_stage import NovaStage
 from tests.docs.stage import Stage

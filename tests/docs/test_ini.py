@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from poolmgr.manager import driver_plugins
-from poolmgr.misspelt import misspelt
-from poolmgr.options import Configuration
+from poolmgr.config.options import Configuration
+from poolmgr.config.unknown import misspelt
+from poolmgr.jobs.manager import driver_plugins
 from poolmgr.settings import rules
 from tests.docs.blocks import Block, blocks, blocks_of, of
 from tests.docs.commandline import problem

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from poolmgr.config.files import all_names
+from poolmgr.config.old_options import OBSOLETE
+from poolmgr.config.options import Configuration
 from poolmgr.drivers.nova import NovaSettings
-from poolmgr.legacy import OBSOLETE
-from poolmgr.manager import driver_plugins
-from poolmgr.options import Configuration
+from poolmgr.jobs.manager import driver_plugins
 from poolmgr.settings import rules
-from poolmgr.written import all_names
 from tests.docs.blocks import ROOT, SOURCE, pages
 
 PAGE = (SOURCE / "nova.rst").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.waiting import Deadline
 from tests.matrix.batches import Answer, Batch
 

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 import pytest
 
-from poolmgr.breaker import Breaker
+from poolmgr.cloud.breaker import Breaker
+from poolmgr.events import CloudCall
 from poolmgr.monitoring.health import readiness
 from poolmgr.monitoring.tally import Tally
-from poolmgr.observer import CloudCall
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests import environments
 from tests.asking import asked, running
@@ -148,8 +148,8 @@ def passes(server: JobServerProcess, request: dict[str, str]) -> bool:
 STUCK = """
     import gc, time
     from poolmgr.actions.base import Action, NoFields
-    from poolmgr.manager import PoolManager
-    from poolmgr.service import Service
+    from poolmgr.jobs.manager import PoolManager
+    from poolmgr.worker.service import Service
 
     class Stick(Action):
         \"\"\"Hold the event loop, or the manager's lock, for ever.\"\"\"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from poolmgr.identity import Job, Mark
+from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.waiting import Deadline
 from tests.asking import asked, running

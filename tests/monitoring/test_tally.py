@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from poolmgr import Job, PoolManager
+from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
+from poolmgr.events import CloudCall, Observer
+from poolmgr.jobs.outcome import EndedJob
 from poolmgr.monitoring.minutes import KEPT
 from poolmgr.monitoring.plot import scale
 from poolmgr.monitoring.tally import Tally
-from poolmgr.observer import CloudCall, Observer
-from poolmgr.outcome import EndedJob
-from poolmgr.reaper import Case
-from poolmgr.reload import Reload
-from poolmgr.rounds import Rounds
+from poolmgr.reaper.loop import Rounds
+from poolmgr.reaper.rules import Case
 from poolmgr.settings import MonitoringSettings
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from poolmgr import Job, PoolManager
 from poolmgr.drivers.nova import NovaCloud
-from poolmgr.execution import Submission
-from poolmgr.identity import Mark
-from poolmgr.message import Message
+from poolmgr.jobs.message import Message
+from poolmgr.jobs.run import Submission
+from poolmgr.ownership import Mark
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
 from poolmgr.waiting import Deadline

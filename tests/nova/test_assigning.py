@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from poolmgr.message import Message
+from poolmgr.jobs.message import Message
 from poolmgr.testing.openstack import Fate, Fault
 from tests.nova.pools import (
     IPS,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolmgr import Job
-from poolmgr.inventory import Inventory
+from poolmgr.reaper.inventory import Inventory
 from poolmgr.testing.openstack import Call, Fault
 from poolmgr.testing.openstack.port import FloatingIP
 from poolmgr.waiting import Deadline

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from poolmgr.identity import Job, Mark
+from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fate, Fault
 from poolmgr.waiting import Deadline
 from tests.nova.pools import (

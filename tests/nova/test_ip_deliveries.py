@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from poolmgr import Job
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline
 from tests.nova.pools import (

@@ -5,9 +5,9 @@ import time
 import pytest
 
 from poolmgr import Job
-from poolmgr.drivers.gate import _Rank
+from poolmgr.cloud.limiter import _Rank
 from poolmgr.drivers.nova.api import _FAILURES
-from poolmgr.execution import Submission
+from poolmgr.jobs.run import Submission
 from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline
 from tests.nova.pools import IPS, OLD, PATIENCE, SERVERS, Pool, Pools

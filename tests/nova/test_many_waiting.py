@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from poolmgr.execution import Submission
+from poolmgr.jobs.run import Submission
 from poolmgr.testing.openstack import Call, Fate, Fault
 from tests.nova.pools import DETAILS, SERVERS, Pool, Pools, error_of
 from tests.polling import until

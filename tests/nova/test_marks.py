@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolmgr.drivers.nova import marks
-from poolmgr.identity import Job, Mark, State
+from poolmgr.ownership import Job, Mark, State
 
 UNIQUE = "458f9bab-cfed-4395-86b9-6d4070566993"
 

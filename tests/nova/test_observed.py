@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from poolmgr.observer import CloudCall, Observer
+from poolmgr.events import CloudCall, Observer
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import IPS, Pool, Pools
 from tests.polling import until

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from poolmgr.inventory import Inventory, WantedDevices, WantedIps
-from poolmgr.reaper import Reaper
+from poolmgr.reaper.inventory import Inventory, WantedDevices, WantedIps
+from poolmgr.reaper.rules import Reaper
 from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline

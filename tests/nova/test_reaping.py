@@ -2,8 +2,8 @@
 
 import time
 
-from poolmgr.identity import Job, Mark
-from poolmgr.reaper import Reaper
+from poolmgr.ownership import Job, Mark
+from poolmgr.reaper.rules import Reaper
 from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline

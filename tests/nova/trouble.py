@@ -3,8 +3,8 @@
 from typing import Any
 
 from poolmgr import Job
-from poolmgr.breaker import Breaker
-from poolmgr.execution import Submission
+from poolmgr.cloud.breaker import Breaker
+from poolmgr.jobs.run import Submission
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import PATIENCE, SERVERS, Pool
 

@@ -11,7 +11,7 @@ from typing import Any
 from poolmgr import PoolManager
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
-from poolmgr.message import Message
+from poolmgr.jobs.message import Message
 from poolmgr.settings import PoolSettings
 from poolmgr.waiting import Deadline
 from tests.clouds import MADE_OF, nova_group

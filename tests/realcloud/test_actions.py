@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from poolmgr import Job, PoolManager
-from poolmgr.identity import Mark, new_name
-from poolmgr.message import Message
+from poolmgr.jobs.message import Message
+from poolmgr.ownership import Mark, new_name
 from poolmgr.waiting import Deadline
 from tests.realcloud.conftest import RealCloud
 from tests.realcloud.pools import PATIENCE, Pool

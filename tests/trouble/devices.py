@@ -5,7 +5,7 @@ from contextlib import closing
 
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.identity import Job, Mark
+from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.waiting import Deadline
 from tests.clouds import nova_on

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.errors import Changed, CloudRefused, QuotaExceeded
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.settings import check, setting
 from poolmgr.waiting import Deadline
 

@@ -7,7 +7,7 @@ from poolmgr_rack.rack import Rack, RackSettings
 
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import QuotaExceeded
-from poolmgr.manager import PoolManager
+from poolmgr.jobs.manager import PoolManager
 from poolmgr.testing import DriverConformance
 
 MACHINES = tuple(f"192.0.2.{number}" for number in range(1, 6))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
+from poolmgr.cloud.poller import Watch
 from poolmgr.drivers.base import (
     Device,
     Driver,
@@ -16,14 +17,13 @@ from poolmgr.drivers.base import (
 from poolmgr.drivers.fake.database import Database, StoredDevice, Table
 from poolmgr.drivers.fake.ranges import Range
 from poolmgr.drivers.fake.settings import FakeSettings, network_of
-from poolmgr.drivers.watch import Watch
 from poolmgr.errors import (
     Changed,
     CloudRefused,
     CloudUnavailable,
     QuotaExceeded,
 )
-from poolmgr.identity import Mark, new_uuid
+from poolmgr.ownership import Mark, new_uuid
 from poolmgr.waiting import Deadline
 
 

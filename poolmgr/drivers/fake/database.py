@@ -11,7 +11,7 @@ from typing import Literal
 
 from poolmgr.drivers.base import FloatingIP
 from poolmgr.errors import CloudUnavailable, ConfigError
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.text import decoded
 
 _SCHEMA_VERSION = 1

@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from poolmgr.breaker import Breaker
-from poolmgr.drivers.gate import Gate
+from poolmgr.cloud.breaker import Breaker
+from poolmgr.cloud.limiter import Gate
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.calls import (
     Call,
@@ -42,9 +42,9 @@ from poolmgr.drivers.nova.origins import Origins
 from poolmgr.drivers.nova.paging import read_pages
 from poolmgr.drivers.nova.watchdog import Watchdog
 from poolmgr.errors import CloudError, CloudRefused, DeadlineExceeded
-from poolmgr.observer import CloudCall, Observer
+from poolmgr.events import CloudCall, Observer
 from poolmgr.text import one_line
-from poolmgr.trail import current
+from poolmgr.tracing import current
 from poolmgr.waiting import Deadline, backoff
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ import logging
 import time
 from dataclasses import dataclass
 
+from poolmgr.cloud.poller import Watch
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.nova.failures import Unavailable
 from poolmgr.drivers.nova.servers import Servers
-from poolmgr.drivers.watch import Watch
 from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.waiting import Deadline
 

@@ -6,6 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
+from poolmgr.cloud.limiter import Gate
+from poolmgr.cloud.lookups import Batch
+from poolmgr.cloud.poller import Watch
+from poolmgr.config.permissions import is_exposed, warning
 from poolmgr.drivers.base import (
     Device,
     Driver,
@@ -13,8 +17,6 @@ from poolmgr.drivers.base import (
     Finding,
     FloatingIP,
 )
-from poolmgr.drivers.batch import Batch
-from poolmgr.drivers.gate import Gate
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
@@ -32,7 +34,6 @@ from poolmgr.drivers.nova.servers import (
     completed,
 )
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.drivers.watch import Watch
 from poolmgr.errors import (
     Changed,
     CloudError,
@@ -41,9 +42,8 @@ from poolmgr.errors import (
     DeviceFailed,
     PoolmgrError,
 )
-from poolmgr.identity import Mark
-from poolmgr.observer import Observer
-from poolmgr.permissions import is_exposed, warning
+from poolmgr.events import Observer
+from poolmgr.ownership import Mark
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 

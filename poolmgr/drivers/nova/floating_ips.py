@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
+from poolmgr.cloud.lookups import parted
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.drivers.batch import parted
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.blueprint import Blueprint
@@ -24,7 +24,7 @@ from poolmgr.errors import (
     DeadlineExceeded,
     before_creating,
 )
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.waiting import Deadline
 
 #: Addresses, or ports, in one question, so that its own address stays below

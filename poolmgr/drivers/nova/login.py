@@ -14,12 +14,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from poolmgr import secrecy
-from poolmgr.breaker import Breaker
+from poolmgr.cloud.breaker import Breaker
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.watchdog import Watchdog
 from poolmgr.drivers.turns import Turns
 from poolmgr.errors import AuthenticationFailed
-from poolmgr.observer import CloudCall
+from poolmgr.events import CloudCall
 from poolmgr.waiting import Deadline
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
-from poolmgr.identity import Mark, State
+from poolmgr.ownership import Mark, State
 
 #: The mark of a thing that may have one, which cannot be read: no pool's.
 UNREADABLE = Mark("", "", "", "", state="unreadable")

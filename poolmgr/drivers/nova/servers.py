@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
+from poolmgr.cloud.lookups import parted
 from poolmgr.drivers.base import Device, Status
-from poolmgr.drivers.batch import parted
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
@@ -20,7 +20,7 @@ from poolmgr.drivers.nova.failures import Refused, Unavailable, understood
 from poolmgr.drivers.nova.lost import Creation
 from poolmgr.drivers.nova.paths import checked_id, path_of
 from poolmgr.errors import before_creating
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 from poolmgr.secrecy import masked
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline

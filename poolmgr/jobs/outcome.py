@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from poolmgr import message as wire
 from poolmgr.actions.base import Action
 from poolmgr.errors import (
     DeviceNotDeleted,
@@ -17,11 +16,12 @@ from poolmgr.errors import (
     told,
     words_of,
 )
-from poolmgr.identity import Job
-from poolmgr.message import FAIL, Message
+from poolmgr.jobs import message as wire
+from poolmgr.jobs.message import FAIL, Message
+from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
 from poolmgr.text import one_line
-from poolmgr.trail import Trail
+from poolmgr.tracing import Trail
 
 #: Fields of a message or an answer that say what a job was about.
 _ABOUT = ("name", "ip", "addr")

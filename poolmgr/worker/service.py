@@ -10,24 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from poolmgr import message as wire
 from poolmgr.actions.base import Action
-from poolmgr.audience import Audience
+from poolmgr.config.job_servers import addresses, link_options
 from poolmgr.errors import PluginConflict, PluginError
-from poolmgr.execution import Submission
 from poolmgr.gearman import Address, Assignment, Delivery, LinkStatus, Worker
 from poolmgr.gearman.address import host_name
-from poolmgr.identity import Job
-from poolmgr.inflight import delivered_before
-from poolmgr.lanes import Lanes, Load
-from poolmgr.links import addresses, link_options
-from poolmgr.mailbox import Mailbox
-from poolmgr.manager import PoolManager
-from poolmgr.outcome import Outcome
+from poolmgr.jobs import message as wire
+from poolmgr.jobs.in_flight import delivered_before
+from poolmgr.jobs.manager import PoolManager
+from poolmgr.jobs.outcome import Outcome
+from poolmgr.jobs.run import Submission
+from poolmgr.ownership import Job
 from poolmgr.plugins import Registry
-from poolmgr.priorities import Priorities
 from poolmgr.settings import GearmanSettings, WorkerSettings
 from poolmgr.text import one_line
+from poolmgr.worker.audience import Audience
+from poolmgr.worker.mailbox import Mailbox
+from poolmgr.worker.priorities import Priorities
+from poolmgr.worker.slots import Lanes, Load
 
 LOG = logging.getLogger(__name__)
 

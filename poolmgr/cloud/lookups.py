@@ -12,7 +12,7 @@ from poolmgr.errors import (
     DeadlineExceeded,
     Stopped,
 )
-from poolmgr.trail import Following, Trail, current
+from poolmgr.tracing import Following, Trail, current
 from poolmgr.waiting import Deadline
 
 LOG = logging.getLogger(__name__)

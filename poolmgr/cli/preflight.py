@@ -6,15 +6,15 @@ One function for both: ``check`` passes when a worker would start.
 import logging
 from contextlib import suppress
 
+from poolmgr.config.job_servers import link_options
+from poolmgr.config.old_options import warn_of_old_names
+from poolmgr.config.options import Configuration
+from poolmgr.config.unknown import misspelt, unread
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
-from poolmgr.legacy import warn_of_old_names
-from poolmgr.links import link_options
-from poolmgr.manager import action_plugins
-from poolmgr.misspelt import misspelt, unread
-from poolmgr.options import Configuration
+from poolmgr.jobs.manager import action_plugins
 from poolmgr.plugins import Registry
-from poolmgr.service import load_actions
+from poolmgr.worker.service import load_actions
 
 LOG = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
-from poolmgr.breaker import Breaker
+from poolmgr.cloud.breaker import Breaker
 from poolmgr.drivers.base import (
     Device,
     DriverState,
@@ -15,7 +15,7 @@ from poolmgr.drivers.base import (
     FloatingIP,
     Status,
 )
-from poolmgr.identity import Mark
+from poolmgr.ownership import Mark
 
 T = TypeVar("T")
 

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from poolmgr import message as wire
 from poolmgr.actions import base as actions
 from poolmgr.actions.base import Action, parse
-from poolmgr.capacity import Capacity
+from poolmgr.cloud.capacity import Capacity
+from poolmgr.cloud.checked import Checked, checked, make_driver
 from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.checked import Checked, checked, make_driver
 from poolmgr.errors import (
     Closed,
     Forked,
@@ -24,7 +23,11 @@ from poolmgr.errors import (
     UnknownAction,
     is_interrupt,
 )
-from poolmgr.execution import (
+from poolmgr.events import Guarded, Observer
+from poolmgr.jobs import message as wire
+from poolmgr.jobs.message import Message
+from poolmgr.jobs.outcome import EndedJob, RunningJob, failed, shown
+from poolmgr.jobs.run import (
     AFTERWARDS_TIME,
     Execution,
     Progress,
@@ -33,14 +36,11 @@ from poolmgr.execution import (
     log,
     time_limit,
 )
-from poolmgr.identity import Job
-from poolmgr.message import Message
-from poolmgr.observer import Guarded, Observer
-from poolmgr.outcome import EndedJob, RunningJob, failed, shown
+from poolmgr.ownership import Job
 from poolmgr.plugins import ACTIONS, DRIVERS, Registry
 from poolmgr.settings import PoolSettings
 from poolmgr.threads import ThreadPool
-from poolmgr.trail import Trail
+from poolmgr.tracing import Trail
 from poolmgr.waiting import Expiries
 
 
@@ -255,7 +255,7 @@ class PoolManager:
     # -- for executions -----------------------------------------------------
 
     def start(self, work: Callable[[], None]) -> None:
-        """See :class:`~poolmgr.execution.House`."""
+        """See :class:`~poolmgr.jobs.run.House`."""
 
         def tracked() -> None:
             try:
@@ -270,7 +270,7 @@ class PoolManager:
         self._threads.run(tracked)
 
     def ended(self, execution: Execution) -> None:
-        """See :class:`~poolmgr.execution.House`."""
+        """See :class:`~poolmgr.jobs.run.House`."""
         self._expiries.cancel(execution, execution.limit)
         with self._lock:
             self._executions.discard(execution)
@@ -283,7 +283,7 @@ class PoolManager:
                 self._none_runs.notify_all()
 
     def observe(self, ended: EndedJob) -> None:
-        """See :class:`~poolmgr.execution.House`."""
+        """See :class:`~poolmgr.jobs.run.House`."""
         log(ended)
         self.observer.job_ended(ended)
 

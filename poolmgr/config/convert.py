@@ -4,15 +4,15 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from poolmgr.config.files import Entry, all_names
+from poolmgr.config.old_options import reason
+from poolmgr.config.options import Configuration
+from poolmgr.config.values import as_text
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
-from poolmgr.legacy import reason
-from poolmgr.options import Configuration
 from poolmgr.plugins import Registry
 from poolmgr.settings import IsSettings, Rule, rules
 from poolmgr.text import one_line
-from poolmgr.values import as_text
-from poolmgr.written import Entry, all_names
 
 #: What an option means now, where that is not quite what it meant.
 MEANINGS = {

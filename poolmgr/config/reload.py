@@ -10,7 +10,7 @@ from poolmgr.settings import IsSettings, rules
 from poolmgr.text import one_line
 
 if TYPE_CHECKING:
-    from poolmgr.options import Configuration
+    from poolmgr.config.options import Configuration
 
 LOG = logging.getLogger(__name__)
 

@@ -10,10 +10,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from poolmgr import message as wire
 from poolmgr.actions.base import Action, Context, limits
-from poolmgr.capacity import Capacity
-from poolmgr.drivers.checked import Checked
+from poolmgr.cloud.capacity import Capacity
+from poolmgr.cloud.checked import Checked
 from poolmgr.errors import (
     DeadlineExceeded,
     PluginFailed,
@@ -21,9 +20,9 @@ from poolmgr.errors import (
     told,
     words_of,
 )
-from poolmgr.identity import Job
-from poolmgr.message import FAIL, PASS, Message
-from poolmgr.outcome import (
+from poolmgr.jobs import message as wire
+from poolmgr.jobs.message import FAIL, PASS, Message
+from poolmgr.jobs.outcome import (
     Awaited,
     EndedJob,
     Outcome,
@@ -31,9 +30,10 @@ from poolmgr.outcome import (
     failed,
     shown,
 )
+from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
 from poolmgr.text import one_line
-from poolmgr.trail import Following, Trail
+from poolmgr.tracing import Following, Trail
 from poolmgr.waiting import Deadline, Stop
 
 LOG = logging.getLogger(__name__)

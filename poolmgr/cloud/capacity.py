@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from poolmgr.breaker import Breaker
+from poolmgr.cloud.breaker import Breaker
 from poolmgr.errors import CloudUnavailable, DeviceFailed, QuotaExceeded
 
 #: Boots that fail in a row before only single ones are tried.

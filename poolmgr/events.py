@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from poolmgr.outcome import EndedJob
-    from poolmgr.reaper import Case
+    from poolmgr.jobs.outcome import EndedJob
+    from poolmgr.reaper.rules import Case
 
 LOG = logging.getLogger(__name__)
 

@@ -12,14 +12,16 @@ from dataclasses import Field
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 from typing import get_type_hints as hints
 
-from poolmgr import secrecy, values
+from poolmgr import secrecy
+from poolmgr.cloud.checked import Checked, make_driver
+from poolmgr.config import values
+from poolmgr.config.files import Written, all_names, files_of, variable_of
+from poolmgr.config.permissions import is_exposed, warning
+from poolmgr.config.references import Given, References
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.checked import Checked, make_driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
-from poolmgr.permissions import is_exposed, warning
 from poolmgr.plugins import Registry
-from poolmgr.references import Given, References
 from poolmgr.settings import (
     DriverSettings,
     GearmanSettings,
@@ -32,7 +34,6 @@ from poolmgr.settings import (
     rules,
 )
 from poolmgr.text import one_line
-from poolmgr.written import Written, all_names, files_of, variable_of
 
 if TYPE_CHECKING:
     from oslo_config import cfg

@@ -5,11 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 
+from poolmgr.cloud.values import device_in, devices_in, optional
 from poolmgr.drivers.base import Device
-from poolmgr.drivers.values import device_in, devices_in, optional
 from poolmgr.errors import CloudError, CloudUnavailable, DeviceFailed
 from poolmgr.threads import NoThreads, start_daemon
-from poolmgr.trail import Following, Trail
+from poolmgr.tracing import Following, Trail
 from poolmgr.waiting import Deadline, Wake
 
 LOG = logging.getLogger(__name__)

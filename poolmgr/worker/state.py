@@ -3,15 +3,15 @@
 import time
 from collections.abc import Iterator
 
-from poolmgr.breaker import Breaker
+from poolmgr.cloud.breaker import Breaker
 from poolmgr.drivers.base import DriverState
 from poolmgr.gearman import LinkStatus
-from poolmgr.lanes import Load
-from poolmgr.manager import PoolManager
-from poolmgr.outcome import RunningJob
-from poolmgr.report import Report
-from poolmgr.service import Service
+from poolmgr.jobs.manager import PoolManager
+from poolmgr.jobs.outcome import RunningJob
 from poolmgr.settings import WorkerSettings
+from poolmgr.worker.report import Report
+from poolmgr.worker.service import Service
+from poolmgr.worker.slots import Load
 
 
 class State:

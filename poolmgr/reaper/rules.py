@@ -10,13 +10,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
 
-from poolmgr import durations
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.errors import PoolmgrError, Stopped
-from poolmgr.identity import Mark, State
-from poolmgr.inventory import DeviceItem, Inventory, IpItem
+from poolmgr.ownership import Mark, State
+from poolmgr.reaper.inventory import DeviceItem, Inventory, IpItem
 from poolmgr.settings import PoolSettings, ReaperSettings
-from poolmgr.text import one_line
+from poolmgr.text import format_duration, one_line
 from poolmgr.waiting import Deadline, Stop
 
 LOG = logging.getLogger(__name__)
@@ -210,7 +209,7 @@ class Reaper:
         if case.age is None:
             return replace(case, verdict="kept", reason="its age is unknown")
         if case.age <= self._old:
-            least = durations.shown(int(self._old))
+            least = format_duration(int(self._old))
             return replace(
                 case, verdict="kept", reason=f"not older than {least} yet"
             )

@@ -8,7 +8,7 @@ done for a job, here and in the cloud's own logs.
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 
-from poolmgr.identity import Job, new_uuid
+from poolmgr.ownership import Job, new_uuid
 
 
 def new_request_id() -> str:

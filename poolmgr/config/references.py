@@ -4,9 +4,9 @@ import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from poolmgr.config.files import Entry, all_names
+from poolmgr.config.values import as_text
 from poolmgr.settings import IsSettings, Rule, rules
-from poolmgr.values import as_text
-from poolmgr.written import Entry, all_names
 
 #: Most values that one value is made of.
 _MOST = 100

@@ -3,13 +3,13 @@
 import difflib
 from collections.abc import Iterator
 
+from poolmgr.config.files import Written, all_names, variable_of
+from poolmgr.config.old_options import OBSOLETE, reason
+from poolmgr.config.options import Configuration
 from poolmgr.drivers.base import Driver
-from poolmgr.legacy import OBSOLETE, reason
-from poolmgr.options import Configuration
 from poolmgr.plugins import Registry
 from poolmgr.settings import rules
 from poolmgr.text import one_line
-from poolmgr.written import Written, all_names, variable_of
 
 #: Groups that other parts of Libra have options in.
 _SHARED = ("DEFAULT", "global", "worker", "gearman")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman import Address, Client, LinkOptions, admin
-from poolmgr.identity import Job, Mark
-from poolmgr.outcome import RunningJob
+from poolmgr.jobs.outcome import RunningJob
+from poolmgr.ownership import Job, Mark
 
 LOG = logging.getLogger(__name__)
 

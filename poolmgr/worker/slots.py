@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from poolmgr.priorities import NORMAL
+from poolmgr.worker.priorities import NORMAL
 
 #: Bytes of the jobs that wait from which on no more are taken: 10,000 of the
 #: documented ones have 2 MiB.

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP, Status
 from poolmgr.errors import Ambiguous, NotFound
-from poolmgr.identity import Mark, Ownership, State
+from poolmgr.ownership import Mark, Ownership, State
 from poolmgr.waiting import Deadline
 
 T = TypeVar("T", bound="Item")

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Iterable
 
+from poolmgr.config.files import Entry, all_names
+from poolmgr.config.options import Configuration
 from poolmgr.drivers.base import Driver
-from poolmgr.options import Configuration
 from poolmgr.plugins import Registry
 from poolmgr.settings import rules
 from poolmgr.text import one_line
-from poolmgr.written import Entry, all_names
 
 LOG = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from poolmgr.errors import PoolmgrError, Stopped
-from poolmgr.observer import Guarded, Observer
-from poolmgr.reaper import Case, Reaper
+from poolmgr.events import Guarded, Observer
+from poolmgr.reaper.rules import Case, Reaper
 from poolmgr.settings import ReaperMode
 from poolmgr.text import one_line
 from poolmgr.threads import start_daemon
-from poolmgr.trail import Following, Trail
+from poolmgr.tracing import Following, Trail
 from poolmgr.waiting import Stop
 
 LOG = logging.getLogger(__name__)

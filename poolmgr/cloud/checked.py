@@ -5,14 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from poolmgr.drivers.base import (
-    Device,
-    Driver,
-    DriverState,
-    Finding,
-    FloatingIP,
-)
-from poolmgr.drivers.values import (
+from poolmgr.cloud.values import (
     Nonsense,
     device_in,
     devices_in,
@@ -26,14 +19,21 @@ from poolmgr.drivers.values import (
     state_in,
     text_in,
 )
+from poolmgr.drivers.base import (
+    Device,
+    Driver,
+    DriverState,
+    Finding,
+    FloatingIP,
+)
 from poolmgr.errors import (
     PluginFailed,
     PoolmgrError,
     is_interrupt,
     told,
 )
-from poolmgr.identity import Mark
-from poolmgr.observer import Observer
+from poolmgr.events import Observer
+from poolmgr.ownership import Mark
 from poolmgr.threads import NoThreads, start_daemon
 from poolmgr.waiting import Deadline
 

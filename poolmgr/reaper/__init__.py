@@ -1,0 +1,1 @@
+"""What nobody owns any more: found, explained, removed."""
