@@ -7,8 +7,7 @@ whether the same request may succeed later (``retryable``).
 
 import pickle
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from opcode import opmap
 from typing import Any, ClassVar
 
@@ -25,13 +24,11 @@ class PoolmgrError(Exception):
     :cvar retryable: whether the same request may succeed later
     :ivar answer: fields a FAIL answer carries besides the request's own;
         empty but for :class:`DeviceNotDeleted`
-    :ivar nothing_made: of a creation: whether the cloud was not even asked
     """
 
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
     answer: Mapping[str, object] = {}
-    nothing_made: bool = False
 
     def __reduce__(self) -> tuple[object, ...]:
         # Python itself would call __init__ with the finished message.
@@ -64,16 +61,6 @@ def _restore(cls: type[PoolmgrError], args: tuple[object, ...]) -> object:
     if isinstance(error, OSError):  # a subclass may be; __init__ has the text
         OSError.__init__(error, *args)
     return error
-
-
-@contextmanager
-def before_creating() -> Iterator[None]:
-    """Have whatever fails in the block say that nothing was made."""
-    try:
-        yield
-    except PoolmgrError as error:
-        error.nothing_made = True
-        raise
 
 
 def words_of(error: object) -> str:
@@ -263,6 +250,8 @@ class CloudRefused(CloudError):
 class CloudUnavailable(CloudError):
     """The cloud cannot be reached, is overloaded, or failed inside.
 
+    What was asked has had no effect, or can be asked again safely.
+
     :ivar retry_after: seconds that the cloud wants to be left alone
     """
 
@@ -270,13 +259,31 @@ class CloudUnavailable(CloudError):
     retryable = True
     retry_after: float = 0.0
 
+    def __init__(self, message: str = "", retry_after: float = 0.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
     @property
     def pause(self) -> float:
-        """Seconds to leave the cloud alone, an hour at most; 0 if what a
-        driver says of it makes no sense."""
+        """Seconds to leave the cloud alone, an hour at most.
+
+        It is 0 if what a driver says makes no sense.
+        """
         pause = self.retry_after
         is_number = isinstance(pause, (int, float))
         return min(pause, LONGEST_PAUSE) if is_number and pause > 0 else 0.0
+
+
+class Busy(CloudUnavailable):
+    """The cloud works, and cannot do this at the moment.
+
+    It has had too many requests, or is doing something else with the thing
+    that was asked for.  This is no reason to think that it is down.
+    """
+
+
+class OutcomeUnknown(CloudUnavailable):
+    """The request may have taken effect or not: its answer was lost."""
 
 
 class QuotaExceeded(CloudError):

@@ -1,58 +1,70 @@
-"""What the present thread works for, so that logs and clouds can be told.
+"""What the code that runs works for, and what it is doing.
 
 A request id is made for each job, and for whatever else calls the cloud.  It
 is in the job's log lines, and drivers send it along: one id finds all that was
 done for a job, here and in the cloud's own logs.
 """
 
-from contextvars import ContextVar, Token
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from poolmgr.errors import PoolmgrError
 from poolmgr.ownership import Job, new_uuid
 
 
 def new_request_id() -> str:
-    """An id of the form that OpenStack's services take from each other.
+    """Make an id of the form that OpenStack's services take from each other.
 
     https://specs.openstack.org/openstack/oslo-specs/specs/pike/global-req-id.html
     """
     return f"req-{new_uuid()}"
 
 
-@dataclass(slots=True)
-class Trail:
-    """What is worked for.
+@dataclass(slots=True, eq=False)
+class RequestContext:
+    """One piece of work, mostly a job.
 
     :ivar action: the job's action, as the message has it; empty for what is
-        no job, as the reaper's looks are
+        no job, as the reaper's work is
     :ivar job: the delivery that the work was begun for
     :ivar request_id: finds it in the logs of the cloud
+    :ivar urgent: whether its calls of the cloud go before others
+    :ivar doing: what it waits for, in words: whoever ends the wait says it
+    :ivar trouble: the last failure of what it is repeating; None when nothing
+        fails
+    :ivar abandoned: whether nobody waits for it any more and another worker
+        may have its job: then what it has made is left as it is
+    :ivar left: what was made after the work was cancelled and could not be
+        deleted: its name or address, and why
     """
 
     action: str = ""
     job: Job | None = None
     request_id: str = field(default_factory=new_request_id)
+    urgent: bool = False
+    doing: str = ""
+    trouble: PoolmgrError | None = None
+    abandoned: bool = False
+    left: tuple[str, str] | None = None
 
 
-class Following:
-    """Has the present thread work for something while the block runs."""
-
-    __slots__ = ("_token", "_trail")
-
-    def __init__(self, trail: Trail) -> None:
-        self._trail = trail
-
-    def __enter__(self) -> Trail:
-        self._token: Token[Trail | None] = _current.set(self._trail)
-        return self._trail
-
-    def __exit__(self, *error: object) -> None:
-        _current.reset(self._token)
-
-
-def current() -> Trail | None:
-    """What the present thread works for, None if for nothing in particular."""
+def current() -> RequestContext | None:
+    """Return what the running code works for, None if nothing particular."""
     return _current.get()
 
 
-_current: ContextVar[Trail | None] = ContextVar("trail", default=None)
+@contextmanager
+def bound(context: RequestContext) -> Iterator[RequestContext]:
+    """Have the block, and the tasks that it starts, work for something."""
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
+
+
+_current: ContextVar[RequestContext | None] = ContextVar(
+    "poolmgr_request", default=None
+)

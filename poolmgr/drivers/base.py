@@ -1,19 +1,34 @@
-"""The contract of a cloud.
+"""The contract of a driver: what a cloud can do, in short blocking verbs.
 
-A driver is a class made known by an entry point in ``poolmgr.drivers``::
+A driver is a class that an entry point in ``poolmgr.drivers`` names::
 
     [options.entry_points]
     poolmgr.drivers =
         mycloud = mypackage.mycloud:MyCloud
 
-It is made once a process and used from many threads at once.  It says what
-the cloud has and does what it is told; what belongs to whom and what to do
-about a failure is decided by those who call it.
+There is one object of it in a process, and several threads call it at once.
+A verb asks the cloud once, or a few times, and returns: it does not wait for
+what the cloud does afterwards, does not repeat what failed, and does not
+sleep.  :class:`poolmgr.cloud.Cloud` does all of that, for every driver, and
+limits how many verbs run at once.
 
-Every method that waits for the cloud takes a
-:class:`~poolmgr.waiting.Deadline` and heeds it.  What the cloud refuses or
-fails to do is raised as a :class:`~poolmgr.errors.CloudError`; a driver
-raises nothing else but ``DeadlineExceeded`` and ``Stopped``.
+``timeout`` is in seconds: when it is over, the verb should raise.  A verb
+raises subclasses of :class:`~poolmgr.errors.CloudError` and nothing else:
+
+===========================  ================================================
+``CloudUnavailable``         no answer, or a failure inside the cloud; the
+                             same request can be repeated
+``Busy``                     the same, and only for the moment: too many
+                             requests, or the device is in use
+``OutcomeUnknown``           the request may have taken effect or not
+``QuotaExceeded``            there is no room for one more
+``Changed``                  somebody else changed the thing meanwhile
+``CloudRefused``             the cloud says no, and will say it again
+``AuthenticationFailed``     it does not accept the credentials
+===========================  ================================================
+
+A creation is repeated after ``CloudUnavailable``, so raise that only when
+nothing was made; raise ``OutcomeUnknown`` when that is not certain.
 """
 
 import abc
@@ -21,18 +36,17 @@ import dataclasses
 import math
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, get_type_hints
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self, get_type_hints
 
-from poolmgr.cloud.breaker import Breaker
 from poolmgr.errors import Forked, told
-from poolmgr.events import Observer
+from poolmgr.events import CloudCall
 from poolmgr.ownership import Mark
 from poolmgr.settings import IsSettings, Rule
-from poolmgr.waiting import Deadline
 
 Status = Literal["building", "active", "failed"]
+Kind = Literal["device", "ip"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ class FloatingIP:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found when a setting was held against the cloud.
+    """What the check of a setting against the cloud has found.
 
     :ivar setting: the setting's name
     :ivar value: its value, empty when unset
@@ -105,21 +119,55 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class DriverState:
-    """How a driver does at the moment.
+class Poll:
+    """What one look at devices that boot, or that are deleted, has found.
 
-    :ivar breakers: what it holds back when it fails, each with its breaker
-    :ivar awaited: devices that are waited for
-    :ivar view_age: seconds since the cloud was asked of these with success,
-        0 while there are none
-    :ivar overdue: seconds since when a call of the cloud should have come
-        back, and none has: something inside this process hangs
+    A device that was asked for and is in neither was not found.
+
+    :ivar seen: devices as they are now; others than those asked for may be
+        among them
+    :ivar unchanged: ids of devices that are there and still building
+    :ivar requests: requests to the cloud that the look took; the more, the
+        longer the pause until the next
     """
 
-    breakers: Mapping[str, Breaker] = field(default_factory=dict)
-    awaited: int = 0
-    view_age: float = 0.0
-    overdue: float = 0.0
+    seen: Sequence[Device]
+    unchanged: Collection[str] = ()
+    requests: int = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a driver may be asked at once, and how long a verb may take.
+
+    :ivar calls_at_once: verbs that run at the same time, at most
+    :ivar calls_per_second: requests a second that :attr:`Driver.limiter`
+        lets through; 0 for any number
+    :ivar call_timeout: seconds for one verb
+    :ivar poll_interval: seconds between two looks at devices that boot, at
+        least
+    """
+
+    calls_at_once: int = 20
+    calls_per_second: float = 0.0
+    call_timeout: float = 30.0
+    poll_interval: float = 1.0
+
+
+class RequestLimiter(Protocol):
+    """Limits the requests a second."""
+
+    def acquire(self) -> None:
+        """Block until a request may be sent."""
+
+
+class _Unlimited:
+    def acquire(self) -> None:
+        pass
+
+
+def _ignore(call: CloudCall) -> None:
+    pass
 
 
 class Driver(abc.ABC):
@@ -129,100 +177,137 @@ class Driver(abc.ABC):
         Each becomes an option in the configuration group that is named like
         the driver.
     :ivar image: the image that devices are made from, as configured
+    :ivar limits: how much the driver may be asked
+    :ivar limiter: set by ``Cloud``; a driver calls ``limiter.acquire()``
+        before each request that it sends
+    :ivar report_call: set by ``Cloud``; a driver may call it with a
+        :class:`~poolmgr.events.CloudCall` after each request, for the
+        metrics. If it never does, each verb counts as one request.
 
     :param settings: an instance of :attr:`Settings`
     """
 
     Settings: ClassVar[type[IsSettings]]
     image: str
+    limits: Limits = Limits()
+    limiter: RequestLimiter
+    report_call: Callable[[CloudCall], None]
     _made_in: int
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         made = super().__new__(cls)
-        # So, because it may be a frozen dataclass.
+        # A driver may be a frozen dataclass.
         object.__setattr__(made, "_made_in", os.getpid())
+        object.__setattr__(made, "limiter", _Unlimited())
+        object.__setattr__(made, "report_call", _ignore)
         return made
 
     @abc.abstractmethod
     def __init__(self, settings: Any) -> None: ...
 
+    # -- devices ------------------------------------------------------------
+
     @abc.abstractmethod
-    def create_device(
-        self, name: str, mark: Mark, deadline: Deadline
-    ) -> Device:
-        """Ask for a device, marked from birth; do not wait for its boot.
+    def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
+        """Ask for a device, marked in the same request.
+
+        Returns while it still boots.
 
         :raises QuotaExceeded: there is no room for one more
+        :raises OutcomeUnknown: it may have been made
         """
 
     @abc.abstractmethod
-    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
-        """Wait until a device is :attr:`~Device.ready`.
+    def list_devices(self, timeout: float) -> Sequence[Device]:
+        """List all devices, other people's too."""
 
-        :returns: the device as it is then
-        :raises DeviceFailed: it failed, or is gone
-        """
+    def get_device(self, id: str, timeout: float) -> Device | None:
+        """Return the device of this id, None if there is none."""
+        every = self.list_devices(timeout)
+        return next((each for each in every if each.id == id), None)
 
-    @abc.abstractmethod
-    def list_devices(self, deadline: Deadline) -> Sequence[Device]:
-        """All devices, other people's included."""
-
-    @abc.abstractmethod
-    def find_devices(self, name: str, deadline: Deadline) -> Sequence[Device]:
-        """The devices of exactly this name."""
-
-    @abc.abstractmethod
-    def devices_of_job(
-        self, unique: str, deadline: Deadline
+    def find_devices(
+        self, names: Collection[str], timeout: float
     ) -> Sequence[Device]:
-        """The devices whose mark has this unique."""
+        """List the devices of exactly these names."""
+        every = self.list_devices(timeout)
+        return [device for device in every if device.name in names]
+
+    def devices_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[Device]:
+        """List the devices whose mark has one of these uniques."""
+        every = self.list_devices(timeout)
+        return [d for d in every if d.mark and d.mark.unique in uniques]
+
+    def poll(self, devices: Collection[Device], timeout: float) -> Poll:
+        """Look at devices that boot or are being deleted.
+
+        Called about once a second for all of them together.
+        """
+        names = {device.name for device in devices}
+        return Poll(self.find_devices(names, timeout))
+
+    def finish_device(self, device: Device, timeout: float) -> Device:
+        """Do what is left to do for a device that has just become active.
+
+        It may be called again after it succeeded.
+
+        :returns: the device as it is then, ready
+        :raises CloudUnavailable: it is not done yet; call again
+        :raises Changed: likewise
+        """
+        return device
+
+    def explain_failure(self, device: Device, timeout: float) -> str:
+        """Return why a device failed, with all that the cloud tells."""
+        return device.fault or ""
 
     @abc.abstractmethod
-    def mark_device(
-        self, device: Device, mark: Mark, deadline: Deadline
-    ) -> None:
+    def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """Write another mark on a device that is active.
 
-        Two workers may do so at once.  What has to be there afterwards is
-        said by :meth:`poolmgr.ownership.Mark.written_over`.
+        Two workers may do so at once.  :meth:`Mark.written_over
+        <poolmgr.ownership.Mark.written_over>` tells what has to be there
+        afterwards.
         """
 
     @abc.abstractmethod
-    def delete_device(self, device: Device, deadline: Deadline) -> None:
-        """Delete a device and wait until it is gone.
+    def delete_device(self, device: Device, timeout: float) -> bool:
+        """Ask for a device's deletion; do not wait for it.
 
-        A device that is gone already is no error.
+        :returns: False when the cloud says that it has no such device
         """
 
+    # -- floating IPs -------------------------------------------------------
+
     @abc.abstractmethod
-    def create_ip(self, mark: Mark, deadline: Deadline) -> FloatingIP:
-        """Allocate a floating IP, marked from birth.
+    def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
+        """Allocate a floating IP, marked in the same request.
 
         :raises QuotaExceeded: there is none left, for us or at all
+        :raises OutcomeUnknown: it may have been allocated
         """
 
     @abc.abstractmethod
-    def list_ips(self, deadline: Deadline) -> Sequence[FloatingIP]:
-        """All floating IPs, other people's included."""
+    def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
+        """List all floating IPs, other people's too."""
 
-    @abc.abstractmethod
-    def find_ip(self, address: str, deadline: Deadline) -> FloatingIP | None:
-        """The floating IP of exactly this address, None if there is none."""
-
-    @abc.abstractmethod
-    def ips_of_job(
-        self, unique: str, deadline: Deadline
+    def find_ips(
+        self, addresses: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
-        """The floating IPs whose mark has this unique."""
+        """List the floating IPs of exactly these addresses."""
+        return [ip for ip in self.list_ips(timeout) if ip.address in addresses]
+
+    def ips_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[FloatingIP]:
+        """List the floating IPs whose mark has one of these uniques."""
+        every = self.list_ips(timeout)
+        return [ip for ip in every if ip.mark and ip.mark.unique in uniques]
 
     @abc.abstractmethod
-    def device_of_ip(
-        self, ip: FloatingIP, deadline: Deadline
-    ) -> Device | None:
-        """The device a floating IP is attached to, None if there is none."""
-
-    @abc.abstractmethod
-    def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
+    def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """Write another mark on a floating IP.
 
         :raises Changed: the floating IP is not what ``ip`` says any more
@@ -230,7 +315,7 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def attach_ip(
-        self, ip: FloatingIP, device: Device, deadline: Deadline
+        self, ip: FloatingIP, device: Device, timeout: float
     ) -> None:
         """Attach a floating IP, wherever it was before, in one step.
 
@@ -238,30 +323,45 @@ class Driver(abc.ABC):
         """
 
     @abc.abstractmethod
-    def detach_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+    def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
         """Detach a floating IP; it stays allocated.
 
         :raises Changed: the floating IP is not what ``ip`` says any more
         """
 
     @abc.abstractmethod
-    def delete_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+    def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
         """Give a floating IP back, attached or not.
 
-        One that is gone already is no error.
+        :returns: False when the cloud says that it has no such floating IP
         """
 
-    def accepts(self, address: str, port: int, deadline: Deadline) -> bool:
-        """Whether a TCP connection to an address can be made now."""
-        timeout = max(0.01, min(5.0, deadline.remaining()))
+    # -- both ---------------------------------------------------------------
+
+    def find_created(
+        self, kind: Kind, name: str, mark: Mark, timeout: float
+    ) -> Sequence[Device | FloatingIP]:
+        """List what a creation with this name and mark has made.
+
+        Called when the outcome of a creation is unknown.
+
+        :param kind: "device" or "ip"
+        :param name: the device's name; empty for a floating IP
+        """
+        if kind == "device":
+            return self.find_devices([name], timeout)
+        return [ip for ip in self.list_ips(timeout) if ip.mark == mark]
+
+    def accepts(self, address: str, port: int, timeout: float) -> bool:
+        """Tell whether a TCP connection to an address can be made now."""
         try:
-            with socket.create_connection((address, port), timeout):
+            with socket.create_connection((address, port), min(5.0, timeout)):
                 return True
         except OSError:
             return False
 
-    def check(self, deadline: Deadline) -> Sequence[Finding]:
-        """Hold the settings against the cloud, before they are needed.
+    def check(self, timeout: float) -> Sequence[Finding]:
+        """Check the settings against the cloud, before they are needed.
 
         ``poolmgr check`` shows what this returns, and a worker does not
         start when there is a problem.
@@ -270,47 +370,22 @@ class Driver(abc.ABC):
         """
         return ()
 
-    def require_own_process(self) -> None:
-        """Go on only in the process that the driver was made in.
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Close connections; the driver is not used any more."""
 
-        Its connections and threads are not its child's.
+    def require_own_process(self) -> None:
+        """Raise unless this is the process that the driver was made in.
+
+        Its connections cannot be used in a child process.
 
         :raises Forked: the process was forked since
         """
         if self._made_in != os.getpid():
             raise Forked("driver")
 
-    @property
-    def is_down(self) -> bool:
-        """Whether no device can be made at present, as far as is known.
-
-        A worker then lets others take the builds first.
-        """
-        return False
-
-    @property
-    def state(self) -> DriverState:
-        """How it does at the moment; from any thread, without waiting."""
-        return DriverState()
-
-    def observe(self, observer: Observer) -> None:  # noqa: B027 - may be left
-        """Tell somebody of every call of the cloud from now on.
-
-        :param observer: its ``cloud_called`` is for this; it raises nothing
-        """
-
-    def try_again(self) -> None:  # noqa: B027 - may be left
-        """Try at once what is held back after it was refused.
-
-        Somebody may have put it right: the configuration was read again.
-        """
-
-    def close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Let go of connections and threads; the driver is done."""
-
 
 def defect(driver: type[Driver]) -> str | None:
-    """What is wrong with a driver's class attributes, None if nothing is."""
+    """Return what is wrong with a driver's class, None if nothing is."""
     try:
         settings = getattr(driver, "Settings", None)
     except BaseException as error:
