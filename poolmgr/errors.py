@@ -1,113 +1,32 @@
 """What can go wrong, as one tree of exceptions.
 
-Every error builds its own message from its fields, has a ``code`` that
-programs may rely on (it is ``error.code`` of an explained FAIL), and says
-whether the same request may succeed later (``retryable``).
+Each has a ``code`` that programs may rely on, and says whether the same
+request may succeed later (``retryable``).
 """
 
-import pickle
-import threading
 from collections.abc import Mapping, Sequence
-from opcode import opmap
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from poolmgr.text import one_line
+from poolmgr import foreign
 
-#: Longest that a cloud is left alone because it says so, in seconds.
-LONGEST_PAUSE = 3600.0
+LONGEST_PAUSE = 3600.0  # seconds that a cloud is left alone if it says so
+is_interrupt = foreign.is_interrupt
+told = foreign.told
+words_of = foreign.words_of
 
 
-class PoolmgrError(Exception):
-    """Anything poolmgr raises on purpose.
-
-    :cvar code: stable name of the kind of error, for programs
-    :cvar retryable: whether the same request may succeed later
-    :ivar answer: fields a FAIL answer carries besides the request's own;
-        empty but for :class:`DeviceNotDeleted`
-    """
+class PoolmgrError(foreign.Portable):
+    """Anything poolmgr raises on purpose."""
 
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
-    answer: Mapping[str, object] = {}
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # Python itself would call __init__ with the finished message.
-        plain = all(type(arg) in _PLAIN for arg in self.args)
-        args = self.args if plain else (words_of(self),)
-        state = {n: _fit_to_travel(v) for n, v in vars(self).items()}
-        return _restore, (type(self), args), state
-
-    def __setstate__(self, state: dict[str, Any] | None, /) -> None:
-        # Past what a subclass does when an attribute is set.
-        vars(self).update(state or {})
-
-
-_PLAIN = (str, int, float, bool, type(None))
-
-
-def _fit_to_travel(value: object) -> object:
-    """A value, or its text if it cannot be pickled, as what has a lock."""
-    if type(value) in _PLAIN:
-        return value
-    try:
-        pickle.dumps(value)
-    except Exception:
-        return words_of(value)
-    return value
-
-
-def _restore(cls: type[PoolmgrError], args: tuple[object, ...]) -> object:
-    error = cls.__new__(cls, *args)
-    if isinstance(error, OSError):  # a subclass may be; __init__ has the text
-        OSError.__init__(error, *args)
-    return error
-
-
-def words_of(error: object) -> str:
-    """The text of anybody's object; its type's name if it has none."""
-    try:
-        # Joined, so that a subclass of str becomes plain text.
-        return str.join("", [str(error)])
-    except BaseException:
-        return type(error).__name__
-
-
-def told(error: BaseException) -> str:
-    """Anybody's exception in a line: its kind and its text."""
-    kind, said = type(error).__name__, words_of(error)
-    return one_line(f"{kind}: {said}" if said not in ("", kind) else kind)
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Whether a signal has raised this, as Ctrl-C does, not the code itself.
-
-    Somebody's code can raise KeyboardInterrupt and SystemExit, too, and that
-    is a defect of it.  A signal's handler raises between any two instructions
-    of the main thread; if it is Python's own it has no frame.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    if not isinstance(error, (KeyboardInterrupt, SystemExit)):
-        return False
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    if where is None:
-        return True
-    frame = where.tb_frame
-    if str(frame.f_globals.get("__name__")).startswith("poolmgr."):
-        return True
-    raises = frame.f_code.co_code[where.tb_lasti] == opmap["RAISE_VARARGS"]
-    return isinstance(error, KeyboardInterrupt) and not raises
+    answer: Mapping[str, object] = {}  #: more fields of the FAIL answer
 
 
 class ConfigError(PoolmgrError):
     """The configuration is wrong or incomplete; nothing was started."""
 
     code = "config"
-
-
-# -- the request ------------------------------------------------------------
 
 
 class RequestError(PoolmgrError):
@@ -123,86 +42,54 @@ class InvalidMessage(RequestError):
 
 
 class UnknownAction(RequestError):
-    """No action of that name is installed.
-
-    :ivar action: the name as the request gave it, quoted, or "None"
-    """
+    """No ``action`` of that name is installed."""
 
     code = "unknown_action"
 
     def __init__(self, action: str, known: Sequence[str] = ()) -> None:
         self.action = action
-        known_text = f"; known are {', '.join(known)}" if known else ""
-        super().__init__(f"unknown action {action}{known_text}")
+        hint = f"; known are {', '.join(known)}" if known else ""
+        super().__init__(f"unknown action {action}{hint}")
 
 
 class InvalidField(RequestError):
-    """A field of the request is missing or not of its type.
-
-    :ivar field: the field's name
-    :ivar reason: what the value must be
-    """
+    """A ``field`` of the request is missing or wrong, for a ``reason``."""
 
     code = "invalid_field"
 
     def __init__(self, field: str, reason: str) -> None:
-        self.field = field
-        self.reason = reason
+        self.field, self.reason = field, reason
         super().__init__(f"{field!r} {reason}")
 
 
-# -- what the request names -------------------------------------------------
-
-
 class NotFound(PoolmgrError):
-    """What the request names does not exist.
-
-    :ivar kind: "device" or "floating IP"
-    :ivar name: the name or address asked for
-    """
+    """The device or floating IP (``kind``) of this ``name`` does not exist."""
 
     code = "not_found"
 
     def __init__(self, kind: str, name: str) -> None:
-        self.kind = kind
-        self.name = name
+        self.kind, self.name = kind, name
         super().__init__(f"there is no {kind} {name!r}")
 
 
 class Ambiguous(PoolmgrError):
-    """Several things bear the name; none was touched.
-
-    :ivar kind: "device" or "floating IP"
-    :ivar name: the name or address asked for
-    :ivar ids: the ids of all that bear it
-    """
+    """Several things bear the ``name``, those of ``ids``; none was touched."""
 
     code = "ambiguous"
 
     def __init__(self, kind: str, name: str, ids: Sequence[str]) -> None:
-        self.kind = kind
-        self.name = name
-        self.ids = tuple(ids)
-        super().__init__(
-            f"{len(self.ids)} {kind}s are named {name!r} "
-            f"({', '.join(self.ids)}); none was touched"
-        )
+        self.kind, self.name, self.ids = kind, name, tuple(ids)
+        named = f"{len(ids)} {kind}s are named {name!r}"
+        super().__init__(f"{named} ({', '.join(ids)}); none was touched")
 
 
 class NotOwned(PoolmgrError):
-    """The device or floating IP is not this pool's, so it was not touched.
-
-    :ivar kind: "device" or "floating IP"
-    :ivar name: its name or address
-    :ivar authority: the ``[poolmgr] authority`` that forbids it
-    """
+    """The device or floating IP is not this pool's, so it was not touched."""
 
     code = "not_owned"
 
     def __init__(self, kind: str, name: str, authority: str) -> None:
-        self.kind = kind
-        self.name = name
-        self.authority = authority
+        self.kind, self.name, self.authority = kind, name, authority
         super().__init__(
             f"{kind} {name!r} is not this pool's "
             f"([poolmgr] authority is {authority!r}); it was not touched"
@@ -210,39 +97,26 @@ class NotOwned(PoolmgrError):
 
 
 class AttachedElsewhere(PoolmgrError):
-    """The floating IP is attached to another device than the one named.
-
-    :ivar address: the floating IP's address
-    :ivar device: the name of the device the request names
-    """
+    """The floating IP is attached to another device than the one named."""
 
     code = "attached_elsewhere"
 
     def __init__(self, address: str, device: str) -> None:
-        self.address = address
-        self.device = device
+        self.address, self.device = address, device
+        where = f"attached to another device than {device!r}"
         super().__init__(
-            f"floating IP {address!r} is attached to another device than "
-            f"{device!r}; it was not touched"
+            f"floating IP {address!r} is {where}; it was not touched"
         )
 
 
-# -- the cloud --------------------------------------------------------------
-
-
 class CloudError(PoolmgrError):
-    """The cloud did not do what it was asked.
-
-    Drivers raise this and its subclasses, and nothing else, for what the
-    cloud does.
-    """
+    """The cloud did not do what it was asked; all that drivers may raise."""
 
     code = "cloud"
 
 
 class CloudRefused(CloudError):
-    """The cloud says the request is wrong or not allowed; asking again is
-    of no use."""
+    """The request is wrong or not allowed; asking again is of no use."""
 
     code = "cloud_refused"
 
@@ -265,10 +139,7 @@ class CloudUnavailable(CloudError):
 
     @property
     def pause(self) -> float:
-        """Seconds to leave the cloud alone, an hour at most.
-
-        It is 0 if what a driver says makes no sense.
-        """
+        """Seconds to leave the cloud alone; 0 if no sensible time is set."""
         pause = self.retry_after
         is_number = isinstance(pause, (int, float))
         return min(pause, LONGEST_PAUSE) if is_number and pause > 0 else 0.0
@@ -307,29 +178,20 @@ class Changed(CloudError):
 
 
 class DeviceFailed(CloudError):
-    """The device went to ERROR or disappeared while it was built.
-
-    :ivar name: the device's name
-    :ivar fault: the cloud's own words
-    """
+    """The device went to ERROR, with a ``fault``, or vanished while built."""
 
     code = "device_failed"
     retryable = True
 
     def __init__(self, name: str, fault: str) -> None:
-        self.name = name
-        self.fault = fault
+        self.name, self.fault = name, fault
         super().__init__(f"device {name!r} failed: {fault}")
 
 
 class DeviceNotDeleted(CloudError):
-    """A failed device could not be deleted; it is handed back.
+    """A device failed for a ``cause`` and stays, for a ``reason``.
 
-    :ivar name: the device's name
-    :ivar cause: why it failed, in words
-    :ivar reason: why it could not be deleted, in words
-    :ivar answer: ``name``, ``addr``, ``type`` and ``az``, so that the
-        client can ask for DELETE_DEVICE later
+    Its ``answer`` has what the client needs to ask for DELETE_DEVICE later.
     """
 
     code = "device_not_deleted"
@@ -342,40 +204,25 @@ class DeviceNotDeleted(CloudError):
         reason: object,
         answer: Mapping[str, object],
     ) -> None:
-        self.name = name
-        self.cause = words_of(cause)
-        self.reason = words_of(reason)
-        self.answer = dict(answer)
-        super().__init__(
-            f"{self.cause}; device {name!r} is left, it cannot be deleted: "
-            f"{self.reason}"
-        )
-
-
-# -- time -------------------------------------------------------------------
+        self.name, self.answer = name, dict(answer)
+        self.cause, self.reason = words_of(cause), words_of(reason)
+        left = f"device {name!r} is left, it cannot be deleted"
+        super().__init__(f"{self.cause}; {left}: {self.reason}")
 
 
 class DeadlineExceeded(PoolmgrError):
-    """The job's time was up before it was done.
-
-    :ivar doing: what it was doing
-    :ivar seconds: the time it had, in seconds
-    """
+    """What the job was ``doing`` was not done within ``seconds``."""
 
     code = "deadline"
     retryable = True
 
     def __init__(self, doing: str, seconds: float) -> None:
-        self.doing = doing
-        self.seconds = seconds
+        self.doing, self.seconds = doing, seconds
         super().__init__(f"{doing}: not done within {seconds:g} s")
 
 
 class Stopped(PoolmgrError):
-    """The process is stopping and the job was given up.
-
-    :ivar doing: what it was doing
-    """
+    """The process is stopping; what the job was ``doing`` was given up."""
 
     code = "stopped"
     retryable = True
@@ -383,9 +230,6 @@ class Stopped(PoolmgrError):
     def __init__(self, doing: str) -> None:
         self.doing = doing
         super().__init__(f"{doing}: given up because poolmgr is stopping")
-
-
-# -- the library ------------------------------------------------------------
 
 
 class Closed(PoolmgrError):
@@ -398,10 +242,7 @@ class Closed(PoolmgrError):
 
 
 class Forked(PoolmgrError):
-    """The process was forked; its child has to make its own objects.
-
-    :ivar what: what was made before the fork
-    """
+    """The process was forked; its child has to make its own objects."""
 
     code = "forked"
 
@@ -413,7 +254,11 @@ class Forked(PoolmgrError):
         )
 
 
-# -- plugins ----------------------------------------------------------------
+class TransportError(PoolmgrError):
+    """A job server cannot be reached or does not speak the protocol."""
+
+    code = "transport"
+    retryable = True
 
 
 class PluginError(PoolmgrError):
@@ -422,74 +267,41 @@ class PluginError(PoolmgrError):
     code = "plugin"
 
 
-class PluginNotFound(PluginError):
-    """No plugin of that name is installed.
-
-    :ivar kind: "action" or "driver"
-    :ivar name: the name asked for
-    :ivar known: the names there are
-    """
-
-    code = "plugin_not_found"
-
-    def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
-        self.kind = kind
-        self.name = name
-        self.known = tuple(known)
-        super().__init__(
-            f"no {kind} named {name!r} is installed; "
-            f"choose one of: {', '.join(known) or '(there are none)'}"
-        )
-
-
-class PluginConflict(PluginError):
-    """Two installed plugins have the same name; neither is used.
-
-    :ivar kind: "action" or "driver"
-    :ivar name: the name they share
-    :ivar providers: what they are, "module:Class (package)"
-    """
-
-    code = "plugin_conflict"
-
-    def __init__(self, kind: str, name: str, providers: Sequence[str]) -> None:
-        self.kind = kind
-        self.name = name
-        self.providers = tuple(providers)
-        super().__init__(
-            f"{kind} {name!r} is refused: it is provided by "
-            f"{' and by '.join(providers)}; uninstall all but one"
-        )
-
-
-class PluginBroken(PluginError):
-    """A plugin cannot be loaded.
-
-    :ivar kind: "action" or "driver"
-    :ivar name: its name
-    :ivar reason: the error it failed with
-    """
-
-    code = "plugin_broken"
-
-    def __init__(self, kind: str, name: str, reason: str) -> None:
-        self.kind = kind
-        self.name = name
-        self.reason = reason
-        super().__init__(f"{kind} {name!r} cannot be loaded: {reason}")
-
-
 class PluginFailed(PluginError):
     """A plugin raised what it may not raise, or returned nonsense."""
 
     code = "plugin_failed"
 
 
-# -- the job servers --------------------------------------------------------
+class PluginNotFound(PluginError):
+    """No action or driver (``kind``) of this ``name`` is installed."""
+
+    code = "plugin_not_found"
+
+    def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
+        self.kind, self.name, self.known = kind, name, tuple(known)
+        choices = ", ".join(known) or "(there are none)"
+        absent = f"no {kind} named {name!r} is installed"
+        super().__init__(f"{absent}; choose one of: {choices}")
 
 
-class TransportError(PoolmgrError):
-    """A job server cannot be reached or does not speak the protocol."""
+class PluginConflict(PluginError):
+    """Several installed plugins have the same ``name``; none is used."""
 
-    code = "transport"
-    retryable = True
+    code = "plugin_conflict"
+
+    def __init__(self, kind: str, name: str, providers: Sequence[str]) -> None:
+        self.kind, self.name, self.providers = kind, name, tuple(providers)
+        refused = f"{kind} {name!r} is refused: it is provided by"
+        by = " and by ".join(providers)
+        super().__init__(f"{refused} {by}; uninstall all but one")
+
+
+class PluginBroken(PluginError):
+    """A plugin cannot be loaded, for a ``reason``."""
+
+    code = "plugin_broken"
+
+    def __init__(self, kind: str, name: str, reason: str) -> None:
+        self.kind, self.name, self.reason = kind, name, reason
+        super().__init__(f"{kind} {name!r} cannot be loaded: {reason}")

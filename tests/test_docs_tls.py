@@ -268,7 +268,7 @@ def test_no_job_server_behind_the_terminator_may_be_the_reason(
 
 
 def test_every_reason_that_is_listed_is_one_that_is_given() -> None:
-    section = PAGE.read_text().partition("What the log says")[2]
+    section = PAGE.read_text().partition("Error messages")[2]
     listed = [
         reason
         for line in section.splitlines()

@@ -11,6 +11,7 @@ copyright = "The poolmgr developers"
 release = importlib.metadata.version("poolmgr")
 extensions = [
     "sphinx.ext.autodoc",
+    "sphinx_copybutton",
     "stevedore.sphinxext",
     "oslo_config.sphinxext",
     "poolmgr_commands",
@@ -18,15 +19,13 @@ extensions = [
     "poolmgr_errors",
 ]
 graphviz_output_format = "svg"
-# What follows "::" is what is printed, or a command: no Python.
+# Literal blocks are output or commands, not Python.
 highlight_language = "text"
-html_theme = "alabaster"
-html_theme_options = {
-    "description": "Pool Manager of Libra",
-    # So that the tables of commands fit.
-    "page_width": "1240px",
-    "body_max_width": "none",
-}
+html_theme = "furo"
+html_title = f"poolmgr {release}"
+# A prompt is no part of a command.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
 html_static_path = ["_static"]
 html_css_files = ["poolmgr.css"]
 autodoc_member_order = "bysource"

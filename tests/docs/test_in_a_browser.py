@@ -19,7 +19,8 @@ from tests.docs.builds import built
 #: As wide as a telephone, in CSS pixels.
 WIDTH = 400
 #: Loads each page into a frame of that width, one after the other, and tells
-#: how wide each would like to be, and what of it sticks out.
+#: how wide each would like to be, and what of it sticks out. Drawers, which
+#: the theme keeps beside the page until somebody opens them, do not count.
 MEASURE = """<!doctype html><pre id="found"></pre><script>
 function load(name) {
   return new Promise(done => {
@@ -37,7 +38,7 @@ async function measure() {
     const root = frame.contentDocument.documentElement;
     const wide = [...root.querySelectorAll("body *")].filter(
       each => each.getBoundingClientRect().right > %(width)d + 1
-        && !each.closest("pre, table, .highlight"));
+        && !each.closest("pre, table, .highlight, .graphviz, aside"));
     found[name] = {
       window: frame.contentWindow.innerWidth,
       page: root.scrollWidth,
@@ -98,7 +99,9 @@ def test_on_a_telephone_no_page_scrolls_sideways_and_nothing_is_cut(
     assert found.keys() == {*names}
     assert len(names) >= len(list(SOURCE.glob("*.rst")))
     assert {seen["window"] for seen in found.values()} == {WIDTH}
-    assert [name for name, seen in found.items() if not seen["headings"]] == []
+    # The search page gets its heading from a script.
+    bare = {name for name, seen in found.items() if not seen["headings"]}
+    assert bare <= {"search.html"}
     assert {
         name: (seen["page"], seen["wide"])
         for name, seen in found.items()
