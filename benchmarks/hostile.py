@@ -26,7 +26,7 @@ import procfs
 from servers import Gearmand, free_port, process
 
 from poolmgr.gearman import Address, Client, admin
-from poolmgr.gearman.station import STEADY
+from poolmgr.gearman.reconnector import STEADY
 from poolmgr.settings import WorkerSettings
 
 FUNCTION = WorkerSettings().function

@@ -6,7 +6,7 @@ from typing import Any
 from unittest import mock
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, LinkOptions, admin
+from poolmgr.gearman import Address, ConnectionOptions, admin
 
 SEEDS = [
     b"f\t3\t1\t2\ng\t0\t0\t0\n.\n",
@@ -23,7 +23,9 @@ def one(data: bytes) -> None:
     """The data is all that it says, and then it hangs up."""
 
     async def connect(
-        _address: Address, _options: LinkOptions, factory: Callable[[], Any]
+        _address: Address,
+        _options: ConnectionOptions,
+        factory: Callable[[], Any],
     ) -> Any:
         protocol = factory()
         protocol.data_received(data)

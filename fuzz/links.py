@@ -1,16 +1,18 @@
-"""The ends of links: a worker's, a client's, and the built-in server's."""
+"""The ends of connections: a worker, a client, and the built-in server."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
 from poolmgr.errors import PoolmgrError
-from poolmgr.gearman import Address, LinkOptions
-from poolmgr.gearman.client import SubmittedJob, _ClientLink
-from poolmgr.gearman.link import Link
+from poolmgr.gearman import Address, Assignment, ConnectionOptions
+from poolmgr.gearman.client_connection import ClientConnection
+from poolmgr.gearman.connection import Connection
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
-from poolmgr.gearman.server import JobServer, _Connection
-from poolmgr.gearman.serving import ServingLink
+from poolmgr.gearman.served_jobs import Jobs
+from poolmgr.gearman.server_connection import ServerConnection
+from poolmgr.gearman.submitted_job import SubmittedJob
+from poolmgr.gearman.worker_connection import Callbacks, WorkerConnection
 
 T = PacketType
 
@@ -40,7 +42,7 @@ SEEDS = [
     b"\2status\nworkers\nshow jobs\ncancel job H:x:1\n",
 ]
 _LOOP = asyncio.new_event_loop()
-_OPTIONS = LinkOptions(max_packet=1000)
+_OPTIONS = ConnectionOptions(max_packet=1000)
 
 
 class _Wire(asyncio.Transport):
@@ -77,24 +79,25 @@ class _Socket:
         return 9
 
 
-class _Hall:
-    """Answers every job at once."""
+class _Slots:
+    """Any number of jobs."""
 
-    def connected(self, link: ServingLink) -> None:
+    def reserve(self) -> bool:
+        """There is always one."""
+        return True
+
+    def release(self) -> None:
         """Nothing."""
 
-    def wants(self, link: ServingLink) -> None:
-        """Give it what it wants."""
-        while link.hungry:
-            link.grab()
 
-    def arrived(self, job: Any) -> None:
-        """Answer it."""
-        job.progress(1, 2)
-        job.complete(job.payload, lambda _delivery: None)
+def _answer(job: Assignment) -> None:
+    job.progress(1, 2)
+    job.complete(job.payload, lambda _status: None)
 
-    def released(self) -> None:
-        """Nothing."""
+
+def _grab(connection: WorkerConnection) -> None:
+    while connection.can_grab:
+        connection.grab()
 
 
 def one(data: bytes) -> None:
@@ -115,7 +118,7 @@ async def _tell(whom: int, data: bytes) -> None:
         if not wire.ended:
             _feed(protocol, piece)
     protocol.connection_lost(None)
-    if isinstance(protocol, Link):
+    if isinstance(protocol, Connection):
         assert protocol.gone.result().isprintable()
     for answer in await asyncio.gather(*asked, return_exceptions=True):
         if isinstance(answer, BaseException):
@@ -138,16 +141,18 @@ def _feed(protocol: Any, data: bytes) -> None:
 def _protocol(whom: int) -> Any:
     address = Address("h")
     if whom == 2:
-        return _Connection(JobServer())
+        return ServerConnection(Jobs(b"H:h"), set())
     if whom == 1:
-        return _ClientLink(address, _OPTIONS)
-    hall: Any = _Hall()
-    return ServingLink(address, b"f", b"id", hall, lambda: None, _OPTIONS)
+        return ClientConnection(address, _OPTIONS)
+    callbacks = Callbacks(_answer, lambda: None, _grab)
+    return WorkerConnection(
+        address, b"f", b"id", _Slots(), callbacks, _OPTIONS
+    )
 
 
 def _questions(protocol: Any) -> list[Coroutine[Any, Any, Any]]:
     """What a client waits for the answer to."""
-    if not isinstance(protocol, _ClientLink):
+    if not isinstance(protocol, ClientConnection):
         return []
     packet = encode(T.SUBMIT_JOB, b"f", b"u", b"p")
     return [_result(protocol.submit(packet, False)), protocol.ask(packet)]

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from poolmgr.gearman import Address, Assignment, LinkOptions, Worker
+from poolmgr.gearman import Address, Assignment, ConnectionOptions, Worker
 
 FUNCTION = "f"
 PATIENCE = 20.0
 
 
-class Places:
-    """Room for so many jobs at once."""
+class CountedSlots:
+    """Slots for so many jobs at once."""
 
     def __init__(self, free: int = 1000) -> None:
         self.free = free
@@ -34,14 +34,14 @@ class Running:
     def __init__(
         self,
         servers: Sequence[Address],
-        places: int = 1000,
-        options: LinkOptions | None = None,
+        slots: int = 1000,
+        options: ConnectionOptions | None = None,
         function: str = FUNCTION,
     ) -> None:
-        self.room = Places(places)
+        self.slots = CountedSlots(slots)
         self.jobs: asyncio.Queue[Assignment] = asyncio.Queue()
         self.worker = Worker(
-            servers, function, self.jobs.put_nowait, self.room, options
+            servers, function, self.jobs.put_nowait, self.slots, options
         )
         self._task = asyncio.create_task(self.worker.run())
 
@@ -57,10 +57,10 @@ class Running:
         )
 
     def done(self, job: Assignment, answer: bytes = b"") -> None:
-        """Answer a job and have room for another."""
+        """Answer a job and have a slot for another."""
         job.complete(answer or job.payload)
-        self.room.release()
-        self.worker.room_freed()
+        self.slots.release()
+        self.worker.grab()
 
     async def echo(self) -> None:
         """Answer every job with its payload, for ever."""
@@ -76,12 +76,12 @@ class Running:
 @asynccontextmanager
 async def running(
     *servers: Address,
-    places: int = 1000,
-    options: LinkOptions | None = None,
+    slots: int = 1000,
+    options: ConnectionOptions | None = None,
     function: str = FUNCTION,
 ) -> AsyncIterator[Running]:
     """A worker of these servers."""
-    worker = Running(servers, places, options, function)
+    worker = Running(servers, slots, options, function)
     try:
         yield worker
     finally:

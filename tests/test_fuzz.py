@@ -27,9 +27,8 @@ from hypothesis import strategies as st
 
 from fuzz import TARGETS
 from poolmgr.errors import PoolmgrError, TransportError
-from poolmgr.gearman import Address, Client, LinkOptions, admin
+from poolmgr.gearman import Address, Client, ConnectionOptions, admin
 from poolmgr.gearman.protocol import (
-    ARGUMENTS,
     REQUEST,
     RESPONSE,
     PacketType,
@@ -79,7 +78,7 @@ def test_every_target_is_run() -> None:
 DEFECTS = {
     "admin": "poolmgr.gearman.admin._records",
     "cloud": "poolmgr.drivers.nova.failures._said",
-    "links": "poolmgr.gearman.link.Link.connection_lost",
+    "links": "poolmgr.gearman.connection.Connection.connection_lost",
     "marks": "poolmgr.drivers.nova.marks._mark",
     "message": "poolmgr.jobs.message._check_depth",
     "names": "poolmgr.gearman.address._number",
@@ -142,7 +141,7 @@ def test_any_payload_has_one_answer_with_a_response(payload: bytes) -> None:
 
 # -- true sockets ------------------------------------------------------------
 
-QUICK = LinkOptions(
+QUICK = ConnectionOptions(
     connect_timeout=5.0, retry_first=0.01, retry_longest=0.02, max_packet=5000
 )
 
@@ -156,7 +155,7 @@ def streams(draw: st.DrawFn, magic: bytes) -> bytes:
             pieces.append(draw(st.binary(max_size=20)))
             continue
         kind = draw(st.sampled_from(PacketType))
-        number = ARGUMENTS[kind] + draw(st.sampled_from([0] * 9 + [-1, 1]))
+        number = kind.arguments + draw(st.sampled_from([0] * 9 + [-1, 1]))
         args = [
             draw(st.sampled_from([b"", b"h", b"f", b"1", b"H:x:1", b"\xff"]))
             for _argument in range(number)

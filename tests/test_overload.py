@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from poolmgr.gearman import Address, Client, admin
-from poolmgr.gearman.client import SubmittedJob
+from poolmgr.gearman import Address, Client, SubmittedJob, admin
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.jobservers import gearmand
 from tests.polling import until

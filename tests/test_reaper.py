@@ -17,7 +17,7 @@ import pytest
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import CloudUnavailable
-from poolmgr.gearman import Address, Client, LinkOptions
+from poolmgr.gearman import Address, Client, ConnectionOptions
 from poolmgr.jobs.in_flight import InFlight, delivered_before
 from poolmgr.jobs.outcome import RunningJob
 from poolmgr.ownership import Job, Mark
@@ -184,7 +184,7 @@ def test_half_of_a_pool_does_not_disappear(cloud: FakeCloud) -> None:
 
 def in_flight(*servers: Address, running: str = "") -> InFlight:
     here = RunningJob(Job(running), "BUILD_DEVICE", 1.0, 2.0, 1)
-    options = LinkOptions(connect_timeout=1.0)
+    options = ConnectionOptions(connect_timeout=1.0)
     return InFlight(lambda: [here] if running else [], servers, options)
 
 
@@ -582,4 +582,4 @@ def test_a_job_server_that_cannot_be_asked_tells_of_no_earlier_delivery(
 ) -> None:
     job = Job("unique", "H:host:1", server.format(free_port()))
 
-    assert not delivered_before(LinkOptions(), job)
+    assert not delivered_before(ConnectionOptions(), job)

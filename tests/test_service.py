@@ -301,7 +301,7 @@ def test_a_defect_of_the_transport_ends_the_worker_for_another_to_be_started(
             async with asyncio.timeout(30):
                 await service.run()
 
-    monkeypatch.setattr("poolmgr.gearman.station.connect", fail)
+    monkeypatch.setattr("poolmgr.gearman.reconnector.connect", fail)
     with pytest.raises(LookupError, match="a defect"):
         asyncio.run(scenario())
 

@@ -11,30 +11,35 @@ It knows nothing of pools and clouds.
 """
 
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.assignment import Assignment, Delivery
-from poolmgr.gearman.client import (
-    Client,
+from poolmgr.gearman.assignment import AnswerStatus, Assignment
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.options import ConnectionOptions
+from poolmgr.gearman.protocol import ProtocolError
+from poolmgr.gearman.reconnector import ConnectionStatus
+from poolmgr.gearman.submitted_job import (
     JobFailed,
     JobTimeout,
     SubmittedJob,
 )
-from poolmgr.gearman.options import LinkOptions
-from poolmgr.gearman.protocol import ProtocolError
-from poolmgr.gearman.station import LinkStatus
 from poolmgr.gearman.tls import client_context
-from poolmgr.gearman.worker import Room, Worker
+from poolmgr.gearman.worker import Worker
+from poolmgr.gearman.worker_connection import Slots
+
+#: The name that callers had before.
+LinkOptions = ConnectionOptions
 
 __all__ = [
     "Address",
+    "AnswerStatus",
     "Assignment",
     "Client",
-    "Delivery",
+    "ConnectionOptions",
+    "ConnectionStatus",
     "JobFailed",
     "JobTimeout",
     "LinkOptions",
-    "LinkStatus",
     "ProtocolError",
-    "Room",
+    "Slots",
     "SubmittedJob",
     "Worker",
     "client_context",

@@ -1,17 +1,14 @@
 """A job that a job server gave to this worker."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
 
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.protocol import MAX_NAME
+from poolmgr.gearman.protocol import MAX_NAME, PacketType, encode
 from poolmgr.text import decoded
 
 
-class Delivery(Enum):
+class AnswerStatus(Enum):
     """What became of an answer."""
 
     DELIVERED = "delivered"
@@ -19,43 +16,34 @@ class Delivery(Enum):
     UNKNOWN = "unknown"
     """The job server does not know the job (any more): it was cancelled."""
     LOST = "lost"
-    """The link was lost before the one or the other was known."""
+    """The connection was lost before the one or the other was known."""
     UNSENT = "unsent"
-    """The link was gone before the answer could be sent."""
+    """The connection was gone before the answer could be sent."""
 
 
-OnDelivery = Callable[[Delivery], None]
-
-
-class Carrier(Protocol):
-    """The link that brought a job, and the only one to take its answer."""
-
-    address: Address
-
-    def answer(
-        self, job: Assignment, answer: bytes, on_delivery: OnDelivery | None
-    ) -> None:
-        """Send the answer of a job that is not lost."""
-
-    def report(self, job: Assignment, done: int, of: int) -> None:
-        """Send the progress of a job that is not lost."""
+OnAnswered = Callable[[AnswerStatus], None]
 
 
 class Assignment:
     """One job to be answered; all its methods belong to the loop's thread.
 
+    :param send: sends a packet about the job on the connection that brought
+        it, the only one that may answer it; with the answer comes what to
+        call when it is known what became of it
     :ivar server: the job server that assigned it
     :ivar payload: what the client sent
     :ivar raw_handle: the handle as it is on the wire
     :ivar raw_unique: the unique as it is on the wire
     :ivar cut: the job server has cut the unique, so that jobs of different
         uniques may have the same here
-    :ivar lost: the link is gone; the server gives the job to somebody else
+    :ivar lost: the connection is gone; the server gives the job to somebody
+        else
+    :ivar completed: it was answered
     :ivar on_lost: called when that happens before the job was completed
     """
 
     __slots__ = (
-        "_carrier",
+        "_send",
         "completed",
         "cut",
         "lost",
@@ -67,10 +55,15 @@ class Assignment:
     )
 
     def __init__(
-        self, carrier: Carrier, handle: bytes, unique: bytes, payload: bytes
+        self,
+        server: Address,
+        send: "Callable[[Assignment, bytes, OnAnswered | None], None]",
+        handle: bytes,
+        unique: bytes,
+        payload: bytes,
     ) -> None:
-        self._carrier = carrier
-        self.server = carrier.address
+        self._send = send
+        self.server = server
         self.raw_handle = handle
         self.raw_unique = unique
         # Of a unique of 64 bytes gearmand sends 63, a NUL, and a payload
@@ -96,23 +89,26 @@ class Assignment:
         return f"{unique}+{self.handle}" if self.cut else unique
 
     def complete(
-        self, answer: bytes, on_delivery: OnDelivery | None = None
+        self, answer: bytes, on_answered: OnAnswered | None = None
     ) -> None:
         """Answer the job. Nothing is sent when it is lost.
 
-        :param on_delivery: called once with what became of the answer
+        :param on_answered: called once with what became of the answer
         :raises RuntimeError: when it was answered before
         """
         if self.completed:
             raise RuntimeError(f"job {self.handle} was answered before")
         self.completed = True
         if not self.lost:
-            self._carrier.answer(self, answer, on_delivery)
-        elif on_delivery is not None:
-            on_delivery(Delivery.UNSENT)
+            packet = encode(PacketType.WORK_COMPLETE, self.raw_handle, answer)
+            self._send(self, packet, on_answered)
+        elif on_answered is not None:
+            on_answered(AnswerStatus.UNSENT)
 
-    def progress(self, numerator: int, denominator: int) -> None:
+    def progress(self, done: int, total: int) -> None:
         """Tell the client how far it is. Nothing is sent when it is lost
         or completed."""
         if not (self.lost or self.completed):
-            self._carrier.report(self, numerator, denominator)
+            steps = b"%d" % done, b"%d" % total
+            packet = encode(PacketType.WORK_STATUS, self.raw_handle, *steps)
+            self._send(self, packet, None)

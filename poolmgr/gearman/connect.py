@@ -6,17 +6,17 @@ import ipaddress
 import os
 import socket
 import ssl
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.options import LinkOptions
-from poolmgr.gearman.stranger import describe_silence
-from poolmgr.gearman.tls import MUTE, refusal
+from poolmgr.gearman.diagnosis import describe_silence
+from poolmgr.gearman.options import ConnectionOptions
+from poolmgr.gearman.tls import NO_REASON, reason_of_refusal
 from poolmgr.text import one_line
-from poolmgr.threads import NoThreads, start_daemon
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -75,10 +75,10 @@ class Resolver:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(_settle, future, found, error)
 
-        try:
-            start_daemon("gearman-resolver", work)
-        except NoThreads as error:
-            future.set_exception(OSError(str(error)))
+        thread = threading.Thread(
+            target=work, name="gearman-resolver", daemon=True
+        )
+        thread.start()
         return future
 
 
@@ -113,7 +113,7 @@ def _settle(
 
 async def connect(
     address: Address,
-    options: LinkOptions,
+    options: ConnectionOptions,
     factory: Callable[[], P],
     resolver: Resolver | None = None,
 ) -> P:
@@ -141,7 +141,7 @@ async def connect(
 
 
 async def _open_socket(
-    resolver: Resolver, options: LinkOptions
+    resolver: Resolver, options: ConnectionOptions
 ) -> socket.socket:
     """Connect to the first of the host's addresses that answers.
 
@@ -180,7 +180,7 @@ def _close_socket(task: asyncio.Task[socket.socket]) -> None:
 
 
 async def _connect_socket(
-    family: int, where: Any, options: LinkOptions
+    family: int, where: Any, options: ConnectionOptions
 ) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -193,7 +193,7 @@ async def _connect_socket(
     return sock
 
 
-def _tune(sock: socket.socket, options: LinkOptions) -> None:
+def _tune(sock: socket.socket, options: ConnectionOptions) -> None:
     tcp = socket.IPPROTO_TCP
     # A job is small packets in turn: Nagle would add 40 ms to each.
     sock.setsockopt(tcp, socket.TCP_NODELAY, 1)
@@ -214,7 +214,7 @@ def _tune(sock: socket.socket, options: LinkOptions) -> None:
 async def _start(
     sock: socket.socket,
     address: Address,
-    options: LinkOptions,
+    options: ConnectionOptions,
     factory: Callable[[], P],
 ) -> P:
     loop = asyncio.get_running_loop()
@@ -247,7 +247,7 @@ def reason_of(error: BaseException | None) -> str:
     if error is None:
         return "closed by the job server"
     if isinstance(error, ssl.SSLError):
-        return refusal(error)
+        return reason_of_refusal(error)
     if isinstance(error, OSError) and error.strerror:
         if error.errno is not None and error.errno > 0:
             # asyncio's own words have the address, which is said already.
@@ -257,7 +257,7 @@ def reason_of(error: BaseException | None) -> str:
 
 
 def reason_of_silence(
-    error: BaseException | None, options: LinkOptions
+    error: BaseException | None, options: ConnectionOptions
 ) -> str:
     """Why a connection ended on which the job server has said nothing."""
     reason = reason_of(error)
@@ -265,4 +265,4 @@ def reason_of_silence(
         return reason
     if options.ssl is None:
         return f"{reason}: {describe_silence(options)}"
-    return f"TLS: {reason} after the handshake: {MUTE}"
+    return f"TLS: {reason} after the handshake: {NO_REASON}"

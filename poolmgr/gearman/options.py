@@ -1,17 +1,17 @@
-"""How the links to the job servers behave."""
+"""How connections to job servers behave."""
 
 import ssl as _ssl
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class LinkOptions:
-    """Settings of every link; the times are in seconds.
+class ConnectionOptions:
+    """Settings of every connection; times are in seconds.
 
     :ivar ssl: None is plain TCP; see :func:`poolmgr.gearman.client_context`
     :ivar connect_timeout: for name look-up, TCP and TLS together
     :ivar heartbeat: silence after which the server is asked for a sign of
-        life; after as much silence again the link is dropped
+        life; after as much silence again the connection is dropped
     :ivar keepalive: whether TCP looks for vanished peers, too
     :ivar keepalive_idle: silence before the first TCP probe
     :ivar keepalive_interval: between two TCP probes

@@ -8,10 +8,10 @@ may contain NULs itself.
 import struct
 from collections.abc import Collection, Generator, Iterator
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman.stranger import describe, recognize
+from poolmgr.gearman.diagnosis import describe_wrong_peer, identify
 
 REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
@@ -28,124 +28,64 @@ class ProtocolError(TransportError):
 
 
 class PacketType(IntEnum):
-    """The number of each kind of packet."""
+    """The number of each kind of packet.
 
-    CAN_DO = 1
-    CANT_DO = 2
-    RESET_ABILITIES = 3
-    PRE_SLEEP = 4
-    NOOP = 6
-    SUBMIT_JOB = 7
-    JOB_CREATED = 8
-    GRAB_JOB = 9
-    NO_JOB = 10
-    JOB_ASSIGN = 11
-    WORK_STATUS = 12
-    WORK_COMPLETE = 13
-    WORK_FAIL = 14
-    GET_STATUS = 15
-    ECHO_REQ = 16
-    ECHO_RES = 17
-    SUBMIT_JOB_BG = 18
-    ERROR = 19
-    STATUS_RES = 20
-    SUBMIT_JOB_HIGH = 21
-    SET_CLIENT_ID = 22
-    CAN_DO_TIMEOUT = 23
-    ALL_YOURS = 24
-    WORK_EXCEPTION = 25
-    OPTION_REQ = 26
-    OPTION_RES = 27
-    WORK_DATA = 28
-    WORK_WARNING = 29
-    GRAB_JOB_UNIQ = 30
-    JOB_ASSIGN_UNIQ = 31
-    SUBMIT_JOB_HIGH_BG = 32
-    SUBMIT_JOB_LOW = 33
-    SUBMIT_JOB_LOW_BG = 34
-    SUBMIT_JOB_SCHED = 35
-    SUBMIT_JOB_EPOCH = 36
-    SUBMIT_REDUCE_JOB = 37
-    SUBMIT_REDUCE_JOB_BACKGROUND = 38
-    GRAB_JOB_ALL = 39
-    JOB_ASSIGN_ALL = 40
-    GET_STATUS_UNIQUE = 41
-    STATUS_RES_UNIQUE = 42
+    :ivar arguments: how many arguments it has
+    """
+
+    arguments: int
+
+    def __new__(cls, number: int, arguments: int) -> Self:
+        """A member: its number, and how many arguments it has."""
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.arguments = arguments
+        return member
+
+    CAN_DO = 1, 1
+    CANT_DO = 2, 1
+    RESET_ABILITIES = 3, 0
+    PRE_SLEEP = 4, 0
+    NOOP = 6, 0
+    SUBMIT_JOB = 7, 3
+    JOB_CREATED = 8, 1
+    GRAB_JOB = 9, 0
+    NO_JOB = 10, 0
+    JOB_ASSIGN = 11, 3
+    WORK_STATUS = 12, 3
+    WORK_COMPLETE = 13, 2
+    WORK_FAIL = 14, 1
+    GET_STATUS = 15, 1
+    ECHO_REQ = 16, 1
+    ECHO_RES = 17, 1
+    SUBMIT_JOB_BG = 18, 3
+    ERROR = 19, 2
+    STATUS_RES = 20, 5
+    SUBMIT_JOB_HIGH = 21, 3
+    SET_CLIENT_ID = 22, 1
+    CAN_DO_TIMEOUT = 23, 2
+    ALL_YOURS = 24, 0
+    WORK_EXCEPTION = 25, 2
+    OPTION_REQ = 26, 1
+    OPTION_RES = 27, 1
+    WORK_DATA = 28, 2
+    WORK_WARNING = 29, 2
+    GRAB_JOB_UNIQ = 30, 0
+    JOB_ASSIGN_UNIQ = 31, 4
+    SUBMIT_JOB_HIGH_BG = 32, 3
+    SUBMIT_JOB_LOW = 33, 3
+    SUBMIT_JOB_LOW_BG = 34, 3
+    SUBMIT_JOB_SCHED = 35, 8
+    SUBMIT_JOB_EPOCH = 36, 4
+    SUBMIT_REDUCE_JOB = 37, 4
+    SUBMIT_REDUCE_JOB_BACKGROUND = 38, 4
+    GRAB_JOB_ALL = 39, 0
+    JOB_ASSIGN_ALL = 40, 5
+    GET_STATUS_UNIQUE = 41, 1
+    STATUS_RES_UNIQUE = 42, 6
 
 
-T = PacketType
-
-ARGUMENTS: dict[PacketType, int] = {
-    **dict.fromkeys(
-        (
-            T.RESET_ABILITIES,
-            T.PRE_SLEEP,
-            T.NOOP,
-            T.GRAB_JOB,
-            T.NO_JOB,
-            T.ALL_YOURS,
-            T.GRAB_JOB_UNIQ,
-            T.GRAB_JOB_ALL,
-        ),
-        0,
-    ),
-    **dict.fromkeys(
-        (
-            T.CAN_DO,
-            T.CANT_DO,
-            T.JOB_CREATED,
-            T.WORK_FAIL,
-            T.GET_STATUS,
-            T.ECHO_REQ,
-            T.ECHO_RES,
-            T.SET_CLIENT_ID,
-            T.OPTION_REQ,
-            T.OPTION_RES,
-            T.GET_STATUS_UNIQUE,
-        ),
-        1,
-    ),
-    **dict.fromkeys(
-        (
-            T.WORK_COMPLETE,
-            T.ERROR,
-            T.CAN_DO_TIMEOUT,
-            T.WORK_EXCEPTION,
-            T.WORK_DATA,
-            T.WORK_WARNING,
-        ),
-        2,
-    ),
-    **dict.fromkeys(
-        (
-            T.SUBMIT_JOB,
-            T.SUBMIT_JOB_BG,
-            T.SUBMIT_JOB_HIGH,
-            T.SUBMIT_JOB_HIGH_BG,
-            T.SUBMIT_JOB_LOW,
-            T.SUBMIT_JOB_LOW_BG,
-            T.JOB_ASSIGN,
-            T.WORK_STATUS,
-        ),
-        3,
-    ),
-    **dict.fromkeys(
-        (
-            T.JOB_ASSIGN_UNIQ,
-            T.SUBMIT_JOB_EPOCH,
-            T.SUBMIT_REDUCE_JOB,
-            T.SUBMIT_REDUCE_JOB_BACKGROUND,
-        ),
-        4,
-    ),
-    T.STATUS_RES: 5,
-    T.JOB_ASSIGN_ALL: 5,
-    T.STATUS_RES_UNIQUE: 6,
-    T.SUBMIT_JOB_SCHED: 8,
-}
-"""How many arguments each type has."""
-
-_KNOWN = {int(kind): (kind, count) for kind, count in ARGUMENTS.items()}
+_KNOWN = {int(kind): kind for kind in PacketType}
 
 
 class Packet(NamedTuple):
@@ -191,9 +131,9 @@ class Parser:
         self._needed = 0  # bytes that make the packet in _rest complete
 
     @property
-    def stranger(self) -> str:
-        """What the peer is, if it has said too little for a packet."""
-        return "" if self._begun else recognize(bytes(self._rest[:8]))
+    def wrong_peer(self) -> str:
+        """What answers there, if that can be told and is no job server."""
+        return "" if self._begun else identify(bytes(self._rest[:8]))
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """The packets that are complete with this piece of the stream.
@@ -236,7 +176,7 @@ class Parser:
             if magic != self._magic:
                 raise self._wrong_magic(bytes(data[position:]))
             try:
-                kind, count = _KNOWN[number]
+                kind = _KNOWN[number]
             except KeyError:
                 raise ProtocolError(f"unknown packet type {number}") from None
             if length > self._max and kind not in self._cut:
@@ -247,7 +187,7 @@ class Parser:
             if stop > end:
                 self._needed = stop - position
                 return position
-            packet = Packet(kind, _split(kind, count, bytes(view[start:stop])))
+            packet = Packet(kind, _split(kind, bytes(view[start:stop])))
             self._begun = True
             # Of one that is cut, also what is here and not kept.
             position = min(start + length, end)
@@ -262,12 +202,12 @@ class Parser:
     def _wrong_magic(self, said: bytes) -> ProtocolError:
         error = f"packet with the magic {said[:4]!r}"
         if not self._begun:
-            error = f"{error}: {describe(said)}"
+            error = f"{error}: {describe_wrong_peer(said)}"
         return ProtocolError(error)
 
 
-def _split(kind: PacketType, count: int, body: bytes) -> list[bytes]:
-    if count:
+def _split(kind: PacketType, body: bytes) -> list[bytes]:
+    if count := kind.arguments:
         args = body.split(b"\0", count - 1)
         if len(args) == count:
             return args

@@ -49,13 +49,15 @@ _ALERTS = {
 }
 """What a job server's alerts mean to us, by OpenSSL's names."""
 
-MUTE = "it may not accept our certificate, or have no job server behind it"
+NO_REASON = (
+    "it may not accept our certificate, or have no job server behind it"
+)
 """A guess: with TLS 1.3 our handshake ends before the server has looked at
 our certificate, and not every server says what it thinks of it; what it says
 may be lost with the connection, too."""
 
 
-def refusal(error: ssl.SSLError) -> str:
+def reason_of_refusal(error: ssl.SSLError) -> str:
     """Why TLS came to nothing, on one line."""
     if isinstance(error, ssl.SSLCertVerificationError):
         why = one_line(error.verify_message).rstrip(".")
@@ -65,16 +67,10 @@ def refusal(error: ssl.SSLError) -> str:
 
 
 def _check_complete(ca: str | None, cert: str | None, key: str | None) -> None:
-    if bool(cert) != bool(key):
-        here, missing = (
-            ("certificate", "key")
-            if cert
-            else (
-                "key",
-                "certificate",
-            )
-        )
-        raise ConfigError(f"TLS: a {here} is given, but no {missing} for it")
+    if cert and not key:
+        raise ConfigError("TLS: a certificate is given, but no key for it")
+    if key and not cert:
+        raise ConfigError("TLS: a key is given, but no certificate for it")
     if not ca:
         raise ConfigError(
             "TLS: a certificate and a key are given, but no CA file to"

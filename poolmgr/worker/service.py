@@ -13,7 +13,13 @@ from typing import Any
 from poolmgr.actions.base import Action
 from poolmgr.config.job_servers import addresses, link_options
 from poolmgr.errors import PluginConflict, PluginError
-from poolmgr.gearman import Address, Assignment, Delivery, LinkStatus, Worker
+from poolmgr.gearman import (
+    Address,
+    AnswerStatus,
+    Assignment,
+    ConnectionStatus,
+    Worker,
+)
 from poolmgr.gearman.address import host_name
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.in_flight import delivered_before
@@ -166,7 +172,7 @@ class Service:
         return self._told_to_stop
 
     @property
-    def links(self) -> list[LinkStatus]:
+    def links(self) -> list[ConnectionStatus]:
         """How each link to a job server is; from any thread."""
         return self._worker.links
 
@@ -182,7 +188,7 @@ class Service:
         self._lanes.limit(
             settings.long_jobs, settings.short_jobs, settings.held_jobs
         )
-        self._worker.room_freed()
+        self._worker.grab()
 
     def _take(self, assignment: Assignment) -> None:
         if self._time_is_up:
@@ -213,7 +219,7 @@ class Service:
             [each.address for each in links if each.state == "up"], _COURTESY
         )
         with self._lanes.insisting():
-            self._worker.room_freed()
+            self._worker.grab()
 
     def _start(self, delivery: _Delivery) -> None:
         if delivery.clients is None:
@@ -247,7 +253,7 @@ class Service:
             )
             assignment.complete(wire.encode({"response": "FAIL"}))
         self._lanes.done(delivery.long)
-        self._worker.room_freed()
+        self._worker.grab()
 
     def _begin(self, delivery: _Delivery) -> None:
         assert self._mailbox is not None  # noqa: S101 - run() has set it
@@ -290,27 +296,27 @@ class Service:
             # It may be long, and others may hold the delivery for a while.
             delivery.assignment.payload = delivery.message = b""
             self._lanes.done(delivery.long)
-            self._worker.room_freed()
+            self._worker.grab()
 
-    def _delivered(self, delivery: _Delivery, result: Delivery) -> None:
+    def _delivered(self, delivery: _Delivery, result: AnswerStatus) -> None:
         submission = delivery.submission
         assert submission is not None  # noqa: S101 - it was answered
-        if result is Delivery.UNKNOWN:
+        if result is AnswerStatus.UNKNOWN:
             LOG.warning(
                 "job server %s does not know %s any more",
                 delivery.assignment.server,
                 one_line(delivery.assignment.handle),
             )
             submission.undo()
-        elif result is not Delivery.DELIVERED:
-            submission.undelivered(sent=result is Delivery.LOST)
+        elif result is not AnswerStatus.DELIVERED:
+            submission.undelivered(sent=result is AnswerStatus.LOST)
 
     def _lost(self, delivery: _Delivery) -> None:
         """The link is gone; the job server will deliver the job again."""
         held = self._lanes.drop(delivery)
         self._note_lost(delivery, held)
         if held:
-            self._worker.room_freed()
+            self._worker.grab()
         elif delivery.submission is not None:
             delivery.submission.forsake()
             if delivery.long:

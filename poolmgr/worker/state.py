@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.drivers.base import DriverState
-from poolmgr.gearman import LinkStatus
+from poolmgr.gearman import ConnectionStatus
 from poolmgr.jobs.manager import PoolManager
 from poolmgr.jobs.outcome import RunningJob
 from poolmgr.settings import WorkerSettings
@@ -31,7 +31,7 @@ class State:
         return self._manager.settings.pool
 
     @property
-    def links(self) -> list[LinkStatus]:
+    def links(self) -> list[ConnectionStatus]:
         """How each link to a job server is."""
         return self.service.links
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from poolmgr.drivers.base import Driver
-from poolmgr.gearman import Address, LinkOptions
+from poolmgr.gearman import Address, ConnectionOptions
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.reaper.rules import Case, Reaper
 from poolmgr.settings import PoolSettings, ReaperSettings
@@ -82,7 +82,7 @@ def reaped(
         driver,
         pool_settings(name),
         ReaperSettings(older_than=0.0, limit=10000),
-        InFlight(list, servers, LinkOptions()),
+        InFlight(list, servers, ConnectionOptions()),
         job_time=0.0,
     )
     reaper.look()

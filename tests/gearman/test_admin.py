@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Client, JobFailed, LinkOptions, admin
+from poolmgr.gearman import Client, ConnectionOptions, JobFailed, admin
 from tests.gearman_workers import FUNCTION, PATIENCE, running
 from tests.jobservers import JobServerProcess
 from tests.peers import closes, is_silent, peer, says
@@ -91,7 +91,7 @@ def test_it_tells_its_version(job_server: JobServerProcess) -> None:
 def test_asking_a_server_that_is_not_one_is_an_error(
     meet: Callable[[socket.socket], None], words: str
 ) -> None:
-    options = LinkOptions(heartbeat=0.3, connect_timeout=1.0)
+    options = ConnectionOptions(heartbeat=0.3, connect_timeout=1.0)
     with peer(meet) as odd:
         with pytest.raises(TransportError, match=f"{odd.address}.*{words}"):
             asyncio.run(admin.status(odd.address, options))

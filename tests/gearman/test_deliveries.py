@@ -3,14 +3,14 @@
 import asyncio
 import functools
 
-from poolmgr.gearman import Assignment, Client, Delivery
+from poolmgr.gearman import AnswerStatus, Assignment, Client
 from tests.gearman_workers import FUNCTION, PATIENCE, running, until
 from tests.jobservers import JobServerProcess
 
 
-async def told(job: Assignment) -> Delivery:
+async def told(job: Assignment) -> AnswerStatus:
     """Answer a job; what became of the answer."""
-    known: asyncio.Future[Delivery] = asyncio.Future()
+    known: asyncio.Future[AnswerStatus] = asyncio.Future()
     job.complete(b"y", known.set_result)
     async with asyncio.timeout(PATIENCE):
         return await known
@@ -23,7 +23,7 @@ def test_an_answer_that_was_taken_is_known_to_be(
         address = job_server.address
         async with running(address) as worker, Client([address]) as client:
             await client.submit(FUNCTION, b"x")
-            assert await told(await worker.job()) is Delivery.DELIVERED
+            assert await told(await worker.job()) is AnswerStatus.DELIVERED
 
     asyncio.run(scenario())
 
@@ -33,7 +33,7 @@ def test_of_100_answers_just_that_of_an_unknown_job_is_told_to_be_unknown(
 ) -> None:
     async def scenario() -> None:
         address = job_server.address
-        outcomes: dict[int, Delivery] = {}
+        outcomes: dict[int, AnswerStatus] = {}
         async with running(address) as worker, Client([address]) as client:
             submitted = [
                 await client.submit(FUNCTION, b"%d" % n) for n in range(100)
@@ -51,13 +51,15 @@ def test_of_100_answers_just_that_of_an_unknown_job_is_told_to_be_unknown(
             for n, each in enumerate(submitted):
                 if each.handle != unknown:
                     assert await each.result(PATIENCE) == b"%d" % n
-            (link,) = worker.worker.links
-        assert [n for n in outcomes if outcomes[n] is Delivery.UNKNOWN] == [50]
+            (connection,) = worker.worker.links
+        assert [
+            n for n in outcomes if outcomes[n] is AnswerStatus.UNKNOWN
+        ] == [50]
         assert set(outcomes.values()) == {
-            Delivery.UNKNOWN,
-            Delivery.DELIVERED,
+            AnswerStatus.UNKNOWN,
+            AnswerStatus.DELIVERED,
         }
-        assert (link.state, link.reconnects) == ("up", 0)
+        assert (connection.state, connection.reconnects) == ("up", 0)
 
     asyncio.run(scenario())
 
@@ -80,7 +82,7 @@ def test_a_result_never_reaches_the_same_handle_of_a_restarted_server(
                 submitted = await client.submit(FUNCTION, b"new")
                 new = await worker.job()
                 assert new.handle == old.handle
-                assert await told(old) is Delivery.UNSENT
+                assert await told(old) is AnswerStatus.UNSENT
                 worker.done(new, b"answer to new")
                 assert await submitted.result(PATIENCE) == b"answer to new"
 

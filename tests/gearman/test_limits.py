@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from poolmgr.errors import ConfigError
-from poolmgr.gearman import Address, Client, LinkOptions, admin
+from poolmgr.gearman import Address, Client, ConnectionOptions, admin
 from poolmgr.gearman.protocol import PacketType
 from tests.gearman.raw import RawPeer
 from tests.gearman_workers import FUNCTION, PATIENCE, running
@@ -195,7 +195,7 @@ def test_of_a_name_with_two_addresses_the_one_that_answers_is_used(
     monkeypatch: pytest.MonkeyPatch, server: JobServerProcess
 ) -> None:
     """However long the other is silent, by whoever it is connected."""
-    options = LinkOptions(connect_timeout=100 * PATIENCE)
+    options = ConnectionOptions(connect_timeout=100 * PATIENCE)
 
     async def scenario(name: Address) -> None:
         async with asyncio.timeout(PATIENCE):

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolmgr.gearman.protocol import (
-    ARGUMENTS,
     RESPONSE,
     Packet,
     PacketType,
@@ -23,7 +22,7 @@ argument = st.binary(max_size=20).map(lambda b: b.replace(b"\0", b"0"))
 @st.composite
 def packets(draw: st.DrawFn) -> Packet:
     kind = draw(st.sampled_from(PacketType))
-    args = [draw(argument) for _ in range(ARGUMENTS[kind])]
+    args = [draw(argument) for _ in range(kind.arguments)]
     if args:
         args[-1] += draw(st.binary(max_size=20))  # the last may have NULs
     return Packet(kind, args)

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from poolmgr.errors import ConfigError
-from poolmgr.gearman import Address, Client, LinkOptions, client_context
+from poolmgr.gearman import Address, Client, ConnectionOptions, client_context
 from poolmgr.gearman.server import JobServer
 from tests.certificates import Certificates, Identity
 from tests.gearman_workers import FUNCTION, PATIENCE, running, until
@@ -23,9 +23,9 @@ def files(tmp_path: Path) -> Certificates:
     return Certificates(tmp_path, trustme.CA())
 
 
-def options(identity: Identity) -> LinkOptions:
+def options(identity: Identity) -> ConnectionOptions:
     context = client_context(identity.ca, identity.cert, identity.key)
-    return LinkOptions(ssl=context, connect_timeout=2.0)
+    return ConnectionOptions(ssl=context, connect_timeout=2.0)
 
 
 def test_jobs_go_to_the_built_in_server_over_tls(files: Certificates) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 import time
 
-from poolmgr.gearman import Client, LinkOptions, admin
+from poolmgr.gearman import Client, ConnectionOptions, admin
 from poolmgr.gearman.protocol import PacketType
 from tests.gearman.raw import RawPeer
 from tests.gearman_workers import FUNCTION, running, until
 from tests.jobservers import gearmand
 
-QUICK = LinkOptions(heartbeat=0.5)
+QUICK = ConnectionOptions(heartbeat=0.5)
 
 
 def test_a_job_for_later_comes_when_its_time_has_come() -> None:
@@ -52,7 +52,7 @@ def test_a_wake_up_that_a_full_worker_swallows_costs_no_job() -> None:
         with gearmand("--worker-wakeup=1") as server:
             address = server.address
             async with (
-                running(address, places=1, options=QUICK) as full,
+                running(address, slots=1, options=QUICK) as full,
                 running(address, options=QUICK) as free,
                 Client([address]) as client,
             ):
@@ -60,14 +60,14 @@ def test_a_wake_up_that_a_full_worker_swallows_costs_no_job() -> None:
                 await free.registered()
                 # Each of both is asleep, and one has no place. It has one
                 # again once what it asked for has been answered.
-                await until(full.room.reserve)
+                await until(full.slots.reserve)
                 for _each in range(4):
                     await client.submit(FUNCTION, b"x", unique="")
                 for _each in range(4):
                     free.done(await free.job())
                 (status,) = await admin.status(address)
                 assert status.queued == status.running
-                await until(lambda: free.worker.idle)
+                await until(lambda: not free.worker.grabs_outstanding)
 
     asyncio.run(scenario())
 
@@ -75,13 +75,13 @@ def test_a_wake_up_that_a_full_worker_swallows_costs_no_job() -> None:
 def test_a_worker_that_leaves_does_not_ask_again() -> None:
     async def scenario() -> None:
         with gearmand() as server:
-            options = LinkOptions(heartbeat=0.1)
+            options = ConnectionOptions(heartbeat=0.1)
             address = server.address
             async with running(address, options=options) as worker:
                 async with Client([address], options) as client:
                     await worker.registered()
                     worker.worker.drain()
-                    await until(lambda: worker.worker.idle)
+                    await until(lambda: not worker.worker.grabs_outstanding)
                     await client.submit(FUNCTION, b"x", background=True)
                     # So many heartbeats; a GRAB would come with the first.
                     for _each in range(5):

@@ -115,7 +115,7 @@ def test_urgent_jobs_come_first(job_server: JobServerProcess) -> None:
                     background=True,
                     priority=priority,
                 )
-            async with running(address, places=1) as worker:
+            async with running(address, slots=1) as worker:
                 came = []
                 for _ in range(3):
                     job = await worker.job()
@@ -169,11 +169,11 @@ def test_no_more_jobs_are_taken_than_there_is_room_for() -> None:
                 for _ in range(5):
                     await client.submit(FUNCTION, b"x", background=True)
             worker = await stack.enter_async_context(
-                running(*servers, places=0)
+                running(*servers, slots=0)
             )
             await worker.registered(3)
-            worker.room.release()
-            worker.worker.room_freed()
+            worker.slots.release()
+            worker.worker.grab()
             served = []
             for _ in range(15):
                 job = await worker.job()

@@ -8,7 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from poolmgr.gearman import Address, Client, LinkOptions, SubmittedJob, admin
+from poolmgr.gearman import (
+    Address,
+    Client,
+    ConnectionOptions,
+    SubmittedJob,
+    admin,
+)
 from tests.asking import FUNCTION
 
 PATIENCE = 60.0
@@ -31,7 +37,7 @@ class Batch:
         server: Address,
         messages: Sequence[object],
         uniques: Sequence[str] | None = None,
-        options: LinkOptions | None = None,
+        options: ConnectionOptions | None = None,
     ) -> None:
         self.uniques = uniques or [str(uuid.uuid4()) for _ in messages]
         self.handles: list[str] = []
@@ -121,7 +127,7 @@ def batch(
     server: Address,
     messages: Sequence[object],
     uniques: Sequence[str] | None = None,
-    options: LinkOptions | None = None,
+    options: ConnectionOptions | None = None,
 ) -> Iterator[Batch]:
     """Hand in jobs, and be their client while the block runs."""
     made = Batch(server, messages, uniques, options)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman import LinkOptions
+from poolmgr.gearman import ConnectionOptions
 from tests.jobservers import JobServerProcess, gearmand
 from tests.matrix.batches import BUILD, ask, batch
 from tests.matrix.logs import NOTICED, complaints, registrations
@@ -17,7 +17,7 @@ from tests.processes import worker
 from tests.relays import relay
 
 #: Of a client that does not mind.
-PATIENT = LinkOptions(heartbeat=60.0)
+PATIENT = ConnectionOptions(heartbeat=60.0)
 
 
 @pytest.mark.endurance

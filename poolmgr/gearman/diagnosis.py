@@ -1,6 +1,6 @@
 """What answers where a job server should be."""
 
-from poolmgr.gearman.options import LinkOptions
+from poolmgr.gearman.options import ConnectionOptions
 
 _TLS = (
     "it speaks TLS and was spoken to in plain text: set [gearman] ssl_ca, or "
@@ -17,21 +17,21 @@ _BEGINNINGS = {
 }
 
 
-def recognize(said: bytes) -> str:
-    """What a peer is that began with this; empty if that is not known."""
+def identify(said: bytes) -> str:
+    """What a peer is, by its first bytes; empty if that cannot be told."""
     for beginning, what in _BEGINNINGS.items():
         if said.startswith(beginning):
             return what
     return ""
 
 
-def describe(said: bytes) -> str:
-    """What a peer is that began with this and is no job server."""
-    return recognize(said) or "it is not a job server (gearmand)"
+def describe_wrong_peer(said: bytes) -> str:
+    """What a peer is that began with these bytes and is no job server."""
+    return identify(said) or "it is not a job server (gearmand)"
 
 
-def describe_silence(options: LinkOptions) -> str:
-    """What a peer may be that takes a connection and says nothing."""
+def describe_silence(options: ConnectionOptions) -> str:
+    """What a peer may be that accepts a connection and sends nothing."""
     if options.ssl is None:
         return "it may not be a job server (gearmand), or speak only TLS"
     return "what is behind it may not be a job server (gearmand)"

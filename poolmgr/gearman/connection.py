@@ -4,14 +4,14 @@ import asyncio
 from typing import ClassVar, cast
 
 from poolmgr.gearman.connect import reason_of, reason_of_silence
-from poolmgr.gearman.options import LinkOptions
+from poolmgr.gearman.diagnosis import describe_silence
+from poolmgr.gearman.options import ConnectionOptions
 from poolmgr.gearman.protocol import (
     PacketType,
     Parser,
     ProtocolError,
     encode,
 )
-from poolmgr.gearman.stranger import describe_silence
 
 #: Bytes that are read at once, at most.
 _AT_ONCE = 64 * 1024
@@ -19,17 +19,17 @@ _AT_ONCE = 64 * 1024
 _ECHO_REQ = encode(PacketType.ECHO_REQ, b"")
 
 
-class Link(asyncio.BufferedProtocol):
+class Connection(asyncio.BufferedProtocol):
     """The base of a worker's and of a client's connection.
 
     :cvar cut: types of packets that are cut when they are too long; all
-        others end the link
-    :ivar gone: done when the link has ended, with the reason
+        others end the connection
+    :ivar gone: done when the connection has ended, with the reason
     """
 
     cut: ClassVar[tuple[PacketType, ...]] = ()
 
-    def __init__(self, options: LinkOptions) -> None:
+    def __init__(self, options: ConnectionOptions) -> None:
         self._options = options
         self._parser = Parser(max_packet=options.max_packet, cut=self.cut)
         self._loop = asyncio.get_running_loop()
@@ -40,12 +40,14 @@ class Link(asyncio.BufferedProtocol):
         self._in = memoryview(bytearray(_AT_ONCE))
         self._out: list[bytes] = []
         self._written = 0  # bytes handed to the transport so far
+        self._heard = 0.0  # when the peer last sent or took something
+        self._probed: float | None = None  # when it was asked to send
+        self._backlog = self._taken = 0
         self._spoken = False  # the peer has sent something
         self._receiving = False
-        self._pulse = _Pulse()
         self._timer: asyncio.TimerHandle | None = None
 
-    # -- what a kind of link adds -------------------------------------------
+    # -- what a kind of connection adds -------------------------------------
 
     def greet(self) -> None:
         """Send what comes first on a new connection."""
@@ -53,7 +55,7 @@ class Link(asyncio.BufferedProtocol):
     def received(self, kind: PacketType, args: list[bytes]) -> None:
         """Take one packet.
 
-        :raises ProtocolError: to drop the link
+        :raises ProtocolError: to drop the connection
         """
         raise NotImplementedError
 
@@ -67,7 +69,7 @@ class Link(asyncio.BufferedProtocol):
     # -- sending ------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Send after what was sent before; lost if the link is."""
+        """Send after what was sent before; lost if the connection is."""
         # What is sent in one turn of the loop goes out in one piece; what
         # answers something received, as soon as all of that is read.
         if not (self._out or self._receiving):
@@ -82,14 +84,14 @@ class Link(asyncio.BufferedProtocol):
         self._out.clear()
 
     def drop(self, reason: str) -> None:
-        """End the link at once; what was not yet sent is lost."""
+        """End the connection at once; what was not yet sent is lost."""
         if self._dropped_for is None:
             self._dropped_for = reason
         if self._transport is not None:
             self._transport.abort()
 
     def close(self, reason: str) -> None:
-        """End the link when what was sent before has gone out."""
+        """End the connection when what was sent before has gone out."""
         if self._dropped_for is None:
             self._dropped_for = reason
         self._flush()
@@ -100,7 +102,7 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._pulse.heard = self._loop.time()
+        self._heard = self._loop.time()
         self.greet()
         # The greeting is to be answered, too.
         self._probe()
@@ -112,7 +114,7 @@ class Link(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take so many bytes of it."""
         data = bytes(self._in[:nbytes])
-        self._pulse.heard = self._loop.time()
+        self._heard = self._loop.time()
         self._spoken = True
         self._receiving = True
         try:
@@ -139,7 +141,7 @@ class Link(asyncio.BufferedProtocol):
 
     def _reason(self, exc: Exception | None) -> str:
         if self._spoken:
-            return self._parser.stranger or reason_of(exc)
+            return self._parser.wrong_peer or reason_of(exc)
         return reason_of_silence(exc, self._options)
 
     # -- heartbeat ----------------------------------------------------------
@@ -147,7 +149,7 @@ class Link(asyncio.BufferedProtocol):
     def _probe(self) -> None:
         self.ping()
         self._flush()
-        self._pulse.probed = self._loop.time()
+        self._probed = self._loop.time()
         self._watch_in(self._options.heartbeat)
 
     def _watch_in(self, seconds: float) -> None:
@@ -156,48 +158,37 @@ class Link(asyncio.BufferedProtocol):
     def _watch(self) -> None:
         if self._transport is None:
             return
-        now, pulse = self._loop.time(), self._pulse
-        pulse.sent(self._written, self._transport.get_write_buffer_size(), now)
-        silent = now - pulse.heard
+        now = self._loop.time()
+        if self._backlog_shrinks(self._transport.get_write_buffer_size()):
+            self._heard = now
+        silent = now - self._heard
         if silent < self._options.heartbeat:
-            pulse.probed = None
+            self._probed = None
             self._watch_in(self._options.heartbeat - silent)
-        elif pulse.probed is None or pulse.heard >= pulse.probed:
+        elif self._probed is None or self._heard >= self._probed:
             self._probe()
         else:
-            # In the same words each time: what is repeated is not logged.
-            reason = f"no sign of life for {2 * self._options.heartbeat:g} s"
-            if not self._spoken:
-                reason = f"{reason}: {describe_silence(self._options)}"
-            elif self._parser.stranger:
-                reason = f"{reason}: {self._parser.stranger}"
-            self.drop(reason)
+            self.drop(self._describe_silence())
 
-
-class _Pulse:
-    """When the peer last gave a sign of life; times of the loop.
-
-    :ivar heard: when it last sent, or took, something
-    :ivar probed: when it was asked for a sign of life, None if it was not
-    """
-
-    def __init__(self) -> None:
-        self.heard = 0.0
-        self.probed: float | None = None
-        self._taken = 0
-        self._backlog = 0
-
-    def sent(self, written: int, backlog: int, now: float) -> None:
-        """That a long backlog shrinks is a sign of life, too: the probe
-        waits behind it.
+    def _backlog_shrinks(self, backlog: int) -> bool:
+        """Whether the peer takes what waits to be sent: a sign of life, too,
+        for the probe waits behind it.
 
         Without a backlog it means nothing: the system takes small packets
         for a peer that is dead.
 
-        :param written: bytes handed to the transport so far
-        :param backlog: bytes of them that the system has not yet taken
+        :param backlog: bytes that the system has not yet taken
         """
-        taken = written - backlog
-        if self._backlog and taken > self._taken:
-            self.heard = now
+        taken = self._written - backlog
+        shrinks = self._backlog > 0 and taken > self._taken
         self._taken, self._backlog = taken, backlog
+        return shrinks
+
+    def _describe_silence(self) -> str:
+        # In the same words each time: what is repeated is not logged.
+        reason = f"no sign of life for {2 * self._options.heartbeat:g} s"
+        if not self._spoken:
+            return f"{reason}: {describe_silence(self._options)}"
+        if self._parser.wrong_peer:
+            return f"{reason}: {self._parser.wrong_peer}"
+        return reason

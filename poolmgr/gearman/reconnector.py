@@ -12,13 +12,14 @@ from typing import Literal
 from poolmgr.errors import TransportError
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.connect import Resolver, connect
-from poolmgr.gearman.options import LinkOptions
-from poolmgr.gearman.serving import ServingLink
+from poolmgr.gearman.options import ConnectionOptions
+from poolmgr.gearman.worker_connection import WorkerConnection
 
 log = logging.getLogger(__name__)
 
 STEADY = 3.0
-"""Seconds after which a link counts as good, and its loss as a new one."""
+"""Seconds after which a connection counts as good, and its loss as a new
+one."""
 
 REASONS = 8
 """How many of the last reasons are not logged again."""
@@ -27,8 +28,8 @@ State = Literal["connecting", "up", "waiting"]
 
 
 @dataclass(frozen=True)
-class LinkStatus:
-    """How a worker's link to one job server is, at the moment.
+class ConnectionStatus:
+    """How a worker's connection to one job server is, at the moment.
 
     :ivar state: "up" is registered; "waiting" is before the next attempt
     :ivar since: when that began, in seconds since the epoch
@@ -43,7 +44,7 @@ class LinkStatus:
     reconnects: int
 
 
-def delay(failures: int, options: LinkOptions) -> float:
+def delay(failures: int, options: ConnectionOptions) -> float:
     """Seconds to wait before the next attempt, with jitter.
 
     :param failures: attempts in a row that came to nothing, from 1 up
@@ -54,24 +55,23 @@ def delay(failures: int, options: LinkOptions) -> float:
     return min(longest, doubled) * random.uniform(0.5, 1)  # noqa: S311
 
 
-class Station:
-    """One job server as seen by a worker: connect, serve, try again.
+class Reconnector:
+    """Keeps a worker connected to one job server: connects, and again.
 
-    :param make: makes the link of a new connection
-    :ivar link: the present connection, None while there is none
+    :param make: makes a connection
     """
 
     def __init__(
         self,
         address: Address,
-        options: LinkOptions,
-        make: Callable[["Station"], ServingLink],
+        options: ConnectionOptions,
+        make: Callable[["Reconnector"], WorkerConnection],
     ) -> None:
         self.address = address
-        self.link: ServingLink | None = None
         self._options = options
         self._make = make
         self._resolver = Resolver(address)
+        self._connection: WorkerConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._retired = False
         self._state: State = "connecting"
@@ -83,9 +83,9 @@ class Station:
         self._up_at: float | None = None
 
     @property
-    def status(self) -> LinkStatus:
-        """How the link is at the moment."""
-        return LinkStatus(
+    def status(self) -> ConnectionStatus:
+        """How the connection is at the moment."""
+        return ConnectionStatus(
             self.address,
             self._state,
             self._since,
@@ -110,9 +110,9 @@ class Station:
             await asyncio.sleep(delay(failures, self._options))
 
     def retire(self) -> None:
-        """Never connect again; a present link stays."""
+        """Never connect again; a present connection stays."""
         self._retired = True
-        if self.link is None and self._task is not None:
+        if self._connection is None and self._task is not None:
             self._task.cancel()
 
     def registered(self) -> None:
@@ -126,19 +126,19 @@ class Station:
         """Connect and stay; why that came to an end."""
         self._up_at = None
         try:
-            self.link = await connect(
+            self._connection = await connect(
                 self.address,
                 self._options,
                 lambda: self._make(self),
                 self._resolver,
             )
             # Not awaited itself: to cancel us must not end the future.
-            await asyncio.wait([self.link.gone])
-            return self.link.gone.result()
+            await asyncio.wait([self._connection.gone])
+            return self._connection.gone.result()
         except TransportError as error:
             return str(error)
         finally:
-            self.link = None
+            self._connection = None
 
     def _was_steady(self) -> bool:
         now = asyncio.get_running_loop().time()

@@ -5,14 +5,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from poolmgr.gearman.protocol import PacketType
+
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 
 class Peer(Protocol):
-    """A connection to the server."""
+    """A connection to the server, of a worker or a client."""
 
     def __hash__(self) -> int: ...
+
+    def send(self, kind: PacketType, *args: bytes) -> None:
+        """Send a packet."""
 
 
 @dataclass(eq=False)
@@ -24,6 +29,7 @@ class ServedJob:
     :ivar worker: who runs it, None while it waits
     :ivar cancelled: whether it goes when its turn comes; one that runs is
         not told
+    :ivar progress: numerator and denominator, as the worker last said
     """
 
     handle: bytes
@@ -35,6 +41,12 @@ class ServedJob:
     clients: list[Peer] = field(default_factory=list)
     worker: Peer | None = None
     cancelled: bool = False
+    progress: tuple[bytes, bytes] = (b"0", b"0")
+
+    @property
+    def status(self) -> list[bytes]:
+        """What GET_STATUS is answered, after the handle."""
+        return [b"1", b"1" if self.worker else b"0", *self.progress]
 
 
 class Jobs:
@@ -73,8 +85,7 @@ class Jobs:
 
         :param client: who waits for the answer; None for a background job
         """
-        # As gearmand has it: "-" stands for the payload, nothing for nothing.
-        key = (function, payload if unique == b"-" else unique)
+        key = _key(function, unique, payload)
         job = self._by_unique.get(key) if unique else None
         if job is None:
             self._number += 1
@@ -114,10 +125,7 @@ class Jobs:
     def end(self, job: ServedJob) -> None:
         """Forget a job."""
         self._by_handle.pop(job.handle, None)
-        key = (
-            job.function,
-            job.payload if job.unique == b"-" else job.unique,
-        )
+        key = _key(job.function, job.unique, job.payload)
         if self._by_unique.get(key) is job:
             del self._by_unique[key]
         if job.worker is None:
@@ -171,3 +179,10 @@ class Jobs:
     def _queue(self, job: ServedJob) -> None:
         queue = self._waiting.setdefault((job.function, job.priority), deque())
         queue.append(job)
+
+
+def _key(
+    function: bytes, unique: bytes, payload: bytes
+) -> tuple[bytes, bytes]:
+    """What a job is one by, as gearmand has it: "-" stands for the payload."""
+    return function, payload if unique == b"-" else unique

@@ -1,4 +1,4 @@
-"""A worker's link is made again, and what is wrong is told once.
+"""A worker's connection is made again, and what is wrong is told once.
 
 Servers that do what no job server does are in ``tests/matrix``.
 """
@@ -11,13 +11,14 @@ import socket
 import pytest
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, Client, LinkOptions
+from poolmgr.gearman import Address, Client, ConnectionOptions
 from tests.gearman_workers import running, until
 from tests.jobservers import JobServerProcess, free_port
 from tests.peers import peer, says
-from tests.scarce_threads import without_threads
 
-QUICK = LinkOptions(heartbeat=0.3, connect_timeout=1.0, retry_longest=0.2)
+QUICK = ConnectionOptions(
+    heartbeat=0.3, connect_timeout=1.0, retry_longest=0.2
+)
 
 
 def test_a_stopped_server_is_noticed_by_its_silence(
@@ -93,21 +94,5 @@ def test_what_is_no_job_server_is_told(
             with pytest.raises(TransportError, match=words):
                 async with Client([stranger.address], QUICK):
                     pass
-
-    asyncio.run(scenario())
-
-
-def test_a_name_that_cannot_be_looked_up_for_want_of_a_thread_is_tried_again(
-    job_server: JobServerProcess,
-) -> None:
-    async def scenario() -> None:
-        options = LinkOptions(retry_first=0.05)
-        address = Address("localhost", job_server.address.port)
-        with without_threads("gearman-resolver", times=2) as refused:
-            async with running(address, options=options) as worker:
-                await worker.registered()
-                (status,) = worker.worker.links
-        assert status.last_error == "can't start new thread"
-        assert len(refused) == 2
 
     asyncio.run(scenario())
