@@ -9,21 +9,13 @@ from poolmgr.drivers.nova.entries import objects
 from poolmgr.drivers.nova.settings import AddressType
 
 # What no one outside of a site can reach: RFC 1918, 6598, 3927, 4193, 4291.
-_PRIVATE = tuple(
-    map(
-        ipaddress.ip_network,
-        (
-            "10.0.0.0/8",
-            "172.16.0.0/12",
-            "192.168.0.0/16",
-            "100.64.0.0/10",
-            "169.254.0.0/16",
-            "127.0.0.0/8",
-            "fc00::/7",
-            "fe80::/10",
-        ),
+_PRIVATE = [
+    ipaddress.ip_network(network)
+    for network in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
+        *("169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10"),
     )
-)
+]
 
 
 @dataclass(frozen=True)

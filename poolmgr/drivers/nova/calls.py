@@ -2,20 +2,26 @@
 
 import functools
 import json
-import math
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
+from urllib.parse import quote
 
 import msgspec
 
-from poolmgr.drivers.nova.failures import Unavailable
+from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.secrecy import masked
 from poolmgr.text import one_line
 
 Service = Literal["compute", "network", "image"]
-Kind = Literal["reading", "changing", "making"]
-Params = Mapping[str, Any]
+#: The fields of an answer, each still JSON: most of it is never looked at.
+Answer = Mapping[str, msgspec.Raw]
+T = TypeVar("T")
+
+# Ids are uuids, mostly; names of key pairs have blanks and "@", too.
+_SEGMENT = re.compile(r"(?!\.+\Z)[A-Za-z0-9_@. -]{1,255}")
 
 
 @dataclass(frozen=True)
@@ -24,28 +30,18 @@ class Call:
 
     :ivar expects: the field that the answer has to have: what stands between
         us and the cloud may answer 200 and mean nothing
-    :ivar form: a TypedDict of what is read of the answer: the rest is skipped,
-        which is most of the cost of a list of thousands
-    :ivar once: whether it must not be repeated when nobody knows if it took
-        effect, as what creates something must not
+    :ivar creates: whether it creates something, so that it must not be
+        repeated when nobody knows if it took effect
     """
 
     method: str
     service: Service
     path: str
-    params: Params | None = None
+    params: Mapping[str, Any] | None = None
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
     expects: str | None = None
-    form: Any = dict[str, Any]
-    once: bool = False
-
-    @property
-    def kind(self) -> Kind:
-        """What may fail while the other kinds work."""
-        if self.once:
-            return "making"
-        return "reading" if self.method == "GET" else "changing"
+    creates: bool = False
 
     @property
     def is_list(self) -> bool:
@@ -58,60 +54,92 @@ class Call:
         return f"{self.method} {self.path}"
 
 
+def checked_id(value: object) -> str:
+    """The id of a thing that was just made.
+
+    :raises ValueError: it is none
+    """
+    text = str(value)
+    if not _SEGMENT.fullmatch(text):
+        raise ValueError(f"{one_line(text, 80)!r} is no id")
+    return text
+
+
+def path_of(collection: str, which: str, *rest: str) -> str:
+    """The path of a thing in a collection, and perhaps of a part of it.
+
+    An id comes from the cloud, a name from the configuration.  A path with
+    ``..`` in it would be another path, and quoting does not help, for what
+    stands between may undo it.
+
+    :param collection: as "/servers"
+    :param which: its id, or its name
+    :raises CloudRefused: no thing can have such an id or name
+    """
+    if not _SEGMENT.fullmatch(which):
+        raise CloudRefused(
+            f"there can be no {collection}/{one_line(which, 80)!r}"
+        )
+    return "/".join((collection, quote(which, safe=""), *rest))
+
+
 def text_of(body: bytes) -> str:
     """A body as text, with a sign in place of what is none."""
     return body.decode("utf-8", "replace")
 
 
-def parsed(call: Call, body: bytes) -> dict[str, Any]:
-    """The answer's JSON, {} if there is none.
+def parsed(call: Call, body: bytes) -> Answer:
+    """The fields of the answer, {} if it is empty.
 
-    :raises Unavailable: it is not what the call expects
+    :raises CloudUnavailable: it is not what the call expects
     """
-    answer = _decoded(call.form, body or b"{}")
-    if answer is None:
-        answer = _reread(body)
+    answer = _fields(body or b"{}")
     if answer is None:
         # A page may say why; JSON that broke off may have secrets in it.
         page = ""
         if body.startswith(b"<"):
             page = f": {one_line(masked(text_of(body)), 60)!r}"
-        raise Unavailable(f"the answer to {call} is no JSON object{page}")
-    expected = call.expects and answer.get(call.expects)
-    if call.expects and not isinstance(expected, (dict, list)):
-        raise Unavailable(f"the answer to {call} has no {call.expects!r}")
+        raise CloudUnavailable(f"the answer to {call} is no JSON object{page}")
+    if call.expects is not None:
+        field = memoryview(answer.get(call.expects, b""))
+        if bytes(field[:1]) not in (b"{", b"["):
+            raise CloudUnavailable(
+                f"the answer to {call} has no {call.expects!r}"
+            )
     return answer
 
 
-def _decoded(form: Any, body: bytes) -> dict[str, Any] | None:
-    """The JSON object in a body; None if it is none, or not of the form."""
-    try:
-        answer: dict[str, Any] = _decoder(form).decode(body)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        return None
-    return answer
+def value_of(field: msgspec.Raw, form: type[T]) -> T:
+    """What the JSON of a field is.
 
-
-def _reread(body: bytes) -> dict[str, Any] | None:
-    """The same of a body with something odd in it, read more patiently.
-
-    One entry that is no object, or one name that somebody spoilt, must not
-    hide all the others.
+    :param form: its type
+    :raises msgspec.MsgspecError: it is of another one
     """
+    value: T = _decoder(cast(Any, form)).decode(field)
+    return value
+
+
+def object_in(answer: Answer, field: str) -> dict[str, Any]:
+    """A field that is an object; empty if it is none."""
     try:
-        answer = json.loads(
-            text_of(body), parse_float=_finite, parse_constant=lambda _n: None
-        )
-        # Halves of characters can be written in JSON, and nowhere else.
-        written = json.dumps(answer, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return None
-    return _decoded(dict[str, Any], written.encode("utf-8", "replace"))
+        return value_of(answer[field], dict[str, Any])
+    except (LookupError, msgspec.MsgspecError):
+        return {}
 
 
-def _finite(digits: str) -> float | None:
-    value = float(digits)
-    return value if math.isfinite(value) else None
+def _fields(body: bytes) -> Answer | None:
+    """The fields of the JSON object that a body is; None if it is none."""
+    decoder = _decoder(dict[str, msgspec.Raw])
+    answer: Answer | None = None
+    with suppress(ValueError, msgspec.DecodeError, RecursionError):
+        try:
+            answer = decoder.decode(body)
+        except (UnicodeDecodeError, msgspec.DecodeError):
+            # One name that somebody spoilt must not hide all the others:
+            # halves of characters can be written in JSON, and nowhere else.
+            text = json.dumps(json.loads(text_of(body)), ensure_ascii=False)
+            answer = decoder.decode(text.encode("utf-8", "replace"))
+    return answer
 
 
 @functools.cache

@@ -6,11 +6,14 @@ found; what else is wrong it trips over.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from poolmgr.drivers.nova.credentials import hide
+import yaml
+from openstack.config.loader import CONFIG_FILES, SECURE_FILES
+
+from poolmgr.drivers.nova.credentials import hide, secrets_in
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
 
@@ -21,40 +24,46 @@ def check_clouds_yaml(cloud: str) -> None:
     :param cloud: its name
     :raises ConfigError: one is not; it says which, and what is wrong
     """
-    from openstack.config.loader import CONFIG_FILES, SECURE_FILES
-
-    _check_first("OS_CLIENT_CONFIG_FILE", CONFIG_FILES, cloud)
-    _check_first("OS_CLIENT_SECURE_FILE", SECURE_FILES, cloud)
-
-
-def _check_first(variable: str, usual: Sequence[str], cloud: str) -> None:
-    """Check the file that the SDK reads: the first that it can."""
-    given = os.environ.get(variable)
-    for path in [given, *usual] if given else usual:
-        if not os.path.exists(path):
-            continue
-        try:
-            content = _read(path)
-        except PermissionError as error:
-            if path == given:
-                raise _unreadable(path, error) from None
-            continue  # as the SDK does
+    for path, content in _files():
         _check(path, content, cloud)
-        return
+
+
+def secret_files(cloud: str) -> list[tuple[str, str]]:
+    """Each file that has a secret of a cloud, and the name of one in it.
+
+    :param cloud: its name
+    """
+    found = []
+    for path, content in _files():
+        auth = _check(path, content, cloud)
+        for name in sorted(secrets_in(auth))[:1]:
+            found.append((path, f"clouds.{cloud}.auth.{name}"))
+    return found
+
+
+def _files() -> Iterator[tuple[str, Any]]:
+    """The files that the SDK reads, and what is in them."""
+    for variable, usual in (
+        ("OS_CLIENT_CONFIG_FILE", CONFIG_FILES),
+        ("OS_CLIENT_SECURE_FILE", SECURE_FILES),
+    ):
+        given = os.environ.get(variable)
+        # Of each kind it reads the first that it can.
+        for path in [given, *usual] if given else usual:
+            readable = path == given or os.access(path, os.R_OK)
+            if os.path.exists(path) and readable:
+                yield path, _read(path)
+                break
 
 
 def _read(path: str) -> Any:
-    import yaml
-
     try:
         with open(path) as file:
             if path.endswith("json"):
                 return json.load(file)
             return yaml.safe_load(file)
-    except PermissionError:
-        raise
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _wrong(path, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise _wrong(path, "is not encoded in UTF-8") from None
     except json.JSONDecodeError as error:
@@ -66,41 +75,32 @@ def _read(path: str) -> Any:
         raise _wrong(path, f"{where}no valid YAML") from None
 
 
-def _check(path: str, content: Any, cloud: str) -> None:
-    """Check the form of what a file says of a cloud."""
+def _check(path: str, content: Any, cloud: str) -> Mapping[str, Any]:
+    """Check the form of what a file says of a cloud; its credentials."""
     if content is None:
-        return  # an empty file, in which there is no cloud
-    _check_mapping(path, "the file", content)
-    clouds = content.get("clouds", {})
-    _check_mapping(path, "clouds", clouds)
-    if cloud not in clouds:
-        return
-    entry = clouds[cloud]
-    _check_mapping(path, f"clouds.{cloud}", entry)
-    if "auth" not in entry:
-        return
-    auth = entry["auth"]
-    _check_mapping(path, f"clouds.{cloud}.auth", auth)
-    hide({str(name): auth[name] for name in auth})
-    for name, value in auth.items():
+        return {}  # an empty file, in which there is no cloud
+    entry, where = {"clouds": {}} | _mapping(path, "the file", content), ""
+    for name in ("clouds", cloud, "auth"):
+        if name not in entry:
+            return {}
+        where = f"{where}.{name}".lstrip(".")
+        entry = _mapping(path, where, entry[name])
+    hide({str(name): value for name, value in entry.items()})
+    for name, value in entry.items():
         is_other = isinstance(value, (int, float, date))
         if is_other and not isinstance(value, bool):
             # YAML takes 1234 for a number, Keystone wants a text.
-            raise _wrong(
-                path,
-                f"clouds.{cloud}.auth.{name} is no text; put it in quotes",
-            )
+            what = f"{where}.{name} is no text; put it in quotes"
+            raise _wrong(path, what)
+    return {str(name): value for name, value in entry.items()}
 
 
-def _check_mapping(path: str, name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
+def _mapping(path: str, name: str, value: object) -> dict[Any, Any]:
+    if not isinstance(value, dict):
         raise _wrong(
             path, f"{name} has to be a mapping, with names and values"
         )
-
-
-def _unreadable(path: str, error: OSError) -> ConfigError:
-    return _wrong(path, f"cannot be read: {error.strerror}")
+    return value
 
 
 def _wrong(path: str, what: str) -> ConfigError:

@@ -1,44 +1,83 @@
-"""Which of a cloud's settings are secrets, and where they do not belong."""
+"""A cloud's credentials: what is secret, where it is set, and where not."""
 
 import logging
+import os
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from poolmgr import secrecy
+from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError
 
-# Of what keystoneauth's plugins take, what may be shown.
-_HARMLESS = (
-    "auth_url",
-    "application_credential_id",
-    "application_credential_name",
-    "default_domain_id",
-    "default_domain_name",
-    "domain_id",
-    "domain_name",
-    "identity_provider",
-    "project_domain_id",
-    "project_domain_name",
-    "project_id",
-    "project_name",
-    "protocol",
-    "system_scope",
-    "tenant_id",
-    "tenant_name",
-    "trust_id",
-    "user_domain_id",
-    "user_domain_name",
-    "user_id",
-    "username",
+# Of what keystoneauth's plugins take, what may be shown: ids, names, addresses
+# and how to log in. All else is a secret.
+_HARMLESS = re.compile(
+    r".*[_-](id|name|url)|username|identity[_-]provider|protocol"
+    r"|system[_-]scope"
 )
-
-
 # Loggers that keystoneauth makes when it needs them.
 _SDK_LATER = tuple(
     f"keystoneauth.session{kind}"
     for kind in ("", ".request", ".response", ".body", ".request-id")
 )
+# Our options whose name is not the SDK's.
+_OPTIONS = {
+    "cacert": "cafile",
+    "cert": "certfile",
+    "key": "keyfile",
+    "compute_endpoint_override": "compute_endpoint",
+    "network_endpoint_override": "network_endpoint",
+}
+# Of our options, those that are used beside any credentials.
+_ALWAYS = ("region_name", "interface", *_OPTIONS.values())
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Says where settings come from, so that a message can.
+
+    :ivar settings: the group ``[nova]``
+    :ivar is_given: whether the caller made the connection: then its settings
+        are not ours to know
+    """
+
+    settings: NovaSettings
+    is_given: bool = False
+
+    @property
+    def cloud(self) -> str | None:
+        """The name of the cloud in clouds.yaml, None if there is none."""
+        if self.settings.cloud or self.settings.auth_url:
+            return self.settings.cloud
+        return os.environ.get("OS_CLOUD")
+
+    @property
+    def credentials(self) -> str:
+        """Where the credentials are set."""
+        if self.is_given:
+            return "the connection"
+        if self.cloud:
+            return f"clouds.yaml: clouds.{self.cloud}"
+        return "[nova]" if self.settings.auth_url else "the variables OS_*"
+
+    def of(self, name: str, group: str = "") -> str:
+        """Where a setting is set, or would have to be.
+
+        :param name: the SDK's name of it, as "region_name"
+        :param group: where it is in a cloud of clouds.yaml, as "auth."
+        """
+        if self.is_given:
+            return f"the connection's {name}"
+        option = _OPTIONS.get(name, name)
+        is_ours = option in _ALWAYS and getattr(self.settings, option)
+        if is_ours or self.settings.auth_url:
+            return f"[nova] {option}"
+        if self.cloud:
+            return f"clouds.yaml: clouds.{self.cloud}.{group}{name}"
+        return f"OS_{name.upper()}"
 
 
 def secrets_in(auth: Mapping[str, Any]) -> dict[str, str]:
@@ -49,9 +88,7 @@ def secrets_in(auth: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: value
         for name, value in auth.items()
-        if name.replace("-", "_") not in _HARMLESS
-        and isinstance(value, str)
-        and value
+        if not _HARMLESS.fullmatch(name) and isinstance(value, str) and value
     }
 
 
@@ -84,8 +121,7 @@ def guard_loggers() -> None:
     may log at DEBUG; poolmgr's own calls ask for no such log, but those that
     the SDK makes by itself do.
     """
-    known = [*logging.root.manager.loggerDict]
-    for name in {*known, *_SDK_LATER}:
+    for name in {*logging.root.manager.loggerDict, *_SDK_LATER}:
         if name.partition(".")[0] in ("keystoneauth", "openstack"):
             # A filter that is there already is not added twice.
             logging.getLogger(name).addFilter(_MASK)

@@ -1,69 +1,43 @@
 """The driver: Nova's servers and Neutron's floating IPs."""
 
-import functools
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
-from poolmgr.cloud.limiter import Gate
-from poolmgr.cloud.lookups import Batch
-from poolmgr.cloud.poller import Watch
+from openstack.connection import Connection
+
 from poolmgr.config.permissions import is_exposed, warning
 from poolmgr.drivers.base import (
     Device,
     Driver,
-    DriverState,
     Finding,
     FloatingIP,
+    Kind,
+    Limits,
+    Poll,
 )
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.blueprint import Blueprint
 from poolmgr.drivers.nova.calls import Service
-from poolmgr.drivers.nova.connection import connect, on_transport
-from poolmgr.drivers.nova.deletion import Deletion
+from poolmgr.drivers.nova.clouds_yaml import secret_files
+from poolmgr.drivers.nova.connection import access_by, connect
+from poolmgr.drivers.nova.failures import Distrusted
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
-from poolmgr.drivers.nova.origins import Origins
-from poolmgr.drivers.nova.secret_files import secret_files
-from poolmgr.drivers.nova.servers import (
-    NO_REASON,
-    NovaDevice,
-    Servers,
-    completed,
-)
+from poolmgr.drivers.nova.limits import Verb, within
+from poolmgr.drivers.nova.servers import NO_REASON, NovaDevice, Servers
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.errors import (
-    Changed,
-    CloudError,
-    CloudRefused,
-    CloudUnavailable,
-    DeviceFailed,
-    PoolmgrError,
-)
-from poolmgr.events import Observer
+from poolmgr.drivers.nova.template import Parts
+from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
 from poolmgr.ownership import Mark
 from poolmgr.text import one_line
-from poolmgr.waiting import Deadline
-
-if TYPE_CHECKING:
-    from openstack.connection import Connection
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds between two looks at servers that are waited for, at least.
-_INTERVAL = 0.4
-#: Servers that Nova lists in one call, where nobody has changed its max_limit.
-_PAGE = 1000
-#: Seconds after which a server that is still there is deleted once more.
-_DELETE_AGAIN = 15.0
-#: Seconds that a server has to be out of sight before it counts as gone,
-#: unless Nova took its deletion: a new one may not be to be seen everywhere
-#: yet, and lists lack those of a cell that is down.
-_OUT_OF_SIGHT = 10.0
-#: Seconds that finding out why a device failed may take.
-_POST_MORTEM = 10.0
+_POLL_INTERVAL = 0.4
 
 
 class NovaCloud(Driver):
@@ -79,270 +53,240 @@ class NovaCloud(Driver):
     Settings = NovaSettings
 
     def __init__(
-        self,
-        settings: NovaSettings,
-        connection: "Connection | None" = None,
+        self, settings: NovaSettings, connection: Connection | None = None
     ) -> None:
         self._settings = settings
         self.image = settings.image
-        gate = Gate(settings.calls_at_once, settings.calls_per_second)
-        self._is_callers = connection is not None
+        self.limits = Limits(
+            calls_at_once=settings.calls_at_once,
+            calls_per_second=settings.calls_per_second,
+            call_timeout=settings.call_timeout,
+            poll_interval=_POLL_INTERVAL,
+        )
         if connection is None:
-            connection = connect(settings)
+            self._access = connect(settings)
         else:
-            connection = on_transport(connection, settings.calls_at_once)
-        self._api = Api(
-            connection,
-            gate,
-            settings.call_timeout,
-            Origins(settings, self._is_callers),
-            settings.compute_api_version,
-        )
-        blueprint = Blueprint(self._api, settings)
-        rule = AddressRule(
-            settings.address_network,
-            int(settings.address_version),
-            settings.address_type,
-        )
-        extra = dict(entry.split("=", 1) for entry in settings.metadata)
+            self._access = access_by(connection, settings)
+        self._api = Api(self._access, self, settings.compute_api_version)
+        self._parts = Parts(self._api, settings)
+        kind = settings.address_type
+        metadata = dict(entry.split("=", 1) for entry in settings.metadata)
         if settings.device_floating_ip:
-            extra |= marks.OWN_IP
-            if rule.kind == "floating":
-                # It comes when the device is ready, not before.
-                rule = replace(rule, kind="best")
-        self._blueprint = blueprint
-        self._servers = Servers(self._api, blueprint, rule, extra)
-        self._ips = FloatingIPs(self._api, blueprint)
-        # Who asks while a question is under way is answered by the next.
-        nova, neutron = (
-            functools.partial(self._api.trouble, service)
-            for service in ("compute", "network")
-        )
-        self._by_name = Batch(self._servers.named, nova)
-        self._by_job = Batch(self._servers.of_jobs, nova)
-        self._ip_at = Batch(self._ips.at, neutron)
-        self._ips_by_job = Batch(self._ips.of_jobs, neutron)
-        self._watch = Watch(
-            self._look, _INTERVAL, self._confirm, _PAGE, _OUT_OF_SIGHT
-        )
+            metadata |= marks.OWN_IP
+            # It comes when the device is active, not before.
+            kind = "best" if kind == "floating" else kind
+        version = int(settings.address_version)
+        rule = AddressRule(settings.address_network, version, kind)
+        template = self._parts.template
+        self._servers = Servers(self._api, template, rule, metadata)
+        self._ips = FloatingIPs(self._api, self._parts.external_network)
 
     def close(self) -> None:
-        """Let go of the connections and the watch's thread."""
-        self._watch.close()
+        """Let go of the connections."""
         self._api.close()
 
-    @property
-    def is_down(self) -> bool:
-        """See :attr:`Driver.is_down`."""
-        return self._api.is_down
+    def check(self, timeout: float) -> Sequence[Finding]:
+        """See :meth:`Driver.check`.
 
-    @property
-    def state(self) -> DriverState:
-        """See :attr:`Driver.state`."""
-        watch = self._watch
-        return DriverState(
-            self._api.breakers, watch.waiting, watch.age, self._api.overdue
-        )
-
-    def try_again(self) -> None:
-        """See :meth:`Driver.try_again`."""
-        self._api.try_again()
-
-    def observe(self, observer: Observer) -> None:
-        """See :meth:`Driver.observe`."""
-        self._api.observer = observer
-
-    def check(self, deadline: Deadline) -> Sequence[Finding]:
-        """See :meth:`Driver.check`."""
-        where = self._settings.cloud or self._settings.auth_url or ""
-        if not self._is_callers:
+        :raises CloudUnavailable: the cloud cannot be asked at the moment
+        """
+        settings, origins = self._settings, self._access.origins
+        where = settings.cloud or settings.auth_url or ""
+        if not origins.is_given:
             self._warn_of_exposed_secrets()
         try:
-            project = self._api.project_id(deadline)
-            for service in get_args(Service):
-                self._api.find(service, deadline)
-            version = self._api.compute_version(deadline)
-            wanted = self._settings.compute_api_version or ""
-            found = [
-                Finding("cloud", where, f"project {project}"),
-                Finding("compute_api_version", wanted, version),
-            ]
-            found.extend(self._blueprint.check(deadline))
+            with self._verb(timeout):
+                project = self._api.project_id()
+                for service in get_args(Service):
+                    self._api.find(service)
+                version = self._api.compute_version()
+                wanted = settings.compute_api_version or ""
+                return [
+                    Finding("cloud", where, f"project {project}"),
+                    Finding("compute_api_version", wanted, version),
+                    *self._parts.check(),
+                ]
+        except CloudUnavailable:
+            raise
         except CloudError as error:
             return [Finding("cloud", where, problem=str(error))]
-        return found
 
     # -- devices ------------------------------------------------------------
 
-    def create_device(
-        self, name: str, mark: Mark, deadline: Deadline
-    ) -> Device:
+    def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
         """See :meth:`Driver.create_device`."""
-        return self._servers.create(name, mark, deadline)
+        with self._verb(timeout):
+            return self._servers.create(name, mark)
 
-    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
-        """See :meth:`Driver.wait_for_device`."""
-        try:
-            ready = self._watch.wait(device, deadline)
-        except DeviceFailed as error:
-            raise self._explained(device, error) from None
-        if isinstance(ready, NovaDevice) and ready.own_ip:
-            return self._with_floating_ip(ready, deadline)
-        return ready
+    def get_device(self, id: str, timeout: float) -> Device | None:
+        """See :meth:`Driver.get_device`."""
+        with self._verb(timeout):
+            return self._servers.get(id)
 
-    def list_devices(self, deadline: Deadline) -> Sequence[Device]:
+    def list_devices(self, timeout: float) -> Sequence[Device]:
         """See :meth:`Driver.list_devices`."""
-        return self._servers.all(deadline)
+        with self._verb(timeout):
+            return self._servers.all()
 
-    def find_devices(self, name: str, deadline: Deadline) -> Sequence[Device]:
-        """See :meth:`Driver.find_devices`."""
-        return self._by_name.get(name, deadline, f"looking for {name!r}")
-
-    def devices_of_job(
-        self, unique: str, deadline: Deadline
+    def find_devices(
+        self, names: Collection[str], timeout: float
     ) -> Sequence[Device]:
-        """See :meth:`Driver.devices_of_job`."""
-        doing = "looking for what the job has made"
-        return self._by_job.get(unique, deadline, doing)
+        """See :meth:`Driver.find_devices`."""
+        with self._verb(timeout):
+            return self._servers.named(names)
 
-    def mark_device(
-        self, device: Device, mark: Mark, deadline: Deadline
-    ) -> None:
+    def devices_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[Device]:
+        """See :meth:`Driver.devices_of_jobs`."""
+        with self._verb(timeout):
+            return self._servers.of_jobs(uniques)
+
+    def poll(self, devices: Collection[Device], timeout: float) -> Poll:
+        """See :meth:`Driver.poll`."""
+        with self._verb(timeout) as verb:
+            seen, booting = self._servers.among(devices)
+            return Poll(seen, booting, verb.requests)
+
+    def finish_device(self, device: Device, timeout: float) -> Device:
+        """Give a device its own floating IP, if it is to have one.
+
+        A change counts when it is read back, for Neutron can lose one.
+
+        :returns: without an address, where it is not in effect yet
+        """
+        if not (isinstance(device, NovaDevice) and device.own_ip):
+            return device
+        with self._verb(timeout):
+            found = self._ips.of_device(device)
+            ip = found[0] if found else self._own_ip(device)
+            if ip.device_id != device.id:
+                self._ips.attach(ip, device)
+                (ip,) = self._ips.at([ip.address]) or [ip]
+            is_on = ip.device_id == device.id
+            return replace(device, address=ip.address if is_on else None)
+
+    def explain_failure(self, device: Device, timeout: float) -> str:
+        """See :meth:`Driver.explain_failure`."""
+        fault = device.fault or NO_REASON
+        lines = self._settings.console_lines
+        console = ""
+        try:
+            with self._verb(timeout):
+                if fault == NO_REASON:
+                    # Some clouds show it of a single server only.
+                    seen = self._servers.get(device.id)
+                    fault = (seen and seen.fault) or fault
+                if lines:
+                    console = self._servers.console(device, lines)
+        except CloudError as error:
+            LOG.info("no more of device %s: %s", device.name, error)
+        for line in console.splitlines():
+            LOG.warning("console of %s: %s", device.name, one_line(line))
+        told = f"; its console: {one_line(console)}" if console else ""
+        return f"{fault}{told}"
+
+    def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
-        self._servers.mark(device, mark, deadline)
+        with self._verb(timeout):
+            self._servers.mark(device, mark)
 
-    def delete_device(self, device: Device, deadline: Deadline) -> None:
+    def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
-        if isinstance(device, NovaDevice) and device.own_ip:
-            # First, for afterwards nobody would know whose they were.
-            for ip in self._ips.of_device(device, deadline):
-                self._ips.delete(ip, deadline)
-        Deletion(
-            self._servers,
-            self._watch,
-            device,
-            again=_DELETE_AGAIN,
-            out_of_sight=_OUT_OF_SIGHT,
-        ).run(deadline)
+        with self._verb(timeout):
+            if isinstance(device, NovaDevice) and device.own_ip:
+                # First, for afterwards nobody would know whose they were.
+                for ip in self._ips.of_device(device):
+                    self._ips.delete(ip)
+            return self._servers.delete(device)
 
     # -- floating IPs -------------------------------------------------------
 
-    def create_ip(self, mark: Mark, deadline: Deadline) -> FloatingIP:
+    def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
         """See :meth:`Driver.create_ip`."""
-        return self._ips.create(mark, deadline)
+        with self._verb(timeout):
+            return self._ips.create(mark)
 
-    def list_ips(self, deadline: Deadline) -> Sequence[FloatingIP]:
+    def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
-        return self._ips.all(deadline)
+        with self._verb(timeout):
+            return self._ips.all()
 
-    def find_ip(self, address: str, deadline: Deadline) -> FloatingIP | None:
-        """See :meth:`Driver.find_ip`."""
-        doing = f"looking for floating IP {address}"
-        found = self._ip_at.get(address, deadline, doing)
-        return found[0] if found else None
-
-    def ips_of_job(
-        self, unique: str, deadline: Deadline
+    def find_ips(
+        self, addresses: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
-        """See :meth:`Driver.ips_of_job`."""
-        doing = "looking for what the job has made"
-        return self._ips_by_job.get(unique, deadline, doing)
+        """See :meth:`Driver.find_ips`."""
+        with self._verb(timeout):
+            return self._ips.at(addresses)
 
-    def device_of_ip(
-        self, ip: FloatingIP, deadline: Deadline
-    ) -> Device | None:
-        """See :meth:`Driver.device_of_ip`."""
-        if ip.device_id is None:
-            return None
-        return self._servers.get(ip.device_id, deadline)
+    def ips_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[FloatingIP]:
+        """See :meth:`Driver.ips_of_jobs`."""
+        with self._verb(timeout):
+            return self._ips.of_jobs(uniques)
 
-    def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
+    def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
-        self._ips.mark(ip, mark, deadline)
+        with self._verb(timeout):
+            self._ips.mark(ip, mark)
 
     def attach_ip(
-        self, ip: FloatingIP, device: Device, deadline: Deadline
+        self, ip: FloatingIP, device: Device, timeout: float
     ) -> None:
         """See :meth:`Driver.attach_ip`."""
-        self._ips.attach(ip, device, deadline)
+        with self._verb(timeout):
+            self._ips.attach(ip, device)
 
-    def detach_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+    def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
         """See :meth:`Driver.detach_ip`."""
-        self._ips.detach(ip, deadline)
+        with self._verb(timeout):
+            self._ips.detach(ip)
 
-    def delete_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+    def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
         """See :meth:`Driver.delete_ip`."""
-        self._ips.delete(ip, deadline)
+        with self._verb(timeout):
+            return self._ips.delete(ip)
+
+    # -- both ---------------------------------------------------------------
+
+    def find_created(
+        self, kind: Kind, name: str, mark: Mark, timeout: float
+    ) -> Sequence[Device | FloatingIP]:
+        """See :meth:`Driver.find_created`."""
+        with self._verb(timeout):
+            if kind == "device":
+                return self._servers.made_for(mark, name)
+            return self._ips.made_with(mark)
 
     # -- inside -------------------------------------------------------------
 
+    @contextmanager
+    def _verb(self, timeout: float) -> Iterator[Verb]:
+        """Bound the calls of the block, and say what to do about trust."""
+        try:
+            with within(timeout) as verb:
+                yield verb
+        except Distrusted as error:
+            where = self._access.origins.of("cacert")
+            verify = self._access.session.verify
+            advice = f"name the file of its authority in {where}"
+            if isinstance(verify, str):
+                advice = f"it is verified with {one_line(verify)!r} ({where})"
+            raise CloudRefused(f"{error}; {advice}") from error
+
     def _warn_of_exposed_secrets(self) -> None:
-        cloud = Origins(self._settings).cloud
-        for path, what in secret_files(self._settings, cloud):
+        found = []
+        if self._settings.keyfile:
+            found.append((self._settings.keyfile, "[nova] keyfile"))
+        if cloud := self._access.origins.cloud:
+            found += secret_files(cloud)
+        for path, what in found:
             if is_exposed(path):
                 LOG.warning("%s", warning(path, what))
 
-    def _look(self, devices: Collection[Device]) -> list[Device]:
-        # Urgent: hundreds wait for it, and it is one call.
-        deadline = Deadline(self._settings.call_timeout, urgent=True)
-        return list(self._servers.among(devices, deadline))
-
-    def _confirm(self, device: Device) -> Device | None:
-        deadline = Deadline(self._settings.call_timeout, urgent=True)
-        found = self._servers.get(device.id, deadline)
-        return completed(found, device) if found else None
-
-    def _explained(self, device: Device, error: DeviceFailed) -> DeviceFailed:
-        """The error, with all that Nova tells of it."""
-        if error.fault == NO_REASON:
-            # Some clouds show it of a single server only.
-            try:
-                seen = self._servers.get(device.id, Deadline(_POST_MORTEM))
-            except PoolmgrError as refused:
-                LOG.info("no reason of device %s: %s", device.name, refused)
-            else:
-                if seen is not None and seen.fault:
-                    error = DeviceFailed(error.name, seen.fault)
-        return self._with_console(device, error)
-
-    def _with_console(
-        self, device: Device, error: DeviceFailed
-    ) -> DeviceFailed:
-        """The error, with the end of the console if that is wanted."""
-        lines = self._settings.console_lines
-        if not lines:
-            return error
-        try:
-            deadline = Deadline(_POST_MORTEM)
-            console = self._servers.console(device, lines, deadline)
-        except PoolmgrError as refused:
-            LOG.info("no console of device %s: %s", device.name, refused)
-            return error
-        for line in console.splitlines():
-            LOG.warning("console of %s: %s", device.name, one_line(line))
-        return DeviceFailed(
-            error.name, f"{error.fault}; its console: {one_line(console)}"
-        )
-
-    def _with_floating_ip(self, device: Device, deadline: Deadline) -> Device:
-        """Give a device its own floating IP, unless it has one already."""
-        doing = f"giving device {device.name!r} its floating IP"
-        found = self._ips.of_device(device, deadline)
-        ip = found[0] if found else self._new_ip_for(device, deadline)
-        # Neutron can lose a change; it counts once it is read back.
-        for _attempt in deadline.retries(doing):
-            if ip.device_id == device.id:
-                break
-            try:
-                self._ips.attach(ip, device, deadline)
-            except (Changed, CloudUnavailable) as error:
-                LOG.info("%s: %s; trying again", doing, error)
-            # One that is new may not be to be seen yet.
-            ip = self.find_ip(ip.address, deadline) or ip
-        return replace(device, address=ip.address)
-
-    def _new_ip_for(self, device: Device, deadline: Deadline) -> FloatingIP:
+    def _own_ip(self, device: Device) -> FloatingIP:
         mark = device.mark
         if mark is None:
             raise CloudRefused(f"device {device.name!r} bears no mark")
-        return self._ips.create(mark.handed_over(), deadline, device.id)
+        return self._ips.create(mark.handed_over(), device.id)

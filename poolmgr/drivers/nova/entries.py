@@ -9,12 +9,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import msgspec
+
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
 
-Entry = Mapping[str, Any]
 T = TypeVar("T")
+R = TypeVar("R")
 
 #: What reading an answer of another form than documented may raise.
 MISREAD = (
@@ -23,14 +25,32 @@ MISREAD = (
     LookupError,
     TypeError,
     ValueError,
+    msgspec.MsgspecError,
 )
 
 _told: set[str] = set()
 
 
+class Entry(msgspec.Struct, gc=False):
+    """An entry of a list; the garbage collector need not look at it.
+
+    :ivar id: the cloud's id; what has none cannot be used
+    """
+
+    id: str
+
+
+class Named(Entry, gc=False):
+    """What has a name: an image, a flavor, a network and so on."""
+
+    name: Any = None
+    status: Any = None
+    project_id: Any = None
+
+
 def usable(
-    what: str, entries: Iterable[object], read: Callable[[Entry], T]
-) -> Iterator[T]:
+    what: str, entries: Iterable[T], read: Callable[[T], R]
+) -> Iterator[R]:
     """What is read of those entries that can be read.
 
     :param what: what they are, for the log: "servers"
@@ -39,8 +59,6 @@ def usable(
     """
     for entry in entries:
         try:
-            if not isinstance(entry, Mapping):
-                raise ValueError("it is no object")
             found = read(entry)
         except MISREAD as error:
             tell_once(what, f"an entry is left out: {one_line(str(error))}")
@@ -48,12 +66,11 @@ def usable(
             yield found
 
 
-def needed(entry: Entry, field: str) -> str:
-    """A field that has to be a text.
+def needed(value: object, field: str) -> str:
+    """The value of a field that has to be a text.
 
     :raises ValueError: it is none
     """
-    value = entry.get(field)
     if not isinstance(value, str):
         raise ValueError(f"its {field!r} is no text")
     return value
@@ -61,32 +78,25 @@ def needed(entry: Entry, field: str) -> str:
 
 def text(what: str, entry: Entry, field: str) -> str:
     """A field that should be a text; empty if it is none."""
-    value = entry.get(field)
+    value = getattr(entry, field)
     if isinstance(value, str):
         return value
-    tell_once(what, f"{field!r} is no text", entry)
+    tell_once(what, f"{field!r} is no text (of {one_line(entry.id, 80)})")
     return ""
 
 
-def objects(value: object) -> list[Entry]:
+def objects(value: object) -> list[Mapping[str, Any]]:
     """Those in a list that are objects; none if it is no list."""
     if not isinstance(value, list):
         return []
     return [entry for entry in value if isinstance(entry, Mapping)]
 
 
-def tell_once(what: str, problem: str, entry: Entry | None = None) -> None:
-    """Log what is wrong, unless that was done before.
-
-    :param entry: one that it is wrong with, for its id
-    """
-    if f"{what}: {problem}" in _told:
-        return
-    _told.add(f"{what}: {problem}")
-    which = f" (of {one_line(str(entry.get('id')), 80)})" if entry else ""
-    LOG.warning(
-        "the cloud's list of %s is odd: %s%s; not said again",
-        what,
-        problem,
-        which,
-    )
+def tell_once(what: str, problem: str) -> None:
+    """Log what is wrong, unless that was done before."""
+    said = f"{what}: {problem.partition(' (of ')[0]}"
+    if said not in _told:
+        _told.add(said)
+        LOG.warning(
+            "the cloud's list of %s is odd: %s; not said again", what, problem
+        )

@@ -11,24 +11,27 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+
+from keystoneauth1 import exceptions as auth
+from openstack.exceptions import SDKException
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 
 from poolmgr.drivers.nova.entries import MISREAD
-from poolmgr.drivers.nova.reasons import address_of, reason_of
+from poolmgr.drivers.nova.reasons import address_of, reason_of, was_sent
 from poolmgr.errors import (
     AuthenticationFailed,
+    Busy,
     Changed,
     CloudError,
     CloudRefused,
     CloudUnavailable,
+    OutcomeUnknown,
     PoolmgrError,
     QuotaExceeded,
 )
 from poolmgr.secrecy import masked
 from poolmgr.text import one_line
-
-if TYPE_CHECKING:
-    from keystoneauth1.exceptions import HttpError
 
 #: Longest text of a cloud that is repeated, in characters.
 _LONGEST = 300
@@ -77,29 +80,8 @@ class Distrusted(CloudRefused):
     """The cloud's certificate was not accepted."""
 
 
-class Unavailable(CloudUnavailable):
-    """A call failed inside the cloud or on its way.
-
-    Whether it took effect is not known.
-
-    :ivar retry_after: seconds that the cloud wants to be left alone
-    """
-
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
-        self.retry_after = retry_after
-        super().__init__(message)
-
-
-class TooMany(Unavailable):
-    """The cloud had no room for the call, and did nothing."""
-
-
-class Busy(Unavailable):
-    """What the call is about is in the middle of something."""
-
-
-class NotAsked(Unavailable):
-    """The cloud was not asked, for it does not answer."""
+class NotSent(CloudUnavailable):
+    """The request was not even sent, so it certainly had no effect."""
 
 
 def of_answer(
@@ -108,12 +90,12 @@ def of_answer(
     status: int,
     headers: Mapping[str, str],
     text: str,
-    once: bool,
+    creates: bool,
 ) -> CloudError:
     """The error that an answer is.
 
     :param call: what was asked, for the message
-    :param once: whether the call creates something
+    :param creates: whether the call creates something
     """
     said, kind = _said(text)
     name = NAMES.get(service, service)
@@ -122,14 +104,14 @@ def of_answer(
     if _is_used_up(status, said, kind):
         return QuotaExceeded(f"{name}: {said}{own}")
     if status in (413, 429):
-        return TooMany(message, _retry_after(headers))
+        return Busy(message, _retry_after(headers))
     if status >= 500:
-        return Unavailable(message, _retry_after(headers))
+        return CloudUnavailable(message, _retry_after(headers))
     if status == 401:
         return AuthenticationFailed(message)
     if status == 412:
         return Changed(f"somebody else changed it meanwhile: {message}")
-    if status == 409 and service == "compute" and not once:
+    if status == 409 and service == "compute" and not creates:
         # The server is in the middle of something; it will not be for long.
         return Busy(message)
     return Refused(message, status, kind)
@@ -154,14 +136,6 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
 
     :returns: None when it is neither
     """
-    from keystoneauth1 import exceptions as auth
-    from openstack.exceptions import SDKException
-    from requests.exceptions import RequestException
-    from urllib3.exceptions import HTTPError
-
-    own = _own(error)
-    if own is not None:
-        return own
     if isinstance(error, auth.HttpError):
         return _of_login(call, error)
     said = _foreign(str(error)) or "the SDK gives no reason"
@@ -171,7 +145,8 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
         return AuthenticationFailed(f"cannot log in: {said}")
     if isinstance(error, auth.InvalidResponse):
         where = one_line(str(error.response.url))
-        return Unavailable(f"{call}: what answers at {where} is no Keystone")
+        what = f"{call}: what answers at {where} is no Keystone"
+        return CloudUnavailable(what)
     known = (auth.ClientException, SDKException, RequestException, HTTPError)
     if not isinstance(error, (*known, OSError)):
         return None
@@ -180,16 +155,17 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
         return Distrusted(f"{call}: cannot use {where}: {reason.words}")
     if reason.is_mistake:
         return CloudRefused(f"{call}: cannot use {where}: {reason.words}")
-    return Unavailable(f"{call}: cannot reach {where}: {reason.words}")
+    kind = CloudUnavailable if was_sent(error) else NotSent
+    return kind(f"{call}: cannot reach {where}: {reason.words}")
 
 
-def _of_login(call: str, error: "HttpError") -> CloudError:
+def _of_login(call: str, error: auth.HttpError) -> CloudError:
     """The error for an answer of Keystone's."""
     status, response = error.http_status, error.response
     said = _foreign(str(error))
     where = one_line(str(getattr(response, "url", None) or "Keystone"))
     if status >= 500 or status in (413, 429):
-        kind = Unavailable if status >= 500 else TooMany
+        kind = CloudUnavailable if status >= 500 else Busy
         headers = {} if response is None else response.headers
         message = f"{call}: {where} answered: {said}"
         return kind(message, _retry_after(headers))
@@ -206,10 +182,11 @@ def _of_login(call: str, error: "HttpError") -> CloudError:
 
 
 @contextmanager
-def understood(call: object) -> Iterator[None]:
+def understood(call: object, creates: bool = False) -> Iterator[None]:
     """Turn what an answer of an unexpected form leads to into an error.
 
     :param call: what was asked, for the message
+    :param creates: whether something was created by it
     """
     try:
         yield
@@ -219,16 +196,9 @@ def understood(call: object) -> Iterator[None]:
         said = "a part of it has another form than documented"
         if isinstance(error, KeyError):
             said = f"it has no {_foreign(str(error))}"
-        raise Unavailable(
-            f"the answer to {call} is not understood: {said}"
-        ) from error
-
-
-def _own(error: BaseException | None) -> CloudError | None:
-    """The error of ours that the SDK has wrapped up, if there is one."""
-    while error is not None and not isinstance(error, CloudError):
-        error = error.__cause__ or error.__context__
-    return error
+        kind = OutcomeUnknown if creates else CloudUnavailable
+        what = f"the answer to {call} is not understood: {said}"
+        raise kind(what) from error
 
 
 def _foreign(text: str) -> str:

@@ -6,188 +6,143 @@ are told to give up; and while Keystone hangs they wait for each other, however
 little time they have.
 """
 
-import copy
-import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from keystoneauth1.access.access import AccessInfo
+from keystoneauth1.exceptions import HttpError
+from keystoneauth1.identity.base import BaseIdentityPlugin
+from keystoneauth1.session import Session
 
 from poolmgr import secrecy
-from poolmgr.cloud.breaker import Breaker
 from poolmgr.drivers.nova import failures
-from poolmgr.drivers.nova.watchdog import Watchdog
-from poolmgr.drivers.turns import Turns
-from poolmgr.errors import AuthenticationFailed
-from poolmgr.events import CloudCall
-from poolmgr.waiting import Deadline
-
-if TYPE_CHECKING:
-    from keystoneauth1.access.access import AccessInfo
-    from keystoneauth1.identity.base import BaseIdentityPlugin
-    from keystoneauth1.session import Session
+from poolmgr.drivers.nova.limits import Meter, time_left
+from poolmgr.errors import AuthenticationFailed, CloudUnavailable
 
 #: Seconds that a token has to be good for, so that it lasts for a call.
 _LONG_ENOUGH = 120
 #: Seconds after which a login that is not answered keeps nobody waiting.
-_PATIENCE = 5.0
-#: Seconds between two logins that are refused: clouds lock accounts after a
-#: few.
-_FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 300.0
-#: Seconds for which a service that refuses new tokens is asked for no others.
-_DISTRUST = 30.0
+LONGEST_WAIT = 5.0
+
+Headers = Mapping[str, str]
 
 
 class Login:
     """Keeps a session logged in; one thread at a time asks for a token.
 
-    A login that Keystone refuses is not repeated for a while: whoever needs
-    it is told so at once.
-
     :param session: of keystoneauth
-    :param watchdog: has Keystone asked, and gives it up
-    :param tell: told of each call of Keystone
+    :param meter: lets requests to Keystone through
     :param origin: where the credentials are set
-    :ivar breaker: holds logins back while they are refused
     """
 
-    def __init__(
-        self,
-        session: "Session",
-        watchdog: Watchdog,
-        tell: Callable[[CloudCall], None],
-        origin: str,
-    ) -> None:
-        self._origin = origin
+    def __init__(self, session: Session, meter: Meter, origin: str) -> None:
         self._session = session
-        # The SDK waits for itself for ever where the question for Keystone's
-        # versions is answered with 401; without credentials it does not.
-        self._bare = copy.copy(session)
-        self._bare.auth = None
-        self._watchdog = watchdog
-        self._tell = tell
-        self._turns = Turns(_PATIENCE)
-        self._distrusted: dict[str, float] = {}
-        self.breaker = Breaker(
-            "logging in (Keystone)",
-            AuthenticationFailed,
-            AuthenticationFailed,
-            first=_FIRST_PAUSE,
-            longest=_LONGEST_PAUSE,
-            level=logging.DEBUG,  # whoever is refused says so
-        )
+        self._meter = meter
+        self._origin = origin
+        self._lock = threading.Lock()
+        self._access: AccessInfo | None = None
+        self._end = 0.0
+
+    def headers(self, refused: Headers | None = None) -> Headers:
+        """What tells a service who we are.
+
+        :param refused: what a service has refused; another token is got
+        :raises AuthenticationFailed: Keystone refuses the login
+        :raises NotSent: Keystone does not answer
+        """
+        plugin = self._plugin
+        if plugin is None:
+            if refused is not None:
+                self._session.invalidate()
+            with failures.named("logging in"):
+                return self._session.get_auth_headers() or {}
+        if not self._is_good(refused):
+            wait = max(0.0, min(LONGEST_WAIT, time_left()))
+            is_held = self._lock.acquire(timeout=wait)
+            try:
+                # Unless the thread that had the lock has got one.
+                if not self._is_good(refused):
+                    self._log_in(plugin)
+            finally:
+                if is_held:
+                    self._lock.release()
+        return self._headers()
 
     @property
     def catalog(self) -> Any:
-        """The cloud's services as Keystone lists them; None before a login,
-        and of what does not log in at Keystone."""
-        plugin = self._plugin()
-        if plugin is None or plugin.auth_ref is None:
+        """The cloud's services as Keystone lists them; None if the login is
+        none at Keystone."""
+        if self._plugin is None:
             return None
-        return plugin.auth_ref.service_catalog.catalog or []
+        self.headers()
+        return self._access and (self._access.service_catalog.catalog or [])
 
-    def ensure(self, deadline: Deadline) -> None:
-        """Have a token that is good for a while."""
-        plugin = self._plugin()
-        if plugin is None or _is_good(plugin):
-            return
-        with self._turns.of("the token", deadline):
-            if not _is_good(plugin):
-                self._log_in(plugin, deadline)
+    @property
+    def project_id(self) -> str:
+        """The project that the login is for; empty if it is for none."""
+        self.headers()
+        with failures.named("logging in"):
+            if self._access is None:
+                return self._session.get_project_id() or ""
+            return self._access.project_id or ""
 
-    def renew(
-        self, service: str, refused: str | None, deadline: Deadline
-    ) -> bool:
-        """Have another token than one that a service has refused.
+    # -- inside -------------------------------------------------------------
 
-        :returns: whether there is another
-        """
-        if time.monotonic() < self._distrusted.get(service, 0.0):
-            return False
-        plugin = self._plugin()
-        if plugin is None:
-            return bool(self._session.invalidate())
-        with self._turns.of("the token", deadline):
-            current = plugin.auth_ref
-            if current is None or current.auth_token == refused:
-                self._log_in(plugin, deadline)
-        return True
-
-    def distrust(self, service: str) -> None:
-        """Renew no token for a service that has refused a new one."""
-        self._distrusted[service] = time.monotonic() + _DISTRUST
-
-    def _plugin(self) -> "BaseIdentityPlugin | None":
+    @property
+    def _plugin(self) -> BaseIdentityPlugin | None:
         """What gets tokens from Keystone; None if there is none in use."""
-        from keystoneauth1.identity.base import BaseIdentityPlugin
-
         plugin = self._session.auth
         return plugin if isinstance(plugin, BaseIdentityPlugin) else None
 
-    def _log_in(
-        self, plugin: "BaseIdentityPlugin", deadline: Deadline
-    ) -> None:
-        with failures.understood(f"the login at {plugin.auth_url}"):
-            with self.breaker.turn(deadline, patience=0.0):
-                auth_ref = self._asked(plugin, deadline)
-            secrecy.hide(auth_ref.auth_token, passing=True)
-            _keep_time(auth_ref)
-        # In one step: who finds no token in between would trip.
-        plugin.auth_ref = auth_ref
+    def _headers(self) -> Headers:
+        access = self._access
+        return {"X-Auth-Token": str(access.auth_token)} if access else {}
 
-    def _asked(
-        self, plugin: "BaseIdentityPlugin", deadline: Deadline
-    ) -> "AccessInfo":
-        from keystoneauth1.exceptions import HttpError, MissingAuthPlugin
+    def _is_good(self, refused: Headers | None) -> bool:
+        """Whether there is a token that lasts for a while, and another one
+        than was refused."""
+        lasts = time.monotonic() < self._end - _LONG_ENOUGH
+        return lasts and self._headers() != refused
 
-        started = time.monotonic()
-        status: int | None = None
-
-        def ask() -> "AccessInfo":
-            nonlocal status
-            try:
-                auth_ref = plugin.get_auth_ref(self._bare)
-            except HttpError as error:
-                status = error.http_status
-                raise
-            except MissingAuthPlugin:
-                status = 401
-                raise AuthenticationFailed(
-                    "the cloud refuses the login: Keystone answers 401 to "
-                    "the question for its versions"
-                ) from None
-            status = 201
-            return auth_ref
-
+    def _log_in(self, plugin: BaseIdentityPlugin) -> None:
         try:
-            return self._watchdog.run(ask, deadline, "logging in")
+            with failures.understood(f"the login at {plugin.auth_url}"):
+                access = self._asked(plugin)
+                secrecy.hide(access.auth_token, passing=True)
         except AuthenticationFailed as error:
             raise AuthenticationFailed(
                 f"{error} (the credentials are from {self._origin})"
             ) from error
-        finally:
-            took = time.monotonic() - started
-            self._tell(CloudCall("identity", "POST", status, took))
+        except CloudUnavailable as error:
+            # What the login was for has not been asked.
+            raise failures.NotSent(str(error), error.retry_after) from error
+        self._end = _end_of(access)
+        self._access = access
+
+    def _asked(self, plugin: BaseIdentityPlugin) -> AccessInfo:
+        with (
+            failures.named("logging in"),
+            self._meter.request("identity", "POST /auth/tokens") as sent,
+        ):
+            try:
+                access = plugin.get_auth_ref(self._session)
+            except HttpError as error:
+                sent.status = error.http_status
+                raise
+            sent.status = 201
+            return access
 
 
-def _keep_time(auth_ref: "AccessInfo") -> None:
-    """Have a token expire by a clock that nobody sets.
+def _end_of(access: AccessInfo) -> float:
+    """When a token expires, by a clock that nobody sets.
 
     One that does not say when it expires is used until it is refused.
     """
-    end = float("inf")
     with suppress(AttributeError, LookupError, TypeError, ValueError):
-        expires, issued = auth_ref.expires, auth_ref.issued
+        expires, issued = access.expires, access.issued
         if expires is not None and issued is not None:
-            end = time.monotonic() + (expires - issued).total_seconds()
-
-    def will_expire_soon(stale_duration: float = 30.0) -> bool:
-        return time.monotonic() > end - stale_duration
-
-    # The SDK asks it for each call.
-    auth_ref.will_expire_soon = will_expire_soon  # type: ignore[method-assign]
-
-
-def _is_good(plugin: "BaseIdentityPlugin") -> bool:
-    current = plugin.auth_ref
-    return current is not None and not current.will_expire_soon(_LONG_ENOUGH)
+            return time.monotonic() + (expires - issued).total_seconds()
+    return float("inf")

@@ -134,11 +134,6 @@ def mark_in_description(description: object) -> tuple[Mark | None, str]:
     return _mark(found), found.get("device", "")
 
 
-def is_of_unique(mark: Mark | None, unique: str) -> bool:
-    """Whether a mark that was read has this unique."""
-    return mark is not None and mark.unique in (unique, digest_of(unique))
-
-
 def digest_of(unique: str) -> str:
     """What stands for a unique that is too long to be written."""
     return f"sha256:{_digest(unique)}"

@@ -59,9 +59,16 @@ class Microversion:
             )
         if most < NEEDED:
             raise CloudRefused(
-                f"Nova's newest microversion is {_dotted(most)}; {AT_LEAST}"
+                f"Nova's newest microversion is {_dotted(most)}; {_needed()}"
             )
         self.text = _dotted(max(least, min(most, WANTED)))
+
+    def refuse(self) -> None:
+        """This Nova has none.
+
+        :raises CloudRefused: always
+        """
+        raise CloudRefused(f"this Nova has no microversions; {_needed()}")
 
 
 def headers_of(version: str) -> dict[str, str]:
@@ -78,5 +85,5 @@ def _dotted(version: Version) -> str:
     return ".".join(map(str, version))
 
 
-#: What to say of a Nova that is older.
-AT_LEAST = f"poolmgr needs {_dotted(NEEDED)} (the release Pike) or newer"
+def _needed() -> str:
+    return f"poolmgr needs {_dotted(NEEDED)} (the release Pike) or newer"

@@ -11,10 +11,18 @@ from collections.abc import Iterator
 from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 from typing import NamedTuple
 
+from requests import exceptions
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    NewConnectionError,
+)
+
 from poolmgr.secrecy import masked
 from poolmgr.text import one_line
 
-_TOO_LONG = 200
+_LONGEST = 200
 # OpenSSL's names for what a server that does not speak TLS looks like.
 _NO_TLS = (
     "WRONG_VERSION_NUMBER",
@@ -26,6 +34,11 @@ _NO_TLS = (
 _TRANSIENT = ("INTERNAL_ERROR", "EOF", "BAD_RECORD_MAC", "USER_CANCELLED")
 # How an alert begins, or a handshake, when TLS answers a plain request.
 _TLS_RECORD = ("\x15\x03", "\x16\x03")
+_NO_ADDRESS = (
+    exceptions.InvalidURL,
+    exceptions.MissingSchema,
+    LocationParseError,
+)
 
 
 class Reason(NamedTuple):
@@ -52,24 +65,25 @@ def reason_of(error: BaseException) -> Reason:
     return found or Reason(_own_words(error))
 
 
+def was_sent(error: BaseException) -> bool:
+    """Whether a request that ended with this may have been sent."""
+    unconnected = (NewConnectionError, ConnectTimeoutError)
+    return not any(isinstance(each, unconnected) for each in _chain(error))
+
+
 def address_of(error: BaseException) -> str:
     """Which address an exception is about, and the proxy on the way."""
     url = re.search(r"https?://[^/\s'\"]+", str(error))
     if url is None:
         return "the cloud"
     where = url[0].rstrip(":.,")
-    proxy = _proxy_of(where)
-    return one_line(f"{where} through the proxy {proxy}" if proxy else where)
-
-
-def _proxy_of(url: str) -> str | None:
-    from requests.utils import get_environ_proxies, select_proxy
-
     try:
-        proxy = select_proxy(url, get_environ_proxies(url))
+        proxy = select_proxy(where, get_environ_proxies(where))
     except ValueError:
-        return None
-    return proxy and re.sub(r"//[^/]*@", "//***@", proxy)
+        proxy = None
+    if proxy:
+        where += " through the proxy " + re.sub(r"//[^/]*@", "//***@", proxy)
+    return one_line(where)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -85,17 +99,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _reason(error: BaseException) -> Reason | None:
     """What one exception of the chain tells, if anything."""
-    from requests import exceptions
-    from urllib3.exceptions import LocationParseError
-
-    no_address = (
-        exceptions.InvalidURL,
-        exceptions.MissingSchema,
-        LocationParseError,
-    )
     if isinstance(error, ssl.SSLError):
         return _reason_of_tls(error)
-    if isinstance(error, no_address):
+    if isinstance(error, _NO_ADDRESS):
         return Reason(f"this is no address: {_own_words(error)}", True)
     if isinstance(error, exceptions.InvalidSchema):
         return Reason(_own_words(error), True)  # of the address or the proxy
@@ -111,22 +117,17 @@ def _reason(error: BaseException) -> Reason | None:
         return Reason("timed out")
     if isinstance(error, socket.gaierror):
         return Reason(f"its name cannot be resolved ({error.strerror})")
-    if isinstance(error, OSError):
-        return _reason_of_system(error)
-    return None
-
-
-def _reason_of_system(error: OSError) -> Reason | None:
     tunnel = re.match(r"Tunnel connection failed: (\d{3})", str(error))
-    if tunnel:
+    if isinstance(error, OSError) and tunnel:
         refused = tunnel[1].startswith("4")
         return Reason(f"the proxy answered {tunnel[1]}", refused)
-    return Reason(error.strerror) if error.strerror else None
+    said = isinstance(error, OSError) and error.strerror
+    return Reason(said) if said else None
 
 
 def _reason_of_tls(error: ssl.SSLError) -> Reason:
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = one_line(error.verify_message, _TOO_LONG).rstrip(".")
+        why = one_line(error.verify_message, _LONGEST).rstrip(".")
         words = f"its certificate is not accepted: {why}"
         return Reason(words, is_mistake=True, is_distrust=True)
     name = error.reason or ""
@@ -140,6 +141,5 @@ def _reason_of_tls(error: ssl.SSLError) -> Reason:
 
 
 def _own_words(error: BaseException) -> str:
-    return (
-        one_line(masked(str(error)), _TOO_LONG) or "it failed without a reason"
-    )
+    said = one_line(masked(str(error)), _LONGEST)
+    return said or "it failed without a reason"

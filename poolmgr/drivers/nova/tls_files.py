@@ -6,32 +6,36 @@ a cloud that is not there.
 
 import os
 import ssl
-from typing import TYPE_CHECKING
 
-from poolmgr.drivers.nova.origins import Origins
+from openstack.config.cloud_region import CloudRegion
+
+from poolmgr.drivers.nova.credentials import Origins
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
-
-if TYPE_CHECKING:
-    from openstack.config.cloud_region import CloudRegion
 
 # Where requests looks for authorities when none are given.
 _VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def check_tls_files(cloud: "CloudRegion", origins: Origins) -> None:
+def bundle_of_environment() -> tuple[str, str] | None:
+    """The variable that names a file of authorities, and the file."""
+    for variable in _VARIABLES:
+        if path := os.environ.get(variable):
+            return variable, path
+    return None
+
+
+def check_tls_files(cloud: CloudRegion, origins: Origins) -> None:
     """Go on only if the files can be used.
 
     :raises ConfigError: one cannot; it says which, and where it is named
     """
     verify, cert = cloud.get_requests_verify_args()
+    bundle = bundle_of_environment()
     if isinstance(verify, str):
         _check_authorities(verify, origins.of("cacert"))
-    elif verify:
-        for variable in _VARIABLES:
-            if path := os.environ.get(variable):
-                _check_authorities(path, variable)
-                break
+    elif verify and bundle:
+        _check_authorities(bundle[1], bundle[0])
     if isinstance(cert, tuple):
         _check_pair(*cert, origins.of("cert"), origins.of("key"))
     elif cert:
@@ -44,12 +48,11 @@ def check_tls_files(cloud: "CloudRegion", origins: Origins) -> None:
 
 
 def _check_authorities(path: str, where: str) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if os.path.isdir(path):
+        return
+    _check_readable(path, where)
     try:
-        if os.path.isdir(path):
-            return
-        _check_readable(path, where)
-        context.load_verify_locations(cafile=path)
+        ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{where}: {one_line(path)!r} has no usable certificate"

@@ -11,23 +11,19 @@ import socket
 import time
 import zlib
 from http.client import HTTPException, HTTPResponse
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 from keystoneauth1.session import TCPKeepAliveAdapter
-from requests import exceptions
+from requests import PreparedRequest, Response
+from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Timeout
 
-from poolmgr.drivers.nova.failures import Unavailable
-from poolmgr.drivers.nova.watchdog import END
-from poolmgr.errors import CloudError, CloudRefused
+from poolmgr.drivers.nova.failures import NotSent
+from poolmgr.drivers.nova.limits import time_left
+from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from requests import PreparedRequest, Response
 
 #: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
 LONGEST_ANSWER = 64 * 1024 * 1024
@@ -36,10 +32,6 @@ _LONGEST = 600.0
 #: Bytes that are read at once.
 _PIECE = 65536
 _REDIRECTS = (301, 302, 303, 305, 307, 308)
-#: Redirects that are followed, at most.
-_MOST_REDIRECTS = 3
-#: Headers that a redirect must not take along.
-_SECRETS = ("Authorization", "X-Auth-Token", "X-Subject-Token")
 #: For zlib: the body begins with the header of gzip or of deflate.
 _EITHER_HEADER = 32 + zlib.MAX_WBITS
 
@@ -47,12 +39,16 @@ _EITHER_HEADER = 32 + zlib.MAX_WBITS
 class Transport(TCPKeepAliveAdapter):
     """Sends requests; an answer is there in time, and short, or an error.
 
-    The time-out of a request is for the whole answer, head and body.
+    The time of the verb that runs bounds head and body together.
 
     :param size: connections that are kept open
+    :param trust_env: whether proxies are taken from the environment; for each
+        host once, because that takes as long as a third of a request
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, trust_env: bool) -> None:
+        self._trust_env = trust_env
+        self._proxies: dict[str, dict[str, str]] = {}
         super().__init__(pool_maxsize=size)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -68,97 +64,56 @@ class Transport(TCPKeepAliveAdapter):
 
     def send(
         self,
-        request: "PreparedRequest",
+        request: PreparedRequest,
         stream: bool = False,
         timeout: Any = None,
         verify: Any = True,
         cert: Any = None,
         proxies: Any = None,
-    ) -> "Response":
+    ) -> Response:
         """Send a request; the body of the response has been read.
 
-        :raises requests.exceptions.RequestException: there is no answer in
-            time, or none that can be taken; its cause is poolmgr's own error
+        :raises CloudError: there is no answer in time, or none that can be
+            taken
         """
-        send = functools.partial(
-            super().send,
+        left = min(time_left(), _LONGEST)
+        if left <= 0:
+            raise NotSent(f"{_named(request)}: no time is left")
+        request.headers["Accept-Encoding"] = "gzip"
+        whole: Any = Timeout(total=left)
+        response = super().send(
+            request,
             stream=True,
+            timeout=whole,
             verify=verify,
             cert=cert,
-            proxies=proxies,
+            proxies={**(proxies or {}), **self._environment(request)},
         )
-        try:
-            return self._answer(send, request, _end(timeout))
-        except CloudError as error:
-            # What the SDK expects; who calls the SDK finds the cause.
-            raise exceptions.ConnectionError(error, request=request) from error
+        # As if requests had read it.
+        response._content = _read(request, response)
+        response._content_consumed = True
+        response.close()
+        if response.status_code in _REDIRECTS:
+            raise CloudRefused(
+                f"{_named(request)} is answered by a redirect "
+                f"({response.status_code}), which poolmgr does not follow: "
+                "give the address of the service itself (auth_url, or the "
+                "endpoint in the cloud's catalog)"
+            )
+        return response
 
-    def _answer(
-        self,
-        send: "Callable[..., Response]",
-        request: "PreparedRequest",
-        end: float,
-    ) -> "Response":
-        """The answer to a request, or to what that is redirected to.
-
-        :param end: when it has to be there, monotonic
-        :raises CloudError: it cannot be taken
-        """
-        for _redirect in range(_MOST_REDIRECTS + 1):
-            request.headers["Accept-Encoding"] = "gzip"
-            left = end - time.monotonic()
-            if left <= 0:
-                raise Unavailable(f"{_named(request)}: no time is left")
-            response = send(request, timeout=Timeout(total=left))
-            # As if requests had read it.
-            response._content = _read(request, response)
-            response._content_consumed = True
-            response.close()
-            if response.status_code not in _REDIRECTS:
-                return response
-            request = _redirected(request, response)
-        raise CloudRefused(f"{_named(request)} is redirected without end")
+    def _environment(self, request: PreparedRequest) -> dict[str, str]:
+        """The proxies that the environment has for a request."""
+        if not self._trust_env:
+            return {}
+        host = urlsplit(request.url or "").netloc
+        if host not in self._proxies:
+            self._proxies[host] = get_environ_proxies(request.url or "")
+        return self._proxies[host]
 
 
-def _redirected(
-    request: "PreparedRequest", response: "Response"
-) -> "PreparedRequest":
-    """What is asked next, where a redirect can be followed.
-
-    Nova redirects who asks for its versions without a slash at the end.
-
-    :raises CloudRefused: it would take a secret along, or leads elsewhere
-    """
-    url = request.url or ""
-    target = urljoin(url, response.headers.get("Location", ""))
-    secret = request.body or any(name in request.headers for name in _SECRETS)
-    if request.method != "GET" or secret or not _is_beside(target, url):
-        raise CloudRefused(
-            f"{_named(request)} is answered by a redirect "
-            f"({response.status_code}), which poolmgr does not follow: give "
-            "the address of the service itself (auth_url, or the endpoint in "
-            "the cloud's catalog)"
-        )
-    followed = request.copy()
-    followed.url = target
-    return followed
-
-
-def _is_beside(url: str, other: str) -> bool:
-    """Whether two addresses are of one server."""
-    try:
-        one, two = urlsplit(url), urlsplit(other)
-        return (one.scheme, one.hostname, one.port) == (
-            two.scheme,
-            two.hostname,
-            two.port,
-        )
-    except ValueError:
-        return False
-
-
-def _named(request: "PreparedRequest") -> str:
-    """A request, without what is asked for."""
+def _named(request: PreparedRequest) -> str:
+    """A request, without its query."""
     url = (request.url or "").partition("?")[0]
     return one_line(f"{request.method} {url}")
 
@@ -186,9 +141,6 @@ class _Timed(io.RawIOBase):
             raise TimeoutError("timed out")
         self._sock.settimeout(left)
         return self._raw.readinto(buffer)
-
-    def fileno(self) -> int:
-        return self._raw.fileno()
 
     def close(self) -> None:
         super().close()
@@ -227,20 +179,11 @@ def _bound(manager: Any) -> None:
         }
 
 
-def _end(timeout: Any) -> float:
-    """When a request has to be over, monotonic."""
-    end = END.get(float("inf"))
-    if isinstance(timeout, (int, float)):
-        end = min(end, time.monotonic() + timeout)
-    # urllib3 takes no time-out that has no end.
-    return min(end, time.monotonic() + _LONGEST)
-
-
-def _read(request: "PreparedRequest", response: "Response") -> bytes:
+def _read(request: PreparedRequest, response: Response) -> bytes:
     """The body of an answer, unpacked.
 
-    :raises Unavailable: it is too long, broke off, or is packed in a way that
-        nobody asked for
+    :raises CloudUnavailable: it is too long, broke off, or is packed in a way
+        that nobody asked for
     """
     what = f"the answer to {_named(request)}"
     try:
@@ -248,42 +191,34 @@ def _read(request: "PreparedRequest", response: "Response") -> bytes:
     except BaseException as error:
         response.close()
         if isinstance(error, (ReadTimeoutError, TimeoutError)):
-            raise Unavailable(f"{what} came too slowly") from error
+            raise CloudUnavailable(f"{what} came too slowly") from error
         if isinstance(error, (HTTPError, HTTPException, OSError)):
-            raise Unavailable(f"{what} broke off") from error
+            raise CloudUnavailable(f"{what} broke off") from error
         raise
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if not packed or encoding in ("", "identity"):
         return packed
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Unavailable(f"{what} is packed by {one_line(encoding, 40)!r}")
+        packing = one_line(encoding, 40)
+        raise CloudUnavailable(f"{what} is packed by {packing!r}")
     unpacker = zlib.decompressobj(_EITHER_HEADER)
     try:
         body = unpacker.decompress(packed, LONGEST_ANSWER)
     except zlib.error:
-        raise Unavailable(f"{what} cannot be unpacked") from None
+        raise CloudUnavailable(f"{what} cannot be unpacked") from None
     if unpacker.unconsumed_tail:
-        raise Unavailable(f"{what} is too long")
+        raise CloudUnavailable(f"{what} is too long")
     if not unpacker.eof:
-        raise Unavailable(f"{what} broke off")
+        raise CloudUnavailable(f"{what} broke off")
     return body
 
 
-def _raw(response: "Response", what: str) -> bytes:
+def _raw(response: Response, what: str) -> bytes:
     pieces: list[bytes] = []
     length = 0
-    raw = response.raw
-    # With urllib3 before 2.2 only http.client beneath it reads what is there.
-    source = raw if hasattr(raw, "read1") else raw._fp
-    while piece := source.read1(_PIECE):
+    while piece := response.raw.read(_PIECE, decode_content=False):
         pieces.append(piece)
         length += len(piece)
         if length > LONGEST_ANSWER:
-            raise Unavailable(f"{what} is too long")
-    announced = response.headers.get("Content-Length", "")
-    if announced.isdigit() and length < int(announced) and not raw.chunked:
-        raise Unavailable(f"{what} broke off")
-    if source is not raw:
-        source.close()  # it does not notice that it is at its end
-        raw.release_conn()
+            raise CloudUnavailable(f"{what} is too long")
     return b"".join(pieces)

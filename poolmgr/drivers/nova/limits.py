@@ -1,0 +1,111 @@
+"""What bounds the requests of a verb: its time, and the driver's limiter."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.nova.failures import NotSent
+from poolmgr.events import CloudCall
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Verb:
+    """A verb of the driver that runs.
+
+    :ivar end: when it has to be over, monotonic
+    :ivar requests: how many it has sent
+    """
+
+    end: float = float("inf")
+    requests: int = 0
+
+
+_current: ContextVar[Verb] = ContextVar("verb")
+
+
+@contextmanager
+def within(timeout: float) -> Iterator[Verb]:
+    """Bound all requests of the block together.
+
+    :param timeout: seconds
+    """
+    verb = Verb(time.monotonic() + timeout)
+    token = _current.set(verb)
+    try:
+        yield verb
+    finally:
+        _current.reset(token)
+
+
+def time_left() -> float:
+    """Seconds that the verb still has; negative when there are none."""
+    return _current.get(Verb()).end - time.monotonic()
+
+
+@contextmanager
+def held(lock: threading.Lock, doing: str) -> Iterator[None]:
+    """Hold a lock while the block runs.
+
+    :param doing: what the lock is needed for, for the error's message
+    :raises NotSent: another thread had it until the time was up
+    """
+    if not lock.acquire(timeout=min(max(0.0, time_left()), 3600.0)):
+        raise NotSent(f"{doing}: no time is left")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass
+class Sent:
+    """A request that is under way.
+
+    :ivar status: of its answer, None while there is none
+    """
+
+    status: int | None = None
+
+
+class Meter:
+    """Lets each request through in its turn, times it, and reports it.
+
+    :param driver: has the limiter, and is told of each request
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.closed = False
+
+    @contextmanager
+    def request(self, service: str, what: str) -> Iterator[Sent]:
+        """Send one request in the block.
+
+        :param what: the request, beginning with its method
+        :raises NotSent: the driver is closed
+        """
+        if self.closed:
+            raise NotSent(f"{what}: the driver is closed")
+        verb = _current.get(Verb())
+        asked = time.monotonic()
+        self._driver.limiter.acquire()
+        started = time.monotonic()
+        verb.end += started - asked  # its time is for the cloud
+        verb.requests += 1
+        sent = Sent()
+        try:
+            yield sent
+        finally:
+            took = time.monotonic() - started
+            status = sent.status or "no answer"
+            LOG.debug("%s: %s in %.3f s", what, status, took)
+            method = what.partition(" ")[0]
+            call = CloudCall(service, method, sent.status, took)
+            self._driver.report_call(call)
