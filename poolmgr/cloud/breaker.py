@@ -1,57 +1,62 @@
-"""Leaves what fails in peace, and finds out when it works again."""
+"""A circuit breaker: what keeps failing is only tried now and then."""
 
+import asyncio
 import logging
-import threading
-import time
+import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-from poolmgr.errors import CloudUnavailable, PoolmgrError, words_of
+from poolmgr.cloud.pace import backoff
+from poolmgr.errors import CloudUnavailable, PoolmgrError
+from poolmgr.foreign import words_of
 from poolmgr.text import one_line
-from poolmgr.waiting import Deadline, Wake, backoff
+from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
 
-#: Attempts at once, at most, where room may be scarce: so many are refused
-#: before the first refusal is known.
+#: Attempts at once, at most, where the first success does not mean that all
+#: will succeed: so many are refused before the first refusal is known.
 _WIDEST = 32
 
 
-class Turn:
-    """Somebody's turn, and the wait for it.
+class Attempt:
+    """Somebody's attempt, and the wait for it.
 
-    :ivar on_trial: whether it is to find out if all is well again
-    :ivar wake: set when it may be worth to look again
+    :ivar on_trial: whether it finds out if all is well again
     """
 
-    wake: Wake
+    __slots__ = ("began", "begun", "end", "granted", "on_trial", "urgent")
 
     def __init__(self, urgent: bool) -> None:
         self.urgent = urgent
         self.on_trial = False
-        self.begun = 0.0
+        self.began = False
+        self.begun = 0.0  # when, by the loop's clock
+        self.end = math.inf  # when it is refused, if the breaker is open
+        self.granted: asyncio.Future[None] | None = None
 
 
 class Breaker:
-    """A circuit breaker whose callers wait for their turn.
+    """A circuit breaker whose callers wait until they may try.
 
     After some failures in a row it opens: then one attempt is made after a
-    pause, whoever's it is, and the others wait.  If it fails the next pause
-    is longer; if it succeeds the breaker closes, or, where room may be
-    scarce, the others go in growing numbers for as long as they succeed.  An
-    attempt that hangs for longer than the longest pause holds up nobody.  The
-    pauses are longer if the cloud asks for it.
+    pause, and all others wait.  If it fails the next pause is longer, or as
+    long as the cloud asks for; if it succeeds the breaker closes.  An attempt
+    that hangs for longer than the longest pause holds up nobody.
+
+    It has no lock: everything happens on the loop.
 
     :param what: what is attempted, for the log
     :param failure: the error that counts as a failure; others say nothing
-    :param refusal: makes the error for who waits in vain, from the last
-        failure's words
+    :param refusal: makes the error for who waits in vain, from the words of
+        the last failure
     :param threshold: failures in a row that open it
     :param first: seconds before the first attempt
     :param longest: seconds between two attempts, at most
-    :param scarce: whether one success does not mean that all will succeed
-    :param level: at which the log says that it opens
+    :param slow_start: whether one success does not mean that all will
+        succeed: then the number of attempts at once doubles with each
+    :param level: level of the log line that says that it opens
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class Breaker:
         threshold: int = 1,
         first: float = 5.0,
         longest: float = 30.0,
-        scarce: bool = False,
+        slow_start: bool = False,
         level: int = logging.WARNING,
     ) -> None:
         self._what = what
@@ -70,24 +75,24 @@ class Breaker:
         self._refusal = refusal
         self._threshold = threshold
         self._first, self._longest = first, longest
-        self._scarce = scarce
+        self._slow_start = slow_start
         self._level = level
-        self._lock = threading.Lock()
         self._failures = 0
         self._reason = ""
         self._open = False
+        self._may_wait = True
         self._pauses = backoff(first, longest)
-        self._next = 0.0  # when the next attempt may begin, monotonic
-        self._attempts: set[Turn] = set()  # those that are counted
-        self._width = 1  # how many may be under way while it is open
-        self._patient = True
-        self._was_urgent = False  # the last attempt that was to find out
-        self._urgent: deque[Turn] = deque()
-        self._others: deque[Turn] = deque()
+        self._next = 0.0  # when the next attempt may begin, by the loop
+        self._attempts: set[Attempt] = set()  # those that are counted
+        self._width = 1  # attempts that may run while it is open
+        self._was_urgent = False  # the last attempt on trial
+        self._urgent: deque[Attempt] = deque()
+        self._others: deque[Attempt] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def open(self) -> bool:
-        """Whether attempts are held back."""
+        """Whether attempts wait because the last ones failed."""
         return self._open
 
     @property
@@ -95,155 +100,179 @@ class Breaker:
         """Why the last attempt failed; empty when it did not."""
         return self._reason
 
-    @contextmanager
-    def turn(self, deadline: Deadline, patience: float) -> Iterator[Turn]:
-        """Wait until it may be attempted; the block is the attempt.
+    @property
+    def may_wait(self) -> bool:
+        """Whether anybody may wait while it is open."""
+        return self._may_wait
 
-        :param patience: seconds to wait for it, at most, while it is open
-        :raises PoolmgrError: the refusal, when it was waited for in vain
-        :raises DeadlineExceeded: likewise, and nothing is wrong but that
-            many wait
-        :raises Stopped: the wait was called off
+    @property
+    def waiting(self) -> int:
+        """How many wait to begin an attempt."""
+        return len(self._urgent) + len(self._others)
+
+    @asynccontextmanager
+    async def attempt(
+        self, max_wait: float = math.inf
+    ) -> AsyncIterator[Attempt]:
+        """Wait until it may be tried; the block is the attempt.
+
+        :param max_wait: seconds to wait while it is open, at most
+        :raises PoolmgrError: the refusal, after a wait in vain
         """
-        turn = self._enter(deadline, patience)
+        attempt = await self.begin(max_wait)
         try:
-            yield turn
-        except self._failure as error:
-            self._failed(turn, error)
+            yield attempt
+        except BaseException as error:
+            self.end(attempt, error)
             raise
-        except BaseException:
-            self._dropped(turn)
-            raise
-        self._succeeded(turn)
+        self.end(attempt)
 
-    def allows(self, turn: Turn) -> bool:
-        """Whether who has got a turn and waited since may still go on."""
-        return turn.on_trial or not self._open
+    async def begin(self, max_wait: float = math.inf) -> Attempt:
+        """Wait until it may be tried; :meth:`end` ends the attempt.
+
+        :raises PoolmgrError: the refusal, after a wait in vain
+        """
+        loop = asyncio.get_running_loop()
+        context = current()
+        attempt = Attempt(context is not None and context.urgent)
+        if self._is_free:
+            self._start(attempt, loop.time())
+            return attempt
+        attempt.end = loop.time() + max_wait
+        attempt.granted = loop.create_future()
+        queue = self._urgent if attempt.urgent else self._others
+        queue.append(attempt)
+        self._admit()
+        self._refuse_late()
+        timer = None
+        if max_wait < math.inf:
+            timer = loop.call_at(attempt.end, self._refuse_late)
+        try:
+            await attempt.granted
+        except asyncio.CancelledError:
+            if context is not None and self._open:
+                context.trouble = self._refusal(self._reason)
+            if attempt.began:
+                self.end(attempt, asyncio.CancelledError())
+            elif not attempt.granted.cancelled():
+                attempt.granted.exception()  # nobody else looks at it
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if attempt in queue:
+                queue.remove(attempt)
+            self._admit()
+        return attempt
+
+    def end(
+        self, attempt: Attempt, error: BaseException | None = None
+    ) -> None:
+        """Say how an attempt ended.
+
+        :param error: what it raised; None after a success
+        """
+        self._attempts.discard(attempt)
+        if error is None:
+            self._succeeded(attempt)
+        elif isinstance(error, self._failure):
+            # The cloud may have said when to ask again.
+            pause = 0.0
+            if isinstance(error, CloudUnavailable):
+                pause = error.pause
+            self._count(words_of(error), pause)
+            if attempt.on_trial:
+                self._wait_for_next(pause)
+        elif attempt.on_trial:
+            self._wait_for_next()
+        self._admit()
+
+    def allows(self, attempt: Attempt) -> bool:
+        """Tell whether who has waited since he began may still go on."""
+        return attempt.on_trial or not self._open
 
     def blame(self, reason: str) -> None:
         """Count a failure that is of another kind than the usual."""
-        with self._lock:
-            self._count(reason)
-
-    @property
-    def patient(self) -> bool:
-        """Whether anybody may wait while it is open."""
-        return self._patient
-
-    def hurry(self) -> None:
-        """Have nobody wait any more while it is open."""
-        with self._lock:
-            self._patient = False
-            self._wake_all()
+        self._count(reason)
 
     def hint(self) -> None:
-        """Something has happened that makes the next attempt promising."""
-        with self._lock:
-            self._next = 0.0
-            self._wake_next()
+        """Try at once: something has happened that makes it promising."""
+        self._next = 0.0
+        self._admit()
+
+    def hurry(self) -> None:
+        """Let nobody wait any more while it is open."""
+        self._may_wait = False
+        self._refuse_late()
 
     # -- waiting ------------------------------------------------------------
 
-    def _enter(self, deadline: Deadline, patience: float) -> Turn:
-        turn = Turn(deadline.urgent)
-        queue = self._urgent if deadline.urgent else self._others
-        now = time.monotonic()
-        end = now + min(patience, deadline.remaining())
-        with self._lock:
-            if self._is_free:
-                self._begin(turn, now)
-                return turn
-            turn.wake = Wake()
-            queue.append(turn)
-        try:
-            with deadline.stop.wakes(turn.wake.set):
-                while (pause := self._look(turn, end, deadline)) is not None:
-                    turn.wake.wait(min(pause, deadline.remaining()))
-                    deadline.check_stop(self._what)
-        finally:
-            with self._lock:
-                queue.remove(turn)
-                self._wake_next()
-        return turn
-
     @property
     def _is_free(self) -> bool:
-        """Whether anybody may begin at once; with the lock held."""
+        """Whether anybody may begin at once."""
         if self._open or self._urgent or self._others:
             return False
-        return not self._scarce or len(self._attempts) < _WIDEST
+        return not self._slow_start or len(self._attempts) < _WIDEST
 
-    def _look(
-        self, turn: Turn, end: float, deadline: Deadline
-    ) -> float | None:
-        """Seconds to sleep; None when it is its turn.
+    def _start(self, attempt: Attempt, now: float) -> None:
+        attempt.began, attempt.begun = True, now
+        attempt.on_trial = self._open
+        self._was_urgent = attempt.on_trial and attempt.urgent
+        if self._open or self._slow_start:
+            self._attempts.add(attempt)
 
-        :param end: when its patience ends, monotonic
-        """
-        with self._lock:
-            now = time.monotonic()
-            pause = self._pause(turn, now)
-            if pause <= 0:
-                self._begin(turn, now)
-                return None
-            if not self._open:
-                deadline.check(self._what)
-                return pause
-            if now >= end or not self._patient:
-                deadline.check_stop(self._what)
-                raise self._refusal(self._reason)
-            return min(pause, end - now)
+    def _admit(self) -> None:
+        """Let begin whoever may, and come back when the next one may."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while (queue := self._queue_in_turn()) is not None:
+            loop = asyncio.get_running_loop()
+            now, at = loop.time(), self._may_begin_at(queue[0])
+            if at > now:
+                if at < math.inf:
+                    self._timer = loop.call_at(at, self._admit)
+                return
+            attempt = queue.popleft()
+            if attempt.granted is not None and not attempt.granted.done():
+                self._start(attempt, now)
+                attempt.granted.set_result(None)
 
-    def _begin(self, turn: Turn, now: float) -> None:
-        turn.begun = now
-        turn.on_trial = self._open
-        self._was_urgent = turn.on_trial and turn.urgent
-        if self._open or self._scarce:
-            self._attempts.add(turn)
-
-    def _pause(self, turn: Turn, now: float) -> float:
-        """Seconds it is of use to sleep; with the lock held, as below."""
-        if not (self._open or self._scarce):
-            return 0.0
-        if self._head() is not turn:
-            return threading.TIMEOUT_MAX
-        width = self._width if self._open else _WIDEST
-        # What is urgent does not wait for an attempt that hangs.
-        width += turn.urgent
-        begun = sorted(each.begun for each in self._attempts)
-        # One of these has to end, or to be old.
-        free = begun[-width] + self._longest if len(begun) >= width else now
-        return max(free, self._next if self._open else now) - now
-
-    def _head(self) -> Turn | None:
+    def _queue_in_turn(self) -> deque[Attempt] | None:
         queue = self._urgent or self._others
         if self._others and self._was_urgent and not self._attempts:
-            # What is urgent may be just what fails.
+            # Urgent requests may be just those that fail.
             queue = self._others
-        return queue[0] if queue else None
+        return queue or None
 
-    def _wake_next(self) -> None:
-        head = self._head()
-        if head is not None:
-            head.wake.set()
+    def _may_begin_at(self, attempt: Attempt) -> float:
+        """Return when an attempt may begin, by the loop's clock."""
+        if not (self._open or self._slow_start):
+            return 0.0
+        width = self._width if self._open else _WIDEST
+        # An urgent request does not wait for an attempt that hangs.
+        width += attempt.urgent
+        begun = sorted(each.begun for each in self._attempts)
+        at = self._next if self._open else 0.0
+        if len(begun) >= width:
+            # One of these has to end, or to be old.
+            at = max(at, begun[-width] + self._longest)
+        return at
 
-    def _wake_all(self) -> None:
-        for turn in (*self._urgent, *self._others):
-            turn.wake.set()
+    def _refuse_late(self) -> None:
+        """Refuse those who have waited for as long as they want to."""
+        if not self._open:
+            return
+        now = asyncio.get_running_loop().time()
+        for queue in (self._urgent, self._others):
+            for attempt in tuple(queue):
+                granted = attempt.granted
+                late = attempt.end <= now or not self._may_wait
+                if late and granted is not None and not granted.done():
+                    queue.remove(attempt)
+                    granted.set_exception(self._refusal(self._reason))
 
     # -- what became of it --------------------------------------------------
-
-    def _failed(self, turn: Turn, error: PoolmgrError) -> None:
-        # The cloud may have said when it is of use to ask again.
-        pause = 0.0
-        if isinstance(error, CloudUnavailable):
-            pause = error.pause
-        reason = words_of(error)
-        with self._lock:
-            self._attempts.discard(turn)
-            self._count(reason, pause)
-            if turn.on_trial:
-                self._hold_back(pause)
 
     def _count(self, reason: str, pause: float = 0.0) -> None:
         self._failures += 1
@@ -254,36 +283,30 @@ class Breaker:
         # What began before tells nothing new.
         self._attempts.clear()
         self._pauses = backoff(self._first, self._longest)
-        self._hold_back(pause)
+        self._wait_for_next(pause)
         LOG.log(
             self._level, "%s is held back: %s", self._what, one_line(reason)
         )
-        # Who waits for his turn may have no patience for this.
-        self._wake_all()
+        self._refuse_late()
 
-    def _dropped(self, turn: Turn) -> None:
-        with self._lock:
-            self._attempts.discard(turn)
-            if turn.on_trial:
-                self._hold_back()
-            else:
-                self._wake_next()
+    def _wait_for_next(self, pause: float = 0.0) -> None:
+        self._width = 1
+        now = asyncio.get_running_loop().time()
+        self._next = now + max(pause, next(self._pauses))
+        self._admit()
 
-    def _succeeded(self, turn: Turn) -> None:
-        with self._lock:
-            self._attempts.discard(turn)
-            if not (self._open and self._scarce):
-                self._failures = 0
-                self._reason = ""
-            if turn.on_trial:
-                self._width = min(_WIDEST, self._width * 2)
-                self._next = 0.0
-            if not self._open:
-                self._wake_next()
-            elif not self._scarce or (turn.on_trial and self._head() is None):
-                self._close()
-            else:
-                self._wake_next()
+    def _succeeded(self, attempt: Attempt) -> None:
+        if not (self._open and self._slow_start):
+            self._failures = 0
+            self._reason = ""
+        if attempt.on_trial:
+            self._width = min(_WIDEST, self._width * 2)
+            self._next = 0.0
+        if self._open and (
+            not self._slow_start
+            or (attempt.on_trial and self._queue_in_turn() is None)
+        ):
+            self._close()
 
     def _close(self) -> None:
         self._open = False
@@ -292,9 +315,3 @@ class Breaker:
         self._width = 1
         self._attempts.clear()
         LOG.info("%s goes on", self._what)
-        self._wake_all()
-
-    def _hold_back(self, pause: float = 0.0) -> None:
-        self._width = 1
-        self._next = time.monotonic() + max(pause, next(self._pauses))
-        self._wake_next()

@@ -1,56 +1,71 @@
 """Whether the cloud has room for more, as all jobs of a process know it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from poolmgr.cloud.breaker import Breaker
-from poolmgr.errors import CloudUnavailable, DeviceFailed, QuotaExceeded
+from poolmgr.cloud.pace import Pace
+from poolmgr.errors import (
+    CloudUnavailable,
+    DeviceFailed,
+    PoolmgrError,
+    QuotaExceeded,
+)
 
 #: Boots that fail in a row before only single ones are tried.
 _FAILED_BOOTS = 5
 
 
-def _quota(what: str) -> Breaker:
-    return Breaker(what, QuotaExceeded, QuotaExceeded, scarce=True)
-
-
-def _boots() -> Breaker:
-    return Breaker(
-        "building devices",
-        DeviceFailed,
-        lambda reason: CloudUnavailable(
-            f"no device was asked for, because the last ones failed: {reason}"
-        ),
-        threshold=_FAILED_BOOTS,
-    )
-
-
-@dataclass(frozen=True)
 class Capacity:
     """What jobs have found out about the cloud's room.
 
     Over quota, one request after a pause finds out whether there is room
-    again, whoever's it is; so a queue of builds is neither burnt nor does it
-    beat upon the cloud.
+    again, whoever makes it: so a queue of builds neither fails as a whole nor
+    floods the cloud.
 
     :ivar devices: the quota of devices
-    :ivar ips: that of floating IPs
+    :ivar ips: the quota of floating IPs
     :ivar boots: whether devices boot at all
     """
 
-    devices: Breaker = field(
-        default_factory=lambda: _quota("creating devices")
-    )
-    ips: Breaker = field(
-        default_factory=lambda: _quota("allocating floating IPs")
-    )
-    boots: Breaker = field(default_factory=_boots)
+    def __init__(self, pace: Pace) -> None:
+        def breaker(
+            what: str,
+            failure: type[PoolmgrError],
+            refusal: Callable[[str], PoolmgrError],
+            threshold: int = 1,
+        ) -> Breaker:
+            return Breaker(
+                what,
+                failure,
+                refusal,
+                threshold,
+                pace.room_first,
+                pace.room_longest,
+                slow_start=threshold == 1,
+            )
+
+        self.devices = breaker(
+            "creating devices", QuotaExceeded, QuotaExceeded
+        )
+        self.ips = breaker(
+            "allocating floating IPs", QuotaExceeded, QuotaExceeded
+        )
+        self.boots = breaker(
+            "building devices", DeviceFailed, _boots_fail, _FAILED_BOOTS
+        )
 
     def hurry(self) -> None:
-        """Have nobody wait for room any more."""
+        """Let nobody wait for room any more."""
         for breaker in (self.devices, self.ips, self.boots):
             breaker.hurry()
 
     @property
-    def scarce(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether a build that is started now would only wait."""
         return self.devices.open or self.boots.open
+
+
+def _boots_fail(reason: str) -> PoolmgrError:
+    return CloudUnavailable(
+        f"no device was asked for, because the last ones failed: {reason}"
+    )

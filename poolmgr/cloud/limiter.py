@@ -1,185 +1,129 @@
-"""How many calls a cloud gets: so many at once, so many a second."""
+"""How much a cloud is asked: so many verbs at once, so many requests a second.
 
+In both, short jobs go first.
+"""
+
+import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import IntEnum
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Protocol
 
-from poolmgr.waiting import Deadline, Wake
-
-
-class _Rank(IntEnum):
-    """Who goes first."""
-
-    URGENT = 0
-    OVERDUE = 1  # was patient for long enough
-    USUAL = 2
-    PATIENT = 3
+from poolmgr.tracing import current
 
 
-class _Waiter:
-    def __init__(self, deadline: Deadline) -> None:
-        self.rank = _Rank.PATIENT if deadline.patient else _Rank.USUAL
-        if deadline.urgent:
-            self.rank = _Rank.URGENT
-        self.yields_until = deadline.yields_until
-        self.wake = Wake()
-        self.admitted = False
+class Waits(Protocol):
+    """Somebody who wants to know that a request waits for its turn."""
 
-    @property
-    def urgent(self) -> bool:
-        return self.rank is _Rank.URGENT
+    def pause(self) -> None:
+        """The wait begins."""
+
+    def resume(self) -> None:
+        """The wait is over."""
 
 
-class Gate:
-    """Lets calls through in turn, urgent ones first, patient ones last.
+#: The call that the present thread makes.
+CALL: ContextVar[Waits | None] = ContextVar("poolmgr_call", default=None)
 
-    What is so is said by the deadline.  A part of the places is for urgent
-    calls alone, so that one of them never waits for builds that the cloud is
-    slow to take.
 
-    A patient call lets all others go first until its patience ends; then it
-    goes before all that is not urgent, so that builds without end do not
-    keep it waiting for ever.
+class RateLimiter:
+    """A token bucket that threads wait at; urgent requests go first.
 
-    :param at_once: most calls under way at once
-    :param per_second: most calls begun in a second; 0 for any number
+    After a quiet time as many may come together as a second allows.
+
+    :param per_second: requests a second; 0 for any number
     """
 
-    def __init__(self, at_once: int, per_second: float = 0.0) -> None:
-        self._at_once = at_once
-        self._others_at_once = max(1, at_once - at_once // 4)
+    def __init__(self, per_second: float) -> None:
         self._per_second = per_second
-        # After a quiet time as many may come together as a second allows.
-        self._burst = max(1.0, per_second)
-        self._tokens = self._burst
+        self._tokens = self._most = max(1.0, per_second)
         self._filled = time.monotonic()
-        self._lock = threading.Lock()
-        self._queues: dict[_Rank, deque[_Waiter]] = {
-            rank: deque() for rank in _Rank
-        }
-        self._under_way = 0
-        self._others_under_way = 0
-        self._holding_back = 0
+        self._changed = threading.Condition()
+        self._urgent = 0
 
-    @contextmanager
-    def passing(self, deadline: Deadline, doing: str) -> Iterator[None]:
-        """Wait for a turn; the block is the call.
+    def acquire(self) -> None:
+        """Block until a request may be sent."""
+        call = CALL.get()
+        if call is not None:
+            call.pause()
+        if self._per_second:
+            context = current()
+            self._wait(context is not None and context.urgent)
+        if call is not None:
+            call.resume()
 
-        :param doing: what the call is for, for the error's message
-        :raises DeadlineExceeded: its turn did not come in time
-        :raises Stopped: the wait was called off
-        """
-        deadline.check(doing)
-        waiter = _Waiter(deadline)
-        with self._lock:
-            self._queues[waiter.rank].append(waiter)
-            self._end_patience(waiter)
-            self._admit()
-        try:
-            if not waiter.admitted:
-                with deadline.stop.wakes(waiter.wake.set):
-                    self._wait(waiter, deadline, doing)
-            yield
-        finally:
-            self._leave(waiter)
+    def _wait(self, urgent: bool) -> None:
+        with self._changed:
+            self._urgent += urgent
+            while (pause := self._pause(urgent)) > 0:
+                self._changed.wait(pause)
+            self._urgent -= urgent
+            self._tokens -= 1.0
+            self._changed.notify_all()
 
-    @contextmanager
-    def holding_back(self) -> Iterator[None]:
-        """Have patient calls wait while the block runs, as far as they do.
-
-        For who goes before them and cannot be at the gate yet.
-        """
-        with self._lock:
-            self._holding_back += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holding_back -= 1
-                self._admit()
-
-    def _wait(self, waiter: _Waiter, deadline: Deadline, doing: str) -> None:
-        while not waiter.admitted:
-            with self._lock:
-                pause = self._of_use(waiter)
-            waiter.wake.wait(min(pause, deadline.remaining()))
-            if not waiter.admitted:
-                deadline.check(doing)
-            with self._lock:
-                self._end_patience(waiter)
-                self._admit()
-
-    def _end_patience(self, waiter: _Waiter) -> None:
-        """Have it go before others if it is time; with the lock held."""
-        if (
-            waiter.rank is _Rank.PATIENT
-            and not waiter.admitted
-            and time.monotonic() >= waiter.yields_until
-        ):
-            self._queues[_Rank.PATIENT].remove(waiter)
-            self._queues[_Rank.OVERDUE].append(waiter)
-            waiter.rank = _Rank.OVERDUE
-
-    def _leave(self, waiter: _Waiter) -> None:
-        with self._lock:
-            if waiter.admitted:
-                self._under_way -= 1
-                self._others_under_way -= not waiter.urgent
-            else:
-                self._queues[waiter.rank].remove(waiter)
-            self._admit()
-
-    def _next(self) -> _Waiter | None:
-        """Whose turn it is; with the lock held."""
-        if self._under_way >= self._at_once:
-            return None
-        for rank in self._admissible():
-            if self._queues[rank]:
-                return self._queues[rank][0]
-        return None
-
-    def _admissible(self) -> Iterator[_Rank]:
-        """Who may begin a call, the first first; with the lock held."""
-        yield _Rank.URGENT
-        if self._others_under_way < self._others_at_once:
-            yield _Rank.OVERDUE
-            yield _Rank.USUAL
-            if not self._holding_back:
-                yield _Rank.PATIENT
-
-    def _admit(self) -> None:
-        """Let in whoever may; with the lock held."""
-        while (waiter := self._next()) is not None:
-            if not self._take_token():
-                waiter.wake.set()  # it is in front now, and waits for one
-                return
-            self._queues[waiter.rank].popleft()
-            self._under_way += 1
-            self._others_under_way += not waiter.urgent
-            waiter.admitted = True
-            waiter.wake.set()
-
-    def _take_token(self) -> bool:
-        if not self._per_second:
-            return True
+    def _pause(self, urgent: bool) -> float:
+        """Return the seconds until it is worth looking again; 0 for a go."""
         now = time.monotonic()
         gained = (now - self._filled) * self._per_second
-        self._tokens = min(self._burst, self._tokens + gained)
+        self._tokens = min(self._most, self._tokens + gained)
         self._filled = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
+        missing = max(0.0, 1.0 - self._tokens) / self._per_second
+        if self._urgent and not urgent:
+            return max(missing, 1.0 / self._per_second)
+        return missing
 
-    def _of_use(self, waiter: _Waiter) -> float:
-        """Seconds it is of use to sleep; with the lock held."""
-        pause = threading.TIMEOUT_MAX
-        if self._next() is waiter and self._per_second:
-            pause = max(0.001, (1.0 - self._tokens) / self._per_second)
-        if waiter.rank is _Rank.PATIENT:
-            left = waiter.yields_until - time.monotonic()
-            pause = min(pause, max(0.0, left))
-        return pause
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    urgent: bool
+    granted: "asyncio.Future[None]"
+
+
+class Slots:
+    """Places for verbs that run at once; urgent ones go first.
+
+    A quarter of the places is for urgent verbs alone, so that none of them
+    waits for builds that the cloud is slow to take.
+
+    :param at_once: number of places
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._free = at_once
+        self._free_for_others = max(1, at_once - at_once // 4)
+        self._queues: dict[bool, deque[_Waiter]] = {
+            True: deque(),
+            False: deque(),
+        }
+
+    async def acquire(self, urgent: bool) -> None:
+        """Wait for a place."""
+        future = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(urgent, future)
+        self._queues[urgent].append(waiter)
+        self._grant()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if waiter in self._queues[urgent]:
+                self._queues[urgent].remove(waiter)
+            else:
+                self.release(urgent)
+            raise
+
+    def release(self, urgent: bool) -> None:
+        """Give a place back."""
+        self._free += 1
+        self._free_for_others += not urgent
+        self._grant()
+
+    def _grant(self) -> None:
+        for urgent, queue in self._queues.items():
+            while queue and self._free and (urgent or self._free_for_others):
+                self._free -= 1
+                self._free_for_others -= not urgent
+                waiter = queue.popleft()
+                if not waiter.granted.done():
+                    waiter.granted.set_result(None)

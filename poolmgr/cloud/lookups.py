@@ -1,157 +1,141 @@
 """One question to the cloud for all who ask at the same time."""
 
+import asyncio
+import contextvars
 import logging
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Generic, TypeVar
 
-from poolmgr.errors import (
-    CloudError,
-    CloudUnavailable,
-    DeadlineExceeded,
-    Stopped,
-)
-from poolmgr.tracing import Following, Trail, current
-from poolmgr.waiting import Deadline
+from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
 
 V = TypeVar("V")
 
-#: Seconds after which a question that is not answered keeps nobody waiting.
-PATIENCE = 2.0
-
-Ask = Callable[[Collection[str], Deadline], Mapping[str, list[V]]]
+Ask = Callable[[Collection[str]], Awaitable[Sequence[V]]]
 
 
-class _Round(Generic[V]):
+class _Question(Generic[V]):
+    """A question, and all who wait for its answer.
+
+    :ivar keys: what is asked for
+    :ivar askers: how many wait
+    :ivar context: what the question is asked for
+    """
+
     def __init__(self) -> None:
         self.keys: set[str] = set()
-        self.urgent = False
-        self.patient = True
-        self.began: float | None = None
-        self.over = threading.Event()
-        self.answer: Mapping[str, list[V]] | None = None
-        self.error: CloudError | None = None
-        self.asking = 0
-        self.request_id: str | None = None
+        self.askers = 0
+        self.context: RequestContext | None = None
+        self.answer: asyncio.Future[Sequence[V]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self.task: asyncio.Task[None] | None = None
 
 
-class Batch(Generic[V]):
-    """Collects keys while a question is under way and asks for them at once.
+class Lookups(Generic[V]):
+    """Collects keys while a question is under way, and asks for them at once.
 
     The question is asked after each of its keys was given, so an answer is
-    never older than the call of :meth:`get` that returns it.  It is asked on
-    the thread of one of those who wait; there is no thread of its own.
+    never older than the call of :meth:`get` that returns it.
 
-    :param ask: takes keys and a deadline, returns what there is of each key
-    :param trouble: why the cloud does not answer, if that is known
+    :param ask: takes keys, returns what there is of all of them
+    :param key_of: the key that a thing in the answer belongs to
+    :param slow: seconds after which a question without an answer does not
+        delay the next one
     """
 
     def __init__(
         self,
         ask: "Ask[V]",
-        trouble: Callable[[], CloudError | None] = lambda: None,
+        key_of: Callable[[V], str | None],
+        slow: float,
     ) -> None:
         self._ask = ask
-        self._trouble = trouble
-        self._lock = threading.Lock()
-        self._running: _Round[V] | None = None
-        self._next: _Round[V] = _Round()
+        self._key_of = key_of
+        self._slow = slow
+        self._running: _Question[V] | None = None
+        self._next: _Question[V] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    def get(self, key: str, deadline: Deadline, doing: str) -> list[V]:
-        """What there is of a key.
+    async def get(self, key: str) -> list[V]:
+        """Return what there is of a key.
 
-        :param doing: what is being looked for, for an error's message
-        :raises CloudError: the question failed
-        :raises DeadlineExceeded: there was no answer in time
-        :raises Stopped: the wait was called off
+        :raises CloudError: the cloud says no
         """
+        question = self._join(key)
+        context = current()
         try:
-            return self._get(key, deadline, doing)
-        except DeadlineExceeded:
-            trouble = self._trouble()
-            if trouble is None:
-                raise
-            raise trouble from None
-
-    def _get(self, key: str, deadline: Deadline, doing: str) -> list[V]:
-        while True:
-            deadline.check(doing)
-            joined = self._join(key, deadline)
-            if self._lead(joined, deadline, doing):
-                self._run(joined, deadline)
-            if joined.request_id:
-                LOG.debug("%s: for many: %s", doing, joined.request_id)
-            if joined.error is not None:
-                raise joined.error
-            if joined.answer is not None:
-                return joined.answer.get(key, [])
-            # Who asked had to give up; somebody else has to ask.
-
-    def _join(self, key: str, deadline: Deadline) -> _Round[V]:
-        with self._lock:
-            self._next.keys.add(key)
-            self._next.urgent |= deadline.urgent
-            self._next.patient &= deadline.patient
-            self._next.asking += 1
-            return self._next
-
-    def _lead(self, joined: _Round[V], deadline: Deadline, doing: str) -> bool:
-        """Wait for the answer, or for being the one who has to ask."""
-        while not joined.over.is_set():
-            with self._lock:
-                running = self._running
-                free = running is None or self._is_stuck(running)
-                if joined is self._next and free:
-                    joined.began = time.monotonic()
-                    self._running, self._next = joined, _Round()
-                    return True
-            until = running if joined is self._next else joined
-            # In slices, so that a stop, or a question that is stuck, is
-            # noticed without a callback for each who waits.
-            slice_ = min(PATIENCE / 4, deadline.remaining())
-            (until or joined).over.wait(slice_)
-            deadline.check(doing)
-        return False
-
-    def _is_stuck(self, running: _Round[V]) -> bool:
-        began = running.began
-        return began is not None and time.monotonic() - began > PATIENCE
-
-    def _run(self, joined: _Round[V], deadline: Deadline) -> None:
-        # A build may ask for a short job, which must not wait as builds do.
-        asked = Deadline(deadline.remaining(), deadline.stop, joined.urgent)
-        if joined.patient:
-            asked = asked.patiently()
-        try:
-            with Following(self._trail(joined)):
-                joined.answer = self._ask(joined.keys, asked)
-        except CloudUnavailable:
-            raise  # the time of who asked was up; the others ask anew
-        except CloudError as error:
-            joined.error = error
-        except (DeadlineExceeded, Stopped):
-            pass  # of who asked; the others go on
+            found = await asyncio.shield(question.answer)
+        except asyncio.CancelledError:
+            if context is not None and question.context is not None:
+                context.doing = question.context.doing or context.doing
+                context.trouble = question.context.trouble
+            raise
         finally:
-            with self._lock:
-                if self._running is joined:
-                    self._running = None
-            joined.over.set()
+            self._leave(question)
+        return [each for each in found if self._key_of(each) == key]
 
-    def _trail(self, joined: _Round[V]) -> Trail:
-        """Whose question it is: nobody's in particular if many ask."""
-        trail = current()
-        if joined.asking == 1 and trail is not None:
-            return trail
-        trail = Trail()
-        joined.request_id = trail.request_id
-        return trail
+    def _join(self, key: str) -> "_Question[V]":
+        if self._next is None:
+            self._next = _Question()
+        question, context = self._next, current()
+        question.keys.add(key)
+        question.askers += 1
+        urgent = context is not None and context.urgent
+        if question.context is None:
+            question.context = context
+        elif context is not question.context:
+            # It is nobody's in particular: it has an id of its own.
+            urgent = urgent or question.context.urgent
+            question.context = RequestContext(urgent=urgent)
+        if self._running is None:
+            self._start_next()
+        return question
 
+    def _leave(self, question: "_Question[V]") -> None:
+        question.askers -= 1
+        if question.askers or question.answer.done():
+            return
+        if question is self._next:
+            self._next = None
+        if question.task is not None:
+            question.task.cancel()
+        if question is self._running:
+            self._start_next()
 
-def parted(items: Collection[str], size: int) -> Iterator[list[str]]:
-    """The items sorted, so many at a time."""
-    order = sorted(items)
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    def _start_next(self) -> None:
+        """Ask the next question, as soon as all who come now have joined."""
+        self._running = None
+        if self._timer is not None:
+            self._timer.cancel()
+        question = self._next
+        if question is None:
+            return
+        self._running = question
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._slow, self._start_next)
+        # In a context of its own, for it may be many askers' question.
+        question.task = loop.create_task(
+            self._run(question), context=contextvars.Context()
+        )
+
+    async def _run(self, question: "_Question[V]") -> None:
+        if question is self._next:
+            self._next = None
+        context = question.context or RequestContext()
+        if question.askers > 1:
+            LOG.debug("looking for many at once: %s", context.request_id)
+        try:
+            with bound(context):
+                found = await self._ask(sorted(question.keys))
+        except asyncio.CancelledError:
+            question.answer.cancel()
+            raise
+        except Exception as error:
+            question.answer.set_exception(error)
+        else:
+            question.answer.set_result(found)
+        finally:
+            if self._running is question:
+                self._start_next()

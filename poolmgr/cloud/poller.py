@@ -1,160 +1,162 @@
 """One poller for everybody who waits for a device."""
 
+import asyncio
+import contextvars
 import logging
-import threading
-import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
-from poolmgr.cloud.values import device_in, devices_in, optional
-from poolmgr.drivers.base import Device
-from poolmgr.errors import CloudError, CloudUnavailable, DeviceFailed
-from poolmgr.threads import NoThreads, start_daemon
-from poolmgr.tracing import Following, Trail
-from poolmgr.waiting import Deadline, Wake
+from poolmgr.cloud.pace import Pace
+from poolmgr.drivers.base import Device, Poll
+from poolmgr.errors import (
+    Closed,
+    CloudUnavailable,
+    DeviceFailed,
+    PoolmgrError,
+)
+from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
 
-#: The watch looks at most this part of the time, so that a slow cloud is not
-#: made slower by it.
-SHARE = 1 / 2
+#: The poller looks at most this part of the time, so that it does not make a
+#: slow cloud slower.
+_SHARE = 1 / 2
 #: Part of the time waited so far that an answer may be late by, until the
 #: looks are a second apart.
-PATIENCE = 1 / 30
+_LATE = 1 / 30
 #: Longest pause between two looks, in seconds.
-LONGEST_PAUSE = 10.0
+_LONGEST_PAUSE = 10.0
 #: Most devices asked for one by one after a look that did not list them.
-MOST_CONFIRMED = 10
+_MOST_CONFIRMED = 10
 
-#: Seconds until a thread is tried for again, where there are no more.
-NO_THREAD_PAUSE = 1.0
-
-Look = Callable[[Collection[Device]], Iterable[Device]]
-Confirm = Callable[[Device], Device | None]
+Look = Callable[[Collection[Device]], Awaitable[Poll]]
+Confirm = Callable[[Device], Awaitable[Device | None]]
 
 
 class _Waiter:
-    """Somebody who waits for a device."""
+    """Somebody who waits for a device.
 
-    def __init__(self, device: Device) -> None:
+    :ivar device: as it was last seen
+    :ivar until_gone: whether it waits until the device is gone, not ready
+    :ivar missed_at: when a look did not find it for the first time, by the
+        loop's clock; None when the last one did
+    :ivar asked_at: when the device was last asked for by itself
+    """
+
+    __slots__ = (
+        "asked_at",
+        "context",
+        "device",
+        "done",
+        "missed_at",
+        "since",
+        "until_gone",
+    )
+
+    def __init__(self, device: Device, until_gone: bool) -> None:
+        loop = asyncio.get_running_loop()
         self.device = device
-        self.since = time.monotonic()
-        self.wake = Wake()
-        self.done = False
-        #: Whether what was seen is to be seen once more, soon.
-        self.doubtful = False
-        self.error: DeviceFailed | None = None
-        #: When it was last asked for by itself.
+        self.until_gone = until_gone
+        self.done: asyncio.Future[Device | None] = loop.create_future()
+        self.since = loop.time()
+        self.missed_at: float | None = None
         self.asked_at = 0.0
+        self.context = current()
+        self.tell()
 
-    def see(self, device: Device | None) -> None:
-        """Take note of what the cloud has."""
-        if device is not None:
-            self.device = device
-        if self.is_over(device):
-            self.done = True
-            self.wake.set()
+    @property
+    def doubtful(self) -> bool:
+        """Whether one more look tells if the device is gone."""
+        return self.until_gone and self.missed_at is not None
 
-    def is_over(self, device: Device | None) -> bool:
-        """Whether there is nothing left to wait for."""
-        raise NotImplementedError
+    def tell(self) -> None:
+        """Note what it waits for."""
+        if self.context is not None:
+            self.context.doing = _doing(self.device, self.until_gone)
 
+    def found(self, device: Device) -> None:
+        """Take note of what a look has found."""
+        self.missed_at = None
+        before, self.device = self.device, device
+        if (before.status, before.address) != (device.status, device.address):
+            self.tell()
+        if self.until_gone or self.done.done():
+            return
+        if device.status == "failed":
+            fault = device.fault or "no reason was given"
+            self.done.set_exception(DeviceFailed(device.name, fault))
+        elif device.ready:
+            self.done.set_result(device)
 
-class _UntilReady(_Waiter):
-    def __init__(self, device: Device, out_of_sight: float = 0.0) -> None:
-        super().__init__(device)
-        self._out_of_sight = out_of_sight
-        self._missed_at: float | None = None
-
-    def is_over(self, device: Device | None) -> bool:
-        if device is None:
-            now = time.monotonic()
-            if self._missed_at is None:
-                self._missed_at = now
-            if now - self._missed_at < self._out_of_sight:
-                return False
-            self.error = DeviceFailed(self.device.name, "it disappeared")
-        elif device.status == "failed":
-            self.error = failure(device)
-        self._missed_at = None
-        return self.error is not None or self.device.ready
-
-
-class _UntilGone(_Waiter):
-    def is_over(self, device: Device | None) -> bool:
+    def missed(self, now: float, out_of_sight: float) -> None:
+        """Take note that a look has not found it."""
         # A list can have holes, but hardly the same twice.
-        self.doubtful = device is None and not self.doubtful
-        return device is None and not self.doubtful
+        is_first = self.missed_at is None
+        if self.missed_at is None:
+            self.missed_at = now
+        if self.done.done():
+            return
+        if self.until_gone:
+            if not is_first:
+                self.done.set_result(None)
+        elif now - self.missed_at >= out_of_sight:
+            self.done.set_exception(
+                DeviceFailed(self.device.name, "it disappeared")
+            )
 
 
-class Watch:
+class Poller:
     """Looks at the cloud once an interval while somebody waits.
 
-    However many wait, the cloud is asked once.  The thread comes with the
-    first who waits and goes with the last.
+    However many wait, there is one look for all of them.
 
-    :param look: lists those of the devices given that are there, and may
-        list more; called on the watch's own thread
+    :param look: looks at devices, see
+        :meth:`poolmgr.drivers.base.Driver.poll`
+    :param confirm: asks for one device that a look did not find while it was
+        to become ready
     :param interval: seconds between two looks; less at first, up to a second
-        after a while, more while looks are slow or fail
-    :param confirm: asks for one device that a look did not list while it was
-        to become ready; None, and the list is believed
-    :param page: devices that one call lists: looks at more cost more calls,
-        and are so many times as far apart; None, and each is one call
-    :param out_of_sight: seconds that a device that was to become ready has
-        to be missed, look by look, before it counts as gone
+        after a while, more while looks are slow, fail, or take many requests
+    :param pace: the times of waiting
     """
 
     def __init__(
-        self,
-        look: Look,
-        interval: float = 1.0,
-        confirm: Confirm | None = None,
-        page: int | None = None,
-        out_of_sight: float = 0.0,
+        self, look: Look, confirm: Confirm, interval: float, pace: Pace
     ) -> None:
-        self._out_of_sight = out_of_sight
         self._look = look
+        self._confirm = confirm
         self._interval = interval
-        self._confirm = confirm or (lambda device: None)
-        self._page = page
-        self._lock = threading.Lock()
-        self._waiters: dict[int, _Waiter] = {}
-        self._closed = threading.Event()
-        self._running = False
-        #: Whether it was said that there is no thread.
-        self._unserved = False
+        self._out_of_sight = pace.out_of_sight
+        self._waiters: set[_Waiter] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._clock: Callable[[], float] = lambda: 0.0
         self._seen_at = 0.0
+        self._closed = False
 
-    def wait(self, device: Device, deadline: Deadline) -> Device:
+    async def wait_ready(self, device: Device) -> Device:
         """Wait until a device is ready.
 
         :param device: the device as it was last seen
         :raises DeviceFailed: it failed, or is gone
-        :raises DeadlineExceeded: it was not ready in time
-        :raises Stopped: the wait was called off
         """
-        waiter = _UntilReady(device, self._out_of_sight)
-        waiter.see(device)
-        if not waiter.done:
-            self._await(waiter, deadline, deadline.remaining())
-        if waiter.error is not None:
-            raise waiter.error
-        if not waiter.done:
-            deadline.check(_doing(waiter.device))
-            raise DeviceFailed(device.name, "the watch closed")
-        return waiter.device
+        waiter = _Waiter(device, until_gone=False)
+        waiter.found(device)
+        ready = await self._wait(waiter)
+        assert ready is not None  # noqa: S101 - only who waits for the end
+        return ready
 
-    def wait_gone(
-        self, device: Device, deadline: Deadline, patience: float
-    ) -> bool:
+    async def wait_gone(self, device: Device, seconds: float) -> bool:
         """Wait until a device is gone.
 
-        :param patience: seconds to wait, at most
+        :param seconds: how long to wait, at most
         :returns: whether it is gone
         """
-        waiter = _UntilGone(device)
-        self._await(waiter, deadline, min(patience, deadline.remaining()))
-        return waiter.done
+        waiter = _Waiter(device, until_gone=True)
+        try:
+            async with asyncio.timeout(seconds) as timeout:
+                await self._wait(waiter)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+        return waiter.done.done() and not waiter.done.cancelled()
 
     @property
     def waiting(self) -> int:
@@ -163,149 +165,127 @@ class Watch:
 
     @property
     def age(self) -> float:
-        """Seconds since the last look that succeeded began, or since one
-        began to wait for the first; 0 while nobody waits."""
-        return time.monotonic() - self._seen_at if self._waiters else 0.0
+        """Seconds since the last look that succeeded began, or since
+        somebody began to wait for the first; 0 while nobody waits."""
+        return self._clock() - self._seen_at if self._waiters else 0.0
 
     def close(self) -> None:
-        """End the thread and every wait."""
-        self._closed.set()
-        with self._lock:
-            waiters = list(self._waiters.values())
-        for waiter in waiters:
-            waiter.wake.set()
+        """End every wait."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+        for waiter in self._waiters:
+            if not waiter.done.done():
+                waiter.done.set_exception(Closed())
 
-    def _await(
-        self, waiter: _Waiter, deadline: Deadline, seconds: float
-    ) -> None:
-        key = id(waiter)
-        with self._lock:
+    async def _wait(self, waiter: _Waiter) -> Device | None:
+        if self._closed:
+            raise Closed
+        if not waiter.done.done():
+            loop = asyncio.get_running_loop()
             if not self._waiters:
-                self._seen_at = waiter.since
-            self._waiters[key] = waiter
-        end = time.monotonic() + seconds
+                self._clock, self._seen_at = loop.time, loop.time()
+            self._waiters.add(waiter)
+            if self._task is None:
+                # In a context of its own: it is for all who wait.
+                self._task = loop.create_task(
+                    self._run(), context=contextvars.Context()
+                )
         try:
-            with deadline.stop.wakes(waiter.wake.set):
-                while not (self._closed.is_set() or self._is_served()):
-                    left = end - time.monotonic()
-                    pause = min(left, NO_THREAD_PAUSE)
-                    if left <= 0 or waiter.wake.wait(pause):
-                        return
-                # Closing wakes who is here by then.
-                if not self._closed.is_set():
-                    waiter.wake.wait(max(0.0, end - time.monotonic()))
+            return await waiter.done
         finally:
-            with self._lock:
-                del self._waiters[key]
+            self._waiters.discard(waiter)
 
-    def _is_served(self) -> bool:
-        """Whether there is a thread that looks; have one come if not."""
-        with self._lock:
-            if not self._running:
-                try:
-                    start_daemon("poolmgr-watch", self._run)
-                except NoThreads as error:
-                    if not self._unserved:
-                        LOG.error("%s: nobody looks at the devices", error)
-                    self._unserved = True
-                    return False
-                self._running, self._unserved = True, False
-        return True
-
-    def _run(self) -> None:
+    async def _run(self) -> None:
         # What somebody begins to wait for may be quick, as a deletion is.
         pause = self._interval / 4
-        while True:
-            self._closed.wait(pause)
-            with self._lock:
-                waiters = [w for w in self._waiters.values() if not w.done]
-                if not self._waiters or self._closed.is_set():
-                    self._running = False
+        try:
+            while True:
+                await asyncio.sleep(pause)
+                if not self._waiters:
                     return
-            if waiters:
-                # For all of them, so it has an id of its own.
-                with Following(Trail()):
-                    pause = self._show(waiters, pause)
+                # Urgent, for hundreds may wait for these few requests.
+                with bound(RequestContext(urgent=True)):
+                    pause = await self._show(tuple(self._waiters), pause)
+        finally:
+            self._task = None
 
-    def _after_failure(self, pause: float, error: BaseException) -> float:
-        """Seconds until the next look, after one that failed."""
-        longer = min(2 * pause, max(LONGEST_PAUSE, self._interval))
-        if isinstance(error, CloudUnavailable):
-            return max(longer, error.pause)
-        return longer
-
-    def _show(self, waiters: list[_Waiter], pause: float) -> float:
+    async def _show(self, waiters: Collection[_Waiter], pause: float) -> float:
         """Look, and show it to those who wait.
 
         :param pause: seconds that there were before this look
         :returns: seconds until the next
         """
-        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         devices = {w.device.id: w.device for w in waiters}
         try:
-            found = devices_in(self._look(devices.values()))
-            seen = {device.id: device for device in found}
-        except CloudError as error:
-            # Who waits has a deadline; until then a look that failed is
-            # only a look that failed.
-            LOG.info("cannot list devices, will look again: %s", error)
-            return self._after_failure(pause, error)
-        except BaseException as error:
-            LOG.exception("listing devices failed unexpectedly")
-            return self._after_failure(pause, error)
+            poll = await self._look(tuple(devices.values()))
+        except PoolmgrError as error:
+            # Whoever waits ends that by a time-out; until then a look that
+            # failed is only a look that failed.
+            LOG.info("cannot look at devices, will look again: %s", error)
+            longer = min(2 * pause, max(_LONGEST_PAUSE, self._interval))
+            if isinstance(error, CloudUnavailable):
+                return max(longer, error.pause)
+            return longer
         self._seen_at = started
-        took = time.monotonic() - started
+        took = loop.time() - started
+        seen = {device.id: device for device in poll.seen}
         absent = []
         for waiter in waiters:
-            device = seen.get(waiter.device.id)
-            if device is None and isinstance(waiter, _UntilReady):
-                absent.append(waiter)
+            id_ = waiter.device.id
+            if id_ in seen:
+                waiter.found(seen[id_])
+            elif id_ in poll.unchanged:
+                waiter.missed_at = None
+            elif waiter.until_gone:
+                waiter.missed(loop.time(), self._out_of_sight)
             else:
-                waiter.see(device)
-        self._show_absent(absent)
-        slow = took * (1 / SHARE - 1)
-        usual = min(2 * pause, self._steady(waiters))
-        return max(usual, min(slow, LONGEST_PAUSE))
+                absent.append(waiter)
+        await self._show_absent(absent)
+        slow = took * (1 / _SHARE - 1)
+        usual = min(2 * pause, self._steady(waiters, poll.requests))
+        return max(usual, min(slow, _LONGEST_PAUSE))
 
-    def _steady(self, waiters: list[_Waiter]) -> float:
-        """Seconds between looks; who has waited long can wait for longer."""
-        if any(waiter.doubtful for waiter in waiters):
+    def _steady(self, waiters: Collection[_Waiter], requests: int) -> float:
+        """Return the seconds between looks, for those who wait at present."""
+        if any(w.doubtful and not w.done.done() for w in waiters):
             pause = self._interval / 4
         else:
-            shortest = time.monotonic() - max(w.since for w in waiters)
-            pause = max(self._interval, min(shortest * PATIENCE, 1.0))
-        # However many wait, the cloud has as many calls a minute.
-        return max(pause, min(pause * self._calls(waiters), LONGEST_PAUSE))
+            # Who has waited long can wait for longer.
+            now = asyncio.get_running_loop().time()
+            shortest = now - max(w.since for w in waiters)
+            pause = max(self._interval, min(shortest * _LATE, 1.0))
+        # However many wait, the cloud has as many requests a minute.
+        longest = max(pause, _LONGEST_PAUSE)
+        return min(pause * max(1, requests), longest)
 
-    def _calls(self, waiters: list[_Waiter]) -> int:
-        """About how many calls a look at them is."""
-        # After a page that is just full it asks whether there is another.
-        return len(waiters) // self._page + 1 if self._page else 1
-
-    def _show_absent(self, waiters: list[_UntilReady]) -> None:
-        """A list can have holes: ask for what was not in it."""
+    async def _show_absent(self, waiters: list[_Waiter]) -> None:
+        """Ask for what was not in a list: that can have holes."""
         # In turn, or where many are in no list, some would never be seen.
-        waiters = sorted(waiters, key=lambda waiter: waiter.asked_at)
-        for waiter in waiters[:MOST_CONFIRMED]:
-            waiter.asked_at = time.monotonic()
+        waiters.sort(key=lambda waiter: waiter.asked_at)
+        loop = asyncio.get_running_loop()
+        for waiter in waiters[:_MOST_CONFIRMED]:
+            waiter.asked_at = loop.time()
             try:
-                waiter.see(optional(device_in)(self._confirm(waiter.device)))
-            except CloudError as error:
+                device = await self._confirm(waiter.device)
+            except PoolmgrError as error:
                 LOG.info(
                     "cannot tell whether device %s is there: %s",
                     waiter.device.name,
                     error,
                 )
-            except BaseException:
-                LOG.exception("asking for a device failed unexpectedly")
+                continue
+            if device is None:
+                waiter.missed(loop.time(), self._out_of_sight)
+            else:
+                waiter.found(device)
 
 
-def failure(device: Device) -> DeviceFailed:
-    """The error for a device that failed."""
-    return DeviceFailed(device.name, device.fault or "no reason was given")
-
-
-def _doing(device: Device) -> str:
+def _doing(device: Device, until_gone: bool) -> str:
+    if until_gone:
+        return f"deleting device {device.name!r}"
     seen: str = device.status
     if device.status == "active" and device.address is None:
         seen += ", but without an address"

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 from typing import get_type_hints as hints
 
 from poolmgr import secrecy
-from poolmgr.cloud.checked import Checked, make_driver
 from poolmgr.config import values
 from poolmgr.config.files import Written, all_names, files_of, variable_of
 from poolmgr.config.permissions import is_exposed, warning
 from poolmgr.config.references import Given, References
-from poolmgr.drivers.base import Driver
+from poolmgr.drivers.base import Driver, make_driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.plugins import Registry
@@ -217,7 +216,7 @@ class Configuration:
         where = f"{entry.shown} in {one_line(entry.path)}, line {entry.line}"
         return Given("file", where, entry.text, entry)
 
-    def make_driver(self, drivers: Registry[Driver]) -> Checked:
+    def make_driver(self, drivers: Registry[Driver]) -> Driver:
         """Make the driver that is configured, with its own group's settings.
 
         :raises PluginError: it cannot be loaded

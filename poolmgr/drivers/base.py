@@ -12,8 +12,10 @@ what the cloud does afterwards, does not repeat what failed, and does not
 sleep.  :class:`poolmgr.cloud.Cloud` does all of that, for every driver, and
 limits how many verbs run at once.
 
-``timeout`` is in seconds: when it is over, the verb should raise.  A verb
-raises subclasses of :class:`~poolmgr.errors.CloudError` and nothing else:
+``timeout`` is in seconds, and counts anew with each request that waits at
+:attr:`Driver.limiter`: a verb of several requests may use it for each.  When
+it is over, the verb should raise.  A verb raises subclasses of
+:class:`~poolmgr.errors.CloudError` and nothing else:
 
 ===========================  ================================================
 ``CloudUnavailable``         no answer, or a failure inside the cloud; the
@@ -40,8 +42,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self, get_type_hints
 
-from poolmgr.errors import Forked, told
+from poolmgr.errors import Forked, PluginFailed, PoolmgrError
 from poolmgr.events import CloudCall
+from poolmgr.foreign import is_interrupt, told
 from poolmgr.ownership import Mark
 from poolmgr.settings import IsSettings, Rule
 
@@ -253,9 +256,8 @@ class Driver(abc.ABC):
 
         It may be called again after it succeeded.
 
-        :returns: the device as it is then, ready
-        :raises CloudUnavailable: it is not done yet; call again
-        :raises Changed: likewise
+        :returns: the device as it is then; if it is not ready, this is called
+            again after a pause
         """
         return device
 
@@ -403,6 +405,29 @@ def defect(driver: type[Driver]) -> str | None:
         if wrong := _defect_of_rule(rule):
             return f"the setting {each.name!r}: {wrong}"
     return None
+
+
+def make_driver(cls: type[Driver], settings: object = None) -> Driver:
+    """Make a driver from its settings.
+
+    :param settings: None for its defaults
+    :raises PoolmgrError: raised by the driver
+    :raises PluginFailed: it raised what it may not
+    """
+    try:
+        driver = cls(cls.Settings() if settings is None else settings)
+    except PoolmgrError:
+        raise
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        raise PluginFailed(
+            f"driver {cls.__name__} cannot be made: {told(error)}"
+        ) from error
+    if not issubclass(type(driver), Driver):
+        kind = type(driver).__name__
+        raise PluginFailed(f"driver {cls.__name__} makes a {kind}, no driver")
+    return driver
 
 
 def _defect_of_rule(rule: Rule) -> str | None:

@@ -3,15 +3,16 @@
 import random
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from poolmgr.cloud.poller import Watch
 from poolmgr.drivers.base import (
     Device,
     Driver,
-    DriverState,
     FloatingIP,
+    Limits,
+    Poll,
     Status,
 )
 from poolmgr.drivers.fake.database import Database, StoredDevice, Table
@@ -24,7 +25,9 @@ from poolmgr.errors import (
     QuotaExceeded,
 )
 from poolmgr.ownership import Mark, new_uuid
-from poolmgr.waiting import Deadline
+
+#: Threads that call it at once: a cloud of 20 ms serves 1,600 calls a second.
+_AT_ONCE = 32
 
 
 class FakeCloud(Driver):
@@ -38,28 +41,23 @@ class FakeCloud(Driver):
     def __init__(self, settings: FakeSettings | None = None) -> None:
         self._settings = settings or FakeSettings()
         self.image = self._settings.image
+        # Often enough that a short boot does not become longer by that.
+        interval = min(1.0, max(0.02, self._settings.boot_time / 20))
+        self.limits = Limits(calls_at_once=_AT_ONCE, poll_interval=interval)
         self._device_range = Range(network_of(self._settings.device_range))
         self._ip_range = Range(network_of(self._settings.ip_range))
-        self._turn = _Turn(Database(self._settings.state or ":memory:"))
-        # Often enough that a short boot is not made longer by the watch.
-        interval = min(1.0, max(0.02, self._settings.boot_time / 20))
-        self._watch = Watch(self._look, interval)
-
-    @property
-    def state(self) -> DriverState:
-        """See :attr:`Driver.state`."""
-        return DriverState({}, self._watch.waiting, self._watch.age)
+        self._store = Database(self._settings.state or ":memory:")
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Forget everything that is kept in memory."""
-        self._watch.close()
-        with self._turn as store:
-            store.close()
+        with self._lock:
+            self._store.close()
 
     # -- devices ------------------------------------------------------------
 
     def create_device(
-        self, name: str, mark: Mark | None, deadline: Deadline
+        self, name: str, mark: Mark | None, timeout: float
     ) -> Device:
         """See :meth:`Driver.create_device`."""
         cfg = self._settings
@@ -69,104 +67,104 @@ class FakeCloud(Driver):
         now = time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
         id_ = new_uuid()
+        with self._call(timeout) as store, store.transaction():
+            _require_room("device", cfg.device_quota, store)
 
-        def made(address: str) -> StoredDevice | None:
-            device = StoredDevice(id_, name, address, now, ready, fault, mark)
-            return device if store.add_device(device) else None
+            def add(address: str) -> StoredDevice | None:
+                device = StoredDevice(
+                    id_, name, address, now, ready, fault, mark
+                )
+                return device if store.add_device(device) else None
 
-        with self._call(deadline) as store, store.transaction():
-            _within("device", cfg.device_quota, store)
-            return _device(self._device_range.take(store, made))
+            return _device(self._device_range.take(store, add))
 
-    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
-        """See :meth:`Driver.wait_for_device`."""
-        return self._watch.wait(device, deadline)
+    def get_device(self, id: str, timeout: float) -> Device | None:
+        """See :meth:`Driver.get_device`."""
+        found = self._devices(timeout, "id", [id])
+        return found[0] if found else None
 
-    def list_devices(self, deadline: Deadline) -> Sequence[Device]:
+    def list_devices(self, timeout: float) -> Sequence[Device]:
         """See :meth:`Driver.list_devices`."""
-        return self._devices("", "", deadline)
+        return self._devices(timeout)
 
-    def find_devices(self, name: str, deadline: Deadline) -> Sequence[Device]:
-        """See :meth:`Driver.find_devices`."""
-        return self._devices("name", name, deadline)
-
-    def devices_of_job(
-        self, unique: str, deadline: Deadline
+    def find_devices(
+        self, names: Collection[str], timeout: float
     ) -> Sequence[Device]:
-        """See :meth:`Driver.devices_of_job`."""
-        return self._devices("job", unique, deadline)
+        """See :meth:`Driver.find_devices`."""
+        return self._devices(timeout, "name", names)
 
-    def mark_device(
-        self, device: Device, mark: Mark, deadline: Deadline
-    ) -> None:
+    def devices_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[Device]:
+        """See :meth:`Driver.devices_of_jobs`."""
+        return self._devices(timeout, "job", uniques)
+
+    def poll(self, devices: Collection[Device], timeout: float) -> Poll:
+        """See :meth:`Driver.poll`."""
+        ids = [device.id for device in devices]
+        return Poll(self._devices(timeout, "id", ids))
+
+    def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
-        with self._call(deadline) as store, store.transaction():
-            there = store.devices("id", device.id)
+        with self._call(timeout) as store, store.transaction():
+            there = store.devices("id", [device.id])
             if not there:
                 raise CloudRefused(f"device {device.name!r} is gone")
             now = mark.written_over(there[0].mark, device.mark)
             store.mark_device(device.id, now)
 
-    def delete_device(self, device: Device, deadline: Deadline) -> None:
+    def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
-        with self._call(deadline) as store, store.transaction():
-            store.delete_device(device.id)
+        with self._call(timeout) as store, store.transaction():
+            return store.delete_device(device.id)
 
     # -- floating IPs -------------------------------------------------------
 
-    def create_ip(self, mark: Mark | None, deadline: Deadline) -> FloatingIP:
+    def create_ip(self, mark: Mark | None, timeout: float) -> FloatingIP:
         """See :meth:`Driver.create_ip`."""
         id_, created = new_uuid(), mark.made if mark else None
+        with self._call(timeout) as store, store.transaction():
+            _require_room("ip", self._settings.ip_quota, store)
 
-        def made(address: str) -> FloatingIP | None:
-            ip = FloatingIP(id_, address, None, 1, mark, created)
-            return ip if store.add_ip(ip) else None
+            def add(address: str) -> FloatingIP | None:
+                ip = FloatingIP(id_, address, None, 1, mark, created)
+                return ip if store.add_ip(ip) else None
 
-        with self._call(deadline) as store, store.transaction():
-            _within("ip", self._settings.ip_quota, store)
-            return self._ip_range.take(store, made)
+            return self._ip_range.take(store, add)
 
-    def list_ips(self, deadline: Deadline) -> Sequence[FloatingIP]:
+    def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
-        with self._call(deadline) as store:
+        with self._call(timeout) as store:
             return store.ips()
 
-    def find_ip(self, address: str, deadline: Deadline) -> FloatingIP | None:
-        """See :meth:`Driver.find_ip`."""
-        with self._call(deadline) as store:
-            found = store.ips("address", address)
-        return found[0] if found else None
-
-    def ips_of_job(
-        self, unique: str, deadline: Deadline
+    def find_ips(
+        self, addresses: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
-        """See :meth:`Driver.ips_of_job`."""
-        with self._call(deadline) as store:
-            return store.ips("job", unique)
+        """See :meth:`Driver.find_ips`."""
+        with self._call(timeout) as store:
+            return store.ips("address", addresses)
 
-    def device_of_ip(
-        self, ip: FloatingIP, deadline: Deadline
-    ) -> Device | None:
-        """See :meth:`Driver.device_of_ip`."""
-        if ip.device_id is None:
-            return None
-        found = self._devices("id", ip.device_id, deadline)
-        return found[0] if found else None
+    def ips_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[FloatingIP]:
+        """See :meth:`Driver.ips_of_jobs`."""
+        with self._call(timeout) as store:
+            return store.ips("job", uniques)
 
-    def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
+    def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
-        with self._call(deadline) as store:
+        with self._call(timeout) as store:
             _change(store, ip, ip.device_id, mark)
 
     def attach_ip(
-        self, ip: FloatingIP, device: Device, deadline: Deadline
+        self, ip: FloatingIP, device: Device, timeout: float
     ) -> None:
         """See :meth:`Driver.attach_ip`."""
-        with self._call(deadline) as store, store.transaction():
-            there = store.devices("id", device.id)
+        with self._call(timeout) as store, store.transaction():
+            there = store.devices("id", [device.id])
             if not there or _device(there[0]).status != "active":
                 raise CloudRefused(f"device {device.name!r} is not active")
-            for taken in store.ips("device_id", device.id):
+            for taken in store.ips("device_id", [device.id]):
                 if taken.id != ip.id:
                     raise CloudRefused(
                         f"device {device.name!r} has floating IP "
@@ -174,65 +172,52 @@ class FakeCloud(Driver):
                     )
             _change(store, ip, device.id, ip.mark)
 
-    def detach_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+    def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
         """See :meth:`Driver.detach_ip`."""
-        with self._call(deadline) as store:
+        with self._call(timeout) as store:
             _change(store, ip, None, ip.mark)
 
-    def delete_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+    def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
         """See :meth:`Driver.delete_ip`."""
-        with self._call(deadline) as store:
-            store.delete_ip(ip.id)
+        with self._call(timeout) as store:
+            return store.delete_ip(ip.id)
 
-    def accepts(self, address: str, port: int, deadline: Deadline) -> bool:
+    def accepts(self, address: str, port: int, timeout: float) -> bool:
         """See :meth:`Driver.accepts`; no packet leaves the process."""
-        ip = self.find_ip(address, deadline)
-        attached = ip is not None and ip.device_id is not None
-        return attached and port != self._settings.closed_port
+        attached = [
+            ip
+            for ip in self.find_ips([address], timeout)
+            if ip.device_id is not None
+        ]
+        return bool(attached) and port != self._settings.closed_port
 
     # -- inside -------------------------------------------------------------
 
-    def _call(self, deadline: Deadline) -> "_Turn":
-        """One call of the cloud: takes its time, and may fail.
+    @contextmanager
+    def _call(self, timeout: float) -> Iterator[Database]:
+        """Make one call of the cloud: it takes its time, and may fail.
 
-        :returns: for ``with``: the store, for the call alone
+        The block has the store for itself.
         """
-        deadline.check("calling the fake cloud")
+        self.limiter.acquire()
         if self._settings.call_time:
-            deadline.sleep(self._settings.call_time, "calling the fake cloud")
+            time.sleep(min(self._settings.call_time, timeout))
+        if self._settings.call_time > timeout:
+            raise CloudUnavailable(f"no answer within {timeout:g} s")
         if random.random() < self._settings.call_failure_rate:
             raise CloudUnavailable("the fake cloud let the call fail")
-        return self._turn
-
-    def _look(self, devices: Collection[Device]) -> list[Device]:
-        with self._call(Deadline(60.0)) as store:
-            found = store.devices_of([device.id for device in devices])
-        return [_device(each) for each in found]
+        with self._lock:
+            yield self._store
 
     def _devices(
-        self, column: str, value: str, deadline: Deadline
+        self, timeout: float, column: str = "", values: Collection[str] = ()
     ) -> list[Device]:
-        with self._call(deadline) as store:
-            found = store.devices(column, value)
+        with self._call(timeout) as store:
+            found = store.devices(column, values)
         return [_device(each) for each in found]
 
 
-class _Turn:
-    """Has the store called by one thread at a time."""
-
-    def __init__(self, store: Database) -> None:
-        self._store = store
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Database:
-        self._lock.acquire()
-        return self._store
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-
-def _within(table: Table, quota: int, store: Database) -> None:
+def _require_room(table: Table, quota: int, store: Database) -> None:
     if store.count(table) >= quota:
         what = {"device": "devices", "ip": "floating IPs"}[table]
         raise QuotaExceeded(f"quota of {quota} {what} is used up")
@@ -254,14 +239,14 @@ def _device(stored: StoredDevice) -> Device:
         name=stored.name,
         status=status,
         address=stored.address if status == "active" else None,
-        created=_written(stored.created),
+        created=_as_text(stored.created),
         fault=stored.fault if status == "failed" else None,
         mark=stored.mark,
     )
 
 
-def _written(seconds: float) -> str:
-    """A time as text; empty for what no calendar has."""
+def _as_text(seconds: float) -> str:
+    """Return a time as text; empty for what no calendar has."""
     try:
         at = datetime.fromtimestamp(seconds, UTC)
     except (OSError, OverflowError, ValueError):

@@ -130,18 +130,13 @@ class Database:
         return added.rowcount == 1
 
     def devices(
-        self, column: str = "", value: str = ""
+        self, column: str = "", values: Collection[str] = ()
     ) -> Sequence[StoredDevice]:
-        """All devices, or those whose ``id``, ``name`` or ``job`` is this."""
-        return [_device(row) for row in self._rows(_DEVICE, column, value)]
+        """List all devices, or those with one of these values.
 
-    def devices_of(self, ids: Collection[str]) -> Sequence[StoredDevice]:
-        """The devices that have one of these ids."""
-        found = self._do(
-            f"{_DEVICE} WHERE id IN (SELECT value FROM json_each(?))",
-            json.dumps(list(ids)),
-        )
-        return [_device(row) for row in found]
+        :param column: "id", "name" or "job"
+        """
+        return [_device(row) for row in self._rows(_DEVICE, column, values)]
 
     def mark_device(self, id: str, mark: Mark) -> None:
         """Write a device's mark."""
@@ -151,14 +146,17 @@ class Database:
             id,
         )
 
-    def delete_device(self, id: str) -> None:
-        """Forget a device; its floating IPs are attached to nothing then."""
+    def delete_device(self, id: str) -> bool:
+        """Forget a device; its floating IPs are attached to nothing then.
+
+        :returns: whether there was one
+        """
         self._do(
             "UPDATE ip SET device_id = NULL, revision = revision + 1 "
             "WHERE device_id = ?",
             id,
         )
-        self._do("DELETE FROM device WHERE id = ?", id)
+        return self._do("DELETE FROM device WHERE id = ?", id).rowcount == 1
 
     def add_ip(self, ip: FloatingIP) -> bool:
         """Keep a floating IP; False if its address is taken."""
@@ -171,10 +169,14 @@ class Database:
         )
         return added.rowcount == 1
 
-    def ips(self, column: str = "", value: str = "") -> Sequence[FloatingIP]:
-        """All floating IPs, or those whose ``address``, ``device_id`` or
-        ``job`` is this."""
-        return [_ip(row) for row in self._rows(_IP, column, value)]
+    def ips(
+        self, column: str = "", values: Collection[str] = ()
+    ) -> Sequence[FloatingIP]:
+        """List all floating IPs, or those with one of these values.
+
+        :param column: "address", "device_id" or "job"
+        """
+        return [_ip(row) for row in self._rows(_IP, column, values)]
 
     def change_ip(
         self, ip: FloatingIP, device_id: str | None, mark: Mark | None
@@ -193,14 +195,19 @@ class Database:
         )
         return changed.rowcount == 1
 
-    def delete_ip(self, id: str) -> None:
-        """Forget a floating IP."""
-        self._do("DELETE FROM ip WHERE id = ?", id)
+    def delete_ip(self, id: str) -> bool:
+        """Forget a floating IP; return whether there was one."""
+        return self._do("DELETE FROM ip WHERE id = ?", id).rowcount == 1
 
-    def _rows(self, select: str, column: str, value: str) -> sqlite3.Cursor:
+    def _rows(
+        self, select: str, column: str, values: Collection[str]
+    ) -> sqlite3.Cursor:
         if not column:
             return self._do(select)
-        return self._do(f"{select} WHERE {column} = ?", value)
+        return self._do(
+            f"{select} WHERE {column} IN (SELECT value FROM json_each(?))",
+            json.dumps(list(values)),
+        )
 
     def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
         with _told():

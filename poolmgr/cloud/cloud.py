@@ -1,0 +1,163 @@
+"""The cloud as actions see it: it waits, repeats, and limits by itself."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from poolmgr.cloud import checks
+from poolmgr.cloud.breaker import Breaker
+from poolmgr.cloud.ips import FloatingIPs
+from poolmgr.cloud.pace import Pace
+from poolmgr.cloud.pool import Pool
+from poolmgr.drivers.base import Driver, Finding
+from poolmgr.errors import CloudError, DeadlineExceeded, PoolmgrError
+from poolmgr.events import Observer
+from poolmgr.foreign import told
+from poolmgr.ownership import Ownership
+from poolmgr.tracing import RequestContext, bound
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CloudState:
+    """How a cloud is at the moment.
+
+    :ivar breakers: the circuit breakers by what they are for
+    :ivar awaited: devices that are waited for
+    :ivar view_age: seconds since the cloud was asked for these with success,
+        0 while there are none
+    :ivar overdue: seconds since a call of the driver should have returned,
+        and none has: something inside this process hangs
+    """
+
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)
+    awaited: int = 0
+    view_age: float = 0.0
+    overdue: float = 0.0
+
+
+class Cloud(FloatingIPs):
+    """A driver with everything that waits around it.
+
+    All coroutines run on one loop.  They have no time-outs of their own: end
+    them by :func:`asyncio.timeout`, or by a cancel.  What they wait for is
+    noted in the caller's :class:`~poolmgr.tracing.RequestContext`.
+
+    A cancel takes effect when a request that changes something has ended.  A
+    device or floating IP that was just made is deleted then, or left as it is
+    if the context is abandoned; a second cancel does not wait for that.
+
+    :param driver: the cloud's driver
+    :param ownership: tells what may be touched; None for everything
+    :param observer: told of each request to the cloud
+    :param pool: runs the driver's verbs; None for threads
+    :param pace: the times of waiting
+    :ivar driver: the cloud's driver
+    :ivar capacity: what is known of the cloud's room
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        ownership: Callable[[], Ownership] | None = None,
+        observer: Observer | None = None,
+        pool: Pool | None = None,
+        pace: Pace = Pace(),  # noqa: B008 - it is frozen
+    ) -> None:
+        super().__init__(driver, ownership, observer, pool, pace)
+
+    @property
+    def image(self) -> str:
+        """The image that devices are made from, as configured.
+
+        :raises PluginFailed: the driver's image is no text
+        """
+        return checks.image_of(self.driver)
+
+    @property
+    def state(self) -> CloudState:
+        """How it is at the moment; from any thread, without waiting."""
+        breakers = {
+            f"{kind} {service}": breaker
+            for (service, kind), breaker in self._calls.breakers.items()
+        }
+        return CloudState(
+            {**breakers, "login": self._calls.login},
+            self._poller.waiting,
+            self._poller.age,
+            self._calls.overdue,
+        )
+
+    @property
+    def is_down(self) -> bool:
+        """Whether no device can be made at present, as far as is known."""
+        return any(
+            breaker.open
+            for (service, _kind), breaker in self._calls.breakers.items()
+            if service == "compute"
+        )
+
+    def try_again(self) -> None:
+        """Log in at once although the cloud has refused it."""
+        self._calls.login.hint()
+
+    async def accepts(self, address: str, port: int) -> bool:
+        """Tell whether a TCP connection to an address can be made now."""
+        return await self._calls.ask(checks.ACCEPTS, address, port)
+
+    async def check(self, timeout: float = 60.0) -> Sequence[Finding]:
+        """Check the driver's settings against the cloud.
+
+        :param timeout: seconds after which it is a finding that the cloud
+            does not answer
+        """
+        with bound(RequestContext(urgent=True)) as context:
+            try:
+                async with asyncio.timeout(timeout) as limit:
+                    return await self._calls.ask(checks.CHECK)
+            except CloudError as error:
+                problem = str(error)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                problem = str(
+                    context.trouble
+                    or DeadlineExceeded("checking the cloud", timeout)
+                )
+        return [Finding("cloud", "", problem=problem)]
+
+    async def settled(self) -> None:
+        """Wait until everything that was made too late is deleted."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    def close(self) -> None:
+        """Close the driver; one that hangs is left.
+
+        It may be called after the loop has ended, too.
+        """
+        self._poller.close()
+        self._calls.close()
+        closing = threading.Thread(
+            target=self._close_driver, name="poolmgr-closing", daemon=True
+        )
+        with suppress(RuntimeError):  # no thread: then it is not closed
+            closing.start()
+            closing.join(self._pace.close)
+        if closing.is_alive():
+            LOG.error(
+                "%s: close has not returned within %g s and is left",
+                checks.name_of(self.driver),
+                self._pace.close,
+            )
+
+    def _close_driver(self) -> None:
+        try:
+            checks.call(self.driver, checks.CLOSE)
+        except PoolmgrError as error:
+            LOG.error("%s", told(error))

@@ -1,0 +1,66 @@
+"""The times that waiting for a cloud is made of."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Times in seconds; tests shorten them.
+
+    :ivar grace: a verb may overrun its time-out by so much, for a driver can
+        often say best why there is no answer
+    :ivar retry_first: pause before a request is repeated for the first time;
+        it doubles with each repetition
+    :ivar retry_longest: longest such pause
+    :ivar breaker_first: pause before a service that fails is tried again
+    :ivar breaker_longest: longest such pause
+    :ivar login_first: pause after a refused login; clouds lock accounts after
+        a few of these
+    :ivar login_longest: longest such pause
+    :ivar room_first: pause after a quota was exceeded, or boots have failed
+    :ivar room_longest: longest such pause
+    :ivar lookup_slow: a look-up without an answer for so long delays no other
+    :ivar look_first: pause before a lost creation is looked for again
+    :ivar look_longest: longest such pause
+    :ivar out_of_sight: a device, or an address, that the cloud does not show
+        for so long counts as gone
+    :ivar delete_again: pause before a device that is still there is deleted
+        once more
+    :ivar look_time: time for a look that only confirms what is known
+    :ivar explain: time for finding out why a device failed
+    :ivar clean_up: time for deleting what was made too late
+    :ivar close: time for a driver to close
+    """
+
+    grace: float = 0.5
+    retry_first: float = 0.25
+    retry_longest: float = 10.0
+    breaker_first: float = 0.5
+    breaker_longest: float = 2.0
+    login_first: float = 10.0
+    login_longest: float = 300.0
+    room_first: float = 5.0
+    room_longest: float = 30.0
+    lookup_slow: float = 2.0
+    look_first: float = 0.5
+    look_longest: float = 5.0
+    out_of_sight: float = 10.0
+    delete_again: float = 15.0
+    look_time: float = 2.0
+    explain: float = 10.0
+    clean_up: float = 60.0
+    close: float = 5.0
+
+
+def backoff(first: float, longest: float) -> Iterator[float]:
+    """Yield pauses in seconds that double up to the longest, jittered.
+
+    Each is between half of its length and the whole of it, so that many who
+    failed together do not come back together.
+    """
+    pause = first
+    while True:
+        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        pause = min(pause * 2, longest)
