@@ -62,9 +62,7 @@ class Api:
     ) -> None:
         self._access = access
         self._meter = Meter(driver)
-        self._login = Login(
-            access.session, self._meter, access.origins.credentials
-        )
+        self._login = Login(access, self._meter)
         self._endpoints = Endpoints(access, self._login)
         self._microversion = Microversion(microversion)
 
@@ -129,6 +127,16 @@ class Api:
             f"the answers to {call} have no end: given up after "
             f"{len(found)} entries"
         )
+
+    def delete(self, service: Service, path: str) -> bool:
+        """Ask for a deletion; whether there was something to delete."""
+        try:
+            self.run(Call("DELETE", service, path))
+        except Refused as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
 
     def project_id(self) -> str:
         """The project whose things are ours; raises as :meth:`run` does."""
@@ -221,7 +229,7 @@ class Api:
             headers["X-OpenStack-Request-ID"] = context.request_id
         body: Any = {} if call.body is None else {"json": call.body}
         with (
-            failures.named(str(call)),
+            failures.named(str(call), self._access.trust),
             self._meter.request(call.service, str(call)) as sent,
         ):
             # No log, for it would have the bodies; no semaphore, for the

@@ -84,6 +84,14 @@ class Access:
     config: CloudRegion
     origins: Origins
 
+    @property
+    def trust(self) -> str:
+        """What the cloud's certificates are verified with."""
+        where, verify = self.origins.of("cacert"), self.session.verify
+        if isinstance(verify, str):
+            return f"it is verified with {one_line(verify)!r} ({where})"
+        return f"name the file of its authority in {where}"
+
 
 def connect(settings: NovaSettings) -> Access:
     """The way to a cloud; no call is made yet.

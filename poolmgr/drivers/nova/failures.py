@@ -76,10 +76,6 @@ class Refused(CloudRefused):
         super().__init__(message)
 
 
-class Distrusted(CloudRefused):
-    """The cloud's certificate was not accepted."""
-
-
 class NotSent(CloudUnavailable):
     """The request was not even sent, so it certainly had no effect."""
 
@@ -118,20 +114,26 @@ def of_answer(
 
 
 @contextmanager
-def named(call: str) -> Iterator[None]:
-    """Turn what the SDK raises in the block into errors of poolmgr."""
+def named(call: str, trust: str = "") -> Iterator[None]:
+    """Turn what the SDK raises in the block into errors of poolmgr.
+
+    :param call: what is asked
+    :param trust: what to say when a certificate is not accepted
+    """
     try:
         yield
     except PoolmgrError:
         raise
     except Exception as error:
-        mapped = of_exception(call, error)
+        mapped = of_exception(call, error, trust)
         if mapped is None:
             raise
         raise mapped from error
 
 
-def of_exception(call: str, error: Exception) -> CloudError | None:
+def of_exception(
+    call: str, error: Exception, trust: str = ""
+) -> CloudError | None:
     """The error for an exception of the SDK or of what it is built on.
 
     :returns: None when it is neither
@@ -151,10 +153,11 @@ def of_exception(call: str, error: Exception) -> CloudError | None:
     if not isinstance(error, (*known, OSError)):
         return None
     reason, where = reason_of(error), address_of(error)
-    if reason.is_distrust:
-        return Distrusted(f"{call}: cannot use {where}: {reason.words}")
     if reason.is_mistake:
-        return CloudRefused(f"{call}: cannot use {where}: {reason.words}")
+        advice = f"; {trust}" if reason.is_distrust and trust else ""
+        return CloudRefused(
+            f"{call}: cannot use {where}: {reason.words}{advice}"
+        )
     kind = CloudUnavailable if was_sent(error) else NotSent
     return kind(f"{call}: cannot reach {where}: {reason.words}")
 

@@ -1,12 +1,12 @@
 """Neutron's floating IPs."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-from poolmgr.drivers.base import Device, FloatingIP
+from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import (
@@ -18,6 +18,7 @@ from poolmgr.drivers.nova.calls import (
 )
 from poolmgr.drivers.nova.entries import Entry, needed, objects, usable
 from poolmgr.drivers.nova.failures import Refused, understood
+from poolmgr.drivers.nova.limits import bounded
 from poolmgr.drivers.nova.servers import parted
 from poolmgr.drivers.nova.template import Remembered
 from poolmgr.errors import (
@@ -70,9 +71,8 @@ class _Port(Entry, gc=False):
     fixed_ips: Any = None
 
 
-@dataclass(frozen=True)
-class FloatingIPs:
-    """Calls about floating IPs.
+class FloatingIPs(Driver):
+    """The verbs of a driver that are about floating IPs.
 
     :ivar api: the cloud
     :ivar external_network: id of the network they are taken from
@@ -81,7 +81,67 @@ class FloatingIPs:
     api: Api
     external_network: Remembered[str]
 
-    def create(self, mark: Mark, device_id: str = "") -> FloatingIP:
+    @bounded
+    def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
+        """See :meth:`Driver.create_ip`."""
+        return self.allocate(mark)
+
+    @bounded
+    def list_ips(self, timeout: float) -> list[FloatingIP]:
+        """See :meth:`Driver.list_ips`."""
+        return self._ips({})
+
+    @bounded
+    def find_ips(
+        self, addresses: Collection[str], timeout: float
+    ) -> list[FloatingIP]:
+        """See :meth:`Driver.find_ips`."""
+        return self.at(addresses)
+
+    @bounded
+    def ips_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> list[FloatingIP]:
+        """See :meth:`Driver.ips_of_jobs`.
+
+        Only those that are attached to nothing: whose client has one has its
+        answer, too, and a big project has thousands of these.
+        """
+        # What stands for a unique that is too long is read as that unique.
+        wanted = {marks.digest_of(unique): unique for unique in uniques}
+        wanted |= {unique: unique for unique in uniques}
+        return [
+            replace(ip, mark=replace(ip.mark, unique=wanted[ip.mark.unique]))
+            for ip in self._ips(_UNATTACHED)
+            if ip.mark and ip.mark.unique in wanted and not ip.goes_with
+        ]
+
+    @bounded
+    def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
+        """See :meth:`Driver.mark_ip`."""
+        description = marks.description_of(mark, ip.goes_with or "")
+        now = self._update(ip, {"description": description})
+        if now.get("description") != description:
+            raise Changed(f"floating IP {ip.address} was not marked")
+
+    @bounded
+    def attach_ip(
+        self, ip: FloatingIP, device: Device, timeout: float
+    ) -> None:
+        """See :meth:`Driver.attach_ip`."""
+        self.attach(ip, device)
+
+    @bounded
+    def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
+        """See :meth:`Driver.detach_ip`."""
+        self._update(ip, {"port_id": None})
+
+    @bounded
+    def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
+        """See :meth:`Driver.delete_ip`."""
+        return self.release(ip)
+
+    def allocate(self, mark: Mark, device_id: str = "") -> FloatingIP:
         """Allocate one.
 
         :param device_id: the device it comes and goes with, if it does
@@ -105,57 +165,30 @@ class FloatingIPs:
                 raise
             return self._create_in(again, description)
 
-    def all(self) -> list[FloatingIP]:
-        """Every floating IP of the project."""
-        return self._listed({})
-
     def at(self, addresses: Collection[str]) -> list[FloatingIP]:
         """The floating IPs of these addresses."""
         found = []
         for some in parted(addresses, ADDRESSES_A_CALL):
-            found += self._listed({"floating_ip_address": some})
+            found += self._ips({"floating_ip_address": some})
         return found
-
-    def of_jobs(self, uniques: Collection[str]) -> list[FloatingIP]:
-        """The floating IPs that were allocated for these jobs.
-
-        Only those that are attached to nothing: whose client has one has its
-        answer, too, and a big project has thousands of these.
-        """
-        # What stands for a unique that is too long is read as that unique.
-        wanted = {marks.digest_of(unique): unique for unique in uniques}
-        wanted |= {unique: unique for unique in uniques}
-        return [
-            replace(ip, mark=replace(ip.mark, unique=wanted[ip.mark.unique]))
-            for ip in self._listed(_UNATTACHED)
-            if ip.mark and ip.mark.unique in wanted and not ip.goes_with
-        ]
 
     def made_with(self, mark: Mark) -> list[FloatingIP]:
         """The floating IPs that were allocated with this mark."""
-        return self._listed({"description": marks.description_of(mark)})
+        return self._ips({"description": marks.description_of(mark)})
 
     def of_device(self, device: Device) -> list[FloatingIP]:
         """Those that come and go with a device."""
         ports = [port.id for port in self._ports_of(device)]
-        found = self._listed(_UNATTACHED)
+        found = self._ips(_UNATTACHED)
         if ports:
-            found += self._listed({"port_id": ports})
+            found += self._ips({"port_id": ports})
         by_id = {ip.id: ip for ip in found if ip.goes_with == device.id}
         return list(by_id.values())
 
-    def mark(self, ip: FloatingIP, mark: Mark) -> None:
-        """Write another mark on one, if it is what we think it is."""
-        description = marks.description_of(mark, ip.goes_with or "")
-        now = self._update(ip, {"description": description})
-        if now.get("description") != description:
-            raise Changed(f"floating IP {ip.address} was not marked")
-
     def attach(self, ip: FloatingIP, device: Device) -> None:
         """Attach one, wherever it was, if it is what we think it is."""
-        ports = self._ports_of(device)
-        places = [place for each in usable("ports", ports, _addresses)
-                  for place in each]  # fmt: skip
+        every = usable("ports", self._ports_of(device), _addresses)
+        places = [place for of_port in every for place in of_port]
         if not places:
             raise CloudUnavailable(
                 f"Neutron shows no port with an address of device "
@@ -184,19 +217,9 @@ class FloatingIPs:
             f"device {device.name!r} has no port with an IPv4 address"
         )
 
-    def detach(self, ip: FloatingIP) -> None:
-        """Detach one, if it is what we think it is."""
-        self._update(ip, {"port_id": None})
-
-    def delete(self, ip: FloatingIP) -> bool:
+    def release(self, ip: FloatingIP) -> bool:
         """Give one back; whether Neutron has had it."""
-        try:
-            self.api.run(Call("DELETE", "network", path_of(_IPS, ip.id)))
-        except Refused as error:
-            if error.status != 404:
-                raise
-            return False
-        return True
+        return self.api.delete("network", path_of(_IPS, ip.id))
 
     # -- inside -------------------------------------------------------------
 
@@ -247,7 +270,7 @@ class FloatingIPs:
         query = {"device_id": device.id, "fields": ["id", "fixed_ips"]}
         return self.api.entries(Call("GET", "network", "/ports", query), _Port)
 
-    def _listed(self, query: Mapping[str, Any]) -> list[FloatingIP]:
+    def _ips(self, query: Mapping[str, Any]) -> list[FloatingIP]:
         # An administrator would be shown those of all projects.
         ours = {
             "project_id": self.api.project_id(),

@@ -1,18 +1,24 @@
 """What bounds the requests of a verb: its time, and the driver's limiter."""
 
+import functools
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova.failures import NotSent
 from poolmgr.events import CloudCall
 
 LOG = logging.getLogger(__name__)
+
+D = TypeVar("D", bound=Driver)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass
@@ -30,18 +36,27 @@ class Verb:
 _current: ContextVar[Verb] = ContextVar("verb")
 
 
-@contextmanager
-def within(timeout: float) -> Iterator[Verb]:
-    """Bound all requests of the block together.
+def bounded(
+    verb: Callable[Concatenate[D, P], R],
+) -> Callable[Concatenate[D, P], R]:
+    """Bound all requests of a verb together by its last argument, timeout."""
 
-    :param timeout: seconds
-    """
-    verb = Verb(time.monotonic() + timeout)
-    token = _current.set(verb)
-    try:
-        yield verb
-    finally:
-        _current.reset(token)
+    @functools.wraps(verb)
+    def run(driver: D, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        given = kwargs.get("timeout", args[-1] if args else None)
+        timeout = cast(float, given)
+        token = _current.set(Verb(time.monotonic() + timeout))
+        try:
+            return verb(driver, *args, **kwargs)
+        finally:
+            _current.reset(token)
+
+    return run
+
+
+def requests_sent() -> int:
+    """How many requests the verb has sent."""
+    return _current.get(Verb()).requests
 
 
 def time_left() -> float:

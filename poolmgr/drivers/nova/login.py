@@ -15,10 +15,10 @@ from typing import Any
 from keystoneauth1.access.access import AccessInfo
 from keystoneauth1.exceptions import HttpError
 from keystoneauth1.identity.base import BaseIdentityPlugin
-from keystoneauth1.session import Session
 
 from poolmgr import secrecy
 from poolmgr.drivers.nova import failures
+from poolmgr.drivers.nova.connection import Access
 from poolmgr.drivers.nova.limits import Meter, time_left
 from poolmgr.errors import AuthenticationFailed, CloudUnavailable
 
@@ -33,17 +33,16 @@ Headers = Mapping[str, str]
 class Login:
     """Keeps a session logged in; one thread at a time asks for a token.
 
-    :param session: of keystoneauth
+    :param access: has the session
     :param meter: lets requests to Keystone through
-    :param origin: where the credentials are set
     """
 
-    def __init__(self, session: Session, meter: Meter, origin: str) -> None:
-        self._session = session
+    def __init__(self, access: Access, meter: Meter) -> None:
+        self._session = access.session
+        self._access = access
         self._meter = meter
-        self._origin = origin
         self._lock = threading.Lock()
-        self._access: AccessInfo | None = None
+        self._token: AccessInfo | None = None
         self._end = 0.0
 
     def headers(self, refused: Headers | None = None) -> Headers:
@@ -78,16 +77,16 @@ class Login:
         if self._plugin is None:
             return None
         self.headers()
-        return self._access and (self._access.service_catalog.catalog or [])
+        return self._token and (self._token.service_catalog.catalog or [])
 
     @property
     def project_id(self) -> str:
         """The project that the login is for; empty if it is for none."""
         self.headers()
         with failures.named("logging in"):
-            if self._access is None:
+            if self._token is None:
                 return self._session.get_project_id() or ""
-            return self._access.project_id or ""
+            return self._token.project_id or ""
 
     # -- inside -------------------------------------------------------------
 
@@ -98,7 +97,7 @@ class Login:
         return plugin if isinstance(plugin, BaseIdentityPlugin) else None
 
     def _headers(self) -> Headers:
-        access = self._access
+        access = self._token
         return {"X-Auth-Token": str(access.auth_token)} if access else {}
 
     def _is_good(self, refused: Headers | None) -> bool:
@@ -113,18 +112,19 @@ class Login:
                 access = self._asked(plugin)
                 secrecy.hide(access.auth_token, passing=True)
         except AuthenticationFailed as error:
+            where = self._access.origins.credentials
             raise AuthenticationFailed(
-                f"{error} (the credentials are from {self._origin})"
+                f"{error} (the credentials are from {where})"
             ) from error
         except CloudUnavailable as error:
             # What the login was for has not been asked.
             raise failures.NotSent(str(error), error.retry_after) from error
         self._end = _end_of(access)
-        self._access = access
+        self._token = access
 
     def _asked(self, plugin: BaseIdentityPlugin) -> AccessInfo:
         with (
-            failures.named("logging in"),
+            failures.named("logging in", self._access.trust),
             self._meter.request("identity", "POST /auth/tokens") as sent,
         ):
             try:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from poolmgr.drivers.base import Device, Status
+from poolmgr.drivers.base import Device, Driver, Poll, Status
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
@@ -23,6 +23,7 @@ from poolmgr.drivers.nova.calls import (
 )
 from poolmgr.drivers.nova.entries import Entry, text, usable
 from poolmgr.drivers.nova.failures import Refused, understood
+from poolmgr.drivers.nova.limits import bounded, requests_sent
 from poolmgr.drivers.nova.template import Remembered, ServerTemplate
 from poolmgr.errors import CloudUnavailable
 from poolmgr.ownership import Mark
@@ -88,9 +89,8 @@ class NovaDevice(Device):
     own_ip: bool = False
 
 
-@dataclass(frozen=True)
-class Servers:
-    """Calls about servers.
+class Servers(Driver):
+    """The verbs of a driver that are about devices.
 
     :ivar api: the cloud
     :ivar template: what servers are made from
@@ -103,8 +103,11 @@ class Servers:
     rule: AddressRule
     metadata: Mapping[str, str]
 
-    def create(self, name: str, mark: Mark) -> NovaDevice:
-        """Ask for a server."""
+    @bounded
+    def create_device(
+        self, name: str, mark: Mark, timeout: float
+    ) -> NovaDevice:
+        """See :meth:`Driver.create_device`."""
         template = self.template.get()
         try:
             return self._create_from(template, name, mark)
@@ -119,43 +122,36 @@ class Servers:
             LOG.info("Nova refused what it had before; looked it up again")
             return self._create_from(again, name, mark)
 
-    def all(self) -> list[NovaDevice]:
-        """Every server of the project."""
-        return self._listed({})
+    @bounded
+    def list_devices(self, timeout: float) -> list[NovaDevice]:
+        """See :meth:`Driver.list_devices`."""
+        return self._servers({})
 
-    def named(self, names: Collection[str]) -> list[NovaDevice]:
-        """The servers of exactly these names."""
-        found = []
-        for some in parted(names, _NAMES_A_CALL):
-            # Nova's filter is a regular expression, and its databases may
-            # not mind the case. It takes "|" for an ordinary letter, so that
-            # each of the names is there or not; what else matches is nobody's.
-            each = "".join(f"({re.escape(name)})?" for name in some)
-            found += self._listed({"name": f"^{each}$"})
-        return [device for device in found if device.name in names]
+    @bounded
+    def find_devices(
+        self, names: Collection[str], timeout: float
+    ) -> list[NovaDevice]:
+        """See :meth:`Driver.find_devices`."""
+        return self._named(names)
 
-    def of_jobs(self, uniques: Collection[str]) -> list[NovaDevice]:
-        """The servers that were made for these jobs."""
+    @bounded
+    def devices_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> list[NovaDevice]:
+        """See :meth:`Driver.devices_of_jobs`."""
         found = self._tagged({marks.job_tag(unique) for unique in uniques})
         return [d for d in found if d.mark and d.mark.unique in uniques]
 
-    def made_for(self, mark: Mark, name: str) -> list[NovaDevice]:
-        """The servers that were made with this mark and name."""
-        found = self._tagged({marks.own_tag(mark, name)})
-        return [device for device in found if device.name == name]
-
-    def among(
-        self, devices: Collection[Device]
-    ) -> tuple[list[Device], set[str]]:
-        """How these servers are: those that are listed, others among them,
-        and the ids of those that are told only to be booting still."""
+    @bounded
+    def poll(self, devices: Collection[Device], timeout: float) -> Poll:
+        """See :meth:`Driver.poll`."""
         known = {device.id: device for device in devices}
         marked = {d.id: d for d in devices if d.mark}
-        booting: set[str] = set()
+        unchanged: set[str] = set()
         if len(marked) > _TAGS_A_CALL:
             # Of a thousand that boot, hardly one has changed since the last
             # look: who still boots is told by one short list.
-            booting = {
+            unchanged = {
                 id_
                 for id_ in self._booting(marked.values())
                 if id_ in marked and marked[id_].status == "building"
@@ -163,17 +159,51 @@ class Servers:
         tags = {
             marks.own_tag(device.mark, device.name)
             for id_, device in marked.items()
-            if device.mark and id_ not in booting
+            if device.mark and id_ not in unchanged
         }
-        names = {device.name for device in devices if not device.mark}
-        found = self._tagged(tags) + self.named(names)
-        return [_completed(d, known.get(d.id)) for d in found], booting
+        unmarked = {device.name for device in devices if not device.mark}
+        found = self._tagged(tags) + self._named(unmarked)
+        seen = [_completed(each, known.get(each.id)) for each in found]
+        return Poll(seen, unchanged, requests_sent())
 
-    def get(self, id_: str) -> NovaDevice | None:
-        """A server by its id, None if it is gone.
+    @bounded
+    def get_device(self, id: str, timeout: float) -> NovaDevice | None:
+        """See :meth:`Driver.get_device`.
 
         :raises CloudUnavailable: Nova shows it without its name or metadata
         """
+        return self.shown(id)
+
+    @bounded
+    def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
+        """See :meth:`Driver.mark_device`."""
+        before = device.mark
+        if before is None or before.unique != mark.unique:
+            for tag in marks.tags_of(mark, device.name):
+                path = path_of(_SERVERS, device.id, "tags", tag)
+                self.api.run(Call("PUT", "compute", path))
+        changes = marks.changes(mark, before)
+        path = path_of(_SERVERS, device.id, "metadata")
+        body = {"metadata": changes}
+        answer = self.api.run(Call("POST", "compute", path, body=body))
+        if changes.items() <= object_in(answer, "metadata").items():
+            return
+        seen = self.shown(device.id)
+        if seen is None or seen.mark != mark:
+            raise CloudUnavailable(f"device {device.name!r} was not marked")
+
+    @bounded
+    def delete_device(self, device: Device, timeout: float) -> bool:
+        """See :meth:`Driver.delete_device`."""
+        return self.api.delete("compute", path_of(_SERVERS, device.id))
+
+    def made_for(self, mark: Mark, name: str) -> list[NovaDevice]:
+        """The servers that were made with this mark and name."""
+        found = self._tagged({marks.own_tag(mark, name)})
+        return [device for device in found if device.name == name]
+
+    def shown(self, id_: str) -> NovaDevice | None:
+        """A server by its id; see :meth:`get_device`."""
         path = path_of(_SERVERS, id_)
         call = Call("GET", "compute", path, expects="server")
         try:
@@ -192,34 +222,6 @@ class Servers:
                 f"the answer to {call} has no name or no metadata"
             )
         return device
-
-    def mark(self, device: Device, mark: Mark) -> None:
-        """Write another mark on a server that is active."""
-        before = device.mark
-        if before is None or before.unique != mark.unique:
-            for tag in marks.tags_of(mark, device.name):
-                path = path_of(_SERVERS, device.id, "tags", tag)
-                self.api.run(Call("PUT", "compute", path))
-        changes = marks.changes(mark, before)
-        path = path_of(_SERVERS, device.id, "metadata")
-        body = {"metadata": changes}
-        answer = self.api.run(Call("POST", "compute", path, body=body))
-        if changes.items() <= object_in(answer, "metadata").items():
-            return
-        seen = self.get(device.id)
-        if seen is None or seen.mark != mark:
-            raise CloudUnavailable(f"device {device.name!r} was not marked")
-
-    def delete(self, device: Device) -> bool:
-        """Ask Nova to delete a server; whether there was one."""
-        try:
-            path = path_of(_SERVERS, device.id)
-            self.api.run(Call("DELETE", "compute", path))
-        except Refused as error:
-            if error.status != 404:
-                raise
-            return False
-        return True
 
     def console(self, device: Device, lines: int) -> str:
         """The last lines of a server's console."""
@@ -255,10 +257,20 @@ class Servers:
             id_, name, "building", None, now, mark=mark, own_ip=own_ip
         )
 
+    def _named(self, names: Collection[str]) -> list[NovaDevice]:
+        found = []
+        for some in parted(names, _NAMES_A_CALL):
+            # Nova's filter is a regular expression, and its databases may
+            # not mind the case. It takes "|" for an ordinary letter, so that
+            # each of the names is there or not; what else matches is nobody's.
+            each = "".join(f"({re.escape(name)})?" for name in some)
+            found += self._servers({"name": f"^{each}$"})
+        return [device for device in found if device.name in names]
+
     def _tagged(self, tags: Collection[str]) -> list[NovaDevice]:
         found = []
         for some in parted(tags, _TAGS_A_CALL):
-            found += self._listed({"tags-any": ",".join(some)})
+            found += self._servers({"tags-any": ",".join(some)})
         return found
 
     def _booting(self, devices: Iterable[Device]) -> Iterator[str]:
@@ -268,7 +280,7 @@ class Servers:
             call = Call("GET", "compute", _SERVERS, query)
             yield from (each.id for each in self.api.entries(call, Entry))
 
-    def _listed(self, query: Mapping[str, str]) -> list[NovaDevice]:
+    def _servers(self, query: Mapping[str, str]) -> list[NovaDevice]:
         call = Call("GET", "compute", "/servers/detail", query)
         servers = self.api.entries(call, _Server)
         found = usable("servers", servers, self._device)
