@@ -15,9 +15,10 @@ from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Service
 from poolmgr.drivers.nova.clouds_yaml import secret_files
 from poolmgr.drivers.nova.connection import access_by, connect
+from poolmgr.drivers.nova.devices import NO_REASON, NovaDevice
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.limits import bounded
-from poolmgr.drivers.nova.servers import NO_REASON, NovaDevice, Servers
+from poolmgr.drivers.nova.servers import Servers
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.template import Parts
 from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP
@@ -16,8 +15,16 @@ from poolmgr.drivers.nova.calls import (
     path_of,
     value_of,
 )
-from poolmgr.drivers.nova.entries import Entry, needed, objects, usable
+from poolmgr.drivers.nova.entries import usable
 from poolmgr.drivers.nova.failures import Refused, understood
+from poolmgr.drivers.nova.ips import (
+    UNKNOWN,
+    Port,
+    ShownIP,
+    device_of_port,
+    floating_ip_of,
+    places_of,
+)
 from poolmgr.drivers.nova.limits import bounded
 from poolmgr.drivers.nova.servers import parted
 from poolmgr.drivers.nova.template import Remembered
@@ -39,36 +46,8 @@ _IPS = "/floatingips"
 # A port whose network has no way to the external one; another may have.
 _NO_WAY = "ExternalGatewayForFloatingIPNotFound"
 _NO_PORT = "PortNotFound"
-# What an address is attached to if Neutron does not tell: it is not free.
-_UNKNOWN = "unknown"
 # Neutron does not know the path: it runs without the extension "router".
 _NO_ROUTERS = "HTTPNotFound"
-
-
-class _Ip(Entry, gc=False):
-    """What is read of a floating IP.
-
-    https://docs.openstack.org/api-ref/network/v2/#list-floating-ips
-    """
-
-    floating_ip_address: str
-    port_id: Any = _UNKNOWN
-    port_details: Any = None
-    revision_number: Any = None
-    description: Any = marks.UNREADABLE
-    created_at: Any = None
-
-    @property
-    def shown_device(self) -> str:
-        """The id of the server that Neutron shows with it."""
-        details = self.port_details
-        known = isinstance(details, Mapping) and details.get("device_id")
-        return known if isinstance(known, str) else ""
-
-
-class _Port(Entry, gc=False):
-    device_id: Any = None
-    fixed_ips: Any = None
 
 
 class FloatingIPs(Driver):
@@ -187,7 +166,7 @@ class FloatingIPs(Driver):
 
     def attach(self, ip: FloatingIP, device: Device) -> None:
         """Attach one, wherever it was, if it is what we think it is."""
-        every = usable("ports", self._ports_of(device), _addresses)
+        every = usable("ports", self._ports_of(device), places_of)
         places = [place for of_port in every for place in of_port]
         if not places:
             raise CloudUnavailable(
@@ -235,7 +214,7 @@ class FloatingIPs(Driver):
         )
         answer = self.api.run(call)
         with understood(call, creates=True):
-            ip = _floating_ip(value_of(answer["floatingip"], _Ip), {})
+            ip = floating_ip_of(value_of(answer["floatingip"], ShownIP), {})
             checked_id(ip.id)
         return ip
 
@@ -265,28 +244,28 @@ class FloatingIPs(Driver):
                 raise Changed(f"{error}") from None
             raise
 
-    def _ports_of(self, device: Device) -> list[_Port]:
+    def _ports_of(self, device: Device) -> list[Port]:
         """A device's ports."""
         query = {"device_id": device.id, "fields": ["id", "fixed_ips"]}
-        return self.api.entries(Call("GET", "network", "/ports", query), _Port)
+        return self.api.entries(Call("GET", "network", "/ports", query), Port)
 
     def _ips(self, query: Mapping[str, Any]) -> list[FloatingIP]:
         # An administrator would be shown those of all projects.
         ours = {
             "project_id": self.api.project_id(),
-            "fields": list(_Ip.__struct_fields__),
+            "fields": list(ShownIP.__struct_fields__),
         }
         call = Call("GET", "network", _IPS, {**ours, **query})
         try:
-            entries = self.api.entries(call, _Ip)
+            entries = self.api.entries(call, ShownIP)
         except Refused as error:
             if error.kind != _NO_ROUTERS:
                 raise
             return []
-        read = partial(_floating_ip, devices=self._devices_of_ports(entries))
+        read = partial(floating_ip_of, devices=self._devices_of_ports(entries))
         return list(usable("floating IPs", entries, read))
 
-    def _devices_of_ports(self, entries: Iterable[_Ip]) -> dict[str, str]:
+    def _devices_of_ports(self, entries: Iterable[ShownIP]) -> dict[str, str]:
         """Ids of the servers, by their ports, that Neutron does not show.
 
         It does where the extension "fip-port-details" is enabled, mostly.
@@ -295,50 +274,13 @@ class FloatingIPs(Driver):
             entry.port_id
             for entry in entries
             if isinstance(entry.port_id, str)
-            and entry.port_id != _UNKNOWN
+            and entry.port_id != UNKNOWN
             and not entry.shown_device
         }
         devices: dict[str, str] = {}
         for some in parted(bare, PORTS_A_CALL):
             query = {"id": some, "fields": ["id", "device_id"]}
             call = Call("GET", "network", "/ports", query)
-            ports = self.api.entries(call, _Port)
-            devices.update(usable("ports", ports, _port_and_device))
+            ports = self.api.entries(call, Port)
+            devices.update(usable("ports", ports, device_of_port))
         return devices
-
-
-def _port_and_device(port: _Port) -> tuple[str, str]:
-    return port.id, needed(port.device_id, "device_id")
-
-
-def _addresses(port: _Port) -> list[tuple[str, str]]:
-    """A port's id with each of its addresses."""
-    addresses = [fixed.get("ip_address") for fixed in objects(port.fixed_ips)]
-    return [(port.id, each) for each in addresses if isinstance(each, str)]
-
-
-def _floating_ip(entry: _Ip, devices: Mapping[str, str]) -> FloatingIP:
-    """A floating IP.
-
-    :param devices: ids of servers by their ports, where Neutron shows none
-    :raises ValueError: its address is none
-    """
-    description = "" if entry.description is None else entry.description
-    mark, goes_with = marks.mark_in_description(description)
-    device_id = None
-    if entry.port_id is not None:
-        port = entry.port_id if isinstance(entry.port_id, str) else _UNKNOWN
-        # A port that no server has is no device's, but not free either.
-        device_id = entry.shown_device or devices.get(port) or port
-    revision, created = entry.revision_number, entry.created_at
-    is_text = isinstance(created, str)
-    return FloatingIP(
-        id=entry.id,
-        address=str(ip_address(entry.floating_ip_address)),
-        device_id=device_id,
-        # Without one Neutron refuses every change, by its 412.
-        revision=revision if isinstance(revision, int) else 0,
-        mark=mark,
-        created=created.replace("Z", "+00:00") if is_text else None,
-        goes_with=goes_with or None,
-    )

@@ -1,4 +1,4 @@
-"""What bounds the requests of a verb: its time, and the driver's limiter."""
+"""What bounds the requests of a verb: its time-out, the driver's limiter."""
 
 import functools
 import logging
@@ -25,10 +25,12 @@ R = TypeVar("R")
 class Verb:
     """A verb of the driver that runs.
 
-    :ivar end: when it has to be over, monotonic
+    :ivar timeout: seconds that each of its requests may take
+    :ivar end: when the present one has to be over, monotonic
     :ivar requests: how many it has sent
     """
 
+    timeout: float = 600.0
     end: float = float("inf")
     requests: int = 0
 
@@ -39,13 +41,14 @@ _current: ContextVar[Verb] = ContextVar("verb")
 def bounded(
     verb: Callable[Concatenate[D, P], R],
 ) -> Callable[Concatenate[D, P], R]:
-    """Bound all requests of a verb together by its last argument, timeout."""
+    """Bound each request of a verb by its last argument, the timeout."""
 
     @functools.wraps(verb)
     def run(driver: D, /, *args: P.args, **kwargs: P.kwargs) -> R:
         given = kwargs.get("timeout", args[-1] if args else None)
         timeout = cast(float, given)
-        token = _current.set(Verb(time.monotonic() + timeout))
+        end = time.monotonic() + timeout
+        token = _current.set(Verb(timeout, end))
         try:
             return verb(driver, *args, **kwargs)
         finally:
@@ -60,7 +63,7 @@ def requests_sent() -> int:
 
 
 def time_left() -> float:
-    """Seconds that the verb still has; negative when there are none."""
+    """Seconds left for the present request; negative when there are none."""
     return _current.get(Verb()).end - time.monotonic()
 
 
@@ -109,10 +112,9 @@ class Meter:
         if self.closed:
             raise NotSent(f"{what}: the driver is closed")
         verb = _current.get(Verb())
-        asked = time.monotonic()
         self._driver.limiter.acquire()
         started = time.monotonic()
-        verb.end += started - asked  # its time is for the cloud
+        verb.end = started + verb.timeout
         verb.requests += 1
         sent = Sent()
         try:

@@ -3,14 +3,14 @@
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from poolmgr.drivers.base import Device, Driver, Poll, Status
+from poolmgr.drivers.base import Device, Driver, Poll
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
@@ -21,72 +21,26 @@ from poolmgr.drivers.nova.calls import (
     path_of,
     value_of,
 )
-from poolmgr.drivers.nova.entries import Entry, text, usable
+from poolmgr.drivers.nova.devices import (
+    NovaDevice,
+    Server,
+    completed,
+    device_of,
+)
+from poolmgr.drivers.nova.entries import Entry, usable
 from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.limits import bounded, requests_sent
 from poolmgr.drivers.nova.template import Remembered, ServerTemplate
 from poolmgr.errors import CloudUnavailable
 from poolmgr.ownership import Mark
 from poolmgr.secrecy import masked
-from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
 
 #: Tags or names in one question, so that its address stays below 8 KiB.
 _TAGS_A_CALL = 150
 _NAMES_A_CALL = 60
-#: Longest text of a fault that is kept, in characters.
-_LONGEST_FAULT = 500
-#: A fault without a text.
-NO_REASON = "Nova gave no reason"
 _SERVERS = "/servers"
-_GONE = ("DELETED", "SOFT_DELETED")
-# What is none of these, as UNKNOWN of a cell that cannot be asked at present,
-# says nothing of the device: it is waited for.
-# https://docs.openstack.org/api-guide/compute/server_concepts.html
-_STATUSES: dict[str, Status] = {
-    "BUILD": "building",
-    "ACTIVE": "active",
-    "HARD_REBOOT": "active",
-    "MIGRATING": "active",
-    "PASSWORD": "active",
-    "REBOOT": "active",
-    "RESIZE": "active",
-    "VERIFY_RESIZE": "active",
-    "ERROR": "failed",
-    "PAUSED": "failed",
-    "REBUILD": "failed",
-    "RESCUE": "failed",
-    "REVERT_RESIZE": "failed",
-    "SHELVED": "failed",
-    "SHELVED_OFFLOADED": "failed",
-    "SHUTOFF": "failed",
-    "SUSPENDED": "failed",
-}
-
-
-class _Server(Entry, gc=False):
-    """What is read of a server.
-
-    https://docs.openstack.org/api-ref/compute/#list-servers-detailed
-    """
-
-    name: Any = None
-    status: Any = None
-    addresses: Raw = Raw(b"null")
-    metadata: Any = None
-    created: Any = None
-    fault: Any = None
-
-
-@dataclass(frozen=True)
-class NovaDevice(Device):
-    """A device, and what only this driver asks of it.
-
-    :ivar own_ip: whether it has a floating IP that goes with it
-    """
-
-    own_ip: bool = False
 
 
 class Servers(Driver):
@@ -163,7 +117,7 @@ class Servers(Driver):
         }
         unmarked = {device.name for device in devices if not device.mark}
         found = self._tagged(tags) + self._named(unmarked)
-        seen = [_completed(each, known.get(each.id)) for each in found]
+        seen = [completed(each, known.get(each.id)) for each in found]
         return Poll(seen, unchanged, requests_sent())
 
     @bounded
@@ -216,7 +170,7 @@ class Servers(Driver):
             # It is the one that was asked for, whatever it says.
             fields = {**object_in(answer, "server"), "id": id_}
             again = Raw(msgspec.json.encode(fields))
-            device = self._device(value_of(again, _Server))
+            device = device_of(value_of(again, Server), self.rule)
         if device and (device.mark is marks.UNREADABLE or not device.name):
             raise CloudUnavailable(
                 f"the answer to {call} has no name or no metadata"
@@ -282,26 +236,9 @@ class Servers(Driver):
 
     def _servers(self, query: Mapping[str, str]) -> list[NovaDevice]:
         call = Call("GET", "compute", "/servers/detail", query)
-        servers = self.api.entries(call, _Server)
-        found = usable("servers", servers, self._device)
+        servers = self.api.entries(call, Server)
+        found = usable("servers", servers, partial(device_of, rule=self.rule))
         return [device for device in found if device is not None]
-
-    def _device(self, server: _Server) -> NovaDevice | None:
-        """The device that a server is; None if it is gone."""
-        shown = text("servers", server, "status")
-        if shown in _GONE:
-            return None
-        status = _STATUSES.get(shown, "building")
-        return NovaDevice(
-            id=server.id,
-            name=text("servers", server, "name"),
-            status=status,
-            address=self.rule.choose(value_of(server.addresses, Any)),
-            created=text("servers", server, "created").replace("Z", "+00:00"),
-            fault=_fault(server) if status == "failed" else None,
-            mark=marks.mark_in(server.metadata),
-            own_ip=marks.says_own_ip(server.metadata),
-        )
 
 
 def parted(items: Collection[str], size: int) -> Iterator[list[str]]:
@@ -309,22 +246,3 @@ def parted(items: Collection[str], size: int) -> Iterator[list[str]]:
     order = sorted(items)
     for start in range(0, len(order), size):
         yield order[start : start + size]
-
-
-def _completed(seen: NovaDevice, known: Device | None) -> Device:
-    """A device as it is seen, and as it is known where Nova does not tell."""
-    if known is None:
-        return seen
-    if seen.mark is marks.UNREADABLE:
-        own_ip = isinstance(known, NovaDevice) and known.own_ip
-        seen = replace(seen, mark=known.mark, own_ip=own_ip)
-    return seen if seen.name else replace(seen, name=known.name)
-
-
-def _fault(server: _Server) -> str:
-    if server.status != "ERROR":
-        return f"it is {server.status}"
-    fault = server.fault
-    message = fault.get("message") if isinstance(fault, Mapping) else fault
-    said = message.strip() if isinstance(message, str) else ""
-    return one_line(masked(said), _LONGEST_FAULT) or NO_REASON

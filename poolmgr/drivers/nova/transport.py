@@ -27,8 +27,6 @@ from poolmgr.text import one_line
 
 #: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
 LONGEST_ANSWER = 64 * 1024 * 1024
-#: Seconds that a request may take where nobody has said how long.
-_LONGEST = 600.0
 #: Bytes that are read at once.
 _PIECE = 65536
 _REDIRECTS = (301, 302, 303, 305, 307, 308)
@@ -39,7 +37,7 @@ _EITHER_HEADER = 32 + zlib.MAX_WBITS
 class Transport(TCPKeepAliveAdapter):
     """Sends requests; an answer is there in time, and short, or an error.
 
-    The time of the verb that runs bounds head and body together.
+    The time-out of the verb that runs bounds head and body together.
 
     :param size: connections that are kept open
     :param trust_env: whether proxies are taken from the environment; for each
@@ -76,7 +74,7 @@ class Transport(TCPKeepAliveAdapter):
         :raises CloudError: there is no answer in time, or none that can be
             taken
         """
-        left = min(time_left(), _LONGEST)
+        left = min(time_left(), 600.0)
         if left <= 0:
             raise NotSent(f"{_named(request)}: no time is left")
         request.headers["Accept-Encoding"] = "gzip"
