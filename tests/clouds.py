@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from poolmgr.cloud import BlockingCloud, open_cloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.testing.openstack import LoopbackCloud
 
@@ -47,3 +48,17 @@ def nova_on(cloud: LoopbackCloud, **changes: Any) -> Iterator[NovaCloud]:
         yield driver
     finally:
         driver.close()
+
+
+@contextmanager
+def openstack_on(
+    cloud: LoopbackCloud, seconds: float = 10.0, **changes: Any
+) -> Iterator[BlockingCloud]:
+    """A loopback cloud as actions see it.
+
+    :param seconds: that each call may take
+    :param changes: settings that are to be different
+    """
+    driver = NovaCloud(settings_for(cloud, **changes))
+    with open_cloud(driver, timeout=seconds) as openstack:
+        yield openstack

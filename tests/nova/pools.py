@@ -5,15 +5,19 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from poolmgr.jobs.pool_manager import BlockingDelivery
+
 from poolmgr import Job, PoolManager
+from poolmgr.cloud import BlockingCloud, Pace
+from poolmgr.cloud.breaker import Breaker
+from poolmgr.cloud.capacity import Capacity
 from poolmgr.drivers.nova import NovaCloud
+from poolmgr.events import Observer
 from poolmgr.jobs.message import Message
-from poolmgr.jobs.run import Submission
 from poolmgr.ownership import Mark
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
-from poolmgr.waiting import Deadline
-from tests.clouds import nova_on
+from tests.clouds import settings_for
 from tests.polling import until
 
 PATIENCE = 20.0
@@ -49,11 +53,15 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Pool:
-    """A manager, its driver and its cloud."""
+    """A manager and its cloud."""
 
     cloud: LoopbackCloud
-    driver: NovaCloud
     manager: PoolManager
+
+    @property
+    def openstack(self) -> BlockingCloud:
+        """The cloud as actions see it; each call has its time."""
+        return self.manager.cloud.within(PATIENCE)
 
     # -- actions ------------------------------------------------------------
 
@@ -97,17 +105,45 @@ class Pool:
         """
         self.manager.adopt(replace(self.manager.settings, **settings))
 
-    def submit(self, action: str, job: Job | None = None) -> Submission:
+    def submit(self, action: str, job: Job | None = None) -> BlockingDelivery:
         """A job that is not waited for."""
         return self.manager.submit({"action": action}, job)
 
-    def forsaken(self, action: str, job: Job) -> Message:
-        """The answer, a PASS, of a job whose link was lost before its end."""
-        submission = self.submit(action, job)
-        submission.forsake()
-        answer = submission.future.result().answer
+    def abandoned(self, action: str, job: Job) -> Message:
+        """The answer, a PASS, of a job whose connection was lost meanwhile."""
+        delivery = self.submit(action, job)
+        delivery.connection_lost()
+        answer = delivery.future.result().answer
         assert answer["response"] == "PASS", answer
         return answer
+
+    # -- what poolmgr knows of the cloud ------------------------------------
+
+    @property
+    def capacity(self) -> Capacity:
+        """Whether there is room for more."""
+        return self.openstack.cloud.capacity
+
+    def breaker(self, name: str) -> Breaker:
+        """The circuit breaker of some calls, as "making compute"."""
+        return self.openstack.state.breakers[name]
+
+    def hint(self, breaker: Breaker) -> None:
+        """Have a breaker try at once."""
+
+        async def hint() -> None:
+            breaker.hint()
+
+        self.openstack.wait(hint())
+
+    def blame(self, breaker: Breaker, times: int = 5) -> None:
+        """Tell a breaker of failures in a row."""
+
+        async def blame() -> None:
+            for _time in range(times):
+                breaker.blame("it was down")
+
+        self.openstack.wait(blame())
 
     # -- the cloud ----------------------------------------------------------
 
@@ -206,7 +242,7 @@ class Pool:
     def left_by(self, job: Job, name: str = f"{BASENAME}-left") -> str:
         """The name of a device that an earlier delivery made."""
         mark = Mark.for_job(self.manager.settings.pool, job)
-        self.driver.create_device(name, mark, Deadline(PATIENCE))
+        self.openstack.create_device(name, mark)
         return name
 
     def _post(self, service: str, path: str, **body: object) -> Json:
@@ -215,6 +251,10 @@ class Pool:
         assert answer.status_code < 300, answer.text
         (made,) = answer.json().values()
         return dict(made)
+
+
+#: Times that tests can wait for.
+FAST = Pace(out_of_sight=0.5, delete_again=0.3)
 
 
 class Pools:
@@ -235,12 +275,18 @@ class Pools:
         self,
         cloud: LoopbackCloud | Mapping[str, Any] | None = None,
         nova: Mapping[str, Any] | None = None,
+        pace: Pace = FAST,
+        poll_interval: float = 0.05,
+        observer: Observer | None = None,
         **settings: Any,
     ) -> Pool:
         """A pool.
 
         :param cloud: the cloud, or the settings of a new one
         :param nova: the driver's settings
+        :param pace: the times of waiting
+        :param poll_interval: seconds between two looks at what boots
+        :param observer: told of the calls
         :param settings: the pool's settings
         """
         if not isinstance(cloud, LoopbackCloud):
@@ -253,9 +299,13 @@ class Pools:
             **settings,
         }
         changes = {"call_timeout": 5.0, **(nova or {})}
-        driver = self._stack.enter_context(nova_on(cloud, **changes))
-        manager = PoolManager(driver, PoolSettings(**wanted))
-        return Pool(cloud, driver, self._stack.enter_context(manager))
+        driver = NovaCloud(settings_for(cloud, **changes))
+        self._stack.callback(driver.close)
+        driver.limits = replace(driver.limits, poll_interval=poll_interval)
+        manager = PoolManager(
+            driver, PoolSettings(**wanted), observer=observer, pace=pace
+        )
+        return Pool(cloud, self._stack.enter_context(manager))
 
 
 def error_of(answer: Message) -> Json:

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from poolmgr import Job, PoolManager
-from poolmgr.settings import PoolSettings
+from poolmgr import Job
 from poolmgr.testing.openstack import Call, Fault
 from tests.nova.pools import (
     DETAILS,
@@ -209,9 +208,8 @@ def test_another_pools_marks_are_not_taken_for_ours(pools: Pools) -> None:
     cloud = pools.cloud()
     pool = pools.new(cloud)
     job = Job("unique", "H:host:1")
-    theirs = PoolManager(pool.driver, PoolSettings(pool="theirs"))
-    with theirs:
-        name = theirs.run({"action": "BUILD_DEVICE"}, job)["name"]
+    theirs = pools.new(cloud, pool="theirs")
+    name = theirs.passes("BUILD_DEVICE", job)["name"]
 
     ours = pool.passes("BUILD_DEVICE", job)
 

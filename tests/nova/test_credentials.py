@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from poolmgr.cloud import open_cloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings, connection_of
 from poolmgr.drivers.nova.connection import auth_url, connect
 from poolmgr.errors import AuthenticationFailed, CloudUnavailable, ConfigError
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.testing.openstack.identity import CREDENTIAL, CREDENTIAL_ID
-from poolmgr.waiting import Deadline
-from tests.clouds import nova_on
+from tests.clouds import openstack_on
 
 PASSWORD = "secret"
 
@@ -31,10 +31,8 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def works(driver: NovaCloud) -> bool:
-    try:
-        return driver.list_devices(Deadline(10.0)) == []
-    finally:
-        driver.close()
+    with open_cloud(driver, timeout=10.0) as openstack:
+        return openstack.list_devices() == []
 
 
 def settings(cloud: LoopbackCloud, **given: str) -> NovaSettings:
@@ -213,9 +211,9 @@ def test_a_clouds_yaml_that_is_none_is_told_in_one_line(
 
 
 def test_a_wrong_password_is_told_and_not_shown(cloud: LoopbackCloud) -> None:
-    with nova_on(cloud, password="planted-secret") as driver:
+    with openstack_on(cloud, password="planted-secret") as openstack:
         with pytest.raises(AuthenticationFailed) as caught:
-            driver.list_devices(Deadline(10.0))
+            openstack.list_devices()
 
     assert "planted-secret" not in str(caught.value)
 
@@ -225,8 +223,8 @@ def test_a_cloud_that_refuses_everybody_is_told_at_once(
 ) -> None:
     cloud.fault(Fault(service="identity", status=401, times=None))
 
-    with nova_on(cloud) as driver:
-        (finding,) = driver.check(Deadline(10.0))
+    with openstack_on(cloud) as openstack:
+        (finding,) = openstack.check()
 
     assert finding.setting == "cloud"
     assert "refuses the login" in str(finding.problem)
@@ -239,15 +237,14 @@ def test_a_cloud_that_is_not_there_is_waited_for_until_the_deadline() -> None:
         password="p",
         project_name="p",
     )
-    driver = NovaCloud(nowhere)
 
-    with pytest.raises(CloudUnavailable, match=r"127\.0\.0\.1:9|looking for"):
-        driver.list_devices(Deadline(1.0))
-    driver.close()
+    with open_cloud(NovaCloud(nowhere), timeout=1.0) as openstack:
+        with pytest.raises(CloudUnavailable, match=r"127\.0\.0\.1:9"):
+            openstack.list_devices()
 
 
 def test_an_old_compute_endpoint_is_mapped(cloud: LoopbackCloud) -> None:
     old = f"{cloud.url}/compute/v2/4711"
 
-    with nova_on(cloud, compute_endpoint=old) as driver:
-        assert driver.list_devices(Deadline(10.0)) == []
+    with openstack_on(cloud, compute_endpoint=old) as openstack:
+        assert openstack.list_devices() == []

@@ -7,7 +7,6 @@ import pytest
 
 from poolmgr import Job
 from poolmgr.testing.openstack import Fault
-from poolmgr.waiting import Deadline
 from tests.nova.pools import (
     DETAILS,
     NEW,
@@ -49,7 +48,7 @@ def test_a_device_that_was_left_booting_is_waited_for(
     pool = pools.new({"boot_time": 60.0})
     left = pool.left_by(OLD)
     job = pool.submit("BUILD_DEVICE", new)
-    until(lambda: pool.driver.state.awaited)
+    until(lambda: pool.openstack.state.awaited)
 
     pool.boot()
 
@@ -173,7 +172,7 @@ def test_a_worker_that_was_killed_in_mid_build_leaves_one_device(
 ) -> None:
     cloud = pools.cloud(boot_time=0.5)
     killed, other = pools.new(cloud), pools.new(cloud)
-    killed.submit("BUILD_DEVICE", OLD).forsake()
+    killed.submit("BUILD_DEVICE", OLD).connection_lost()
     until(lambda: cloud.servers)
 
     answer = other.passes("BUILD_DEVICE", NEW)
@@ -187,15 +186,15 @@ def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
     cloud = pools.cloud()
     slow, other = pools.new(cloud), pools.new(cloud)
     cloud.fault(Fault(method="GET", path=DETAILS, hang=2.0))
-    forsaken = slow.submit("BUILD_DEVICE", OLD)
+    abandoned = slow.submit("BUILD_DEVICE", OLD)
     until(lambda: cloud.count("GET", path=DETAILS))
-    forsaken.forsake()
+    abandoned.connection_lost()
 
     answer = other.passes("BUILD_DEVICE", OLD)
-    forsaken.future.result(PATIENCE)
+    abandoned.future.result(PATIENCE)
 
     assert other.only_server()["name"] == answer["name"]
-    (device,) = other.driver.list_devices(Deadline(PATIENCE))
+    (device,) = other.openstack.list_devices()
     assert device.mark is not None
     assert device.mark.state == "handed over"
 
@@ -207,12 +206,12 @@ def test_a_forsaken_build_leaves_its_device_for_the_next_delivery(
     cloud = pools.cloud()
     pool, other = pools.new(cloud), pools.new(cloud)
     old, new = Job(unique, "H:host:1"), Job(unique, "H:host:2")
-    forsaken = pool.forsaken("BUILD_DEVICE", old)
+    abandoned = pool.abandoned("BUILD_DEVICE", old)
     assert state_of(pool) == ("building", old.handle)
 
     answer = other.passes("BUILD_DEVICE", new)
 
-    assert answer["name"] == forsaken["name"]
+    assert answer["name"] == abandoned["name"]
     assert state_of(pool) == ("handed-over", new.handle)
 
 
@@ -233,10 +232,9 @@ def left_in_state(pool: Pool, **changes: Any) -> str:
     """The name of a device that is active, with such a mark."""
     name = pool.left_by(OLD)
     pool.boot()
-    deadline = Deadline(PATIENCE)
-    (device,) = pool.driver.devices_of_job(OLD.unique, deadline)
+    (device,) = pool.openstack.devices_of_job(OLD.unique)
     assert device.mark is not None
-    pool.driver.mark_device(device, replace(device.mark, **changes), deadline)
+    pool.openstack.mark_device(device, replace(device.mark, **changes))
     return name
 
 

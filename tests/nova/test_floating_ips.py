@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from poolmgr import Job
+from poolmgr.drivers.nova import floating_ips
 from poolmgr.reaper.inventory import Inventory
 from poolmgr.testing.openstack import Call, Fault
 from poolmgr.testing.openstack.port import FloatingIP
-from poolmgr.waiting import Deadline
 from tests.nova.pools import (
     IPS,
     ONE_IP,
-    PATIENCE,
     PATTERN,
     Pool,
     Pools,
@@ -244,15 +243,12 @@ def test_of_many_attached_addresses_each_is_known_by_its_device(
         return {**known, **details}
 
     monkeypatch.setattr(FloatingIP, "shown", without_details)
-    monkeypatch.setattr("poolmgr.drivers.nova.floating_ips._PORTS_A_CALL", 3)
+    monkeypatch.setattr(floating_ips, "PORTS_A_CALL", 3)
     pool = pools.new()
     devices = [pool.build() for _each in range(5)]
     ips = [pool.ip(on=device) for device in devices]
 
-    found = {
-        ip.address: ip.device_id
-        for ip in pool.driver.list_ips(Deadline(PATIENCE))
-    }
+    found = {ip.address: ip.device_id for ip in pool.openstack.list_ips()}
 
     ids = {server["name"]: server["id"] for server in pool.cloud.servers}
     assert found == {
@@ -273,16 +269,15 @@ def test_a_cloud_without_routers_has_devices_and_no_addresses(
     cloud = pools.cloud(routers=False, external_networks=())
     pool = pools.new(cloud, nova={"floating_network": None})
     device = pool.build()
-    deadline = Deadline(PATIENCE)
     ownership = pool.manager.settings.ownership
 
-    item, addresses = Inventory(pool.driver, ownership, deadline).device(
+    item, addresses = Inventory(pool.openstack, ownership).device(
         str(device["name"])
     )
 
     assert (item.device.name, addresses) == (device["name"], [])
-    assert pool.driver.list_ips(deadline) == []
-    assert not [f for f in pool.driver.check(deadline) if f.problem]
+    assert pool.openstack.list_ips() == []
+    assert not [f for f in pool.openstack.check() if f.problem]
     pool.fails("BUILD_IP", "cloud_refused")
     pool.fails("DELETE_IP", "not_found", ip="198.18.0.7")
     pool.passes("DELETE_DEVICE", name=device["name"])

@@ -1,17 +1,18 @@
 """A cloud that is full is left in peace, and builds wait for room."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from poolmgr.testing.openstack import Fault
-from tests.nova.pools import IPS, PATIENCE, Pool, Pools, error_of
+from tests.nova.pools import FAST, IPS, PATIENCE, Pool, Pools, error_of
 from tests.nova.trouble import (
     AT_ONCE,
+    PATIENT,
     QUOTA,
     Switch,
     full,
-    patient,
     results,
     submit,
 )
@@ -21,14 +22,14 @@ from tests.polling import until
 
 
 def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
-    pool: Pool,
+    pools: Pools,
 ) -> None:
+    pool = pools.new(pace=PATIENT)
     device, ip = pool.build(), pool.ip()
-    patient(pool.manager.capacity.devices)
     switch = Switch()
     pool.fault(full(switch))
     first = submit(pool, "BUILD_DEVICE", 0)
-    until(lambda: pool.manager.capacity.devices.open)
+    until(lambda: pool.capacity.devices.open)
     asked = pool.posts()
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(1, 100)]
@@ -38,42 +39,43 @@ def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
     assert not any(job.future.done() for job in (first, *jobs))
     assert pool.posts() == asked
     switch.on = False
-    pool.manager.capacity.devices.hint()
+    pool.hint(pool.capacity.devices)
     assert results([first, *jobs]) == ["PASS"] * 100
     assert len(pool.cloud.servers) == 101
-    assert not pool.manager.capacity.devices.open
+    assert not pool.capacity.devices.open
 
 
 def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
     pools: Pools,
 ) -> None:
-    pool = pools.new({"instances": 6, "latency": 0.02}, long_timeout=120.0)
+    cloud = {"instances": 6, "latency": 0.02}
+    pool = pools.new(cloud, pace=PATIENT, long_timeout=120.0)
     device, ip = pool.build(), pool.ip()
-    breaker = patient(pool.manager.capacity.devices)
+    breaker = pool.capacity.devices
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(200)]
     until(lambda: sum(job.future.done() for job in jobs) == 5)
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
     # The next request is due in an hour.
-    until(lambda: len(breaker._others) == 195)
+    until(lambda: breaker.waiting == 195)
     assert pool.posts() <= 1 + 5 + AT_ONCE
     assert not any(
         job.future.done() and job.future.result().error for job in jobs
     )
 
     pool.cloud.set_quota(instances=1000)
-    breaker.hint()
+    pool.hint(breaker)
     assert results(jobs) == ["PASS"] * 200
     assert pool.posts() <= 1 + 200 + AT_ONCE
     assert len(pool.cloud.servers) == 201
 
 
 def test_over_quota_few_calls_find_out_whether_there_is_room(
-    pool: Pool,
+    pools: Pools,
 ) -> None:
-    breaker = pool.manager.capacity.devices
-    breaker._first = breaker._longest = 0.4
+    pool = pools.new(pace=replace(FAST, room_first=0.4, room_longest=0.4))
+    breaker = pool.capacity.devices
     switch = Switch()
     pool.fault(full(switch))
     jobs = [submit(pool, "BUILD_DEVICE", 0)]
@@ -90,9 +92,8 @@ def test_over_quota_few_calls_find_out_whether_there_is_room(
 
 
 def test_a_full_cloud_is_asked_again_by_itself(pools: Pools) -> None:
-    pool = pools.new({"instances": 1, "floating_ips": 0})
-    for breaker in (pool.manager.capacity.devices, pool.manager.capacity.ips):
-        breaker._first = breaker._longest = 0.3
+    pace = replace(FAST, room_first=0.3, room_longest=0.3)
+    pool = pools.new({"instances": 1, "floating_ips": 0}, pace=pace)
     pool.build()
     builds = [submit(pool, "BUILD_DEVICE", n) for n in range(20)]
     pool.fails("BUILD_IP", "quota_exceeded")
@@ -104,13 +105,11 @@ def test_a_full_cloud_is_asked_again_by_itself(pools: Pools) -> None:
 
 
 def test_what_is_deleted_makes_room_at_once(pools: Pools) -> None:
-    pool = pools.new({"instances": 1, "floating_ips": 1})
-    for name in ("devices", "ips"):
-        patient(getattr(pool.manager.capacity, name))
+    pool = pools.new({"instances": 1, "floating_ips": 1}, pace=PATIENT)
     device, ip = pool.build(), pool.ip()
     waits = submit(pool, "BUILD_DEVICE", 1)
     pool.fails("BUILD_IP", "quota_exceeded")
-    until(lambda: pool.manager.capacity.devices.open)
+    until(lambda: pool.capacity.devices.open)
 
     pool.passes("DELETE_DEVICE", name=device["name"])
     pool.passes("DELETE_IP", ip=ip["ip"])
@@ -129,8 +128,7 @@ def test_who_builds_by_hand_is_told_at_once(pool: Pool) -> None:
 def test_a_build_waits_as_long_as_it_is_told(
     pools: Pools, wait: float
 ) -> None:
-    pool = pools.new(quota_wait=wait)
-    patient(pool.manager.capacity.devices)
+    pool = pools.new(pace=PATIENT, quota_wait=wait)
     pool.fault(full(Switch()))
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(20)]
@@ -145,8 +143,7 @@ def test_a_build_waits_as_long_as_it_is_told(
 def test_addresses_over_quota_are_refused_without_a_call(
     pools: Pools,
 ) -> None:
-    pool = pools.new({"floating_ips": 1})
-    patient(pool.manager.capacity.ips)
+    pool = pools.new({"floating_ips": 1}, pace=PATIENT)
     pool.ip()
     pool.fails("BUILD_IP", "quota_exceeded")
     asked = pool.posts(IPS)
@@ -160,8 +157,8 @@ def test_addresses_over_quota_are_refused_without_a_call(
 # -- devices that fail --------------------------------------------------------
 
 
-def test_a_queue_is_not_burnt_on_hosts_that_are_full(pool: Pool) -> None:
-    patient(pool.manager.capacity.boots)
+def test_a_queue_is_not_burnt_on_hosts_that_are_full(pools: Pools) -> None:
+    pool = pools.new(pace=PATIENT)
     switch = Switch()
     pool.fault(Fault.server_error(where=switch, times=None))
     for number in range(5):
@@ -174,7 +171,7 @@ def test_a_queue_is_not_burnt_on_hosts_that_are_full(pool: Pool) -> None:
     assert "No valid host was found" in by_hand
     assert pool.posts() == asked
     switch.on = False
-    pool.manager.capacity.boots.hint()
+    pool.hint(pool.capacity.boots)
     assert results(jobs) == ["PASS"] * 45
     assert len(pool.cloud.servers) == 45
 
@@ -182,17 +179,17 @@ def test_a_queue_is_not_burnt_on_hosts_that_are_full(pool: Pool) -> None:
 def test_builds_whose_floating_ip_is_refused_do_not_burn_the_queue(
     pools: Pools,
 ) -> None:
-    pool = pools.new({"floating_ips": 0}, {"device_floating_ip": True})
-    patient(pool.manager.capacity.boots)
+    nova = {"device_floating_ip": True}
+    pool = pools.new({"floating_ips": 0}, nova, pace=PATIENT)
     for number in range(5):
         job = submit(pool, "BUILD_DEVICE", number)
         error = error_of(job.future.result(PATIENCE).answer)
         assert error["code"] == "quota_exceeded"
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(5, 25)]
-    until(lambda: len(pool.manager.capacity.boots._others) == 20)
+    until(lambda: pool.capacity.boots.waiting == 20)
 
     assert (pool.posts(), pool.posts(IPS)) == (5, 5)
     pool.cloud.set_quota(floating_ips=100)
-    pool.manager.capacity.boots.hint()
+    pool.hint(pool.capacity.boots)
     assert results(jobs) == ["PASS"] * 20

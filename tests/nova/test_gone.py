@@ -1,20 +1,20 @@
 """What Nova or Neutron still shows is not gone, whatever one answer says."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fate, Fault
-from poolmgr.waiting import Deadline
 from tests.nova.pools import (
     DETAILS,
+    FAST,
     IPS,
     OLD,
     ONE_IP,
     ONE_SERVER,
-    PATIENCE,
     Pool,
     Pools,
     error_of,
@@ -125,10 +125,9 @@ def hidden(pool: Pool, looks: int) -> list[Fault]:
 
 
 def test_a_build_that_is_seen_late_has_not_disappeared(
-    pools: Pools, monkeypatch: pytest.MonkeyPatch
+    pools: Pools,
 ) -> None:
-    monkeypatch.setattr("poolmgr.drivers.nova.driver._OUT_OF_SIGHT", 60.0)
-    pool = pools.new()
+    pool = pools.new(pace=replace(FAST, out_of_sight=60.0))
     pool.fault(*hidden(pool, 6))
 
     device = pool.build()
@@ -138,10 +137,9 @@ def test_a_build_that_is_seen_late_has_not_disappeared(
 
 
 def test_a_failed_build_that_is_seen_late_is_deleted(
-    pools: Pools, monkeypatch: pytest.MonkeyPatch
+    pools: Pools,
 ) -> None:
-    monkeypatch.setattr("poolmgr.drivers.nova.driver._OUT_OF_SIGHT", 60.0)
-    pool = pools.new(long_timeout=0.5)
+    pool = pools.new(pace=replace(FAST, out_of_sight=60.0), long_timeout=0.5)
     pool.fault(Fault.stuck(), *hidden(pool, 4))
 
     pool.fails("BUILD_DEVICE", "deadline")
@@ -151,9 +149,8 @@ def test_a_failed_build_that_is_seen_late_is_deleted(
 
 def test_what_nova_keeps_is_not_reaped(pool: Pool) -> None:
     mark = Mark.for_job("libra", Job("unique", "H:host:1"))
-    deadline = Deadline(PATIENCE)
-    left = pool.driver.create_device("libra-left", mark, deadline)
-    pool.driver.wait_for_device(left, deadline)
+    left = pool.openstack.create_device("libra-left", mark)
+    pool.openstack.wait_ready(left)
     pool.fault(not_found("DELETE"), not_found("GET"))
 
     assert reaped(pool) == {"libra-left": "failed"}

@@ -8,7 +8,6 @@ import pytest
 from poolmgr import Job
 from poolmgr.ownership import Mark
 from poolmgr.testing.openstack import Fault
-from poolmgr.waiting import Deadline
 from tests.nova.pools import (
     IPS,
     NEW,
@@ -43,13 +42,13 @@ def test_a_forsaken_address_is_taken_over_by_the_next_delivery(
     pool: Pool, unique: str
 ) -> None:
     old, new = Job(unique, "H:host:1"), Job(unique, "H:host:2")
-    forsaken = pool.forsaken("BUILD_IP", old)
+    abandoned = pool.abandoned("BUILD_IP", old)
     assert "state=building" in pool.only_ip()["description"]
 
     answer = pool.passes("BUILD_IP", new)
 
-    assert answer["ip"] == forsaken["ip"]
-    ip = pool.driver.find_ip(str(answer["ip"]), Deadline(PATIENCE))
+    assert answer["ip"] == abandoned["ip"]
+    ip = pool.openstack.find_ip(str(answer["ip"]))
     assert ip is not None
     assert ip.mark is not None
     mark = Mark.for_job("libra", new).handed_over()
@@ -63,12 +62,11 @@ def test_a_forsaken_address_is_taken_over_by_the_next_delivery(
 def test_of_several_addresses_the_one_that_was_handed_over_is_used(
     pool: Pool,
 ) -> None:
-    deadline = Deadline(PATIENCE)
     mark = Mark.for_job("libra", OLD)
-    pool.driver.create_ip(mark, deadline)
-    given = pool.driver.create_ip(mark, deadline)
-    pool.driver.create_ip(mark, deadline)
-    pool.driver.mark_ip(given, mark.handed_over(), deadline)
+    pool.openstack.create_ip(mark)
+    given = pool.openstack.create_ip(mark)
+    pool.openstack.create_ip(mark)
+    pool.openstack.mark_ip(given, mark.handed_over())
 
     assert pool.passes("BUILD_IP", OLD)["ip"] == given.address
     assert pool.only_ip()["floating_ip_address"] == given.address
@@ -80,7 +78,7 @@ def test_an_address_made_besides_that_stays_does_not_cost_the_other(
     pool = pools.new(short_timeout=3.0)
     mark = Mark.for_job("libra", OLD)
     for _each in range(2):
-        pool.driver.create_ip(mark, Deadline(PATIENCE))
+        pool.openstack.create_ip(mark)
     pool.fault(Fault(method="DELETE", path=ONE_IP, status=500, times=None))
 
     answer = pool.passes("BUILD_IP", OLD)
@@ -122,12 +120,12 @@ def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
     cloud = pools.cloud()
     slow, other = pools.new(cloud), pools.new(cloud)
     cloud.fault(Fault(method="GET", path=IPS, hang=2.0))
-    forsaken = slow.submit("BUILD_IP", OLD)
+    abandoned = slow.submit("BUILD_IP", OLD)
     until(lambda: cloud.count("GET", path=IPS))
-    forsaken.forsake()
+    abandoned.connection_lost()
 
     answer = other.passes("BUILD_IP", OLD)
-    forsaken.future.result(PATIENCE)
+    abandoned.future.result(PATIENCE)
 
     assert "state=handed-over" in other.only_ip()["description"]
     assert other.only_ip()["floating_ip_address"] == answer["ip"]
@@ -136,10 +134,9 @@ def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
 def left_in_state(pool: Pool, **changes: Any) -> str:
     """The address of a floating IP with such a mark, of an earlier
     delivery."""
-    deadline = Deadline(PATIENCE)
     mark = Mark.for_job("libra", OLD)
-    ip = pool.driver.create_ip(mark, deadline)
-    pool.driver.mark_ip(ip, replace(mark, **changes), deadline)
+    ip = pool.openstack.create_ip(mark)
+    pool.openstack.mark_ip(ip, replace(mark, **changes))
     return ip.address
 
 

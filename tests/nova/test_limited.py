@@ -3,14 +3,14 @@
 import time
 
 import pytest
+from poolmgr.jobs.pool_manager import BlockingDelivery
 
 from poolmgr import Job
 from poolmgr.cloud.limiter import _Rank
 from poolmgr.drivers.nova.api import _FAILURES
-from poolmgr.jobs.run import Submission
 from poolmgr.testing.openstack import Fault
 from poolmgr.waiting import Deadline
-from tests.nova.pools import IPS, OLD, PATIENCE, SERVERS, Pool, Pools
+from tests.nova.pools import IPS, OLD, SERVERS, Pool, Pools
 from tests.polling import until
 
 RATE = 20.0
@@ -38,7 +38,7 @@ def handed_over(pool: Pool) -> list[float]:
     ]
 
 
-def booting(pool: Pool) -> Submission:
+def booting(pool: Pool) -> BlockingDelivery:
     """A build whose server was made, and boots."""
     build = pool.submit("BUILD_DEVICE")
     until(lambda: made(pool))
@@ -50,7 +50,7 @@ def refuse(pool: Pool, path: str, after: float, times: int | None) -> None:
     pool.fault(Fault("POST", path, status=429, retry_after=after, times=times))
 
 
-def all_pass(pool: Pool, jobs: list[Submission]) -> None:
+def all_pass(pool: Pool, jobs: list[BlockingDelivery]) -> None:
     """Whatever boots boots at once, until all jobs are answered."""
 
     def done() -> bool:
@@ -135,16 +135,16 @@ def test_what_finds_out_whether_the_cloud_is_back_does_not_wait(
     pool: Pool,
 ) -> None:
     pool.left_by(OLD)
-    (device,) = pool.driver.list_devices(Deadline(PATIENCE))
+    (device,) = pool.openstack.list_devices()
     assert device.mark is not None
     pool.boot()
-    breaker = pool.driver._api._breakers["compute", "changing"]
+    breaker = pool.openstack.state.breakers["changing compute"]
     for _time in range(_FAILURES):
         breaker.blame("it is down")
     deadline = Deadline(60.0).patiently()
 
     with pool.driver._api._gate.holding_back():
-        pool.driver.mark_device(device, device.mark.handed_over(), deadline)
+        pool.openstack.mark_device(device, device.mark.handed_over())
 
     assert not breaker.open
     assert time.monotonic() < deadline.yields_until - 10.0

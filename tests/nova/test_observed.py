@@ -25,11 +25,14 @@ class Kept(Observer):
 
 
 @pytest.fixture
-def kept(pool: Pool) -> Kept:
-    """It, told of a pool's calls."""
-    kept = Kept()
-    pool.driver.observe(kept)
-    return kept
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def pool(pools: Pools, kept: Kept) -> Pool:
+    """A pool whose calls are told."""
+    return pools.new(observer=kept)
 
 
 def test_each_call_is_told_once(pool: Pool, kept: Kept) -> None:
@@ -96,16 +99,16 @@ def test_what_fails_is_told_as_it_failed(
 def test_a_driver_tells_what_it_holds_back(pools: Pools) -> None:
     pool = pools.new(short_timeout=1.0)
     names = {f"{kind} compute" for kind in ("reading", "changing", "making")}
-    assert names <= pool.driver.state.breakers.keys()
+    assert names <= pool.openstack.state.breakers.keys()
 
     pool.fault(Fault(service="network", method="GET", status=503, times=None))
 
     def is_open() -> bool:
         pool.run("DELETE_IP", ip="192.0.2.1")
-        return pool.driver.state.breakers["reading network"].open
+        return pool.openstack.state.breakers["reading network"].open
 
     until(is_open)
 
-    state = pool.driver.state
+    state = pool.openstack.state
     assert not state.breakers["reading compute"].open
     assert (state.awaited, state.view_age) == (0, 0.0)

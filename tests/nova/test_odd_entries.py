@@ -10,7 +10,6 @@ from poolmgr.reaper.inventory import Inventory, WantedDevices, WantedIps
 from poolmgr.reaper.rules import Reaper
 from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
-from poolmgr.waiting import Deadline
 from tests.nova.pools import (
     DETAILS,
     IPS,
@@ -107,18 +106,14 @@ def test_an_odd_server_hides_no_other(pool: Pool) -> None:
     (shown,) = [s for s in pool.cloud.servers if s["name"] == odd["name"]]
     oddity = Oddity("servers", "id", shown["id"])
     pool.fault(oddity.fault(DETAILS), oddity.fault(ONE_SERVER))
-    inventory = Inventory(
-        pool.driver, pool.manager.settings.ownership, Deadline(300.0)
-    )
+    inventory = Inventory(pool.openstack, pool.manager.settings.ownership)
 
     for value in odd_ones(shown):
         oddity.now = lambda _entry, value=value: value  # type: ignore[misc]
         found = inventory.devices(WantedDevices(foreign=True))
         names = [item.device.name for item in found]
         assert good["name"] in names, as_json(value)
-        (same,) = pool.driver.find_devices(
-            str(good["name"]), Deadline(PATIENCE)
-        )
+        (same,) = pool.openstack.find_devices(str(good["name"]))
         assert same.ready, as_json(value)
         inventory.ips(WantedIps(foreign=True))
 
@@ -129,9 +124,7 @@ def test_an_odd_floating_ip_hides_no_other(pool: Pool) -> None:
     (shown,) = [ip for ip in pool.cloud.floating_ips if ip["id"] == odd["id"]]
     oddity = Oddity("floatingips", "id", odd["id"])
     pool.fault(oddity.fault(IPS))
-    inventory = Inventory(
-        pool.driver, pool.manager.settings.ownership, Deadline(300.0)
-    )
+    inventory = Inventory(pool.openstack, pool.manager.settings.ownership)
 
     for value in odd_ones(shown):
         oddity.now = lambda _entry, value=value: value  # type: ignore[misc]
@@ -195,7 +188,7 @@ def test_what_is_odd_besides_costs_no_build(
     device, ip = pool.build(), pool.ip()
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
-    assert not [f for f in pool.driver.check(Deadline(PATIENCE)) if f.problem]
+    assert not [f for f in pool.openstack.check() if f.problem]
 
 
 STRANGE: dict[str, Change] = {
@@ -290,7 +283,7 @@ def test_who_cannot_be_told_is_nobody_s_to_delete(
     oddity.now = lambda server: {**server, **odd}
     pool.fault(oddity.fault(DETAILS))
     reaper = Reaper(
-        pool.driver,
+        pool.openstack,
         pool.manager.settings,
         ReaperSettings(older_than=0.0),
         NoJobs(),
@@ -312,7 +305,7 @@ def test_what_is_odd_is_said_once(
     pool.fault(oddity.fault(DETAILS))
 
     for _look in range(3):
-        pool.driver.list_devices(Deadline(PATIENCE))
+        pool.openstack.list_devices()
 
     said = [r for r in caplog.messages if "'created' is no text" in r]
     assert len(said) <= 1  # another test's server may have been it

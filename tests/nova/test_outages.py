@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from poolmgr.waiting import Deadline
 from tests.jobservers import free_port
 from tests.nova.pools import (
     DETAILS,
@@ -22,7 +21,7 @@ from tests.nova.pools import (
     Pools,
     error_of,
 )
-from tests.nova.trouble import AT_ONCE, Switch, patient, results, submit
+from tests.nova.trouble import AT_ONCE, PATIENT, Switch, results, submit
 from tests.polling import until
 
 # -- a cloud that is down -----------------------------------------------------
@@ -38,7 +37,7 @@ def test_a_cloud_that_is_down_is_tried_by_few_calls_and_found_again(
     for service in ("compute", "network"):
         pool.fault(switch.fault(service=service, **effect))
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
-    until(lambda: any(b.open for b in pool.driver._api._breakers.values()))
+    until(lambda: any(b.open for b in pool.openstack.state.breakers.values()))
     begun, asked = time.monotonic(), len(pool.cloud.calls)
 
     # A short job is answered in its time, and with the reason.
@@ -130,20 +129,21 @@ def test_a_cloud_that_cannot_be_reached_is_tried_seldom_and_found_again(
 def test_calls_at_the_gate_are_not_made_once_the_service_fails(
     pools: Pools,
 ) -> None:
-    pool = pools.new({"latency": 0.05}, {"calls_at_once": 4})
+    nova = {"calls_at_once": 4}
+    pool = pools.new({"latency": 0.05}, nova, pace=PATIENT)
     pool.build()
-    breaker = patient(pool.driver._api._breakers["compute", "making"])
+    breaker = pool.breaker("making compute")
     switch = Switch()
     pool.fault(switch.fault(method="POST", path=SERVERS, status=503))
     asked = pool.posts()
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
-    until(lambda: len(breaker._others) >= AT_ONCE - 5)
+    until(lambda: breaker.waiting >= AT_ONCE - 5)
 
     # Three may be under way when the fifth fails.
     assert pool.posts() - asked <= 5 + 3
     switch.on = False
-    breaker.hint()
+    pool.hint(breaker)
     assert results(jobs) == ["PASS"] * 100
 
 
@@ -196,7 +196,7 @@ def test_a_service_that_is_down_does_not_stop_the_other(pool: Pool) -> None:
     switch = Switch()
     pool.fault(switch.fault(service="network", status=500))
     addresses = [submit(pool, "BUILD_IP", n) for n in range(20)]
-    until(lambda: pool.driver._api._breakers["network", "reading"].open)
+    until(lambda: pool.openstack.state.breakers["reading network"].open)
 
     names = [pool.build()["name"] for _time in range(5)]
     pool.passes("DELETE_DEVICE", name=names[0])
@@ -213,20 +213,20 @@ def test_a_service_that_makes_nothing_is_still_read_and_deleted_from(
     switch = Switch()
     pool.fault(switch.fault(method="POST", path=SERVERS, status=500))
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(20)]
-    until(lambda: pool.driver._api._breakers["compute", "making"].open)
+    until(lambda: pool.openstack.state.breakers["making compute"].open)
 
     pool.passes("DELETE_DEVICE", name=device["name"])
 
     assert results(jobs) == ["FAIL"] * 20
-    assert not pool.driver._api._breakers["compute", "changing"].open
+    assert not pool.openstack.state.breakers["changing compute"].open
 
 
 def test_what_was_made_is_finished_while_no_more_can_be_made(
     pools: Pools,
 ) -> None:
-    pool = pools.new({"boot_time": 1.0}, long_timeout=60.0)
+    pool = pools.new({"boot_time": 1.0}, pace=PATIENT, long_timeout=60.0)
     pool.build()
-    breaker = patient(pool.driver._api._breakers["compute", "making"])
+    breaker = pool.breaker("making compute")
     made = [submit(pool, "BUILD_DEVICE", n) for n in range(5)]
     until(lambda: len(pool.cloud.servers) == 6)
     switch = Switch()
@@ -238,22 +238,21 @@ def test_what_was_made_is_finished_while_no_more_can_be_made(
     assert results(made) == ["PASS"] * 5
     assert not any(job.future.done() for job in late)
     switch.on = False
-    breaker.hint()
+    pool.hint(breaker)
     assert results(late) == ["PASS"] * 20
 
 
 def test_a_device_is_deleted_although_no_list_can_be_had(
     pools: Pools,
 ) -> None:
-    pool = pools.new()
+    pool = pools.new(pace=PATIENT)
     name = str(pool.build()["name"])
-    (device,) = pool.driver.find_devices(name, Deadline(PATIENCE))
-    reading = patient(pool.driver._api._breakers["compute", "reading"])
+    (device,) = pool.openstack.find_devices(name)
+    reading = pool.breaker("reading compute")
     pool.fault(Fault(method="GET", path=DETAILS, status=500, times=None))
-    for _each in range(5):
-        reading.blame("no list can be had")
+    pool.blame(reading)
 
-    pool.driver.delete_device(device, Deadline(PATIENCE))
+    pool.openstack.delete_device(device)
 
     assert not pool.cloud.servers
     assert reading.open
@@ -287,12 +286,12 @@ def test_a_call_that_hangs_does_not_keep_the_cloud_from_being_found_again(
 ) -> None:
     pool = pools.new(nova={"call_timeout": 60.0}, long_timeout=60.0)
     pool.build()
-    breaker = pool.driver._api._breakers["compute", "reading"]
-    for _each in range(5):
-        breaker.blame("it was down before it hung")
+    breaker = pool.breaker("reading compute")
+    pool.blame(breaker)
     pool.fault(Fault(service="compute", method="GET", hang=10.0))
+    before = pool.cloud.count("GET", "compute")
     hangs = submit(pool, "BUILD_DEVICE", 0)
-    until(lambda: breaker._attempts)
+    until(lambda: pool.cloud.count("GET", "compute") > before)
 
     # Another call finds out that all is well.
     pool.build()

@@ -4,8 +4,7 @@ import pytest
 
 from poolmgr import Job, PoolManager
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from poolmgr.waiting import Deadline
-from tests.clouds import nova_on
+from tests.clouds import nova_on, openstack_on
 from tests.nova.pools import IPS, ONE_IP, Pools, error_of, id_of
 
 OWN = {"device_floating_ip": True}
@@ -65,11 +64,11 @@ def test_a_device_without_one_costs_no_look_for_floating_ips() -> None:
 def test_a_device_cannot_have_a_floating_ip_where_there_are_none() -> None:
     with (
         LoopbackCloud(external_networks=()) as cloud,
-        nova_on(
+        openstack_on(
             cloud, floating_network=None, device_floating_ip=True
-        ) as driver,
+        ) as openstack,
     ):
-        (wrong,) = [f for f in driver.check(Deadline(10.0)) if f.problem]
+        (wrong,) = [f for f in openstack.check() if f.problem]
 
     assert wrong.setting == "floating_network"
 
@@ -137,7 +136,7 @@ def test_a_later_delivery_takes_over_the_floating_ip_too(
     cloud = pools.cloud()
     first, second = pools.new(cloud, OWN), pools.new(cloud, OWN)
     job = Job("unique", "H:host:1", "127.0.0.1:4730")
-    answer = first.forsaken("BUILD_DEVICE", job)
+    answer = first.abandoned("BUILD_DEVICE", job)
     assert answer["name"] == first.only_server()["name"]
 
     again = second.passes("BUILD_DEVICE", Job("unique", "H:host:7"))

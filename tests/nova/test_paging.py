@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from poolmgr.drivers.nova import paging
+from poolmgr.drivers.nova import api
 from poolmgr.errors import CloudUnavailable
 from poolmgr.testing.openstack import Call, Fault
-from poolmgr.waiting import Deadline
-from tests.nova.pools import DETAILS, IPS, PATIENCE, Pool, Pools, error_of
+from tests.nova.pools import DETAILS, IPS, Pool, Pools, error_of
 
 
 def test_a_list_whose_marker_was_deleted_is_read_anew(pools: Pools) -> None:
@@ -26,7 +25,7 @@ def test_a_list_whose_marker_was_deleted_is_read_anew(pools: Pools) -> None:
     pool.cloud.forget_calls()
     pool.fault(Fault(path=DETAILS, where=is_second_page, hang=0.0))
 
-    found = [d.name for d in pool.driver.list_devices(Deadline(PATIENCE))]
+    found = [d.name for d in pool.openstack.list_devices()]
 
     markers = [c.query.get("marker") for c in pool.calls("GET", DETAILS)]
     assert markers[:3] == [None, last, None]
@@ -52,7 +51,7 @@ def test_a_floating_ip_that_is_deleted_hides_no_other(pools: Pools) -> None:
         )
     )
 
-    found = pool.driver.list_ips(Deadline(PATIENCE))
+    found = pool.openstack.list_ips()
 
     assert [ip.address for ip in found] == [ip["ip"] for ip in ips]
 
@@ -75,7 +74,7 @@ def test_a_list_that_always_changes_is_given_up(
     )
 
     with pytest.raises(CloudUnavailable, match="change faster than"):
-        pool.driver.list_devices(Deadline(PATIENCE))
+        pool.openstack.list_devices()
 
     assert pool.cloud.count(path=DETAILS) < 20
 
@@ -84,7 +83,7 @@ def test_a_list_that_always_changes_is_given_up(
 def test_a_list_of_ever_new_entries_is_given_up(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(paging, "MOST_PAGES", 10)
+    monkeypatch.setattr(api, "MOST_PAGES", 10)
     numbers = count()
 
     def endless(answer: Any) -> Any:
@@ -105,10 +104,10 @@ def test_a_list_of_ever_new_entries_is_given_up(
 def test_a_list_of_too_many_entries_is_given_up(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(api, "MOST_ENTRIES", 3)
     pool = pools.new({"max_limit": 2})
     for number in range(5):
         pool.server(f"other-{number}")
 
     with pytest.raises(CloudUnavailable, match="have no end"):
-        pool.driver.list_devices(Deadline(PATIENCE))
+        pool.openstack.list_devices()

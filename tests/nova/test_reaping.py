@@ -6,14 +6,13 @@ from poolmgr.ownership import Job, Mark
 from poolmgr.reaper.rules import Reaper
 from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
-from poolmgr.waiting import Deadline
-from tests.nova.pools import DETAILS, PATIENCE, Pool, Pools
+from tests.nova.pools import DETAILS, Pool, Pools
 from tests.reaping import NoJobs
 
 
 def reaper(pool: Pool) -> Reaper:
     return Reaper(
-        pool.driver,
+        pool.openstack,
         pool.manager.settings,
         ReaperSettings(older_than=0.0),
         NoJobs(),
@@ -33,13 +32,10 @@ def test_what_builds_and_addresses_have_left_is_removed(pool: Pool) -> None:
     owned, owned_ip = pool.build(), pool.ip()
     job = Job("unique", "H:host:1")
     mark = Mark.for_job("libra", job)
-    deadline = Deadline(PATIENCE)
-    left = pool.driver.create_device("libra-left", mark, deadline)
-    pool.driver.wait_for_device(left, deadline)
-    ip = pool.driver.create_ip(mark, deadline)
-    pool.driver.create_device(
-        "libra-other", Mark.for_job("other", job), deadline
-    )
+    left = pool.openstack.create_device("libra-left", mark)
+    pool.openstack.wait_ready(left)
+    ip = pool.openstack.create_ip(mark)
+    pool.openstack.create_device("libra-other", Mark.for_job("other", job))
 
     assert reaped(pool) == {"libra-left": "removed", ip.address: "removed"}
     names = {server["name"] for server in pool.cloud.servers}
@@ -56,7 +52,7 @@ def test_an_address_goes_when_its_device_was_deleted_by_hand(
     ids = {server["name"]: server["id"] for server in pool.cloud.servers}
     assert reaped(pool) == {}
 
-    connection = pool.driver._api._connection
+    connection = pool.cloud.connect()
     connection.compute.delete_server(ids[str(gone["name"])])
     done = reaped(pool)
 
@@ -68,10 +64,9 @@ def test_an_address_goes_when_its_device_was_deleted_by_hand(
 def test_a_list_with_a_hole_costs_no_address(pools: Pools) -> None:
     pool = pools.new(nova={"device_floating_ip": True})
     built = pool.build()
-    deadline = Deadline(PATIENCE)
-    own = pool.driver.find_ip(str(built["addr"]), deadline)
+    own = pool.openstack.find_ip(str(built["addr"]))
     assert own is not None
-    pool.driver.detach_ip(own, deadline)  # as somebody may do by hand
+    pool.openstack.detach_ip(own)  # as somebody may do by hand
     reaping = reaper(pool)
     time.sleep(1.1)
     # Nova forgets the server for two looks, and has it in the end.

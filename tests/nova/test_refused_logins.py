@@ -2,15 +2,14 @@
 
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.asking import asked
 from tests.clouds import nova_group
 from tests.jobservers import builtin
-from tests.nova.pools import Pool, Pools, error_of
+from tests.nova.pools import FAST, Pool, Pools, error_of
 from tests.processes import Process
 
 REFUSED = Fault(service="identity", method="POST", status=401, times=None)
@@ -39,10 +38,9 @@ def test_jobs_are_told_at_once_and_cost_no_login_each(pool: Pool) -> None:
 
 
 def test_the_login_is_tried_again_after_a_while(
-    pools: Pools, monkeypatch: pytest.MonkeyPatch
+    pools: Pools,
 ) -> None:
-    monkeypatch.setattr("poolmgr.drivers.nova.login._FIRST_PAUSE", 0.05)
-    pool = pools.new()
+    pool = pools.new(pace=replace(FAST, login_first=0.05))
     pool.fault(REFUSED)
     pool.fails("BUILD_IP", "authentication_failed")
     pool.cloud.clear_faults()

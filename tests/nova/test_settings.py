@@ -9,16 +9,15 @@ from poolmgr import PoolManager
 from poolmgr.errors import CloudUnavailable, ConfigError
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from poolmgr.waiting import Deadline
-from tests.clouds import nova_on, settings_for
+from tests.clouds import nova_on, openstack_on, settings_for
 
 
 def test_a_floating_network_has_to_be_external() -> None:
     with (
         LoopbackCloud() as cloud,
-        nova_on(cloud, floating_network="private") as driver,
+        openstack_on(cloud, floating_network="private") as openstack,
     ):
-        (wrong,) = [f for f in driver.check(Deadline(10.0)) if f.problem]
+        (wrong,) = [f for f in openstack.check() if f.problem]
 
     assert wrong.setting == "floating_network"
     assert "there is no 'private' that is external" in str(wrong.problem)
@@ -29,11 +28,11 @@ def test_check_shows_what_was_found(tmp_path: Path) -> None:
     data.write_text("#!/bin/sh\n")
     with (
         LoopbackCloud() as cloud,
-        nova_on(
+        openstack_on(
             cloud, networks=(), user_data=str(data), key_name="poolkey"
-        ) as driver,
+        ) as openstack,
     ):
-        found = {f.setting: f.found for f in driver.check(Deadline(10.0))}
+        found = {f.setting: f.found for f in openstack.check()}
 
         assert found["image"] == cloud.ids["tiny"]
         assert found["user_data"] == "10 bytes"
@@ -42,10 +41,10 @@ def test_check_shows_what_was_found(tmp_path: Path) -> None:
 
 def test_who_checked_does_not_look_up_again() -> None:
     with LoopbackCloud() as cloud, nova_on(cloud) as driver:
-        driver.check(Deadline(10.0))
+        manager = PoolManager(driver)
+        manager.cloud.check()
         cloud.forget_calls()
 
-        manager = PoolManager(driver)
         manager.execute("BUILD_DEVICE")
         manager.execute("BUILD_IP")
 
@@ -110,9 +109,12 @@ def test_what_cannot_be_reached_is_named_in_a_few_words() -> None:
     assert nowhere is not None
     where = nowhere.removesuffix("/identity/v3")
 
-    with LoopbackCloud() as other, nova_on(other, auth_url=nowhere) as driver:
+    with (
+        LoopbackCloud() as other,
+        openstack_on(other, 1.5, auth_url=nowhere) as openstack,
+    ):
         with pytest.raises(CloudUnavailable) as caught:
-            driver.find_ip("198.18.0.1", Deadline(1.5))
+            openstack.find_ip("198.18.0.1")
 
     assert f"cannot reach {where}: Connection refused" in str(caught.value)
 
@@ -137,8 +139,8 @@ def test_a_cloud_without_floating_ips_can_be_built_on() -> None:
         LoopbackCloud(external_networks=()) as cloud,
         nova_on(cloud, floating_network=None) as driver,
     ):
-        found = {f.setting: f for f in driver.check(Deadline(10.0))}
         manager = PoolManager(driver, PoolSettings(explain_failures=True))
+        found = {f.setting: f for f in manager.cloud.check()}
         manager.execute("BUILD_DEVICE")
         answer = manager.run({"action": "BUILD_IP"})
 
@@ -162,10 +164,10 @@ def test_an_address_does_not_wait_for_what_a_build_looks_up() -> None:
 def test_a_driver_that_is_closed_calls_nobody() -> None:
     with LoopbackCloud() as cloud:
         with nova_on(cloud) as driver:
-            driver.list_devices(Deadline(10.0))
+            driver.list_devices(10.0)
         cloud.forget_calls()
 
         with pytest.raises(CloudUnavailable, match="closed"):
-            driver.list_devices(Deadline(10.0))
+            driver.list_devices(10.0)
 
         assert cloud.calls == []

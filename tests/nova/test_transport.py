@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from poolmgr.drivers.nova import NovaCloud, NovaSettings
-from poolmgr.errors import CloudRefused, DeadlineExceeded, PoolmgrError
+from poolmgr.cloud import BlockingCloud, open_cloud
+from poolmgr.drivers.nova import NovaCloud, NovaSettings, login
+from poolmgr.errors import CloudRefused, PoolmgrError
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from poolmgr.waiting import Deadline
-from tests.clouds import nova_on
+from tests.clouds import openstack_on
 from tests.nova.pools import DETAILS, IPS, SERVERS, Pool, Pools, error_of
 from tests.polling import until
 
@@ -45,16 +45,13 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def devices(driver: NovaCloud, seconds: float = 20.0) -> list[str]:
-    return [each.name for each in driver.list_devices(Deadline(seconds))]
+def devices(openstack: BlockingCloud, seconds: float = 20.0) -> list[str]:
+    return [each.name for each in openstack.within(seconds).list_devices()]
 
 
-def fits(driver: NovaCloud, seconds: float) -> bool:
+def fits(openstack: BlockingCloud, seconds: float) -> bool:
     """Whether a check finds nothing wrong in this time."""
-    try:
-        found = driver.check(Deadline(seconds))
-    except DeadlineExceeded:
-        return False
+    found = openstack.within(60.0).check(seconds)
     return not any(finding.problem for finding in found)
 
 
@@ -93,7 +90,7 @@ def test_one_login_that_trickles_keeps_no_others_from_logging_in(
     monkeypatch: pytest.MonkeyPatch,
     trickle: Mapping[str, float],
 ) -> None:
-    monkeypatch.setattr("poolmgr.drivers.nova.login._PATIENCE", 0.2)
+    monkeypatch.setattr(login, "LONGEST_WAIT", 0.2)
     pool = pools.new(nova={"call_timeout": 60.0}, short_timeout=3.0)
     pool.fault(Fault(service="identity", **trickle))  # type: ignore[arg-type]
     slow = pool.submit("BUILD_IP")
@@ -109,22 +106,22 @@ def test_one_login_that_trickles_keeps_no_others_from_logging_in(
 def test_an_answer_late_within_its_time_is_taken(
     cloud: LoopbackCloud,
 ) -> None:
-    with nova_on(cloud, call_timeout=20.0) as driver:
-        devices(driver)
+    with openstack_on(cloud, call_timeout=20.0) as openstack:
+        devices(openstack)
         cloud.fault(Fault(path=DETAILS, hang=3.5))
 
-        assert devices(driver, 6.0) == []
+        assert devices(openstack, 6.0) == []
 
 
 def test_the_start_is_bounded(cloud: LoopbackCloud) -> None:
-    with nova_on(cloud, call_timeout=0.3) as driver:
+    with openstack_on(cloud, call_timeout=0.3) as openstack:
         for service in ("identity", "compute", "network"):
             cloud.clear_faults()
             cloud.fault(Fault(service=service, drip_head=SLOW, times=None))
-            assert not fits(driver, 1.0), service
+            assert not fits(openstack, 1.0), service
 
         cloud.clear_faults()
-        assert fits(driver, 20.0)
+        assert fits(openstack, 20.0)
 
 
 # -- what hangs inside the process --------------------------------------------
@@ -144,10 +141,10 @@ def test_what_hangs_in_a_library_is_given_up_and_seen(
     with monkeypatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", hang)
         assert error_of(pool.run("BUILD_IP"))["retryable"]
-        until(lambda: pool.driver.state.overdue)
+        until(lambda: pool.openstack.state.overdue)
         go_on.set()
 
-    until(lambda: not pool.driver.state.overdue)
+    until(lambda: not pool.openstack.state.overdue)
     pool.adopt(short_timeout=20.0)
     pool.ip()
 
@@ -236,8 +233,8 @@ def test_versions_may_be_beside_where_they_are_asked_for(
     beside = {"Location": f"{cloud.url}/compute/v2.1/"}
     cloud.fault(Fault(service="compute", path="/", status=302, headers=beside))
 
-    with nova_on(cloud) as driver:
-        assert devices(driver) == []
+    with openstack_on(cloud) as openstack:
+        assert devices(openstack) == []
 
 
 def test_versions_are_not_asked_for_elsewhere(
@@ -246,9 +243,9 @@ def test_versions_are_not_asked_for_elsewhere(
     where = {"Location": f"{other.url}/compute/v2.1/"}
     cloud.fault(Fault(service="compute", path="/", status=302, headers=where))
 
-    with nova_on(cloud) as driver:
+    with openstack_on(cloud) as openstack:
         # The root of the service has them as well.
-        assert devices(driver) == []
+        assert devices(openstack) == []
 
     assert not other.calls
 
@@ -258,9 +255,9 @@ def test_a_redirect_that_leads_to_itself_ends(cloud: LoopbackCloud) -> None:
     fault = Fault(service="compute", status=302, headers=there, times=None)
     cloud.fault(fault)
 
-    with nova_on(cloud) as driver:
+    with openstack_on(cloud) as openstack:
         with pytest.raises(PoolmgrError):
-            devices(driver, 2.0)
+            devices(openstack, 2.0)
 
 
 # -- sizes --------------------------------------------------------------------
@@ -294,12 +291,12 @@ def test_an_answer_that_is_too_much_is_none(
     cloud: LoopbackCloud, how: str, log: pytest.LogCaptureFixture
 ) -> None:
     body, headers = PACKED[how]()
-    with nova_on(cloud) as driver:
-        devices(driver)
+    with openstack_on(cloud) as openstack:
+        devices(openstack)
         fault = Fault(path=DETAILS, status=200, body=body, headers=headers)
         cloud.fault(fault)
 
-        assert devices(driver) == []
+        assert devices(openstack) == []
 
     assert DETAILS in log.text
     assert "; again in" in log.text
@@ -317,8 +314,8 @@ def test_a_token_that_is_too_much_is_none(
     headers = {**headers, "X-Subject-Token": "token"}
     fault = Fault(path=TOKENS, status=status, body=body, headers=headers)
     cloud.fault(fault)
-    with nova_on(cloud) as driver:
-        assert devices(driver) == []
+    with openstack_on(cloud) as openstack:
+        assert devices(openstack) == []
 
     assert TOKENS in log.text
     assert "; again in" in log.text
@@ -338,9 +335,9 @@ def test_versions_that_are_too_much_are_none(
             headers=headers,
         )
     )
-    with nova_on(cloud) as driver:
+    with openstack_on(cloud) as openstack:
         # The root of the service has them as well.
-        assert devices(driver) == []
+        assert devices(openstack) == []
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity", "GZip"])
@@ -352,8 +349,8 @@ def test_an_answer_may_be_packed(cloud: LoopbackCloud, encoding: str) -> None:
     headers = {"Content-Encoding": encoding}
     cloud.fault(Fault(path=DETAILS, status=200, body=body, headers=headers))
 
-    with nova_on(cloud) as driver:
-        assert devices(driver) == []
+    with openstack_on(cloud) as openstack:
+        assert devices(openstack) == []
 
 
 # -- a connection of somebody else's ------------------------------------------
@@ -365,19 +362,17 @@ def test_bounds_hold_on_a_callers_own_connection(
     where = {"Location": f"{other.url}/compute/v2.1/servers"}
     connection = cloud.connect()
     driver = NovaCloud(NovaSettings(call_timeout=5.0), connection)
-    try:
-        devices(driver)
+    with open_cloud(driver) as openstack:
+        devices(openstack)
         cloud.fault(Fault(path=DETAILS, status=200, body=BIG))
         cloud.fault(Fault(path=DETAILS, drip_head=SLOW))
-        assert devices(driver) == []
+        assert devices(openstack) == []
         assert "is too long; again in" in log.text
         assert "timed out; again in" in log.text
 
         cloud.fault(Fault(path=DETAILS, status=307, headers=where))
         with pytest.raises(CloudRefused, match="redirect"):
-            devices(driver)
-    finally:
-        driver.close()
+            devices(openstack)
 
     assert not other.calls
     # It follows redirects as it did.
@@ -394,8 +389,8 @@ def test_a_refusal_is_said_whatever_the_sdk_makes_of_it(
         Fault(service="identity", status=301, headers=where, times=None)
     )
 
-    with nova_on(cloud) as driver:
+    with openstack_on(cloud) as openstack:
         with pytest.raises(CloudRefused, match="redirect"):
-            devices(driver)
+            devices(openstack)
 
     assert not other.calls

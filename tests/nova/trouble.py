@@ -1,16 +1,25 @@
 """A cloud in trouble for as long as a test wants, and jobs that meet it."""
 
+from dataclasses import replace
 from typing import Any
 
+from poolmgr.jobs.pool_manager import BlockingDelivery
+
 from poolmgr import Job
-from poolmgr.cloud.breaker import Breaker
-from poolmgr.jobs.run import Submission
 from poolmgr.testing.openstack import Fault
-from tests.nova.pools import PATIENCE, SERVERS, Pool
+from tests.nova.pools import FAST, PATIENCE, SERVERS, Pool
 
 SERVER = "127.0.0.1:4730"
 #: Creations that can be under way when the first is refused.
 AT_ONCE = 32
+#: Nothing that failed goes on by itself: a test gives a hint.
+PATIENT = replace(
+    FAST,
+    breaker_first=3600.0,
+    breaker_longest=3600.0,
+    room_first=3600.0,
+    room_longest=3600.0,
+)
 QUOTA = "Quota exceeded for instances: Requested 1, but already used 5 of 5"
 
 
@@ -34,18 +43,12 @@ def full(switch: Switch) -> Fault:
     return switch.fault(method="POST", path=SERVERS, status=403, body=body)
 
 
-def submit(pool: Pool, action: str, number: int) -> Submission:
+def submit(pool: Pool, action: str, number: int) -> BlockingDelivery:
     """A job that came from a job server."""
     job = Job(f"unique-{number}", f"H:host:{number}", SERVER)
     return pool.submit(action, job)
 
 
-def results(jobs: list[Submission]) -> list[object]:
+def results(jobs: list[BlockingDelivery]) -> list[object]:
     """Whether each job is a PASS or a FAIL, at its end."""
     return [job.future.result(PATIENCE).answer["response"] for job in jobs]
-
-
-def patient(breaker: Breaker) -> Breaker:
-    """Has its pauses so long that nothing goes on by itself."""
-    breaker._first = breaker._longest = 3600.0
-    return breaker
