@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -249,9 +250,10 @@ class Devices:
         """Return why a device failed, with all that the cloud tells."""
         if type(self.driver).explain_failure is Driver.explain_failure:
             return fault
+        failed = replace(device, fault=fault)
         try:
             async with asyncio.timeout(self._pace.explain):
-                said = await self._calls.ask(checks.EXPLAIN_FAILURE, device)
+                said = await self._calls.ask(checks.EXPLAIN_FAILURE, failed)
         except (PoolmgrError, TimeoutError) as error:
             LOG.info("no reason of device %s: %s", device.name, error)
             return fault

@@ -18,6 +18,8 @@ from poolmgr.errors import CloudRefused
 
 T = TypeVar("T")
 LookUp = Callable[[], str | bytes | Sequence[str]]
+#: A setting, and what was found for it.
+Part = tuple[str, Any]
 
 
 class Remembered(Generic[T]):
@@ -43,6 +45,10 @@ class Remembered(Generic[T]):
                     with understood(f"the question for {self._what}"):
                         value = self._value = self._look_up()
         return value
+
+    def learn(self, value: T) -> None:
+        """It was looked up by other means."""
+        self._value = value
 
     def forget(self, value: T | None = None) -> None:
         """Look it up anew next time.
@@ -92,65 +98,42 @@ class Parts:
     def __init__(self, api: Api, settings: NovaSettings) -> None:
         self._lookups = Lookups(api, settings)
         self._settings = settings
-        self.template = Remembered("the devices' parts", self._template)
+        self.template = Remembered(
+            "the devices' parts", self._look_up_template
+        )
         self.external_network = Remembered(
             "the external network", self._lookups.external_network
         )
 
     def check(self) -> Iterator[Finding]:
         """Look every part up, and say what was found."""
-        wrong = False
-        for name, value, look_up in self._every():
+        parts: list[Part] = []
+        problems = 0
+        every = [*self._lookups_of_servers(), self._lookup_of_ips()]
+        for name, value, look_up in every:
             try:
                 with understood(f"the question for {name}"):
                     found = look_up()
             except CloudRefused as error:
-                wrong = True
+                problems += 1
                 yield Finding(name, value, problem=str(error))
             else:
+                parts.append((name, found))
                 yield Finding(name, value, _shown(found))
-        if not wrong:
+        if not problems:
             # Whoever checks is about to build.
-            self.template.get()
+            self.template.learn(_template_of(parts, self._settings))
 
     # -- inside -------------------------------------------------------------
 
-    def _template(self) -> ServerTemplate:
-        cfg = self._settings
-        server: dict[str, Any] = {
-            "imageRef": self._lookups.image(),
-            "flavorRef": self._lookups.flavor(),
-            "networks": [{"uuid": n} for n in self._lookups.networks()],
-        }
-        if cfg.key_name:
-            server["key_name"] = self._lookups.key()
-        if cfg.security_groups:
-            server["security_groups"] = [
-                {"name": self._lookups.security_group(name)}
-                for name in cfg.security_groups
-            ]
-        if cfg.config_drive:
-            server["config_drive"] = True
-        if cfg.user_data:
-            data = self._lookups.user_data()
-            server["user_data"] = base64.b64encode(data).decode("ascii")
-        hints = {}
-        if cfg.server_group:
-            hints["group"] = self._lookups.server_group()
-        return ServerTemplate(server, hints, self._lookups.zones())
+    def _look_up_template(self) -> ServerTemplate:
+        every = self._lookups_of_servers()
+        parts = [(name, look_up()) for name, _value, look_up in every]
+        return _template_of(parts, self._settings)
 
-    def _external_if_any(self) -> str:
-        self.external_network.forget()
-        try:
-            return self.external_network.get()
-        except NoNetwork:
-            if self._settings.device_floating_ip:
-                raise
-            # A pool may do without floating IPs.
-            return "none, so there are no floating IPs"
-
-    def _every(self) -> Iterator[tuple[str, str, LookUp]]:
-        """Every setting that names something: its name, value, look-up."""
+    def _lookups_of_servers(self) -> Iterator[tuple[str, str, LookUp]]:
+        """Every setting that names a part of servers: its name, value,
+        look-up."""
         cfg, lookups = self._settings, self._lookups
         yield "image", cfg.image, lookups.image
         yield "flavor", cfg.flavor, lookups.flavor
@@ -158,19 +141,54 @@ class Parts:
         for name in cfg.security_groups:
             group = partial(lookups.security_group, name)
             yield "security_groups", name, group
-        optional: list[tuple[str, LookUp]] = [
-            ("key_name", lookups.key),
-            ("server_group", lookups.server_group),
-            ("user_data", lookups.user_data),
-        ]
-        for setting, look_up in optional:
-            if getattr(cfg, setting):
-                yield setting, getattr(cfg, setting), look_up
+        if cfg.key_name:
+            yield "key_name", cfg.key_name, lookups.key
+        if cfg.server_group:
+            yield "server_group", cfg.server_group, lookups.server_group
+        if cfg.user_data:
+            yield "user_data", cfg.user_data, lookups.user_data
         if cfg.availability_zones:
             zones = ", ".join(cfg.availability_zones)
             yield "availability_zones", zones, lookups.zones
-        network = cfg.floating_network or ""
-        yield "floating_network", network, self._external_if_any
+
+    def _lookup_of_ips(self) -> tuple[str, str, LookUp]:
+        def look_up() -> str:
+            self.external_network.forget()
+            try:
+                return self.external_network.get()
+            except NoNetwork:
+                if self._settings.device_floating_ip:
+                    raise
+                # A pool may do without floating IPs.
+                return "none, so there are no floating IPs"
+
+        network = self._settings.floating_network or ""
+        return "floating_network", network, look_up
+
+
+def _template_of(
+    parts: Sequence[Part], settings: NovaSettings
+) -> ServerTemplate:
+    found = dict(parts)
+    server = {
+        "imageRef": found["image"],
+        "flavorRef": found["flavor"],
+        "networks": [{"uuid": network} for network in found["networks"]],
+    }
+    if "key_name" in found:
+        server["key_name"] = found["key_name"]
+    groups = [
+        {"name": id_} for name, id_ in parts if name == "security_groups"
+    ]
+    if groups:
+        server["security_groups"] = groups
+    if settings.config_drive:
+        server["config_drive"] = True
+    if "user_data" in found:
+        server["user_data"] = base64.b64encode(found["user_data"]).decode()
+    group = found.get("server_group")
+    hints = {"group": group} if group else {}
+    return ServerTemplate(server, hints, found.get("availability_zones", ()))
 
 
 def _shown(found: str | bytes | Sequence[str]) -> str:
