@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,11 @@ from poolmgr import PoolManager
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.settings import PoolSettings
 from tests.jobservers import JobServerProcess, builtin, gearmand
+
+# Each driver of a test would read all authorities that these name.
+for _name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    if _bundle := os.environ.pop(_name, ""):
+        os.environ.setdefault("PIP_CERT", _bundle)
 
 # What an example takes depends on what else the machine does.
 settings.register_profile("untimed", deadline=None)

@@ -4,12 +4,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from poolmgr.gearman import Address
+from tests import forkserver
+from tests.forkserver import Files, Started
 from tests.wanted import program
 
 PATIENCE = 20.0
@@ -31,11 +32,11 @@ class JobServerProcess:
     """A job server that can be ended, killed, stopped and started again."""
 
     def __init__(
-        self, command: Callable[[int], Sequence[str]], port: int | None = None
+        self, start: Callable[[int, Files], Started], port: int | None = None
     ) -> None:
-        self._command = command
+        self._start = start
         self.address = Address("127.0.0.1", port or free_port())
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Started | None = None
 
     @property
     def pid(self) -> int:
@@ -45,12 +46,11 @@ class JobServerProcess:
 
     def start(self) -> None:
         """Start it and wait until it listens."""
-        self._process = subprocess.Popen(
-            self._command(self.address.port),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with open(os.devnull, "r+") as null:
+            nothing = null.fileno()
+            self._process = self._start(
+                self.address.port, (nothing, nothing, nothing)
+            )
         end = time.monotonic() + PATIENCE
         while not self._listens():
             assert self._process.poll() is None, "the job server ended"
@@ -101,16 +101,14 @@ def gearmand(
     """Debian's gearmand."""
     path = need_gearmand()
 
-    def command(port: int) -> list[str]:
-        return [
-            path,
-            "--listen=127.0.0.1",
-            f"--port={port}",
-            "--log-file=none",
-            *args,
-        ]
+    def run(port: int, files: Files) -> Started:
+        where = ["--listen=127.0.0.1", f"--port={port}", "--log-file=none"]
+        stdin, stdout, stderr = files
+        return subprocess.Popen(
+            [path, *where, *args], stdin=stdin, stdout=stdout, stderr=stderr
+        )
 
-    return _running(JobServerProcess(command, port), start)
+    return _running(JobServerProcess(run, port), start)
 
 
 def builtin(
@@ -118,8 +116,11 @@ def builtin(
 ) -> AbstractContextManager[JobServerProcess]:
     """Our own."""
 
-    def command(port: int) -> list[str]:
-        module = "poolmgr.gearman.server"
-        return [sys.executable, "-m", module, "--port", str(port)]
+    def run(port: int, files: Files) -> Started:
+        args = ["--port", str(port)]
+        variables = dict(os.environ)
+        return forkserver.start(
+            "poolmgr.gearman.server", args, variables, files
+        )
 
-    return _running(JobServerProcess(command, port), start)
+    return _running(JobServerProcess(run, port), start)

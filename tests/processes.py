@@ -5,12 +5,15 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from tests.forkserver import start
 
 PATIENCE = 30.0
 
@@ -19,15 +22,30 @@ def poolmgr(
     *args: str, stdin: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "poolmgr", *args],
-        input=stdin if stdin is not None else "",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    with TemporaryFile() as given, TemporaryFile() as out:
+        with TemporaryFile() as error:
+            given.write((stdin or "").encode())
+            given.seek(0)
+            process = start(
+                "poolmgr",
+                args,
+                {**os.environ, **environment},
+                (given.fileno(), out.fileno(), error.fileno()),
+            )
+            try:
+                code = process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+            return subprocess.CompletedProcess(
+                args, code, _written(out), _written(error)
+            )
+
+
+def _written(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 class Process:
@@ -42,19 +60,19 @@ class Process:
         through: Sequence[str] = (),
         **environment: str,
     ) -> None:
-        self._process = subprocess.Popen(
-            [*through, sys.executable, "-m", "poolmgr", *args],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            # Without: the port is for one of them, and most tests want none.
-            env={
-                "OS_MONITORING__ENABLED": "false",
-                **os.environ,
-                **environment,
-            },
-        )
+        # Without: the port is for one of them, and most tests want none.
+        variables = {
+            "OS_MONITORING__ENABLED": "false",
+            **os.environ,
+            **environment,
+        }
+        reading, writing = os.pipe()
+        self._errors = os.fdopen(reading)
+        null = os.open(os.devnull, os.O_RDWR)
+        files = (null, null, writing)
+        self._process = start("poolmgr", args, variables, files, through)
+        os.close(null)
+        os.close(writing)
         self.pid = self._process.pid
         self.lines: list[str] = []
         self._new: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -62,8 +80,7 @@ class Process:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
+        for line in self._errors:
             self.lines.append(line)
             self._new.put(line)
 
@@ -103,8 +120,7 @@ class Process:
                     self._process.wait(1.0)
         self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
-        assert self._process.stderr is not None
-        self._process.stderr.close()
+        self._errors.close()
 
 
 @contextmanager

@@ -5,13 +5,14 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import termios
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pyte
 
+from tests import forkserver
+from tests.forkserver import Started
 from tests.polling import until
 
 PATIENCE = 60.0
@@ -20,7 +21,7 @@ PATIENCE = 60.0
 class Terminal:
     """A process that a terminal belongs to.
 
-    :param command: the process
+    :param start: starts it on a terminal, with these variables
     :param columns: how wide the terminal is
     :param rows: and how high
     :param environment: variables; an empty one is not set
@@ -28,7 +29,8 @@ class Terminal:
 
     def __init__(
         self,
-        *command: str,
+        start: Callable[[int, dict[str, str]], Started],
+        *,
         columns: int,
         rows: int,
         environment: Mapping[str, str],
@@ -39,18 +41,12 @@ class Terminal:
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (rows, columns))
         common = {"TERM": "xterm-256color", **environment}
-        # Not preexec_fn: other threads may be running.
-        self._process = subprocess.Popen(
-            ["setsid", "--ctty", *command],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={
-                k: v
-                for k, v in {**os.environ, **common}.items()
-                if k not in ("COLUMNS", "LINES") and v
-            },
-        )
+        variables = {
+            k: v
+            for k, v in {**os.environ, **common}.items()
+            if k not in ("COLUMNS", "LINES") and v
+        }
+        self._process = start(slave, variables)
         os.close(slave)
 
     @property
@@ -117,7 +113,7 @@ class Terminal:
     def end(self) -> None:
         """Have it gone."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGKILL)
+            self._process.kill()
         self._process.wait(PATIENCE)
         os.close(self._master)
 
@@ -138,17 +134,31 @@ def terminal(
     *args: str,
     columns: int = 80,
     rows: int = 24,
-    command: Sequence[str] = (sys.executable, "-m", "poolmgr"),
+    command: Sequence[str] = (),
     environment: Mapping[str, str] = {},
 ) -> Iterator[Terminal]:
     """A command on a terminal.
 
     :param args: what it is given
-    :param command: what it is
+    :param command: what it is; poolmgr if it is empty
     :param environment: as of :class:`Terminal`
     """
+
+    def start(slave: int, variables: dict[str, str]) -> Started:
+        if not command:
+            files = (slave, slave, slave)
+            return forkserver.start("poolmgr", args, variables, files)
+        return subprocess.Popen(
+            # Not preexec_fn: other threads may be running.
+            ["setsid", "--ctty", *command, *args],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=variables,
+        )
+
     shown = Terminal(
-        *command, *args, columns=columns, rows=rows, environment=environment
+        start, columns=columns, rows=rows, environment=environment
     )
     try:
         yield shown

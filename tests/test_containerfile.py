@@ -54,6 +54,7 @@ def test_the_image_has_no_cloud_and_no_secret() -> None:
                 assert not re.search(r"\bOS_|PASS|TOKEN|SECRET", value, re.I)
 
 
+@pytest.mark.packages
 def test_what_is_copied_is_enough_to_build_and_run(tmp_path: Path) -> None:
     builder, image = stages()
     sources = tmp_path / "src"

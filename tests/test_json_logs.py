@@ -160,11 +160,9 @@ def test_what_is_wrong_with_a_command_is_an_object_too(
 
 def test_a_traceback_is_one_field(tmp_path: Path) -> None:
     script = (
-        "import logging, sys\n"
-        "from poolmgr.cli.records import JsonLine\n"
-        "handler = logging.StreamHandler()\n"
-        "handler.setFormatter(JsonLine())\n"
-        "logging.getLogger().addHandler(handler)\n"
+        "import logging\n"
+        "from poolmgr.cli.app import main\n"
+        "main(['--log-format', 'json', 'help'])\n"
         "try:\n    1 / 0\n"
         "except ZeroDivisionError:\n    logging.exception('oh')\n"
     )

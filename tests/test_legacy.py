@@ -172,7 +172,7 @@ OF_ADMIN_API = ("rate_limit_expunge_seconds", "vip_pool_size", "password")
         (["worker", "-d"], "no option -d; use --debug"),
         (["--logfile=x", "worker"], "no option --logfile; use --log-file"),
         (["worker", "--pid", "x"], "no option --pid; leave it out"),
-        (["worker", "--log-config-append", "x"], "use --log-format and --log"),
+        (["worker", "--log-config", "x"], "use --log-config-append"),
         (["--gearman", "a:1", "worker"], "use --gearman-server"),
         (["--nova_pass=planted", "worker"], "under [mgm] as nova_pass"),
     ],

@@ -104,6 +104,7 @@ def test_one_event_is_one_line_in_the_log(tmp_path: Path) -> None:
         verbose_level=3,
         log_file=str(path),
         log_format=None,
+        log_config_append=None,
     )
     root = logging.getLogger()
     before = (root.level, [*root.handlers])

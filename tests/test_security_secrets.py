@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from poolmgr import PoolManager, secrecy
-from poolmgr.cli.records import TextLine
+from poolmgr.cli.records import make_record
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
@@ -346,10 +346,15 @@ def test_a_traceback_shows_no_secret(
 ) -> None:
     secrecy.hide(PASSWORD)
     settings = PoolSettings(explain_failures=True)
-    with PoolManager(Talkative(), settings) as manager:
-        answer = manager.run({"action": "DELETE_DEVICE", "name": NAME})
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(make_record)
+    try:
+        with PoolManager(Talkative(), settings) as manager:
+            answer = manager.run({"action": "DELETE_DEVICE", "name": NAME})
+    finally:
+        logging.setLogRecordFactory(before)
 
-    formatter = TextLine("%(message)s", tracebacks=True, ids=False)
+    formatter = logging.Formatter("%(message)s")
     said = "\n".join(map(formatter.format, caplog.records))
     assert "Traceback" in said
     assert "RuntimeError: cannot log in with ***\\x1b[2J" in said

@@ -72,6 +72,7 @@ def test_the_page_shows_the_whole_package(shown: list[Block]) -> None:
     assert {n: text.rstrip() for n, text in shown if n is not None} == files
 
 
+@pytest.mark.packages
 def test_what_is_typed_works(shown: list[Block], tmp_path: Path) -> None:
     # The page has poolmgr's sources there.
     shutil.copytree(ROOT, tmp_path / "poolmgr", ignore=LEFTOVERS)

@@ -166,6 +166,13 @@ class PoolmgrApp(App):
             "log_format)",
         )
         add(
+            "--log-config-append",
+            metavar="FILE",
+            help="set all of the log up by a file, as Python's "
+            "logging.config.fileConfig reads it; no other option of the log "
+            "has an effect then",
+        )
+        add(
             "--debug",
             action="store_true",
             help="log everything, show tracebacks",

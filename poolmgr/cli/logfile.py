@@ -4,97 +4,88 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
 
+from poolmgr.foreign import words_of
 from poolmgr.text import one_line
 
 Complain = Callable[[int, str], None]
 
-#: Seconds for which a trouble that was told is not told again.
+#: Seconds for which a failure that was reported is not reported again.
 _QUIET = 60.0
 
 
-class LogFile(logging.Handler):
-    """Writes lines into a file, whatever becomes of the file.
+class LogFile(logging.FileHandler):
+    """Writes lines into the file that has the path now.
 
-    As logging's WatchedFileHandler it writes into the file that has the path
-    now, so that logrotate can move the old one away.  Unlike that it goes on
-    with the old one while there can be no new one, raises nothing when the
-    disk is full or the folder is gone, and never leaves half a line.
+    So logrotate can move the old one away, as with WatchedFileHandler. That
+    one closes the old file before it can open a new one, raises into the
+    caller when the folder is gone, and leaves half a line on a full disk.
 
-    Only its owner can write the file, whatever the umask.
-
-    :param path: where it is
-    :param complain: told, with a level, when it cannot be written and when it
-        can again; never called for a second trouble within a minute
+    :param path: where it is; only its owner can write it, whatever the umask
+    :param complain: called with a level and a text when the file cannot be
+        written, once a minute at most, and when it can be again
     :raises OSError: it cannot be opened
     :raises ValueError: this is no path
     """
 
     def __init__(self, path: str, complain: Complain) -> None:
-        super().__init__()
-        self._path = os.path.abspath(path)
+        super().__init__(path)
         self._complain = complain
-        self._file = self._opened()
-        # What the disk had no room for of a line that it took a part of.
-        self._rest = b""
+        self._rest = b""  # of a line that the disk had room for a part of
         self._lost = 0
-        self._in_trouble = False
-        self._told = -_QUIET
+        self._failing = False
+        self._reported = -_QUIET
 
     def fileno(self) -> int:
-        """The file, which stays the same number when it is reopened."""
-        return self._file
+        """The file, which keeps its number when it is opened anew."""
+        return self.stream.fileno() if self.stream else -1
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
-        if self._file < 0:
+        if not self.stream:
             return  # a thread that outlives the end of the log
         line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
-        trouble = None
+        error = None
         try:
             if not self._is_current():
-                self._reopen()
-        except OSError as error:
-            trouble = error
+                self._replace()
+        except OSError as failed:
+            error = failed  # the old file will do
         try:
             self._write(line)
-        except OSError as error:
-            trouble = error
-        self._tell(trouble)
+        except OSError as failed:
+            error = failed
+        self._report(error)
 
     def reopen(self) -> None:
         """Open the path anew."""
         self.acquire()
         try:
-            self._reopen()
-            self._tell(None)
+            self._replace()
+            self._report(None)
         except OSError as error:
-            self._tell(error)
+            self._report(error)
         finally:
             self.release()
 
-    def close(self) -> None:
-        """Close the file."""
-        super().close()
-        file, self._file = self._file, -1
-        os.close(file)
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o644)
 
-    def _opened(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        return os.open(self._path, flags, 0o644)
+        return open(self.baseFilename, "a", opener=opener)
 
     def _is_current(self) -> bool:
         try:
-            now = os.stat(self._path)
+            now = os.stat(self.baseFilename)
         except FileNotFoundError:
             return False
-        return os.path.samestat(now, os.fstat(self._file))
+        return os.path.samestat(now, os.fstat(self.fileno()))
 
-    def _reopen(self) -> None:
-        fresh = self._opened()
-        # In one step: a report may just be written into it.
-        os.dup2(fresh, self._file, inheritable=False)
-        os.close(fresh)
+    def _replace(self) -> None:
+        with self._open() as fresh:
+            # In one step: a report may be on its way into the file.
+            os.dup2(fresh.fileno(), self.fileno(), inheritable=False)
         self._rest = b""
 
     def _write(self, line: bytes) -> None:
@@ -102,40 +93,35 @@ class LogFile(logging.Handler):
 
         :raises OSError: not all was written
         """
-        if self._rest and not os.fstat(self._file).st_size:
-            self._rest = b""  # it was truncated, and the part with it
+        if self._rest and not os.fstat(self.fileno()).st_size:
+            self._rest = b""  # the file was truncated
         left = self._rest + line
         try:
             while left:
-                left = left[os.write(self._file, left) :]
-            self._rest = b""
+                left = left[os.write(self.fileno(), left) :]
         except OSError:
-            if len(left) < len(line):
-                self._rest = left
-            else:
-                self._rest = left[: -len(line)]
+            if len(left) >= len(line):  # nothing of this one was written
+                left = left[: -len(line)]
                 self._lost += 1
             raise
+        finally:
+            self._rest = left
 
-    def _tell(self, trouble: OSError | None) -> None:
-        """Say so when it begins, and when it is over."""
-        if trouble is None:
-            if self._in_trouble:
-                self._in_trouble = False
-                said = f"is written again; {self._lost} lines were lost"
-                self._complain(logging.WARNING, f"{self._named} {said}")
-                self._lost = 0
-            return
+    def _report(self, error: OSError | None) -> None:
+        """Say it when the file cannot be written, and when it can again."""
+        name = f"--log-file {one_line(self.baseFilename)!r}"
         now = time.monotonic()
-        if not self._in_trouble and now - self._told >= _QUIET:
-            self._in_trouble, self._told = True, now
-            why = one_line(trouble.strerror or str(trouble))
+        if error is None and self._failing:
+            self._complain(
+                logging.WARNING,
+                f"{name} is written again; {self._lost} lines were lost",
+            )
+            self._failing, self._lost = False, 0
+        elif error and not self._failing and now > self._reported + _QUIET:
+            self._failing, self._reported = True, now
+            why = one_line(error.strerror or words_of(error))
             self._complain(
                 logging.ERROR,
-                f"{self._named} cannot be written: {why}; lines are lost "
-                "until it can be",
+                f"{name} cannot be written: {why}; lines are lost until it "
+                "can be",
             )
-
-    @property
-    def _named(self) -> str:
-        return f"--log-file {one_line(self._path)!r}"

@@ -8,17 +8,17 @@ from typing import TextIO
 
 from poolmgr.cli.logfile import LogFile
 from poolmgr.cli.output import Stream
-from poolmgr.cli.records import JsonLine, TextLine
+from poolmgr.cli.records import make_record
 from poolmgr.cli.terminal import has_colours
 from poolmgr.errors import ConfigError
+from poolmgr.foreign import told
 from poolmgr.settings import LogFormat, LogLevel
 from poolmgr.text import one_line
 from poolmgr.worker.signals import Interrupted
 
 LOG = logging.getLogger("poolmgr.cli")
 
-_COMMAND = "%(message)s"
-_SERVICE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_SERVICE = "%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s"
 
 #: ``verbose_level`` without -v and -q.
 _USUAL = 1
@@ -38,17 +38,23 @@ class _Console(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
         colour = _COLOURS.get(record.levelno)
-        word = f" {record.levelname} "
         stream = self.stream
         if colour and isinstance(stream, Stream) and has_colours(stream):
             try:
                 text = self.format(record) + self.terminator
-                stream.write(text, paint=(word, colour))
+                stream.write(text, paint=(f" {record.levelname} ", colour))
                 self.flush()
             except Exception:
                 self.handleError(record)
         else:
             super().emit(record)
+
+
+class _Message(logging.Formatter):
+    """The message alone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage()
 
 
 _console = _Console()
@@ -89,11 +95,15 @@ def _was_ignored(ignored: "sys.UnraisableHookArgs") -> None:
 def configure(options: argparse.Namespace, stderr: TextIO) -> None:
     """Set logging up before the command is known.
 
-    :raises ConfigError: the log file cannot be opened
+    :raises ConfigError: a file of the options cannot be used
     """
     root = logging.getLogger()
-    root.addHandler(_console)
+    logging.setLogRecordFactory(make_record)
     _console.setStream(stderr)
+    if options.log_config_append:
+        _read(options.log_config_append)
+        return
+    root.addHandler(_console)
     set_level(options, service=False)
     if options.log_file:
         try:
@@ -104,28 +114,48 @@ def configure(options: argparse.Namespace, stderr: TextIO) -> None:
                 f"--log-file {one_line(options.log_file)!r} cannot be "
                 f"written: {one_line(why)}"
             ) from None
-        to_file.setFormatter(_formatter(options, True, True))
+        to_file.setFormatter(_formatter(options))
         root.addHandler(to_file)
+
+
+def _read(path: str) -> None:
+    """Have a file of logging's own say everything about the log.
+
+    :raises ConfigError: it cannot be used
+    """
+    from logging.config import fileConfig
+
+    try:
+        with open(path) as file:
+            fileConfig(file, disable_existing_loggers=False)
+    except Exception as error:  # of whatever class the file names, too
+        raise ConfigError(
+            f"--log-config-append {one_line(path)!r} cannot be used: "
+            f"{told(error)}"
+        ) from None
+    _limit_libraries(logging.WARNING)
 
 
 def set_format(options: argparse.Namespace, configured: LogFormat) -> None:
     """Write the lines of a service as is configured, if no option says it."""
     options.log_format = options.log_format or configured
-    for handler in logging.getLogger().handlers:
-        if handler is _console or isinstance(handler, LogFile):
-            handler.setFormatter(_formatter(options, True, True))
+    handlers: list[logging.Handler] = [_console, *_files()]
+    for handler in handlers:
+        handler.setFormatter(_formatter(options))
 
 
 def _formatter(
-    options: argparse.Namespace, full: bool, tracebacks: bool
+    options: argparse.Namespace, full: bool = True
 ) -> logging.Formatter:
     """What makes lines of records.
 
-    :param full: whether they say more than the message
+    :param full: whether a line of text has more than the message
     """
     if options.log_format == "json":
-        return JsonLine()
-    return TextLine(_SERVICE if full else _COMMAND, tracebacks, ids=full)
+        from poolmgr.cli.jsonlines import JsonLines
+
+        return JsonLines()
+    return logging.Formatter(_SERVICE) if full else _Message()
 
 
 def descriptors() -> list[int]:
@@ -147,7 +177,7 @@ def _files() -> list[LogFile]:
 def _complain(level: int, text: str) -> None:
     """Tell of the log file where it can be read."""
     _console.handle(
-        logging.LogRecord(LOG.name, level, __file__, 0, text, None, None)
+        make_record(LOG.name, level, __file__, 0, text, None, None)
     )
 
 
@@ -162,19 +192,16 @@ def set_level(
         Others have data to show, and are silent unless something is wrong.
     :param configured: how much to log if no option says it
     """
+    if options.log_config_append:
+        return
     wanted = options.verbose_level + (1 if service else 0)
     levels = [logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG]
     level = logging.DEBUG if options.debug else levels[min(wanted, 3)]
     if configured and not options.debug and options.verbose_level == _USUAL:
         level = logging.getLevelNamesMapping()[configured.upper()]
-    full = service or options.debug
-    _console.setFormatter(_formatter(options, full, full))
+    _console.setFormatter(_formatter(options, service or options.debug))
     logging.getLogger().setLevel(level)
-    # At DEBUG keystoneauth logs bodies, with what is secret in them.
-    for name in ("openstack", "urllib3", "requests", "stevedore"):
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    # What it warns of is in the error that follows.
-    logging.getLogger("keystoneauth").setLevel(logging.ERROR)
+    _limit_libraries(level)
     # A command's FAIL is its error; the job's line would say it twice, and so
     # would the one of what is held back from now on.
     twice = level > logging.INFO
@@ -182,3 +209,11 @@ def set_level(
         logging.getLogger(name).setLevel(
             logging.CRITICAL if twice and not service else logging.NOTSET
         )
+
+
+def _limit_libraries(level: int) -> None:
+    # At DEBUG keystoneauth logs bodies, with what is secret in them.
+    for name in ("openstack", "urllib3", "requests", "stevedore"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    # What it warns of is in the error that follows.
+    logging.getLogger("keystoneauth").setLevel(logging.ERROR)

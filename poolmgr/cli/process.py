@@ -94,7 +94,8 @@ class Process:
                 if not self._ending.serves(drain):
                     return 0
                 _spare_collections()
-                with watching.serving(state), reaper.rounds.going_on():
+                watching.serve(state)
+                with reaper.rounds.going_on():
                     return asyncio.run(self._serve(service))
         finally:
             driver.close()

@@ -1,79 +1,42 @@
-"""The lines of the log: for people, and as JSON for programs."""
+"""Records of the log, made fit to be written by any handler and formatter."""
 
-import copy
-import json
 import logging
 import re
-import time
-from typing import TYPE_CHECKING, Any
+import traceback
+from typing import Any
 
 from poolmgr.text import lines, one_line
-from poolmgr.tracing import Trail, current
-
-if TYPE_CHECKING:
-    from poolmgr.jobs.outcome import EndedJob
+from poolmgr.tracing import current
 
 # What YAML calls what it does not know; it may be part of a secret.
 _YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")
 
 
-class TextLine(logging.Formatter):
-    """One line an event, whatever is in the message.
+def make_record(*args: Any, **more: Any) -> logging.LogRecord:
+    """Make a record that is safe to write down; a factory for logging.
 
-    :param style: of the line, as of :class:`logging.Formatter`
-    :param tracebacks: whether they follow, on lines of their own
-    :param ids: whether a line of a job begins with its request id
+    Its message is one line, without control characters and known secrets,
+    and so is each line of its traceback. Formats can use ``request_id``, "-"
+    if there is none; ``request`` is the same in brackets, or empty.
     """
-
-    def __init__(self, style: str, tracebacks: bool, ids: bool) -> None:
-        super().__init__(style)
-        self._tracebacks = tracebacks
-        self._ids = ids
-
-    def formatMessage(  # noqa: N802 - logging's own name
-        self, record: logging.LogRecord
-    ) -> str:
-        message = harmless(record)
-        trail = current() if self._ids else None
-        if trail is not None and trail.request_id not in message:
-            message = f"[{trail.request_id}] {message}"
-        record.message = message
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise
-        """A traceback, with what errors say made as harmless."""
-        return lines(super().formatException(ei))
-
-    def format(self, record: logging.LogRecord) -> str:
-        record = copy.copy(record)
-        record.msg, record.args = _message(record), None
-        # Another handler may have formatted it, and left it there.
-        record.exc_text = None
-        if not self._tracebacks:
-            record.exc_info = None
-        return super().format(record)
-
-
-class JsonLine(logging.Formatter):
-    """One JSON object a line; what a job's end tells are fields of it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        record.message = _message(record)
-        fields: dict[str, object] = {
-            "time": _time(record.created),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": harmless(record),
-        }
-        ended: EndedJob | None = getattr(record, "poolmgr_job", None)
-        trail = current() if ended is None else ended.trail
-        if trail is not None:
-            fields |= _of_trail(trail)
-        if ended is not None:
-            fields |= _of_end(ended)
-        if record.exc_info:
-            fields["exception"] = lines(self.formatException(record.exc_info))
-        return json.dumps(fields)
+    record = logging.LogRecord(*args, **more)
+    message = _message(record)
+    if record.name.startswith("openstack.config"):
+        # A password that begins with "*" is an alias to YAML.
+        message = _YAML_WORD.sub(r"\1 ***", message)
+    record.msg, record.args = one_line(message), None
+    if record.exc_info and record.exc_info[0]:
+        found = "".join(traceback.format_exception(*record.exc_info))
+        record.exc_text = lines(found.rstrip("\n"))
+    context = current()
+    request_id = context.request_id if context else "-"
+    said = context is None or request_id in record.msg
+    vars(record).update(
+        context=context,
+        request_id=request_id,
+        request="" if said else f"[{request_id}] ",
+    )
+    return record
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -85,42 +48,3 @@ def _message(record: logging.LogRecord) -> str:
             f"a log message of {record.pathname}:{record.lineno} cannot be "
             f"formatted: {type(error).__name__}"
         )
-
-
-def harmless(record: logging.LogRecord) -> str:
-    """A record's message on one line, without what is secret."""
-    message = record.message
-    if record.name.startswith("openstack.config"):
-        # A password that begins with "*" is an alias to YAML.
-        message = _YAML_WORD.sub(r"\1 ***", message)
-    return one_line(message)
-
-
-def _time(seconds: float) -> str:
-    """ISO 8601 in UTC, with milliseconds."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1000):03}Z"
-
-
-def _of_trail(trail: Trail) -> dict[str, object]:
-    fields = {"request_id": trail.request_id}
-    if trail.job is not None:
-        fields["action"] = one_line(trail.action)
-        for name in ("unique", "handle", "server"):
-            if value := getattr(trail.job, name):
-                fields[name] = one_line(value)
-    return dict(fields)
-
-
-def _of_end(ended: "EndedJob") -> dict[str, object]:
-    outcome = ended.outcome
-    fields: dict[str, object] = {
-        "outcome": "PASS" if outcome.error is None else "FAIL",
-        "duration": round(ended.seconds, 6),
-    }
-    fields |= ended.about
-    if outcome.error is not None:
-        fields["error"] = outcome.code
-        fields["reason"] = one_line(outcome.reason)
-        fields["retryable"] = outcome.retryable
-    return fields

@@ -1,6 +1,6 @@
 """The status page, the metrics and the health of a worker's process."""
 
-from contextlib import AbstractContextManager, nullcontext
+import socket
 from typing import TYPE_CHECKING
 
 from poolmgr.config.job_servers import addresses, link_options
@@ -9,34 +9,36 @@ from poolmgr.events import Observer
 from poolmgr.worker.state import State
 
 if TYPE_CHECKING:
-    from poolmgr.monitoring.tally import Tally
+    from poolmgr.monitoring.history import Statistics
 
 
 class Watching:
-    """What looks on, if it is configured that anybody does.
+    """The monitoring of a worker, if it is enabled.
 
-    :ivar observer: to be told of what happens; None if nobody looks on
+    Without it none of its libraries is loaded.
+
+    :ivar observer: counts what happens; None if monitoring is not enabled
     """
 
     def __init__(self, conf: Configuration) -> None:
         self._conf = conf
         self._settings = conf.monitoring()
-        self._tally: Tally | None = None
+        self._statistics: Statistics | None = None
         if self._settings.enabled:
-            from poolmgr.monitoring import tally
+            from poolmgr.monitoring import history
 
-            self._tally = tally.Tally()
-        self.observer: Observer | None = self._tally
+            self._statistics = history.Statistics()
+        self.observer: Observer | None = self._statistics
 
-    def serving(self, state: State) -> AbstractContextManager[None]:
-        """Serve the pages while the block runs."""
-        if self._tally is None:
-            return nullcontext()
-        from poolmgr.monitoring.monitoring import serving
+    def serve(self, state: State) -> None:
+        """Serve the pages until the process ends."""
+        if self._statistics is None:
+            return
         from poolmgr.monitoring.queues import Queues
-        from poolmgr.monitoring.site import Site
+        from poolmgr.monitoring.server import Pages, serve
 
         gearman = self._conf.gearman()
         function = state.settings.function
         queues = Queues(addresses(gearman), link_options(gearman), function)
-        return serving(self._settings, Site(state, self._tally, queues))
+        hosts = [socket.gethostname(), *self._settings.hosts]
+        serve(self._settings, Pages(state, self._statistics, queues, hosts))

@@ -1,5 +1,1 @@
-"""A worker's health, metrics and status page, over HTTP.
-
-The core knows nothing of this: it tells an observer, which here counts, and is
-asked for its state.
-"""
+"""The health, the metrics and the status page of a worker, over HTTP."""

@@ -1,35 +1,36 @@
-"""The metrics, as Prometheus takes them.
+"""The metrics for Prometheus."""
 
-prometheus_client is imported here and nowhere else in poolmgr.
-"""
-
-import importlib.metadata
-import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.process_collector import ProcessCollector
+import prometheus_client as prometheus
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from poolmgr import errors
+from poolmgr.events import CloudCall, Observer
 from poolmgr.jobs.message import FAIL, PASS
-from poolmgr.monitoring.histogram import Histogram
-from poolmgr.monitoring.queues import Queue
-from poolmgr.monitoring.tally import Tally
-from poolmgr.worker.state import State
+from poolmgr.jobs.outcome import EndedJob
+from poolmgr.reaper.rules import Case
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: Upper bounds of the buckets of jobs and of calls of the cloud, in seconds.
+JOB_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    *(60.0, 120.0, 300.0, 600.0),
+)
+CALL_BUCKETS = JOB_BUCKETS[:12]
+#: The action of jobs whose action is not installed.
+UNKNOWN = "unknown"
+#: Label sets of a metric beyond which everything new is counted as "other":
+#: a plugin or a driver may have any number of codes or services.
+MAX_SERIES = 300
 
-#: Every error code that poolmgr itself gives; plugins may add theirs.
+#: Every error code of poolmgr itself.
 _CODES = sorted(
     {
         found.code
@@ -38,271 +39,159 @@ _CODES = sorted(
     }
 )
 
+#: The help of every metric.
+HELP = {
+    "poolmgr_build_info": "Always 1; what runs, in the labels.",
+    "poolmgr_draining": "1 while the worker ends: it takes no more jobs.",
+    "poolmgr_jobs": "Jobs that have ended, by action, outcome (PASS or FAIL) "
+    "and error code.",
+    "poolmgr_job_duration_seconds": "How long jobs took from their coming "
+    "into a lane to their answer.",
+    "poolmgr_jobs_in_flight": "Jobs that are here: running, and long ones "
+    "held until one of those ends.",
+    "poolmgr_jobs_in_flight_limit": "How many there may be at most.",
+    "poolmgr_oldest_job_seconds": "How long the oldest of the running jobs "
+    "has been running; 0 without one.",
+    "poolmgr_cloud_calls": "Calls of the cloud, by service, method and HTTP "
+    'status; "none" is no answer.',
+    "poolmgr_cloud_call_duration_seconds": "How long they took, without the "
+    "wait for their turn.",
+    "poolmgr_watch_devices": "Devices that are waited for.",
+    "poolmgr_watch_age_seconds": "How old the view of these is: seconds since "
+    "the cloud was last asked of them with success; 0 while there are none.",
+    "poolmgr_breaker_open": "1 while what always fails is held back and only "
+    "tried now and then.",
+    "poolmgr_job_server_connected": "1 while the worker is registered with "
+    "the job server.",
+    "poolmgr_job_server_reconnects": "Attempts to connect after the first.",
+    "poolmgr_job_server_answers": "1 if the job server has told its queue "
+    "just now.",
+    "poolmgr_job_server_jobs": "Jobs of this function at the job server: "
+    "waiting, and those that workers have.",
+    "poolmgr_job_server_workers": "Workers that the job server knows for this "
+    "function.",
+    "poolmgr_reaper_looks": "Looks of the reaper, by whether they came to an "
+    "end (done) or broke off (failed).",
+    "poolmgr_reaper_removed": "What the reaper has removed, by kind.",
+    "poolmgr_reaper_findings": "What the last look found, by kind and verdict "
+    "(kept, unowned, removed, failed).",
+    "poolmgr_reaper_look_age_seconds": "Seconds since the last look that came "
+    "to an end.",
+}
+
 Labels = tuple[str, ...]
+MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
 
 
-class AsksQueues(Protocol):
-    """Knows how many jobs wait at the job servers."""
+class Metrics(Observer):
+    """Counts what happens, and makes the text that Prometheus reads."""
 
-    def read(self) -> Mapping[str, Queue | None]:
-        """The queue of each server, None of one that could not be asked."""
+    def __init__(self) -> None:
+        # The library would tell of each counter when it was made, too.
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        # Not the library's global registry, which may have anything in it.
+        self._registry = prometheus.CollectorRegistry(auto_describe=False)
+        prometheus.ProcessCollector(registry=self._registry)
+        self._series: defaultdict[MetricWrapperBase, set[Labels]] = (
+            defaultdict(set)
+        )
+        self._last_run: float | None = None
+        new = self._new
+        self._jobs = new(Counter, "poolmgr_jobs", "action", "outcome", "code")
+        self._job_seconds = new(
+            partial(Histogram, buckets=JOB_BUCKETS),
+            "poolmgr_job_duration_seconds",
+            "action",
+        )
+        self._calls = new(
+            Counter, "poolmgr_cloud_calls", "service", "method", "status"
+        )
+        self._call_seconds = new(
+            partial(Histogram, buckets=CALL_BUCKETS),
+            "poolmgr_cloud_call_duration_seconds",
+            "service",
+            "method",
+        )
+        self._runs = new(Counter, "poolmgr_reaper_looks", "outcome")
+        self._removed = new(Counter, "poolmgr_reaper_removed", "kind")
+        self._findings = new(
+            Gauge, "poolmgr_reaper_findings", "kind", "verdict"
+        )
+        for outcome in ("done", "failed"):
+            self._runs.labels(outcome)
+        for kind in ("device", "floating IP"):
+            self._removed.labels(kind)
 
+    def watch(self, collector: Collector, actions: Iterable[str]) -> None:
+        """Add what is known only when the worker serves.
 
-class Metrics:
-    """Makes the text that Prometheus reads; on any thread.
+        :param collector: reads further metrics when Prometheus asks
+        :param actions: the installed actions. Their counters start at 0:
+            Prometheus sees an increase only of a series that was there
+            before, so it would miss the first failure of its kind.
+        """
+        self._registry.register(collector)
+        for action in actions:
+            self._jobs.labels(action, PASS, "")
+            for code in _CODES:
+                self._jobs.labels(action, FAIL, code)
 
-    :param state: what the worker is doing
-    :param tally: what it has done
-    :param queues: the job servers' queues
-    """
+    def job_ended(self, ended: EndedJob) -> None:
+        """See :class:`~poolmgr.events.Observer`."""
+        action, code = ended.action or UNKNOWN, ended.outcome.code
+        outcome = PASS if ended.outcome.error is None else FAIL
+        self._bounded(self._jobs, action, outcome, code).inc()
+        self._job_seconds.labels(action).observe(ended.seconds)
 
-    def __init__(self, state: State, tally: Tally, queues: AsksQueues) -> None:
-        # Its own: the global one may have anything in it.
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Worker(state, tally, queues))
-        ProcessCollector(registry=self._registry)
+    def cloud_called(self, call: CloudCall) -> None:
+        """See :class:`~poolmgr.events.Observer`."""
+        status = "none" if call.status is None else str(call.status)
+        labels = call.service, call.method
+        self._bounded(self._calls, *labels, status).inc()
+        self._bounded(self._call_seconds, *labels).observe(call.seconds)
+
+    def reaper_looked(self, cases: Sequence[Case] | None) -> None:
+        """See :class:`~poolmgr.events.Observer`."""
+        self._runs.labels("failed" if cases is None else "done").inc()
+        if cases is None:
+            return
+        self._findings.clear()
+        for case in cases:
+            self._findings.labels(case.kind, case.verdict).inc()
+            if case.verdict == "removed":
+                self._removed.labels(case.kind).inc()
+        if self._last_run is None:
+            self._last_run = time.time()
+            age = self._new(Gauge, "poolmgr_reaper_look_age_seconds")
+            age.set_function(self._seconds_since_run)
+        self._last_run = time.time()
+
+    def statuses(self) -> dict[str, dict[str, int]]:
+        """How often each service of the cloud has answered what, in all."""
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for metric in self._calls.collect():
+            for sample in metric.samples:
+                statuses = found[sample.labels["service"]]
+                status, number = sample.labels["status"], int(sample.value)
+                statuses[status] = statuses.get(status, 0) + number
+        return found
 
     def text(self) -> str:
-        """All of them, now."""
-        return generate_latest(self._registry).decode()
+        """All metrics, now."""
+        return prometheus.generate_latest(self._registry).decode()
 
+    def _new(
+        self, metric: Callable[..., MetricT], name: str, *labels: str
+    ) -> MetricT:
+        return metric(name, HELP[name], labels, registry=self._registry)
 
-class _Worker(Collector):
-    def __init__(self, state: State, tally: Tally, queues: AsksQueues) -> None:
-        self._state = state
-        self._tally = tally
-        self._queues = queues
+    def _bounded(self, metric: MetricT, *labels: str) -> MetricT:
+        """A metric with these labels, or others if it has too many."""
+        known = self._series[metric]
+        if labels not in known and len(known) >= MAX_SERIES:
+            labels = ("other",) * len(labels)
+        known.add(labels)
+        return metric.labels(*labels)
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: what there is, is known when it is collected."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
-        """Every metric."""
-        yield from self._process()
-        yield from self._done()
-        yield from self._in_flight()
-        yield from self._cloud()
-        yield from self._job_servers()
-        yield from self._reaper()
-
-    def _process(self) -> Iterator[Metric]:
-        labels = {
-            "version": importlib.metadata.version("poolmgr"),
-            "python": platform.python_version(),
-            "pool": self._state.pool,
-        }
-        yield _gauge(
-            "poolmgr_build_info",
-            "Always 1; what runs, in the labels.",
-            tuple(labels),
-            {tuple(labels.values()): 1},
-        )
-        yield _gauge(
-            "poolmgr_draining",
-            "1 while the worker ends: it takes no more jobs.",
-            (),
-            {(): int(self._state.service.draining)},
-        )
-
-    def _done(self) -> Iterator[Metric]:
-        counts = self._tally.counts
-        yield _counter(
-            "poolmgr_jobs",
-            "Jobs that have ended, by action, outcome (PASS or FAIL) and "
-            "error code.",
-            ("action", "outcome", "code"),
-            {**_no_jobs(self._state.actions), **counts.jobs},
-        )
-        yield _histogram(
-            "poolmgr_job_duration_seconds",
-            "How long jobs took from their coming into a lane to their "
-            "answer.",
-            ("action",),
-            counts.job_times,
-        )
-
-    def _in_flight(self) -> Iterator[Metric]:
-        load, settings = self._state.load, self._state.settings
-        labels = ("lane", "state")
-        yield _gauge(
-            "poolmgr_jobs_in_flight",
-            "Jobs that are here: running, and long ones held until one of "
-            "those ends.",
-            labels,
-            {
-                ("long", "running"): load.long,
-                ("short", "running"): load.short,
-                ("long", "held"): load.held,
-            },
-        )
-        yield _gauge(
-            "poolmgr_jobs_in_flight_limit",
-            "How many there may be at most.",
-            labels,
-            {
-                ("long", "running"): settings.long_jobs,
-                ("short", "running"): settings.short_jobs,
-                ("long", "held"): settings.held_jobs,
-            },
-        )
-        oldest = max((job.seconds for job in self._state.jobs), default=0.0)
-        yield _gauge(
-            "poolmgr_oldest_job_seconds",
-            "How long the oldest of the running jobs has been running; 0 "
-            "without one.",
-            (),
-            {(): oldest},
-        )
-
-    def _cloud(self) -> Iterator[Metric]:
-        counts = self._tally.counts
-        yield _counter(
-            "poolmgr_cloud_calls",
-            'Calls of the cloud, by service, method and HTTP status; "none" '
-            "is no answer.",
-            ("service", "method", "status"),
-            counts.calls,
-        )
-        yield _histogram(
-            "poolmgr_cloud_call_duration_seconds",
-            "How long they took, without the wait for their turn.",
-            ("service", "method"),
-            counts.call_times,
-        )
-        driver = self._state.driver
-        yield _gauge(
-            "poolmgr_watch_devices",
-            "Devices that are waited for.",
-            (),
-            {(): driver.awaited},
-        )
-        yield _gauge(
-            "poolmgr_watch_age_seconds",
-            "How old the view of these is: seconds since the cloud was last "
-            "asked of them with success; 0 while there are none.",
-            (),
-            {(): driver.view_age},
-        )
-        yield _gauge(
-            "poolmgr_breaker_open",
-            "1 while what always fails is held back and only tried now and "
-            "then.",
-            ("breaker",),
-            {
-                (name,): int(breaker.open)
-                for name, breaker in self._state.breakers.items()
-            },
-        )
-
-    def _job_servers(self) -> Iterator[Metric]:
-        links = {str(x.address): x for x in self._state.links}
-        yield _gauge(
-            "poolmgr_job_server_connected",
-            "1 while the worker is registered with the job server.",
-            ("server",),
-            {(name,): int(x.state == "up") for name, x in links.items()},
-        )
-        yield _counter(
-            "poolmgr_job_server_reconnects",
-            "Attempts to connect after the first.",
-            ("server",),
-            {(name,): x.reconnects for name, x in links.items()},
-        )
-        queues = self._queues.read()
-        yield _gauge(
-            "poolmgr_job_server_answers",
-            "1 if the job server has told its queue just now.",
-            ("server",),
-            {(name,): int(q is not None) for name, q in queues.items()},
-        )
-        known = {name: queue for name, queue in queues.items() if queue}
-        yield _gauge(
-            "poolmgr_job_server_jobs",
-            "Jobs of this function at the job server: waiting, and those "
-            "that workers have.",
-            ("server", "state"),
-            {
-                (name, state): getattr(queue, state)
-                for name, queue in known.items()
-                for state in ("waiting", "running")
-            },
-        )
-        yield _gauge(
-            "poolmgr_job_server_workers",
-            "Workers that the job server knows for this function.",
-            ("server",),
-            {(name,): queue.workers for name, queue in known.items()},
-        )
-
-    def _reaper(self) -> Iterator[Metric]:
-        counts = self._tally.counts
-        yield _counter(
-            "poolmgr_reaper_looks",
-            "Looks of the reaper, by whether they came to an end (done) or "
-            "broke off (failed).",
-            ("outcome",),
-            {("done",): 0, ("failed",): 0, **counts.looks},
-        )
-        yield _counter(
-            "poolmgr_reaper_removed",
-            "What the reaper has removed, by kind.",
-            ("kind",),
-            {("device",): 0, ("floating IP",): 0, **counts.removed},
-        )
-        look = counts.look
-        yield _gauge(
-            "poolmgr_reaper_findings",
-            "What the last look found, by kind and verdict (kept, unowned, "
-            "removed, failed).",
-            ("kind", "verdict"),
-            dict(look.findings) if look else {},
-        )
-        if look is not None:
-            yield _gauge(
-                "poolmgr_reaper_look_age_seconds",
-                "Seconds since the last look that came to an end.",
-                (),
-                {(): max(0.0, time.time() - look.at)},
-            )
-
-
-def _no_jobs(actions: Iterable[str]) -> dict[Labels, float]:
-    """A 0 for each way in which a job of these actions may end.
-
-    Prometheus sees an increase only of a series that was there before, so
-    without these it would miss the first failure of its kind.
-    """
-    ends = [(PASS, ""), *((FAIL, code) for code in _CODES)]
-    return {(action, *end): 0 for action in actions for end in ends}
-
-
-def _gauge(
-    name: str, help: str, labels: Labels, values: Mapping[Labels, float]
-) -> Metric:
-    family = GaugeMetricFamily(name, help, labels=labels)
-    for each, value in values.items():
-        family.add_metric(each, value)
-    return family
-
-
-def _counter(
-    name: str, help: str, labels: Labels, values: Mapping[Labels, float]
-) -> Metric:
-    family = CounterMetricFamily(name, help, labels=labels)
-    for each, value in values.items():
-        family.add_metric(each, value)
-    return family
-
-
-def _histogram(
-    name: str, help: str, labels: Labels, values: Mapping[Labels, Histogram]
-) -> Metric:
-    family = HistogramMetricFamily(name, help, labels=labels)
-    for each, value in values.items():
-        bounds = [*(f"{bound:g}" for bound in value.bounds), "+Inf"]
-        below = accumulate(value.counts)
-        family.add_metric(
-            each, list(zip(bounds, below, strict=True)), value.total
-        )
-    return family
+    def _seconds_since_run(self) -> float:
+        return max(0.0, time.time() - (self._last_run or 0.0))

@@ -1,37 +1,23 @@
-"""How many jobs wait at the job servers."""
+"""The queues of the job servers."""
 
 import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, LinkOptions, admin
+from poolmgr.gearman.admin import FunctionStatus
 
-#: Seconds that an answer is good for: however often it is wanted, the job
-#: servers are not asked more often.
-FRESH = 10.0
+#: Seconds for which an answer is used: job servers are asked no more often,
+#: however often Prometheus asks.
+MAX_AGE = 10.0
 #: Seconds that a job server has for its answer.
-PATIENCE = 2.0
-
-
-@dataclass(frozen=True)
-class Queue:
-    """The jobs of our function at a job server.
-
-    :ivar waiting: those that no worker has
-    :ivar running: those that a worker has, the ones that it holds included
-    :ivar workers: how many could run them
-    """
-
-    waiting: int
-    running: int
-    workers: int
+TIMEOUT = 2.0
 
 
 class Queues:
-    """Asks the job servers when somebody wants to know, and not too often.
+    """Asks the job servers for their queues; from any thread.
 
     :param servers: the job servers
     :param options: how to reach them
@@ -49,29 +35,26 @@ class Queues:
         self._function = function
         self._lock = threading.Lock()
         self._asked_at: float | None = None
-        self._known: dict[str, Queue | None] = {}
+        self._known: dict[str, FunctionStatus | None] = {}
 
-    def read(self) -> dict[str, Queue | None]:
-        """The queue of each server, None of one that could not be asked."""
-        # Who comes while it is asked gets the same answer.
+    def read(self) -> dict[str, FunctionStatus | None]:
+        """The queue of each server, None if it did not answer."""
+        # Held while asking: whoever comes meanwhile gets the same answer.
         with self._lock:
             now = time.monotonic()
-            if self._asked_at is None or now - self._asked_at >= FRESH:
+            if self._asked_at is None or now - self._asked_at >= MAX_AGE:
                 self._known = asyncio.run(self._ask_all())
                 self._asked_at = time.monotonic()
             return self._known
 
-    async def _ask_all(self) -> dict[str, Queue | None]:
+    async def _ask_all(self) -> dict[str, FunctionStatus | None]:
         found = await asyncio.gather(*map(self._ask, self._servers))
         return dict(zip(map(str, self._servers), found, strict=True))
 
-    async def _ask(self, server: Address) -> Queue | None:
+    async def _ask(self, server: Address) -> FunctionStatus | None:
         try:
-            functions = await admin.status(server, self._options, PATIENCE)
+            functions = await admin.status(server, self._options, TIMEOUT)
         except TransportError:
             return None
-        for each in functions:
-            if each.name == self._function:
-                waiting = max(0, each.queued - each.running)
-                return Queue(waiting, each.running, each.workers)
-        return Queue(0, 0, 0)
+        ours = (each for each in functions if each.name == self._function)
+        return next(ours, FunctionStatus(self._function, 0, 0, 0))

@@ -4,6 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def blocks_of(page: Path, *languages: str) -> list[Block]:
     """
     return [
         block
-        for block in _found(page, page.read_text().split("\n"))
+        for block in _all(page)
         if not languages or block.language in languages
     ]
 
@@ -98,15 +99,20 @@ def of(found: list[Block]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", given)
 
 
+@cache
+def _all(page: Path) -> list[Block]:
+    return list(_found(page, page.read_text().split("\n")))
+
+
 def _found(page: Path, lines: list[str]) -> Iterator[Block]:
     at = 0
     while at < len(lines):
         line = lines[at]
         directive = _DIRECTIVE.fullmatch(line)
-        before = _paragraph_before(lines, at)
         at += 1
         if directive is None and not _announces(line):
             continue
+        before = _paragraph_before(lines, at - 1)
         options = {}
         if directive:
             while option := _OPTION.fullmatch(lines[at]):

@@ -4,16 +4,15 @@ import os
 import re
 import signal
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.events import CloudCall
 from poolmgr.monitoring.health import readiness
-from poolmgr.monitoring.tally import Tally
+from poolmgr.monitoring.history import Statistics
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests import environments
 from tests.asking import asked, running
@@ -146,43 +145,33 @@ def passes(server: JobServerProcess, request: dict[str, str]) -> bool:
 
 
 STUCK = """
-    import gc, time
+    import asyncio, gc, time
     from poolmgr.actions.base import Action, NoFields
-    from poolmgr.jobs.manager import PoolManager
-    from poolmgr.worker.service import Service
 
     class Stick(Action):
-        \"\"\"Hold the event loop, or the manager's lock, for ever.\"\"\"
+        \"\"\"Hold up the worker's event loop.\"\"\"
 
         takes = NoFields
-        what = "loop"
 
         def run(self, request, context):
             gc.unfreeze()  # what was there when the worker had started
             for each in gc.get_objects():
                 # Not isinstance(): a proxy of what has gone does not bear it.
-                if self.what == "lock" and type(each) is PoolManager:
-                    each._lock.acquire()
-                if self.what == "loop" and type(each) is Service:
-                    each._loop.call_soon_threadsafe(time.sleep, 3600)
+                if type(each) is asyncio.SelectorEventLoop:
+                    if each.is_running():
+                        each.call_soon_threadsafe(time.sleep, 3600)
             time.sleep(3600)
-
-    class Lock(Stick):
-        \"\"\"The lock.\"\"\"
-
-        what = "lock"
 """
 
 
 @pytest.fixture(scope="module")
 def stuck(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The process environment with plugins that make a worker hang."""
+    """The process environment with a plugin that makes a worker hang."""
     folder = environments.install_beside(
         tmp_path_factory.mktemp("stuck"),
         "poolmgr-stuck",
         STUCK,
-        poolmgr__actions="STICK = poolmgr_stuck:Stick\n    "
-        "LOCK = poolmgr_stuck:Lock",
+        poolmgr__actions="STICK = poolmgr_stuck:Stick",
     )
     before = os.environ.get("PYTHONPATH", "")
     return {"PYTHONPATH": os.pathsep.join([str(folder), before])}
@@ -225,33 +214,6 @@ def _silent_for(body: str) -> float:
     """Seconds that the event loop has not answered for, as the page says."""
     found = re.search(r"event loop: has not answered for ([0-9.]+) s", body)
     return float(found[1]) if found else 0.0
-
-
-def test_a_page_that_would_wait_for_ever_says_so(
-    tmp_path: Path, stuck: dict[str, str]
-) -> None:
-    with builtin() as server:
-        with watched([server.address], tmp_path, environment=stuck) as it:
-            asked(server.address, {"action": "LOCK"})
-            until(lambda: it.get("/").status == 503)
-            page, healthy = it.get("/"), it.get("/healthz")
-            with ThreadPoolExecutor(20) as threads:
-                bodies = [
-                    answer.body
-                    for answer in threads.map(it.get, ["/"] * 20)
-                    if answer.status == 503
-                ]
-            names = [
-                (task / "comm").read_text().strip()
-                for task in Path(f"/proc/{it.process.pid}/task").iterdir()
-            ]
-
-    assert page.body.startswith("not known within 5 s")
-    assert healthy.status == 200
-    # However often it is asked: no more wait.
-    assert len(bodies) == 20
-    assert any("8 pages are in the making" in body for body in bodies)
-    assert len(names) < 25
 
 
 def test_the_second_worker_on_a_machine_works_without_pages(
@@ -373,14 +335,15 @@ class Clock:
 
 def test_the_cloud_counts_as_silent_after_a_minute_and_for_five() -> None:
     clock = Clock()
-    tally = Tally(clock)
+    statistics = Statistics(clock)
 
     def verdict() -> tuple[bool, str]:
-        check = list(readiness(Quiet(), tally))[2]  # type: ignore[arg-type]
+        state: Any = Quiet()
+        check = list(readiness(state, statistics.services))[2]
         return check.good, check.found
 
     def call(status: int | None) -> None:
-        tally.cloud_called(CloudCall("compute", "GET", status, 0.1))
+        statistics.cloud_called(CloudCall("compute", "GET", status, 0.1))
 
     assert verdict() == (True, "no call was reported so far")
     for status in (404, 503):

@@ -127,7 +127,7 @@ def test_durations_are_in_buckets(scene: Scene, scraped: Samples) -> None:
 
     assert counts[of(action="BUILD_DEVICE")] == 2
     assert buckets[of(action="BUILD_DEVICE", le="+Inf")] == 2
-    assert buckets[of(action="unknown", le="600")] == 50
+    assert buckets[of(action="unknown", le="600.0")] == 50
     series = [v for k, v in buckets.items() if ("action", "unknown") in k]
     assert series == sorted(series)
     total = scraped["poolmgr_job_duration_seconds_sum"]

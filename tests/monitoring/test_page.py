@@ -132,7 +132,7 @@ def test_it_shows_what_is_the_case(scene: Scene) -> None:
 
 def test_the_picture_has_the_calls_of_the_last_hour(scene: Scene) -> None:
     body = scene.worker.get("/").body
-    (svg,) = re.findall(r"<svg.*?</svg>", body)
+    (svg,) = re.findall(r"<svg.*?</svg>", body, re.DOTALL)
 
     assert svg.count('class="longest"') >= 1
     heights = map(float, re.findall(r'height="([\d.]+)"', svg))

@@ -231,7 +231,9 @@ def test_no_secret_is_in_any_log(
 ) -> None:
     data = tmp_path / "user-data"
     data.write_text(f"#!/bin/sh\nPASSWORD={SECRET}\n")
-    options = argparse.Namespace(debug=True, verbose_level=3, log_format=None)
+    options = argparse.Namespace(
+        debug=True, verbose_level=3, log_format=None, log_config_append=None
+    )
     before = {
         name: logging.getLogger(name).level
         for name in ("openstack", "urllib3", "stevedore", "keystoneauth")

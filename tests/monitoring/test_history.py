@@ -1,4 +1,4 @@
-"""Counting, whatever comes, in a bounded space and in nobody's way."""
+"""What a worker remembers: in bounded memory, and without hurting jobs."""
 
 import logging
 import threading
@@ -13,9 +13,8 @@ from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.events import CloudCall, Observer
 from poolmgr.jobs.outcome import EndedJob
-from poolmgr.monitoring.minutes import KEPT
-from poolmgr.monitoring.plot import scale
-from poolmgr.monitoring.tally import Tally
+from poolmgr.monitoring.history import MINUTES, Statistics
+from poolmgr.monitoring.page import chart_top
 from poolmgr.reaper.loop import Rounds
 from poolmgr.reaper.rules import Case
 from poolmgr.settings import MonitoringSettings
@@ -30,26 +29,40 @@ class Clock:
         return self.now
 
 
-def test_labels_are_bounded_whatever_drivers_and_plugins_say() -> None:
-    tally = Tally()
-    for number in range(5000):
-        tally.cloud_called(CloudCall(f"s{number}", f"M{number}", 200, 0.1))
+def samples(statistics: Statistics) -> dict[str, dict[str, float]]:
+    """The values of the metrics, by name and labels."""
+    found: dict[str, dict[str, float]] = {}
+    for line in statistics.metrics.text().splitlines():
+        series, _space, value = line.rpartition(" ")
+        name, _brace, labels = series.partition("{")
+        if not name.startswith("#"):
+            found.setdefault(name, {})[labels.rstrip("}")] = float(value)
+    return found
 
-    counts = tally.counts
-    assert len(counts.calls) <= 301
-    assert len(counts.call_times) <= 301
-    assert len(counts.contacts) <= 301
-    assert sum(counts.calls.values()) == 5000
-    assert counts.calls["other", "other", "other"] >= 4700
+
+def test_labels_are_bounded_whatever_drivers_and_plugins_say() -> None:
+    statistics = Statistics()
+    for number in range(5000):
+        call = CloudCall(f"s{number}", f"M{number}", 200, 0.1)
+        statistics.cloud_called(call)
+
+    there = samples(statistics)
+    calls = there["poolmgr_cloud_calls_total"]
+    other = 'method="other",service="other",status="other"'
+    assert len(calls) <= 301
+    assert len(there["poolmgr_cloud_call_duration_seconds_count"]) <= 301
+    assert len(statistics.services) <= 301
+    assert sum(calls.values()) == 5000
+    assert calls[other] >= 4700
 
 
 def test_little_is_kept_of_long_messages(cloud: FakeCloud) -> None:
-    tally = Tally()
-    with PoolManager(cloud, observer=tally) as manager:
+    statistics = Statistics()
+    with PoolManager(cloud, observer=statistics) as manager:
         for _ in range(100):
             manager.run({"action": "x" * 100_000, "name": "y" * 100_000})
 
-    kept = [*tally.recent, *tally.failures]
+    kept = [*statistics.recent, *statistics.failures]
     assert len(kept) <= 50
     assert sum(len(str(each)) for each in kept) < 100_000
 
@@ -57,47 +70,47 @@ def test_little_is_kept_of_long_messages(cloud: FakeCloud) -> None:
 def test_the_newest_are_shown_and_passes_do_not_push_failures_out(
     cloud: FakeCloud,
 ) -> None:
-    tally = Tally()
-    with PoolManager(cloud, observer=tally) as manager:
+    statistics = Statistics()
+    with PoolManager(cloud, observer=statistics) as manager:
         manager.run({"action": "DELETE_DEVICE", "name": "gone"}, Job("u"))
         for _ in range(100):
             manager.run({"action": "BUILD_IP"})
 
-    (failure,) = tally.failures
+    (failure,) = statistics.failures
     assert (failure.action, failure.about) == ("DELETE_DEVICE", "gone")
-    assert (failure.unique, failure.code) == ("u", "not_found")
-    assert tally.recent[0].about == "198.18.0.100"
-    assert tally.recent[1].about == "198.18.0.99"
-    assert failure not in tally.recent
+    assert failure.code == "not_found"
+    assert statistics.recent[0].about == "198.18.0.100"
+    assert statistics.recent[1].about == "198.18.0.99"
+    assert failure not in statistics.recent
 
 
 def test_the_last_hour_is_an_hour() -> None:
     clock = Clock()
-    tally = Tally(clock)
-    tally.cloud_called(CloudCall("compute", "GET", 200, 9.0))
+    statistics = Statistics(clock)
+    statistics.cloud_called(CloudCall("compute", "GET", 200, 9.0))
     clock.now += 60
     for status, seconds in ((200, 0.2), (503, 0.4), (None, 0.3)):
-        tally.cloud_called(CloudCall("compute", "GET", status, seconds))
+        statistics.cloud_called(CloudCall("compute", "GET", status, seconds))
     clock.now += 59 * 60
 
-    hour = tally.last_hour
-    assert len(hour) == KEPT
+    hour = statistics.last_hour
+    assert len(hour) == MINUTES
     first, *others = hour
     assert (first.calls, first.failed, first.longest) == (3, 2, 0.4)
     assert first.mean == pytest.approx(0.3)
     assert not any(minute.calls for minute in others)
     clock.now += 60
-    assert not any(minute.calls for minute in tally.last_hour)
+    assert not any(minute.calls for minute in statistics.last_hour)
 
 
 @pytest.mark.parametrize(
     ("longest", "top"),
     [(0.0, 0.001), (0.0011, 0.002), (0.003, 0.005), (0.9, 1), (1.1, 2)],
 )
-def test_the_picture_has_a_round_scale(longest: float, top: float) -> None:
+def test_the_chart_has_a_round_scale(longest: float, top: float) -> None:
     minute: Any = SimpleNamespace(longest=longest)
 
-    assert scale([minute]) == pytest.approx(top)
+    assert chart_top([minute]) == pytest.approx(top)
 
 
 class Broken(Observer):
@@ -176,11 +189,11 @@ def test_a_programs_own_observer_is_told_of_each_job_once() -> None:
 
 
 def test_many_threads_count_right() -> None:
-    tally = Tally()
+    statistics = Statistics()
 
     def call() -> None:
         for _ in range(2000):
-            tally.cloud_called(CloudCall("compute", "GET", 200, 0.1))
+            statistics.cloud_called(CloudCall("compute", "GET", 200, 0.1))
 
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
@@ -188,7 +201,9 @@ def test_many_threads_count_right() -> None:
     for thread in threads:
         thread.join()
 
-    assert tally.counts.calls["compute", "GET", "200"] == 8000
+    calls = samples(statistics)["poolmgr_cloud_calls_total"]
+    assert calls == {'method="GET",service="compute",status="200"': 8000}
+    assert sum(minute.calls for minute in statistics.last_hour) == 8000
 
 
 def test_monitoring_is_not_changed_by_a_reload(

@@ -1,0 +1,204 @@
+"""What a worker did lately: its last jobs, the cloud's last hour."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from poolmgr.events import CloudCall, Observer
+from poolmgr.jobs.outcome import EndedJob
+from poolmgr.monitoring.metrics import MAX_SERIES, Metrics
+from poolmgr.reaper.rules import Case
+from poolmgr.text import one_line
+
+#: Minutes of history.
+MINUTES = 60
+#: Seconds after which a failure says nothing about the present any more.
+STALE = 300.0
+#: Jobs, failures and findings of the reaper that are kept.
+_RECENT, _FAILURES, _FINDINGS = 25, 25, 50
+#: Characters that are kept of a text from outside.
+_LONGEST = 300
+
+
+class RecentJob(NamedTuple):
+    """A job that has ended.
+
+    :ivar at: when, in seconds since the epoch
+    :ivar action: its action, as the message had it
+    :ivar about: the device or the address, empty if not known
+    :ivar request_id: finds the job in the cloud's logs
+    :ivar seconds: how long it took
+    :ivar code: the error's code; empty for a PASS
+    :ivar reason: the error's text; empty for a PASS
+    """
+
+    at: float
+    action: str
+    about: str
+    request_id: str
+    seconds: float
+    code: str
+    reason: str
+
+
+@dataclass
+class Minute:
+    """The calls of the cloud in one minute.
+
+    :ivar number: which minute, in minutes of the monotonic clock
+    :ivar calls: how many calls
+    :ivar failed: how many of these had no answer, or a status of 500 and above
+    :ivar total: how long all of them took, in seconds
+    :ivar longest: how long the longest took, in seconds
+    """
+
+    number: int
+    calls: int = 0
+    failed: int = 0
+    total: float = 0.0
+    longest: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """How long a call took in the mean, in seconds."""
+        return self.total / self.calls if self.calls else 0.0
+
+
+class ServiceHealth(NamedTuple):
+    """How the calls of one of the cloud's services went; monotonic times.
+
+    :ivar failing_since: since when every call has failed, None if the last
+        one was answered
+    :ivar last_failure: when the last call failed
+    """
+
+    failing_since: float | None = None
+    last_failure: float = 0.0
+
+    def seconds_failing(self, now: float) -> float:
+        """For how long every call has failed; 0 if the failures are old."""
+        if self.failing_since is None or now - self.last_failure >= STALE:
+            return 0.0
+        return self.last_failure - self.failing_since
+
+
+class ReaperRun(NamedTuple):
+    """A run of the reaper.
+
+    :ivar at: when, in seconds since the epoch
+    :ivar total: how many findings there were
+    :ivar findings: the first of them in words: thing, verdict, reason
+    """
+
+    at: float
+    total: int
+    findings: Sequence[tuple[str, str, str]]
+
+
+class Statistics(Observer):
+    """What the pages show of the past, in bounded memory; for any thread.
+
+    :param clock: monotonic seconds
+    :ivar metrics: the counters for Prometheus
+    :ivar started_at: when it began, in seconds since the epoch
+    :ivar reaper_run: the last run of the reaper that came to an end
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.metrics = Metrics()
+        self.started_at = time.time()
+        self.reaper_run: ReaperRun | None = None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._minutes: deque[Minute] = deque(maxlen=MINUTES)
+        self._services: dict[str, ServiceHealth] = {}
+        self._recent: deque[RecentJob] = deque(maxlen=_RECENT)
+        self._failures: deque[RecentJob] = deque(maxlen=_FAILURES)
+
+    def job_ended(self, ended: EndedJob) -> None:
+        """See :class:`~poolmgr.events.Observer`."""
+        self.metrics.job_ended(ended)
+        job = _recent_job(ended)
+        self._recent.appendleft(job)
+        if ended.outcome.error is not None:
+            self._failures.appendleft(job)
+
+    def cloud_called(self, call: CloudCall) -> None:
+        """See :class:`~poolmgr.events.Observer`."""
+        self.metrics.cloud_called(call)
+        now = self._clock()
+        with self._lock:
+            self._count_in_minute(call, int(now // 60))
+            before = self._services.get(call.service)
+            if before is None and len(self._services) >= MAX_SERIES:
+                return
+            health = ServiceHealth()
+            if not call.is_answer:
+                since = before.failing_since if before else None
+                health = ServiceHealth(now if since is None else since, now)
+            self._services[call.service] = health
+
+    def reaper_looked(self, cases: Sequence[Case] | None) -> None:
+        """See :class:`~poolmgr.events.Observer`."""
+        self.metrics.reaper_looked(cases)
+        if cases is not None:
+            findings = [
+                (str(case), case.verdict, one_line(case.reason))
+                for case in cases[:_FINDINGS]
+            ]
+            self.reaper_run = ReaperRun(time.time(), len(cases), findings)
+
+    @property
+    def recent(self) -> list[RecentJob]:
+        """The last jobs that ended, the newest first."""
+        return list(self._recent)
+
+    @property
+    def failures(self) -> list[RecentJob]:
+        """The last jobs that failed, the newest first."""
+        return list(self._failures)
+
+    @property
+    def services(self) -> dict[str, float]:
+        """Every service that was called, and for how many seconds all calls
+        of it have failed: 0 if it answers, or was not called lately."""
+        now = self._clock()
+        with self._lock:
+            return {
+                name: health.seconds_failing(now)
+                for name, health in self._services.items()
+            }
+
+    @property
+    def last_hour(self) -> list[Minute]:
+        """The calls of the cloud by minute, the oldest first; minutes
+        without a call are there, too."""
+        present = int(self._clock() // 60)
+        with self._lock:
+            known = {each.number: replace(each) for each in self._minutes}
+        numbers = range(present - MINUTES + 1, present + 1)
+        return [known.get(number, Minute(number)) for number in numbers]
+
+    def _count_in_minute(self, call: CloudCall, number: int) -> None:
+        if not self._minutes or self._minutes[-1].number < number:
+            self._minutes.append(Minute(number))
+        minute = self._minutes[-1]
+        minute.calls += 1
+        minute.failed += not call.is_answer
+        minute.total += call.seconds
+        minute.longest = max(minute.longest, call.seconds)
+
+
+def _recent_job(ended: EndedJob) -> RecentJob:
+    return RecentJob(
+        time.time(),
+        ended.trail.action[:_LONGEST],
+        next(iter(ended.about.values()), "")[:_LONGEST],
+        ended.trail.request_id,
+        ended.seconds,
+        ended.outcome.code,
+        one_line(ended.outcome.reason, _LONGEST),
+    )

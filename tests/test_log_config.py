@@ -1,0 +1,82 @@
+"""``--log-config-append``: the log is set up by a file of logging's own."""
+
+from pathlib import Path
+
+import pytest
+
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.processes import poolmgr
+
+CONFIG = """\
+[loggers]
+keys = root
+[handlers]
+keys = file
+[formatters]
+keys = mine
+[logger_root]
+level = DEBUG
+handlers = file
+[handler_file]
+class = FileHandler
+formatter = mine
+args = ({log!r},)
+[formatter_mine]
+format = mine %(levelname)s %(name)s [%(request_id)s] %(message)s
+"""
+
+
+def test_the_file_says_where_and_how_lines_are_written(tmp_path: Path) -> None:
+    config, log = tmp_path / "logging.conf", tmp_path / "log"
+    config.write_text(CONFIG.format(log=str(log)))
+
+    done = poolmgr(
+        *("--log-config-append", str(config), "--log-format", "json"),
+        *("--driver", "fake", "delete-ip", "192.0.2.1"),
+    )
+
+    assert (done.returncode, done.stderr) == (1, "")
+    (end,) = (x for x in log.read_text().splitlines() if "outcome=" in x)
+    assert end.startswith("mine WARNING poolmgr.jobs.run [req-")
+
+
+def test_it_is_as_harmless_as_any_log(tmp_path: Path) -> None:
+    config, log = tmp_path / "logging.conf", tmp_path / "log"
+    config.write_text(CONFIG.format(log=str(log)))
+    with LoopbackCloud() as cloud:
+        clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
+        poolmgr(
+            *("--log-config-append", str(config), "--os-cloud", "loopback"),
+            *("delete-device", "libra-1"),
+            OS_CLIENT_CONFIG_FILE=str(clouds),
+        )
+
+    assert cloud.credentials["password"] not in log.read_text()
+    lines = log.read_text().splitlines()
+    assert any("outcome=FAIL" in line for line in lines)
+    assert all(x.startswith("mine ") and x.isprintable() for x in lines)
+    # Bodies of requests, with what is secret in them.
+    assert not any("keystoneauth" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No such file"),
+        ("nonsense", "no section headers"),
+        ("[mgm]\naz = 1\n", "formatters"),
+        (CONFIG.replace("FileHandler", "no.Such"), "no.Such"),
+    ],
+)
+def test_one_that_cannot_be_used_is_told_in_one_line(
+    text: str | None, words: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "logging.conf"
+    if text is not None:
+        config.write_text(text)
+
+    done = poolmgr("--log-config-append", str(config), "plugin", "list")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"--log-config-append {str(config)!r} ")
+    assert done.stderr.count("\n") == 1
