@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import inspect
 import os
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from poolmgr import PoolManager
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.settings import PoolSettings
 from tests.jobservers import JobServerProcess, builtin, gearmand
+from tests.virtual_time import run
 
 # Each driver of a test would read all authorities that these name.
 for _name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
@@ -29,6 +31,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return float(limit.args[0]) if limit else 0.0
 
     items.sort(key=longest, reverse=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an ``async def`` test on virtual time."""
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    names = inspect.signature(test).parameters
+    run(test(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ class BlockingCloud:
     :param loop: the loop that runs it, on another thread
     :param timeout: seconds that each call may take; None for any number
     :ivar cloud: the cloud
+    :ivar loop: the loop
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class BlockingCloud:
         timeout: float | None = None,
     ) -> None:
         self.cloud = cloud
-        self._loop = loop
+        self.loop = loop
         self._timeout = timeout
         self._running: set[asyncio.Task[Any]] = set()
         self._interruption: PoolmgrError | None = None
@@ -46,7 +47,7 @@ class BlockingCloud:
 
         :param seconds: that each call may take
         """
-        return BlockingCloud(self.cloud, self._loop, seconds)
+        return BlockingCloud(self.cloud, self.loop, seconds)
 
     def interrupt(self, error: PoolmgrError) -> None:
         """Have the call that is under way, else the next, raise an error.
@@ -73,7 +74,7 @@ class BlockingCloud:
             raise
         # It takes over this thread's context.
         return asyncio.run_coroutine_threadsafe(
-            self._run(work), self._loop
+            self._run(work), self.loop
         ).result()
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -6,6 +6,7 @@ ending while a verb hangs, so they do not do here.
 
 import asyncio
 import contextvars
+import ctypes
 import logging
 import queue
 import threading
@@ -19,6 +20,8 @@ from poolmgr.foreign import told
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 class Pool(Protocol):
@@ -144,3 +147,13 @@ def _settle(
         future.set_exception(error)
     else:
         future.set_result(result)
+
+
+def limit_arenas() -> None:
+    """Have glibc keep the memory of all threads in two arenas.
+
+    By default each thread has one of its own: 10 MiB for 33 threads.  For
+    processes that are poolmgr's own, and before there are threads.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)

@@ -1,0 +1,129 @@
+"""The blocking face of the cloud."""
+
+import asyncio
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from poolmgr.cloud import Cloud, Pace, open_cloud
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.errors import (
+    CloudUnavailable,
+    DeadlineExceeded,
+    Forked,
+    Stopped,
+)
+from poolmgr.ownership import Job, Mark
+from poolmgr.tracing import RequestContext, bound, current
+from tests.polling import until
+
+MARK = Mark.for_job("pool", Job("job"))
+
+
+def test_a_device_and_an_address_come_and_go() -> None:
+    with open_cloud(FakeCloud(FakeSettings(boot_time=0.05))) as cloud:
+        made = cloud.create_device("libra-1", MARK)
+        device = cloud.wait_ready(made)
+        ip = cloud.attach_ip(cloud.create_ip(MARK), device)
+
+        assert cloud.device_of_ip(ip) == device
+        assert cloud.accepts(ip.address, 80)
+        cloud.mark_ip(ip, MARK.handed_over())
+        assert [each.mark for each in cloud.list_ips()] == [MARK.handed_over()]
+        cloud.delete_device(device)
+        cloud.delete_ip(cloud.get_ip(ip.address))
+        assert (cloud.list_devices(), cloud.list_ips()) == ([], [])
+
+
+def test_many_threads_use_it_at_once() -> None:
+    with open_cloud(FakeCloud()) as cloud, ThreadPoolExecutor(20) as pool:
+        made = pool.map(
+            lambda n: cloud.create_device(f"libra-{n}", MARK), range(100)
+        )
+
+        assert len({device.id for device in made}) == 100
+
+
+def test_a_call_that_takes_too_long_says_what_it_waited_for() -> None:
+    with open_cloud(FakeCloud(FakeSettings(boot_time=3600.0))) as cloud:
+        made = cloud.create_device("libra-1", MARK)
+
+        with pytest.raises(DeadlineExceeded, match="'libra-1' to boot"):
+            cloud.within(0.1).wait_ready(made)
+
+
+def test_or_why_the_cloud_does_not_answer() -> None:
+    driver = FakeCloud(FakeSettings(call_failure_rate=1.0))
+    with open_cloud(driver, timeout=0.5) as cloud:
+        with pytest.raises(CloudUnavailable, match="let the call fail"):
+            cloud.list_ips()
+        (finding,) = cloud.within(60.0).check(timeout=0.1) or [None]
+
+    assert finding is None  # the fake cloud has nothing to check
+
+
+def test_the_context_of_the_thread_goes_along() -> None:
+    async def request_id() -> str | None:
+        context = current()
+        return context and context.request_id
+
+    with open_cloud(FakeCloud()) as cloud:
+        with bound(RequestContext()) as context:
+            assert cloud.wait(request_id()) == context.request_id
+
+
+def test_an_interruption_ends_one_call_and_clean_up_works() -> None:
+    with open_cloud(FakeCloud(FakeSettings(boot_time=3600.0))) as cloud:
+        made = cloud.create_device("libra-1", MARK)
+
+        async def interrupt() -> None:
+            cloud.interrupt(Stopped("building"))
+
+        def build() -> str:
+            try:
+                cloud.wait_ready(made)
+            except Stopped as error:
+                cloud.delete_device(made)
+                return str(error)
+            return "ready"
+
+        with ThreadPoolExecutor(1) as pool:
+            building = pool.submit(build)
+            until(lambda: cloud.state.awaited)
+            asyncio.run_coroutine_threadsafe(
+                interrupt(),
+                cloud.loop,
+            ).result()
+            assert "building: given up" in building.result()
+        assert cloud.list_devices() == []
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_after_a_fork_the_child_is_told_at_once() -> None:
+    """Its loop would never answer."""
+    with open_cloud(FakeCloud()) as cloud:
+        child = os.fork()
+        if child == 0:
+            try:
+                cloud.list_devices()
+            except Forked:
+                os._exit(7)
+            os._exit(1)
+        _pid, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 7
+
+
+def test_a_driver_that_hangs_while_it_closes_is_left() -> None:
+    class Hangs(FakeCloud):
+        def close(self) -> None:
+            threading.Event().wait()
+
+    cloud = Cloud(Hangs(), pace=Pace(close=0.1))
+    closing = threading.Thread(target=cloud.close, daemon=True)
+    closing.start()
+    closing.join(60.0)
+
+    assert not closing.is_alive()

@@ -1,0 +1,271 @@
+"""A circuit breaker: what keeps failing is tried now and then."""
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from poolmgr.cloud.breaker import Breaker
+from poolmgr.errors import CloudUnavailable, NotFound
+from poolmgr.tracing import RequestContext, bound
+
+
+def breaker(**changes: Any) -> Breaker:
+    given: dict[str, Any] = {
+        "what": "asking",
+        "failure": CloudUnavailable,
+        "refusal": CloudUnavailable,
+        "first": 10.0,
+        "longest": 10.0,
+        **changes,
+    }
+    return Breaker(**given)
+
+
+async def fail(made: Breaker, max_wait: float = 0.0, **pause: float) -> None:
+    with pytest.raises(CloudUnavailable):
+        async with made.attempt(max_wait):
+            raise CloudUnavailable("it is down", **pause)
+
+
+async def succeed(
+    made: Breaker, max_wait: float = 1e6, seconds: float = 0.0
+) -> None:
+    async with made.attempt(max_wait):
+        await asyncio.sleep(seconds)
+
+
+def time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_nothing_waits_while_all_is_well() -> None:
+    made = breaker(threshold=3)
+    for _time in range(2):
+        await fail(made)
+    await succeed(made)
+    for _time in range(2):
+        await fail(made)
+
+    assert not made.open
+    await succeed(made, max_wait=0.0)
+
+
+async def test_after_failures_in_a_row_who_does_not_wait_is_refused() -> None:
+    made = breaker(threshold=3)
+    for _time in range(3):
+        await fail(made)
+
+    assert (made.open, made.reason) == (True, "it is down")
+    with pytest.raises(CloudUnavailable, match="it is down"):
+        await succeed(made, max_wait=0.0)
+    with pytest.raises(CloudUnavailable, match="it is down"):
+        await succeed(made, max_wait=2.0)
+    assert time() == 2.0
+
+
+async def test_another_error_is_no_failure() -> None:
+    made = breaker()
+
+    with pytest.raises(NotFound):
+        async with made.attempt():
+            raise NotFound("device", "a")
+
+    assert not made.open
+
+
+async def test_one_attempt_a_pause_finds_out_for_all() -> None:
+    made = breaker()
+    await fail(made)
+    attempts: list[float] = []
+
+    async def attempt() -> None:
+        while True:
+            try:
+                async with made.attempt():
+                    attempts.append(time())
+                    if len(attempts) < 5:
+                        raise CloudUnavailable("still")
+                    return
+            except CloudUnavailable:
+                continue
+
+    await asyncio.gather(*[attempt() for _each in range(50)])
+
+    # Fifty wait, and there is one attempt in each pause.
+    assert min(b - a for a, b in pairwise(attempts[:5])) >= 5.0
+    assert set(attempts[5:]) == {attempts[4]}
+    assert not made.open
+
+
+async def test_a_hint_has_the_next_attempt_made_at_once() -> None:
+    made = breaker(first=3600.0, longest=3600.0)
+    await fail(made)
+    waiting = asyncio.create_task(succeed(made))
+    await asyncio.sleep(1.0)
+
+    made.hint()
+
+    await waiting
+    assert time() == 1.0
+    assert not made.open
+
+
+async def test_after_a_slow_start_they_go_on_in_growing_numbers() -> None:
+    made = breaker(first=3600.0, longest=3600.0, slow_start=True)
+    await fail(made)
+    at_once = 0
+    most: list[int] = []
+
+    async def attempt() -> None:
+        nonlocal at_once
+        async with made.attempt():
+            at_once += 1
+            most.append(at_once)
+            await asyncio.sleep(1.0)
+            at_once -= 1
+
+    waiting = [asyncio.create_task(attempt()) for _each in range(20)]
+    await asyncio.sleep(1.0)
+    made.hint()
+    await asyncio.gather(*waiting)
+
+    assert most[:3] == [1, 1, 2]
+    assert not made.open
+
+
+async def test_no_more_than_so_many_are_refused_at_once() -> None:
+    made = breaker(slow_start=True)
+    refused: list[str] = []
+
+    async def attempt() -> None:
+        async with made.attempt(max_wait=0.0):
+            await asyncio.sleep(1.0)
+            refused.append("")
+            raise CloudUnavailable("there is no room")
+
+    await asyncio.gather(
+        *[attempt() for _each in range(100)], return_exceptions=True
+    )
+
+    assert len(refused) == 32
+
+
+async def test_an_urgent_request_passes_an_attempt_that_hangs() -> None:
+    made = breaker(first=3600.0, longest=3600.0)
+    await fail(made)
+    hanging = asyncio.create_task(succeed(made, seconds=600.0))
+    waits = asyncio.create_task(succeed(made))
+    await asyncio.sleep(0)
+    made.hint()
+    with bound(RequestContext(urgent=True)):
+        await succeed(made)
+
+    assert time() == 0.0
+    await asyncio.gather(hanging, waits)
+
+
+async def test_an_attempt_that_hangs_does_not_hold_up_the_next_for_long() -> (
+    None
+):
+    made = breaker(first=1.0, longest=10.0)
+    await fail(made)
+    hanging = asyncio.create_task(succeed(made, seconds=600.0))
+    await asyncio.sleep(2.0)
+
+    await succeed(made)
+
+    assert time() < 12.0
+    hanging.cancel()
+
+
+async def test_urgent_requests_that_fail_leave_every_other_attempt() -> None:
+    made = breaker()
+    await fail(made)
+
+    async def fails() -> None:
+        with bound(RequestContext(urgent=True)):
+            while True:
+                await fail(made, max_wait=1e6)
+
+    failing = [asyncio.create_task(fails()) for _each in range(2)]
+    await asyncio.sleep(0)
+
+    await succeed(made)
+
+    assert time() < 30.0
+    for task in failing:
+        task.cancel()
+    await asyncio.wait(failing)
+
+
+async def test_who_leaves_does_not_hold_up_who_waits_behind() -> None:
+    made = breaker()
+    await fail(made)
+    leaves = asyncio.create_task(succeed(made))
+    stays = asyncio.create_task(succeed(made))
+    await asyncio.sleep(1.0)
+    with bound(RequestContext()) as context:
+        waits = asyncio.create_task(succeed(made))
+    await asyncio.sleep(1.0)
+
+    leaves.cancel()
+    waits.cancel()
+    await stays
+
+    assert waits.cancelled()
+    assert str(context.trouble) == "it is down"
+
+
+async def test_who_leaves_in_the_turn_of_his_begin_holds_up_nobody() -> None:
+    made = breaker()
+    await fail(made)
+    leaves = asyncio.create_task(succeed(made))
+    stays = asyncio.create_task(succeed(made))
+    await asyncio.sleep(1.0)
+    made.hint()
+    leaves.cancel()
+
+    await stays
+
+    assert time() < 30.0
+
+
+async def test_the_cloud_says_how_long_it_is_to_be_left_alone() -> None:
+    made = breaker()
+    await fail(made, retry_after=3600.0)
+
+    await succeed(made)
+
+    assert time() == 3600.0
+
+
+async def test_nobody_waits_any_more_who_is_to_hurry() -> None:
+    made = breaker()
+    await fail(made)
+    waiting = asyncio.create_task(succeed(made))
+    await asyncio.sleep(1.0)
+
+    made.hurry()
+
+    with pytest.raises(CloudUnavailable, match="it is down"):
+        await waiting
+
+
+async def test_who_waited_while_it_began_to_fail_may_not_go_on() -> None:
+    made = breaker()
+    async with made.attempt() as attempt:
+        assert made.allows(attempt)
+        await fail(made)
+        assert not made.allows(attempt)
+        async with made.attempt() as trial:
+            assert made.allows(trial)
+
+
+async def test_a_failure_of_another_kind_can_open_it() -> None:
+    made = breaker()
+
+    made.blame("no addresses")
+
+    assert (made.open, made.reason) == (True, "no addresses")

@@ -1,0 +1,220 @@
+"""Calls of a driver: in turn, watched, repeated, and blamed on whom it is."""
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+
+from poolmgr.errors import (
+    AuthenticationFailed,
+    Busy,
+    CloudError,
+    CloudRefused,
+    CloudUnavailable,
+    PluginFailed,
+)
+from poolmgr.events import CloudCall, Observer
+from poolmgr.tracing import RequestContext, bound
+from tests.cloud.scripted import MARK, ScriptedDriver, cloud_of
+
+
+class Calls(Observer):
+    """Notes the requests to the cloud."""
+
+    def __init__(self) -> None:
+        self.seen: list[CloudCall] = []
+
+    def cloud_called(self, call: CloudCall) -> None:
+        """Note one."""
+        self.seen.append(call)
+
+
+async def test_as_many_hung_calls_as_there_are_slots_stop_nobody() -> None:
+    driver = ScriptedDriver(calls_at_once=2)
+    driver.seconds["get_device"] = math.inf
+    cloud = cloud_of(driver)
+    hung = [asyncio.create_task(cloud.get_device("1")) for _call in range(2)]
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(40.0):
+        assert await cloud.list_devices() == []
+
+    for task in hung:
+        task.cancel()
+    await asyncio.wait(hung)
+    await asyncio.sleep(1000.0)
+    assert cloud.state.overdue > 900.0
+
+
+async def test_the_watchdog_works_when_the_caller_has_gone() -> None:
+    """The slot is the call's, not the caller's."""
+    driver = ScriptedDriver(calls_at_once=1)
+    driver.seconds["get_device"] = math.inf
+    cloud = cloud_of(driver)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await cloud.get_device("1")
+
+    async with asyncio.timeout(40.0):
+        assert await cloud.list_devices() == []
+
+
+async def test_a_call_waits_for_a_slot_and_a_short_job_goes_first() -> None:
+    driver = ScriptedDriver(calls_at_once=4)
+    driver.seconds["list_devices"] = driver.seconds["list_ips"] = 1.0
+    cloud = cloud_of(driver)
+    builds = [asyncio.create_task(cloud.list_devices()) for _n in range(9)]
+    await asyncio.sleep(0)
+    assert len(driver.calls) == 3  # a quarter is for short jobs
+
+    with bound(RequestContext(urgent=True)):
+        await asyncio.gather(*[cloud.list_ips() for _n in range(2)])
+
+    assert asyncio.get_running_loop().time() == 2.0
+    await asyncio.gather(*builds)
+
+
+async def test_who_leaves_while_waiting_for_a_slot_takes_none() -> None:
+    driver = ScriptedDriver(calls_at_once=1)
+    driver.seconds["list_devices"] = 1.0
+    cloud = cloud_of(driver)
+    tasks = [asyncio.create_task(cloud.list_devices()) for _n in range(3)]
+    await asyncio.sleep(0.5)
+
+    tasks[1].cancel()
+
+    await tasks[2]
+    assert driver.calls == ["list_devices"] * 2
+
+
+async def test_what_fails_is_asked_again_and_the_trouble_noted() -> None:
+    driver = ScriptedDriver()
+    driver.before["list_devices"] = [CloudUnavailable("down")] * 3
+    cloud = cloud_of(driver)
+    with bound(RequestContext()) as context:
+        asking = asyncio.create_task(cloud.list_devices())
+        await asyncio.sleep(0.2)
+        assert str(context.trouble) == "down"
+        await asking
+
+    assert context.trouble is None
+    assert driver.calls == ["list_devices"] * 4
+
+
+@pytest.mark.parametrize(
+    "pause", [7.0, float("inf"), float("nan"), -1, "soon", None, 10**400]
+)
+async def test_the_cloud_is_left_alone_for_as_long_as_it_says(
+    pause: Any,
+) -> None:
+    driver = ScriptedDriver()
+    driver.before["list_devices"] = [Busy("too many", pause)]
+    cloud = cloud_of(driver)
+
+    await cloud.list_devices()
+
+    expected = {7.0: 7.0, float("inf"): 3600.0, 10**400: 3600.0}
+    assert asyncio.get_running_loop().time() == pytest.approx(
+        expected.get(pause, 0.2), abs=0.1
+    )
+
+
+async def test_a_cloud_that_is_down_is_tried_by_few_calls() -> None:
+    driver = ScriptedDriver()
+    driver.before["list_devices"] = [CloudUnavailable("down")] * 10**6
+    cloud = cloud_of(driver)
+    asking = [asyncio.create_task(cloud.list_devices()) for _n in range(100)]
+
+    await asyncio.sleep(60.0)
+
+    assert cloud.state.breakers["reading compute"].open
+    assert cloud.is_down
+    first = len(driver.calls)
+    await asyncio.sleep(60.0)
+    assert len(driver.calls) - first <= 120
+    # What works is not held up by what fails.
+    assert await cloud.list_ips() == []
+    driver.before.clear()
+    await asyncio.gather(*asking)
+    assert not cloud.is_down
+
+
+@pytest.mark.parametrize("error", [CloudRefused("no"), Busy("not now")])
+async def test_an_answer_opens_no_breaker(error: CloudError) -> None:
+    driver = ScriptedDriver()
+    driver.before["mark_device"] = [error] * 20
+    cloud = cloud_of(driver)
+    device = driver.add_device()
+    for _call in range(20):
+        try:
+            async with asyncio.timeout(0.05):
+                await cloud.mark_device(device, MARK)
+        except (CloudRefused, TimeoutError):
+            pass
+
+    assert not cloud.state.breakers["changing compute"].open
+
+
+async def test_a_refused_login_is_not_repeated_for_a_while() -> None:
+    """Clouds lock accounts after a few."""
+    driver = ScriptedDriver()
+    driver.before["list_devices"] = [AuthenticationFailed("bad password")] * 9
+    cloud = cloud_of(driver)
+
+    for _call in range(20):
+        with pytest.raises(AuthenticationFailed, match="bad password"):
+            await cloud.list_devices()
+    with pytest.raises(AuthenticationFailed, match="bad password"):
+        await cloud.list_ips()
+
+    assert driver.calls == ["list_devices"]
+    driver.before.clear()
+    cloud.try_again()
+    assert await cloud.list_ips() == []
+    assert await cloud.list_devices() == []
+
+
+async def test_a_drivers_own_time_out_is_not_the_callers() -> None:
+    driver = ScriptedDriver()
+    driver.before["list_devices"] = [TimeoutError("mine")]
+
+    with pytest.raises(PluginFailed, match="list_devices: TimeoutError: mine"):
+        async with asyncio.timeout(600.0):
+            await cloud_of(driver).list_devices()
+
+
+async def test_a_change_ends_before_its_caller_does() -> None:
+    """What the caller does next comes after it."""
+    driver = ScriptedDriver()
+    driver.seconds["mark_device"] = 5.0
+    cloud = cloud_of(driver)
+    device = driver.add_device()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await cloud.mark_device(device, MARK)
+
+    assert asyncio.get_running_loop().time() == 5.0
+
+
+async def test_each_verb_is_a_request_unless_the_driver_tells_of_its_own() -> (
+    None
+):
+    calls, driver = Calls(), ScriptedDriver()
+    driver.before["list_ips"] = [CloudUnavailable("down")]
+    driver.before["mark_device"] = [CloudRefused("no")]
+    cloud = cloud_of(driver, observer=calls)
+    await cloud.list_ips()
+    with pytest.raises(CloudRefused):
+        await cloud.mark_device(driver.add_device(), MARK)
+
+    assert [(c.service, c.method, c.status) for c in calls.seen] == [
+        ("network", "list_ips", None),
+        ("network", "list_ips", 200),
+        ("compute", "mark_device", 400),
+    ]
+    calls.seen.clear()
+    own = CloudCall("compute", "GET", 200, 0.1)
+    driver.report_call(own)
+    await cloud.list_ips()
+    assert calls.seen == [own]

@@ -1,0 +1,284 @@
+"""Devices: created once, waited for, and deleted until they are gone."""
+
+import asyncio
+import math
+
+import pytest
+
+from poolmgr.errors import (
+    CloudUnavailable,
+    DeviceFailed,
+    OutcomeUnknown,
+    QuotaExceeded,
+)
+from poolmgr.tracing import RequestContext, bound
+from tests.cloud.scripted import MARK, ScriptedDriver, cloud_of
+
+
+async def cancelled_at(task: "asyncio.Task[object]", seconds: float) -> None:
+    """Cancel a task after some seconds and wait for its end."""
+    await asyncio.sleep(seconds)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_device_is_waited_for_until_it_is_ready() -> None:
+    driver = ScriptedDriver()
+    driver.boot_time = 300.0
+    cloud = cloud_of(driver)
+
+    made = await cloud.create_device("libra-1", MARK)
+    with bound(RequestContext()) as context:
+        waiting = asyncio.create_task(cloud.wait_ready(made))
+        await asyncio.sleep(10.0)
+
+    assert context.doing == (
+        "waiting for device 'libra-1' to boot (it is building)"
+    )
+    ready = await waiting
+    assert ready.ready
+    loop = asyncio.get_running_loop()
+    assert 300.0 <= loop.time() < 302.0
+
+
+async def test_a_server_made_in_the_turn_of_the_cancel_is_not_lost() -> None:
+    """Else nobody would ever hear of it."""
+    driver = ScriptedDriver()
+    driver.seconds["create_device"] = 5.0
+    cloud = cloud_of(driver)
+    task = asyncio.create_task(cloud.create_device("libra-1", MARK))
+
+    # The answer is there, and the task has not seen it yet.
+    asyncio.get_running_loop().call_later(5.0, task.cancel)
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert driver.devices == {}
+
+
+@pytest.mark.parametrize("seconds", [1.0, 4.9])
+async def test_who_is_cancelled_deletes_what_is_made_late(
+    seconds: float,
+) -> None:
+    driver = ScriptedDriver()
+    driver.seconds["create_device"] = 5.0
+    cloud = cloud_of(driver)
+    task = asyncio.create_task(cloud.create_device("libra-1", MARK))
+
+    await cancelled_at(task, seconds)
+
+    assert driver.devices == {}
+
+
+async def test_an_abandoned_job_leaves_what_is_made_late() -> None:
+    """Another worker may have taken it over."""
+    driver = ScriptedDriver()
+    driver.seconds["create_device"] = 5.0
+    cloud = cloud_of(driver)
+    with bound(RequestContext()) as context:
+        task = asyncio.create_task(cloud.create_device("libra-1", MARK))
+        await asyncio.sleep(1.0)
+        context.abandoned = True
+        await cancelled_at(task, 1.0)
+
+    assert [d.mark for d in driver.devices.values()] == [MARK]
+
+
+async def test_a_second_cancel_leaves_the_clean_up_to_the_cloud() -> None:
+    driver = ScriptedDriver()
+    driver.seconds["create_device"] = 5.0
+    cloud = cloud_of(driver)
+    task = asyncio.create_task(cloud.create_device("libra-1", MARK))
+    await asyncio.sleep(1.0)
+    task.cancel()
+    await asyncio.sleep(1.0)
+
+    await cancelled_at(task, 0.0)
+
+    assert asyncio.get_running_loop().time() < 3.0
+    await asyncio.sleep(5.0)
+    await cloud.settled()
+    assert driver.devices == {}
+
+
+async def test_a_late_device_that_cannot_be_deleted_is_told() -> None:
+    driver = ScriptedDriver()
+    driver.seconds["create_device"] = 5.0
+    driver.before["delete_device"] = [QuotaExceeded("no")]
+    cloud = cloud_of(driver)
+    with bound(RequestContext()) as context:
+        task = asyncio.create_task(cloud.create_device("libra-1", MARK))
+        await cancelled_at(task, 1.0)
+
+    assert context.left == ("device 'libra-1'", "no")
+
+
+async def test_a_creation_whose_answer_is_lost_makes_one_device() -> None:
+    driver = ScriptedDriver()
+    driver.after["create_device"] = [OutcomeUnknown("the answer is lost")]
+
+    made = await cloud_of(driver).create_device("libra-1", MARK)
+
+    assert list(driver.devices) == [made.id]
+    assert driver.calls.count("create_device") == 1
+
+
+async def test_a_creation_that_was_lost_on_its_way_is_asked_again() -> None:
+    driver = ScriptedDriver()
+    driver.before["create_device"] = [OutcomeUnknown("lost")]
+
+    made = await cloud_of(driver).create_device("libra-1", MARK)
+
+    assert list(driver.devices) == [made.id]
+    assert driver.calls.count("create_device") == 2
+
+
+async def test_a_creation_is_asked_three_times_at_most() -> None:
+    driver = ScriptedDriver()
+    driver.before["create_device"] = [OutcomeUnknown("lost")] * 9
+
+    with pytest.raises(OutcomeUnknown, match="lost"):
+        await cloud_of(driver).create_device("libra-1", MARK)
+
+    assert driver.calls.count("create_device") == 3
+
+
+async def test_what_is_made_twice_is_deleted_once() -> None:
+    driver = ScriptedDriver()
+    driver.after["create_device"] = [OutcomeUnknown("lost")]
+    driver.seconds["create_device"] = 1.0
+    driver.hidden = {"1"}  # a new device may not be to be seen yet
+    cloud = cloud_of(driver)
+    creating = asyncio.create_task(cloud.create_device("libra-1", MARK))
+    while driver.calls.count("create_device") < 2:
+        await asyncio.sleep(0.01)
+    driver.hidden.clear()
+
+    made = await creating
+
+    await cloud.settled()
+    assert list(driver.devices) == [made.id]
+
+
+async def test_what_hung_and_is_made_after_all_is_deleted() -> None:
+    driver = ScriptedDriver()
+    driver.seconds["create_device"] = 100.0
+    driver.hidden = {"1", "2", "3"}
+    cloud = cloud_of(driver)
+
+    with pytest.raises(OutcomeUnknown, match="no answer within 30 s"):
+        await cloud.create_device("libra-1", MARK)
+    driver.hidden.clear()
+    await asyncio.sleep(100.0)
+    await cloud.settled()
+
+    assert driver.devices == {}
+
+
+async def test_a_creation_that_made_nothing_is_repeated() -> None:
+    driver = ScriptedDriver()
+    driver.before["create_device"] = [CloudUnavailable("down")] * 3
+
+    made = await cloud_of(driver).create_device("libra-1", MARK)
+
+    assert list(driver.devices) == [made.id]
+    assert driver.calls.count("create_device") == 4
+    assert "find_devices" not in driver.calls
+
+
+async def test_who_waits_for_room_gets_it_when_a_device_is_deleted() -> None:
+    driver = ScriptedDriver()
+    driver.before["create_device"] = [QuotaExceeded("full")]
+    cloud = cloud_of(driver)
+    other = driver.add_device()
+
+    with pytest.raises(QuotaExceeded):
+        await cloud.create_device("libra-1", MARK)
+    waiting = asyncio.create_task(
+        cloud.create_device("libra-2", MARK, max_wait=600.0)
+    )
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await cloud.delete_device(other)
+
+    made = await waiting
+    assert made.name == "libra-2"
+    assert asyncio.get_running_loop().time() < 2.0
+
+
+async def test_boots_that_fail_are_tried_one_by_one() -> None:
+    driver = ScriptedDriver()
+    cloud = cloud_of(driver)
+    for _boot in range(5):
+        made = await cloud.create_device("libra-1", MARK)
+        del driver.devices[made.id]
+        with pytest.raises(DeviceFailed, match="it disappeared"):
+            await cloud.wait_ready(made)
+
+    assert cloud.capacity.boots.open
+    with pytest.raises(CloudUnavailable, match="because the last ones failed"):
+        await cloud.create_device("libra-1", MARK)
+    made = await cloud.create_device("libra-1", MARK, max_wait=600.0)
+    await cloud.wait_ready(made)
+    assert not cloud.capacity.boots.open
+
+
+async def test_a_deleted_device_is_gone() -> None:
+    driver = ScriptedDriver()
+    cloud = cloud_of(driver)
+    device = driver.add_device()
+
+    await cloud.delete_device(device)
+    await cloud.delete_device(device)  # and again is no error
+
+    assert driver.devices == {}
+
+
+async def test_a_deletion_that_the_cloud_lost_is_asked_again() -> None:
+    driver = ScriptedDriver()
+    cloud = cloud_of(driver)
+    device = driver.add_device()
+    deleting = asyncio.create_task(cloud.delete_device(device))
+    await asyncio.sleep(0.01)
+    driver.devices[device.id] = device
+
+    await deleting
+
+    assert driver.calls.count("delete_device") == 2
+    assert 15.0 <= asyncio.get_running_loop().time() < 20.0
+
+
+async def test_a_device_that_is_shown_and_not_found_is_not_deleted() -> None:
+    driver = ScriptedDriver()
+    cloud = cloud_of(driver)
+    device = driver.add_device()
+    driver.delete_device = lambda *_: False  # type: ignore[method-assign]
+
+    with pytest.raises(CloudUnavailable, match="and still shows it"):
+        await cloud.delete_device(device)
+
+
+async def test_a_device_that_was_never_seen_is_not_gone_at_once() -> None:
+    """A new one may not be to be seen everywhere yet."""
+    driver = ScriptedDriver()
+    device = driver.add_device()
+    del driver.devices[device.id]
+
+    await cloud_of(driver).delete_device(device)
+
+    assert asyncio.get_running_loop().time() > 10.0
+
+
+async def test_a_hung_verb_ends_nobodys_wait_for_ever() -> None:
+    driver = ScriptedDriver()
+    driver.seconds["list_devices"] = math.inf
+    cloud = cloud_of(driver)
+    with bound(RequestContext()) as context:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(600.0):
+                await cloud.list_devices()
+
+    assert str(context.trouble) == (
+        "driver ScriptedDriver: list_devices: no answer within 30 s"
+    )

@@ -1,0 +1,190 @@
+"""Floating IPs: moved until it is in effect, and only ours."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from poolmgr.errors import (
+    AttachedElsewhere,
+    Changed,
+    CloudUnavailable,
+    NotFound,
+    NotOwned,
+    OutcomeUnknown,
+    PoolmgrError,
+)
+from poolmgr.ownership import Job, Mark, Ownership
+from poolmgr.tracing import RequestContext, bound
+from tests.cloud.scripted import MARK, ScriptedDriver, cloud_of
+
+THEIRS = Mark.for_job("theirs", Job("job"))
+
+
+def owned_by(driver: ScriptedDriver, authority: str = "owned") -> Any:
+    """A cloud of which only what bears the mark of "pool" is ours."""
+    ours = Ownership("pool", "libra", authority)  # type: ignore[arg-type]
+    return cloud_of(driver, ownership=lambda: ours)
+
+
+async def test_attaching_asks_once_and_reads_it_back() -> None:
+    driver = ScriptedDriver()
+    ip, device = driver.add_ip(), driver.add_device()
+
+    attached = await cloud_of(driver).attach_ip(ip.address, device)
+
+    assert attached.device_id == device.id
+    assert driver.calls == ["find_ips", "attach_ip", "find_ips"]
+
+
+@pytest.mark.parametrize(
+    "error", [CloudUnavailable("down"), OutcomeUnknown("lost"), Changed("so")]
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_change_is_asked_for_until_it_is_in_effect(
+    error: PoolmgrError, when: str
+) -> None:
+    driver = ScriptedDriver()
+    ip, device = driver.add_ip(), driver.add_device()
+    getattr(driver, when)["attach_ip"] = [error]
+
+    attached = await cloud_of(driver).attach_ip(ip.address, device)
+
+    assert attached.device_id == device.id
+
+
+async def test_a_change_that_is_lost_in_silence_is_asked_for_again() -> None:
+    driver = ScriptedDriver()
+    ip, device = driver.add_ip(), driver.add_device()
+    attach = driver.attach_ip
+    lost = iter([True, True])
+    driver.attach_ip = (  # type: ignore[method-assign]
+        lambda *args: None if next(lost, False) else attach(*args)
+    )
+
+    attached = await cloud_of(driver).attach_ip(ip, device)
+
+    assert attached.device_id == device.id
+
+
+async def test_who_ends_the_wait_for_it_knows_why() -> None:
+    driver = ScriptedDriver()
+    ip, device = driver.add_ip(), driver.add_device()
+    driver.before["attach_ip"] = [Changed("somebody is faster")] * 1000
+    with bound(RequestContext()) as context:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60.0):
+                await cloud_of(driver).attach_ip(ip, device)
+
+    assert str(context.trouble) == "somebody is faster"
+
+
+async def test_one_list_with_a_hole_costs_no_address() -> None:
+    driver = ScriptedDriver()
+    ip = driver.add_ip()
+    find = driver.find_ips
+    holes = iter([True])
+    driver.find_ips = (  # type: ignore[method-assign]
+        lambda *args: [] if next(holes, False) else find(*args)
+    )
+    cloud = cloud_of(driver)
+
+    assert await cloud.get_ip(ip.address) == ip
+    with pytest.raises(NotFound):
+        await cloud.get_ip("192.0.2.200")
+
+
+async def test_what_is_attached_elsewhere_is_not_detached() -> None:
+    driver = ScriptedDriver()
+    mine, other = driver.add_device(), driver.add_device()
+    ip = driver.add_ip(device_id=other.id)
+    cloud = cloud_of(driver)
+
+    with pytest.raises(AttachedElsewhere):
+        await cloud.detach_ip(ip.address, mine)
+    assert driver.ips[ip.id].device_id == other.id
+
+    assert (await cloud.detach_ip(ip, other)).device_id is None
+    assert (await cloud.detach_ip(ip.address, mine)).device_id is None
+
+
+async def test_an_address_is_deleted_though_it_is_gone_already() -> None:
+    driver = ScriptedDriver()
+    ip = driver.add_ip()
+    cloud = cloud_of(driver)
+
+    await cloud.delete_ip(ip)
+    await cloud.delete_ip(ip)
+
+    assert driver.ips == {}
+
+
+async def test_an_address_that_is_listed_and_not_found_is_not_deleted() -> (
+    None
+):
+    driver = ScriptedDriver()
+    ip = driver.add_ip()
+    driver.delete_ip = lambda *_: False  # type: ignore[method-assign]
+
+    with pytest.raises(CloudUnavailable, match="and still lists it"):
+        await cloud_of(driver).delete_ip(ip)
+
+
+async def test_an_allocation_whose_answer_is_lost_makes_one() -> None:
+    driver = ScriptedDriver()
+    driver.after["create_ip"] = [OutcomeUnknown("lost")]
+
+    made = await cloud_of(driver).create_ip(MARK)
+
+    assert list(driver.ips) == [made.id]
+    assert driver.calls.count("create_ip") == 1
+
+
+async def test_an_address_that_comes_too_late_is_given_back() -> None:
+    driver = ScriptedDriver()
+    driver.seconds["create_ip"] = 5.0
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await cloud_of(driver).create_ip(MARK)
+
+    assert driver.ips == {}
+
+
+async def test_nothing_foreign_is_changed() -> None:
+    """Whatever an action does: it need not look itself."""
+    driver = ScriptedDriver()
+    cloud = owned_by(driver)
+    device = driver.add_device("theirs", mark=THEIRS)
+    ip = driver.add_ip(mark=THEIRS, device_id=device.id)
+    ours = driver.add_device()
+    foreign = [
+        lambda: cloud.mark_device(device, MARK),
+        lambda: cloud.delete_device(device),
+        lambda: cloud.our_device("theirs"),
+        lambda: cloud.our_ip(ip.address),
+        lambda: cloud.mark_ip(ip, MARK),
+        lambda: cloud.attach_ip(ip.address, ours),
+        lambda: cloud.detach_ip(ip),
+        lambda: cloud.detach_ip(ip, device),
+        lambda: cloud.delete_ip(ip),
+    ]
+
+    for change in foreign:
+        with pytest.raises(NotOwned):
+            await change()
+
+    changes = {"mark", "delete", "attach", "detach"}
+    assert not [c for c in driver.calls if c.split("_")[0] in changes]
+
+
+async def test_what_is_on_a_device_of_ours_may_be_moved() -> None:
+    driver = ScriptedDriver()
+    cloud = owned_by(driver)
+    device = driver.add_device()
+    ip = driver.add_ip(mark=None, device_id=device.id)
+
+    assert (await cloud.our_ip(ip.address)) == ip
+    assert (await cloud.detach_ip(ip, device)).device_id is None
+    with pytest.raises(NotOwned):
+        await cloud.attach_ip(ip.address, device)
+    assert await owned_by(driver, "pattern").attach_ip(ip.address, device)

@@ -1,0 +1,49 @@
+"""Requests a second: threads wait for their turn, urgent ones first."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from poolmgr.cloud.limiter import RateLimiter
+from poolmgr.tracing import RequestContext, bound
+from tests.polling import until
+
+
+def test_no_more_than_so_many_begin_in_a_second() -> None:
+    limiter = RateLimiter(50.0)
+    started = time.monotonic()
+
+    for _call in range(75):  # fifty at once, then one every 20 ms
+        limiter.acquire()
+
+    assert time.monotonic() - started >= 0.45
+
+
+def test_nobody_waits_where_nothing_is_limited() -> None:
+    limiter = RateLimiter(0.0)
+
+    for _call in range(100_000):
+        limiter.acquire()
+
+
+def test_an_urgent_request_is_the_next() -> None:
+    limiter = RateLimiter(5.0)
+    for _call in range(5):
+        limiter.acquire()
+    order: list[str] = []
+    waiting = threading.Semaphore(0)
+
+    def request(name: str, urgent: bool) -> None:
+        with bound(RequestContext(urgent=urgent)):
+            waiting.release()
+            limiter.acquire()
+            order.append(name)
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(3):
+            pool.submit(request, f"build {number}", False)
+        until(lambda: all(waiting.acquire(timeout=0.0) for _n in range(3)))
+        pool.submit(request, "urgent", True)
+
+    assert len(order) == 4
+    assert order.index("urgent") <= 1

@@ -1,0 +1,175 @@
+"""One question to the cloud for all who ask at the same time."""
+
+import asyncio
+
+import pytest
+
+from poolmgr.errors import CloudRefused, CloudUnavailable
+from poolmgr.tracing import RequestContext, bound, current
+from tests.cloud.scripted import ScriptedDriver, cloud_of
+
+
+class Oracle(ScriptedDriver):
+    """Notes what was asked for, and for whom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[set[str]] = []
+        self.contexts: list[RequestContext | None] = []
+
+    def find_devices(self, names, timeout):  # type: ignore[no-untyped-def]
+        """See ScriptedDriver."""
+        self.asked.append(set(names))
+        self.contexts.append(current())
+        return super().find_devices(names, timeout)
+
+
+async def test_all_who_come_during_a_question_share_the_next() -> None:
+    driver = Oracle()
+    driver.seconds["find_devices"] = 1.0
+    cloud = cloud_of(driver)
+    devices = [driver.add_device() for _n in range(30)]
+    first = asyncio.create_task(cloud.find_devices("first"))
+    await asyncio.sleep(0.5)
+
+    found = await asyncio.gather(
+        *[cloud.find_devices(device.name) for device in devices]
+    )
+
+    assert await first == []
+    assert found == [[device] for device in devices]
+    assert driver.asked == [{"first"}, {device.name for device in devices}]
+    assert asyncio.get_running_loop().time() == 2.0
+
+
+async def test_an_answer_is_never_older_than_the_question() -> None:
+    driver = Oracle()
+    driver.seconds["find_devices"] = 1.0
+    cloud = cloud_of(driver)
+    first = asyncio.create_task(cloud.find_devices("a"))
+    await asyncio.sleep(0.5)
+    device = driver.add_device("a")
+
+    assert await cloud.find_devices("a") == [device]
+    assert await first == []
+
+
+async def test_who_leaves_takes_the_answer_from_nobody() -> None:
+    driver = Oracle()
+    driver.seconds["find_devices"] = 1.0
+    cloud = cloud_of(driver)
+    device = driver.add_device("a")
+    asking = [asyncio.create_task(cloud.find_devices("a")) for _n in range(3)]
+    await asyncio.sleep(0.5)
+
+    asking[0].cancel()
+
+    assert await asking[1] == await asking[2] == [device]
+    assert asking[0].cancelled()
+
+
+async def test_a_question_that_nobody_waits_for_is_not_repeated() -> None:
+    driver = Oracle()
+    driver.before["find_devices"] = [CloudUnavailable("down")] * 1000
+    cloud = cloud_of(driver)
+    asking = [asyncio.create_task(cloud.find_devices("a")) for _n in range(3)]
+    await asyncio.sleep(5.0)
+
+    for task in asking:
+        task.cancel()
+
+    await asyncio.sleep(60.0)
+    asked = len(driver.asked)
+    await asyncio.sleep(600.0)
+    assert len(driver.asked) == asked
+
+
+async def test_who_leaves_at_once_delays_nobody() -> None:
+    cloud = cloud_of(Oracle())
+    asking = asyncio.create_task(cloud.find_devices("a"))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+
+    assert await cloud.find_devices("b") == []
+    assert asyncio.get_running_loop().time() == 0.0
+
+
+async def test_an_error_is_everybodys() -> None:
+    driver = Oracle()
+    driver.before["find_devices"] = [CloudRefused("no")]
+    cloud = cloud_of(driver)
+
+    answers = await asyncio.gather(
+        cloud.find_devices("a"),
+        cloud.find_devices("b"),
+        return_exceptions=True,
+    )
+
+    assert [str(answer) for answer in answers] == ["no", "no"]
+
+
+async def test_a_question_that_is_stuck_delays_the_next_for_a_moment() -> None:
+    driver = Oracle()
+    driver.seconds["find_devices"] = 20.0
+    cloud = cloud_of(driver)
+    stuck = asyncio.create_task(cloud.find_devices("stuck"))
+    await asyncio.sleep(0.5)
+    driver.seconds["find_devices"] = 0.0
+
+    await cloud.find_devices("other")
+
+    assert asyncio.get_running_loop().time() == 2.0
+    assert not stuck.done()
+    await stuck
+
+
+async def test_a_question_is_as_urgent_as_the_most_urgent_asker() -> None:
+    driver = Oracle()
+    driver.seconds["find_devices"] = 1.0
+    cloud = cloud_of(driver)
+    with bound(RequestContext()) as build:
+        alone = asyncio.create_task(cloud.find_devices("alone"))
+    await asyncio.sleep(0.5)
+    with bound(RequestContext()):
+        other = asyncio.create_task(cloud.find_devices("build"))
+    with bound(RequestContext(urgent=True)) as short:
+        await cloud.find_devices("short")
+    await asyncio.gather(alone, other)
+
+    first, second = driver.contexts
+    assert first is build  # its request id is in the cloud's logs
+    assert second is not None
+    assert second.urgent
+    assert (
+        second.request_id != short.request_id
+    )  # it is nobody's in particular
+
+
+async def test_who_gets_no_answer_in_time_knows_why() -> None:
+    driver = Oracle()
+    driver.before["find_devices"] = [CloudUnavailable("refused")] * 1000
+    cloud = cloud_of(driver)
+    contexts = [RequestContext(), RequestContext()]
+
+    async def ask(context: RequestContext) -> None:
+        with bound(context):
+            async with asyncio.timeout(10.0):
+                await cloud.find_devices("a")
+
+    for error in await asyncio.gather(
+        *map(ask, contexts), return_exceptions=True
+    ):
+        assert isinstance(error, TimeoutError)
+    assert [str(c.trouble) for c in contexts] == ["refused", "refused"]
+
+
+@pytest.mark.parametrize("unique", ["job", "other"])
+async def test_what_a_job_has_made_is_found(unique: str) -> None:
+    driver = ScriptedDriver()
+    cloud = cloud_of(driver)
+    device, ip = driver.add_device(), driver.add_ip()
+
+    found = await cloud.devices_of_job(unique), await cloud.ips_of_job(unique)
+
+    assert found == (([device], [ip]) if unique == "job" else ([], []))

@@ -1,0 +1,192 @@
+"""One poller for everybody who waits for a device."""
+
+import asyncio
+import gc
+from collections.abc import Collection
+from dataclasses import replace
+
+import pytest
+
+from poolmgr.drivers.base import Device, Poll
+from poolmgr.errors import CloudUnavailable, DeviceFailed
+from tests.cloud.scripted import MARK, ScriptedDriver, cloud_of
+
+
+class Pages(ScriptedDriver):
+    """Lists ten devices in a request, and tells who still builds by ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.boot_time = 3600.0
+        self.polls: list[float] = []
+
+    def poll(self, devices: Collection[Device], timeout: float) -> Poll:
+        """See Driver.poll."""
+        self.polls.append(asyncio.get_running_loop().time())
+        seen = {device.id: device for device in self._seen()}
+        return Poll(
+            [seen[d.id] for d in devices if seen[d.id].ready],
+            {d.id for d in devices if not seen[d.id].ready},
+            len(devices) // 10 + 1,
+        )
+
+
+async def booting(
+    driver: ScriptedDriver, number: int
+) -> "list[asyncio.Task[Device]]":
+    """Have so many builds wait for their devices."""
+    cloud = cloud_of(driver)
+    made = [await cloud.create_device(f"d{n}", MARK) for n in range(number)]
+    tasks = [asyncio.create_task(cloud.wait_ready(each)) for each in made]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_many_waits_cost_one_look_an_interval() -> None:
+    driver = ScriptedDriver()
+    driver.boot_time = 60.0
+
+    ready = await asyncio.gather(*await booting(driver, 100))
+
+    assert all(device.ready for device in ready)
+    assert driver.calls.count("poll") <= 70
+
+
+@pytest.mark.parametrize(
+    ("waiting", "pause"), [(9, 1.0), (19, 2.0), (35, 4.0), (500, 10.0)]
+)
+async def test_a_look_of_many_requests_is_as_many_times_as_rare(
+    waiting: int, pause: float
+) -> None:
+    """However many wait, the cloud has as many requests a minute."""
+    driver = Pages()
+    tasks = await booting(driver, waiting)
+
+    await asyncio.sleep(600.0)
+
+    assert driver.polls[-1] - driver.polls[-2] == pytest.approx(pause)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_a_look_at_what_still_builds_leaves_nothing_behind() -> None:
+    """Collecting it would hold up the loop, beside thousands of builds."""
+    driver = Pages()
+    tasks = await booting(driver, 1000)
+    await asyncio.sleep(600.0)
+    gc.collect()
+    before = len(gc.get_objects())
+
+    await asyncio.sleep(60.0)
+
+    assert len(gc.get_objects()) - before < 100
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_a_slow_cloud_is_looked_at_half_of_the_time() -> None:
+    driver = ScriptedDriver()
+    driver.boot_time = 100.0
+    driver.seconds["poll"] = 5.0
+
+    await asyncio.gather(*await booting(driver, 3))
+
+    assert driver.calls.count("poll") <= 12
+
+
+async def test_who_leaves_takes_nothing_from_who_stays() -> None:
+    driver = ScriptedDriver()
+    driver.boot_time = 60.0
+    tasks = await booting(driver, 3)
+    await asyncio.sleep(30.0)
+    tasks[0].cancel()
+
+    await asyncio.gather(*tasks[1:])
+    asked = len(driver.calls)
+
+    await asyncio.sleep(60.0)
+    assert len(driver.calls) == asked  # nobody waits, nobody looks
+
+
+async def test_a_look_that_fails_is_only_a_look_that_fails() -> None:
+    driver = ScriptedDriver()
+    driver.boot_time = 5.0
+    driver.before["poll"] = [CloudUnavailable("down"), RuntimeError("defect")]
+
+    (ready,) = await asyncio.gather(*await booting(driver, 1))
+
+    assert ready.ready
+
+
+async def test_what_is_in_no_list_is_asked_for_by_itself() -> None:
+    class Holes(ScriptedDriver):
+        def poll(self, devices: Collection[Device], timeout: float) -> Poll:
+            return Poll([])
+
+    driver = Holes()
+    driver.boot_time = 100.0
+
+    ready = await asyncio.gather(*await booting(driver, 25))
+
+    assert all(device.ready for device in ready)
+
+
+async def test_what_disappears_is_told_after_a_while() -> None:
+    driver = ScriptedDriver()
+    driver.boot_time = 3600.0
+    (task,) = await booting(driver, 1)
+    driver.devices.clear()
+
+    with pytest.raises(DeviceFailed, match="it disappeared"):
+        await task
+    assert 10.0 <= asyncio.get_running_loop().time() < 13.0
+
+
+async def test_why_a_device_failed_is_asked_of_the_driver() -> None:
+    class Explains(ScriptedDriver):
+        def explain_failure(self, device: Device, timeout: float) -> str:
+            return f"{device.name}: no valid host"
+
+    driver = Explains()
+    (task,) = await booting(driver, 1)
+    driver.devices["1"] = replace(driver.devices["1"], status="failed")
+
+    with pytest.raises(DeviceFailed, match="d0: no valid host"):
+        await task
+
+
+async def test_what_is_left_to_do_for_a_device_is_done_again() -> None:
+    class Finishes(ScriptedDriver):
+        def finish_device(self, device: Device, timeout: float) -> Device:
+            self.calls.append("finish_device")
+            if self.calls.count("finish_device") < 4:
+                return replace(device, address=None)
+            return replace(device, address="192.0.2.7")
+
+    driver = Finishes()
+    driver.before["finish_device"] = [CloudUnavailable("down")]
+
+    (ready,) = await asyncio.gather(*await booting(driver, 1))
+
+    assert ready.address == "192.0.2.7"
+    assert driver.calls.count("finish_device") == 4
+
+
+async def test_closing_ends_every_wait() -> None:
+    driver = ScriptedDriver()
+    driver.boot_time = 3600.0
+    cloud = cloud_of(driver)
+    made = await cloud.create_device("d", MARK)
+    waiting = asyncio.create_task(cloud.wait_ready(made))
+    await asyncio.sleep(1.0)
+    assert cloud.state.awaited == 1
+    assert 0.0 < cloud.state.view_age < 1.0
+
+    cloud.close()
+
+    with pytest.raises(Exception, match="closed"):
+        await waiting
+    with pytest.raises(Exception, match="closed"):
+        await cloud.list_devices()
