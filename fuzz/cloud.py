@@ -5,7 +5,7 @@ import contextlib
 from poolmgr.drivers.nova import NovaCloud, failures
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import Answer, Call, parsed, text_of
+from poolmgr.drivers.nova.calls import Answer, Call, decoded_text, parse_answer
 from poolmgr.errors import CloudError
 
 SEEDS = [
@@ -30,7 +30,7 @@ class _SameAnswer(Api):
         self._body = body
 
     def run(self, call: Call) -> Answer:
-        return parsed(call, self._body)
+        return parse_answer(call, self._body)
 
     def project_id(self) -> str:
         return "p"
@@ -38,10 +38,10 @@ class _SameAnswer(Api):
 
 def one(data: bytes) -> None:
     """The data is the body of the answer."""
-    text = text_of(data)
+    text = decoded_text(data)
     for status in (400, 401, 403, 409, 413, 500):
         headers = {"Retry-After": text[:30]}
-        error = failures.of_answer(
+        error = failures.error_of_answer(
             "GET /x", "network", status, headers, text, creates=False
         )
         assert str(error).isprintable()

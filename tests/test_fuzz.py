@@ -77,7 +77,7 @@ def test_every_target_is_run() -> None:
 
 DEFECTS = {
     "admin": "poolmgr.gearman.admin._records",
-    "cloud": "poolmgr.drivers.nova.failures._said",
+    "cloud": "poolmgr.drivers.nova.failures._reason_in",
     "links": "poolmgr.gearman.connection.Connection.connection_lost",
     "marks": "poolmgr.drivers.nova.marks._mark",
     "message": "poolmgr.jobs.message._check_depth",

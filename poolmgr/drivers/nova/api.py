@@ -19,13 +19,13 @@ from poolmgr.drivers.nova.calls import (
     Answer,
     Call,
     Service,
-    parsed,
-    text_of,
-    value_of,
+    decoded,
+    decoded_text,
+    parse_answer,
 )
 from poolmgr.drivers.nova.connection import Access
 from poolmgr.drivers.nova.endpoints import Endpoints
-from poolmgr.drivers.nova.entries import Entry, usable
+from poolmgr.drivers.nova.entries import Entry, read_entries
 from poolmgr.drivers.nova.failures import NotSent, Refused
 from poolmgr.drivers.nova.limits import Meter
 from poolmgr.drivers.nova.login import Login
@@ -83,7 +83,7 @@ class Api:
                 raise
             raise OutcomeUnknown(str(error), error.retry_after) from error
 
-    def entries(self, call: Call, form: type[T]) -> list[T]:
+    def read_list(self, call: Call, form: type[T]) -> list[T]:
         """The entries of a list, each once; see :meth:`run`.
 
         The next page is asked for by the id of the last entry. If that was
@@ -114,7 +114,9 @@ class Api:
                 continue
             entries = _listed(answer, key, call)
             marker = None
-            for entry in usable(key, entries, partial(value_of, form=form)):
+            for entry in read_entries(
+                key, entries, partial(decoded, form=form)
+            ):
                 marker = entry.id
                 found.setdefault(marker, entry)
             if not entries or not _has_more(answer.get(f"{key}_links")):
@@ -142,7 +144,7 @@ class Api:
         """The project whose things are ours; raises as :meth:`run` does."""
         return self._endpoints.project_id()
 
-    def find(self, service: Service) -> None:
+    def require_service(self, service: Service) -> None:
         """See whether the cloud has a service; raises as :meth:`run` does."""
         self._endpoints.of(service)
 
@@ -166,16 +168,16 @@ class Api:
             doing = str(call)
             if call.is_list and response.status_code in _NOT_THERE:
                 doing += f" at {self._endpoints.described(call.service)}"
-            raise failures.of_answer(
+            raise failures.error_of_answer(
                 doing,
                 call.service,
                 response.status_code,
                 response.headers,
-                text_of(body),
+                decoded_text(body),
                 call.creates,
             )
         try:
-            answer = parsed(call, body)
+            answer = parse_answer(call, body)
         except CloudUnavailable as error:
             where = self._endpoints.described(call.service)
             raise CloudUnavailable(f"{error}; it came from {where}") from None
@@ -204,7 +206,7 @@ class Api:
         asked = self._microversion.text
         response = self._authorized(call)
         if response.status_code == 406 and call.service == "compute":
-            self._microversion.refused(text_of(response.content))
+            self._microversion.refused(decoded_text(response.content))
             if self._microversion.text != asked:
                 return self._authorized(call)
         return response
@@ -229,7 +231,7 @@ class Api:
             headers["X-OpenStack-Request-ID"] = context.request_id
         body: Any = {} if call.body is None else {"json": call.body}
         with (
-            failures.named(str(call), self._access.trust),
+            failures.translated(str(call), self._access.trust),
             self._meter.request(call.service, str(call)) as sent,
         ):
             # No log, for it would have the bodies; no semaphore, for the
@@ -252,7 +254,7 @@ class Api:
 def _listed(answer: Answer, key: str, call: Call) -> list[msgspec.Raw]:
     """The entries of one page."""
     try:
-        return value_of(answer[key], list[msgspec.Raw])
+        return decoded(answer[key], list[msgspec.Raw])
     except msgspec.MsgspecError:
         raise CloudUnavailable(
             f"the answer to {call} is not understood: {key!r} is no list"

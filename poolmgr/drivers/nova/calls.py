@@ -83,12 +83,12 @@ def path_of(collection: str, which: str, *rest: str) -> str:
     return "/".join((collection, quote(which, safe=""), *rest))
 
 
-def text_of(body: bytes) -> str:
+def decoded_text(body: bytes) -> str:
     """A body as text, with a sign in place of what is none."""
     return body.decode("utf-8", "replace")
 
 
-def parsed(call: Call, body: bytes) -> Answer:
+def parse_answer(call: Call, body: bytes) -> Answer:
     """The fields of the answer, {} if it is empty.
 
     :raises CloudUnavailable: it is not what the call expects
@@ -98,7 +98,7 @@ def parsed(call: Call, body: bytes) -> Answer:
         # A page may say why; JSON that broke off may have secrets in it.
         page = ""
         if body.startswith(b"<"):
-            page = f": {one_line(masked(text_of(body)), 60)!r}"
+            page = f": {one_line(masked(decoded_text(body)), 60)!r}"
         raise CloudUnavailable(f"the answer to {call} is no JSON object{page}")
     if call.expects is not None:
         field = memoryview(answer.get(call.expects, b""))
@@ -109,7 +109,7 @@ def parsed(call: Call, body: bytes) -> Answer:
     return answer
 
 
-def value_of(field: msgspec.Raw, form: type[T]) -> T:
+def decoded(field: msgspec.Raw, form: type[T]) -> T:
     """What the JSON of a field is.
 
     :param form: its type
@@ -119,10 +119,10 @@ def value_of(field: msgspec.Raw, form: type[T]) -> T:
     return value
 
 
-def object_in(answer: Answer, field: str) -> dict[str, Any]:
+def object_field(answer: Answer, field: str) -> dict[str, Any]:
     """A field that is an object; empty if it is none."""
     try:
-        return value_of(answer[field], dict[str, Any])
+        return decoded(answer[field], dict[str, Any])
     except (LookupError, msgspec.MsgspecError):
         return {}
 
@@ -137,7 +137,9 @@ def _fields(body: bytes) -> Answer | None:
         except (UnicodeDecodeError, msgspec.DecodeError):
             # One name that somebody spoilt must not hide all the others:
             # halves of characters can be written in JSON, and nowhere else.
-            text = json.dumps(json.loads(text_of(body)), ensure_ascii=False)
+            text = json.dumps(
+                json.loads(decoded_text(body)), ensure_ascii=False
+            )
             answer = decoder.decode(text.encode("utf-8", "replace"))
     return answer
 

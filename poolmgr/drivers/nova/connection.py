@@ -138,7 +138,7 @@ def connection_of(session: Session) -> Connection:
     return Connection(session=session, app_name="poolmgr", app_version=version)
 
 
-def access_by(connection: Connection, settings: NovaSettings) -> Access:
+def access_from(connection: Connection, settings: NovaSettings) -> Access:
     """The way to a cloud by a connection that somebody else has made.
 
     It stays as it is: what is changed is a copy of its session.

@@ -9,7 +9,7 @@ from msgspec import Raw
 from poolmgr.drivers.base import Device, Status
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
-from poolmgr.drivers.nova.calls import value_of
+from poolmgr.drivers.nova.calls import decoded
 from poolmgr.drivers.nova.entries import Entry, text
 from poolmgr.secrecy import masked
 from poolmgr.text import one_line
@@ -80,7 +80,7 @@ def device_of(server: Server, rule: AddressRule) -> NovaDevice | None:
         id=server.id,
         name=text("servers", server, "name"),
         status=status,
-        address=rule.choose(value_of(server.addresses, Any)),
+        address=rule.choose(decoded(server.addresses, Any)),
         created=text("servers", server, "created").replace("Z", "+00:00"),
         fault=_fault(server) if status == "failed" else None,
         mark=marks.mark_in(server.metadata),

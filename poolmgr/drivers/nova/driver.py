@@ -14,7 +14,7 @@ from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Service
 from poolmgr.drivers.nova.clouds_yaml import secret_files
-from poolmgr.drivers.nova.connection import access_by, connect
+from poolmgr.drivers.nova.connection import access_from, connect
 from poolmgr.drivers.nova.devices import NO_REASON, NovaDevice
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.limits import bounded
@@ -57,7 +57,7 @@ class NovaCloud(Servers, FloatingIPs):
         if connection is None:
             self._access = connect(settings)
         else:
-            self._access = access_by(connection, settings)
+            self._access = access_from(connection, settings)
         self.api = Api(self._access, self, settings.compute_api_version)
         self._parts = Parts(self.api, settings)
         self.template = self._parts.template
@@ -100,12 +100,12 @@ class NovaCloud(Servers, FloatingIPs):
         """
         if not (isinstance(device, NovaDevice) and device.own_ip):
             return device
-        found = self.of_device(device)
+        found = self.ips_of_device(device)
         ip = found[0] if found else self._own_ip(device)
         if ip.device_id != device.id:
             self.attach(ip, device)
             # One that is new may not be to be seen yet.
-            (ip,) = self.at([ip.address]) or [ip]
+            (ip,) = self.ips_at([ip.address]) or [ip]
         is_on = ip.device_id == device.id
         return replace(device, address=ip.address if is_on else None)
 
@@ -118,7 +118,7 @@ class NovaCloud(Servers, FloatingIPs):
         try:
             if fault == NO_REASON:
                 # Some clouds show it of a single server only.
-                seen = self.shown(device.id)
+                seen = self.fetch_server(device.id)
                 fault = (seen and seen.fault) or fault
             if lines:
                 console = self.console(device, lines)
@@ -134,7 +134,7 @@ class NovaCloud(Servers, FloatingIPs):
         """See :meth:`Driver.delete_device`."""
         if isinstance(device, NovaDevice) and device.own_ip:
             # First, for afterwards nobody would know whose they were.
-            for ip in self.of_device(device):
+            for ip in self.ips_of_device(device):
                 self.release(ip)
         return super().delete_device(device, timeout)
 
@@ -144,8 +144,8 @@ class NovaCloud(Servers, FloatingIPs):
     ) -> Sequence[Device | FloatingIP]:
         """See :meth:`Driver.find_created`."""
         if kind == "device":
-            return self.made_for(mark, name)
-        return self.made_with(mark)
+            return self.servers_made_for(mark, name)
+        return self.ips_made_with(mark)
 
     # -- inside -------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class NovaCloud(Servers, FloatingIPs):
         wanted = self._settings.compute_api_version or ""
         project = self.api.project_id()
         for service in get_args(Service):
-            self.api.find(service)
+            self.api.require_service(service)
         version = self.api.compute_version()
         return [
             Finding("cloud", where, f"project {project}"),

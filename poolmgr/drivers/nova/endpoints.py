@@ -54,7 +54,7 @@ class Endpoints:
         :raises NotSent: Keystone cannot be asked
         """
         if service not in self._found:
-            with failures.named(f"looking for the service {service}"):
+            with failures.translated(f"looking for the service {service}"):
                 url = self._given(service) or self._in_catalog(service)
             self._found[service] = _versioned(service, url)
         return self._found[service]

@@ -28,7 +28,7 @@ MISREAD = (
     msgspec.MsgspecError,
 )
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -48,7 +48,7 @@ class Named(Entry, gc=False):
     project_id: Any = None
 
 
-def usable(
+def read_entries(
     what: str, entries: Iterable[T], read: Callable[[T], R]
 ) -> Iterator[R]:
     """What is read of those entries that can be read.
@@ -61,12 +61,12 @@ def usable(
         try:
             found = read(entry)
         except MISREAD as error:
-            tell_once(what, f"an entry is left out: {one_line(str(error))}")
+            warn_once(what, f"an entry is left out: {one_line(str(error))}")
         else:
             yield found
 
 
-def needed(value: object, field: str) -> str:
+def required_text(value: object, field: str) -> str:
     """The value of a field that has to be a text.
 
     :raises ValueError: it is none
@@ -81,7 +81,7 @@ def text(what: str, entry: Entry, field: str) -> str:
     value = getattr(entry, field)
     if isinstance(value, str):
         return value
-    tell_once(what, f"{field!r} is no text (of {one_line(entry.id, 80)})")
+    warn_once(what, f"{field!r} is no text (of {one_line(entry.id, 80)})")
     return ""
 
 
@@ -92,11 +92,11 @@ def objects(value: object) -> list[Mapping[str, Any]]:
     return [entry for entry in value if isinstance(entry, Mapping)]
 
 
-def tell_once(what: str, problem: str) -> None:
+def warn_once(what: str, problem: str) -> None:
     """Log what is wrong, unless that was done before."""
     said = f"{what}: {problem.partition(' (of ')[0]}"
-    if said not in _told:
-        _told.add(said)
+    if said not in _warned:
+        _warned.add(said)
         LOG.warning(
             "the cloud's list of %s is odd: %s; not said again", what, problem
         )

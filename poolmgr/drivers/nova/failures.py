@@ -80,7 +80,7 @@ class NotSent(CloudUnavailable):
     """The request was not even sent, so it certainly had no effect."""
 
 
-def of_answer(
+def error_of_answer(
     call: str,
     service: str,
     status: int,
@@ -93,7 +93,7 @@ def of_answer(
     :param call: what was asked, for the message
     :param creates: whether the call creates something
     """
-    said, kind = _said(text)
+    said, kind = _reason_in(text)
     name = NAMES.get(service, service)
     own = _request_id(headers)
     message = f"{name} answered {status} to {call}: {said or 'no reason'}{own}"
@@ -114,7 +114,7 @@ def of_answer(
 
 
 @contextmanager
-def named(call: str, trust: str = "") -> Iterator[None]:
+def translated(call: str, trust: str = "") -> Iterator[None]:
     """Turn what the SDK raises in the block into errors of poolmgr.
 
     :param call: what is asked
@@ -125,13 +125,13 @@ def named(call: str, trust: str = "") -> Iterator[None]:
     except PoolmgrError:
         raise
     except Exception as error:
-        mapped = of_exception(call, error, trust)
+        mapped = error_of_exception(call, error, trust)
         if mapped is None:
             raise
         raise mapped from error
 
 
-def of_exception(
+def error_of_exception(
     call: str, error: Exception, trust: str = ""
 ) -> CloudError | None:
     """The error for an exception of the SDK or of what it is built on.
@@ -226,7 +226,7 @@ def _without_data(text: str) -> str:
     return _LONG_WORD.sub("[...]", text)
 
 
-def _said(text: str) -> tuple[str, str]:
+def _reason_in(text: str) -> tuple[str, str]:
     """The reason in an answer's body, and Neutron's type of it."""
     try:
         body = json.loads(text)

@@ -11,11 +11,11 @@ from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import (
     Call,
     checked_id,
-    object_in,
+    decoded,
+    object_field,
     path_of,
-    value_of,
 )
-from poolmgr.drivers.nova.entries import usable
+from poolmgr.drivers.nova.entries import read_entries
 from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.ips import (
     UNKNOWN,
@@ -75,7 +75,7 @@ class FloatingIPs(Driver):
         self, addresses: Collection[str], timeout: float
     ) -> list[FloatingIP]:
         """See :meth:`Driver.find_ips`."""
-        return self.at(addresses)
+        return self.ips_at(addresses)
 
     @bounded
     def ips_of_jobs(
@@ -144,18 +144,18 @@ class FloatingIPs(Driver):
                 raise
             return self._create_in(again, description)
 
-    def at(self, addresses: Collection[str]) -> list[FloatingIP]:
+    def ips_at(self, addresses: Collection[str]) -> list[FloatingIP]:
         """The floating IPs of these addresses."""
         found = []
         for some in parted(addresses, ADDRESSES_A_CALL):
             found += self._ips({"floating_ip_address": some})
         return found
 
-    def made_with(self, mark: Mark) -> list[FloatingIP]:
+    def ips_made_with(self, mark: Mark) -> list[FloatingIP]:
         """The floating IPs that were allocated with this mark."""
         return self._ips({"description": marks.description_of(mark)})
 
-    def of_device(self, device: Device) -> list[FloatingIP]:
+    def ips_of_device(self, device: Device) -> list[FloatingIP]:
         """Those that come and go with a device."""
         ports = [port.id for port in self._ports_of(device)]
         found = self._ips(_UNATTACHED)
@@ -166,7 +166,7 @@ class FloatingIPs(Driver):
 
     def attach(self, ip: FloatingIP, device: Device) -> None:
         """Attach one, wherever it was, if it is what we think it is."""
-        every = usable("ports", self._ports_of(device), places_of)
+        every = read_entries("ports", self._ports_of(device), places_of)
         places = [place for of_port in every for place in of_port]
         if not places:
             raise CloudUnavailable(
@@ -214,7 +214,7 @@ class FloatingIPs(Driver):
         )
         answer = self.api.run(call)
         with understood(call, creates=True):
-            ip = floating_ip_of(value_of(answer["floatingip"], ShownIP), {})
+            ip = floating_ip_of(decoded(answer["floatingip"], ShownIP), {})
             checked_id(ip.id)
         return ip
 
@@ -238,7 +238,7 @@ class FloatingIPs(Driver):
             expects="floatingip",
         )
         try:
-            return object_in(self.api.run(call), "floatingip")
+            return object_field(self.api.run(call), "floatingip")
         except Refused as error:
             if error.status == 404 and error.kind == "FloatingIPNotFound":
                 raise Changed(f"{error}") from None
@@ -247,7 +247,9 @@ class FloatingIPs(Driver):
     def _ports_of(self, device: Device) -> list[Port]:
         """A device's ports."""
         query = {"device_id": device.id, "fields": ["id", "fixed_ips"]}
-        return self.api.entries(Call("GET", "network", "/ports", query), Port)
+        return self.api.read_list(
+            Call("GET", "network", "/ports", query), Port
+        )
 
     def _ips(self, query: Mapping[str, Any]) -> list[FloatingIP]:
         # An administrator would be shown those of all projects.
@@ -257,13 +259,13 @@ class FloatingIPs(Driver):
         }
         call = Call("GET", "network", _IPS, {**ours, **query})
         try:
-            entries = self.api.entries(call, ShownIP)
+            entries = self.api.read_list(call, ShownIP)
         except Refused as error:
             if error.kind != _NO_ROUTERS:
                 raise
             return []
         read = partial(floating_ip_of, devices=self._devices_of_ports(entries))
-        return list(usable("floating IPs", entries, read))
+        return list(read_entries("floating IPs", entries, read))
 
     def _devices_of_ports(self, entries: Iterable[ShownIP]) -> dict[str, str]:
         """Ids of the servers, by their ports, that Neutron does not show.
@@ -281,6 +283,6 @@ class FloatingIPs(Driver):
         for some in parted(bare, PORTS_A_CALL):
             query = {"id": some, "fields": ["id", "device_id"]}
             call = Call("GET", "network", "/ports", query)
-            ports = self.api.entries(call, Port)
-            devices.update(usable("ports", ports, device_of_port))
+            ports = self.api.read_list(call, Port)
+            devices.update(read_entries("ports", ports, device_of_port))
         return devices

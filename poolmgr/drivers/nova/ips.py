@@ -6,7 +6,7 @@ from typing import Any
 
 from poolmgr.drivers.base import FloatingIP
 from poolmgr.drivers.nova import marks
-from poolmgr.drivers.nova.entries import Entry, needed, objects
+from poolmgr.drivers.nova.entries import Entry, objects, required_text
 
 #: What an address is attached to if Neutron does not tell: it is not free.
 UNKNOWN = "unknown"
@@ -39,7 +39,7 @@ class Port(Entry, gc=False):
 
 
 def device_of_port(port: Port) -> tuple[str, str]:
-    return port.id, needed(port.device_id, "device_id")
+    return port.id, required_text(port.device_id, "device_id")
 
 
 def places_of(port: Port) -> list[tuple[str, str]]:

@@ -68,7 +68,7 @@ def time_left() -> float:
 
 
 @contextmanager
-def held(lock: threading.Lock, doing: str) -> Iterator[None]:
+def holding(lock: threading.Lock, doing: str) -> Iterator[None]:
     """Hold a lock while the block runs.
 
     :param doing: what the lock is needed for, for the error's message

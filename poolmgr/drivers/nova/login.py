@@ -56,7 +56,7 @@ class Login:
         if plugin is None:
             if refused is not None:
                 self._session.invalidate()
-            with failures.named("logging in"):
+            with failures.translated("logging in"):
                 return self._session.get_auth_headers() or {}
         if not self._is_good(refused):
             wait = max(0.0, min(LONGEST_WAIT, time_left()))
@@ -83,7 +83,7 @@ class Login:
     def project_id(self) -> str:
         """The project that the login is for; empty if it is for none."""
         self.headers()
-        with failures.named("logging in"):
+        with failures.translated("logging in"):
             if self._token is None:
                 return self._session.get_project_id() or ""
             return self._token.project_id or ""
@@ -124,7 +124,7 @@ class Login:
 
     def _asked(self, plugin: BaseIdentityPlugin) -> AccessInfo:
         with (
-            failures.named("logging in", self._access.trust),
+            failures.translated("logging in", self._access.trust),
             self._meter.request("identity", "POST /auth/tokens") as sent,
         ):
             try:

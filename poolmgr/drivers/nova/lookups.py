@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import Call, Service, path_of, value_of
-from poolmgr.drivers.nova.entries import Named, usable
+from poolmgr.drivers.nova.calls import Call, Service, decoded, path_of
+from poolmgr.drivers.nova.entries import Named, read_entries
 from poolmgr.drivers.nova.failures import Refused
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudRefused
@@ -150,7 +150,7 @@ class Lookups:
     def _listed(
         self, service: Service, path: str, query: Mapping[str, Any]
     ) -> list[Named]:
-        found = self._api.entries(Call("GET", service, path, query), Named)
+        found = self._api.read_list(Call("GET", service, path, query), Named)
         if "name" in query:
             # One without a name is not what was asked for.
             found = [each for each in found if isinstance(each.name, str)]
@@ -199,7 +199,7 @@ class Lookups:
     def _image_by_id(self, id_: str) -> list[Named]:
         try:
             image = self._api.run(Call("GET", "image", f"/images/{id_}"))
-            return [Named(id_, status=value_of(image["status"], Any))]
+            return [Named(id_, status=decoded(image["status"], Any))]
         except Refused as error:
             if error.status != 404:
                 raise
@@ -209,15 +209,15 @@ class Lookups:
         """The zones that are not known to be unavailable."""
         field = "availabilityZoneInfo"
         call = Call("GET", "compute", "/os-availability-zone", expects=field)
-        entries = value_of(self._api.run(call)[field], list[msgspec.Raw])
+        entries = decoded(self._api.run(call)[field], list[msgspec.Raw])
 
         def read(entry: msgspec.Raw) -> str:
-            zone = value_of(entry, _Zone)
+            zone = decoded(entry, _Zone)
             state = zone.zoneState
             known = isinstance(state, Mapping) and state.get("available")
             return "" if known is False else zone.zoneName
 
-        return set(filter(None, usable("zones", entries, read)))
+        return set(filter(None, read_entries("zones", entries, read)))
 
 
 def _check_set(setting: str, value: str) -> None:

@@ -17,9 +17,9 @@ from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import (
     Call,
     checked_id,
-    object_in,
+    decoded,
+    object_field,
     path_of,
-    value_of,
 )
 from poolmgr.drivers.nova.devices import (
     NovaDevice,
@@ -27,7 +27,7 @@ from poolmgr.drivers.nova.devices import (
     completed,
     device_of,
 )
-from poolmgr.drivers.nova.entries import Entry, usable
+from poolmgr.drivers.nova.entries import Entry, read_entries
 from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.limits import bounded, requests_sent
 from poolmgr.drivers.nova.template import Remembered, ServerTemplate
@@ -126,7 +126,7 @@ class Servers(Driver):
 
         :raises CloudUnavailable: Nova shows it without its name or metadata
         """
-        return self.shown(id)
+        return self.fetch_server(id)
 
     @bounded
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
@@ -140,9 +140,9 @@ class Servers(Driver):
         path = path_of(_SERVERS, device.id, "metadata")
         body = {"metadata": changes}
         answer = self.api.run(Call("POST", "compute", path, body=body))
-        if changes.items() <= object_in(answer, "metadata").items():
+        if changes.items() <= object_field(answer, "metadata").items():
             return
-        seen = self.shown(device.id)
+        seen = self.fetch_server(device.id)
         if seen is None or seen.mark != mark:
             raise CloudUnavailable(f"device {device.name!r} was not marked")
 
@@ -151,12 +151,12 @@ class Servers(Driver):
         """See :meth:`Driver.delete_device`."""
         return self.api.delete("compute", path_of(_SERVERS, device.id))
 
-    def made_for(self, mark: Mark, name: str) -> list[NovaDevice]:
+    def servers_made_for(self, mark: Mark, name: str) -> list[NovaDevice]:
         """The servers that were made with this mark and name."""
         found = self._tagged({marks.own_tag(mark, name)})
         return [device for device in found if device.name == name]
 
-    def shown(self, id_: str) -> NovaDevice | None:
+    def fetch_server(self, id_: str) -> NovaDevice | None:
         """A server by its id; see :meth:`get_device`."""
         path = path_of(_SERVERS, id_)
         call = Call("GET", "compute", path, expects="server")
@@ -168,9 +168,9 @@ class Servers(Driver):
             return None
         with understood(call):
             # It is the one that was asked for, whatever it says.
-            fields = {**object_in(answer, "server"), "id": id_}
+            fields = {**object_field(answer, "server"), "id": id_}
             again = Raw(msgspec.json.encode(fields))
-            device = device_of(value_of(again, Server), self.rule)
+            device = device_of(decoded(again, Server), self.rule)
         if device and (device.mark is marks.UNREADABLE or not device.name):
             raise CloudUnavailable(
                 f"the answer to {call} has no name or no metadata"
@@ -182,7 +182,7 @@ class Servers(Driver):
         path = path_of(_SERVERS, device.id, "action")
         body = {"os-getConsoleOutput": {"length": lines}}
         answer = self.api.run(Call("POST", "compute", path, body=body))
-        output = value_of(answer.get("output", Raw(b"null")), Any)
+        output = decoded(answer.get("output", Raw(b"null")), Any)
         return masked(output) if isinstance(output, str) else ""
 
     # -- inside -------------------------------------------------------------
@@ -203,7 +203,7 @@ class Servers(Driver):
             creates=True,
         )
         with understood(call, creates=True):
-            made = object_in(self.api.run(call), "server")
+            made = object_field(self.api.run(call), "server")
             id_ = checked_id(made["id"])
         now = datetime.now(UTC).isoformat(timespec="seconds")
         own_ip = marks.says_own_ip(self.metadata)
@@ -232,12 +232,14 @@ class Servers(Driver):
         for pool in sorted({d.mark.pool for d in devices if d.mark}):
             query = {"status": "BUILD", "tags": marks.pool_tag(pool)}
             call = Call("GET", "compute", _SERVERS, query)
-            yield from (each.id for each in self.api.entries(call, Entry))
+            yield from (each.id for each in self.api.read_list(call, Entry))
 
     def _servers(self, query: Mapping[str, str]) -> list[NovaDevice]:
         call = Call("GET", "compute", "/servers/detail", query)
-        servers = self.api.entries(call, Server)
-        found = usable("servers", servers, partial(device_of, rule=self.rule))
+        servers = self.api.read_list(call, Server)
+        found = read_entries(
+            "servers", servers, partial(device_of, rule=self.rule)
+        )
         return [device for device in found if device is not None]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from poolmgr.drivers.base import Finding
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.failures import understood
-from poolmgr.drivers.nova.limits import held
+from poolmgr.drivers.nova.limits import holding
 from poolmgr.drivers.nova.lookups import Lookups, NoNetwork
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudRefused
@@ -39,14 +39,14 @@ class Remembered(Generic[T]):
         """What it is; what :meth:`forget` forgot is looked up again."""
         value = self._value
         if value is None:
-            with held(self._lock, f"looking up {self._what}"):
+            with holding(self._lock, f"looking up {self._what}"):
                 value = self._value
                 if value is None:
                     with understood(f"the question for {self._what}"):
                         value = self._value = self._look_up()
         return value
 
-    def learn(self, value: T) -> None:
+    def set(self, value: T) -> None:
         """It was looked up by other means."""
         self._value = value
 
@@ -122,14 +122,14 @@ class Parts:
                 yield Finding(name, value, _shown(found))
         if not problems:
             # Whoever checks is about to build.
-            self.template.learn(_template_of(parts, self._settings))
+            self.template.set(_make_template(parts, self._settings))
 
     # -- inside -------------------------------------------------------------
 
     def _look_up_template(self) -> ServerTemplate:
         every = self._lookups_of_servers()
         parts = [(name, look_up()) for name, _value, look_up in every]
-        return _template_of(parts, self._settings)
+        return _make_template(parts, self._settings)
 
     def _lookups_of_servers(self) -> Iterator[tuple[str, str, LookUp]]:
         """Every setting that names a part of servers: its name, value,
@@ -166,7 +166,7 @@ class Parts:
         return "floating_network", network, look_up
 
 
-def _template_of(
+def _make_template(
     parts: Sequence[Part], settings: NovaSettings
 ) -> ServerTemplate:
     found = dict(parts)
