@@ -7,7 +7,7 @@ import re
 from poolmgr.actions.assign_ip import AssignIp
 from poolmgr.actions.base import parse
 from poolmgr.drivers.nova.calls import path_of
-from poolmgr.drivers.nova.connection import auth_url
+from poolmgr.drivers.nova.urls import auth_url
 from poolmgr.errors import CloudRefused, ConfigError, InvalidField
 from poolmgr.gearman import Address
 from poolmgr.ownership import clean_basename, new_name

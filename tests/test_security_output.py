@@ -21,7 +21,7 @@ from poolmgr import PoolManager
 from poolmgr.cli import logs
 from poolmgr.cli.output import Stream
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.drivers.nova.connection import auth_url
+from poolmgr.drivers.nova.urls import auth_url
 from poolmgr.errors import ConfigError
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud

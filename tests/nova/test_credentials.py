@@ -8,7 +8,8 @@ import pytest
 
 from poolmgr.cloud import open_cloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings, connection_of
-from poolmgr.drivers.nova.connection import auth_url, connect
+from poolmgr.drivers.nova.connection import connect
+from poolmgr.drivers.nova.urls import auth_url
 from poolmgr.errors import AuthenticationFailed, CloudUnavailable, ConfigError
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.testing.openstack.identity import CREDENTIAL, CREDENTIAL_ID

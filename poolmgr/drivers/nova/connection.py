@@ -2,14 +2,11 @@
 
 import copy
 import importlib.metadata
-import logging
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from keystoneauth1.exceptions import ClientException
 from keystoneauth1.identity import v2, v3
@@ -35,11 +32,10 @@ from poolmgr.drivers.nova.tls_files import (
     check_tls_files,
 )
 from poolmgr.drivers.nova.transport import Transport
+from poolmgr.drivers.nova.urls import auth_url, nova_url
 from poolmgr.errors import ConfigError
 from poolmgr.secrecy import masked
 from poolmgr.text import one_line
-
-LOG = logging.getLogger(__name__)
 
 _NAMED = (
     "name the cloud by --os-cloud, OS_CLOUD or [nova] cloud, or give "
@@ -151,46 +147,6 @@ def access_from(connection: Connection, settings: NovaSettings) -> Access:
     return Access(session, connection.config, origins)
 
 
-def auth_url(url: str, where: str = "[nova] auth_url") -> str:
-    """Keystone's address, with version 3.
-
-    :param where: where the address is set
-    :raises ConfigError: it is no address of a Keystone
-    """
-    bare = url.strip().rstrip("/")
-    refuse_passwords({"auth_url": url}, lambda _name, _group: where)
-    if not is_address(bare):
-        raise ConfigError(
-            f"{where} must be like https://keystone.example:5000/v3, "
-            f"not {one_line(url)!r}"
-        )
-    if bare.endswith("/tokens"):
-        # Some manuals want it so.
-        raise ConfigError(
-            f"{where} is the address of tokens, {one_line(url)!r}; it has to "
-            "end with /v3"
-        )
-    newer = re.sub(r"(/v2\.0|/v3)?\Z", "", bare) + "/v3"
-    if bare.endswith("/v2.0"):
-        LOG.warning(
-            "%s is of the Identity API 2.0, which is gone; using %s",
-            where,
-            one_line(newer),
-        )
-    return newer
-
-
-def is_address(url: str) -> bool:
-    """Whether a text is an address of HTTP."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(
-            parts.hostname and (parts.port is None or parts.port)
-        )
-    except ValueError:
-        return False
-
-
 # -- inside -----------------------------------------------------------------
 
 
@@ -204,7 +160,7 @@ def _wanted(settings: NovaSettings, origins: Origins) -> dict[str, Any]:
         "cert": settings.certfile,
         "key": settings.keyfile,
         "verify": False if settings.insecure else None,
-        "compute_endpoint_override": _nova_url(settings.compute_endpoint),
+        "compute_endpoint_override": nova_url(settings.compute_endpoint),
         "network_endpoint_override": settings.network_endpoint,
     }
     wanted = {name: v for name, v in common.items() if v is not None}
@@ -228,6 +184,7 @@ def _chosen(wanted: dict[str, Any]) -> CloudRegion:
         app_name="poolmgr",
         app_version=importlib.metadata.version("poolmgr"),
     )
+    _keep_token(config)
     entry = config.cloud_config["clouds"].get(wanted.get("cloud"))
     if isinstance(entry, dict) and "regions" in entry:
         return config.get_one(**wanted)
@@ -237,6 +194,17 @@ def _chosen(wanted: dict[str, Any]) -> CloudRegion:
     cloud = config.get_one(**rest)
     cloud.config.update(given)
     return cloud
+
+
+def _keep_token(config: OpenStackConfig) -> None:
+    """Have the SDK keep a token: before 4.5 it loses one beside auth_url."""
+    fix = config.magic_fixes
+
+    def fix_with_token(config: dict[str, Any]) -> dict[str, Any]:
+        token = config.get("auth", {}).get("token")
+        return fix({**config, "token": token} if token else config)
+
+    vars(config)["magic_fixes"] = fix_with_token
 
 
 def _login(settings: NovaSettings) -> tuple[str, Mapping[str, str]]:
@@ -256,18 +224,6 @@ def _login(settings: NovaSettings) -> tuple[str, Mapping[str, str]]:
         if name in given and not any(key in given for key in keys):
             given[keys[0]] = "default"
     return plugin, {"auth_url": auth_url(settings.auth_url or ""), **given}
-
-
-def _nova_url(url: str | None) -> str | None:
-    """Nova's address; those of Libra's days name a version that is gone."""
-    newer, found = re.subn(r"/v(1\.1|2)(/[^/]+)?/?$", "/v2.1", url or "")
-    if found:
-        LOG.warning(
-            "[nova] compute_endpoint is of a Compute API that is gone; using "
-            "%s",
-            one_line(newer),
-        )
-    return newer or None
 
 
 def _prepare(session: Session, origins: Origins) -> None:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.calls import Service
-from poolmgr.drivers.nova.connection import Access, is_address
+from poolmgr.drivers.nova.connection import Access
 from poolmgr.drivers.nova.login import Login
+from poolmgr.drivers.nova.urls import is_address
 from poolmgr.errors import CloudRefused
 from poolmgr.text import one_line
 
