@@ -318,9 +318,7 @@ def test_an_earlier_delivery_that_cannot_be_looked_for_fails_the_job(
     assert pool.posts() == 0
 
 
-def test_a_hand_over_that_is_lost_is_a_fail_and_leaves_nothing(
-    pool: Pool,
-) -> None:
+def test_a_hand_over_that_is_lost_is_written_again(pool: Pool) -> None:
     pool.fault(
         Fault(
             method="POST",
@@ -330,7 +328,7 @@ def test_a_hand_over_that_is_lost_is_a_fail_and_leaves_nothing(
         )
     )
 
-    answer = pool.run("BUILD_DEVICE", OLD)
+    pool.passes("BUILD_DEVICE", OLD)
 
-    assert error_of(answer)["code"] == "cloud_unavailable"
-    assert not pool.cloud.servers
+    state = pool.only_server()["metadata"]["poolmgr_state"]
+    assert state == "handed-over"
