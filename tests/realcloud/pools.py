@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from poolmgr import PoolManager
+from poolmgr.cloud import BlockingCloud, open_cloud
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.jobs.message import Message
 from poolmgr.settings import PoolSettings
-from poolmgr.waiting import Deadline
 from tests.clouds import MADE_OF, nova_group
 from tests.processes import Process, poolmgr
 
@@ -46,6 +46,13 @@ class Pool:
             driver.close()
 
     @contextmanager
+    def openstack(self, **changes: Any) -> Iterator[BlockingCloud]:
+        """The cloud as actions see it."""
+        driver = NovaCloud(self.settings(**changes))
+        with open_cloud(driver, timeout=PATIENCE) as openstack:
+            yield openstack
+
+    @contextmanager
     def manager(self, **changes: Any) -> Iterator[PoolManager]:
         """A manager that gives its reasons."""
         pool = PoolSettings(
@@ -72,29 +79,28 @@ class Pool:
 
     def devices(self) -> list[Device]:
         """What bears this pool's mark."""
-        with self.driver() as driver:
-            found = driver.list_devices(Deadline(PATIENCE))
+        with self.openstack() as openstack:
+            found = openstack.list_devices()
         return [d for d in found if d.mark and d.mark.pool == self.name]
 
     def ips(self) -> list[FloatingIP]:
         """Likewise."""
-        with self.driver() as driver:
-            found = driver.list_ips(Deadline(PATIENCE))
+        with self.openstack() as openstack:
+            found = openstack.list_ips()
         return [ip for ip in found if ip.mark and ip.mark.pool == self.name]
 
     def sweep(self, cloud: str) -> None:
         """Delete everything that bears this pool's mark."""
         with (
-            self.driver(cloud=cloud) as driver,
+            self.openstack(cloud=cloud) as openstack,
             ThreadPoolExecutor() as threads,
         ):
-            deadline = Deadline(PATIENCE)
-            for ip in driver.list_ips(deadline):
+            for ip in openstack.list_ips():
                 if ip.mark and ip.mark.pool == self.name:
-                    driver.delete_ip(ip, deadline)
+                    openstack.delete_ip(ip)
             going = [
-                threads.submit(driver.delete_device, device, deadline)
-                for device in driver.list_devices(deadline)
+                threads.submit(openstack.delete_device, device)
+                for device in openstack.list_devices()
                 if device.mark and device.mark.pool == self.name
             ]
             for each in going:

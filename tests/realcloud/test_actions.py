@@ -9,7 +9,6 @@ import pytest
 from poolmgr import Job, PoolManager
 from poolmgr.jobs.message import Message
 from poolmgr.ownership import Mark, new_name
-from poolmgr.waiting import Deadline
 from tests.realcloud.conftest import RealCloud
 from tests.realcloud.pools import PATIENCE, Pool
 
@@ -74,8 +73,8 @@ def test_every_action_works_with_names_and_with_ids(
         first = passed(manager, "BUILD_DEVICE")
         second = passed(manager, "BUILD_DEVICE")
         ip = passed(manager, "BUILD_IP")["ip"]
-        with pool.driver() as driver:
-            found = driver.find_ip(str(ip), Deadline(PATIENCE))
+        with pool.openstack() as openstack:
+            found = openstack.find_ip(str(ip))
         assert found is not None
         for device in (first, second):  # from nowhere, and from the other
             passed(manager, "ASSIGN_IP", ip=ip, name=device["name"])
@@ -162,7 +161,7 @@ def test_what_the_cloud_does_not_have_is_named(
 ) -> None:
     with pool.manager(**{setting: value}) as manager:
         error = failed(manager.run({"action": "BUILD_DEVICE"}))
-        found = manager.driver.check(Deadline(PATIENCE))
+        found = manager.cloud.check(PATIENCE)
 
     assert error["code"] == "cloud_refused"
     assert f"[nova] {setting}: there is no 'no-such-" in error["message"]
@@ -221,11 +220,11 @@ def test_what_an_earlier_delivery_left_is_taken_over(
     old, new = Job("a job", "H:a:1"), Job("a job", "H:b:9")
     real_cloud.set_knob("boot_delay", 3 if boots else 0)
     with pool.manager() as manager:
-        left = manager.driver.create_device(
-            new_name(pool.name), Mark.for_job(pool.name, old), Deadline(60.0)
+        left = manager.cloud.create_device(
+            new_name(pool.name), Mark.for_job(pool.name, old)
         )
         if not boots:
-            manager.driver.wait_for_device(left, Deadline(PATIENCE))
+            manager.cloud.wait_ready(left)
 
         answer = manager.run({"action": "BUILD_DEVICE"}, new)
 
