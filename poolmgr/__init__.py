@@ -7,29 +7,53 @@ As a library::
     with PoolManager(driver="fake") as manager:
         answer = manager.run({"action": "BUILD_DEVICE"})
 
-Importing this module imports nothing else; what is used is loaded then.
+Importing this module imports nothing else of poolmgr; what is used is loaded
+then.
 """
 
+import importlib
+import logging
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from poolmgr.errors import PoolmgrError as PoolmgrError
-    from poolmgr.jobs.manager import PoolManager as PoolManager
-    from poolmgr.ownership import Job as Job
-    from poolmgr.settings import PoolSettings as PoolSettings
+if TYPE_CHECKING:  # what is loaded later, for type checkers and editors
+    from poolmgr.errors import PoolmgrError
+    from poolmgr.events import Observer
+    from poolmgr.jobs.pool_manager import AsyncPoolManager, PoolManager
+    from poolmgr.ownership import Job
+    from poolmgr.settings import PoolSettings
 
-_HOMES = {
+    __version__: str
+
+__all__ = [
+    "AsyncPoolManager",
+    "Job",
+    "Observer",
+    "PoolManager",
+    "PoolSettings",
+    "PoolmgrError",
+    "__version__",
+]
+
+_MODULES = {
+    "AsyncPoolManager": "poolmgr.jobs.pool_manager",
     "Job": "poolmgr.ownership",
-    "PoolManager": "poolmgr.jobs.manager",
+    "Observer": "poolmgr.events",
+    "PoolManager": "poolmgr.jobs.pool_manager",
     "PoolSettings": "poolmgr.settings",
     "PoolmgrError": "poolmgr.errors",
 }
-__all__ = ["Job", "PoolManager", "PoolSettings", "PoolmgrError"]
+
+# A program that configures no logging has nothing on its standard error.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        import importlib
-
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version(__name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

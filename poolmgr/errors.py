@@ -232,6 +232,20 @@ class Stopped(PoolmgrError):
         super().__init__(f"{doing}: given up because poolmgr is stopping")
 
 
+class Cancelled(PoolmgrError):
+    """The job was cancelled by its caller.
+
+    :ivar doing: what it was doing
+    """
+
+    code = "cancelled"
+    retryable = True
+
+    def __init__(self, doing: str) -> None:
+        self.doing = doing
+        super().__init__(f"{doing}: cancelled by the caller")
+
+
 class Closed(PoolmgrError):
     """The pool manager was closed; make another one."""
 

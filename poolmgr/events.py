@@ -1,23 +1,24 @@
-"""Who looks on: told of what happens, and in nobody's way.
+"""What happens in a process, as plain values, and who is told of it.
 
-What is told are plain values, and what is made of them, metrics or traces, is
-the observer's own affair: nothing here knows a library for either.
+An :class:`Observer` makes metrics or traces of them; nothing here knows a
+library for either.
 """
 
-from __future__ import annotations
-
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from poolmgr.jobs.outcome import EndedJob
-    from poolmgr.reaper.rules import Case
+from poolmgr.errors import PoolmgrError
+from poolmgr.ownership import Job
+from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: Fields of a message or an answer that say what a job was about.
+_ABOUT = ("name", "ip", "addr")
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,103 @@ class CloudCall:
         return self.status is not None and self.status < 500
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    :ivar answer: the whole answer, as it goes over the wire
+    :ivar added: what the action added to it
+    :ivar error: why it is a FAIL; None when it is a PASS
+    :ivar code: its error's code; empty when it is a PASS
+    :ivar reason: its error's text; empty when it is a PASS
+    :ivar retryable: whether the same request may succeed later
+    :ivar followed: whether the action wants to know when its answer did not
+        reach the client
+    """
+
+    answer: dict[str, object]
+    added: Mapping[str, Any]
+    error: PoolmgrError | None = None
+    code: str = ""
+    reason: str = ""
+    retryable: bool = False
+    followed: bool = False
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that runs now.
+
+    :ivar job: the delivery that it was started for
+    :ivar action: the action's name, as the message has it
+    :ivar seconds: how long it has been running
+    :ivar limit: seconds after which it is answered in any case
+    :ivar deliveries: how many wait for its answer
+    :ivar request_id: finds it in the logs of the cloud
+    """
+
+    job: Job
+    action: str
+    seconds: float
+    limit: float
+    deliveries: int
+    request_id: str = ""
+
+
+@dataclass(slots=True)
+class EndedJob:
+    """A job that has ended.
+
+    :ivar job: the delivery that it was started for
+    :ivar action: the name of its action, as it is installed; empty if the
+        message names none that can be used
+    :ivar requested_action: the action's name, as the message has it
+    :ivar request_id: finds it in the logs of the cloud
+    :ivar request: the message's own fields; {} if it could not be read
+    :ivar outcome: its answer, and why it is a FAIL
+    :ivar seconds: how long it took
+    """
+
+    job: Job
+    action: str
+    requested_action: str
+    request_id: str
+    request: Mapping[str, object]
+    outcome: Outcome
+    seconds: float
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Name and addresses of what the job was about, if they are known."""
+        fields = {**self.request, **self.outcome.added}
+        return {
+            name: one_line(value)
+            for name in _ABOUT
+            if isinstance(value := fields.get(name), str)
+        }
+
+
+class ReaperFinding(Protocol):
+    """What the reaper has found of one thing; ``str()`` names it."""
+
+    @property
+    def kind(self) -> str:
+        """What it is: "device" or "floating IP"."""
+
+    @property
+    def verdict(self) -> str:
+        """What becomes of it: "kept", "unowned", "removed" or "failed"."""
+
+    @property
+    def reason(self) -> str:
+        """Why, for a person."""
+
+
 class Observer:
     """Does nothing; subclasses override what they want to know.
 
-    Called on the threads that do the work, so it has to be quick, and may be
-    called by several at once.
+    Called by the code that does the work, perhaps by several threads at once,
+    so it has to be quick.
     """
 
     def job_ended(self, ended: EndedJob) -> None:
@@ -55,10 +148,10 @@ class Observer:
     def cloud_called(self, call: CloudCall) -> None:
         """The cloud was called."""
 
-    def reaper_looked(self, cases: Sequence[Case] | None) -> None:
+    def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """The reaper has looked.
 
-        :param cases: what it found, and what became of each; None when it
+        :param findings: what it found, and what became of each; None when it
             could not be told
         """
 
@@ -80,9 +173,9 @@ class Guarded(Observer):
         """See :class:`Observer`."""
         _guarded(self._observer.cloud_called, call)
 
-    def reaper_looked(self, cases: Sequence[Case] | None) -> None:
+    def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """See :class:`Observer`."""
-        _guarded(self._observer.reaper_looked, cases)
+        _guarded(self._observer.reaper_looked, findings)
 
 
 def _guarded(tell: Callable[[T], Any], what: T) -> None:

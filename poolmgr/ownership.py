@@ -173,6 +173,21 @@ def _written(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat(timespec="seconds")
 
 
+def age_of(since: str | None, now: datetime) -> int | None:
+    """Return the whole seconds since a time; 0 when our clock is behind.
+
+    :param since: a time, ISO 8601; UTC if it does not say
+    :returns: None for what is no time
+    """
+    try:
+        at = datetime.fromisoformat(since or "")
+    except (TypeError, ValueError):
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0, int((now - at).total_seconds()))
+
+
 @dataclass(frozen=True)
 class Ownership:
     """What this pool may touch.

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from poolmgr import PoolManager
 from poolmgr.actions.assign_ip import AssignIp
 from poolmgr.actions.base import Action, Context, NoFields, text
 from poolmgr.actions.build_device import BuildDevice
@@ -14,7 +15,6 @@ from poolmgr.actions.delete_device import DeleteDevice
 from poolmgr.actions.delete_ip import DeleteIp
 from poolmgr.actions.remove_ip import RemoveIp
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.jobs.manager import PoolManager
 from poolmgr.settings import PoolSettings
 from poolmgr.testing import ActionConformance
 

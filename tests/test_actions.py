@@ -1,28 +1,28 @@
 """The six actions as Libra's wire document has them, on the fake cloud."""
 
+import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from poolmgr import Job, PoolManager
+from poolmgr import AsyncPoolManager, Job, PoolManager
 from poolmgr.cli.demo import REQUESTS
-from poolmgr.drivers.base import Device, FloatingIP
+from poolmgr.drivers.base import Device, FloatingIP, Poll
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import (
     Changed,
     CloudError,
-    CloudUnavailable,
-    DeviceFailed,
+    CloudRefused,
+    OutcomeUnknown,
 )
 from poolmgr.jobs.message import Message
 from poolmgr.ownership import Mark, State
 from poolmgr.settings import PoolSettings
-from poolmgr.waiting import Deadline
 
 SOON = 10.0
 PATTERN = "libra-stg-haproxy-eaf1fef0-1584-11e3-b42b-02163e192df9"
@@ -52,13 +52,12 @@ def code(answer: Message) -> object:
 
 
 def attached_to(cloud: FakeCloud, ip: Message) -> Device | None:
-    found = cloud.find_ip(str(ip["ip"]), Deadline(SOON))
-    assert found is not None
-    return cloud.device_of_ip(found, Deadline(SOON))
+    (found,) = cloud.find_ips([str(ip["ip"])], SOON)
+    return cloud.get_device(found.device_id or "", SOON)
 
 
 def exists(cloud: FakeCloud, device: Message) -> bool:
-    return bool(cloud.find_devices(str(device["name"]), Deadline(SOON)))
+    return bool(cloud.find_devices([str(device["name"])], SOON))
 
 
 # -- BUILD_DEVICE -----------------------------------------------------------
@@ -100,64 +99,10 @@ def test_a_device_is_marked_as_handed_over_before_it_is_answered(
 
     answer = manager.run({"action": "BUILD_DEVICE"}, job)
 
-    (device,) = cloud.find_devices(str(answer["name"]), Deadline(SOON))
+    (device,) = cloud.find_devices([str(answer["name"])], SOON)
     assert device.mark is not None
     assert device.mark.state == "handed over"
     assert (device.mark.unique, device.mark.handle) == ("unique", "H:host:1")
-
-
-class Overheard(FakeCloud):
-    """A cloud that writes down which calls are patient."""
-
-    def __init__(self) -> None:
-        super().__init__(FakeSettings())
-        self.calls: list[tuple[str, bool]] = []
-
-    def devices_of_job(
-        self, unique: str, deadline: Deadline
-    ) -> Sequence[Device]:
-        self.calls.append(("look", deadline.patient))
-        return super().devices_of_job(unique, deadline)
-
-    def create_device(
-        self, name: str, mark: Mark | None, deadline: Deadline
-    ) -> Device:
-        self.calls.append(("create", deadline.patient))
-        return super().create_device(name, mark, deadline)
-
-    def mark_device(
-        self, device: Device, mark: Mark, deadline: Deadline
-    ) -> None:
-        self.calls.append((mark.state, deadline.patient))
-        super().mark_device(device, mark, deadline)
-
-
-def test_what_is_left_to_do_for_a_ready_device_is_patient() -> None:
-    cloud = Overheard()
-
-    PoolManager(cloud).run({"action": "BUILD_DEVICE"}, Job("unique", "H:h:1"))
-
-    assert cloud.calls == [
-        ("look", False),
-        ("create", False),
-        ("handed over", True),
-        ("look", True),
-    ]
-
-
-def test_to_say_whose_a_device_is_now_is_not_patient() -> None:
-    cloud = Overheard()
-    mark = Mark.for_job("libra", Job("unique", "H:h:1")).withdrawn()
-    cloud.create_device("libra-left", mark, Deadline(SOON))
-    del cloud.calls[:]
-
-    PoolManager(cloud).run({"action": "BUILD_DEVICE"}, Job("unique", "H:h:2"))
-
-    assert cloud.calls == [
-        ("look", False),
-        ("handed over", False),
-        ("look", True),
-    ]
 
 
 def failing(**settings: object) -> PoolManager:
@@ -175,7 +120,7 @@ def test_a_device_that_fails_is_deleted_and_its_fault_told() -> None:
     assert code(answer) == "device_failed"
     assert "the fake cloud let it fail" in str(answer["error"])
     assert "name" not in answer
-    assert not manager.driver.list_devices(Deadline(SOON))
+    assert not manager.driver.list_devices(SOON)
 
 
 def test_a_device_that_boots_too_long_is_deleted() -> None:
@@ -184,7 +129,7 @@ def test_a_device_that_boots_too_long_is_deleted() -> None:
     answer = run(manager, "BUILD_DEVICE")
 
     assert code(answer) == "deadline"
-    assert not manager.driver.list_devices(Deadline(SOON))
+    assert not manager.driver.list_devices(SOON)
 
 
 def test_the_quota_is_not_a_failure_of_the_device() -> None:
@@ -199,8 +144,8 @@ def test_the_quota_is_not_a_failure_of_the_device() -> None:
 class Undeletable(FakeCloud):
     """A cloud that keeps what it has."""
 
-    def delete_device(self, device: Device, deadline: Deadline) -> None:
-        raise CloudUnavailable("it stays")
+    def delete_device(self, device: Device, timeout: float) -> bool:
+        raise CloudRefused("it stays")
 
 
 def test_a_failed_device_that_stays_is_handed_back_whole() -> None:
@@ -209,7 +154,7 @@ def test_a_failed_device_that_stays_is_handed_back_whole() -> None:
 
     answer = run(manager, "BUILD_DEVICE")
 
-    (left,) = cloud.list_devices(Deadline(SOON))
+    (left,) = cloud.list_devices(SOON)
     assert code(answer) == "device_not_deleted"
     assert answer["name"] == left.name
     assert {"addr", "type", "az"} <= answer.keys()
@@ -262,55 +207,54 @@ def test_of_two_devices_of_one_name_none_is_deleted(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:
     for _twice in range(2):
-        cloud.create_device(PATTERN, None, Deadline(SOON))
+        cloud.create_device(PATTERN, None, SOON)
 
     assert code(run(manager, "DELETE_DEVICE", name=PATTERN)) == "ambiguous"
-    assert len(cloud.find_devices(PATTERN, Deadline(SOON))) == 2
+    assert len(cloud.find_devices([PATTERN], SOON)) == 2
 
 
 class Deaf(FakeCloud):
     """A cloud that does what it is told, and whose answers are lost."""
 
-    deletes = True
-
     def create_device(
-        self, name: str, mark: Mark | None, deadline: Deadline
+        self, name: str, mark: Mark | None, timeout: float
     ) -> Device:
-        super().create_device(name, mark, deadline)
-        raise CloudUnavailable("connection reset")
+        super().create_device(name, mark, timeout)
+        raise OutcomeUnknown("connection reset")
 
-    def create_ip(self, mark: Mark | None, deadline: Deadline) -> FloatingIP:
-        super().create_ip(mark, deadline)
-        raise CloudUnavailable("connection reset")
-
-    def delete_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
-        if not self.deletes:
-            raise CloudUnavailable("nor deleting")
-        super().delete_ip(ip, deadline)
+    def create_ip(self, mark: Mark | None, timeout: float) -> FloatingIP:
+        super().create_ip(mark, timeout)
+        raise OutcomeUnknown("connection reset")
 
 
 @pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
-def test_what_was_made_unheard_of_is_taken_back(action: str) -> None:
+def test_what_was_made_unheard_of_is_found(action: str) -> None:
     cloud = Deaf()
 
     answer = run(PoolManager(cloud), action)
 
-    assert answer == {"action": action, "response": "FAIL"}
-    assert not cloud.list_devices(Deadline(SOON))
-    assert not cloud.list_ips(Deadline(SOON))
+    assert answer["response"] == "PASS"
+    made = [device.name for device in cloud.list_devices(SOON)]
+    made += [ip.address for ip in cloud.list_ips(SOON)]
+    assert made == [answer.get("name") or answer["ip"]]
 
 
 def test_an_address_that_cannot_be_given_back_is_named_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    cloud = Deaf()
-    cloud.deletes = False
+    class Undeletable(Unmarkable):
+        """Likewise, nor can it be given back."""
+
+        def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
+            raise CloudRefused("nor deleting")
+
+    cloud = Undeletable(CloudRefused("no"), times=1)
 
     answer = run(PoolManager(cloud), "BUILD_IP")
 
     assert answer["response"] == "FAIL"
-    (left,) = cloud.list_ips(Deadline(SOON))
-    assert f"floating IP {left.address} is left allocated" in caplog.text
+    (left,) = cloud.list_ips(SOON)
+    assert f"floating IP {left.address} is left: nor deleting" in caplog.text
 
 
 def test_an_address_is_nobodys_until_right_before_its_answer() -> None:
@@ -319,8 +263,7 @@ def test_an_address_is_nobodys_until_right_before_its_answer() -> None:
     answer = build_ip(PoolManager(cloud))
 
     assert cloud.born == "building"
-    ip = cloud.find_ip(str(answer["ip"]), Deadline(SOON))
-    assert ip is not None
+    (ip,) = cloud.find_ips([str(answer["ip"])], SOON)
     assert ip.mark is not None
     assert ip.mark.state == "handed over"
 
@@ -335,23 +278,23 @@ class Unmarkable(FakeCloud):
         self.error, self.times, self.effect = error, times, effect
         self.born = ""
 
-    def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
+    def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         assert ip.mark is not None
         self.born = self.born or ip.mark.state
         self.times -= 1
         if self.times < 0 or self.effect:
-            super().mark_ip(ip, mark, deadline)
+            super().mark_ip(ip, mark, timeout)
         if self.times >= 0:
             raise self.error
 
 
 def test_an_address_that_cannot_be_handed_over_is_given_back() -> None:
-    cloud = Unmarkable(CloudUnavailable("connection reset"), times=1)
+    cloud = Unmarkable(CloudRefused("no"), times=1)
 
     answer = run(PoolManager(cloud), "BUILD_IP")
 
     assert answer == {"action": "BUILD_IP", "response": "FAIL"}
-    assert not cloud.list_ips(Deadline(SOON))
+    assert not cloud.list_ips(SOON)
 
 
 @pytest.mark.parametrize("effect", [False, True])
@@ -361,7 +304,7 @@ def test_marking_an_address_meets_another_revision(effect: bool) -> None:
 
     answer = build_ip(PoolManager(cloud))
 
-    (ip,) = cloud.list_ips(Deadline(SOON))
+    (ip,) = cloud.list_ips(SOON)
     assert ip.address == answer["ip"]
     assert ip.mark is not None
     assert (ip.mark.state, ip.mark.taken) == ("handed over", 0)
@@ -390,17 +333,24 @@ def test_a_delete_that_was_delivered_before_spares_what_may_be_anothers(
 ) -> None:
     made = Mark.for_job("libra", Job("another", "H:host:1")).handed_over()
     changed = None if mark is None else replace(made, **mark)
-    ip = cloud.create_ip(changed, Deadline(SOON))
-    manager = PoolManager(cloud, PoolSettings(explain_failures=True))
-    manager.delivered_before = lambda job: again
+    ip = cloud.create_ip(changed, SOON)
 
-    answer = manager.run(
-        {"action": "DELETE_IP", "ip": ip.address},
-        Job("unique", "H:host:7", "127.0.0.1:4730"),
-    )
+    async def delete() -> Message:
+        async with AsyncPoolManager(
+            cloud, PoolSettings(explain_failures=True)
+        ) as manager:
+            manager.ask_delivered_before = asked
+            return await manager.run(
+                {"action": "DELETE_IP", "ip": ip.address},
+                Job("unique", "H:host:7", "127.0.0.1:4730"),
+            )
 
-    there = cloud.find_ip(ip.address, Deadline(SOON)) is not None
-    assert there == (outcome != "PASS")
+    async def asked(job: Job) -> bool:
+        return again
+
+    answer = asyncio.run(delete())
+
+    assert bool(cloud.list_ips(SOON)) == (outcome != "PASS")
     error: Any = answer.get("error", {"code": answer["response"]})
     assert error["code"] == outcome
 
@@ -424,7 +374,7 @@ def test_delete_ip_works_while_attached(
     answer = run(manager, "DELETE_IP", ip=ip["ip"])
 
     assert answer["response"] == "PASS"
-    assert not cloud.list_ips(Deadline(SOON))
+    assert not cloud.list_ips(SOON)
     assert code(run(manager, "DELETE_IP", ip=ip["ip"])) == "not_found"
 
 
@@ -470,12 +420,12 @@ class Forgetful(FakeCloud):
     lost = 2
 
     def attach_ip(
-        self, ip: FloatingIP, device: Device, deadline: Deadline
+        self, ip: FloatingIP, device: Device, timeout: float
     ) -> None:
         if self.lost:
             self.lost -= 1
         else:
-            super().attach_ip(ip, device, deadline)
+            super().attach_ip(ip, device, timeout)
 
 
 def test_an_attachment_that_was_lost_is_asked_for_again() -> None:
@@ -506,13 +456,13 @@ def test_a_change_by_somebody_else_is_read_again() -> None:
         raced = False
 
         def attach_ip(
-            self, ip: FloatingIP, device: Device, deadline: Deadline
+            self, ip: FloatingIP, device: Device, timeout: float
         ) -> None:
             if not self.raced:
                 self.raced = True
                 assert ip.mark is not None
-                self.mark_ip(ip, ip.mark, deadline)
-            super().attach_ip(ip, device, deadline)
+                self.mark_ip(ip, ip.mark, timeout)
+            super().attach_ip(ip, device, timeout)
 
     cloud = Busy()
     manager = PoolManager(cloud)
@@ -552,7 +502,7 @@ def test_a_closed_check_port_detaches_nothing_of_another_worker() -> None:
     message = {"action": "ASSIGN_IP", "ip": ip["ip"], "name": device["name"]}
 
     lost = manager.submit(message, Job("u", "H:a:1", "127.0.0.1:4730"))
-    lost.forsake()
+    lost.connection_lost()
 
     assert lost.future.result(SOON).answer["response"] == "FAIL"
     assert attached_to(cloud, ip) is not None
@@ -594,9 +544,9 @@ def test_a_redelivered_build_takes_over_the_device_it_left(
     settings = PoolSettings()
     old = Job("unique", "H:host:1")
     left = cloud.create_device(
-        "libra-left", Mark.for_job(settings.pool, old), Deadline(SOON)
+        "libra-left", Mark.for_job(settings.pool, old), SOON
     )
-    ip = cloud.create_ip(Mark.for_job(settings.pool, old), Deadline(SOON))
+    ip = cloud.create_ip(Mark.for_job(settings.pool, old), SOON)
     manager = PoolManager(cloud, settings)
     new = Job("unique", "H:host:7")
 
@@ -604,8 +554,8 @@ def test_a_redelivered_build_takes_over_the_device_it_left(
 
     assert device["name"] == left.name
     assert manager.run({"action": "BUILD_IP"}, new)["ip"] == ip.address
-    assert len(cloud.list_devices(Deadline(SOON))) == 1
-    assert len(cloud.list_ips(Deadline(SOON))) == 1
+    assert len(cloud.list_devices(SOON)) == 1
+    assert len(cloud.list_ips(SOON)) == 1
 
 
 def test_a_failed_device_that_was_left_is_not_taken_over(
@@ -613,40 +563,36 @@ def test_a_failed_device_that_was_left_is_not_taken_over(
 ) -> None:
     old = Job("unique", "H:host:1")
     broken = FakeCloud(FakeSettings(boot_failure_rate=1.0))
-    left = broken.create_device(
-        "libra-left", Mark.for_job("libra", old), Deadline(SOON)
-    )
+    left = broken.create_device("libra-left", Mark.for_job("libra", old), SOON)
     broken._settings = FakeSettings()
 
     answer = PoolManager(broken).run({"action": "BUILD_DEVICE"}, old)
 
     assert answer["response"] == "PASS"
-    (there,) = broken.list_devices(Deadline(SOON))
+    (there,) = broken.list_devices(SOON)
     assert there.name == answer["name"] != left.name
 
 
-def test_a_device_that_goes_while_it_is_taken_over_is_built_anew() -> None:
-    class Emptied(FakeCloud):
-        """Somebody deletes the device as it is waited for."""
+def test_a_device_that_fails_while_it_is_taken_over_is_built_anew() -> None:
+    class Failing(FakeCloud):
+        """The device that was left fails as it is waited for."""
 
-        def wait_for_device(
-            self, device: Device, deadline: Deadline
-        ) -> Device:
-            if device.name == "libra-left":
-                self.delete_device(device, deadline)
-                raise DeviceFailed(device.name, "it is gone")
-            return super().wait_for_device(device, deadline)
+        def poll(self, devices: Collection[Device], timeout: float) -> Poll:
+            poll = super().poll(devices, timeout)
+            fails = [d for d in poll.seen if d.name == "libra-left"]
+            failed = [replace(d, status="failed") for d in fails]
+            return replace(poll, seen=failed or poll.seen)
 
-    with closing(Emptied()) as cloud:
+    with closing(Failing(FakeSettings(boot_time=0.3))) as cloud:
         mark = Mark.for_job("libra", Job("unique", "H:host:1"))
-        cloud.create_device("libra-left", mark, Deadline(SOON))
+        cloud.create_device("libra-left", mark, SOON)
 
         answer = PoolManager(cloud).run(
             {"action": "BUILD_DEVICE"}, Job("unique", "H:host:7")
         )
 
         assert answer["response"] == "PASS"
-        (there,) = cloud.list_devices(Deadline(SOON))
+        (there,) = cloud.list_devices(SOON)
         assert there.name == answer["name"] != "libra-left"
 
 
@@ -655,10 +601,12 @@ class Late(FakeCloud):
 
     late: Mark | None = None
 
-    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
+    def create_device(
+        self, name: str, mark: Mark | None, timeout: float
+    ) -> Device:
         if self.late is not None:
-            self.create_device("libra-late", self.late, deadline)
-        return super().wait_for_device(device, deadline)
+            super().create_device("libra-late", self.late, timeout)
+        return super().create_device(name, mark, timeout)
 
 
 @pytest.mark.parametrize(
@@ -685,7 +633,7 @@ def test_what_the_same_delivery_made_besides_is_deleted(
     )
 
     assert answer["response"] == "PASS"
-    there = {device.name for device in cloud.list_devices(Deadline(SOON))}
+    there = {device.name for device in cloud.list_devices(SOON)}
     assert there == {answer["name"], *(["libra-late"] if stays else [])}
 
 
@@ -709,7 +657,7 @@ def test_a_documented_request_works_to_the_letter(request_text: str) -> None:
     cloud = FakeCloud(FakeSettings(ip_range="15.185.234.125/32"))
     manager = PoolManager(cloud, PoolSettings(basename="libra-stg-haproxy"))
     action = json.loads(request_text.replace(",\n}", "\n}"))["action"]
-    cloud.create_device(PATTERN, None, Deadline(SOON))
+    cloud.create_device(PATTERN, None, SOON)
     if action != "BUILD_IP":
         build_ip(manager)
 

@@ -13,7 +13,6 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, Client
 from poolmgr.ownership import Mark
-from poolmgr.waiting import Deadline
 from tests.asking import FUNCTION, asked
 from tests.jobservers import gearmand
 from tests.polling import until
@@ -31,7 +30,7 @@ def ask(server: Address, action: str) -> dict[str, Any]:
 def marks(path: Path) -> list[Mark]:
     """The marks of all that is in the cloud."""
     with closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
-        deadline = Deadline(10.0)
+        deadline = 10.0
         found = [device.mark for device in cloud.list_devices(deadline)]
         found += [ip.mark for ip in cloud.list_ips(deadline)]
     return [mark for mark in found if mark is not None]

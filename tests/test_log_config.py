@@ -37,7 +37,7 @@ def test_the_file_says_where_and_how_lines_are_written(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stderr) == (1, "")
     (end,) = (x for x in log.read_text().splitlines() if "outcome=" in x)
-    assert end.startswith("mine WARNING poolmgr.jobs.run [req-")
+    assert end.startswith("mine WARNING poolmgr.jobs.log [req-")
 
 
 def test_it_is_as_harmless_as_any_log(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,23 +18,21 @@ from hypothesis import strategies as st
 from poolmgr import Job, PoolManager, PoolSettings, errors
 from poolmgr.actions.base import (
     Action,
-    Context,
+    BlockingContext,
     NoFields,
     field_of,
     text,
 )
-from poolmgr.drivers.base import Device
+from poolmgr.drivers.base import Device, Poll
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.events import Observer
+from poolmgr.events import EndedJob, Observer
 from poolmgr.jobs import message
-from poolmgr.jobs.outcome import EndedJob
-from poolmgr.waiting import Deadline
+from poolmgr.ownership import Mark
 from tests.polling import until
-from tests.scarce_threads import without_threads
 
 
 def acting(
-    run: Callable[[Context], Any], **attributes: object
+    run: Callable[[BlockingContext], Any], **attributes: object
 ) -> type[Action[NoFields]]:
     """An action that does this."""
 
@@ -43,7 +41,7 @@ def acting(
 
         takes = NoFields
 
-        def run(self, request: NoFields, context: Context) -> Any:
+        def run(self, request: NoFields, context: BlockingContext) -> Any:
             return run(context)
 
     for name, value in attributes.items():
@@ -146,12 +144,12 @@ def test_a_fail_says_nothing_more_unless_asked_to(cloud: FakeCloud) -> None:
 # -- any plugin -------------------------------------------------------------
 
 
-def recurse(context: Context) -> object:
+def recurse(context: BlockingContext) -> object:
     return recurse(context)
 
 
-def raising(error: BaseException) -> Callable[[Context], object]:
-    def run(context: Context) -> object:
+def raising(error: BaseException) -> Callable[[BlockingContext], object]:
+    def run(context: BlockingContext) -> object:
         raise error
 
     return run
@@ -283,7 +281,7 @@ def deep(levels: int) -> object:
 )
 def test_a_plugin_that_misbehaves_is_a_fail_and_the_process_lives(
     managing: Callable[..., PoolManager],
-    run: Callable[[Context], object],
+    run: Callable[[BlockingContext], object],
     words: str,
 ) -> None:
     manager = managing(acting(run, answers=("a",)))
@@ -324,7 +322,9 @@ def test_an_action_that_changes_its_request_does_not_change_the_answer(
 
         takes = Taken
 
-        def run(self, request: Taken, context: Context) -> dict[str, str]:
+        def run(
+            self, request: Taken, context: BlockingContext
+        ) -> dict[str, str]:
             request.x.append(object())
             return {}
 
@@ -444,11 +444,15 @@ def test_what_passed_after_its_time_is_undone(
         answers = ("thing",)
         timeout = 0.1
 
-        def run(self, request: NoFields, context: Context) -> dict[str, int]:
+        def run(
+            self, request: NoFields, context: BlockingContext
+        ) -> dict[str, int]:
             late.wait(60.0)
             return {"thing": 7}
 
-        def undo(self, answer: Mapping[str, Any], context: Context) -> None:
+        def undo(
+            self, answer: Mapping[str, Any], context: BlockingContext
+        ) -> None:
             seen.append(answer)
             undone.set()
 
@@ -466,9 +470,9 @@ def test_a_stop_reaches_jobs_that_wait(
 ) -> None:
     waiting = threading.Event()
 
-    def wait(context: Context) -> dict[str, int]:
+    def wait(context: BlockingContext) -> dict[str, int]:
         waiting.set()
-        context.deadline.sleep(60.0, "waiting for ever")
+        context.sleep(60.0)
         return {}
 
     manager = managing(acting(wait))
@@ -511,7 +515,9 @@ def test_a_third_partys_request_is_typed_and_checked(
         takes = Greeting
         answers: ClassVar = ("greeting",)
 
-        def run(self, request: Greeting, context: Context) -> dict[str, str]:
+        def run(
+            self, request: Greeting, context: BlockingContext
+        ) -> dict[str, str]:
             return {"greeting": f"{request.how} {request.whom}"}
 
     manager = managing(Greet)
@@ -580,7 +586,9 @@ def test_a_check_of_a_field_that_fails_is_a_fail(
 
         takes = Odd
 
-        def run(self, request: Odd, context: Context) -> dict[str, str]:
+        def run(
+            self, request: Odd, context: BlockingContext
+        ) -> dict[str, str]:
             return {}
 
     answer = managing(Act).run({"action": "ACT", "x": 1})
@@ -635,18 +643,18 @@ def test_a_future_cannot_be_cancelled(
 class Gate:
     """An action that counts its runs and waits to be let through."""
 
-    runs: list[Context] = field(default_factory=list)
+    runs: list[BlockingContext] = field(default_factory=list)
     entered: threading.Semaphore = field(
         default_factory=lambda: threading.Semaphore(0)
     )
     open: threading.Event = field(default_factory=threading.Event)
     wanted: list[bool] = field(default_factory=list)
 
-    def __call__(self, context: Context) -> dict[str, int]:
+    def __call__(self, context: BlockingContext) -> dict[str, int]:
         self.runs.append(context)
         self.entered.release()
         self.open.wait(60.0)
-        self.wanted.append(context.wanted())
+        self.wanted.append(context.has_waiters())
         return {"run": len(self.runs)}
 
 
@@ -679,7 +687,7 @@ def test_what_runs_can_be_seen(managing: Callable[..., PoolManager]) -> None:
     other = manager.submit({"action": "Act"}, Job("v", "H:a:2"))
 
     seen = manager.running()
-    second.forsake()
+    second.connection_lost()
     left = manager.running()[0].deliveries
     gate.open.set()
     for submission in (first, second, other):
@@ -740,7 +748,7 @@ def test_an_action_learns_that_nobody_waits_any_more(
     submission = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
     assert gate.entered.acquire(timeout=10.0)
 
-    submission.forsake()
+    submission.connection_lost()
     gate.open.set()
 
     # Whoever keeps count of what runs still learns of its end.
@@ -755,7 +763,7 @@ def test_a_redelivery_takes_the_place_of_a_lost_one(
     manager = managing(gated(gate))
     lost = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
     assert gate.entered.acquire(timeout=10.0)
-    lost.forsake()
+    lost.connection_lost()
 
     again = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
     gate.open.set()
@@ -774,9 +782,7 @@ def test_an_answer_that_the_job_server_refused_is_undone(
         assert submission.future.result(10.0).followed
         submission.undo()
 
-    deadline = Deadline(10.0)
-    while cloud.list_devices(deadline) or cloud.list_ips(deadline):
-        deadline.sleep(0.01, "waiting for the undoing")
+    until(lambda: not (cloud.list_devices(10.0) or cloud.list_ips(10.0)))
 
 
 @pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
@@ -855,9 +861,14 @@ def test_what_one_receiver_may_have_is_not_undone_for_another(
 class Stuck(FakeCloud):
     """A cloud that does not tell when a device is ready."""
 
-    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
-        while True:
-            deadline.sleep(1.0, "waiting")
+    def create_device(
+        self, name: str, mark: Mark | None, timeout: float
+    ) -> Device:
+        made = super().create_device(name, mark, timeout)
+        return replace(made, status="building", address=None)
+
+    def poll(self, devices: Collection[Device], timeout: float) -> Poll:
+        return Poll((), {device.id for device in devices})
 
 
 @pytest.mark.parametrize("knows", [True, False])
@@ -873,9 +884,9 @@ def test_a_worker_that_lost_its_link_deletes_nothing_of_another(
     with closing(Stuck(state)) as stuck, closing(FakeCloud(state)) as cloud:
         first = PoolManager(stuck, PoolSettings(long_timeout=seconds))
         lost = first.submit(message, job)
-        until(lambda: cloud.list_devices(Deadline(10.0)))
+        until(lambda: cloud.list_devices(10.0))
         if knows:
-            lost.forsake()
+            lost.connection_lost()
 
         answer = PoolManager(cloud).run(message, job)
         if seconds == 60.0:
@@ -884,23 +895,22 @@ def test_a_worker_that_lost_its_link_deletes_nothing_of_another(
         first.close()
 
         assert (failed["response"], answer["response"]) == ("FAIL", "PASS")
-        (there,) = cloud.list_devices(Deadline(10.0))
+        (there,) = cloud.list_devices(10.0)
         assert there.name == answer["name"]
         assert states(cloud) == ["handed over"]
 
 
 def states(cloud: FakeCloud) -> list[str]:
     """What the marks of all that is there say."""
-    deadline = Deadline(10.0)
-    marks = [device.mark for device in cloud.list_devices(deadline)]
-    marks += [ip.mark for ip in cloud.list_ips(deadline)]
+    marks = [device.mark for device in cloud.list_devices(10.0)]
+    marks += [ip.mark for ip in cloud.list_ips(10.0)]
     return [mark.state for mark in marks if mark is not None]
 
 
 def test_progress_reaches_who_waits(
     managing: Callable[..., PoolManager],
 ) -> None:
-    def report(context: Context) -> dict[str, int]:
+    def report(context: BlockingContext) -> dict[str, int]:
         context.report(1, 4)
         return {}
 
@@ -942,18 +952,7 @@ def test_many_threads_may_use_one_manager(
         )
 
     assert len(names) == 200
-    assert len(cloud.list_devices(Deadline(10.0))) == 200
-
-
-def test_jobs_are_answered_when_the_system_has_threads_again() -> None:
-    with PoolManager("fake") as manager:
-        with without_threads():
-            waits = manager.submit({"action": "BUILD_IP"})
-        goes = manager.submit({"action": "BUILD_IP"})
-
-        for submission in (waits, goes):
-            answer = submission.future.result(30.0).answer
-            assert answer["response"] == "PASS"
+    assert len(cloud.list_devices(10.0)) == 200
 
 
 def test_no_thread_is_started_before_the_first_job() -> None:

@@ -18,7 +18,6 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, NotFound
 from poolmgr.settings import WorkerSettings, rules
-from poolmgr.waiting import Deadline
 from tests.asking import asked
 from tests.jobservers import JobServerProcess, builtin
 from tests.polling import until
@@ -34,7 +33,7 @@ def devices(path: Path) -> int:
     if not path.exists():
         return 0
     with closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
-        return len(cloud.list_devices(Deadline(10.0)))
+        return len(cloud.list_devices(10.0))
 
 
 def hang_up(process: Process, config: Path, text: str) -> None:

@@ -1,13 +1,15 @@
 """ASSIGN_IP."""
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from poolmgr.actions.base import Action, Context, device_name, ip_address
-from poolmgr.actions.lookup import check_ours, our_device, until_in_effect
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.errors import DeadlineExceeded, PoolmgrError, Stopped
-from poolmgr.waiting import Deadline
+from poolmgr.errors import AttachedElsewhere, PoolmgrError
+
+#: Longest pause between two attempts to connect to a device, in seconds.
+_LONGEST_PAUSE = 5.0
 
 
 @dataclass(frozen=True)
@@ -28,56 +30,43 @@ class AssignIp(Action[Request]):
     takes = Request
     cleanup_time = 10.0
 
-    def run(self, request: Request, context: Context) -> Mapping[str, str]:
+    async def run(
+        self, request: Request, context: Context
+    ) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
-        device = our_device(request.name, context)
-        ip = self._attach(request.ip, device, context)
-        if context.settings.check_port is not None:
-            self._check_port(ip, context.settings.check_port, context)
+        device = await context.cloud.our_device(request.name)
+        ip = await context.cloud.attach_ip(request.ip, device)
+        port = context.settings.check_port
+        if port is not None:
+            try:
+                await self._wait_for_port(ip, port, context)
+            except asyncio.CancelledError:
+                await self._detach(ip, device, context)
+                raise
         return {}
 
-    def _attach(
-        self, address: str, device: Device, context: Context
-    ) -> FloatingIP:
-        def ask(ip: FloatingIP) -> None:
-            check_ours(ip, context)
-            context.driver.attach_ip(ip, device, context.deadline)
+    async def _wait_for_port(
+        self, ip: FloatingIP, port: int, context: Context
+    ) -> None:
+        pause = 0.1
+        while not await context.cloud.accepts(ip.address, port):
+            context.doing(f"waiting for port {port} of {ip.address} to accept")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
-        return until_in_effect(
-            f"attaching {address} to device {device.name!r}",
-            context,
-            lambda ip: ip.device_id == device.id,
-            ask,
-            address,
-        )
-
-    def _check_port(self, ip: FloatingIP, port: int, context: Context) -> None:
-        doing = f"waiting for port {port} of {ip.address} to accept"
-        try:
-            for _attempt in context.deadline.retries(doing, longest=5.0):
-                if context.driver.accepts(ip.address, port, context.deadline):
-                    return
-        except (DeadlineExceeded, Stopped):
-            self._detach(ip, context)
-            raise
-
-    def _detach(self, attached: FloatingIP, context: Context) -> None:
-        if context.forsaken():
+    async def _detach(
+        self, ip: FloatingIP, device: Device, context: Context
+    ) -> None:
+        if context.abandoned:
             # Another worker may have the job, and have found the port open.
-            context.log.warning("%s stays attached", attached.address)
+            context.log.warning("%s stays attached", ip.address)
             return
-        deadline = Deadline(self.cleanup_time)
         try:
-            # It may have changed since, if only in its status.
-            until_in_effect(
-                f"detaching {attached.address} again",
-                replace(context, deadline=deadline),
-                lambda ip: ip.device_id != attached.device_id,
-                lambda ip: context.driver.detach_ip(ip, deadline),
-                attached.address,
-            )
+            async with context.limit(self.cleanup_time):
+                # It may have changed since, if only in its status.
+                await context.cloud.detach_ip(ip.address, device)
+        except AttachedElsewhere:
+            pass  # somebody has moved it meanwhile
         except PoolmgrError as error:
             # The reason for the FAIL is the port; this comes on top of it.
-            context.log.warning(
-                "cannot detach %s: %s", attached.address, error
-            )
+            context.log.warning("cannot detach %s: %s", ip.address, error)

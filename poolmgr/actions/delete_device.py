@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poolmgr.actions.base import Action, Context, device_name
-from poolmgr.actions.lookup import our_device
 
 
 @dataclass(frozen=True)
@@ -19,10 +18,10 @@ class DeleteDevice(Action[Request]):
 
     takes = Request
 
-    def run(self, request: Request, context: Context) -> Mapping[str, str]:
+    async def run(
+        self, request: Request, context: Context
+    ) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
-        device = our_device(request.name, context)
-        context.driver.delete_device(device, context.deadline)
-        context.capacity.devices.hint()
-        context.capacity.boots.hint()
+        device = await context.cloud.our_device(request.name)
+        await context.cloud.delete_device(device)
         return {}

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from poolmgr.actions.base import Action, Context, ip_address
-from poolmgr.actions.lookup import check_ours, floating_ip
 from poolmgr.drivers.base import FloatingIP
 from poolmgr.errors import Changed
-from poolmgr.reaper.inventory import age_of
+from poolmgr.ownership import age_of
 
 #: Seconds for which an earlier delivery of the job may have been over: clouds
 #: give an address to the next client at once, job servers take a while to
@@ -28,17 +27,17 @@ class DeleteIp(Action[Request]):
 
     takes = Request
 
-    def run(self, request: Request, context: Context) -> Mapping[str, str]:
+    async def run(
+        self, request: Request, context: Context
+    ) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
-        ip = floating_ip(request.ip, context)
-        check_ours(ip, context)
-        _check_not_given_anew(ip, context)
-        context.driver.delete_ip(ip, context.deadline)
-        context.capacity.ips.hint()
+        ip = await context.cloud.our_ip(request.ip)
+        await _check_not_given_anew(ip, context)
+        await context.cloud.delete_ip(ip)
         return {}
 
 
-def _check_not_given_anew(ip: FloatingIP, context: Context) -> None:
+async def _check_not_given_anew(ip: FloatingIP, context: Context) -> None:
     """Go on only with a floating IP that the client can have meant.
 
     An earlier delivery may have deleted that one, and the cloud have given
@@ -50,7 +49,9 @@ def _check_not_given_anew(ip: FloatingIP, context: Context) -> None:
     age = age_of(ip.created or made, datetime.now(UTC))
     if age is not None and age > _RECENT:
         return
-    if context.delivered_before() and not _was_built_before(ip, context):
+    if _was_built_before(ip, context):
+        return
+    if await context.delivered_before():
         raise Changed(
             f"floating IP {ip.address!r} is new, and this job was delivered "
             "before: it may be somebody else's by now; it was not touched"

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poolmgr.actions.base import Action, Context, device_name, ip_address
-from poolmgr.actions.lookup import our_device, until_in_effect
-from poolmgr.drivers.base import FloatingIP
-from poolmgr.errors import AttachedElsewhere
 
 
 @dataclass(frozen=True)
@@ -22,20 +19,12 @@ class RemoveIp(Action[Request]):
 
     takes = Request
 
-    def run(self, request: Request, context: Context) -> Mapping[str, str]:
+    async def run(
+        self, request: Request, context: Context
+    ) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
-
-        def ask(ip: FloatingIP) -> None:
-            device = our_device(request.name, context)
-            if ip.device_id != device.id:
-                raise AttachedElsewhere(ip.address, device.name)
-            context.driver.detach_ip(ip, context.deadline)
-
-        until_in_effect(
-            f"detaching {request.ip} from device {request.name!r}",
-            context,
-            lambda ip: ip.device_id is None,
-            ask,
-            request.ip,
-        )
+        ip = await context.cloud.get_ip(request.ip)
+        if ip.device_id is not None:
+            device = await context.cloud.our_device(request.name)
+            await context.cloud.detach_ip(ip, device)
         return {}

@@ -22,8 +22,9 @@ from poolmgr.cli.batch import Batch
 from poolmgr.cli.columns import Text
 from poolmgr.cli.many import ManyOutput
 from poolmgr.cli.progress import progress
-from poolmgr.jobs.manager import PoolManager, action_plugins, driver_plugins
-from poolmgr.jobs.outcome import Outcome
+from poolmgr.events import Outcome
+from poolmgr.jobs.manager import action_plugins, driver_plugins
+from poolmgr.jobs.pool_manager import PoolManager
 from poolmgr.worker.signals import Interrupted
 
 

@@ -47,11 +47,11 @@ class PoolmgrCommand(Command):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run it; what it asks the cloud for itself has one request id."""
-        from poolmgr.tracing import Following, Trail
+        from poolmgr.tracing import RequestContext, bound
 
         if self.service:
             return int(super().run(parsed_args))
-        with Following(Trail()):
+        with bound(RequestContext()):
             return int(super().run(parsed_args))
 
     @property

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 
 from poolmgr.cli.progress import bar, elapsed
 from poolmgr.errors import DeviceNotDeleted
-from poolmgr.jobs.manager import PoolManager
-from poolmgr.jobs.outcome import Outcome
-from poolmgr.jobs.run import Submission
+from poolmgr.events import Outcome
+from poolmgr.jobs.pool_manager import BlockingDelivery, PoolManager
 from poolmgr.worker.signals import Interruption
 
 #: Seconds after which a signal is seen.
@@ -33,7 +32,7 @@ class Batch:
         self._message = message
         self._count = count
         self._at_once = at_once
-        self._submissions: list[Submission] = []
+        self._submissions: list[BlockingDelivery] = []
         self._ended: list[Outcome] = []
         self._reported: tuple[int, int] | None = None
         self._stopping = False
@@ -93,7 +92,7 @@ class Batch:
         drawn = bar(ended, self._count, room)
         return " ".join(filter(None, (self._name, drawn, words)))
 
-    def _submit(self, manager: PoolManager) -> Submission:
+    def _submit(self, manager: PoolManager) -> BlockingDelivery:
         submission = manager.submit(self._message, progress=self._report)
         self._submissions.append(submission)
         return submission
@@ -125,7 +124,7 @@ class Batch:
             raise
 
 
-def _may_be_left(submission: Submission) -> bool:
+def _may_be_left(submission: BlockingDelivery) -> bool:
     """Whether something that a job made may still be there."""
     future = submission.future
     if not future.done() or submission.undo_failed:

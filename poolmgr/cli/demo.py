@@ -5,12 +5,12 @@ import asyncio
 import json
 from typing import TextIO
 
+from poolmgr import PoolManager
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import Client
 from poolmgr.gearman.server import JobServer
-from poolmgr.jobs.manager import PoolManager
 from poolmgr.settings import GearmanSettings, PoolSettings, WorkerSettings
 from poolmgr.waiting import Deadline
 from poolmgr.worker.service import Service

@@ -6,7 +6,7 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-from poolmgr.jobs.outcome import EndedJob
+from poolmgr.events import EndedJob
 from poolmgr.text import one_line
 
 
@@ -31,7 +31,7 @@ class JsonLines(JsonFormatter):
             "message": record.message,
         }
         ended: EndedJob | None = getattr(record, "poolmgr_job", None)
-        context = ended.trail if ended else getattr(record, "context", None)
+        context = getattr(record, "context", None)
         if context:
             log_data["request_id"] = context.request_id
         if context and context.job:

@@ -205,7 +205,7 @@ def set_level(
     # A command's FAIL is its error; the job's line would say it twice, and so
     # would the one of what is held back from now on.
     twice = level > logging.INFO
-    for name in ("poolmgr.jobs.run", "poolmgr.cloud.breaker"):
+    for name in ("poolmgr.jobs", "poolmgr.cloud.breaker"):
         logging.getLogger(name).setLevel(
             logging.CRITICAL if twice and not service else logging.NOTSET
         )

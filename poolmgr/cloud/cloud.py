@@ -136,13 +136,17 @@ class Cloud(FloatingIPs):
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
-    def close(self) -> None:
-        """Close the driver; one that hangs is left.
+    def close(self, keep_driver: bool = False) -> None:
+        """End the threads and close the driver; one that hangs is left.
 
         It may be called after the loop has ended, too.
+
+        :param keep_driver: whether the driver stays open
         """
         self._poller.close()
         self._calls.close()
+        if keep_driver:
+            return
         closing = threading.Thread(
             target=self._close_driver, name="poolmgr-closing", daemon=True
         )

@@ -5,14 +5,14 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 
 from poolmgr.errors import ConfigError, TransportError
+from poolmgr.events import RunningJob
 from poolmgr.gearman import Address, Client, LinkOptions, admin
-from poolmgr.jobs.outcome import RunningJob
 from poolmgr.ownership import Job, Mark
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds that asking a job server how often it has delivered a job may take.
-_PATIENCE = 5.0
+_ASK_TIME = 5.0
 
 
 class InFlight:
@@ -33,8 +33,8 @@ class InFlight:
         self._servers = servers
         self._options = options
 
-    def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
-        """Why the jobs of some of these marks may be in flight.
+    async def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
+        """Tell why the jobs of some of these marks may be in flight.
 
         A job server that cannot be asked may have any job.
 
@@ -43,7 +43,9 @@ class InFlight:
         """
         found: dict[Mark, str] = {}
         if marks and self._servers:
-            for reasons in asyncio.run(self._ask_all(marks)):
+            for reasons in await asyncio.gather(
+                *(self._ask(server, marks) for server in self._servers)
+            ):
                 found.update(reasons)
         here = {
             _name(each.job.unique, each.job.handle) for each in self._running()
@@ -53,18 +55,13 @@ class InFlight:
                 found[mark] = "its job runs here"
         return found
 
-    async def _ask_all(self, marks: Collection[Mark]) -> list[dict[Mark, str]]:
-        return await asyncio.gather(
-            *(self._ask(server, marks) for server in self._servers)
-        )
-
     async def _ask(
         self, server: Address, marks: Collection[Mark]
     ) -> dict[Mark, str]:
         found = {}
         try:
             limit = self._options.connect_timeout
-            async with asyncio.timeout(2 * limit):
+            async with asyncio.timeout(2 * limit) as time_out:
                 async with Client([server], self._options) as client:
                     for mark in marks:
                         if await client.has(
@@ -72,6 +69,8 @@ class InFlight:
                         ):
                             found[mark] = f"job server {server} has its job"
         except TimeoutError:
+            if not time_out.expired():
+                raise
             return dict.fromkeys(marks, f"job server {server} did not answer")
         except TransportError as error:
             why = str(error).rpartition(f"{server}: ")[2]
@@ -80,15 +79,15 @@ class InFlight:
         return found
 
 
-def delivered_before(options: LinkOptions, job: Job) -> bool:
-    """Whether a job's server has lost a worker with it.
+async def delivered_before(options: LinkOptions, job: Job) -> bool:
+    """Ask a job's server whether it has lost a worker with the job.
 
     :param options: how to reach it
     :returns: False, too, if it cannot be asked: not all servers tell
     """
     try:
         address = Address.parse(job.server)
-        jobs = asyncio.run(admin.show_jobs(address, options, _PATIENCE))
+        jobs = await admin.show_jobs(address, options, _ASK_TIME)
     except (ConfigError, TransportError) as error:
         LOG.info("cannot tell whether a job was delivered before: %s", error)
         return False

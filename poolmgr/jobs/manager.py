@@ -1,47 +1,38 @@
 """The one place where a message becomes an answer."""
 
+import asyncio
 import contextlib
 import os
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from poolmgr.actions import base as actions
-from poolmgr.actions.base import Action, parse
-from poolmgr.cloud.capacity import Capacity
-from poolmgr.cloud.checked import Checked, checked, make_driver
+from poolmgr.actions.base import Action
+from poolmgr.cloud import Cloud
 from poolmgr.drivers import base as drivers
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
     Closed,
     Forked,
     PluginError,
-    PluginNotFound,
     PoolmgrError,
     Stopped,
-    UnknownAction,
-    is_interrupt,
 )
-from poolmgr.events import Guarded, Observer
+from poolmgr.events import EndedJob, Guarded, Observer, Outcome, RunningJob
 from poolmgr.jobs import message as wire
+from poolmgr.jobs.delivery import Delivery, Progress
+from poolmgr.jobs.log import log_ended
 from poolmgr.jobs.message import Message
-from poolmgr.jobs.outcome import EndedJob, RunningJob, failed, shown
-from poolmgr.jobs.run import (
-    AFTERWARDS_TIME,
-    Execution,
-    Progress,
-    Submission,
-    known,
-    log,
-    time_limit,
-)
+from poolmgr.jobs.outcome import failed
+from poolmgr.jobs.request import JobRequest, read_message, time_limit
+from poolmgr.jobs.run import AFTERWARDS_TIME, JobRun, Reason
 from poolmgr.ownership import Job
 from poolmgr.plugins import ACTIONS, DRIVERS, Registry
 from poolmgr.settings import PoolSettings
-from poolmgr.threads import ThreadPool
-from poolmgr.tracing import Trail
-from poolmgr.waiting import Expiries
+from poolmgr.tracing import RequestContext, bound
+
+#: Seconds that actions whose jobs were answered may take to end.
+_CANCEL_TIME = 1.0
 
 
 def action_plugins(
@@ -70,144 +61,179 @@ def longest_job(
     return longest
 
 
-class PoolManager:
-    """Runs actions on a cloud.
+class JobManager:
+    """Runs actions on a cloud, on an event loop.
 
-    It starts no thread before the first job, configures no logging, and can
-    be used from many threads at once; ``with`` closes it.  After a fork the
-    child has to make its own, with a driver of its own: this one's threads and
-    connections are the parent's.
+    Everything is called on that loop, except ``read`` and ``is_long``, which
+    any thread may call.  ``async with`` closes it.
 
-    :param driver: the cloud, or the name of an installed driver, which is
-        then made with its default settings and closed with the manager
+    :param cloud: the cloud
     :param settings: the pool's settings
     :param actions: action classes by name, used besides the installed ones
-    :param observer: told of every job that ends and, by drivers that do so,
-        of every call of the cloud
-    :ivar observer: the same, made safe: what it raises is logged
-    :ivar delivered_before: whether a job server has lost a worker with a job;
-        set by who can ask it
-    :raises PluginError: the driver named cannot be used
-    :raises Forked: the driver was made before this process was forked
+    :param observer: told of every job that ends; what it raises is logged
+    :ivar ask_delivered_before: asks a job server whether a worker was lost
+        with a job; set by who can ask it
     """
 
     def __init__(
         self,
-        driver: Driver | str,
+        cloud: Cloud,
         settings: PoolSettings | None = None,
         actions: Mapping[str, type[Action[Any]]] | None = None,
         observer: Observer | None = None,
     ) -> None:
+        self.cloud = cloud
         self.settings = settings or PoolSettings()
         self.observer = Guarded(observer) if observer else Observer()
         self.actions = action_plugins(actions)
-        self._owns_driver = isinstance(driver, str)
-        self.driver = _driver(driver)
+        self.ask_delivered_before: Callable[[Job], Awaitable[bool]] | None
+        self.ask_delivered_before = None
         self._process = os.getpid()
-        if observer is not None:
-            self.driver.observe(self.observer)
-        self.capacity = Capacity()
-        self.delivered_before: Callable[[Job], bool] = lambda job: False
-        self._threads = ThreadPool("poolmgr-job")
-        self._expiries = Expiries("poolmgr-deadlines")
-        self._lock = threading.Lock()
-        self._none_runs = threading.Condition(self._lock)
+        self._runs: dict[JobRun, None] = {}
         # By unique; more than one only if a client has confused its jobs.
-        self._running: dict[str, list[Execution]] = {}
-        self._executions: set[Execution] = set()
-        self._afterwards = 0
+        self._by_unique: dict[str, list[JobRun]] = {}
+        # Those that undo answers; and those of actions, which may never end.
+        self._afterwards: set[asyncio.Task[None]] = set()
+        self._left: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._stopped = False
         self._closed = False
 
-    def __enter__(self) -> "PoolManager":
+    async def __aenter__(self) -> "JobManager":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
 
-    def run(self, message: object, job: Job | None = None) -> Message:
+    async def run(self, message: object, job: Job | None = None) -> Message:
         """Answer a message.
+
+        If the caller is cancelled, so is the job.
 
         :param message: its payload as bytes, its text, or a mapping
         :param job: the delivery; a new one when None
         :returns: the answer; whatever happens there is exactly one, and it
             has ``"response"``
-        :raises Forked: the manager was made before this process was forked
         """
-        return self.submit(message, job).future.result().answer
+        return (await self.submit(message, job).future).answer
 
-    def execute(self, action: str, **fields: object) -> Mapping[str, Any]:
+    async def execute(
+        self, action: str, **fields: object
+    ) -> Mapping[str, Any]:
         """Run an action, for callers who prefer exceptions.
+
+        If the caller is cancelled, so is the job.
 
         :param action: its name, as ``"BUILD_DEVICE"``
         :param fields: the request's fields
         :returns: the fields that the action adds to an answer
         :raises PoolmgrError: in place of a FAIL
         """
-        outcome = self.submit({"action": action, **fields}).future.result()
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome.added
+        outcome = await self.submit({"action": action, **fields}).future
+        return added_by(outcome)
 
     def submit(
         self,
         message: object,
         job: Job | None = None,
         progress: Progress | None = None,
-    ) -> Submission:
+    ) -> Delivery:
         """Start a job and do not wait for it.
 
         A delivery of a job that runs here already joins it.
 
         :param message: as of :meth:`run`
         :param job: as of :meth:`run`
-        :param progress: called as ``progress(done, total)``, on any thread
+        :param progress: called as ``progress(done, total)``
+        """
+        return self.begin(self.read(message), job, progress)
+
+    def read(self, message: object) -> JobRequest:
+        """Read a message; what is wrong with it is in the result."""
+        return read_message(message, self.actions, self.settings)
+
+    def begin(
+        self, asked: JobRequest, job: Job | None, progress: Progress | None
+    ) -> Delivery:
+        """Start a job whose message was read, or join it.
+
         :raises Forked: the manager was made before this process was forked
         """
-        self._check_process()
+        if self._process != os.getpid():
+            raise Forked("PoolManager")
         job = job or Job.by_hand()
-        started = time.monotonic()
-        fields: Message = {}
-        action = None
-        answers: tuple[str, ...] = ()
-        try:
-            fields = wire.decode(message)
-            action = self._action(fields)
-            answers = tuple(action.answers)
-            request = parse(action, fields)
-            execution = Execution(self, action, request, fields, job)
-        except BaseException as error:
-            if is_interrupt(error):
-                raise
-            reason = _bare(known(error, "reading the message"))
-            outcome = failed(self.settings, fields, answers, reason)
-            trail = Trail(shown(fields.get("action")), job)
-            self.observe(EndedJob.now(trail, action, fields, outcome, started))
-            return Submission.finished(outcome)
-        return self._start(execution, progress)
+        error = asked.error
+        if error is None:
+            for run in self._by_unique.get(job.unique, ()):
+                if run.asked.is_same(asked) and (
+                    delivery := run.join(job, progress)
+                ):
+                    return delivery
+            if self._stopped:
+                error = (
+                    Closed() if self._closed else Stopped("starting the job")
+                )
+        if error is not None:
+            delivery = Delivery()
+            delivery.answer(self.refuse(asked, job, error))
+            return delivery
+        return self._start(asked, job, progress)
+
+    def refuse(
+        self, asked: JobRequest, job: Job, error: PoolmgrError
+    ) -> Outcome:
+        """Make and tell the outcome of a job that is not begun."""
+        explain = self.settings.explain_failures
+        outcome = failed(error, asked.fields, asked.answers, explain)
+        name = "" if asked.action is None else asked.name.upper()
+        with bound(RequestContext(asked.name, job)) as context:
+            self._tell(
+                EndedJob(
+                    job,
+                    name,
+                    asked.name,
+                    context.request_id,
+                    asked.fields,
+                    outcome,
+                    0.0,
+                )
+            )
+        return outcome
+
+    def _start(
+        self, asked: JobRequest, job: Job, progress: Progress | None
+    ) -> Delivery:
+        run = JobRun(self, asked, job)
+        delivery = run.join(job, progress)
+        assert delivery is not None  # noqa: S101 - nobody has closed it
+        self._runs[run] = None
+        if job.unique:
+            self._by_unique.setdefault(job.unique, []).append(run)
+        self._idle.clear()
+        task = run.start()
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
+        return delivery
 
     def is_long(self, message: object) -> bool:
         """Whether a message asks for a long action; False when for none."""
         try:
-            return self._action(wire.decode(message)).long is True
+            name = wire.decode(message)["action"]
+            return self.actions.load(name).long is True  # type: ignore[arg-type]
         except Exception:
             return False
 
     def running(self) -> list[RunningJob]:
-        """The jobs that run now, the oldest first.
-
-        :raises Forked: the manager was made before this process was forked
-        """
-        self._check_process()
-        with self._lock:
-            executions = list(self._executions)
-        found = [execution.running() for execution in executions]
+        """The jobs that run now, the oldest first."""
+        # Copied in one step: other threads may call this, too.
+        found = [run.state() for run in list(self._runs)]
         return sorted(found, key=lambda job: -job.seconds)
 
     @property
     def stuck(self) -> bool:
         """Whether a build that is started now would only wait."""
-        return self.capacity.scarce or self.driver.is_down
+        return self.cloud.capacity.exhausted or self.cloud.is_down
 
     def adopt(self, settings: PoolSettings) -> None:
         """Use other settings for the jobs that come from now on.
@@ -216,132 +242,83 @@ class PoolManager:
         """
         self.settings = settings
 
-    def stop(self) -> None:
+    def stop(self, reason: Reason = "stop") -> None:
         """Have every job end soon: it clears up and its answer is a FAIL."""
-        self._check_process()
-        with self._lock:
-            self._stopped = True
-            executions = list(self._executions)
-        for execution in executions:
-            execution.stop.set()
+        self._stopped = True
+        for run in list(self._runs):
+            run.cancel(reason)
 
     def longest_cleanup(self) -> float:
         """Seconds that the jobs running now may take once stopped."""
-        with self._lock:
-            executions = list(self._executions)
-        return max((e.cleanup_time for e in executions), default=0.0)
+        return max((r.asked.cleanup_time for r in self._runs), default=0.0)
 
-    def close(self) -> None:
-        """Stop, let the jobs clear up, and let go of the driver if it was
-        made here.
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs, not even an action whose job was answered."""
+        return not (self._left or self._afterwards)
+
+    async def close(self) -> None:
+        """Stop, and let the jobs clear up.
 
         A job that does not end in the time it has for clearing up is left.
-        In the child of a fork this does nothing: all of it is the parent's.
         """
-        if self._process != os.getpid():
-            return
         self._closed = True
         self.stop()
-        patience = self.longest_cleanup() + 1.0
-        with self._none_runs:
-            if self._afterwards:
-                patience = max(patience, AFTERWARDS_TIME)
-            self._none_runs.wait_for(
-                lambda: not (self._executions or self._afterwards), patience
-            )
-        if self._owns_driver:
-            self.driver.close()
+        seconds = self.longest_cleanup() + 1.0
+        if self._afterwards:
+            seconds = max(seconds, AFTERWARDS_TIME)
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await self._idle.wait()
+                await self.cloud.settled()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        for task in self._left:
+            task.cancel()
+        if self._left:
+            await asyncio.wait(self._left, timeout=_CANCEL_TIME)
 
-    # -- for executions -----------------------------------------------------
+    # -- for runs -----------------------------------------------------------
 
-    def start(self, work: Callable[[], None]) -> None:
-        """See :class:`~poolmgr.jobs.run.House`."""
+    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """See :class:`~poolmgr.jobs.run.RunOwner`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._afterwards.add(task)
+        self._idle.clear()
+        task.add_done_callback(self._afterwards.discard)
+        task.add_done_callback(self._look_if_idle)
 
-        def tracked() -> None:
-            try:
-                work()
-            finally:
-                with self._none_runs:
-                    self._afterwards -= 1
-                    self._none_runs.notify_all()
+    def run_ended(self, run: JobRun, ended: EndedJob) -> None:
+        """See :class:`~poolmgr.jobs.run.RunOwner`."""
+        self._runs.pop(run, None)
+        same = self._by_unique.get(run.job.unique, [])
+        if run in same:
+            same.remove(run)
+            if not same:
+                del self._by_unique[run.job.unique]
+        self._tell(ended)
+        asyncio.get_running_loop().call_soon(self._look_if_idle)
 
-        with self._lock:
-            self._afterwards += 1
-        self._threads.run(tracked)
+    async def delivered_before(self, job: Job) -> bool:
+        """See :class:`~poolmgr.jobs.run.RunOwner`."""
+        ask = self.ask_delivered_before
+        return ask is not None and await ask(job)
 
-    def ended(self, execution: Execution) -> None:
-        """See :class:`~poolmgr.jobs.run.House`."""
-        self._expiries.cancel(execution, execution.limit)
-        with self._lock:
-            self._executions.discard(execution)
-            running = self._running.get(execution.job.unique, [])
-            if execution in running:
-                running.remove(execution)
-                if not running:
-                    del self._running[execution.job.unique]
-            if not self._executions:
-                self._none_runs.notify_all()
+    def _look_if_idle(self, *_task: object) -> None:
+        if not (self._runs or self._afterwards):
+            self._idle.set()
 
-    def observe(self, ended: EndedJob) -> None:
-        """See :class:`~poolmgr.jobs.run.House`."""
-        log(ended)
+    def _tell(self, ended: EndedJob) -> None:
+        log_ended(ended)
         self.observer.job_ended(ended)
 
-    # -- inside -------------------------------------------------------------
 
-    def _action(self, fields: Message) -> type[Action[Any]]:
-        name = fields.get("action")
-        if not isinstance(name, str):
-            raise UnknownAction(shown(name), self.actions.names())
-        try:
-            return self.actions.load(name)
-        except PluginNotFound as error:
-            raise UnknownAction(repr(name), error.known) from None
+def added_by(outcome: Outcome) -> Mapping[str, Any]:
+    """Return the fields that the action has added to an answer.
 
-    def _check_process(self) -> None:
-        # Before any lock: a thread of the parent may have held it.
-        if self._process != os.getpid():
-            raise Forked("PoolManager")
-
-    def _start(
-        self, execution: Execution, progress: Progress | None
-    ) -> Submission:
-        with self._lock:
-            stopped = self._stopped
-            for running in self._running.get(execution.job.unique, ()):
-                if running.is_same(execution) and (
-                    submission := running.join(execution.job, progress)
-                ):
-                    return submission
-            if not stopped:
-                self._executions.add(execution)
-                if execution.job.unique:
-                    self._running.setdefault(execution.job.unique, []).append(
-                        execution
-                    )
-        submission = execution.join(execution.job, progress)
-        assert submission is not None  # noqa: S101 - nobody has closed it
-        if stopped:
-            execution.fail(
-                Closed() if self._closed else Stopped("starting the job")
-            )
-            return submission
-        self._expiries.add(execution, execution.limit, execution.expire)
-        self._threads.run(execution.run)
-        return submission
-
-
-def _bare(error: PoolmgrError) -> PoolmgrError:
-    """The error without the frames that it came through: they hold the
-    message, which may be long, until somebody collects garbage."""
-    if error.__suppress_context__:
-        error.__context__ = None
-    return error.with_traceback(None)
-
-
-def _driver(driver: Driver | str) -> Checked:
-    if isinstance(driver, Driver):
-        driver.require_own_process()
-        return checked(driver)
-    cls = driver_plugins().load(driver)
-    return make_driver(cls)
+    :raises PoolmgrError: in place of a FAIL
+    """
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.added

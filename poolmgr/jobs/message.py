@@ -81,6 +81,12 @@ def answer(
     return {**own, **added, "response": response}
 
 
+def content(message: Message) -> str:
+    """Return a text that is the same for messages that say the same."""
+    # Not compared as they are: 1, 1.0 and True are equal in Python.
+    return json.dumps(message, sort_keys=True, default=repr)
+
+
 def snapshot(fields: Mapping[str, object]) -> Message:
     """A copy of somebody's fields that nothing can change any more.
 

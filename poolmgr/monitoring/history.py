@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from poolmgr.events import CloudCall, Observer
-from poolmgr.jobs.outcome import EndedJob
+from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
 from poolmgr.monitoring.metrics import MAX_SERIES, Metrics
-from poolmgr.reaper.rules import Case
 from poolmgr.text import one_line
 
 #: Minutes of history.
@@ -141,15 +139,15 @@ class Statistics(Observer):
                 health = ServiceHealth(now if since is None else since, now)
             self._services[call.service] = health
 
-    def reaper_looked(self, cases: Sequence[Case] | None) -> None:
+    def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """See :class:`~poolmgr.events.Observer`."""
-        self.metrics.reaper_looked(cases)
-        if cases is not None:
-            findings = [
-                (str(case), case.verdict, one_line(case.reason))
-                for case in cases[:_FINDINGS]
+        self.metrics.reaper_looked(findings)
+        if findings is not None:
+            shown = [
+                (str(each), each.verdict, one_line(each.reason))
+                for each in findings[:_FINDINGS]
             ]
-            self.reaper_run = ReaperRun(time.time(), len(cases), findings)
+            self.reaper_run = ReaperRun(time.time(), len(findings), shown)
 
     @property
     def recent(self) -> list[RecentJob]:
@@ -195,9 +193,9 @@ class Statistics(Observer):
 def _recent_job(ended: EndedJob) -> RecentJob:
     return RecentJob(
         time.time(),
-        ended.trail.action[:_LONGEST],
+        ended.requested_action[:_LONGEST],
         next(iter(ended.about.values()), "")[:_LONGEST],
-        ended.trail.request_id,
+        ended.request_id,
         ended.seconds,
         ended.outcome.code,
         one_line(ended.outcome.reason, _LONGEST),

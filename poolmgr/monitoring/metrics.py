@@ -12,10 +12,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from poolmgr import errors
-from poolmgr.events import CloudCall, Observer
+from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
 from poolmgr.jobs.message import FAIL, PASS
-from poolmgr.jobs.outcome import EndedJob
-from poolmgr.reaper.rules import Case
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Upper bounds of the buckets of jobs and of calls of the cloud, in seconds.
@@ -150,16 +148,16 @@ class Metrics(Observer):
         self._bounded(self._calls, *labels, status).inc()
         self._bounded(self._call_seconds, *labels).observe(call.seconds)
 
-    def reaper_looked(self, cases: Sequence[Case] | None) -> None:
+    def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """See :class:`~poolmgr.events.Observer`."""
-        self._runs.labels("failed" if cases is None else "done").inc()
-        if cases is None:
+        self._runs.labels("failed" if findings is None else "done").inc()
+        if findings is None:
             return
         self._findings.clear()
-        for case in cases:
-            self._findings.labels(case.kind, case.verdict).inc()
-            if case.verdict == "removed":
-                self._removed.labels(case.kind).inc()
+        for each in findings:
+            self._findings.labels(each.kind, each.verdict).inc()
+            if each.verdict == "removed":
+                self._removed.labels(each.kind).inc()
         if self._last_run is None:
             self._last_run = time.time()
             age = self._new(Gauge, "poolmgr_reaper_look_age_seconds")

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 
+from poolmgr import PoolManager
 from poolmgr.actions.base import Action, defect, description, is_required
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.jobs.manager import PoolManager
 from poolmgr.settings import PoolSettings
 
 #: What clients send by mistake.

@@ -11,8 +11,7 @@ import pytest
 from poolmgr import Job, PoolManager
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
-from poolmgr.events import CloudCall, Observer
-from poolmgr.jobs.outcome import EndedJob
+from poolmgr.events import CloudCall, EndedJob, Observer
 from poolmgr.monitoring.history import MINUTES, Statistics
 from poolmgr.monitoring.page import chart_top
 from poolmgr.reaper.loop import Rounds
@@ -181,10 +180,10 @@ def test_a_programs_own_observer_is_told_of_each_job_once() -> None:
     built, unknown = kept.ended
     assert built.outcome is outcome
     assert (built.job, built.action) == (job, "BUILD_DEVICE")
-    assert built.trail.action == "build_device"
+    assert built.requested_action == "build_device"
     assert built.seconds >= 0.3
     assert built.request == {"action": "build_device"}
-    assert (unknown.action, unknown.trail.action) == ("", "no-such")
+    assert (unknown.action, unknown.requested_action) == ("", "no-such")
     assert unknown.outcome.error is not None
 
 

@@ -5,8 +5,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from poolmgr.jobs.pool_manager import BlockingDelivery
-
 from poolmgr import Job, PoolManager
 from poolmgr.cloud import BlockingCloud, Pace
 from poolmgr.cloud.breaker import Breaker
@@ -14,6 +12,7 @@ from poolmgr.cloud.capacity import Capacity
 from poolmgr.drivers.nova import NovaCloud
 from poolmgr.events import Observer
 from poolmgr.jobs.message import Message
+from poolmgr.jobs.pool_manager import BlockingDelivery
 from poolmgr.ownership import Mark
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud

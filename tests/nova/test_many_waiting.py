@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from poolmgr.jobs.pool_manager import BlockingDelivery
 
+from poolmgr.jobs.pool_manager import BlockingDelivery
 from poolmgr.testing.openstack import Call, Fate, Fault
 from tests.nova.pools import DETAILS, SERVERS, Pool, Pools, error_of
 from tests.polling import until

@@ -3,9 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from poolmgr.jobs.pool_manager import BlockingDelivery
-
 from poolmgr import Job
+from poolmgr.jobs.pool_manager import BlockingDelivery
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import FAST, PATIENCE, SERVERS, Pool
 

@@ -2,7 +2,7 @@
 
 from poolmgr_rack.count import CountDevices
 
-from poolmgr.jobs.manager import PoolManager
+from poolmgr import PoolManager
 from poolmgr.testing import ActionConformance
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from poolmgr_rack.rack import Rack, RackSettings
 
+from poolmgr import PoolManager
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import QuotaExceeded
-from poolmgr.jobs.manager import PoolManager
 from poolmgr.testing import DriverConformance
 
 MACHINES = tuple(f"192.0.2.{number}" for number in range(1, 6))

@@ -1,0 +1,56 @@
+"""What is logged of jobs."""
+
+import logging
+from typing import Any
+
+from poolmgr.events import EndedJob
+from poolmgr.jobs.message import FAIL, PASS
+from poolmgr.ownership import Job
+from poolmgr.text import one_line
+
+LOG = logging.getLogger(__name__)
+
+
+class JobLog(logging.LoggerAdapter[logging.Logger]):
+    """Puts the job before every line that an action logs."""
+
+    def __init__(self, logger: logging.Logger, action: str, job: Job) -> None:
+        super().__init__(logger, {})
+        prefix = (
+            f"{one_line(action)} unique={one_line(job.unique)} "
+            f"handle={one_line(job.handle)}"
+        )
+        # What a client says is no format.
+        self._prefix = prefix.replace("%", "\\x25")
+
+    def process(self, msg: object, kwargs: Any) -> tuple[str, Any]:
+        """See :meth:`logging.LoggerAdapter.process`."""
+        return f"{self._prefix}: {msg}", kwargs
+
+
+def log_ended(ended: EndedJob) -> None:
+    """Log the one line that every job has."""
+    job, error = ended.job, ended.outcome.error
+    level = logging.INFO if error is None else logging.WARNING
+    if not LOG.isEnabledFor(level):
+        return
+    if error is None:
+        # A client's field with a blank could look like two fields.
+        about = ended.about.items()
+        more = "".join(f" {k}={v}" for k, v in about if " " not in v)
+    else:
+        more = f" reason={one_line(ended.outcome.reason)}"
+    LOG.log(
+        level,
+        "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs "
+        "request=%s%s",
+        one_line(ended.requested_action),
+        one_line(job.unique) or "-",
+        one_line(job.handle) or "-",
+        job.server or "-",
+        PASS if error is None else FAIL,
+        ended.seconds,
+        ended.request_id,
+        more,
+        extra={"poolmgr_job": ended},
+    )

@@ -1,0 +1,388 @@
+"""The library's faces of the manager: one for async programs, one that
+blocks."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Self, TypeVar
+
+from poolmgr.actions.base import Action
+from poolmgr.cloud import BlockingCloud, Cloud, Pace
+from poolmgr.drivers.base import Driver, make_driver
+from poolmgr.errors import Closed, Forked
+from poolmgr.events import Observer, Outcome, RunningJob
+from poolmgr.jobs.delivery import Delivery, Progress
+from poolmgr.jobs.manager import JobManager, added_by, driver_plugins
+from poolmgr.jobs.message import Message
+from poolmgr.ownership import Job, Ownership
+from poolmgr.settings import PoolSettings
+
+T = TypeVar("T")
+
+
+class AsyncPoolManager(JobManager):
+    """Runs actions on a cloud; for programs that have an event loop.
+
+    ``async with`` closes it.  It is used on one loop.
+
+    :param driver: the cloud, or the name of an installed driver, which is
+        then made with its default settings and closed with the manager
+    :param settings: the pool's settings
+    :param actions: action classes by name, used besides the installed ones
+    :param observer: told of every job that ends, and of every call of the
+        cloud
+    :param pace: the times of waiting for the cloud
+    :ivar driver: the cloud's driver
+    :raises PluginError: the driver named cannot be used
+    :raises Forked: the driver was made before this process was forked
+    """
+
+    def __init__(
+        self,
+        driver: Driver | str,
+        settings: PoolSettings | None = None,
+        actions: Mapping[str, type[Action[Any]]] | None = None,
+        observer: Observer | None = None,
+        pace: Pace = Pace(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self._owns_driver = isinstance(driver, str)
+        if isinstance(driver, str):
+            driver = make_driver(driver_plugins().load(driver))
+        driver.require_own_process()
+        self.driver = driver
+        cloud = Cloud(
+            driver,
+            ownership=self._ownership,
+            observer=observer,
+            pace=pace,
+        )
+        super().__init__(cloud, settings, actions, observer)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def close(self) -> None:
+        """See :meth:`JobManager.close`; closes the driver if it was made
+        here."""
+        await super().close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the cloud; no job runs any more."""
+        self.cloud.close(keep_driver=not self._owns_driver)
+
+    def _ownership(self) -> Ownership:
+        return self.settings.ownership
+
+
+class PoolManager:
+    """Runs actions on a cloud; its methods block.
+
+    It starts no thread before the first job, configures no logging, and can
+    be used from many threads at once; ``with`` closes it.  After a fork the
+    child has to make its own, with a driver of its own: this one's threads and
+    connections are the parent's.
+
+    :param driver: the cloud, or the name of an installed driver, which is
+        then made with its default settings and closed with the manager
+    :param settings: the pool's settings
+    :param actions: action classes by name, used besides the installed ones
+    :param observer: told of every job that ends, and of every call of the
+        cloud
+    :param pace: the times of waiting for the cloud
+    :ivar driver: the cloud's driver
+    :raises PluginError: the driver named cannot be used
+    :raises Forked: the driver was made before this process was forked
+    """
+
+    def __init__(
+        self,
+        driver: Driver | str,
+        settings: PoolSettings | None = None,
+        actions: Mapping[str, type[Action[Any]]] | None = None,
+        observer: Observer | None = None,
+        pace: Pace = Pace(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self._manager = AsyncPoolManager(
+            driver, settings, actions, observer, pace
+        )
+        self.driver = self._manager.driver
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def settings(self) -> PoolSettings:
+        """The pool's settings."""
+        return self._manager.settings
+
+    @property
+    def cloud(self) -> BlockingCloud:
+        """The cloud, for what no action does.
+
+        :raises Closed: the manager is closed
+        """
+        return BlockingCloud(self._manager.cloud, self._started_loop())
+
+    def run(self, message: object, job: Job | None = None) -> Message:
+        """Answer a message.
+
+        :param message: its payload as bytes, its text, or a mapping
+        :param job: the delivery; a new one when None
+        :returns: the answer; whatever happens there is exactly one, and it
+            has ``"response"``
+        :raises Forked: the manager was made before this process was forked
+        """
+        return self.submit(message, job).future.result().answer
+
+    def execute(self, action: str, **fields: object) -> Mapping[str, Any]:
+        """Run an action, for callers who prefer exceptions.
+
+        :param action: its name, as ``"BUILD_DEVICE"``
+        :param fields: the request's fields
+        :returns: the fields that the action adds to an answer
+        :raises PoolmgrError: in place of a FAIL
+        """
+        delivery = self.submit({"action": action, **fields})
+        return added_by(delivery.future.result())
+
+    def submit(
+        self,
+        message: object,
+        job: Job | None = None,
+        progress: Progress | None = None,
+    ) -> "BlockingDelivery":
+        """Start a job and do not wait for it.
+
+        A delivery of a job that runs here already joins it.
+
+        :param message: as of :meth:`run`
+        :param job: as of :meth:`run`
+        :param progress: called as ``progress(done, total)``, on a thread of
+            the manager's
+        :raises Forked: the manager was made before this process was forked
+        """
+        self._require_own_process()
+        asked = self._manager.read(message)
+        delivery = BlockingDelivery()
+        try:
+            loop = self._started_loop()
+        except Closed as error:
+            outcome = self._manager.refuse(asked, job or Job.by_hand(), error)
+            delivery.future.set_result(outcome)
+            return delivery
+        delivery.start(loop, lambda: self._manager.begin(asked, job, progress))
+        return delivery
+
+    def is_long(self, message: object) -> bool:
+        """Whether a message asks for a long action; False when for none."""
+        return self._manager.is_long(message)
+
+    def running(self) -> list[RunningJob]:
+        """The jobs that run now, the oldest first.
+
+        :raises Forked: the manager was made before this process was forked
+        """
+        return self._on_loop(self._manager.running)
+
+    def adopt(self, settings: PoolSettings) -> None:
+        """Use other settings for the jobs that come from now on.
+
+        Those that run keep what they began with.
+        """
+        self._manager.adopt(settings)
+
+    def stop(self) -> None:
+        """Have every job end soon: it clears up and its answer is a FAIL.
+
+        :raises Forked: the manager was made before this process was forked
+        """
+        self._on_loop(self._manager.stop)
+
+    def longest_cleanup(self) -> float:
+        """Seconds that the jobs running now may take once stopped."""
+        return self._on_loop(self._manager.longest_cleanup)
+
+    def close(self) -> None:
+        """Stop, let the jobs clear up, and close the driver if it was made
+        here.
+
+        A job that does not end in the time it has for clearing up is left.
+        In the child of a fork this does nothing: all of it is the parent's.
+        """
+        if self._process != os.getpid():
+            return
+        with self._lock:
+            was_closed, self._closed = self._closed, True
+        if was_closed:
+            return
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            self._manager.let_go()
+            return
+        closing = self._manager.close()
+        asyncio.run_coroutine_threadsafe(closing, loop).result()
+        if self._manager.is_idle:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+        # Else an action does not end; its loop goes on in the background.
+
+    # -- inside -------------------------------------------------------------
+
+    def _require_own_process(self) -> None:
+        # Before any lock: a thread of the parent may have held it.
+        if self._process != os.getpid():
+            raise Forked("PoolManager")
+
+    def _on_loop(self, function: Callable[[], T]) -> T:
+        """Call a function of the manager's where nothing else runs."""
+        self._require_own_process()
+        with self._lock:
+            loop = None if self._closed else self._loop
+        if loop is None or threading.current_thread() is self._thread:
+            return function()
+        return call_on(loop, function).result()
+
+    def _started_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, which runs on a thread of its own.
+
+        :raises Closed: the manager is closed
+        """
+        self._require_own_process()
+        with self._lock:
+            if self._closed:
+                raise Closed
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_serve,
+                    args=(loop,),
+                    name="poolmgr-loop",
+                    daemon=True,
+                )
+                self._thread.start()
+                self._loop = loop
+            return self._loop
+
+
+class BlockingDelivery:
+    """One delivery of a job that was started or joined.
+
+    :ivar future: has the outcome; never an exception
+    """
+
+    def __init__(self) -> None:
+        self.future: Future[Outcome] = OwnProcessFuture()
+        # So that nobody can cancel it: there is one answer in any case.
+        self.future.set_running_or_notify_cancel()
+        self._delivery: Delivery | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        begin: Callable[[], Delivery],
+    ) -> None:
+        """Begin the job on a loop."""
+        self._loop = loop
+
+        def on_loop() -> None:
+            self._delivery = begin()
+            self._delivery.future.add_done_callback(
+                lambda done: self.future.set_result(done.result())
+            )
+
+        loop.call_soon_threadsafe(on_loop)
+
+    def cancel(self) -> bool:
+        """See :meth:`Delivery.cancel`."""
+        found = self._tell(lambda delivery: delivery.cancel())
+        return found is not None and found.result()
+
+    def connection_lost(self) -> None:
+        """See :meth:`Delivery.connection_lost`."""
+        self._tell(lambda delivery: delivery.connection_lost())
+
+    def undo(self) -> None:
+        """See :meth:`Delivery.undo`."""
+        self._tell(lambda delivery: delivery.undo())
+
+    def undelivered(self, sent: bool) -> None:
+        """See :meth:`Delivery.undelivered`."""
+        self._tell(lambda delivery: delivery.undelivered(sent))
+
+    @property
+    def undo_failed(self) -> bool:
+        """Whether something that was to be undone is left."""
+        return self._delivery is not None and self._delivery.undo_failed
+
+    def _tell(self, function: Callable[[Delivery], T]) -> "Future[T] | None":
+        def on_loop() -> T:
+            assert self._delivery is not None  # noqa: S101 - it was begun
+            return function(self._delivery)
+
+        if self._loop is None:
+            return None  # it was over before it began
+        return call_on(self._loop, on_loop)
+
+
+class OwnProcessFuture(Future[Outcome]):
+    """An outcome to come; none ever comes in the child of a fork.
+
+    To wait for it there raises Forked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made_in = os.getpid()
+
+    def result(self, timeout: float | None = None) -> Outcome:
+        """Wait for it."""
+        self._require_own_process()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for it; it is never an exception."""
+        self._require_own_process()
+        return super().exception(timeout)
+
+    def add_done_callback(
+        self, fn: Callable[[Future[Outcome]], object]
+    ) -> None:
+        """Have it told."""
+        self._require_own_process()
+        super().add_done_callback(fn)
+
+    def _require_own_process(self) -> None:
+        if self._made_in != os.getpid():
+            raise Forked("delivery")
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped, and close it."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def call_on(
+    loop: asyncio.AbstractEventLoop, function: Callable[[], T]
+) -> "Future[T]":
+    """Call a function on a loop, from another thread."""
+
+    async def call() -> T:
+        return function()
+
+    return asyncio.run_coroutine_threadsafe(call(), loop)
