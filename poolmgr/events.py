@@ -76,6 +76,7 @@ class RunningJob:
     :ivar limit: seconds after which it is answered in any case
     :ivar deliveries: how many wait for its answer
     :ivar request_id: finds it in the logs of the cloud
+    :ivar doing: what it waits for, in words; empty if for nothing
     """
 
     job: Job
@@ -84,6 +85,7 @@ class RunningJob:
     limit: float
     deliveries: int
     request_id: str = ""
+    doing: str = ""
 
 
 @dataclass(slots=True)

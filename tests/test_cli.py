@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.waiting import Deadline
+from tests.polling import until
 from tests.processes import poolmgr
 
 DEVICE = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
@@ -64,10 +64,8 @@ def test_ctrl_c_ends_a_build_and_leaves_no_device(
         stderr=subprocess.PIPE,
     )
     settings = FakeSettings(state=cloud["OS_FAKE__STATE"])
-    deadline = Deadline(30.0)
     with closing(FakeCloud(settings)) as fake:
-        while not fake.list_devices(deadline):
-            deadline.sleep(0.02, "waiting for the device")
+        until(lambda: bool(fake.list_devices(30.0)))
 
         process.send_signal(signal.SIGINT)
 
@@ -77,7 +75,7 @@ def test_ctrl_c_ends_a_build_and_leaves_no_device(
             b"deleted\n",
         )
         assert process.returncode == 130
-        assert not fake.list_devices(deadline)
+        assert not fake.list_devices(30.0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr import PoolManager
+from poolmgr import AsyncPoolManager
 from poolmgr.gearman import admin
 from poolmgr.gearman.protocol import PacketType
 from poolmgr.settings import GearmanSettings, WorkerSettings
@@ -53,7 +53,7 @@ def test_a_host_of_any_name_serves(
     monkeypatch.setattr("socket.gethostname", lambda: host)
 
     async def scenario(server: JobServerProcess) -> None:
-        with PoolManager("fake") as manager:
+        async with AsyncPoolManager("fake") as manager:
             gearman = GearmanSettings(servers=(str(server.address),))
             service = Service(manager, gearman, WorkerSettings())
             serving = asyncio.create_task(service.run())

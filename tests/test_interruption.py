@@ -13,7 +13,6 @@ import pytest
 
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from poolmgr.waiting import Deadline
 from tests.clouds import nova_group
 from tests.environments import install_beside
 from tests.jobservers import builtin
@@ -32,7 +31,7 @@ def devices(state: Path) -> int:
     if not state.exists():
         return 0
     with closing(FakeCloud(FakeSettings(state=str(state)))) as cloud:
-        return len(cloud.list_devices(Deadline(30.0)))
+        return len(cloud.list_devices(30.0))
 
 
 @contextmanager

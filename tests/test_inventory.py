@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from poolmgr.cloud import open_cloud
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import Ambiguous, NotFound
 from poolmgr.ownership import Authority, Mark, Ownership
-from poolmgr.reaper.inventory import Inventory, WantedDevices, WantedIps
+from poolmgr.reaper.inventory import WantedDevices, WantedIps
 from poolmgr.text import format_duration, parse_duration
-from poolmgr.waiting import Deadline
 from tests.processes import poolmgr
+from tests.reaping import BlockingInventory
 
 ORIGINAL = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
 NASTY = "evil\x1b]0;gotcha\x07\nname"
@@ -27,10 +28,6 @@ NOW = datetime.now(UTC)
 
 def ago(**length: float) -> str:
     return (NOW - timedelta(**length)).isoformat()
-
-
-def soon() -> Deadline:
-    return Deadline(10.0)
 
 
 def mark(pool: str = "libra", unique: str = "job-1", **made: float) -> Mark:
@@ -47,11 +44,11 @@ class Told(FakeCloud):
         self.devices, self.ips = devices, ips or []
         self.calls: list[str] = []
 
-    def list_devices(self, deadline: Deadline) -> list[Device]:
+    def list_devices(self, timeout: float) -> list[Device]:
         self.calls.append("list_devices")
         return self.devices
 
-    def list_ips(self, deadline: Deadline) -> list[FloatingIP]:
+    def list_ips(self, timeout: float) -> list[FloatingIP]:
         self.calls.append("list_ips")
         return self.ips
 
@@ -78,16 +75,18 @@ def cloud() -> Iterator[Told]:
     cloud.close()
 
 
-Looks = Callable[..., Inventory]
+Looks = Callable[..., BlockingInventory]
 
 
 @pytest.fixture
-def look(cloud: Told) -> Looks:
-    def inventory(authority: Authority = "pattern") -> Inventory:
-        ownership = Ownership("libra", "libra", authority)
-        return Inventory(cloud, ownership, soon(), NOW)
+def look(cloud: Told) -> Iterator[Looks]:
+    with open_cloud(cloud, timeout=10.0) as blocking:
 
-    return inventory
+        def inventory(authority: Authority = "pattern") -> BlockingInventory:
+            ownership = Ownership("libra", "libra", authority)
+            return BlockingInventory(blocking, ownership, NOW)
+
+        yield inventory
 
 
 @pytest.mark.parametrize(
@@ -171,10 +170,11 @@ def test_a_time_without_a_zone_is_utc_and_one_to_come_is_now() -> None:
             Device("2", "b", "active", None, ago(hours=-1)),
         ]
     )
-    inventory = Inventory(cloud, Ownership("p", "p", "any"), soon(), NOW)
-
-    one, other = inventory.devices(WantedDevices())
-    cloud.close()
+    with open_cloud(cloud) as blocking:
+        inventory = BlockingInventory(
+            blocking, Ownership("p", "p", "any"), NOW
+        )
+        one, other = inventory.devices(WantedDevices())
 
     assert one.age == 120
     assert other.age == 0
@@ -196,10 +196,9 @@ def test_an_id_wins_over_another_devices_name() -> None:
     named = Device("9", "1", "active", None, ago(days=1))
     cloud = Told([named, OURS])
 
-    item, _ips = Inventory(cloud, Ownership("libra", "libra"), soon()).device(
-        "1"
-    )
-    cloud.close()
+    with open_cloud(cloud) as blocking:
+        inventory = BlockingInventory(blocking, Ownership("libra", "libra"))
+        item, _ips = inventory.device("1")
 
     assert item.device is OURS
 
@@ -260,17 +259,17 @@ def kept(tmp_path: Path) -> dict[str, str]:
     """The environment of commands that see a cloud with some things in."""
     state = str(tmp_path / "cloud.db")
     cloud = FakeCloud(FakeSettings(state=state))
-    device = cloud.create_device("ours", mark(minutes=9), soon())
-    cloud.create_device(NASTY, mark("theirs"), soon())
-    cloud.create_device("twin", None, soon())
-    cloud.create_device("twin", None, soon())
+    device = cloud.create_device("ours", mark(minutes=9), 10.0)
+    cloud.create_device(NASTY, mark("theirs"), 10.0)
+    cloud.create_device("twin", None, 10.0)
+    cloud.create_device("twin", None, 10.0)
     # The commands have a clock of their own.
     made = datetime.now(UTC) - timedelta(minutes=3, seconds=12)
     marked = replace(mark(), made=made.isoformat())
-    ip = cloud.create_ip(marked, soon())
-    cloud.attach_ip(ip, device, soon())
-    cloud.create_ip(mark("theirs", hours=1), soon())
-    cloud.create_ip(None, soon())
+    ip = cloud.create_ip(marked, 10.0)
+    cloud.attach_ip(ip, device, 10.0)
+    cloud.create_ip(mark("theirs", hours=1), 10.0)
+    cloud.create_ip(None, 10.0)
     cloud.close()
     return {"OS_POOLMGR__DRIVER": "fake", "OS_FAKE__STATE": state}
 
@@ -395,7 +394,12 @@ def test_errors_are_a_line(
 
 
 def test_a_cloud_that_fails_is_a_line(kept: dict[str, str]) -> None:
-    done = poolmgr("ip", "list", OS_FAKE__CALL_FAILURE_RATE="1", **kept)
+    done = poolmgr(
+        *("ip", "list"),
+        OS_FAKE__CALL_FAILURE_RATE="1",
+        OS_POOLMGR__SHORT_TIMEOUT="0.5",
+        **kept,
+    )
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "the fake cloud let the call fail\n"

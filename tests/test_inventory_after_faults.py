@@ -8,26 +8,20 @@ import json
 import signal
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Mark, State
-from poolmgr.reaper.inventory import Inventory, WantedDevices, WantedIps
-from poolmgr.reaper.rules import Reaper
-from poolmgr.settings import PoolSettings, ReaperSettings
-from poolmgr.waiting import Deadline
 from poolmgr.worker.report import Report
 from tests.jobservers import builtin
 from tests.monitoring.watched import watched
 from tests.polling import until
 from tests.processes import poolmgr
-from tests.reaping import NoJobs
 
 FORMATS = ("table", "csv", "json", "value", "yaml")
 COLUMNS = {
@@ -52,10 +46,6 @@ ODD_DEVICES = (
     "name = x'ff00'",
     "name = '', fault = 'no room'",
 )
-
-
-def soon() -> Deadline:
-    return Deadline(20.0)
 
 
 def marks() -> Iterator[Mark]:
@@ -106,10 +96,10 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     with contextlib.closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
         for number, mark in enumerate(given):
             name = f"libra-eaf1fef0-1584-11e3-b42b-{number:012}"
-            device = cloud.create_device(name, mark, soon())
-            ip = cloud.create_ip(mark, soon())
+            device = cloud.create_device(name, mark, 20.0)
+            ip = cloud.create_ip(mark, 20.0)
             if number % 2:
-                cloud.attach_ip(ip, device, soon())
+                cloud.attach_ip(ip, device, 20.0)
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         ids = {
             kind: [id_ for (id_,) in db.execute(select)]
@@ -207,56 +197,6 @@ def test_a_worker_shows_them_on_its_page_and_in_its_report(
         worker.process.wait_for("end of the state report")
 
         assert "defect" not in "".join(worker.process.lines)
-
-
-# -- what the drivers of third parties may tell ------------------------------
-
-
-class Odd(FakeCloud):
-    """A cloud that tells what is not in the contract, besides."""
-
-    def list_devices(self, deadline: Deadline) -> list[Device]:
-        marked = next(marks())
-        good = Device("1", "libra-1", "active", "10.0.0.1", marked.made)
-        odd: Any = None
-        return [
-            Device("2", odd, odd, odd, odd, odd, marked),
-            replace(good, mark=marked),
-            Device("3", odd, "active", "10.0.0.3", odd),
-            Device("4", odd, "active", odd, 1790000000, 5, marked),  # type: ignore[arg-type]
-        ]
-
-    def list_ips(self, deadline: Deadline) -> list[FloatingIP]:
-        odd: Any = None
-        marked = next(marks())
-        return [
-            FloatingIP("a", odd, odd, odd, marked, 1790000000),  # type: ignore[arg-type]
-            FloatingIP("b", "198.18.0.1", "1", 1, marked),
-            FloatingIP("c", odd, "9", 0, odd, "at noon"),
-        ]
-
-
-def test_odd_values_of_a_driver_hide_nothing_else() -> None:
-    pool = PoolSettings()
-    settings = ReaperSettings(older_than=60.0)
-    with contextlib.closing(Odd()) as cloud:
-        inventory = Inventory(cloud, pool.ownership, soon())
-        named = WantedDevices(foreign=True, name="libra", older_than=60)
-        devices = inventory.devices(named)
-        ips = inventory.ips(WantedIps(foreign=True))
-        reaper = Reaper(cloud, pool, settings, NoJobs(), 0.0, sightings=1)
-        cases = reaper.look()
-
-    assert [item.device.id for item in devices] == ["1"]
-    assert {item.ip.id for item in ips} == {"a", "b", "c"}
-    assert {(case.thing.id, case.verdict) for case in cases} == {
-        ("1", "unowned"),
-        ("2", "kept"),
-        ("4", "kept"),
-        ("a", "kept"),
-        ("b", "kept"),
-    }
-    assert all(str(case) for case in cases)
 
 
 def test_a_section_of_a_report_that_fails_shows_what_it_had() -> None:

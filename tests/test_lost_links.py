@@ -34,6 +34,6 @@ def test_many_jobs_that_are_lost_are_one_warning(
     (why,) = (w for w in warnings if w.startswith("Job server"))
     assert why.startswith(f"Job server {server}: lost: ")
     assert [w for w in warnings if w != why] == [
-        f"job server {server}: with its link 10 jobs were lost, 8 running: "
-        "it gives them to a worker again if it still has them"
+        f"job server {server}: with its connection 10 jobs were lost, 8 "
+        "running: it gives them to a worker again if it still has them"
     ]

@@ -5,8 +5,8 @@ import json
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,42 +14,42 @@ from unittest.mock import patch
 
 import pytest
 
+from poolmgr.cloud import open_cloud
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.errors import CloudUnavailable
+from poolmgr.errors import CloudRefused
+from poolmgr.events import RunningJob
 from poolmgr.gearman import Address, Client, ConnectionOptions
 from poolmgr.jobs.in_flight import InFlight, delivered_before
-from poolmgr.jobs.outcome import RunningJob
 from poolmgr.ownership import Job, Mark
-from poolmgr.reaper.rules import Case, Reaper, Vanished
+from poolmgr.reaper.reaper import Vanished
+from poolmgr.reaper.rules import Candidate
 from poolmgr.settings import PoolSettings, ReaperSettings
-from poolmgr.waiting import Deadline
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
-from tests.reaping import NoJobs
+from tests.reaping import BlockingReaper
 
 FUNCTION = "libra_pool_mgm"
 HOURS_AGO = (datetime.now(UTC) - timedelta(hours=2)).isoformat("T", "seconds")
+#: Seconds that a verb of the driver may take.
+SOON = 20.0
 LEFT = Mark("libra", "unique-1", "H:host:1", HOURS_AGO)
 
 
-def soon() -> Deadline:
-    return Deadline(20.0)
+Reapers = Callable[..., BlockingReaper]
 
 
-def reaper(cloud: FakeCloud, **changes: object) -> Reaper:
-    """One that is content with one look, if nothing else is said."""
-    given = {
-        "driver": cloud,
-        "pool": PoolSettings(),
-        "settings": ReaperSettings(older_than=60.0, limit=100),
-        "jobs": NoJobs(),
-        "job_time": 0.0,
-        "sightings": 1,
-        **changes,
-    }
-    return Reaper(**given)  # type: ignore[arg-type]
+@pytest.fixture
+def reaper() -> Iterator[Reapers]:
+    """Makes reapers of clouds."""
+    with ExitStack() as stack:
+
+        def make(driver: FakeCloud, **changes: object) -> BlockingReaper:
+            cloud = stack.enter_context(open_cloud(driver))
+            return BlockingReaper(cloud, **changes)
+
+        yield make
 
 
 def age(path: Path) -> None:
@@ -66,10 +66,10 @@ def old_device(
     then = time.time() - age
     with patch("poolmgr.drivers.fake.cloud.time") as clock:
         clock.time.return_value = then
-        return cloud.create_device(name, mark, soon())
+        return cloud.create_device(name, mark, SOON)
 
 
-def verdicts(cases: Collection[Case]) -> dict[str, str]:
+def verdicts(cases: Collection[Candidate]) -> dict[str, str]:
     return {case.name: case.verdict for case in cases}
 
 
@@ -90,12 +90,12 @@ def verdicts(cases: Collection[Case]) -> dict[str, str]:
     ],
 )
 def test_what_is_left_by_its_mark_is_unowned(
-    cloud: FakeCloud, mark: Mark | None, verdict: str | None
+    cloud: FakeCloud, mark: Mark | None, verdict: str | None, reaper: Reapers
 ) -> None:
     # Under the authority to touch everything, too.
     pool = PoolSettings(authority="any")
     old_device(cloud, "libra-a", mark)
-    ip = cloud.create_ip(mark, soon())
+    ip = cloud.create_ip(mark, SOON)
 
     found = verdicts(reaper(cloud, pool=pool).look())
 
@@ -103,15 +103,17 @@ def test_what_is_left_by_its_mark_is_unowned(
     assert found == expected
 
 
-def test_a_device_that_failed_is_unowned_too() -> None:
+def test_a_device_that_failed_is_unowned_too(reaper: Reapers) -> None:
     with closing(FakeCloud(FakeSettings(boot_failure_rate=1.0))) as cloud:
         old_device(cloud, "libra-a", LEFT)
 
         assert verdicts(reaper(cloud).look()) == {"libra-a": "unowned"}
 
 
-def test_what_is_young_may_be_in_the_making(cloud: FakeCloud) -> None:
-    cloud.create_device("libra-a", LEFT, soon())
+def test_what_is_young_may_be_in_the_making(
+    cloud: FakeCloud, reaper: Reapers
+) -> None:
+    cloud.create_device("libra-a", LEFT, SOON)
     old_device(cloud, "libra-b", replace(LEFT, unique="unique-2"))
 
     (older, younger) = reaper(cloud).look()
@@ -121,7 +123,9 @@ def test_what_is_young_may_be_in_the_making(cloud: FakeCloud) -> None:
     assert younger.reason == "not older than 1m yet"
 
 
-def test_no_job_is_cut_short_by_a_setting(cloud: FakeCloud) -> None:
+def test_no_job_is_cut_short_by_a_setting(
+    cloud: FakeCloud, reaper: Reapers
+) -> None:
     old_device(cloud, "libra-a", LEFT)
 
     (case,) = reaper(cloud, job_time=9000.0).look()
@@ -129,18 +133,22 @@ def test_no_job_is_cut_short_by_a_setting(cloud: FakeCloud) -> None:
     assert (case.verdict, case.reason) == ("kept", "not older than 2h 30m yet")
 
 
-def test_an_address_of_unknown_age_is_kept(cloud: FakeCloud) -> None:
-    cloud.create_ip(replace(LEFT, made="once"), soon())
+def test_an_address_of_unknown_age_is_kept(
+    cloud: FakeCloud, reaper: Reapers
+) -> None:
+    cloud.create_ip(replace(LEFT, made="once"), SOON)
 
     (case,) = reaper(cloud).look()
 
     assert (case.verdict, case.reason) == ("kept", "its age is unknown")
 
 
-def test_an_address_that_something_has_is_kept(cloud: FakeCloud) -> None:
-    device = cloud.create_device("libra-a", LEFT.handed_over(), soon())
-    device = cloud.wait_for_device(device, soon())
-    cloud.attach_ip(cloud.create_ip(LEFT, soon()), device, soon())
+def test_an_address_that_something_has_is_kept(
+    cloud: FakeCloud, reaper: Reapers
+) -> None:
+    device = cloud.create_device("libra-a", LEFT.handed_over(), SOON)
+    (device,) = cloud.find_devices([device.name], SOON)
+    cloud.attach_ip(cloud.create_ip(LEFT, SOON), device, SOON)
 
     (case,) = reaper(cloud).look()
 
@@ -148,25 +156,29 @@ def test_an_address_that_something_has_is_kept(cloud: FakeCloud) -> None:
     assert case.reason == "it is attached to libra-a"
 
 
-def test_two_looks_have_to_find_the_same(cloud: FakeCloud) -> None:
+def test_two_looks_have_to_find_the_same(
+    cloud: FakeCloud, reaper: Reapers
+) -> None:
     device = old_device(cloud, "libra-a", LEFT)
     twice = reaper(cloud, sightings=2)
 
     assert verdicts(twice.look()) == {"libra-a": "kept"}
-    assert twice.to_look_again
+    assert twice.reaper.to_look_again
     # Its job was delivered again in between.
     taken_over = LEFT.taken_over_by(Job("unique-1", "H:host:2"))
-    cloud.mark_device(device, taken_over, soon())
+    cloud.mark_device(device, taken_over, SOON)
     assert verdicts(twice.look()) == {"libra-a": "kept"}
     assert verdicts(twice.look()) == {"libra-a": "unowned"}
 
 
-def test_half_of_a_pool_does_not_disappear(cloud: FakeCloud) -> None:
-    ips = [cloud.create_ip(LEFT, soon()) for _each in range(6)]
+def test_half_of_a_pool_does_not_disappear(
+    cloud: FakeCloud, reaper: Reapers
+) -> None:
+    ips = [cloud.create_ip(LEFT, SOON) for _each in range(6)]
     watching = reaper(cloud, sightings=2)
     watching.look()
     for ip in ips[:4]:
-        cloud.delete_ip(ip, soon())
+        cloud.delete_ip(ip, SOON)
 
     with pytest.raises(
         Vanished, match="lists 2 floating IPs of this pool, and there"
@@ -188,7 +200,7 @@ def in_flight(*servers: Address, running: str = "") -> InFlight:
     return InFlight(lambda: [here] if running else [], servers, options)
 
 
-def test_what_runs_here_is_kept(cloud: FakeCloud) -> None:
+def test_what_runs_here_is_kept(cloud: FakeCloud, reaper: Reapers) -> None:
     old_device(cloud, "libra-a", LEFT)
 
     (case,) = reaper(cloud, jobs=in_flight(running="unique-1")).look()
@@ -200,7 +212,10 @@ def test_what_runs_here_is_kept(cloud: FakeCloud) -> None:
 
 @pytest.mark.parametrize("unique", ["unique-1", ""])
 def test_what_a_job_server_has_a_job_for_is_kept(
-    cloud: FakeCloud, job_server: JobServerProcess, unique: str
+    cloud: FakeCloud,
+    job_server: JobServerProcess,
+    unique: str,
+    reaper: Reapers,
 ) -> None:
     address = job_server.address
 
@@ -223,7 +238,7 @@ def test_what_a_job_server_has_a_job_for_is_kept(
 
 
 def test_a_job_server_that_cannot_be_asked_may_have_any_job(
-    cloud: FakeCloud, job_server: JobServerProcess
+    cloud: FakeCloud, job_server: JobServerProcess, reaper: Reapers
 ) -> None:
     old_device(cloud, "libra-a", LEFT)
     dead = Address("127.0.0.1", free_port())
@@ -240,39 +255,43 @@ def test_a_job_server_that_cannot_be_asked_may_have_any_job(
 
 
 def test_what_is_unowned_is_removed_and_the_rest_stays(
-    cloud: FakeCloud,
+    cloud: FakeCloud, reaper: Reapers
 ) -> None:
     old_device(cloud, "libra-left", LEFT)
     old_device(cloud, "libra-owned", LEFT.handed_over())
     old_device(cloud, "libra-foreign", None)
-    cloud.create_ip(LEFT.withdrawn(), soon())
-    owned = cloud.create_ip(LEFT.handed_over(), soon())
+    cloud.create_ip(LEFT.withdrawn(), SOON)
+    owned = cloud.create_ip(LEFT.handed_over(), SOON)
 
     reaping = reaper(cloud)
     done = reaping.remove(reaping.look())
 
     assert [case.verdict for case in done] == ["removed", "removed"]
-    names = {device.name for device in cloud.list_devices(soon())}
+    names = {device.name for device in cloud.list_devices(SOON)}
     assert names == {"libra-owned", "libra-foreign"}
-    assert [ip.id for ip in cloud.list_ips(soon())] == [owned.id]
+    assert [ip.id for ip in cloud.list_ips(SOON)] == [owned.id]
 
 
-def test_one_look_removes_no_more_than_the_limit(cloud: FakeCloud) -> None:
+def test_one_look_removes_no_more_than_the_limit(
+    cloud: FakeCloud, reaper: Reapers
+) -> None:
     for number in range(5):
         old_device(cloud, f"libra-{number}", LEFT)
     reaping = reaper(cloud, settings=ReaperSettings(limit=2))
 
     done = reaping.remove(reaping.look())
 
-    assert len(cloud.list_devices(soon())) == 3
+    assert len(cloud.list_devices(SOON)) == 3
     assert [case.verdict for case in done].count("removed") == 2
     assert "2 are the most" in done[-1].reason
 
 
-def test_what_it_removes_itself_has_not_disappeared(cloud: FakeCloud) -> None:
+def test_what_it_removes_itself_has_not_disappeared(
+    cloud: FakeCloud, reaper: Reapers
+) -> None:
     for number in range(6):
         old_device(cloud, f"libra-{number}", LEFT)
-        cloud.create_ip(LEFT, soon())
+        cloud.create_ip(LEFT, SOON)
     reaping = reaper(cloud)
 
     reaping.remove(reaping.look())
@@ -285,36 +304,42 @@ class Meddled(FakeCloud):
 
     meddle: Callable[[], object] = staticmethod(lambda: None)
 
-    def find_devices(self, name: str, deadline: Deadline) -> list[Device]:
+    def find_devices(
+        self, names: Collection[str], timeout: float
+    ) -> Sequence[Device]:
         self.meddle()
-        return list(super().find_devices(name, deadline))
+        return super().find_devices(names, timeout)
 
-    def find_ip(self, address: str, deadline: Deadline) -> FloatingIP | None:
+    def find_ips(
+        self, addresses: Collection[str], timeout: float
+    ) -> Sequence[FloatingIP]:
         self.meddle()
-        return super().find_ip(address, deadline)
+        return super().find_ips(addresses, timeout)
 
 
-def test_what_somebody_has_in_the_last_moment_is_kept() -> None:
+def test_what_somebody_has_in_the_last_moment_is_kept(reaper: Reapers) -> None:
     with closing(Meddled()) as cloud:
         device = old_device(cloud, "libra-a", LEFT)
-        ip = cloud.create_ip(LEFT, soon())
+        ip = cloud.create_ip(LEFT, SOON)
         given = LEFT.handed_over()
 
         def hand_over() -> None:
             cloud.meddle = lambda: None
-            cloud.mark_device(device, given, soon())
-            cloud.mark_ip(ip, given, soon())
+            cloud.mark_device(device, given, SOON)
+            cloud.mark_ip(ip, given, SOON)
 
         cloud.meddle = hand_over
         reaping = reaper(cloud)
         done = reaping.remove(reaping.look())
 
         assert [case.verdict for case in done] == ["kept", "kept"]
-        assert len(cloud.list_devices(soon())) == 1
-        assert len(cloud.list_ips(soon())) == 1
+        assert len(cloud.list_devices(SOON)) == 1
+        assert len(cloud.list_ips(SOON)) == 1
 
 
-def test_a_job_that_comes_back_in_the_last_moment_keeps_its_device() -> None:
+def test_a_job_that_comes_back_in_the_last_moment_keeps_its_device(
+    reaper: Reapers,
+) -> None:
     with closing(Meddled()) as cloud, gearmand() as server:
         old_device(cloud, "libra-a", LEFT)
 
@@ -332,10 +357,10 @@ def test_a_job_that_comes_back_in_the_last_moment_keeps_its_device() -> None:
         assert "has its job" in case.reason
 
 
-def test_what_cannot_be_removed_is_told() -> None:
+def test_what_cannot_be_removed_is_told(reaper: Reapers) -> None:
     class Stubborn(FakeCloud):
-        def delete_device(self, device: Device, deadline: Deadline) -> None:
-            raise CloudUnavailable("the disk is stuck")
+        def delete_device(self, device: Device, timeout: float) -> bool:
+            raise CloudRefused("the disk is stuck")
 
     with closing(Stubborn()) as cloud:
         old_device(cloud, "libra-a", LEFT)
@@ -356,9 +381,9 @@ def state(tmp_path: Path) -> tuple[Path, list[str]]:
     the command line for it."""
     path = tmp_path / "cloud.db"
     with closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
-        cloud.create_device("libra-left", LEFT, soon())
-        cloud.create_device("libra-own", LEFT.handed_over(), soon())
-        cloud.create_ip(LEFT, soon())
+        cloud.create_device("libra-left", LEFT, SOON)
+        cloud.create_device("libra-own", LEFT.handed_over(), SOON)
+        cloud.create_ip(LEFT, SOON)
     age(path)
     config = tmp_path / "poolmgr.conf"
     config.write_text(f"[fake]\nstate = {path}\n")
@@ -543,12 +568,12 @@ def test_the_reaper_is_told_to_remove_while_the_worker_runs(
 
 
 def test_the_time_that_a_job_may_take_never_becomes_shorter(
-    cloud: FakeCloud,
+    cloud: FakeCloud, reaper: Reapers
 ) -> None:
     old_device(cloud, "libra-a", LEFT)
     patient = reaper(cloud, job_time=10000.0)
 
-    patient.adopt(PoolSettings(), ReaperSettings(older_than=1.0), 10.0)
+    patient.reaper.adopt(PoolSettings(), ReaperSettings(older_than=1.0), 10.0)
     before = verdicts(patient.look())
     eager = reaper(cloud, job_time=10.0)
 
@@ -573,7 +598,7 @@ def test_longer_jobs_make_the_reaper_wait_longer(tmp_path: Path) -> None:
 
             process.wait_for("removed device libra-old")
 
-        assert [d.id for d in cloud.list_devices(soon())] == [young.id]
+        assert [d.id for d in cloud.list_devices(SOON)] == [young.id]
 
 
 @pytest.mark.parametrize("server", ["", "no port", "127.0.0.1:{}"])
@@ -582,4 +607,4 @@ def test_a_job_server_that_cannot_be_asked_tells_of_no_earlier_delivery(
 ) -> None:
     job = Job("unique", "H:host:1", server.format(free_port()))
 
-    assert not delivered_before(ConnectionOptions(), job)
+    assert not asyncio.run(delivered_before(ConnectionOptions(), job))

@@ -53,9 +53,9 @@ def test_it_tells_jobs_links_lanes_and_threads(
         "unique=u-2",
     ]
     assert all(f"server={good} " in job for job in jobs)
-    for thread in ("MainThread", "poolmgr-job", "poolmgr-signals"):
+    assert all(" doing=waiting for device " in job for job in jobs)
+    for thread in ("MainThread", "poolmgr-signals", "poolmgr-report"):
         assert f"\n{thread} (" in text
-    assert "in wait_for_device" in text
     # The work goes on.
     assert answer["response"] == "PASS"
 
@@ -74,7 +74,9 @@ def test_it_comes_out_while_many_builds_run_and_wait(
     jobs = [line for line in lines if line.startswith("action=")]
     assert len({job.split()[1] for job in jobs}) == 150
     assert "held: 50 of 10000 waiting" in lines
-    assert len([x for x in lines if x.startswith("poolmgr-job (")]) == 150
+    # What waits has no thread.
+    (threads,) = [x for x in lines if x.startswith("Threads: ")]
+    assert int(threads.split()[1]) < 64
 
 
 def test_names_from_outside_do_not_break_its_lines(tmp_path: Path) -> None:
@@ -111,23 +113,15 @@ def test_it_has_no_environment_and_no_settings() -> None:
 
 
 STUCK = """
-    import gc, time
+    import time
     from poolmgr.actions.base import Action, NoFields
-    from poolmgr.jobs.manager import PoolManager
-    from poolmgr.worker.service import Service
 
     class Stick(Action):
-        \"\"\"Hold the manager's lock and the event loop for ever.\"\"\"
+        \"\"\"Hold up the event loop for ever.\"\"\"
 
         takes = NoFields
 
-        def run(self, request, context):
-            gc.unfreeze()  # what was there when the worker had started
-            for each in gc.get_objects():
-                if isinstance(each, PoolManager):
-                    each._lock.acquire()
-                if isinstance(each, Service):
-                    each._loop.call_soon_threadsafe(time.sleep, 3600)
+        async def run(self, request, context):
             time.sleep(3600)
 """
 
@@ -157,7 +151,7 @@ def test_it_comes_out_of_a_worker_that_hangs_and_signals_end_that(
         try:
             process.wait_for("registered")
             asked(server.address, {"action": "STICK"})
-            until(lambda: "self._context.run(" in sleeping(process))
+            until(lambda: "time.sleep(3600)" in of_main_thread(process))
             lines = report(process)
             process.signal(signal.SIGTERM)
             process.wait_for("SIGTERM: draining")
@@ -168,12 +162,11 @@ def test_it_comes_out_of_a_worker_that_hangs_and_signals_end_that(
             process.end()
 
     at = lines.index("== running jobs")
-    assert "not known within 2 s" in lines[at + 1]
-    assert "self._context.run(" in "\n".join(lines)
+    assert lines[at + 1].startswith("action=STICK ")
 
 
-def sleeping(process: Process) -> str:
-    """The innermost call of the main thread, as the report has it."""
+def of_main_thread(process: Process) -> str:
+    """The main thread's stack, as the report has it."""
     lines = report(process)
     main = next(n for n, x in enumerate(lines) if x.startswith("MainThread ("))
     end = next(

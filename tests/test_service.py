@@ -19,13 +19,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolmgr import PoolManager
+from poolmgr import AsyncPoolManager
 from poolmgr.cli.demo import ADDRESS, DEVICE, REQUESTS
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.gearman import Address, Client, admin
 from poolmgr.gearman.server import JobServer
 from poolmgr.settings import GearmanSettings, WorkerSettings
-from poolmgr.waiting import Deadline
 from poolmgr.worker.service import Service
 from tests import jobservers
 from tests.jobservers import JobServerProcess, gearmand
@@ -86,7 +85,7 @@ def test_every_documented_request_is_answered_over_the_wire(
         state=str(tmp_path / "cloud.db"), device_range="192.0.2.0/24"
     )
     with closing(FakeCloud(before)) as cloud:
-        cloud.create_device(DEVICE, None, Deadline(10.0))
+        cloud.create_device(DEVICE, None, 10.0)
     with worker([str(job_server.address)], config, tmp_path):
         build, build_ip, *others = (
             ask(job_server.address, request.encode())[0]
@@ -295,7 +294,7 @@ def test_a_defect_of_the_transport_ends_the_worker_for_another_to_be_started(
         raise LookupError("a defect")
 
     async def scenario() -> None:
-        with PoolManager("fake") as manager:
+        async with AsyncPoolManager("fake") as manager:
             gearman = GearmanSettings(servers=("127.0.0.1:1",))
             service = Service(manager, gearman, WorkerSettings())
             async with asyncio.timeout(30):

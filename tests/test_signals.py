@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.waiting import Deadline
 from tests.asking import Answers, asked, running
 from tests.jobservers import JobServerProcess, builtin, gearmand
 from tests.peers import black_hole
@@ -34,7 +33,7 @@ def devices(path: Path) -> list[str]:
     if not path.exists():
         return []
     with closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
-        return [d.name for d in cloud.list_devices(Deadline(10.0))]
+        return [d.name for d in cloud.list_devices(10.0)]
 
 
 def fake(path: Path, boot_time: float, rest: str = "") -> str:

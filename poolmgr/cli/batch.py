@@ -32,7 +32,7 @@ class Batch:
         self._message = message
         self._count = count
         self._at_once = at_once
-        self._submissions: list[BlockingDelivery] = []
+        self._deliveries: list[BlockingDelivery] = []
         self._ended: list[Outcome] = []
         self._reported: tuple[int, int] | None = None
         self._stopping = False
@@ -50,9 +50,9 @@ class Batch:
         interruption.hold()
         with self._all_or_none(manager):
             pending: set[futures.Future[Outcome]] = set()
-            while pending or len(self._submissions) < self._count:
+            while pending or len(self._deliveries) < self._count:
                 while (
-                    len(self._submissions) < self._count
+                    len(self._deliveries) < self._count
                     and len(pending) < self._at_once
                 ):
                     pending.add(self._submit(manager).future)
@@ -61,12 +61,12 @@ class Batch:
                     pending, _TICK, futures.FIRST_COMPLETED
                 )
                 self._ended += [future.result() for future in done]
-            return [each.future.result() for each in self._submissions]
+            return [each.future.result() for each in self._deliveries]
 
     def cleared_up(self) -> str:
         """How it was cleared up after an interruption, for a line; only once
         the manager is closed."""
-        left = sum(map(_may_be_left, self._submissions))
+        left = sum(map(_may_be_left, self._deliveries))
         if left:
             rest = (
                 f"{left} of them could not be deleted; 'poolmgr device list "
@@ -74,7 +74,7 @@ class Batch:
             )
         else:
             rest = "what they had made is deleted"
-        return f"{len(self._submissions)} of {self._count} had begun; {rest}"
+        return f"{len(self._deliveries)} of {self._count} had begun; {rest}"
 
     def line(self, columns: int, seconds: float) -> str:
         """What there is to say while it runs."""
@@ -84,7 +84,7 @@ class Batch:
             return f"{self._name}: running, {self._step()}{elapsed(seconds)}"
         ended = len(self._ended)
         failed = sum(outcome.error is not None for outcome in self._ended)
-        running = len(self._submissions) - ended
+        running = len(self._deliveries) - ended
         words = f"{ended}/{self._count} done, {running} running, "
         words += f"{failed} failed, " if failed else ""
         words += elapsed(seconds)
@@ -93,9 +93,9 @@ class Batch:
         return " ".join(filter(None, (self._name, drawn, words)))
 
     def _submit(self, manager: PoolManager) -> BlockingDelivery:
-        submission = manager.submit(self._message, progress=self._report)
-        self._submissions.append(submission)
-        return submission
+        delivery = manager.submit(self._message, progress=self._report)
+        self._deliveries.append(delivery)
+        return delivery
 
     def _step(self) -> str:
         if self._reported is None:
@@ -117,16 +117,16 @@ class Batch:
             manager.stop()
             # One may pass at this very moment.
             patience = manager.longest_cleanup() + 1.0
-            futures.wait([s.future for s in self._submissions], patience)
-            for submission in self._submissions:
-                if submission.future.done():
-                    submission.undo()
+            futures.wait([d.future for d in self._deliveries], patience)
+            for delivery in self._deliveries:
+                if delivery.future.done():
+                    delivery.undo()
             raise
 
 
-def _may_be_left(submission: BlockingDelivery) -> bool:
+def _may_be_left(delivery: BlockingDelivery) -> bool:
     """Whether something that a job made may still be there."""
-    future = submission.future
-    if not future.done() or submission.undo_failed:
+    future = delivery.future
+    if not future.done() or delivery.undo_failed:
         return True
     return isinstance(future.result().error, DeviceNotDeleted)

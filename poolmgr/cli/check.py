@@ -4,9 +4,9 @@ import argparse
 
 from poolmgr.cli import preflight
 from poolmgr.cli.base import PoolmgrLister, Table
+from poolmgr.cloud import open_cloud
 from poolmgr.jobs.manager import driver_plugins
 from poolmgr.text import one_line
-from poolmgr.waiting import Deadline
 
 
 class Check(PoolmgrLister):
@@ -29,11 +29,8 @@ class Check(PoolmgrLister):
         conf = self.configuration
         preflight.require_usable(conf, driver_plugins())
         seconds = conf.pool().short_timeout
-        driver = conf.make_driver(driver_plugins())
-        try:
-            found = driver.check(Deadline(seconds))
-        finally:
-            driver.close()
+        with open_cloud(conf.make_driver(driver_plugins())) as cloud:
+            found = cloud.check(seconds)
         if not found:
             name = one_line(conf.driver_name())
             self.app.LOG.warning("the driver %r has nothing to check", name)

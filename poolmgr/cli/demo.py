@@ -5,14 +5,14 @@ import asyncio
 import json
 from typing import TextIO
 
-from poolmgr import PoolManager
 from poolmgr.cli.base import PoolmgrCommand
+from poolmgr.cloud import Cloud
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import Client
 from poolmgr.gearman.server import JobServer
+from poolmgr.jobs.manager import JobManager
 from poolmgr.settings import GearmanSettings, PoolSettings, WorkerSettings
-from poolmgr.waiting import Deadline
 from poolmgr.worker.service import Service
 from poolmgr.worker.signals import ENDING, Ending, Signals
 
@@ -98,12 +98,13 @@ async def demonstrate(out: TextIO, stay: bool, signals: Signals | None) -> int:
     :returns: the worker's exit code
     :raises PoolmgrError: an answer was a FAIL
     """
-    cloud = FakeCloud(_CLOUD)
-    cloud.create_device(DEVICE, None, Deadline(10.0))
+    driver = FakeCloud(_CLOUD)
+    driver.create_device(DEVICE, None, 10.0)
+    cloud = Cloud(driver, ownership=lambda: _POOL.ownership)
     server = JobServer()
     await server.start()
     try:
-        with PoolManager(cloud, _POOL) as manager:
+        async with JobManager(cloud, _POOL) as manager:
             gearman = GearmanSettings(servers=(str(server.address),))
             service = Service(manager, gearman, WorkerSettings())
             serving = asyncio.create_task(service.run())
@@ -113,7 +114,7 @@ async def demonstrate(out: TextIO, stay: bool, signals: Signals | None) -> int:
             if stay:
                 if signals is not None:
                     ending = Ending()
-                    ending.serves(service.stop)
+                    ending.serves(lambda: service.call(service.stop))
                     signals.on(ending, *ENDING)
                 out.write(_how_to_go_on(str(server.address)))
                 out.flush()

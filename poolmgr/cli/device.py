@@ -47,9 +47,8 @@ class DeviceList(InventoryLister):
             status=parsed_args.status,
             name=parsed_args.name,
         )
-        with self.inventory() as inventory:
-            rows = [_row(item) for item in inventory.devices(wanted)]
-        return self.table(rows, parsed_args)
+        found = self.look(lambda inventory: inventory.devices(wanted))
+        return self.table(map(_row, found), parsed_args)
 
 
 class DeviceShow(InventoryCommand, PoolmgrShowOne):
@@ -65,8 +64,9 @@ class DeviceShow(InventoryCommand, PoolmgrShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
-        with self.inventory() as inventory:
-            item, addresses = inventory.device(parsed_args.device)
+        item, addresses = self.look(
+            lambda inventory: inventory.device(parsed_args.device)
+        )
         device = item.device
         return self.dict2columns(
             {

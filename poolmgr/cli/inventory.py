@@ -1,35 +1,34 @@
 """What the commands that show the inventory have in common."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, get_args
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar, get_args
 
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Table
 from poolmgr.cli.columns import Age, Text, YesNo
+from poolmgr.cloud import open_cloud
 from poolmgr.jobs.manager import driver_plugins
 from poolmgr.ownership import Mark, State
 from poolmgr.reaper.inventory import Inventory, Item
 from poolmgr.text import parse_duration
-from poolmgr.waiting import Deadline
 
 Cells = Mapping[str, object]
+T = TypeVar("T")
 
 
 class InventoryCommand(PoolmgrCommand):
     """A command that looks at what there is."""
 
-    @contextmanager
-    def inventory(self) -> Iterator[Inventory]:
-        """The configured cloud's inventory, for as long as a short action
-        may take."""
-        driver = self.configuration.make_driver(driver_plugins())
+    def look(
+        self, question: Callable[[Inventory], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Ask the configured cloud's inventory something, for as long as a
+        short action may take."""
         pool = self.configuration.pool()
-        try:
-            deadline = Deadline(pool.short_timeout)
-            yield Inventory(driver, pool.ownership, deadline)
-        finally:
-            driver.close()
+        driver = self.configuration.make_driver(driver_plugins())
+        with open_cloud(driver, timeout=pool.short_timeout) as cloud:
+            inventory = Inventory(cloud.cloud, pool.ownership)
+            return cloud.wait(question(inventory))
 
 
 class InventoryLister(InventoryCommand, PoolmgrLister):

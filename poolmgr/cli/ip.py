@@ -52,9 +52,8 @@ class IpList(InventoryLister):
             attached=parsed_args.attached,
             device=parsed_args.device,
         )
-        with self.inventory() as inventory:
-            rows = [_row(item) for item in inventory.ips(wanted)]
-        return self.table(rows, parsed_args)
+        found = self.look(lambda inventory: inventory.ips(wanted))
+        return self.table(map(_row, found), parsed_args)
 
 
 class IpShow(InventoryCommand, PoolmgrShowOne):
@@ -70,8 +69,7 @@ class IpShow(InventoryCommand, PoolmgrShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
-        with self.inventory() as inventory:
-            item = inventory.ip(parsed_args.ip)
+        item = self.look(lambda inventory: inventory.ip(parsed_args.ip))
         ip = item.ip
         return self.dict2columns(
             {

@@ -11,24 +11,25 @@ from contextlib import suppress
 
 from poolmgr.cli import preflight
 from poolmgr.cli.logs import descriptors, reopen, set_format, set_level
-from poolmgr.cli.reaping import Reaping
-from poolmgr.cli.supervision import Supervision
 from poolmgr.cli.watching import Watching
+from poolmgr.cloud import Cloud
+from poolmgr.cloud.pool import limit_arenas
 from poolmgr.config.job_servers import link_options
 from poolmgr.config.options import Configuration
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.manager import PoolManager, driver_plugins
+from poolmgr.events import Guarded
+from poolmgr.jobs.manager import JobManager, driver_plugins
+from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
 from poolmgr.text import one_line
-from poolmgr.tracing import Following, Trail
-from poolmgr.waiting import Deadline
-from poolmgr.worker import defects
+from poolmgr.worker import loop
 from poolmgr.worker.report import Report
 from poolmgr.worker.service import Service
-from poolmgr.worker.signals import Aside, Ending, Signals
+from poolmgr.worker.signals import Ending, Signals
 from poolmgr.worker.state import State, describe
+from poolmgr.worker.systemd import Notifier, Supervision
 
 LOG = logging.getLogger(__name__)
 
@@ -41,87 +42,96 @@ class Process:
 
     :param conf: its configuration
     :param options: the command line's, which say how much to log
-    :param ending: what SIGTERM and SIGINT do
+    :param signals: the process's
     """
 
     def __init__(
-        self, conf: Configuration, options: argparse.Namespace, ending: Ending
+        self,
+        conf: Configuration,
+        options: argparse.Namespace,
+        signals: Signals,
     ) -> None:
         self._conf = conf
         self._options = options
-        self._ending = ending
+        self._signals = signals
+        self._ending = Ending()
+        # Before all that takes time: a signal ends the start, too.
+        signals.on(self._ending, signal.SIGTERM, signal.SIGINT)
+        signals.read(signal.SIGHUP)
         self._report = Report(descriptors)
-        self.report = Aside(self._report.write, "poolmgr-report")
-        self._supervision = Supervision.of_environment()
+        signals.on(self._report.start, signal.SIGUSR2)
+        self._supervision = Supervision(Notifier.of(os.environ))
 
-    def run(self, signals: Signals) -> int:
+    def run(self) -> int:
         """Check, serve, drain.
 
-        :param signals: has SIGHUP read the configuration again
         :returns: the exit code
         :raises PoolmgrError: it cannot start
         """
-        defects.watch_threads()
-        conf, supervision = self._conf, self._supervision
+        conf = self._conf
         with suppress(ConfigError):  # it is told below, with all others
             set_level(self._options, True, conf.worker().log_level)
             set_format(self._options, conf.worker().log_format)
-            supervision.starting(conf.pool().short_timeout)
+            self._supervision.starting(conf.pool().short_timeout)
         preflight.require_usable(conf, driver_plugins())
+        limit_arenas()
         driver = conf.make_driver(driver_plugins())
+        _log_start(conf)
+        return loop.run(self._serve(driver))
+
+    async def _serve(self, driver: Driver) -> int:
+        loop.end_on_defects()
+        conf, watching = self._conf, Watching(self._conf)
+        observer = watching.observer
+        cloud = Cloud(
+            driver,
+            ownership=lambda: manager.settings.ownership,
+            observer=Guarded(observer) if observer else None,
+        )
+        manager = JobManager(cloud, conf.pool(), observer=observer)
         try:
-            _say_what_starts(conf)
-            if not self._fits(driver):
-                return 0
-            watching = Watching(conf)
-            with PoolManager(
-                driver, conf.pool(), observer=watching.observer
-            ) as manager:
+            await require_no_problem(cloud, conf.pool().short_timeout)
+            async with manager:
                 service = Service(manager, conf.gearman(), conf.worker())
                 state = State(manager, service)
                 describe(self._report, state)
-                reaper = Reaping(manager, conf.reaper(), conf.gearman())
-                reload = self._reload(manager, service, reaper)
-
-                def hang_up() -> None:
-                    reopen()
-                    driver.try_again()
-                    told()
-
-                told = supervision.reloading(reload.run)
-                signals.on(Aside(hang_up, "poolmgr-reload"), signal.SIGHUP)
-                drain = supervision.stopping(service.stop)
-                if not self._ending.serves(drain):
-                    return 0
+                reaper = ReaperLoop(manager, conf.reaper(), conf.gearman())
+                self._obey(
+                    service, cloud, self._reload(manager, service, reaper)
+                )
                 _spare_collections()
+                tasks = [
+                    asyncio.create_task(reaper.run()),
+                    asyncio.create_task(self._supervision.watch(service)),
+                ]
                 watching.serve(state)
-                with reaper.rounds.going_on():
-                    return asyncio.run(self._serve(service))
+                try:
+                    return await service.run()
+                finally:
+                    for task in tasks:
+                        task.cancel()
         finally:
-            driver.close()
+            cloud.close()
 
-    async def _serve(self, service: Service) -> int:
-        defects.watch_callbacks(asyncio.get_running_loop())
-        async with self._supervision.watching(service):
-            return await service.run()
+    def _obey(self, service: Service, cloud: Cloud, reload: Reload) -> None:
+        """Have signals end the service, or read the configuration again."""
 
-    def _fits(self, driver: Driver) -> bool:
-        """Whether to go on; False when a signal breaks off the start.
+        def hang_up() -> None:
+            reopen()
+            cloud.try_again()
+            self._supervision.reloading()
+            reload.run()
+            self._supervision.reloaded()
 
-        :raises ConfigError: the driver's settings do not fit the cloud
-        """
-        stop = self._ending.stop
-        try:
-            seconds = self._conf.pool().short_timeout
-            with Following(Trail()):
-                require_no_problem(driver, Deadline(seconds, stop))
-        except Exception:
-            if not stop.is_set():
-                raise
-        return not stop.is_set()
+        def drain() -> None:
+            self._supervision.stopping()
+            service.stop()
+
+        self._ending.serves(lambda: service.call(drain))
+        self._signals.on(lambda _number: service.call(hang_up), signal.SIGHUP)
 
     def _reload(
-        self, manager: PoolManager, service: Service, reaper: Reaping
+        self, manager: JobManager, service: Service, reaper: ReaperLoop
     ) -> Reload:
         """What SIGHUP does."""
 
@@ -134,7 +144,7 @@ class Process:
             service.adopt(settings)
 
         conf = self._conf
-        reload = Reload(conf, _looked_at)
+        reload = Reload(conf, _require_readable)
         reload.follow("poolmgr", conf.pool(), adopt_pool)
         reload.follow("poolmgr", conf.group("poolmgr", DriverSettings))
         reload.follow("worker", conf.worker(), adopt_worker)
@@ -142,17 +152,17 @@ class Process:
         reload.follow("gearman", conf.gearman())
         reload.follow("monitoring", conf.monitoring())
         name = conf.driver_name().lower()
-        reload.follow(name, conf.group(name, manager.driver.Settings))
+        reload.follow(name, conf.group(name, manager.cloud.driver.Settings))
         return reload
 
 
-def _looked_at(conf: Configuration) -> None:
+def _require_readable(conf: Configuration) -> None:
     preflight.warn_of_misspelt(conf, driver_plugins())
     conf.require_values(driver_plugins())
     link_options(conf.gearman())
 
 
-def _say_what_starts(conf: Configuration) -> None:
+def _log_start(conf: Configuration) -> None:
     LOG.info(
         "poolmgr %s starts: pid %d, driver %s, pool %s, job servers %s",
         importlib.metadata.version("poolmgr"),
@@ -174,16 +184,15 @@ def _spare_collections() -> None:
     gc.set_threshold(_COLLECT_AFTER)
 
 
-def require_no_problem(driver: Driver, deadline: Deadline) -> None:
+async def require_no_problem(cloud: Cloud, seconds: float) -> None:
     """Go on only if the driver's settings fit the cloud.
 
-    :param deadline: until when the cloud may take to answer
+    :param seconds: that the cloud may take to answer
     :raises ConfigError: they do not; there is a line in the log for each
     """
-    findings = driver.check(deadline)
+    findings = await cloud.check(seconds)
     problems = [f.problem for f in findings if f.problem]
     for problem in problems[:-1]:
-        if not deadline.stop.is_set():
-            LOG.error("%s", problem)
+        LOG.error("%s", problem)
     if problems:
         raise ConfigError(problems[-1])

@@ -11,8 +11,9 @@ from poolmgr.cli.progress import elapsed, progress
 from poolmgr.text import one_line
 
 if TYPE_CHECKING:
-    from poolmgr.drivers.base import Driver
-    from poolmgr.reaper.rules import Case, Reaper
+    from poolmgr.cloud import BlockingCloud
+    from poolmgr.reaper.reaper import Reaper
+    from poolmgr.reaper.rules import Candidate
 
 _COLUMNS = ("Kind", "Name", "Age", "State", "Job", "Verdict", "Reason", "ID")
 
@@ -75,27 +76,28 @@ class Reap(PoolmgrLister):
         """Look and delete."""
         import time
 
+        from poolmgr.cloud import open_cloud
         from poolmgr.jobs.manager import driver_plugins
 
         self._warn_of_actions()
         driver = self.configuration.make_driver(driver_plugins())
         self._doing = "looking"
-        try:
-            with progress(self.app.stderr, self._line, self.quiet):
-                reaper = self._reaper(driver, parsed_args)
-                cases = reaper.look()
-                if reaper.to_look_again:
-                    self._doing = "found some; pausing before a second look"
-                    time.sleep(parsed_args.pause)
-                    self._doing = "looking again"
-                    cases = reaper.look()
-                if not parsed_args.dry_run:
-                    self._doing = "deleting what nobody owns"
-                    cases = reaper.remove(cases)
-        finally:
-            driver.close()
-        self.failed = any(case.verdict == "failed" for case in cases)
-        return _COLUMNS, [_row(case) for case in cases]
+        with (
+            open_cloud(driver) as cloud,
+            progress(self.app.stderr, self._line, self.quiet),
+        ):
+            reaper = self._reaper(cloud, parsed_args)
+            found = cloud.wait(reaper.look())
+            if reaper.to_look_again:
+                self._doing = "found some; pausing before a second look"
+                time.sleep(parsed_args.pause)
+                self._doing = "looking again"
+                found = cloud.wait(reaper.look())
+            if not parsed_args.dry_run:
+                self._doing = "deleting what nobody owns"
+                found = cloud.wait(reaper.remove(found))
+        self.failed = any(each.verdict == "failed" for each in found)
+        return _COLUMNS, [_row(each) for each in found]
 
     def _line(self, columns: int, seconds: float) -> str:
         return f"reap: {self._doing}, {elapsed(seconds)}"
@@ -125,11 +127,13 @@ class Reap(PoolmgrLister):
                     one_line(str(error)),
                 )
 
-    def _reaper(self, driver: "Driver", given: argparse.Namespace) -> "Reaper":
+    def _reaper(
+        self, cloud: "BlockingCloud", given: argparse.Namespace
+    ) -> "Reaper":
         from poolmgr.config.job_servers import addresses, link_options
         from poolmgr.jobs.in_flight import InFlight
         from poolmgr.jobs.manager import action_plugins, longest_job
-        from poolmgr.reaper.rules import Reaper
+        from poolmgr.reaper.reaper import Reaper
 
         conf = self.configuration
         settings, pool, gearman = conf.reaper(), conf.pool(), conf.gearman()
@@ -139,7 +143,7 @@ class Reap(PoolmgrLister):
             settings = replace(settings, limit=given.limit)
         servers = [] if given.without_job_servers else addresses(gearman)
         return Reaper(
-            driver,
+            cloud.cloud,
             pool,
             settings,
             InFlight(list, servers, link_options(gearman)),
@@ -148,14 +152,14 @@ class Reap(PoolmgrLister):
         )
 
 
-def _row(case: "Case") -> tuple[object, ...]:
+def _row(found: "Candidate") -> tuple[object, ...]:
     return (
-        Text(case.kind),
-        Text(case.name),
-        Age(case.age),
-        Text(case.mark.state),
-        Text(case.mark.unique or None),
-        Text(case.verdict),
-        Text(case.reason),
-        Text(case.thing.id),
+        Text(found.kind),
+        Text(found.name),
+        Age(found.age),
+        Text(found.mark.state),
+        Text(found.mark.unique or None),
+        Text(found.verdict),
+        Text(found.reason),
+        Text(found.thing.id),
     )

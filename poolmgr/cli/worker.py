@@ -23,19 +23,10 @@ class WorkerCommand(PoolmgrCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run the service."""
-        import signal
-
-        from poolmgr.worker.signals import Ending
-
-        signals = self.app.signals
-        assert signals is not None  # noqa: S101 - it is a process
-        # Before all that takes time: a signal can break off the start, too.
-        ending = Ending()
-        signals.on(ending, signal.SIGTERM, signal.SIGINT)
-        signals.read(signal.SIGHUP, signal.SIGUSR2)
-
         from poolmgr.cli.process import Process
 
-        process = Process(self.configuration, self.app.options, ending)
-        signals.on(process.report, signal.SIGUSR2)
-        return process.run(signals)
+        assert self.app.signals is not None  # noqa: S101 - it is a process
+        process = Process(
+            self.configuration, self.app.options, self.app.signals
+        )
+        return process.run()

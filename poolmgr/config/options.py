@@ -15,11 +15,11 @@ from typing import get_type_hints as hints
 from poolmgr import secrecy
 from poolmgr.config import values
 from poolmgr.config.files import Written, all_names, files_of, variable_of
-from poolmgr.config.permissions import is_exposed, warning
 from poolmgr.config.references import Given, References
 from poolmgr.drivers.base import Driver, make_driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
+from poolmgr.permissions import is_exposed, warning
 from poolmgr.plugins import Registry
 from poolmgr.settings import (
     DriverSettings,

@@ -53,8 +53,8 @@ class Reload:
         """Have a group's settings looked after.
 
         :param settings: those in force
-        :param adopt: called, on any thread, with the settings to use from
-            now on; None when nothing can change at run time
+        :param adopt: called with the settings to use from now on; None when
+            nothing can change at run time
         """
         self._followers.append(_Follower(group, settings, adopt))
 

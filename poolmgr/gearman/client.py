@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
@@ -12,20 +12,15 @@ from poolmgr.gearman.client_connection import ClientConnection
 from poolmgr.gearman.connect import connect
 from poolmgr.gearman.diagnosis import describe_silence
 from poolmgr.gearman.options import ConnectionOptions
-from poolmgr.gearman.protocol import MAX_NAME, PacketType, encode
+from poolmgr.gearman.protocol import (
+    MAX_NAME,
+    SUBMIT,
+    PacketType,
+    Priority,
+    encode,
+)
 from poolmgr.gearman.submitted_job import SubmittedJob
 from poolmgr.text import one_line
-
-Priority = Literal["low", "normal", "high"]
-
-_SUBMIT = {
-    ("low", False): PacketType.SUBMIT_JOB_LOW,
-    ("normal", False): PacketType.SUBMIT_JOB,
-    ("high", False): PacketType.SUBMIT_JOB_HIGH,
-    ("low", True): PacketType.SUBMIT_JOB_LOW_BG,
-    ("normal", True): PacketType.SUBMIT_JOB_BG,
-    ("high", True): PacketType.SUBMIT_JOB_HIGH_BG,
-}
 
 
 class Client:
@@ -101,7 +96,7 @@ class Client:
         if not function or "\0" in function:
             raise ConfigError("a function's name is not empty, without NUL")
         packet = encode(
-            _SUBMIT[priority, background], function.encode(), raw, payload
+            SUBMIT[priority, background], function.encode(), raw, payload
         )
         return await self._connected().submit(packet, background)
 

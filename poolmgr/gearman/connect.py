@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from poolmgr.errors import TransportError
@@ -66,14 +67,13 @@ class Resolver:
         future.add_done_callback(lambda f: f.cancelled() or f.exception())
 
         def work() -> None:
-            found: list[_Found] = []
-            error: Exception | None = None
             try:
                 found = _getaddrinfo(self._address)
-            except (OSError, ValueError) as e:
-                error = e
+                settle = partial(future.set_result, found)
+            except (OSError, ValueError) as error:
+                settle = partial(future.set_exception, error)
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(_settle, future, found, error)
+                loop.call_soon_threadsafe(settle)
 
         thread = threading.Thread(
             target=work, name="gearman-resolver", daemon=True
@@ -96,19 +96,6 @@ def _getaddrinfo(address: Address) -> list[_Found]:
         address.host, address.port, type=socket.SOCK_STREAM
     )
     return [(family, where) for family, _, _, _, where in infos]
-
-
-def _settle(
-    future: asyncio.Future[list[_Found]],
-    found: list[_Found],
-    error: Exception | None,
-) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(found)
-    else:
-        future.set_exception(error)
 
 
 async def connect(

@@ -8,7 +8,7 @@ may contain NULs itself.
 import struct
 from collections.abc import Collection, Generator, Iterator
 from enum import IntEnum
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.diagnosis import describe_wrong_peer, identify
@@ -86,6 +86,19 @@ class PacketType(IntEnum):
 
 
 _KNOWN = {int(kind): kind for kind in PacketType}
+
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+
+SUBMIT: dict[tuple[Priority, bool], PacketType] = {
+    ("low", False): PacketType.SUBMIT_JOB_LOW,
+    ("normal", False): PacketType.SUBMIT_JOB,
+    ("high", False): PacketType.SUBMIT_JOB_HIGH,
+    ("low", True): PacketType.SUBMIT_JOB_LOW_BG,
+    ("normal", True): PacketType.SUBMIT_JOB_BG,
+    ("high", True): PacketType.SUBMIT_JOB_HIGH_BG,
+}
+"""What hands in a job, by its priority and whether it is in background."""
 
 
 class Packet(NamedTuple):

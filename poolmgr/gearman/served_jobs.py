@@ -3,12 +3,9 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
-from poolmgr.gearman.protocol import PacketType
-
-Priority = Literal["high", "normal", "low"]
-PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+from poolmgr.gearman.protocol import PRIORITIES, PacketType, Priority
 
 
 class Peer(Protocol):

@@ -6,25 +6,20 @@ import socket
 from poolmgr.gearman.protocol import (
     REQUEST,
     RESPONSE,
+    SUBMIT,
     PacketType,
     Parser,
+    Priority,
     ProtocolError,
     encode,
 )
-from poolmgr.gearman.served_jobs import Jobs, Priority
+from poolmgr.gearman.served_jobs import Jobs
 from poolmgr.gearman.server_admin import answer_line
 from poolmgr.text import decoded
 
 T = PacketType
 
-_SUBMIT: dict[PacketType, tuple[Priority, bool]] = {
-    T.SUBMIT_JOB_LOW: ("low", False),
-    T.SUBMIT_JOB: ("normal", False),
-    T.SUBMIT_JOB_HIGH: ("high", False),
-    T.SUBMIT_JOB_LOW_BG: ("low", True),
-    T.SUBMIT_JOB_BG: ("normal", True),
-    T.SUBMIT_JOB_HIGH_BG: ("high", True),
-}
+_SUBMIT = {kind: submitted for submitted, kind in SUBMIT.items()}
 _FINAL = (T.WORK_COMPLETE, T.WORK_FAIL, T.WORK_EXCEPTION)
 _PASSED_ON = (*_FINAL, T.WORK_STATUS, T.WORK_DATA, T.WORK_WARNING)
 # No job here has a reducer; for such GRAB_JOB_ALL is as GRAB_JOB_UNIQ.

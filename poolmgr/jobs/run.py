@@ -114,6 +114,7 @@ class JobRun:
             self.limit,
             len(self._waiting_deliveries()),
             self.trace.request_id,
+            self.trace.doing,
         )
 
     # -- deliveries ---------------------------------------------------------

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
-from poolmgr.drivers.base import Device, Driver, FloatingIP, Status
+from poolmgr.cloud import Cloud
+from poolmgr.drivers.base import Device, FloatingIP, Status
 from poolmgr.errors import Ambiguous, NotFound
 from poolmgr.ownership import Mark, Ownership, State
-from poolmgr.waiting import Deadline
 
 T = TypeVar("T", bound="Item")
 
@@ -132,78 +132,75 @@ class WantedIps(Wanted):
 class Inventory:
     """Looks at what there is; the oldest comes first.
 
-    :param driver: the cloud
+    :param cloud: the cloud
     :param ownership: what is this pool's
-    :param deadline: when all looking has to end
     :param now: the time that ages are told at; None for the present
     """
 
     def __init__(
         self,
-        driver: Driver,
+        cloud: Cloud,
         ownership: Ownership,
-        deadline: Deadline,
         now: datetime | None = None,
     ) -> None:
-        self._driver = driver
+        self._cloud = cloud
         self._ownership = ownership
-        self._deadline = deadline
         self._now = now or datetime.now(UTC)
 
-    def devices(self, wanted: WantedDevices) -> list[DeviceItem]:
+    async def devices(self, wanted: WantedDevices) -> list[DeviceItem]:
         """The devices that are wanted."""
-        return [
-            item for item in self._device_items() if wanted.has_device(item)
-        ]
+        every = await self._device_items()
+        return [item for item in every if wanted.has_device(item)]
 
-    def ips(self, wanted: WantedIps) -> list[IpItem]:
+    async def ips(self, wanted: WantedIps) -> list[IpItem]:
         """The floating IPs that are wanted."""
-        return [item for item in self.everything()[1] if wanted.has_ip(item)]
+        _devices, every = await self.everything()
+        return [item for item in every if wanted.has_ip(item)]
 
-    def everything(self) -> tuple[list[DeviceItem], list[IpItem]]:
+    async def everything(self) -> tuple[list[DeviceItem], list[IpItem]]:
         """All there is, other people's included, seen at one time.
 
         The floating IPs are looked at first: one that goes with a device is
         allocated after it and deleted before it.
         """
-        ips = self._driver.list_ips(self._deadline)
-        devices = self._device_items()
+        ips = await self._cloud.list_ips()
+        devices = await self._device_items()
         by_id = {item.device.id: item.device for item in devices}
         found = (self._ip(ip, by_id.get(ip.device_id or "")) for ip in ips)
         return devices, _oldest_first(found)
 
-    def device(self, which: str) -> tuple[DeviceItem, list[str]]:
+    async def device(self, which: str) -> tuple[DeviceItem, list[str]]:
         """A device and the addresses of the floating IPs attached to it.
 
         :param which: its id or its name
         :raises NotFound: there is no such device
         :raises Ambiguous: several have the name, and none the id
         """
-        every = self._device_items()
+        every = await self._device_items()
         by_id = [item for item in every if item.device.id == which]
         by_name = [item for item in every if item.device.name == which]
         ids = [item.device.id for item in by_name]
         item = _the_one("device", which, by_id or by_name, ids)
         return item, [
             ip.address
-            for ip in self._driver.list_ips(self._deadline)
+            for ip in await self._cloud.list_ips()
             if ip.device_id == item.device.id
         ]
 
-    def ip(self, which: str) -> IpItem:
+    async def ip(self, which: str) -> IpItem:
         """A floating IP.
 
         :param which: its id or its address
         :raises NotFound: there is no such floating IP
         :raises Ambiguous: several have the address, and none the id
         """
-        _devices, every = self.everything()
+        _devices, every = await self.everything()
         by_id = [item for item in every if item.ip.id == which]
         by_address = [item for item in every if item.ip.address == which]
         ids = [item.ip.id for item in by_address]
         return _the_one("floating IP", which, by_id or by_address, ids)
 
-    def _device_items(self) -> list[DeviceItem]:
+    async def _device_items(self) -> list[DeviceItem]:
         return _oldest_first(
             DeviceItem(
                 mark=device.mark,
@@ -211,7 +208,7 @@ class Inventory:
                 ours=self._ownership.of_device(device.name, device.mark),
                 device=device,
             )
-            for device in self._driver.list_devices(self._deadline)
+            for device in await self._cloud.list_devices()
         )
 
     def _ip(self, ip: FloatingIP, device: Device | None) -> IpItem:

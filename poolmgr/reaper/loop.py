@@ -1,109 +1,111 @@
 """Has the reaper look at intervals, and logs what it finds."""
 
-import contextlib
+import asyncio
 import logging
 import random
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from poolmgr.errors import PoolmgrError, Stopped
-from poolmgr.events import Guarded, Observer
-from poolmgr.reaper.rules import Case, Reaper
-from poolmgr.settings import ReaperMode
+from poolmgr.config.job_servers import addresses, link_options
+from poolmgr.errors import PoolmgrError
+from poolmgr.jobs.in_flight import InFlight
+from poolmgr.jobs.manager import JobManager, longest_job
+from poolmgr.reaper.reaper import Reaper
+from poolmgr.reaper.rules import Candidate
+from poolmgr.settings import GearmanSettings, ReaperSettings
 from poolmgr.text import one_line
-from poolmgr.threads import start_daemon
-from poolmgr.tracing import Following, Trail
-from poolmgr.waiting import Stop
+from poolmgr.tracing import RequestContext, bound
 
 LOG = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
 
-class Rounds:
-    """Has a reaper look at intervals, and logs what it finds, once.
+class ReaperLoop:
+    """Looks at intervals for what nobody owns, and logs it, once.
 
-    :param reaper: looks
-    :param mode: whether it looks, and whether it removes what it finds; may
-        be changed
-    :param interval: seconds between two looks; may be changed, for the time
-        after the next look
-    :param observer: told of each look
+    :param manager: runs the jobs of the pool; its observer is told of each
+        look
+    :param settings: when to look, and whether to remove what is found
+    :param gearman: the job servers that may have the jobs
+    :ivar settings: those in force
     """
 
     def __init__(
         self,
-        reaper: Reaper,
-        mode: ReaperMode,
-        interval: float,
-        observer: Observer | None = None,
+        manager: JobManager,
+        settings: ReaperSettings,
+        gearman: GearmanSettings,
     ) -> None:
-        self.mode = mode
-        self.interval = interval
-        self._reaper = reaper
-        self._observer = Guarded(observer or Observer())
-        self._stop = Stop()
-        self._told: set[tuple[str, str]] = set()
+        self.settings = settings
+        self._manager = manager
+        self._reaper = Reaper(
+            manager.cloud,
+            manager.settings,
+            settings,
+            InFlight(
+                manager.running, addresses(gearman), link_options(gearman)
+            ),
+            self._job_time(),
+        )
+        self._logged: set[tuple[str, str]] = set()
 
-    @contextmanager
-    def going_on(self) -> Iterator[None]:
-        """Look, on a thread, for as long as the block runs."""
-        thread = start_daemon("poolmgr-reaper", self._go_on)
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join(5.0)
+    def adopt(self, settings: ReaperSettings) -> None:
+        """Use other settings from now on, and the manager's as they are."""
+        self.settings = settings
+        self._reaper.adopt(self._manager.settings, settings, self._job_time())
 
-    def once(self) -> None:
-        """Look once; raises nothing but :class:`Stopped`."""
-        try:
-            with Following(Trail()):
-                cases = self._reaper.look(self._stop)
-                if self.mode == "delete":
-                    cases = self._reaper.remove(cases, self._stop)
-        except Stopped:
-            raise
-        except PoolmgrError as error:
-            LOG.warning("the reaper stops here: %s", one_line(str(error)))
-            self._observer.reaper_looked(None)
-        else:
-            self._tell(cases)
-            self._observer.reaper_looked(cases)
-
-    def _go_on(self) -> None:
+    async def run(self) -> None:
+        """Look until cancelled."""
         # Not at once, and not with the other workers of the pool.
-        pause = self.interval * random.uniform(0.1, 1.0)  # noqa: S311
-        with contextlib.suppress(Stopped):
-            while not self._stop.wait(pause):
+        first, longest = 0.1, 1.0
+        while True:
+            jitter = random.uniform(first, longest)  # noqa: S311
+            await asyncio.sleep(self.settings.interval * jitter)
+            first, longest = 0.9, 1.1
+            if self.settings.mode != "off":
                 try:
-                    if self.mode != "off":
-                        self.once()
-                except Stopped:
-                    raise
+                    await self.look()
                 except Exception:
                     LOG.exception("a defect of the reaper")
-                pause = self.interval * random.uniform(0.9, 1.1)  # noqa: S311
 
-    def _tell(self, cases: Sequence[Case]) -> None:
+    async def look(self) -> None:
+        """Look once, and remove what nobody owns if that is wanted."""
+        try:
+            with bound(RequestContext()):
+                found = await self._reaper.look()
+                if self.settings.mode == "delete":
+                    found = await self._reaper.remove(found)
+        except PoolmgrError as error:
+            LOG.warning("the reaper stops here: %s", one_line(str(error)))
+            self._manager.observer.reaper_looked(None)
+        else:
+            self._log(found)
+            self._manager.observer.reaper_looked(found)
+
+    def _job_time(self) -> float:
+        return longest_job(self._manager.actions, self._manager.settings)
+
+    def _log(self, found: Sequence[Candidate]) -> None:
         """Log what is new."""
-        told = set()
-        for case in cases:
+        logged, self._logged = self._logged, set()
+        for each in found:
             # The cloud's name for a call is another each time.
-            key = (case.thing.id, _REQUEST_ID.sub("", case.reason))
-            told.add(key)
-            if key in self._told:
-                continue
-            text = one_line(case.reason)
-            if case.verdict == "removed":
-                LOG.warning("removed %s", case)
-            elif case.verdict == "failed":
-                LOG.error("%s: %s", case, text)
-            elif case.verdict == "unowned":
-                LOG.warning("%s has no owner: %s", case, text)
-            elif case.mark.state == "unconfirmed":
-                LOG.warning("%s may have no owner: %s", case, text)
-            else:
-                LOG.debug("%s is kept: %s", case, text)
-        self._told = told
+            key = (each.thing.id, _REQUEST_ID.sub("", each.reason))
+            self._logged.add(key)
+            if key not in logged:
+                _log(each)
+
+
+def _log(found: Candidate) -> None:
+    text = one_line(found.reason)
+    if found.verdict == "removed":
+        LOG.warning("removed %s", found)
+    elif found.verdict == "failed":
+        LOG.error("%s: %s", found, text)
+    elif found.verdict == "unowned":
+        LOG.warning("%s has no owner: %s", found, text)
+    elif found.mark.state == "unconfirmed":
+        LOG.warning("%s may have no owner: %s", found, text)
+    else:
+        LOG.debug("%s is kept: %s", found, text)

@@ -10,12 +10,9 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 
 from poolmgr.text import one_line
-from poolmgr.threads import NoThreads, start_daemon
 
 Collect = Callable[[], Iterable[str]]
 
-#: Seconds that a section may take: somebody may hold its lock for ever.
-PATIENCE = 2.0
 #: Most calls of a stack that are shown, the innermost.
 _DEPTH = 60
 
@@ -23,8 +20,8 @@ _DEPTH = 60
 class Report:
     """Sections of lines, and every thread with its stack.
 
-    It must come out when the process is stuck, so it waits for nothing for
-    long: neither for the event loop nor, in a section, for a lock.
+    It is written by a thread of its own, so it comes out when the event loop
+    hangs.
 
     :param descriptors: the files it is written to
     """
@@ -32,13 +29,23 @@ class Report:
     def __init__(self, descriptors: Callable[[], Iterable[int]]) -> None:
         self._descriptors = descriptors
         self._sections: list[tuple[str, Collect]] = [("process", _process)]
+        self._thread: threading.Thread | None = None
 
     def add(self, title: str, collect: Collect) -> None:
         """Add a section.
 
-        :param collect: its lines, of any text; called on another thread
+        :param collect: its lines, of any text; called on another thread, so
+            it must wait for nothing
         """
         self._sections.append((title, collect))
+
+    def start(self, *_signal: object) -> None:
+        """Write it on a thread, unless one is being written."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self.write, name="poolmgr-report", daemon=True
+            )
+            self._thread.start()
 
     def write(self) -> None:
         """Write it."""
@@ -55,28 +62,19 @@ class Report:
         yield f"==== state report {at} ===="
         for title, collect in self._sections:
             yield f"== {title}"
-            yield from (one_line(str(line)) for line in _in_time(collect))
+            yield from (one_line(str(line)) for line in _collected(collect))
         yield from _threads()
         yield "==== end of the state report ===="
 
 
-def _in_time(collect: Collect) -> list[str]:
+def _collected(collect: Collect) -> list[str]:
     """A section's lines, and why there are no more."""
     found: list[str] = []
-    problem = [f"not known within {PATIENCE:g} s: see what the threads do"]
-
-    def work() -> None:
-        try:
-            found.extend(collect())
-            problem.clear()
-        except Exception as error:
-            problem[:] = [f"not known: {type(error).__name__}: {error}"]
-
     try:
-        start_daemon("poolmgr-report", work).join(PATIENCE)
-    except NoThreads:
-        work()
-    return [*found, *problem] or ["none"]
+        found.extend(collect())
+    except Exception as error:
+        found.append(f"not known: {type(error).__name__}: {error}")
+    return found or ["none"]
 
 
 def _process() -> Iterator[str]:

@@ -1,19 +1,16 @@
 """The process's signals: read by a thread of their own, and what ends it."""
 
-import contextlib
 import logging
 import os
+import queue
 import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
-
-from poolmgr.threads import NoThreads, start_daemon
-from poolmgr.waiting import Stop
 
 LOG = logging.getLogger(__name__)
 
@@ -25,21 +22,23 @@ T = TypeVar("T")
 EARLY = "ended early"
 #: What ends a command.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-#: Seconds that the start has to break off, and a log line to be written.
-PATIENCE = 1.0
+#: Seconds that a command has to break off, and a log line to be written.
+GRACE = 1.0
 #: Seconds within which signals are one: Ctrl-C reaches a command, and its
 #: supervisor, which sends it SIGTERM.
 TOGETHER = 0.05
+#: Written into the pipe of signals when there is a handler for some more.
+_NEW = b"\0"
 
 
 class Signals:
     """Reads signals, whatever the other threads are doing.
 
-    Python runs handlers on the main thread, between two of its steps; one
-    that waits for a lock, for a full pipe or in somebody's C code would keep
-    them waiting, too.  Here the system's handler writes each into a pipe at
-    once, and a thread reads them there.  Nothing is blocked, so processes
-    that a plugin starts have their signals as usual.
+    Python runs handlers on the main thread, between two of its steps, and
+    asyncio in its loop; one that hangs in somebody's C code, or in a pipe
+    that is full, would keep them waiting.  Here the system's handler writes
+    each into a pipe at once, and a thread reads them there.  Nothing is
+    blocked, so processes that a plugin starts have their signals as usual.
 
     One for a process, made on its main thread, until the process ends.
 
@@ -50,12 +49,13 @@ class Signals:
 
     def __init__(self, *numbers: Number) -> None:
         self.seen: list[Number] = []
-        self._lock = threading.Lock()
-        self._handlers: dict[Number, Handler] = {}
-        self._missed: list[Number] = []
-        self._pipe, write = os.pipe()
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        # Until the thread takes them.
+        self._new: queue.SimpleQueue[dict[Number, Handler]] = (
+            queue.SimpleQueue()
+        )
+        self._pipe, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self.read(*(n for n in numbers if not is_ignored(n)))
         # What blocked them while this was being prepared, or who started us.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
@@ -71,45 +71,46 @@ class Signals:
 
         :param handler: called on the thread that reads signals, so it must
             not take long; once for those that come together
-        :raises NoThreads: there can be no such thread
         """
         self.read(*numbers)
-        with self._lock:
-            self._handlers.update(dict.fromkeys(numbers, handler))
-            missed = [n for n in self._missed if n in numbers]
-            self._missed = [n for n in self._missed if n not in numbers]
-        if missed:
-            handler(missed[0])
+        self._new.put(dict.fromkeys(numbers, handler))
+        os.write(self._write, _NEW)
         if not self._reading:
-            start_daemon("poolmgr-signals", self._read)
+            _start_thread("poolmgr-signals", self._read)
             self._reading = True
 
     def _read(self) -> None:
+        handlers: dict[Number, Handler] = {}
+        missed = b""
         while True:
             came = os.read(self._pipe, 4096)
-            time.sleep(TOGETHER)
-            if select.select([self._pipe], [], [], 0)[0]:
-                came += os.read(self._pipe, 4096)
-            for handler, number in self._handlers_of(came).items():
-                try:
-                    handler(number)
-                except Exception:
-                    LOG.exception("signal %d could not be obeyed", number)
-
-    def _handlers_of(self, came: bytes) -> dict[Handler, Number]:
-        """Whom to call, each with the first of its signals."""
-        found: dict[Handler, Number] = {}
-        with self._lock:
-            for number in map(Number, came):
-                if number in self._handlers:
-                    found.setdefault(self._handlers[number], number)
+            if came != _NEW:
+                time.sleep(TOGETHER)
+                if select.select([self._pipe], [], [], 0)[0]:
+                    came += os.read(self._pipe, 4096)
+            while not self._new.empty():
+                handlers |= self._new.get()
+            waiting, missed = missed + came.replace(_NEW, b""), b""
+            found: dict[Handler, Number] = {}
+            for number in map(Number, waiting):
+                if number in handlers:
+                    found.setdefault(handlers[number], number)
                 else:
-                    self._missed.append(number)
-        return found
+                    missed += bytes([number])
+            _call(found)
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         """Have the system's handler in place, which writes into the pipe."""
         self.seen.append(Number(number))
+
+
+def _call(found: Mapping[Handler, Number]) -> None:
+    """Call handlers, each with the first of its signals."""
+    for handler, number in found.items():
+        try:
+            handler(number)
+        except Exception:
+            LOG.exception("signal %d could not be obeyed", number)
 
 
 def is_ignored(number: Number) -> bool:
@@ -156,8 +157,7 @@ class Interruption:
         :raises Interrupted: one has come already
         """
         heeded = [n for n in numbers if not is_ignored(n)]
-        with contextlib.suppress(NoThreads):  # then all are as the first
-            signals.on(self, *heeded)
+        signals.on(self, *heeded)
         for number in heeded:
             signal.signal(number, self._interrupt)
         for number in heeded:
@@ -180,7 +180,7 @@ class Interruption:
             raise Interrupted(self.number)
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """What :func:`asyncio.run` does; a signal cancels it.
+        """Do what :func:`asyncio.run` does; a signal cancels it.
 
         :raises Interrupted: one has
         """
@@ -207,12 +207,12 @@ class Interruption:
         if again:
             _end_at_once(number)
         if not self._held:
-            with contextlib.suppress(NoThreads):
-                ending = partial(self._end_if_stuck, number)
-                start_daemon("poolmgr-ending", ending)
+            _start_thread(
+                "poolmgr-ending", partial(self._end_if_stuck, number)
+            )
 
     def _end_if_stuck(self, number: Number) -> None:
-        time.sleep(PATIENCE)
+        time.sleep(GRACE)
         raised = self._raised
         heard = self.number is not None and not (raised and raised.ignored)
         if not heard and not self._held:
@@ -230,96 +230,52 @@ class Interruption:
             raise self._raised
 
 
-class Aside:
-    """Runs work on a thread of its own when a signal comes.
-
-    The next signal must not wait for it.  It runs once at a time, and once
-    more if it is asked for while it runs.
-
-    :param work: what to run
-    :param name: its thread's name
-    """
-
-    def __init__(self, work: Callable[[], None], name: str) -> None:
-        self._work = work
-        self._name = name
-        self._about_to = threading.Lock()
-        self._runs = threading.Lock()
-
-    def __call__(self, number: Number) -> None:
-        """Start it, unless it is about to start."""
-        if not self._about_to.acquire(blocking=False):
-            return
-        try:
-            start_daemon(self._name, self._run)
-        except NoThreads:
-            self._run()
-
-    def _run(self) -> None:
-        with self._runs:
-            self._about_to.release()
-            try:
-                self._work()
-            except Exception:
-                LOG.exception("%s failed", self._name)
-
-
 class Ending:
-    """How signals end the process: the first gently, the second at once.
+    """How signals end a service: the first gently, the second at once.
 
-    Until :meth:`serves` is called it is at its start, and the first signal
-    breaks that off.
-
-    :ivar stop: given when the start is to be broken off
+    Until :meth:`serves` is called it is at its start, where nothing is lost:
+    the first signal ends it at once, too.
     """
 
     def __init__(self) -> None:
-        self.stop = Stop()
-        self._lock = threading.Lock()
         self._given = False
-        self._drain: Callable[[], None] | None = None
+        self._drain: Callable[[], object] | None = None
 
     def __call__(self, number: Number) -> None:
         """Take a signal; for :meth:`Signals.on`."""
-        with self._lock:
-            again, self._given = self._given, True
-            drain = self._drain
+        again, self._given = self._given, True
+        drain = self._drain
         if again:
             _end_at_once(number)
-        if drain is not None:
-            _say(
-                logging.INFO,
-                f"{number.name}: draining; a second one ends it at once",
-            )
-            drain()
-        else:
+        if drain is None:
             _say(logging.INFO, f"{number.name}: ending before it has served")
-            self.stop.set()
-            self._leave_soon()
+            os._exit(0)
+        _say(
+            logging.INFO,
+            f"{number.name}: draining; a second one ends it at once",
+        )
+        drain()
 
-    def serves(self, drain: Callable[[], None]) -> bool:
-        """The start is over; False if it was broken off.
+    def serves(self, drain: Callable[[], object]) -> None:
+        """The start is over.
 
         :param drain: what the first signal does from now on
         """
-        with self._lock:
-            self._drain = drain
-            return not self._given
-
-    def _leave_soon(self) -> None:
-        """Nothing is lost at the start, so nothing there is waited for."""
-        timer = threading.Timer(PATIENCE, os._exit, (0,))
-        timer.name, timer.daemon = "poolmgr-ending", True
-        timer.start()
+        self._drain = drain
 
 
 def _say(level: int, text: str) -> None:
     """Log, but do not hang if who reads the log does."""
-    with contextlib.suppress(NoThreads):
-        saying = partial(LOG.log, level, "%s", text)
-        start_daemon("poolmgr-saying", saying).join(PATIENCE)
+    saying = partial(LOG.log, level, "%s", text)
+    _start_thread("poolmgr-saying", saying).join(GRACE)
 
 
 def _end_at_once(number: Number) -> None:
     _say(logging.WARNING, f"{number.name} again: stopping at once")
     os._exit(128 + number)
+
+
+def _start_thread(name: str, work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread

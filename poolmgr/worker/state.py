@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator
 
+from poolmgr.cloud import CloudState
 from poolmgr.cloud.breaker import Breaker
-from poolmgr.drivers.base import DriverState
+from poolmgr.events import RunningJob
 from poolmgr.gearman import ConnectionStatus
-from poolmgr.jobs.manager import PoolManager
-from poolmgr.jobs.outcome import RunningJob
+from poolmgr.jobs.manager import JobManager
 from poolmgr.settings import WorkerSettings
 from poolmgr.worker.report import Report
 from poolmgr.worker.service import Service
@@ -21,7 +21,7 @@ class State:
     :param service: serves the job servers
     """
 
-    def __init__(self, manager: PoolManager, service: Service) -> None:
+    def __init__(self, manager: JobManager, service: Service) -> None:
         self._manager = manager
         self.service = service
 
@@ -32,17 +32,17 @@ class State:
 
     @property
     def links(self) -> list[ConnectionStatus]:
-        """How each link to a job server is."""
+        """How each connection to a job server is."""
         return self.service.links
 
     @property
     def load(self) -> Load:
-        """How full the lanes are."""
+        """How many jobs are here."""
         return self.service.load
 
     @property
     def settings(self) -> WorkerSettings:
-        """How full they may be."""
+        """How many may be here."""
         return self.service.settings
 
     @property
@@ -56,19 +56,19 @@ class State:
         return self._manager.actions.names()
 
     @property
-    def driver(self) -> DriverState:
-        """How the driver does."""
-        return self._manager.driver.state
+    def driver(self) -> CloudState:
+        """How the cloud is, as the driver's calls show."""
+        return self._manager.cloud.state
 
     @property
     def cloud_is_down(self) -> bool:
         """Whether no device can be made at present, as far as is known."""
-        return self._manager.driver.is_down
+        return self._manager.cloud.is_down
 
     @property
     def capacity(self) -> dict[str, Breaker]:
         """The circuit breakers that tell whether the cloud has room."""
-        capacity = self._manager.capacity
+        capacity = self._manager.cloud.capacity
         return {
             "device quota": capacity.devices,
             "floating ip quota": capacity.ips,
@@ -77,7 +77,7 @@ class State:
 
     @property
     def breakers(self) -> dict[str, Breaker]:
-        """All circuit breakers, the driver's included."""
+        """All circuit breakers."""
         return {**self.capacity, **self.driver.breakers}
 
 
@@ -85,7 +85,7 @@ def describe(report: Report, state: State) -> None:
     """Add a worker's sections to a report, which escapes what is in them."""
     report.add("job servers", lambda: _links(state))
     report.add("jobs", lambda: _load(state))
-    report.add("held back", lambda: _held_back(state))
+    report.add("open circuits", lambda: _open_circuits(state))
     report.add("running jobs", lambda: _jobs(state))
 
 
@@ -106,7 +106,7 @@ def _load(state: State) -> Iterator[str]:
     yield f"held: {load.held} of {settings.held_jobs} waiting"
 
 
-def _held_back(state: State) -> Iterator[str]:
+def _open_circuits(state: State) -> Iterator[str]:
     for name, breaker in state.breakers.items():
         if breaker.open:
             yield f"{name}: {breaker.reason}"
@@ -121,5 +121,6 @@ def _jobs(state: State) -> Iterator[str]:
             f"handle={job.handle or '-'} "
             f"server={job.server or '-'} "
             f"running={each.seconds:.1f}s limit={each.limit:g}s "
-            f"deliveries={each.deliveries} request={each.request_id}"
+            f"deliveries={each.deliveries} request={each.request_id} "
+            f"doing={each.doing or '-'}"
         )

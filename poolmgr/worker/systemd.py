@@ -6,10 +6,25 @@ none, systemd-python and cysystemd are compiled against libsystemd, and that
 of oslo.service comes with a framework for processes.
 """
 
+import asyncio
 import os
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Self
+
+from poolmgr.worker.service import Service
+
+#: Seconds that a worker without a job server waits for one before it counts
+#: as started.  For ever would hold up the machine's boot, or have the worker
+#: killed and started again, for what it will get over by itself.
+GRACE = 10.0
+
+#: Seconds between two looks, at the most; and until it has started.
+_INTERVAL = 5.0
+_STARTING_INTERVAL = 0.1
+#: Seconds that the manager is asked to add while the worker drains.
+_EXTENSION = 30.0
 
 
 class Notifier:
@@ -46,7 +61,7 @@ class Notifier:
         return cls(address, _watchdog(environment))
 
     def send(self, *lines: str) -> bool:
-        """Send assignments, as ``READY=1``; from any thread.
+        """Send assignments, as ``READY=1``.
 
         :returns: whether the manager's socket has taken them
         """
@@ -62,6 +77,74 @@ class Notifier:
         self._socket.close()
 
 
+class Supervision:
+    """Tells a service manager that a worker is ready, alive, busy, draining.
+
+    All of it is done on the worker's loop, so one that hangs gives no sign of
+    life.
+
+    :param notifier: where to tell it; None when nobody wants to know
+    """
+
+    def __init__(self, notifier: Notifier | None) -> None:
+        self._notifier = notifier
+        self._ready = False
+        self._stopping = False
+
+    def starting(self, seconds: float) -> None:
+        """The worker checks its settings against the cloud.
+
+        :param seconds: that this may take
+        """
+        self._send(
+            "STATUS=checking the settings",
+            _extension(seconds + GRACE + _EXTENSION),
+        )
+
+    def stopping(self) -> None:
+        """The worker drains from now on."""
+        self._stopping = True
+        self._send("STOPPING=1", _extension())
+
+    def reloading(self) -> None:
+        """The configuration is going to be read again."""
+        if self._ready and not self._stopping:
+            now = time.monotonic_ns() // 1000
+            self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
+
+    def reloaded(self) -> None:
+        """The configuration was read again."""
+        if self._ready and not self._stopping:
+            # If it is not taken, it is repeated.
+            self._ready = self._send("READY=1")
+
+    async def watch(self, service: Service) -> None:
+        """Tell how a service is, until cancelled."""
+        if self._notifier is None:
+            return
+        began = time.monotonic()
+        longest = min(_INTERVAL, (self._notifier.watchdog or 3600.0) / 3)
+        while True:
+            waited = time.monotonic() - began >= GRACE
+            lines = list(self._lines(service, waited))
+            if self._send(*lines) and "READY=1" in lines:
+                self._ready = True
+            await asyncio.sleep(
+                longest if self._ready else min(longest, _STARTING_INTERVAL)
+            )
+
+    def _send(self, *lines: str) -> bool:
+        return self._notifier is not None and self._notifier.send(*lines)
+
+    def _lines(self, service: Service, waited: bool) -> Iterator[str]:
+        yield "WATCHDOG=1"
+        yield f"STATUS={status(service, self._stopping)}"
+        if self._stopping:
+            yield _extension()
+        elif not self._ready and (waited or _servers_up(service)):
+            yield "READY=1"
+
+
 def _watchdog(environment: Mapping[str, str]) -> float | None:
     """Seconds, if they are meant for this process and make sense."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
@@ -69,3 +152,24 @@ def _watchdog(environment: Mapping[str, str]) -> float | None:
     text = environment.get("WATCHDOG_USEC", "")
     micros = int(text) if text.isascii() and text.isdigit() else 0
     return micros / 1e6 or None
+
+
+def status(service: Service, stopping: bool = False) -> str:
+    """How a worker is, in a line for a person."""
+    load, settings, links = service.load, service.settings, service.links
+    said = [
+        "draining" if stopping else "",
+        f"{load.long} of {settings.long_jobs} builds",
+        f"{load.short} of {settings.short_jobs} short jobs running",
+        f"{load.held} builds waiting" if load.held else "",
+        f"{_servers_up(service)} of {len(links)} job servers",
+    ]
+    return ", ".join(filter(None, said))
+
+
+def _servers_up(service: Service) -> int:
+    return sum(link.state == "up" for link in service.links)
+
+
+def _extension(seconds: float = _EXTENSION) -> str:
+    return f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}"

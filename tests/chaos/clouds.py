@@ -15,7 +15,6 @@ import testcloud
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
-from poolmgr.waiting import Deadline
 from tests.chaos.plan import Plan
 from tests.chaos.pool import scene
 from tests.clouds import MADE_OF, nova_group
@@ -157,12 +156,11 @@ class RealCloud(Cloud):
         """Delete what the pool has there."""
         driver = self.driver()
         try:
-            deadline = Deadline(_PATIENCE * 4)
             there = scene(driver, pool)
             for ip in there.ips:
-                driver.delete_ip(ip, deadline)
+                driver.delete_ip(ip, _PATIENCE)
             for device in there.devices:
-                driver.delete_device(device, deadline)
+                driver.delete_device(device, _PATIENCE)
         finally:
             driver.close()
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import PoolmgrError
-from poolmgr.waiting import Deadline
 from tests.chaos.desk import Desk
 from tests.chaos.ledger import Entry, Holding, Ledger
 
@@ -159,9 +158,9 @@ class Customer:
             )
 
     def _place(self, address: str) -> str | None:
-        deadline = Deadline(_LOOK_TIME)
-        ip = self._driver.find_ip(address, deadline)
-        if ip is None:
+        found = self._driver.find_ips([address], _LOOK_TIME)
+        if not found:
             return f"nothing, and {address} is gone"
-        device = self._driver.device_of_ip(ip, deadline)
+        where = found[0].device_id
+        device = self._driver.get_device(where, _LOOK_TIME) if where else None
         return None if device is None else device.name

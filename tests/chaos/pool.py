@@ -1,15 +1,17 @@
 """The pool whose workers are killed, and its reaper."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from poolmgr.cloud import Cloud
 from poolmgr.drivers.base import Driver
 from poolmgr.gearman import Address, ConnectionOptions
 from poolmgr.jobs.in_flight import InFlight
-from poolmgr.reaper.rules import Case, Reaper
+from poolmgr.reaper.reaper import Reaper
+from poolmgr.reaper.rules import Candidate
 from poolmgr.settings import PoolSettings, ReaperSettings
-from poolmgr.waiting import Deadline
 from tests.chaos.audit import Scene
 
 #: Seconds that an action of the pool may take.
@@ -61,9 +63,8 @@ limit = 10000
 
 def scene(driver: Driver, name: str) -> Scene:
     """What the cloud has of the pool now."""
-    deadline = Deadline(_LOOK_TIME)
-    devices = driver.list_devices(deadline)
-    ips = driver.list_ips(deadline)
+    devices = driver.list_devices(_LOOK_TIME)
+    ips = driver.list_ips(_LOOK_TIME)
     return Scene(
         [d for d in devices if d.mark and d.mark.pool == name],
         [ip for ip in ips if ip.mark and ip.mark.pool == name],
@@ -72,18 +73,28 @@ def scene(driver: Driver, name: str) -> Scene:
 
 def reaped(
     driver: Driver, name: str, servers: Sequence[Address]
-) -> list[Case]:
+) -> list[Candidate]:
     """What ``poolmgr reap`` does, for when no worker is at work any more.
 
     So it need not wait until what it finds is older than any job may be.
     """
     time.sleep(1.1)  # what is made in this second is not older than it
-    reaper = Reaper(
-        driver,
-        pool_settings(name),
-        ReaperSettings(older_than=0.0, limit=10000),
-        InFlight(list, servers, ConnectionOptions()),
-        job_time=0.0,
-    )
-    reaper.look()
-    return reaper.remove(reaper.look())
+    return asyncio.run(_look_twice_and_remove(driver, name, servers))
+
+
+async def _look_twice_and_remove(
+    driver: Driver, name: str, servers: Sequence[Address]
+) -> list[Candidate]:
+    cloud = Cloud(driver)
+    try:
+        reaper = Reaper(
+            cloud,
+            pool_settings(name),
+            ReaperSettings(older_than=0.0, limit=10000),
+            InFlight(list, servers, ConnectionOptions()),
+            job_time=0.0,
+        )
+        await reaper.look()
+        return await reaper.remove(await reaper.look())
+    finally:
+        cloud.close(keep_driver=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr import Job, PoolManager
-from poolmgr.config import permissions
+from poolmgr import Job, PoolManager, permissions
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.settings import PoolSettings

@@ -9,7 +9,6 @@ from pathlib import Path
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Mark
-from poolmgr.waiting import Deadline
 from tests.matrix.batches import Answer, Batch
 
 #: Seconds of a boot that the test ends itself, with :meth:`State.boot`.
@@ -37,13 +36,13 @@ class State:
     def devices(self) -> list[Device]:
         """All devices."""
         with self._cloud() as cloud:
-            return list(cloud.list_devices(Deadline(10.0)))
+            return list(cloud.list_devices(10.0))
 
     def marks(self) -> list[Mark]:
         """The marks of all devices and floating IPs."""
         with self._cloud() as cloud:
-            found = [d.mark for d in cloud.list_devices(Deadline(10.0))]
-            found += [ip.mark for ip in cloud.list_ips(Deadline(10.0))]
+            found = [d.mark for d in cloud.list_devices(10.0)]
+            found += [ip.mark for ip in cloud.list_ips(10.0)]
         return [mark for mark in found if mark is not None]
 
     def owned(self) -> list[str]:

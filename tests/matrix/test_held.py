@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from poolmgr.gearman import Client, admin
-from poolmgr.gearman.client import Priority
+from poolmgr.gearman.protocol import Priority
 from tests.asking import FUNCTION
 from tests.jobservers import JobServerProcess, gearmand
 from tests.matrix.batches import BUILD, PATIENCE, ask, at, batch, queue

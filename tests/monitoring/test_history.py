@@ -1,5 +1,6 @@
 """What a worker remembers: in bounded memory, and without hurting jobs."""
 
+import asyncio
 import logging
 import threading
 from collections.abc import Sequence
@@ -8,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from poolmgr import Job, PoolManager
+from poolmgr import AsyncPoolManager, Job, PoolManager
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
-from poolmgr.events import CloudCall, EndedJob, Observer
+from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
 from poolmgr.monitoring.history import MINUTES, Statistics
 from poolmgr.monitoring.page import chart_top
-from poolmgr.reaper.loop import Rounds
-from poolmgr.reaper.rules import Case
-from poolmgr.settings import MonitoringSettings
+from poolmgr.reaper.loop import ReaperLoop
+from poolmgr.settings import (
+    GearmanSettings,
+    MonitoringSettings,
+    ReaperSettings,
+)
 
 
 class Clock:
@@ -121,7 +125,7 @@ class Broken(Observer):
     def cloud_called(self, call: CloudCall) -> None:
         raise ValueError("broken")
 
-    def reaper_looked(self, cases: Sequence[Case] | None) -> None:
+    def reaper_looked(self, found: Sequence[ReaperFinding] | None) -> None:
         raise ValueError("broken")
 
 
@@ -138,19 +142,15 @@ def test_an_observer_that_fails_hurts_no_job(
     assert caplog.text.count("an observer failed") == 2
 
 
-class Looks:
-    """A reaper that finds nothing."""
-
-    def look(self, stop: object) -> list[Case]:
-        """Look."""
-        return []
-
-
 def test_an_observer_that_fails_hurts_no_look(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    reaper: Any = Looks()
-    Rounds(reaper, "report", 300, Broken()).once()
+    async def look(manager: AsyncPoolManager) -> None:
+        reaper = ReaperLoop(manager, ReaperSettings(), GearmanSettings())
+        async with manager:
+            await reaper.look()
+
+    asyncio.run(look(AsyncPoolManager("fake", observer=Broken())))
 
     assert "an observer failed" in caplog.text
 

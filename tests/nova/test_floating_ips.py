@@ -8,7 +8,6 @@ import pytest
 
 from poolmgr import Job
 from poolmgr.drivers.nova import floating_ips
-from poolmgr.reaper.inventory import Inventory
 from poolmgr.testing.openstack import Call, Fault
 from poolmgr.testing.openstack.port import FloatingIP
 from tests.nova.pools import (
@@ -21,6 +20,7 @@ from tests.nova.pools import (
     id_of,
 )
 from tests.polling import until
+from tests.reaping import BlockingInventory
 
 
 def test_an_address_costs_two_changes(pool: Pool) -> None:
@@ -271,7 +271,7 @@ def test_a_cloud_without_routers_has_devices_and_no_addresses(
     device = pool.build()
     ownership = pool.manager.settings.ownership
 
-    item, addresses = Inventory(pool.openstack, ownership).device(
+    item, addresses = BlockingInventory(pool.openstack, ownership).device(
         str(device["name"])
     )
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from poolmgr.reaper.inventory import Inventory, WantedDevices, WantedIps
-from poolmgr.reaper.rules import Reaper
+from poolmgr.reaper.inventory import WantedDevices, WantedIps
 from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import (
@@ -20,7 +19,7 @@ from tests.nova.pools import (
     Pools,
     error_of,
 )
-from tests.reaping import NoJobs
+from tests.reaping import BlockingInventory, BlockingReaper
 
 Json = dict[str, Any]
 Change = Callable[[Json], object]
@@ -106,7 +105,9 @@ def test_an_odd_server_hides_no_other(pool: Pool) -> None:
     (shown,) = [s for s in pool.cloud.servers if s["name"] == odd["name"]]
     oddity = Oddity("servers", "id", shown["id"])
     pool.fault(oddity.fault(DETAILS), oddity.fault(ONE_SERVER))
-    inventory = Inventory(pool.openstack, pool.manager.settings.ownership)
+    inventory = BlockingInventory(
+        pool.openstack, pool.manager.settings.ownership
+    )
 
     for value in odd_ones(shown):
         oddity.now = lambda _entry, value=value: value  # type: ignore[misc]
@@ -124,7 +125,9 @@ def test_an_odd_floating_ip_hides_no_other(pool: Pool) -> None:
     (shown,) = [ip for ip in pool.cloud.floating_ips if ip["id"] == odd["id"]]
     oddity = Oddity("floatingips", "id", odd["id"])
     pool.fault(oddity.fault(IPS))
-    inventory = Inventory(pool.openstack, pool.manager.settings.ownership)
+    inventory = BlockingInventory(
+        pool.openstack, pool.manager.settings.ownership
+    )
 
     for value in odd_ones(shown):
         oddity.now = lambda _entry, value=value: value  # type: ignore[misc]
@@ -282,12 +285,11 @@ def test_who_cannot_be_told_is_nobody_s_to_delete(
     oddity = Oddity("servers", "name", device["name"])
     oddity.now = lambda server: {**server, **odd}
     pool.fault(oddity.fault(DETAILS))
-    reaper = Reaper(
+    reaper = BlockingReaper(
         pool.openstack,
-        pool.manager.settings,
-        ReaperSettings(older_than=0.0),
-        NoJobs(),
-        job_time=0.0,
+        pool=pool.manager.settings,
+        settings=ReaperSettings(older_than=0.0),
+        sightings=2,
     )
 
     pool.fails("DELETE_DEVICE", "not_owned", name=device["name"])

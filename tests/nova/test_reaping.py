@@ -3,20 +3,18 @@
 import time
 
 from poolmgr.ownership import Job, Mark
-from poolmgr.reaper.rules import Reaper
 from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import DETAILS, Pool, Pools
-from tests.reaping import NoJobs
+from tests.reaping import BlockingReaper
 
 
-def reaper(pool: Pool) -> Reaper:
-    return Reaper(
+def reaper(pool: Pool) -> BlockingReaper:
+    return BlockingReaper(
         pool.openstack,
-        pool.manager.settings,
-        ReaperSettings(older_than=0.0),
-        NoJobs(),
-        job_time=0.0,
+        pool=pool.manager.settings,
+        settings=ReaperSettings(older_than=0.0),
+        sightings=2,
     )
 
 

@@ -3,11 +3,11 @@
 import sqlite3
 from contextlib import closing
 
+from poolmgr.cloud import open_cloud
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from poolmgr.waiting import Deadline
 from tests.clouds import nova_on
 from tests.jobservers import free_port
 from tests.trouble.building import by_hand, saying, working
@@ -20,10 +20,8 @@ SHORT = "[poolmgr]\nshort_timeout = 5\n"
 
 def make(driver: Driver, mark: Mark) -> None:
     """A device of a job that nobody has any more."""
-    deadline = Deadline(30)
-    driver.wait_for_device(
-        driver.create_device(NAME, mark, deadline), deadline
-    )
+    with open_cloud(driver, timeout=30.0) as cloud:
+        cloud.wait_ready(cloud.create_device(NAME, mark))
 
 
 def left_on(cloud: LoopbackCloud, pool: str = "libra") -> None:

@@ -7,7 +7,6 @@ from typing import get_args
 
 from openstack.connection import Connection
 
-from poolmgr.config.permissions import is_exposed, warning
 from poolmgr.drivers.base import Device, Finding, FloatingIP, Kind, Limits
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
@@ -23,6 +22,7 @@ from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.template import Parts
 from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
 from poolmgr.ownership import Mark
+from poolmgr.permissions import is_exposed, warning
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)

@@ -1,0 +1,233 @@
+"""The jobs in a worker's hands, from their assignment to their answer."""
+
+import asyncio
+import functools
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from poolmgr.events import Outcome
+from poolmgr.gearman import Address, AnswerStatus, Assignment
+from poolmgr.jobs import message as wire
+from poolmgr.jobs.delivery import Delivery
+from poolmgr.jobs.manager import JobManager
+from poolmgr.ownership import Job
+from poolmgr.settings import WorkerSettings
+from poolmgr.text import one_line
+from poolmgr.worker.queries import JobServerQueries
+from poolmgr.worker.slots import JobSlots
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds in which other workers may take builds that would wait here.
+PEER_DELAY = 0.05
+
+
+@dataclass(eq=False)
+class _AssignedJob:
+    """A job that was assigned to us.
+
+    :ivar message: what it says; as bytes, which are small, if it is long
+    :ivar clients: of one that had to wait: how many clients it had then
+    """
+
+    assignment: Assignment
+    message: object
+    long: bool
+    delivery: Delivery | None = None
+    clients: "asyncio.Task[int | None] | None" = None
+
+
+class AssignedJobs:
+    """Starts jobs that come as there are slots, and sends their answers.
+
+    :param manager: runs the jobs
+    :param settings: how many jobs of each kind may be here
+    :param queries: asks the job servers about the jobs
+    :param servers: the job servers that are connected
+    :param grab: asks the job servers for jobs, as there are slots
+    :ivar slots: reserved before a job is asked for
+    :ivar undeliverable: builds that run, but whose connection was lost
+    """
+
+    def __init__(
+        self,
+        manager: JobManager,
+        settings: WorkerSettings,
+        queries: JobServerQueries,
+        servers: Callable[[], Collection[Address]],
+        grab: Callable[[], None],
+    ) -> None:
+        self._manager = manager
+        self._queries = queries
+        self._servers = servers
+        self._grab = grab
+        self.slots: JobSlots[_AssignedJob] = JobSlots(
+            settings,
+            self._start,
+            self._wait_for_peers,
+            lambda: manager.stuck,
+        )
+        self.undeliverable: set[_AssignedJob] = set()
+        self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Lost in this turn of the loop: whose, and whether it was running.
+        self._just_lost: list[tuple[Address, bool]] = []
+
+    def stop_starting(self) -> None:
+        """Start nothing any more; what comes is left to other workers."""
+        self._stopped = True
+
+    def adopt(self, settings: WorkerSettings) -> None:
+        """Have other limits from now on."""
+        self.slots.adopt(settings)
+        self._grab()
+
+    def take(self, assignment: Assignment) -> None:
+        """Take a job that a slot was reserved for."""
+        if self._stopped:
+            # Not begun, it is better off with another worker: it goes back
+            # when the connection is closed.
+            self.slots.release()
+            return
+        message = _decoded(assignment.payload)
+        long = self._manager.is_long(message)
+        if long:
+            message = assignment.payload
+        job = _AssignedJob(assignment, message, long)
+        assignment.on_lost = functools.partial(self._connection_lost, job)
+        size = len(assignment.payload)
+        priority = self._queries.next_priority(assignment.server)
+        if self.slots.admit(job, long, size, priority):
+            clients = self._queries.count_clients(assignment)
+            job.clients = asyncio.create_task(clients)
+
+    # -- starting -----------------------------------------------------------
+
+    def _wait_for_peers(self) -> None:
+        self._run(self._prefetch_later())
+
+    async def _prefetch_later(self) -> None:
+        await asyncio.sleep(PEER_DELAY)
+        await self._queries.read_priorities(self._servers(), PEER_DELAY)
+        with self.slots.prefetching():
+            self._grab()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _start(self, job: _AssignedJob) -> None:
+        if job.clients is None:
+            self._begin(job)
+        else:
+            self._run(self._begin_if_wanted(job, job.clients))
+
+    async def _begin_if_wanted(
+        self, job: _AssignedJob, clients: "asyncio.Task[int | None]"
+    ) -> None:
+        """Do not build for a client that has gone while its job waited.
+
+        Out of its own queue the job server would have dropped the job.
+        """
+        assignment = job.assignment
+        gone = (
+            await clients
+            and await self._queries.count_clients(assignment) == 0
+        )
+        if not (gone or assignment.lost or self._stopped):
+            self._begin(job)
+            return
+        if gone and not assignment.lost:
+            LOG.info(
+                "unique=%s handle=%s server=%s: not begun: its client has "
+                "gone while it waited",
+                one_line(assignment.unique),
+                one_line(assignment.handle),
+                assignment.server,
+            )
+            assignment.complete(wire.encode({"response": "FAIL"}))
+        self._end(job)
+
+    def _begin(self, job: _AssignedJob) -> None:
+        assignment = job.assignment
+        # A client that gives "-" has the payload stand for its unique: it is
+        # nobody's name, and jobs that look alike are still several jobs.
+        unique = "" if assignment.unique == "-" else assignment.unique
+        job.delivery = self._manager.submit(
+            job.message,
+            Job(unique, assignment.handle, str(assignment.server)),
+            assignment.progress,
+        )
+        job.delivery.future.add_done_callback(
+            lambda future: self._answer(job, future.result())
+        )
+
+    # -- ending -------------------------------------------------------------
+
+    def _answer(self, job: _AssignedJob, outcome: Outcome) -> None:
+        on_answered = None
+        if outcome.followed:
+            on_answered = functools.partial(self._answered, job)
+        try:
+            job.assignment.complete(wire.encode(outcome.answer), on_answered)
+        finally:
+            self.undeliverable.discard(job)
+            # It may be long, and others may hold the job for a while.
+            job.assignment.payload = job.message = b""
+            self._end(job)
+
+    def _end(self, job: _AssignedJob) -> None:
+        self.slots.done(job.long)
+        self._grab()
+
+    def _answered(self, job: _AssignedJob, status: AnswerStatus) -> None:
+        assert job.delivery is not None  # noqa: S101 - it was answered
+        if status is AnswerStatus.UNKNOWN:
+            LOG.warning(
+                "job server %s does not know %s any more",
+                job.assignment.server,
+                one_line(job.assignment.handle),
+            )
+            job.delivery.undo()
+        elif status is not AnswerStatus.DELIVERED:
+            job.delivery.undelivered(sent=status is AnswerStatus.LOST)
+
+    def _connection_lost(self, job: _AssignedJob) -> None:
+        """The job server will deliver the job again."""
+        waited = self.slots.drop(job)
+        if not self._just_lost:
+            asyncio.get_running_loop().call_soon(self._log_lost)
+        self._just_lost.append((job.assignment.server, not waited))
+        if waited:
+            self._grab()
+        elif job.delivery is not None:
+            job.delivery.connection_lost()
+            if job.long:
+                self.undeliverable.add(job)
+
+    def _log_lost(self) -> None:
+        """Have one line in the log for all that a connection takes along."""
+        lost, self._just_lost = self._just_lost, []
+        for server, jobs in Counter(
+            server for server, _running in lost
+        ).items():
+            LOG.warning(
+                "job server %s: with its connection %d jobs were lost, %d "
+                "running: it gives them to a worker again if it still has "
+                "them",
+                server,
+                jobs,
+                lost.count((server, True)),
+            )
+
+
+def _decoded(payload: bytes) -> object:
+    """A message, or the payload itself if it is none: the manager says so."""
+    try:
+        return wire.decode(payload)
+    except Exception:
+        return payload

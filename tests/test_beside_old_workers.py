@@ -1,0 +1,170 @@
+"""Workers of this version and of the one before it serve one pool.
+
+The old one is built from the last commit before everything that waits went
+onto one event loop.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.asking import asked
+from tests.clouds import nova_group
+from tests.environments import ROOT
+from tests.jobservers import JobServerProcess, gearmand
+from tests.polling import until
+from tests.processes import Process, poolmgr
+from tests.wanted import go_without
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.endurance]
+
+OLD_COMMIT = "91cbe37"
+BUILD = {"action": "BUILD_DEVICE"}
+BUILD_IP = {"action": "BUILD_IP"}
+
+#: What runs the version of this tree.
+NEW: Sequence[str] = ()
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str]:
+    """What runs the old version in place of this one."""
+    folder = tmp_path_factory.mktemp("old")
+    source = folder / "source"
+    source.mkdir()
+    done = subprocess.run(
+        ["git", "-C", ROOT, "archive", OLD_COMMIT],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        go_without(f"git, or its commit {OLD_COMMIT},")
+    subprocess.run(["tar", "-xC", source], input=done.stdout, check=True)
+    made = folder / "venv"
+    for command in (
+        ["venv", "--without-pip", str(made)],
+        ["pip", "--python", str(made / "bin" / "python"), "install"]
+        + ["--quiet", "--disable-pip-version-check", str(source)],
+    ):
+        subprocess.run([sys.executable, "-m", *command], check=True)
+    # Its arguments are: this interpreter, -m, poolmgr, and those for both.
+    script = 'shift 3; unset PYTHONPATH; exec "$0" "$@"'
+    return ("sh", "-c", script, str(made / "bin" / "poolmgr"))
+
+
+class Pool:
+    """A pool on a loopback OpenStack."""
+
+    def __init__(
+        self, cloud: LoopbackCloud, server: JobServerProcess, folder: Path
+    ) -> None:
+        self.cloud = cloud
+        self.server = server
+        self._config = folder / "poolmgr.conf"
+        self._config.write_text(
+            f"{nova_group('loopback')}[worker]\nlong_jobs = 10\n"
+            f"[gearman]\nservers = {server.address}\n"
+        )
+        clouds = cloud.write_clouds_yaml(folder / "clouds.yaml")
+        self._environment = {"OS_CLIENT_CONFIG_FILE": str(clouds)}
+
+    @contextmanager
+    def worker(self, version: Sequence[str]) -> Iterator[Process]:
+        """A worker of a version, which is registered."""
+        process = Process(
+            ["--config-file", str(self._config), "worker"],
+            version,
+            **self._environment,
+        )
+        try:
+            process.wait_for("connected and registered")
+            yield process
+        finally:
+            process.end()
+
+    def rows(self, *args: str) -> list[dict[str, object]]:
+        """What a command of this version lists."""
+        done = poolmgr(
+            *("--config-file", str(self._config), *args, "-f", "json"),
+            **self._environment,
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert isinstance(found, list)
+        return found
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    """A pool whose devices boot within a second."""
+    with LoopbackCloud(boot_time=1.0) as cloud, gearmand() as server:
+        yield Pool(cloud, server, tmp_path)
+
+
+def passes(process: Process) -> int:
+    """How many jobs a worker has answered with PASS."""
+    return sum("outcome=PASS" in line for line in process.lines)
+
+
+def test_both_serve_one_queue(pool: Pool, old: Sequence[str]) -> None:
+    with pool.worker(old) as before, pool.worker(NEW) as after:
+        jobs = [BUILD] * 30 + [BUILD_IP] * 10
+        answers = asked(pool.server.address, *jobs)()
+        assert {answer["response"] for answer in answers} == {"PASS"}
+        until(lambda: passes(before) + passes(after) == len(jobs))
+        assert passes(before)
+        assert passes(after)
+
+    names = [answer["name"] for answer in answers if "name" in answer]
+    assert len(set(names)) == 30
+    assert sorted(each["name"] for each in pool.cloud.servers) == sorted(names)
+    assert len(pool.cloud.floating_ips) == 10
+
+
+@pytest.mark.parametrize("old_is_killed", [True, False])
+def test_each_takes_over_what_the_other_has_begun(
+    pool: Pool, old: Sequence[str], old_is_killed: bool
+) -> None:
+    first, second = (old, NEW) if old_is_killed else (NEW, old)
+    with pool.worker(first) as killed:
+        answers = asked(pool.server.address, *[BUILD] * 5)
+        until(lambda: len(pool.cloud.servers) == 5)
+        with pool.worker(second):
+            killed.signal(signal.SIGKILL)
+            found = answers()
+
+    assert {answer["response"] for answer in found} == {"PASS"}
+    names = sorted(answer["name"] for answer in found)
+    assert sorted(each["name"] for each in pool.cloud.servers) == names
+
+
+@pytest.mark.parametrize("old_builds", [True, False])
+def test_each_can_touch_what_the_other_has_made(
+    pool: Pool, old: Sequence[str], old_builds: bool
+) -> None:
+    builder, user = (old, NEW) if old_builds else (NEW, old)
+    address = pool.server.address
+    with pool.worker(builder):
+        device, ip = asked(address, BUILD, BUILD_IP)()
+    # Whichever made them, they have an owner.
+    assert pool.rows("reap", "--dry-run", "--older-than", "0") == []
+    placed = {"ip": ip["ip"], "name": device["name"]}
+    with pool.worker(user):
+        for job in (
+            {"action": "ASSIGN_IP", **placed},
+            {"action": "REMOVE_IP", **placed},
+            {"action": "DELETE_IP", "ip": ip["ip"]},
+            {"action": "DELETE_DEVICE", "name": device["name"]},
+        ):
+            (answer,) = asked(address, job)()
+            assert answer == {**job, "response": "PASS"}
+
+    assert not pool.cloud.servers
+    assert not pool.cloud.floating_ips

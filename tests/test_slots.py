@@ -1,0 +1,195 @@
+"""Builds never keep short jobs waiting."""
+
+import pytest
+
+from poolmgr.settings import WorkerSettings
+from poolmgr.worker.slots import JobSlots, Load
+
+
+class Slots:
+    """Slots, the jobs they have started, and how often they asked for a
+    moment for others.
+
+    :ivar no_capacity: whether a build would only wait
+    """
+
+    def __init__(self, long: int, short: int, held: int) -> None:
+        self.started: list[str] = []
+        self.moments = 0
+        self.no_capacity = False
+        self.slots: JobSlots[str] = JobSlots(
+            WorkerSettings(long_jobs=long, short_jobs=short, held_jobs=held),
+            self.started.append,
+            self._wait_for_peers,
+            lambda: self.no_capacity,
+        )
+
+    def _wait_for_peers(self) -> None:
+        self.moments += 1
+
+    def admit(self, job: str, long: bool, priority: int = 0) -> None:
+        """A job comes as soon as there may be one."""
+        if not self.slots.reserve():
+            with self.slots.prefetching():
+                assert self.slots.reserve()
+        self.slots.admit(job, long, priority=priority)
+
+
+def test_a_short_job_starts_however_many_builds_wait() -> None:
+    here = Slots(long=1, short=1, held=100)
+    for number in range(50):
+        here.admit(f"build {number}", long=True)
+
+    here.admit("assign", long=False)
+
+    assert here.started == ["build 0", "assign"]
+    assert here.slots.load == Load(long=1, short=1, held=49)
+    assert here.slots.load.total == 51
+
+
+def test_builds_that_wait_start_in_turn() -> None:
+    here = Slots(long=1, short=1, held=10)
+    for number in range(3):
+        here.admit(f"build {number}", long=True)
+
+    here.slots.done(long=True)
+    here.slots.done(long=True)
+
+    assert here.started == ["build 0", "build 1", "build 2"]
+    assert here.slots.load == Load(long=1, short=0, held=0)
+
+
+def test_of_those_that_wait_the_most_urgent_starts_first() -> None:
+    here = Slots(long=1, short=1, held=10)
+    for job, priority in (("a", 1), ("b", 2), ("c", 1), ("d", 0)):
+        here.admit(job, long=True, priority=priority)
+
+    for _each in range(3):
+        here.slots.done(long=True)
+
+    assert here.started == ["a", "d", "c", "b"]
+
+
+def test_no_job_is_asked_for_without_a_slot_for_either_kind() -> None:
+    full = Slots(long=1, short=2, held=0)
+    full.admit("build", long=True)
+
+    assert not full.slots.reserve()
+    assert not full.moments
+
+    full.slots.done(long=True)
+    assert full.slots.reserve()
+
+
+def test_a_slot_is_reserved_once() -> None:
+    one = Slots(long=5, short=1, held=5).slots
+    assert one.reserve()
+
+    assert not one.reserve()
+
+    one.release()
+    assert one.reserve()
+
+
+def test_a_job_that_waits_can_be_dropped() -> None:
+    here = Slots(long=1, short=1, held=10)
+    for job in ("a", "b", "c"):
+        here.admit(job, long=True)
+
+    assert here.slots.drop("b")
+    assert not here.slots.drop("a")
+
+    here.slots.done(long=True)
+    here.slots.done(long=True)
+    assert here.started == ["a", "c"]
+
+
+def test_nothing_long_starts_once_they_are_paused() -> None:
+    here = Slots(long=1, short=1, held=10)
+    here.admit("a", long=True)
+    here.admit("b", long=True)
+    assert here.slots.will_start == 1
+
+    here.slots.pause()
+    here.slots.done(long=True)
+
+    assert here.started == ["a"]
+    assert here.slots.load == Load(long=0, short=0, held=1)
+    assert here.slots.will_start == 0
+
+
+def test_what_would_wait_here_is_left_to_others_for_a_moment() -> None:
+    here = Slots(long=1, short=5, held=100)
+    here.admit("build 0", long=True)
+
+    # It asks for a moment once, however often it would like to take one.
+    assert not here.slots.reserve()
+    assert not here.slots.reserve()
+    assert here.moments == 1
+
+    # Of what is still there then one is taken, after another moment another.
+    for moment in (1, 2, 3):
+        with here.slots.prefetching():
+            assert here.slots.reserve()
+        here.slots.admit(f"build {moment}", long=True)
+        assert not here.slots.reserve()
+        assert here.moments == moment + 1
+    assert here.slots.load.held == 3
+
+
+def test_workers_who_are_all_full_prefetch_as_many_each() -> None:
+    queue = list(range(8))
+    workers = [Slots(long=1, short=9, held=99) for _each in range(2)]
+    for each in workers:
+        each.admit("build", long=True)
+
+    while queue:
+        for each in workers:
+            assert not each.slots.reserve()
+            with each.slots.prefetching():
+                while queue and each.slots.reserve():
+                    each.slots.admit(f"build {queue.pop()}", long=True)
+
+    assert [each.slots.load.held for each in workers] == [4, 4]
+
+
+def test_a_thousand_builds_are_passed_in_twenty_moments() -> None:
+    here = Slots(long=1, short=5000, held=5000)
+    here.admit("build", long=True)
+    while here.slots.load.held < 1000:
+        assert not here.slots.reserve()
+        with here.slots.prefetching():
+            number = 0
+            while here.slots.reserve():
+                number += 1
+        for _each in range(number):
+            held = here.slots.load.held
+            here.slots.admit(f"build {held}", long=True)
+
+    assert here.moments <= 20
+
+
+def test_what_was_not_taken_is_not_taken_later() -> None:
+    here = Slots(long=1, short=9, held=99)
+    for number in range(9):
+        here.admit(f"build {number}", long=True)
+    with here.slots.prefetching():
+        assert here.slots.reserve()
+    here.slots.release()  # no more there at the moment
+
+    assert not here.slots.reserve()
+    with here.slots.prefetching():
+        pass  # the job servers have said meanwhile that there is nothing
+    assert not here.slots.reserve()
+
+
+@pytest.mark.parametrize("long", [1, 5])
+def test_builds_that_the_cloud_has_no_room_for_are_left_to_others(
+    long: int,
+) -> None:
+    here = Slots(long=long, short=5, held=100)
+    here.no_capacity = True
+
+    assert not here.slots.reserve()
+    here.no_capacity = False
+    assert here.slots.reserve()
