@@ -1,11 +1,12 @@
 """The reaper in a worker's process."""
 
 from poolmgr.config.job_servers import addresses, link_options
+from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.manager import PoolManager, longest_job
 from poolmgr.reaper.loop import Rounds
 from poolmgr.reaper.rules import Reaper
-from poolmgr.settings import GearmanSettings, ReaperSettings
+from poolmgr.settings import ReaperSettings
 
 
 class Reaping:

@@ -15,6 +15,7 @@ from poolmgr.config.job_servers import addresses, link_options
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.gearman import Address, Assignment, Delivery, LinkStatus, Worker
 from poolmgr.gearman.address import host_name
+from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import PoolManager
@@ -22,7 +23,7 @@ from poolmgr.jobs.outcome import Outcome
 from poolmgr.jobs.run import Submission
 from poolmgr.ownership import Job
 from poolmgr.plugins import Registry
-from poolmgr.settings import GearmanSettings, WorkerSettings
+from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.worker.audience import Audience
 from poolmgr.worker.mailbox import Mailbox

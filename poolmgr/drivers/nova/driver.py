@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, get_args
 from poolmgr.cloud.limiter import Gate
 from poolmgr.cloud.lookups import Batch
 from poolmgr.cloud.poller import Watch
-from poolmgr.config.permissions import is_exposed, warning
 from poolmgr.drivers.base import (
     Device,
     Driver,
@@ -44,6 +43,7 @@ from poolmgr.errors import (
 )
 from poolmgr.events import Observer
 from poolmgr.ownership import Mark
+from poolmgr.secrecy import exposure, is_exposed
 from poolmgr.text import one_line
 from poolmgr.waiting import Deadline
 
@@ -280,7 +280,7 @@ class NovaCloud(Driver):
         cloud = Origins(self._settings).cloud
         for path, what in secret_files(self._settings, cloud):
             if is_exposed(path):
-                LOG.warning("%s", warning(path, what))
+                LOG.warning("%s", exposure(one_line(path), one_line(what)))
 
     def _look(self, devices: Collection[Device]) -> list[Device]:
         # Urgent: hundreds wait for it, and it is one call.
