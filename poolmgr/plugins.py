@@ -6,6 +6,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import sys
 import threading
 from collections import defaultdict
@@ -22,8 +23,20 @@ from poolmgr.errors import (
     is_interrupt,
     told,
 )
-from poolmgr.extensions import stevedore
 from poolmgr.text import one_line
+
+# stevedore keeps what it has found beneath the user's home. For a user without
+# one that is a folder "~" in the current one: it would be made there, and what
+# is in it would be believed. It looks for the place when it is imported.
+_before = os.environ.get("XDG_CACHE_HOME")
+if not os.path.isabs(_before or os.path.expanduser("~/.cache")):
+    os.environ["XDG_CACHE_HOME"] = os.devnull
+try:
+    import stevedore as stevedore
+finally:
+    os.environ.pop("XDG_CACHE_HOME", None)
+    if _before is not None:
+        os.environ["XDG_CACHE_HOME"] = _before
 
 LOG = logging.getLogger(__name__)
 

@@ -12,7 +12,9 @@ elsewhere; but not what may be a word of our own, as the name of a cloud.
 import base64
 import html
 import json
+import os
 import re
+import stat
 import threading
 from urllib.parse import quote, quote_plus
 
@@ -142,3 +144,27 @@ def _in_base64(raw: bytes, before: int) -> str:
     first = -(-before * 8 // 6)
     last = (before + len(raw)) * 8 // 6
     return encoded[first:last]
+
+
+def is_exposed(path: str) -> bool:
+    """Whether people who own neither the file nor its group can use it.
+
+    A group may: ``root:poolmgr 0640`` is how services have their secrets.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False  # whoever needs it will say so
+    return stat.S_ISREG(mode) and bool(mode & (stat.S_IROTH | stat.S_IWOTH))
+
+
+def exposure(path: str, what: str) -> str:
+    """Say that everybody can read a file with a secret.
+
+    :param path: the file, fit to be shown
+    :param what: the secret in it, by the name of its option
+    """
+    return (
+        f"{path} has a secret ({what}) and can be read by everybody: chmod "
+        f"600 {path} (640 if a group is to read it)"
+    )

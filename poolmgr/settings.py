@@ -1,147 +1,24 @@
-"""Settings: plain values with their defaults, bounds and help.
+"""Settings: frozen dataclasses with defaults, bounds and help.
 
-What can be configured has a frozen dataclass of settings.  A caller of the
-library fills it in as it likes; the configuration file and the command line do
-through :mod:`poolmgr.config.options`, which makes an option of every field.
-Both are checked alike.
+A caller of the library fills them in as it likes; from the configuration files
+and the command line :mod:`poolmgr.config.options` makes them.
 """
 
-import ipaddress
-import re
-from collections.abc import Callable
-from dataclasses import Field, dataclass, field, fields
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Literal
 
-from poolmgr.errors import ConfigError
 from poolmgr.ownership import Authority, Ownership, clean_basename
-
-T = TypeVar("T")
+from poolmgr.rules import IsSettings as IsSettings
+from poolmgr.rules import Rule as Rule
+from poolmgr.rules import check as check
+from poolmgr.rules import function_name, host, pool_name
+from poolmgr.rules import problem as problem
+from poolmgr.rules import rules as rules
+from poolmgr.rules import setting as setting
 
 LogLevel = Literal["error", "warning", "info", "debug"]
 LogFormat = Literal["text", "json"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What is known of a setting besides its type and default.
-
-    :ivar help: what it does, for a person
-    :ivar min: the lowest value, of a number
-    :ivar max: the highest value, of a number
-    :ivar choices: all values it can have
-    :ivar secret: whether it must never be shown
-    :ivar check: raises ValueError when the value cannot be used
-    :ivar old: "group.name" of options it had in Libra
-    :ivar mutable: whether it may change while the process runs
-    :ivar words: whether blanks separate the values of a list, too
-    """
-
-    help: str
-    min: float | None = None
-    max: float | None = None
-    choices: tuple[str, ...] = ()
-    secret: bool = False
-    check: Callable[[Any], object] | None = None
-    old: tuple[str, ...] = ()
-    mutable: bool = False
-    words: bool = False
-
-
-def setting(default: T, help: str, **rule: Any) -> T:
-    """A field of a settings class.
-
-    :param default: its default; a list or tuple of text for many values
-    :param help: what it does
-    :param rule: the rest of :class:`Rule`
-    """
-    made: T = field(default=default, metadata={"rule": Rule(help, **rule)})
-    return made
-
-
-class IsSettings(Protocol):
-    """A settings class: a dataclass of :func:`setting` fields."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-
-def rules(settings: type[IsSettings]) -> list[tuple[Field[Any], Rule]]:
-    """The fields of a settings class, each with its rule."""
-    return [(f, f.metadata["rule"]) for f in fields(settings)]
-
-
-def check(settings: IsSettings, group: str) -> None:
-    """Hold every value against its rule; for ``__post_init__``.
-
-    :param group: the group's name in the configuration, for the message
-    :raises ConfigError: in one line, what is wrong with which setting
-    """
-    for each, rule in rules(type(settings)):
-        value = getattr(settings, each.name)
-        if (wrong := problem(value, rule)) is not None:
-            raise ConfigError(f"[{group}] {each.name} {wrong}")
-
-
-def problem(value: Any, rule: Rule) -> str | None:
-    """What is wrong with a value, as words after the setting's name.
-
-    :returns: None if nothing is; of a secret no more than that it is wrong
-    """
-    wrong = _problem(value, rule)
-    return "is not what it has to be" if wrong and rule.secret else wrong
-
-
-def _problem(value: Any, rule: Rule) -> str | None:
-    if value is None:
-        return None
-    if rule.choices and value not in rule.choices:
-        return f"must be one of {', '.join(rule.choices)}, not {value!r}"
-    # Put like this since nan is neither above nor below anything.
-    if rule.min is not None and not value >= rule.min:
-        return f"must be at least {rule.min:g}, not {value!r}"
-    if rule.max is not None and not value <= rule.max:
-        return f"must be at most {rule.max:g}, not {value!r}"
-    if rule.check is not None:
-        try:
-            rule.check(value)
-        except ValueError as error:
-            return str(error)
-    return None
-
-
-def _function_name(name: str) -> None:
-    if not name or any(c.isspace() or not c.isprintable() for c in name):
-        raise ValueError(
-            f"must be a name without blanks and control characters, not "
-            f"{name!r}"
-        )
-
-
-def _host(name: str) -> None:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", name):
-            raise ValueError(
-                f"must be an address or a host name, not {name!r}"
-            ) from None
-
-
-def _job_servers(servers: tuple[str, ...]) -> None:
-    from poolmgr.gearman.address import Address
-
-    for server in servers:
-        try:
-            Address.parse(server)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-
-
-def _pool_name(name: str) -> None:
-    # It has to fit, with the rest of a mark, into what clouds let us write.
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name):
-        raise ValueError(
-            f"must be 1 to 40 letters, digits, '.', '-' and '_', not {name!r}"
-        )
+ReaperMode = Literal["off", "report", "delete"]
 
 
 @dataclass(frozen=True)
@@ -150,21 +27,19 @@ class PoolSettings:
 
     pool: str = setting(
         "libra",
-        "Name of this pool. It is written on everything that poolmgr makes; "
-        "poolmgr touches only what bears it (see authority). Pools that "
-        "share a project of the cloud need different names.",
-        check=_pool_name,
+        "Name of this pool. It marks everything that poolmgr makes. Pools in "
+        "one project of the cloud need different names.",
+        check=pool_name,
     )
     basename: str = setting(
         "libra",
-        "First part of the devices' names; a uuid follows. '_' becomes '-'.",
+        "First part of device names; a uuid follows. '_' becomes '-'.",
         check=clean_basename,
         old=("mgm.node_basename",),
     )
     az: str = setting(
         "1",
-        "What BUILD_DEVICE answers as 'az': the number that Libra knows "
-        "this pool's availability zone by.",
+        "What BUILD_DEVICE answers as 'az': Libra's number of the zone.",
         old=("mgm.az",),
     )
     authority: Authority = setting(
@@ -184,15 +59,15 @@ class PoolSettings:
     )
     long_timeout: float = setting(
         600.0,
-        "Seconds that an action may take that waits for a device to boot.",
+        "Seconds for an action that waits for a device to boot.",
         min=0.01,
         max=86400,
         mutable=True,
     )
     short_timeout: float = setting(
         90.0,
-        "Seconds that every other action may take. Libra's Admin API gives "
-        "up after 120, queueing included.",
+        "Seconds for every other action. Libra's Admin API gives up after "
+        "120, queueing included.",
         min=0.01,
         max=86400,
         mutable=True,
@@ -200,17 +75,15 @@ class PoolSettings:
     quota_wait: float = setting(
         300.0,
         "Seconds that a build waits for room when the cloud's quota is used "
-        "up, before it is a FAIL; at most half of what is left of its time. "
-        "Meanwhile a few requests a minute find out whether there is room "
-        "again. A build by hand does not wait.",
+        "up, at most half of the time it has left. A build by hand does not "
+        "wait.",
         min=0,
         max=86400,
     )
     check_port: int | None = setting(
         None,
-        "TCP port that has to accept a connection on a floating IP before "
-        "ASSIGN_IP is a PASS; if it does not, the address is detached again. "
-        "Unset: no port is tried.",
+        "TCP port that a floating IP has to answer on before ASSIGN_IP is a "
+        "PASS; else it is detached again. Unset: no port is tried.",
         min=1,
         max=65535,
         old=("mgm.tcp_check_port",),
@@ -223,9 +96,8 @@ class PoolSettings:
     @property
     def ownership(self) -> Ownership:
         """What this pool may touch."""
-        return Ownership(
-            self.pool, clean_basename(self.basename), self.authority
-        )
+        name = clean_basename(self.basename)
+        return Ownership(self.pool, name, self.authority)
 
 
 @dataclass(frozen=True)
@@ -234,8 +106,8 @@ class DriverSettings:
 
     driver: str = setting(
         "nova",
-        "Name of the driver that talks to the cloud ('poolmgr plugin list' "
-        "shows those installed). Its settings are in the group of its name.",
+        "Driver that talks to the cloud, see 'poolmgr plugin list'. Its "
+        "settings are in the group of its name.",
     )
 
 
@@ -245,14 +117,12 @@ class WorkerSettings:
 
     function: str = setting(
         "libra_pool_mgm",
-        "Name the worker registers at the job servers.",
-        check=_function_name,
+        "Function that the worker registers at the job servers.",
+        check=function_name,
     )
     long_jobs: int = setting(
         500,
-        "Most long jobs (builds) that run at once. More than these wait in "
-        "the worker, see held_jobs. They never take the place of a short "
-        "job.",
+        "Most long jobs (builds) that run at once; more wait in the worker.",
         min=1,
         max=10000,
         old=("mgm.threads",),
@@ -267,36 +137,31 @@ class WorkerSettings:
     )
     held_jobs: int = setting(
         10000,
-        "Most long jobs that wait in the worker for one of the long jobs to "
-        "end. The job server hands jobs out in order: only who takes the "
-        "builds in front of an urgent job can reach it. With 0, jobs stay "
-        "with the job server (for other workers) while all long jobs are "
-        "taken, and short jobs behind a build wait with it.",
+        "Most long jobs that wait in the worker. Only who takes the builds "
+        "in front of a short job reaches it. With 0, builds stay with the "
+        "job server, and short jobs behind them wait, too.",
         min=0,
         max=1000000,
         mutable=True,
     )
     drain_timeout: float = setting(
         300.0,
-        "Seconds that running jobs get after a signal to end. Those that are "
-        "not done by then clear up and are answered with a FAIL.",
+        "Seconds that running jobs get after a signal to end. Then they "
+        "clean up and are answered with a FAIL.",
         min=0,
         max=86400,
         mutable=True,
     )
-
     log_level: LogLevel = setting(
         "info",
-        "How much the worker logs, on standard error and into the file of "
-        "--log-file. The options -v, -q and --debug of the command line go "
-        "before it.",
+        "How much the worker logs, unless -v, -q or --debug say it.",
         choices=("error", "warning", "info", "debug"),
         mutable=True,
     )
     log_format: LogFormat = setting(
         "text",
-        "How the worker writes its log: 'text', or 'json' for one object a "
-        "line. The option --log-format of the command line goes before it.",
+        "Format of the worker's log, 'json' for one object a line, unless "
+        "--log-format says it.",
         choices=("text", "json"),
     )
 
@@ -316,21 +181,21 @@ class MonitoringSettings:
     )
     address: str = setting(
         "127.0.0.1",
-        "Address to listen on. The pages show names, addresses and reasons "
-        "to whoever can reach them, and ask nobody for a password.",
-        check=_host,
+        "Address to listen on. Whoever reaches the pages can read names, "
+        "addresses and reasons without a password.",
+        check=host,
     )
     port: int = setting(
         9473,
-        "Port to listen on; 0 is any that is free, which the log names.",
+        "Port to listen on; 0 is any free one, which the log names.",
         min=0,
         max=65535,
     )
     hosts: tuple[str, ...] = setting(
         (),
-        "Names of this machine that the pages may be asked by, besides its "
-        "addresses, its host name and 'localhost'. Other names are refused: "
-        "by one, a page of somebody else's could have a browser read these.",
+        "Further host names that the pages may be asked by. Without them: "
+        "addresses, this machine's name, 'localhost'. Others are refused, as "
+        "a foreign page could use them to read these (DNS rebinding).",
         words=True,
     )
 
@@ -338,40 +203,36 @@ class MonitoringSettings:
         check(self, "monitoring")
 
 
-ReaperMode = Literal["off", "report", "delete"]
-
-
 @dataclass(frozen=True)
 class ReaperSettings:
-    """Settings of what looks for things that nobody owns: ``[reaper]``."""
+    """Settings of the search for orphans: the group ``[reaper]``."""
 
     mode: ReaperMode = setting(
         "report",
-        "What a worker does about devices and floating IPs of this pool that "
-        "no job owns. 'off': it does not look. 'report': it logs each, with "
-        "the reason. 'delete': it deletes them, too.",
+        "What a worker does about orphans: devices and floating IPs of this "
+        "pool that no job owns. 'off': it does not look. 'report': it logs "
+        "each, with the reason. 'delete': it deletes them, too.",
         choices=("off", "report", "delete"),
         mutable=True,
     )
     interval: float = setting(
         300.0,
-        "Seconds between two looks. What is deleted was seen in two of them.",
+        "Seconds between two runs. An orphan is deleted by the second.",
         min=0.1,
         max=86400,
         mutable=True,
     )
     older_than: float = setting(
         1800.0,
-        "Seconds that a thing has to be old before it can count as unowned. "
-        "The longest that a job may take by the time-outs of [poolmgr] "
-        "counts instead if it is more.",
+        "Seconds that an orphan has to be old; at least the longest time-out "
+        "of a job counts.",
         min=0,
         max=31536000,
         mutable=True,
     )
     limit: int = setting(
         10,
-        "Most things deleted at one look; the rest is left to the next.",
+        "Most deletions of one run; the rest is left to the next.",
         min=1,
         max=10000,
         mutable=True,
@@ -379,94 +240,3 @@ class ReaperSettings:
 
     def __post_init__(self) -> None:
         check(self, "reaper")
-
-
-@dataclass(frozen=True)
-class GearmanSettings:
-    """Settings of the links to the job servers: the group ``[gearman]``."""
-
-    servers: tuple[str, ...] = setting(
-        ("localhost:4730",),
-        "Job servers, host:port. Each is served.",
-        check=_job_servers,
-        old=("mgm.gearman",),
-        words=True,
-    )
-    ssl_ca: str | None = setting(
-        None,
-        "File of certificates (PEM) that the job servers' are verified with. "
-        "With it every link is TLS.",
-        old=("mgm.gearman_ssl_ca",),
-    )
-    ssl_cert: str | None = setting(
-        None,
-        "File of the certificate (PEM) to show to the job servers. Needs "
-        "ssl_key and ssl_ca.",
-        old=("mgm.gearman_ssl_cert",),
-    )
-    ssl_key: str | None = setting(
-        None,
-        "File of the private key (PEM) of ssl_cert.",
-        old=("mgm.gearman_ssl_key",),
-    )
-    keepalive: bool = setting(
-        True,
-        "Have the system probe links on which nothing happens.",
-        old=("mgm.gearman_keepalive",),
-    )
-    keepcnt: int = setting(
-        3,
-        "Probes without an answer that end a link.",
-        min=1,
-        max=127,
-        old=("mgm.gearman_keepcnt",),
-    )
-    keepidle: int = setting(
-        10,
-        "Seconds without traffic before the first probe.",
-        min=1,
-        max=32767,
-        old=("mgm.gearman_keepidle",),
-    )
-    keepintvl: int = setting(
-        5,
-        "Seconds between two probes.",
-        min=1,
-        max=32767,
-        old=("mgm.gearman_keepintvl",),
-    )
-    heartbeat: float = setting(
-        10.0,
-        "Seconds without a word from a job server before it is asked for "
-        "one, and then seconds it has to answer.",
-        min=0.1,
-        max=3600,
-    )
-    connect_timeout: float = setting(
-        10.0,
-        "Seconds that connecting may take, the TLS handshake included.",
-        min=0.1,
-        max=600,
-    )
-    reconnect_sleep: float = setting(
-        5.0,
-        "Longest pause between two attempts to connect, in seconds. The "
-        "first are shorter.",
-        min=0.1,
-        max=3600,
-    )
-
-    def __post_init__(self) -> None:
-        check(self, "gearman")
-        if not self.servers:
-            raise ConfigError("[gearman] servers names no job server")
-        if bool(self.ssl_cert) != bool(self.ssl_key):
-            given, lacking = ("ssl_cert", "ssl_key")
-            if self.ssl_key:
-                given, lacking = lacking, given
-            raise ConfigError(f"[gearman] {given} is given, but no {lacking}")
-        if self.ssl_cert and not self.ssl_ca:
-            raise ConfigError(
-                "[gearman] ssl_cert is given, but no ssl_ca to verify the "
-                "job servers with"
-            )

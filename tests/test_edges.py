@@ -10,7 +10,8 @@ import pytest
 from poolmgr import AsyncPoolManager
 from poolmgr.gearman import admin
 from poolmgr.gearman.protocol import PacketType
-from poolmgr.settings import GearmanSettings, WorkerSettings
+from poolmgr.gearman.settings import GearmanSettings
+from poolmgr.settings import WorkerSettings
 from poolmgr.worker.service import Service
 from tests.gearman.raw import RawPeer
 from tests.gearman_workers import until

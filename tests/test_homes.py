@@ -68,7 +68,7 @@ def test_a_user_whom_the_system_does_not_know(tmp_path: Path) -> None:
 def test_the_environment_is_as_it_was() -> None:
     program = (
         "import os; before = dict(os.environ)\n"
-        "import poolmgr.extensions\n"
+        "import poolmgr.plugins\n"
         "assert dict(os.environ) == before"
     )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from oslo_config import generator
 
-from poolmgr.config.old_options import warn_of_old_names
 from poolmgr.config.options import Configuration, list_opts
+from poolmgr.config.unknown import warn_of_old_names
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import driver_plugins

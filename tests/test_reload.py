@@ -180,7 +180,7 @@ def test_options_that_nobody_reads_are_named(tmp_path: Path) -> None:
             group = process.wait_for("[workr] is not read")
 
     assert "WARNING" in said
-    assert f"{path}: [poolmgr] explain_failure is no option" in said
+    assert f"{path}, line 2: [poolmgr] explain_failure is no option" in said
     assert "did you mean explain_failures?" in said
     assert "did you mean [worker]?" in group
 

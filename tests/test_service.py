@@ -24,7 +24,8 @@ from poolmgr.cli.demo import ADDRESS, DEVICE, REQUESTS
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.gearman import Address, Client, admin
 from poolmgr.gearman.server import JobServer
-from poolmgr.settings import GearmanSettings, WorkerSettings
+from poolmgr.gearman.settings import GearmanSettings
+from poolmgr.settings import WorkerSettings
 from poolmgr.worker.service import Service
 from tests import jobservers
 from tests.jobservers import JobServerProcess, gearmand

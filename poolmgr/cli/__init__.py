@@ -1,4 +1,4 @@
 """The command line: thin commands around the library."""
 
 # Before cliff, which imports stevedore, too.
-from poolmgr import extensions as extensions
+from poolmgr import plugins as plugins

@@ -95,10 +95,10 @@ class ConfigShow(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        from poolmgr.config.unknown import misspelt
+        from poolmgr.config.unknown import unknown_options
         from poolmgr.jobs.manager import driver_plugins
 
-        for problem in misspelt(self.configuration, driver_plugins()):
+        for problem in unknown_options(self.configuration, driver_plugins()):
             self.app.LOG.warning("%s", problem)
         self.configuration.require_values(driver_plugins())
         rows = list(self._rows())
@@ -122,7 +122,7 @@ class ConfigShow(PoolmgrLister):
 
     def _rows(self) -> Iterator[Row]:
         from poolmgr.jobs.manager import driver_plugins
-        from poolmgr.settings import rules
+        from poolmgr.rules import rules
 
         conf = self.configuration
         for group, settings in conf.groups(driver_plugins()):

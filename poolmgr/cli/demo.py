@@ -11,8 +11,9 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import Client
 from poolmgr.gearman.server import JobServer
+from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.jobs.manager import JobManager
-from poolmgr.settings import GearmanSettings, PoolSettings, WorkerSettings
+from poolmgr.settings import PoolSettings, WorkerSettings
 from poolmgr.worker.service import Service
 from poolmgr.worker.signals import ENDING, Ending, Signals
 

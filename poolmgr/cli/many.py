@@ -9,7 +9,7 @@ from cliff.formatters.base import ListFormatter
 
 from poolmgr.cli.base import Row, UsageError
 from poolmgr.cli.output import harmless
-from poolmgr.extensions import stevedore
+from poolmgr.plugins import stevedore
 
 if TYPE_CHECKING:
     from poolmgr.cli.base import PoolmgrShowOne

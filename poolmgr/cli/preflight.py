@@ -7,9 +7,12 @@ import logging
 from contextlib import suppress
 
 from poolmgr.config.job_servers import link_options
-from poolmgr.config.old_options import warn_of_old_names
 from poolmgr.config.options import Configuration
-from poolmgr.config.unknown import misspelt, unread
+from poolmgr.config.unknown import (
+    options_of_others,
+    unknown_options,
+    warn_of_old_names,
+)
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import action_plugins
@@ -27,19 +30,19 @@ def warn(conf: Configuration, drivers: Registry[Driver]) -> None:
     :raises PluginError: the driver that is configured cannot be loaded
     """
     warn_of_old_names(conf, drivers)
-    warn_of_misspelt(conf, drivers)
-    if others := unread(conf, drivers):
+    warn_of_unknown(conf, drivers)
+    if others := options_of_others(conf, drivers):
         LOG.info("not read, as other programs': %s", ", ".join(others))
     conf.warn_of_exposed_secrets(drivers)
 
 
-def warn_of_misspelt(conf: Configuration, drivers: Registry[Driver]) -> None:
+def warn_of_unknown(conf: Configuration, drivers: Registry[Driver]) -> None:
     """Log options that somebody wrote and nobody reads.
 
     :raises ConfigError: there is no driver of the name that is configured
     :raises PluginError: it cannot be loaded
     """
-    for problem in misspelt(conf, drivers):
+    for problem in unknown_options(conf, drivers):
         LOG.warning("%s", problem)
 
 

@@ -157,7 +157,7 @@ class Process:
 
 
 def _require_readable(conf: Configuration) -> None:
-    preflight.warn_of_misspelt(conf, driver_plugins())
+    preflight.warn_of_unknown(conf, driver_plugins())
     conf.require_values(driver_plugins())
     link_options(conf.gearman())
 

@@ -11,7 +11,7 @@ from poolmgr.config.values import as_text
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.plugins import Registry
-from poolmgr.settings import IsSettings, Rule, rules
+from poolmgr.rules import Rule, rules
 from poolmgr.text import one_line
 
 #: What an option means now, where that is not quite what it meant.
@@ -122,56 +122,39 @@ def converted(path: str, drivers: Registry[Driver]) -> Conversion:
     """
     conf = Configuration([path], alone=True)
     conf.require_values(drivers)
-    options = [
-        Option(group, name, value, rule, entry)
-        for group, settings in conf.groups(drivers)
-        for name, value, rule, entry in _set(conf, group, settings)
-    ]
+    options = []
+    doubled = set()  # names of options that have another name, too
+    for group, settings in conf.groups(drivers):
+        values = conf.group(group, settings)
+        for field, rule in rules(settings):
+            names = all_names(group, field.name, rule)
+            if entry := conf.contents.find(*names):
+                value = getattr(values, field.name)
+                options.append(Option(group, field.name, value, rule, entry))
+                doubled.update(names)
     if not options:
         raise ConfigError(
             f"{one_line(path)} has no option of the Pool Manager, as those "
             "of [mgm]: nothing to convert"
         )
-    # Of an option that stands there by two names, one counts.
-    doubled = {n for o in options for n in all_names(o.group, o.name, o.rule)}
-    others = {name.lower() for name in drivers.names()}
-    counts = {(option.old.group, option.old.name) for option in options}
-    dropped = [
-        (entry.shown, _reason(entry, doubled, others))
-        for entry in conf.written.entries()
-        if (entry.group, entry.name) not in counts
-    ]
-    return Conversion(path, options, _together(dropped))
-
-
-def _set(
-    conf: Configuration,
-    group: str,
-    settings: type[IsSettings],
-) -> Iterator[tuple[str, object, Rule, Entry]]:
-    values = conf.group(group, settings)
-    for field, rule in rules(settings):
-        entry = conf.written.find(*all_names(group, field.name, rule))
-        if entry is not None:
-            yield field.name, getattr(values, field.name), rule, entry
-
-
-def _reason(
-    entry: Entry, doubled: set[tuple[str, str]], drivers: set[str]
-) -> str:
-    if (entry.group, entry.name) in doubled:
-        return "its new name is there, too, and counts"
-    if entry.group in drivers - {"nova"}:
-        return "of a driver that [poolmgr] driver does not name"
-    return reason(entry) or "not an option of poolmgr"
-
-
-def _together(dropped: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Options with one reason in one entry, in their order."""
-    by_reason: dict[str, list[str]] = {}
-    for name, why in dropped:
-        by_reason.setdefault(why, []).append(name)
-    return [(", ".join(those), why) for why, those in by_reason.items()]
+    counts = {option.old.key for option in options}
+    others = {name.lower() for name in drivers.names()} - {"nova"}
+    dropped: dict[str, list[str]] = {}
+    for entry in conf.contents.entries():
+        if entry.key in counts:
+            continue
+        if entry.key in doubled:
+            why = "its new name is there, too, and counts"
+        elif entry.group in others:
+            why = "of a driver that [poolmgr] driver does not name"
+        else:
+            why = reason(entry) or "not an option of poolmgr"
+        dropped.setdefault(why, []).append(entry.shown)
+    return Conversion(
+        path,
+        options,
+        [(", ".join(those), why) for why, those in dropped.items()],
+    )
 
 
 def _comment(text: str) -> list[str]:

@@ -1,16 +1,19 @@
-"""What is written in configuration files: by which name, and where."""
+"""Options in configuration files: which names, which text, which line.
+
+The format is oslo.config's. Its own parser tells neither lines nor quotes.
+"""
 
 import codecs
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from poolmgr.errors import ConfigError
-from poolmgr.settings import Rule
+from poolmgr.rules import Rule
 from poolmgr.text import one_line
 
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_QUOTES = ("'", '"')
 
 
 @dataclass(frozen=True)
@@ -35,30 +38,48 @@ class Entry:
     other: int = 0
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Group and name."""
+        return self.group, self.name
+
+    @property
     def shown(self) -> str:
         """The option as people write it."""
         return f"[{one_line(self.group)}] {one_line(self.name)}"
 
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{one_line(self.path)}, line {self.line}"
 
-class Written:
+
+class ConfigFiles:
     """The options of some files; of one that is there twice, the last.
 
-    The format is oslo.config's.  Case, and blanks around it, do not matter
-    in the name of a section or an option: they did not in Libra's files.
+    Case, and blanks around it, do not matter in the name of a section or an
+    option: they did not in Libra's files.
 
     :param paths: the files, in the order in which they are read
     :raises ConfigError: a file cannot be read
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._files = [_entries(path) for path in paths]
+        self._files: list[dict[tuple[str, str], Entry]] = []
+        for path in paths:
+            found: dict[tuple[str, str], Entry] = {}
+            for entry in _parse(path, _read(path)):
+                before = found.get(entry.key)
+                if before and before.text != entry.text:
+                    entry = replace(entry, other=before.line)
+                found[entry.key] = entry
+            self._files.append(found)
 
     def entries(self) -> list[Entry]:
         """All of them, file by file."""
         return [entry for file in self._files for entry in file.values()]
 
     def find(self, *names: tuple[str, str]) -> Entry | None:
-        """What counts among several names of one option.
+        """Find what counts among several names of one option.
 
         The last file wins, and in a file the first name.
 
@@ -71,8 +92,8 @@ class Written:
         return None
 
 
-def files_of(files: Sequence[str], directories: Sequence[str]) -> list[str]:
-    """The files that are read, those of folders included, in order.
+def list_files(files: Sequence[str], directories: Sequence[str]) -> list[str]:
+    """List the files that are read, those of folders included, in order.
 
     :raises ConfigError: a folder cannot be read
     """
@@ -107,66 +128,49 @@ def variable_of(group: str, name: str) -> str:
     return f"OS_{group.upper()}__{name.upper()}"
 
 
-def _entries(path: str) -> dict[tuple[str, str], Entry]:
-    found: dict[tuple[str, str], Entry] = {}
-    for entry in _parsed(path, _text_of(path)):
-        key = entry.group, entry.name
-        if (before := found.get(key)) and before.text != entry.text:
-            entry = replace(entry, other=before.line)
-        found[key] = entry
-    return found
-
-
-def _parsed(path: str, text: str) -> Iterator[Entry]:
+def _parse(path: str, text: str) -> Iterator[Entry]:
     """The options in a text, in their order."""
     group = ""
-    last: Entry | None = None  # what the next line may go on with
-    for number, whole in enumerate(text.split("\n"), 1):
-        line = whole.strip()
-        if last and line and whole[0] in " \t":
-            last = replace(
-                last, text=f"{last.text}\n{line}" if last.text else line
-            )
+    entry: Entry | None = None  # that the next line may continue
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped, indented = line.strip(), line[:1] in (" ", "\t")
+        if entry and stripped and indented:
+            more = f"{entry.text}\n{stripped}" if entry.text else stripped
+            entry = replace(entry, text=more)
             continue
-        if last:
-            yield last
-            last = None
-        if not line or line[0] in "#;":
+        if entry:
+            yield entry
+            entry = None
+        if not stripped or stripped[0] in "#;":
             continue
-        if whole[0] in " \t":
+        if indented:
             raise _broken(path, number, "it begins with blanks; remove them")
-        if line[0] == "[":
-            group = _section(path, number, line)
+        if stripped[0] == "[":
+            group = stripped[1:-1].strip().lower()
+            if stripped[-1] != "]" or not group:
+                why = "a section is [name], and nothing else"
+                raise _broken(path, number, why)
+            group = "DEFAULT" if group == "default" else group
         elif not group:
-            raise _broken(
-                path, number, "there is no [section], as [worker], before it"
-            )
+            why = "there is no [section], as [worker], before it"
+            raise _broken(path, number, why)
         else:
-            last = _option(path, number, group, line)
-    if last:
-        yield last
-
-
-def _section(path: str, number: int, line: str) -> str:
-    name = line[1:-1].strip().lower()
-    if line[-1] != "]" or not name:
-        raise _broken(path, number, "a section is [name], and nothing else")
-    return "DEFAULT" if name == "default" else name
+            entry = _option(path, number, group, stripped)
+    if entry:
+        yield entry
 
 
 def _option(path: str, number: int, group: str, line: str) -> Entry:
-    ends = [end for end in (line.find("="), line.find(":")) if end >= 0]
-    if not ends or not min(ends):
+    found = re.fullmatch(r"([^=:]+)[=:](.*)", line)
+    if found is None:
         raise _broken(path, number, "it is not NAME = VALUE")
-    name = line[: min(ends)].strip().lower()
-    text = line[min(ends) + 1 :].strip()
-    quoted = text[:1] in _QUOTES and text[0] == text[-1]
-    return Entry(
-        path, number, group, name, text[1:-1] if quoted else text, quoted
-    )
+    name, text = found[1].strip().lower(), found[2].strip()
+    quoted = text[:1] in ("'", '"') and text[0] == text[-1]
+    text = text[1:-1] if quoted else text
+    return Entry(path, number, group, name, text, quoted)
 
 
-def _text_of(path: str) -> str:
+def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -181,12 +185,10 @@ def _text_of(path: str) -> str:
         text = content.decode()
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        raise _broken(
-            path,
-            number,
-            "not UTF-8; if it is Latin-1, convert it: iconv -f latin1 -t "
-            "utf-8",
-        ) from None
+        why = (
+            "not UTF-8; if it is Latin-1, convert it: iconv -f latin1 -t utf-8"
+        )
+        raise _broken(path, number, why) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -2,7 +2,7 @@
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman import Address, LinkOptions, client_context
-from poolmgr.settings import GearmanSettings
+from poolmgr.gearman.settings import GearmanSettings
 
 _WHAT_TO_DO = (
     "start gearmand there, or name another by --gearman-server or [gearman] "

@@ -3,14 +3,12 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from poolmgr.config.options import Configuration
 from poolmgr.errors import PoolmgrError
-from poolmgr.settings import IsSettings, rules
+from poolmgr.rules import IsSettings, rules
 from poolmgr.text import one_line
-
-if TYPE_CHECKING:
-    from poolmgr.config.options import Configuration
 
 LOG = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ class Reload:
     """Reads the configuration again, and hands on what may change.
 
     A settings class says itself which of its fields may change at run time
-    (``setting(..., mutable=True)``).  All groups are read and checked before
+    (``setting(..., mutable=True)``). All groups are read and checked before
     anything changes: a mistake anywhere leaves all as it was.
 
     :param configuration: what was read at the start
@@ -40,8 +38,8 @@ class Reload:
 
     def __init__(
         self,
-        configuration: "Configuration",
-        look: "Callable[[Configuration], None]" = lambda configuration: None,
+        configuration: Configuration,
+        look: Callable[[Configuration], None] = lambda configuration: None,
     ) -> None:
         self._configuration = configuration
         self._look = look
@@ -50,7 +48,7 @@ class Reload:
     def follow(
         self, group: str, settings: S, adopt: Callable[[S], None] | None = None
     ) -> None:
-        """Have a group's settings looked after.
+        """Have a group's settings followed.
 
         :param settings: those in force
         :param adopt: called with the settings to use from now on; None when
@@ -64,44 +62,36 @@ class Reload:
             configuration = self._configuration.again()
             self._look(configuration)
             read = [
-                configuration.group(f.group, type(f.settings))
-                for f in self._followers
+                configuration.group(each.group, type(each.settings))
+                for each in self._followers
             ]
         except PoolmgrError as error:
             LOG.error("the configuration stays as it was: %s", error)
             return
-        changed = [
-            _take(follower, settings)
-            for follower, settings in zip(self._followers, read, strict=True)
-        ]
+        changed = [*map(_take, self._followers, read)]
         if not any(changed):
             LOG.info("configuration read again: nothing has changed")
 
 
-def _take(follower: _Follower, read: Any) -> bool:
+def _take(follower: _Follower, read: IsSettings) -> bool:
     """Adopt what may change, name the rest; whether anything differs."""
-    may: dict[str, Any] = {}
+    mutable: dict[str, Any] = {}
     differs = False
     for field, rule in rules(type(read)):
-        old = getattr(follower.settings, field.name)
-        new = getattr(read, field.name)
-        if old == new:
+        name, adopt = field.name, rule.mutable and follower.adopt
+        both = [getattr(each, name) for each in (follower.settings, read)]
+        if both[0] == both[1]:
             continue
         differs = True
-        mutable = rule.mutable and follower.adopt is not None
-        if mutable:
-            may[field.name] = new
-        LOG.log(
-            logging.INFO if mutable else logging.WARNING,
-            "[%s] %s: %s -> %s%s",
-            follower.group,
-            field.name,
-            "***" if rule.secret else _shown(old),
-            "***" if rule.secret else _shown(new),
-            "" if mutable else " needs a restart: not in force",
-        )
-    if may and follower.adopt is not None:
-        follower.settings = replace(follower.settings, **may)
+        shown = ["***" if rule.secret else _shown(value) for value in both]
+        change = f"[{follower.group}] {name}: {' -> '.join(shown)}"
+        if adopt:
+            mutable[name] = both[1]
+            LOG.info("%s", change)
+        else:
+            LOG.warning("%s needs a restart: not in force", change)
+    if mutable and follower.adopt:
+        follower.settings = replace(follower.settings, **mutable)
         follower.adopt(follower.settings)
     return differs
 

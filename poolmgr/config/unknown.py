@@ -1,121 +1,156 @@
-"""Options and variables that somebody wrote and nobody reads."""
+"""Names in configuration files and the environment: unknown or old ones."""
 
 import difflib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 
-from poolmgr.config.files import Written, all_names, variable_of
+from poolmgr.config.files import Entry, all_names, variable_of
 from poolmgr.config.old_options import OBSOLETE, reason
 from poolmgr.config.options import Configuration
 from poolmgr.drivers.base import Driver
 from poolmgr.plugins import Registry
-from poolmgr.settings import rules
+from poolmgr.rules import rules
 from poolmgr.text import one_line
+
+LOG = logging.getLogger(__name__)
+
+Key = tuple[str, str]
 
 #: Groups that other parts of Libra have options in.
 _SHARED = ("DEFAULT", "global", "worker", "gearman")
 
 
-def misspelt(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
-    """What is wrong with names in the configuration files and in the
-    environment, a line each.
+def unknown_options(
+    conf: Configuration, drivers: Registry[Driver]
+) -> list[str]:
+    """Name the options and variables that nobody reads, a line each.
 
-    In a group that is poolmgr's alone every option has to be one of its own.
-    In one that others have, too, only what is spelt much like one is said.
+    In a group that is poolmgr's alone every option has to be its own. In one
+    that others have, too, only what is spelt much like one is named. Values
+    are not: they may be secret.
 
-    :raises ConfigError: a file cannot be read
-    :raises PluginError: the driver that is configured cannot be loaded
+    :raises ConfigError: there is no driver of the name that is configured
+    :raises PluginError: it cannot be loaded
     """
     known = _known(conf, drivers)
-    groups = known.keys() | {name.lower() for name in drivers.names()}
-    said = [
-        *_said(conf.written, known, groups),
-        *sorted(_said_of(conf.variables(), known)),
-    ]
-    return [*dict.fromkeys(said)]
-
-
-def unread(conf: Configuration, drivers: Registry[Driver]) -> list[str]:
-    """Sections and options that seem to be other programs', as people write
-    them.
-
-    :raises PluginError: the driver that is configured cannot be loaded
-    """
-    known = _known(conf, drivers)
-    groups = known.keys() | {name.lower() for name in drivers.names()}
+    groups = {group for group, _name in known}
+    others = {name.lower() for name in drivers.names()}
     found = []
-    for entry in conf.written.entries():
-        if entry.group not in {*groups, *_SHARED}:
-            found.append(f"[{one_line(entry.group)}]")
-        elif (
-            entry.group in _SHARED
-            and entry.name not in known.get(entry.group, ())
-            and reason(entry) is None
-        ):
-            found.append(entry.shown)
+    for entry in _unknown(conf, known):
+        if entry.group in groups:
+            near = _nearest(entry.name, _names(known, entry.group))
+            if near or entry.group not in _SHARED:
+                what = f"{entry.place}: {entry.shown} is no option and has no"
+                found.append(f"{what} effect{_hint(near)}")
+        elif entry.group in others:
+            continue
+        elif near := _nearest(entry.group, groups | others):
+            what = f"{one_line(entry.path)}: [{one_line(entry.group)}]"
+            found.append(f"{what} is not read{_hint(f'[{near}]')}")
+    found += sorted(_unknown_variables(conf.environment, known))
     return [*dict.fromkeys(found)]
+
+
+def options_of_others(
+    conf: Configuration, drivers: Registry[Driver]
+) -> list[str]:
+    """Name sections and options that seem to be other programs'.
+
+    :raises PluginError: the driver that is configured cannot be loaded
+    """
+    known = _known(conf, drivers)
+    groups = {group for group, _name in known}
+    groups |= {name.lower() for name in drivers.names()}
+    found = []
+    for entry in _unknown(conf, known):
+        if entry.group in _SHARED:
+            found.append(entry.shown)
+        elif entry.group not in groups:
+            found.append(f"[{one_line(entry.group)}]")
+    return [*dict.fromkeys(found)]
+
+
+def warn_of_old_names(conf: Configuration, drivers: Registry[Driver]) -> None:
+    """Log every old option in the files, once: its new name, or why it has
+    no effect.
+
+    :raises PluginError: the driver that is configured cannot be loaded
+    """
+    driver = conf.driver_name().lower()
+    known = _known(conf, drivers)
+    unused = []
+    for entry in conf.contents.entries():
+        names = known.get(entry.key, ())
+        if why := reason(entry):
+            what = "has no meaning any more and is ignored"
+            LOG.warning("%s %s: %s", entry.shown, what, why)
+        elif not names or entry.key == names[0]:
+            continue
+        elif names[0][0] == "nova" and driver != "nova":
+            unused.append(entry.shown)
+        else:
+            _tell_new_name(entry, conf.contents.find(*names), names[0])
+    if unused:
+        LOG.warning(
+            "not used by the driver %r: %s",
+            one_line(driver),
+            ", ".join(dict.fromkeys(unused)),
+        )
+
+
+def _tell_new_name(entry: Entry, counts: Entry | None, new: Key) -> None:
+    where = f"{entry.shown} in {one_line(entry.path)}"
+    if entry == counts:
+        LOG.info("%s is read; it is called [%s] %s today", where, *new)
+    else:
+        shown = counts and counts.shown
+        LOG.warning("%s has no effect: %s counts", where, shown)
 
 
 def _known(
     conf: Configuration, drivers: Registry[Driver]
-) -> dict[str, set[str]]:
-    """The names of all options, old ones included, by their groups."""
-    known: dict[str, set[str]] = {}
-    for group, settings in conf.groups(drivers):
-        for field, rule in rules(settings):
-            for old_group, name in all_names(group, field.name, rule):
-                known.setdefault(old_group, set()).add(name)
+) -> dict[Key, list[Key]]:
+    """All names of options, each with all names of the same option.
+
+    Those without effect have none.
+    """
+    known: dict[Key, list[Key]] = {}
     for where in OBSOLETE:
         group, name = where.split(".")
-        known.setdefault(group, set()).add(name)
+        known[group, name] = []
+    for group, settings in conf.groups(drivers):
+        for field, rule in rules(settings):
+            names = all_names(group, field.name, rule)
+            known |= dict.fromkeys(names, names)
     return known
 
 
-def _said(
-    written: Written, known: dict[str, set[str]], groups: set[str]
-) -> Iterator[str]:
-    for entry in written.entries():
-        if entry.group not in groups:
-            if near := _near(entry.group, groups):
-                shown = one_line(entry.group)
-                yield (
-                    f"{one_line(entry.path)}: [{shown}] is not read; did you "
-                    f"mean [{near}]?"
-                )
-        elif (
-            entry.group in known
-            and entry.name not in known[entry.group]
-            and reason(entry) is None
-        ):
-            near = _near(entry.name, known[entry.group])
-            if near or entry.group not in _SHARED:
-                hint = f"; did you mean {near}?" if near else ""
-                yield (
-                    f"{one_line(entry.path)}: {entry.shown} is no option and "
-                    f"has no effect{hint}"
-                )
+def _unknown(
+    conf: Configuration, known: dict[Key, list[Key]]
+) -> Iterator[Entry]:
+    for entry in conf.contents.entries():
+        if entry.key not in known and reason(entry) is None:
+            yield entry
 
 
-def _said_of(
-    variables: list[str], known: dict[str, set[str]]
+def _unknown_variables(
+    environment: Iterable[str], known: Iterable[Key]
 ) -> Iterator[str]:
     """Variables that are meant for us."""
-    right = {
-        variable_of(group, name): (group, name)
-        for group, names in known.items()
-        for name in names
-    }
+    right = {variable_of(*key): key for key in known}
     by_words = {_words(variable): variable for variable in right}
-    for variable in {*variables} - right.keys():
+    groups = {group for group, _name in known}
+    for variable in {*environment} - right.keys():
         near, ours = by_words.get(_words(variable), ""), False
         if not near and variable.startswith("OS_"):
             group, _, name = variable[3:].lower().partition("__")
-            ours = group in known and group not in _SHARED
-            group = _near(group, {*known})
-            name = _near(name, known.get(group, set()))
+            ours = group in groups and group not in _SHARED
+            group = _nearest(group, groups)
+            name = _nearest(name, _names(known, group))
             near = variable_of(group, name) if name else ""
         if near or ours:
-            hint = f"; did you mean {near}?" if near else ""
-            yield f"{one_line(variable)} in the environment is not read{hint}"
+            shown = one_line(variable)
+            yield f"{shown} in the environment is not read{_hint(near)}"
 
 
 def _words(variable: str) -> tuple[str, ...]:
@@ -123,7 +158,15 @@ def _words(variable: str) -> tuple[str, ...]:
     return tuple(filter(None, variable.upper().split("_")))
 
 
-def _near(wrong: str, known: set[str]) -> str:
+def _names(known: Iterable[Key], group: str) -> set[str]:
+    return {name for other, name in known if other == group}
+
+
+def _nearest(wrong: str, known: set[str]) -> str:
     # Long names are nobody's, and take long to compare.
     near = difflib.get_close_matches(wrong[:100], sorted(known), 1, 0.8)
     return near[0] if near else ""
+
+
+def _hint(near: str) -> str:
+    return f"; did you mean {near}?" if near else ""

@@ -3,6 +3,7 @@
 They answer when the worker's event loop hangs.
 """
 
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -14,6 +15,8 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 
 from poolmgr.monitoring.collector import StateCollector
@@ -146,18 +149,43 @@ class Pages:
         return HTTPStatus.OK, _HTML, page
 
 
-class Server(TcpWSGIServer):  # type: ignore[misc] # waitress has no types
+class SingleRequest(HTTPRequestParser):  # type: ignore[misc]
+    """A request after which the connection is closed.
+
+    Otherwise a client could send many at once, read none of the answers, and
+    have waitress keep them all.
+    """
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the headers."""
+        super().parse_header(header_plus)
+        self.headers["CONNECTION"] = "close"
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection for one request."""
+
+    parser_class = SingleRequest
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]
     """Waitress, which also closes connections that are old or too many.
 
     Waitress itself waits for a client as long as something comes from it now
     and then, and accepts no one else when it has too many.
     """
 
+    channel_class = Channel
+
     def maintenance(self, now: float) -> None:
         """Close what is too old; called once a second."""
         for channel in self._idle_channels():
             if channel.creation_time < now - TIMEOUT:
                 channel.will_close = True
+                # Not only marked: waitress would flush the answer before, and
+                # this client may never read it.
+                with contextlib.suppress(OSError):
+                    channel.socket.shutdown(socket.SHUT_RDWR)
 
     def handle_accept(self) -> None:
         """Accept a connection, and close the oldest if there are too many."""

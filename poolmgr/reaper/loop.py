@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from poolmgr.config.job_servers import addresses, link_options
 from poolmgr.errors import PoolmgrError
+from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.manager import JobManager, longest_job
 from poolmgr.reaper.reaper import Reaper
 from poolmgr.reaper.rules import Candidate
-from poolmgr.settings import GearmanSettings, ReaperSettings
+from poolmgr.settings import ReaperSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 

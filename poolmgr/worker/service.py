@@ -12,10 +12,11 @@ from poolmgr.config.job_servers import addresses, link_options
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.gearman import Address, ConnectionStatus, Worker
 from poolmgr.gearman.address import host_name
+from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import JobManager
 from poolmgr.plugins import Registry
-from poolmgr.settings import GearmanSettings, WorkerSettings
+from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.worker.jobs import AssignedJobs
 from poolmgr.worker.queries import JobServerQueries

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr import Job, PoolManager, permissions
+from poolmgr import Job, PoolManager
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.errors import PoolmgrError
+from poolmgr.secrecy import exposure
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.waiting import Deadline
@@ -109,7 +110,7 @@ def line_of_a_job(_folder: Path, log: pytest.LogCaptureFixture) -> str:
 
 
 def exposed(_folder: Path, _log: pytest.LogCaptureFixture) -> str:
-    return permissions.warning("/etc/poolmgr.conf", "[nova] password")
+    return exposure("/etc/poolmgr.conf", "[nova] password")
 
 
 def status_for_systemd(folder: Path, _log: pytest.LogCaptureFixture) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from poolmgr.config.options import Configuration
-from poolmgr.config.unknown import misspelt
+from poolmgr.config.unknown import unknown_options
 from poolmgr.jobs.manager import driver_plugins
-from poolmgr.settings import rules
+from poolmgr.rules import rules
 from tests.docs.blocks import Block, blocks, blocks_of, of
 from tests.docs.commandline import problem
 
@@ -94,7 +94,7 @@ def test_options_are_known_and_their_values_are_taken(
             assert name in settings, f"{where}: there is no such option"
             shown = re.sub(r"\s*,\s*", ", ", value)
             assert plain(settings[name]) == shown, where
-    assert misspelt(conf, driver_plugins()) == []
+    assert unknown_options(conf, driver_plugins()) == []
 
 
 @of(whose("setup.cfg"))

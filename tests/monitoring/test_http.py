@@ -202,6 +202,27 @@ def test_who_reads_nothing_and_who_sends_for_ever_is_cut_off(
         assert time.monotonic() < end
 
 
+def test_who_asks_for_much_and_reads_nothing_is_cut_off(it: Watched) -> None:
+    request = b"GET / HTTP/1.1\r\n\r\n"
+    greedy = [connected(it) for _ in range(MAX_CONNECTIONS // 2)]
+    try:
+        for sock in greedy:
+            sock.sendall(100 * request)
+        for page in PAGES:
+            assert it.get(page).status == 200
+        for sock in greedy:
+            answers = b""
+            with contextlib.suppress(ConnectionResetError):
+                while data := sock.recv(65536):
+                    answers += data
+            # One request a connection.
+            assert answers.count(b"HTTP/1.1 200 OK") <= 1
+            assert answers.count(b"Connection: close") <= 1
+    finally:
+        for sock in greedy:
+            sock.close()
+
+
 def test_a_storm_of_requests_is_answered_and_leaves_nothing(
     it: Watched,
 ) -> None:

@@ -22,7 +22,7 @@ from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.template import Parts
 from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
 from poolmgr.ownership import Mark
-from poolmgr.permissions import is_exposed, warning
+from poolmgr.secrecy import exposure, is_exposed
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class NovaCloud(Servers, FloatingIPs):
             found += secret_files(cloud)
         for path, what in found:
             if is_exposed(path):
-                LOG.warning("%s", warning(path, what))
+                LOG.warning("%s", exposure(one_line(path), one_line(what)))
 
     def _own_ip(self, device: Device) -> FloatingIP:
         mark = device.mark

@@ -1,0 +1,105 @@
+"""Settings of the connections to the job servers."""
+
+from dataclasses import dataclass
+
+from poolmgr.errors import ConfigError
+from poolmgr.gearman.address import Address
+from poolmgr.rules import check, setting
+
+
+def _job_servers(servers: tuple[str, ...]) -> None:
+    for server in servers:
+        try:
+            Address.parse(server)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class GearmanSettings:
+    """Settings of the connections to job servers: the group ``[gearman]``."""
+
+    servers: tuple[str, ...] = setting(
+        ("localhost:4730",),
+        "Job servers, host:port. Each is served.",
+        check=_job_servers,
+        old=("mgm.gearman",),
+        words=True,
+    )
+    ssl_ca: str | None = setting(
+        None,
+        "File of certificates (PEM) to verify the job servers with. It turns "
+        "TLS on.",
+        old=("mgm.gearman_ssl_ca",),
+    )
+    ssl_cert: str | None = setting(
+        None,
+        "File of the certificate (PEM) to show to the job servers. Needs "
+        "ssl_key and ssl_ca.",
+        old=("mgm.gearman_ssl_cert",),
+    )
+    ssl_key: str | None = setting(
+        None,
+        "File of the private key (PEM) of ssl_cert.",
+        old=("mgm.gearman_ssl_key",),
+    )
+    keepalive: bool = setting(
+        True,
+        "Have the system probe idle connections.",
+        old=("mgm.gearman_keepalive",),
+    )
+    keepcnt: int = setting(
+        3,
+        "Unanswered probes that end a connection.",
+        min=1,
+        max=127,
+        old=("mgm.gearman_keepcnt",),
+    )
+    keepidle: int = setting(
+        10,
+        "Seconds without traffic before the first probe.",
+        min=1,
+        max=32767,
+        old=("mgm.gearman_keepidle",),
+    )
+    keepintvl: int = setting(
+        5,
+        "Seconds between two probes.",
+        min=1,
+        max=32767,
+        old=("mgm.gearman_keepintvl",),
+    )
+    heartbeat: float = setting(
+        10.0,
+        "Seconds of silence before a job server is asked for an answer, and "
+        "then seconds it has to give one.",
+        min=0.1,
+        max=3600,
+    )
+    connect_timeout: float = setting(
+        10.0,
+        "Seconds that connecting may take, the TLS handshake included.",
+        min=0.1,
+        max=600,
+    )
+    reconnect_sleep: float = setting(
+        5.0,
+        "Longest pause between two attempts to connect, in seconds. The "
+        "first are shorter.",
+        min=0.1,
+        max=3600,
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "gearman")
+        wrong = None
+        if not self.servers:
+            wrong = "servers names no job server"
+        elif self.ssl_cert and not self.ssl_key:
+            wrong = "ssl_cert is given, but no ssl_key"
+        elif self.ssl_key and not self.ssl_cert:
+            wrong = "ssl_key is given, but no ssl_cert"
+        elif self.ssl_cert and not self.ssl_ca:
+            wrong = "ssl_cert is given, but no ssl_ca to verify servers with"
+        if wrong:
+            raise ConfigError(f"[gearman] {wrong}")
