@@ -11,7 +11,6 @@ import pytest
 
 from poolmgr.cli.progress import bar
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.waiting import Deadline
 from tests.jobservers import builtin
 from tests.processes import poolmgr
 from tests.terminals import terminal
@@ -30,7 +29,7 @@ def devices(cloud: dict[str, str]) -> int:
     """How many devices there are."""
     settings = FakeSettings(state=cloud["OS_FAKE__STATE"])
     with closing(FakeCloud(settings)) as fake:
-        return len(fake.list_devices(Deadline(30.0)))
+        return len(fake.list_devices(30.0))
 
 
 # -- many at once -----------------------------------------------------------

@@ -15,11 +15,10 @@ import pytest
 from poolmgr import PoolManager
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.fake import FakeCloud
-from poolmgr.drivers.nova import NovaCloud
 from poolmgr.ownership import Authority, Mark, new_name
 from poolmgr.settings import PoolSettings
-from poolmgr.waiting import Deadline
 from tests.nova.pools import Pool, Pools
+from tests.polling import until
 
 SOON = 20.0
 OURS = Mark("libra", "", "H:x:1", "2026-01-01T00:00:00+00:00", "handed over")
@@ -67,11 +66,18 @@ class World:
         name = "web-1" if kind == "somebody's" else new_name("libra")
         if kind in ("ours", "theirs"):
             mark = OURS if kind == "ours" else THEIRS
-            made = self.driver.create_device(name, mark, Deadline(SOON))
-            return self.driver.wait_for_device(made, Deadline(SOON))
-        self.make_device(name)
-        (made,) = self.driver.find_devices(name, Deadline(SOON))
-        return self.driver.wait_for_device(made, Deadline(SOON))
+            made = self.driver.create_device(name, mark, SOON)
+        else:
+            self.make_device(name)
+            (made,) = self.driver.find_devices([name], SOON)
+
+        def ready() -> bool:
+            (now,) = self.driver.find_devices([name], SOON)
+            return now.ready
+
+        until(ready, SOON)
+        (made,) = self.driver.find_devices([name], SOON)
+        return made
 
     def ip(self, mark: str, on: Device | None) -> FloatingIP:
         """A new one."""
@@ -79,21 +85,20 @@ class World:
         if wanted is None:
             address = self.make_ip()
         else:
-            made = self.driver.create_ip(wanted, Deadline(SOON))
+            made = self.driver.create_ip(wanted, SOON)
             address = made.address
         found = self.found(address)
         if on is not None:
-            self.driver.attach_ip(found, on, Deadline(SOON))
+            self.driver.attach_ip(found, on, SOON)
         return self.found(address)
 
     def found(self, address: str) -> FloatingIP:
-        found = self.driver.find_ip(address, Deadline(SOON))
-        assert found is not None
+        (found,) = self.driver.find_ips([address], SOON)
         return found
 
     def everything(self) -> tuple[list[Device], list[FloatingIP]]:
-        devices = self.driver.list_devices(Deadline(SOON))
-        ips = self.driver.list_ips(Deadline(SOON))
+        devices = self.driver.list_devices(SOON)
+        ips = self.driver.list_ips(SOON)
         # An address on a device shows among the device's own.
         bare = [(d.id, d.name, d.status, d.mark) for d in devices]
         return sorted(bare), list(ips)  # type: ignore[return-value]
@@ -104,16 +109,15 @@ def fake_world(stack: ExitStack) -> World:
     stack.callback(cloud.close)
     return World(
         cloud,
-        lambda name: void(cloud.create_device(name, None, Deadline(SOON))),
-        lambda: cloud.create_ip(None, Deadline(SOON)).address,
+        lambda name: void(cloud.create_device(name, None, SOON)),
+        lambda: cloud.create_ip(None, SOON).address,
     )
 
 
 def nova_world(stack: ExitStack) -> World:
     pool: Pool = Pools(stack).new()
-    assert isinstance(pool.driver, NovaCloud)
     return World(
-        pool.driver,
+        pool.manager.driver,
         lambda name: void(pool.server(name)),
         lambda: str(pool.someones_ip()["ip"]),
     )
@@ -157,7 +161,7 @@ def test_delete_device(world: World, kind: Kind, authority: Authority) -> None:
 
     if device_is_ours(kind, authority):
         assert got == "PASS"
-        left = {d.id for d in world.driver.list_devices(Deadline(SOON))}
+        left = {d.id for d in world.driver.list_devices(SOON)}
         assert left == {other.id for other in others}
     else:
         assert got == "not_owned"
@@ -183,7 +187,7 @@ def test_delete_ip(world: World, authority: Authority) -> None:
             else:
                 assert got == "not_owned", case
                 assert world.everything() == before, case
-                world.driver.delete_ip(ip, Deadline(SOON))
+                world.driver.delete_ip(ip, SOON)
 
 
 @pytest.mark.parametrize("authority", AUTHORITIES)
@@ -210,7 +214,7 @@ def test_assign_ip(world: World, authority: Authority) -> None:
             else:
                 assert got == "not_owned", case
                 assert world.everything() == before, case
-            world.driver.delete_ip(ip, Deadline(SOON))
+            world.driver.delete_ip(ip, SOON)
 
 
 @pytest.mark.parametrize("authority", AUTHORITIES)
@@ -237,4 +241,4 @@ def test_remove_ip(world: World, authority: Authority) -> None:
                 # What is on nothing is removed from everything.
                 assert got == ("PASS" if place == "free" else why), case
                 assert world.everything() == before, case
-            world.driver.delete_ip(ip, Deadline(SOON))
+            world.driver.delete_ip(ip, SOON)

@@ -26,7 +26,6 @@ from poolmgr.errors import ConfigError
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.text import lines, one_line
-from poolmgr.waiting import Deadline
 from tests.jobservers import builtin, gearmand
 from tests.processes import Process, poolmgr
 from tests.test_security_names import floating_ip, server
@@ -168,7 +167,7 @@ def test_a_device_with_a_hostile_name_is_one_line_of_the_log(
     cloud, job = FakeCloud(), Job("u", "H:x:1")
     for number in range(2):
         mark = Mark.for_job("libra", job)
-        cloud.create_device(f"{NASTY}\n{number}", mark, Deadline(20.0))
+        cloud.create_device(f"{NASTY}\n{number}", mark, 20.0)
     with PoolManager(cloud) as manager:
         manager.run({"action": "BUILD_DEVICE"}, job)
 
@@ -430,7 +429,7 @@ def test_a_file_may_have_any_name_but_it_is_only_shown(
 def test_a_table_of_a_hostile_fault_is_only_shown(tmp_path: Path) -> None:
     state = tmp_path / "cloud.db"
     with contextlib.closing(FakeCloud(FakeSettings(state=str(state)))) as fake:
-        fake.create_device(NASTY, None, Deadline(20.0))
+        fake.create_device(NASTY, None, 20.0)
 
     done = poolmgr(
         "--driver",

@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from poolmgr.errors import CloudRefused
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud, seeds
 from poolmgr.text import one_line
-from poolmgr.waiting import Deadline
 from tests.clouds import nova_group, nova_on
 from tests.jobservers import free_port, gearmand
 from tests.nova.places import token_of
@@ -337,7 +336,9 @@ def test_the_content_of_a_key_is_not_shown(place: Place) -> None:
 class Talkative(FakeCloud):
     """A driver with a defect, that says too much of it."""
 
-    def find_devices(self, name: str, deadline: Deadline) -> list[Device]:
+    def find_devices(
+        self, names: Collection[str], timeout: float
+    ) -> list[Device]:
         raise RuntimeError(f"cannot log in with {PASSWORD}\x1b[2J\nat all")
 
 
@@ -555,7 +556,7 @@ def test_a_token_got_at_run_time_is_masked() -> None:
         cloud.fault(Fault("GET", DETAILS, status=403, body=said))
 
         with pytest.raises(CloudRefused) as caught:
-            driver.list_devices(Deadline(10.0))
+            driver.list_devices(10.0)
 
     assert "*** is no good" in str(caught.value)
 

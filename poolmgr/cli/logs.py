@@ -67,6 +67,9 @@ def log_all() -> None:
     """
     # It would be a traceback for each line that cannot be written.
     logging.raiseExceptions = False
+    # Until the command line says how to log.
+    _console.setFormatter(_Message())
+    logging.getLogger().addHandler(_console)
     logging.captureWarnings(True)
     threading.excepthook = _thread_died
     sys.unraisablehook = _was_ignored

@@ -55,7 +55,7 @@ def end_on_defects() -> None:
         # connection costs that connection.
         if "handle" in context:
             LOG.critical(
-                "a callback has failed, which is a defect of poolmgr: "
+                "a callback has died, which is a defect of poolmgr: "
                 "stopping at once"
             )
             os._exit(EXIT_DEFECT)

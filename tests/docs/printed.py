@@ -13,7 +13,6 @@ from poolmgr.errors import PoolmgrError
 from poolmgr.secrecy import exposure
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from poolmgr.waiting import Deadline
 from tests.asking import asked, running
 from tests.clouds import nova_on
 from tests.jobservers import builtin, free_port
@@ -50,7 +49,7 @@ def old_identity(_folder: Path, log: pytest.LogCaptureFixture) -> str:
                 project_name="p",
             )
         )
-        driver.check(Deadline(0.5))
+        driver.check(0.5)
         driver.close()
     return log.text.replace(
         cloud.auth_url, "https://keystone.example.com:5000/v3"
@@ -69,7 +68,7 @@ def refused_login(_folder: Path, _log: pytest.LogCaptureFixture) -> str:
     wrong = {"password": "wrong-secret"}
     with LoopbackCloud() as cloud, nova_on(cloud, **wrong) as driver:
         return "\n".join(
-            finding.problem or "" for finding in driver.check(Deadline(10.0))
+            finding.problem or "" for finding in driver.check(10.0)
         )
 
 

@@ -8,7 +8,6 @@ from poolmgr import Job, PoolManager
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import LoopbackCloud
-from poolmgr.waiting import Deadline
 from tests.asking import asked
 from tests.clouds import nova_on
 from tests.docs.blocks import Block, blocks, of
@@ -89,7 +88,7 @@ def test_a_device_is_marked_like_this(block: Block) -> None:
             answer = manager.run({"action": "BUILD_DEVICE"}, job)
         assert answer["response"] == "PASS"
         (server,) = cloud.servers
-        assert driver.list_devices(Deadline(20.0))
+        assert driver.list_devices(20.0)
 
     made = {key: server[key] for key in wanted}
     made["tags"].sort()
@@ -126,7 +125,7 @@ def prepare(
     if "ip" in request:
         manager.execute("BUILD_IP")
     if "name" in request:
-        cloud.create_device(request["name"], None, Deadline(10.0))
+        cloud.create_device(request["name"], None, 10.0)
     if request["action"] == "REMOVE_IP":
         manager.execute("ASSIGN_IP", ip=request["ip"], name=request["name"])
 

@@ -12,7 +12,6 @@ from poolmgr.drivers.fake import FakeCloud
 from poolmgr.drivers.nova import NovaCloud
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import LoopbackCloud
-from poolmgr.waiting import Deadline
 from tests.docs.blocks import ROOT, Block, blocks
 from tests.docs.places import write_clouds
 
@@ -46,7 +45,7 @@ def test_a_page_runs_from_top_to_bottom(
                 run(block, module)
             for driver in list(vars(module).values()):
                 if isinstance(driver, NovaCloud):
-                    assert driver.list_devices(Deadline(20.0)) == []
+                    assert driver.list_devices(20.0) == []
         finally:
             if connection := getattr(module, "connection", None):
                 connection.close()

@@ -139,7 +139,7 @@ def test_an_observer_that_fails_hurts_no_job(
         ]
 
     assert answers == ["PASS", "FAIL"]
-    assert caplog.text.count("an observer failed") == 2
+    assert caplog.text.count("in job_ended\n") == 2
 
 
 def test_an_observer_that_fails_hurts_no_look(

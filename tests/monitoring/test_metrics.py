@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from poolmgr.waiting import Deadline
 from tests.asking import asked, running
 from tests.clouds import nova_on
 from tests.jobservers import builtin, free_port
@@ -85,7 +84,7 @@ class Scene:
     def _leave_a_device(self) -> None:
         with nova_on(self.cloud) as driver:
             mark = Mark.for_job("libra", Job("left"))
-            driver.create_device("libra-left", mark, Deadline(30))
+            driver.create_device("libra-left", mark, 30.0)
 
     @property
     def text(self) -> str:
