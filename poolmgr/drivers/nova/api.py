@@ -98,16 +98,9 @@ class Api:
         markers: set[str | None] = {None}
         restarts = 0
         for _page in range(MOST_PAGES):
-            try:
-                answer = self.run(replace(call, params=query, expects=key))
-            except Refused as error:
-                if "marker" not in query or error.status not in (400, 404):
-                    raise
-                if restarts == _MOST_RESTARTS:
-                    raise CloudUnavailable(
-                        f"the answers to {call} change faster than they can "
-                        f"be read: {error}"
-                    ) from None
+            page = replace(call, params=query, expects=key)
+            answer = self._page(page, restarts)
+            if answer is None:
                 restarts += 1
                 markers = {None}
                 del query["marker"]
@@ -160,6 +153,24 @@ class Api:
         self._access.session.session.close()
 
     # -- inside -------------------------------------------------------------
+
+    def _page(self, call: Call, restarts: int) -> Answer | None:
+        """A page of a list; None if the entry before it was deleted.
+
+        :param restarts: how often that has happened already
+        """
+        try:
+            return self.run(call)
+        except Refused as error:
+            is_first = "marker" not in (call.params or {})
+            if is_first or error.status not in (400, 404):
+                raise
+            if restarts < _MOST_RESTARTS:
+                return None
+            raise CloudUnavailable(
+                f"the answers to {call} change faster than they can be read: "
+                f"{error}"
+            ) from None
 
     def _exchange(self, call: Call) -> Answer:
         response = self._negotiated(call)

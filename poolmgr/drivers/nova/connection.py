@@ -84,6 +84,9 @@ class Access:
     def trust(self) -> str:
         """What the cloud's certificates are verified with."""
         where, verify = self.origins.of("cacert"), self.session.verify
+        bundle = bundle_of_environment()
+        if bundle and verify == bundle[1]:
+            where = bundle[0]
         if isinstance(verify, str):
             return f"it is verified with {one_line(verify)!r} ({where})"
         return f"name the file of its authority in {where}"

@@ -99,15 +99,7 @@ class Endpoints:
         region = self._config.get_region_name(service) or None
         wanted = self._config.get_interface(service) or "public"
         if self._login.catalog is None:
-            url = self._access.session.get_endpoint(
-                service_type=kind,
-                region_name=region,
-                interface=wanted,
-                skip_discovery=True,
-            )
-            if not url:
-                raise CloudRefused(f"the login has no address of {kind}")
-            return str(url)
+            return self._by_plugin(kind, region, wanted)
         self.project_id()
         name = self._config.get_service_name(service)
         entries = list(_entries(self._login.catalog, kind, name))
@@ -122,7 +114,29 @@ class Endpoints:
                     f"the catalog's address of the service {service!r} is "
                     f"none: {one_line(urls[0])!r}"
                 )
+        raise CloudRefused(self._why_none(service, region, wanted, entries))
+
+    def _by_plugin(self, kind: str, region: str | None, wanted: Any) -> str:
+        """An address of a login that has no catalog."""
+        url = self._access.session.get_endpoint(
+            service_type=kind,
+            region_name=region,
+            interface=wanted,
+            skip_discovery=True,
+        )
+        if not url:
+            raise CloudRefused(f"the login has no address of {kind}")
+        return str(url)
+
+    def _why_none(
+        self,
+        service: Service,
+        region: str | None,
+        wanted: Any,
+        entries: list[Endpoint],
+    ) -> str:
         what = f"the catalog has no service {service!r}"
+        here = [entry for entry in entries if region in (None, entry.region)]
         if not entries:
             why = f"({failures.NAMES[service]})"
         elif not here:
@@ -133,7 +147,7 @@ class Endpoints:
             others = ", ".join(sorted({repr(e.interface) for e in here}))
             why = f"for the interface {wanted!r}, only for {others}; see "
             why += self._origin("interface")
-        raise CloudRefused(one_line(f"{what} {why}"))
+        return one_line(f"{what} {why}")
 
 
 def _entries(catalog: Any, kind: str, name: str | None) -> Iterator[Endpoint]:
