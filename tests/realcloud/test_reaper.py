@@ -2,34 +2,35 @@
 
 import time
 
+from poolmgr.drivers.nova.servers import Servers
 from poolmgr.ownership import Job, Mark
-from poolmgr.reaper.rules import Reaper
 from poolmgr.settings import PoolSettings, ReaperSettings
-from poolmgr.waiting import Deadline
+from tests.polling import until
 from tests.realcloud.pools import PATIENCE, Pool
-from tests.reaping import NoJobs
+from tests.reaping import BlockingReaper
 
 
 def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
     mark = Mark.for_job(pool.name, Job("unique", "H:host:1"))
     given = Mark.for_job(pool.name, Job("other", "H:host:2")).handed_over()
-    deadline = Deadline(PATIENCE)
     with pool.manager(device_floating_ip=True) as manager:
-        driver = manager.driver
+        cloud = manager.cloud.within(PATIENCE)
         names = [f"{pool.name}-{word}" for word in ("left", "boots", "owned")]
         for name in (names[0], names[2]):
-            made = driver.create_device(name, mark, deadline)
-            device = driver.wait_for_device(made, deadline)
+            made = cloud.create_device(name, mark)
+            device = cloud.wait_ready(made)
             if name == names[2]:
-                driver.mark_device(device, given, deadline)
-        driver.create_device(names[1], mark, deadline)
+                cloud.mark_device(device, given)
+        cloud.create_device(names[1], mark)
         ips = [
-            driver.create_ip(each, deadline)
+            cloud.create_ip(each)
             for each in (mark, mark.handed_over().withdrawn(), given)
         ]
         settings = ReaperSettings(older_than=0.0)
         own_pool = PoolSettings(pool=pool.name, basename=pool.name)
-        reaper = Reaper(driver, own_pool, settings, NoJobs(), job_time=0.0)
+        reaper = BlockingReaper(
+            cloud, pool=own_pool, settings=settings, sightings=2
+        )
 
         time.sleep(1.1)  # what is made in this second is not older than it
         reaper.look()
@@ -48,9 +49,8 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
         (own,) = (ip for ip in pool.ips() if ip.goes_with == owned.id)
         with pool.driver() as other:
             # As somebody would by hand: its address is left.
-            other._servers.delete(owned, deadline)
-            while pool.devices():
-                deadline.sleep(0.2, "deleting by hand")
+            Servers.delete_device(other, owned, timeout=PATIENCE)
+            until(lambda: not pool.devices(), PATIENCE, pause=0.2)
         time.sleep(1.1)
         reaper.look()
         done = {
