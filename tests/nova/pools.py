@@ -123,6 +123,11 @@ class Pool:
         """Whether there is room for more."""
         return self.openstack.cloud.capacity
 
+    @property
+    def stuck(self) -> bool:
+        """Whether a build would only wait at present."""
+        return self.capacity.exhausted or self.openstack.cloud.is_down
+
     def breaker(self, name: str) -> Breaker:
         """The circuit breaker of some calls, as "making compute"."""
         return self.openstack.state.breakers[name]

@@ -106,7 +106,7 @@ def test_a_cloud_that_cannot_be_reached_is_tried_seldom_and_found_again(
     if listens:
         with refusing(port) as refuser:
             jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
-            until(lambda: pool.manager.stuck)
+            until(lambda: pool.stuck)
             begun, tried = time.monotonic(), refuser.count
             error = error_of(pool.run("BUILD_IP"))
             until(lambda: time.monotonic() - begun > 4.0)
@@ -116,7 +116,7 @@ def test_a_cloud_that_cannot_be_reached_is_tried_seldom_and_found_again(
             assert refuser.count - tried <= 8 * (elapsed / 0.25 + 2)
     else:
         jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
-        until(lambda: pool.manager.stuck)
+        until(lambda: pool.stuck)
         error = error_of(pool.run("BUILD_IP"))
         assert "Connection refused" in error["message"]
 
@@ -163,16 +163,16 @@ def test_a_job_is_told_why_nothing_could_be_made_for_it(
 
 def test_a_worker_knows_when_a_build_would_only_wait(pool: Pool) -> None:
     pool.build()
-    assert not pool.manager.stuck
+    assert not pool.stuck
     switch = Switch()
     pool.fault(switch.fault(service="compute", status=503))
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(3)]
-    until(lambda: pool.manager.stuck)
+    until(lambda: pool.stuck)
 
     switch.on = False
     assert results(jobs) == ["PASS"] * 3
-    assert not pool.manager.stuck
+    assert not pool.stuck
 
 
 def test_a_server_in_the_middle_of_something_is_no_sign_of_trouble(
@@ -185,7 +185,7 @@ def test_a_server_in_the_middle_of_something_is_no_sign_of_trouble(
     for name in names:
         pool.fails("DELETE_DEVICE", "cloud_unavailable", name=name)
 
-    assert not pool.manager.stuck
+    assert not pool.stuck
 
 
 # -- what is down in part -----------------------------------------------------
