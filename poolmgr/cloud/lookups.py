@@ -74,6 +74,10 @@ class Lookups(Generic[V]):
             raise
         finally:
             self._leave(question)
+        if question.context is not None and question.context is not context:
+            # The log of each job leads to what was asked for all of them.
+            shared = question.context.request_id
+            LOG.debug("looking for %r: for many: %s", key, shared)
         return [each for each in found if self._key_of(each) == key]
 
     def _join(self, key: str) -> "_Question[V]":
@@ -124,8 +128,6 @@ class Lookups(Generic[V]):
         if question is self._next:
             self._next = None
         context = question.context or RequestContext()
-        if question.askers > 1:
-            LOG.debug("looking for many at once: %s", context.request_id)
         try:
             with bound(context):
                 found = await self._ask(sorted(question.keys))

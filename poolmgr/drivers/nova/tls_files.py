@@ -55,7 +55,7 @@ def _check_authorities(path: str, where: str) -> None:
         ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{where}: {one_line(path)!r} has no read_entries certificate"
+            f"{where}: {one_line(path)!r} has no usable certificate"
         ) from error
 
 
