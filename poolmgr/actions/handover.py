@@ -25,6 +25,7 @@ from poolmgr.errors import (
     PoolmgrError,
 )
 from poolmgr.ownership import Mark
+from poolmgr.tracing import current
 
 #: Seconds that deleting what a job has made besides may take, at most.
 _OTHERS_TIME = 15.0
@@ -165,6 +166,8 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             except Changed as error:
                 # Another delivery is not done with it.
                 context.log.info("%s; looking again", error)
+                if (trace := current()) is not None:
+                    trace.trouble = error
             except BaseException as error:
                 kept = (
                     error.name if isinstance(error, DeviceNotDeleted) else ""
