@@ -15,7 +15,9 @@ Progress = Callable[[int, int], None]
 class AnswersDeliveries(Protocol):
     """A run, as a delivery needs it."""
 
-    undo_failed: bool
+    @property
+    def undo_failed(self) -> bool:
+        """Whether something that was to be undone is left."""
 
     def lose(self, delivery: "Delivery") -> None:
         """See :meth:`Delivery.connection_lost`."""

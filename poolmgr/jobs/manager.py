@@ -1,64 +1,36 @@
 """The one place where a message becomes an answer."""
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from poolmgr.actions import base as actions
 from poolmgr.actions.base import Action
 from poolmgr.cloud import Cloud
-from poolmgr.drivers import base as drivers
-from poolmgr.drivers.base import Driver
 from poolmgr.errors import (
     Closed,
     Forked,
-    PluginError,
     PoolmgrError,
     Stopped,
 )
 from poolmgr.events import EndedJob, Guarded, Observer, Outcome, RunningJob
 from poolmgr.jobs import message as wire
+from poolmgr.jobs.afterwards import AFTERWARDS_TIME
 from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.log import log_ended
 from poolmgr.jobs.message import Message
 from poolmgr.jobs.outcome import failed
-from poolmgr.jobs.request import JobRequest, read_message, time_limit
-from poolmgr.jobs.run import AFTERWARDS_TIME, JobRun, Reason
+from poolmgr.jobs.registries import action_plugins as action_plugins
+from poolmgr.jobs.registries import driver_plugins as driver_plugins
+from poolmgr.jobs.registries import longest_job as longest_job
+from poolmgr.jobs.request import JobRequest, read_message
+from poolmgr.jobs.run import JobRun, Reason
 from poolmgr.ownership import Job
-from poolmgr.plugins import ACTIONS, DRIVERS, Registry
 from poolmgr.settings import PoolSettings
 from poolmgr.tracing import RequestContext, bound
 
 #: Seconds that actions whose jobs were answered may take to end.
 _CANCEL_TIME = 1.0
-
-
-def action_plugins(
-    given: Mapping[str, type[Action[Any]]] | None = None,
-) -> Registry[Action[Any]]:
-    """The actions that are installed, and those given."""
-    return Registry("action", ACTIONS, Action, actions.defect, given)  # type: ignore[type-abstract]
-
-
-def driver_plugins() -> Registry[Driver]:
-    """The drivers that are installed."""
-    return Registry("driver", DRIVERS, Driver, drivers.defect)  # type: ignore[type-abstract]
-
-
-def longest_job(
-    actions: Registry[Action[Any]], settings: PoolSettings
-) -> float:
-    """Seconds that a job may take, whatever its action, clearing up included.
-
-    Actions that cannot be loaded take none.
-    """
-    longest = 0.0
-    for name in actions.names():
-        with contextlib.suppress(PluginError, ValueError):
-            longest = max(longest, time_limit(actions.load(name), settings))
-    return longest
 
 
 class JobManager:

@@ -17,6 +17,9 @@ from poolmgr.jobs.message import FAIL, Message
 
 LOG = logging.getLogger(__name__)
 
+#: Most steps of a job that progress can be told of: clients count in 32 bits.
+MOST_STEPS = 2**31 - 1
+
 
 def failed(
     error: PoolmgrError,
@@ -78,6 +81,21 @@ def checked(
             f"{sorted(answers)}"
         )
     return added
+
+
+def check_progress(doing: str, done: object, total: object) -> None:
+    """Check the progress that an action reports.
+
+    :param doing: which action it is, for the error
+    :raises PluginFailed: these are no numbers of steps
+    """
+    if not (type(done) is int and type(total) is int and 0 <= done <= total):
+        raise PluginFailed(
+            f"{doing} reported progress that is not two numbers of steps, the "
+            "first not above the second"
+        )
+    if total > MOST_STEPS:
+        raise PluginFailed(f"{doing} reported more than {MOST_STEPS} steps")
 
 
 def known(error: BaseException, doing: str) -> PoolmgrError:

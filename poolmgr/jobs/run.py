@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any, Literal, Protocol
 
 from poolmgr.actions.base import Action
@@ -11,18 +11,17 @@ from poolmgr.cloud import Cloud
 from poolmgr.errors import (
     Cancelled,
     DeadlineExceeded,
-    PluginFailed,
     PoolmgrError,
     Stopped,
-    words_of,
 )
 from poolmgr.events import EndedJob, Outcome, RunningJob
 from poolmgr.jobs import message as wire
+from poolmgr.jobs.afterwards import Afterwards
 from poolmgr.jobs.call import ActionCaller
 from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.log import JobLog
 from poolmgr.jobs.message import PASS
-from poolmgr.jobs.outcome import checked, failed, known
+from poolmgr.jobs.outcome import check_progress, checked, failed, known
 from poolmgr.jobs.request import GRACE, JobRequest
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
@@ -30,11 +29,6 @@ from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 
 LOG = logging.getLogger(__name__)
-
-#: Seconds that seeing to an answer nobody had may take.
-AFTERWARDS_TIME = 60.0
-#: Most steps of a job that progress can be told of: clients count in 32 bits.
-MOST_STEPS = 2**31 - 1
 
 Reason = Literal["deadline", "stop", "cancelled"]
 
@@ -68,7 +62,6 @@ class JobRun:
         #: Kept: the manager may have others before it ends.
         self.settings = owner.settings
         self.error: PoolmgrError | None = None
-        self.undo_failed = False
         urgent = not asked.action.long
         self.trace = RequestContext(asked.name, job, urgent=urgent)
         logger = logging.getLogger(asked.action.__module__)
@@ -76,6 +69,7 @@ class JobRun:
         self._owner = owner
         self._action: type[Action[Any]] = asked.action
         self._caller = ActionCaller(asked.action, self, owner.cloud)
+        self._afterwards = Afterwards(self, self._caller, owner.start_task)
         self._doing = f"action {asked.action.__name__}"
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
@@ -99,6 +93,11 @@ class JobRun:
                 self.asked.timeout, self.cancel, "deadline"
             )
         return self._task
+
+    @property
+    def undo_failed(self) -> bool:
+        """Whether something that was to be undone is left."""
+        return self._afterwards.undo_failed
 
     @property
     def limit(self) -> float:
@@ -158,16 +157,16 @@ class JobRun:
         """See :meth:`Delivery.undo`."""
         outcome = self._unheard_outcome(delivery)
         if outcome is not None and self._doubted:
-            self._start_undelivered(outcome.added, sent=True)
+            self._afterwards.undelivered(outcome.added, sent=True)
         elif outcome is not None:
-            self._start_undo(outcome.added)
+            self._afterwards.undo(outcome.added)
 
     def undelivered_for(self, delivery: Delivery, sent: bool) -> None:
         """See :meth:`Delivery.undelivered`."""
         self._doubted = self._doubted or sent
         outcome = self._unheard_outcome(delivery)
         if outcome is not None:
-            self._start_undelivered(outcome.added, self._doubted)
+            self._afterwards.undelivered(outcome.added, self._doubted)
 
     def _unheard_outcome(self, delivery: Delivery) -> Outcome | None:
         """The PASS that this delivery has not had, if no other had it."""
@@ -205,15 +204,7 @@ class JobRun:
 
         :raises PluginFailed: these are no numbers of steps
         """
-        if not (type(done) is type(total) is int and 0 <= done <= total):
-            raise PluginFailed(
-                f"{self._doing} reported progress that is not two numbers of "
-                "steps, the first not above the second"
-            )
-        if total > MOST_STEPS:
-            raise PluginFailed(
-                f"{self._doing} reported more than {MOST_STEPS} steps"
-            )
+        check_progress(self._doing, done, total)
         for delivery in self._deliveries:
             delivery.report(done, total)
 
@@ -265,7 +256,7 @@ class JobRun:
             outcome = self._failed(self._why())
         in_time = self._finish(outcome) and outcome is result
         if not in_time and result.error is None:
-            self._start_undo(result.added)
+            self._afterwards.undo(result.added)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if task.cancelled():
@@ -308,51 +299,7 @@ class JobRun:
                 delivery.answer(outcome)
         return True
 
-    # -- afterwards ---------------------------------------------------------
-
-    def _start_undo(self, added: Mapping[str, Any]) -> None:
-        self.log.warning("its answer was not wanted; undoing it")
-        self.undo_failed = True
-        self._start_afterwards("undoing an answer", "undo", added)
-
-    def _start_undelivered(self, added: Mapping[str, Any], sent: bool) -> None:
-        # Where it was not sent, the loss of the connection has been told.
-        self.log.log(
-            logging.WARNING if sent else logging.INFO,
-            "the link broke %s its answer was sent",
-            "just after" if sent else "before",
-        )
-        doing = "noting that its answer was not delivered"
-        self._start_afterwards(doing, "undelivered", added, sent)
-
-    def _start_afterwards(self, doing: str, name: str, *args: object) -> None:
-        with bound(self.trace):
-            self._owner.start_task(self._afterwards(doing, name, args))
-
-    async def _afterwards(
-        self, doing: str, name: str, args: tuple[object, ...]
-    ) -> None:
-        late = DeadlineExceeded(doing, AFTERWARDS_TIME)
-
-        def passed(_returned: object) -> None:
-            self.undo_failed = False
-
-        def failed(raised: BaseException) -> None:
-            words = one_line(words_of(known(raised, doing)))
-            self.log.error("%s failed: %s", doing, words)
-
+    def renew(self, seconds: float) -> None:
+        """Give the action time again, to see to an answer nobody had."""
         self.error = None
-        self._end = self._loop.time() + AFTERWARDS_TIME
-        try:
-            async with asyncio.timeout(AFTERWARDS_TIME) as limit:
-                await self._caller.call(
-                    name,
-                    *args,
-                    passed=passed,
-                    failed=failed,
-                    late=lambda: late,
-                )
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            failed(late)
+        self._end = self._loop.time() + seconds

@@ -1,0 +1,126 @@
+"""Deliveries whose answer is waited for on other threads than the loop's."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from poolmgr.errors import Forked
+from poolmgr.events import Outcome
+from poolmgr.jobs.delivery import Delivery
+
+T = TypeVar("T")
+
+
+class BlockingDelivery:
+    """One delivery of a job that was started or joined.
+
+    :ivar future: has the outcome; never an exception
+    """
+
+    def __init__(self) -> None:
+        self.future: Future[Outcome] = OwnProcessFuture()
+        # So that nobody can cancel it: there is one answer in any case.
+        self.future.set_running_or_notify_cancel()
+        self._delivery: Delivery | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        begin: Callable[[], Delivery],
+    ) -> None:
+        """Begin the job on a loop."""
+        self._loop = loop
+
+        def on_loop() -> None:
+            self._delivery = begin()
+            self._delivery.future.add_done_callback(
+                lambda done: self.future.set_result(done.result())
+            )
+
+        loop.call_soon_threadsafe(on_loop)
+
+    def cancel(self) -> bool:
+        """See :meth:`Delivery.cancel`."""
+        found = self._tell(lambda delivery: delivery.cancel())
+        return found is not None and found.result()
+
+    def connection_lost(self) -> None:
+        """See :meth:`Delivery.connection_lost`."""
+        self._tell(lambda delivery: delivery.connection_lost())
+
+    def undo(self) -> None:
+        """See :meth:`Delivery.undo`."""
+        self._tell(lambda delivery: delivery.undo())
+
+    def undelivered(self, sent: bool) -> None:
+        """See :meth:`Delivery.undelivered`."""
+        self._tell(lambda delivery: delivery.undelivered(sent))
+
+    @property
+    def undo_failed(self) -> bool:
+        """Whether something that was to be undone is left."""
+        return self._delivery is not None and self._delivery.undo_failed
+
+    def _tell(self, function: Callable[[Delivery], T]) -> "Future[T] | None":
+        def on_loop() -> T:
+            assert self._delivery is not None  # noqa: S101 - it was begun
+            return function(self._delivery)
+
+        if self._loop is None:
+            return None  # it was over before it began
+        return call_on(self._loop, on_loop)
+
+
+class OwnProcessFuture(Future[Outcome]):
+    """An outcome to come; none ever comes in the child of a fork.
+
+    To wait for it there raises Forked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made_in = os.getpid()
+
+    def result(self, timeout: float | None = None) -> Outcome:
+        """Wait for it."""
+        self._require_own_process()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for it; it is never an exception."""
+        self._require_own_process()
+        return super().exception(timeout)
+
+    def add_done_callback(
+        self, fn: Callable[[Future[Outcome]], object]
+    ) -> None:
+        """Have it told."""
+        self._require_own_process()
+        super().add_done_callback(fn)
+
+    def _require_own_process(self) -> None:
+        if self._made_in != os.getpid():
+            raise Forked("delivery")
+
+
+def serve_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped, and close it."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def call_on(
+    loop: asyncio.AbstractEventLoop, function: Callable[[], T]
+) -> "Future[T]":
+    """Call a function on a loop, from another thread."""
+
+    async def call() -> T:
+        return function()
+
+    return asyncio.run_coroutine_threadsafe(call(), loop)
