@@ -127,8 +127,10 @@ class Devices:
         if boot is not None:
             self.capacity.boots.end(boot, asyncio.CancelledError())
         await Deletion(self._calls, self._poller, device, self._pace).run()
-        self.capacity.devices.hint()
-        self.capacity.boots.hint()
+        if device.mark is None or not device.mark.is_left:
+            # What a failed build leaves makes no room that was not there.
+            self.capacity.devices.hint()
+            self.capacity.boots.hint()
 
     async def list_devices(self) -> Sequence[Device]:
         """List all devices, other people's too."""
