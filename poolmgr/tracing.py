@@ -5,6 +5,7 @@ is in the job's log lines, and drivers send it along: one id finds all that was
 done for a job, here and in the cloud's own logs.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +32,8 @@ class RequestContext:
     :ivar job: the delivery that the work was begun for
     :ivar request_id: finds it in the logs of the cloud
     :ivar urgent: whether its calls of the cloud go before others
+    :ivar end: when it has to be done, by the loop's clock: then a pause that
+        lasts longer than that is not begun
     :ivar doing: what it waits for, in words: whoever ends the wait says it
     :ivar trouble: the last failure of what it is repeating; None when nothing
         fails
@@ -44,6 +47,7 @@ class RequestContext:
     job: Job | None = None
     request_id: str = field(default_factory=new_request_id)
     urgent: bool = False
+    end: float = math.inf
     doing: str = ""
     trouble: PoolmgrError | None = None
     abandoned: bool = False

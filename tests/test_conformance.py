@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from poolmgr_rack.rack import Rack, RackSettings
 
+from poolmgr.cloud import Pace
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.testing import DriverConformance
@@ -13,30 +14,32 @@ from poolmgr.testing.openstack import LoopbackCloud
 from tests.clouds import nova_on
 
 
+#: These clouds show at once what there is.
+PACE = Pace(out_of_sight=0.5)
+
+
 class TestFakeCloud(DriverConformance):
+    pace = PACE
+
     @pytest.fixture(params=["at once", "slowly", "in a file"])
-    def driver(
-        self, request: pytest.FixtureRequest, tmp_path: Path
-    ) -> Iterator[Driver]:
+    def driver(self, request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
         settings = {
             "at once": FakeSettings(),
             "slowly": FakeSettings(boot_time=0.1, call_time=0.001),
             "in a file": FakeSettings(state=str(tmp_path / "state.db")),
         }[request.param]
-        driver = FakeCloud(settings)
-        yield driver
-        driver.close()
+        return FakeCloud(settings)
 
 
 class TestRack(DriverConformance):
     @pytest.fixture
-    def driver(self) -> Iterator[Driver]:
-        driver = Rack(RackSettings())
-        yield driver
-        driver.close()
+    def driver(self) -> Driver:
+        return Rack(RackSettings())
 
 
 class TestNova(DriverConformance):
+    pace = PACE
+
     @pytest.fixture(params=["at once", "slowly"])
     def driver(self, request: pytest.FixtureRequest) -> Iterator[Driver]:
         cloud = {

@@ -84,6 +84,8 @@ class BlockingCloud:
         if self._interruption is not None:
             task.cancel()
         context = current() or RequestContext()
+        if self._timeout is not None:
+            context.end = self.loop.time() + self._timeout
         try:
             with bound(context):
                 async with asyncio.timeout(self._timeout) as timeout:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Protocol, TypeVar, get_args
@@ -23,6 +22,7 @@ from poolmgr.errors import (
     CloudError,
     CloudUnavailable,
     OutcomeUnknown,
+    PoolmgrError,
 )
 from poolmgr.events import CloudCall, Guarded, Observer
 from poolmgr.tracing import RequestContext, current
@@ -163,7 +163,7 @@ class Calls:
                 # Once is nothing; who waits for long wants to know why.
                 level = logging.WARNING if attempt == 3 else logging.INFO
                 LOG.log(level, "%s; again in %.1f s", error, pause)
-                await asyncio.sleep(pause)
+                await sleep_within(context, pause, error)
             else:
                 context.trouble = None
                 return answer
@@ -186,18 +186,26 @@ class Calls:
         :raises CloudError: the cloud says no, or nothing
         :raises PluginFailed: the driver is defective
         """
-        context = current()
-        urgent = context is not None and context.urgent
+        context = current() or RequestContext()
         while True:
             if self._closed:
                 raise Closed
-            if context is not None:
-                context.doing = (
-                    f"waiting for {checks.name_of(self._driver)}: {verb.name}"
-                )
-            with suppress(_CircuitOpened):
+            context.doing = (
+                f"waiting for {checks.name_of(self._driver)}: {verb.name}"
+            )
+            try:
                 async with self.login.attempt(max_wait=0.0):
-                    return await self._attempt(verb, args, urgent, witness)
+                    return await self._attempt(
+                        verb, args, context.urgent, witness
+                    )
+            except _CircuitOpened:
+                continue
+            except asyncio.CancelledError:
+                reason = self.breakers[verb.service, verb.kind].reason
+                if reason and context.trouble is None:
+                    # Why the service works for nobody, as far as is known.
+                    context.trouble = CloudUnavailable(reason)
+                raise
 
     async def _attempt(
         self,
@@ -324,6 +332,18 @@ class Calls:
         if call.begun and verb.kind != "reading":
             return OutcomeUnknown(text)
         return CloudUnavailable(text)
+
+
+async def sleep_within(
+    context: RequestContext, pause: float, error: PoolmgrError
+) -> None:
+    """Sleep, but raise at once if there is no time for that.
+
+    :raises PoolmgrError: the error given
+    """
+    if pause >= context.end - asyncio.get_running_loop().time():
+        raise error
+    await asyncio.sleep(pause)
 
 
 def _is_failure(error: CloudError) -> bool:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from poolmgr.cloud.calls import Witness
+from poolmgr.cloud.calls import Witness, sleep_within
 from poolmgr.cloud.pace import Pace, backoff
 from poolmgr.errors import CloudUnavailable, OutcomeUnknown, PoolmgrError
 from poolmgr.foreign import words_of
@@ -114,7 +114,7 @@ class Creation(Generic[T]):
             except OutcomeUnknown as error:
                 self._context.trouble = error
                 LOG.warning("%s; looking whether it was made", error)
-                found = await self._look(error.pause)
+                found = await self._look(error)
                 if found is not None:
                     return found
                 if attempt == _MOST_REQUESTS:
@@ -134,16 +134,20 @@ class Creation(Generic[T]):
                 self._context.trouble = error
                 pause = max(next(pauses), error.pause)
                 LOG.info("%s; again in %.1f s", error, pause)
-                await asyncio.sleep(pause)
+                await sleep_within(self._context, pause, error)
             else:
                 self._context.trouble = None
                 return made
 
-    async def _look(self, pause: float) -> T | None:
-        """Return what a lost request has made, None if there is no trace."""
+    async def _look(self, error: OutcomeUnknown) -> T | None:
+        """Return what a lost request has made, None if there is no trace.
+
+        :raises OutcomeUnknown: there is no time to look
+        """
+        pause = error.pause
         pauses = backoff(self._pace.look_first, self._pace.look_longest)
         for _look in range(_LOOKS):
-            await asyncio.sleep(pause)
+            await sleep_within(self._context, pause, error)
             for thing in (*self._made.values(), *await self._find()):
                 LOG.info("%s was made", self._what)
                 return thing

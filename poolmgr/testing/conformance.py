@@ -7,16 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from poolmgr.drivers.base import Device, Driver, FloatingIP
-from poolmgr.errors import (
-    Changed,
-    CloudError,
-    DeadlineExceeded,
-    DeviceFailed,
-    Stopped,
-)
+from poolmgr.cloud import BlockingCloud, Pace, open_cloud
+from poolmgr.drivers.base import Device, Driver, Poll
+from poolmgr.errors import Changed, CloudError, DeviceFailed
 from poolmgr.ownership import Job, Mark, new_name
-from poolmgr.waiting import Deadline, Stop
 
 #: What the tests make bears this pool's mark, and is deleted by it.
 POOL = "poolmgr-conformance"
@@ -27,306 +21,321 @@ class DriverConformance:
     """Subclass it and give it a fixture ``driver``.
 
     The cloud needs room for four devices and two floating IPs. Whatever the
-    tests make is deleted after each.
+    tests make is deleted after each, and the driver closed.
 
-    :cvar patience: seconds that a call, or a boot, may take
+    :cvar timeout: seconds that a verb may take, and a boot
+    :cvar pace: the times of waiting
     """
 
-    patience = 60.0
+    timeout = 60.0
+    pace = Pace()
 
     @pytest.fixture
-    def driver(self) -> Iterator[Driver]:
+    def driver(self) -> Driver:
         """The driver to test."""
         raise NotImplementedError("give the class a fixture 'driver'")
 
-    @pytest.fixture(autouse=True)
-    def _swept(self, driver: Driver) -> Iterator[None]:
-        yield
-        for device in driver.list_devices(self.soon()):
-            if device.mark and device.mark.pool == POOL:
-                driver.delete_device(device, self.soon())
-        for ip in driver.list_ips(self.soon()):
-            if ip.mark and ip.mark.pool == POOL:
-                driver.delete_ip(ip, self.soon())
-
-    def soon(self) -> Deadline:
-        """A deadline that a healthy cloud meets."""
-        return Deadline(self.patience)
+    @pytest.fixture
+    def cloud(self, driver: Driver) -> Iterator[BlockingCloud]:
+        """The driver's cloud; deletes what a test has made."""
+        with open_cloud(driver, pace=self.pace, timeout=self.timeout) as cloud:
+            yield cloud
+            for device in cloud.list_devices():
+                if device.mark and device.mark.pool == POOL:
+                    cloud.delete_device(device)
+            for ip in cloud.list_ips():
+                if ip.mark and ip.mark.pool == POOL:
+                    cloud.delete_ip(ip)
 
     def mark(self, unique: str = "") -> Mark:
         """A mark of these tests, of a job of its own if none is named."""
         job = Job(unique, "H:here:1") if unique else Job.by_hand()
         return Mark.for_job(POOL, job)
 
-    def device(self, driver: Driver) -> Device:
+    def device(self, cloud: BlockingCloud) -> Device:
         """A device that is ready."""
-        made = driver.create_device(
-            new_name(BASENAME), self.mark(), self.soon()
-        )
-        return driver.wait_for_device(made, self.soon())
-
-    def again(self, driver: Driver, ip: FloatingIP) -> FloatingIP:
-        """A floating IP as the cloud has it now."""
-        found = driver.find_ip(ip.address, self.soon())
-        assert found is not None
-        return found
+        made = cloud.create_device(new_name(BASENAME), self.mark())
+        return cloud.wait_ready(made)
 
     # -- devices ------------------------------------------------------------
 
-    def test_a_device_is_marked_from_birth(self, driver: Driver) -> None:
+    def test_a_device_is_marked_from_birth(self, cloud: BlockingCloud) -> None:
         mark, name = self.mark(), new_name(BASENAME)
 
-        made = driver.create_device(name, mark, self.soon())
+        made = cloud.create_device(name, mark)
 
         assert (made.name, made.mark) == (name, mark)
-        (found,) = driver.find_devices(name, self.soon())
+        (found,) = cloud.find_devices(name)
         assert (found.id, found.mark) == (made.id, mark)
 
-    def test_a_device_becomes_ready(self, driver: Driver) -> None:
-        device = self.device(driver)
+    def test_a_device_becomes_ready(self, cloud: BlockingCloud) -> None:
+        device = self.device(cloud)
 
-        assert device.status == "active"
-        assert device.address
         assert device.ready
-        (found,) = driver.find_devices(device.name, self.soon())
+        (found,) = cloud.find_devices(device.name)
         assert found == device
+        assert cloud.get_device(device.id) == device
 
-    def test_only_the_exact_name_is_found(self, driver: Driver) -> None:
-        device = self.device(driver)
+    def test_a_look_shows_what_is_there(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        there, gone = self.device(cloud), self.device(cloud)
+        cloud.delete_device(gone)
 
-        for name in (
-            device.name[:-1],
-            f"{device.name}0",
-            device.name[1:],
-            device.name.replace("-", "."),
-            f"^{device.name}$",
+        poll = driver.poll([there, gone], self.timeout)
+
+        assert isinstance(poll, Poll)
+        ids = {*poll.unchanged, *(device.id for device in poll.seen)}
+        assert (there.id in ids, gone.id in ids) == (True, False)
+
+    def test_only_the_exact_name_is_found(self, cloud: BlockingCloud) -> None:
+        name = self.device(cloud).name
+
+        for other in (
+            name[:-1],
+            f"{name}0",
+            name[1:],
+            name.replace("-", "."),
+            f"^{name}$",
             ".*",
         ):
-            assert not driver.find_devices(name, self.soon())
+            assert not cloud.find_devices(other)
 
-    def test_all_devices_of_one_name_are_found(self, driver: Driver) -> None:
-        name = new_name(BASENAME)
+    def test_all_devices_of_some_names_are_found(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        one, other = new_name(BASENAME), new_name(BASENAME)
         made = {
-            driver.create_device(name, self.mark(), self.soon()).id
-            for _twice in range(2)
+            cloud.create_device(name, self.mark()).id
+            for name in (one, one, other)
         }
 
-        found = driver.find_devices(name, self.soon())
+        found = driver.find_devices([one, other, "nobody"], self.timeout)
 
         assert {device.id for device in found} == made
-        assert len(made) == 2
+        assert len(made) == 3
 
-    def test_a_jobs_devices_are_found(self, driver: Driver) -> None:
+    def test_a_jobs_devices_are_found(self, cloud: BlockingCloud) -> None:
         mark = self.mark("conformance job")
-        made = driver.create_device(new_name(BASENAME), mark, self.soon())
-        self.device(driver)
+        made = cloud.create_device(new_name(BASENAME), mark)
+        self.device(cloud)
 
-        found = driver.devices_of_job("conformance job", self.soon())
+        found = cloud.devices_of_job("conformance job")
 
         assert [device.id for device in found] == [made.id]
 
-    def test_the_list_has_every_device(self, driver: Driver) -> None:
-        made = {self.device(driver).id for _twice in range(2)}
+    def test_the_list_has_every_device(self, cloud: BlockingCloud) -> None:
+        made = {self.device(cloud).id for _twice in range(2)}
 
-        assert made <= {d.id for d in driver.list_devices(self.soon())}
+        assert made <= {device.id for device in cloud.list_devices()}
 
-    def test_a_mark_can_be_changed(self, driver: Driver) -> None:
-        device = self.device(driver)
+    def test_what_a_lost_creation_has_made_is_found(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        name, mark = new_name(BASENAME), self.mark("lost")
+        ip_mark = self.mark("lost address")
+        device, ip = cloud.create_device(name, mark), cloud.create_ip(ip_mark)
+
+        found = driver.find_created("device", name, mark, self.timeout)
+        ips = driver.find_created("ip", "", ip_mark, self.timeout)
+
+        assert [each.id for each in found] == [device.id]
+        assert [each.id for each in ips] == [ip.id]
+
+    def test_a_mark_can_be_changed(self, cloud: BlockingCloud) -> None:
+        device = self.device(cloud)
         mark = replace(self.mark("other job").handed_over(), handle="H:b:2")
 
-        driver.mark_device(device, mark, self.soon())
+        cloud.mark_device(device, mark)
 
-        (found,) = driver.find_devices(device.name, self.soon())
+        (found,) = cloud.find_devices(device.name)
         assert found.mark == mark
-        (same,) = driver.devices_of_job("other job", self.soon())
+        (same,) = cloud.devices_of_job("other job")
         assert same.id == device.id
 
-    def test_two_may_mark_a_device_at_once(self, driver: Driver) -> None:
-        device = self.device(driver)
+    def test_two_may_mark_a_device_at_once(self, cloud: BlockingCloud) -> None:
+        device = self.device(cloud)
         given = self.mark("again").handed_over()
-        driver.mark_device(device, given, self.soon())
-        (seen,) = driver.find_devices(device.name, self.soon())
+        cloud.mark_device(device, given)
+        (seen,) = cloud.find_devices(device.name)
         later = given.taken_over_by(Job("again", "H:b:2")).handed_over()
 
-        driver.mark_device(seen, later, self.soon())
-        driver.mark_device(seen, given.withdrawn(), self.soon())
+        cloud.mark_device(seen, later)
+        cloud.mark_device(seen, given.withdrawn())
 
-        (found,) = driver.find_devices(device.name, self.soon())
+        (found,) = cloud.find_devices(device.name)
         assert found.mark == later
-        driver.mark_device(found, later.unconfirmed(), self.soon())
-        (found,) = driver.find_devices(device.name, self.soon())
+        cloud.mark_device(found, later.unconfirmed())
+        (found,) = cloud.find_devices(device.name)
         assert found.mark == later.unconfirmed()
 
-    def test_a_deleted_device_is_gone_when_the_call_returns(
-        self, driver: Driver
+    def test_a_deleted_device_is_gone(
+        self, driver: Driver, cloud: BlockingCloud
     ) -> None:
-        device = self.device(driver)
+        device = self.device(cloud)
 
-        driver.delete_device(device, self.soon())
+        cloud.delete_device(device)
 
-        assert not driver.find_devices(device.name, self.soon())
-        driver.delete_device(device, self.soon())  # and again is no error
+        assert not cloud.find_devices(device.name)
+        assert cloud.get_device(device.id) is None
+        assert not driver.delete_device(device, self.timeout)
 
     def test_a_device_can_be_deleted_while_it_boots(
-        self, driver: Driver
+        self, cloud: BlockingCloud
     ) -> None:
-        made = driver.create_device(
-            new_name(BASENAME), self.mark(), self.soon()
-        )
+        made = cloud.create_device(new_name(BASENAME), self.mark())
 
-        driver.delete_device(made, self.soon())
+        cloud.delete_device(made)
 
-        assert not driver.find_devices(made.name, self.soon())
+        assert not cloud.find_devices(made.name)
 
     def test_who_waits_for_a_device_that_goes_is_told(
-        self, driver: Driver
+        self, cloud: BlockingCloud
     ) -> None:
-        made = driver.create_device(
-            new_name(BASENAME), self.mark(), self.soon()
-        )
+        made = cloud.create_device(new_name(BASENAME), self.mark())
         if made.ready:
             return  # nobody can wait for it
-        driver.delete_device(made, self.soon())
+        cloud.delete_device(made)
 
         with pytest.raises(DeviceFailed):
-            driver.wait_for_device(made, self.soon())
+            cloud.wait_ready(made)
 
-    def test_what_is_gone_cannot_be_marked(self, driver: Driver) -> None:
-        device = self.device(driver)
-        ip = driver.create_ip(self.mark(), self.soon())
-        driver.delete_device(device, self.soon())
-        driver.delete_ip(ip, self.soon())
+    def test_what_is_gone_cannot_be_marked(self, cloud: BlockingCloud) -> None:
+        device = self.device(cloud)
+        ip = cloud.create_ip(self.mark())
+        cloud.delete_device(device)
+        cloud.delete_ip(ip)
 
         with pytest.raises(CloudError):
-            driver.mark_device(device, self.mark(), self.soon())
+            cloud.mark_device(device, self.mark())
         with pytest.raises(CloudError):
-            driver.mark_ip(ip, self.mark(), self.soon())
+            cloud.mark_ip(ip, self.mark())
 
     # -- floating IPs -------------------------------------------------------
 
-    def test_a_floating_ip_is_marked_from_birth(self, driver: Driver) -> None:
+    def test_a_floating_ip_is_marked_from_birth(
+        self, cloud: BlockingCloud
+    ) -> None:
         mark = self.mark("conformance address")
 
-        made = driver.create_ip(mark, self.soon())
+        made = cloud.create_ip(mark)
 
         assert made.device_id is None
-        found = self.again(driver, made)
+        found = cloud.get_ip(made.address)
         assert (found.id, found.mark) == (made.id, mark)
-        (same,) = driver.ips_of_job("conformance address", self.soon())
+        (same,) = cloud.ips_of_job("conformance address")
         assert same.id == made.id
-        assert made.id in {ip.id for ip in driver.list_ips(self.soon())}
+        assert made.id in {ip.id for ip in cloud.list_ips()}
 
-    def test_a_floating_ips_mark_can_be_changed(self, driver: Driver) -> None:
-        ip = driver.create_ip(self.mark(), self.soon())
+    def test_a_floating_ips_mark_can_be_changed(
+        self, cloud: BlockingCloud
+    ) -> None:
+        ip = cloud.create_ip(self.mark())
         mark = self.mark("its new job").handed_over()
 
-        driver.mark_ip(ip, mark, self.soon())
+        cloud.mark_ip(ip, mark)
 
-        changed = self.again(driver, ip)
+        changed = cloud.get_ip(ip.address)
         assert changed.mark == mark
         with pytest.raises(Changed):
-            driver.mark_ip(ip, mark.withdrawn(), self.soon())
-        driver.mark_ip(changed, mark.withdrawn(), self.soon())
-        assert self.again(driver, ip).mark == mark.withdrawn()
+            cloud.mark_ip(ip, mark.withdrawn())
+        cloud.mark_ip(changed, mark.withdrawn())
+        assert cloud.get_ip(ip.address).mark == mark.withdrawn()
 
-    def test_an_address_that_is_not_there_is_not_found(
-        self, driver: Driver
+    def test_an_address_that_was_given_back_is_not_found(
+        self, driver: Driver, cloud: BlockingCloud
     ) -> None:
-        ip = driver.create_ip(self.mark(), self.soon())
-        driver.delete_ip(ip, self.soon())
+        ip = cloud.create_ip(self.mark())
 
-        assert driver.find_ip(ip.address, self.soon()) is None
-        driver.delete_ip(ip, self.soon())  # and again is no error
+        cloud.delete_ip(ip)
+
+        assert cloud.find_ip(ip.address) is None
+        assert not driver.delete_ip(ip, self.timeout)
+
+    def test_all_of_some_addresses_are_found(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        ips = [cloud.create_ip(self.mark()) for _twice in range(2)]
+
+        addresses = [*(ip.address for ip in ips), "192.0.2.254"]
+        found = driver.find_ips(addresses, self.timeout)
+
+        assert {ip.id for ip in found} == {ip.id for ip in ips}
 
     def test_a_floating_ip_is_attached_and_detached(
-        self, driver: Driver
+        self, cloud: BlockingCloud
     ) -> None:
-        device = self.device(driver)
-        ip = driver.create_ip(self.mark(), self.soon())
-        assert driver.device_of_ip(ip, self.soon()) is None
+        device = self.device(cloud)
+        ip = cloud.create_ip(self.mark())
+        assert cloud.device_of_ip(ip) is None
 
-        driver.attach_ip(ip, device, self.soon())
+        attached = cloud.attach_ip(ip, device)
 
-        attached = self.again(driver, ip)
         assert attached.device_id == device.id
-        on = driver.device_of_ip(attached, self.soon())
+        on = cloud.device_of_ip(attached)
         assert on is not None
         assert on.id == device.id
         assert attached.mark == ip.mark
+        assert cloud.detach_ip(attached).device_id is None
 
-        driver.detach_ip(attached, self.soon())
+    def test_a_floating_ip_moves_in_one_step(
+        self, cloud: BlockingCloud
+    ) -> None:
+        first, second = self.device(cloud), self.device(cloud)
+        ip = cloud.attach_ip(cloud.create_ip(self.mark()), first)
 
-        assert self.again(driver, ip).device_id is None
+        assert cloud.attach_ip(ip, second).device_id == second.id
 
-    def test_a_floating_ip_moves_in_one_step(self, driver: Driver) -> None:
-        first, second = self.device(driver), self.device(driver)
-        ip = driver.create_ip(self.mark(), self.soon())
-        driver.attach_ip(ip, first, self.soon())
-
-        driver.attach_ip(self.again(driver, ip), second, self.soon())
-
-        assert self.again(driver, ip).device_id == second.id
-
-    def test_a_change_meanwhile_is_noticed(self, driver: Driver) -> None:
-        first, second = self.device(driver), self.device(driver)
-        seen = driver.create_ip(self.mark(), self.soon())
-        driver.attach_ip(seen, first, self.soon())
+    def test_a_change_meanwhile_is_noticed(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        first, second = self.device(cloud), self.device(cloud)
+        seen = cloud.create_ip(self.mark())
+        cloud.attach_ip(seen, first)
 
         with pytest.raises(Changed):
-            driver.attach_ip(seen, second, self.soon())
+            driver.attach_ip(seen, second, self.timeout)
         with pytest.raises(Changed):
-            driver.detach_ip(seen, self.soon())
+            driver.detach_ip(seen, self.timeout)
 
-        assert self.again(driver, seen).device_id == first.id
+        assert cloud.get_ip(seen.address).device_id == first.id
 
     def test_a_floating_ip_can_be_deleted_while_attached(
-        self, driver: Driver
+        self, cloud: BlockingCloud
     ) -> None:
-        device = self.device(driver)
-        ip = driver.create_ip(self.mark(), self.soon())
-        driver.attach_ip(ip, device, self.soon())
+        device = self.device(cloud)
+        ip = cloud.attach_ip(cloud.create_ip(self.mark()), device)
 
-        driver.delete_ip(self.again(driver, ip), self.soon())
+        cloud.delete_ip(ip)
 
-        assert driver.find_ip(ip.address, self.soon()) is None
-        assert driver.find_devices(device.name, self.soon())
+        assert cloud.find_ip(ip.address) is None
+        assert cloud.find_devices(device.name)
 
-    def test_a_floating_ip_outlives_its_device(self, driver: Driver) -> None:
-        device = self.device(driver)
-        ip = driver.create_ip(self.mark(), self.soon())
-        driver.attach_ip(ip, device, self.soon())
-
-        driver.delete_device(device, self.soon())
-
-        assert self.again(driver, ip).device_id is None
-
-    # -- time and threads ---------------------------------------------------
-
-    def test_nothing_is_begun_when_the_time_is_up(
-        self, driver: Driver
+    def test_a_floating_ip_outlives_its_device(
+        self, cloud: BlockingCloud
     ) -> None:
-        name = new_name(BASENAME)
-        stop = Stop()
-        stop.set()
+        device = self.device(cloud)
+        ip = cloud.attach_ip(cloud.create_ip(self.mark()), device)
 
-        with pytest.raises(DeadlineExceeded):
-            driver.create_device(name, self.mark(), Deadline(0.0))
-        with pytest.raises(Stopped):
-            driver.create_device(name, self.mark(), Deadline(60.0, stop))
+        cloud.delete_device(device)
 
-        assert not driver.find_devices(name, self.soon())
+        assert cloud.get_ip(ip.address).device_id is None
 
-    def test_many_threads_may_use_it_at_once(self, driver: Driver) -> None:
-        ip = driver.create_ip(self.mark(), self.soon())
-        devices = [self.device(driver) for _twice in range(2)]
+    # -- threads ------------------------------------------------------------
+
+    def test_many_threads_may_use_it_at_once(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        ip = cloud.create_ip(self.mark())
+        devices = [self.device(cloud) for _twice in range(2)]
         started = threading.Barrier(8)
 
         def use(number: int) -> tuple[str, str]:
-            # Drivers may ask the cloud for several names in one question.
-            started.wait(self.patience)
+            started.wait(self.timeout)
             name = devices[number % 2].name
-            (found,) = driver.find_devices(name, self.soon())
-            return found.id, self.again(driver, ip).id
+            (found,) = driver.find_devices([name], self.timeout)
+            (same,) = driver.find_ips([ip.address], self.timeout)
+            return found.id, same.id
 
         with ThreadPoolExecutor(8) as pool:
             for _round in range(3):
@@ -334,16 +343,16 @@ class DriverConformance:
                 assert seen == {(device.id, ip.id) for device in devices}
 
     def test_of_two_who_attach_at_once_one_is_told(
-        self, driver: Driver
+        self, driver: Driver, cloud: BlockingCloud
     ) -> None:
-        devices = [self.device(driver), self.device(driver)]
-        ip = driver.create_ip(self.mark(), self.soon())
+        devices = [self.device(cloud), self.device(cloud)]
+        ip = cloud.create_ip(self.mark())
         started = threading.Barrier(2)
 
         def attach(device: Device) -> str | None:
-            started.wait(self.patience)
+            started.wait(self.timeout)
             try:
-                driver.attach_ip(ip, device, self.soon())
+                driver.attach_ip(ip, device, self.timeout)
             except Changed:
                 return None
             return device.id
@@ -351,4 +360,4 @@ class DriverConformance:
         with ThreadPoolExecutor(2) as pool:
             won = [w for w in pool.map(attach, devices) if w is not None]
 
-        assert won == [self.again(driver, ip).device_id]
+        assert won == [cloud.get_ip(ip.address).device_id]

@@ -9,7 +9,6 @@ from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.errors import Changed, CloudRefused, QuotaExceeded
 from poolmgr.ownership import Mark
 from poolmgr.settings import check, setting
-from poolmgr.waiting import Deadline
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class RackSettings:
 
 
 class Rack(Driver):
-    """Machines that are always on; making a device takes one of them."""
+    """Machines that are always on; to create a device is to take one."""
 
     Settings = RackSettings
 
@@ -40,11 +39,8 @@ class Rack(Driver):
         self._devices: dict[str, Device] = {}
         self._ips: dict[str, FloatingIP] = {}
 
-    def create_device(
-        self, name: str, mark: Mark, deadline: Deadline
-    ) -> Device:
+    def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
         """Take a machine that nobody has."""
-        deadline.check("taking a machine")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with self._lock:
             address = _free(self._settings.machines, self._devices)
@@ -53,32 +49,12 @@ class Rack(Driver):
             )
             return self._devices[address]
 
-    def wait_for_device(self, device: Device, deadline: Deadline) -> Device:
-        """It is on already."""
-        return device
-
-    def list_devices(self, deadline: Deadline) -> Sequence[Device]:
-        """The machines that are taken."""
+    def list_devices(self, timeout: float) -> Sequence[Device]:
+        """List the machines that are taken."""
         with self._lock:
             return list(self._devices.values())
 
-    def find_devices(self, name: str, deadline: Deadline) -> Sequence[Device]:
-        """Those of a name."""
-        return [d for d in self.list_devices(deadline) if d.name == name]
-
-    def devices_of_job(
-        self, unique: str, deadline: Deadline
-    ) -> Sequence[Device]:
-        """Those of a job."""
-        return [
-            device
-            for device in self.list_devices(deadline)
-            if device.mark and device.mark.unique == unique
-        ]
-
-    def mark_device(
-        self, device: Device, mark: Mark, deadline: Deadline
-    ) -> None:
+    def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """Write on the label."""
         with self._lock:
             now = self._devices.get(device.id)
@@ -87,72 +63,50 @@ class Rack(Driver):
             mark = mark.written_over(now.mark, device.mark)
             self._devices[device.id] = replace(now, mark=mark)
 
-    def delete_device(self, device: Device, deadline: Deadline) -> None:
+    def delete_device(self, device: Device, timeout: float) -> bool:
         """Give the machine back."""
         with self._lock:
-            self._devices.pop(device.id, None)
             for ip in list(self._ips.values()):
                 if ip.device_id == device.id:
                     self._set(replace(ip, device_id=None))
+            return self._devices.pop(device.id, None) is not None
 
-    def create_ip(self, mark: Mark, deadline: Deadline) -> FloatingIP:
+    def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
         """Take an address that nobody has."""
         with self._lock:
             address = _free(self._settings.addresses, self._ips)
             self._ips[address] = FloatingIP(address, address, None, 1, mark)
             return self._ips[address]
 
-    def list_ips(self, deadline: Deadline) -> Sequence[FloatingIP]:
-        """The addresses that are taken."""
+    def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
+        """List the addresses that are taken."""
         with self._lock:
             return list(self._ips.values())
 
-    def find_ip(self, address: str, deadline: Deadline) -> FloatingIP | None:
-        """That address, if it is taken."""
-        with self._lock:
-            return self._ips.get(address)
-
-    def ips_of_job(
-        self, unique: str, deadline: Deadline
-    ) -> Sequence[FloatingIP]:
-        """Those of a job."""
-        return [
-            ip
-            for ip in self.list_ips(deadline)
-            if ip.mark and ip.mark.unique == unique
-        ]
-
-    def device_of_ip(
-        self, ip: FloatingIP, deadline: Deadline
-    ) -> Device | None:
-        """The machine that has the address."""
-        with self._lock:
-            return self._devices.get(ip.device_id or "")
-
-    def mark_ip(self, ip: FloatingIP, mark: Mark, deadline: Deadline) -> None:
+    def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """Write on the label."""
         with self._lock:
             self._compare(ip)
             self._set(replace(ip, mark=mark))
 
     def attach_ip(
-        self, ip: FloatingIP, device: Device, deadline: Deadline
+        self, ip: FloatingIP, device: Device, timeout: float
     ) -> None:
         """Route the address to the machine."""
         with self._lock:
             self._compare(ip)
             self._set(replace(ip, device_id=device.id))
 
-    def detach_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+    def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
         """Route it to nowhere."""
         with self._lock:
             self._compare(ip)
             self._set(replace(ip, device_id=None))
 
-    def delete_ip(self, ip: FloatingIP, deadline: Deadline) -> None:
+    def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
         """Give it back."""
         with self._lock:
-            self._ips.pop(ip.id, None)
+            return self._ips.pop(ip.id, None) is not None
 
     def _compare(self, ip: FloatingIP) -> None:
         now = self._ips.get(ip.id)
