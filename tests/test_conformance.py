@@ -13,7 +13,6 @@ from poolmgr.testing import DriverConformance
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.clouds import nova_on
 
-
 #: These clouds show at once what there is.
 PACE = Pace(out_of_sight=0.5)
 

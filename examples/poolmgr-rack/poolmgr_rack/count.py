@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from poolmgr.actions.base import Action, Context, text
+from poolmgr.actions.base import Action, BlockingContext, text
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,11 @@ class CountDevices(Action[Request]):
     takes = Request
     answers = ("count",)
 
-    def run(self, request: Request, context: Context) -> Mapping[str, int]:
+    def run(
+        self, request: Request, context: BlockingContext
+    ) -> Mapping[str, int]:
         """See :meth:`Action.run`."""
-        devices = context.driver.list_devices(context.deadline)
+        devices = context.cloud.list_devices()
         found = [d for d in devices if d.name.startswith(request.prefix)]
         context.log.info("counted %d of %d", len(found), len(devices))
         return {"count": len(found)}

@@ -1,7 +1,5 @@
 """The rack."""
 
-from collections.abc import Iterator
-
 import pytest
 from poolmgr_rack.rack import Rack, RackSettings
 
@@ -17,11 +15,9 @@ class TestRack(DriverConformance):
     """What every driver has to do, and what this one does."""
 
     @pytest.fixture
-    def driver(self) -> Iterator[Driver]:
+    def driver(self) -> Driver:
         """A rack of five machines."""
-        driver = Rack(RackSettings(machines=MACHINES))
-        yield driver
-        driver.close()
+        return Rack(RackSettings(machines=MACHINES))
 
     def test_a_full_rack_says_so(self, driver: Driver) -> None:
         """And has room again when a machine is given back."""
