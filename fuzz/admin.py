@@ -47,5 +47,5 @@ def one(data: bytes) -> None:
                 said = str(error)
             assert said.isprintable()
 
-    with mock.patch("poolmgr.gearman.admin.connect", connect):
+    with mock.patch("poolmgr.gearman.admin_query.connect", connect):
         _LOOP.run_until_complete(ask())

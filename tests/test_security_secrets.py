@@ -569,4 +569,5 @@ def test_a_password_in_an_address_is_masked_though_nobody_knows_it() -> None:
 
 
 def test_logging_is_not_set_up_by_the_library() -> None:
-    assert logging.getLogger("poolmgr").handlers == []
+    (handler,) = logging.getLogger("poolmgr").handlers
+    assert isinstance(handler, logging.NullHandler)

@@ -19,7 +19,8 @@ from poolmgr.gearman.protocol import (
     encode,
 )
 from poolmgr.jobs import message
-from poolmgr.worker.slots import HELD_BYTES, Lanes, Load
+from poolmgr.settings import WorkerSettings
+from poolmgr.worker.slots import HELD_BYTES, JobSlots, Load
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import Process
@@ -123,25 +124,31 @@ def test_builds_that_wait_in_the_worker_have_so_many_bytes_at_most(
 
 def test_who_waits_takes_up_room_by_its_size() -> None:
     started: list[str] = []
-    lanes = Lanes(1, 1, 100, started.append)
+    settings = WorkerSettings(long_jobs=1, short_jobs=1, held_jobs=100)
+    slots: JobSlots[str] = JobSlots(settings, started.append, lambda: None)
+
+    def reserve() -> bool:
+        with slots.prefetching():
+            return slots.reserve()
+
     for job in ("running", "one", "two"):
-        assert lanes.reserve()
-        lanes.admit(job, True, HELD_BYTES // 2)
+        assert reserve()
+        slots.admit(job, True, HELD_BYTES // 2)
 
-    assert not lanes.reserve()
-    assert lanes.load == Load(long=1, short=0, held=2)
+    assert not reserve()
+    assert slots.load == Load(long=1, short=0, held=2)
 
-    assert lanes.drop("two")
-    assert lanes.reserve()
-    lanes.admit("three", True, HELD_BYTES)
-    assert not lanes.reserve()
+    assert slots.drop("two")
+    assert reserve()
+    slots.admit("three", True, HELD_BYTES)
+    assert not reserve()
 
-    lanes.done(long=True)  # "one" begins
-    assert not lanes.reserve()
-    lanes.done(long=True)  # and "three"
-    assert lanes.reserve()
+    slots.done(long=True)  # "one" begins
+    assert not reserve()
+    slots.done(long=True)  # and "three"
+    assert reserve()
     assert started == ["running", "one", "three"]
-    assert not lanes.drop("three")
+    assert not slots.drop("three")
 
 
 @pytest.mark.parametrize("piece", [1, 7, 12, 100, 10_000])

@@ -42,7 +42,7 @@ def test_a_worker_that_serves_is_well_and_ready(
     assert ready.body.splitlines()[1:] == [
         "ok: worker: takes jobs",
         "ok: job servers: registered with 1 of 1",
-        "ok: cloud: no call was reported so far",
+        "ok: cloud: answers, as far as it was asked",
         "ok: capacity: no quota is known to be used up",
     ]
 

@@ -13,14 +13,11 @@ from poolmgr import AsyncPoolManager, Job, PoolManager
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
+from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.monitoring.history import MINUTES, Statistics
 from poolmgr.monitoring.page import chart_top
 from poolmgr.reaper.loop import ReaperLoop
-from poolmgr.settings import (
-    GearmanSettings,
-    MonitoringSettings,
-    ReaperSettings,
-)
+from poolmgr.settings import MonitoringSettings, ReaperSettings
 
 
 class Clock:
