@@ -1,6 +1,7 @@
 """Every action passes the public conformance suite, and it finds mistakes."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -8,13 +9,20 @@ import pytest
 
 from poolmgr import PoolManager
 from poolmgr.actions.assign_ip import AssignIp
-from poolmgr.actions.base import Action, Context, NoFields, text
+from poolmgr.actions.base import (
+    Action,
+    BlockingContext,
+    Context,
+    NoFields,
+    text,
+)
 from poolmgr.actions.build_device import BuildDevice
 from poolmgr.actions.build_ip import BuildIp
 from poolmgr.actions.delete_device import DeleteDevice
 from poolmgr.actions.delete_ip import DeleteIp
 from poolmgr.actions.remove_ip import RemoveIp
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.errors import NotOwned
 from poolmgr.settings import PoolSettings
 from poolmgr.testing import ActionConformance
 
@@ -78,7 +86,9 @@ class Good(Action[Request]):
     takes = Request
     answers: ClassVar[tuple[str, ...]] = ("greeting",)
 
-    def run(self, request: Request, context: Context) -> Mapping[str, Any]:
+    def run(
+        self, request: Request, context: BlockingContext
+    ) -> Mapping[str, Any]:
         return {"greeting": f"Hello {request.whom}"}
 
 
@@ -101,7 +111,9 @@ class MoreThanItSays(Good):
 class NoJson(Good):
     """Greet."""
 
-    def run(self, request: Request, context: Context) -> Mapping[str, Any]:
+    def run(
+        self, request: Request, context: BlockingContext
+    ) -> Mapping[str, Any]:
         return {"greeting": {request.whom}}
 
 
@@ -111,8 +123,43 @@ class Trusting(Action[Unchecked]):
     takes = Unchecked
     answers = ("greeting",)
 
-    def run(self, request: Unchecked, context: Context) -> Mapping[str, Any]:
+    def run(
+        self, request: Unchecked, context: BlockingContext
+    ) -> Mapping[str, Any]:
         return {"greeting": request.whom.upper()}
+
+
+class Async(Good):
+    """Greet."""
+
+    async def run(  # type: ignore[override]
+        self, request: Request, context: Context
+    ) -> Mapping[str, Any]:
+        await context.cloud.list_devices()
+        return {"greeting": f"Hello {request.whom}"}
+
+
+class Careless(Good):
+    """Delete every device, past the cloud's own checks."""
+
+    def run(
+        self, request: Request, context: BlockingContext
+    ) -> Mapping[str, Any]:
+        for device in context.cloud.list_devices():
+            context.cloud.driver.delete_device(device, 10.0)
+        return {"greeting": "Gone"}
+
+
+class Refused(Good):
+    """Try to delete every device."""
+
+    def run(
+        self, request: Request, context: BlockingContext
+    ) -> Mapping[str, Any]:
+        for device in context.cloud.list_devices():
+            with suppress(NotOwned):
+                context.cloud.delete_device(device)
+        return {"greeting": "Not gone"}
 
 
 class Failing(Action[NoFields]):
@@ -120,7 +167,9 @@ class Failing(Action[NoFields]):
 
     takes = NoFields
 
-    def run(self, request: NoFields, context: Context) -> Mapping[str, Any]:
+    def run(
+        self, request: NoFields, context: BlockingContext
+    ) -> Mapping[str, Any]:
         raise ValueError("never")
 
 
@@ -153,14 +202,16 @@ def failures(action_: type[Action[Any]]) -> set[str]:
     return failed
 
 
-def test_a_good_action_passes() -> None:
-    assert len(SUITE) >= 6
-    assert failures(Good) == set()
+@pytest.mark.parametrize("action", [Good, Async, Refused])
+def test_a_good_action_passes(action: type[Action[Any]]) -> None:
+    assert len(SUITE) >= 7
+    assert failures(action) == set()
 
 
 MADE = "test_it_is_made_as_an_action_is"
 HELP = "test_its_command_has_help"
 ANSWERED = "test_a_job_is_answered_with_all_that_it_names"
+FOREIGN = "test_it_touches_nothing_of_another_pool"
 KINDS = "test_what_a_field_cannot_be_is_refused_or_put_up_with"
 
 
@@ -174,6 +225,7 @@ KINDS = "test_what_a_field_cannot_be_is_refused_or_put_up_with"
         (Trusting, HELP),
         (Trusting, KINDS),
         (Failing, ANSWERED),
+        (Careless, FOREIGN),
     ],
 )
 def test_mistakes_are_found(action: type[Action[Any]], found: str) -> None:

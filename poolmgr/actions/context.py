@@ -178,15 +178,21 @@ class Context(JobContext):
 
         :raises DeadlineExceeded: it was not done; says what it waited for
         """
+        trace = self._run.trace
+        before = trace.end
+        end = min(before, asyncio.get_running_loop().time() + seconds)
+        trace.end = end
         try:
             async with asyncio.timeout(seconds) as limit:
                 yield
         except TimeoutError:
             if not limit.expired():
                 raise
-            trace = self._run.trace
-            doing = trace.doing or "the cloud"
+            doing = trace.doing or "waiting for the cloud"
             raise trace.trouble or DeadlineExceeded(doing, seconds) from None
+        finally:
+            if trace.end == end:  # else the job was cancelled meanwhile
+                trace.end = before
 
 
 class BlockingContext(JobContext):

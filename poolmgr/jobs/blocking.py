@@ -71,7 +71,10 @@ class BlockingDelivery:
 
         if self._loop is None:
             return None  # it was over before it began
-        return call_on(self._loop, on_loop)
+        try:
+            return call_on(self._loop, on_loop)
+        except RuntimeError:
+            return None  # the manager is closed
 
 
 class OwnProcessFuture(Future[Outcome]):
@@ -118,9 +121,17 @@ def serve_loop(loop: asyncio.AbstractEventLoop) -> None:
 def call_on(
     loop: asyncio.AbstractEventLoop, function: Callable[[], T]
 ) -> "Future[T]":
-    """Call a function on a loop, from another thread."""
+    """Call a function on a loop, from another thread.
 
-    async def call() -> T:
-        return function()
+    :raises RuntimeError: the loop is closed
+    """
+    future: Future[T] = Future()
 
-    return asyncio.run_coroutine_threadsafe(call(), loop)
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    loop.call_soon_threadsafe(call)
+    return future

@@ -73,7 +73,7 @@ class JobRun:
         self._doing = f"action {asked.action.__name__}"
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
-        self._end = self._started + asked.timeout
+        self.trace.end = self._started + asked.timeout
         self._reason: Reason | None = None
         self._deliveries: list[Delivery] = []
         self._outcome: Outcome | None = None
@@ -193,7 +193,7 @@ class JobRun:
 
     def remaining(self) -> float:
         """Seconds until its time is up."""
-        return max(0.0, self._end - self._loop.time())
+        return max(0.0, self.trace.end - self._loop.time())
 
     def delivered_before(self) -> Coroutine[Any, Any, bool]:
         """Ask the job server whether a worker was lost with the job."""
@@ -221,6 +221,7 @@ class JobRun:
         self.error = self._error_for(reason)
         self._closed = self._closed or reason == "cancelled"
         self.trace.doing, self.trace.trouble = "", None
+        self.trace.end = self._loop.time() + self.asked.cleanup_time
         self._timer.cancel()
         self._timer = self._loop.call_later(
             self.asked.cleanup_time + GRACE, self._give_up
@@ -302,4 +303,4 @@ class JobRun:
     def renew(self, seconds: float) -> None:
         """Give the action time again, to see to an answer nobody had."""
         self.error = None
-        self._end = self._loop.time() + seconds
+        self.trace.end = self._loop.time() + seconds

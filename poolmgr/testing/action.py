@@ -9,8 +9,9 @@ import pytest
 
 from poolmgr import PoolManager
 from poolmgr.actions.base import Action, defect, description, is_required
-from poolmgr.drivers.base import Driver
+from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.ownership import Job, Mark
 from poolmgr.settings import PoolSettings
 
 #: What clients send by mistake.
@@ -28,11 +29,15 @@ _OTHER_KINDS: tuple[object, ...] = (
 )
 
 
+#: Seconds for a call of the driver.
+_TIMEOUT = 30.0
+
+
 class ActionConformance:
     """Subclass it, say which action it is, and give it a message.
 
-    The action need not be installed. It runs as a job does, on a fake cloud
-    in memory; a fixture ``driver`` of your own replaces that.
+    The action, async or plain, need not be installed. It runs as a job does,
+    on a fake cloud in memory; a fixture ``driver`` of your own replaces that.
 
     :cvar action: the action's class
     :cvar message: fields of a request that passes; a method ``prepare``
@@ -130,6 +135,54 @@ class ActionConformance:
                     assert error["code"] != "plugin_failed", (
                         f"{field.name} = {value!r}: {error['message']}"
                     )
+
+    def test_it_touches_nothing_of_another_pool(
+        self, manager: PoolManager
+    ) -> None:
+        foreign = _Foreign(manager)
+        request = self.request(manager)
+
+        manager.run(request)
+        for field in dataclasses.fields(self.action.takes):
+            value = foreign.instead_of(request.get(field.name))
+            if value is not None:
+                manager.run({**request, field.name: value})
+
+        assert foreign.now() == foreign.before, "it changed what is not ours"
+
+
+class _Foreign:
+    """A device and a floating IP of another pool."""
+
+    def __init__(self, manager: PoolManager) -> None:
+        self._driver = driver = manager.driver
+        self._cloud = manager.cloud
+        mark = Mark.for_job("another", Job.by_hand()).handed_over()
+        device = driver.create_device("another-1", mark, _TIMEOUT)
+        self.device = self._cloud.wait_ready(device)
+        self.ip = driver.create_ip(mark, _TIMEOUT)
+        driver.attach_ip(self.ip, self.device, _TIMEOUT)
+        self.before = self.now()
+
+    def now(self) -> list[object]:
+        """What there is to see of them."""
+        devices = self._cloud.list_devices()
+        ips = self._cloud.list_ips()
+        return [
+            *((d.id, d.status, d.mark) for d in devices if self._is(d)),
+            *((i.id, i.device_id, i.mark) for i in ips if self._is(i)),
+        ]
+
+    def instead_of(self, value: object) -> str | None:
+        """The same kind of name or address, of these."""
+        if any(value == each.name for each in self._cloud.list_devices()):
+            return self.device.name
+        if any(value == each.address for each in self._cloud.list_ips()):
+            return self.ip.address
+        return None
+
+    def _is(self, thing: Device | FloatingIP) -> bool:
+        return thing.id in (self.device.id, self.ip.id)
 
 
 def _error(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The driver of the fake cloud."""
 
+import os
 import random
 import threading
 import time
@@ -28,6 +29,14 @@ from poolmgr.ownership import Mark, new_uuid
 
 #: Threads that call it at once: a cloud of 20 ms serves 1,600 calls a second.
 _AT_ONCE = 32
+#: Held while SQLite works. A fork waits for it, or else SQLite's own locks
+#: could be held by nobody in the child.
+_SQLITE = threading.RLock()
+os.register_at_fork(
+    before=_SQLITE.acquire,
+    after_in_parent=_SQLITE.release,
+    after_in_child=_SQLITE.release,
+)
 
 
 class FakeCloud(Driver):
@@ -46,12 +55,12 @@ class FakeCloud(Driver):
         self.limits = Limits(calls_at_once=_AT_ONCE, poll_interval=interval)
         self._device_range = Range(network_of(self._settings.device_range))
         self._ip_range = Range(network_of(self._settings.ip_range))
-        self._store = Database(self._settings.state or ":memory:")
-        self._lock = threading.Lock()
+        with _SQLITE:
+            self._store = Database(self._settings.state or ":memory:")
 
     def close(self) -> None:
         """Forget everything that is kept in memory."""
-        with self._lock:
+        with _SQLITE:
             self._store.close()
 
     # -- devices ------------------------------------------------------------
@@ -206,7 +215,7 @@ class FakeCloud(Driver):
             raise CloudUnavailable(f"no answer within {timeout:g} s")
         if random.random() < self._settings.call_failure_rate:
             raise CloudUnavailable("the fake cloud let the call fail")
-        with self._lock:
+        with _SQLITE:
             yield self._store
 
     def _devices(

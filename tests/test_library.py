@@ -1,0 +1,233 @@
+"""poolmgr as a library: blocking and async, quiet, and easy to end."""
+
+import asyncio
+import importlib.metadata
+import pydoc
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Mapping
+
+import pytest
+
+import poolmgr
+from poolmgr import AsyncPoolManager, PoolManager, PoolSettings, errors
+from poolmgr.actions.base import Action, BlockingContext, NoFields
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from tests.polling import until
+
+BUILD = {"action": "BUILD_DEVICE"}
+SOON = 30.0
+
+
+def python(program: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program that uses the library."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+# -- what is public ---------------------------------------------------------
+
+
+def test_the_module_shows_what_is_public() -> None:
+    assert {*poolmgr.__all__} <= {*dir(poolmgr)}
+    assert poolmgr.__version__ == importlib.metadata.version("poolmgr")
+    text = pydoc.plain(pydoc.render_doc(poolmgr))
+    for name in poolmgr.__all__:
+        assert getattr(poolmgr, name) is not None
+        assert name in text or name == "__version__"
+    with pytest.raises(AttributeError, match="'nothing'"):
+        poolmgr.nothing  # noqa: B018 - it raises
+
+
+def test_to_import_it_is_cheap() -> None:
+    done = python("""
+        import sys, poolmgr
+        heavy = "asyncio openstack stevedore rich jinja2 poolmgr.jobs"
+        print([name for name in heavy.split() if name in sys.modules])
+        """)
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_nothing_is_printed_by_itself() -> None:
+    done = python("""
+        from poolmgr import PoolManager
+        with PoolManager("fake") as manager:
+            manager.run({"action": "DELETE_DEVICE", "name": "libra-none"})
+            manager.submit({"action": "BUILD_DEVICE"}).undo()
+        """)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# -- cancelling -------------------------------------------------------------
+
+
+def test_a_running_job_can_be_cancelled_by_its_caller() -> None:
+    cloud = FakeCloud(FakeSettings(boot_time=3600.0))
+    with PoolManager(cloud) as manager:
+        delivery = manager.submit(BUILD)
+        until(lambda: cloud.list_devices(SOON))
+
+        assert delivery.cancel()
+
+        outcome = delivery.future.result(SOON)
+        assert isinstance(outcome.error, errors.Cancelled)
+        assert not delivery.cancel()
+    assert not cloud.list_devices(SOON)
+
+
+def test_what_is_over_cannot_be_cancelled() -> None:
+    manager = PoolManager("fake")
+    done = manager.submit({"action": "BUILD_IP"})
+    done.future.result(SOON)
+    refused = manager.submit({"action": "NOPE"})
+    manager.close()
+
+    for delivery in (done, refused, manager.submit({"action": "BUILD_IP"})):
+        assert not delivery.cancel()
+
+
+class Waiting(Action[NoFields]):
+    """Wait for what never comes."""
+
+    takes = NoFields
+    answers = ()
+    cleanup_time = SOON
+    #: What happened to it, in turn.
+    told: tuple[object, ...] = ()
+
+    def run(
+        self, request: NoFields, context: BlockingContext
+    ) -> Mapping[str, str]:
+        try:
+            context.sleep(3600.0)
+        except errors.PoolmgrError as error:
+            Waiting.told += (type(error), error is context.error)
+            # To clear up it may call the cloud again.
+            Waiting.told += (len(context.cloud.list_devices()),)
+            raise
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ("deadline", errors.DeadlineExceeded),
+        ("stop", errors.Stopped),
+        ("cancel", errors.Cancelled),
+    ],
+)
+def test_a_plain_action_that_waits_learns_that_it_has_to_end(
+    how: str, kind: type[errors.PoolmgrError]
+) -> None:
+    Waiting.told = ()
+    seconds = 0.2 if how == "deadline" else 3600.0
+    settings = PoolSettings(short_timeout=seconds)
+    with PoolManager("fake", settings, {"WAIT": Waiting}) as manager:
+        delivery = manager.submit({"action": "WAIT"})
+        until(manager.running)
+        if how == "stop":
+            manager.stop()
+        elif how == "cancel":
+            delivery.cancel()
+
+        outcome = delivery.future.result(SOON)
+
+    assert type(outcome.error) is kind
+    assert Waiting.told == (kind, True, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def run(self, request, context):\n        threading.Event().wait()",
+        "async def run(self, request, context):\n"
+        "        while True:\n"
+        "            try:\n"
+        "                await asyncio.sleep(3600)\n"
+        "            except asyncio.CancelledError:\n"
+        "                pass",
+    ],
+    ids=["plain", "async"],
+)
+def test_an_action_that_never_ends_holds_up_nobody(body: str) -> None:
+    done = python(f"""
+import asyncio, threading
+from poolmgr import PoolManager, PoolSettings
+from poolmgr.actions.base import Action, NoFields
+
+class Stuck(Action[NoFields]):
+    '''Never end.'''
+    takes = NoFields
+    timeout = 0.1
+
+    {body}
+
+settings = PoolSettings(explain_failures=True)
+with PoolManager("fake", settings, {{"STUCK": Stuck}}) as manager:
+    print(manager.run({{"action": "STUCK"}})["error"]["code"])
+    print(manager.run({{"action": "BUILD_IP"}})["response"])
+""")
+
+    assert done.stdout == "deadline\nPASS\n"
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- the async face ---------------------------------------------------------
+
+
+def test_an_async_program_has_a_manager_of_its_own() -> None:
+    async def program() -> tuple[int, str]:
+        async with AsyncPoolManager("fake") as manager:
+            devices = await asyncio.gather(
+                *(manager.execute("BUILD_DEVICE") for _each in range(20))
+            )
+            with pytest.raises(errors.NotFound):
+                await manager.execute("DELETE_DEVICE", name="libra-none")
+            answer = await manager.run(b'{"action": "BUILD_IP"}')
+        closed = await manager.run(BUILD)
+        assert closed["response"] == "FAIL"
+        return len({each["name"] for each in devices}), str(answer["response"])
+
+    threads = threading.active_count()
+
+    assert asyncio.run(program()) == (20, "PASS")
+    until(lambda: threading.active_count() <= threads)
+
+
+def test_an_async_program_may_use_the_blocking_one_on_threads() -> None:
+    async def program() -> None:
+        with PoolManager("fake") as manager:
+            answers = await asyncio.gather(
+                *(asyncio.to_thread(manager.run, BUILD) for _each in range(5))
+            )
+        assert {answer["response"] for answer in answers} == {"PASS"}
+
+    asyncio.run(program())
+
+
+def test_a_manager_leaves_no_thread_behind() -> None:
+    threads = threading.active_count()
+
+    with PoolManager("fake") as manager:
+        manager.run(BUILD)
+
+    until(lambda: threading.active_count() <= threads)
+
+
+def test_a_driver_that_was_handed_over_stays_open() -> None:
+    cloud = FakeCloud()
+
+    for _twice in range(2):
+        with PoolManager(cloud) as manager:
+            assert manager.run(BUILD)["response"] == "PASS"
+
+    assert len(cloud.list_devices(SOON)) == 2
