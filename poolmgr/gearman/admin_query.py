@@ -90,39 +90,34 @@ async def ask(
     limit = options.connect_timeout if timeout is None else timeout
     reader = asyncio.StreamReader(limit=options.max_packet)
     question = Question(reader, options.max_packet)
-    end = asyncio.get_running_loop().time() + limit
+    time_out = asyncio.timeout_at(asyncio.get_running_loop().time() + limit)
     try:
         soon = replace(
             options, connect_timeout=min(limit, options.connect_timeout)
         )
         protocol = await connect(address, soon, lambda: _Stream(reader))
         try:
-            async with asyncio.timeout_at(end):
+            async with time_out:
                 protocol.send(command.encode() + b"\r\n")
                 yield question
         finally:
             protocol.end()
-    except TimeoutError:
-        what = f"no answer within {limit:g} s"
-        if question.answered:
-            what = f"no end of the answer {question.beginning}"
-        why = describe_silence(options)
-        raise _error(address, f"{what}: {why}") from None
-    except TransportError as error:
-        raise _error(address, str(error)) from error
-    except ValueError as error:
-        said = one_line(str(error))
-        raise _error(address, f"answer not understood: {said}") from error
-    except _Closed as error:
-        raise _error(address, reason_of_silence(None, options)) from error
-    except OSError as error:
-        if question.answered:
-            raise _error(address, reason_of(error)) from error
-        raise _error(address, reason_of_silence(error, options)) from error
-
-
-def _error(address: Address, what: str) -> TransportError:
-    return TransportError(f"job server {address}: {what}")
+    except (TransportError, ValueError, OSError) as error:
+        if time_out.expired():
+            what = f"no answer within {limit:g} s"
+            if question.answered:
+                what = f"no end of the answer {question.beginning}"
+            reason = f"{what}: {describe_silence(options)}"
+        elif isinstance(error, TransportError):
+            reason = str(error)
+        elif isinstance(error, ValueError):
+            reason = f"answer not understood: {one_line(str(error))}"
+        elif question.answered:
+            reason = reason_of(error)
+        else:
+            cause = None if isinstance(error, _Closed) else error
+            reason = reason_of_silence(cause, options)
+        raise TransportError(f"job server {address}: {reason}") from error
 
 
 class _Stream(asyncio.StreamReaderProtocol):

@@ -112,19 +112,20 @@ async def connect(
     limit = options.connect_timeout
     connected = False
     try:
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(limit) as time_out:
             sock = await _open_socket(resolver or Resolver(address), options)
             connected = True
             return await _start(sock, address, options, factory)
-    except TimeoutError:
-        reason = f"not connected within {limit:g} s"
-        if connected:
-            reason = (
-                f"TLS: no handshake within {limit:g} s: it may not speak TLS"
-            )
-        raise TransportError(reason) from None
     except (OSError, ValueError) as error:
-        raise TransportError(reason_of(error)) from error
+        reason = reason_of(error)
+        if time_out.expired():
+            reason = f"not connected within {limit:g} s"
+            if connected:
+                reason = (
+                    f"TLS: no handshake within {limit:g} s: it may not speak "
+                    "TLS"
+                )
+        raise TransportError(reason) from error
 
 
 async def _open_socket(

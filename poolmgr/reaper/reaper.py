@@ -246,6 +246,7 @@ async def _time_limit(doing: str) -> AsyncIterator[None]:
     :raises PoolmgrError: the last failure of what was repeated until then
     """
     context = current() or RequestContext()
+    context.end = asyncio.get_running_loop().time() + _TIME
     with bound(context):
         try:
             async with asyncio.timeout(_TIME) as limit:
