@@ -18,8 +18,7 @@ import pytest
 
 import poolmgr
 from poolmgr import errors
-from poolmgr.drivers.nova.failures import Busy
-from poolmgr.errors import PoolmgrError
+from poolmgr.errors import Busy, PoolmgrError
 
 _SAMPLES: dict[Any, object] = {
     str: "libra-1 \N{SNOWMAN}",
@@ -115,7 +114,7 @@ def test_an_error_of_words_that_cannot_travel_keeps_its_text() -> None:
         def __reduce__(self) -> str:
             raise TypeError("has a lock")
 
-    error = errors.CloudUnavailable(Response())
+    error = errors.CloudError(Response())
 
     assert str(unpickled(pickle.dumps(error))) == "503 of nova"
     assert str(copy.deepcopy(error)) == "503 of nova"

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from poolmgr import PoolManager, PoolSettings, errors
-from poolmgr.cloud.poller import Watch
-from poolmgr.drivers.base import Device, DriverState, FloatingIP
-from poolmgr.drivers.fake import FakeCloud
-from poolmgr.waiting import Deadline
-from tests.asking import asked
+from poolmgr import PoolManager, PoolSettings
+from poolmgr.cloud import open_cloud
+from poolmgr.drivers.base import Device, FloatingIP, Poll
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.ownership import Job, Mark
 from tests.environments import plugin_beside
 from tests.jobservers import builtin
 from tests.processes import Process, poolmgr
@@ -33,12 +32,11 @@ def wrongly(thing: Any, **fields: object) -> Any:
 #: Verbs of a driver, and a message whose action needs each.
 NEEDED: dict[str, dict[str, object]] = {
     "create_device": {"action": "BUILD_DEVICE"},
-    "wait_for_device": {"action": "BUILD_DEVICE"},
-    "devices_of_job": {"action": "BUILD_DEVICE"},
+    "devices_of_jobs": {"action": "BUILD_DEVICE"},
     "find_devices": {"action": "DELETE_DEVICE", "name": "libra-1"},
     "create_ip": {"action": "BUILD_IP"},
-    "ips_of_job": {"action": "BUILD_IP"},
-    "find_ip": {"action": "DELETE_IP", "ip": "192.0.2.9"},
+    "ips_of_jobs": {"action": "BUILD_IP"},
+    "find_ips": {"action": "DELETE_IP", "ip": "192.0.2.9"},
 }
 #: What none of these may return.
 NONSENSE: list[object] = [
@@ -86,8 +84,7 @@ def reason(cloud: FakeCloud, verb: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("verb", NEEDED)
 def test_nonsense_is_the_fault_of_the_driver(verb: str) -> None:
-    nonsense = NONSENSE if verb == "find_ip" else [*NONSENSE, None]
-    for value in nonsense:
+    for value in [*NONSENSE, None]:
         error = reason(strange(verb, lambda *_, it=value: it), verb)
 
         assert error["code"] == "plugin_failed", value
@@ -132,76 +129,46 @@ def test_an_image_that_is_no_text_is_the_fault_of_the_driver(
     assert "driver FakeCloud: image is" in str(answer["error"])
 
 
-def test_a_device_that_is_not_ready_is_not_answered() -> None:
-    booting = replace(DEVICE, address=None)
-
-    error = reason(
-        strange("wait_for_device", lambda *_: booting), "wait_for_device"
-    )
-
-    assert "wait_for_device returned a Device that is not" in error["message"]
-
-
 @pytest.mark.parametrize(
-    "pause", [float("inf"), float("nan"), -1, "soon", None, 10**400]
+    "wrong",
+    [
+        None,
+        [DEVICE],
+        Poll([None]),  # type: ignore[list-item]
+        Poll([wrongly(DEVICE, status=None)]),
+        Poll([], 5),  # type: ignore[arg-type]
+        Poll([], (), "many"),  # type: ignore[arg-type]
+    ],
 )
-def test_a_pause_that_makes_no_sense_stops_nothing(pause: object) -> None:
-    refusal = errors.CloudUnavailable("so")
-    refusal.retry_after = pause  # type: ignore[assignment]
-    refusals = [refusal, errors.QuotaExceeded("so")]
+def test_a_look_that_is_nonsense_is_made_again(
+    wrong: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    driver = FakeCloud(FakeSettings(boot_time=0.01))
+    poll, looks = driver.poll, iter([True])
 
-    def look(devices: object) -> list[Device]:
-        if refusals:
-            raise refusals.pop()
-        return [DEVICE]
+    def once(*args: Any) -> Any:
+        return wrong if next(looks, False) else poll(*args)
 
-    watch = Watch(look, interval=0.01)
-    if pause in (float("inf"), 10**400):
-        assert refusal.pause == errors.LONGEST_PAUSE
-    else:
-        booting = replace(DEVICE, status="building", address=None)
-        assert watch.wait(booting, Deadline(60.0)) == DEVICE
-    watch.close()
+    driver.poll = once  # type: ignore[method-assign, assignment]
+    with open_cloud(driver, timeout=60.0) as cloud:
+        made = cloud.create_device("libra-1", Mark.for_job("p", Job("j")))
 
+        assert cloud.wait_ready(made).ready
 
-def test_a_watch_survives_what_a_driver_shows_it() -> None:
-    def end(devices: object) -> list[Device]:
-        raise SystemExit
-
-    looks: list[Callable[[object], Any]] = [
-        lambda devices: [DEVICE],
-        lambda devices: [None],
-        lambda devices: None,
-        lambda devices: [wrongly(DEVICE, status=None)],
-        end,
-    ]
-    watch = Watch(lambda devices: looks.pop()(devices), interval=0.01)
-    booting = replace(DEVICE, status="building", address=None)
-
-    assert watch.wait(booting, Deadline(60.0)) == DEVICE
-    watch.close()
+    assert "driver FakeCloud: poll returned" in caplog.text
 
 
-def test_a_driver_that_heeds_no_deadline_is_named() -> None:
+def test_a_driver_that_heeds_no_time_out_is_named() -> None:
     never = threading.Event()
-    cloud = strange("find_ip", lambda *_: never.wait(60.0))
+    cloud = strange("find_ips", lambda *_: never.wait(60.0))
     settings = replace(SETTINGS, short_timeout=0.1)
 
     with PoolManager(cloud, settings) as manager:
-        answer = manager.run(NEEDED["find_ip"])
+        answer = manager.run(NEEDED["find_ips"])
         never.set()
 
-    assert "waiting for driver FakeCloud: find_ip" in str(answer["error"])
-
-
-def test_a_driver_keeps_its_class_and_what_it_has_besides() -> None:
-    cloud = FakeCloud()
-    cloud.besides = 5  # type: ignore[attr-defined]
-
-    with PoolManager(cloud) as manager:
-        assert isinstance(manager.driver, FakeCloud)
-        assert manager.driver.besides == 5
-        assert manager.driver.Settings is FakeCloud.Settings
+    assert "waiting for driver FakeCloud: find_ips" in str(answer["error"])
 
 
 DRIVER = """
@@ -248,27 +215,6 @@ def test_a_driver_that_hangs_while_it_closes_ends_all_the_same(
             worker.end()
 
 
-def test_a_worker_lives_with_a_driver_that_cannot_say_how_it_does(
-    tmp_path: Path,
-) -> None:
-    env = process(
-        tmp_path, "    is_down = property(fail)\n    state = property(fail)"
-    )
-    with builtin() as server:
-        args = ["--gearman-server", str(server.address), "worker"]
-        worker = Process(args, **env)
-        try:
-            worker.wait_for("connected and registered")
-            message = {"action": "BUILD_DEVICE"}
-            answers = asked(server.address, *[message] * 3)()
-        finally:
-            worker.end()
-
-    assert {answer["response"] for answer in answers} == {"PASS"}
-    told = [each for each in worker.lines if "is_down: SystemExit" in each]
-    assert len(told) == 1
-
-
 def test_a_driver_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     env = process(tmp_path, "")
     for command in ("build-ip", "check", "worker"):
@@ -289,10 +235,3 @@ def test_lists_and_checks_name_the_driver_that_fails(tmp_path: Path) -> None:
 
         assert done.returncode == 1
         assert "driver Strange: " in done.stderr.splitlines()[-1]
-
-
-def test_a_state_that_is_none_is_as_if_nothing_was_known() -> None:
-    for wrong in (None, DriverState({"": None}, 0, 0.0), DriverState({}, "5")):  # type: ignore[dict-item, arg-type]
-        cloud = type("Odd", (FakeCloud,), {"state": wrong})()
-        with PoolManager(cloud) as manager:
-            assert manager.driver.state == DriverState()

@@ -22,6 +22,7 @@ from poolmgr.cli.batch import Batch
 from poolmgr.cli.columns import Text
 from poolmgr.cli.many import ManyOutput
 from poolmgr.cli.progress import progress
+from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.events import Outcome
 from poolmgr.jobs.manager import action_plugins, driver_plugins
 from poolmgr.jobs.pool_manager import PoolManager
@@ -113,7 +114,7 @@ class ActionCommand(PoolmgrShowOne):
                 interrupted.said += f"; {batch.cleared_up()}"
             raise
         finally:
-            driver.close()
+            close_driver(driver)
 
 
 def command_for(action: str) -> type[ActionCommand]:

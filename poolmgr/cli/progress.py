@@ -13,7 +13,6 @@ from typing import TextIO
 from poolmgr.cli.output import Stream
 from poolmgr.cli.terminal import is_terminal, size
 from poolmgr.text import format_duration
-from poolmgr.threads import start_daemon
 
 #: Seconds until the line is shown: what is quicker needs none.
 PATIENCE = 0.5
@@ -50,7 +49,10 @@ def progress(
             line = text(columns, time.monotonic() - started)
             stream.show(line[:columns])
 
-    thread = start_daemon("poolmgr-progress", draw)
+    thread = threading.Thread(
+        target=draw, name="poolmgr-progress", daemon=True
+    )
+    thread.start()
     try:
         yield
     finally:

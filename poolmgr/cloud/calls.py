@@ -15,6 +15,7 @@ from poolmgr.cloud.limiter import CALL, RateLimiter, Slots
 from poolmgr.cloud.pace import Pace, backoff
 from poolmgr.cloud.pool import CallPool, Pool
 from poolmgr.drivers.base import Driver
+from poolmgr.drivers.lifecycle import name_of
 from poolmgr.errors import (
     AuthenticationFailed,
     Busy,
@@ -190,9 +191,7 @@ class Calls:
         while True:
             if self._closed:
                 raise Closed
-            context.doing = (
-                f"waiting for {checks.name_of(self._driver)}: {verb.name}"
-            )
+            context.doing = f"waiting for {name_of(self._driver)}: {verb.name}"
             try:
                 async with self.login.attempt(max_wait=0.0):
                     return await self._attempt(
@@ -326,7 +325,7 @@ class Calls:
         self._observer.cloud_called(call)
 
     def _no_answer(self, verb: Verb[T], call: _Call) -> CloudUnavailable:
-        name = checks.name_of(self._driver)
+        name = name_of(self._driver)
         text = f"{name}: {verb.name}: no answer within {self._timeout:.3g} s"
         LOG.warning("%s; its thread is left", text)
         if call.begun and verb.kind != "reading":

@@ -17,6 +17,7 @@ from poolmgr.drivers.base import (
     Poll,
     Status,
 )
+from poolmgr.drivers.lifecycle import name_of
 from poolmgr.errors import PluginFailed, PoolmgrError
 from poolmgr.foreign import is_interrupt, told
 from poolmgr.ownership import Mark
@@ -173,7 +174,6 @@ FIND_CREATED_DEVICES = Verb("find_created", "compute", "reading", created_in)
 FIND_CREATED_IPS = Verb("find_created", "network", "reading", created_in)
 CHECK = Verb("check", "compute", "reading", findings_in)
 ACCEPTS = Verb("accepts", "network", "reading", flag_in)
-CLOSE = Verb("close", "compute", "changing", nothing_in)
 
 
 def call(driver: Driver, verb: Verb[T], *args: object) -> T:
@@ -201,11 +201,6 @@ def image_of(driver: Driver) -> str:
         if _may_raise(error):
             raise
         raise _blame(driver, "image", error) from error
-
-
-def name_of(driver: Driver) -> str:
-    """Return what a driver is called in messages."""
-    return f"driver {type(driver).__name__}"
 
 
 def _may_raise(error: BaseException) -> bool:

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from poolmgr.cloud import checks
@@ -13,9 +11,9 @@ from poolmgr.cloud.ips import FloatingIPs
 from poolmgr.cloud.pace import Pace
 from poolmgr.cloud.pool import Pool
 from poolmgr.drivers.base import Driver, Finding
-from poolmgr.errors import CloudError, DeadlineExceeded, PoolmgrError
+from poolmgr.drivers.lifecycle import close_driver
+from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.events import Observer
-from poolmgr.foreign import told
 from poolmgr.ownership import Ownership
 from poolmgr.tracing import RequestContext, bound
 
@@ -145,23 +143,5 @@ class Cloud(FloatingIPs):
         """
         self._poller.close()
         self._calls.close()
-        if keep_driver:
-            return
-        closing = threading.Thread(
-            target=self._close_driver, name="poolmgr-closing", daemon=True
-        )
-        with suppress(RuntimeError):  # no thread: then it is not closed
-            closing.start()
-            closing.join(self._pace.close)
-        if closing.is_alive():
-            LOG.error(
-                "%s: close has not returned within %g s and is left",
-                checks.name_of(self.driver),
-                self._pace.close,
-            )
-
-    def _close_driver(self) -> None:
-        try:
-            checks.call(self.driver, checks.CLOSE)
-        except PoolmgrError as error:
-            LOG.error("%s", told(error))
+        if not keep_driver:
+            close_driver(self.driver, self._pace.close)

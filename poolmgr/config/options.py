@@ -14,7 +14,8 @@ from typing import get_type_hints as hints
 from poolmgr import secrecy
 from poolmgr.config import values
 from poolmgr.config.sources import Group, Sources
-from poolmgr.drivers.base import Driver, make_driver
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.lifecycle import make_driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.gearman.settings import GearmanSettings

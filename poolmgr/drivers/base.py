@@ -34,127 +34,22 @@ nothing was made; raise ``OutcomeUnknown`` when that is not certain.
 """
 
 import abc
-import dataclasses
-import math
 import os
 import socket
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self, get_type_hints
+from typing import Any, ClassVar, Protocol, Self
 
-from poolmgr.errors import Forked, PluginFailed, PoolmgrError
+from poolmgr.drivers.values import Device as Device
+from poolmgr.drivers.values import Finding as Finding
+from poolmgr.drivers.values import FloatingIP as FloatingIP
+from poolmgr.drivers.values import Kind as Kind
+from poolmgr.drivers.values import Limits as Limits
+from poolmgr.drivers.values import Poll as Poll
+from poolmgr.drivers.values import Status as Status
+from poolmgr.errors import Forked
 from poolmgr.events import CloudCall
-from poolmgr.foreign import is_interrupt, told
 from poolmgr.ownership import Mark
-from poolmgr.settings import IsSettings, Rule
-
-Status = Literal["building", "active", "failed"]
-Kind = Literal["device", "ip"]
-
-
-@dataclass(frozen=True)
-class Device:
-    """A server of the cloud.
-
-    :ivar id: the cloud's own id
-    :ivar name: its name; the cloud may have several of one name
-    :ivar status: "building", "active" or "failed"
-    :ivar address: where clients reach it, None until it has one
-    :ivar created: when it was made, ISO 8601 in UTC
-    :ivar fault: the cloud's own words when it failed
-    :ivar mark: what poolmgr wrote on it, None if it did not make it
-    """
-
-    id: str
-    name: str
-    status: Status
-    address: str | None
-    created: str
-    fault: str | None = None
-    mark: Mark | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether it runs and can be reached."""
-        return self.status == "active" and self.address is not None
-
-
-@dataclass(frozen=True)
-class FloatingIP:
-    """An address that can be moved between devices.
-
-    :ivar id: the cloud's own id
-    :ivar address: the address itself
-    :ivar device_id: the device it is attached to, None when to nothing
-    :ivar revision: changes whenever the cloud's record does; what
-        :meth:`Driver.attach_ip`, :meth:`Driver.detach_ip` and
-        :meth:`Driver.mark_ip` compare
-    :ivar mark: what poolmgr wrote on it, None if it did not make it
-    :ivar created: when it was allocated, ISO 8601 in UTC, None when the
-        cloud does not tell
-    :ivar goes_with: the id of the device that it was made for and is deleted
-        with; None when it is one of its own
-    """
-
-    id: str
-    address: str
-    device_id: str | None
-    revision: int
-    mark: Mark | None = None
-    created: str | None = None
-    goes_with: str | None = None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the check of a setting against the cloud has found.
-
-    :ivar setting: the setting's name
-    :ivar value: its value, empty when unset
-    :ivar found: what that is in the cloud, as an id
-    :ivar problem: in one line, what is wrong with it; None if nothing is
-    """
-
-    setting: str
-    value: str
-    found: str = ""
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Poll:
-    """What one look at devices that boot, or that are deleted, has found.
-
-    A device that was asked for and is in neither was not found.
-
-    :ivar seen: devices as they are now; others than those asked for may be
-        among them
-    :ivar unchanged: ids of devices that are there and still building
-    :ivar requests: requests to the cloud that the look took; the more, the
-        longer the pause until the next
-    """
-
-    seen: Sequence[Device]
-    unchanged: Collection[str] = ()
-    requests: int = 1
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a driver may be asked at once, and how long a verb may take.
-
-    :ivar calls_at_once: verbs that run at the same time, at most
-    :ivar calls_per_second: requests a second that :attr:`Driver.limiter`
-        lets through; 0 for any number
-    :ivar call_timeout: seconds for one verb
-    :ivar poll_interval: seconds between two looks at devices that boot, at
-        least
-    """
-
-    calls_at_once: int = 20
-    calls_per_second: float = 0.0
-    call_timeout: float = 30.0
-    poll_interval: float = 1.0
+from poolmgr.settings import IsSettings
 
 
 class RequestLimiter(Protocol):
@@ -384,66 +279,3 @@ class Driver(abc.ABC):
         """
         if self._made_in != os.getpid():
             raise Forked("driver")
-
-
-def defect(driver: type[Driver]) -> str | None:
-    """Return what is wrong with a driver's class, None if nothing is."""
-    try:
-        settings = getattr(driver, "Settings", None)
-    except BaseException as error:
-        return f"'Settings' raises {told(error)}"
-    if not (isinstance(settings, type) and dataclasses.is_dataclass(settings)):
-        return "'Settings' must be a dataclass"
-    try:
-        get_type_hints(settings)
-    except BaseException as error:
-        return f"'Settings' has types that are not there: {told(error)}"
-    for each in dataclasses.fields(settings):
-        rule = each.metadata.get("rule")
-        if not isinstance(rule, Rule):
-            return f"the setting {each.name!r} must be made by setting()"
-        if wrong := _defect_of_rule(rule):
-            return f"the setting {each.name!r}: {wrong}"
-    return None
-
-
-def make_driver(cls: type[Driver], settings: object = None) -> Driver:
-    """Make a driver from its settings.
-
-    :param settings: None for its defaults
-    :raises PoolmgrError: raised by the driver
-    :raises PluginFailed: it raised what it may not
-    """
-    try:
-        driver = cls(cls.Settings() if settings is None else settings)
-    except PoolmgrError:
-        raise
-    except BaseException as error:
-        if is_interrupt(error):
-            raise
-        raise PluginFailed(
-            f"driver {cls.__name__} cannot be made: {told(error)}"
-        ) from error
-    if not issubclass(type(driver), Driver):
-        kind = type(driver).__name__
-        raise PluginFailed(f"driver {cls.__name__} makes a {kind}, no driver")
-    return driver
-
-
-def _defect_of_rule(rule: Rule) -> str | None:
-    if type(rule.help) is not str:
-        return "'help' must be text"
-    for name in ("min", "max"):
-        bound = getattr(rule, name)
-        is_number = isinstance(bound, (int, float))
-        if bound is not None and not (is_number and math.isfinite(bound)):
-            return f"{name!r} must be a number"
-    if rule.check is not None and not callable(rule.check):
-        return "'check' must be a function"
-    for names in ("choices", "old"):
-        found = getattr(rule, names)
-        if type(found) is not tuple or any(type(n) is not str for n in found):
-            return f"{names!r} must be a tuple of texts"
-    if any(old.count(".") != 1 for old in rule.old):
-        return "'old' must have names like group.name"
-    return None

@@ -9,7 +9,8 @@ from typing import Any, Self, TypeVar
 
 from poolmgr.actions.base import Action
 from poolmgr.cloud import BlockingCloud, Cloud, Pace
-from poolmgr.drivers.base import Driver, make_driver
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.lifecycle import make_driver
 from poolmgr.errors import Closed, Forked
 from poolmgr.events import Observer, RunningJob
 from poolmgr.jobs.blocking import BlockingDelivery as BlockingDelivery

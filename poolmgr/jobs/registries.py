@@ -6,7 +6,7 @@ from typing import Any
 
 from poolmgr.actions import base as actions
 from poolmgr.actions.base import Action
-from poolmgr.drivers import base as drivers
+from poolmgr.drivers import lifecycle as drivers
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import PluginError
 from poolmgr.jobs.request import time_limit

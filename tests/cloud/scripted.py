@@ -4,13 +4,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from poolmgr.cloud import Cloud
 from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits, Poll
 from poolmgr.errors import Changed, CloudRefused
 from poolmgr.ownership import Job, Mark
 from tests.virtual_time import VirtualPool
+
+T = TypeVar("T")
 
 MARK = Mark.for_job("pool", Job("job", "H:here:1"))
 
@@ -199,7 +201,7 @@ class ScriptedDriver(Driver):
         self.devices[id_] = replace(device, **changes)
         return self.devices[id_]
 
-    def _do(self, verb: str, effect: Callable[[], Any]) -> Any:
+    def _do(self, verb: str, effect: Callable[[], T]) -> T:
         self.calls.append(verb)
         self.limiter.acquire()
         self.taken = self.seconds[verb]

@@ -59,15 +59,12 @@ def test_or_why_the_cloud_does_not_answer() -> None:
     with open_cloud(driver, timeout=0.5) as cloud:
         with pytest.raises(CloudUnavailable, match="let the call fail"):
             cloud.list_ips()
-        (finding,) = cloud.within(60.0).check(timeout=0.1) or [None]
-
-    assert finding is None  # the fake cloud has nothing to check
 
 
 def test_the_context_of_the_thread_goes_along() -> None:
     async def request_id() -> str | None:
         context = current()
-        return context and context.request_id
+        return context.request_id if context else None
 
     with open_cloud(FakeCloud()) as cloud:
         with bound(RequestContext()) as context:

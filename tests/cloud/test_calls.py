@@ -218,3 +218,14 @@ async def test_each_verb_is_a_request_unless_the_driver_tells_of_its_own() -> (
     driver.report_call(own)
     await cloud.list_ips()
     assert calls.seen == [own]
+
+
+async def test_a_check_that_gets_no_answer_is_a_finding() -> None:
+    driver = ScriptedDriver()
+    driver.check = lambda _timeout: driver.list_devices(1.0)  # type: ignore[assignment, method-assign, return-value]
+    driver.before["list_devices"] = [CloudUnavailable("down")] * 1000
+
+    (finding,) = await cloud_of(driver).check(timeout=30.0)
+
+    assert finding.problem == "down"
+    assert asyncio.get_running_loop().time() == 30.0

@@ -191,7 +191,7 @@ async def test_who_waits_for_room_gets_it_when_a_device_is_deleted() -> None:
     driver = ScriptedDriver()
     driver.before["create_device"] = [QuotaExceeded("full")]
     cloud = cloud_of(driver)
-    other = driver.add_device()
+    other = driver.add_device(mark=MARK.handed_over())
 
     with pytest.raises(QuotaExceeded):
         await cloud.create_device("libra-1", MARK)

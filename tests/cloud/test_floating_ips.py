@@ -1,6 +1,7 @@
 """Floating IPs: moved until it is in effect, and only ours."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ async def test_nothing_foreign_is_changed() -> None:
     device = driver.add_device("theirs", mark=THEIRS)
     ip = driver.add_ip(mark=THEIRS, device_id=device.id)
     ours = driver.add_device()
-    foreign = [
+    foreign: list[Callable[[], Awaitable[object]]] = [
         lambda: cloud.mark_device(device, MARK),
         lambda: cloud.delete_device(device),
         lambda: cloud.our_device("theirs"),

@@ -1,0 +1,112 @@
+"""Drivers as plugins: checked, made, and closed."""
+
+import dataclasses
+import logging
+import math
+import threading
+from contextlib import suppress
+from typing import get_type_hints
+
+from poolmgr.drivers.base import Driver
+from poolmgr.errors import PluginFailed, PoolmgrError
+from poolmgr.foreign import is_interrupt, told
+from poolmgr.settings import Rule
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds that a driver may take to close.
+_CLOSING_TIME = 5.0
+
+
+def name_of(driver: Driver) -> str:
+    """Return what a driver is called in messages."""
+    return f"driver {type(driver).__name__}"
+
+
+def make_driver(cls: type[Driver], settings: object = None) -> Driver:
+    """Make a driver from its settings.
+
+    :param settings: None for its defaults
+    :raises PoolmgrError: raised by the driver
+    :raises PluginFailed: it raised what it may not
+    """
+    try:
+        driver = cls(cls.Settings() if settings is None else settings)
+    except PoolmgrError:
+        raise
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        raise PluginFailed(
+            f"driver {cls.__name__} cannot be made: {told(error)}"
+        ) from error
+    if not issubclass(type(driver), Driver):
+        kind = type(driver).__name__
+        raise PluginFailed(f"driver {cls.__name__} makes a {kind}, no driver")
+    return driver
+
+
+def close_driver(driver: Driver, timeout: float = _CLOSING_TIME) -> None:
+    """Close a driver; one that hangs is left, one that fails is logged.
+
+    :param timeout: seconds that it may take
+    """
+    closing = threading.Thread(
+        target=_close, args=(driver,), name="poolmgr-closing", daemon=True
+    )
+    with suppress(RuntimeError):  # no thread: then it is not closed
+        closing.start()
+        closing.join(timeout)
+    if closing.is_alive():
+        LOG.error(
+            "%s: close has not returned within %g s and is left",
+            name_of(driver),
+            timeout,
+        )
+
+
+def _close(driver: Driver) -> None:
+    try:
+        driver.close()
+    except BaseException as error:
+        LOG.error("%s: close: %s", name_of(driver), told(error))
+
+
+def defect(driver: type[Driver]) -> str | None:
+    """Return what is wrong with a driver's class, None if nothing is."""
+    try:
+        settings = getattr(driver, "Settings", None)
+    except BaseException as error:
+        return f"'Settings' raises {told(error)}"
+    if not (isinstance(settings, type) and dataclasses.is_dataclass(settings)):
+        return "'Settings' must be a dataclass"
+    try:
+        get_type_hints(settings)
+    except BaseException as error:
+        return f"'Settings' has types that are not there: {told(error)}"
+    for each in dataclasses.fields(settings):
+        rule = each.metadata.get("rule")
+        if not isinstance(rule, Rule):
+            return f"the setting {each.name!r} must be made by setting()"
+        if wrong := _defect_of_rule(rule):
+            return f"the setting {each.name!r}: {wrong}"
+    return None
+
+
+def _defect_of_rule(rule: Rule) -> str | None:
+    if type(rule.help) is not str:
+        return "'help' must be text"
+    for name in ("min", "max"):
+        bound = getattr(rule, name)
+        is_number = isinstance(bound, (int, float))
+        if bound is not None and not (is_number and math.isfinite(bound)):
+            return f"{name!r} must be a number"
+    if rule.check is not None and not callable(rule.check):
+        return "'check' must be a function"
+    for names in ("choices", "old"):
+        found = getattr(rule, names)
+        if type(found) is not tuple or any(type(n) is not str for n in found):
+            return f"{names!r} must be a tuple of texts"
+    if any(old.count(".") != 1 for old in rule.old):
+        return "'old' must have names like group.name"
+    return None

@@ -1,0 +1,115 @@
+"""What drivers and the rest of poolmgr tell each other of a cloud."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from poolmgr.ownership import Mark
+
+Status = Literal["building", "active", "failed"]
+Kind = Literal["device", "ip"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A server of the cloud.
+
+    :ivar id: the cloud's own id
+    :ivar name: its name; the cloud may have several of one name
+    :ivar status: "building", "active" or "failed"
+    :ivar address: where clients reach it, None until it has one
+    :ivar created: when it was made, ISO 8601 in UTC
+    :ivar fault: the cloud's own words when it failed
+    :ivar mark: what poolmgr wrote on it, None if it did not make it
+    """
+
+    id: str
+    name: str
+    status: Status
+    address: str | None
+    created: str
+    fault: str | None = None
+    mark: Mark | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it runs and can be reached."""
+        return self.status == "active" and self.address is not None
+
+
+@dataclass(frozen=True)
+class FloatingIP:
+    """An address that can be moved between devices.
+
+    :ivar id: the cloud's own id
+    :ivar address: the address itself
+    :ivar device_id: the device it is attached to, None when to nothing
+    :ivar revision: changes whenever the cloud's record does; what
+        :meth:`Driver.attach_ip`, :meth:`Driver.detach_ip` and
+        :meth:`Driver.mark_ip` compare
+    :ivar mark: what poolmgr wrote on it, None if it did not make it
+    :ivar created: when it was allocated, ISO 8601 in UTC, None when the
+        cloud does not tell
+    :ivar goes_with: the id of the device that it was made for and is deleted
+        with; None when it is one of its own
+    """
+
+    id: str
+    address: str
+    device_id: str | None
+    revision: int
+    mark: Mark | None = None
+    created: str | None = None
+    goes_with: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the check of a setting against the cloud has found.
+
+    :ivar setting: the setting's name
+    :ivar value: its value, empty when unset
+    :ivar found: what that is in the cloud, as an id
+    :ivar problem: in one line, what is wrong with it; None if nothing is
+    """
+
+    setting: str
+    value: str
+    found: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What one look at devices that boot, or that are deleted, has found.
+
+    A device that was asked for and is in neither was not found.
+
+    :ivar seen: devices as they are now; others than those asked for may be
+        among them
+    :ivar unchanged: ids of devices that are there and still building
+    :ivar requests: requests to the cloud that the look took; the more, the
+        longer the pause until the next
+    """
+
+    seen: Sequence[Device]
+    unchanged: Collection[str] = ()
+    requests: int = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a driver may be asked at once, and how long a verb may take.
+
+    :ivar calls_at_once: verbs that run at the same time, at most
+    :ivar calls_per_second: requests a second that :attr:`Driver.limiter`
+        lets through; 0 for any number
+    :ivar call_timeout: seconds for one verb
+    :ivar poll_interval: seconds between two looks at devices that boot, at
+        least
+    """
+
+    calls_at_once: int = 20
+    calls_per_second: float = 0.0
+    call_timeout: float = 30.0
+    poll_interval: float = 1.0
