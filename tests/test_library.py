@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Mapping
+from typing import ClassVar
 
 import pytest
 
@@ -102,7 +103,7 @@ class Waiting(Action[NoFields]):
     answers = ()
     cleanup_time = SOON
     #: What happened to it, in turn.
-    told: tuple[object, ...] = ()
+    told: ClassVar[list[object]] = []
 
     def run(
         self, request: NoFields, context: BlockingContext
@@ -110,9 +111,9 @@ class Waiting(Action[NoFields]):
         try:
             context.sleep(3600.0)
         except errors.PoolmgrError as error:
-            Waiting.told += (type(error), error is context.error)
+            Waiting.told += [type(error), error is context.error]
             # To clear up it may call the cloud again.
-            Waiting.told += (len(context.cloud.list_devices()),)
+            Waiting.told += [len(context.cloud.list_devices())]
             raise
         return {}
 
@@ -128,7 +129,7 @@ class Waiting(Action[NoFields]):
 def test_a_plain_action_that_waits_learns_that_it_has_to_end(
     how: str, kind: type[errors.PoolmgrError]
 ) -> None:
-    Waiting.told = ()
+    Waiting.told.clear()
     seconds = 0.2 if how == "deadline" else 3600.0
     settings = PoolSettings(short_timeout=seconds)
     with PoolManager("fake", settings, {"WAIT": Waiting}) as manager:
@@ -142,7 +143,7 @@ def test_a_plain_action_that_waits_learns_that_it_has_to_end(
         outcome = delivery.future.result(SOON)
 
     assert type(outcome.error) is kind
-    assert Waiting.told == (kind, True, 0)
+    assert Waiting.told == [kind, True, 0]
 
 
 @pytest.mark.parametrize(

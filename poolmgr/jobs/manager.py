@@ -23,7 +23,7 @@ from poolmgr.jobs.outcome import failed
 from poolmgr.jobs.registries import action_plugins as action_plugins
 from poolmgr.jobs.registries import driver_plugins as driver_plugins
 from poolmgr.jobs.registries import longest_job as longest_job
-from poolmgr.jobs.request import JobRequest, read_message
+from poolmgr.jobs.request import JobRequest, ended_job, read_message
 from poolmgr.jobs.run import JobRun, Reason
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
@@ -158,19 +158,8 @@ class JobManager:
         """Make and tell the outcome of a job that is not begun."""
         explain = self.settings.explain_failures
         outcome = failed(error, asked.fields, asked.answers, explain)
-        name = "" if asked.action is None else asked.name.upper()
         with bound(RequestContext(asked.name, job)) as context:
-            self._tell(
-                EndedJob(
-                    job,
-                    name,
-                    asked.name,
-                    context.request_id,
-                    asked.fields,
-                    outcome,
-                    0.0,
-                )
-            )
+            self._tell(ended_job(asked, context, outcome, 0.0))
         return outcome
 
     def _start(

@@ -5,11 +5,13 @@ from typing import Any
 
 from poolmgr.actions.base import Action, limits, parse
 from poolmgr.errors import PluginNotFound, PoolmgrError, UnknownAction
+from poolmgr.events import EndedJob, Outcome
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.message import Message
 from poolmgr.jobs.outcome import known, shown
 from poolmgr.plugins import Registry
 from poolmgr.settings import PoolSettings
+from poolmgr.tracing import RequestContext
 
 #: Seconds after its time in which an action can still say why it failed.
 GRACE = 0.5
@@ -70,6 +72,29 @@ def read_message(
         reason = _bare(known(error, "reading the message"))
         return JobRequest(fields, action, None, answers, error=reason)
     return JobRequest(fields, action, request, answers, timeout, cleanup_time)
+
+
+def ended_job(
+    asked: JobRequest,
+    context: RequestContext,
+    outcome: Outcome,
+    seconds: float,
+) -> EndedJob:
+    """Return what is told of a job that has ended.
+
+    :param seconds: how long it took
+    """
+    assert context.job is not None  # noqa: S101 - it is the context of one
+    name = "" if asked.action is None else asked.name.upper()
+    return EndedJob(
+        context.job,
+        name,
+        asked.name,
+        context.request_id,
+        asked.fields,
+        outcome,
+        seconds,
+    )
 
 
 def time_limit(action: type[Action[Any]], settings: PoolSettings) -> float:

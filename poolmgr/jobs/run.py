@@ -22,7 +22,7 @@ from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.log import JobLog
 from poolmgr.jobs.message import PASS
 from poolmgr.jobs.outcome import check_progress, checked, failed, known
-from poolmgr.jobs.request import GRACE, JobRequest
+from poolmgr.jobs.request import GRACE, JobRequest, ended_job
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
 from poolmgr.text import one_line
@@ -284,15 +284,8 @@ class JobRun:
         self._closed = True
         self._outcome = outcome
         self._timer.cancel()
-        ended = EndedJob(
-            self.job,
-            self.asked.name.upper(),
-            self.asked.name,
-            self.trace.request_id,
-            self.asked.fields,
-            outcome,
-            self._loop.time() - self._started,
-        )
+        seconds = self._loop.time() - self._started
+        ended = ended_job(self.asked, self.trace, outcome, seconds)
         try:
             self._owner.run_ended(self, ended)
         finally:
