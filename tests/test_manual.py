@@ -10,6 +10,9 @@ import pytest
 from poolmgr.cli.app import PoolmgrApp
 from tests.docs.builds import built
 
+# The first test builds all pages.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
