@@ -24,7 +24,11 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what may take longest: at the end all would wait for it."""
+    """Begin with what may take longest: at the end all would wait for it.
+
+    Nor are those tests shared out among processes then, each of which would
+    prepare them again.
+    """
 
     def longest(item: pytest.Item) -> float:
         limit = item.get_closest_marker("timeout")

@@ -79,6 +79,7 @@ def start(
     args: Sequence[str],
     environment: dict[str, str],
     files: Files,
+    folder: Path | None = None,
     through: Sequence[str] = (),
 ) -> Started:
     """Run a module as ``python -m`` does.
@@ -88,6 +89,7 @@ def start(
 
     :param files: its standard input, output and error; a terminal as its
         input becomes its controlling terminal
+    :param folder: where it runs; as a rule, where this process does
     :param through: a command that runs it, as ``nsenter ...``
     """
     if (
@@ -95,7 +97,9 @@ def start(
         and not through
         and "COVERAGE_PROCESS_CONFIG" not in os.environ
     ):
-        return _server().fork(module, args, environment, files)
+        return _server().fork(
+            [module, args, environment, str(folder or Path.cwd())], files
+        )
     stdin, stdout, stderr = files
     if os.isatty(stdin):
         through = ["setsid", "--ctty", *through]
@@ -105,6 +109,7 @@ def start(
         stdout=stdout,
         stderr=stderr,
         env=environment,
+        cwd=folder,
     )
 
 
@@ -162,30 +167,19 @@ class _Server:
         self._control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "tests.forkserver",
-                    str(theirs.fileno()),
-                ],
+                [sys.executable, "-m", "tests.forkserver"]
+                + [str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 cwd=ROOT,
             )
         atexit.register(self._end)
 
-    def fork(
-        self,
-        module: str,
-        args: Sequence[str],
-        environment: dict[str, str],
-        files: Files,
-    ) -> _Forked:
+    def fork(self, request: object, files: Files) -> _Forked:
         """Have it run a module."""
-        request = json.dumps([module, list(args), environment, os.getcwd()])
+        data = json.dumps(request).encode()
         ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
-            data = request.encode(errors="surrogateescape")
             fds = [*files, theirs.fileno()]
             socket.send_fds(self._control, [data], fds)
         return _Forked(ours)
@@ -230,12 +224,12 @@ def _serve(control: socket.socket) -> tuple[str, list[str]] | None:
             if key.fileobj is not control:
                 pid, status = running.pop(key.fd)
                 _pid, code = os.waitpid(pid, 0)
-                status.send(b"%d" % os.waitstatus_to_exitcode(code))
-                status.close()
+                with status, suppress(OSError):  # nobody may want to know
+                    status.send(b"%d" % os.waitstatus_to_exitcode(code))
                 selector.unregister(key.fd)
                 os.close(key.fd)
                 continue
-            data, fds, _flags, _from = socket.recv_fds(control, 1 << 20, 4)
+            data, fds, *_rest = socket.recv_fds(control, 1 << 20, 4)
             if not data:
                 return None
             status = socket.socket(fileno=fds.pop())

@@ -70,7 +70,9 @@ class Process:
         self._errors = os.fdopen(reading)
         null = os.open(os.devnull, os.O_RDWR)
         files = (null, null, writing)
-        self._process = start("poolmgr", args, variables, files, through)
+        self._process = start(
+            "poolmgr", args, variables, files, through=through
+        )
         os.close(null)
         os.close(writing)
         self.pid = self._process.pid

@@ -71,7 +71,7 @@ def test_it_says_where_and_what(
 
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.replace(str(file), "FILE").startswith(said)
+    assert line.replace(str(file), "FILE").startswith(f"poolmgr: {said}")
     assert "planted" not in done.stderr
 
 
@@ -80,7 +80,7 @@ def test_a_value_of_the_environment_is_named_likewise() -> None:
 
     assert (done.returncode, done.stderr) == (
         1,
-        "OS_WORKER__LONG_JOBS: must be a whole number, not 'many'\n",
+        "poolmgr: OS_WORKER__LONG_JOBS: must be a whole number, not 'many'\n",
     )
 
 

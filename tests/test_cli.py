@@ -71,8 +71,8 @@ def test_ctrl_c_ends_a_build_and_leaves_no_device(
 
         assert process.communicate(timeout=30.0) == (
             b"",
-            b"SIGINT: ended early; 1 of 1 had begun; what they had made is "
-            b"deleted\n",
+            b"poolmgr: SIGINT: ended early; 1 of 1 had started; all that was "
+            b"made is deleted\n",
         )
         assert process.returncode == 130
         assert not fake.list_devices(30.0)
@@ -91,21 +91,21 @@ def test_results_come_in_every_format(
 
 
 @pytest.mark.parametrize(
-    ("command", "reason"),
+    ("command", "code", "reason"),
     [
-        (["delete-device", DEVICE], f"there is no device '{DEVICE}'"),
-        (["delete-ip", "300.1.1.1"], "'ip' must be an IP address"),
-        (["delete-device", "../k\n"], "'name' must be a device's name"),
+        (["delete-device", DEVICE], 1, f"there is no device '{DEVICE}'"),
+        (["delete-ip", "300.1.1.1"], 2, "'ip' must be an IP address"),
+        (["delete-device", "../k\n"], 2, "'name' must be a device's name"),
     ],
 )
-def test_a_fail_is_exit_code_1_and_one_line_of_reason(
-    cloud: dict[str, str], command: list[str], reason: str
+def test_a_fail_is_an_exit_code_and_one_line_of_reason(
+    cloud: dict[str, str], command: list[str], code: int, reason: str
 ) -> None:
     done = poolmgr(*command, **cloud)
 
-    assert done.returncode == 1
+    assert done.returncode == code
     assert done.stdout == ""
-    assert done.stderr.startswith(reason)
+    assert done.stderr.startswith(f"poolmgr: {reason}")
     assert done.stderr.count("\n") == 1
 
 
@@ -124,7 +124,7 @@ def test_a_full_cloud_is_told_of_once(cloud: dict[str, str]) -> None:
         (["wrker"], 2, "'wrker' is no command (did you mean worker?)"),
         (["delete-device"], 2, "the following arguments are required: NAME"),
         (["--nonsense", "build-ip"], 2, "--nonsense"),
-        (["--driver", "nope", "build-ip"], 1, "no driver named 'nope'"),
+        (["--driver", "nope", "build-ip"], 2, "no driver named 'nope'"),
         (["--config-file", "/nowhere", "build-ip"], 1, "/nowhere"),
         (
             ["build-ip"],
@@ -138,7 +138,7 @@ def test_a_full_cloud_is_told_of_once(cloud: dict[str, str]) -> None:
         ),
         (
             ["--driver", "fake", "--gearman-server", "a:b", "worker"],
-            1,
+            2,
             "'a:b'",
         ),
     ],

@@ -66,6 +66,3 @@ def test_without_dot_the_build_of_pages_says_what_to_install(
         "the diagrams need dot, which is not installed; on Debian: "
         "apt-get install graphviz\n"
     )
-    # The manual page has none.
-    man = sphinx("man", tmp_path, PATH=str(tmp_path))
-    assert (man.returncode, man.stdout + man.stderr) == (0, "")

@@ -19,6 +19,9 @@ from tests.docs.blocks import SOURCE
 from tests.docs.builds import built
 from tests.wanted import program
 
+# The first test builds all pages.
+pytestmark = pytest.mark.timeout(600)
+
 Page = Callable[[str], str]
 
 

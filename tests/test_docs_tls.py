@@ -264,7 +264,9 @@ def test_no_job_server_behind_the_terminator_may_be_the_reason(
             "--config-file", str(stage.folder / "worker.conf"), "status"
         )
     assert "have no job server behind it" in said
-    assert asked.stderr == f"job server {stage.front}: TLS: {RESET}\n"
+    assert asked.stderr == (
+        f"poolmgr: job server {stage.front}: TLS: {RESET}\n"
+    )
 
 
 def test_every_reason_that_is_listed_is_one_that_is_given() -> None:

@@ -21,7 +21,7 @@ from tests.polling import until
 from tests.processes import PATIENCE, Process, poolmgr, worker
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-DELETED = "3 of 3 had begun; what they had made is deleted"
+DELETED = "3 of 3 had started; all that was made is deleted"
 
 each = pytest.mark.parametrize("number", ENDING)
 
@@ -63,7 +63,9 @@ def test_nothing_of_what_was_begun_is_left(
 
         assert process.exit_code() == 128 + number
 
-    assert process.lines == [f"{number.name}: ended early; {DELETED}\n"]
+    assert process.lines == [
+        f"poolmgr: {number.name}: ended early; {DELETED}\n"
+    ]
     assert devices(state) == 0
 
 
@@ -139,7 +141,7 @@ def test_what_could_not_be_deleted_is_told(tmp_path: Path) -> None:
         finally:
             process.end()
 
-    assert "1 of them could not be deleted" in process.lines[-1]
+    assert "1 could not be deleted" in process.lines[-1]
 
 
 # -- when it comes ----------------------------------------------------------
@@ -166,7 +168,7 @@ def test_one_that_comes_before_all_else_is_obeyed(
     )
 
     assert done.returncode == 128 + number
-    assert done.stderr == f"{number.name}: ended early\n"
+    assert done.stderr == f"poolmgr: {number.name}: ended early\n"
 
 
 @contextmanager
@@ -223,7 +225,7 @@ def test_one_that_comes_in_a_destructor_is_obeyed(tmp_path: Path) -> None:
 
         assert process.exit_code() == 143
 
-    assert process.lines[-1].startswith("SIGTERM: ended early")
+    assert process.lines[-1].startswith("poolmgr: SIGTERM: ended early")
 
 
 def test_one_that_comes_while_c_code_hangs_is_obeyed(tmp_path: Path) -> None:
@@ -244,7 +246,7 @@ def test_one_that_comes_while_c_code_hangs_is_obeyed(tmp_path: Path) -> None:
 
         assert process.exit_code() == 143
 
-    assert process.lines[-1].startswith("SIGTERM: ended early")
+    assert process.lines[-1].startswith("poolmgr: SIGTERM: ended early")
 
 
 def test_a_hangup_at_its_very_start_does_not_end_a_worker() -> None:
@@ -294,7 +296,7 @@ def test_a_command_that_waits_for_a_job_server_ends(
 
     # Ctrl-C is how somebody ends the watch.
     is_end = "--watch" in args and number == signal.SIGINT
-    said = f"{number.name}: ended early\n"
+    said = f"poolmgr: {number.name}: ended early\n"
     expected = (0, []) if is_end else (128 + number, [said])
     assert (code, process.lines) == expected
 
@@ -320,7 +322,7 @@ def test_a_command_that_waits_for_the_cloud_ends(
         finally:
             process.end()
 
-    assert process.lines[-1] == f"{number.name}: ended early\n"
+    assert process.lines[-1] == f"poolmgr: {number.name}: ended early\n"
 
 
 @pytest.mark.parametrize("args", [["build-device"], ["build-ip"]])
@@ -346,7 +348,7 @@ def test_a_build_that_cannot_log_in_ends(args: list[str]) -> None:
             process.end()
         assert len(cloud.times) == logins
 
-    assert process.lines[-1] == f"SIGTERM: ended early; {DELETED}\n"
+    assert process.lines[-1] == f"poolmgr: SIGTERM: ended early; {DELETED}\n"
 
 
 @each
@@ -409,4 +411,4 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
     done = poolmgr("submit", "--timeout", text, "{}")
 
     assert done.returncode == 2
-    assert "--timeout: must be a number of seconds above 0" in done.stderr
+    assert "--timeout: must be 0.001 to" in done.stderr

@@ -333,7 +333,8 @@ def test_ip_list_sorts_and_filters(kept: dict[str, str]) -> None:
     def addresses(*options: str) -> list[str]:
         columns = ("-f", "value", "-c", "Address")
         done = poolmgr("ip", "list", *columns, *options, **kept)
-        assert (done.returncode, done.stderr) == (0, "")
+        said = "" if done.stdout else "poolmgr: no floating IPs\n"
+        assert (done.returncode, done.stderr) == (0, said)
         return [line[-1] for line in done.stdout.split()]
 
     assert addresses() == ["3", "1"]
@@ -402,7 +403,7 @@ def test_a_cloud_that_fails_is_a_line(kept: dict[str, str]) -> None:
     )
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "the fake cloud let the call fail\n"
+    assert done.stderr == "poolmgr: the fake cloud let the call fail\n"
 
 
 def test_looking_ends_with_the_short_timeout(kept: dict[str, str]) -> None:

@@ -207,7 +207,7 @@ def test_one_that_cannot_be_opened_is_told(where: str, tmp_path: Path) -> None:
     done = poolmgr("--log-file", where or str(tmp_path), "plugin", "list")
 
     assert done.returncode == 1
-    assert done.stderr.startswith("--log-file ")
+    assert done.stderr.startswith("poolmgr: --log-file ")
     assert done.stderr.count("\n") == 1
 
 

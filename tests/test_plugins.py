@@ -111,8 +111,8 @@ def test_the_example_is_a_command_and_a_driver(
         beside=beside,
     )
     assert (done.returncode, done.stderr) == (
-        1,
-        "'prefix' must be printable\n",
+        2,
+        "poolmgr: 'prefix' must be printable\n",
     )
     help_ = poolmgr("count-devices", "--help", beside=beside).stdout
     assert "Count the devices that there are" in help_
@@ -152,7 +152,8 @@ def test_a_broken_plugin_is_listed_and_disturbs_nothing(
     done = poolmgr("break", beside=[example, broken])
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == (
-        "action 'BREAK' cannot be loaded: RuntimeError: it never worked"
+        "poolmgr: action 'BREAK' cannot be loaded: RuntimeError: it "
+        "never worked"
     )
     assert "Traceback" not in done.stderr
 

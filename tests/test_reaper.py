@@ -29,6 +29,7 @@ from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
 from tests.reaping import BlockingReaper
+from tests.terminals import terminal
 
 FUNCTION = "libra_pool_mgm"
 HOURS_AGO = (datetime.now(UTC) - timedelta(hours=2)).isoformat("T", "seconds")
@@ -430,7 +431,10 @@ def test_reap_removes_what_two_looks_have_found(
     assert one.returncode == rest.returncode == none.returncode == 0
     assert "removed" in one.stdout
     assert [row["Verdict"] for row in json.loads(rest.stdout)] == ["removed"]
-    assert none.stdout.strip() == ""
+    assert (none.stdout, none.stderr) == (
+        "",
+        "poolmgr: there are no orphans\n",
+    )
     assert names(path) == {"libra-own"}
 
 
@@ -450,6 +454,41 @@ def test_reap_can_do_without_job_servers(
     assert {row["Verdict"] for row in json.loads(asking.stdout)} == {"kept"}
     assert {row["Verdict"] for row in json.loads(young.stdout)} == {"kept"}
     assert done.returncode == 0
+    assert names(path) == {"libra-own"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "left"),
+    [
+        ("y\r", 0, {"libra-own"}),
+        ("\r", 1, {"libra-left", "libra-own"}),
+        ("no\r", 1, {"libra-left", "libra-own"}),
+    ],
+)
+def test_on_a_terminal_it_asks_before_it_deletes(
+    state: tuple[Path, list[str]], typed: str, code: int, left: set[str]
+) -> None:
+    path, options = state
+    options += ["reap", "--without-job-servers", "--pause", "0"]
+    with terminal(*options, columns=160) as shown:
+        shown.wait_for(
+            lambda: "Delete 1 device and 1 floating IP?" in shown.text
+        )
+        assert "device libra-left: made for job" in shown.text
+        assert names(path) == {"libra-left", "libra-own"}
+
+        shown.type(typed)
+
+        assert shown.exit_code() == code
+        assert ("nothing was deleted" in shown.text) == bool(code)
+    assert names(path) == left
+
+
+def test_it_does_not_ask_who_says_yes(state: tuple[Path, list[str]]) -> None:
+    path, options = state
+    options += ["reap", "--without-job-servers", "--pause", "0", "--yes"]
+    with terminal(*options) as shown:
+        assert shown.exit_code() == 0
     assert names(path) == {"libra-own"}
 
 

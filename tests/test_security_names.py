@@ -148,7 +148,7 @@ def test_what_is_shown_is_looked_for_and_no_part_of_a_path(
         )
 
         assert done.returncode == 1
-        assert done.stderr.startswith("there is no ")
+        assert done.stderr.startswith("poolmgr: there is no ")
         assert done.stderr.count("\n") == 1
         assert done.stderr.rstrip("\n").isprintable()
     assert {

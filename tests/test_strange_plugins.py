@@ -240,7 +240,7 @@ def test_what_cannot_be_loaded_is_listed_and_disturbs_nothing(
     refused = poolmgr("--driver", "fake", "broken0", **env)
     assert refused.returncode == 1
     assert refused.stderr == (
-        "action 'BROKEN0' cannot be loaded: KeyboardInterrupt\n"
+        "poolmgr: action 'BROKEN0' cannot be loaded: KeyboardInterrupt\n"
     )
     with (
         builtin() as server,
@@ -293,8 +293,8 @@ class Paint(Base):
 
     assert paint("5", "red") == (0, "")
     code, said = paint("heavy", "red")
-    assert (code, said.count("\n")) == (1, 1)
-    assert said.startswith("'weight' invalid literal for int()")
+    assert (code, said.count("\n")) == (2, 1)
+    assert said.startswith("poolmgr: 'weight' invalid literal for int()")
     code, said = paint("5", "green")
     assert (code, said.count("\n")) == (1, 1)
     assert "action Paint" in said

@@ -58,6 +58,16 @@ from tests.test_options import LIBRA_CFG
             "poolmgr: 'delete-devcie' is no command (did you mean "
             "delete-device or delete-ip?). See 'poolmgr --help'",
         ),
+        (
+            ["list-devices"],
+            "poolmgr: 'list-devices' is no command (did you mean device "
+            "list?). See 'poolmgr --help'",
+        ),
+        (
+            ["device", "delete", "x"],
+            "poolmgr: 'device delete' is no command (did you mean "
+            "delete-device?). See 'poolmgr --help'",
+        ),
         (["zzz"], "poolmgr: 'zzz' is no command. See 'poolmgr --help'"),
         (
             ["--drivr", "fake", "build-ip"],
@@ -66,17 +76,17 @@ from tests.test_options import LIBRA_CFG
         ),
         (
             ["build-device", "--cuont=2"],
-            "poolmgr build-device: there is no option --cuont (did you mean "
+            "poolmgr: there is no option --cuont (did you mean "
             "--count or --quote?). See 'poolmgr build-device --help'",
         ),
         (
             ["build-ip", "more"],
-            "poolmgr build-ip: 'more' is one argument too many. See "
+            "poolmgr: 'more' is one argument too many. See "
             "'poolmgr build-ip --help'",
         ),
         (
             ["submit"],
-            "poolmgr submit: the following arguments are required: MESSAGE. "
+            "poolmgr: the following arguments are required: MESSAGE. "
             "See 'poolmgr submit --help'",
         ),
         (
@@ -110,10 +120,10 @@ def test_deleting_is_never_proposed_for_another_word(word: str) -> None:
 def test_a_wrong_column_of_a_list_is_told() -> None:
     done = poolmgr("plugin", "list", "-c", "Naem")
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "there is no column 'Naem' (did you mean name?); choose of: Kind, "
-        "Name, Package, State, Error\n"
+        "poolmgr: there is no column 'Naem' (did you mean name?); choose "
+        "of: Kind, Name, Package, State, Error\n"
     )
 
 
@@ -128,7 +138,8 @@ def test_help_fits_the_terminal() -> None:
         at = next(
             n for n, line in enumerate(shown.lines) if "assign-ip" in line
         )
-        assert shown.lines[at : at + 2] == [
+        assert shown.lines[at - 1 : at + 2] == [
+            "build and delete, here and now:",
             "  assign-ip       Attach a floating IP to a",
             "                  device, from wherever it is",
         ]
@@ -136,6 +147,8 @@ def test_help_fits_the_terminal() -> None:
 
 # -- colours ----------------------------------------------------------------
 
+#: An address of a job server that no worker can start with.
+WRONG = {"OS_GEARMAN__SERVERS": "a:b"}
 RED, YELLOW = b"\x1b[31;1m", b"\x1b[33m"
 
 
@@ -145,9 +158,9 @@ def warned(tmp_path: Path, **environment: str) -> bytes:
     old.write_text("[mgm]\nrm_fip_ignore_500 = 1\n")
     with terminal(
         *("--driver", "fake", "--config-file", str(old)),
-        *("--gearman-server", "a:b", "worker"),
+        "worker",
         columns=200,
-        environment=environment,
+        environment={**WRONG, **environment},
     ) as shown:
         assert shown.exit_code() == 1
         return shown.raw
@@ -179,13 +192,13 @@ def test_an_empty_no_color_says_nothing(tmp_path: Path) -> None:
 def test_files_and_pipes_have_no_colours(tmp_path: Path) -> None:
     log = tmp_path / "log"
     args = ["--driver", "fake", "--log-file", str(log)]
-    with terminal(*args, "--gearman-server", "a:b", "worker") as shown:
+    with terminal(*args, "worker", environment=WRONG) as shown:
         assert shown.exit_code() == 1
         assert RED in shown.raw
 
     assert " ERROR " in log.read_text()
     assert "\x1b" not in log.read_text()
-    piped = poolmgr("--driver", "fake", "--gearman-server", "a:b", "worker")
+    piped = poolmgr("--driver", "fake", "worker", **WRONG)
     assert " ERROR " in piped.stderr
     assert "\x1b" not in piped.stderr
 
@@ -220,10 +233,12 @@ def test_options_that_nobody_reads_are_told(
 
     done = poolmgr("--config-file", str(path), "--driver", "fake", *command)
 
-    said = [x for x in done.stderr.splitlines() if x.startswith(str(path))]
+    said = [
+        x for x in done.stderr.splitlines() if x.startswith(f"poolmgr: {path}")
+    ]
     assert done.returncode == 0
     assert said == [
-        f"{path}{words}"
+        f"poolmgr: {path}{words}"
         for words in (
             ", line 2: [poolmgr] basenmae is no option and has no effect; did "
             "you mean basename?",
@@ -243,7 +258,7 @@ def test_a_worker_tells_them_too(tmp_path: Path) -> None:
     path.write_text("[reaper]\nmod = off\n")
     args = ["--config-file", str(path), "--driver", "fake"]
 
-    done = poolmgr(*args, "--gearman-server", "a:b", "worker")
+    done = poolmgr(*args, "worker", **WRONG)
 
     assert "[reaper] mod is no option" in done.stderr
     assert "did you mean mode?" in done.stderr

@@ -8,10 +8,10 @@ import asyncio
 import signal
 import sys
 
+from poolmgr.threads import ThreadPool
 from poolmgr.worker.mailbox import Mailbox
 
 from poolmgr.gearman import Address, Assignment, Worker
-from poolmgr.threads import ThreadPool
 
 
 class AnyNumber:

@@ -9,14 +9,26 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from cliff.app import App
 from cliff.command import Command
 from cliff.help import HelpCommand, HelpExit
 
+from poolmgr.cli import arguments
 from poolmgr.cli.commands import Commands
-from poolmgr.errors import PluginError
+from poolmgr.cli.usage import (
+    EXIT_USAGE as EXIT_USAGE,
+)
+from poolmgr.cli.usage import (
+    UsageError,
+    complaint,
+    no_command,
+    no_option,
+    prepare,
+    require_driver,
+)
+from poolmgr.errors import PluginError, RequestError
 from poolmgr.text import one_line
 from poolmgr.worker.signals import (
     EARLY,
@@ -29,9 +41,11 @@ from poolmgr.worker.signals import (
 if TYPE_CHECKING:
     from poolmgr.config.options import Configuration
 
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_SIGPIPE = 141
+
+#: Errors that the command line is to blame for.
+_MISTAKES = (UsageError, RequestError)
 
 DESCRIPTION = "Pool Manager of Libra, the OpenStack load-balancer service."
 
@@ -59,12 +73,14 @@ class PoolmgrApp(App):
         )
         self.command_manager.add_command("help", Help)
         self._configuration: Configuration | None = None
+        self._error: BaseException | None = None
 
     @property
     def configuration(self) -> "Configuration":
         """What the files and the global options say.
 
         :raises ConfigError: a file cannot be read
+        :raises UsageError: there is no driver of the name that is given
         """
         if self._configuration is None:
             from poolmgr.config.options import Configuration
@@ -72,6 +88,7 @@ class PoolmgrApp(App):
             given = self.options
             conf = Configuration(given.config_file, given.config_dir)
             if given.driver is not None:
+                require_driver(given.driver)
                 conf.use_driver(given.driver)
             if given.os_cloud is not None:
                 conf.use_cloud(given.os_cloud)
@@ -138,6 +155,7 @@ class PoolmgrApp(App):
         add(
             "--gearman-server",
             metavar="HOST:PORT",
+            type=arguments.job_server,
             action="append",
             help="job server, repeatable",
         )
@@ -177,9 +195,7 @@ class PoolmgrApp(App):
             action="store_true",
             help="log everything, show tracebacks",
         )
-        from poolmgr.cli.usage import complain_in_one_line
-
-        complain_in_one_line(parser)
+        prepare(parser)
         return parser
 
     def configure_logging(self) -> None:
@@ -204,15 +220,18 @@ class PoolmgrApp(App):
 
         Nothing is imported for it.
         """
-        out = self.stdout
-        self.parser.print_help(out)
-        out.write("\ncommands:\n")
-        summaries = self.command_manager.summaries()
-        width = max(map(len, summaries))
-        for name, summary in summaries.items():
-            first = f"  {name:<{width}}  "
-            out.write(_hanging(first, one_line(summary), out))
-        out.write(f"\n'{self.NAME} help COMMAND' tells more about one.\n")
+        formatter = self.parser._get_formatter()
+        for title, summaries in self.command_manager.groups().items():
+            formatter.start_section(title)
+            for name, summary in summaries.items():
+                text = one_line(summary).replace("%", "%%")
+                formatter.add_argument(
+                    argparse.Action([], name, metavar=name, help=text)
+                )
+            formatter.end_section()
+        formatter.add_text(f"'{self.NAME} help COMMAND' explains a command.")
+        self.parser.print_help(self.stdout)
+        self.stdout.write(f"\n{formatter.format_help()}")
 
     def print_help_if_requested(self) -> None:
         """``--help`` without a command."""
@@ -251,11 +270,18 @@ class PoolmgrApp(App):
         try:
             if getattr(command, "ends_on_hangup", True):
                 self._end_on(signal.SIGHUP)
-            return super().run_subcommand(argv)
+            code = super().run_subcommand(argv)
         except Interrupted as interrupted:
             # cliff only tells that there was one.
             self._said = interrupted.said
             raise
+        return EXIT_USAGE if isinstance(self._error, _MISTAKES) else code
+
+    def clean_up(
+        self, cmd: Command, result: int, err: BaseException | None
+    ) -> None:
+        """Keep the error: the exit code depends on it."""
+        self._error = err
 
     def _end_on(self, *numbers: signal.Signals) -> None:
         if self.signals is not None:
@@ -263,22 +289,17 @@ class PoolmgrApp(App):
 
     def refuse(self, argv: list[str]) -> int:
         """Say that words begin with no command; returns the exit code."""
-        self.stderr.write(
-            f"{self.NAME}: {self._no_command(argv)}. See '{self.NAME} "
-            "--help'\n"
-        )
+        self.stderr.write(complaint(self._no_command(argv), self.NAME))
         return EXIT_USAGE
 
     def _no_command(self, argv: list[str]) -> str:
         """What is wrong with words that begin with no command."""
-        from poolmgr.cli.usage import no_command, no_option
-
         if argv[0].startswith("-"):
             option = argv[0].partition("=")[0]
             return no_option(option, [*self.parser._option_string_actions])
         words = itertools.takewhile(lambda word: word[:1] != "-", argv)
         names = [name for name, _point in self.command_manager]
-        return one_line(no_command(list(words), names))
+        return no_command(list(words), names)
 
 
 class Help(HelpCommand):
@@ -297,19 +318,6 @@ class Help(HelpCommand):
         if not any(name.startswith(words[0]) for name in names):
             return self.app.refuse(words)
         return super().take_action(parsed_args)
-
-
-def _hanging(first: str, text: str, out: TextIO) -> str:
-    """Text after something, wrapped where somebody looks at it."""
-    from poolmgr.cli.terminal import is_terminal, size
-
-    room = size(out).columns - len(first) if is_terminal(out) else 0
-    if room < 20:
-        return f"{first}{text}\n"
-    import textwrap
-
-    wrapped = textwrap.wrap(text, room) or [""]
-    return first + f"\n{' ' * len(first)}".join(wrapped) + "\n"
 
 
 def _open_standard_files() -> None:
@@ -338,6 +346,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from poolmgr.cli.output import Stream
 
     log_all()
+    # What is said before the log is configured.
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(
+            logging.Formatter(f"{PoolmgrApp.NAME}: %(message)s")
+        )
     # For all that writes by itself, too: argparse, Python at its end.
     sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
     try:

@@ -1,18 +1,24 @@
 """What the commands have in common."""
 
 import argparse
-import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cliff.command import Command
 from cliff.lister import Lister
 from cliff.show import ShowOne
+from cliff.utils import terminal_width
 
-from poolmgr.cli.output import harmless, harmless_names
-from poolmgr.cli.usage import complain_in_one_line, did_you_mean
-from poolmgr.errors import PoolmgrError
+from poolmgr.cli.output import EXACT, harmless, harmless_names
+from poolmgr.cli.progress import show_progress
+from poolmgr.cli.usage import UsageError, did_you_mean, prepare
 from poolmgr.text import one_line
 
 if TYPE_CHECKING:
@@ -23,22 +29,18 @@ Row = Sequence[Any]
 Table = tuple[Sequence[str], Iterable[Any]]
 
 
-class UsageError(PoolmgrError):
-    """What the command line asks for cannot be had."""
-
-    code = "usage"
-
-
 class PoolmgrCommand(Command):
     """A command of poolmgr.
 
     :cvar service: whether it is a service, whose log is its voice
     :cvar ends_on_hangup: whether SIGHUP ends it
+    :ivar failed: whether its exit code is 1 although it shows something
     """
 
     app: "PoolmgrApp"
     service = False
     ends_on_hangup = True
+    failed = False
 
     @property
     def configuration(self) -> "Configuration":
@@ -52,7 +54,7 @@ class PoolmgrCommand(Command):
         if self.service:
             return int(super().run(parsed_args))
         with bound(RequestContext()):
-            return int(super().run(parsed_args))
+            return int(super().run(parsed_args)) or int(self.failed)
 
     @property
     def quiet(self) -> bool:
@@ -60,36 +62,25 @@ class PoolmgrCommand(Command):
         return not self.app.options.verbose_level
 
     @contextmanager
-    def fitted(
+    def progress(
         self,
-        given: argparse.Namespace,
-        names: Sequence[str],
-        rows: list[list[Any]],
-        spare: Sequence[str],
-    ) -> Iterator[tuple[Sequence[str], list[list[Any]]]]:
-        """A table without the columns that there is no room for.
-
-        They are named once the table is printed.
-
-        :param spare: those it can do without, the first to go first
-        """
-        from poolmgr.cli import narrow
-
-        room = narrow.Room(given, self.app.stdout)
-        left_out = room.without(names, rows, spare)
-        if not left_out:
-            yield names, rows
+        step: Callable[[], str],
+        bar: Callable[[], tuple[int, int]] | None = None,
+    ) -> Iterator[None]:
+        """Show how far it is while the block runs; see
+        :func:`~poolmgr.cli.progress.show_progress`."""
+        if self.quiet:
+            yield
             return
-        yield narrow.chosen(names, rows, left_out)
-        if not self.quiet:
-            self.app.stdout.flush()
-            self.app.stderr.write(narrow.left_out_line(names, left_out))
+        name = self.cmd_name or self.app.NAME
+        with show_progress(self.app.stderr, name, step, bar):
+            yield
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """A parser whose complaints are one line."""
         parser = super().get_parser(prog_name)
-        parser.formatter_class = Paragraphs
-        complain_in_one_line(parser)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        prepare(parser)
         return parser
 
     def get_epilog(self) -> str:
@@ -98,17 +89,13 @@ class PoolmgrCommand(Command):
         return self._epilog or ""
 
 
-class Paragraphs(argparse.HelpFormatter):
-    """Help that keeps the paragraphs of a docstring."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        paragraphs = text.split("\n\n")
-        fill = super()._fill_text
-        return "\n\n".join(fill(each, width, indent) for each in paragraphs)
-
-
 class PoolmgrShowOne(PoolmgrCommand, ShowOne):
-    """A command that shows one thing."""
+    """A command that shows one thing.
+
+    :cvar columns: the fields that it can have
+    """
+
+    columns: Sequence[str] = ()
 
     def produce_output(
         self,
@@ -128,11 +115,21 @@ class PoolmgrShowOne(PoolmgrCommand, ShowOne):
 class PoolmgrLister(PoolmgrCommand, Lister):
     """A command that shows a list.
 
+    :cvar columns: those that it can have
     :cvar spare: columns that a table on a terminal can do without where there
         is no room for all; the first goes first
+    :cvar empty: what to say of an empty list
     """
 
-    spare: tuple[str, ...] = ()
+    columns: Sequence[str] = ()
+    spare: Sequence[str] = ()
+    empty = "nothing to show"
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Show it; refuse columns before anything is asked for."""
+        if self.columns:
+            require_columns(parsed_args.columns, self.columns)
+        return super().run(parsed_args)
 
     def produce_output(
         self,
@@ -143,31 +140,54 @@ class PoolmgrLister(PoolmgrCommand, Lister):
         """Print it, made harmless."""
         format_ = parsed_args.formatter
         require_columns(parsed_args.columns, column_names)
+        names = harmless_names(column_names, format_)
         rows = [[harmless(cell, format_) for cell in row] for row in data]
-        with self.fitted(parsed_args, column_names, rows, self.spare) as table:
-            return super().produce_output(parsed_args, *table)
+        if not rows and self.empty and format_ not in EXACT:
+            self._say(self.empty)
+        left_out: list[str] = []
+        if format_ == "table":
+            if not rows and not parsed_args.print_empty:
+                return 0
+            left_out = self._left_out(parsed_args, names, rows)
+        if left_out:
+            parsed_args.columns = [n for n in names if n not in left_out]
+        code = super().produce_output(parsed_args, names, rows)
+        if left_out:
+            self.app.stdout.flush()
+            self._say(
+                f"no room for {', '.join(left_out)}: -c COLUMN or -f json "
+                "shows them"
+            )
+        return code
 
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            self.app.stderr.write(f"poolmgr: {text}\n")
 
-def positive(text: str) -> int:
-    """A number on the command line that is 1 or more."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(
-            f"must be 1 or more, not {one_line(text, 100)!r}"
-        )
-    return int(text)
+    def _left_out(
+        self,
+        given: argparse.Namespace,
+        names: Sequence[str],
+        rows: Sequence[Row],
+    ) -> list[str]:
+        """The columns that a terminal has no room for.
 
-
-def seconds(text: str) -> float:
-    """A time on the command line."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0.0 < number < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"must be a number of seconds above 0, not {one_line(text, 100)!r}"
-        )
-    return number
+        cliff would break the cells of all columns over several lines, and
+        nobody could read or copy them.
+        """
+        if given.columns or not rows or not self.app.stdout.isatty():
+            return []
+        columns = zip(*rows, strict=True)
+        widths = {
+            name: max(len(name), *(len(str(cell)) for cell in cells))
+            for name, cells in zip(names, columns, strict=True)
+        }
+        room = given.max_width or terminal_width() or 80
+        spare = [name for name in self.spare if name in widths]
+        # Each column has a line and a blank before it, a blank behind it.
+        while spare and sum(widths.values()) + 3 * len(widths) + 1 > room:
+            del widths[spare.pop(0)]
+        return [name for name in names if name not in widths]
 
 
 def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 
-from poolmgr.cli.progress import bar, elapsed
 from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
 from poolmgr.jobs.pool_manager import BlockingDelivery, PoolManager
@@ -19,18 +18,14 @@ Message = Mapping[str, object]
 class Batch:
     """Copies of a message, run here.
 
-    :param name: the command's name, for the line of progress
     :param message: what is asked for
     :param count: how many times
     :param at_once: how many of them at a time
     """
 
-    def __init__(
-        self, name: str, message: Message, count: int, at_once: int
-    ) -> None:
-        self._name = name
+    def __init__(self, message: Message, count: int, at_once: int) -> None:
         self._message = message
-        self._count = count
+        self.count = count
         self._at_once = at_once
         self._deliveries: list[BlockingDelivery] = []
         self._ended: list[Outcome] = []
@@ -50,9 +45,9 @@ class Batch:
         interruption.hold()
         with self._all_or_none(manager):
             pending: set[futures.Future[Outcome]] = set()
-            while pending or len(self._deliveries) < self._count:
+            while pending or len(self._deliveries) < self.count:
                 while (
-                    len(self._deliveries) < self._count
+                    len(self._deliveries) < self.count
                     and len(pending) < self._at_once
                 ):
                     pending.add(self._submit(manager).future)
@@ -69,39 +64,36 @@ class Batch:
         left = sum(map(_may_be_left, self._deliveries))
         if left:
             rest = (
-                f"{left} of them could not be deleted; 'poolmgr device list "
-                "--all' and 'poolmgr ip list --all' show them"
+                f"{left} could not be deleted: see 'poolmgr device list "
+                "--all' and 'poolmgr ip list --all'"
             )
         else:
-            rest = "what they had made is deleted"
-        return f"{len(self._deliveries)} of {self._count} had begun; {rest}"
+            rest = "all that was made is deleted"
+        return f"{len(self._deliveries)} of {self.count} had started; {rest}"
 
-    def line(self, columns: int, seconds: float) -> str:
-        """What there is to say while it runs."""
+    def step(self) -> str:
+        """What it is doing."""
         if self._stopping:
-            return f"{self._name}: clearing up, {elapsed(seconds)}"
-        if self._count == 1:
-            return f"{self._name}: running, {self._step()}{elapsed(seconds)}"
-        ended = len(self._ended)
+            return "cleaning up"
+        if self.count == 1:
+            if self._reported is None:
+                return "running"
+            done, total = self._reported
+            return f"running, step {min(done + 1, total)} of {total}"
+        ended, _count = self.done()
         failed = sum(outcome.error is not None for outcome in self._ended)
         running = len(self._deliveries) - ended
-        words = f"{ended}/{self._count} done, {running} running, "
-        words += f"{failed} failed, " if failed else ""
-        words += elapsed(seconds)
-        room = columns - len(self._name) - len(words) - 2
-        drawn = bar(ended, self._count, room)
-        return " ".join(filter(None, (self._name, drawn, words)))
+        words = f"{ended}/{self.count} done, {running} running"
+        return f"{words}, {failed} failed" if failed else words
+
+    def done(self) -> tuple[int, int]:
+        """How many have ended, and how many there will be."""
+        return len(self._ended), self.count
 
     def _submit(self, manager: PoolManager) -> BlockingDelivery:
         delivery = manager.submit(self._message, progress=self._report)
         self._deliveries.append(delivery)
         return delivery
-
-    def _step(self) -> str:
-        if self._reported is None:
-            return ""
-        done, total = self._reported
-        return f"step {min(done + 1, total)} of {total}, "
 
     def _report(self, done: int, total: int) -> None:
         self._reported = (done, total)

@@ -16,13 +16,9 @@ class Check(PoolmgrLister):
     with one of them; a worker does not start then.
     """
 
+    columns = ("Setting", "Value", "Found", "State", "Problem")
     spare = ("Found",)
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Print what was found; 1 if there is a problem."""
-        self._failed = False
-        super().run(parsed_args)
-        return 1 if self._failed else 0
+    empty = ""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Ask the cloud."""
@@ -34,9 +30,9 @@ class Check(PoolmgrLister):
         if not found:
             name = one_line(conf.driver_name())
             self.app.LOG.warning("the driver %r has nothing to check", name)
-        self._failed = any(finding.problem for finding in found)
+        self.failed = any(finding.problem for finding in found)
         return (
-            ("Setting", "Value", "Found", "State", "Problem"),
+            self.columns,
             [
                 (
                     finding.setting,

@@ -9,6 +9,20 @@ from poolmgr.plugins import ACTIONS, docstring, entry_points
 
 CLI = "poolmgr.cli"
 
+_ACTIONS = "build and delete, here and now"
+_OTHERS = "other commands"
+#: The commands by what one wants to do; of those with a verb, the noun.
+_GROUPS: dict[str, tuple[str, ...]] = {
+    "try it": ("demo", "help"),
+    _ACTIONS: (),
+    "look after devices and floating IPs": ("device", "ip", "reap"),
+    "run a worker, send it jobs": (
+        *("worker", "check", "health", "status", "submit"),
+    ),
+    "settings and plugins": ("config", "plugin", "complete"),
+    _OTHERS: (),
+}
+
 
 class ActionEntryPoint:
     """Looks like an entry point; loads a command made for an action.
@@ -70,6 +84,16 @@ class Commands(CommandManager):
     def names(self) -> list[str]:
         """The names of all commands, sorted."""
         return sorted(self.commands)
+
+    def groups(self) -> dict[str, dict[str, str]]:
+        """The commands with a line for each, by the reader's purpose."""
+        titles = {word: title for title in _GROUPS for word in _GROUPS[title]}
+        found: dict[str, dict[str, str]] = {title: {} for title in _GROUPS}
+        for name, summary in self.summaries().items():
+            is_action = isinstance(self.commands[name], ActionEntryPoint)
+            title = titles.get(name.split()[0], _OTHERS)
+            found[_ACTIONS if is_action else title][name] = summary
+        return {title: each for title, each in found.items() if each}
 
     def summaries(self) -> dict[str, str]:
         """A line for every command, by its name, sorted."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from cliff.columns import FormattableColumn
 
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
+from poolmgr.cli.usage import UsageError
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
 
@@ -29,7 +30,9 @@ class ConfigConvert(PoolmgrCommand):
         """Which file, and where to."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            "file", metavar="FILE", help="the configuration file to convert"
+            "file",
+            metavar="FILE",
+            help="the configuration file to convert",
         )
         parser.add_argument(
             "--output",
@@ -75,7 +78,9 @@ class ConfigShow(PoolmgrLister):
     command. Secrets are not shown.
     """
 
+    columns = ("Group", "Option", "Value", "Set by")
     spare = ("Set by",)
+    empty = "no option is set"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Which options."""
@@ -106,12 +111,12 @@ class ConfigShow(PoolmgrLister):
         for wanted in parsed_args.group:
             if wanted not in groups:
                 known = ", ".join(sorted(map(str, groups)))
-                raise ConfigError(
+                raise UsageError(
                     f"there is no group {one_line(wanted)!r}; choose of: "
                     f"{known}"
                 )
         return (
-            ("Group", "Option", "Value", "Set by"),
+            self.columns,
             [
                 row
                 for row in rows

@@ -4,24 +4,30 @@ import argparse
 from typing import get_args
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
-from poolmgr.cli.columns import Age, Text, Texts
+from poolmgr.cli.columns import Texts
 from poolmgr.cli.inventory import (
-    Cells,
+    DETAILS,
+    WHOSE,
+    Fields,
     InventoryCommand,
     InventoryLister,
-    details,
-    filters,
-    marked,
+    fields_of,
 )
 from poolmgr.drivers.base import Status
 from poolmgr.reaper.inventory import DeviceItem, WantedDevices
+
+_FIELDS = ("id", "name", "status", "address", "fault", "created")
 
 
 class DeviceList(InventoryLister):
     """List this pool's devices, the newest last."""
 
     things = "devices"
-    columns = ("Name", "Status", "Address", "Age", "State", "Job", "ID")
+    columns = (
+        *("Name", "Status", "Address", "Age", "State", "Job", "ID"),
+        *WHOSE,
+    )
+    empty = "no devices"
     spare = ("ID", "Job", "State", "Age", "Status", "Address")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -43,16 +49,21 @@ class DeviceList(InventoryLister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
         wanted = WantedDevices(
-            **filters(parsed_args),
+            **self.filters(parsed_args),
             status=parsed_args.status,
             name=parsed_args.name,
         )
         found = self.look(lambda inventory: inventory.devices(wanted))
-        return self.table(map(_row, found), parsed_args)
+        return self.table(map(_fields, found), parsed_args)
 
 
 class DeviceShow(InventoryCommand, PoolmgrShowOne):
     """Show a device, this pool's or not."""
+
+    columns = (
+        *("id", "name", "status", "address", "floating_ips", "fault"),
+        *("created", *DETAILS),
+    )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Which one."""
@@ -67,28 +78,9 @@ class DeviceShow(InventoryCommand, PoolmgrShowOne):
         item, addresses = self.look(
             lambda inventory: inventory.device(parsed_args.device)
         )
-        device = item.device
-        return self.dict2columns(
-            {
-                "id": Text(device.id),
-                "name": Text(device.name),
-                "status": Text(device.status),
-                "address": Text(device.address),
-                "floating_ips": Texts(addresses),
-                "fault": Text(device.fault),
-                "created": Text(device.created),
-                **details(item),
-            }
-        )
+        found = {**_fields(item), "floating_ips": Texts(addresses)}
+        return self.columns, [found[name] for name in self.columns]
 
 
-def _row(item: DeviceItem) -> Cells:
-    device = item.device
-    return {
-        "Name": Text(device.name),
-        "Status": Text(device.status),
-        "Address": Text(device.address),
-        "Age": Age(item.age),
-        "ID": Text(device.id),
-        **marked(item),
-    }
+def _fields(item: DeviceItem) -> Fields:
+    return fields_of(item, item.device, *_FIELDS)

@@ -4,6 +4,7 @@ import argparse
 import http.client
 import ipaddress
 
+from poolmgr.cli.arguments import seconds
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.errors import PoolmgrError
 from poolmgr.settings import MonitoringSettings
@@ -35,7 +36,7 @@ class Health(PoolmgrCommand):
         )
         parser.add_argument(
             "--timeout",
-            type=_seconds,
+            type=seconds(0.1, 3600),
             default=5.0,
             metavar="SECONDS",
             help="how long it may take to answer (default: 5)",
@@ -98,15 +99,3 @@ def _own(address: str) -> str:
     if listened.is_unspecified:
         return "127.0.0.1" if listened.version == 4 else "::1"
     return address
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(
-            f"must be 0.1 to 3600 seconds, not {one_line(text, 100)!r}"
-        )
-    return seconds

@@ -4,16 +4,22 @@ import argparse
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
+from poolmgr.cli.arguments import duration
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Table
 from poolmgr.cli.columns import Age, Text, YesNo
 from poolmgr.cloud import open_cloud
 from poolmgr.jobs.manager import driver_plugins
-from poolmgr.ownership import Mark, State
+from poolmgr.ownership import State
 from poolmgr.reaper.inventory import Inventory, Item
-from poolmgr.text import parse_duration
 
-Cells = Mapping[str, object]
+#: The value of each field of a thing.
+Fields = Mapping[str, object]
 T = TypeVar("T")
+
+#: Columns that tell whose a thing is; lists have them with ``--all``.
+WHOSE = ("Pool", "Ours")
+#: Fields that tell whose a thing is and what it was made for.
+DETAILS = ("age", "ours", "pool", "state", "job", "handle", "made")
 
 
 class InventoryCommand(PoolmgrCommand):
@@ -35,11 +41,9 @@ class InventoryLister(InventoryCommand, PoolmgrLister):
     """A command that lists what there is.
 
     :cvar things: what it lists, in the plural
-    :cvar columns: the columns it has in any case
     """
 
     things = ""
-    columns: tuple[str, ...] = ()
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The filters that all lists have."""
@@ -69,62 +73,51 @@ class InventoryLister(InventoryCommand, PoolmgrLister):
         )
         return parser
 
-    def table(self, rows: Iterable[Cells], given: argparse.Namespace) -> Table:
-        """The rows' columns that are to be shown."""
-        columns = self.columns + (("Pool", "Ours") if given.all else ())
-        return columns, [[row[name] for name in columns] for row in rows]
+    def filters(self, given: argparse.Namespace) -> dict[str, Any]:
+        """The filters that all lists have, as fields of ``Wanted``."""
+        return {
+            "foreign": given.all,
+            "state": given.state and given.state.replace("-", " "),
+            "job": given.job,
+            "older_than": given.older_than,
+        }
+
+    def table(
+        self, things: Iterable[Fields], given: argparse.Namespace
+    ) -> Table:
+        """The columns that are to be shown."""
+        names = {
+            name: name.lower().replace(" ", "_")
+            for name in self.columns
+            if given.all or name not in WHOSE
+        }
+        rows = [[each[field] for field in names.values()] for each in things]
+        return list(names), rows
 
 
-def filters(given: argparse.Namespace) -> dict[str, Any]:
-    """The filters that all lists have, as fields of ``Wanted``."""
-    return {
-        "foreign": given.all,
-        "state": given.state and given.state.replace("-", " "),
-        "job": given.job,
-        "older_than": given.older_than,
+def fields_of(item: Item, thing: object, *names: str) -> Fields:
+    """The fields of a thing, and those of :data:`DETAILS`.
+
+    :param thing: what the driver says of it
+    :param names: attributes of this
+    """
+    mark = item.mark
+    written = {
+        "pool": mark and mark.pool,
+        "state": mark and mark.state,
+        "job": mark and mark.unique,
+        "handle": mark and mark.handle,
+        "made": mark and mark.made,
     }
-
-
-def marked(item: Item) -> Cells:
-    """The columns of a list that tell whose a thing is and what made it."""
-    mark = _texts(item.mark)
-    return {
-        "State": mark["state"],
-        "Job": mark["unique"],
-        "Pool": mark["pool"],
-        "Ours": YesNo(item.ours),
-    }
-
-
-def details(item: Item) -> Cells:
-    """The fields that tell whose a thing is and what it was made for."""
-    mark = _texts(item.mark)
+    written |= {name: getattr(thing, name) for name in names}
     return {
         "age": Age(item.age),
         "ours": YesNo(item.ours),
-        "pool": mark["pool"],
-        "state": mark["state"],
-        "job": mark["unique"],
-        "handle": mark["handle"],
-        "made": mark["made"],
+        # What is empty in a mark is as good as missing.
+        **{name: Text(value or None) for name, value in written.items()},
     }
-
-
-def _texts(mark: Mark | None) -> Mapping[str, Text]:
-    """A mark's fields; those that are empty are as good as missing."""
-    names = ("pool", "unique", "handle", "made", "state")
-    written = vars(mark) if mark else {}
-    return {name: Text(written.get(name) or None) for name in names}
 
 
 def _dashed(text: str) -> str:
     # So that what a table shows can be pasted.
     return text.replace(" ", "-")
-
-
-def duration(text: str) -> int:
-    """A length of time on the command line, as seconds."""
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

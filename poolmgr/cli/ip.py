@@ -3,14 +3,14 @@
 import argparse
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
-from poolmgr.cli.columns import Age, Text
+from poolmgr.cli.columns import Text
 from poolmgr.cli.inventory import (
-    Cells,
+    DETAILS,
+    WHOSE,
+    Fields,
     InventoryCommand,
     InventoryLister,
-    details,
-    filters,
-    marked,
+    fields_of,
 )
 from poolmgr.reaper.inventory import IpItem, WantedIps
 
@@ -19,7 +19,11 @@ class IpList(InventoryLister):
     """List this pool's floating IPs, the newest last."""
 
     things = "floating IPs"
-    columns = ("Address", "Attached to", "Age", "State", "Job", "ID")
+    columns = (
+        *("Address", "Attached to", "Age", "State", "Job", "ID"),
+        *WHOSE,
+    )
+    empty = "no floating IPs"
     spare = ("ID", "Job", "State", "Age", "Attached to")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -48,16 +52,21 @@ class IpList(InventoryLister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
         wanted = WantedIps(
-            **filters(parsed_args),
+            **self.filters(parsed_args),
             attached=parsed_args.attached,
             device=parsed_args.device,
         )
         found = self.look(lambda inventory: inventory.ips(wanted))
-        return self.table(map(_row, found), parsed_args)
+        return self.table(map(_fields, found), parsed_args)
 
 
 class IpShow(InventoryCommand, PoolmgrShowOne):
     """Show a floating IP, this pool's or not."""
+
+    columns = (
+        *("id", "address", "attached_to", "device_id", "created"),
+        *DETAILS,
+    )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Which one."""
@@ -70,24 +79,10 @@ class IpShow(InventoryCommand, PoolmgrShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
         item = self.look(lambda inventory: inventory.ip(parsed_args.ip))
-        ip = item.ip
-        return self.dict2columns(
-            {
-                "id": Text(ip.id),
-                "address": Text(ip.address),
-                "attached_to": Text(item.attached_to),
-                "device_id": Text(ip.device_id),
-                "created": Text(ip.created),
-                **details(item),
-            }
-        )
+        found = _fields(item)
+        return self.columns, [found[name] for name in self.columns]
 
 
-def _row(item: IpItem) -> Cells:
-    return {
-        "Address": Text(item.ip.address),
-        "Attached to": Text(item.attached_to),
-        "Age": Age(item.age),
-        "ID": Text(item.ip.id),
-        **marked(item),
-    }
+def _fields(item: IpItem) -> Fields:
+    found = fields_of(item, item.ip, "id", "address", "device_id", "created")
+    return {**found, "attached_to": Text(item.attached_to)}

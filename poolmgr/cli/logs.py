@@ -51,10 +51,10 @@ class _Console(logging.StreamHandler[TextIO]):
 
 
 class _Message(logging.Formatter):
-    """The message alone."""
+    """What a command says: the message alone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return record.getMessage()
+        return f"poolmgr: {record.getMessage()}"
 
 
 _console = _Console()

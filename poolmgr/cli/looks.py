@@ -3,30 +3,11 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, LinkOptions, admin
 from poolmgr.text import one_line
-
-
-@dataclass(frozen=True)
-class Function:
-    """One function of a job server.
-
-    :ivar name: its name
-    :ivar waiting: jobs that no worker has
-    :ivar running: jobs that one has
-    :ivar workers: who could run them
-    :ivar change: by how many jobs a second it has grown since the last look;
-        None at the first
-    """
-
-    name: str
-    waiting: int
-    running: int
-    workers: int
-    change: float | None
 
 
 @dataclass(frozen=True)
@@ -35,14 +16,26 @@ class Seen:
 
     :ivar server: its address
     :ivar functions: what it told
+    :ivar before: the jobs of its functions at the look before
+    :ivar elapsed: seconds since then; 0 if there was none
     :ivar problem: why it told nothing; empty if it did
     :ivar down: seconds since when it tells nothing
     """
 
-    server: str
-    functions: Sequence[Function] = ()
+    server: Address
+    functions: Sequence[admin.FunctionStatus] = ()
+    before: Mapping[str, int] = field(default_factory=dict)
+    elapsed: float = 0.0
     problem: str = ""
     down: float = 0.0
+
+    def change(self, function: admin.FunctionStatus) -> float | None:
+        """By how many jobs a second a function has grown; None if this is
+        the first look."""
+        if not self.elapsed:
+            return None
+        jobs = function.queued - self.before.get(function.name, 0)
+        return jobs / self.elapsed
 
 
 class Looks:
@@ -50,18 +43,15 @@ class Looks:
 
     :param servers: which
     :param options: how to reach them
-    :param patience: seconds that one may take to answer
+    :param timeout: seconds that one may take to answer
     """
 
     def __init__(
-        self,
-        servers: Sequence[Address],
-        options: LinkOptions,
-        patience: float,
+        self, servers: Sequence[Address], options: LinkOptions, timeout: float
     ) -> None:
         self._servers = servers
         self._options = options
-        self._patience = patience
+        self._timeout = timeout
         #: When each was looked at, and the jobs of its functions.
         self._before: dict[Address, tuple[float, Mapping[str, int]]] = {}
         self._down: dict[Address, float] = {}
@@ -72,31 +62,18 @@ class Looks:
 
     async def _look_at(self, server: Address) -> Seen:
         try:
-            told = await admin.status(server, self._options, self._patience)
+            functions = await admin.status(
+                server, self._options, self._timeout
+            )
         except TransportError as error:
             self._before.pop(server, None)
-            since = self._down.setdefault(server, time.monotonic())
+            now = time.monotonic()
+            down = now - self._down.setdefault(server, now)
             problem = str(error).removeprefix(f"job server {server}: ")
-            down = time.monotonic() - since
-            return Seen(str(server), (), one_line(problem), down)
+            return Seen(server, problem=one_line(problem), down=down)
         self._down.pop(server, None)
         now = time.monotonic()
         at, jobs = self._before.get(server, (now, {}))
-        self._before[server] = now, {each.name: each.queued for each in told}
-
-        def change(each: admin.FunctionStatus) -> float | None:
-            if now == at:
-                return None
-            return (each.queued - jobs.get(each.name, 0)) / (now - at)
-
-        functions = [
-            Function(
-                one_line(each.name),
-                each.queued - each.running,
-                each.running,
-                each.workers,
-                change(each),
-            )
-            for each in told
-        ]
-        return Seen(str(server), sorted(functions, key=lambda f: f.name))
+        self._before[server] = now, {f.name: f.queued for f in functions}
+        functions.sort(key=lambda function: function.name)
+        return Seen(server, functions, jobs, now - at)

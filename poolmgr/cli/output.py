@@ -1,8 +1,8 @@
 """What goes to terminals and scripts: nothing in it acts by itself."""
 
 import re
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from cliff.columns import FormattableColumn
@@ -12,9 +12,6 @@ from poolmgr.text import lines, one_line
 #: Formats for programs: they write down any text by their own rules.
 EXACT = ("json", "yaml")
 
-#: To the beginning of the line, and nothing from there on.
-_ERASE = "\r\x1b[K"
-
 # What spreadsheets take for the beginning of a formula.
 _FORMULA = re.compile(r"[=+@-].")
 
@@ -22,14 +19,12 @@ _FORMULA = re.compile(r"[=+@-].")
 class Stream:
     """A stream on which foreign text cannot reach the terminal's controls.
 
-    :param stream: what is written to
+    :param raw: what is written to
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        # Whether a line stands there that makes room for all others.
-        self._passing = False
-        self._lock = threading.RLock()
+    def __init__(self, raw: TextIO) -> None:
+        self.raw = raw
+        self._print: Callable[..., object] | None = None
 
     def write(self, text: str, paint: tuple[str, str] | None = None) -> int:
         """Write text; control characters are escaped.
@@ -41,36 +36,32 @@ class Stream:
         if paint is not None:
             word, colour = paint
             safe = safe.replace(word, f"\x1b[{colour}m{word}\x1b[0m", 1)
-        if self._passing:
-            with self._lock:
-                safe = _ERASE + safe
-                self._passing = False
-                self._stream.write(safe)
+        if self._print is not None:
+            self._print(safe, end="")
         else:
-            self._stream.write(safe)
+            self.raw.write(safe)
         return len(text)
+
+    @contextmanager
+    def printing_with(self, print_: Callable[..., object]) -> Iterator[None]:
+        """Have something else print while the block runs, as above a line
+        that stays the last one.
+
+        :param print_: takes a text, and ``end`` as :func:`print` does
+        """
+        self._print = print_
+        try:
+            yield
+        finally:
+            self._print = None
 
     def isatty(self) -> bool:
         """Whether it goes to a terminal."""
-        return self._stream.isatty()
+        return self.raw.isatty()
 
     def fileno(self) -> int:
         """The file that it goes to."""
-        return self._stream.fileno()
-
-    def control(self, text: str) -> None:
-        """Write text as it is: a terminal's controls, nothing foreign."""
-        self._stream.write(text)
-
-    def show(self, text: str) -> None:
-        """Have a line on a terminal that the next one, or any text, replaces.
-
-        :param text: what to show; nothing erases it. It has to fit.
-        """
-        with self._lock:
-            self.control(f"\r{one_line(text)}\x1b[K" if text else _ERASE)
-            self._stream.flush()
-            self._passing = bool(text)
+        return self.raw.fileno()
 
     def writelines(self, texts: Iterable[str]) -> None:
         """Write several."""
@@ -78,7 +69,7 @@ class Stream:
             self.write(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.raw, name)
 
 
 def harmless_names(names: Sequence[str], format_: str) -> list[str]:

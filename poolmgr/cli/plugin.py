@@ -11,13 +11,14 @@ from poolmgr.text import one_line
 class PluginList(PoolmgrLister):
     """List the actions and drivers that are installed, and try them out."""
 
+    columns = ("Kind", "Name", "Package", "State", "Error")
     spare = ("Package",)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Load every plugin."""
         plugins = [*action_plugins().inspect(), *driver_plugins().inspect()]
         return (
-            ("Kind", "Name", "Package", "State", "Error"),
+            self.columns,
             [(p.kind, p.name, p.package, *self._state(p)) for p in plugins],
         )
 

@@ -1,78 +1,100 @@
-"""How far work has come, on a terminal; nothing at all in a pipe.
-
-Of our own rather than ``rich``: two lines of a kind need none of it, it is no
-dependency of poolmgr, and it takes longer to import than most commands run.
-"""
+"""How far a command is, on a terminal; nothing at all in a pipe."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
 
 from poolmgr.cli.output import Stream
-from poolmgr.cli.terminal import is_terminal, size
-from poolmgr.text import format_duration
+from poolmgr.cli.terminal import is_terminal
+from poolmgr.text import format_duration, one_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 #: Seconds until the line is shown: what is quicker needs none.
-PATIENCE = 0.5
-#: Seconds between two looks.
-_INTERVAL = 0.25
-#: Most characters of a bar.
+DELAY = 0.5
+#: Columns that stay free, for the "^C" of who interrupts the command.
+_SPARE = 3
+#: Most columns of a bar.
 _BAR = 30
 
 
 @contextmanager
-def progress(
-    stream: TextIO, text: Callable[[int, float], str], quiet: bool = False
+def show_progress(
+    stream: TextIO,
+    name: str,
+    step: Callable[[], str],
+    bar: Callable[[], tuple[int, int]] | None = None,
 ) -> Iterator[None]:
     """Show a line that says how far the work is, while the block runs.
 
     :param stream: where, if it is a terminal
-    :param text: the line, from the columns there are and the seconds that
-        have passed; called on another thread
-    :param quiet: whether to show nothing in any case
+    :param name: the command
+    :param step: what it is doing, at this moment
+    :param bar: how much of it is done, and how much there is
     """
-    if quiet or not isinstance(stream, Stream) or not is_terminal(stream):
+    if not isinstance(stream, Stream) or not is_terminal(stream):
         yield
         return
-    done = threading.Event()
     started = time.monotonic()
 
-    def draw() -> None:
-        wait = PATIENCE
-        while not done.wait(wait):
-            wait = _INTERVAL
-            # Some less: a line that is full would be two on some terminals,
-            # and so would this one with the "^C" of who breaks it off.
-            columns = max(1, size(stream).columns - 3)
-            line = text(columns, time.monotonic() - started)
-            stream.show(line[:columns])
+    def line(columns: int) -> "RenderableType":
+        seconds = int(time.monotonic() - started)
+        text = f"{one_line(step())}, {format_duration(seconds)}"
+        return _line(name, text, bar and bar(), columns - _SPARE)
 
-    thread = threading.Thread(
-        target=draw, name="poolmgr-progress", daemon=True
+    with ExitStack() as shown:
+        timer = threading.Timer(DELAY, _show, (stream, line, shown))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _show(
+    stream: Stream, line: "Callable[[int], RenderableType]", shown: ExitStack
+) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    class Terminal(Console):
+        def show_cursor(self, show: bool = True) -> bool:
+            """Leave it: a second signal ends the process at once."""
+            return False
+
+    console = Terminal(file=stream.raw, highlight=False)
+    shown.enter_context(suppress(OSError))  # the terminal may be gone
+    shown.enter_context(
+        Live(
+            console=console,
+            get_renderable=lambda: line(console.width),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
     )
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        stream.show("")
+    shown.enter_context(stream.printing_with(console.out))
 
 
-def elapsed(seconds: float) -> str:
-    """Seconds that have passed, as ``3m 12s``."""
-    return format_duration(int(seconds))
+def _line(
+    name: str, text: str, done: tuple[int, int] | None, columns: int
+) -> "RenderableType":
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
 
-
-def bar(done: int, total: int, columns: int) -> str:
-    """``[####------]``, as wide as there is room; nothing without room.
-
-    :param columns: room that there is for it
-    """
-    width = min(columns - 2, _BAR)
-    if width < 4 or total < 1:
-        return ""
-    full = width * min(done, total) // total
-    return f"[{'#' * full}{'-' * (width - full)}]"
+    if done is None or columns < 2 * _BAR:
+        line = Text(f"{name}: {text}", no_wrap=True)
+        line.truncate(max(columns, 1))
+        return line
+    table = Table.grid(padding=(0, 1))
+    table.add_column()
+    table.add_column()
+    table.add_column(no_wrap=True, overflow="crop", max_width=columns - _BAR)
+    table.add_row(f"{name}:", ProgressBar(done[1], done[0], _BAR), Text(text))
+    return table

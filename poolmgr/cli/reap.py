@@ -1,13 +1,15 @@
 """``poolmgr reap``."""
 
 import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from poolmgr.cli.base import PoolmgrLister, Table, positive
+from poolmgr.cli.arguments import duration, positive
+from poolmgr.cli.base import PoolmgrLister, Table
 from poolmgr.cli.columns import Age, Text
-from poolmgr.cli.inventory import duration
-from poolmgr.cli.progress import elapsed, progress
 from poolmgr.text import one_line
 
 if TYPE_CHECKING:
@@ -15,30 +17,36 @@ if TYPE_CHECKING:
     from poolmgr.reaper.reaper import Reaper
     from poolmgr.reaper.rules import Candidate
 
-_COLUMNS = ("Kind", "Name", "Age", "State", "Job", "Verdict", "Reason", "ID")
-
 
 class Reap(PoolmgrLister):
-    """Delete what no job owns, and say why.
+    """Delete orphans: what no job owns.
 
-    Devices and floating IPs of this pool that were never answered, are older
-    than any job may last, and of whose job no job server knows. They have to
-    be found in two looks. What bears no mark of this pool is never touched.
+    Orphans are devices and floating IPs of this pool that were never answered,
+    are older than any job may last, and of whose job no job server knows. Two
+    looks have to find them. What bears no mark of this pool is never touched.
+    On a terminal it asks before it deletes anything.
 
-    The exit code is 1 if something could not be deleted.
+    The exit code is 1 if something was not deleted.
     """
 
-    failed = False
+    columns = (
+        *("Kind", "Name", "Age", "State", "Job", "Verdict", "Reason", "ID"),
+    )
     spare = ("ID", "Job", "State", "Age")
+    empty = "there are no orphans"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """What to delete."""
         parser = super().get_parser(prog_name)
         add = parser.add_argument
-        add(
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument(
             "--dry-run",
             action="store_true",
             help="look once and delete nothing",
+        )
+        what.add_argument(
+            "-y", "--yes", action="store_true", help="delete without asking"
         )
         add(
             "--older-than",
@@ -68,39 +76,63 @@ class Reap(PoolmgrLister):
         )
         return parser
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Look, delete, and show it."""
-        return super().run(parsed_args) or int(self.failed)
-
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Look and delete."""
-        import time
-
         from poolmgr.cloud import open_cloud
         from poolmgr.jobs.manager import driver_plugins
 
         self._warn_of_actions()
         driver = self.configuration.make_driver(driver_plugins())
-        self._doing = "looking"
-        with (
-            open_cloud(driver) as cloud,
-            progress(self.app.stderr, self._line, self.quiet),
-        ):
+        self._step = "looking"
+        with open_cloud(driver) as cloud:
             reaper = self._reaper(cloud, parsed_args)
-            found = cloud.wait(reaper.look())
-            if reaper.to_look_again:
-                self._doing = "found some; pausing before a second look"
-                time.sleep(parsed_args.pause)
-                self._doing = "looking again"
-                found = cloud.wait(reaper.look())
-            if not parsed_args.dry_run:
-                self._doing = "deleting what nobody owns"
-                found = cloud.wait(reaper.remove(found))
-        self.failed = any(each.verdict == "failed" for each in found)
-        return _COLUMNS, [_row(each) for each in found]
+            with self.progress(lambda: self._step):
+                found = self._look(cloud, reaper, parsed_args.pause)
+            if not parsed_args.dry_run and self._confirms(found, parsed_args):
+                self._step = "deleting orphans"
+                with self.progress(lambda: self._step):
+                    found = cloud.wait(reaper.remove(found))
+        self.failed |= any(each.verdict == "failed" for each in found)
+        return self.columns, [_row(each) for each in found]
 
-    def _line(self, columns: int, seconds: float) -> str:
-        return f"reap: {self._doing}, {elapsed(seconds)}"
+    def _look(
+        self, cloud: "BlockingCloud", reaper: "Reaper", pause: float
+    ) -> "Sequence[Candidate]":
+        import time
+
+        found = cloud.wait(reaper.look())
+        if reaper.to_look_again:
+            self._step = "found some; waiting to look again"
+            time.sleep(pause)
+            self._step = "looking again"
+            found = cloud.wait(reaper.look())
+        return found
+
+    def _confirms(
+        self, found: "Sequence[Candidate]", given: argparse.Namespace
+    ) -> bool:
+        """Whether to delete orphans; on a terminal somebody is asked."""
+        limit = given.limit or self.configuration.reaper().limit
+        orphans = [each for each in found if each.verdict == "unowned"]
+        orphans = orphans[:limit]
+        err = self.app.stderr
+        on_terminal = sys.stdin.isatty() and err.isatty()
+        if given.yes or not orphans or not on_terminal:
+            return True
+        for each in orphans:
+            err.write(f"{each}: {one_line(each.reason)}\n")
+        kinds = Counter(each.kind for each in orphans)
+        counted = " and ".join(
+            f"{number} {kind}{'s' if number > 1 else ''}"
+            for kind, number in kinds.items()
+        )
+        err.write(f"Delete {counted}? [y/N] ")
+        err.flush()
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return True
+        self.app.LOG.error("nothing was deleted")
+        self.failed = True
+        return False
 
     def _warn_of_actions(self) -> None:
         """Tell of actions that this command may be confused with, or whose

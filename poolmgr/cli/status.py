@@ -1,13 +1,18 @@
 """``poolmgr status``."""
 
 import argparse
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-from poolmgr.cli.base import PoolmgrLister, Row, Table, UsageError
+from poolmgr.cli.arguments import seconds
+from poolmgr.cli.base import PoolmgrLister, Row, Table
+from poolmgr.cli.usage import UsageError
 from poolmgr.config.job_servers import addresses, link_options, with_advice
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, LinkOptions, admin
+
+QUEUES = ("Server", "Function", "Waiting", "Running", "Workers")
+WORKERS = ("Server", "Address", "Worker", "Functions")
 
 Ask = Callable[[Address, LinkOptions], Coroutine[Any, Any, list[Row]]]
 
@@ -18,6 +23,9 @@ class Status(PoolmgrLister):
     If a job server cannot be asked, the others are shown all the same and
     the exit code is 1.
     """
+
+    columns = tuple(dict.fromkeys(QUEUES + WORKERS))
+    empty = "no worker is connected to these job servers"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Queues, or workers."""
@@ -37,7 +45,7 @@ class Status(PoolmgrLister):
         )
         parser.add_argument(
             "--interval",
-            type=_interval,
+            type=seconds(0.1, 86400),
             default=2.0,
             metavar="SECONDS",
             help="time between two looks of --watch (default: 2)",
@@ -48,31 +56,33 @@ class Status(PoolmgrLister):
         """Print what was told; 1 if a server was not."""
         if parsed_args.watch:
             return self._watch(parsed_args)
-        self._failed = False
-        super().run(parsed_args)
-        return 1 if self._failed else 0
+        return super().run(parsed_args)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Ask every server."""
         gearman = self.configuration.gearman()
         servers, options = addresses(gearman), link_options(gearman)
+        columns: Sequence[str]
+        ask: Ask
         if parsed_args.workers:
-            columns = ["Server", "Address", "Worker", "Functions"]
-            ask: Ask = _workers
+            columns, ask = WORKERS, _workers
         else:
-            columns = ["Server", "Function", "Waiting", "Running", "Workers"]
-            ask = _queues
-        return columns, list(self._rows(servers, options, ask))
+            columns, ask = QUEUES, _queues
+        rows = list(self._rows(servers, options, ask))
+        if self.failed:
+            self.empty = ""
+        return columns, rows
 
     def _watch(self, given: argparse.Namespace) -> int:
         from poolmgr.cli.looks import Looks
-        from poolmgr.cli.watch import PATIENCE, watch
+        from poolmgr.cli.watch import LONGEST_ANSWER, watch
 
         if given.formatter != self.formatter_default or given.columns:
             raise UsageError("--watch has a format of its own: no -f, no -c")
         gearman = self.configuration.gearman()
         servers, options = addresses(gearman), link_options(gearman)
-        looks = Looks(servers, options, min(options.connect_timeout, PATIENCE))
+        longest = min(options.connect_timeout, LONGEST_ANSWER)
+        looks = Looks(servers, options, longest)
         return watch(self.app, looks, given.interval)
 
     def _rows(
@@ -82,20 +92,8 @@ class Status(PoolmgrLister):
             try:
                 yield from self.app.interruption.run(ask(server, options))
             except TransportError as error:
-                self._failed = True
+                self.failed = True
                 self.app.LOG.error("%s", with_advice(error))
-
-
-def _interval(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(
-            f"must be 0.1 to 86400 seconds, not {text[:100]!r}"
-        )
-    return seconds
 
 
 async def _queues(server: Address, options: LinkOptions) -> list[Row]:

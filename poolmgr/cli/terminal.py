@@ -28,13 +28,3 @@ def is_terminal(stream: Output) -> bool:
 def has_colours(stream: Output) -> bool:
     """Whether to colour what goes there; see https://no-color.org."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
-
-
-def size(stream: Output) -> os.terminal_size:
-    """Columns and lines of a terminal, now; never less than one."""
-    try:
-        found = os.get_terminal_size(stream.fileno())
-    except (OSError, ValueError):
-        return os.terminal_size((80, 24))
-    # Some know nothing of their size and say 0.
-    return os.terminal_size((found.columns or 80, found.lines or 24))

@@ -27,8 +27,8 @@ def sphinx(
     )
 
 
-def built(builder: str, folder: Path) -> Path:
+def built(builder: str, folder: Path, **environment: str) -> Path:
     """Where all pages are, built without a warning."""
-    done = sphinx(builder, folder)
+    done = sphinx(builder, folder, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     return folder / builder

@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 from tests.docs.blocks import Block
 from tests.docs.excused import excuse
@@ -16,6 +18,7 @@ from tests.docs.plain import UUID, like, loose, plain
 from tests.docs.programs import fault
 from tests.docs.stage import Stage
 from tests.docs.steps import Step
+from tests.forkserver import Started, start
 from tests.jobservers import free_port
 from tests.polling import until
 from tests.terminals import terminal
@@ -116,20 +119,39 @@ class Session:
         return None
 
     def _run(self, step: Step) -> str | None:
-        done = subprocess.run(
-            ["bash", "-c", f"set -o pipefail\n{self._real(step.command)}"],
+        with tempfile.TemporaryFile("w+") as output:
+            process = self._begin(
+                self._real(step.command), output, "set -o pipefail\n"
+            )
+            try:
+                code = process.wait(PATIENCE)
+            finally:
+                process.kill()
+            output.seek(0)
+            printed = output.read()
+        if not step.shown and code:
+            return f"it ends with {code}: {printed}"
+        return self._compared(step, printed)
+
+    def _begin(self, command: str, output: IO[str], before: str) -> Started:
+        """Start a command, without a shell if it needs none.
+
+        :param before: what the shell is told before it
+        """
+        folder, environment = self._stage.folder, self._environment()
+        words = shlex.split(command)
+        if words[0] == "poolmgr" and not set(command) & set("|&;<>()$`*?~\\"):
+            with open(os.devnull) as null:
+                files = (null.fileno(), output.fileno(), output.fileno())
+                return start(words[0], words[1:], environment, files, folder)
+        return subprocess.Popen(
+            ["bash", "-c", f"{before}{command}"],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE,
-            cwd=self._stage.folder,
-            env=self._environment(),
-            check=False,
+            cwd=folder,
+            env=environment,
         )
-        if not step.shown and done.returncode:
-            return f"it ends with {done.returncode}: {done.stdout}"
-        return self._compared(step, done.stdout)
 
     def _shell(self, command: str) -> str:
         return subprocess.run(
@@ -146,12 +168,9 @@ class Session:
         if port := re.search(r"--port=(\d+)", command):
             self._stage.bind(port[1], str(free_port()))
         log = self._stage.folder / f"log-{step.line}"
-        running = _Running(
-            f"exec {self._real(command)}",
-            log,
-            self._stage.folder,
-            self._environment(),
-        )
+        with log.open("w") as file:
+            process = self._begin(self._real(command), file, "exec ")
+        running = _Running(process, log)
         self._background.append(running)
         self._stack.callback(running.kill)
         wanted = step.shown.splitlines()
@@ -230,23 +249,9 @@ class Session:
 class _Running:
     """A command that goes on."""
 
-    def __init__(
-        self,
-        command: str,
-        log: Path,
-        folder: Path,
-        environment: dict[str, str],
-    ) -> None:
+    def __init__(self, process: Started, log: Path) -> None:
+        self._process = process
         self._log = log
-        with log.open("w") as file:
-            self._process = subprocess.Popen(
-                ["bash", "-c", command],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=environment,
-            )
 
     def is_there(
         self, sign: str, lines: int, port: re.Match[str] | None
@@ -264,7 +269,7 @@ class _Running:
         """What is wrong if it has ended already."""
         if self._process.poll() is None:
             return None
-        code = self._process.returncode
+        code = self._process.wait()
         return f"it ended with {code}: {self._log.read_text()}"
 
     def ended(self) -> str | None:

@@ -9,6 +9,9 @@ from tests.docs.playing import PLAYED, check, check_end, each, each_page, steps
 from tests.docs.stages import STAGES
 from tests.docs.steps import Step
 
+# The first test of a page runs all of its commands.
+pytestmark = pytest.mark.timeout(600)
+
 MINE = [page for page in PLAYED if STAGES.get(page.name) is NovaStage]
 
 

@@ -24,6 +24,9 @@ from tests.docs.programs import fault
 from tests.docs.stages import STAGES
 from tests.docs.steps import Step
 
+# The first test of a page runs all of its commands.
+pytestmark = pytest.mark.timeout(600)
+
 MINE = [page for page in PLAYED if STAGES.get(page.name) is not NovaStage]
 
 

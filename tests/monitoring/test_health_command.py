@@ -55,7 +55,8 @@ def test_one_that_is_stopped_is_not_well(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr == (
-        f"the worker at 127.0.0.1:{it.port} has not answered within 0.5 s\n"
+        f"poolmgr: the worker at 127.0.0.1:{it.port} has not answered "
+        "within 0.5 s\n"
     )
 
 
@@ -75,7 +76,7 @@ def test_one_that_is_stopped_is_not_well(tmp_path: Path) -> None:
 def test_without_pages_it_says_so(settings: dict[str, str], said: str) -> None:
     done = poolmgr("health", **settings)
 
-    assert (done.returncode, done.stderr) == (1, f"{said}\n")
+    assert (done.returncode, done.stderr) == (1, f"poolmgr: {said}\n")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::"])  # noqa: S104
@@ -88,8 +89,8 @@ def test_where_nobody_listens_it_says_where(address: str) -> None:
 
     assert done.returncode == 1
     assert re.fullmatch(
-        rf"no worker answers at (127\.0\.0\.1|\[::1\]):{port}: .+; is one "
-        r"running, with this configuration\?\n",
+        rf"poolmgr: no worker answers at (127\.0\.0\.1|\[::1\]):{port}: .+; "
+        r"is one running, with this configuration\?\n",
         done.stderr,
     )
 

@@ -148,7 +148,7 @@ def test_check_says_so_when_there_is_nothing_to_check() -> None:
     done = poolmgr("--driver", "fake", "check", "-f", "json")
 
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    assert done.stderr == "the driver 'fake' has nothing to check\n"
+    assert done.stderr == "poolmgr: the driver 'fake' has nothing to check\n"
 
 
 WRONG = {
