@@ -90,7 +90,7 @@ def test_memory_is_neither_searched_nor_kept_without_need(
     environment = beside(tmp_path, PROBE, "PROBE = stranger:Probe")
     with builtin() as server:
         # In a new interpreter, in which nothing is frozen yet.
-        with worker([str(server.address)], through=["env"], **environment):
+        with worker([str(server.address)], "", None, ["env"], **environment):
             (answer,) = asked(server.address, {"action": "PROBE"})()
 
     # What is there at the start is not looked through at each collection.
