@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, LinkOptions, admin
+from poolmgr.gearman import Address, ConnectionOptions, admin
 from poolmgr.text import one_line
 
 
@@ -47,7 +47,10 @@ class Looks:
     """
 
     def __init__(
-        self, servers: Sequence[Address], options: LinkOptions, timeout: float
+        self,
+        servers: Sequence[Address],
+        options: ConnectionOptions,
+        timeout: float,
     ) -> None:
         self._servers = servers
         self._options = options

@@ -6,7 +6,7 @@ One function for both: ``check`` passes when a worker would start.
 import logging
 from contextlib import suppress
 
-from poolmgr.config.job_servers import link_options
+from poolmgr.config.job_servers import connection_options
 from poolmgr.config.options import Configuration
 from poolmgr.config.unknown import (
     options_of_others,
@@ -57,5 +57,5 @@ def require_usable(conf: Configuration, drivers: Registry[Driver]) -> None:
     with suppress(ConfigError):  # it is told below, with all others
         warn(conf, drivers)
     conf.require_values(drivers)
-    link_options(conf.gearman())
+    connection_options(conf.gearman())
     load_actions(action_plugins())

@@ -14,7 +14,7 @@ from poolmgr.cli.logs import descriptors, reopen, set_format, set_level
 from poolmgr.cli.watching import Watching
 from poolmgr.cloud import Cloud
 from poolmgr.cloud.pool import limit_arenas
-from poolmgr.config.job_servers import link_options
+from poolmgr.config.job_servers import connection_options
 from poolmgr.config.options import Configuration
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.base import Driver
@@ -159,7 +159,7 @@ class Process:
 def _require_readable(conf: Configuration) -> None:
     preflight.warn_of_unknown(conf, driver_plugins())
     conf.require_values(driver_plugins())
-    link_options(conf.gearman())
+    connection_options(conf.gearman())
 
 
 def _log_start(conf: Configuration) -> None:

@@ -162,7 +162,7 @@ class Reap(PoolmgrLister):
     def _reaper(
         self, cloud: "BlockingCloud", given: argparse.Namespace
     ) -> "Reaper":
-        from poolmgr.config.job_servers import addresses, link_options
+        from poolmgr.config.job_servers import addresses, connection_options
         from poolmgr.jobs.in_flight import InFlight
         from poolmgr.jobs.manager import action_plugins, longest_job
         from poolmgr.reaper.reaper import Reaper
@@ -178,7 +178,7 @@ class Reap(PoolmgrLister):
             cloud.cloud,
             pool,
             settings,
-            InFlight(list, servers, link_options(gearman)),
+            InFlight(list, servers, connection_options(gearman)),
             longest_job(action_plugins(), pool),
             sightings=1 if given.dry_run else 2,
         )

@@ -7,14 +7,18 @@ from typing import Any
 from poolmgr.cli.arguments import seconds
 from poolmgr.cli.base import PoolmgrLister, Row, Table
 from poolmgr.cli.usage import UsageError
-from poolmgr.config.job_servers import addresses, link_options, with_advice
+from poolmgr.config.job_servers import (
+    addresses,
+    connection_options,
+    with_advice,
+)
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, LinkOptions, admin
+from poolmgr.gearman import Address, ConnectionOptions, admin
 
 QUEUES = ("Server", "Function", "Waiting", "Running", "Workers")
 WORKERS = ("Server", "Address", "Worker", "Functions")
 
-Ask = Callable[[Address, LinkOptions], Coroutine[Any, Any, list[Row]]]
+Ask = Callable[[Address, ConnectionOptions], Coroutine[Any, Any, list[Row]]]
 
 
 class Status(PoolmgrLister):
@@ -61,7 +65,7 @@ class Status(PoolmgrLister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Ask every server."""
         gearman = self.configuration.gearman()
-        servers, options = addresses(gearman), link_options(gearman)
+        servers, options = addresses(gearman), connection_options(gearman)
         columns: Sequence[str]
         ask: Ask
         if parsed_args.workers:
@@ -80,13 +84,13 @@ class Status(PoolmgrLister):
         if given.formatter != self.formatter_default or given.columns:
             raise UsageError("--watch has a format of its own: no -f, no -c")
         gearman = self.configuration.gearman()
-        servers, options = addresses(gearman), link_options(gearman)
+        servers, options = addresses(gearman), connection_options(gearman)
         longest = min(options.connect_timeout, LONGEST_ANSWER)
         looks = Looks(servers, options, longest)
         return watch(self.app, looks, given.interval)
 
     def _rows(
-        self, servers: list[Address], options: LinkOptions, ask: Ask
+        self, servers: list[Address], options: ConnectionOptions, ask: Ask
     ) -> Iterator[Row]:
         for server in servers:
             try:
@@ -96,7 +100,7 @@ class Status(PoolmgrLister):
                 self.app.LOG.error("%s", with_advice(error))
 
 
-async def _queues(server: Address, options: LinkOptions) -> list[Row]:
+async def _queues(server: Address, options: ConnectionOptions) -> list[Row]:
     return [
         (
             str(server),
@@ -109,7 +113,7 @@ async def _queues(server: Address, options: LinkOptions) -> list[Row]:
     ]
 
 
-async def _workers(server: Address, options: LinkOptions) -> list[Row]:
+async def _workers(server: Address, options: ConnectionOptions) -> list[Row]:
     return [
         (str(server), worker.ip, worker.client_id, " ".join(worker.functions))
         for worker in await admin.workers(server, options)

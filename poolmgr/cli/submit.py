@@ -11,7 +11,11 @@ from typing import Any
 
 from poolmgr.cli.arguments import seconds
 from poolmgr.cli.base import PoolmgrShowOne, Table
-from poolmgr.config.job_servers import addresses, link_options, with_advice
+from poolmgr.config.job_servers import (
+    addresses,
+    connection_options,
+    with_advice,
+)
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import Client, SubmittedJob
 from poolmgr.worker.signals import Interrupted
@@ -108,7 +112,7 @@ class Submit(PoolmgrShowOne):
         self, payload: bytes, given: argparse.Namespace
     ) -> dict[str, object]:
         gearman = self.configuration.gearman()
-        servers, links = addresses(gearman), link_options(gearman)
+        servers, links = addresses(gearman), connection_options(gearman)
         if given.timeout is not None:
             # Each server has its share: the next one may answer.
             share = given.timeout / len(servers)

@@ -3,7 +3,7 @@
 import socket
 from typing import TYPE_CHECKING
 
-from poolmgr.config.job_servers import addresses, link_options
+from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.config.options import Configuration
 from poolmgr.events import Observer
 from poolmgr.worker.state import State
@@ -39,6 +39,8 @@ class Watching:
 
         gearman = self._conf.gearman()
         function = state.settings.function
-        queues = Queues(addresses(gearman), link_options(gearman), function)
+        queues = Queues(
+            addresses(gearman), connection_options(gearman), function
+        )
         hosts = [socket.gethostname(), *self._settings.hosts]
         serve(self._settings, Pages(state, self._statistics, queues, hosts))

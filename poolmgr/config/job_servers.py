@@ -1,7 +1,7 @@
 """The links to the job servers, from the settings."""
 
 from poolmgr.errors import ConfigError, TransportError
-from poolmgr.gearman import Address, LinkOptions, client_context
+from poolmgr.gearman import Address, ConnectionOptions, client_context
 from poolmgr.gearman.settings import GearmanSettings
 
 _WHAT_TO_DO = (
@@ -27,7 +27,7 @@ def addresses(gearman: GearmanSettings) -> list[Address]:
     return [Address.parse(text) for text in gearman.servers]
 
 
-def link_options(gearman: GearmanSettings) -> LinkOptions:
+def connection_options(gearman: GearmanSettings) -> ConnectionOptions:
     """The settings as the transport takes them.
 
     :raises ConfigError: the TLS settings cannot be used
@@ -40,7 +40,7 @@ def link_options(gearman: GearmanSettings) -> LinkOptions:
         raise ConfigError(
             f"[gearman] ssl_ca, ssl_cert, ssl_key: {error}"
         ) from None
-    return LinkOptions(
+    return ConnectionOptions(
         ssl=context,
         connect_timeout=gearman.connect_timeout,
         heartbeat=gearman.heartbeat,

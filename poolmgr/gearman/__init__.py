@@ -25,9 +25,6 @@ from poolmgr.gearman.tls import client_context
 from poolmgr.gearman.worker import Worker
 from poolmgr.gearman.worker_connection import Slots
 
-#: The name that callers had before.
-LinkOptions = ConnectionOptions
-
 __all__ = [
     "Address",
     "AnswerStatus",
@@ -37,7 +34,6 @@ __all__ = [
     "ConnectionStatus",
     "JobFailed",
     "JobTimeout",
-    "LinkOptions",
     "ProtocolError",
     "Slots",
     "SubmittedJob",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.events import RunningJob
-from poolmgr.gearman import Address, Client, LinkOptions, admin
+from poolmgr.gearman import Address, Client, ConnectionOptions, admin
 from poolmgr.ownership import Job, Mark
 
 LOG = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class InFlight:
         self,
         running: Callable[[], Collection[RunningJob]],
         servers: Sequence[Address],
-        options: LinkOptions,
+        options: ConnectionOptions,
     ) -> None:
         self._running = running
         self._servers = servers
@@ -79,7 +79,7 @@ class InFlight:
         return found
 
 
-async def delivered_before(options: LinkOptions, job: Job) -> bool:
+async def delivered_before(options: ConnectionOptions, job: Job) -> bool:
     """Ask a job's server whether it has lost a worker with the job.
 
     :param options: how to reach it

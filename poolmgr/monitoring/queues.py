@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, LinkOptions, admin
+from poolmgr.gearman import Address, ConnectionOptions, admin
 from poolmgr.gearman.admin import FunctionStatus
 
 #: Seconds for which an answer is used: job servers are asked no more often,
@@ -27,7 +27,7 @@ class Queues:
     def __init__(
         self,
         servers: Sequence[Address],
-        options: LinkOptions,
+        options: ConnectionOptions,
         function: str,
     ) -> None:
         self._servers = servers

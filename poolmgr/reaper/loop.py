@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from poolmgr.config.job_servers import addresses, link_options
+from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.jobs.in_flight import InFlight
@@ -45,7 +45,9 @@ class ReaperLoop:
             manager.settings,
             settings,
             InFlight(
-                manager.running, addresses(gearman), link_options(gearman)
+                manager.running,
+                addresses(gearman),
+                connection_options(gearman),
             ),
             self._job_time(),
         )

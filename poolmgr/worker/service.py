@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from poolmgr.actions.base import Action
-from poolmgr.config.job_servers import addresses, link_options
+from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.gearman import Address, ConnectionStatus, Worker
 from poolmgr.gearman.address import host_name
@@ -56,7 +56,7 @@ class Service:
         self._manager = manager
         self.settings = settings
         load_actions(manager.actions)
-        options = link_options(gearman)
+        options = connection_options(gearman)
         manager.ask_delivered_before = functools.partial(
             delivered_before, options
         )
