@@ -100,16 +100,17 @@ class Process:
                     service, cloud, self._reload(manager, service, reaper)
                 )
                 _spare_collections()
-                tasks = [
-                    asyncio.create_task(reaper.run()),
-                    asyncio.create_task(self._supervision.watch(service)),
-                ]
+                watch = asyncio.create_task(self._supervision.watch(service))
+                reaping = asyncio.create_task(reaper.run())
                 watching.serve(state)
                 try:
-                    return await service.run()
+                    code = await service.run()
                 finally:
-                    for task in tasks:
-                        task.cancel()
+                    reaping.cancel()
+            # Here and not before: to undo answers that reached nobody takes
+            # time, in which the worker still shows signs of life.
+            watch.cancel()
+            return code
         finally:
             cloud.close()
 
