@@ -13,9 +13,7 @@ Needs pytest: ``pip install poolmgr[testing]``.
    class TestMyCloud(DriverConformance):
        @pytest.fixture
        def driver(self):
-           driver = MyCloud(MyCloud.Settings(...))
-           yield driver
-           driver.close()
+           return MyCloud(MyCloud.Settings(...))
 """
 
 import importlib
