@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from poolmgr.waiting import Deadline
+
 from poolmgr import PoolManager
 from poolmgr.config.options import Configuration
 from poolmgr.drivers.base import Driver
 from poolmgr.jobs.manager import driver_plugins
-from poolmgr.waiting import Deadline
 
 INTERVAL = 0.25
 

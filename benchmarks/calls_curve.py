@@ -22,6 +22,7 @@ from functools import partial
 
 import openstack
 from clouds import Cloud, cloud
+from poolmgr.waiting import Deadline
 from pulse import undisturbed
 
 from poolmgr import Job, PoolManager
@@ -30,7 +31,6 @@ from poolmgr.drivers.nova.calls import Call, parsed
 from poolmgr.drivers.nova.servers import _Listed
 from poolmgr.ownership import Mark
 from poolmgr.settings import PoolSettings
-from poolmgr.waiting import Deadline
 
 SECONDS = 20.0
 LISTS = 15

@@ -21,10 +21,10 @@ from typing import Any
 import openstack
 import requests
 from clouds import Cloud, cloud
+from poolmgr.waiting import Deadline
 from requests.adapters import HTTPAdapter
 
 from poolmgr import PoolManager
-from poolmgr.waiting import Deadline
 
 LATENCY = 0.05
 BOOT = 5.0

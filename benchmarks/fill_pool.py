@@ -28,6 +28,7 @@ import openstack
 import requests
 from clouds import MADE_OF, Cloud, cloud, worker
 from load import registered
+from poolmgr.waiting import Deadline
 from pulse import undisturbed
 from requests.adapters import HTTPAdapter
 from servers import Gearmand
@@ -36,7 +37,6 @@ from poolmgr.cloud.limiter import Gate
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.gearman import Client
 from poolmgr.settings import WorkerSettings
-from poolmgr.waiting import Deadline
 
 FUNCTION = WorkerSettings().function
 LATENCY = 0.05
