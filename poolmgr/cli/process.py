@@ -24,6 +24,7 @@ from poolmgr.jobs.manager import JobManager, driver_plugins
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
 from poolmgr.text import one_line
+from poolmgr.tracing import RequestContext, bound
 from poolmgr.worker import loop
 from poolmgr.worker.report import Report
 from poolmgr.worker.service import Service
@@ -90,7 +91,8 @@ class Process:
         )
         manager = JobManager(cloud, conf.pool(), observer=observer)
         try:
-            await require_no_problem(cloud, conf.pool().short_timeout)
+            with bound(RequestContext(urgent=True)):
+                await require_no_problem(cloud, conf.pool().short_timeout)
             async with manager:
                 service = Service(manager, conf.gearman(), conf.worker())
                 state = State(manager, service)

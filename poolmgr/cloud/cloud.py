@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from poolmgr.cloud import checks
 from poolmgr.cloud.breaker import Breaker
@@ -15,7 +15,7 @@ from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.events import Observer
 from poolmgr.ownership import Ownership
-from poolmgr.tracing import RequestContext, bound
+from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
 
@@ -114,7 +114,8 @@ class Cloud(FloatingIPs):
         :param timeout: seconds after which it is a finding that the cloud
             does not answer
         """
-        with bound(RequestContext(urgent=True)) as context:
+        context = replace(current() or RequestContext(), urgent=True)
+        with bound(context):
             try:
                 async with asyncio.timeout(timeout) as limit:
                     return await self._calls.ask(checks.CHECK)

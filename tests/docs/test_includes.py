@@ -4,9 +4,11 @@ import pytest
 
 from tests.docs.blocks import INCLUDE, ROOT, Block, each
 
+EXAMPLE = "examples/poolmgr-rack"
+
 #: Sphinx, told to stop at warnings, sees whether the part is in the file.
 #: The examples' tests are run by tests/test_plugins.py.
-RUN = (ROOT / "tests", ROOT / "examples" / "poolmgr-rack")
+RUN = tuple(ROOT / each for each in ("tests", "poolmgr", EXAMPLE))
 
 
 @each(INCLUDE)
