@@ -5,8 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from poolmgr.cloud.calls import Witness, sleep_within
+from poolmgr.cloud.calls import sleep_within
 from poolmgr.cloud.pace import Pace, backoff
+from poolmgr.cloud.runner import Witness
 from poolmgr.errors import CloudUnavailable, OutcomeUnknown, PoolmgrError
 from poolmgr.foreign import words_of
 from poolmgr.ownership import Mark

@@ -9,7 +9,7 @@ from typing import Any
 
 from poolmgr.cloud import checks
 from poolmgr.cloud.breaker import Attempt
-from poolmgr.cloud.calls import Calls, Witness
+from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.capacity import Capacity
 from poolmgr.cloud.creation import Creation
 from poolmgr.cloud.deletion import Deletion
@@ -17,6 +17,7 @@ from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import Pace, backoff
 from poolmgr.cloud.poller import Poller
 from poolmgr.cloud.pool import Pool
+from poolmgr.cloud.runner import Witness
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.errors import (
     Ambiguous,

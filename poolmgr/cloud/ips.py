@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from poolmgr.cloud import checks
-from poolmgr.cloud.calls import Witness
 from poolmgr.cloud.creation import Creation
 from poolmgr.cloud.deletion import delete_ip
 from poolmgr.cloud.devices import Devices, unique_of
 from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import Pace, backoff
 from poolmgr.cloud.pool import Pool
+from poolmgr.cloud.runner import Witness
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.errors import AttachedElsewhere, Changed, NotFound, NotOwned
 from poolmgr.events import Observer
