@@ -66,10 +66,6 @@ class ConfigConvert(PoolmgrCommand):
             )
         return 0
 
-    def say(self, text: str) -> None:
-        """Tell the person; data goes to standard output alone."""
-        self.app.stderr.write(f"{text}\n")
-
 
 class ConfigShow(PoolmgrLister):
     """Show what every option is, and what set it.
