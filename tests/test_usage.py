@@ -131,7 +131,9 @@ def test_a_wrong_field_is_told_before_the_cloud_is_asked() -> None:
     done = poolmgr("device", "show", "libra-1", "-c", "nmae")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "there is no column 'nmae' (did you mean name?)" in done.stderr
+    assert (
+        "there is no column 'nmae' (did you mean name or made?)" in done.stderr
+    )
 
 
 def test_help_keeps_paragraphs() -> None:
