@@ -47,7 +47,8 @@ class NovaStage(Stage):
         self.cloud.clear_faults()
         if "--os-cloud" in step.command or "misspelt" in step.command:
             self._fault("GET", "/networks", 200, self._one_network(), times=1)
-        for line in step.shown.splitlines():
+        for shown in step.shown.splitlines():
+            line = shown.removeprefix("poolmgr: ")
             if refusal := re.match(
                 r"Nova answered (\d+) to POST .*?: (.*)", line
             ):
