@@ -268,7 +268,7 @@ def test_options_can_be_chosen(tmp_path: Path) -> None:
 
     assert chosen.stdout == f"worker long_jobs 7 {path}, [mgm] threads\n"
     wrong = poolmgr(*args, "wroker")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "there is no group 'wroker'" in wrong.stderr
 
 

@@ -67,8 +67,8 @@ def test_a_configuration_with_a_password_is_for_few(
     assert (
         warnings("--config-file", str(path), "check")
         == [
-            f"{path} has a secret ([nova] password) and can be read by "
-            f"everybody: chmod 600 {path} (640 if a group is to read it)"
+            f"poolmgr: {path} has a secret ([nova] password) and can be read "
+            f"by everybody: chmod 600 {path} (640 if a group is to read it)"
         ]
         * (MODES[mode])
     )
@@ -101,7 +101,7 @@ def test_the_file_that_has_the_secret_is_named(
 
     (line,) = warnings(*args, "check")
 
-    assert line.startswith(f"{secret} has a secret")
+    assert line.startswith(f"poolmgr: {secret} has a secret")
 
 
 def test_an_old_libra_cfg_counts(cloud: LoopbackCloud, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_an_old_libra_cfg_counts(cloud: LoopbackCloud, tmp_path: Path) -> None:
 
     (line,) = warnings("--config-file", str(path), "check")
 
-    assert line.startswith(f"{path} has a secret ([nova] password)")
+    assert line.startswith(f"poolmgr: {path} has a secret ([nova] password)")
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -146,7 +146,8 @@ def test_a_clouds_yaml_with_a_password_is_for_few(
     (line,) = warnings("--os-cloud", "x", "check", **here)
 
     named = secret if split else clouds
-    assert line.startswith(f"{named} has a secret (clouds.x.auth.password)")
+    said = f"poolmgr: {named} has a secret (clouds.x.auth.password)"
+    assert line.startswith(said)
     named.chmod(0o640)
     assert warnings("--os-cloud", "x", "check", **here) == []
 

@@ -127,6 +127,15 @@ def test_a_wrong_column_of_a_list_is_told() -> None:
     )
 
 
+def test_a_wrong_field_is_told_before_the_cloud_is_asked() -> None:
+    done = poolmgr("device", "show", "libra-1", "-c", "nmae")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        "there is no column 'nmae' (did you mean name or made?)" in done.stderr
+    )
+
+
 def test_help_keeps_paragraphs() -> None:
     assert "\n\nExit codes: 0 all running" in poolmgr("help", "worker").stdout
 

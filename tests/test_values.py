@@ -193,7 +193,7 @@ def test_all_say_the_same(option: str, tmp_path: Path) -> None:
 
     assert {each.returncode for each in done} == {1}
     said = {each.stderr.partition(" poolmgr.cli: ")[2] for each in done[2:]}
-    said |= {each.stderr for each in done[:2]}
+    said |= {each.stderr.removeprefix("poolmgr: ") for each in done[:2]}
     (line,) = said
     assert line.startswith(f"{option} in {path}, line 2: ")
     assert line.count("\n") == 1
@@ -289,7 +289,7 @@ def test_check_fails_where_a_worker_would(
 
     assert (check.returncode, start.returncode) == (1, 1)
     assert words in check.stderr
-    assert start.stderr.endswith(check.stderr)
+    assert start.stderr.endswith(check.stderr.removeprefix("poolmgr: "))
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\0b", "\udcff"])

@@ -13,12 +13,7 @@ from poolmgr.actions.base import (
     is_required,
 )
 from poolmgr.cli.arguments import positive
-from poolmgr.cli.base import (
-    PoolmgrLister,
-    PoolmgrShowOne,
-    Table,
-    require_columns,
-)
+from poolmgr.cli.base import PoolmgrLister, PoolmgrShowOne, Table
 from poolmgr.cli.batch import Batch
 from poolmgr.cli.columns import Text
 from poolmgr.cli.usage import UsageError
@@ -40,10 +35,10 @@ class ActionCommand(PoolmgrShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The action's fields: the required ones are arguments."""
-        self._plugin = action_plugins().load(self.action)
-        self._description = description(self._plugin)
+        self.plugin = action_plugins().load(self.action)
+        self._description = description(self.plugin)
         fields = [field.name for field in self._fields]
-        answers = self._plugin.answers
+        answers = self.plugin.answers
         self.columns = ["action", *fields, *answers, "response"]
         repeats = answers and not self._fields
         if repeats:
@@ -65,10 +60,15 @@ class ActionCommand(PoolmgrShowOne):
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run it; exit code 1 if one of many failed."""
-        self._check(parsed_args)
+        """Run it; refuse a format that cannot show it beforehand."""
+        format_ = parsed_args.formatter
+        formatter = self._formatter_plugins[format_].obj
         if parsed_args.count is None:
+            if not isinstance(formatter, SingleFormatter):
+                raise UsageError(f"-f {format_} is for lists: give --count N")
             return super().run(parsed_args)
+        if not isinstance(formatter, ListFormatter):
+            raise UsageError(f"-f {format_} shows one thing, not --count")
         return _Many(self).run(parsed_args)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -79,32 +79,8 @@ class ActionCommand(PoolmgrShowOne):
         return self.dict2columns(outcome.answer)
 
     @property
-    def many_columns(self) -> list[str]:
-        """The columns of many answers."""
-        return [*self._plugin.answers, "response", "error"]
-
-    @property
     def _fields(self) -> "Sequence[dataclasses.Field[Any]]":
-        return dataclasses.fields(self._plugin.takes)
-
-    def _check(self, given: argparse.Namespace) -> None:
-        """Find out before anything is made, not when it is to be printed.
-
-        :raises UsageError: there is no such column, or no such format
-        """
-        formatter = self._formatter_plugins[given.formatter].obj
-        if given.count is not None:
-            require_columns(given.columns, self.many_columns)
-            if not isinstance(formatter, ListFormatter):
-                raise UsageError(
-                    f"-f {given.formatter} shows one thing, not --count"
-                )
-            return
-        require_columns(given.columns, self.columns)
-        if not isinstance(formatter, SingleFormatter):
-            raise UsageError(
-                f"-f {given.formatter} is for lists: give --count N"
-            )
+        return dataclasses.fields(self.plugin.takes)
 
     def outcomes(self, given: argparse.Namespace) -> Sequence[Outcome]:
         """Run it as often as the command line says."""
@@ -113,9 +89,7 @@ class ActionCommand(PoolmgrShowOne):
         for field in self._fields:
             text = getattr(given, _dest(field))
             if text is not None:
-                message[field.name] = field_from_text(
-                    self._plugin, field, text
-                )
+                message[field.name] = field_from_text(self.plugin, field, text)
         driver = conf.make_driver(driver_plugins())
         batch = Batch(message, given.count or 1, conf.worker().long_jobs)
         bar = batch.done if batch.count > 1 else None
@@ -126,7 +100,7 @@ class ActionCommand(PoolmgrShowOne):
             ):
                 return batch.run(manager, self.app.interruption)
         except Interrupted as interrupted:
-            if self._plugin.answers:
+            if self.plugin.answers:
                 interrupted.said += f"; {batch.cleared_up()}"
             raise
         finally:
@@ -142,6 +116,7 @@ class _Many(PoolmgrLister):
     def __init__(self, command: ActionCommand) -> None:
         super().__init__(command.app, command.app_args, command.cmd_name)
         self._command = command
+        self.columns = [*command.plugin.answers, "response", "error"]
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Run all."""
@@ -151,13 +126,12 @@ class _Many(PoolmgrLister):
         if failed:
             self.failed = True
             self.app.LOG.error("%d of %d failed", failed, len(outcomes))
-        columns = self._command.many_columns
         answers = [
             {**outcome.answer, "error": Text(outcome.reason or None)}
             for outcome in outcomes
         ]
-        return columns, [
-            [answer.get(name, Text(None)) for name in columns]
+        return self.columns, [
+            [answer.get(name, Text(None)) for name in self.columns]
             for answer in answers
         ]
 

@@ -34,12 +34,14 @@ class PoolmgrCommand(Command):
 
     :cvar service: whether it is a service, whose log is its voice
     :cvar ends_on_hangup: whether SIGHUP ends it
+    :cvar columns: those of its output, if they are known beforehand
     :ivar failed: whether its exit code is 1 although it shows something
     """
 
     app: "PoolmgrApp"
     service = False
     ends_on_hangup = True
+    columns: Sequence[str] = ()
     failed = False
 
     @property
@@ -51,6 +53,8 @@ class PoolmgrCommand(Command):
         """Run it; what it asks the cloud for itself has one request id."""
         from poolmgr.tracing import RequestContext, bound
 
+        if self.columns:
+            require_columns(parsed_args.columns, self.columns)
         if self.service:
             return int(super().run(parsed_args))
         with bound(RequestContext()):
@@ -60,6 +64,11 @@ class PoolmgrCommand(Command):
     def quiet(self) -> bool:
         """Whether nothing but errors is wanted."""
         return not self.app.options.verbose_level
+
+    def say(self, text: str) -> None:
+        """Tell the person; data goes to standard output alone."""
+        if not self.quiet:
+            self.app.stderr.write(f"{self.app.NAME}: {text}\n")
 
     @contextmanager
     def progress(
@@ -90,12 +99,7 @@ class PoolmgrCommand(Command):
 
 
 class PoolmgrShowOne(PoolmgrCommand, ShowOne):
-    """A command that shows one thing.
-
-    :cvar columns: the fields that it can have
-    """
-
-    columns: Sequence[str] = ()
+    """A command that shows one thing."""
 
     def produce_output(
         self,
@@ -105,6 +109,7 @@ class PoolmgrShowOne(PoolmgrCommand, ShowOne):
     ) -> int:
         """Print it, made harmless."""
         format_ = parsed_args.formatter
+        require_columns(parsed_args.columns, column_names)
         return super().produce_output(
             parsed_args,
             harmless_names(column_names, format_),
@@ -115,21 +120,13 @@ class PoolmgrShowOne(PoolmgrCommand, ShowOne):
 class PoolmgrLister(PoolmgrCommand, Lister):
     """A command that shows a list.
 
-    :cvar columns: those that it can have
     :cvar spare: columns that a table on a terminal can do without where there
         is no room for all; the first goes first
     :cvar empty: what to say of an empty list
     """
 
-    columns: Sequence[str] = ()
     spare: Sequence[str] = ()
     empty = "nothing to show"
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Show it; refuse columns before anything is asked for."""
-        if self.columns:
-            require_columns(parsed_args.columns, self.columns)
-        return super().run(parsed_args)
 
     def produce_output(
         self,
@@ -143,7 +140,7 @@ class PoolmgrLister(PoolmgrCommand, Lister):
         names = harmless_names(column_names, format_)
         rows = [[harmless(cell, format_) for cell in row] for row in data]
         if not rows and self.empty and format_ not in EXACT:
-            self._say(self.empty)
+            self.say(self.empty)
         left_out: list[str] = []
         if format_ == "table":
             if not rows and not parsed_args.print_empty:
@@ -154,15 +151,11 @@ class PoolmgrLister(PoolmgrCommand, Lister):
         code = super().produce_output(parsed_args, names, rows)
         if left_out:
             self.app.stdout.flush()
-            self._say(
+            self.say(
                 f"no room for {', '.join(left_out)}: -c COLUMN or -f json "
                 "shows them"
             )
         return code
-
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            self.app.stderr.write(f"poolmgr: {text}\n")
 
     def _left_out(
         self,

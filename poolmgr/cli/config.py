@@ -66,10 +66,6 @@ class ConfigConvert(PoolmgrCommand):
             )
         return 0
 
-    def say(self, text: str) -> None:
-        """Tell the person; data goes to standard output alone."""
-        self.app.stderr.write(f"{text}\n")
-
 
 class ConfigShow(PoolmgrLister):
     """Show what every option is, and what set it.
@@ -126,22 +122,22 @@ class ConfigShow(PoolmgrLister):
         )
 
     def _rows(self) -> Iterator[Row]:
+        from poolmgr.config.values import options_of
         from poolmgr.jobs.manager import driver_plugins
-        from poolmgr.rules import rules
 
         conf = self.configuration
         for group, settings in conf.groups(driver_plugins()):
             values = conf.group(group, settings)
-            for field, rule in rules(settings):
-                value = getattr(values, field.name)
-                option = conf.given(group, field.name, rule)
-                origin = option.origin if option else "default"
-                if option and (entry := option.entry):
+            for option in options_of(group, settings):
+                value = getattr(values, option.name)
+                given = conf.given(option)
+                origin = given.origin if given else "default"
+                if given and (entry := given.entry):
                     origin = one_line(entry.path)
-                    if (entry.group, entry.name) != (group, field.name):
+                    if entry.key != (group, option.name):
                         origin += f", {entry.shown}"
-                shown = HIDDEN if rule.secret and value else value
-                yield group, field.name, Value(shown), origin
+                shown = HIDDEN if option.rule.secret and value else value
+                yield group, option.name, Value(shown), origin
 
 
 class Value(FormattableColumn[object]):

@@ -9,7 +9,6 @@ from typing import TextIO
 from poolmgr.cli.logfile import LogFile
 from poolmgr.cli.output import Stream
 from poolmgr.cli.records import make_record
-from poolmgr.cli.terminal import has_colours
 from poolmgr.errors import ConfigError
 from poolmgr.foreign import told
 from poolmgr.settings import LogFormat, LogLevel
@@ -39,7 +38,7 @@ class _Console(logging.StreamHandler[TextIO]):
         """Write a line."""
         colour = _COLOURS.get(record.levelno)
         stream = self.stream
-        if colour and isinstance(stream, Stream) and has_colours(stream):
+        if colour and isinstance(stream, Stream) and stream.has_colours:
             try:
                 text = self.format(record) + self.terminator
                 stream.write(text, paint=(f" {record.levelname} ", colour))

@@ -1,8 +1,9 @@
 """What goes to terminals and scripts: nothing in it acts by itself."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from cliff.columns import FormattableColumn
@@ -55,13 +56,18 @@ class Stream:
         finally:
             self._print = None
 
-    def isatty(self) -> bool:
-        """Whether it goes to a terminal."""
-        return self.raw.isatty()
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody looks at it, and its cursor can be moved."""
+        with suppress(ValueError):  # it is closed
+            known = os.environ.get("TERM", "") not in ("", "dumb")
+            return known and self.raw.isatty()
+        return False
 
-    def fileno(self) -> int:
-        """The file that it goes to."""
-        return self.raw.fileno()
+    @property
+    def has_colours(self) -> bool:
+        """Whether to colour what goes there; see https://no-color.org."""
+        return self.is_terminal and not os.environ.get("NO_COLOR")
 
     def writelines(self, texts: Iterable[str]) -> None:
         """Write several."""

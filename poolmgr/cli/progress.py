@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from poolmgr.cli.output import Stream
-from poolmgr.cli.terminal import is_terminal
 from poolmgr.text import format_duration, one_line
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def show_progress(
     :param step: what it is doing, at this moment
     :param bar: how much of it is done, and how much there is
     """
-    if not isinstance(stream, Stream) or not is_terminal(stream):
+    if not isinstance(stream, Stream) or not stream.is_terminal:
         yield
         return
     started = time.monotonic()

@@ -100,8 +100,11 @@ class Submit(PoolmgrShowOne):
         data: Sequence[Any],
     ) -> int:
         """Print it; a FAIL need not have what ``-c`` names."""
-        wanted = {*parsed_args.columns}
-        if not self.failed or not wanted or wanted & {*column_names}:
+        wanted = parsed_args.columns
+        if self.failed:
+            there = {name.lower() for name in column_names}
+            parsed_args.columns = [n for n in wanted if n.lower() in there]
+        if parsed_args.columns or not wanted:
             super().produce_output(parsed_args, column_names, data)
         if self.failed:
             self.app.stdout.flush()

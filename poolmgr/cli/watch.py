@@ -20,7 +20,6 @@ from rich.text import Text
 
 from poolmgr.cli.looks import Looks, Seen
 from poolmgr.cli.output import Stream
-from poolmgr.cli.terminal import is_terminal
 from poolmgr.text import format_duration, one_line
 from poolmgr.worker.signals import Interrupted
 
@@ -53,7 +52,7 @@ def watch(app: "PoolmgrApp", looks: Looks, every: float) -> int:
     out = app.stdout
     assert isinstance(out, Stream)  # noqa: S101 - it is a process
     view = _View(looks, every)
-    if is_terminal(out):
+    if out.is_terminal:
         watching = _on_terminal(view, Console(file=out.raw), app)
     else:
         watching = _print(view, Console(file=out.raw, width=_PLAIN))

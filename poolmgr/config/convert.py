@@ -4,14 +4,13 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from poolmgr.config.files import Entry, all_names
+from poolmgr.config.files import Entry
 from poolmgr.config.old_options import reason
 from poolmgr.config.options import Configuration
-from poolmgr.config.values import as_text
+from poolmgr.config.values import Option, as_text, options_of
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.plugins import Registry
-from poolmgr.rules import Rule, rules
 from poolmgr.text import one_line
 
 #: What an option means now, where that is not quite what it meant.
@@ -27,38 +26,36 @@ MEANINGS = {
 
 
 @dataclass(frozen=True)
-class Option:
+class Converted:
     """An option of the new configuration.
 
-    :ivar group: its group
-    :ivar name: its name
+    :ivar option: which
     :ivar value: what the configuration makes of it
-    :ivar rule: what is known of it
     :ivar old: where it comes from
     """
 
-    group: str
-    name: str
+    option: Option
     value: object
-    rule: Rule
     old: Entry
 
-    @property
-    def text(self) -> str:
-        """The value as it is written into the new file."""
-        return as_text(self.value)
-
-    def comments(self) -> Iterator[str]:
-        """What changed, a sentence each."""
-        old = f"{self.old.group}.{self.old.name}"
-        if old != f"{self.group}.{self.name}":
-            yield f"was {self.old.shown}"
-        if not self.rule.secret and as_text(self.value) != self.old.text:
-            yield f"was written {one_line(self.old.text)!r}"
+    def lines(self, secrets: bool) -> Iterator[str]:
+        """It, after comments that say what changed."""
+        name, text = self.option.name, as_text(self.value)
+        secret = self.option.rule.secret
+        old = ".".join(self.old.key)
+        if self.old.key != self.option.names[0]:
+            yield from _comment(f"was {self.old.shown}")
+        if not secret and text != self.old.text:
+            yield from _comment(f"was written {one_line(self.old.text)!r}")
         if old in MEANINGS:
-            yield MEANINGS[old]
-        if self.name == "auth_url" and "/v2.0" in self.text:
-            yield "Keystone has no version 2.0 any more; /v3 is used"
+            yield from _comment(MEANINGS[old])
+        if name == "auth_url" and "/v2.0" in text:
+            why = "Keystone has no version 2.0 any more; /v3 is used"
+            yield from _comment(why)
+        if secret and not secrets:
+            yield f"# {name} = (a secret: not shown)"
+        else:
+            yield f"{name} = {text}"
 
 
 @dataclass(frozen=True)
@@ -71,17 +68,14 @@ class Conversion:
     """
 
     path: str
-    options: list[Option]
+    options: list[Converted]
     dropped: list[tuple[str, str]]
 
     @property
     def secrets(self) -> list[str]:
         """The options that are secret."""
-        return [
-            f"[{option.group}] {option.name}"
-            for option in self.options
-            if option.rule.secret
-        ]
+        options = [each.option for each in self.options]
+        return [each.shown for each in options if each.rule.secret]
 
     def text(self, secrets: bool) -> str:
         """The new configuration file.
@@ -94,16 +88,11 @@ class Conversion:
     def _lines(self, secrets: bool) -> Iterator[str]:
         yield from _comment(f"Converted from {one_line(self.path)}.")
         group = None
-        for option in self.options:
-            if option.group != group:
-                group = option.group
+        for each in self.options:
+            if each.option.group != group:
+                group = each.option.group
                 yield from ("", f"[{group}]")
-            for comment in option.comments():
-                yield from _comment(comment)
-            if option.rule.secret and not secrets:
-                yield f"# {option.name} = (a secret: not shown)"
-            else:
-                yield f"{option.name} = {option.text}"
+            yield from each.lines(secrets)
         if self.dropped:
             yield ""
             yield from _comment("These have no effect and were left out.")
@@ -122,16 +111,14 @@ def converted(path: str, drivers: Registry[Driver]) -> Conversion:
     """
     conf = Configuration([path], alone=True)
     conf.require_values(drivers)
-    options = []
-    doubled = set()  # names of options that have another name, too
+    options, doubled = [], set()
     for group, settings in conf.groups(drivers):
         values = conf.group(group, settings)
-        for field, rule in rules(settings):
-            names = all_names(group, field.name, rule)
-            if entry := conf.contents.find(*names):
-                value = getattr(values, field.name)
-                options.append(Option(group, field.name, value, rule, entry))
-                doubled.update(names)
+        for option in options_of(group, settings):
+            if entry := conf.contents.find(*option.names):
+                value = getattr(values, option.name)
+                options.append(Converted(option, value, entry))
+                doubled.update(option.names)
     if not options:
         raise ConfigError(
             f"{one_line(path)} has no option of the Pool Manager, as those "

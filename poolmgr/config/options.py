@@ -7,20 +7,20 @@ checked, with its place in what is wrong with it.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import Field
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin
-from typing import get_type_hints as hints
 
 from poolmgr import secrecy
 from poolmgr.config import values
-from poolmgr.config.sources import Group, Sources
+from poolmgr.config.sources import Sources
+from poolmgr.config.values import Option, options_of
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import make_driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.plugins import Registry
-from poolmgr.rules import IsSettings, Rule, rules
+from poolmgr.rules import IsSettings
 from poolmgr.settings import (
     DriverSettings,
     MonitoringSettings,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # only who makes the sample or the documentation loads it
 LOG = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=IsSettings)
+Group = tuple[str, type[IsSettings]]
 
 #: The groups that there are whatever the driver.
 _GROUPS: tuple[Group, ...] = (
@@ -99,6 +100,14 @@ class Configuration(Sources):
             found.append((name, self._driver_class(drivers).Settings))
         return found
 
+    def options(self, drivers: Registry[Driver]) -> list[Option]:
+        """The options of all groups.
+
+        :raises ConfigError: there is no driver of the configured name
+        :raises PluginError: it cannot be loaded
+        """
+        return [*chain(*starmap(options_of, self.groups(drivers)))]
+
     def require_values(
         self, drivers: Registry[Driver], without: Sequence[str] = ()
     ) -> None:
@@ -147,11 +156,10 @@ class Configuration(Sources):
     def warn_of_exposed_secrets(self, drivers: Registry[Driver]) -> None:
         """Log every file with a secret that everybody can read, once."""
         found = {}
-        for group, settings in self.groups(drivers):
-            for field, rule in rules(settings):
-                option = self.given(group, field.name, rule)
-                if rule.secret and option and option.entry and option.text:
-                    found[option.entry.path] = f"[{group}] {field.name}"
+        for option in self.options(drivers):
+            given = self.given(option)
+            if option.rule.secret and given and given.entry and given.text:
+                found[given.entry.path] = option.shown
         if key := self.gearman().ssl_key:
             found[key] = "[gearman] ssl_key"
         for path, what in found.items():
@@ -163,27 +171,26 @@ class Configuration(Sources):
     ) -> tuple[dict[str, Any], list[str]]:
         """The values of a group, and what is wrong with them."""
         found, problems = {}, []
-        types = hints(settings)
-        for field, rule in rules(settings):
-            secrecy.show(field.name)
-            found[field.name] = field.default
-            option = self.given(group, field.name, rule)
-            if option is None:
+        own = options_of(group, settings)
+        known = [*chain(*starmap(options_of, _GROUPS)), *own]
+        for option in own:
+            secrecy.show(option.name)
+            found[option.name] = option.default
+            given = self.given(option)
+            if given is None:
                 continue
-            if rule.secret:
-                secrecy.hide(option.text)
+            secret = option.rule.secret
+            if secret:
+                secrecy.hide(given.text)
             try:
-                groups = [*_GROUPS, (group, settings)]
-                text = self.text_of(option, groups, rule)
-                if rule.secret:
+                text = self.text_of(option, given, known)
+                if secret:
                     secrecy.hide(text)
                 else:
-                    secrecy.show(option.text)
-                found[field.name] = values.value_of(
-                    text, types[field.name], field.default, rule
-                )
+                    secrecy.show(given.text)
+                found[option.name] = values.value_of(text, option)
             except ValueError as error:
-                problems.append(f"{option.where}: {one_line(str(error))}")
+                problems.append(f"{given.where}: {one_line(str(error))}")
         return found, problems
 
     def _driver_class(self, drivers: Registry[Driver]) -> type[Driver]:
@@ -201,21 +208,18 @@ def list_opts() -> "list[tuple[str, list[cfg.Opt]]]":
     from poolmgr.drivers.fake import FakeSettings
 
     found: dict[str, list[cfg.Opt]] = {}
-    fake: Group = ("fake", FakeSettings)
-    for group, settings in (*_GROUPS, fake):
-        types = hints(settings)
-        found.setdefault(group, []).extend(
-            _option(field, types[field.name]) for field, _ in rules(settings)
-        )
+    groups: list[Group] = [*_GROUPS, ("fake", FakeSettings)]
+    for group, settings in groups:
+        options = options_of(group, settings)
+        found.setdefault(group, []).extend(map(_option, options))
     return list(found.items())
 
 
-def _option(field: Field[Any], hint: Any) -> "cfg.Opt":
+def _option(option: Option) -> "cfg.Opt":
     from oslo_config import cfg
 
-    rule: Rule = field.metadata["rule"]
-    default: Any = field.default
-    kind, more = values.kind_of(hint), dict[str, Any]()
+    rule, default, kind = option.rule, option.default, option.kind
+    more: dict[str, Any] = {}
     if get_origin(kind) is tuple:
         default, more = list(default), {"bounds": False}
     elif kind in (int, float):
@@ -225,7 +229,7 @@ def _option(field: Field[Any], hint: Any) -> "cfg.Opt":
     kinds = {bool: cfg.BoolOpt, int: cfg.IntOpt, float: cfg.FloatOpt}
     kinds |= {str: cfg.StrOpt}
     made: cfg.Opt = kinds.get(kind, cfg.ListOpt)(
-        field.name,
+        option.name,
         default=default,
         help=rule.help,
         secret=rule.secret,

@@ -2,23 +2,20 @@
 
 import os
 import string
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from poolmgr.config import values
 from poolmgr.config.files import (
     ConfigFiles,
     Entry,
-    all_names,
     list_files,
     variable_of,
 )
+from poolmgr.config.values import Option
 from poolmgr.errors import ConfigError
-from poolmgr.rules import IsSettings, Rule, rules
 from poolmgr.text import one_line
-
-Group = tuple[str, type[IsSettings]]
 
 #: Most options that refer to each other in a row.
 _DEEPEST = 20
@@ -95,13 +92,12 @@ class Sources:
             raise ConfigError("--os-cloud: is empty; name a cloud")
         self._override("--os-cloud", "nova", cloud=name, auth_url="")
 
-    def given(self, group: str, name: str, rule: Rule) -> Given | None:
+    def given(self, option: Option) -> Given | None:
         """What sets an option; None if nothing does."""
-        if (option := self._overrides.get((group, name))) is not None:
-            return option
-        names = all_names(group, name, rule)
-        for each in names:
-            variable = variable_of(*each)
+        names = option.names
+        if (given := self._overrides.get(names[0])) is not None:
+            return given
+        for variable in (variable_of(*name) for name in names):
             if (text := self.environment.get(variable)) is not None:
                 return Given("environment", variable, text)
         if (entry := self.contents.find(*names)) is None:
@@ -110,16 +106,18 @@ class Sources:
         return Given("file", where, entry.text, entry)
 
     def text_of(
-        self, option: Given, groups: Sequence[Group], rule: Rule
+        self, option: Option, given: Given, known: Iterable[Option]
     ) -> str:
         """The text of an option, with the values of those that it names.
 
-        :param groups: all groups; the last is the option's own
+        :param given: what sets it
+        :param known: the options that it can name
         :raises ValueError: it is no value as people write it, or names an
             option that cannot be used
         """
-        _require_plain(option, rule)
-        return self._replaced(option, groups, rule.secret)
+        _require_plain(given, option.rule.secret)
+        names = {name: other for other in known for name in other.names}
+        return self._replaced(option, given, names)
 
     def again(self) -> Self:
         """What the same files say now; the command line wins as before.
@@ -135,52 +133,36 @@ class Sources:
 
     def _replaced(
         self,
-        option: Given,
-        groups: Sequence[Group],
-        secret: bool,
+        option: Option,
+        given: Given,
+        known: Mapping[tuple[str, str], Option],
         depth: int = 0,
     ) -> str:
         # As oslo.config has it: $name or ${group.name}.
-        if option.origin == "command line" or "$" not in option.text:
-            return option.text
+        if given.origin == "command line" or "$" not in given.text:
+            return given.text
         if depth > _DEEPEST:
             raise ValueError("refers to itself, or to too many others")
-        template = _Template(option.text.replace("\\$", "$$"))
+        group = given.entry.group if given.entry else option.group
+        template = _Template(given.text.replace("\\$", "$$"))
         found = {}
-        for name in template.get_identifiers():
-            named = next(_find(name, groups), None)
+        for key in template.get_identifiers():
+            wanted, _dot, name = key.rpartition(".")
+            named = known.get((wanted or option.group, name))
+            named = named or known.get((wanted or group, name))
             if named is None:
                 # The name of what is not there is a part of the secret.
-                what = f"there is no option {name!r}"
-                what = "cannot be used" if secret else what
+                what = f"there is no option {key!r}"
+                what = "cannot be used" if option.rule.secret else what
                 raise ValueError(f"{what} (is a '$' to be '$$'?)")
-            group, field, rule = named
-            given = self.given(group[0], field.name, rule)
-            found[name] = values.as_text(field.default)
-            if given is not None:
-                found[name] = self._replaced(
-                    given, [*groups, group], secret or rule.secret, depth + 1
-                )
+            found[key] = values.as_text(named.default)
+            if (other := self.given(named)) is not None:
+                found[key] = self._replaced(named, other, known, depth + 1)
         return template.safe_substitute(found)
 
     def _override(self, option: str, group: str, **given: str) -> None:
         for name, text in given.items():
             self._overrides[group, name] = Given("command line", option, text)
-
-
-def _find(
-    key: str, groups: Sequence[Group]
-) -> Iterator[tuple[Group, Field[Any], Rule]]:
-    """Find the option that a reference names."""
-    wanted, _dot, name = key.rpartition(".")
-    own = groups[-1][0]
-    for group in groups:
-        for field, rule in rules(group[1]):
-            names = all_names(group[0], field.name, rule)
-            if not wanted and group[0] == own:
-                names = [(wanted, old) for _group, old in names]
-            if (wanted, name) in names:
-                yield group, field, rule
 
 
 class _Template(string.Template):
@@ -199,24 +181,25 @@ def _usual(name: str) -> list[str]:
     return [path for path in paths if os.path.exists(path)][:1]
 
 
-def _require_plain(option: Given, rule: Rule) -> None:
+def _require_plain(given: Given, secret: bool) -> None:
     """Refuse what is no value as people write it.
 
+    :param secret: whether the value may not be shown
     :raises ValueError: what is wrong
     """
-    text, entry = option.text, option.entry
-    values.require_plain(text, rule.secret)
+    text, entry = given.text, given.entry
+    values.require_plain(text, secret)
     if entry and entry.other:
         raise ValueError(
             f"has another value in line {entry.other}; remove one"
         )
-    if option.origin == "environment":
+    if given.origin == "environment":
         if text[:1] in ("'", '"') and text[0] == text[-1]:
             raise ValueError(
                 "has quotes around it, which are a part of a value there; "
                 "remove them"
             )
-        if not rule.secret:
+        if not secret:
             values.require_no_comment(text, secret=False)
     elif entry and not entry.quoted:
-        values.require_no_comment(text, rule.secret)
+        values.require_no_comment(text, secret)

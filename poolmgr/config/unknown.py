@@ -4,12 +4,11 @@ import difflib
 import logging
 from collections.abc import Iterable, Iterator
 
-from poolmgr.config.files import Entry, all_names, variable_of
+from poolmgr.config.files import Entry, variable_of
 from poolmgr.config.old_options import OBSOLETE, reason
 from poolmgr.config.options import Configuration
 from poolmgr.drivers.base import Driver
 from poolmgr.plugins import Registry
-from poolmgr.rules import rules
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
@@ -118,10 +117,8 @@ def _known(
     for where in OBSOLETE:
         group, name = where.split(".")
         known[group, name] = []
-    for group, settings in conf.groups(drivers):
-        for field, rule in rules(settings):
-            names = all_names(group, field.name, rule)
-            known |= dict.fromkeys(names, names)
+    for option in conf.options(drivers):
+        known |= dict.fromkeys(option.names, option.names)
     return known
 
 

@@ -4,14 +4,15 @@ What is wrong with a text is a ValueError. It shows the text, unless that is a
 secret.
 """
 
-import ipaddress
 import math
 import re
 import types
 import unicodedata
-from typing import Any, Literal, Union, get_args, get_origin
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from poolmgr.rules import Rule, problem
+from poolmgr.config.files import all_names
+from poolmgr.rules import IsSettings, Rule, problem, rules
 
 _BOOLEANS = dict.fromkeys(("true", "1", "on", "yes"), True)
 _BOOLEANS |= dict.fromkeys(("false", "0", "off", "no"), False)
@@ -19,6 +20,45 @@ _BOOLEANS |= dict.fromkeys(("false", "0", "off", "no"), False)
 _LONGEST = 100
 #: What looks like a comment behind a value, or in the place of one.
 _COMMENT = re.compile(r"^[#;]\s|\s[#;]")
+#: An IPv6 address in brackets, as the first of a list.
+_IPV6 = re.compile(r"\[[0-9a-f.]*:[0-9a-f:.]*\]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field of a settings class, as an option.
+
+    :ivar group: its group
+    :ivar name: its name
+    :ivar kind: the type of its values, if it is set
+    :ivar default: what it is if nothing sets it
+    :ivar rule: what else is known of it
+    """
+
+    group: str
+    name: str
+    kind: Any
+    default: Any
+    rule: Rule
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """All its groups and names, the new ones first."""
+        return all_names(self.group, self.name, self.rule)
+
+    @property
+    def shown(self) -> str:
+        """The option as people write it."""
+        return f"[{self.group}] {self.name}"
+
+
+def options_of(group: str, settings: type[IsSettings]) -> list[Option]:
+    """The options of a settings class."""
+    types = get_type_hints(settings)
+    return [
+        Option(group, f.name, kind_of(types[f.name]), f.default, rule)
+        for f, rule in rules(settings)
+    ]
 
 
 def require_plain(text: str, secret: bool) -> None:
@@ -49,17 +89,15 @@ def require_no_comment(text: str, secret: bool) -> None:
         )
 
 
-def value_of(text: str, hint: Any, default: Any, rule: Rule) -> Any:
+def value_of(text: str, option: Option) -> Any:
     """The value that a text stands for.
 
-    :param hint: the type of the setting
-    :param default: what it is if nothing sets it
-    :raises ValueError: it stands for none that the setting can have
+    :raises ValueError: it stands for none that the option can have
     """
-    kind = kind_of(hint)
+    kind = option.kind
     value: object
     if get_origin(kind) is tuple:
-        value = _list(text, rule.words)
+        value = _list(text, option.rule.words)
     elif "\n" in text and text.strip():
         raise ValueError(
             "goes on in the next line; an option begins at the start of one"
@@ -67,14 +105,14 @@ def value_of(text: str, hint: Any, default: Any, rule: Rule) -> Any:
     else:
         value = text if kind is str else text.strip()
     if not text.strip() or value == ():
-        if default not in (None, "", ()):
+        if option.default not in (None, "", ()):
             raise ValueError("is empty; give it a value, or remove it")
-        value = default
+        value = option.default
     elif kind is bool:
         value = _boolean(text.strip())
     elif kind in (int, float):
         value = _number(text.strip(), kind)
-    if (wrong := problem(value, rule)) is not None:
+    if (wrong := problem(value, option.rule)) is not None:
         raise ValueError(wrong)
     return value
 
@@ -111,7 +149,7 @@ def _list(text: str, words: bool) -> tuple[str, ...]:
     items = re.split(r"[,\s]" if words else r"[,\n]", text)
     found = tuple(filter(None, map(str.strip, items)))
     text = text.strip()
-    if text[:1] + text[-1:] in ("[]", "()", "{}") and not _is_ipv6(found[0]):
+    if text[:1] + text[-1:] in ("[]", "()", "{}") and not _IPV6.match(text):
         raise ValueError(
             f"must be values with commas between them, without brackets "
             f"around, not {text!r}"
@@ -121,14 +159,6 @@ def _list(text: str, words: bool) -> tuple[str, ...]:
             f"must be values without quotes around each, not {text!r}"
         )
     return found
-
-
-def _is_ipv6(item: str) -> bool:
-    try:
-        ipaddress.IPv6Address(item[1:].partition("]")[0])
-    except ValueError:
-        return False
-    return True
 
 
 def as_text(value: object) -> str:
