@@ -108,8 +108,8 @@ class Batch:
             self._stopping = True
             manager.stop()
             # One may pass at this very moment.
-            patience = manager.longest_cleanup() + 1.0
-            futures.wait([d.future for d in self._deliveries], patience)
+            seconds = manager.longest_cleanup() + 1.0
+            futures.wait([d.future for d in self._deliveries], seconds)
             for delivery in self._deliveries:
                 if delivery.future.done():
                     delivery.undo()

@@ -1,6 +1,7 @@
 """A job that a job server gave to this worker."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 from poolmgr.gearman.address import Address
@@ -24,16 +25,17 @@ class AnswerStatus(Enum):
 OnAnswered = Callable[[AnswerStatus], None]
 
 
+@dataclass(eq=False, slots=True)
 class Assignment:
     """One job to be answered; all its methods belong to the loop's thread.
 
-    :param send: sends a packet about the job on the connection that brought
+    :ivar server: the job server that assigned it
+    :ivar send: sends a packet about the job on the connection that brought
         it, the only one that may answer it; with the answer comes what to
         call when it is known what became of it
-    :ivar server: the job server that assigned it
-    :ivar payload: what the client sent
     :ivar raw_handle: the handle as it is on the wire
     :ivar raw_unique: the unique as it is on the wire
+    :ivar payload: what the client sent
     :ivar cut: the job server has cut the unique, so that jobs of different
         uniques may have the same here
     :ivar lost: the connection is gone; the server gives the job to somebody
@@ -42,37 +44,24 @@ class Assignment:
     :ivar on_lost: called when that happens before the job was completed
     """
 
-    __slots__ = (
-        "_send",
-        "completed",
-        "cut",
-        "lost",
-        "on_lost",
-        "payload",
-        "raw_handle",
-        "raw_unique",
-        "server",
-    )
+    server: Address
+    send: "Callable[[Assignment, bytes, OnAnswered | None], None]"
+    raw_handle: bytes
+    raw_unique: bytes
+    payload: bytes
+    cut: bool = False
+    lost: bool = False
+    completed: bool = False
+    on_lost: Callable[[], None] | None = None
 
-    def __init__(
-        self,
-        server: Address,
-        send: "Callable[[Assignment, bytes, OnAnswered | None], None]",
-        handle: bytes,
-        unique: bytes,
-        payload: bytes,
-    ) -> None:
-        self._send = send
-        self.server = server
-        self.raw_handle = handle
-        self.raw_unique = unique
+    def __post_init__(self) -> None:
         # Of a unique of 64 bytes gearmand sends 63, a NUL, and a payload
         # that starts with another NUL.
-        self.cut = len(unique) == MAX_NAME and payload.startswith(b"\0")
-        self.payload = payload[1:] if self.cut else payload
-        self.lost = False
-        self.completed = False
-        self.on_lost: Callable[[], None] | None = None
+        self.cut = len(self.raw_unique) == MAX_NAME and (
+            self.payload.startswith(b"\0")
+        )
+        if self.cut:
+            self.payload = self.payload[1:]
 
     @property
     def handle(self) -> str:
@@ -101,7 +90,7 @@ class Assignment:
         self.completed = True
         if not self.lost:
             packet = encode(PacketType.WORK_COMPLETE, self.raw_handle, answer)
-            self._send(self, packet, on_answered)
+            self.send(self, packet, on_answered)
         elif on_answered is not None:
             on_answered(AnswerStatus.UNSENT)
 
@@ -111,4 +100,4 @@ class Assignment:
         if not (self.lost or self.completed):
             steps = b"%d" % done, b"%d" % total
             packet = encode(PacketType.WORK_STATUS, self.raw_handle, *steps)
-            self._send(self, packet, None)
+            self.send(self, packet, None)

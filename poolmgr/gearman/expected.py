@@ -1,5 +1,6 @@
 """What a job server's responses answer, in the order of our requests."""
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -26,10 +27,15 @@ class Grab:
 class Echo:
     """To be answered by ECHO_RES.
 
-    :ivar back: called then
+    :ivar settled: done then
     """
 
-    back: Callable[[], None] | None = None
+    settled: asyncio.Future[None] | None = None
+
+    def answered(self) -> None:
+        """It was, or never will be."""
+        if self.settled is not None and not self.settled.done():
+            self.settled.set_result(None)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ def client_context(
     if not (ca or cert or key):
         return None
     _check_complete(ca, cert, key)
+    for what, path in (("CA", ca), ("certificate", cert), ("key", key)):
+        if path:
+            _check_readable(what, path)
     # Of these no system authority is trusted, only what `ca` holds.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -79,7 +82,6 @@ def _check_complete(ca: str | None, cert: str | None, key: str | None) -> None:
 
 
 def _load_ca(context: ssl.SSLContext, ca: str) -> None:
-    _check_readable("CA", ca)
     try:
         context.load_verify_locations(cafile=ca)
     except (OSError, ValueError) as error:
@@ -90,8 +92,6 @@ def _load_ca(context: ssl.SSLContext, ca: str) -> None:
 
 
 def _load_pair(context: ssl.SSLContext, cert: str, key: str) -> None:
-    _check_readable("certificate", cert)
-    _check_readable("key", key)
     try:
         # Without a password of its own OpenSSL would ask the terminal.
         context.load_cert_chain(cert, key, password=_no_password)

@@ -167,7 +167,7 @@ class Worker:
         for reconnector in self._reconnectors:
             reconnector.retire()
         connections = list(self._connections)
-        settled = [_settled(each) for each in connections if each.registered]
+        settled = [each.settle() for each in connections if each.registered]
         if settled:
             await asyncio.wait(settled, timeout=CLOSE_TIMEOUT)
         connections = list(self._connections)
@@ -176,15 +176,6 @@ class Worker:
         if connections:
             await asyncio.wait([c.gone for c in connections], timeout=1)
         self._closed.set()
-
-
-def _settled(connection: WorkerConnection) -> asyncio.Future[None]:
-    """Done when the server has taken all that was sent to it."""
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    connection.settle(
-        lambda: None if future.done() else future.set_result(None)
-    )
-    return future
 
 
 def _name(what: str, name: str) -> bytes:

@@ -117,17 +117,19 @@ class WorkerConnection(Connection):
         if self._asleep:
             self.grab(reserved=self._slots.reserve())
 
-    def settle(self, settled: Callable[[], None]) -> None:
-        """Call when all that was sent so far has been taken by the server.
+    def settle(self) -> asyncio.Future[None]:
+        """Leave jobs that still arrive to the server from now on.
 
-        Jobs that still arrive are left to the server from now on.
+        :returns: done when the server has taken all that was sent so far
         """
         self._leaving = self._closing = True
+        settled: asyncio.Future[None] = self._loop.create_future()
         if self._expected:
             self._expected.add(Echo(settled))
             self.send(_ECHO_REQ)
         else:
-            settled()
+            settled.set_result(None)
+        return settled
 
     # -- the wire -----------------------------------------------------------
 
@@ -220,9 +222,7 @@ class WorkerConnection(Connection):
             self._release_slot()
 
     def _echoed(self) -> None:
-        echo = self._expected.next(Echo, "ECHO_RES")
-        if echo.back is not None:
-            echo.back()
+        self._expected.next(Echo, "ECHO_RES").answered()
         if not self.registered:
             # Not earlier: a GRAB that a silent server never answers would
             # hold a slot that the jobs of the others need.
@@ -264,11 +264,10 @@ class WorkerConnection(Connection):
         for job in jobs:
             job.lost = True
         for request in self._expected.lose():
-            if isinstance(request, Grab):
-                if request.reserved:
-                    self._release_slot()
-            elif request.back is not None:
-                request.back()
+            if isinstance(request, Echo):
+                request.answered()
+            elif request.reserved:
+                self._release_slot()
         for job in jobs:
             if job.on_lost is not None:
                 guarded(job.on_lost)

@@ -27,11 +27,6 @@ class Load:
     short: int
     held: int
 
-    @property
-    def total(self) -> int:
-        """All jobs that are here."""
-        return self.long + self.short + self.held
-
 
 class JobSlots(Generic[JobT]):
     """Slots for long and for short jobs, and builds that were prefetched.
