@@ -83,6 +83,20 @@ async def test_the_deadline_says_what_went_wrong_last(
     assert "503 of nova" in outcome.reason
 
 
+async def test_who_waits_at_an_open_circuit_is_told_what_is_wrong(
+    driver: ScriptedDriver,
+) -> None:
+    down = [CloudUnavailable("503 of nova") for _each in range(10_000)]
+    driver.before["create_ip"].extend(down)
+    manager = managing(driver)
+
+    jobs = [manager.submit({"action": "BUILD_IP"}) for _each in range(40)]
+    outcomes = [await each.future for each in jobs]
+
+    assert {outcome.code for outcome in outcomes} == {"cloud_unavailable"}
+    assert all("503 of nova" in outcome.reason for outcome in outcomes)
+
+
 async def test_a_time_out_of_an_actions_own_is_not_its_deadline(
     driver: ScriptedDriver,
 ) -> None:

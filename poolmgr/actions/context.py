@@ -41,6 +41,9 @@ class Run(Protocol):
     def remaining(self) -> float:
         """Seconds until the deadline."""
 
+    def renew(self, seconds: float) -> None:
+        """Give the action time again, to see to an answer nobody had."""
+
     def delivered_before(self) -> Coroutine[Any, Any, bool]:
         """Ask the job server whether a worker was lost with the job."""
 
@@ -182,6 +185,8 @@ class Context(JobContext):
         before = trace.end
         end = min(before, asyncio.get_running_loop().time() + seconds)
         trace.end = end
+        # What goes wrong in the block is no reason for what comes after it.
+        trouble, trace.trouble = trace.trouble, None
         try:
             async with asyncio.timeout(seconds) as limit:
                 yield
@@ -191,6 +196,7 @@ class Context(JobContext):
             doing = trace.doing or "waiting for the cloud"
             raise trace.trouble or DeadlineExceeded(doing, seconds) from None
         finally:
+            trace.trouble = trouble
             if trace.end == end:  # else the job was cancelled meanwhile
                 trace.end = before
 

@@ -85,7 +85,10 @@ class Creation(Generic[T]):
             # The last request has ended, unless this is a second cancel.
             self._is_over = True
             if self._made or self._is_lost:
+                trouble = self._context.trouble
                 await self._own(self._clean_up())
+                # Why it was not created, whatever became of the clean-up.
+                self._context.trouble = trouble
             raise
         self._is_over = True
         self._kept = made.id

@@ -3,27 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from poolmgr.actions.context import Log
+from poolmgr.actions.context import Run
 from poolmgr.errors import DeadlineExceeded, words_of
 from poolmgr.jobs.call import ActionCaller
 from poolmgr.jobs.outcome import known
 from poolmgr.text import one_line
-from poolmgr.tracing import RequestContext, bound
+from poolmgr.tracing import bound
 
 #: Seconds that seeing to an answer nobody had may take.
 AFTERWARDS_TIME = 60.0
-
-
-class EndedRun(Protocol):
-    """A run that has ended, as far as it is needed here."""
-
-    log: Log
-    trace: RequestContext
-
-    def renew(self, seconds: float) -> None:
-        """Give the action time again."""
 
 
 class Afterwards:
@@ -37,7 +27,7 @@ class Afterwards:
 
     def __init__(
         self,
-        run: EndedRun,
+        run: Run,
         caller: ActionCaller,
         start_task: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
@@ -72,10 +62,10 @@ class Afterwards:
     ) -> None:
         late = DeadlineExceeded(doing, AFTERWARDS_TIME)
 
-        def passed(_returned: object) -> None:
-            self.undo_failed = False
-
-        def failed(raised: BaseException) -> None:
+        def settle(_returned: object, raised: BaseException | None) -> None:
+            if raised is None:
+                self.undo_failed = False
+                return
             words = one_line(words_of(known(raised, doing)))
             self._run.log.error("%s failed: %s", doing, words)
 
@@ -83,13 +73,9 @@ class Afterwards:
         try:
             async with asyncio.timeout(AFTERWARDS_TIME) as limit:
                 await self._caller.call(
-                    name,
-                    *args,
-                    passed=passed,
-                    failed=failed,
-                    late=lambda: late,
+                    name, *args, settle=settle, late=lambda: late
                 )
         except TimeoutError:
             if not limit.expired():
                 raise
-            failed(late)
+            settle(None, late)

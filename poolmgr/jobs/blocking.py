@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from poolmgr.errors import Forked
@@ -16,63 +17,57 @@ T = TypeVar("T")
 class BlockingDelivery:
     """One delivery of a job that was started or joined.
 
+    :param delivery: the delivery, None for one that was refused
+    :param loop: the loop that it is on
     :ivar future: has the outcome; never an exception
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        delivery: Delivery | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.future: Future[Outcome] = OwnProcessFuture()
         # So that nobody can cancel it: there is one answer in any case.
         self.future.set_running_or_notify_cancel()
-        self._delivery: Delivery | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def start(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        begin: Callable[[], Delivery],
-    ) -> None:
-        """Begin the job on a loop."""
+        self._delivery = delivery
         self._loop = loop
-
-        def on_loop() -> None:
-            self._delivery = begin()
-            self._delivery.future.add_done_callback(
+        if delivery is not None:
+            delivery.future.add_done_callback(
                 lambda done: self.future.set_result(done.result())
             )
 
-        loop.call_soon_threadsafe(on_loop)
-
     def cancel(self) -> bool:
         """See :meth:`Delivery.cancel`."""
-        found = self._tell(lambda delivery: delivery.cancel())
+        if self._delivery is None:
+            return False
+        found = self._tell(self._delivery.cancel)
         return found is not None and found.result()
 
     def connection_lost(self) -> None:
         """See :meth:`Delivery.connection_lost`."""
-        self._tell(lambda delivery: delivery.connection_lost())
+        if self._delivery is not None:
+            self._tell(self._delivery.connection_lost)
 
     def undo(self) -> None:
         """See :meth:`Delivery.undo`."""
-        self._tell(lambda delivery: delivery.undo())
+        if self._delivery is not None:
+            self._tell(self._delivery.undo)
 
     def undelivered(self, sent: bool) -> None:
         """See :meth:`Delivery.undelivered`."""
-        self._tell(lambda delivery: delivery.undelivered(sent))
+        if self._delivery is not None:
+            self._tell(partial(self._delivery.undelivered, sent))
 
     @property
     def undo_failed(self) -> bool:
         """Whether something that was to be undone is left."""
         return self._delivery is not None and self._delivery.undo_failed
 
-    def _tell(self, function: Callable[[Delivery], T]) -> "Future[T] | None":
-        def on_loop() -> T:
-            assert self._delivery is not None  # noqa: S101 - it was begun
-            return function(self._delivery)
-
-        if self._loop is None:
-            return None  # it was over before it began
+    def _tell(self, function: Callable[[], T]) -> "Future[T] | None":
+        assert self._loop is not None  # noqa: S101 - there is a delivery
         try:
-            return call_on(self._loop, on_loop)
+            return call_on(self._loop, function)
         except RuntimeError:
             return None  # the manager is closed
 

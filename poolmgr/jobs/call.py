@@ -15,6 +15,9 @@ from poolmgr.errors import PoolmgrError, is_interrupt
 
 T = TypeVar("T")
 
+#: Makes a result of what was returned, or else of what was raised.
+Settle = Callable[[object, BaseException | None], T]
+
 
 class ActionCaller:
     """Calls the methods of one object of an action.
@@ -36,8 +39,7 @@ class ActionCaller:
         self,
         name: str,
         *args: object,
-        passed: Callable[[object], T],
-        failed: Callable[[BaseException], T],
+        settle: Settle[T],
         late: Callable[[], PoolmgrError],
     ) -> T:
         """Call a method.
@@ -45,38 +47,12 @@ class ActionCaller:
         A cancel reaches an ``async def`` as usual, and a plain ``def`` as an
         error of its call of the cloud.
 
-        :param passed: makes the result of what it returns
-        :param failed: makes the result of what it, or ``passed``, raises
+        :param settle: makes the result of what the method returns, or raises;
+            called with what it raises itself, too
         :param late: makes that error
         """
         if inspect.iscoroutinefunction(getattr(self._action, name)):
-            return await self._await(name, args, passed, failed)
-        return await self._call_in_thread(name, args, passed, failed, late)
-
-    async def _await(
-        self,
-        name: str,
-        args: tuple[object, ...],
-        passed: Callable[[object], T],
-        failed: Callable[[BaseException], T],
-    ) -> T:
-        context = Context(self._run, self._cloud)
-        try:
-            return passed(await getattr(self._made(), name)(*args, context))
-        except BaseException as raised:
-            cancelled = isinstance(raised, asyncio.CancelledError)
-            if is_interrupt(raised) or (cancelled and _is_cancelled()):
-                raise
-            return failed(raised)
-
-    async def _call_in_thread(
-        self,
-        name: str,
-        args: tuple[object, ...],
-        passed: Callable[[object], T],
-        failed: Callable[[BaseException], T],
-        late: Callable[[], PoolmgrError],
-    ) -> T:
+            return await self._await(name, args, settle)
         loop = asyncio.get_running_loop()
         cloud = BlockingCloud(self._cloud, loop)
         context = BlockingContext(self._run, cloud, loop)
@@ -84,9 +60,10 @@ class ActionCaller:
         def work() -> T:
             # All of the plugin's code runs here: its words may never end.
             try:
-                return passed(getattr(self._made(), name)(*args, context))
+                returned = getattr(self._made(), name)(*args, context)
+                return settle(returned, None)
             except BaseException as raised:
-                return failed(raised)
+                return settle(None, raised)
 
         done = _in_thread(work, f"poolmgr-{self._action.__name__}")
         try:
@@ -94,6 +71,19 @@ class ActionCaller:
         except asyncio.CancelledError:
             cloud.interrupt(late())
             return await asyncio.shield(done)
+
+    async def _await(
+        self, name: str, args: tuple[object, ...], settle: Settle[T]
+    ) -> T:
+        context = Context(self._run, self._cloud)
+        try:
+            returned = await getattr(self._made(), name)(*args, context)
+            return settle(returned, None)
+        except BaseException as raised:
+            cancelled = isinstance(raised, asyncio.CancelledError)
+            if is_interrupt(raised) or (cancelled and _is_cancelled()):
+                raise
+            return settle(None, raised)
 
     def _made(self) -> Action[Any]:
         if self._object is None:

@@ -176,15 +176,18 @@ class PoolManager:
         """
         self._require_own_process()
         asked = self._manager.read(message)
-        delivery = BlockingDelivery()
         try:
             loop = self._started_loop()
         except Closed as error:
+            delivery = BlockingDelivery()
             outcome = self._manager.refuse(asked, job or Job.by_hand(), error)
             delivery.future.set_result(outcome)
             return delivery
-        delivery.start(loop, lambda: self._manager.begin(asked, job, progress))
-        return delivery
+        return self._on_loop(
+            lambda: BlockingDelivery(
+                self._manager.begin(asked, job, progress), loop
+            )
+        )
 
     def is_long(self, message: object) -> bool:
         """Whether a message asks for a long action; False when for none."""

@@ -43,6 +43,11 @@ class JobRequest:
         """The name of the action, as the message has it."""
         return shown(self.fields.get("action"))
 
+    @property
+    def limit(self) -> float:
+        """Seconds after which it is answered even if it does not end."""
+        return self.timeout + self.cleanup_time + GRACE
+
     def is_same(self, other: "JobRequest") -> bool:
         """Whether another message asks for the same.
 

@@ -50,10 +50,7 @@ class RunOwner(Protocol):
 
 
 class JobRun:
-    """One run of an action, for one or more deliveries of a job.
-
-    :ivar error: why it was cancelled; None while it was not
-    """
+    """One run of an action, for one or more deliveries of a job."""
 
     def __init__(self, owner: RunOwner, asked: JobRequest, job: Job) -> None:
         assert asked.action is not None  # noqa: S101 - it was read
@@ -61,7 +58,7 @@ class JobRun:
         self.job = job
         #: Kept: the manager may have others before it ends.
         self.settings = owner.settings
-        self.error: PoolmgrError | None = None
+        self._error: PoolmgrError | None = None
         urgent = not asked.action.long
         self.trace = RequestContext(asked.name, job, urgent=urgent)
         logger = logging.getLogger(asked.action.__module__)
@@ -88,7 +85,7 @@ class JobRun:
         """
         with bound(self.trace):
             self._task = self._loop.create_task(self._run())
-            self._task.add_done_callback(self._ended)
+            self._task.add_done_callback(self._give_up)
             self._timer = self._loop.call_later(
                 self.asked.timeout, self.cancel, "deadline"
             )
@@ -99,18 +96,13 @@ class JobRun:
         """Whether something that was to be undone is left."""
         return self._afterwards.undo_failed
 
-    @property
-    def limit(self) -> float:
-        """Seconds after which it is answered even if it does not return."""
-        return self.asked.timeout + self.asked.cleanup_time + GRACE
-
     def state(self) -> RunningJob:
         """What is known of it while it runs."""
         return RunningJob(
             self.job,
             self.trace.action,
             self._loop.time() - self._started,
-            self.limit,
+            self.asked.limit,
             len(self._waiting_deliveries()),
             self.trace.request_id,
             self.trace.doing,
@@ -218,7 +210,7 @@ class JobRun:
         if self._reason is not None or self._outcome is not None:
             return
         self._reason = reason
-        self.error = self._error_for(reason)
+        self._error = self._error_for(reason)
         self._closed = self._closed or reason == "cancelled"
         self.trace.doing, self.trace.trouble = "", None
         self.trace.end = self._loop.time() + self.asked.cleanup_time
@@ -228,29 +220,37 @@ class JobRun:
         )
         self._task.cancel()
 
+    @property
+    def error(self) -> PoolmgrError | None:
+        """Why it was cancelled; None while it was not."""
+        if isinstance(self._error, DeadlineExceeded) and self.trace.trouble:
+            # What went wrong last says more than that the time was up; who
+            # waited at a breaker notes it only when the cancel comes.
+            self._error, self.trace.trouble = self.trace.trouble, None
+        return self._error
+
     def _error_for(self, reason: Reason) -> PoolmgrError:
         doing = self.trace.doing or self._doing
         if reason == "stop":
             return Stopped(doing)
         if reason == "cancelled":
             return Cancelled(doing)
-        # What went wrong last says more than that the time was up.
         timeout = DeadlineExceeded(doing, self.asked.timeout)
         return self.trace.trouble or timeout
 
     def _why(self) -> PoolmgrError:
         return self.error or Stopped(self._doing)
 
-    def _give_up(self) -> None:
-        """Answer although the action has not returned."""
-        self._finish(self._failed(self._why()))
+    def _give_up(self, *_task: object) -> None:
+        """Answer, if nobody has, although the action has not returned."""
+        if self._outcome is None:
+            self._finish(self._failed(self._why()))
 
     async def _run(self) -> None:
         result = outcome = await self._caller.call(
             "run",
             self.asked.request,
-            passed=self._passed,
-            failed=lambda raised: self._failed(known(raised, self._doing)),
+            settle=self._settle,
             late=self._why,
         )
         if self._reason == "cancelled" and result.error is None:
@@ -259,11 +259,11 @@ class JobRun:
         if not in_time and result.error is None:
             self._afterwards.undo(result.added)
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if task.cancelled():
-            self._finish(self._failed(self._why()))
-
-    def _passed(self, returned: object) -> Outcome:
+    def _settle(
+        self, returned: object, raised: BaseException | None
+    ) -> Outcome:
+        if raised is not None:
+            return self._failed(known(raised, self._doing))
         asked, action = self.asked, self._action
         added = checked(action.__name__, asked.answers, returned)
         followed = (
@@ -295,5 +295,5 @@ class JobRun:
 
     def renew(self, seconds: float) -> None:
         """Give the action time again, to see to an answer nobody had."""
-        self.error = None
+        self._error = None
         self.trace.end = self._loop.time() + seconds
