@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from poolmgr import AsyncPoolManager
+from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.gearman import admin
 from poolmgr.gearman.protocol import PacketType
-from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.settings import WorkerSettings
 from poolmgr.worker.service import Service
 from tests.gearman.raw import RawPeer

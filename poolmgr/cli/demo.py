@@ -7,11 +7,11 @@ from typing import TextIO
 
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.cloud import Cloud
+from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import Client
 from poolmgr.gearman.server import JobServer
-from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.jobs.manager import JobManager
 from poolmgr.settings import PoolSettings, WorkerSettings
 from poolmgr.worker.service import Service

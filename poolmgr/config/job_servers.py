@@ -1,8 +1,8 @@
 """The links to the job servers, from the settings."""
 
+from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman import Address, ConnectionOptions, client_context
-from poolmgr.gearman.settings import GearmanSettings
 
 _WHAT_TO_DO = (
     "start gearmand there, or name another by --gearman-server or [gearman] "

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 from poolmgr import secrecy
 from poolmgr.config import values
+from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.sources import Sources
 from poolmgr.config.values import Option, options_of
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import make_driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
-from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.plugins import Registry
 from poolmgr.rules import IsSettings
 from poolmgr.settings import (

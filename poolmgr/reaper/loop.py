@@ -6,9 +6,9 @@ import random
 import re
 from collections.abc import Sequence
 
+from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.errors import PoolmgrError
-from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.manager import JobManager, longest_job
 from poolmgr.reaper.reaper import Reaper

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from poolmgr.actions.base import Action
+from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.gearman import Address, ConnectionStatus, Worker
 from poolmgr.gearman.address import host_name
-from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import JobManager
 from poolmgr.plugins import Registry

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from poolmgr import AsyncPoolManager, Job, PoolManager
+from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
-from poolmgr.gearman.settings import GearmanSettings
 from poolmgr.monitoring.history import MINUTES, Statistics
 from poolmgr.monitoring.page import chart_top
 from poolmgr.reaper.loop import ReaperLoop

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from poolmgr.errors import ConfigError
-from poolmgr.gearman.address import Address
 from poolmgr.rules import check, setting
 
 
 def _job_servers(servers: tuple[str, ...]) -> None:
+    # The transport loads asyncio, which --help does without.
+    from poolmgr.gearman.address import Address
+
     for server in servers:
         try:
             Address.parse(server)
