@@ -11,7 +11,7 @@ from poolmgr.cloud.pace import backoff
 from poolmgr.errors import CloudUnavailable, PoolmgrError
 from poolmgr.foreign import words_of
 from poolmgr.text import one_line
-from poolmgr.tracing import current
+from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
 
@@ -26,10 +26,19 @@ class Attempt:
     :ivar on_trial: whether it finds out if all is well again
     """
 
-    __slots__ = ("began", "begun", "end", "granted", "on_trial", "urgent")
+    __slots__ = (
+        "began",
+        "begun",
+        "context",
+        "end",
+        "granted",
+        "on_trial",
+        "urgent",
+    )
 
-    def __init__(self, urgent: bool) -> None:
-        self.urgent = urgent
+    def __init__(self, context: RequestContext | None) -> None:
+        self.context = context
+        self.urgent = context is not None and context.urgent
         self.on_trial = False
         self.began = False
         self.begun = 0.0  # when, by the loop's clock
@@ -133,8 +142,7 @@ class Breaker:
         :raises PoolmgrError: the refusal, after a wait in vain
         """
         loop = asyncio.get_running_loop()
-        context = current()
-        attempt = Attempt(context is not None and context.urgent)
+        attempt = Attempt(current())
         if self._is_free:
             self._start(attempt, loop.time())
             return attempt
@@ -150,8 +158,6 @@ class Breaker:
         try:
             await attempt.granted
         except asyncio.CancelledError:
-            if context is not None and self._open:
-                context.trouble = self._refusal(self._reason)
             if attempt.began:
                 self.end(attempt, asyncio.CancelledError())
             elif not attempt.granted.cancelled():
@@ -260,12 +266,14 @@ class Breaker:
         return at
 
     def _refuse_late(self) -> None:
-        """Refuse those who have waited for as long as they want to."""
+        """Tell who waits why, and refuse who has waited long enough."""
         if not self._open:
             return
         now = asyncio.get_running_loop().time()
         for queue in (self._urgent, self._others):
             for attempt in tuple(queue):
+                if attempt.context is not None:
+                    attempt.context.trouble = self._refusal(self._reason)
                 granted = attempt.granted
                 late = attempt.end <= now or not self._may_wait
                 if late and granted is not None and not granted.done():

@@ -133,6 +133,10 @@ class Calls:
             if self._closed:
                 raise Closed
             context.doing = f"waiting for {self._name}: {verb.name}"
+            reason = self.breakers[verb.service, verb.kind].reason
+            if reason and context.trouble is None:
+                # Why the service works for nobody, as far as is known.
+                context.trouble = CloudUnavailable(reason)
             try:
                 async with self.login.attempt(max_wait=0.0):
                     return await self._attempt(
@@ -140,12 +144,6 @@ class Calls:
                     )
             except _CircuitOpened:
                 continue
-            except asyncio.CancelledError:
-                reason = self.breakers[verb.service, verb.kind].reason
-                if reason and context.trouble is None:
-                    # Why the service works for nobody, as far as is known.
-                    context.trouble = CloudUnavailable(reason)
-                raise
 
     async def _attempt(
         self,

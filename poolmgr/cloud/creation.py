@@ -11,7 +11,7 @@ from poolmgr.cloud.runner import Witness
 from poolmgr.errors import CloudUnavailable, OutcomeUnknown, PoolmgrError
 from poolmgr.foreign import words_of
 from poolmgr.ownership import Mark
-from poolmgr.tracing import RequestContext
+from poolmgr.tracing import RequestContext, bound
 
 LOG = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Creation(Generic[T]):
         request: "Callable[[Witness[T]], Awaitable[T]]",
         find: Callable[[], Awaitable[Sequence[T]]],
         delete: Callable[[T], Awaitable[None]],
-        own: Callable[[Coroutine[Any, Any, None]], Awaitable[None]],
+        own: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._what = what
         self._context = context
@@ -81,19 +81,16 @@ class Creation(Generic[T]):
         """
         try:
             made = await self._create()
-        except BaseException:
+        except BaseException as error:
             # The last request has ended, unless this is a second cancel.
             self._is_over = True
             if self._made or self._is_lost:
-                trouble = self._context.trouble
-                await self._own(self._clean_up())
-                # Why it was not created, whatever became of the clean-up.
-                self._context.trouble = trouble
+                await self._wait_for_clean_up(error)
             raise
         self._is_over = True
         self._kept = made.id
         if self._requests > 1:
-            await self._own(self._clean_up())
+            self._own(self._clean_up())
         return made
 
     def arrived(self, thing: T) -> None:
@@ -158,15 +155,32 @@ class Creation(Generic[T]):
             pause = next(pauses)
         return None
 
+    async def _wait_for_clean_up(self, error: BaseException) -> None:
+        """Wait until nothing is left, through one cancel in all."""
+        task = self._own(self._clean_up())
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not isinstance(error, asyncio.CancelledError):
+                await asyncio.shield(task)
+            raise
+
     async def _clean_up(self) -> None:
         """Delete what was made, but for the one that is kept."""
+        seconds = self._pace.clean_up
+        end = asyncio.get_running_loop().time() + seconds
+        context = RequestContext(request_id=self._context.request_id, end=end)
         try:
-            async with asyncio.timeout(self._pace.clean_up):
-                things = await self._all_made()
-                for thing in things.values():
-                    await self._discard(thing)
+            with bound(context):
+                await self._delete_all(seconds)
         except TimeoutError:
             LOG.warning("%s may be left: there was no time", self._what)
+
+    async def _delete_all(self, seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            things = await self._all_made()
+            for thing in things.values():
+                await self._discard(thing)
 
     async def _all_made(self) -> dict[str, T]:
         # A cloud that cannot be read may still delete.

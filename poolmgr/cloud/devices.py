@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -262,12 +262,12 @@ class Devices:
             return fault
         return said or fault
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> Awaitable[None]:
-        """Run something in a task that ends although nobody waits for it."""
+    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in a task that nobody cancels."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return asyncio.shield(task)
+        return task
 
 
 def unique_of(thing: Device | FloatingIP) -> str | None:

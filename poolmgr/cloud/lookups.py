@@ -21,12 +21,14 @@ class _Question(Generic[V]):
     :ivar keys: what is asked for
     :ivar askers: how many wait
     :ivar context: what the question is asked for
+    :ivar contexts: what its askers work for
     """
 
     def __init__(self) -> None:
         self.keys: set[str] = set()
         self.askers = 0
         self.context: RequestContext | None = None
+        self.contexts: list[RequestContext] = []
         self.answer: asyncio.Future[Sequence[V]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -68,11 +70,14 @@ class Lookups(Generic[V]):
         try:
             found = await asyncio.shield(question.answer)
         except asyncio.CancelledError:
-            if context is not None and question.context is not None:
-                context.doing = question.context.doing or context.doing
-                context.trouble = question.context.trouble
+            if context is not None:  # what it shared becomes its own
+                context.doing = context.doing
+                context.trouble = context.trouble
             raise
         finally:
+            if context is not None:
+                question.contexts.remove(context)
+                context.shared = None
             self._leave(question)
         if question.context is not None and question.context is not context:
             # The log of each job leads to what was asked for all of them.
@@ -87,12 +92,16 @@ class Lookups(Generic[V]):
         question.keys.add(key)
         question.askers += 1
         urgent = context is not None and context.urgent
+        if context is not None:
+            question.contexts.append(context)
         if question.context is None:
             question.context = context
         elif context is not question.context:
             # It is nobody's in particular: it has an id of its own.
             urgent = urgent or question.context.urgent
             question.context = RequestContext(urgent=urgent)
+            for each in question.contexts:
+                each.shared = question.context
         if self._running is None:
             self._start_next()
         return question
