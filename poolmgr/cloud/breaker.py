@@ -65,6 +65,8 @@ class Breaker:
     :param longest: seconds between two attempts, at most
     :param slow_start: whether one success does not mean that all will
         succeed: then the number of attempts at once doubles with each
+    :param behind: the breaker of the service that is asked: while that is
+        open, all go on to wait there, where they are told why
     :param level: level of the log line that says that it opens
     """
 
@@ -77,6 +79,7 @@ class Breaker:
         first: float = 5.0,
         longest: float = 30.0,
         slow_start: bool = False,
+        behind: "Breaker | None" = None,
         level: int = logging.WARNING,
     ) -> None:
         self._what = what
@@ -85,6 +88,10 @@ class Breaker:
         self._threshold = threshold
         self._first, self._longest = first, longest
         self._slow_start = slow_start
+        self._behind = behind
+        self._before: list[Breaker] = []
+        if behind is not None:
+            behind._before.append(self)
         self._level = level
         self._failures = 0
         self._reason = ""
@@ -218,7 +225,13 @@ class Breaker:
         """Whether anybody may begin at once."""
         if self._open or self._urgent or self._others:
             return False
-        return not self._slow_start or len(self._attempts) < _WIDEST
+        return not self._is_limited or len(self._attempts) < _WIDEST
+
+    @property
+    def _is_limited(self) -> bool:
+        """Whether there is a limit although it is not open."""
+        is_passed = self._behind is not None and self._behind.open
+        return self._slow_start and not is_passed
 
     def _start(self, attempt: Attempt, now: float) -> None:
         attempt.began, attempt.begun = True, now
@@ -253,7 +266,7 @@ class Breaker:
 
     def _may_begin_at(self, attempt: Attempt) -> float:
         """Return when an attempt may begin, by the loop's clock."""
-        if not (self._open or self._slow_start):
+        if not (self._open or self._is_limited):
             return 0.0
         width = self._width if self._open else _WIDEST
         # An urgent request does not wait for an attempt that hangs.
@@ -296,6 +309,8 @@ class Breaker:
             self._level, "%s is held back: %s", self._what, one_line(reason)
         )
         self._refuse_late()
+        for breaker in self._before:
+            breaker._admit()
 
     def _wait_for_next(self, pause: float = 0.0) -> None:
         self._width = 1

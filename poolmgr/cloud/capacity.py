@@ -1,7 +1,5 @@
 """Whether the cloud has room for more, as all jobs of a process know it."""
 
-from collections.abc import Callable
-
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.cloud.pace import Pace
 from poolmgr.errors import (
@@ -25,33 +23,35 @@ class Capacity:
     :ivar devices: the quota of devices
     :ivar ips: the quota of floating IPs
     :ivar boots: whether devices boot at all
+
+    :param pace: the times of waiting
+    :param making_devices: the breaker of the service that creates devices
+    :param making_ips: the breaker of the one that allocates floating IPs
     """
 
-    def __init__(self, pace: Pace) -> None:
-        def breaker(
-            what: str,
-            failure: type[PoolmgrError],
-            refusal: Callable[[str], PoolmgrError],
-            threshold: int = 1,
-        ) -> Breaker:
+    def __init__(
+        self, pace: Pace, making_devices: Breaker, making_ips: Breaker
+    ) -> None:
+        def quota(what: str, service: Breaker) -> Breaker:
             return Breaker(
                 what,
-                failure,
-                refusal,
-                threshold,
-                pace.room_first,
-                pace.room_longest,
-                slow_start=threshold == 1,
+                QuotaExceeded,
+                QuotaExceeded,
+                first=pace.room_first,
+                longest=pace.room_longest,
+                slow_start=True,
+                behind=service,
             )
 
-        self.devices = breaker(
-            "creating devices", QuotaExceeded, QuotaExceeded
-        )
-        self.ips = breaker(
-            "allocating floating IPs", QuotaExceeded, QuotaExceeded
-        )
-        self.boots = breaker(
-            "building devices", DeviceFailed, _boots_fail, _FAILED_BOOTS
+        self.devices = quota("creating devices", making_devices)
+        self.ips = quota("allocating floating IPs", making_ips)
+        self.boots = Breaker(
+            "building devices",
+            DeviceFailed,
+            _boots_fail,
+            _FAILED_BOOTS,
+            pace.room_first,
+            pace.room_longest,
         )
 
     def hurry(self) -> None:

@@ -51,10 +51,14 @@ class Devices:
         pace: Pace,
     ) -> None:
         self.driver = driver
-        self.capacity = Capacity(pace)
         self._ownership = ownership
         self._pace = pace
         self._calls = calls = Calls(driver, pace, pool, observer)
+        self.capacity = Capacity(
+            pace,
+            calls.breakers["compute", "making"],
+            calls.breakers["network", "making"],
+        )
         self._poller = Poller(
             lambda devices: calls.once(checks.POLL, devices),
             lambda device: calls.once(checks.GET_DEVICE, device.id),

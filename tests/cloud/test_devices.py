@@ -282,3 +282,22 @@ async def test_a_hung_verb_ends_nobodys_wait_for_ever() -> None:
     assert str(context.trouble) == (
         "driver ScriptedDriver: list_devices: no answer within 30 s"
     )
+
+
+async def test_hundreds_that_wait_are_all_told_that_the_cloud_is_down() -> (
+    None
+):
+    driver = ScriptedDriver()
+    driver.before["create_device"] = [CloudUnavailable("down")] * 10**6
+    cloud = cloud_of(driver)
+    contexts = [RequestContext() for _build in range(200)]
+
+    async def build(context: RequestContext) -> None:
+        with bound(context):
+            async with asyncio.timeout(60.0):
+                await cloud.create_device("libra-1", MARK)
+
+    await asyncio.gather(*map(build, contexts), return_exceptions=True)
+
+    assert {str(context.trouble) for context in contexts} == {"down"}
+    assert len(driver.calls) < 100
