@@ -3,47 +3,21 @@
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from poolmgr.cloud.attempts import Attempt, Waiting
 from poolmgr.cloud.pace import backoff
 from poolmgr.errors import CloudUnavailable, PoolmgrError
 from poolmgr.foreign import words_of
 from poolmgr.text import one_line
-from poolmgr.tracing import RequestContext, current
+from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
 
 #: Attempts at once, at most, where the first success does not mean that all
 #: will succeed: so many are refused before the first refusal is known.
 _WIDEST = 32
-
-
-class Attempt:
-    """Somebody's attempt, and the wait for it.
-
-    :ivar on_trial: whether it finds out if all is well again
-    """
-
-    __slots__ = (
-        "began",
-        "begun",
-        "context",
-        "end",
-        "granted",
-        "on_trial",
-        "urgent",
-    )
-
-    def __init__(self, context: RequestContext | None) -> None:
-        self.context = context
-        self.urgent = context is not None and context.urgent
-        self.on_trial = False
-        self.began = False
-        self.begun = 0.0  # when, by the loop's clock
-        self.end = math.inf  # when it is refused, if the breaker is open
-        self.granted: asyncio.Future[None] | None = None
 
 
 class Breaker:
@@ -53,8 +27,6 @@ class Breaker:
     pause, and all others wait.  If it fails the next pause is longer, or as
     long as the cloud asks for; if it succeeds the breaker closes.  An attempt
     that hangs for longer than the longest pause holds up nobody.
-
-    It has no lock: everything happens on the loop.
 
     :param what: what is attempted, for the log
     :param failure: the error that counts as a failure; others say nothing
@@ -102,8 +74,7 @@ class Breaker:
         self._attempts: set[Attempt] = set()  # those that are counted
         self._width = 1  # attempts that may run while it is open
         self._was_urgent = False  # the last attempt on trial
-        self._urgent: deque[Attempt] = deque()
-        self._others: deque[Attempt] = deque()
+        self._waiting = Waiting()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -120,11 +91,6 @@ class Breaker:
     def may_wait(self) -> bool:
         """Whether anybody may wait while it is open."""
         return self._may_wait
-
-    @property
-    def waiting(self) -> int:
-        """How many wait to begin an attempt."""
-        return len(self._urgent) + len(self._others)
 
     @asynccontextmanager
     async def attempt(
@@ -155,8 +121,7 @@ class Breaker:
             return attempt
         attempt.end = loop.time() + max_wait
         attempt.granted = loop.create_future()
-        queue = self._urgent if attempt.urgent else self._others
-        queue.append(attempt)
+        self._waiting.add(attempt)
         self._admit()
         self._refuse_late()
         timer = None
@@ -173,8 +138,7 @@ class Breaker:
         finally:
             if timer is not None:
                 timer.cancel()
-            if attempt in queue:
-                queue.remove(attempt)
+            self._waiting.remove(attempt)
             self._admit()
         return attempt
 
@@ -223,7 +187,7 @@ class Breaker:
     @property
     def _is_free(self) -> bool:
         """Whether anybody may begin at once."""
-        if self._open or self._urgent or self._others:
+        if self._open or self._waiting:
             return False
         return not self._is_limited or len(self._attempts) < _WIDEST
 
@@ -245,24 +209,22 @@ class Breaker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while (queue := self._queue_in_turn()) is not None:
+        while (attempt := self._in_turn) is not None:
             loop = asyncio.get_running_loop()
-            now, at = loop.time(), self._may_begin_at(queue[0])
+            now, at = loop.time(), self._may_begin_at(attempt)
             if at > now:
                 if at < math.inf:
                     self._timer = loop.call_at(at, self._admit)
                 return
-            attempt = queue.popleft()
+            self._waiting.remove(attempt)
             if attempt.granted is not None and not attempt.granted.done():
                 self._start(attempt, now)
                 attempt.granted.set_result(None)
 
-    def _queue_in_turn(self) -> deque[Attempt] | None:
-        queue = self._urgent or self._others
-        if self._others and self._was_urgent and not self._attempts:
-            # Urgent requests may be just those that fail.
-            queue = self._others
-        return queue or None
+    @property
+    def _in_turn(self) -> Attempt | None:
+        """Whose turn it is; urgent requests may be just those that fail."""
+        return self._waiting.first(self._was_urgent and not self._attempts)
 
     def _may_begin_at(self, attempt: Attempt) -> float:
         """Return when an attempt may begin, by the loop's clock."""
@@ -280,18 +242,14 @@ class Breaker:
 
     def _refuse_late(self) -> None:
         """Tell who waits why, and refuse who has waited long enough."""
-        if not self._open:
-            return
-        now = asyncio.get_running_loop().time()
-        for queue in (self._urgent, self._others):
-            for attempt in tuple(queue):
-                if attempt.context is not None:
-                    attempt.context.trouble = self._refusal(self._reason)
-                granted = attempt.granted
-                late = attempt.end <= now or not self._may_wait
-                if late and granted is not None and not granted.done():
-                    queue.remove(attempt)
-                    granted.set_exception(self._refusal(self._reason))
+        if self._open:
+            now = asyncio.get_running_loop().time()
+            self._waiting.tell(self._refused)
+            late_at = now if self._may_wait else math.inf
+            self._waiting.refuse(self._refused, late_at)
+
+    def _refused(self) -> PoolmgrError:
+        return self._refusal(self._reason)
 
     # -- what became of it --------------------------------------------------
 
@@ -327,7 +285,7 @@ class Breaker:
             self._next = 0.0
         if self._open and (
             not self._slow_start
-            or (attempt.on_trial and self._queue_in_turn() is None)
+            or (attempt.on_trial and self._in_turn is None)
         ):
             self._close()
 

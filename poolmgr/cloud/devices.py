@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from poolmgr.cloud import checks
-from poolmgr.cloud.breaker import Attempt
+from poolmgr.cloud.attempts import Attempt
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.capacity import Capacity
 from poolmgr.cloud.creation import Creation
