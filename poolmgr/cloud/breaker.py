@@ -28,6 +28,8 @@ class Breaker:
     long as the cloud asks for; if it succeeds the breaker closes.  An attempt
     that hangs for longer than the longest pause holds up nobody.
 
+    :ivar may_wait: whether anybody may wait while it is open
+
     :param what: what is attempted, for the log
     :param failure: the error that counts as a failure; others say nothing
     :param refusal: makes the error for who waits in vain, from the words of
@@ -68,7 +70,7 @@ class Breaker:
         self._failures = 0
         self._reason = ""
         self._open = False
-        self._may_wait = True
+        self.may_wait = True
         self._pauses = backoff(first, longest)
         self._next = 0.0  # when the next attempt may begin, by the loop
         self._attempts: set[Attempt] = set()  # those that are counted
@@ -88,9 +90,9 @@ class Breaker:
         return self._reason
 
     @property
-    def may_wait(self) -> bool:
-        """Whether anybody may wait while it is open."""
-        return self._may_wait
+    def waiting(self) -> int:
+        """How many wait to begin an attempt."""
+        return len(self._waiting)
 
     @asynccontextmanager
     async def attempt(
@@ -179,7 +181,7 @@ class Breaker:
 
     def hurry(self) -> None:
         """Let nobody wait any more while it is open."""
-        self._may_wait = False
+        self.may_wait = False
         self._refuse_late()
 
     # -- waiting ------------------------------------------------------------
@@ -245,7 +247,7 @@ class Breaker:
         if self._open:
             now = asyncio.get_running_loop().time()
             self._waiting.tell(self._refused)
-            late_at = now if self._may_wait else math.inf
+            late_at = now if self.may_wait else math.inf
             self._waiting.refuse(self._refused, late_at)
 
     def _refused(self) -> PoolmgrError:

@@ -10,38 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from poolmgr.drivers.base import FloatingIP
-from poolmgr.errors import CloudUnavailable, ConfigError
+from poolmgr.drivers.fake.schema import open_database
+from poolmgr.errors import CloudUnavailable
 from poolmgr.ownership import Mark
 from poolmgr.text import decoded
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE device (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, address TEXT NOT NULL UNIQUE,
-    created REAL NOT NULL, ready REAL NOT NULL, fault TEXT,
-    mark TEXT, job TEXT
-);
-CREATE INDEX device_name ON device (name);
-CREATE INDEX device_job ON device (job);
-CREATE TABLE ip (
-    id TEXT PRIMARY KEY, address TEXT NOT NULL UNIQUE,
-    device_id TEXT UNIQUE REFERENCES device (id) ON DELETE SET NULL,
-    revision INTEGER NOT NULL DEFAULT 1, mark TEXT, job TEXT
-);
-CREATE INDEX ip_job ON ip (job);
-CREATE TABLE next_address (range TEXT PRIMARY KEY, number INTEGER NOT NULL);
-"""
-# Counting the rows of a table costs as much as reading them all.
-_COUNTER = """
-CREATE TABLE {table}_count (number INTEGER NOT NULL);
-INSERT INTO {table}_count VALUES (0);
-CREATE TRIGGER {table}_made AFTER INSERT ON {table} BEGIN
-    UPDATE {table}_count SET number = number + 1;
-END;
-CREATE TRIGGER {table}_gone AFTER DELETE ON {table} BEGIN
-    UPDATE {table}_count SET number = number - 1;
-END;
-"""
 _DEVICE = "SELECT id, name, address, created, ready, fault, mark FROM device"
 _IP = "SELECT id, address, device_id, revision, mark FROM ip"
 
@@ -77,7 +50,7 @@ class Database:
     """
 
     def __init__(self, path: str) -> None:
-        self._db = _open(path)
+        self._db = open_database(path)
         # Many will not bother to close a cloud that is not there.
         self._close = weakref.finalize(self, self._db.close)
         # At the end of the process a thread may still be using it.
@@ -221,62 +194,6 @@ def _told() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise CloudUnavailable(f"the fake cloud's state: {error}") from error
-
-
-def _open(path: str) -> sqlite3.Connection:
-    try:
-        db = sqlite3.connect(
-            path,
-            timeout=30.0,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            _prepare(path, db)
-        except BaseException:
-            db.close()
-            raise
-    except sqlite3.Error as error:
-        raise ConfigError(
-            f"[fake] state: cannot use {path!r} as a database: {error}"
-        ) from error
-    return db
-
-
-def _prepare(path: str, db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA journal_mode = WAL")
-    # A power cut may cost the fake cloud its last devices.
-    db.execute("PRAGMA synchronous = OFF")
-    db.execute("BEGIN IMMEDIATE")
-    with db:
-        _create_tables(path, db)
-
-
-def _create_tables(path: str, db: sqlite3.Connection) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == _SCHEMA_VERSION:
-        return
-    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version or tables != (0,):
-        raise ConfigError(
-            f"[fake] state: {path!r} is not a state of this version; "
-            "remove it or name another file"
-        )
-    counters = "".join(_COUNTER.format(table=t) for t in ("device", "ip"))
-    # Not executescript(): it would commit the transaction first.
-    for statement in _statements(_SCHEMA + counters):
-        db.execute(statement)
-    db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _columns(mark: Mark | None) -> tuple[str | None, str | None]:
