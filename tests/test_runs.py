@@ -108,7 +108,8 @@ async def test_a_time_out_of_an_actions_own_is_not_its_deadline(
         async def run(
             self, request: NoFields, context: Context
         ) -> Mapping[str, str]:
-            raise TimeoutError("of a library")
+            async with context.limit(60.0):
+                raise TimeoutError("of a library")
 
     outcome = await managing(driver, Act).submit({"action": "ACT"}).future
 
@@ -289,8 +290,9 @@ async def test_a_caller_that_is_cancelled_cancels_its_job(
             await manager.run(BUILD)
 
     assert now() == 100.0
-    await manager.close()
+    await asyncio.sleep(10.0)
     assert driver.devices == {}
+    assert manager.running() == []
 
 
 async def test_of_two_deliveries_one_can_be_cancelled(
