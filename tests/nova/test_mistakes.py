@@ -298,16 +298,6 @@ def flavors(cloud: LoopbackCloud, times: int | None) -> Fault:
     )
 
 
-def test_a_nova_without_microversions_is_told(
-    place: Place, cloud: LoopbackCloud
-) -> None:
-    cloud.fault(flavors(cloud, times=None))
-
-    said = place.tells(place.by_clouds_yaml())
-
-    assert "this Nova has no microversions; poolmgr needs 2.52" in said
-
-
 def test_a_gateway_that_hides_the_microversion_is_no_obstacle(
     place: Place, cloud: LoopbackCloud
 ) -> None:

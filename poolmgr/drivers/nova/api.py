@@ -29,7 +29,7 @@ from poolmgr.drivers.nova.entries import Entry, read_entries
 from poolmgr.drivers.nova.failures import NotSent, Refused
 from poolmgr.drivers.nova.limits import Meter
 from poolmgr.drivers.nova.login import Login
-from poolmgr.drivers.nova.microversion import Microversion, headers_of
+from poolmgr.drivers.nova.microversion import Microversion
 from poolmgr.errors import Busy, CloudUnavailable, OutcomeUnknown
 from poolmgr.tracing import current
 
@@ -40,10 +40,6 @@ MOST_ENTRIES = 200_000
 _MOST_RESTARTS = 5
 #: What is answered to a path that is not there.
 _NOT_THERE = (404, 405, 410)
-#: Shows which microversion Nova speaks,
-_CHEAP = Call("GET", "compute", "/flavors", {"limit": 1}, expects="flavors")
-#: and whether it looks at that at all: it has none so new.
-_TOO_NEW = replace(_CHEAP, headers=headers_of("2.99999"))
 
 T = TypeVar("T", bound=Entry)
 
@@ -123,15 +119,14 @@ class Api:
             f"{len(found)} entries"
         )
 
-    def delete(self, service: Service, path: str) -> bool:
-        """Ask for a deletion; whether there was something to delete."""
+    def run_if_there(self, call: Call) -> Answer | None:
+        """Make a call about one thing; None if the cloud has no such thing."""
         try:
-            self.run(Call("DELETE", service, path))
+            return self.run(call)
         except Refused as error:
             if error.status != 404:
                 raise
-            return False
-        return True
+            return None
 
     def project_id(self) -> str:
         """The project whose things are ours; raises as :meth:`run` does."""
@@ -144,7 +139,8 @@ class Api:
     def compute_version(self) -> str:
         """The microversion that Nova is spoken to in; raises as :meth:`run`
         does."""
-        self.run(_CHEAP)
+        cheap = Call("GET", "compute", "/flavors", {"limit": 1})
+        self.run(replace(cheap, expects="flavors"))
         return self._microversion.text
 
     def close(self) -> None:
@@ -188,29 +184,10 @@ class Api:
                 call.creates,
             )
         try:
-            answer = parse_answer(call, body)
+            return parse_answer(call, body)
         except CloudUnavailable as error:
             where = self._endpoints.described(call.service)
             raise CloudUnavailable(f"{error}; it came from {where}") from None
-        if call.service == "compute" and not self._microversion.is_known:
-            self._microversion.answered(response.headers)
-            if not self._microversion.is_known and call is not _TOO_NEW:
-                self._require_microversions()
-        return answer
-
-    def _require_microversions(self) -> None:
-        """Go on only if Nova has microversions, though its answers show none.
-
-        :raises CloudRefused: it has none
-        """
-        try:
-            self._exchange(_TOO_NEW)
-        except Refused as error:
-            if error.status != 406:
-                raise
-            self._microversion.is_known = True
-        else:
-            self._microversion.refuse()
 
     def _negotiated(self, call: Call) -> Response:
         """The response, in a microversion that Nova knows."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from keystoneauth1.exceptions import ClientException
 from keystoneauth1.identity import v2, v3
+from keystoneauth1.identity.base import BaseIdentityPlugin
 from keystoneauth1.identity.generic.base import BaseGenericPlugin
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from openstack.config import OpenStackConfig
@@ -239,6 +240,11 @@ def _prepare(session: Session, origins: Origins) -> None:
         raise ConfigError(
             f"{origins.of('auth_type')} is of the Identity API 2.0, which is "
             "gone; set it to password"
+        )
+    if not isinstance(plugin, BaseIdentityPlugin):
+        raise ConfigError(
+            f"{origins.of('auth_type')} is no way to log in at Keystone; set "
+            "it to password or another one that is"
         )
     if isinstance(plugin, (BaseGenericPlugin, v3.BaseAuth)):
         url = auth_url(plugin.auth_url or "", origins.of("auth_url", "auth."))

@@ -75,19 +75,28 @@ class NovaCloud(Servers, FloatingIPs):
         """Let go of the connections."""
         self.api.close()
 
+    @bounded
     def check(self, timeout: float) -> Sequence[Finding]:
         """See :meth:`Driver.check`.
 
         :raises CloudUnavailable: the cloud cannot be asked at the moment
         """
-        if not self._access.origins.is_given:
-            self._warn_of_exposed_secrets()
+        where = self._settings.cloud or self._settings.auth_url or ""
+        wanted = self._settings.compute_api_version or ""
+        self._warn_of_exposed_secrets()
         try:
-            return self._found(timeout)
+            project = self.api.project_id()
+            for service in get_args(Service):
+                self.api.require_service(service)
+            version = self.api.compute_version()
+            return [
+                Finding("cloud", where, f"project {project}"),
+                Finding("compute_api_version", wanted, version),
+                *self._parts.check(),
+            ]
         except CloudUnavailable:
             raise
         except CloudError as error:
-            where = self._settings.cloud or self._settings.auth_url or ""
             return [Finding("cloud", where, problem=str(error))]
 
     @bounded
@@ -149,21 +158,9 @@ class NovaCloud(Servers, FloatingIPs):
 
     # -- inside -------------------------------------------------------------
 
-    @bounded
-    def _found(self, timeout: float) -> list[Finding]:
-        where = self._settings.cloud or self._settings.auth_url or ""
-        wanted = self._settings.compute_api_version or ""
-        project = self.api.project_id()
-        for service in get_args(Service):
-            self.api.require_service(service)
-        version = self.api.compute_version()
-        return [
-            Finding("cloud", where, f"project {project}"),
-            Finding("compute_api_version", wanted, version),
-            *self._parts.check(),
-        ]
-
     def _warn_of_exposed_secrets(self) -> None:
+        if self._access.origins.is_given:
+            return
         found = []
         if self._settings.keyfile:
             found.append((self._settings.keyfile, "[nova] keyfile"))

@@ -74,7 +74,7 @@ class Endpoints:
         :raises CloudRefused: the login has none
         """
         project = self._login.project_id
-        if not project and self._login.catalog is not None:
+        if not project:
             raise CloudRefused(
                 "the login is for no project; set "
                 + self._origin("project_name", "auth.")
@@ -98,8 +98,6 @@ class Endpoints:
         kind = self._config.get_service_type(service)
         region = self._config.get_region_name(service) or None
         wanted = self._config.get_interface(service) or "public"
-        if self._login.catalog is None:
-            return self._by_plugin(kind, region, wanted)
         self.project_id()
         name = self._config.get_service_name(service)
         entries = list(_entries(self._login.catalog, kind, name))
@@ -115,18 +113,6 @@ class Endpoints:
                     f"none: {one_line(urls[0])!r}"
                 )
         raise CloudRefused(self._why_none(service, region, wanted, entries))
-
-    def _by_plugin(self, kind: str, region: str | None, wanted: Any) -> str:
-        """An address of a login that has no catalog."""
-        url = self._access.session.get_endpoint(
-            service_type=kind,
-            region_name=region,
-            interface=wanted,
-            skip_discovery=True,
-        )
-        if not url:
-            raise CloudRefused(f"the login has no address of {kind}")
-        return str(url)
 
     def _why_none(
         self,

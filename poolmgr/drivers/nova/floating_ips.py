@@ -126,23 +126,17 @@ class FloatingIPs(Driver):
         :param device_id: the device it comes and goes with, if it does
         """
         description = marks.description_of(mark, device_id)
-        network = self.external_network.get()
         try:
-            return self._create_in(network, description)
+            return self.external_network.use(
+                lambda network: self._create_in(network, description)
+            )
         except Refused as error:
-            if error.kind == _NO_ROUTERS:
-                raise CloudRefused(
-                    "the cloud has no floating IPs: Neutron runs without "
-                    'its extension "router"'
-                ) from None
-            if error.status not in (400, 404):
+            if error.kind != _NO_ROUTERS:
                 raise
-            # The network may have been replaced by one of its name.
-            self.external_network.forget(network)
-            again = self.external_network.get()
-            if again == network:
-                raise
-            return self._create_in(again, description)
+            raise CloudRefused(
+                "the cloud has no floating IPs: Neutron runs without its "
+                'extension "router"'
+            ) from None
 
     def ips_at(self, addresses: Collection[str]) -> list[FloatingIP]:
         """The floating IPs of these addresses."""
@@ -198,7 +192,8 @@ class FloatingIPs(Driver):
 
     def release(self, ip: FloatingIP) -> bool:
         """Give one back; whether Neutron has had it."""
-        return self.api.delete("network", path_of(_IPS, ip.id))
+        call = Call("DELETE", "network", path_of(_IPS, ip.id))
+        return self.api.run_if_there(call) is not None
 
     # -- inside -------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from keystoneauth1.access.access import AccessInfo
 from keystoneauth1.exceptions import HttpError
@@ -39,6 +39,7 @@ class Login:
 
     def __init__(self, access: Access, meter: Meter) -> None:
         self._session = access.session
+        self._plugin = cast(BaseIdentityPlugin, access.session.auth)
         self._access = access
         self._meter = meter
         self._lock = threading.Lock()
@@ -52,19 +53,13 @@ class Login:
         :raises AuthenticationFailed: Keystone refuses the login
         :raises NotSent: Keystone does not answer
         """
-        plugin = self._plugin
-        if plugin is None:
-            if refused is not None:
-                self._session.invalidate()
-            with failures.translated("logging in"):
-                return self._session.get_auth_headers() or {}
         if not self._is_good(refused):
             wait = max(0.0, min(LONGEST_WAIT, time_left()))
             is_held = self._lock.acquire(timeout=wait)
             try:
                 # Unless the thread that had the lock has got one.
                 if not self._is_good(refused):
-                    self._log_in(plugin)
+                    self._log_in()
             finally:
                 if is_held:
                     self._lock.release()
@@ -72,29 +67,21 @@ class Login:
 
     @property
     def catalog(self) -> Any:
-        """The cloud's services as Keystone lists them; None if the login is
-        none at Keystone."""
-        if self._plugin is None:
-            return None
-        self.headers()
-        return self._token and (self._token.service_catalog.catalog or [])
+        """The cloud's services as Keystone lists them."""
+        return self._known().service_catalog.catalog
 
     @property
     def project_id(self) -> str:
         """The project that the login is for; empty if it is for none."""
-        self.headers()
-        with failures.translated("logging in"):
-            if self._token is None:
-                return self._session.get_project_id() or ""
-            return self._token.project_id or ""
+        return self._known().project_id or ""
 
     # -- inside -------------------------------------------------------------
 
-    @property
-    def _plugin(self) -> BaseIdentityPlugin | None:
-        """What gets tokens from Keystone; None if there is none in use."""
-        plugin = self._session.auth
-        return plugin if isinstance(plugin, BaseIdentityPlugin) else None
+    def _known(self) -> AccessInfo:
+        """What Keystone told at the last login."""
+        self.headers()
+        assert self._token is not None  # noqa: S101 - headers() logs in
+        return self._token
 
     def _headers(self) -> Headers:
         access = self._token
@@ -106,10 +93,10 @@ class Login:
         lasts = time.monotonic() < self._end - _LONG_ENOUGH
         return lasts and self._headers() != refused
 
-    def _log_in(self, plugin: BaseIdentityPlugin) -> None:
+    def _log_in(self) -> None:
         try:
-            with failures.understood(f"the login at {plugin.auth_url}"):
-                access = self._asked(plugin)
+            with failures.understood(f"the login at {self._plugin.auth_url}"):
+                access = self._asked()
                 secrecy.hide(access.auth_token, passing=True)
         except AuthenticationFailed as error:
             where = self._access.origins.credentials
@@ -122,13 +109,13 @@ class Login:
         self._end = _end_of(access)
         self._token = access
 
-    def _asked(self, plugin: BaseIdentityPlugin) -> AccessInfo:
+    def _asked(self) -> AccessInfo:
         with (
             failures.translated("logging in", self._access.trust),
             self._meter.request("identity", "POST /auth/tokens") as sent,
         ):
             try:
-                access = plugin.get_auth_ref(self._session)
+                access = self._plugin.get_auth_ref(self._session)
             except HttpError as error:
                 sent.status = error.http_status
                 raise

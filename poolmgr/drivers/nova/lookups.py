@@ -14,7 +14,6 @@ import msgspec
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call, Service, decoded, path_of
 from poolmgr.drivers.nova.entries import Named, read_entries
-from poolmgr.drivers.nova.failures import Refused
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudRefused
 from poolmgr.text import one_line
@@ -101,13 +100,11 @@ class Lookups:
         """The key pair's name."""
         wanted = str(self._settings.key_name)
         try:
-            path = path_of("/os-keypairs", wanted)
-            self._api.run(Call("GET", "compute", path))
-        except CloudRefused as error:
-            if isinstance(error, Refused) and error.status != 404:
-                raise
-            # No key pair has such a name, or this one is not there.
-            raise _Missing("key_name", wanted) from None
+            call = Call("GET", "compute", path_of("/os-keypairs", wanted))
+        except CloudRefused:
+            call = None  # no key pair has such a name
+        if call is None or self._api.run_if_there(call) is None:
+            raise _Missing("key_name", wanted)
         return wanted
 
     def server_group(self) -> str:
@@ -197,13 +194,11 @@ class Lookups:
         )
 
     def _image_by_id(self, id_: str) -> list[Named]:
-        try:
-            image = self._api.run(Call("GET", "image", f"/images/{id_}"))
-            return [Named(id_, status=decoded(image["status"], Any))]
-        except Refused as error:
-            if error.status != 404:
-                raise
+        call = Call("GET", "image", f"/images/{id_}")
+        image = self._api.run_if_there(call)
+        if image is None:
             return []
+        return [Named(id_, status=decoded(image["status"], Any))]
 
     def _zones_there(self) -> set[str]:
         """The zones that are not known to be unavailable."""

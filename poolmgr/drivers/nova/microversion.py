@@ -4,7 +4,6 @@ https://docs.openstack.org/api-guide/compute/microversions.html
 """
 
 import re
-from collections.abc import Mapping
 
 from poolmgr.errors import CloudRefused
 
@@ -27,21 +26,16 @@ class Microversion:
     :param wanted: the one of the settings, which is not changed; None for
         the newest that Nova and poolmgr know
     :ivar text: as "2.79"
-    :ivar is_known: whether Nova is known to have it
     """
 
     def __init__(self, wanted: str | None) -> None:
         self._is_set = wanted is not None
         self.text = wanted or _dotted(WANTED)
-        self.is_known = self._is_set
 
     def headers(self) -> dict[str, str]:
         """What asks Nova for it."""
-        return headers_of(self.text)
-
-    def answered(self, headers: Mapping[str, str]) -> None:
-        """See whether an answer is in a microversion."""
-        self.is_known = self.is_known or any(h in headers for h in _HEADERS)
+        both = (f"compute {self.text}", self.text)
+        return dict(zip(_HEADERS, both, strict=True))
 
     def refused(self, said: str) -> None:
         """Take another, for Nova does not know this one.
@@ -59,21 +53,10 @@ class Microversion:
             )
         if most < NEEDED:
             raise CloudRefused(
-                f"Nova's newest microversion is {_dotted(most)}; {_needed()}"
+                f"Nova's newest microversion is {_dotted(most)}; poolmgr "
+                f"needs {_dotted(NEEDED)} (the release Pike) or newer"
             )
         self.text = _dotted(max(least, min(most, WANTED)))
-
-    def refuse(self) -> None:
-        """This Nova has none.
-
-        :raises CloudRefused: always
-        """
-        raise CloudRefused(f"this Nova has no microversions; {_needed()}")
-
-
-def headers_of(version: str) -> dict[str, str]:
-    """What asks Nova for a microversion."""
-    return dict(zip(_HEADERS, (f"compute {version}", version), strict=True))
 
 
 def _limit(which: str, said: str) -> Version | None:
@@ -83,7 +66,3 @@ def _limit(which: str, said: str) -> Version | None:
 
 def _dotted(version: Version) -> str:
     return ".".join(map(str, version))
-
-
-def _needed() -> str:
-    return f"poolmgr needs {_dotted(NEEDED)} (the release Pike) or newer"

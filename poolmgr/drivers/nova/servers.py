@@ -28,7 +28,7 @@ from poolmgr.drivers.nova.devices import (
     device_of,
 )
 from poolmgr.drivers.nova.entries import Entry, read_entries
-from poolmgr.drivers.nova.failures import Refused, understood
+from poolmgr.drivers.nova.failures import understood
 from poolmgr.drivers.nova.limits import bounded, requests_sent
 from poolmgr.drivers.nova.template import Remembered, ServerTemplate
 from poolmgr.errors import CloudUnavailable
@@ -62,19 +62,9 @@ class Servers(Driver):
         self, name: str, mark: Mark, timeout: float
     ) -> NovaDevice:
         """See :meth:`Driver.create_device`."""
-        template = self.template.get()
-        try:
-            return self._create_from(template, name, mark)
-        except Refused as error:
-            if error.status != 400:
-                raise
-            # An image or a flavor may have been replaced by one of its name.
-            self.template.forget(template)
-            again = self.template.get()
-            if again == template:
-                raise
-            LOG.info("Nova refused what it had before; looked it up again")
-            return self._create_from(again, name, mark)
+        return self.template.use(
+            lambda template: self._create_from(template, name, mark)
+        )
 
     @bounded
     def list_devices(self, timeout: float) -> list[NovaDevice]:
@@ -149,7 +139,8 @@ class Servers(Driver):
     @bounded
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
-        return self.api.delete("compute", path_of(_SERVERS, device.id))
+        call = Call("DELETE", "compute", path_of(_SERVERS, device.id))
+        return self.api.run_if_there(call) is not None
 
     def servers_made_for(self, mark: Mark, name: str) -> list[NovaDevice]:
         """The servers that were made with this mark and name."""
@@ -160,11 +151,8 @@ class Servers(Driver):
         """A server by its id; see :meth:`get_device`."""
         path = path_of(_SERVERS, id_)
         call = Call("GET", "compute", path, expects="server")
-        try:
-            answer = self.api.run(call)
-        except Refused as error:
-            if error.status != 404:
-                raise
+        answer = self.api.run_if_there(call)
+        if answer is None:
             return None
         with understood(call):
             # It is the one that was asked for, whatever it says.

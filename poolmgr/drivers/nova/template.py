@@ -1,6 +1,7 @@
 """What devices are made of: looked up once, and remembered."""
 
 import base64
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +11,16 @@ from typing import Any, Generic, TypeVar
 
 from poolmgr.drivers.base import Finding
 from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.failures import understood
+from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.limits import holding
 from poolmgr.drivers.nova.lookups import Lookups, NoNetwork
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudRefused
 
+LOG = logging.getLogger(__name__)
+
 T = TypeVar("T")
+R = TypeVar("R")
 LookUp = Callable[[], str | bytes | Sequence[str]]
 #: A setting, and what was found for it.
 Part = tuple[str, Any]
@@ -45,6 +49,25 @@ class Remembered(Generic[T]):
                     with understood(f"the question for {self._what}"):
                         value = self._value = self._look_up()
         return value
+
+    def use(self, work: Callable[[T], R]) -> R:
+        """Do something with it; once more if it was replaced meanwhile.
+
+        An image, a flavor or a network may have been replaced by one of its
+        name: then the cloud refuses the old one's id.
+        """
+        value = self.get()
+        try:
+            return work(value)
+        except Refused as error:
+            if error.status not in (400, 404):
+                raise
+            self.forget(value)
+            again = self.get()
+            if again == value:
+                raise
+            LOG.info("%s: refused and looked up again", self._what)
+            return work(again)
 
     def set(self, value: T) -> None:
         """It was looked up by other means."""
