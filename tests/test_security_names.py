@@ -300,7 +300,8 @@ def test_a_list_that_never_ends_is_left(pool: Pool) -> None:
     reason = pool.fails("DELETE_DEVICE", "cloud_unavailable", name="libra-1")
 
     assert "have no end" in reason
-    assert pool.cloud.count(path=DETAILS) == 2
+    # Two pages of each of a few lists: it is read again, with pauses.
+    assert 2 <= pool.cloud.count(path=DETAILS) < 50
 
 
 BROKEN: dict[str, tuple[str, Mapping[str, Any]]] = {
