@@ -1,5 +1,6 @@
 """Neutron's floating IPs."""
 
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -25,7 +26,7 @@ from poolmgr.drivers.nova.ips import (
     floating_ip_of,
     places_of,
 )
-from poolmgr.drivers.nova.limits import bounded
+from poolmgr.drivers.nova.limits import bounded, holding
 from poolmgr.drivers.nova.servers import parted
 from poolmgr.drivers.nova.template import Remembered
 from poolmgr.errors import (
@@ -43,6 +44,8 @@ PORTS_A_CALL = 100
 # Neutron cannot be asked for what begins so or so, or for a port of null.
 _UNATTACHED = {"status": "DOWN"}
 _IPS = "/floatingips"
+# One of these is held while a floating IP is changed.
+_CHANGING = tuple(threading.Lock() for _lock in range(64))
 # A port whose network has no way to the external one; another may have.
 _NO_WAY = "ExternalGatewayForFloatingIPNotFound"
 _NO_PORT = "PortNotFound"
@@ -219,7 +222,8 @@ class FloatingIPs(Driver):
         """Change one; what Neutron says that it is now.
 
         Neutron compares revisions outside of the transaction that writes: of
-        two who come within a millisecond both may pass.
+        two who come within a millisecond both may pass. Those of one process
+        do not come together; those of two are told by what they read back.
 
         :raises Changed: it is not what we think it is
         """
@@ -232,8 +236,10 @@ class FloatingIPs(Driver):
             headers={"If-Match": f"revision_number={ip.revision}"},
             expects="floatingip",
         )
+        lock = _CHANGING[hash(ip.id) % len(_CHANGING)]
         try:
-            return object_field(self.api.run(call), "floatingip")
+            with holding(lock, f"changing floating IP {ip.address}"):
+                return object_field(self.api.run(call), "floatingip")
         except Refused as error:
             if error.status == 404 and error.kind == "FloatingIPNotFound":
                 raise Changed(f"{error}") from None
