@@ -86,13 +86,13 @@ class Stage:
         :param address: where it finds the job server
         """
         server = address or self.server.address
-        clouds = self.cloud.write_clouds_yaml(self.folder / "clouds.yaml")
-        path = write_configuration(
-            self.folder / f"{server.port}.conf",
-            POOL,
-            nova_group("loopback"),
-            server,
-        )
+        clouds = self.folder / "clouds.yaml"
+        path = self.folder / f"{server.port}.conf"
+        # Not once more: another worker may be reading them.
+        if not clouds.exists():
+            self.cloud.write_clouds_yaml(clouds)
+        if not path.exists():
+            write_configuration(path, POOL, nova_group("loopback"), server)
         process = Process(
             ["--config-file", str(path), "worker"],
             OS_CLIENT_CONFIG_FILE=str(clouds),
