@@ -8,11 +8,12 @@ import importlib.util
 import logging
 import os
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import EntryPoint
+from itertools import chain
 from typing import Generic, Literal, TypeVar
 
 from poolmgr.errors import (
@@ -89,9 +90,7 @@ class Registry(Generic[T]):
         self._base = base
         self._defect = defect
         self._given = {self.key(n): cls for n, cls in (given or {}).items()}
-        self._lock = threading.Lock()
         self._loaded: dict[str, type[T]] = {}
-        self._found: dict[str, list[EntryPoint]] | None = None
 
     def key(self, name: str) -> str:
         """What names are compared by; their case does not matter."""
@@ -99,9 +98,9 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """The names of all plugins, as they were registered."""
-        found = [points[0].name for points in self._entry_points().values()]
-        given = self._given.keys() - self._entry_points().keys()
-        return sorted({*found, *given})
+        found = {key: points[0].name for key, points in self._points.items()}
+        given = self._given.keys() - found.keys()
+        return sorted({*found.values(), *given})
 
     def load(self, name: str) -> type[T]:
         """The class of a plugin, imported when it is first asked for.
@@ -111,99 +110,75 @@ class Registry(Generic[T]):
         :raises PluginBroken: it cannot be imported, or is no such plugin
         """
         key = self.key(name)
-        try:
-            return self._loaded[key]
-        except KeyError:
-            plugin = self._checked(name, self._find(name))
-        with self._lock:
-            return self._loaded.setdefault(key, plugin)
+        if key not in self._loaded:
+            # Another thread may be first: then all have its class.
+            self._loaded.setdefault(key, self._load(name))
+        return self._loaded[key]
 
     def inspect(self) -> list[Plugin]:
         """Everything found, tried out."""
         packages = _packages(self.namespace)
-        return [
-            self._inspect(point, packages.get((point.name, point.value), "?"))
-            for name in self.names()
-            for point in self._entry_points().get(self.key(name), [])
-        ]
+        points = chain(*(self._points[key] for key in sorted(self._points)))
+        return [self._inspect(point, packages[point]) for point in points]
 
     def _inspect(self, point: EntryPoint, package: str) -> Plugin:
         state: Literal["ok", "broken", "conflict"] = "ok"
         reason = ""
         try:
             self.load(point.name)
-        except PluginConflict as error:
-            state, reason = "conflict", str(error)
         except PluginError as error:
-            state, reason = "broken", str(error)
+            conflict = isinstance(error, PluginConflict)
+            state, reason = "conflict" if conflict else "broken", str(error)
         return Plugin(
             self.kind, point.name, point.value, package, state, reason
         )
 
-    def _entry_points(self) -> dict[str, list[EntryPoint]]:
-        if self._found is None:
-            found = defaultdict(list)
-            for point in entry_points(self.namespace):
-                found[self.key(point.name)].append(point)
-            self._found = dict(found)
-        return self._found
+    @cached_property
+    def _points(self) -> dict[str, list[EntryPoint]]:
+        found = defaultdict(list)
+        for point in entry_points(self.namespace):
+            found[self.key(point.name)].append(point)
+        return dict(found)
 
-    def _find(self, name: str) -> object:
-        key = self.key(name)
-        if key in self._given:
-            return self._given[key]
-        points = self._entry_points().get(key, [])
+    def _find(self, name: str) -> EntryPoint:
+        points = self._points.get(self.key(name), [])
         if not points:
             raise PluginNotFound(self.kind, name, self.names())
         if len(points) > 1:
             packages = _packages(self.namespace)
-            raise PluginConflict(
-                self.kind,
-                name,
-                sorted(
-                    f"{p.value} ({packages.get((p.name, p.value), '?')})"
-                    for p in points
-                ),
-            )
-        return self._import(name, points[0])
+            found = sorted(f"{p.value} ({packages[p]})" for p in points)
+            raise PluginConflict(self.kind, name, found)
+        if not EntryPoint.pattern.match(points[0].value):
+            wrong = f"{points[0].value!r} is not like module:Class"
+            raise PluginBroken(self.kind, name, wrong)
+        return points[0]
 
-    def _checked(self, name: str, plugin: object) -> type[T]:
+    def _load(self, name: str) -> type[T]:
+        given = self._given.get(self.key(name))
+        load = (lambda: given) if given is not None else self._find(name).load
         try:
-            wrong = self._wrong(plugin)
+            # What it prints would be taken for what a command prints.
+            with contextlib.redirect_stdout(sys.stderr):
+                plugin = load()
+                wrong = self._wrong(plugin)
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            wrong = f"describing itself it raised {told(error)}"
+            raise PluginBroken(self.kind, name, told(error)) from error
         if wrong is not None:
             raise PluginBroken(self.kind, name, wrong)
-        return plugin  # type: ignore[return-value]
+        return plugin
 
     def _wrong(self, plugin: object) -> str | None:
         """What is wrong with what an entry point names."""
         if not (isinstance(plugin, type) and issubclass(plugin, self._base)):
-            return (
-                f"{plugin!r} is not a subclass of "
-                f"{self._base.__module__}.{self._base.__qualname__}"
-            )
+            base = f"{self._base.__module__}.{self._base.__qualname__}"
+            return f"{plugin!r} is not a subclass of {base}"
         defect = self._defect(plugin)
         if missing := sorted(getattr(plugin, "__abstractmethods__", ())):
             defect = f"it lacks {', '.join(missing)}"
         where = f"{plugin.__module__}.{plugin.__qualname__}"
         return None if defect is None else f"{where}: {defect}"
-
-    def _import(self, name: str, point: EntryPoint) -> object:
-        if not EntryPoint.pattern.match(point.value):
-            raise PluginBroken(
-                self.kind, name, f"{point.value!r} is not like module:Class"
-            )
-        try:
-            # What it prints would be taken for what a command prints.
-            with contextlib.redirect_stdout(sys.stderr):
-                return point.load()
-        except BaseException as error:
-            if is_interrupt(error):
-                raise
-            raise PluginBroken(self.kind, name, told(error)) from error
 
 
 def entry_points(namespace: str) -> list[EntryPoint]:
@@ -232,17 +207,15 @@ def _unreadable() -> str:
     return "a package"
 
 
-def _packages(namespace: str) -> dict[tuple[str, str], str]:
-    """The distribution of every entry point, by its name and target."""
-    found = {}
+def _packages(namespace: str) -> dict[EntryPoint, str]:
+    """The package of every entry point, "?" if it is not known."""
+    found: dict[EntryPoint, str] = defaultdict(lambda: "?")
     for point in importlib.metadata.entry_points(group=namespace):
         # Metadata that cannot be read are as good as none.
         with contextlib.suppress(Exception):
             package = point.dist
             if package is not None and package.name:
-                found[point.name, point.value] = (
-                    f"{package.name} {package.version}"
-                )
+                found[point] = f"{package.name} {package.version}"
     return found
 
 

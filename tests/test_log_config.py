@@ -78,5 +78,6 @@ def test_one_that_cannot_be_used_is_told_in_one_line(
     done = poolmgr("--log-config-append", str(config), "plugin", "list")
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"--log-config-append {str(config)!r} ")
+    start = f"poolmgr: --log-config-append {str(config)!r} "
+    assert done.stderr.startswith(start)
     assert done.stderr.count("\n") == 1

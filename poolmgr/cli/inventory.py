@@ -102,19 +102,19 @@ def fields_of(item: Item, thing: object, *names: str) -> Fields:
     :param names: attributes of this
     """
     mark = item.mark
-    written = {
-        "pool": mark and mark.pool,
-        "state": mark and mark.state,
-        "job": mark and mark.unique,
-        "handle": mark and mark.handle,
-        "made": mark and mark.made,
+    # What is empty in a mark is as good as missing.
+    texts = {
+        "pool": mark and (mark.pool or None),
+        "state": mark and (mark.state or None),
+        "job": mark and (mark.unique or None),
+        "handle": mark and (mark.handle or None),
+        "made": mark and (mark.made or None),
+        **{name: getattr(thing, name) for name in names},
     }
-    written |= {name: getattr(thing, name) for name in names}
     return {
         "age": Age(item.age),
         "ours": YesNo(item.ours),
-        # What is empty in a mark is as good as missing.
-        **{name: Text(value or None) for name, value in written.items()},
+        **{name: Text(value) for name, value in texts.items()},
     }
 
 

@@ -83,10 +83,10 @@ def test_a_port_that_is_taken_is_an_error() -> None:
             LoopbackCloud(port=port).start()
 
 
-def test_importing_it_costs_little() -> None:
+def test_importing_it_does_not_import_the_sdk() -> None:
     code = (
-        "import sys, poolmgr.testing.openstack as o; o.Fault; o.CloudSettings"
-        "; assert not {'aiohttp', 'pytest', 'openstack'} & set(sys.modules)"
+        "import sys, poolmgr.testing.openstack"
+        "; assert 'openstack' not in sys.modules"
     )
 
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

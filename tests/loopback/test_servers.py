@@ -75,31 +75,28 @@ def test_a_network_can_be_ipv6_only(caller: Caller) -> None:
 # -- what is done to a server -----------------------------------------------
 
 
-def test_metadata_is_merged_and_replaced(caller: Caller) -> None:
+def test_metadata_is_merged(caller: Caller) -> None:
     server_id = caller.active_server(metadata={"a": "1"})
     path = f"/servers/{server_id}/metadata"
 
     merged = caller.compute("POST", path, json={"metadata": {"b": "2"}})
     assert merged.json() == {"metadata": {"a": "1", "b": "2"}}
     assert caller.server(server_id)["metadata"] == {"a": "1", "b": "2"}
-    caller.compute("PUT", path, json={"metadata": {"c": "3"}})
-    assert caller.compute("GET", path).json() == {"metadata": {"c": "3"}}
 
 
 def test_tags_are_added_and_removed(caller: Caller) -> None:
-    tags = f"/servers/{caller.active_server(tags=['a'])}/tags"
+    server_id = caller.active_server(tags=["a"])
+    tags = f"/servers/{server_id}/tags"
 
     def call(method: str, path: str) -> int:
         return int(caller.compute(method, path).status_code)
 
     assert call("PUT", f"{tags}/b") == 201
     assert call("PUT", f"{tags}/b") == 204
-    assert call("GET", f"{tags}/b") == 204
-    assert caller.compute("GET", tags).json() == {"tags": ["a", "b"]}
+    assert caller.server(server_id)["tags"] == ["a", "b"]
     assert call("DELETE", f"{tags}/a") == 204
     assert call("DELETE", f"{tags}/a") == 404
-    caller.compute("PUT", tags, json={"tags": ["c"]})
-    assert caller.compute("GET", tags).json() == {"tags": ["c"]}
+    assert caller.server(server_id)["tags"] == ["b"]
 
 
 @pytest.mark.cloud(boot_time=60)
@@ -121,17 +118,16 @@ def test_the_console_can_be_read(caller: Caller) -> None:
     path = f"/servers/{caller.active_server()}/action"
 
     answer = caller.compute("POST", path, json={"os-getConsoleOutput": {}})
-    nova_network = caller.compute("POST", path, json={"addFloatingIp": {}})
+    unknown = caller.compute("POST", path, json={"colour": {}})
 
     assert "lb-1" in answer.json()["output"]
-    assert nova_network.status_code == 404
+    assert unknown.status_code == 400
 
 
 def test_what_is_not_there_is_a_404(caller: Caller) -> None:
-    for path in (f"/servers/{NOBODY}", f"/servers/{NOBODY}/metadata"):
-        answer = caller.compute("GET", path)
-        assert answer.status_code == 404
-        assert message_of(answer) == f"Instance {NOBODY} could not be found."
+    answer = caller.compute("GET", f"/servers/{NOBODY}")
+    assert answer.status_code == 404
+    assert message_of(answer) == f"Instance {NOBODY} could not be found."
     unknown = caller.compute("GET", "/nowhere")
     assert unknown.status_code == 404
     assert unknown.text.startswith("<html>")

@@ -15,9 +15,18 @@ PATIENCE = "3600"
 
 def token_of(cloud: LoopbackCloud) -> dict[str, Any]:
     """What Keystone tells of a token."""
-    connection = cloud.connect()
-    headers = {"X-Subject-Token": connection.authorize()}
-    answer = connection.identity.get("/auth/tokens", headers=headers)
+    given = cloud.credentials
+    user = {
+        "name": given["username"],
+        "password": given["password"],
+        "domain": {"id": given["user_domain_id"]},
+    }
+    identity = {"methods": ["password"], "password": {"user": user}}
+    answer = cloud.connect().session.post(
+        f"{cloud.auth_url}/auth/tokens",
+        json={"auth": {"identity": identity}},
+        authenticated=False,
+    )
     return dict(answer.json()["token"])
 
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -164,15 +164,16 @@ def test_a_wall_clock_that_is_set_back_changes_nothing(
 
 
 def test_a_cloud_whose_clock_is_another_costs_no_logins(
-    pools: Pools, monkeypatch: pytest.MonkeyPatch
+    pools: Pools,
 ) -> None:
-    def yesterday(later: float) -> str:
-        at = datetime.now(UTC) + timedelta(days=-1, seconds=later)
-        return at.strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+    def of_yesterday(answer: dict[str, Any]) -> dict[str, Any]:
+        for name in ("issued_at", "expires_at"):
+            at = datetime.fromisoformat(answer["token"][name])
+            answer["token"][name] = (at - timedelta(days=1)).isoformat()
+        return answer
 
-    where = "poolmgr.testing.openstack.identity.keystone_text"
-    monkeypatch.setattr(where, yesterday)
     pool = pools.new()
+    pool.fault(Fault("POST", TOKENS, times=None, change=of_yesterday))
 
     for _three in range(3):
         pool.ip()

@@ -3,37 +3,11 @@
 import argparse
 import signal
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 from poolmgr.testing.openstack.cloud import LoopbackCloud
 from poolmgr.testing.openstack.settings import CloudSettings
-
-_NUMBERS = (
-    "boot_time",
-    "boot_spread",
-    "delete_time",
-    "address_delay",
-    "floating_delay",
-    "status_delay",
-    "latency",
-    "rate_limit",
-    "token_lifetime",
-)
-_COUNTS = (
-    "port",
-    "instances",
-    "floating_ips",
-    "ports",
-    "max_limit",
-    "boot_seed",
-)
-_TEXTS = (
-    "host",
-    "floating_range",
-    "private_range",
-    "private_range_v6",
-    "max_microversion",
-)
 
 
 def main() -> None:
@@ -41,7 +15,8 @@ def main() -> None:
     given = vars(_parser().parse_args())
     clouds_yaml = given.pop("clouds_yaml")
     signals = {signal.SIGTERM, signal.SIGINT}
-    # Blocked before the cloud's thread begins, so that it is waited for here.
+    # Block them before the cloud's thread starts: it inherits the mask, and
+    # only this thread gets them.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with (
         tempfile.TemporaryDirectory(prefix="loopback-") as directory,
@@ -65,16 +40,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="where to write the clouds.yaml (default: a temporary file)",
     )
-    settings = CloudSettings()
-    kinds = ((_NUMBERS, float), (_COUNTS, int), (_TEXTS, str))
-    for names, kind in kinds:
-        for name in names:
-            parser.add_argument(
-                f"--{name.replace('_', '-')}",
-                type=kind,
-                default=getattr(settings, name),
-                help="default: %(default)s",
-            )
+    for setting in fields(CloudSettings):
+        for kind in (float, int, str):
+            if setting.type in (kind, kind | None):
+                parser.add_argument(
+                    f"--{setting.name.replace('_', '-')}",
+                    type=kind,
+                    default=setting.default,
+                    help="default: %(default)s",
+                )
     return parser
 
 

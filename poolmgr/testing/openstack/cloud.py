@@ -1,20 +1,21 @@
 """The loopback cloud: OpenStack in this process, over real HTTP."""
 
-import asyncio
 import json
-import threading
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from aiohttp import web
+import pytest
 
 from poolmgr.testing.openstack import seeds
 from poolmgr.testing.openstack.fault import Fault, FaultRules
 from poolmgr.testing.openstack.front import Front
+from poolmgr.testing.openstack.listener import Listener
 from poolmgr.testing.openstack.record import Call, Record
-from poolmgr.testing.openstack.server import Json, Server
+from poolmgr.testing.openstack.seeds import Json
+from poolmgr.testing.openstack.server import Server
 from poolmgr.testing.openstack.settings import CloudSettings
 from poolmgr.testing.openstack.state import State
 
@@ -47,11 +48,7 @@ class LoopbackCloud:
         self._record = Record()
         self._faults = FaultRules()
         self._front = Front(self._state, self._record, self._faults)
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._ready = threading.Event()
-        self._error: OSError | None = None
+        self._listener = Listener(self._front)
         self._connections: list[Connection] = []
 
     # -- its life -----------------------------------------------------------
@@ -61,17 +58,9 @@ class LoopbackCloud:
 
         :raises OSError: the address cannot be listened on
         """
-        thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve()),
-            name="loopback-cloud",
-            daemon=True,
+        self._front.url = self._listener.start(
+            self.settings.host, self.settings.port
         )
-        thread.start()
-        self._ready.wait()
-        if self._error is not None:
-            thread.join()
-            raise self._error
-        self._thread = thread
         return self
 
     def close(self) -> None:
@@ -80,48 +69,13 @@ class LoopbackCloud:
             connection = self._connections.pop()
             connection.session.session.close()
             connection.close()
-        if self._thread is None or self._loop is None or self._stop is None:
-            return
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self._thread = None
+        self._listener.close()
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        # Who hangs on a fault when the cloud closes is not waited for.
-        server = web.Server(self._front, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=0.05)
-        await runner.setup()
-        site = web.TCPSite(
-            runner, self.settings.host, self.settings.port, backlog=1024
-        )
-        try:
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            self._front.url = f"http://{host}:{port}"
-            self._ready.set()
-            await self._stop.wait()
-        except OSError as error:
-            self._error = error
-        finally:
-            self._ready.set()
-            await site.stop()
-            # Who was let in a moment ago is known to the server only then.
-            await asyncio.sleep(0.01)
-            transports = [each.transport for each in server.connections]
-            await runner.cleanup()
-            for transport in transports:
-                # Closing alone waits for a reader who may not read.
-                if transport is not None:
-                    transport.abort()
-            await asyncio.sleep(0)
 
     # -- how to reach it ----------------------------------------------------
 
@@ -218,35 +172,34 @@ class LoopbackCloud:
     def servers(self) -> list[Json]:
         """The servers, the oldest first, each as Nova shows it."""
         with self._state.settled():
-            url = f"{self.url}/compute"
-            texts = [s.text(url) for s in self._state.servers.values()]
+            texts = [server.text for server in self._state.servers.values()]
         return [json.loads(text) for text in texts]
 
     @property
     def ports(self) -> list[Json]:
         """The ports, the oldest first, each as Neutron shows it."""
         with self._state.settled():
-            shown = [port.shown() for port in self._state.ports.values()]
-            return deepcopy(shown)
+            return deepcopy([p.shown() for p in self._state.ports.values()])
 
     @property
     def floating_ips(self) -> list[Json]:
         """The floating IPs, the oldest first, each as Neutron shows it."""
         with self._state.settled():
-            shown = [ip.shown() for ip in self._state.floating_ips.values()]
-            return deepcopy(shown)
+            ips = self._state.floating_ips.values()
+            return deepcopy([ip.shown() for ip in ips])
 
     @property
     def ids(self) -> dict[str, str]:
         """Ids by name of the flavors, images, networks and groups."""
         state = self._state
-        named = [*state.flavors.values(), *state.images.values()]
-        groups = [
-            *state.security_groups.values(),
-            *state.server_groups.values(),
-        ]
-        networks = [network.shown() for network in state.networks.values()]
-        return {each["name"]: each["id"] for each in named + groups + networks}
+        named = {
+            **state.flavors,
+            **state.images,
+            **state.security_groups,
+            **state.server_groups,
+            **{i: network.shown() for i, network in state.networks.items()},
+        }
+        return {each["name"]: id_ for id_, each in named.items()}
 
     # -- what befalls it ----------------------------------------------------
 
@@ -297,23 +250,15 @@ class LoopbackCloud:
         with self._state.settled():
             self._state.replace(name)
 
-    def set_quota(
-        self,
-        instances: int | None = None,
-        floating_ips: int | None = None,
-        ports: int | None = None,
-    ) -> None:
-        """Change how many there may be; None leaves it as it is."""
+    def set_quota(self, **quotas: int) -> None:
+        """Change how many there may be.
+
+        :param quotas: "instances", "floating_ips" and "ports"
+        """
         with self._state.settled():
-            now = self.settings
-            self.settings = self._state.settings = replace(
-                now,
-                instances=now.instances if instances is None else instances,
-                floating_ips=(
-                    now.floating_ips if floating_ips is None else floating_ips
-                ),
-                ports=now.ports if ports is None else ports,
-            )
+            changes: Any = quotas
+            self.settings = replace(self.settings, **changes)
+            self._state.settings = self.settings
 
     def expire_tokens(self) -> None:
         """Accept no token that was given out until now."""
@@ -321,3 +266,14 @@ class LoopbackCloud:
 
     def _server(self, server_id: str) -> Server:
         return self._state.servers[server_id]
+
+
+@pytest.fixture
+def loopback_cloud(request: pytest.FixtureRequest) -> Iterator[LoopbackCloud]:
+    """A loopback cloud for one test.
+
+    Its settings can be given by ``@pytest.mark.parametrize("loopback_cloud",
+    [{"boot_time": 0.5}], indirect=True)``.
+    """
+    with LoopbackCloud(**getattr(request, "param", {})) as cloud:
+        yield cloud

@@ -1,26 +1,28 @@
 """Compute, as Nova is."""
 
+import json
+import re
 import secrets
 
+from aiohttp.web import Response
+
 from poolmgr.testing.openstack.creating import (
-    check_quota,
     clean_metadata,
     clean_tags,
     new_server,
 )
-from poolmgr.testing.openstack.errors import Refused, bad_request
 from poolmgr.testing.openstack.listing import page_of_servers
 from poolmgr.testing.openstack.offers import Offers
 from poolmgr.testing.openstack.server import Server
 from poolmgr.testing.openstack.service import (
-    Answer,
     Handler,
     Json,
+    Refused,
     Request,
     Service,
-    page,
+    html_answer,
+    json_answer,
 )
-from poolmgr.testing.openstack.state import State
 
 _SHAPES = {
     400: "badRequest",
@@ -28,7 +30,6 @@ _SHAPES = {
     404: "itemNotFound",
     405: "badMethod",
     409: "conflictingRequest",
-    413: "overLimit",
     429: "overLimit",
     503: "serviceUnavailable",
 }
@@ -40,13 +41,7 @@ _ONE = "/servers/([^/]+)"
 class Compute(Service):
     """Servers and what they are made from."""
 
-    name, prefix, version = "compute", "/compute", "/v2.1"
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._offers = Offers(state)
-        super().__init__()
-        self._max = _version(state.settings.max_microversion)
+    name, version, version_id = "compute", "/v2.1", "v2.1"
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """See :meth:`Service.routes`."""
@@ -56,131 +51,111 @@ class Compute(Service):
             ("GET", "/servers/detail", self._list_details),
             ("GET", _ONE, self._show),
             ("DELETE", _ONE, self._delete),
-            ("GET", f"{_ONE}/metadata", self._metadata),
             ("POST", f"{_ONE}/metadata", self._merge_metadata),
-            ("PUT", f"{_ONE}/metadata", self._replace_metadata),
-            ("GET", f"{_ONE}/tags", self._tags),
-            ("PUT", f"{_ONE}/tags", self._replace_tags),
-            ("DELETE", f"{_ONE}/tags", self._drop_tags),
-            ("GET", f"{_ONE}/tags/([^/]+)", self._has_tag),
             ("PUT", f"{_ONE}/tags/([^/]+)", self._add_tag),
             ("DELETE", f"{_ONE}/tags/([^/]+)", self._drop_tag),
             ("POST", f"{_ONE}/action", self._act),
-            *self._offers.routes(),
+            *Offers(self._state).routes(),
         ]
 
     # -- the protocol -------------------------------------------------------
 
-    def versions(self, url: str, whole: bool) -> Answer:
-        """See :meth:`Service.versions`."""
-        version = {
-            "id": "v2.1",
-            "status": "CURRENT",
+    def version_document(self, url: str) -> Json:
+        """See :meth:`Service.version_document`."""
+        return {
+            **super().version_document(url),
             "version": self._state.settings.max_microversion,
             "min_version": "2.1",
-            "updated": "2013-07-23T11:33:21Z",
-            "links": [{"rel": "self", "href": f"{url}/compute/v2.1/"}],
         }
-        if whole:
-            return Answer(200, {"versions": [version]})
-        return Answer(200, {"version": version})
 
-    def refusal(self, error: Refused) -> Answer:
+    def refusal(self, error: Refused) -> Response:
         """See :meth:`Service.refusal`."""
         shape = _SHAPES.get(error.status, "computeFault")
         body: Json = {"code": error.status, "message": error.message}
         if "Retry-After" in error.headers:
             body["retryAfter"] = error.headers["Retry-After"]
-        return Answer(error.status, {shape: body}, dict(error.headers))
+        return json_answer({shape: body}, error.status, error.headers)
 
-    def not_found(self) -> Answer:
-        """See :meth:`Service.not_found`."""
-        return page("Not Found", "The resource could not be found.", 404)
+    def unknown_path(self) -> Response:
+        """See :meth:`Service.unknown_path`: a page."""
+        return html_answer("The resource could not be found.", 404)
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         """See :meth:`Service.answer`; in the microversion asked for."""
-        asked = _asked(request)
-        version = self._max if asked == "latest" else _version(asked)
-        if not (2, 1) <= version <= self._max:
-            most = self._state.settings.max_microversion
-            return self.refusal(
-                Refused(
-                    406,
-                    f"Version {asked} is not supported by the API. Minimum "
-                    f"is 2.1 and maximum is {most}.",
-                )
+        most = self._state.settings.max_microversion
+        header = request.http.headers.get("OpenStack-API-Version", "")
+        kind, _blank, asked = header.partition(" ")
+        asked = asked.strip() if kind == "compute" else "2.1"
+        if asked == "latest":
+            asked = most
+        version = _version(asked)
+        if not (2, 1) <= version <= _version(most):
+            message = (
+                f"Version {asked} is not supported by the API. Minimum is "
+                f"2.1 and maximum is {most}."
             )
+            return self.refusal(Refused(406, message))
         request.microversion = version
         answer = super().answer(request)
-        shown = f"{version[0]}.{version[1]}"
-        answer.headers["OpenStack-API-Version"] = f"compute {shown}"
-        answer.headers["X-OpenStack-Nova-API-Version"] = shown
+        answer.headers["OpenStack-API-Version"] = f"compute {asked}"
         return answer
 
     # -- servers ------------------------------------------------------------
 
-    def _create(self, request: Request) -> Answer:
+    def _create(self, request: Request) -> Response:
         server = new_server(request, self._state)
-        check_quota(self._state)
+        used = len(self._state.servers)
+        most = self._state.settings.instances
+        if used >= most:
+            raise Refused(
+                403,
+                "Quota exceeded for instances: Requested 1, but already used "
+                f"{used} of {most} instances",
+            )
         self._state.add_server(server)
-        links = server.links(f"{request.url}/compute")
         made = {
             "id": server.id,
-            "links": links,
+            "links": server.links,
             "OS-DCF:diskConfig": "MANUAL",
             "security_groups": [{"name": n} for n in server.security_groups],
             "adminPass": secrets.token_urlsafe(9),
         }
-        where = {"Location": links[0]["href"]}
-        return Answer(202, {"server": made}, where)
+        where = {"Location": server.links[0]["href"]}
+        return json_answer({"server": made}, 202, where)
 
-    def _list(self, request: Request) -> Answer:
-        servers, following = page_of_servers(request, self._state)
-        url = f"{request.url}/compute"
+    def _list(self, request: Request) -> Response:
+        servers, links = page_of_servers(request, self._state)
         shown = [
-            {"id": s.id, "name": s.name, "links": s.links(url)}
-            for s in servers
+            {"id": s.id, "name": s.name, "links": s.links} for s in servers
         ]
-        body: Json = {"servers": shown}
-        if following is not None:
-            href = f"{url}/v2.1/servers?{following}"
-            body["servers_links"] = [{"rel": "next", "href": href}]
-        return Answer(200, body)
+        return json_answer({"servers": shown, **links})
 
-    def _list_details(self, request: Request) -> Answer:
-        servers, following = page_of_servers(request, self._state)
-        url = f"{request.url}/compute"
+    def _list_details(self, request: Request) -> Response:
+        servers, links = page_of_servers(request, self._state)
         # A thousand servers are put together from what is written already.
-        text = ", ".join(server.text(url) for server in servers)
-        links = ""
-        if following is not None:
-            href = f"{url}/v2.1/servers/detail?{following}"
-            links = f', "servers_links": [{{"rel": "next", "href": "{href}"}}]'
-        return Answer(200, f'{{"servers": [{text}]{links}}}')
+        text = ", ".join(server.text for server in servers)
+        rest = f", {json.dumps(links)[1:]}" if links else "}"
+        return json_answer(f'{{"servers": [{text}]{rest}')
 
-    def _show(self, request: Request, server_id: str) -> Answer:
-        server = self._server(server_id)
-        text = server.text(f"{request.url}/compute")
-        return Answer(200, f'{{"server": {text}}}')
+    def _show(self, _request: Request, server_id: str) -> Response:
+        return json_answer(f'{{"server": {self._server(server_id).text}}}')
 
-    def _delete(self, request: Request, server_id: str) -> Answer:
+    def _delete(self, request: Request, server_id: str) -> Response:
         server = self._server(server_id)
         if request.fate.error is not None:
             server.fail(request.fate.error)
         elif not request.fate.lost:
             self._state.delete_server(server)
-        return Answer(204)
+        return json_answer(status=204)
 
-    def _act(self, request: Request, server_id: str) -> Answer:
+    def _act(self, request: Request, server_id: str) -> Response:
         server = self._server(server_id)
-        action = next(iter(request.body or {}), None)
-        if action in ("addFloatingIp", "removeFloatingIp"):
-            raise Refused(404, "The resource could not be found.")
+        action = next(iter(request.call.body or {}), None)
         if action != "os-getConsoleOutput":
-            raise bad_request(f"There is no such action: {action}")
+            raise Refused(400, f"There is no such action: {action}")
         if server.launched_at is None:
             raise Refused(409, f"Instance {server_id} is not ready")
-        return Answer(200, {"output": f"{server.name} login:"})
+        return json_answer({"output": f"{server.name} login:"})
 
     def _server(self, server_id: str) -> Server:
         server = self._state.servers.get(server_id)
@@ -201,67 +176,31 @@ class Compute(Service):
             )
         return server
 
-    def _metadata(self, _request: Request, server_id: str) -> Answer:
-        return Answer(200, {"metadata": self._server(server_id).metadata})
-
-    def _merge_metadata(self, request: Request, server_id: str) -> Answer:
-        given = clean_metadata((request.body or {}).get("metadata"))
+    def _merge_metadata(self, request: Request, server_id: str) -> Response:
+        given = clean_metadata(request.resource("metadata"))
         server = self._changeable(server_id, "update metadata")
         merged = clean_metadata({**server.metadata, **given})
         server.change(metadata=merged)
-        return Answer(200, {"metadata": merged})
+        return json_answer({"metadata": merged})
 
-    def _replace_metadata(self, request: Request, server_id: str) -> Answer:
-        given = clean_metadata((request.body or {}).get("metadata"))
-        server = self._changeable(server_id, "update metadata")
-        server.change(metadata=given)
-        return Answer(200, {"metadata": given})
-
-    def _tags(self, _request: Request, server_id: str) -> Answer:
-        return Answer(200, {"tags": self._server(server_id).tags})
-
-    def _replace_tags(self, request: Request, server_id: str) -> Answer:
-        tags = clean_tags((request.body or {}).get("tags"))
-        self._changeable(server_id, "update tag").change(tags=tags)
-        return Answer(200, {"tags": tags})
-
-    def _drop_tags(self, _request: Request, server_id: str) -> Answer:
-        self._changeable(server_id, "delete tag").change(tags=[])
-        return Answer(204)
-
-    def _has_tag(self, _request: Request, server_id: str, tag: str) -> Answer:
-        if tag not in self._server(server_id).tags:
-            raise Refused(404, f"Server {server_id} has no tag '{tag}'")
-        return Answer(204)
-
-    def _add_tag(self, request: Request, server_id: str, tag: str) -> Answer:
+    def _add_tag(self, request: Request, server_id: str, tag: str) -> Response:
         clean_tags([tag])
         server = self._changeable(server_id, "update tag")
         if tag in server.tags:
-            return Answer(204)
+            return json_answer(status=204)
         server.change(tags=[*server.tags, tag])
-        return Answer(201, None, {"Location": request.url + request.path})
+        return json_answer(status=201)
 
-    def _drop_tag(self, _request: Request, server_id: str, tag: str) -> Answer:
+    def _drop_tag(
+        self, _request: Request, server_id: str, tag: str
+    ) -> Response:
         server = self._changeable(server_id, "delete tag")
         if tag not in server.tags:
             raise Refused(404, f"Instance {server_id} has no tag '{tag}'")
         server.change(tags=[t for t in server.tags if t != tag])
-        return Answer(204)
-
-
-def _asked(request: Request) -> str:
-    """The microversion that a request asks for, as text."""
-    kind, _blank, version = request.headers.get(
-        "OpenStack-API-Version", ""
-    ).partition(" ")
-    if kind == "compute" and version:
-        return version.strip()
-    return request.headers.get("X-OpenStack-Nova-API-Version", "2.1")
+        return json_answer(status=204)
 
 
 def _version(text: str) -> tuple[int, int]:
-    major, _dot, minor = text.partition(".")
-    if not (major.isdigit() and minor.isdigit()):
-        return (0, 0)
-    return int(major), int(minor)
+    match = re.fullmatch(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)

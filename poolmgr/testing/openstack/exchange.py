@@ -1,104 +1,125 @@
 """One request and its answer, and the fault that acts on them."""
 
 import asyncio
+import contextlib
 import json
-from dataclasses import dataclass, replace
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 
-from aiohttp import web
+from aiohttp.web import BaseRequest, Response, StreamResponse
 
-from poolmgr.testing.openstack import sending
-from poolmgr.testing.openstack.errors import Refused
-from poolmgr.testing.openstack.fault import Fate, Fault
+from poolmgr.testing.openstack.fault import Fault
 from poolmgr.testing.openstack.record import Call
-from poolmgr.testing.openstack.service import Answer, Request, Service, page
+from poolmgr.testing.openstack.service import (
+    Refused,
+    Service,
+    html_answer,
+    json_answer,
+)
 
 
 @dataclass
 class Exchange:
     """A request that came in, with the fault that it suffers."""
 
-    http: web.BaseRequest
+    http: BaseRequest
     service: Service
     call: Call
     fault: Fault | None
 
-    @property
-    def suffers_before(self) -> bool:
-        """Whether the fault acts before the request takes effect."""
-        return self.fault is not None and not self.fault.after
+    async def run(self, answer: Callable[[], Response]) -> StreamResponse:
+        """Send the answer, or what the fault leaves of it.
 
-    def request(self, url: str) -> Request:
-        """The request for its service.
-
-        :param url: of the cloud
+        :param answer: makes the true answer; the request takes effect then
         """
-        return Request(
-            method=self.call.method,
-            path=self.call.path,
-            query=list(self.http.query.items()),
-            headers=self.http.headers,
-            body=self.call.body,
-            url=url,
-            fate=(self.fault and self.fault.fate) or Fate(),
-        )
-
-    async def instead(self) -> web.StreamResponse | None:
-        """What comes in place of the true answer; None: nothing does."""
         fault = self.fault
         if fault is None:
-            return None
+            return self._whole(answer())
+        true = answer() if fault.after else None
+        replaced = await self._replaced(fault)
+        if replaced is not None:
+            return replaced
+        return await self._damaged(fault, answer() if true is None else true)
+
+    async def _replaced(self, fault: Fault) -> StreamResponse | None:
+        """What comes in place of the true answer; None: nothing does."""
         if fault.hang is not None:
             await asyncio.sleep(fault.hang)
         if fault.reset or fault.drop:
-            return sending.closed(self.http, fault.reset)
+            return self._closed(fault.reset)
         if fault.html:
-            text = "The gateway has something to say."
-            return self._whole(page("OK", text, 200))
-        if fault.status is not None:
-            return self._whole(self._refusal(fault, fault.status))
-        return None
+            return self._whole(html_answer("The gateway speaks.", 200))
+        if fault.status is None:
+            return None
+        headers = dict(fault.headers or {})
+        if isinstance(fault.retry_after, datetime):
+            when = format_datetime(fault.retry_after, usegmt=True)
+            headers["Retry-After"] = when
+        elif fault.retry_after is not None:
+            headers["Retry-After"] = f"{fault.retry_after:g}"
+        if fault.body is not None:
+            return self._whole(json_answer(fault.body, fault.status, headers))
+        message = f"A fault answers with {fault.status}."
+        error = Refused(fault.status, message, headers=headers)
+        return self._whole(self.service.refusal(error))
 
-    async def sent(self, answer: Answer) -> web.StreamResponse:
-        """The true answer, or what is left of it."""
-        fault = self.fault
-        if fault is None:
-            return self._whole(answer)
-        if fault.after:
-            instead = await self.instead()
-            if instead is not None:
-                return instead
+    async def _damaged(self, fault: Fault, answer: Response) -> StreamResponse:
+        """What is left of the true answer."""
+        body = answer.body if isinstance(answer.body, bytes) else b""
         if fault.truncate:
-            self.call.status = answer.status
-            return await sending.half(self.http, answer)
-        if fault.change is not None and answer.encoded():
-            changed = fault.change(json.loads(answer.encoded()))
-            return self._whole(replace(answer, body=json.dumps(changed)))
+            return await self._partly(answer, [body[: len(body) // 2]])
+        if fault.change is not None and body:
+            answer.body = json.dumps(fault.change(json.loads(body))).encode()
         if fault.drip_head is not None:
-            return await sending.endless(self.http, fault.drip_head)
+            return await self._endless_head(fault.drip_head)
         if fault.drip is not None:
-            self.call.status = answer.status
-            return await sending.dripping(self.http, answer, fault.drip)
+            pieces = (body[n : n + 1] for n in range(len(body)))
+            return await self._partly(answer, pieces, fault.drip)
         return self._whole(answer)
 
-    def _whole(self, answer: Answer) -> web.Response:
+    def _whole(self, answer: Response) -> Response:
         self.call.status = answer.status
-        return sending.whole(answer)
+        return answer
 
-    def _refusal(self, fault: Fault, status: int) -> Answer:
-        headers = dict(fault.headers or {})
-        if fault.retry_after is not None:
-            headers["Retry-After"] = _retry_after(fault.retry_after)
-        if fault.body is not None:
-            return Answer(status, fault.body, headers)
-        message = f"A fault answers with {status}."
-        return self.service.refusal(
-            Refused(status, message, "HTTPError", headers)
-        )
+    async def _partly(
+        self, answer: Response, pieces: Iterable[bytes], pause: float = 0.0
+    ) -> StreamResponse:
+        """Send the true length, and pieces with pauses; then close."""
+        self.call.status = answer.status
+        response = StreamResponse(status=answer.status, headers=answer.headers)
+        response.content_length = answer.content_length
+        response.force_close()
+        # aiohttp raises these when the client has gone.
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await response.prepare(self.http)
+            for piece in pieces:
+                await response.write(piece)
+                await asyncio.sleep(pause)
+            if self.http.transport is not None:
+                self.http.transport.close()
+        return response
 
+    async def _endless_head(self, pause: float) -> Response:
+        """A head without end, byte by byte, until the client goes."""
+        transport = self.http.transport
+        if transport is not None:
+            transport.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while not transport.is_closing():
+                transport.write(b"x")
+                await asyncio.sleep(pause)
+        return Response()
 
-def _retry_after(value: float | datetime) -> str:
-    if isinstance(value, datetime):
-        return format_datetime(value, usegmt=True)
-    return f"{value:g}"
+    def _closed(self, reset: bool) -> Response:
+        """No answer: the connection is closed, in order or by a reset."""
+        if self.http.transport is not None:
+            sock = self.http.transport.get_extra_info("socket")
+            if reset and sock is not None:
+                now = struct.pack("ii", 1, 0)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+            self.http.transport.abort()
+        # aiohttp wants an answer, and finds that nobody is there to get it.
+        return Response()

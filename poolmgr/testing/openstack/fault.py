@@ -1,16 +1,15 @@
 """Faults by rule: what goes wrong, where and how often."""
 
+import itertools
 import re
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Self
 
 from poolmgr.testing.openstack.record import Call
 
-_EFFECTS = (
+_EFFECTS = [
     "status",
     "reset",
     "hang",
@@ -20,7 +19,7 @@ _EFFECTS = (
     "change",
     "drip_head",
     "fate",
-)
+]
 
 
 @dataclass(frozen=True)
@@ -159,9 +158,8 @@ class Fault:
         :param value: a ``fate`` in it is an object, too
         :raises ValueError: it cannot be a fault
         """
-        unknown = set(value) - {f.name for f in fields(cls)} | (
-            {"where", "change"} & set(value)
-        )
+        known = {each.name for each in fields(cls)} - {"where", "change"}
+        unknown = set(value) - known
         if unknown:
             raise ValueError(f"no such field: {', '.join(sorted(unknown))}")
         given = dict(value)
@@ -176,62 +174,41 @@ class Fault:
     def _of_server(cls, fate: Fate, rule: dict[str, Any]) -> Self:
         return cls(**{"method": "POST", "path": "/servers", **rule}, fate=fate)
 
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        return re.compile(self.path or ".*")
-
     def matches(self, call: Call) -> bool:
         """Whether a call is one that this is for."""
         return (
-            self.method in (None, call.method)
-            and self.service in (None, call.service)
-            and self._pattern.fullmatch(call.path) is not None
-            and all(
-                call.query.get(name) == value
-                for name, value in (self.query or {}).items()
-            )
+            call.matches(self.method, self.service, self.path)
+            and (self.query or {}).items() <= call.query.items()
             and (self.where is None or self.where(call))
         )
 
 
-@dataclass
-class _Armed:
-    fault: Fault
-    skip: int
-    times: int | None
-
-
 class FaultRules:
-    """The faults in force, the oldest first. Threads may share it."""
+    """The faults in force, the oldest first.
+
+    Threads may add and clear them; one finds out what a call suffers.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._armed: list[_Armed] = []
+        self._rules: list[tuple[Fault, Iterator[bool]]] = []
 
     def add(self, fault: Fault) -> None:
         """Put a fault in force."""
-        with self._lock:
-            self._armed.append(_Armed(fault, fault.skip, fault.times))
+        passing = itertools.repeat(False, fault.skip)
+        suffering = (
+            itertools.repeat(True)
+            if fault.times is None
+            else itertools.repeat(True, fault.times)
+        )
+        self._rules.append((fault, itertools.chain(passing, suffering)))
 
     def clear(self) -> None:
         """Lift all faults."""
-        with self._lock:
-            self._armed.clear()
+        self._rules.clear()
 
     def strike(self, call: Call) -> Fault | None:
         """The fault that a call suffers: the oldest that matches."""
-        with self._lock:
-            for armed in self._armed:
-                if armed.fault.matches(call) and self._use(armed):
-                    return armed.fault
+        for fault, turns in self._rules.copy():
+            if fault.matches(call) and next(turns, False):
+                return fault
         return None
-
-    def _use(self, armed: _Armed) -> bool:
-        if armed.skip:
-            armed.skip -= 1
-            return False
-        if armed.times is not None:
-            armed.times -= 1
-            if armed.times <= 0:
-                self._armed.remove(armed)
-        return True

@@ -3,25 +3,24 @@
 import asyncio
 import json
 import time
+import uuid
+from dataclasses import asdict
 from typing import Any
 
-from aiohttp import web
+from aiohttp.web import BaseRequest, Response, StreamResponse
 
-from poolmgr.testing.openstack import sending
 from poolmgr.testing.openstack.compute import Compute
-from poolmgr.testing.openstack.control import Control
-from poolmgr.testing.openstack.errors import Refused
 from poolmgr.testing.openstack.exchange import Exchange
-from poolmgr.testing.openstack.fault import FaultRules
+from poolmgr.testing.openstack.fault import Fate, Fault, FaultRules
 from poolmgr.testing.openstack.identity import Identity
 from poolmgr.testing.openstack.image import Image
 from poolmgr.testing.openstack.network import Network
-from poolmgr.testing.openstack.rate import RateLimit
 from poolmgr.testing.openstack.record import Call, Record
 from poolmgr.testing.openstack.service import (
-    Answer,
+    Refused,
+    Request,
     Service,
-    request_id,
+    json_answer,
 )
 from poolmgr.testing.openstack.state import State
 
@@ -44,74 +43,123 @@ class Front:
         self, state: State, record: Record, faults: FaultRules
     ) -> None:
         self.url = ""
-        self.identity = Identity(state.settings.token_lifetime)
+        self.identity = Identity(state)
         self._state = state
         self._record = record
         self._faults = faults
-        self._control = Control(record, faults)
+        self._control = _Control(record, faults)
         others: list[Service] = [Compute(state), Network(state), Image(state)]
-        self._services = {s.prefix: s for s in [self.identity, *others]}
+        self._services = {s.name: s for s in [self.identity, *others]}
         rate = state.settings.rate_limit
-        self._limits = {s.name: RateLimit(rate) for s in others if rate}
+        self._limits = {s.name: _RateLimit(rate) for s in others if rate}
 
-    async def __call__(self, http: web.BaseRequest) -> web.StreamResponse:
+    async def __call__(self, http: BaseRequest) -> StreamResponse:
         """Answer a request, or not."""
         raw = await http.read()
-        first, _slash, rest = http.path.lstrip("/").partition("/")
-        service = self._services.get(f"/{first}")
-        if service is None:
-            answer = self._control.answer(http.method, http.path, _json(raw))
-            return sending.whole(answer)
         body = _json(raw)
+        first, _slash, rest = http.path.lstrip("/").partition("/")
+        service = self._services.get(first)
+        if service is None:
+            return self._control.answer(http.method, http.path, body)
         call = _call(service, http, f"/{rest}", body)
         self._record.add(call)
         exchange = Exchange(http, service, call, self._faults.strike(call))
-        seconds = self._state.settings.latency_of(service.name)
-        if seconds:
-            await asyncio.sleep(seconds)
-        if exchange.suffers_before:
-            instead = await exchange.instead()
-            if instead is not None:
-                return instead
-        answer = self._answer(exchange, malformed=bool(raw) and body is None)
-        answer.headers.update(request_id())
-        return await exchange.sent(answer)
+        await asyncio.sleep(self._state.settings.latency_of(service.name))
+        malformed = bool(raw) and body is None
+        return await exchange.run(lambda: self._answer(exchange, malformed))
 
-    def _answer(self, exchange: Exchange, malformed: bool) -> Answer:
-        http, service = exchange.http, exchange.service
-        if exchange.call.path == "/":
-            root = http.path.strip("/") == service.prefix.strip("/")
+    def _answer(self, exchange: Exchange, malformed: bool) -> Response:
+        answer = self._true_answer(exchange, malformed)
+        answer.headers["X-OpenStack-Request-Id"] = f"req-{uuid.uuid4()}"
+        return answer
+
+    def _true_answer(self, exchange: Exchange, malformed: bool) -> Response:
+        http, service, call = exchange.http, exchange.service, exchange.call
+        if call.path == "/":
+            root = http.path.strip("/") == service.name
             return service.versions(self.url, root)
         limit = self._limits.get(service.name)
         if limit is not None and not limit.allows():
-            return service.refusal(_too_many())
+            headers = {"Retry-After": "1"}
+            message = "This request was rate-limited."
+            return service.refusal(Refused(429, message, headers=headers))
         token = http.headers.get("X-Auth-Token")
         if service is not self.identity and not self.identity.good(token):
             return service.unauthorized(self.url)
         if malformed:
-            message = "Malformed request body"
-            return service.refusal(Refused(400, message, "HTTPBadRequest"))
+            return service.refusal(Refused(400, "Malformed request body"))
+        fate = (exchange.fault and exchange.fault.fate) or Fate()
+        request = Request(http, call, self.url, fate)
         with self._state.settled():
-            return service.answer(exchange.request(self.url))
+            return service.answer(request)
 
 
-def _call(
-    service: Service, http: web.BaseRequest, rest: str, body: Any
-) -> Call:
-    query: dict[str, str] = {}
-    for name, value in http.query.items():
-        query[name] = f"{query[name]},{value}" if name in query else value
+class _Control:
+    """The record at ``/record``, the faults at ``/faults``."""
+
+    def __init__(self, record: Record, faults: FaultRules) -> None:
+        self._record = record
+        self._faults = faults
+
+    def answer(self, method: str, path: str, body: Any) -> Response:
+        """Answer a request.
+
+        GET of the record is the list of calls, DELETE forgets them; GET of
+        its counts is how many there were. POST of a fault's fields puts it in
+        force, DELETE lifts all.
+        """
+        match method, path:
+            case "GET", "/record":
+                calls = [asdict(call) for call in self._record.calls()]
+                return json_answer(calls)
+            case "GET", "/record/counts":
+                return json_answer(self._record.counts())
+            case "DELETE", "/record":
+                self._record.forget()
+                return json_answer(status=204)
+            case "POST", "/faults":
+                return self._add_fault(body)
+            case "DELETE", "/faults":
+                self._faults.clear()
+                return json_answer(status=204)
+        return json_answer({"error": f"there is no {method} {path} here"}, 404)
+
+    def _add_fault(self, body: Any) -> Response:
+        if not isinstance(body, dict):
+            return json_answer({"error": "a fault is a JSON object"}, 400)
+        try:
+            self._faults.add(Fault.from_json(body))
+        except ValueError as error:
+            return json_answer({"error": str(error)}, 400)
+        return json_answer(body, 201)
+
+
+class _RateLimit:
+    """So many calls a second, and as many at once."""
+
+    def __init__(self, rate: float) -> None:
+        self._pause = 1 / rate
+        self._ahead = max(0.0, 1.0 - self._pause)
+        self._next = 0.0
+
+    def allows(self) -> bool:
+        """Whether one call more is within the limit."""
+        now = time.monotonic()
+        if self._next > now + self._ahead:
+            return False
+        self._next = max(self._next, now) + self._pause
+        return True
+
+
+def _call(service: Service, http: BaseRequest, rest: str, body: Any) -> Call:
+    names = dict.fromkeys(http.query)
     return Call(
         when=time.monotonic(),
         service=service.name,
         method=http.method,
         path=rest.removeprefix(service.version).rstrip("/") or "/",
-        query=query,
-        headers={
-            name: http.headers[name]
-            for name in _RECORDED
-            if name in http.headers
-        },
+        query={name: ",".join(http.query.getall(name)) for name in names},
+        headers={n: http.headers[n] for n in _RECORDED if n in http.headers},
         body=body,
     )
 
@@ -122,9 +170,3 @@ def _json(raw: bytes) -> Any:
         return json.loads(raw) if raw else None
     except ValueError:
         return None
-
-
-def _too_many() -> Refused:
-    headers = {"Retry-After": "1"}
-    message = "This request was rate-limited."
-    return Refused(429, message, "HTTPTooManyRequests", headers)

@@ -1,28 +1,23 @@
 """Image, as Glance is."""
 
-from http import HTTPStatus
-from urllib.parse import urlencode
+from aiohttp.web import Response
 
-from poolmgr.testing.openstack.errors import Refused
 from poolmgr.testing.openstack.service import (
-    Answer,
     Handler,
-    Json,
+    Refused,
     Request,
     Service,
-    page,
+    html_answer,
+    json_answer,
 )
-from poolmgr.testing.openstack.state import State
+
+_PAGING = ("limit", "marker", "sort", "sort_key", "sort_dir")
 
 
 class Image(Service):
     """The images."""
 
-    name, prefix, version = "image", "/image", "/v2"
-
-    def __init__(self, state: State) -> None:
-        super().__init__()
-        self._state = state
+    name, version, version_id = "image", "/v2", "v2.17"
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """See :meth:`Service.routes`."""
@@ -31,55 +26,36 @@ class Image(Service):
             ("GET", "/images/([^/]+)", self._show),
         ]
 
-    def versions(self, url: str, whole: bool) -> Answer:
+    def versions(self, url: str, root: bool) -> Response:
         """See :meth:`Service.versions`; Glance has only the root's."""
-        links = [{"rel": "self", "href": f"{url}/image/v2/"}]
-        versions = [
-            {"id": "v2.17", "status": "CURRENT", "links": links},
-            {"id": "v2.0", "status": "SUPPORTED", "links": links},
-        ]
-        return Answer(300 if whole else 200, {"versions": versions})
+        body = {"versions": [self.version_document(url)]}
+        return json_answer(body, 300 if root else 200)
 
-    def refusal(self, error: Refused) -> Answer:
+    def refusal(self, error: Refused) -> Response:
         """See :meth:`Service.refusal`: a page."""
-        title = HTTPStatus(error.status).phrase
-        return page(title, error.message, error.status, **error.headers)
+        return html_answer(error.message, error.status, error.headers)
 
-    def unauthorized(self, url: str) -> Answer:
-        """See :meth:`Service.unauthorized`: a page, too."""
-        message = "This server could not verify that you may see this."
-        where = {"WWW-Authenticate": f'Keystone uri="{url}/identity/v3"'}
-        return self.refusal(Refused(401, message, headers=where))
-
-    def _list(self, request: Request) -> Answer:
+    def _list(self, request: Request) -> Response:
         wanted = {
-            name: _values(name, value)
-            for name, value in request.query
-            if name not in ("limit", "marker", "sort", "sort_key", "sort_dir")
+            name: _values(value)
+            for name, value in request.http.query.items()
+            if name not in _PAGING
         }
-        found = [i for i in self._state.images.values() if _is(i, wanted)]
-        query = f"?{urlencode(request.query)}" if request.query else ""
-        body: Json = {
-            "images": found,
-            "first": f"/v2/images{query}",
-            "schema": "/v2/schemas/images",
-        }
-        return Answer(200, body)
+        images = [
+            image
+            for image in self._state.images.values()
+            if all(str(image.get(n)) in values for n, values in wanted.items())
+        ]
+        return json_answer({"images": images, "first": "/v2/images"})
 
-    def _show(self, _request: Request, image_id: str) -> Answer:
+    def _show(self, _request: Request, image_id: str) -> Response:
         image = self._state.images.get(image_id)
         if image is None:
             raise Refused(404, f"No image found with ID {image_id}")
-        return Answer(200, image)
+        return json_answer(image)
 
 
-def _values(name: str, value: str) -> set[str]:
-    if name in ("id", "name", "status") and value.startswith("in:"):
-        return set(value.removeprefix("in:").split(","))
-    return {value}
-
-
-def _is(image: Json, wanted: dict[str, set[str]]) -> bool:
-    return all(
-        str(image.get(name)) in values for name, values in wanted.items()
-    )
+def _values(value: str) -> list[str]:
+    """The values that a filter allows; "in:a,b" are several."""
+    several = value.startswith("in:")
+    return value.removeprefix("in:").split(",") if several else [value]

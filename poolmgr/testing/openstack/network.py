@@ -1,103 +1,153 @@
 """Network, as Neutron is."""
 
-from poolmgr.testing.openstack.errors import Refused
-from poolmgr.testing.openstack.floating_ips import (
-    FloatingIPs,
-    find_port,
-    network_not_found,
-)
-from poolmgr.testing.openstack.lists import listed, one
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp.web import Response
+
+from poolmgr.testing.openstack.floating_ips import FloatingIPs, not_found
 from poolmgr.testing.openstack.service import (
-    Answer,
     Handler,
+    Json,
+    Refused,
     Request,
     Service,
+    json_answer,
 )
 from poolmgr.testing.openstack.state import State
+
+#: What can be listed and shown: by its path, its name in an answer and in
+#: the types of refusals.
+_KINDS = {
+    "networks": ("network", "Network"),
+    "subnets": ("subnet", "Subnet"),
+    "ports": ("port", "Port"),
+    "security-groups": ("security_group", "SecurityGroup"),
+    "floatingips": ("floatingip", "FloatingIP"),
+}
+_PAGING = {"fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse"}
+_EXTENSIONS = ("external-net", "security-group", "revision-if-match")
 
 
 class Network(Service):
     """Networks, ports and floating IPs."""
 
-    name, prefix, version = "network", "/network", "/v2.0"
+    name, version, version_id = "network", "/v2.0", "v2.0"
 
     def __init__(self, state: State) -> None:
-        self._state = state
-        self._floating_ips = FloatingIPs(state)
-        super().__init__()
+        self._things: dict[str, Mapping[str, Any]] = {
+            "networks": state.networks,
+            "subnets": state.subnets,
+            "ports": state.ports,
+            "security-groups": state.security_groups,
+        }
+        if state.settings.routers:
+            self._things["floatingips"] = state.floating_ips
+        super().__init__(state)
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """See :meth:`Service.routes`."""
+        path = f"/({'|'.join(self._things)})"
         routers = self._state.settings.routers
         return [
-            *(self._floating_ips.routes() if routers else ()),
-            ("GET", "/ports", self._list_ports),
-            ("GET", "/ports/([^/]+)", self._show_port),
-            ("GET", "/networks", self._list_networks),
-            ("GET", "/networks/([^/]+)", self._show_network),
-            ("GET", "/subnets", self._list_subnets),
-            ("GET", "/security-groups", self._list_groups),
+            ("GET", path, self._list),
+            ("GET", f"{path}/([^/]+)", self._show),
             ("GET", "/extensions", self._extensions),
+            *(FloatingIPs(self._state).routes() if routers else ()),
         ]
 
-    # -- the protocol -------------------------------------------------------
-
-    def versions(self, url: str, whole: bool) -> Answer:
-        """See :meth:`Service.versions`."""
-        version = {
-            "id": "v2.0",
-            "status": "CURRENT",
-            "links": [{"rel": "self", "href": f"{url}/network/v2.0/"}],
-        }
-        if whole:
-            return Answer(200, {"versions": [version]})
-        return Answer(200, {"version": version})
-
-    def refusal(self, error: Refused) -> Answer:
+    def refusal(self, error: Refused) -> Response:
         """See :meth:`Service.refusal`."""
-        body = {
-            "type": error.kind or "HTTPError",
-            "message": error.message,
-            "detail": "",
-        }
-        return Answer(
-            error.status, {"NeutronError": body}, dict(error.headers)
+        body = {"type": error.kind, "message": error.message, "detail": ""}
+        return json_answer({"NeutronError": body}, error.status, error.headers)
+
+    def _list(self, request: Request, kind: str) -> Response:
+        items = [_shown(thing) for thing in self._things[kind].values()]
+        most = self._state.settings.max_limit_network
+        return _list_answer(request, f"{_KINDS[kind][0]}s", items, most)
+
+    def _show(self, request: Request, kind: str, id_: str) -> Response:
+        name, label = _KINDS[kind]
+        thing = self._things[kind].get(id_)
+        if thing is None:
+            raise not_found(label, id_)
+        return _one_answer(request, name, _shown(thing))
+
+    def _extensions(self, _request: Request) -> Response:
+        routers = ("router",) if self._state.settings.routers else ()
+        names = [*routers, *_EXTENSIONS]
+        return json_answer({"extensions": [{"alias": n} for n in names]})
+
+
+def _shown(thing: Any) -> Json:
+    shown: Json = thing if isinstance(thing, dict) else thing.shown()
+    return shown
+
+
+def _list_answer(
+    request: Request, name: str, items: Sequence[Json], most: int | None
+) -> Response:
+    """A list: filtered, in pages, of some fields.
+
+    :param name: of the list in the answer
+    :param items: everything there is, as Neutron shows it
+    :param most: the length of a page
+    :raises Refused: for a query that Neutron does not take
+    """
+    wanted = {
+        name: {value.lower() for value in request.http.query.getall(name)}
+        for name in request.http.query
+        if name not in _PAGING
+    }
+    unknown = [key for key in wanted if items and key not in items[0]]
+    if unknown:
+        message = f"{unknown} is invalid attribute for filtering"
+        raise Refused(400, message, "HTTPBadRequest")
+    found = [item for item in items if _matches(item, wanted)]
+    page, links = _page(request, name, found, most)
+    shown = [_chosen_fields(request, item) for item in page]
+    return json_answer({name: shown, **links})
+
+
+def _one_answer(request: Request, name: str, item: Json) -> Response:
+    """A single thing, of some fields."""
+    return json_answer({name: _chosen_fields(request, item)})
+
+
+def _matches(item: Json, wanted: dict[str, set[str]]) -> bool:
+    return all(
+        ("" if item[name] is None else str(item[name])).lower() in values
+        for name, values in wanted.items()
+    )
+
+
+def _page(
+    request: Request, name: str, items: list[Json], most: int | None
+) -> tuple[list[Json], Json]:
+    limit = request.http.query.get("limit", str(most or 0))
+    marker = request.http.query.get("marker")
+    if not limit.isdigit():
+        message = (
+            "Bad limit request: Limit must be an integer 0 or greater and "
+            f"not '{limit}'."
         )
+        raise Refused(400, message, "BadRequest")
+    if marker is not None:
+        ids = [item["id"] for item in items]
+        if marker not in ids:
+            raise Refused(404, f"{marker} could not be found.", "NotFound")
+        items = items[ids.index(marker) + 1 :]
+    size = int(limit)
+    if not size or len(items) < size:
+        return items, {}
+    page = items[:size]
+    kept = [(k, v) for k, v in request.http.query.items() if k != "marker"]
+    query = urlencode([*kept, ("marker", page[-1]["id"])])
+    href = f"{request.url}/network/v2.0{request.call.path}?{query}"
+    return page, {f"{name}_links": [{"rel": "next", "href": href}]}
 
-    # -- everything else ----------------------------------------------------
 
-    def _list_ports(self, request: Request) -> Answer:
-        ports = [port.shown() for port in self._state.ports.values()]
-        return listed(request, "ports", ports, self._state.settings)
-
-    def _show_port(self, request: Request, port_id: str) -> Answer:
-        return one(request, "port", find_port(self._state, port_id).shown())
-
-    def _list_networks(self, request: Request) -> Answer:
-        networks = [net.shown() for net in self._state.networks.values()]
-        return listed(request, "networks", networks, self._state.settings)
-
-    def _show_network(self, request: Request, network_id: str) -> Answer:
-        network = self._state.networks.get(network_id)
-        if network is None:
-            raise network_not_found(network_id)
-        return one(request, "network", network.shown())
-
-    def _list_subnets(self, request: Request) -> Answer:
-        networks = self._state.networks.values()
-        shown = [s.shown() for net in networks for s in net.subnets]
-        return listed(request, "subnets", shown, self._state.settings)
-
-    def _list_groups(self, request: Request) -> Answer:
-        groups = list(self._state.security_groups.values())
-        return listed(request, "security_groups", groups, self._state.settings)
-
-    def _extensions(self, _request: Request) -> Answer:
-        routers = self._state.settings.routers
-        names = (
-            *(("router",) if routers else ()),
-            "external-net",
-            "security-group",
-            "revision-if-match",
-        )
-        return Answer(200, {"extensions": [{"alias": n} for n in names]})
+def _chosen_fields(request: Request, item: Json) -> Json:
+    fields = request.http.query.getall("fields", [])
+    return {name: item[name] for name in fields or item if name in item}

@@ -1,11 +1,26 @@
 """What servers are made from, as Nova shows it."""
 
-from typing import Any
+from collections.abc import Mapping
+
+from aiohttp.web import Response
 
 from poolmgr.testing.openstack import seeds
-from poolmgr.testing.openstack.errors import Refused
-from poolmgr.testing.openstack.service import Answer, Handler, Json, Request
+from poolmgr.testing.openstack.service import (
+    Handler,
+    Json,
+    Refused,
+    Request,
+    json_answer,
+)
 from poolmgr.testing.openstack.state import State
+
+#: What can be listed and shown: by its path, its name in an answer and in a
+#: refusal.
+_KINDS = {
+    "flavors": ("flavor", "Flavor"),
+    "os-keypairs": ("keypair", "Keypair"),
+    "os-server-groups": ("server_group", "Instance group"),
+}
 
 
 class Offers:
@@ -13,83 +28,65 @@ class Offers:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._things: dict[str, Mapping[str, Json]] = {
+            "flavors": state.flavors,
+            "os-keypairs": state.keypairs,
+            "os-server-groups": state.server_groups,
+        }
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """See :meth:`Service.routes`."""
+        path = f"/({'|'.join(_KINDS)})"
         return [
-            ("GET", "/flavors", self._flavors),
-            ("GET", "/flavors/detail", self._flavor_details),
-            ("GET", "/flavors/([^/]+)", self._flavor),
-            ("GET", "/os-keypairs", self._keypairs),
-            ("GET", "/os-keypairs/([^/]+)", self._keypair),
-            ("GET", "/os-availability-zone", self._zones),
-            ("GET", "/os-server-groups", self._groups),
-            ("GET", "/os-server-groups/([^/]+)", self._group),
+            ("GET", path, self._list),
+            ("GET", "/(flavors)/detail", self._list),
+            ("GET", f"{path}/([^/]+)", self._show),
+            ("GET", "/flavors/[^/]+/os-extra_specs", self._extra_specs),
+            ("GET", "/os-availability-zone(?:/detail)?", self._zones),
             ("GET", "/limits", self._limits),
         ]
 
-    def _flavors(self, _request: Request) -> Answer:
-        shown = [
-            {"id": f["id"], "name": f["name"], "description": None}
-            for f in self._state.flavors.values()
-        ]
-        return Answer(200, {"flavors": shown})
+    def _list(self, request: Request, kind: str) -> Response:
+        name = _KINDS[kind][0]
+        shown = [self._shown(kind, key) for key in self._things[kind]]
+        if request.call.path == "/flavors":
+            few = ("id", "name", "description")
+            shown = [{key: flavor[key] for key in few} for flavor in shown]
+        if kind == "os-keypairs":
+            shown = [{name: keypair} for keypair in shown]
+        return json_answer({f"{name}s": shown})
 
-    def _flavor_details(self, _request: Request) -> Answer:
-        return Answer(200, {"flavors": list(self._state.flavors.values())})
+    def _show(self, _request: Request, kind: str, key: str) -> Response:
+        name, label = _KINDS[kind]
+        if key not in self._things[kind]:
+            raise Refused(404, f"{label} {key} could not be found.")
+        return json_answer({name: self._shown(kind, key)})
 
-    def _flavor(self, _request: Request, flavor_id: str) -> Answer:
-        if flavor_id not in self._state.flavors:
-            raise Refused(404, f"Flavor {flavor_id} could not be found.")
-        return Answer(200, {"flavor": self._state.flavors[flavor_id]})
+    def _shown(self, kind: str, key: str) -> Json:
+        thing = self._things[kind][key]
+        if kind != "os-server-groups":
+            return thing
+        servers = self._state.servers.values()
+        return {**thing, "members": [s.id for s in servers if s.group == key]}
 
-    def _keypairs(self, _request: Request) -> Answer:
-        shown = [{"keypair": k} for k in self._state.keypairs.values()]
-        return Answer(200, {"keypairs": shown})
+    def _extra_specs(self, _request: Request) -> Response:
+        return json_answer({"extra_specs": {}})
 
-    def _keypair(self, _request: Request, name: str) -> Answer:
-        if name not in self._state.keypairs:
-            message = f"Keypair {name} not found for user {seeds.USER_ID}"
-            raise Refused(404, message)
-        return Answer(200, {"keypair": self._state.keypairs[name]})
-
-    def _zones(self, _request: Request) -> Answer:
-        shown: list[dict[str, Any]] = [
+    def _zones(self, _request: Request) -> Response:
+        shown: list[Json] = [
             {"zoneName": name, "zoneState": {"available": True}, "hosts": None}
             for name in seeds.AVAILABILITY_ZONES
         ]
-        return Answer(200, {"availabilityZoneInfo": shown})
+        return json_answer({"availabilityZoneInfo": shown})
 
-    def _groups(self, _request: Request) -> Answer:
-        shown = [self._with_members(i) for i in self._state.server_groups]
-        return Answer(200, {"server_groups": shown})
-
-    def _group(self, _request: Request, group_id: str) -> Answer:
-        if group_id not in self._state.server_groups:
-            message = f"Instance group {group_id} could not be found."
-            raise Refused(404, message)
-        return Answer(200, {"server_group": self._with_members(group_id)})
-
-    def _with_members(self, group_id: str) -> Json:
+    def _limits(self, _request: Request) -> Response:
         servers = self._state.servers.values()
-        members = [s.id for s in servers if s.group == group_id]
-        return {**self._state.server_groups[group_id], "members": members}
-
-    def _limits(self, _request: Request) -> Answer:
-        state = self._state
         absolute = {
-            "maxTotalInstances": state.settings.instances,
-            "totalInstancesUsed": len(state.servers),
+            "maxTotalInstances": self._state.settings.instances,
+            "totalInstancesUsed": len(servers),
             "maxTotalCores": -1,
-            "totalCoresUsed": len(state.servers),
+            "totalCoresUsed": sum(s.flavor["vcpus"] for s in servers),
             "maxTotalRAMSize": -1,
-            "totalRAMUsed": sum(
-                s.flavor["ram"] for s in state.servers.values()
-            ),
-            "maxServerMeta": 128,
-            "maxTotalKeypairs": 100,
-            "maxServerGroups": 10,
-            "maxServerGroupMembers": 10,
-            "totalServerGroupsUsed": len(state.server_groups),
+            "totalRAMUsed": sum(s.flavor["ram"] for s in servers),
         }
-        return Answer(200, {"limits": {"rate": [], "absolute": absolute}})
+        return json_answer({"limits": {"rate": [], "absolute": absolute}})

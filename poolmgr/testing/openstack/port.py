@@ -2,18 +2,18 @@
 
 import uuid
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from poolmgr.testing.openstack.addresses import Exhausted
-from poolmgr.testing.openstack.clock import now_text
 from poolmgr.testing.openstack.seeds import (
-    PROJECT_ID,
+    OWNED,
     ROUTER_ID,
+    Exhausted,
+    Json,
     Network,
     Subnet,
+    now_text,
 )
-
-Json = dict[str, Any]
 
 
 @dataclass
@@ -30,7 +30,6 @@ class Port:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     fixed_ips: list[tuple[Subnet, str]] = field(default_factory=list)
     created: str = field(default_factory=now_text)
-    _shown: Json | None = None
 
     def __post_init__(self) -> None:
         self.mac = f"fa:16:3e:{self.id[:2]}:{self.id[2:4]}:{self.id[4:6]}"
@@ -42,7 +41,7 @@ class Port:
         """
         try:
             for subnet in self.network.subnets:
-                self.fixed_ips.append((subnet, subnet.addresses.take()))
+                self.fixed_ips.append((subnet, subnet.take()))
         except Exhausted:
             self.give_addresses()
             raise
@@ -50,42 +49,37 @@ class Port:
     def give_addresses(self) -> None:
         """Put its addresses back."""
         for subnet, address in self.fixed_ips:
-            subnet.addresses.give(address)
+            subnet.give(address)
         self.fixed_ips.clear()
 
     @property
     def ipv4(self) -> list[str]:
         """Its IPv4 addresses: those that a floating IP can lead to."""
-        return [a for s, a in self.fixed_ips if s.addresses.version == 4]
+        return [a for s, a in self.fixed_ips if s.version == 4]
 
     def shown(self) -> Json:
-        """As Neutron shows it; made once, for a port never changes."""
-        if self._shown is None:
-            self._shown = self._new_shown()
-        return self._shown
+        """As Neutron shows it."""
+        return self._json
 
-    def _new_shown(self) -> Json:
+    @cached_property
+    def _json(self) -> Json:
+        # Made once: a port never changes, and lists of ports are long.
         return {
-            **self.details(),
+            **OWNED,
+            **self.details,
             "id": self.id,
             "fixed_ips": [
                 {"subnet_id": subnet.id, "ip_address": address}
                 for subnet, address in self.fixed_ips
             ],
             "security_groups": self.security_groups,
-            "allowed_address_pairs": [],
-            "extra_dhcp_opts": [],
-            "binding:vnic_type": "normal",
-            "port_security_enabled": True,
             "description": "",
-            "project_id": PROJECT_ID,
-            "tenant_id": PROJECT_ID,
-            "tags": [],
             "created_at": self.created,
             "updated_at": self.created,
             "revision_number": 4,
         }
 
+    @property
     def details(self) -> Json:
         """What Neutron shows of it with a floating IP."""
         return {
@@ -117,38 +111,34 @@ class FloatingIP:
     revision: int = 0
     created: str = field(default_factory=now_text)
     updated: str = field(default_factory=now_text)
-    _shown: Json | None = None
 
     def change(self, **values: Any) -> None:
         """Give it new values, and so a new revision."""
-        for name, value in values.items():
-            setattr(self, name, value)
+        self.__dict__.update(values)
         self.revision += 1
         self.updated = now_text()
-        self._shown = None
+        self.__dict__.pop("_json", None)
 
     def shown(self) -> Json:
-        """As Neutron shows it; made anew only after a change."""
-        if self._shown is None:
-            self._shown = self._new_shown()
-        return self._shown
+        """As Neutron shows it."""
+        return self._json
 
-    def _new_shown(self) -> Json:
+    @cached_property
+    def _json(self) -> Json:
+        # Made anew only after a change.
         port = self.port
         return {
+            **OWNED,
             "id": self.id,
             "floating_ip_address": self.address,
             "floating_network_id": self.network.id,
             "port_id": port.id if port else None,
             "fixed_ip_address": self.fixed_address,
             "router_id": ROUTER_ID if port else None,
-            "port_details": port.details() if port else None,
+            "port_details": port.details if port else None,
             "status": self.status,
             "description": self.description,
             "revision_number": self.revision,
             "created_at": self.created,
             "updated_at": self.updated,
-            "project_id": PROJECT_ID,
-            "tenant_id": PROJECT_ID,
-            "tags": [],
         }

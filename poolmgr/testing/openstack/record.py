@@ -1,7 +1,6 @@
 """The record of every call."""
 
 import re
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,23 +32,37 @@ class Call:
     body: Any
     status: int | None = None
 
+    def matches(
+        self, method: str | None, service: str | None, path: str | None
+    ) -> bool:
+        """Whether it has this method, service and path; None is any.
+
+        :param path: regular expression that has to match the whole path
+        """
+        return (
+            method in (None, self.method)
+            and service in (None, self.service)
+            and (path is None or re.fullmatch(path, self.path) is not None)
+        )
+
 
 class Record:
-    """The calls, the oldest first. Threads may share it."""
+    """The calls, the oldest first.
+
+    Threads may share it: a list is appended to, copied and cleared in one
+    step.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._calls: list[Call] = []
 
     def add(self, call: Call) -> None:
         """Write down a call that came in."""
-        with self._lock:
-            self._calls.append(call)
+        self._calls.append(call)
 
     def calls(self) -> list[Call]:
         """A copy of all."""
-        with self._lock:
-            return [replace(call) for call in self._calls]
+        return [replace(call) for call in self._calls.copy()]
 
     def count(
         self,
@@ -57,28 +70,17 @@ class Record:
         service: str | None = None,
         path: str | None = None,
     ) -> int:
-        """How many calls there were.
-
-        :param path: regular expression that has to match the whole path
-        """
-        pattern = re.compile(path or ".*")
-        with self._lock:
-            return sum(
-                method in (None, call.method)
-                and service in (None, call.service)
-                and pattern.fullmatch(call.path) is not None
-                for call in self._calls
-            )
+        """How many calls there were; see :meth:`Call.matches`."""
+        calls = self._calls.copy()
+        return sum(call.matches(method, service, path) for call in calls)
 
     def counts(self) -> dict[str, int]:
         """How many calls there were, by "compute POST 202" and so on."""
-        with self._lock:
-            return Counter(
-                f"{call.service} {call.method} {call.status or '-'}"
-                for call in self._calls
-            )
+        return Counter(
+            f"{call.service} {call.method} {call.status or '-'}"
+            for call in self._calls.copy()
+        )
 
     def forget(self) -> None:
-        """Begin anew."""
-        with self._lock:
-            self._calls.clear()
+        """Remove all calls."""
+        self._calls.clear()

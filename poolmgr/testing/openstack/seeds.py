@@ -1,10 +1,13 @@
 """What the loopback cloud has from the start, in the services' JSON."""
 
+import ipaddress
 import uuid
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from poolmgr.testing.openstack.addresses import AddressPool
 from poolmgr.testing.openstack.settings import CloudSettings
 
 Json = dict[str, Any]
@@ -16,7 +19,6 @@ PROJECT = "demo"
 DOMAIN = "default"
 REGION = "RegionOne"
 AVAILABILITY_ZONES = ("az1", "az2")
-SINCE = "2026-01-01T00:00:00Z"
 
 
 def seed_id(kind: str, name: str) -> str:
@@ -24,33 +26,69 @@ def seed_id(kind: str, name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"loopback:{kind}:{name}"))
 
 
+def now_text() -> str:
+    """Now, as Nova and Neutron write it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 PROJECT_ID = seed_id("project", PROJECT).replace("-", "")
 USER_ID = seed_id("user", USERNAME).replace("-", "")
 ROUTER_ID = seed_id("router", "router")
+#: What Neutron says of everything.
+OWNED: Json = {"project_id": PROJECT_ID, "tenant_id": PROJECT_ID, "tags": []}
+_SINCE = {
+    "created_at": "2026-01-01T00:00:00Z",
+    "updated_at": "2026-01-01T00:00:00Z",
+}
 
 
-@dataclass
+class Exhausted(Exception):
+    """No address is left."""
+
+
 class Subnet:
-    """A subnet and its addresses."""
+    """A subnet, which gives its addresses out.
 
-    id: str
-    name: str
-    network_id: str
-    addresses: AddressPool
+    :param network: the name of its network
+    :param cidr: the addresses; the first is the gateway's
+    """
+
+    def __init__(self, network: str, cidr: str) -> None:
+        self.network_id = seed_id("network", network)
+        self.addresses = ipaddress.ip_network(cidr)
+        self.version = self.addresses.version
+        self.name = f"{network}-v{self.version}"
+        self.id = seed_id("subnet", self.name)
+        self._fresh: Iterator[str] = map(str, self.addresses.hosts())
+        self._given_back: deque[str] = deque()
+        self.gateway = next(self._fresh)
+
+    def take(self) -> str:
+        """An address that nobody has.
+
+        :raises Exhausted: all are taken
+        """
+        address = next(self._fresh, None)
+        if address is not None:
+            return address
+        if not self._given_back:
+            raise Exhausted(str(self.addresses))
+        return self._given_back.popleft()
+
+    def give(self, address: str) -> None:
+        """Put an address back."""
+        self._given_back.append(address)
 
     def shown(self) -> Json:
         """As Neutron shows it."""
         return {
+            **OWNED,
             "id": self.id,
             "name": self.name,
             "network_id": self.network_id,
-            "ip_version": self.addresses.version,
-            "cidr": str(self.addresses.network),
-            "gateway_ip": self.addresses.gateway,
-            "enable_dhcp": True,
-            "project_id": PROJECT_ID,
-            "tenant_id": PROJECT_ID,
-            "tags": [],
+            "ip_version": self.version,
+            "cidr": str(self.addresses),
+            "gateway_ip": self.gateway,
         }
 
 
@@ -63,107 +101,82 @@ class Network:
     """
 
     name: str
+    subnets: list[Subnet]
     external: bool = False
     routed: bool = False
-    subnets: list[Subnet] = field(default_factory=list)
+    id: str = field(init=False)
 
-    @property
-    def id(self) -> str:
-        """Its uuid."""
-        return seed_id("network", self.name)
-
-    def add(self, cidr: str | None) -> None:
-        """Give it a subnet."""
-        if cidr is None:
-            return
-        pool = AddressPool(cidr)
-        name = f"{self.name}-v{pool.version}"
-        self.subnets.append(
-            Subnet(seed_id("subnet", name), name, self.id, pool)
-        )
+    def __post_init__(self) -> None:
+        self.id = seed_id("network", self.name)
 
     def shown(self) -> Json:
         """As Neutron shows it."""
         return {
+            **OWNED,
+            **_SINCE,
             "id": self.id,
             "name": self.name,
             "router:external": self.external,
             "subnets": [subnet.id for subnet in self.subnets],
             "status": "ACTIVE",
             "admin_state_up": True,
-            "shared": False,
-            "mtu": 1450,
-            "port_security_enabled": True,
-            "description": "",
-            "project_id": PROJECT_ID,
-            "tenant_id": PROJECT_ID,
-            "tags": [],
-            "created_at": SINCE,
-            "updated_at": SINCE,
-            "revision_number": 1,
         }
 
 
 def networks(settings: CloudSettings) -> dict[str, Network]:
     """The networks by id: "private", "isolated" and the external ones."""
-    private = Network("private", routed=True)
-    isolated = Network("isolated")
-    external = [Network(n, external=True) for n in settings.external_networks]
-    for internal in (private, isolated):
-        internal.add(settings.private_range)
-        internal.add(settings.private_range_v6)
-    for each in external:
-        each.add(settings.floating_range)
-    return {each.id: each for each in (private, isolated, *external)}
+
+    def made(name: str, *cidrs: str | None, **kind: bool) -> Network:
+        return Network(name, [Subnet(name, c) for c in cidrs if c], **kind)
+
+    internal = (settings.private_range, settings.private_range_v6)
+    public = settings.floating_range
+    every = [
+        made("private", *internal, routed=True),
+        made("isolated", *internal),
+        *(made(n, public, external=True) for n in settings.external_networks),
+    ]
+    return {network.id: network for network in every}
+
+
+def _seeded(kind: str, *names: str, **fields: Any) -> dict[str, Json]:
+    """Things by id that differ only in their names and ids."""
+    ids = {seed_id(kind, name): name for name in names}
+    return {i: {"id": i, "name": name, **fields} for i, name in ids.items()}
 
 
 def flavors() -> dict[str, Json]:
     """The flavors by id: "m1.nano" and "m1.small"."""
-    sizes = {"m1.nano": (1, 64, 1), "m1.small": (1, 512, 1)}
+    others: Json = {
+        "vcpus": 1,
+        "disk": 1,
+        "swap": 0,
+        "OS-FLV-EXT-DATA:ephemeral": 0,
+        "os-flavor-access:is_public": True,
+        "description": None,
+        "extra_specs": {},
+    }
     return {
-        seed_id("flavor", name): {
-            "id": seed_id("flavor", name),
-            "name": name,
-            "vcpus": vcpus,
-            "ram": ram,
-            "disk": disk,
-            "swap": 0,
-            "OS-FLV-EXT-DATA:ephemeral": 0,
-            "OS-FLV-DISABLED:disabled": False,
-            "os-flavor-access:is_public": True,
-            "rxtx_factor": 1.0,
-            "description": None,
-            "extra_specs": {},
-        }
-        for name, (vcpus, ram, disk) in sizes.items()
+        **_seeded("flavor", "m1.nano", ram=64, **others),
+        **_seeded("flavor", "m1.small", ram=512, **others),
     }
 
 
 def images() -> dict[str, Json]:
     """The images by id: "tiny" and "tiny-2"."""
-    return {
-        seed_id("image", name): {
-            "id": seed_id("image", name),
-            "name": name,
-            "status": "active",
-            "visibility": "public",
-            "disk_format": "raw",
-            "container_format": "bare",
-            "size": 512,
-            "min_ram": 0,
-            "min_disk": 0,
-            "protected": False,
-            "os_hidden": False,
-            "owner": PROJECT_ID,
-            "tags": [],
-            "created_at": SINCE,
-            "updated_at": SINCE,
-            "self": f"/v2/images/{seed_id('image', name)}",
-            "file": f"/v2/images/{seed_id('image', name)}/file",
-            "schema": "/v2/schemas/image",
-        }
-        for name in ("tiny", "tiny-2")
-    }
+    return _seeded(
+        "image",
+        "tiny",
+        "tiny-2",
+        status="active",
+        visibility="public",
+        disk_format="raw",
+        container_format="bare",
+        size=512,
+        owner=PROJECT_ID,
+        tags=[],
+        **_SINCE,
+    )
 
 
 def keypairs() -> dict[str, Json]:
@@ -180,35 +193,24 @@ def keypairs() -> dict[str, Json]:
 
 def security_groups() -> dict[str, Json]:
     """The security groups by id: "default" and "pool"."""
-    return {
-        seed_id("security group", name): {
-            "id": seed_id("security group", name),
-            "name": name,
-            "description": "",
-            "stateful": True,
-            "shared": False,
-            "security_group_rules": [],
-            "project_id": PROJECT_ID,
-            "tenant_id": PROJECT_ID,
-            "tags": [],
-            "created_at": SINCE,
-            "updated_at": SINCE,
-            "revision_number": 1,
-        }
-        for name in ("default", "pool")
-    }
+    return _seeded(
+        "security group",
+        "default",
+        "pool",
+        description="",
+        security_group_rules=[],
+        **OWNED,
+        **_SINCE,
+    )
 
 
 def server_groups() -> dict[str, Json]:
     """The server groups by id: "apart"."""
-    group_id = seed_id("server group", "apart")
-    return {
-        group_id: {
-            "id": group_id,
-            "name": "apart",
-            "policy": "anti-affinity",
-            "rules": {},
-            "project_id": PROJECT_ID,
-            "user_id": USER_ID,
-        }
-    }
+    return _seeded(
+        "server group",
+        "apart",
+        policy="anti-affinity",
+        rules={},
+        project_id=PROJECT_ID,
+        user_id=USER_ID,
+    )

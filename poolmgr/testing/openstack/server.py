@@ -2,22 +2,24 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from poolmgr.testing.openstack.clock import now_text
 from poolmgr.testing.openstack.fault import Fate
-from poolmgr.testing.openstack.seeds import PROJECT_ID, USER_ID, Network
-
-Json = dict[str, Any]
-
-_POWER = {"BUILD": 0, "ACTIVE": 1}
-_VM_STATE = {"BUILD": "building"}
+from poolmgr.testing.openstack.seeds import (
+    PROJECT_ID,
+    USER_ID,
+    Json,
+    Network,
+    now_text,
+)
 
 
 @dataclass
 class Server:
     """A server; change it by :meth:`change`, for it keeps its JSON.
 
+    :ivar url: compute's, without the version
     :ivar flavor: the flavor's JSON
     :ivar networks: to get a port on each
     :ivar security_groups: their names
@@ -27,6 +29,7 @@ class Server:
     """
 
     id: str
+    url: str
     name: str
     flavor: Json
     image_id: str
@@ -46,114 +49,84 @@ class Server:
     created: str = field(default_factory=now_text)
     updated: str = field(default_factory=now_text)
     launched_at: str | None = None
-    terminated_at: str | None = None
     fault: Json | None = None
     addresses: Json = field(default_factory=dict)
     deleting: bool = False
-    _text: str | None = None
 
     def change(self, **values: Any) -> None:
         """Give it new values."""
-        for name, value in values.items():
-            setattr(self, name, value)
-        self.updated = now_text()
-        self._text = None
+        self.__dict__.update(values, updated=now_text())
+        self.__dict__.pop("text", None)
 
-    def fail(self, message: str, code: int = 500) -> None:
+    def fail(self, message: str) -> None:
         """Put it into ERROR."""
-        fault = {"code": code, "created": now_text(), "message": message}
+        fault = {"code": 500, "created": now_text(), "message": message}
         self.change(status="ERROR", task_state=None, fault=fault)
 
     @property
     def vm_state(self) -> str:
         """Nova's inner name of its state."""
-        return _VM_STATE.get(self.status, self.status.lower())
+        return "building" if self.status == "BUILD" else self.status.lower()
 
-    def links(self, url: str) -> list[Json]:
-        """Where it is to be found.
-
-        :param url: compute's, without the version
-        """
+    @property
+    def links(self) -> list[Json]:
+        """Where it is to be found."""
         return [
-            {"rel": "self", "href": f"{url}/v2.1/servers/{self.id}"},
-            {"rel": "bookmark", "href": f"{url}/servers/{self.id}"},
+            {"rel": "self", "href": f"{self.url}/v2.1/servers/{self.id}"},
+            {"rel": "bookmark", "href": f"{self.url}/servers/{self.id}"},
         ]
 
-    def text(self, url: str) -> str:
+    @cached_property
+    def text(self) -> str:
         """Its whole JSON; made anew only after a change."""
-        if self._text is None:
-            self._text = json.dumps(self.shown(url))
-        return self._text
+        return json.dumps({**self._described(), **self._states()})
 
-    def shown(self, url: str) -> Json:
-        """As Nova shows it from microversion 2.79 on.
-
-        :param url: compute's, without the version
-        """
-        shown = {
+    def _described(self) -> Json:
+        """What Nova shows of it from microversion 2.79 on."""
+        flavor = {k: self.flavor[k] for k in ("vcpus", "ram", "disk", "swap")}
+        image = f"{self.url}/images/{self.image_id}"
+        return {
             "id": self.id,
             "name": self.name,
-            "status": self.status,
+            "description": self.description,
             "addresses": self.addresses,
             "metadata": self.metadata,
             "tags": self.tags,
             "created": self.created,
             "updated": self.updated,
-            "image": self._image(url),
-            "flavor": self._flavor(),
-            "links": self.links(url),
+            "image": {
+                "id": self.image_id,
+                "links": [{"rel": "bookmark", "href": image}],
+            },
+            "flavor": {
+                **flavor,
+                "ephemeral": 0,
+                "original_name": self.flavor["name"],
+                "extra_specs": {},
+            },
+            "links": self.links,
             "key_name": self.key_name,
-            **self._details(),
-            **self._states(),
-        }
-        if self.launched_at is not None:
-            names = self.security_groups
-            shown["security_groups"] = [{"name": name} for name in names]
-        if self.fault is not None:
-            shown["fault"] = self.fault
-        return shown
-
-    def _details(self) -> Json:
-        return {
-            "description": self.description,
             "server_groups": [self.group] if self.group else [],
             "config_drive": "True" if self.config_drive else "",
-            "hostId": "" if self.launched_at is None else USER_ID,
             "tenant_id": PROJECT_ID,
             "user_id": USER_ID,
-            "accessIPv4": "",
-            "accessIPv6": "",
         }
 
     def _states(self) -> Json:
+        launched: Json = {"hostId": ""}
+        if self.launched_at is not None:
+            names = self.security_groups
+            groups = [{"name": name} for name in names]
+            launched = {"hostId": USER_ID, "security_groups": groups}
+        fault = {} if self.fault is None else {"fault": self.fault}
         return {
+            **launched,
+            **fault,
+            "status": self.status,
             "OS-EXT-STS:task_state": self.task_state,
             "OS-EXT-STS:vm_state": self.vm_state,
-            "OS-EXT-STS:power_state": _POWER.get(self.status, 0),
+            "OS-EXT-STS:power_state": 1 if self.status == "ACTIVE" else 0,
             "OS-EXT-AZ:availability_zone": self.availability_zone,
             "OS-SRV-USG:launched_at": self.launched_at,
-            "OS-SRV-USG:terminated_at": self.terminated_at,
-            "OS-DCF:diskConfig": "MANUAL",
-            "os-extended-volumes:volumes_attached": [],
-            "trusted_image_certificates": None,
-            "progress": 0,
-            "locked": False,
-            "locked_reason": None,
-        }
-
-    def _image(self, url: str) -> Json:
-        href = f"{url}/images/{self.image_id}"
-        return {
-            "id": self.image_id,
-            "links": [{"rel": "bookmark", "href": href}],
-        }
-
-    def _flavor(self) -> Json:
-        shown = {key: self.flavor[key] for key in ("vcpus", "ram", "disk")}
-        return {
-            **shown,
-            "ephemeral": 0,
-            "swap": 0,
-            "original_name": self.flavor["name"],
-            "extra_specs": {},
+            "OS-SRV-USG:terminated_at": None,
         }

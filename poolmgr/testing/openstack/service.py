@@ -2,88 +2,104 @@
 
 import json
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
-from poolmgr.testing.openstack.errors import Refused
+from aiohttp.web import BaseRequest, Response
+
 from poolmgr.testing.openstack.fault import Fate
+from poolmgr.testing.openstack.record import Call
+from poolmgr.testing.openstack.state import State
 
 Json = dict[str, Any]
+Handler = Callable[..., Response]
+
+
+@dataclass(eq=False)
+class Refused(Exception):
+    """A request that a service refuses.
+
+    :ivar status: the HTTP status
+    :ivar message: what the service says
+    :ivar kind: the type that Neutron names it by
+    :ivar headers: headers of the answer
+    """
+
+    status: int
+    message: str
+    kind: str = "HTTPError"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Request:
     """A request to a service.
 
-    :ivar path: without the service's prefix
-    :ivar query: its parameters, in order
-    :ivar headers: by name, in any case
-    :ivar body: its JSON, parsed; None without
+    :ivar http: as it came in
+    :ivar call: what the record has of it
     :ivar url: of this cloud, without a slash at its end
     :ivar fate: what a fault has in store for what the request makes
     :ivar microversion: that compute answers in
     """
 
-    method: str
-    path: str
-    query: list[tuple[str, str]]
-    headers: Mapping[str, str]
-    body: Any
+    http: BaseRequest
+    call: Call
     url: str
-    fate: Fate = field(default_factory=Fate)
+    fate: Fate
     microversion: tuple[int, int] = (2, 1)
 
-    def all(self, name: str) -> list[str]:
-        """The values of a parameter."""
-        return [value for key, value in self.query if key == name]
-
-    def one(self, name: str) -> str | None:
-        """The last value of a parameter."""
-        values = self.all(name)
-        return values[-1] if values else None
+    def resource(self, kind: str) -> Any:
+        """What the body has by the name of a kind of resource; or None."""
+        body = self.call.body
+        return body.get(kind) if isinstance(body, dict) else None
 
 
-@dataclass
-class Answer:
-    """An answer.
+def json_answer(
+    body: Any = None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An answer in JSON.
 
-    :ivar body: JSON to be, or text or bytes that are written already
+    :param body: JSON to be, or text or bytes that are JSON already; in a
+        text "\\udce9" is the byte E9
     """
-
-    status: int = 200
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-    content_type: str = "application/json"
-
-    def encoded(self) -> bytes:
-        """The body as bytes; "\\udce9" in a text is the byte E9."""
-        if self.body is None:
-            return b""
-        if isinstance(self.body, bytes):
-            return self.body
-        text = self.body
-        text = text if isinstance(text, str) else json.dumps(text)
-        return text.encode("utf-8", "surrogateescape")
+    if not isinstance(body, bytes | None):
+        text = body if isinstance(body, str) else json.dumps(body)
+        body = text.encode("utf-8", "surrogateescape")
+    every = {"Content-Type": "application/json", **(headers or {})}
+    return Response(body=body, status=status, headers=every)
 
 
-Handler = Callable[..., Answer]
+def html_answer(
+    text: str, status: int, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer that is a page of HTML."""
+    title = f"{status} {HTTPStatus(status).phrase}"
+    page = (
+        f"<html><head><title>{title}</title></head>"
+        f"<body><h1>{title}</h1>{text}</body></html>"
+    )
+    every = {"Content-Type": "text/html; charset=UTF-8", **(headers or {})}
+    return Response(body=page.encode(), status=status, headers=every)
 
 
 class Service:
     """A service: it routes requests, and shapes what it answers.
 
-    :cvar name: as in the catalog's type
-    :cvar prefix: of its paths
+    :cvar name: its type in the catalog, and the prefix of its paths
     :cvar version: part of the paths that the record leaves out
+    :cvar version_id: what its version document says
     """
 
     name: str
-    prefix: str
     version: str
+    version_id: str
 
-    def __init__(self) -> None:
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._routes = [
             (method, re.compile(path), handler)
             for method, path, handler in self.routes()
@@ -96,64 +112,46 @@ class Service:
         """
         raise NotImplementedError
 
-    def versions(self, url: str, whole: bool) -> Answer:
-        """The version document: that of the root, or of the version."""
-        raise NotImplementedError
+    def version_document(self, url: str) -> Json:
+        """What it tells of its version."""
+        href = f"{url}/{self.name}{self.version}/"
+        links = [{"rel": "self", "href": href}]
+        return {"id": self.version_id, "status": "CURRENT", "links": links}
 
-    def refusal(self, error: Refused) -> Answer:
+    def versions(self, url: str, root: bool) -> Response:
+        """The answer at the root, or at the root of the version."""
+        document = self.version_document(url)
+        body = {"versions": [document]} if root else {"version": document}
+        return json_answer(body)
+
+    def refusal(self, error: Refused) -> Response:
         """A refusal in the service's own shape."""
         raise NotImplementedError
 
-    def not_found(self) -> Answer:
+    def unknown_path(self) -> Response:
         """What the service answers for a path that it does not know."""
         message = "The resource could not be found."
         return self.refusal(Refused(404, message, "HTTPNotFound"))
 
-    def unauthorized(self, url: str) -> Answer:
+    def unauthorized(self, url: str) -> Response:
         """What the service answers to a token that is not good."""
-        return unauthorized(url)
+        message = "The request you have made requires authentication."
+        error = {"code": 401, "title": "Unauthorized", "message": message}
+        where = {"WWW-Authenticate": f'Keystone uri="{url}/identity/v3"'}
+        return json_answer({"error": error}, 401, where)
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         """The answer to a request with a token that is good."""
-        try:
-            return self.handle(request)
-        except Refused as error:
-            return self.refusal(error)
-
-    def handle(self, request: Request) -> Answer:
-        """Find the handler and call it.
-
-        :raises Refused: by the handler
-        """
         allowed = False
         for method, pattern, handler in self._routes:
-            match = pattern.fullmatch(request.path)
-            if match is not None and method == request.method:
-                return handler(request, *match.groups())
+            match = pattern.fullmatch(request.call.path)
+            if match is not None and method == request.call.method:
+                try:
+                    return handler(request, *match.groups())
+                except Refused as error:
+                    return self.refusal(error)
             allowed = allowed or match is not None
-        if allowed:
-            raise Refused(405, "The method is not allowed.", "HTTPNotAllowed")
-        return self.not_found()
-
-
-def unauthorized(url: str) -> Answer:
-    """What the services answer to a token that is not good."""
-    message = "The request you have made requires authentication."
-    error = {"code": 401, "title": "Unauthorized", "message": message}
-    where = {"WWW-Authenticate": f'Keystone uri="{url}/identity/v3"'}
-    return Answer(401, {"error": error}, where)
-
-
-def request_id() -> dict[str, str]:
-    """The header that names a request in the services' logs."""
-    return {"X-OpenStack-Request-Id": f"req-{uuid.uuid4()}"}
-
-
-def page(title: str, text: str, status: int, **headers: str) -> Answer:
-    """An HTML page."""
-    body = (
-        f"<html>\n <head>\n  <title>{status} {title}</title>\n </head>\n"
-        f" <body>\n  <h1>{status} {title}</h1>\n  {text}<br /><br />\n\n\n\n"
-        " </body>\n</html>"
-    )
-    return Answer(status, body, headers, "text/html; charset=UTF-8")
+        if not allowed:
+            return self.unknown_path()
+        message = "The method is not allowed."
+        return self.refusal(Refused(405, message, "HTTPNotAllowed"))

@@ -1,22 +1,56 @@
 """Everything that is in the loopback cloud, and how it changes."""
 
+import heapq
+import itertools
 import random
 import threading
+import time
 import uuid
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from poolmgr.testing.openstack import seeds
-from poolmgr.testing.openstack.addresses import Exhausted
-from poolmgr.testing.openstack.clock import now_text
 from poolmgr.testing.openstack.port import FloatingIP, Port
-from poolmgr.testing.openstack.server import Json, Server
+from poolmgr.testing.openstack.seeds import Exhausted, Json, now_text
+from poolmgr.testing.openstack.server import Server
 from poolmgr.testing.openstack.settings import CloudSettings
-from poolmgr.testing.openstack.timeline import Timeline
 
-#: So many deleted servers are remembered for those who ask what changed.
-_REMEMBERED = 1000
+
+class Timeline:
+    """Changes that happen by themselves, made when somebody looks.
+
+    No thread waits for them: whoever reads or changes the state calls
+    :meth:`settle` first and cannot tell the difference.
+    """
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        #: Seconds that its clock is ahead of the monotonic one.
+        self._ahead = 0.0
+        #: When what happens now was due, by its clock.
+        self.now = time.monotonic()
+
+    def after(self, delay: float, change: Callable[[], None]) -> None:
+        """Have a change happen.
+
+        :param delay: seconds from what happens now
+        """
+        item = (self.now + delay, next(self._order), change)
+        heapq.heappush(self._due, item)
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self._ahead += seconds
+        self.settle()
+
+    def settle(self) -> None:
+        """Make all changes that are due, each as of its own moment."""
+        until = time.monotonic() + self._ahead
+        while self._due and self._due[0][0] <= until:
+            self.now, _order, change = heapq.heappop(self._due)
+            change()
+        self.now = until
 
 
 class State:
@@ -25,12 +59,13 @@ class State:
     Whoever reads or changes it does so inside :meth:`settled`.
 
     :ivar servers: by id, the oldest first
-    :ivar gone: the last servers that were deleted
     """
 
     def __init__(self, settings: CloudSettings) -> None:
         self.settings = settings
         self.networks = seeds.networks(settings)
+        every = [each.subnets for each in self.networks.values()]
+        self.subnets = {s.id: s for subnets in every for s in subnets}
         self.flavors = seeds.flavors()
         self.images = seeds.images()
         self.keypairs = seeds.keypairs()
@@ -39,7 +74,6 @@ class State:
         self.servers: dict[str, Server] = {}
         self.ports: dict[str, Port] = {}
         self.floating_ips: dict[str, FloatingIP] = {}
-        self.gone: deque[Server] = deque(maxlen=_REMEMBERED)
         self._ports_of: dict[str, list[Port]] = {}
         self._ip_on: dict[tuple[str, str], FloatingIP] = {}
         self._timeline = Timeline()
@@ -103,13 +137,6 @@ class State:
                 self.attach(ip, None, None)
             port.give_addresses()
             del self.ports[port.id]
-        server.change(
-            status="DELETED",
-            task_state=None,
-            addresses={},
-            terminated_at=now_text()[:-1] + ".000000",
-        )
-        self.gone.append(server)
 
     def _boot(self, server: Server) -> None:
         if server.id not in self.servers or server.status != "BUILD":
@@ -129,13 +156,11 @@ class State:
                 f"the network(s) with error {error}, not rescheduling."
             )
             return
-        launched = now_text()[:-1] + ".000000"
         server.change(
             status="ACTIVE",
             task_state=None,
-            launched_at=launched,
-            availability_zone=server.pinned_zone
-            or seeds.AVAILABILITY_ZONES[0],
+            launched_at=now_text().replace("Z", ".000000"),
+            availability_zone=_zone_of(server),
         )
         self._show_addresses_after(self.settings.address_delay, server.id)
 
@@ -157,20 +182,21 @@ class State:
             for group_id, group in self.security_groups.items()
             if group["name"] in server.security_groups
         ]
-        zone = server.pinned_zone or seeds.AVAILABILITY_ZONES[0]
         for network in server.networks:
             if len(self.ports) >= self.settings.ports:
                 raise Exhausted("Maximum number of ports exceeded")
-            port = Port(network, server.id, zone, groups)
+            port = Port(network, server.id, _zone_of(server), groups)
             port.take_addresses()
             self.ports[port.id] = port
             self._ports_of.setdefault(server.id, []).append(port)
 
-    def _show_addresses_after(self, delay: float, server_id: str) -> None:
+    def _show_addresses_after(
+        self, delay: float, server_id: str | None
+    ) -> None:
         def show() -> None:
-            server = self.servers.get(server_id)
+            server = self.servers.get(server_id or "")
             if server is not None:
-                server.change(addresses=self._addresses_of(server_id))
+                server.change(addresses=self._addresses_of(server.id))
 
         self._timeline.after(delay, show) if delay else show()
 
@@ -179,17 +205,13 @@ class State:
         for port in self._ports_of.get(server_id, []):
             entries = shown.setdefault(port.network.name, [])
             for subnet, address in port.fixed_ips:
-                version = subnet.addresses.version
-                entries.append(_entry(version, address, "fixed", port.mac))
+                entry = _entry(subnet.version, address, "fixed", port.mac)
+                entries.append(entry)
             for ip in self._ips_of(port):
                 entries.append(_entry(4, ip.address, "floating", port.mac))
         return shown
 
     # -- floating IPs -------------------------------------------------------
-
-    def add_floating_ip(self, ip: FloatingIP) -> None:
-        """Keep a new floating IP."""
-        self.floating_ips[ip.id] = ip
 
     def ip_on(self, port: Port, address: str) -> FloatingIP | None:
         """The floating IP that leads to an address of a port."""
@@ -208,19 +230,15 @@ class State:
         ip.change(port=port, fixed_address=fixed_address)
         delay = self.settings.status_delay
         self._timeline.after(delay, lambda: self._follow(ip))
-        for touched in {before, port.server_id if port else None} - {None}:
-            delay = self.settings.floating_delay
-            self._show_addresses_after(delay, str(touched))
+        for server_id in {before, port.server_id if port else None}:
+            self._show_addresses_after(self.settings.floating_delay, server_id)
 
     def remove_floating_ip(self, ip: FloatingIP) -> None:
         """A floating IP is gone, now."""
-        if self.floating_ips.pop(ip.id, None) is None:
-            return
+        del self.floating_ips[ip.id]
         server_id = self._unlink(ip)
-        ip.network.subnets[0].addresses.give(ip.address)
-        if server_id is not None:
-            delay = self.settings.floating_delay
-            self._show_addresses_after(delay, server_id)
+        ip.network.subnets[0].give(ip.address)
+        self._show_addresses_after(self.settings.floating_delay, server_id)
 
     def _unlink(self, ip: FloatingIP) -> str | None:
         """Forget where a floating IP leads; the server's id it led to."""
@@ -237,6 +255,10 @@ class State:
     def _ips_of(self, port: Port) -> list[FloatingIP]:
         found = (self.ip_on(port, address) for address in port.ipv4)
         return [ip for ip in found if ip is not None]
+
+
+def _zone_of(server: Server) -> str:
+    return server.pinned_zone or seeds.AVAILABILITY_ZONES[0]
 
 
 def _entry(version: int, address: str, kind: str, mac: str) -> Json:
