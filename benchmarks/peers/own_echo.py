@@ -1,24 +1,22 @@
 """An echo on poolmgr's transport: ``own_echo.py HOST PORT FUNCTION KIND``.
 
 ``loop``: it answers in the event loop, as what does not block may.
-``threads``: a thread pool answers, as it runs poolmgr's jobs.
+``threads``: a thread pool answers, as for work that blocks.
 """
 
 import asyncio
 import signal
 import sys
-
-from poolmgr.threads import ThreadPool
-from poolmgr.worker.mailbox import Mailbox
+from concurrent.futures import ThreadPoolExecutor
 
 from poolmgr.gearman import Address, Assignment, Worker
 
 
 class AnyNumber:
-    """Room for any number of jobs."""
+    """Slots for any number of jobs."""
 
     def reserve(self) -> bool:
-        """There is always room."""
+        """There is always one."""
         return True
 
     def release(self) -> None:
@@ -28,16 +26,16 @@ class AnyNumber:
 async def serve(address: Address, function: str, kind: str) -> None:
     """Answer every job with its payload until SIGTERM."""
     loop = asyncio.get_running_loop()
-    pool, mailbox = ThreadPool("echo"), Mailbox(loop)
+    pool = ThreadPoolExecutor(8)
 
-    def in_loop(job: Assignment) -> None:
+    def answer(job: Assignment) -> None:
         job.complete(job.payload)
 
-    def in_thread(job: Assignment) -> None:
-        pool.run(lambda: mailbox.put(lambda: in_loop(job)))
+    def answer_by_thread(job: Assignment) -> None:
+        pool.submit(loop.call_soon_threadsafe, answer, job)
 
-    answer = in_loop if kind == "loop" else in_thread
-    worker = Worker([address], function, answer, AnyNumber())
+    on_job = answer if kind == "loop" else answer_by_thread
+    worker = Worker([address], function, on_job, AnyNumber())
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     serving = asyncio.create_task(worker.run())

@@ -28,7 +28,7 @@ EXCUSED: Mapping[str, str] = {
     "install -D": "puts what the command before would have built",
     "python -m pytest": "tests/test_tutorial.py runs the tests of the example",
     "./dev ": "sets up an environment of its own, or a cloud",
-    "python benchmarks/": LONG,
+    "python -m benchmarks": LONG,
     "python -m tests.chaos": LONG,
     "source <(poolmgr complete --shell zsh)": "zsh; see test_complete.py",
 }

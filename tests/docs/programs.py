@@ -28,8 +28,6 @@ def fault(words: list[str]) -> str | None:
             return dev_problem(arguments)
         case ["python" | "python3", "-m", module, *arguments]:
             return _of_module(module, arguments)
-        case ["python" | "python3", path, *arguments]:
-            return _of_benchmark(path, arguments)
     return None
 
 
@@ -65,18 +63,3 @@ def _help_of(module: str) -> str:
         check=False,
     )
     return done.stdout if done.returncode == 0 else ""
-
-
-def _of_benchmark(path: str, arguments: Sequence[str]) -> str | None:
-    """It is there; what it is given are numbers, files, its own options and
-    names of other benchmarks."""
-    source = (ROOT / path).read_text()
-    for word in arguments:
-        if re.fullmatch(r"[0-9][0-9.,]*", word):
-            continue
-        if word.startswith("--"):
-            if word not in source:
-                return f"{path} knows no {word}"
-        elif "/" not in word and f'"{word}"' not in source:
-            return f"{path} knows no {word}"
-    return None

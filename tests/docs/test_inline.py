@@ -11,7 +11,7 @@ from tests.docs.programs import fault
 from tests.docs.steps import Step
 
 #: What a command in the text begins with.
-STARTS = ("poolmgr ", "./dev ", "python -m ", "python benchmarks/")
+STARTS = ("poolmgr ", "./dev ", "python -m ")
 #: Commands of a page, of which one names several.
 SEVERAL = re.compile(r"(\w+)\|(\w+)")
 
