@@ -959,7 +959,8 @@ def test_no_thread_is_started_before_the_first_job() -> None:
     before = set(threading.enumerate())
 
     with PoolManager("fake"):
-        assert set(threading.enumerate()) == before
+        # Others may end meanwhile.
+        assert set(threading.enumerate()) <= before
 
 
 def test_every_job_has_one_line_in_the_log(
