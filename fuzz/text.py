@@ -1,7 +1,6 @@
 """Text for logs and terminals, and the mask of secrets."""
 
-from poolmgr import secrecy
-from poolmgr.text import lines, one_line
+from poolmgr.text import lines, one_line, secrecy
 
 SEEDS = [
     "plain ünï \u202e\x1b[2J\n\x85".encode(),

@@ -7,15 +7,10 @@ request may succeed later (``retryable``).
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from poolmgr import foreign
-
-LONGEST_PAUSE = 3600.0  # seconds that a cloud is left alone if it says so
-is_interrupt = foreign.is_interrupt
-told = foreign.told
-words_of = foreign.words_of
+from poolmgr.foreign import Portable, words_of
 
 
-class PoolmgrError(foreign.Portable):
+class PoolmgrError(Portable):
     """Anything poolmgr raises on purpose."""
 
     code: ClassVar[str] = "error"
@@ -103,10 +98,8 @@ class AttachedElsewhere(PoolmgrError):
 
     def __init__(self, address: str, device: str) -> None:
         self.address, self.device = address, device
-        where = f"attached to another device than {device!r}"
-        super().__init__(
-            f"floating IP {address!r} is {where}; it was not touched"
-        )
+        what = f"floating IP {address!r} is attached to another device than"
+        super().__init__(f"{what} {device!r}; it was not touched")
 
 
 class CloudError(PoolmgrError):
@@ -137,20 +130,9 @@ class CloudUnavailable(CloudError):
         self.retry_after = retry_after
         super().__init__(message)
 
-    @property
-    def pause(self) -> float:
-        """Seconds to leave the cloud alone; 0 if no sensible time is set."""
-        pause = self.retry_after
-        is_number = isinstance(pause, (int, float))
-        return min(pause, LONGEST_PAUSE) if is_number and pause > 0 else 0.0
-
 
 class Busy(CloudUnavailable):
-    """The cloud works, and cannot do this at the moment.
-
-    It has had too many requests, or is doing something else with the thing
-    that was asked for.  This is no reason to think that it is down.
-    """
+    """The cloud works, but has no time for this: a 429, a thing in use."""
 
 
 class OutcomeUnknown(CloudUnavailable):
@@ -233,10 +215,7 @@ class Stopped(PoolmgrError):
 
 
 class Cancelled(PoolmgrError):
-    """The job was cancelled by its caller.
-
-    :ivar doing: what it was doing
-    """
+    """The job's caller cancelled it; what it was ``doing`` was given up."""
 
     code = "cancelled"
     retryable = True

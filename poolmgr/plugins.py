@@ -21,9 +21,8 @@ from poolmgr.errors import (
     PluginConflict,
     PluginError,
     PluginNotFound,
-    is_interrupt,
-    told,
 )
+from poolmgr.foreign import is_interrupt, told
 from poolmgr.text import one_line
 
 # stevedore keeps what it has found beneath the user's home. For a user without

@@ -16,7 +16,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import trustme
 
-from poolmgr import PoolManager, secrecy
+from poolmgr import PoolManager
 from poolmgr.cli.records import make_record
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud
@@ -24,7 +24,7 @@ from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.errors import CloudRefused
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud, seeds
-from poolmgr.text import one_line
+from poolmgr.text import one_line, secrecy
 from tests.clouds import nova_group, nova_on
 from tests.jobservers import free_port, gearmand
 from tests.nova.places import token_of

@@ -37,7 +37,7 @@ from poolmgr.actions.fields import field_of as field_of
 from poolmgr.actions.fields import ip_address as ip_address
 from poolmgr.actions.fields import is_required as is_required
 from poolmgr.actions.fields import text as text
-from poolmgr.errors import told
+from poolmgr.foreign import told
 
 RequestT = TypeVar("RequestT")
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from poolmgr.errors import InvalidField, PluginFailed, told, words_of
+from poolmgr.errors import InvalidField, PluginFailed
+from poolmgr.foreign import told, words_of
 from poolmgr.ownership import is_device_name
 from poolmgr.text import one_line
 

@@ -15,8 +15,8 @@ from cliff.app import App
 from cliff.command import Command
 from cliff.help import HelpCommand, HelpExit
 
-from poolmgr.cli import arguments
 from poolmgr.cli.commands import Commands
+from poolmgr.cli.global_options import option_parser
 from poolmgr.cli.usage import (
     EXIT_USAGE as EXIT_USAGE,
 )
@@ -104,97 +104,8 @@ class PoolmgrApp(App):
         argparse_kwargs: dict[str, Any] | None = None,
     ) -> argparse.ArgumentParser:
         """The options that stand before the command."""
-        # Whole names only: "--d" would be --driver today, --debug tomorrow.
-        parser = argparse.ArgumentParser(
-            prog=self.NAME,
-            description=description,
-            add_help=False,
-            allow_abbrev=False,
-            usage="%(prog)s [options] command [arguments]",
-        )
-        add = parser.add_argument
-        add(
-            "-h",
-            "--help",
-            dest="deferred_help",
-            action="store_true",
-            help="show this",
-        )
-        add(
-            "--version",
-            action="version",
-            version=f"{self.NAME} {version}",
-            help="show the version",
-        )
-        add(
-            "--config-file",
-            metavar="FILE",
-            action="append",
-            default=[],
-            help="configuration file, repeatable; Libra's libra.cfg will do "
-            "(default: poolmgr.conf in ~/.poolmgr, ~, /etc/poolmgr, /etc)",
-        )
-        add(
-            "--config-dir",
-            metavar="DIR",
-            action="append",
-            default=[],
-            help="folder whose .conf files are read, repeatable",
-        )
-        add(
-            "--driver",
-            help="what talks to the cloud: 'nova' (the default), 'fake', or "
-            "see 'plugin list'",
-        )
-        add(
-            "--os-cloud",
-            metavar="NAME",
-            help="the cloud in clouds.yaml that Nova's driver uses (default: "
-            "[nova] cloud, or OS_CLOUD)",
-        )
-        add(
-            "--gearman-server",
-            metavar="HOST:PORT",
-            type=arguments.job_server,
-            action="append",
-            help="job server, repeatable",
-        )
-        loudness = parser.add_mutually_exclusive_group()
-        loudness.add_argument(
-            "-v",
-            "--verbose",
-            action="count",
-            dest="verbose_level",
-            default=1,
-            help="log more, repeatable",
-        )
-        loudness.add_argument(
-            "-q",
-            "--quiet",
-            action="store_const",
-            dest="verbose_level",
-            const=0,
-            help="log errors only",
-        )
-        add("--log-file", metavar="FILE", help="log to a file as well")
-        add(
-            "--log-format",
-            choices=["text", "json"],
-            help="how the log is written (default: text, or [worker] "
-            "log_format)",
-        )
-        add(
-            "--log-config-append",
-            metavar="FILE",
-            help="set all of the log up by a file, as Python's "
-            "logging.config.fileConfig reads it; no other option of the log "
-            "has an effect then",
-        )
-        add(
-            "--debug",
-            action="store_true",
-            help="log everything, show tracebacks",
-        )
+        parser = option_parser(self.NAME, f"{self.NAME} {version}")
+        parser.description = description
         prepare(parser)
         return parser
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from poolmgr.cloud.attempts import Attempt, Waiting
-from poolmgr.cloud.pace import backoff
+from poolmgr.cloud.pace import backoff, pause_after
 from poolmgr.errors import CloudUnavailable, PoolmgrError
 from poolmgr.foreign import words_of
 from poolmgr.text import one_line
@@ -158,7 +158,7 @@ class Breaker:
             # The cloud may have said when to ask again.
             pause = 0.0
             if isinstance(error, CloudUnavailable):
-                pause = error.pause
+                pause = pause_after(error)
             self._count(words_of(error), pause)
             if attempt.on_trial:
                 self._wait_for_next(pause)

@@ -8,7 +8,7 @@ from typing import TypeVar, get_args
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.cloud.checks import Kind, Service, Verb
 from poolmgr.cloud.limiter import Slots
-from poolmgr.cloud.pace import Pace, backoff
+from poolmgr.cloud.pace import Pace, backoff, pause_after
 from poolmgr.cloud.pool import Pool
 from poolmgr.cloud.runner import Runner, Witness
 from poolmgr.drivers.base import Driver
@@ -99,9 +99,9 @@ class Calls:
                 answer = await self.once(verb, *args)
             except CloudUnavailable as error:
                 context.trouble = error
-                pause = max(next(pauses), error.pause)
+                pause = max(next(pauses), pause_after(error))
                 if self.breakers[verb.service, verb.kind].open:
-                    pause = error.pause  # it waits there
+                    pause = pause_after(error)  # it waits there
                 # Once is nothing; who waits for long wants to know why.
                 level = logging.WARNING if attempt == 3 else logging.INFO
                 LOG.log(level, "%s; again in %.1f s", error, pause)

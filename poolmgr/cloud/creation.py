@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from poolmgr.cloud.calls import sleep_within
-from poolmgr.cloud.pace import Pace, backoff
+from poolmgr.cloud.pace import Pace, backoff, pause_after
 from poolmgr.cloud.runner import Witness
 from poolmgr.errors import CloudUnavailable, OutcomeUnknown, PoolmgrError
 from poolmgr.foreign import words_of
@@ -133,7 +133,7 @@ class Creation(Generic[T]):
                 raise
             except CloudUnavailable as error:  # and nothing was made
                 self._context.trouble = error
-                pause = max(next(pauses), error.pause)
+                pause = max(next(pauses), pause_after(error))
                 LOG.info("%s; again in %.1f s", error, pause)
                 await sleep_within(self._context, pause, error)
             else:
@@ -145,7 +145,7 @@ class Creation(Generic[T]):
 
         :raises OutcomeUnknown: there is no time to look
         """
-        pause = error.pause
+        pause = pause_after(error)
         pauses = backoff(self._pace.look_first, self._pace.look_longest)
         for _look in range(_LOOKS):
             await sleep_within(self._context, pause, error)

@@ -4,6 +4,11 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from poolmgr.errors import CloudUnavailable
+
+#: Seconds that a cloud can have itself left alone for.
+_LONGEST_PAUSE = 3600.0
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -64,3 +69,13 @@ def backoff(first: float, longest: float) -> Iterator[float]:
     while True:
         yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         pause = min(pause * 2, longest)
+
+
+def pause_after(error: CloudUnavailable) -> float:
+    """Seconds to leave the cloud alone, as it asks for, an hour at most.
+
+    It is 0 if what a driver says makes no sense.
+    """
+    pause = error.retry_after
+    is_number = isinstance(pause, (int, float))
+    return min(pause, _LONGEST_PAUSE) if is_number and pause > 0 else 0.0

@@ -5,7 +5,7 @@ import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-from poolmgr.cloud.pace import Pace
+from poolmgr.cloud.pace import Pace, pause_after
 from poolmgr.drivers.base import Device, Poll
 from poolmgr.errors import (
     Closed,
@@ -227,7 +227,7 @@ class Poller:
             LOG.info("cannot look at devices, will look again: %s", error)
             longer = min(2 * pause, max(_LONGEST_PAUSE, self._interval))
             if isinstance(error, CloudUnavailable):
-                return max(longer, error.pause)
+                return max(longer, pause_after(error))
             return longer
         self._seen_at = started
         took = loop.time() - started

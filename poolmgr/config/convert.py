@@ -124,6 +124,16 @@ def converted(path: str, drivers: Registry[Driver]) -> Conversion:
             f"{one_line(path)} has no option of the Pool Manager, as those "
             "of [mgm]: nothing to convert"
         )
+    return Conversion(path, options, _dropped(conf, drivers, options, doubled))
+
+
+def _dropped(
+    conf: Configuration,
+    drivers: Registry[Driver],
+    options: "list[Converted]",
+    doubled: set[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """What is left out of the new file, each with the reason."""
     counts = {option.old.key for option in options}
     others = {name.lower() for name in drivers.names()} - {"nova"}
     dropped: dict[str, list[str]] = {}
@@ -137,11 +147,7 @@ def converted(path: str, drivers: Registry[Driver]) -> Conversion:
         else:
             why = reason(entry) or "not an option of poolmgr"
         dropped.setdefault(why, []).append(entry.shown)
-    return Conversion(
-        path,
-        options,
-        [(", ".join(those), why) for why, those in dropped.items()],
-    )
+    return [(", ".join(those), why) for why, those in dropped.items()]
 
 
 def _comment(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from poolmgr.errors import ConfigError
-from poolmgr.rules import Rule
+from poolmgr.settings.rules import Rule
 from poolmgr.text import one_line
 
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

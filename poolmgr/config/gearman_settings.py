@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from poolmgr.errors import ConfigError
-from poolmgr.rules import check, setting
+from poolmgr.settings.rules import check, setting
 
 
 def _job_servers(servers: tuple[str, ...]) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
-from poolmgr import secrecy
 from poolmgr.config import values
 from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.sources import Sources
@@ -20,7 +19,6 @@ from poolmgr.drivers.lifecycle import make_driver
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.plugins import Registry
-from poolmgr.rules import IsSettings
 from poolmgr.settings import (
     DriverSettings,
     MonitoringSettings,
@@ -28,7 +26,8 @@ from poolmgr.settings import (
     ReaperSettings,
     WorkerSettings,
 )
-from poolmgr.text import one_line
+from poolmgr.settings.rules import IsSettings
+from poolmgr.text import one_line, secrecy
 
 if TYPE_CHECKING:  # only who makes the sample or the documentation loads it
     from oslo_config import cfg

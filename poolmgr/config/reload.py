@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from poolmgr.config.options import Configuration
 from poolmgr.errors import PoolmgrError
-from poolmgr.rules import IsSettings, rules
+from poolmgr.settings.rules import IsSettings, rules
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from poolmgr.config.files import all_names
-from poolmgr.rules import IsSettings, Rule, problem, rules
+from poolmgr.settings.rules import IsSettings, Rule, problem, rules
 
 _BOOLEANS = dict.fromkeys(("true", "1", "on", "yes"), True)
 _BOOLEANS |= dict.fromkeys(("false", "0", "off", "no"), False)

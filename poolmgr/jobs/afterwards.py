@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from poolmgr.actions.context import Run
-from poolmgr.errors import DeadlineExceeded, words_of
+from poolmgr.errors import DeadlineExceeded
+from poolmgr.foreign import words_of
 from poolmgr.jobs.call import ActionCaller
 from poolmgr.jobs.outcome import known
 from poolmgr.text import one_line

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from poolmgr.actions.base import Action
 from poolmgr.actions.context import BlockingContext, Context, Run
 from poolmgr.cloud import BlockingCloud, Cloud
-from poolmgr.errors import PoolmgrError, is_interrupt
+from poolmgr.errors import PoolmgrError
+from poolmgr.foreign import is_interrupt
 
 T = TypeVar("T")
 

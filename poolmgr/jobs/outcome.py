@@ -4,14 +4,9 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from poolmgr.errors import (
-    DeviceNotDeleted,
-    PluginFailed,
-    PoolmgrError,
-    told,
-    words_of,
-)
+from poolmgr.errors import DeviceNotDeleted, PluginFailed, PoolmgrError
 from poolmgr.events import Outcome
+from poolmgr.foreign import told, words_of
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.message import FAIL, Message
 

@@ -10,9 +10,9 @@ import pytest
 from poolmgr import Job, PoolManager
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.errors import PoolmgrError
-from poolmgr.secrecy import exposure
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud
+from poolmgr.text.secrecy import exposure
 from tests.asking import asked, running
 from tests.clouds import nova_on
 from tests.jobservers import builtin, free_port

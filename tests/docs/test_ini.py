@@ -9,7 +9,7 @@ from typing import Any
 from poolmgr.config.options import Configuration
 from poolmgr.config.unknown import unknown_options
 from poolmgr.jobs.manager import driver_plugins
-from poolmgr.rules import rules
+from poolmgr.settings.rules import rules
 from tests.docs.blocks import Block, blocks, blocks_of, of
 from tests.docs.commandline import problem
 

@@ -10,7 +10,7 @@ from poolmgr.config.old_options import OBSOLETE
 from poolmgr.config.options import Configuration
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.jobs.manager import driver_plugins
-from poolmgr.rules import rules
+from poolmgr.settings.rules import rules
 from tests.docs.blocks import ROOT, SOURCE, pages
 
 PAGE = (SOURCE / "nova.rst").read_text()

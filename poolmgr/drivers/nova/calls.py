@@ -12,8 +12,8 @@ from urllib.parse import quote
 import msgspec
 
 from poolmgr.errors import CloudRefused, CloudUnavailable
-from poolmgr.secrecy import masked
 from poolmgr.text import one_line
+from poolmgr.text.secrecy import masked
 
 Service = Literal["compute", "network", "image"]
 #: The fields of an answer, each still JSON: most of it is never looked at.

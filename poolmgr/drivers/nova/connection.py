@@ -19,7 +19,6 @@ from openstack.connection import Connection
 from openstack.exceptions import SDKException
 from requests.adapters import HTTPAdapter
 
-from poolmgr import secrecy
 from poolmgr.drivers.nova.clouds_yaml import check_clouds_yaml
 from poolmgr.drivers.nova.credentials import (
     Origins,
@@ -35,8 +34,8 @@ from poolmgr.drivers.nova.tls_files import (
 from poolmgr.drivers.nova.transport import Transport
 from poolmgr.drivers.nova.urls import auth_url, nova_url
 from poolmgr.errors import ConfigError
-from poolmgr.secrecy import masked
-from poolmgr.text import one_line
+from poolmgr.text import one_line, secrecy
+from poolmgr.text.secrecy import masked
 
 _NAMED = (
     "name the cloud by --os-cloud, OS_CLOUD or [nova] cloud, or give "

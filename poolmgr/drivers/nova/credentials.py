@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from poolmgr import secrecy
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError
+from poolmgr.text import secrecy
 
 # Of what keystoneauth's plugins take, what may be shown: ids, names, addresses
 # and how to log in. All else is a secret.

@@ -11,8 +11,8 @@ from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.addresses import AddressRule
 from poolmgr.drivers.nova.calls import decoded
 from poolmgr.drivers.nova.entries import Entry, text
-from poolmgr.secrecy import masked
 from poolmgr.text import one_line
+from poolmgr.text.secrecy import masked
 
 #: Longest text of a fault that is kept, in characters.
 _LONGEST_FAULT = 500

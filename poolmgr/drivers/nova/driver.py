@@ -22,8 +22,8 @@ from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.template import Parts
 from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
 from poolmgr.ownership import Mark
-from poolmgr.secrecy import exposure, is_exposed
 from poolmgr.text import one_line
+from poolmgr.text.secrecy import exposure, is_exposed
 
 LOG = logging.getLogger(__name__)
 

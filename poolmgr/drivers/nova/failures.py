@@ -30,8 +30,8 @@ from poolmgr.errors import (
     PoolmgrError,
     QuotaExceeded,
 )
-from poolmgr.secrecy import masked
 from poolmgr.text import one_line
+from poolmgr.text.secrecy import masked
 
 #: Longest text of a cloud that is repeated, in characters.
 _LONGEST = 300

@@ -16,11 +16,11 @@ from keystoneauth1.access.access import AccessInfo
 from keystoneauth1.exceptions import HttpError
 from keystoneauth1.identity.base import BaseIdentityPlugin
 
-from poolmgr import secrecy
 from poolmgr.drivers.nova import failures
 from poolmgr.drivers.nova.connection import Access
 from poolmgr.drivers.nova.limits import Meter, time_left
 from poolmgr.errors import AuthenticationFailed, CloudUnavailable
+from poolmgr.text import secrecy
 
 #: Seconds that a token has to be good for, so that it lasts for a call.
 _LONG_ENOUGH = 120

@@ -19,8 +19,8 @@ from urllib3.exceptions import (
     NewConnectionError,
 )
 
-from poolmgr.secrecy import masked
 from poolmgr.text import one_line
+from poolmgr.text.secrecy import masked
 
 _LONGEST = 200
 # OpenSSL's names for what a server that does not speak TLS looks like.

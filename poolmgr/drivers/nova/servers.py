@@ -33,7 +33,7 @@ from poolmgr.drivers.nova.limits import bounded, requests_sent
 from poolmgr.drivers.nova.template import Remembered, ServerTemplate
 from poolmgr.errors import CloudUnavailable
 from poolmgr.ownership import Mark
-from poolmgr.secrecy import masked
+from poolmgr.text.secrecy import masked
 
 LOG = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 import re
 
-from poolmgr.secrecy import longest as longest_secret
-from poolmgr.secrecy import screened
+from poolmgr.text.secrecy import longest as longest_secret
+from poolmgr.text.secrecy import screened
 
 #: Longest piece of foreign text shown, in characters.
 LONGEST = 1000

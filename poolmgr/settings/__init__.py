@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from poolmgr.ownership import Authority, Ownership, clean_basename
-from poolmgr.rules import IsSettings as IsSettings
-from poolmgr.rules import Rule as Rule
-from poolmgr.rules import check as check
-from poolmgr.rules import function_name, host, pool_name
-from poolmgr.rules import problem as problem
-from poolmgr.rules import rules as rules
-from poolmgr.rules import setting as setting
+from poolmgr.settings.rules import IsSettings as IsSettings
+from poolmgr.settings.rules import Rule as Rule
+from poolmgr.settings.rules import check as check
+from poolmgr.settings.rules import function_name, host, pool_name
+from poolmgr.settings.rules import problem as problem
+from poolmgr.settings.rules import rules as rules
+from poolmgr.settings.rules import setting as setting
 
 LogLevel = Literal["error", "warning", "info", "debug"]
 LogFormat = Literal["text", "json"]

@@ -1,0 +1,167 @@
+"""What every driver has to do with devices, as tests."""
+
+from dataclasses import replace
+
+import pytest
+
+from poolmgr.cloud import BlockingCloud
+from poolmgr.drivers.base import Driver, Poll
+from poolmgr.errors import CloudError, DeviceFailed
+from poolmgr.ownership import Job, new_name
+from poolmgr.testing.driver_tests import BASENAME, DriverTests
+
+
+class DeviceTests(DriverTests):
+    """Devices: created, found, marked and deleted."""
+
+    def test_a_device_is_marked_from_birth(self, cloud: BlockingCloud) -> None:
+        mark, name = self.mark(), new_name(BASENAME)
+
+        made = cloud.create_device(name, mark)
+
+        assert (made.name, made.mark) == (name, mark)
+        (found,) = cloud.find_devices(name)
+        assert (found.id, found.mark) == (made.id, mark)
+
+    def test_a_device_becomes_ready(self, cloud: BlockingCloud) -> None:
+        device = self.device(cloud)
+
+        assert device.ready
+        (found,) = cloud.find_devices(device.name)
+        assert found == device
+        assert cloud.get_device(device.id) == device
+
+    def test_a_look_shows_what_is_there(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        there, gone = self.device(cloud), self.device(cloud)
+        cloud.delete_device(gone)
+
+        poll = driver.poll([there, gone], self.timeout)
+
+        assert isinstance(poll, Poll)
+        ids = {*poll.unchanged, *(device.id for device in poll.seen)}
+        assert (there.id in ids, gone.id in ids) == (True, False)
+
+    def test_only_the_exact_name_is_found(self, cloud: BlockingCloud) -> None:
+        name = self.device(cloud).name
+
+        for other in (
+            name[:-1],
+            f"{name}0",
+            name[1:],
+            name.replace("-", "."),
+            f"^{name}$",
+            ".*",
+        ):
+            assert not cloud.find_devices(other)
+
+    def test_all_devices_of_some_names_are_found(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        one, other = new_name(BASENAME), new_name(BASENAME)
+        made = {
+            cloud.create_device(name, self.mark()).id
+            for name in (one, one, other)
+        }
+
+        found = driver.find_devices([one, other, "nobody"], self.timeout)
+
+        assert {device.id for device in found} == made
+        assert len(made) == 3
+
+    def test_a_jobs_devices_are_found(self, cloud: BlockingCloud) -> None:
+        mark = self.mark("conformance job")
+        made = cloud.create_device(new_name(BASENAME), mark)
+        self.device(cloud)
+
+        found = cloud.devices_of_job("conformance job")
+
+        assert [device.id for device in found] == [made.id]
+
+    def test_the_list_has_every_device(self, cloud: BlockingCloud) -> None:
+        made = {self.device(cloud).id for _twice in range(2)}
+
+        assert made <= {device.id for device in cloud.list_devices()}
+
+    def test_what_a_lost_creation_has_made_is_found(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        name, mark = new_name(BASENAME), self.mark("lost")
+        ip_mark = self.mark("lost address")
+        device, ip = cloud.create_device(name, mark), cloud.create_ip(ip_mark)
+
+        found = driver.find_created("device", name, mark, self.timeout)
+        ips = driver.find_created("ip", "", ip_mark, self.timeout)
+
+        assert [each.id for each in found] == [device.id]
+        assert [each.id for each in ips] == [ip.id]
+
+    def test_a_mark_can_be_changed(self, cloud: BlockingCloud) -> None:
+        device = self.device(cloud)
+        mark = replace(self.mark("other job").handed_over(), handle="H:b:2")
+
+        cloud.mark_device(device, mark)
+
+        (found,) = cloud.find_devices(device.name)
+        assert found.mark == mark
+        (same,) = cloud.devices_of_job("other job")
+        assert same.id == device.id
+
+    def test_two_may_mark_a_device_at_once(self, cloud: BlockingCloud) -> None:
+        device = self.device(cloud)
+        given = self.mark("again").handed_over()
+        cloud.mark_device(device, given)
+        (seen,) = cloud.find_devices(device.name)
+        later = given.taken_over_by(Job("again", "H:b:2")).handed_over()
+
+        cloud.mark_device(seen, later)
+        cloud.mark_device(seen, given.withdrawn())
+
+        (found,) = cloud.find_devices(device.name)
+        assert found.mark == later
+        cloud.mark_device(found, later.unconfirmed())
+        (found,) = cloud.find_devices(device.name)
+        assert found.mark == later.unconfirmed()
+
+    def test_a_deleted_device_is_gone(
+        self, driver: Driver, cloud: BlockingCloud
+    ) -> None:
+        device = self.device(cloud)
+
+        cloud.delete_device(device)
+
+        assert not cloud.find_devices(device.name)
+        assert cloud.get_device(device.id) is None
+        assert not driver.delete_device(device, self.timeout)
+
+    def test_a_device_can_be_deleted_while_it_boots(
+        self, cloud: BlockingCloud
+    ) -> None:
+        made = cloud.create_device(new_name(BASENAME), self.mark())
+
+        cloud.delete_device(made)
+
+        assert not cloud.find_devices(made.name)
+
+    def test_who_waits_for_a_device_that_goes_is_told(
+        self, cloud: BlockingCloud
+    ) -> None:
+        made = cloud.create_device(new_name(BASENAME), self.mark())
+        if made.ready:
+            return  # nobody can wait for it
+        cloud.delete_device(made)
+
+        with pytest.raises(DeviceFailed):
+            cloud.wait_ready(made)
+
+    def test_what_is_gone_cannot_be_marked(self, cloud: BlockingCloud) -> None:
+        device = self.device(cloud)
+        ip = cloud.create_ip(self.mark())
+        cloud.delete_device(device)
+        cloud.delete_ip(ip)
+
+        with pytest.raises(CloudError):
+            cloud.mark_device(device, self.mark())
+        with pytest.raises(CloudError):
+            cloud.mark_ip(ip, self.mark())
