@@ -184,7 +184,7 @@ def test_help_lists_every_command_with_a_line() -> None:
         assert (done.returncode, done.stderr) == (0, "")
         for line in (
             "build-device    Boot a device and answer its name and address",
-            "worker          Serve the job servers until a signal ends it",
+            "worker          Run a worker until a signal stops it",
             "--gearman-server HOST:PORT",
         ):
             assert line in done.stdout

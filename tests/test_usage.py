@@ -148,7 +148,7 @@ def test_help_fits_the_terminal() -> None:
             n for n, line in enumerate(shown.lines) if "assign-ip" in line
         )
         assert shown.lines[at - 1 : at + 2] == [
-            "build and delete, here and now:",
+            "build and delete without a job server:",
             "  assign-ip       Attach a floating IP to a",
             "                  device, from wherever it is",
         ]

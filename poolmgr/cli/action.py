@@ -26,7 +26,7 @@ from poolmgr.worker.signals import Interrupted
 
 
 class ActionCommand(PoolmgrShowOne):
-    """Run an action here and now, without a job server.
+    """Run an action without a job server.
 
     :cvar action: its name
     """

@@ -10,7 +10,7 @@ from poolmgr.text import one_line
 
 
 class Check(PoolmgrLister):
-    """Hold the driver's settings against the cloud.
+    """Check the driver's settings against the cloud.
 
     Shows what each was found to be. The exit code is 1 if anything is wrong
     with one of them; a worker does not start then.

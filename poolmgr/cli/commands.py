@@ -9,7 +9,7 @@ from poolmgr.plugins import ACTIONS, docstring, entry_points
 
 CLI = "poolmgr.cli"
 
-_ACTIONS = "build and delete, here and now"
+_ACTIONS = "build and delete without a job server"
 _OTHERS = "other commands"
 #: The commands by what one wants to do; of those with a verb, the noun.
 _GROUPS: dict[str, tuple[str, ...]] = {

@@ -21,7 +21,7 @@ _ZSH = (
 
 
 class Complete(PoolmgrCommand):
-    """Print a script that completes command lines in a shell.
+    """Print a shell completion script.
 
     For bash, in ~/.bashrc or as a file of /etc/bash_completion.d:
 

@@ -68,7 +68,7 @@ class ConfigConvert(PoolmgrCommand):
 
 
 class ConfigShow(PoolmgrLister):
-    """Show what every option is, and what set it.
+    """Show the value of every option, and where it is set.
 
     Of the configuration files, the environment and the options before the
     command. Secrets are not shown.

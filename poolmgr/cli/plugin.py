@@ -9,7 +9,7 @@ from poolmgr.text import one_line
 
 
 class PluginList(PoolmgrLister):
-    """List the actions and drivers that are installed, and try them out."""
+    """List the installed actions and drivers, and try to load them."""
 
     columns = ("Kind", "Name", "Package", "State", "Error")
     spare = ("Package",)

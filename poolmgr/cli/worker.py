@@ -6,7 +6,7 @@ from poolmgr.cli.base import PoolmgrCommand
 
 
 class WorkerCommand(PoolmgrCommand):
-    """Serve the job servers until a signal ends it.
+    """Run a worker until a signal stops it.
 
     SIGTERM or SIGINT: takes no more jobs, finishes those that are running,
     and ends; a second one ends it at once, and the job servers hand its jobs

@@ -80,8 +80,9 @@ class Scene:
             holding = ledger.held("device", device.name)
             if holding is None or holding.state != "owned":
                 continue
-            # A floating IP comes before the device's own address.
-            ips = {i.address for i in self.ips if i.device_id == device.id}
+            # A floating IP comes before the device's own address, and Nova
+            # goes on showing one for a moment after it was detached.
+            ips = {h.name for h in ledger.holdings if h.kind == "address"}
             answered = (holding.entry.answer or {})["addr"]
             if device.address not in {answered, *ips}:
                 says = f"it is at {device.address}, not at {answered}"
