@@ -184,3 +184,11 @@ def test_settings_out_of_bounds_are_told(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         FakeSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_a_closed_one_refuses_at_once() -> None:
+    cloud = FakeCloud()
+    cloud.close()
+
+    with pytest.raises(CloudRefused, match="closed"):
+        cloud.list_devices(60.0)

@@ -994,7 +994,8 @@ def test_the_line_of_a_pass_has_the_name_and_the_address(
     manager.run({"action": "ASSIGN_IP", "name": name, "ip": ip})
     manager.run({"action": "BUILD_IP", "name": "x outcome=FAIL"})
 
-    ends = [r.getMessage().partition(" request=")[2] for r in caplog.records]
+    lines = [r for r in caplog.records if r.name == "poolmgr.jobs.log"]
+    ends = [line.getMessage().partition(" request=")[2] for line in lines]
     said = [end.partition(" ")[2] for end in ends]
     assert said[0] == f"name={name} addr={addr}"
     assert said[1] == f"ip={ip}"

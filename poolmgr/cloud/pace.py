@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from poolmgr.errors import CloudUnavailable
 
+# Its own: a program may have seeded Python's.
+_JITTER = random.Random()  # noqa: S311 - no secret
 #: Seconds that a cloud can have itself left alone for.
 _LONGEST_PAUSE = 3600.0
 
@@ -67,7 +69,7 @@ def backoff(first: float, longest: float) -> Iterator[float]:
     """
     pause = first
     while True:
-        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        yield pause * _JITTER.uniform(0.5, 1.0)
         pause = min(pause * 2, longest)
 
 

@@ -29,6 +29,8 @@ from poolmgr.ownership import Mark, new_uuid
 
 #: Threads that call it at once: a cloud of 20 ms serves 1,600 calls a second.
 _AT_ONCE = 32
+# Its own: a program may have seeded Python's.
+_CHANCE = random.Random()
 #: Held while SQLite works. A fork waits for it, or else SQLite's own locks
 #: could be held by nobody in the child.
 _SQLITE = threading.RLock()
@@ -55,11 +57,13 @@ class FakeCloud(Driver):
         self.limits = Limits(calls_at_once=_AT_ONCE, poll_interval=interval)
         self._device_range = Range(network_of(self._settings.device_range))
         self._ip_range = Range(network_of(self._settings.ip_range))
+        self._closed = False
         with _SQLITE:
             self._store = Database(self._settings.state or ":memory:")
 
     def close(self) -> None:
         """Forget everything that is kept in memory."""
+        self._closed = True
         with _SQLITE:
             self._store.close()
 
@@ -70,8 +74,8 @@ class FakeCloud(Driver):
     ) -> Device:
         """See :meth:`Driver.create_device`."""
         cfg = self._settings
-        spread = random.uniform(-cfg.boot_spread, cfg.boot_spread)
-        fails = random.random() < cfg.boot_failure_rate
+        spread = _CHANCE.uniform(-cfg.boot_spread, cfg.boot_spread)
+        fails = _CHANCE.random() < cfg.boot_failure_rate
         fault = "the fake cloud let it fail" if fails else None
         now = time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
@@ -213,8 +217,10 @@ class FakeCloud(Driver):
             time.sleep(min(self._settings.call_time, timeout))
         if self._settings.call_time > timeout:
             raise CloudUnavailable(f"no answer within {timeout:g} s")
-        if random.random() < self._settings.call_failure_rate:
+        if _CHANCE.random() < self._settings.call_failure_rate:
             raise CloudUnavailable("the fake cloud let the call fail")
+        if self._closed:
+            raise CloudRefused("the fake cloud is closed")
         with _SQLITE:
             yield self._store
 
