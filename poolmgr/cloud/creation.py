@@ -202,7 +202,7 @@ class Creation(Generic[T]):
             # Another worker has it, or may have it.
             LOG.warning("%s is left: %s", self._what, thing.id)
             return
-        LOG.warning("deletes %s, which nobody waits for", self._what)
+        LOG.info("deletes %s, which nobody waits for", self._what)
         if not self._kept:
             self._context.left = (self._what, "there was no time")
         try:
