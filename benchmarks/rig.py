@@ -163,7 +163,7 @@ def worker(
 ) -> Iterator[int]:
     """A worker that runs while the block does; its process id."""
     with process(
-        *(tree.python, "-m", "poolmgr", "--quiet"),
+        *(tree.python, "-P", "-m", "poolmgr", "--quiet"),
         *("--gearman-server", str(server.address), "worker"),
         env={
             **os.environ,

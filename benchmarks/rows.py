@@ -240,7 +240,8 @@ sys.exit(app.run(sys.argv[1:]))
 
 def startup(tree: Tree) -> Figures:
     """Seconds of commands, beside a bare cliff application's."""
-    poolmgr, bare = [tree.python, "-m", "poolmgr"], [tree.python, "-c", _BARE]
+    poolmgr = [tree.python, "-P", "-m", "poolmgr"]
+    bare = [tree.python, "-c", _BARE]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clouds.yaml"
         with LoopbackCloud(boot_time=0.0) as there:
