@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 from poolmgr.cloud import BlockingCloud, Cloud
-from poolmgr.errors import DeadlineExceeded, PoolmgrError
+from poolmgr.cloud.time_limit import time_limit
+from poolmgr.errors import PoolmgrError
 from poolmgr.ownership import Job, Mark, Ownership, time_now
 from poolmgr.settings import PoolSettings
 from poolmgr.tracing import RequestContext
@@ -182,23 +183,13 @@ class Context(JobContext):
         :raises DeadlineExceeded: it was not done; says what it waited for
         """
         trace = self._run.trace
-        before = trace.end
-        end = min(before, asyncio.get_running_loop().time() + seconds)
-        trace.end = end
         # What goes wrong in the block is no reason for what comes after it.
         trouble, trace.trouble = trace.trouble, None
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with time_limit(trace, seconds):
                 yield
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            doing = trace.doing or "waiting for the cloud"
-            raise trace.trouble or DeadlineExceeded(doing, seconds) from None
         finally:
             trace.trouble = trouble
-            if trace.end == end:  # else the job was cancelled meanwhile
-                trace.end = before
 
 
 class BlockingContext(JobContext):

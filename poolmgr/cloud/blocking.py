@@ -4,13 +4,14 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from poolmgr.cloud.cloud import Cloud, CloudState
 from poolmgr.cloud.pace import Pace
+from poolmgr.cloud.time_limit import time_limit
 from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP
-from poolmgr.errors import DeadlineExceeded, PoolmgrError
+from poolmgr.errors import PoolmgrError
 from poolmgr.events import Observer
 from poolmgr.ownership import Mark, Ownership
 from poolmgr.tracing import RequestContext, bound, current
@@ -84,18 +85,14 @@ class BlockingCloud:
         if self._interruption is not None:
             task.cancel()
         context = current() or RequestContext()
-        if self._timeout is not None:
-            context.end = self.loop.time() + self._timeout
+        seconds = self._timeout
+        limit = (
+            nullcontext() if seconds is None else time_limit(context, seconds)
+        )
         try:
             with bound(context):
-                async with asyncio.timeout(self._timeout) as timeout:
+                async with limit:
                     return await work
-        except TimeoutError:
-            if not timeout.expired() or self._timeout is None:
-                raise
-            doing = context.doing or "waiting for the cloud"
-            error = DeadlineExceeded(doing, self._timeout)
-            raise context.trouble or error from None
         except asyncio.CancelledError:
             if self._interruption is None:
                 raise

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from poolmgr.cloud import Cloud
 from poolmgr.drivers.base import Device, FloatingIP, Status
 from poolmgr.errors import Ambiguous, NotFound
-from poolmgr.ownership import Mark, Ownership, State
+from poolmgr.ownership import Mark, Ownership, State, age_of
 
 T = TypeVar("T", bound="Item")
 
@@ -226,20 +226,6 @@ class Inventory:
             ip=ip,
             device=device,
         )
-
-
-def age_of(since: str | None, now: datetime) -> int | None:
-    """Whole seconds since a time; 0 when our clock is behind.
-
-    :returns: None for what is no time
-    """
-    try:
-        at = datetime.fromisoformat(since or "")
-    except (TypeError, ValueError):
-        return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0, int((now - at).total_seconds()))
 
 
 def _oldest_first(items: Iterable[T]) -> list[T]:

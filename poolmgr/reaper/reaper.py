@@ -4,7 +4,6 @@ A worker that dies with its job server leaves devices that no job will ever
 take over.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -12,8 +11,9 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 from poolmgr.cloud import Cloud
+from poolmgr.cloud.time_limit import time_limit
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.errors import DeadlineExceeded, PoolmgrError
+from poolmgr.errors import PoolmgrError
 from poolmgr.ownership import Mark
 from poolmgr.reaper.inventory import Inventory
 from poolmgr.reaper.rules import (
@@ -240,19 +240,7 @@ class Reaper:
 
 @asynccontextmanager
 async def _time_limit(doing: str) -> AsyncIterator[None]:
-    """Limit the time for one step, and say why it was not enough.
-
-    :raises DeadlineExceeded: the time is up
-    :raises PoolmgrError: the last failure of what was repeated until then
-    """
-    context = current() or RequestContext()
-    context.end = asyncio.get_running_loop().time() + _TIME
-    with bound(context):
-        try:
-            async with asyncio.timeout(_TIME) as limit:
-                yield
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            late = DeadlineExceeded(context.doing or doing, _TIME)
-            raise context.trouble or late from None
+    """Limit the time for one step; raises as :func:`time_limit` does."""
+    with bound(current() or RequestContext()) as context:
+        async with time_limit(context, _TIME, doing):
+            yield
