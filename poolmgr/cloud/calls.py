@@ -104,8 +104,7 @@ class Calls:
                     pause = pause_after(error)  # it waits there
                 # Once is nothing; who waits for long wants to know why.
                 level = logging.WARNING if attempt == 3 else logging.INFO
-                LOG.log(level, "%s; again in %.1f s", error, pause)
-                await sleep_within(context, pause, error)
+                await pause_before_retry(context, pause, error, level)
             else:
                 context.trouble = None
                 return answer
@@ -180,15 +179,19 @@ class Calls:
             raise
 
 
-async def sleep_within(
-    context: RequestContext, pause: float, error: PoolmgrError
+async def pause_before_retry(
+    context: RequestContext,
+    pause: float,
+    error: PoolmgrError,
+    level: int = logging.INFO,
 ) -> None:
-    """Sleep, but raise at once if there is no time for that.
+    """Sleep before a retry; raise at once if there is no time for that.
 
     :raises PoolmgrError: the error given
     """
     if pause >= context.end - asyncio.get_running_loop().time():
         raise error
+    LOG.log(level, "%s; again in %.1f s", error, pause)
     await asyncio.sleep(pause)
 
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from poolmgr.cloud.calls import sleep_within
+from poolmgr.cloud.calls import pause_before_retry
 from poolmgr.cloud.pace import Pace, backoff, pause_after
 from poolmgr.cloud.runner import Witness
 from poolmgr.errors import CloudUnavailable, OutcomeUnknown, PoolmgrError
@@ -134,8 +134,7 @@ class Creation(Generic[T]):
             except CloudUnavailable as error:  # and nothing was made
                 self._context.trouble = error
                 pause = max(next(pauses), pause_after(error))
-                LOG.info("%s; again in %.1f s", error, pause)
-                await sleep_within(self._context, pause, error)
+                await pause_before_retry(self._context, pause, error)
             else:
                 self._context.trouble = None
                 return made
@@ -148,7 +147,7 @@ class Creation(Generic[T]):
         pause = pause_after(error)
         pauses = backoff(self._pace.look_first, self._pace.look_longest)
         for _look in range(_LOOKS):
-            await sleep_within(self._context, pause, error)
+            await pause_before_retry(self._context, pause, error)
             for thing in (*self._made.values(), *await self._find()):
                 LOG.info("%s was made", self._what)
                 return thing
