@@ -91,5 +91,5 @@ def test_what_is_typed_works(shown: list[Block], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(" passed") == 2
     *_before, listed = done.stdout.split("# poolmgr plugin list\n")
-    assert re.search("COUNT_DEVICES .* ok ", listed)
-    assert re.search("rack .* ok ", listed)
+    for name in ("COUNT_DEVICES", "POWER_CYCLE", "rack"):
+        assert re.search(f"{name} .* ok ", listed)

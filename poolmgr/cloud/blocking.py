@@ -127,6 +127,10 @@ class BlockingCloud:
         """Tell whether a TCP connection to an address can be made now."""
         return self.wait(self.cloud.accepts(address, port))
 
+    def call_driver(self, method: str, *args: object) -> Any:
+        """Call a method of the driver that other drivers do not have."""
+        return self.wait(self.cloud.call_driver(method, *args))
+
     def create_device(
         self, name: str, mark: Mark, max_wait: float = 0.0
     ) -> Device:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from poolmgr.cloud import checks
 from poolmgr.cloud.breaker import Breaker
@@ -107,6 +108,23 @@ class Cloud(FloatingIPs):
     async def accepts(self, address: str, port: int) -> bool:
         """Tell whether a TCP connection to an address can be made now."""
         return await self._calls.ask(checks.ACCEPTS, address, port)
+
+    async def call_driver(self, method: str, *args: object) -> Any:
+        """Call a method of the driver that other drivers do not have.
+
+        It gets the arguments and a time-out in seconds, as each method of a
+        driver does, and runs on a thread, within the driver's limits.  After
+        ``CloudUnavailable`` it is called again, so it must be repeatable.
+        Nothing checks ownership here: pass on what :meth:`our_device` or
+        :meth:`our_ip` returned.
+
+        :param method: the method's name
+        :returns: what it returns
+        :raises CloudError: the cloud says no
+        :raises PluginFailed: there is no such method, or it is defective
+        """
+        verb = checks.Verb(method, "compute", "changing", lambda value: value)
+        return await self._calls.ask(verb, *args)
 
     async def check(self, timeout: float = 60.0) -> Sequence[Finding]:
         """Check the driver's settings against the cloud.

@@ -13,6 +13,7 @@ from poolmgr.errors import (
     CloudUnavailable,
     DeadlineExceeded,
     Forked,
+    PluginFailed,
     Stopped,
 )
 from poolmgr.ownership import Job, Mark
@@ -35,6 +36,30 @@ def test_a_device_and_an_address_come_and_go() -> None:
         cloud.delete_device(device)
         cloud.delete_ip(cloud.get_ip(ip.address))
         assert (cloud.list_devices(), cloud.list_ips()) == ([], [])
+
+
+class _Rebooting(FakeCloud):
+    """A cloud that can do something besides, at the second try."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rebooted: list[str] = []
+
+    def reboot(self, name: str, timeout: float) -> int:
+        self.rebooted.append(name)
+        if len(self.rebooted) == 1:
+            raise CloudUnavailable("busy")
+        return len(self.rebooted)
+
+
+def test_a_method_of_one_driver_only_is_called_like_the_others() -> None:
+    driver = _Rebooting()
+    with open_cloud(driver) as cloud:
+        assert cloud.call_driver("reboot", "libra-1") == 2
+        with pytest.raises(PluginFailed, match="no_such_method"):
+            cloud.call_driver("no_such_method")
+
+    assert driver.rebooted == ["libra-1", "libra-1"]
 
 
 def test_many_threads_use_it_at_once() -> None:

@@ -1,1 +1,1 @@
-"""An action and a driver for poolmgr, as an example."""
+"""Two actions and a driver for poolmgr, as an example."""

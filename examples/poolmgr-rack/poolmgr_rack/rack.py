@@ -1,12 +1,18 @@
 """A rack of machines as a cloud."""
 
 import threading
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP
-from poolmgr.errors import Changed, CloudRefused, QuotaExceeded
+from poolmgr.errors import (
+    Changed,
+    CloudRefused,
+    CloudUnavailable,
+    QuotaExceeded,
+)
 from poolmgr.ownership import Mark
 from poolmgr.settings import check, setting
 
@@ -22,6 +28,9 @@ class RackSettings:
         ("198.51.100.1", "198.51.100.2"), "Addresses that can be moved."
     )
     image: str = setting("preinstalled", "What runs on the machines.")
+    strip_pause: float = setting(
+        0.2, "Seconds that the power strip needs after each command."
+    )
 
     def __post_init__(self) -> None:
         check(self, "rack")
@@ -38,6 +47,8 @@ class Rack(Driver):
         self._lock = threading.Lock()
         self._devices: dict[str, Device] = {}
         self._ips: dict[str, FloatingIP] = {}
+        self._strip_ready_at = 0.0
+        self.power_cycles: list[str] = []
 
     def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
         """Take a machine that nobody has."""
@@ -70,6 +81,19 @@ class Rack(Driver):
                 if ip.device_id == device.id:
                     self._set(replace(ip, device_id=None))
             return self._devices.pop(device.id, None) is not None
+
+    def power_cycle(self, device: Device, timeout: float) -> None:
+        """Turn a machine off and on: a method that only this driver has."""
+        with self._lock:
+            left = self._strip_ready_at - time.monotonic()
+            if left > 0:
+                # poolmgr asks again, not before this time has passed.
+                raise CloudUnavailable("the strip is busy", retry_after=left)
+            if device.id not in self._devices:
+                raise CloudRefused(f"nobody has machine {device.id}")
+            self.power_cycles.append(device.id)
+            pause = self._settings.strip_pause
+            self._strip_ready_at = time.monotonic() + pause
 
     def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
         """Take an address that nobody has."""
