@@ -62,6 +62,12 @@ class Terminal:
         return "\n".join(self.lines)
 
     @property
+    def screen(self) -> pyte.Screen:
+        """The characters with their colours."""
+        self._read()
+        return self._screen
+
+    @property
     def raw(self) -> bytes:
         """All that was written to it so far."""
         self._read()

@@ -1,0 +1,119 @@
+"""Takes the screenshots in the documentation.
+
+``python -m tools.screenshots`` in the sources; needs gearmand and Chromium.  A
+worker on the fake cloud serves jobs for some minutes, so that the page's chart
+has bars.
+"""
+
+import asyncio
+import itertools
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from poolmgr.gearman import Address, Client
+from tests.browser import browser
+from tests.jobservers import free_port, gearmand
+from tests.processes import worker
+from tests.terminals import Terminal, terminal
+
+FOLDER = Path("doc/source/_static")
+SECONDS = 240
+CONFIG = """
+[fake]
+boot_time = 12
+boot_spread = 8
+call_time = 0.05
+boot_failure_rate = 0.03
+[worker]
+long_jobs = 10
+[monitoring]
+port = {port}
+"""
+
+
+async def send_jobs(server: Address, seconds: float) -> None:
+    """Send builds, more than the worker can do at once, and short jobs."""
+    async with Client([server]) as client:
+        end = time.monotonic() + seconds
+        for number in itertools.count():
+            build = number % 3 == 0
+            action = "BUILD_DEVICE" if build else "BUILD_IP"
+            await client.submit(
+                "libra_pool_mgm",
+                json.dumps({"action": action}).encode(),
+                background=True,
+            )
+            if time.monotonic() > end:
+                return
+            await asyncio.sleep(0.6)
+
+
+def text_of(shown: Terminal, columns: int, rows: int) -> Text:
+    """Return what a terminal shows, with its colours."""
+    text = Text()
+    for y in range(rows):
+        for x in range(columns):
+            cell = shown.screen.buffer[y][x]
+            color = None if cell.fg == "default" else cell.fg
+            text.append(cell.data, Style(color=color, bold=cell.bold))
+        text.append("\n")
+    return text
+
+
+def show_terminal(server: Address) -> None:
+    """Take a screenshot of ``poolmgr status --watch``."""
+    columns, rows = 72, 12
+    args = ("--gearman-server", str(server), "status", "--watch")
+    with terminal(*args, columns=columns, rows=rows) as shown:
+        shown.wait_for(lambda: "libra_pool_mgm" in shown.text)
+        time.sleep(5)  # until it knows how fast the queue changes
+        shown.wait_for(lambda: "libra_pool_mgm" in shown.text)
+        text = text_of(shown, columns, rows)
+    console = Console(record=True, width=columns, file=sys.stderr)
+    console.print(text)
+    svg = console.export_svg(title="poolmgr status --watch")
+    # The documentation loads nothing from elsewhere, fonts neither.
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    (FOLDER / "status-watch.svg").write_text(svg)
+
+
+def show_page(url: str, profile: Path) -> None:
+    """Take a screenshot of the status page."""
+    subprocess.run(
+        [
+            browser(),
+            *("--headless", "--no-sandbox", "--disable-gpu"),
+            *("--hide-scrollbars", "--window-size=900,1000"),
+            f"--user-data-dir={profile}",
+            f"--screenshot={FOLDER / 'status-page.png'}",
+            url,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=100,
+    )
+
+
+def main() -> None:
+    """Take both."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as name, gearmand() as server:
+        config, folder = CONFIG.format(port=port), Path(name)
+        enabled = {"OS_MONITORING__ENABLED": "true"}
+        with worker([str(server.address)], config, folder, **enabled):
+            asyncio.run(send_jobs(server.address, SECONDS))
+            show_terminal(server.address)
+            show_page(f"http://127.0.0.1:{port}/", folder / "browser")
+
+
+if __name__ == "__main__":
+    main()
