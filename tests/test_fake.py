@@ -151,7 +151,7 @@ def test_a_device_has_one_floating_ip_at_most(cloud: FakeCloud) -> None:
     device = cloud.create_device("a", MARK, SOON)
     cloud.attach_ip(cloud.create_ip(MARK, SOON), device, SOON)
 
-    with pytest.raises(CloudRefused, match="has floating IP"):
+    with pytest.raises(CloudRefused, match="has another floating IP"):
         cloud.attach_ip(cloud.create_ip(MARK, SOON), device, SOON)
 
 

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
-from poolmgr.drivers.base import FloatingIP
-from poolmgr.drivers.fake.database import Database, StoredDevice
+from poolmgr.drivers.fake.database import open_database, text_of
 from poolmgr.ownership import Mark
 from tests.asking import asked, running
 from tests.docs.nova_stage import NovaStage
@@ -50,28 +49,22 @@ class Inventory(Stage):
         state = self.home / "cloud.db"
         self.variables["OS_POOLMGR__DRIVER"] = "fake"
         self.variables["OS_FAKE__STATE"] = str(state)
-        database = Database(str(state))
+        database = open_database(str(state))
         for number, (name, age, boots, mark) in enumerate(_DEVICES):
             created = time.time() - age
             ready = created + (DAY if boots else 0)
-            address = f"10.0.0.{number}"
-            device = StoredDevice(
-                str(uuid.UUID(int=number)),
-                name,
-                address,
-                created,
-                ready,
-                None,
-                mark,
+            id_, address = str(uuid.UUID(int=number)), f"10.0.0.{number}"
+            database.execute(
+                "INSERT INTO device VALUES (?, ?, ?, ?, ?, NULL, ?)",
+                (id_, name, address, created, ready, text_of(mark)),
             )
-            assert database.add_device(device)
         for number, (age, on) in enumerate(_IPS, 1):
             mark = _mark("job", age).handed_over()
-            ip = FloatingIP(
-                str(uuid.UUID(int=number)), f"198.18.0.{number}", None, 1, mark
+            id_, address = str(uuid.UUID(int=number)), f"198.18.0.{number}"
+            database.execute(
+                "INSERT INTO ip VALUES (?, ?, ?, 1, ?)",
+                (id_, address, on, text_of(mark)),
             )
-            assert database.add_ip(ip)
-            assert on is None or database.change_ip(ip, on, mark)
         database.close()
 
 

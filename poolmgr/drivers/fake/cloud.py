@@ -1,23 +1,22 @@
 """The driver of the fake cloud."""
 
+import itertools
 import os
 import random
+import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
-from poolmgr.drivers.base import (
-    Device,
-    Driver,
-    FloatingIP,
-    Limits,
-    Poll,
-    Status,
+from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits
+from poolmgr.drivers.fake.database import (
+    device_of,
+    ip_of,
+    open_database,
+    text_of,
 )
-from poolmgr.drivers.fake.database import Database, StoredDevice, Table
-from poolmgr.drivers.fake.ranges import Range
 from poolmgr.drivers.fake.settings import FakeSettings, network_of
 from poolmgr.errors import (
     Changed,
@@ -33,7 +32,7 @@ _AT_ONCE = 32
 _CHANCE = random.Random()
 #: Held while SQLite works. A fork waits for it, or else SQLite's own locks
 #: could be held by nobody in the child.
-_SQLITE = threading.RLock()
+_SQLITE = threading.Lock()
 os.register_at_fork(
     before=_SQLITE.acquire,
     after_in_parent=_SQLITE.release,
@@ -42,7 +41,7 @@ os.register_at_fork(
 
 
 class FakeCloud(Driver):
-    """Devices and floating IPs in a table instead of a cloud.
+    """Devices and floating IPs in a database instead of a cloud.
 
     :raises ConfigError: its state cannot be kept in the file named
     """
@@ -50,22 +49,23 @@ class FakeCloud(Driver):
     Settings = FakeSettings
 
     def __init__(self, settings: FakeSettings | None = None) -> None:
-        self._settings = settings or FakeSettings()
-        self.image = self._settings.image
+        self._settings = cfg = settings or FakeSettings()
+        self.image = cfg.image
         # Often enough that a short boot does not become longer by that.
-        interval = min(1.0, max(0.02, self._settings.boot_time / 20))
+        interval = min(1.0, max(0.02, cfg.boot_time / 20))
         self.limits = Limits(calls_at_once=_AT_ONCE, poll_interval=interval)
-        self._device_range = Range(network_of(self._settings.device_range))
-        self._ip_range = Range(network_of(self._settings.ip_range))
-        self._closed = False
+        self._devices = _Room("devices", cfg.device_quota, cfg.device_range)
+        self._ips = _Room("floating IPs", cfg.ip_quota, cfg.ip_range)
         with _SQLITE:
-            self._store = Database(self._settings.state or ":memory:")
+            self._db = open_database(cfg.state or ":memory:")
+        # Many will not bother to close a cloud that is not there. At the end
+        # of the process a thread may still be using it.
+        weakref.finalize(self, self._db.close).atexit = False
 
     def close(self) -> None:
         """Forget everything that is kept in memory."""
-        self._closed = True
         with _SQLITE:
-            self._store.close()
+            self._db.close()
 
     # -- devices ------------------------------------------------------------
 
@@ -79,191 +79,165 @@ class FakeCloud(Driver):
         fault = "the fake cloud let it fail" if fails else None
         now = time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
-        id_ = new_uuid()
-        with self._call(timeout) as store, store.transaction():
-            _require_room("device", cfg.device_quota, store)
-
-            def add(address: str) -> StoredDevice | None:
-                device = StoredDevice(
-                    id_, name, address, now, ready, fault, mark
-                )
-                return device if store.add_device(device) else None
-
-            return _device(self._device_range.take(store, add))
-
-    def get_device(self, id: str, timeout: float) -> Device | None:
-        """See :meth:`Driver.get_device`."""
-        found = self._devices(timeout, "id", [id])
-        return found[0] if found else None
+        with self._call(timeout) as db:
+            present = db.execute("SELECT address FROM device")
+            address = self._devices.free_address(present)
+            row = (new_uuid(), name, address, now, ready, fault, text_of(mark))
+            db.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
+        return device_of(row)
 
     def list_devices(self, timeout: float) -> Sequence[Device]:
         """See :meth:`Driver.list_devices`."""
-        return self._devices(timeout)
-
-    def find_devices(
-        self, names: Collection[str], timeout: float
-    ) -> Sequence[Device]:
-        """See :meth:`Driver.find_devices`."""
-        return self._devices(timeout, "name", names)
-
-    def devices_of_jobs(
-        self, uniques: Collection[str], timeout: float
-    ) -> Sequence[Device]:
-        """See :meth:`Driver.devices_of_jobs`."""
-        return self._devices(timeout, "job", uniques)
-
-    def poll(self, devices: Collection[Device], timeout: float) -> Poll:
-        """See :meth:`Driver.poll`."""
-        ids = [device.id for device in devices]
-        return Poll(self._devices(timeout, "id", ids))
+        with self._call(timeout) as db:
+            return [
+                device_of(row) for row in db.execute("SELECT * FROM device")
+            ]
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
-        with self._call(timeout) as store, store.transaction():
-            there = store.devices("id", [device.id])
-            if not there:
+        with self._call(timeout) as db:
+            present = _find_device(db, device.id)
+            if present is None:
                 raise CloudRefused(f"device {device.name!r} is gone")
-            now = mark.written_over(there[0].mark, device.mark)
-            store.mark_device(device.id, now)
+            now = mark.written_over(present.mark, device.mark)
+            change = "UPDATE device SET mark = ? WHERE id = ?"
+            db.execute(change, (text_of(now), device.id))
 
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
-        with self._call(timeout) as store, store.transaction():
-            return store.delete_device(device.id)
+        with self._call(timeout) as db:
+            db.execute(
+                "UPDATE ip SET device_id = NULL, revision = revision + 1 "
+                "WHERE device_id = ?",
+                (device.id,),
+            )
+            delete = "DELETE FROM device WHERE id = ?"
+            return db.execute(delete, (device.id,)).rowcount == 1
 
     # -- floating IPs -------------------------------------------------------
 
     def create_ip(self, mark: Mark | None, timeout: float) -> FloatingIP:
         """See :meth:`Driver.create_ip`."""
-        id_, created = new_uuid(), mark.made if mark else None
-        with self._call(timeout) as store, store.transaction():
-            _require_room("ip", self._settings.ip_quota, store)
-
-            def add(address: str) -> FloatingIP | None:
-                ip = FloatingIP(id_, address, None, 1, mark, created)
-                return ip if store.add_ip(ip) else None
-
-            return self._ip_range.take(store, add)
+        with self._call(timeout) as db:
+            present = db.execute("SELECT address FROM ip")
+            address = self._ips.free_address(present)
+            row = (new_uuid(), address, None, 1, text_of(mark))
+            db.execute("INSERT INTO ip VALUES (?,?,?,?,?)", row)
+        return ip_of(row)
 
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
-        with self._call(timeout) as store:
-            return store.ips()
-
-    def find_ips(
-        self, addresses: Collection[str], timeout: float
-    ) -> Sequence[FloatingIP]:
-        """See :meth:`Driver.find_ips`."""
-        with self._call(timeout) as store:
-            return store.ips("address", addresses)
-
-    def ips_of_jobs(
-        self, uniques: Collection[str], timeout: float
-    ) -> Sequence[FloatingIP]:
-        """See :meth:`Driver.ips_of_jobs`."""
-        with self._call(timeout) as store:
-            return store.ips("job", uniques)
+        with self._call(timeout) as db:
+            return [ip_of(row) for row in db.execute("SELECT * FROM ip")]
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
-        with self._call(timeout) as store:
-            _change(store, ip, ip.device_id, mark)
+        with self._call(timeout) as db:
+            _change(db, ip, ip.device_id, mark)
 
     def attach_ip(
         self, ip: FloatingIP, device: Device, timeout: float
     ) -> None:
         """See :meth:`Driver.attach_ip`."""
-        with self._call(timeout) as store, store.transaction():
-            there = store.devices("id", [device.id])
-            if not there or _device(there[0]).status != "active":
+        with self._call(timeout) as db:
+            present = _find_device(db, device.id)
+            if present is None or present.status != "active":
                 raise CloudRefused(f"device {device.name!r} is not active")
-            for taken in store.ips("device_id", [device.id]):
-                if taken.id != ip.id:
-                    raise CloudRefused(
-                        f"device {device.name!r} has floating IP "
-                        f"{taken.address!r}"
-                    )
-            _change(store, ip, device.id, ip.mark)
+            try:
+                _change(db, ip, device.id, ip.mark)
+            except sqlite3.IntegrityError:
+                raise CloudRefused(
+                    f"device {device.name!r} has another floating IP"
+                ) from None
 
     def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
         """See :meth:`Driver.detach_ip`."""
-        with self._call(timeout) as store:
-            _change(store, ip, None, ip.mark)
+        with self._call(timeout) as db:
+            _change(db, ip, None, ip.mark)
 
     def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
         """See :meth:`Driver.delete_ip`."""
-        with self._call(timeout) as store:
-            return store.delete_ip(ip.id)
+        with self._call(timeout) as db:
+            delete = "DELETE FROM ip WHERE id = ?"
+            return db.execute(delete, (ip.id,)).rowcount == 1
 
     def accepts(self, address: str, port: int, timeout: float) -> bool:
         """See :meth:`Driver.accepts`; no packet leaves the process."""
-        attached = [
-            ip
-            for ip in self.find_ips([address], timeout)
-            if ip.device_id is not None
-        ]
-        return bool(attached) and port != self._settings.closed_port
-
-    # -- inside -------------------------------------------------------------
+        found = self.find_ips([address], timeout)
+        attached = any(ip.device_id is not None for ip in found)
+        return attached and port != self._settings.closed_port
 
     @contextmanager
-    def _call(self, timeout: float) -> Iterator[Database]:
+    def _call(self, timeout: float) -> Iterator[sqlite3.Connection]:
         """Make one call of the cloud: it takes its time, and may fail.
 
-        The block has the store for itself.
+        The block has the database for itself, and is done as a whole or not
+        at all.
         """
         self.limiter.acquire()
-        if self._settings.call_time:
-            time.sleep(min(self._settings.call_time, timeout))
-        if self._settings.call_time > timeout:
+        cfg = self._settings
+        time.sleep(min(cfg.call_time, timeout))
+        if cfg.call_time > timeout:
             raise CloudUnavailable(f"no answer within {timeout:g} s")
-        if _CHANCE.random() < self._settings.call_failure_rate:
+        if _CHANCE.random() < cfg.call_failure_rate:
             raise CloudUnavailable("the fake cloud let the call fail")
-        if self._closed:
-            raise CloudRefused("the fake cloud is closed")
-        with _SQLITE:
-            yield self._store
-
-    def _devices(
-        self, timeout: float, column: str = "", values: Collection[str] = ()
-    ) -> list[Device]:
-        with self._call(timeout) as store:
-            found = store.devices(column, values)
-        return [_device(each) for each in found]
+        try:
+            with _SQLITE, self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+        except sqlite3.ProgrammingError:
+            raise CloudRefused("the fake cloud is closed") from None
+        except sqlite3.Error as error:
+            why = f"the fake cloud's state: {error}"
+            raise CloudUnavailable(why) from error
 
 
-def _require_room(table: Table, quota: int, store: Database) -> None:
-    if store.count(table) >= quota:
-        what = {"device": "devices", "ip": "floating IPs"}[table]
-        raise QuotaExceeded(f"quota of {quota} {what} is used up")
+class _Room:
+    """The room for things of one kind: a quota and a range of addresses.
+
+    :param what: what they are called, in the plural
+    """
+
+    def __init__(self, what: str, quota: int, addresses: str) -> None:
+        self._what = what
+        self._quota = quota
+        self._network = network_of(addresses)
+        # Used in turn; each process begins with the first.
+        self._addresses = itertools.cycle(self._network.hosts())
+
+    def free_address(self, present: Iterable[tuple[str]]) -> str:
+        """Return an address for one more.
+
+        :param present: a row for each that there is: its address
+        :raises QuotaExceeded: there is no room
+        """
+        taken = {address for (address,) in present}
+        if len(taken) >= self._quota:
+            raise QuotaExceeded(
+                f"quota of {self._quota} {self._what} is used up"
+            )
+        tries = itertools.islice(self._addresses, self._network.num_addresses)
+        for address in map(str, tries):
+            if address not in taken:
+                return address
+        raise QuotaExceeded(f"no address of {self._network} is left")
 
 
 def _change(
-    store: Database, ip: FloatingIP, device_id: str | None, mark: Mark | None
+    db: sqlite3.Connection,
+    ip: FloatingIP,
+    device_id: str | None,
+    mark: Mark | None,
 ) -> None:
-    if not store.change_ip(ip, device_id, mark):
+    changed = db.execute(
+        "UPDATE ip SET device_id = ?, mark = ?, revision = revision + 1 "
+        "WHERE id = ? AND revision = ?",
+        (device_id, text_of(mark), ip.id, ip.revision),
+    )
+    if changed.rowcount != 1:
         raise Changed(f"floating IP {ip.address!r} was changed meanwhile")
 
 
-def _device(stored: StoredDevice) -> Device:
-    status: Status = "building"
-    if time.time() >= stored.ready:
-        status = "failed" if stored.fault else "active"
-    return Device(
-        id=stored.id,
-        name=stored.name,
-        status=status,
-        address=stored.address if status == "active" else None,
-        created=_as_text(stored.created),
-        fault=stored.fault if status == "failed" else None,
-        mark=stored.mark,
-    )
-
-
-def _as_text(seconds: float) -> str:
-    """Return a time as text; empty for what no calendar has."""
-    try:
-        at = datetime.fromtimestamp(seconds, UTC)
-    except (OSError, OverflowError, ValueError):
-        return ""
-    return at.isoformat(timespec="seconds")
+def _find_device(db: sqlite3.Connection, id: str) -> Device | None:
+    row = db.execute("SELECT * FROM device WHERE id = ?", (id,)).fetchone()
+    return device_of(row) if row else None
