@@ -7,15 +7,26 @@ request may succeed later (``retryable``).
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from poolmgr.foreign import Portable, words_of
+from poolmgr.foreign import words_of
 
 
-class PoolmgrError(Portable):
-    """Anything poolmgr raises on purpose."""
+class PoolmgrError(Exception):
+    """Anything poolmgr raises on purpose.
+
+    It can be pickled and copied, whatever arguments its subclass takes.
+    """
 
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
     answer: Mapping[str, object] = {}  #: more fields of the FAIL answer
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Python itself would call __init__ with the finished message.
+        return _restored, (type(self), words_of(self)), vars(self)
+
+
+def _restored(kind: type[PoolmgrError], message: str) -> PoolmgrError:
+    return kind.__new__(kind, message)
 
 
 class ConfigError(PoolmgrError):

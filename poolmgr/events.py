@@ -158,30 +158,13 @@ class Observer:
         """
 
 
-class Guarded(Observer):
-    """Tells another observer, and logs what that raises.
+def tell(method: Callable[[T], Any], what: T) -> None:
+    """Tell an observer; what it raises is logged and harms nobody.
 
-    :param observer: the other
+    :param method: the observer's
+    :param what: what has happened
     """
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-
-    def job_ended(self, ended: EndedJob) -> None:
-        """See :class:`Observer`."""
-        _guarded(self._observer.job_ended, ended)
-
-    def cloud_called(self, call: CloudCall) -> None:
-        """See :class:`Observer`."""
-        _guarded(self._observer.cloud_called, call)
-
-    def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
-        """See :class:`Observer`."""
-        _guarded(self._observer.reaper_looked, findings)
-
-
-def _guarded(tell: Callable[[T], Any], what: T) -> None:
     try:
-        tell(what)
+        method(what)
     except BaseException:
         LOG.exception("an observer failed")

@@ -1,13 +1,9 @@
 """Exceptions that other people's code raises, in libraries and plugins."""
 
-import pickle
 import threading
 from opcode import opmap
-from typing import Any
 
 from poolmgr.text import one_line
-
-_PLAIN = (str, int, float, bool, type(None))
 
 
 def words_of(error: object) -> str:
@@ -46,39 +42,3 @@ def is_interrupt(error: BaseException) -> bool:
         return True
     raises = frame.f_code.co_code[where.tb_lasti] == opmap["RAISE_VARARGS"]
     return isinstance(error, KeyboardInterrupt) and not raises
-
-
-class Portable(Exception):
-    """An exception that can be pickled and copied.
-
-    Whatever its subclass takes and keeps: what cannot be pickled, as a lock,
-    becomes its text.
-    """
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # Python itself would call __init__ with the finished message.
-        plain = all(type(arg) in _PLAIN for arg in self.args)
-        args = self.args if plain else (words_of(self),)
-        state = {name: _portable(v) for name, v in vars(self).items()}
-        return _restore, (type(self), args), state
-
-    def __setstate__(self, state: dict[str, Any] | None, /) -> None:
-        # Not by setattr(): a subclass may refuse that.
-        vars(self).update(state or {})
-
-
-def _portable(value: object) -> object:
-    if type(value) in _PLAIN:
-        return value
-    try:
-        pickle.dumps(value)
-    except Exception:
-        return words_of(value)
-    return value
-
-
-def _restore(cls: type[Portable], args: tuple[object, ...]) -> object:
-    error = cls.__new__(cls, *args)
-    if isinstance(error, OSError):  # a subclass may be; __init__ has the text
-        OSError.__init__(error, *args)
-    return error

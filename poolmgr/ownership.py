@@ -1,13 +1,10 @@
 """Who is who: jobs, device names, and what belongs to this pool."""
 
-import functools
 import re
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from random import getrandbits
 from typing import Literal
 
 #: Longest name of a device: a host name's label, by RFC 1123.
@@ -19,7 +16,6 @@ Authority = Literal["owned", "pattern", "any"]
 State = Literal["building", "handed over", "withdrawn", "unconfirmed"]
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
-_COUNT = re.compile("[0-9]{1,9}")
 #: Fields of a mark that are texts.
 _TEXTS = ("pool", "unique", "handle", "made", "state")
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -73,38 +69,32 @@ class Mark:
 
         :returns: None if pool or state is missing: then it is no mark
         """
-        texts = {
-            name: value
-            for name, value in fields.items()
-            if name in _TEXTS and isinstance(value, str)
-        }
-        if not (texts.get("pool") and texts.get("state")):
+        found = dict.fromkeys(_TEXTS, "")
+        for name in _TEXTS:
+            if isinstance(value := fields.get(name), str):
+                found[name] = value
+        if not (found["pool"] and found["state"]):
             return None
-        number = str(fields.get("taken", ""))
-        taken = int(number) if _COUNT.fullmatch(number) else 0
-        return cls(**{**dict.fromkeys(_TEXTS, ""), **texts}, taken=taken)
+        taken = str(fields.get("taken", ""))
+        number = int(taken) if re.fullmatch("[0-9]{1,9}", taken) else 0
+        return cls(**found, taken=number)
 
     @classmethod
     def for_job(cls, pool: str, job: Job) -> "Mark":
+        """The mark of what is about to be made for a job."""
         return cls(pool, job.unique, job.handle, time_now())
 
     def handed_over(self) -> "Mark":
         """The same, once a client is about to have the thing."""
-        return self._in_state("handed over")
-
-    def _in_state(self, state: State) -> "Mark":
-        # Every job does it; replace() takes twice as long.
-        return Mark(
-            self.pool, self.unique, self.handle, self.made, state, self.taken
-        )
+        return replace(self, state="handed over")
 
     def withdrawn(self) -> "Mark":
         """The same, once it is certain that its answer was not sent."""
-        return self._in_state("withdrawn")
+        return replace(self, state="withdrawn")
 
     def unconfirmed(self) -> "Mark":
         """The same, once the link broke with its answer on the way."""
-        return self._in_state("unconfirmed")
+        return replace(self, state="unconfirmed")
 
     def taken_over_by(self, job: Job) -> "Mark":
         """The same, for a later delivery of the job."""
@@ -164,13 +154,7 @@ class Mark:
 
 def time_now() -> str:
     """Now, as marks have it."""
-    return _written(int(time.time()))
-
-
-@functools.lru_cache(maxsize=1)
-def _written(second: int) -> str:
-    """A time as marks have it; many jobs come in one second."""
-    return datetime.fromtimestamp(second, UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def age_of(since: str | None, now: datetime) -> int | None:
@@ -246,20 +230,6 @@ def clean_basename(basename: str) -> str:
             f"at both ends, not {basename!r}"
         )
     return cleaned
-
-
-def new_uuid() -> str:
-    """A random uuid that nobody must rely on not to guess.
-
-    To ask the system for random bytes takes five times as long, and lets go
-    of Python's lock; short jobs have several of these.
-    """
-    digits = f"{getrandbits(128):032x}"
-    variant = "89ab"[getrandbits(2)]
-    return (
-        f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-"
-        f"{variant}{digits[17:20]}-{digits[20:]}"
-    )
 
 
 def new_name(basename: str) -> str:

@@ -8,13 +8,10 @@ import importlib.util
 import logging
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import EntryPoint
-from itertools import chain
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from poolmgr.errors import (
     PluginBroken,
@@ -23,7 +20,6 @@ from poolmgr.errors import (
     PluginNotFound,
 )
 from poolmgr.foreign import is_interrupt, told
-from poolmgr.text import one_line
 
 # stevedore keeps what it has found beneath the user's home. For a user without
 # one that is a folder "~" in the current one: it would be made there, and what
@@ -62,7 +58,7 @@ class Plugin:
     name: str
     target: str
     package: str
-    state: Literal["ok", "broken", "conflict"]
+    state: str
     error: str = ""
 
 
@@ -97,9 +93,8 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """The names of all plugins, as they were registered."""
-        found = {key: points[0].name for key, points in self._points.items()}
-        given = self._given.keys() - found.keys()
-        return sorted({*found.values(), *given})
+        found = {self.key(p.name): p.name for p in self._points}
+        return sorted({*found.values(), *(self._given.keys() - found)})
 
     def load(self, name: str) -> type[T]:
         """The class of a plugin, imported when it is first asked for.
@@ -116,36 +111,33 @@ class Registry(Generic[T]):
 
     def inspect(self) -> list[Plugin]:
         """Everything found, tried out."""
-        packages = _packages(self.namespace)
-        points = chain(*(self._points[key] for key in sorted(self._points)))
-        return [self._inspect(point, packages[point]) for point in points]
+        return [self._inspect(point) for point in self._points]
 
-    def _inspect(self, point: EntryPoint, package: str) -> Plugin:
-        state: Literal["ok", "broken", "conflict"] = "ok"
-        reason = ""
+    def _inspect(self, point: EntryPoint) -> Plugin:
+        state, reason = "ok", ""
         try:
             self.load(point.name)
+        except PluginConflict as error:
+            state, reason = "conflict", str(error)
         except PluginError as error:
-            conflict = isinstance(error, PluginConflict)
-            state, reason = "conflict" if conflict else "broken", str(error)
+            state, reason = "broken", str(error)
+        package = _package(point)
         return Plugin(
             self.kind, point.name, point.value, package, state, reason
         )
 
-    @cached_property
-    def _points(self) -> dict[str, list[EntryPoint]]:
-        found = defaultdict(list)
-        for point in entry_points(self.namespace):
-            found[self.key(point.name)].append(point)
-        return dict(found)
+    @property
+    def _points(self) -> list[EntryPoint]:
+        found = entry_points(self.namespace)
+        return sorted(found, key=lambda point: self.key(point.name))
 
     def _find(self, name: str) -> EntryPoint:
-        points = self._points.get(self.key(name), [])
+        key = self.key(name)
+        points = [p for p in self._points if self.key(p.name) == key]
         if not points:
             raise PluginNotFound(self.kind, name, self.names())
         if len(points) > 1:
-            packages = _packages(self.namespace)
-            found = sorted(f"{p.value} ({packages[p]})" for p in points)
+            found = sorted(f"{p.value} ({_package(p)})" for p in points)
             raise PluginConflict(self.kind, name, found)
         if not EntryPoint.pattern.match(points[0].value):
             wrong = f"{points[0].value!r} is not like module:Class"
@@ -190,32 +182,18 @@ def entry_points(namespace: str) -> list[EntryPoint]:
         found = stevedore.NamedExtensionManager(namespace, names=[])
     except Exception as error:
         raise PluginError(
-            f"the entry points of {_unreadable()} cannot be read: "
-            f"{told(error)}; install it again, or remove it"
+            f"the entry points of a package cannot be read: {told(error)}"
         ) from error
     return found.list_entry_points()
 
 
-def _unreadable() -> str:
-    """The package whose entry points cannot be read."""
-    for package in importlib.metadata.distributions():
-        try:
-            list(package.entry_points)
-        except Exception:
-            return one_line(str(getattr(package, "_path", package.name)))
-    return "a package"
-
-
-def _packages(namespace: str) -> dict[EntryPoint, str]:
-    """The package of every entry point, "?" if it is not known."""
-    found: dict[EntryPoint, str] = defaultdict(lambda: "?")
-    for point in importlib.metadata.entry_points(group=namespace):
-        # Metadata that cannot be read are as good as none.
-        with contextlib.suppress(Exception):
-            package = point.dist
-            if package is not None and package.name:
-                found[point] = f"{package.name} {package.version}"
-    return found
+def _package(point: EntryPoint) -> str:
+    """An entry point's package, "?" if it is not known: the cache of
+    stevedore does not tell it."""
+    for each in importlib.metadata.entry_points(group=point.group):
+        if each == point and each.dist is not None:
+            return f"{each.dist.name} {each.dist.version}"
+    return "?"
 
 
 def docstring(point: EntryPoint) -> str:
@@ -225,7 +203,7 @@ def docstring(point: EntryPoint) -> str:
     for it.  Empty when it cannot be told.
     """
     try:
-        for node in ast.parse(_source(point.module) or "").body:
+        for node in ast.parse(_source(point.module)).body:
             if isinstance(node, ast.ClassDef) and node.name == point.attr:
                 return ast.get_docstring(node) or ""
     except Exception:  # of the entry point, of the file, of what is in it
@@ -233,18 +211,13 @@ def docstring(point: EntryPoint) -> str:
     return ""
 
 
-def _source(module: str) -> str | None:
-    spec, path, parent = None, None, ""
-    for part in module.split("."):
-        name = f"{parent}.{part}" if parent else part
+def _source(module: str) -> str:
+    top, *parts = module.split(".")
+    spec: Any = importlib.util.find_spec(top)
+    for part in parts:
         # PathFinder, because importlib.util.find_spec() imports parents.
-        spec = (
-            importlib.machinery.PathFinder.find_spec(name, path)
-            if parent
-            else importlib.util.find_spec(name)
+        spec = importlib.machinery.PathFinder.find_spec(
+            f"{spec.name}.{part}", spec.submodule_search_locations
         )
-        if spec is None:
-            return None
-        path, parent = spec.submodule_search_locations, name
-    get_source = getattr(spec and spec.loader, "get_source", None)
-    return get_source(module) if get_source else None
+    source: str = spec.loader.get_source(module)
+    return source

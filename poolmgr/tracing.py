@@ -6,13 +6,14 @@ done for a job, here and in the cloud's own logs.
 """
 
 import math
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from poolmgr.errors import PoolmgrError
-from poolmgr.ownership import Job, new_uuid
+from poolmgr.ownership import Job
 
 
 def new_request_id() -> str:
@@ -20,7 +21,7 @@ def new_request_id() -> str:
 
     https://specs.openstack.org/openstack/oslo-specs/specs/pike/global-req-id.html
     """
-    return f"req-{new_uuid()}"
+    return f"req-{uuid.uuid4()}"
 
 
 @dataclass(slots=True, eq=False)

@@ -437,16 +437,12 @@ def test_every_kind_of_credentials_is_masked(given: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrecy, "_kept", {})
-    monkeypatch.setattr(secrecy, "_passing", {})
-    monkeypatch.setattr(secrecy, "_own_words", set())
-    secrecy.hide()
+def mask() -> secrecy.Mask:
+    return secrecy.Mask()
 
 
-@pytest.mark.usefixtures("_nothing_hidden")
-def test_a_secret_is_masked_in_every_spelling() -> None:
-    secrecy.hide(PASSWORD)
+def test_a_secret_is_masked_in_every_spelling(mask: secrecy.Mask) -> None:
+    mask.hide(PASSWORD)
     raw = PASSWORD.encode()
     for spelled in (
         PASSWORD,
@@ -461,12 +457,11 @@ def test_a_secret_is_masked_in_every_spelling() -> None:
         *(base64.b64encode(raw + b":demo"[n:]).decode() for n in range(6)),
         base64.urlsafe_b64encode(b"??" + raw).decode(),
     ):
-        masked = secrecy.masked(f"a {spelled} b")
+        masked = mask.masked(f"a {spelled} b")
         assert "***" in masked
         assert leaks(masked) == []
 
 
-@pytest.mark.usefixtures("_nothing_hidden")
 def test_what_is_cut_has_no_half_of_a_secret() -> None:
     secrecy.hide("hunter2-hunter2")
     for before in range(30):
@@ -474,33 +469,36 @@ def test_what_is_cut_has_no_half_of_a_secret() -> None:
         assert "hunt" not in said
 
 
-@pytest.mark.usefixtures("_nothing_hidden")
-def test_tokens_are_forgotten_and_passwords_are_not() -> None:
-    secrecy.hide("the-password")
+def test_tokens_are_forgotten_and_passwords_are_not(
+    mask: secrecy.Mask,
+) -> None:
+    mask.hide("the-password")
 
-    secrecy.hide(*(f"token-{n:04}" for n in range(1000)), passing=True)
+    mask.hide(*(f"token-{n:04}" for n in range(1000)), passing=True)
 
-    said = secrecy.masked("the-password token-0999 token-0000")
+    said = mask.masked("the-password token-0999 token-0000")
     assert said == "*** *** token-0000"
 
 
-@pytest.mark.usefixtures("_nothing_hidden")
-def test_a_short_secret_is_masked_as_a_word_of_foreign_text() -> None:
-    secrecy.hide("true", "a", "", None, 5)
+def test_a_short_secret_is_masked_as_a_word_of_foreign_text(
+    mask: secrecy.Mask,
+) -> None:
+    mask.hide("true", "a", "", None, 5)
 
-    assert secrecy.masked("a truer 'true', 5") == "a truer '***', 5"
-    assert one_line("it is true") == "it is true"
+    assert mask.masked("a truer 'true', 5") == "a truer '***', 5"
+    assert mask.screened("it is true") == "it is true"
 
 
-@pytest.mark.usefixtures("_nothing_hidden")
-def test_a_word_of_our_own_is_masked_in_foreign_text_only() -> None:
-    secrecy.hide("testcloud")
-    assert one_line("the testcloud") == "the ***"
+def test_a_word_of_our_own_is_masked_in_foreign_text_only(
+    mask: secrecy.Mask,
+) -> None:
+    mask.hide("testcloud")
+    assert mask.screened("the testcloud") == "the ***"
 
-    secrecy.show("testcloud", None)
+    mask.show("testcloud", None)
 
-    assert one_line("the testcloud") == "the testcloud"
-    assert secrecy.masked("the testcloud") == "the ***"
+    assert mask.screened("the testcloud") == "the testcloud"
+    assert mask.masked("the testcloud") == "the ***"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from poolmgr.config.options import Configuration
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
-from poolmgr.events import Guarded
 from poolmgr.jobs.manager import JobManager, driver_plugins
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
@@ -87,7 +86,7 @@ class Process:
         cloud = Cloud(
             driver,
             ownership=lambda: manager.settings.ownership,
-            observer=Guarded(observer) if observer else None,
+            observer=observer,
         )
         manager = JobManager(cloud, conf.pool(), observer=observer)
         try:

@@ -13,7 +13,7 @@ from poolmgr.cloud.pool import CallPool, Pool
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import name_of
 from poolmgr.errors import CloudError, CloudUnavailable, OutcomeUnknown
-from poolmgr.events import CloudCall, Guarded, Observer
+from poolmgr.events import CloudCall, Observer, tell
 
 LOG = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Runner:
         self.calls: set[_Call[Any]] = set()
         self.returned_at = -math.inf
         self.clock: Callable[[], float] = lambda: 0.0
-        self._observer = Guarded(observer or Observer())
+        self._observer = observer or Observer()
         self._driver_reports = False
         # A driver may be a frozen dataclass.
         limiter = RateLimiter(limits.calls_per_second)
@@ -99,13 +99,12 @@ class Runner:
     ) -> None:
         """Tell of a call, unless the driver tells of its requests itself."""
         if not self._driver_reports:
-            self._observer.cloud_called(
-                CloudCall(verb.service, verb.name, status, took)
-            )
+            call = CloudCall(verb.service, verb.name, status, took)
+            tell(self._observer.cloud_called, call)
 
     def _report(self, call: CloudCall) -> None:
         self._driver_reports = True
-        self._observer.cloud_called(call)
+        tell(self._observer.cloud_called, call)
 
 
 class _Call(Generic[T]):

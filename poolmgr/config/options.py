@@ -162,8 +162,8 @@ class Configuration(Sources):
         if key := self.gearman().ssl_key:
             found[key] = "[gearman] ssl_key"
         for path, what in found.items():
-            if secrecy.is_exposed(path):
-                LOG.warning("%s", secrecy.exposure(one_line(path), what))
+            if said := secrecy.exposure(path, what):
+                LOG.warning("%s", one_line(said))
 
     def _read(
         self, group: str, settings: type[IsSettings]

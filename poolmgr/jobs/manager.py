@@ -13,7 +13,7 @@ from poolmgr.errors import (
     PoolmgrError,
     Stopped,
 )
-from poolmgr.events import EndedJob, Guarded, Observer, Outcome, RunningJob
+from poolmgr.events import EndedJob, Observer, Outcome, RunningJob, tell
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.afterwards import AFTERWARDS_TIME
 from poolmgr.jobs.delivery import Delivery, Progress
@@ -56,7 +56,7 @@ class JobManager:
     ) -> None:
         self.cloud = cloud
         self.settings = settings or PoolSettings()
-        self.observer = Guarded(observer) if observer else Observer()
+        self.observer = observer or Observer()
         self.actions = action_plugins(actions)
         self.ask_delivered_before: Callable[[Job], Awaitable[bool]] | None
         self.ask_delivered_before = None
@@ -272,7 +272,7 @@ class JobManager:
 
     def _tell(self, ended: EndedJob) -> None:
         log_ended(ended)
-        self.observer.job_ended(ended)
+        tell(self.observer.job_ended, ended)
 
 
 def added_by(outcome: Outcome) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.errors import PoolmgrError
+from poolmgr.events import tell
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.manager import JobManager, longest_job
 from poolmgr.reaper.reaper import Reaper
@@ -81,10 +82,10 @@ class ReaperLoop:
                     found = await self._reaper.remove(found)
         except PoolmgrError as error:
             LOG.warning("the reaper stops here: %s", one_line(str(error)))
-            self._manager.observer.reaper_looked(None)
+            tell(self._manager.observer.reaper_looked, None)
         else:
             self._log(found)
-            self._manager.observer.reaper_looked(found)
+            tell(self._manager.observer.reaper_looked, found)
 
     def _job_time(self) -> float:
         return longest_job(self._manager.actions, self._manager.settings)

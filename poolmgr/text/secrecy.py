@@ -10,12 +10,12 @@ elsewhere; but not what may be a word of our own, as the name of a cloud.
 """
 
 import base64
+import functools
 import html
 import json
 import os
 import re
 import stat
-import threading
 from urllib.parse import quote, quote_plus
 
 #: What is shown instead of a secret.
@@ -29,56 +29,74 @@ _MOST = 32
 
 # A user and a password in an address, whether they are known or not.
 _USERINFO = re.compile(r"(?<=://)[^/\s?#]*@")
-
-_lock = threading.Lock()
-_kept: dict[str, tuple[str, ...]] = {}
-_passing: dict[str, tuple[str, ...]] = {}
-_own_words: set[str] = set()
-# What to look for in foreign text, and in all text.
-_spellings: tuple[str, ...] = ()
-_unlike_words: tuple[str, ...] = ()
-_short: re.Pattern[str] | None = None
+_URL_SAFE = str.maketrans("+/", "-_")
 
 
-def hide(*secrets: object, passing: bool = False) -> None:
-    """Never show these from now on.
+class Mask:
+    """Replaces the secrets that it was told of.
 
-    :param secrets: texts; what is None, no text or too short is left out
-    :param passing: whether they are tokens, of which the oldest are forgotten
+    Any thread may use it, without a lock: a secret is one entry of a
+    dictionary, and a dictionary is copied in one step.
     """
-    with _lock:
-        group = _passing if passing else _kept
+
+    def __init__(self) -> None:
+        self._kept: dict[str, None] = {}
+        self._passing: dict[str, None] = {}
+        self._own_words: dict[str, None] = {}
+
+    def hide(self, *secrets: object, passing: bool = False) -> None:
+        """Never show these from now on.
+
+        :param secrets: texts; what is None, no text or too short is left out
+        :param passing: whether they are tokens, of which the oldest are
+            forgotten
+        """
+        group = self._passing if passing else self._kept
         for secret in secrets:
             if isinstance(secret, str) and len(secret) >= _SHORTEST_WORD:
-                group.pop(secret, None)  # the newest is the last
-                group[secret] = _spelled(secret)
-        while len(_passing) > _MOST:
-            del _passing[next(iter(_passing))]
-        _prepare()
+                group[secret] = None
+        for oldest in [*self._passing][:-_MOST]:
+            self._passing.pop(oldest, None)
+
+    def show(self, *words: object) -> None:
+        """These are words of our own, whatever secret is the same.
+
+        :param words: texts; what is none is left out
+        """
+        own = [word for word in words if isinstance(word, str)]
+        self._own_words.update(dict.fromkeys(own))
+
+    def masked(self, text: str) -> str:
+        """Foreign text without what is hidden, and without passwords in
+        addresses."""
+        secrets = self._secrets()
+        text = _without(text, _spellings(secrets))
+        for secret in secrets:
+            if len(secret) < SHORTEST and secret in text:
+                text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", MASK, text)
+        return text
+
+    def screened(self, text: str) -> str:
+        """The text without what is hidden and no word of our own."""
+        words = (*self._own_words,)
+        return _without(text, _unlike_words(self._secrets(), words))
+
+    def longest(self) -> int:
+        """Characters of the longest spelling of a secret."""
+        spellings = _spellings(self._secrets())
+        return len(spellings[0]) if spellings else 0
+
+    def _secrets(self) -> tuple[str, ...]:
+        return (*self._kept, *self._passing)
 
 
-def show(*words: object) -> None:
-    """These are words of our own, whatever secret is the same.
-
-    :param words: texts; what is none is left out
-    """
-    new = {word for word in words if isinstance(word, str)} - _own_words
-    if new:
-        with _lock:
-            _own_words.update(new)
-            _prepare()
-
-
-def masked(text: str) -> str:
-    """Foreign text without what is hidden, and without passwords in
-    addresses."""
-    text = _without(text, _spellings)
-    return text if _short is None else _short.sub(MASK, text)
-
-
-def screened(text: str) -> str:
-    """The text without what is hidden and no word of our own."""
-    return _without(text, _unlike_words)
+# That of the process.
+_mask = Mask()
+hide = _mask.hide
+show = _mask.show
+masked = _mask.masked
+screened = _mask.screened
+longest = _mask.longest
 
 
 def _without(text: str, spellings: tuple[str, ...]) -> str:
@@ -90,31 +108,25 @@ def _without(text: str, spellings: tuple[str, ...]) -> str:
     return text
 
 
-def _prepare() -> None:
-    """Bring what is looked for up to date."""
-    global _spellings, _unlike_words, _short
-    hidden = {**_kept, **_passing}
-    # The longest first: others may be parts of it.
-    every = {each for found in hidden.values() for each in found}
-    _spellings = tuple(sorted(every, key=len, reverse=True))
-    _unlike_words = tuple(
-        each
-        for each in _spellings
-        if not any(each in word for word in _own_words)
-    )
-    short = [re.escape(each) for each in hidden if len(each) < SHORTEST]
-    _short = None
-    if short:
-        _short = re.compile(rf"(?<!\w)(?:{'|'.join(short)})(?!\w)")
+@functools.lru_cache(maxsize=2)
+def _unlike_words(
+    secrets: tuple[str, ...], words: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The spellings of secrets that are in no word of our own."""
+    every = _spellings(secrets)
+    return tuple(s for s in every if not any(s in word for word in words))
 
 
-def longest() -> int:
-    """Characters of the longest spelling of a secret."""
-    return len(_spellings[0]) if _spellings else 0
+@functools.lru_cache(maxsize=2)
+def _spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """How secrets may be written, the longest first: others may be parts of
+    it."""
+    every = {spelt for secret in secrets for spelt in _spelled(secret)}
+    return tuple(sorted(every, key=len, reverse=True))
 
 
-def _spelled(secret: str) -> tuple[str, ...]:
-    """How a secret may be written."""
+@functools.lru_cache(maxsize=2 * _MOST)
+def _spelled(secret: str) -> set[str]:
     raw = secret.encode("utf-8", "surrogatepass")
     written = {
         secret,
@@ -127,43 +139,29 @@ def _spelled(secret: str) -> tuple[str, ...]:
         repr(secret)[1:-1],
     }
     for before in range(3):
-        encoded = _in_base64(raw, before)
-        written |= {encoded, encoded.translate(_URL_SAFE)}
-    return tuple(each for each in written if len(each) >= SHORTEST)
+        # Of a base64 text what is the secret's alone, after 0 to 2 bytes.
+        encoded = base64.b64encode(bytes(before) + raw).decode("ascii")
+        first, last = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
+        alone = encoded[first:last]
+        written |= {alone, alone.translate(_URL_SAFE)}
+    return {each for each in written if len(each) >= SHORTEST}
 
 
-_URL_SAFE = str.maketrans("+/", "-_")
-
-
-def _in_base64(raw: bytes, before: int) -> str:
-    """What of a base64 text is the secret's alone.
-
-    :param before: bytes before it, modulo 3
-    """
-    encoded = base64.b64encode(bytes(before) + raw).decode("ascii")
-    first = -(-before * 8 // 6)
-    last = (before + len(raw)) * 8 // 6
-    return encoded[first:last]
-
-
-def is_exposed(path: str) -> bool:
-    """Whether people who own neither the file nor its group can use it.
+def exposure(path: str, what: str) -> str | None:
+    """Say that everybody can read a file with a secret.
 
     A group may: ``root:poolmgr 0640`` is how services have their secrets.
+
+    :param path: the file
+    :param what: the secret in it, by the name of its option
+    :returns: None if people who own neither the file nor its group cannot
     """
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
-        return False  # whoever needs it will say so
-    return stat.S_ISREG(mode) and bool(mode & (stat.S_IROTH | stat.S_IWOTH))
-
-
-def exposure(path: str, what: str) -> str:
-    """Say that everybody can read a file with a secret.
-
-    :param path: the file, fit to be shown
-    :param what: the secret in it, by the name of its option
-    """
+        return None  # whoever needs it will say so
+    if not (stat.S_ISREG(mode) and mode & (stat.S_IROTH | stat.S_IWOTH)):
+        return None
     return (
         f"{path} has a secret ({what}) and can be read by everybody: chmod "
         f"600 {path} (640 if a group is to read it)"

@@ -6,6 +6,7 @@ import random
 import sqlite3
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from poolmgr.errors import (
     CloudUnavailable,
     QuotaExceeded,
 )
-from poolmgr.ownership import Mark, new_uuid
+from poolmgr.ownership import Mark
 
 #: Threads that call it at once: a cloud of 20 ms serves 1,600 calls a second.
 _AT_ONCE = 32
@@ -82,7 +83,15 @@ class FakeCloud(Driver):
         with self._call(timeout) as db:
             present = db.execute("SELECT address FROM device")
             address = self._devices.free_address(present)
-            row = (new_uuid(), name, address, now, ready, fault, text_of(mark))
+            row = (
+                str(uuid.uuid4()),
+                name,
+                address,
+                now,
+                ready,
+                fault,
+                text_of(mark),
+            )
             db.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
         return device_of(row)
 
@@ -121,7 +130,7 @@ class FakeCloud(Driver):
         with self._call(timeout) as db:
             present = db.execute("SELECT address FROM ip")
             address = self._ips.free_address(present)
-            row = (new_uuid(), address, None, 1, text_of(mark))
+            row = (str(uuid.uuid4()), address, None, 1, text_of(mark))
             db.execute("INSERT INTO ip VALUES (?,?,?,?,?)", row)
         return ip_of(row)
 

@@ -23,7 +23,7 @@ from poolmgr.drivers.nova.template import Parts
 from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
 from poolmgr.ownership import Mark
 from poolmgr.text import one_line
-from poolmgr.text.secrecy import exposure, is_exposed
+from poolmgr.text.secrecy import exposure
 
 LOG = logging.getLogger(__name__)
 
@@ -167,8 +167,8 @@ class NovaCloud(Servers, FloatingIPs):
         if cloud := self._access.origins.cloud:
             found += secret_files(cloud)
         for path, what in found:
-            if is_exposed(path):
-                LOG.warning("%s", exposure(one_line(path), one_line(what)))
+            if said := exposure(path, what):
+                LOG.warning("%s", one_line(said))
 
     def _own_ip(self, device: Device) -> FloatingIP:
         mark = device.mark
