@@ -1,29 +1,14 @@
 """What the reaper's tests share."""
 
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from poolmgr.cloud import BlockingCloud
-from poolmgr.ownership import Mark, Ownership
-from poolmgr.reaper.inventory import (
-    DeviceItem,
-    Inventory,
-    IpItem,
-    WantedDevices,
-    WantedIps,
-)
+from poolmgr.gearman import ConnectionOptions
+from poolmgr.jobs.in_flight import InFlight
 from poolmgr.reaper.reaper import Reaper
 from poolmgr.reaper.rules import Candidate
 from poolmgr.settings import PoolSettings, ReaperSettings
-
-
-class NoJobs:
-    """Knows no job."""
-
-    async def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
-        """None."""
-        return {}
 
 
 class BlockingReaper:
@@ -38,9 +23,9 @@ class BlockingReaper:
         given = {
             "pool": PoolSettings(),
             "settings": ReaperSettings(older_than=60.0, limit=100),
-            "jobs": NoJobs(),
+            "jobs": InFlight(list, [], ConnectionOptions()),
             "job_time": 0.0,
-            "sightings": 1,
+            "twice": False,
             **changes,
         }
         self.reaper = Reaper(cloud.cloud, **given)
@@ -55,30 +40,6 @@ class BlockingReaper:
         return self._cloud.wait(self.reaper.remove(found))
 
 
-class BlockingInventory:
-    """An inventory for tests that block."""
-
-    def __init__(
-        self,
-        cloud: BlockingCloud,
-        ownership: Ownership,
-        now: datetime | None = None,
-    ) -> None:
-        self._inventory = Inventory(cloud.cloud, ownership, now)
-        self._cloud = cloud
-
-    def devices(self, wanted: WantedDevices) -> list[DeviceItem]:
-        """The devices that are wanted."""
-        return self._cloud.wait(self._inventory.devices(wanted))
-
-    def ips(self, wanted: WantedIps) -> list[IpItem]:
-        """The floating IPs that are wanted."""
-        return self._cloud.wait(self._inventory.ips(wanted))
-
-    def device(self, which: str) -> tuple[DeviceItem, list[str]]:
-        """A device, and the addresses attached to it."""
-        return self._cloud.wait(self._inventory.device(which))
-
-    def ip(self, which: str) -> IpItem:
-        """A floating IP."""
-        return self._cloud.wait(self._inventory.ip(which))
+def verdicts(cases: Iterable[Candidate]) -> dict[str, str]:
+    """What becomes of each thing, by its name."""
+    return {case.item.name: case.verdict for case in cases}

@@ -17,18 +17,16 @@ import pytest
 from poolmgr.cloud import open_cloud
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.errors import CloudRefused
+from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.events import RunningJob
 from poolmgr.gearman import Address, Client, ConnectionOptions
 from poolmgr.jobs.in_flight import InFlight, delivered_before
 from poolmgr.ownership import Job, Mark
-from poolmgr.reaper.reaper import Vanished
-from poolmgr.reaper.rules import Candidate
 from poolmgr.settings import PoolSettings, ReaperSettings
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
-from tests.reaping import BlockingReaper
+from tests.reaping import BlockingReaper, verdicts
 from tests.terminals import terminal
 
 FUNCTION = "libra_pool_mgm"
@@ -68,10 +66,6 @@ def old_device(
     with patch("poolmgr.drivers.fake.cloud.time") as clock:
         clock.time.return_value = then
         return cloud.create_device(name, mark, SOON)
-
-
-def verdicts(cases: Collection[Candidate]) -> dict[str, str]:
-    return {case.name: case.verdict for case in cases}
 
 
 # -- the rules --------------------------------------------------------------
@@ -119,8 +113,8 @@ def test_what_is_young_may_be_in_the_making(
 
     (older, younger) = reaper(cloud).look()
 
-    assert (older.name, older.verdict) == ("libra-b", "unowned")
-    assert (younger.name, younger.verdict) == ("libra-a", "kept")
+    assert (older.item.name, older.verdict) == ("libra-b", "unowned")
+    assert (younger.item.name, younger.verdict) == ("libra-a", "kept")
     assert younger.reason == "not older than 1m yet"
 
 
@@ -161,7 +155,7 @@ def test_two_looks_have_to_find_the_same(
     cloud: FakeCloud, reaper: Reapers
 ) -> None:
     device = old_device(cloud, "libra-a", LEFT)
-    twice = reaper(cloud, sightings=2)
+    twice = reaper(cloud, twice=True)
 
     assert verdicts(twice.look()) == {"libra-a": "kept"}
     assert twice.reaper.to_look_again
@@ -176,13 +170,13 @@ def test_half_of_a_pool_does_not_disappear(
     cloud: FakeCloud, reaper: Reapers
 ) -> None:
     ips = [cloud.create_ip(LEFT, SOON) for _each in range(6)]
-    watching = reaper(cloud, sightings=2)
+    watching = reaper(cloud, twice=True)
     watching.look()
     for ip in ips[:4]:
         cloud.delete_ip(ip, SOON)
 
     with pytest.raises(
-        Vanished, match="lists 2 floating IPs of this pool, and there"
+        CloudUnavailable, match="lists 2 floating IPs of this pool, and there"
     ):
         watching.look()
 
@@ -305,11 +299,9 @@ class Meddled(FakeCloud):
 
     meddle: Callable[[], object] = staticmethod(lambda: None)
 
-    def find_devices(
-        self, names: Collection[str], timeout: float
-    ) -> Sequence[Device]:
+    def get_device(self, id: str, timeout: float) -> Device | None:
         self.meddle()
-        return super().find_devices(names, timeout)
+        return super().get_device(id, timeout)
 
     def find_ips(
         self, addresses: Collection[str], timeout: float

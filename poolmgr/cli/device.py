@@ -12,9 +12,15 @@ from poolmgr.cli.inventory import (
     InventoryCommand,
     InventoryLister,
     fields_of,
+    is_wanted,
 )
-from poolmgr.drivers.base import Status
-from poolmgr.reaper.inventory import DeviceItem, WantedDevices
+from poolmgr.drivers.base import Device, Status
+from poolmgr.reaper.inventory import (
+    Item,
+    find_one,
+    list_devices,
+    list_everything,
+)
 
 _FIELDS = ("id", "name", "status", "address", "fault", "created")
 
@@ -48,13 +54,15 @@ class DeviceList(InventoryLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        wanted = WantedDevices(
-            **self.filters(parsed_args),
-            status=parsed_args.status,
-            name=parsed_args.name,
-        )
-        found = self.look(lambda inventory: inventory.devices(wanted))
-        return self.table(map(_fields, found), parsed_args)
+        given = parsed_args
+        found = [
+            _fields(item)
+            for item in self.look(list_devices)
+            if is_wanted(item, given)
+            and given.status in (None, item.thing.status)
+            and given.name in item.name
+        ]
+        return self.table(found, given)
 
 
 class DeviceShow(InventoryCommand, PoolmgrShowOne):
@@ -75,12 +83,13 @@ class DeviceShow(InventoryCommand, PoolmgrShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
-        item, addresses = self.look(
-            lambda inventory: inventory.device(parsed_args.device)
-        )
+        devices, ips = self.look(list_everything)
+        item = find_one("device", parsed_args.device, devices)
+        id_ = item.thing.id
+        addresses = [ip.name for ip in ips if ip.thing.device_id == id_]
         found = {**_fields(item), "floating_ips": Texts(addresses)}
         return self.columns, [found[name] for name in self.columns]
 
 
-def _fields(item: DeviceItem) -> Fields:
-    return fields_of(item, item.device, *_FIELDS)
+def _fields(item: Item[Device]) -> Fields:
+    return fields_of(item, *_FIELDS)

@@ -7,10 +7,10 @@ from typing import Any, TypeVar, get_args
 from poolmgr.cli.arguments import duration
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Table
 from poolmgr.cli.columns import Age, Text, YesNo
-from poolmgr.cloud import open_cloud
+from poolmgr.cloud import Cloud, open_cloud
 from poolmgr.jobs.manager import driver_plugins
-from poolmgr.ownership import State
-from poolmgr.reaper.inventory import Inventory, Item
+from poolmgr.ownership import Ownership, State
+from poolmgr.reaper.inventory import Item
 
 #: The value of each field of a thing.
 Fields = Mapping[str, object]
@@ -26,15 +26,14 @@ class InventoryCommand(PoolmgrCommand):
     """A command that looks at what there is."""
 
     def look(
-        self, question: Callable[[Inventory], Coroutine[Any, Any, T]]
+        self, question: Callable[[Cloud, Ownership], Coroutine[Any, Any, T]]
     ) -> T:
-        """Ask the configured cloud's inventory something, for as long as a
-        short action may take."""
+        """Ask the configured cloud something, for as long as a short action
+        may take."""
         pool = self.configuration.pool()
         driver = self.configuration.make_driver(driver_plugins())
         with open_cloud(driver, timeout=pool.short_timeout) as cloud:
-            inventory = Inventory(cloud.cloud, pool.ownership)
-            return cloud.wait(question(inventory))
+            return cloud.wait(question(cloud.cloud, pool.ownership))
 
 
 class InventoryLister(InventoryCommand, PoolmgrLister):
@@ -73,15 +72,6 @@ class InventoryLister(InventoryCommand, PoolmgrLister):
         )
         return parser
 
-    def filters(self, given: argparse.Namespace) -> dict[str, Any]:
-        """The filters that all lists have, as fields of ``Wanted``."""
-        return {
-            "foreign": given.all,
-            "state": given.state and given.state.replace("-", " "),
-            "job": given.job,
-            "older_than": given.older_than,
-        }
-
     def table(
         self, things: Iterable[Fields], given: argparse.Namespace
     ) -> Table:
@@ -95,11 +85,23 @@ class InventoryLister(InventoryCommand, PoolmgrLister):
         return list(names), rows
 
 
-def fields_of(item: Item, thing: object, *names: str) -> Fields:
+def is_wanted(item: Item[Any], given: argparse.Namespace) -> bool:
+    """Whether a thing passes the filters that all lists have."""
+    mark, least = item.mark, given.older_than
+    state = _dashed(mark.state) if mark else "unmarked"
+    return (
+        (given.all or item.ours)
+        and given.state in (None, state)
+        and given.job in (None, mark.unique if mark else None)
+        # What has no known age may be younger.
+        and (least is None or (item.age is not None and item.age > least))
+    )
+
+
+def fields_of(item: Item[Any], *names: str) -> Fields:
     """The fields of a thing, and those of :data:`DETAILS`.
 
-    :param thing: what the driver says of it
-    :param names: attributes of this
+    :param names: attributes of what the driver says of it
     """
     mark = item.mark
     # What is empty in a mark is as good as missing.
@@ -109,7 +111,7 @@ def fields_of(item: Item, thing: object, *names: str) -> Fields:
         "job": mark and (mark.unique or None),
         "handle": mark and (mark.handle or None),
         "made": mark and (mark.made or None),
-        **{name: getattr(thing, name) for name in names},
+        **{name: getattr(item.thing, name) for name in names},
     }
     return {
         "age": Age(item.age),

@@ -11,8 +11,10 @@ from poolmgr.cli.inventory import (
     InventoryCommand,
     InventoryLister,
     fields_of,
+    is_wanted,
 )
-from poolmgr.reaper.inventory import IpItem, WantedIps
+from poolmgr.drivers.base import FloatingIP
+from poolmgr.reaper.inventory import Item, find_one, list_everything
 
 
 class IpList(InventoryLister):
@@ -51,13 +53,16 @@ class IpList(InventoryLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        wanted = WantedIps(
-            **self.filters(parsed_args),
-            attached=parsed_args.attached,
-            device=parsed_args.device,
-        )
-        found = self.look(lambda inventory: inventory.ips(wanted))
-        return self.table(map(_fields, found), parsed_args)
+        given = parsed_args
+        _devices, ips = self.look(list_everything)
+        found = [
+            _fields(item)
+            for item in ips
+            if is_wanted(item, given)
+            and given.attached in (None, item.attached_to is not None)
+            and given.device in (None, item.attached_to, item.thing.device_id)
+        ]
+        return self.table(found, given)
 
 
 class IpShow(InventoryCommand, PoolmgrShowOne):
@@ -78,11 +83,11 @@ class IpShow(InventoryCommand, PoolmgrShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
-        item = self.look(lambda inventory: inventory.ip(parsed_args.ip))
-        found = _fields(item)
+        _devices, ips = self.look(list_everything)
+        found = _fields(find_one("floating IP", parsed_args.ip, ips))
         return self.columns, [found[name] for name in self.columns]
 
 
-def _fields(item: IpItem) -> Fields:
-    found = fields_of(item, item.ip, "id", "address", "device_id", "created")
+def _fields(item: Item[FloatingIP]) -> Fields:
+    found = fields_of(item, "id", "address", "device_id", "created")
     return {**found, "attached_to": Text(item.attached_to)}

@@ -180,18 +180,18 @@ class Reap(PoolmgrLister):
             settings,
             InFlight(list, servers, connection_options(gearman)),
             longest_job(action_plugins(), pool),
-            sightings=1 if given.dry_run else 2,
+            twice=not given.dry_run,
         )
 
 
 def _row(found: "Candidate") -> tuple[object, ...]:
     return (
         Text(found.kind),
-        Text(found.name),
-        Age(found.age),
+        Text(found.item.name),
+        Age(found.item.age),
         Text(found.mark.state),
         Text(found.mark.unique or None),
         Text(found.verdict),
         Text(found.reason),
-        Text(found.thing.id),
+        Text(found.item.thing.id),
     )

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import re
 from collections.abc import Sequence
 
 from poolmgr.config.gearman_settings import GearmanSettings
@@ -19,8 +18,6 @@ from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 
 LOG = logging.getLogger(__name__)
-
-_REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
 
 class ReaperLoop:
@@ -52,7 +49,7 @@ class ReaperLoop:
             ),
             self._job_time(),
         )
-        self._logged: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str, str]] = set()
 
     def adopt(self, settings: ReaperSettings) -> None:
         """Use other settings from now on, and the manager's as they are."""
@@ -94,8 +91,7 @@ class ReaperLoop:
         """Log what is new."""
         logged, self._logged = self._logged, set()
         for each in found:
-            # The cloud's name for a call is another each time.
-            key = (each.thing.id, _REQUEST_ID.sub("", each.reason))
+            key = (each.item.thing.id, each.verdict, each.mark.state)
             self._logged.add(key)
             if key not in logged:
                 _log(each)

@@ -5,27 +5,23 @@ take over.
 """
 
 import logging
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Any
 
 from poolmgr.cloud import Cloud
 from poolmgr.cloud.time_limit import time_limit
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.errors import PoolmgrError
+from poolmgr.errors import CloudUnavailable, PoolmgrError
+from poolmgr.jobs.in_flight import InFlight
 from poolmgr.ownership import Mark
-from poolmgr.reaper.inventory import Inventory
-from poolmgr.reaper.rules import (
-    DEVICE,
-    IP,
-    Candidate,
-    judge_device,
-    judge_ip,
-)
+from poolmgr.reaper.inventory import Item, list_everything
+from poolmgr.reaper.rules import Candidate, judge
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.text import one_line
-from poolmgr.tracing import RequestContext, bound, current
+from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
 
@@ -33,32 +29,6 @@ LOG = logging.getLogger(__name__)
 _TIME = 120.0
 #: Things of the pool from which on half of them missing is suspicious.
 _FEW = 4
-
-
-class KnowsJobs(Protocol):
-    """Knows which jobs are in flight."""
-
-    async def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
-        """Why the jobs of some of these marks may be in flight."""
-
-
-class Vanished(PoolmgrError):
-    """So much is missing in the cloud's list that it is not believed.
-
-    :ivar what: the kind of things
-    :ivar now: how many there are
-    :ivar before: how many there were
-    """
-
-    code = "vanished"
-    retryable = True
-
-    def __init__(self, what: str, now: int, before: int) -> None:
-        self.what, self.now, self.before = what, now, before
-        super().__init__(
-            f"the cloud lists {now} {what} of this pool, and there were "
-            f"{before}; nothing is removed before this was seen twice"
-        )
 
 
 class Reaper:
@@ -71,8 +41,8 @@ class Reaper:
     :param settings: how old a thing has to be, and how many are removed
     :param jobs: knows which jobs are in flight
     :param job_time: seconds that a job may take at most
-    :param sightings: how many looks have to find a thing unowned: two, or
-        one if nothing will be removed
+    :param twice: whether two looks have to find a thing unowned; one is
+        enough if nothing will be removed
     """
 
     def __init__(
@@ -80,17 +50,17 @@ class Reaper:
         cloud: Cloud,
         pool: PoolSettings,
         settings: ReaperSettings,
-        jobs: KnowsJobs,
+        jobs: InFlight,
         job_time: float,
-        sightings: Literal[1, 2] = 2,
+        twice: bool = True,
     ) -> None:
         self._cloud = cloud
         self._job_time = 0.0
         self.adopt(pool, settings, job_time)
         self._jobs = jobs
-        self._twice = sightings == 2
+        self._twice = twice
         self._seen: dict[str, Mark] = {}
-        self._there: dict[str, int] = {}
+        self._number: Counter[str] = Counter()
 
     def adopt(
         self, pool: PoolSettings, settings: ReaperSettings, job_time: float
@@ -115,22 +85,30 @@ class Reaper:
     async def look(self) -> list[Candidate]:
         """Look once; nothing is changed.
 
-        :returns: all that is not plainly somebody's, the oldest first
-        :raises Vanished: half of the pool has disappeared since the last look
-        :raises CloudError: the cloud does not tell
+        :returns: all that is not plainly somebody's, devices first, the
+            oldest of each kind first
+        :raises CloudError: the cloud does not tell, or half of the pool has
+            disappeared since the last look
         :raises DeadlineExceeded: it does not tell in time
         """
         async with _time_limit("looking for what nobody owns"):
-            inventory = Inventory(self._cloud, self._pool.ownership)
-            devices, ips = await inventory.everything()
-        our_devices = [d for d in devices if self._is_ours(d.mark)]
-        our_ips = [i for i in ips if self._is_ours(i.mark)]
-        self._require_plausible({DEVICE: len(our_devices), IP: len(our_ips)})
-        there = {item.device.id for item in devices}
-        judged = [judge_device(d, self._old) for d in our_devices]
-        judged += [judge_ip(i, there, self._old) for i in our_ips]
+            devices, ips = await list_everything(
+                self._cloud, self._pool.ownership
+            )
+        everything: list[Item[Any]] = [*devices, *ips]
+        ours = [
+            (item, item.mark)
+            for item in everything
+            if item.mark is not None and item.mark.pool == self._pool.pool
+        ]
+        self._require_plausible(Counter(item.kind for item, _mark in ours))
+        ids = {item.thing.id for item in devices}
+        judged = [judge(item, mark, ids, self._old) for item, mark in ours]
         found = [each for each in judged if each is not None]
-        return self._seen_twice(await self._without_jobs(found))
+        marks = [each.mark for each in found if each.verdict == "unowned"]
+        busy = await self._jobs.reasons(marks)
+        seen, self._seen = self._seen, {}
+        return [self._look_closer(each, busy, seen) for each in found]
 
     async def remove(self, found: Sequence[Candidate]) -> list[Candidate]:
         """Remove those that are unowned, up to the limit.
@@ -151,44 +129,44 @@ class Reaper:
             if each.verdict == "removed":
                 removed += 1
                 # It is not one of those that disappeared.
-                self._there[each.kind] -= 1
+                self._number[each.kind] -= 1
             done.append(each)
         return done
 
-    # -- looking ------------------------------------------------------------
-
-    def _is_ours(self, mark: Mark | None) -> bool:
-        return mark is not None and mark.pool == self._pool.pool
-
-    def _require_plausible(self, now: dict[str, int]) -> None:
-        before, self._there = self._there, now
-        for kind, number in now.items():
-            was = before.get(kind, 0)
-            if was >= _FEW and number < was / 2:
+    def _require_plausible(self, number: Counter[str]) -> None:
+        """Believe that half of the pool is gone only when it is seen twice."""
+        before, self._number = self._number, number
+        for kind, was in before.items():
+            if was >= _FEW and number[kind] < was / 2:
                 # What was seen before this counts for nothing.
                 self._seen = {}
-                raise Vanished(f"{kind}s", number, was)
+                raise CloudUnavailable(
+                    f"the cloud lists {number[kind]} {kind}s of this pool, "
+                    f"and there were {was}; nothing is removed before this "
+                    "was seen twice"
+                )
 
-    async def _without_jobs(self, found: list[Candidate]) -> list[Candidate]:
-        marks = [each.mark for each in found if each.verdict == "unowned"]
-        busy = await self._jobs.reasons(marks) if marks else {}
-        return [
-            each.kept(busy[each.mark])
-            if each.verdict == "unowned" and each.mark in busy
-            else each
-            for each in found
-        ]
+    def _look_closer(
+        self,
+        found: Candidate,
+        busy: dict[Mark, str],
+        seen: dict[str, Mark],
+    ) -> Candidate:
+        """Keep what has a job, and what the last look did not find.
 
-    def _seen_twice(self, found: list[Candidate]) -> list[Candidate]:
-        seen, self._seen = self._seen, {}
-        judged = []
-        for each in found:
-            if each.verdict == "unowned" and self._twice:
-                self._seen[each.thing.id] = each.mark
-                if seen.get(each.thing.id) != each.mark:
-                    each = each.kept(f"{each.reason}; to be seen once more")
-            judged.append(each)
-        return judged
+        :param busy: why the jobs of some marks may be in flight
+        :param seen: what the last look found, by id
+        """
+        if found.verdict != "unowned":
+            return found
+        if found.mark in busy:
+            return found.kept(busy[found.mark])
+        if self._twice:
+            id_ = found.item.thing.id
+            self._seen[id_] = found.mark
+            if seen.get(id_) != found.mark:
+                return found.kept(f"{found.reason}; to be seen once more")
+        return found
 
     # -- removing -----------------------------------------------------------
 
@@ -201,12 +179,8 @@ class Reaper:
             return replace(found, verdict="failed", reason=reason)
 
     async def _remove_if_unchanged(self, found: Candidate) -> Candidate:
-        if isinstance(found.thing, Device):
-            now: Device | FloatingIP | None = await self._device_again(
-                found.thing
-            )
-        else:
-            now = await self._ip_again(found.thing)
+        thing: Device | FloatingIP = found.item.thing
+        now = await self._look_again(thing)
         if now is None or now.mark != found.mark:
             return found.kept("it is gone, or was changed, in the last moment")
         busy = await self._jobs.reasons([found.mark])
@@ -219,28 +193,23 @@ class Reaper:
             await self._cloud.delete_ip(now)
         return replace(found, verdict="removed")
 
-    async def _device_again(self, device: Device) -> Device | None:
-        found = await self._cloud.find_devices(device.name)
-        return next((each for each in found if each.id == device.id), None)
-
-    async def _ip_again(self, ip: FloatingIP) -> FloatingIP | None:
-        now = await self._cloud.find_ip(ip.address)
-        if now is None or (now.id, now.device_id) != (ip.id, ip.device_id):
+    async def _look_again(
+        self, thing: Device | FloatingIP
+    ) -> Device | FloatingIP | None:
+        """Return the thing as it is now; None if it may have an owner."""
+        if isinstance(thing, Device):
+            return await self._cloud.get_device(thing.id)
+        now = await self._cloud.find_ip(thing.address)
+        if now is None or (now.id, now.device_id) != (
+            thing.id,
+            thing.device_id,
+        ):
             return None
-        if now.goes_with is not None:
-            devices = await self._cloud.list_devices()
-            if now.goes_with in {device.id for device in devices}:
-                return None
-            # Lists lack what is in a part of the cloud that is down.
-            its = replace(now, device_id=now.goes_with)
-            if await self._cloud.device_of_ip(its) is not None:
-                return None
+        # Lists lack what is in a part of the cloud that is down.
+        if now.goes_with and await self._cloud.get_device(now.goes_with):
+            return None
         return now
 
 
-@asynccontextmanager
-async def _time_limit(doing: str) -> AsyncIterator[None]:
-    """Limit the time for one step; raises as :func:`time_limit` does."""
-    with bound(current() or RequestContext()) as context:
-        async with time_limit(context, _TIME, doing):
-            yield
+def _time_limit(doing: str) -> AbstractAsyncContextManager[None]:
+    return time_limit(current() or RequestContext(), _TIME, doing)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from poolmgr.reaper.inventory import WantedDevices, WantedIps
+from poolmgr.reaper.inventory import list_devices, list_everything
 from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import (
@@ -19,7 +19,7 @@ from tests.nova.pools import (
     Pools,
     error_of,
 )
-from tests.reaping import BlockingInventory, BlockingReaper
+from tests.reaping import BlockingReaper
 
 Json = dict[str, Any]
 Change = Callable[[Json], object]
@@ -105,18 +105,16 @@ def test_an_odd_server_hides_no_other(pool: Pool) -> None:
     (shown,) = [s for s in pool.cloud.servers if s["name"] == odd["name"]]
     oddity = Oddity("servers", "id", shown["id"])
     pool.fault(oddity.fault(DETAILS), oddity.fault(ONE_SERVER))
-    inventory = BlockingInventory(
-        pool.openstack, pool.manager.settings.ownership
-    )
+    look = pool.openstack.cloud, pool.manager.settings.ownership
 
     for value in odd_ones(shown):
         oddity.now = lambda _entry, value=value: value  # type: ignore[misc]
-        found = inventory.devices(WantedDevices(foreign=True))
-        names = [item.device.name for item in found]
+        found = pool.openstack.wait(list_devices(*look))
+        names = [item.name for item in found]
         assert good["name"] in names, as_json(value)
         (same,) = pool.openstack.find_devices(str(good["name"]))
         assert same.ready, as_json(value)
-        inventory.ips(WantedIps(foreign=True))
+        pool.openstack.wait(list_everything(*look))
 
 
 def test_an_odd_floating_ip_hides_no_other(pool: Pool) -> None:
@@ -125,14 +123,12 @@ def test_an_odd_floating_ip_hides_no_other(pool: Pool) -> None:
     (shown,) = [ip for ip in pool.cloud.floating_ips if ip["id"] == odd["id"]]
     oddity = Oddity("floatingips", "id", odd["id"])
     pool.fault(oddity.fault(IPS))
-    inventory = BlockingInventory(
-        pool.openstack, pool.manager.settings.ownership
-    )
+    look = pool.openstack.cloud, pool.manager.settings.ownership
 
     for value in odd_ones(shown):
         oddity.now = lambda _entry, value=value: value  # type: ignore[misc]
-        found = inventory.ips(WantedIps(foreign=True))
-        ips = {item.ip.address: item.ip for item in found}
+        _devices, found = pool.openstack.wait(list_everything(*look))
+        ips = {item.name: item.thing for item in found}
         assert str(good["ip"]) in ips, as_json(value)
         if str(odd["ip"]) in ips and value != {**shown, "port_id": None}:
             # It is attached, whatever is said of it.
@@ -289,7 +285,7 @@ def test_who_cannot_be_told_is_nobody_s_to_delete(
         pool.openstack,
         pool=pool.manager.settings,
         settings=ReaperSettings(older_than=0.0),
-        sightings=2,
+        twice=True,
     )
 
     pool.fails("DELETE_DEVICE", "not_owned", name=device["name"])

@@ -6,7 +6,7 @@ from poolmgr.ownership import Job, Mark
 from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import DETAILS, Pool, Pools
-from tests.reaping import BlockingReaper
+from tests.reaping import BlockingReaper, verdicts
 
 
 def reaper(pool: Pool) -> BlockingReaper:
@@ -14,7 +14,7 @@ def reaper(pool: Pool) -> BlockingReaper:
         pool.openstack,
         pool=pool.manager.settings,
         settings=ReaperSettings(older_than=0.0),
-        sightings=2,
+        twice=True,
     )
 
 
@@ -23,7 +23,7 @@ def reaped(pool: Pool) -> dict[str, str]:
     reaping = reaper(pool)
     time.sleep(1.1)  # what is made in this second is not older than it
     reaping.look()
-    return {case.name: case.verdict for case in reaping.remove(reaping.look())}
+    return verdicts(reaping.remove(reaping.look()))
 
 
 def test_what_builds_and_addresses_have_left_is_removed(pool: Pool) -> None:

@@ -29,13 +29,14 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
         settings = ReaperSettings(older_than=0.0)
         own_pool = PoolSettings(pool=pool.name, basename=pool.name)
         reaper = BlockingReaper(
-            cloud, pool=own_pool, settings=settings, sightings=2
+            cloud, pool=own_pool, settings=settings, twice=True
         )
 
         time.sleep(1.1)  # what is made in this second is not older than it
         reaper.look()
         done = {
-            case.name: case.verdict for case in reaper.remove(reaper.look())
+            case.item.name: case.verdict
+            for case in reaper.remove(reaper.look())
         }
 
         assert done == dict.fromkeys(
@@ -54,6 +55,7 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
         time.sleep(1.1)
         reaper.look()
         done = {
-            case.name: case.verdict for case in reaper.remove(reaper.look())
+            case.item.name: case.verdict
+            for case in reaper.remove(reaper.look())
         }
         assert done == {own.address: "removed"}
