@@ -37,26 +37,26 @@ def saying(status: int, words: str) -> dict[str, Any]:
     return {"status": status, "body": body, "times": None}
 
 
-@scene
+@scene("Nova: Quota exceeded for instances:")
 def quota(stage: Stage) -> str:
     stage.cloud(instances=0)
     return by_hand(stage, "build-device")
 
 
-@scene
+@scene("Neutron: Quota exceeded for resources: ['floatingip']")
 def quota_of_ips(stage: Stage) -> str:
     stage.cloud(floating_ips=0)
     return by_hand(stage, "build-ip")
 
 
-@scene
+@scene("No more IP addresses available on network")
 def no_addresses_left(stage: Stage) -> str:
     stage.cloud(floating_range="198.18.0.0/30")
     by_hand(stage, "build-ip")
     return by_hand(stage, "build-ip")
 
 
-@scene
+@scene("creating devices is held back:")
 def quota_in_a_worker(stage: Stage) -> str:
     cloud = stage.cloud(instances=0)
     process, server = working(stage)
@@ -68,13 +68,13 @@ def quota_in_a_worker(stage: Stage) -> str:
     return "".join(process.lines)
 
 
-@scene
+@scene("[nova] floating_network: there are no external networks")
 def no_external_network(stage: Stage) -> str:
     stage.cloud(external_networks=())
     return by_hand(stage, "build-ip", floating_network="")
 
 
-@scene
+@scene("Nova answered 400 to POST /servers: Image not found.")
 def image_gone(stage: Stage) -> str:
     cloud = stage.cloud()
     process, server = working(stage)
@@ -84,13 +84,13 @@ def image_gone(stage: Stage) -> str:
     return process.wait_for("outcome=FAIL")
 
 
-@scene
+@scene("failed: No valid host was found.")
 def no_host(stage: Stage) -> str:
     stage.cloud().fault(Fault.server_error(NO_HOST, times=None))
     return by_hand(stage, "build-device")
 
 
-@scene
+@scene("building devices is held back:", "because the last ones failed:")
 def no_host_again_and_again(stage: Stage) -> str:
     stage.cloud().fault(Fault.server_error(NO_HOST, times=None))
     process, server = working(stage, "[poolmgr]\nquota_wait = 1\n")
@@ -100,7 +100,7 @@ def no_host_again_and_again(stage: Stage) -> str:
     return "".join(process.lines)
 
 
-@scene
+@scene("to boot (it is building): not done within ... s")
 def boots_too_slowly(stage: Stage) -> str:
     text = "[fake]\nboot_time = 3600\n[poolmgr]\nlong_timeout = 3\n"
     return stage.run(
@@ -108,7 +108,7 @@ def boots_too_slowly(stage: Stage) -> str:
     )
 
 
-@scene
+@scene("is left, it cannot be deleted:")
 def not_deleted(stage: Stage) -> str:
     cloud = stage.cloud()
     cloud.fault(Fault.server_error(NO_HOST, times=None))
@@ -117,7 +117,7 @@ def not_deleted(stage: Stage) -> str:
     return by_hand(stage, "build-device")
 
 
-@scene
+@scene("Nova answered 403 to POST /servers: Policy doesn't allow")
 def role_too_small(stage: Stage) -> str:
     words = (
         "Policy doesn't allow os_compute_api:servers:create to be performed."
@@ -126,7 +126,7 @@ def role_too_small(stage: Stage) -> str:
     return by_hand(stage, "build-device")
 
 
-@scene
+@scene("reason=the cloud refuses the login:")
 def login_refused_later(stage: Stage) -> str:
     cloud = stage.cloud()
     process, server = working(stage)
@@ -139,7 +139,7 @@ def login_refused_later(stage: Stage) -> str:
     return process.wait_for("outcome=FAIL")
 
 
-@scene
+@scene("reading devices is held back: Nova answered 503")
 def cloud_down(stage: Stage) -> str:
     cloud = stage.cloud()
     process, server = working(stage)
@@ -153,7 +153,7 @@ def cloud_down(stage: Stage) -> str:
     return "".join(process.lines)
 
 
-@scene
+@scene("cannot reach http://...: timed out")
 def cloud_slow(stage: Stage) -> str:
     cloud = stage.cloud()
     short = "[poolmgr]\nshort_timeout = 6\n"
@@ -163,7 +163,7 @@ def cloud_slow(stage: Stage) -> str:
     return process.wait_for("outcome=FAIL")
 
 
-@scene
+@scene("Neutron answered 429")
 def too_many_calls(stage: Stage) -> str:
     answer = saying(429, "too many requests")
     stage.cloud().fault(Fault(service="network", **answer))

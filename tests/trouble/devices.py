@@ -51,19 +51,19 @@ def ip_of(stage: Stage) -> str:
     return by_hand(stage, "build-ip", "-f", "value", "-c", "ip").strip()
 
 
-@scene
+@scene("there is no device 'libra-...'")
 def device_gone(stage: Stage) -> str:
     stage.cloud()
     return by_hand(stage, "assign-ip", ip_of(stage), NAME)
 
 
-@scene
+@scene("there is no floating IP '198.18.0.77'")
 def address_gone(stage: Stage) -> str:
     left_on(stage.cloud())
     return by_hand(stage, "assign-ip", "198.18.0.77", NAME)
 
 
-@scene
+@scene("2 devices are named 'libra-...'")
 def two_of_a_name(stage: Stage) -> str:
     cloud = stage.cloud()
     left_on(cloud)
@@ -71,13 +71,13 @@ def two_of_a_name(stage: Stage) -> str:
     return by_hand(stage, "delete-device", NAME)
 
 
-@scene
+@scene("is not this pool's ([poolmgr] authority is 'pattern')")
 def not_ours(stage: Stage) -> str:
     left_on(stage.cloud(), pool="other")
     return by_hand(stage, "delete-device", NAME)
 
 
-@scene
+@scene("is attached to another device than 'libra-...'")
 def on_another(stage: Stage) -> str:
     stage.cloud()
     ip, here, there = ip_of(stage), device_of(stage), device_of(stage)
@@ -85,14 +85,14 @@ def on_another(stage: Stage) -> str:
     return by_hand(stage, "remove-ip", ip, there)
 
 
-@scene
+@scene("External network ... is not reachable from subnet")
 def no_way_to_the_device(stage: Stage) -> str:
     stage.cloud()
     name = device_of(stage, networks="isolated")
     return by_hand(stage, "assign-ip", ip_of(stage), name)
 
 
-@scene
+@scene("attaching ... to device 'libra-...': not done within ... s")
 def not_in_effect(stage: Stage) -> str:
     cloud = stage.cloud()
     name, ip = device_of(stage), ip_of(stage)
@@ -100,7 +100,7 @@ def not_in_effect(stage: Stage) -> str:
     return by_hand(stage, "assign-ip", ip, name, text=SHORT)
 
 
-@scene
+@scene("to accept: not done within ... s")
 def port_closed(stage: Stage) -> str:
     # Addresses at which this machine refuses connections itself.
     stage.cloud(floating_range="127.0.128.0/24")
@@ -109,14 +109,14 @@ def port_closed(stage: Stage) -> str:
     return by_hand(stage, "assign-ip", ip, name, text=text)
 
 
-@scene
+@scene("has no owner: made for job 9a1c, never answered,")
 def left_behind(stage: Stage) -> str:
     text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")))
     options = stage.at(str(stage.job_server().address), text)
     return stage.log(options, "has no owner")
 
 
-@scene
+@scene("may have no owner: nobody knows whether its answer arrived")
 def unconfirmed(stage: Stage) -> str:
     mark = Mark.for_job("libra", Job("9a1c")).unconfirmed()
     text = left_for_hours(stage, mark)
@@ -124,14 +124,14 @@ def unconfirmed(stage: Stage) -> str:
     return stage.log(options, "may have no owner")
 
 
-@scene
+@scene("cannot be asked: Connection refused")
 def reap_unasked(stage: Stage) -> str:
     text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")))
     options = stage.at(stage.dead_address(), text)
     return stage.run(*options, "reap", "--dry-run")
 
 
-@scene
+@scene("not older than ... yet")
 def too_young(stage: Stage) -> str:
     text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")), ago=0)
     config = stage.config(text)
@@ -141,7 +141,7 @@ def too_young(stage: Stage) -> str:
     )
 
 
-@scene
+@scene("the reaper stops here:")
 def reaper_stops(stage: Stage) -> str:
     cloud = stage.cloud()
     process, _server = working(stage, "[reaper]\ninterval = 0.2\n")

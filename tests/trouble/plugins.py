@@ -38,7 +38,7 @@ def beside(folders: Sequence[Path]) -> dict[str, str]:
     return {"PYTHONPATH": ":".join(map(str, folders))}
 
 
-@scene
+@scene("action 'COUNT' is refused: it is provided by")
 def two_of_a_name_plugins(stage: Stage) -> str:
     folders = [installed(stage, "count-one"), installed(stage, "count-two")]
     options = stage.at(stage.dead_address())
@@ -47,7 +47,7 @@ def two_of_a_name_plugins(stage: Stage) -> str:
     return "".join(process.lines)
 
 
-@scene
+@scene("action 'COUNT' cannot be loaded: ModuleNotFoundError:")
 def broken_plugin(stage: Stage) -> str:
     folder = installed(stage, "count-one", "import nothing_of_this_name")
     options = stage.at(stage.dead_address())
@@ -56,7 +56,7 @@ def broken_plugin(stage: Stage) -> str:
     return "".join(process.lines)
 
 
-@scene
+@scene("reason=action Count: ZeroDivisionError:")
 def failed_plugin(stage: Stage) -> str:
     folder = installed(stage, "count-one")
     options = stage.at(str(stage.job_server().address))

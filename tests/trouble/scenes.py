@@ -1,4 +1,4 @@
-"""The scenes by name: each provokes what a block of the page shows."""
+"""What provokes the messages of the page, by the message."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,16 @@ from tests.trouble.stage import Stage
 
 Scene = Callable[[Stage], str]
 
-#: By the names of the page's blocks.
+#: By the message as the page has it.
 SCENES: dict[str, Scene] = {}
 
 
-def scene(play: Scene) -> Scene:
-    """Play this for the block of the same name."""
-    name = play.__name__.replace("_", "-")
-    assert name not in SCENES
-    SCENES[name] = play
-    return play
+def scene(*messages: str) -> Callable[[Scene], Scene]:
+    """Play this for these messages of the page."""
+
+    def add(play: Scene) -> Scene:
+        assert not SCENES.keys() & {*messages}
+        SCENES.update(dict.fromkeys(messages, play))
+        return play
+
+    return add

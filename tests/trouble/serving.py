@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 
-from poolmgr.gearman import Address
 from tests.asking import asked, running
 from tests.monitoring.watched import get
 from tests.peers import black_hole
@@ -14,27 +13,26 @@ from tests.trouble.scenes import scene
 from tests.trouble.stage import Stage
 
 BUILD = {"action": "BUILD_DEVICE"}
-SLOW = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 2\nheld_jobs = 3\n"
 
 
-@scene
+@scene("not reached: Connection refused")
 def refused(stage: Stage) -> str:
     return stage.log(stage.at(stage.dead_address()), "not reached")
 
 
-@scene
+@scene("not reached: Name or service not known")
 def no_such_host(stage: Stage) -> str:
     return stage.log(stage.at("gearman-1.example.invalid:1"), "not reached")
 
 
-@scene
+@scene("not reached: not connected within ... s")
 def no_packet(stage: Stage) -> str:
     with black_hole() as server:
         short = "[gearman]\nconnect_timeout = 0.3\n"
         return stage.log(stage.at(str(server), short), "not reached")
 
 
-@scene
+@scene("lost: no sign of life for ... s")
 def hung(stage: Stage) -> str:
     server = stage.job_server()
     options = stage.at(str(server.address), "[gearman]\nheartbeat = 0.2\n")
@@ -46,7 +44,7 @@ def hung(stage: Stage) -> str:
     return stage.log(options, "lost", stop)
 
 
-@scene
+@scene("lost: closed by the job server")
 def restarted(stage: Stage) -> str:
     server = stage.job_server()
 
@@ -57,19 +55,19 @@ def restarted(stage: Stage) -> str:
     return stage.log(stage.at(str(server.address)), "lost", restart)
 
 
-@scene
+@scene("Connection refused; start gearmand there")
 def status_down(stage: Stage) -> str:
     return stage.run(*stage.at(stage.dead_address()), "status")
 
 
-@scene
+@scene("job H:...: no answer within ... s")
 def nobody_answers(stage: Stage) -> str:
     options = stage.at(str(stage.job_server().address))
     message = json.dumps(BUILD)
     return stage.run(*options, "submit", "--timeout", "0.5", message)
 
 
-@scene
+@scene("no job server reached:")
 def nobody_takes(stage: Stage) -> str:
     options = stage.at(stage.dead_address())
     return stage.run(*options, "submit", json.dumps(BUILD))
@@ -84,55 +82,43 @@ def submitted(stage: Stage, message: str) -> str:
     return said + process.wait_for("outcome=FAIL")
 
 
-@scene
+@scene("the answer is a FAIL;")
 def bare_fail(stage: Stage) -> str:
     message = {"action": "DELETE_DEVICE", "name": "libra-1"}
     return submitted(stage, json.dumps(message))
 
 
-@scene
+@scene("the payload is not JSON:")
 def no_json(stage: Stage) -> str:
     return submitted(stage, "{'action': 'BUILD_IP'}")
 
 
-@scene
+@scene("unknown action 'BUILD_DEVISE'; known are")
 def unknown_action(stage: Stage) -> str:
     return submitted(stage, '{"action": "BUILD_DEVISE"}')
 
 
-@scene
+@scene("'ip' must be an IP address")
 def wrong_field(stage: Stage) -> str:
     message = {"action": "ASSIGN_IP", "ip": "300.1.1.1", "name": "libra-1"}
     return submitted(stage, json.dumps(message))
 
 
-def busy(stage: Stage, jobs: int, has: int) -> tuple[Process, list[str]]:
-    """A worker with so many of the builds, which never end."""
-    server: Address = stage.job_server().address
-    options = stage.at(str(server), f"{SLOW}drain_timeout = 0.3\n")
-    process = stage.worker(*options)
-    process.wait_for("registered")
-    asked(server, *[BUILD] * jobs)
-    until(lambda: running(server) == has)
-    return process, options
-
-
-@scene
-def full(stage: Stage) -> str:
-    _process, options = busy(stage, 8, has=5)
-    return stage.run(*options, "status")
-
-
-@scene
+@scene("the time to drain is up:", "given up because poolmgr is stopping")
 def drained_late(stage: Stage) -> str:
-    process, _options = busy(stage, 1, has=1)
+    server = stage.job_server().address
+    text = "[fake]\nboot_time = 3600\n[worker]\ndrain_timeout = 0.3\n"
+    process = stage.worker(*stage.at(str(server), text))
+    process.wait_for("registered")
+    asked(server, BUILD)
+    until(lambda: running(server) == 1)
     process.signal(signal.SIGTERM)
     process.wait_for("outcome=FAIL")
     assert process.exit_code() == 3
     return "".join(process.lines)
 
 
-@scene
+@scene("Fatal Python error: Aborted")
 def hangs(stage: Stage) -> str:
     options = stage.at(str(stage.job_server().address))
     process = stage.worker(*options, PYTHONFAULTHANDLER="1")
@@ -153,14 +139,14 @@ def pages(stage: Stage, port: int, words: str, **env: str) -> Process:
     return process
 
 
-@scene
+@scene("no status page and no metrics, for 127.0.0.1 port")
 def port_taken(stage: Stage) -> str:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         return "".join(pages(stage, port, "registered").lines)
 
 
-@scene
+@scene("not served under the name 'worker-1.example.com:9473'")
 def other_name(stage: Stage) -> str:
     process = pages(stage, 0, "registered")
     (line,) = (x for x in process.lines if "status page" in x)

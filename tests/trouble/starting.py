@@ -14,18 +14,18 @@ def started(stage: Stage, text: str) -> str:
     return stage.run("--config-file", stage.config(text), *FAKE, "worker")
 
 
-@scene
+@scene("[nova]: no cloud is configured")
 def no_cloud(stage: Stage) -> str:
     return stage.run("worker")
 
 
-@scene
+@scene("[nova]: Cloud mycluod was not found.")
 def cloud_unknown(stage: Stage) -> str:
     stage.cloud()
     return stage.run("--os-cloud", "mycluod", "worker")
 
 
-@scene
+@scene("[nova] image: there is no 'libra-haproxi'")
 def made_of_nothing(stage: Stage) -> str:
     stage.cloud()
     wrong = {"image": "libra-haproxi", "flavor": "m1.smal"}
@@ -33,7 +33,7 @@ def made_of_nothing(stage: Stage) -> str:
     return stage.run("--config-file", config, "worker")
 
 
-@scene
+@scene("the cloud refuses the login: ... (HTTP 401)")
 def login_refused(stage: Stage) -> str:
     stage.cloud()
     text = stage.clouds_yaml.read_text()
@@ -42,41 +42,41 @@ def login_refused(stage: Stage) -> str:
     return stage.run("--config-file", stage.config(), "worker")
 
 
-@scene
+@scene("logging in: cannot reach http://...: Connection refused")
 def cloud_unreachable(stage: Stage) -> str:
     stage.cloud().close()
     config = stage.config("[poolmgr]\nshort_timeout = 3\n")
     return stage.run("--config-file", config, "worker")
 
 
-@scene
+@scene("line 2: must be at least 1, not 0")
 def value_out_of_bounds(stage: Stage) -> str:
     return started(stage, "[worker]\nlong_jobs = 0\n")
 
 
-@scene
+@scene("line 1: there is no [section]")
 def file_broken(stage: Stage) -> str:
     return started(stage, "long_jobs = 10\n")
 
 
-@scene
+@scene("no driver named 'novaa'")
 def driver_unknown(stage: Stage) -> str:
     return stage.run("--driver", "novaa", "worker")
 
 
-@scene
+@scene("TLS: CA file ... cannot be read")
 def tls_files(stage: Stage) -> str:
     return started(stage, "[gearman]\nssl_ca = /etc/poolmgr/tls/ca.pem\n")
 
 
-@scene
+@scene("long_job is no option and has no effect; did you mean long_jobs?")
 def misspelt(stage: Stage) -> str:
     text = "[worker]\nlong_job = 10\n[wroker]\nshort_jobs = 1\n"
     options = stage.at(str(stage.job_server().address), text)
     return stage.log(options, "registered")
 
 
-@scene
+@scene("has no meaning any more and is ignored:")
 def obsolete(stage: Stage) -> str:
     text = "[mgm]\nbuild_diag_timeout = 10\nrm_fip_ignore_500 = true\n"
     options = stage.at(
@@ -95,12 +95,12 @@ def of_libra(stage: Stage) -> str:
     )
 
 
-@scene
+@scene("[nova] auth_url is of the Identity API 2.0")
 def old_keystone(stage: Stage) -> str:
     return stage.run("--config-file", of_libra(stage), "check")
 
 
-@scene
+@scene("has a secret ([nova] password) and can be read by everybody:")
 def readable_by_all(stage: Stage) -> str:
     config = of_libra(stage)
     Path(config).chmod(0o644)
@@ -119,13 +119,13 @@ def reread(stage: Stage, before: str, after: str, words: str) -> str:
     return stage.log(options, words, change)
 
 
-@scene
+@scene("the configuration stays as it was:")
 def reload_refused(stage: Stage) -> str:
     before, after = "[worker]\nlong_jobs = 9\n", "[worker]\nlong_jobs = -1\n"
     return reread(stage, before, after, "stays as it was")
 
 
-@scene
+@scene("'libra' -> 'lb' needs a restart: not in force")
 def needs_restart(stage: Stage) -> str:
     before, after = "[poolmgr]\nbasename = libra\n", "[poolmgr]\nbasename=lb\n"
     return reread(stage, before, after, "needs a restart")
