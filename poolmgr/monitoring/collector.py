@@ -1,36 +1,46 @@
-"""The metrics that are read from a worker when Prometheus asks."""
+"""The metrics that are read when Prometheus asks."""
 
 import importlib.metadata
 import platform
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prometheus_client import core
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-from poolmgr.monitoring.metrics import HELP, Labels
+from poolmgr.monitoring.history import Statistics
+from poolmgr.monitoring.metrics import HELP
 from poolmgr.monitoring.queues import Queues
 from poolmgr.worker.state import State
 
 
 class StateCollector(Collector):
-    """Reads the metrics from the worker's state.
+    """Reads metrics from what is known of the worker.
 
     :param state: what the worker is doing
+    :param statistics: what it has done
     :param queues: the job servers' queues
     """
 
-    def __init__(self, state: State, queues: Queues) -> None:
+    def __init__(
+        self, state: State, statistics: Statistics, queues: Queues
+    ) -> None:
         self._state = state
+        self._statistics = statistics
         self._queues = queues
 
-    def collect(self) -> Iterator[core.Metric]:
+    def collect(self) -> Iterator[Metric]:
         """Every one of them."""
         yield from self._worker()
         yield from self._cloud()
         yield from self._job_servers()
 
-    def _worker(self) -> Iterator[core.Metric]:
+    def _worker(self) -> Iterator[Metric]:
         state = self._state
         version = importlib.metadata.version("poolmgr")
         info = version, platform.python_version(), state.pool
@@ -46,51 +56,52 @@ class StateCollector(Collector):
         oldest = max((job.seconds for job in state.jobs), default=0.0)
         yield _gauge("poolmgr_oldest_job_seconds", {(): oldest})
 
-    def _cloud(self) -> Iterator[core.Metric]:
+    def _cloud(self) -> Iterator[Metric]:
         driver = self._state.driver
         yield _gauge("poolmgr_watch_devices", {(): driver.awaited})
         yield _gauge("poolmgr_watch_age_seconds", {(): driver.view_age})
         breakers = self._state.breakers.items()
         is_open = {(name,): breaker.open for name, breaker in breakers}
         yield _gauge("poolmgr_breaker_open", is_open, "breaker")
+        run = self._statistics.reaper_run
+        if run is not None:
+            found = run.number
+            yield _gauge("poolmgr_reaper_findings", found, "kind", "verdict")
+            age = max(0.0, time.time() - run.at)
+            yield _gauge("poolmgr_reaper_look_age_seconds", {(): age})
 
-    def _job_servers(self) -> Iterator[core.Metric]:
-        links = {(str(link.address),): link for link in self._state.links}
-        up = {server: link.state == "up" for server, link in links.items()}
-        yield _gauge("poolmgr_job_server_connected", up, "server")
+    def _job_servers(self) -> Iterator[Metric]:
         name = "poolmgr_job_server_reconnects"
-        reconnects = core.CounterMetricFamily(
-            name, HELP[name], labels=("server",)
-        )
-        for server, link in links.items():
-            reconnects.add_metric(server, link.reconnects)
-        yield reconnects
-        queues = self._queues.read()
-        answers = {
-            (name,): queue is not None for name, queue in queues.items()
-        }
-        yield _gauge("poolmgr_job_server_answers", answers, "server")
-        jobs, workers = {}, {}
-        for name, queue in queues.items():
+        reconnects = CounterMetricFamily(name, HELP[name], labels=["server"])
+        up, answers, jobs, workers = {}, {}, {}, {}
+        for link in self._state.links:
+            server = str(link.address)
+            up[(server,)] = link.state == "up"
+            reconnects.add_metric([server], link.reconnects)
+        for server, queue in self._queues.read().items():
+            answers[(server,)] = queue is not None
             if queue is not None:
                 waiting = max(0, queue.queued - queue.running)
-                jobs[name, "waiting"] = waiting
-                jobs[name, "running"] = queue.running
-                workers[(name,)] = queue.workers
+                jobs[server, "waiting"] = waiting
+                jobs[server, "running"] = queue.running
+                workers[(server,)] = queue.workers
+        yield reconnects
+        yield _gauge("poolmgr_job_server_connected", up, "server")
+        yield _gauge("poolmgr_job_server_answers", answers, "server")
         yield _gauge("poolmgr_job_server_jobs", jobs, "server", "state")
         yield _gauge("poolmgr_job_server_workers", workers, "server")
 
 
 def _gauge(
     name: str, values: Mapping[Any, float], *labels: str
-) -> core.Metric:
-    family = core.GaugeMetricFamily(name, HELP[name], labels=labels)
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, HELP[name], labels=labels)
     for each, value in values.items():
         family.add_metric(each, value)
     return family
 
 
-def _by_lane(long: int, short: int, held: int) -> dict[Labels, float]:
+def _by_lane(long: int, short: int, held: int) -> dict[Any, float]:
     return {
         ("long", "running"): long,
         ("short", "running"): short,

@@ -1,8 +1,8 @@
 """Whether a worker is healthy, and whether it is ready for jobs."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from poolmgr.cloud.breaker import Breaker
@@ -13,6 +13,7 @@ from poolmgr.worker.state import State
 LOOP_TIMEOUT = 2.0
 #: Seconds for which every call of a service has to fail before it counts.
 CLOUD_TIMEOUT = 60.0
+_ASK_IT = "SIGUSR2 has the worker say why"
 
 
 @dataclass(frozen=True)
@@ -32,48 +33,17 @@ class Check:
         return f"{'ok' if self.good else 'not ok'}: {self.what}: {self.found}"
 
 
-class LoopProbe:
-    """Asks the worker's event loop for a sign of life; from any thread.
+def liveness(state: State) -> Iterator[Check]:
+    """Whether the process works at all; if not, restart it.
 
-    :param call: has the loop call a function; False if no loop is running
+    To be asked by any thread but the event loop's own.
     """
-
-    def __init__(self, call: Callable[[Callable[[], None]], bool]) -> None:
-        self._call = call
-        self._lock = threading.Lock()
-        self._asked_at = 0.0
-        self._answered: threading.Event | None = None
-
-    def check(self) -> Check:
-        """Ask, and wait for the answer for at most 2 seconds."""
-        with self._lock:
-            # Only one question at a time: a loop that hangs collects no more.
-            if self._answered is None or self._answered.is_set():
-                self._asked_at = time.monotonic()
-                self._answered = threading.Event()
-                if not self._call(self._answered.set):
-                    self._answered = None
-                    return Check(False, "event loop", "is not running")
-            asked_at, answered = self._asked_at, self._answered
-        good = answered.wait(LOOP_TIMEOUT)
-        seconds = time.monotonic() - asked_at
-        found = f"answered in {seconds * 1000:.1f} ms"
-        if not good:
-            found = (
-                f"has not answered for {seconds:.1f} s; SIGUSR2 has the "
-                "worker say why"
-            )
-        return Check(good, "event loop", found)
-
-
-def liveness(state: State, probe: LoopProbe) -> Iterator[Check]:
-    """Whether the process works at all; if not, restart it."""
-    yield probe.check()
+    yield _event_loop(state)
     overdue = state.driver.overdue
     if overdue:
         found = (
             f"none has come back from the cloud for {overdue:.0f} s longer "
-            "than one may take; SIGUSR2 has the worker say why"
+            f"than one may take; {_ASK_IT}"
         )
         yield Check(False, "calls", found)
 
@@ -92,6 +62,20 @@ def readiness(state: State, services: Mapping[str, float]) -> Iterator[Check]:
     full = _open_circuits(state.capacity)
     found = "; ".join(full) or "no quota is known to be used up"
     yield Check(not full, "capacity", found)
+
+
+def _event_loop(state: State) -> Check:
+    answered: Future[None] = Future()
+    asked_at = time.monotonic()
+    if not state.service.call(lambda: answered.set_result(None)):
+        return Check(False, "event loop", "is not running")
+    try:
+        answered.result(LOOP_TIMEOUT)
+    except TimeoutError:
+        found = f"has not answered for {LOOP_TIMEOUT:g} s; {_ASK_IT}"
+        return Check(False, "event loop", found)
+    took = 1000 * (time.monotonic() - asked_at)
+    return Check(True, "event loop", f"answered in {took:.1f} ms")
 
 
 def _job_servers(state: State) -> Check:
@@ -113,11 +97,8 @@ def _cloud(state: State, services: Mapping[str, float]) -> Check:
     if state.cloud_is_down:
         problems.append("no device can be made at present")
     problems += _open_circuits(state.driver.breakers)
-    if problems:
-        return Check(False, "cloud", "; ".join(problems))
-    if not services:
-        return Check(True, "cloud", "no call was reported so far")
-    return Check(True, "cloud", "answers, as far as it was asked")
+    good = "answers, as far as it was asked"
+    return Check(not problems, "cloud", "; ".join(problems) or good)
 
 
 def _open_circuits(breakers: Mapping[str, Breaker]) -> list[str]:

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ MINUTES = 60
 #: Seconds after which a failure says nothing about the present any more.
 STALE = 300.0
 #: Jobs, failures and findings of the reaper that are kept.
-_RECENT, _FAILURES, _FINDINGS = 25, 25, 50
+_JOBS, _FINDINGS = 25, 50
 #: Characters that are kept of a text from outside.
 _LONGEST = 300
 
@@ -87,12 +87,12 @@ class ReaperRun(NamedTuple):
     """A run of the reaper.
 
     :ivar at: when, in seconds since the epoch
-    :ivar total: how many findings there were
+    :ivar number: of its findings, by kind and verdict
     :ivar findings: the first of them in words: thing, verdict, reason
     """
 
     at: float
-    total: int
+    number: Mapping[tuple[str, str], int]
     findings: Sequence[tuple[str, str, str]]
 
 
@@ -102,27 +102,38 @@ class Statistics(Observer):
     :param clock: monotonic seconds
     :ivar metrics: the counters for Prometheus
     :ivar started_at: when it began, in seconds since the epoch
+    :ivar recent: the last jobs that ended, the newest first
+    :ivar failures: the last jobs that failed, the newest first
     :ivar reaper_run: the last run of the reaper that came to an end
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.metrics = Metrics()
         self.started_at = time.time()
+        self.recent: Sequence[RecentJob] = ()
+        self.failures: Sequence[RecentJob] = ()
         self.reaper_run: ReaperRun | None = None
         self._clock = clock
+        # Calls of the cloud are told by the threads that make them.
         self._lock = threading.Lock()
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
         self._services: dict[str, ServiceHealth] = {}
-        self._recent: deque[RecentJob] = deque(maxlen=_RECENT)
-        self._failures: deque[RecentJob] = deque(maxlen=_FAILURES)
 
     def job_ended(self, ended: EndedJob) -> None:
         """See :class:`~poolmgr.events.Observer`."""
         self.metrics.job_ended(ended)
-        job = _recent_job(ended)
-        self._recent.appendleft(job)
+        job = RecentJob(
+            time.time(),
+            ended.requested_action[:_LONGEST],
+            next(iter(ended.about.values()), "")[:_LONGEST],
+            ended.request_id,
+            ended.seconds,
+            ended.outcome.code,
+            one_line(ended.outcome.reason, _LONGEST),
+        )
+        self.recent = (job, *self.recent[: _JOBS - 1])
         if ended.outcome.error is not None:
-            self._failures.appendleft(job)
+            self.failures = (job, *self.failures[: _JOBS - 1])
 
     def cloud_called(self, call: CloudCall) -> None:
         """See :class:`~poolmgr.events.Observer`."""
@@ -143,32 +154,22 @@ class Statistics(Observer):
         """See :class:`~poolmgr.events.Observer`."""
         self.metrics.reaper_looked(findings)
         if findings is not None:
+            number = Counter((each.kind, each.verdict) for each in findings)
             shown = [
                 (str(each), each.verdict, one_line(each.reason))
                 for each in findings[:_FINDINGS]
             ]
-            self.reaper_run = ReaperRun(time.time(), len(findings), shown)
-
-    @property
-    def recent(self) -> list[RecentJob]:
-        """The last jobs that ended, the newest first."""
-        return list(self._recent)
-
-    @property
-    def failures(self) -> list[RecentJob]:
-        """The last jobs that failed, the newest first."""
-        return list(self._failures)
+            self.reaper_run = ReaperRun(time.time(), number, shown)
 
     @property
     def services(self) -> dict[str, float]:
         """Every service that was called, and for how many seconds all calls
         of it have failed: 0 if it answers, or was not called lately."""
         now = self._clock()
-        with self._lock:
-            return {
-                name: health.seconds_failing(now)
-                for name, health in self._services.items()
-            }
+        return {
+            name: health.seconds_failing(now)
+            for name, health in self._services.copy().items()
+        }
 
     @property
     def last_hour(self) -> list[Minute]:
@@ -188,15 +189,3 @@ class Statistics(Observer):
         minute.failed += not call.is_answer
         minute.total += call.seconds
         minute.longest = max(minute.longest, call.seconds)
-
-
-def _recent_job(ended: EndedJob) -> RecentJob:
-    return RecentJob(
-        time.time(),
-        ended.requested_action[:_LONGEST],
-        next(iter(ended.about.values()), "")[:_LONGEST],
-        ended.request_id,
-        ended.seconds,
-        ended.outcome.code,
-        one_line(ended.outcome.reason, _LONGEST),
-    )

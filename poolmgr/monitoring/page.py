@@ -1,7 +1,6 @@
 """The status page: what a person wants to see first, without JavaScript."""
 
 import importlib.metadata
-import itertools
 import os
 import socket
 import time
@@ -11,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from poolmgr.monitoring.health import Check
-from poolmgr.monitoring.history import Minute, Statistics
+from poolmgr.monitoring.history import Statistics
 from poolmgr.text import format_duration, one_line
 from poolmgr.worker.state import State
 
@@ -32,22 +31,10 @@ def render(
         statistics=statistics,
         checks=checks,
         minutes=minutes,
-        chart_top=chart_top(minutes),
         host=socket.gethostname(),
         pid=os.getpid(),
         version=importlib.metadata.version("poolmgr"),
         now=time.time(),
-    )
-
-
-def chart_top(minutes: Sequence[Minute]) -> float:
-    """Seconds at the top of the chart: 1, 2 or 5 times a power of ten."""
-    longest = max((minute.longest for minute in minutes), default=0.0)
-    return next(
-        top
-        for power in itertools.count(-3)
-        for top in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
-        if top >= longest
     )
 
 
@@ -62,12 +49,6 @@ def _date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def _time(seconds: float) -> str:
-    """The time of today, or the date and the time."""
-    date = _date(seconds)
-    return date.removeprefix(time.strftime("%Y-%m-%d "))
-
-
 def _duration(seconds: float) -> str:
     return format_duration(max(0, int(seconds)))
 
@@ -80,4 +61,4 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"date": _date, "time": _time, "duration": _duration}
+_ENVIRONMENT.filters |= {"date": _date, "duration": _duration}

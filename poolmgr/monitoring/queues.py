@@ -1,7 +1,6 @@
 """The queues of the job servers."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Sequence
 
@@ -33,19 +32,17 @@ class Queues:
         self._servers = servers
         self._options = options
         self._function = function
-        self._lock = threading.Lock()
-        self._asked_at: float | None = None
+        self._asked_at = float("-inf")
         self._known: dict[str, FunctionStatus | None] = {}
 
     def read(self) -> dict[str, FunctionStatus | None]:
         """The queue of each server, None if it did not answer."""
-        # Held while asking: whoever comes meanwhile gets the same answer.
-        with self._lock:
-            now = time.monotonic()
-            if self._asked_at is None or now - self._asked_at >= MAX_AGE:
-                self._known = asyncio.run(self._ask_all())
-                self._asked_at = time.monotonic()
-            return self._known
+        now = time.monotonic()
+        if now - self._asked_at >= MAX_AGE:
+            # Whoever comes meanwhile gets the answers before these.
+            self._asked_at = now
+            self._known = asyncio.run(self._ask_all())
+        return self._known
 
     async def _ask_all(self) -> dict[str, FunctionStatus | None]:
         found = await asyncio.gather(*map(self._ask, self._servers))

@@ -4,25 +4,23 @@ They answer when the worker's event loop hangs.
 """
 
 import contextlib
-import errno
 import ipaddress
 import logging
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from prometheus_client import generate_latest
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 
 from poolmgr.monitoring.collector import StateCollector
-from poolmgr.monitoring.health import Check, LoopProbe, liveness, readiness
+from poolmgr.monitoring.health import Check, liveness, readiness
 from poolmgr.monitoring.history import Statistics
-from poolmgr.monitoring.metrics import CONTENT_TYPE
 from poolmgr.monitoring.page import render
 from poolmgr.monitoring.queues import Queues
 from poolmgr.settings import MonitoringSettings
@@ -31,7 +29,7 @@ from poolmgr.worker.state import State
 
 LOG = logging.getLogger(__name__)
 
-#: Most connections at once.
+#: Connections beyond which the oldest are closed; waitress takes up to 100.
 MAX_CONNECTIONS = 32
 #: Longest request line and headers, in bytes; a request may have no body.
 MAX_HEADER = 8192
@@ -52,6 +50,7 @@ _HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::[0-9]*)?")
 #: Content types.
 _TEXT = "text/plain; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 #: Status, content type, text.
 Response = tuple[HTTPStatus, str, str]
@@ -77,19 +76,9 @@ class Pages:
         self._state = state
         self._statistics = statistics
         self._hosts = {"localhost", *(name.lower() for name in hosts)}
-        self._probe = LoopProbe(state.service.call)
-        collector = StateCollector(state, queues)
-        statistics.metrics.watch(collector, state.actions)
-        self._pages: dict[str, Callable[[], Response]] = {
-            "/": self._status,
-            "/healthz": lambda: _verdict(liveness(state, self._probe)),
-            "/metrics": lambda: (
-                HTTPStatus.OK,
-                CONTENT_TYPE,
-                statistics.metrics.text(),
-            ),
-            "/readyz": lambda: _verdict(self._checks()),
-        }
+        self._registry = statistics.metrics.registry
+        self._registry.register(StateCollector(state, statistics, queues))
+        statistics.metrics.start_at_0(state.actions)
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -116,11 +105,23 @@ class Pages:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             text = "only GET and HEAD\n"
             return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, text
-        page = self._pages.get(environ["PATH_INFO"])
-        if page is None:
-            text = f"there are {' '.join(self._pages)}\n"
-            return HTTPStatus.NOT_FOUND, _TEXT, text
-        return page()
+        return self._page(environ["PATH_INFO"])
+
+    def _page(self, path: str) -> Response:
+        state, services = self._state, self._statistics.services
+        if path == "/healthz":
+            return _verdict(liveness(state))
+        if path == "/readyz":
+            return _verdict([*liveness(state), *readiness(state, services)])
+        if path == "/metrics":
+            text = generate_latest(self._registry).decode()
+            return HTTPStatus.OK, _METRICS, text
+        if path == "/":
+            checks = [*liveness(state), *readiness(state, services)]
+            text = render(state, self._statistics, checks)
+            return HTTPStatus.OK, _HTML, text
+        text = "there are / /healthz /metrics /readyz\n"
+        return HTTPStatus.NOT_FOUND, _TEXT, text
 
     def _is_own_name(self, host: str) -> bool:
         """Whether a Host header names this machine.
@@ -137,16 +138,6 @@ class Pages:
         except ValueError:
             return name in self._hosts
         return True
-
-    def _checks(self) -> list[Check]:
-        return [
-            *liveness(self._state, self._probe),
-            *readiness(self._state, self._statistics.services),
-        ]
-
-    def _status(self) -> Response:
-        page = render(self._state, self._statistics, self._checks())
-        return HTTPStatus.OK, _HTML, page
 
 
 class SingleRequest(HTTPRequestParser):  # type: ignore[misc]
@@ -178,25 +169,19 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
 
     def maintenance(self, now: float) -> None:
-        """Close what is too old; called once a second."""
-        for channel in self._idle_channels():
-            if channel.creation_time < now - TIMEOUT:
+        """Close the oldest connections; called once a second."""
+        channels = self.active_channels.values()
+        # No page is being made for these.
+        idle = [each for each in channels if not each.requests]
+        idle.sort(key=lambda channel: channel.creation_time)
+        too_many = len(channels) - MAX_CONNECTIONS
+        for place, channel in enumerate(idle):
+            if place < too_many or channel.creation_time < now - TIMEOUT:
                 channel.will_close = True
                 # Not only marked: waitress would flush the answer before, and
                 # this client may never read it.
                 with contextlib.suppress(OSError):
                     channel.socket.shutdown(socket.SHUT_RDWR)
-
-    def handle_accept(self) -> None:
-        """Accept a connection, and close the oldest if there are too many."""
-        super().handle_accept()
-        idle = self._idle_channels()
-        if idle and len(self.active_channels) > MAX_CONNECTIONS:
-            min(idle, key=lambda channel: channel.creation_time).handle_close()
-
-    def _idle_channels(self) -> list[Any]:
-        """The connections for which no page is being made."""
-        return [x for x in self.active_channels.values() if not x.requests]
 
 
 def serve(settings: MonitoringSettings, pages: Pages) -> None:
@@ -205,8 +190,19 @@ def serve(settings: MonitoringSettings, pages: Pages) -> None:
     If the address cannot be listened on, this is one line in the log: jobs
     matter more.
     """
-    sock = _listen(settings)
-    if sock is None:
+    host, port = settings.address, settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        sock = socket.create_server((host, port), family=family)
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(" (while")[0]
+        LOG.warning(
+            "no status page and no metrics, for %s port %d cannot be listened "
+            "on ([monitoring] address, port): %s",
+            one_line(host),
+            port,
+            one_line(why),
+        )
         return
     server = Server(
         pages,
@@ -214,43 +210,20 @@ def serve(settings: MonitoringSettings, pages: Pages) -> None:
         sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
         bind_socket=False,
         asyncore_use_poll=True,  # select() fails beyond 1,024 open files
-        backlog=MAX_CONNECTIONS,
         cleanup_interval=1,
         ident=None,
         log_socket_errors=False,
         max_request_body_size=1,
         max_request_header_size=MAX_HEADER,
     )
-    # It would warn whenever more pages are asked for than it has threads.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    LOG.info("status page and metrics on %s", _url(sock))
+    # It would warn of many requests and connections; we can serve them.
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    shown = f"[{host}]" if ":" in host else host
+    port = sock.getsockname()[1]
+    LOG.info("status page and metrics on http://%s:%d/", shown, port)
     threading.Thread(
         target=server.run, name="poolmgr-http", daemon=True
     ).start()
-
-
-def _listen(settings: MonitoringSettings) -> socket.socket | None:
-    address = settings.address
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        return socket.create_server((address, settings.port), family=family)
-    except OSError as error:
-        why = error.strerror or str(error)
-        if error.errno == errno.EADDRINUSE:
-            why = "the port is taken, by another worker maybe"
-        LOG.warning(
-            "no status page and no metrics, for %s port %d cannot be listened "
-            "on ([monitoring] address, port): %s",
-            one_line(address),
-            settings.port,
-            one_line(why),
-        )
-    return None
-
-
-def _url(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def _verdict(checks: Iterable[Check]) -> Response:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from poolmgr import AsyncPoolManager, Job, PoolManager
 from poolmgr.config.gearman_settings import GearmanSettings
@@ -15,7 +16,6 @@ from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
 from poolmgr.monitoring.history import MINUTES, Statistics
-from poolmgr.monitoring.page import chart_top
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import MonitoringSettings, ReaperSettings
 
@@ -32,7 +32,9 @@ class Clock:
 def samples(statistics: Statistics) -> dict[str, dict[str, float]]:
     """The values of the metrics, by name and labels."""
     found: dict[str, dict[str, float]] = {}
-    for line in statistics.metrics.text().splitlines():
+    for line in (
+        generate_latest(statistics.metrics.registry).decode().splitlines()
+    ):
         series, _space, value = line.rpartition(" ")
         name, _brace, labels = series.partition("{")
         if not name.startswith("#"):
@@ -101,16 +103,6 @@ def test_the_last_hour_is_an_hour() -> None:
     assert not any(minute.calls for minute in others)
     clock.now += 60
     assert not any(minute.calls for minute in statistics.last_hour)
-
-
-@pytest.mark.parametrize(
-    ("longest", "top"),
-    [(0.0, 0.001), (0.0011, 0.002), (0.003, 0.005), (0.9, 1), (1.1, 2)],
-)
-def test_the_chart_has_a_round_scale(longest: float, top: float) -> None:
-    minute: Any = SimpleNamespace(longest=longest)
-
-    assert chart_top([minute]) == pytest.approx(top)
 
 
 class Broken(Observer):
