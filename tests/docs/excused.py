@@ -25,7 +25,6 @@ EXCUSED: Mapping[str, str] = {
     "python3 -m venv": ENVIRONMENT,
     "podman ": ENGINE,
     "sphinx-build -b man": "tests/test_manual.py builds it",
-    "install -D": "puts what the command before would have built",
     "python -m pytest": "tests/test_tutorial.py runs the tests of the example",
     "./dev ": "sets up an environment of its own, or a cloud",
     "python -m benchmarks": LONG,

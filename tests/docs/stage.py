@@ -38,7 +38,6 @@ class Stage:
             "HOME": str(self.home),
             "OS_GEARMAN__SERVERS": str(self.server.address),
             "OS_MONITORING__PORT": "0",
-            "DESTDIR": str(self.root),
         }
         #: What the page has, and what it is really.
         self._bound: dict[str, str] = {}

@@ -1,6 +1,5 @@
 """The places of pages that begin with something of their own."""
 
-import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -145,18 +144,12 @@ class Scaling(Stage):
         for number, name in enumerate(names, 1):
             self.bind(f"gearman-{number}.example.com:4730", name)
         config = "[worker]\nlong_jobs = 4\n[fake]\nboot_time = 3600\n"
-        config += "[monitoring]\nport = 0\n"
-        for name in ("poolmgr-w1-812", "poolmgr-w2-790"):
+        for name in ("one", "two"):
             folder = self.home / name
             folder.mkdir()
-            process = self.stack.enter_context(
-                worker(names, config, folder, OS_MONITORING__ENABLED="true")
-            )
-            line = process.wait_for("metrics on http://")
+            process = self.stack.enter_context(worker(names, config, folder))
             for _server in servers:
                 process.wait_for("registered")
-            self.bind("127.0.0.1:9473", line.rstrip("/\n").rpartition("/")[2])
-            self.bind(name, f"poolmgr-{socket.gethostname()}-{process.pid}")
         for server in servers:
             asked(server, *[{"action": "BUILD_DEVICE"}] * 10)
         until(lambda: sum(map(running, servers)) == 20)
