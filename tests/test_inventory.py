@@ -56,15 +56,15 @@ class Told(FakeCloud):
         return self.ips
 
 
-OURS = Device("1", "web", "active", "10.0.0.1", ago(minutes=9), mark=mark())
+OURS = Device("1", "web", "active", "10.0.0.1", ago(hours=9), mark=mark())
 BUILT = mark(unique="job-2").handed_over()
-YOUNG = Device("2", "db", "building", None, ago(minutes=1), mark=BUILT)
+YOUNG = Device("2", "db", "building", None, ago(hours=1), mark=BUILT)
 OLD = Device("3", ORIGINAL, "failed", None, ago(days=3), fault="no host")
 THEIRS = Device("4", "x", "active", "10.0.0.4", ago(days=9), mark=mark("p"))
 PLAIN = Device("5", "x", "active", "10.0.0.5", "last year")
 DEVICES = [OURS, YOUNG, OLD, THEIRS, PLAIN]
 
-ON_OURS = FloatingIP("a", "198.18.0.1", "1", 1, None, ago(minutes=5))
+ON_OURS = FloatingIP("a", "198.18.0.1", "1", 1, None, ago(minutes=30))
 MARKED = FloatingIP("b", "198.18.0.2", None, 1, mark(hours=1))
 ON_THEIRS = FloatingIP("c", "198.18.0.3", "4", 1)
 ON_HIDDEN = FloatingIP("d", "198.18.0.4", "unlisted", 1, mark(hours=2))
@@ -136,10 +136,10 @@ def listed(
         ("--job job-1 --all", "41"),
         ("--job=", ""),
         ("--name 1584", "3"),
-        ("--older-than 2m", "31"),
+        ("--older-than 2h", "31"),
         # Of one without a known age it is not known to be older.
         ("--older-than 1d --all", "43"),
-        ("--older-than 2m --status active", "1"),
+        ("--older-than 2h --status active", "1"),
     ],
 )
 def test_devices_can_be_filtered(cloud: Told, args: str, ids: str) -> None:
@@ -176,13 +176,13 @@ def test_the_age_of_a_floating_ip_is_the_clouds_or_the_marks(
     _devices, ips = looked(cloud)
 
     ages = {item.thing.id: item.age for item in ips}
-    assert ages["a"] == pytest.approx(300, abs=120)
-    assert ages["b"] == pytest.approx(3600, abs=120)
+    assert ages["a"] == pytest.approx(1800, abs=1200)
+    assert ages["b"] == pytest.approx(3600, abs=1800)
     assert ages["c"] is None
 
 
 def test_a_time_without_a_zone_is_utc_and_one_to_come_is_now() -> None:
-    naive = NOW.replace(tzinfo=None) - timedelta(minutes=2)
+    naive = NOW.replace(tzinfo=None) - timedelta(hours=2)
     cloud = Told(
         [
             Device("1", "a", "active", None, naive.isoformat()),
@@ -192,7 +192,7 @@ def test_a_time_without_a_zone_is_utc_and_one_to_come_is_now() -> None:
 
     (one, other), _ips = looked(cloud)
 
-    assert one.age == pytest.approx(120, abs=120)
+    assert one.age == pytest.approx(2 * 3600, abs=1800)
     assert other.age == 0
 
 
