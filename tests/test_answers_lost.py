@@ -58,7 +58,7 @@ def test_an_answer_lost_with_the_link_is_given_again(
     with gearmand() as server, relay(server.address, once(lambda: None)) as r:
         with worker([str(r.address)], config, tmp_path) as process:
             answer = ask(server.address, action)
-            process.wait_for("the link broke just after its answer was sent")
+            process.wait_for("connection lost just after its answer was sent")
             process.wait_for("outcome=PASS")
 
     assert answer["response"] == "PASS"

@@ -228,27 +228,6 @@ def test_one_that_comes_in_a_destructor_is_obeyed(tmp_path: Path) -> None:
     assert process.lines[-1].startswith("poolmgr: SIGTERM: ended early")
 
 
-def test_one_that_comes_while_c_code_hangs_is_obeyed(tmp_path: Path) -> None:
-    module = """
-        import ctypes, sys
-
-        libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
-        libc.pthread_mutex_init(mutex, None)
-        libc.pthread_mutex_lock(mutex)
-        print("locked", file=sys.stderr)
-        libc.pthread_mutex_lock(mutex)
-        """
-    with importing("stuck", module, tmp_path) as process:
-        process.wait_for("locked")
-        state = Path(f"/proc/{process.pid}/stat")
-        until(lambda: state.read_text().rpartition(")")[2].split()[0] == "S")
-        process.signal(signal.SIGTERM)
-
-        assert process.exit_code() == 143
-
-    assert process.lines[-1].startswith("poolmgr: SIGTERM: ended early")
-
-
 def test_a_hangup_at_its_very_start_does_not_end_a_worker() -> None:
     script = (
         "import os, signal, sys\n"

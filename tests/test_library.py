@@ -92,8 +92,8 @@ def test_what_is_over_cannot_be_cancelled() -> None:
     refused = manager.submit({"action": "NOPE"})
     manager.close()
 
-    for delivery in (done, refused, manager.submit({"action": "BUILD_IP"})):
-        assert not delivery.cancel()
+    assert not done.cancel()
+    assert not refused.cancel()
 
 
 class Waiting(Action[NoFields]):

@@ -21,8 +21,8 @@ def test_many_jobs_that_are_lost_are_one_warning(
         asked(job_server.address, *[BUILD] * 10)
         until(lambda: running(job_server.address) == 10)
         job_server.kill()
-        process.wait_for("8 running")
-        told = "the link broke before its answer was sent"
+        process.wait_for("jobs were lost")
+        told = "connection lost before its answer was sent"
         until(lambda: "".join(process.lines).count(told) == 8)
 
     warnings = [
@@ -34,6 +34,6 @@ def test_many_jobs_that_are_lost_are_one_warning(
     (why,) = (w for w in warnings if w.startswith("Job server"))
     assert why.startswith(f"Job server {server}: lost: ")
     assert [w for w in warnings if w != why] == [
-        f"job server {server}: with its connection 10 jobs were lost, 8 "
-        "running: it gives them to a worker again if it still has them"
+        f"job server {server}: 10 jobs were lost with its connection; it "
+        "gives them to a worker again if it still has them"
     ]

@@ -54,8 +54,8 @@ def test_it_tells_jobs_links_lanes_and_threads(
     ]
     assert all(f"server={good} " in job for job in jobs)
     assert all(" doing=waiting for device " in job for job in jobs)
-    for thread in ("MainThread", "poolmgr-signals", "poolmgr-report"):
-        assert f"\n{thread} (" in text
+    for thread in ("MainThread", "poolmgr-report"):
+        assert f"\n-- {thread} (" in text
     # The work goes on.
     assert answer["response"] == "PASS"
 
@@ -168,9 +168,13 @@ def test_it_comes_out_of_a_worker_that_hangs_and_signals_end_that(
 def of_main_thread(process: Process) -> str:
     """The main thread's stack, as the report has it."""
     lines = report(process)
-    main = next(n for n, x in enumerate(lines) if x.startswith("MainThread ("))
+    main = next(
+        n for n, x in enumerate(lines) if x.startswith("-- MainThread (")
+    )
     end = next(
-        n for n, x in enumerate(lines[main:], main) if x[:2] in ("--", "==")
+        n
+        for n, x in enumerate(lines[main + 1 :], main + 1)
+        if x[:2] in ("--", "==")
     )
     return "\n".join(lines[main:end])
 

@@ -200,21 +200,22 @@ def test_a_worker_whose_loop_hangs_gives_no_sign_of_life(
 def test_the_watchdog_is_that_of_this_process(
     environment: dict[str, str], expected: float | None
 ) -> None:
-    notifier = Notifier.of({"NOTIFY_SOCKET": "@nobody", **environment})
+    notifier = Notifier({"NOTIFY_SOCKET": "@nobody", **environment})
 
-    assert notifier is not None
     assert notifier.watchdog == expected
     notifier.close()
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
 def test_only_unix_sockets_are_told(address: str) -> None:
-    assert Notifier.of({"NOTIFY_SOCKET": address}) is None
+    notifier = Notifier({"NOTIFY_SOCKET": address})
+
+    assert not notifier.send("READY=1")
 
 
 def test_a_manager_that_does_not_read_keeps_nobody_waiting() -> None:
     with notify_socket() as manager:
-        notifier = Notifier(manager.name)
+        notifier = Notifier({"NOTIFY_SOCKET": manager.name})
         until(lambda: not notifier.send("WATCHDOG=1"), pause=0)
         assert manager.next() == ["WATCHDOG=1"]
     assert not notifier.send("WATCHDOG=1")

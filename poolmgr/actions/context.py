@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from poolmgr.cloud import BlockingCloud, Cloud
 from poolmgr.cloud.time_limit import time_limit
@@ -19,7 +19,7 @@ Log = logging.LoggerAdapter[logging.Logger]
 
 
 class Run(Protocol):
-    """The run of an action, as its context needs it; only on the loop."""
+    """The run of an action, as its context needs it."""
 
     settings: PoolSettings
     job: Job
@@ -39,13 +39,7 @@ class Run(Protocol):
     def close(self) -> bool:
         """If nobody waits, let no delivery join any more."""
 
-    def remaining(self) -> float:
-        """Seconds until the deadline."""
-
-    def renew(self, seconds: float) -> None:
-        """Give the action time again, to see to an answer nobody had."""
-
-    def delivered_before(self) -> Coroutine[Any, Any, bool]:
+    async def delivered_before(self) -> bool:
         """Ask the job server whether a worker was lost with the job."""
 
 
@@ -67,6 +61,8 @@ class JobContext:
         self.log = run.log
         self.request_id = run.trace.request_id
         self.began = time_now()
+        # A context is made on the loop, for whatever thread.
+        self._loop = asyncio.get_running_loop()
 
     @property
     def ownership(self) -> Ownership:
@@ -107,7 +103,11 @@ class JobContext:
 
     def remaining(self) -> float:
         """Seconds until the job's time is up; never negative."""
-        return self._run.remaining()
+        return max(0.0, self._run.trace.end - self._loop.time())
+
+    def has_waiters(self) -> bool:
+        """Whether anybody still waits for the answer."""
+        return self._run.has_waiters()
 
     def new_mark(self) -> Mark:
         """Make the mark to put on what is made for this job."""
@@ -158,10 +158,6 @@ class Context(JobContext):
         """
         self._run.report(done, total)
 
-    def has_waiters(self) -> bool:
-        """Whether anybody still waits for the answer."""
-        return self._run.has_waiters()
-
     def close(self) -> bool:
         """If nobody waits, let no later delivery join this run.
 
@@ -201,20 +197,13 @@ class BlockingContext(JobContext):
     :ivar cloud: the cloud; its methods block
     """
 
-    def __init__(
-        self, run: Run, cloud: BlockingCloud, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, run: Run, cloud: BlockingCloud) -> None:
         super().__init__(run)
         self.cloud = cloud
-        self._loop = loop
 
     def report(self, done: int, total: int) -> None:
         """See :meth:`Context.report`."""
         self._on_loop(lambda: self._run.report(done, total))
-
-    def has_waiters(self) -> bool:
-        """See :meth:`Context.has_waiters`."""
-        return self._on_loop(self._run.has_waiters)
 
     def close(self) -> bool:
         """See :meth:`Context.close`."""

@@ -114,8 +114,7 @@ async def demonstrate(out: TextIO, stay: bool, signals: Signals | None) -> int:
                     await _show(client, request, out)
             if stay:
                 if signals is not None:
-                    ending = Ending()
-                    ending.serves(lambda: service.call(service.stop))
+                    ending = Ending(lambda _n: service.call(service.stop))
                     signals.on(ending, *ENDING)
                 out.write(_how_to_go_on(str(server.address)))
                 out.flush()

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 import threading
 from typing import TextIO
@@ -13,7 +14,7 @@ from poolmgr.errors import ConfigError
 from poolmgr.foreign import told
 from poolmgr.settings import LogFormat, LogLevel
 from poolmgr.text import one_line
-from poolmgr.worker.signals import Interrupted
+from poolmgr.worker.signals import EARLY, Interrupted
 
 LOG = logging.getLogger("poolmgr.cli")
 
@@ -84,8 +85,10 @@ def _thread_died(died: threading.ExceptHookArgs) -> None:
 
 def _was_ignored(ignored: "sys.UnraisableHookArgs") -> None:
     if isinstance(ignored.exc_value, Interrupted):
-        ignored.exc_value.ignored = True
-        return
+        # It came in a destructor, and Python has dropped it.
+        number = ignored.exc_value.number
+        LOG.warning("%s: %s", number.name, EARLY)
+        os._exit(128 + number)
     LOG.error(
         "%s: %r",
         ignored.err_msg or "an exception was ignored",

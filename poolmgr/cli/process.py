@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import os
 import signal
+import threading
 from contextlib import suppress
 
 from poolmgr.cli import preflight
@@ -24,12 +25,10 @@ from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
-from poolmgr.worker import loop
 from poolmgr.worker.report import Report
-from poolmgr.worker.service import Service
-from poolmgr.worker.signals import Ending, Signals
-from poolmgr.worker.state import State, describe
-from poolmgr.worker.systemd import Notifier, Supervision
+from poolmgr.worker.service import Service, end_on_defects
+from poolmgr.worker.signals import TOGETHER, Ending, Signals, say
+from poolmgr.worker.systemd import Notifier
 
 LOG = logging.getLogger(__name__)
 
@@ -54,13 +53,12 @@ class Process:
         self._conf = conf
         self._options = options
         self._signals = signals
-        self._ending = Ending()
         # Before all that takes time: a signal ends the start, too.
+        self._ending = Ending(_end_at_start)
         signals.on(self._ending, signal.SIGTERM, signal.SIGINT)
-        signals.read(signal.SIGHUP)
         self._report = Report(descriptors)
         signals.on(self._report.start, signal.SIGUSR2)
-        self._supervision = Supervision(Notifier.of(os.environ))
+        self._supervision = Notifier(os.environ)
 
     def run(self) -> int:
         """Check, serve, drain.
@@ -77,10 +75,10 @@ class Process:
         limit_arenas()
         driver = conf.make_driver(driver_plugins())
         _log_start(conf)
-        return loop.run(self._serve(driver))
+        return asyncio.run(self._serve(driver))
 
     async def _serve(self, driver: Driver) -> int:
-        loop.end_on_defects()
+        end_on_defects()
         conf, watching = self._conf, Watching(self._conf)
         observer = watching.observer
         cloud = Cloud(
@@ -94,8 +92,7 @@ class Process:
                 await require_no_problem(cloud, conf.pool().short_timeout)
             async with manager:
                 service = Service(manager, conf.gearman(), conf.worker())
-                state = State(manager, service)
-                describe(self._report, state)
+                self._report.describe(service)
                 reaper = ReaperLoop(manager, conf.reaper(), conf.gearman())
                 self._obey(
                     service, cloud, self._reload(manager, service, reaper)
@@ -103,7 +100,7 @@ class Process:
                 _spare_collections()
                 watch = asyncio.create_task(self._supervision.watch(service))
                 reaping = asyncio.create_task(reaper.run())
-                watching.serve(state)
+                watching.serve(service)
                 try:
                     code = await service.run()
                 finally:
@@ -111,6 +108,10 @@ class Process:
             # Here and not before: to undo answers that reached nobody takes
             # time, in which the worker still shows signs of life.
             watch.cancel()
+            if not manager.is_idle:
+                # An action does not end, and asyncio would wait for it.
+                logging.shutdown()
+                os._exit(code)
             return code
         finally:
             cloud.close()
@@ -125,11 +126,17 @@ class Process:
             reload.run()
             self._supervision.reloaded()
 
-        def drain() -> None:
-            self._supervision.stopping()
-            service.stop()
+        def drain(number: signal.Signals) -> None:
+            text = "draining; a second one ends it at once"
+            say(logging.INFO, f"{number.name}: {text}")
+            service.call(self._supervision.stopping)
+            service.call(service.stop)
 
-        self._ending.serves(lambda: service.call(drain))
+        def drain_soon(number: signal.Signals) -> None:
+            # Once it is logged, another one is a second one.
+            threading.Timer(TOGETHER, drain, [number]).start()
+
+        self._ending.gently = drain_soon
         self._signals.on(lambda _number: service.call(hang_up), signal.SIGHUP)
 
     def _reload(
@@ -156,6 +163,11 @@ class Process:
         name = conf.driver_name().lower()
         reload.follow(name, conf.group(name, manager.cloud.driver.Settings))
         return reload
+
+
+def _end_at_start(number: signal.Signals) -> None:
+    say(logging.INFO, f"{number.name}: ending before it has served")
+    os._exit(0)
 
 
 def _require_readable(conf: Configuration) -> None:

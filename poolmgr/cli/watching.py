@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.config.options import Configuration
 from poolmgr.events import Observer
-from poolmgr.worker.state import State
+from poolmgr.worker.service import Service
 
 if TYPE_CHECKING:
     from poolmgr.monitoring.history import Statistics
@@ -30,7 +30,7 @@ class Watching:
             self._statistics = history.Statistics()
         self.observer: Observer | None = self._statistics
 
-    def serve(self, state: State) -> None:
+    def serve(self, service: Service) -> None:
         """Serve the pages until the process ends."""
         if self._statistics is None:
             return
@@ -38,9 +38,9 @@ class Watching:
         from poolmgr.monitoring.server import Pages, serve
 
         gearman = self._conf.gearman()
-        function = state.settings.function
+        function = service.settings.function
         queues = Queues(
             addresses(gearman), connection_options(gearman), function
         )
         hosts = [socket.gethostname(), *self._settings.hosts]
-        serve(self._settings, Pages(state, self._statistics, queues, hosts))
+        serve(self._settings, Pages(service, self._statistics, queues, hosts))

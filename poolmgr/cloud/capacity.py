@@ -56,8 +56,17 @@ class Capacity:
 
     def hurry(self) -> None:
         """Let nobody wait for room any more."""
-        for breaker in (self.devices, self.ips, self.boots):
+        for breaker in self.breakers.values():
             breaker.hurry()
+
+    @property
+    def breakers(self) -> dict[str, Breaker]:
+        """All of them, by what they are for."""
+        return {
+            "device quota": self.devices,
+            "floating ip quota": self.ips,
+            "boots": self.boots,
+        }
 
     @property
     def exhausted(self) -> bool:

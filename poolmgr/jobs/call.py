@@ -3,21 +3,19 @@
 import asyncio
 import contextvars
 import inspect
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from poolmgr.actions.base import Action
 from poolmgr.actions.context import BlockingContext, Context, Run
 from poolmgr.cloud import BlockingCloud, Cloud
-from poolmgr.errors import PoolmgrError
-from poolmgr.foreign import is_interrupt
+from poolmgr.errors import PluginFailed, PoolmgrError, Stopped
+from poolmgr.foreign import told
 
-T = TypeVar("T")
-
-#: Makes a result of what was returned, or else of what was raised.
-Settle = Callable[[object, BaseException | None], T]
+LOG = logging.getLogger(__name__)
 
 
 class ActionCaller:
@@ -35,56 +33,53 @@ class ActionCaller:
         self._run = run
         self._cloud = cloud
         self._object: Action[Any] | None = None
+        self._doing = f"action {action.__name__}"
 
-    async def call(
-        self,
-        name: str,
-        *args: object,
-        settle: Settle[T],
-        late: Callable[[], PoolmgrError],
-    ) -> T:
-        """Call a method.
+    async def call(self, name: str, *args: object) -> Any:
+        """Call a method; a plain ``def`` runs on a thread of its own.
 
         A cancel reaches an ``async def`` as usual, and a plain ``def`` as an
         error of its call of the cloud.
 
-        :param settle: makes the result of what the method returns, or raises;
-            called with what it raises itself, too
-        :param late: makes that error
+        :raises PoolmgrError: whatever the method raised
         """
         if inspect.iscoroutinefunction(getattr(self._action, name)):
-            return await self._await(name, args, settle)
+            return await self._await(name, args)
         loop = asyncio.get_running_loop()
         cloud = BlockingCloud(self._cloud, loop)
-        context = BlockingContext(self._run, cloud, loop)
+        context = BlockingContext(self._run, cloud)
 
-        def work() -> T:
-            # All of the plugin's code runs here: its words may never end.
+        def work() -> Any:
             try:
-                returned = getattr(self._made(), name)(*args, context)
-                return settle(returned, None)
-            except BaseException as raised:
-                return settle(None, raised)
+                return getattr(self._made(), name)(*args, context)
+            except BaseException as error:
+                return _Raised(known(error, self._doing))
 
         done = _in_thread(work, f"poolmgr-{self._action.__name__}")
         try:
-            return await asyncio.shield(done)
+            result = await asyncio.shield(done)
         except asyncio.CancelledError:
-            cloud.interrupt(late())
-            return await asyncio.shield(done)
+            cloud.interrupt(self._run.error or Stopped(self._doing))
+            result = await asyncio.shield(done)
+        if isinstance(result, _Raised):
+            raise result.error
+        return result
 
-    async def _await(
-        self, name: str, args: tuple[object, ...], settle: Settle[T]
-    ) -> T:
+    async def _await(self, name: str, args: tuple[object, ...]) -> Any:
         context = Context(self._run, self._cloud)
         try:
-            returned = await getattr(self._made(), name)(*args, context)
-            return settle(returned, None)
-        except BaseException as raised:
-            cancelled = isinstance(raised, asyncio.CancelledError)
-            if is_interrupt(raised) or (cancelled and _is_cancelled()):
+            return await getattr(self._made(), name)(*args, context)
+        except BaseException as error:
+            # A plugin may raise a CancelledError of its own.
+            task = asyncio.current_task()
+            if (
+                isinstance(error, asyncio.CancelledError)
+                and task is not None
+                and task.cancelling()
+            ):
                 raise
-            return settle(None, raised)
+            failure = known(error, self._doing)
+        raise failure
 
     def _made(self) -> Action[Any]:
         if self._object is None:
@@ -92,13 +87,35 @@ class ActionCaller:
         return self._object
 
 
-def _is_cancelled() -> bool:
-    """Whether the running task was cancelled; a plugin may only say so."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+class _Raised:
+    """What a method on a thread has raised.
+
+    A future cannot take all exceptions: StopIteration, CancelledError and
+    SystemExit mean something else to it or to the loop.
+    """
+
+    def __init__(self, error: PoolmgrError) -> None:
+        self.error = error
 
 
-def _in_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
+def known(error: BaseException, doing: str) -> PoolmgrError:
+    """Return the error itself if it is one of ours, else one that names it.
+
+    :param doing: what was being done, for the log
+    """
+    # Not isinstance(): an object can lie about its class.
+    if issubclass(type(error), PoolmgrError):
+        return error  # type: ignore[return-value]
+    try:
+        LOG.error("%s failed unexpectedly", doing, exc_info=error)
+    except BaseException:  # its traceback, too, is made by a plugin
+        LOG.error("%s failed unexpectedly, and cannot be shown", doing)
+    failure = PluginFailed(f"{doing}: {told(error)}")
+    failure.__cause__ = error
+    return failure
+
+
+def _in_thread(work: Callable[[], Any], name: str) -> "asyncio.Future[Any]":
     """Have a thread of its own do some work, in our context.
 
     The thread is a daemon: work that never returns holds up nobody, not even
@@ -109,7 +126,7 @@ def _in_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
     :returns: has what the work returns
     """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    future: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
 
     def run() -> None:
@@ -117,7 +134,7 @@ def _in_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(set_result, result)
 
-    def set_result(result: T) -> None:
+    def set_result(result: Any) -> None:
         if not future.done():
             future.set_result(result)
 

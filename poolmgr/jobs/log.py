@@ -5,6 +5,7 @@ from typing import Any
 
 from poolmgr.events import EndedJob
 from poolmgr.jobs.message import FAIL, PASS
+from poolmgr.jobs.request import JobRequest
 from poolmgr.ownership import Job
 from poolmgr.text import one_line
 
@@ -14,10 +15,11 @@ LOG = logging.getLogger(__name__)
 class JobLog(logging.LoggerAdapter[logging.Logger]):
     """Puts the job before every line that an action logs."""
 
-    def __init__(self, logger: logging.Logger, action: str, job: Job) -> None:
-        super().__init__(logger, {})
+    def __init__(self, asked: JobRequest, job: Job) -> None:
+        module = asked.action.__module__ if asked.action else __name__
+        super().__init__(logging.getLogger(module), {})
         prefix = (
-            f"{one_line(action)} unique={one_line(job.unique)} "
+            f"{one_line(asked.name)} unique={one_line(job.unique)} "
             f"handle={one_line(job.handle)}"
         )
         # What a client says is no format.

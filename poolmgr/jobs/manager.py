@@ -1,33 +1,23 @@
 """The one place where a message becomes an answer."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from poolmgr.actions.base import Action
 from poolmgr.cloud import Cloud
-from poolmgr.errors import (
-    Closed,
-    Forked,
-    PoolmgrError,
-    Stopped,
-)
+from poolmgr.errors import Closed, Stopped
 from poolmgr.events import EndedJob, Observer, Outcome, RunningJob, tell
 from poolmgr.jobs import message as wire
-from poolmgr.jobs.afterwards import AFTERWARDS_TIME
-from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.log import log_ended
 from poolmgr.jobs.message import Message
-from poolmgr.jobs.outcome import failed
 from poolmgr.jobs.registries import action_plugins as action_plugins
 from poolmgr.jobs.registries import driver_plugins as driver_plugins
 from poolmgr.jobs.registries import longest_job as longest_job
-from poolmgr.jobs.request import JobRequest, ended_job, read_message
-from poolmgr.jobs.run import JobRun, Reason
+from poolmgr.jobs.request import read_message
+from poolmgr.jobs.run import FOLLOW_UP_TIME, Delivery, JobRun, Progress
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
-from poolmgr.tracing import RequestContext, bound
 
 #: Seconds that actions whose jobs were answered may take to end.
 _CANCEL_TIME = 1.0
@@ -36,8 +26,8 @@ _CANCEL_TIME = 1.0
 class JobManager:
     """Runs actions on a cloud, on an event loop.
 
-    Everything is called on that loop, except ``read`` and ``is_long``, which
-    any thread may call.  ``async with`` closes it.
+    Everything is called on that loop, except ``is_long``, which any thread
+    may call.  ``async with`` closes it.
 
     :param cloud: the cloud
     :param settings: the pool's settings
@@ -58,17 +48,15 @@ class JobManager:
         self.settings = settings or PoolSettings()
         self.observer = observer or Observer()
         self.actions = action_plugins(actions)
-        self.ask_delivered_before: Callable[[Job], Awaitable[bool]] | None
-        self.ask_delivered_before = None
-        self._process = os.getpid()
+        self.ask_delivered_before: Callable[[Job], Awaitable[bool]]
+        self.ask_delivered_before = _nobody_knows
+        # Those that have no answer yet.
         self._runs: dict[JobRun, None] = {}
-        # By unique; more than one only if a client has confused its jobs.
-        self._by_unique: dict[str, list[JobRun]] = {}
-        # Those that undo answers; and those of actions, which may never end.
-        self._afterwards: set[asyncio.Task[None]] = set()
-        self._left: set[asyncio.Task[None]] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        # By unique and content: a client may confuse its uniques.
+        self._same: dict[tuple[str, str], JobRun] = {}
+        # Of actions, which may never end; and those that undo answers.
+        self._actions: set[asyncio.Task[None]] = set()
+        self._follow_ups: set[asyncio.Task[None]] = set()
         self._stopped = False
         self._closed = False
 
@@ -119,63 +107,24 @@ class JobManager:
         :param job: as of :meth:`run`
         :param progress: called as ``progress(done, total)``
         """
-        return self.begin(self.read(message), job, progress)
-
-    def read(self, message: object) -> JobRequest:
-        """Read a message; what is wrong with it is in the result."""
-        return read_message(message, self.actions, self.settings)
-
-    def begin(
-        self, asked: JobRequest, job: Job | None, progress: Progress | None
-    ) -> Delivery:
-        """Start a job whose message was read, or join it.
-
-        :raises Forked: the manager was made before this process was forked
-        """
-        if self._process != os.getpid():
-            raise Forked("PoolManager")
+        asked = read_message(message, self.actions, self.settings)
         job = job or Job.by_hand()
-        error = asked.error
-        if error is None:
-            for run in self._by_unique.get(job.unique, ()):
-                if run.asked.is_same(asked) and (
-                    delivery := run.join(job, progress)
-                ):
-                    return delivery
-            if self._stopped:
-                error = (
-                    Closed() if self._closed else Stopped("starting the job")
-                )
-        if error is not None:
-            delivery = Delivery()
-            delivery.answer(self.refuse(asked, job, error))
-            return delivery
-        return self._start(asked, job, progress)
-
-    def refuse(
-        self, asked: JobRequest, job: Job, error: PoolmgrError
-    ) -> Outcome:
-        """Make and tell the outcome of a job that is not begun."""
-        explain = self.settings.explain_failures
-        outcome = failed(error, asked.fields, asked.answers, explain)
-        with bound(RequestContext(asked.name, job)) as context:
-            self._tell(ended_job(asked, context, outcome, 0.0))
-        return outcome
-
-    def _start(
-        self, asked: JobRequest, job: Job, progress: Progress | None
-    ) -> Delivery:
-        run = JobRun(self, asked, job)
-        delivery = run.join(job, progress)
-        assert delivery is not None  # noqa: S101 - nobody has closed it
-        self._runs[run] = None
-        if job.unique:
-            self._by_unique.setdefault(job.unique, []).append(run)
-        self._idle.clear()
-        task = run.start()
-        self._left.add(task)
-        task.add_done_callback(self._left.discard)
-        return delivery
+        key = job.unique, asked.content
+        run = self._same.get(key) if job.unique else None
+        if run is None or run.closed:
+            run = JobRun(self, asked, job)
+            error = asked.error
+            if error is None and self._closed:
+                error = Closed()
+            elif error is None and self._stopped:
+                error = Stopped("starting the job")
+            if error is not None:
+                run.refuse(error)
+            else:
+                self._runs[run] = None
+                self._same[key] = run
+                _keep(run.start(), self._actions)
+        return run.join(job, progress)
 
     def is_long(self, message: object) -> bool:
         """Whether a message asks for a long action; False when for none."""
@@ -203,11 +152,11 @@ class JobManager:
         """
         self.settings = settings
 
-    def stop(self, reason: Reason = "stop") -> None:
+    def stop(self) -> None:
         """Have every job end soon: it clears up and its answer is a FAIL."""
         self._stopped = True
         for run in list(self._runs):
-            run.cancel(reason)
+            run.cancel(Stopped)
 
     def longest_cleanup(self) -> float:
         """Seconds that the jobs running now may take once stopped."""
@@ -216,7 +165,7 @@ class JobManager:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs, not even an action whose job was answered."""
-        return not (self._left or self._afterwards)
+        return not (self._actions or self._follow_ups)
 
     async def close(self) -> None:
         """Stop, and let the jobs clear up.
@@ -226,53 +175,46 @@ class JobManager:
         self._closed = True
         self.stop()
         seconds = self.longest_cleanup() + 1.0
-        if self._afterwards:
-            seconds = max(seconds, AFTERWARDS_TIME)
+        if self._follow_ups:
+            seconds = max(seconds, FOLLOW_UP_TIME)
         try:
             async with asyncio.timeout(seconds) as limit:
-                await self._idle.wait()
+                # What ends may have to be undone.
+                while tasks := self._actions | self._follow_ups:
+                    await asyncio.wait(tasks)
                 await self.cloud.settled()
         except TimeoutError:
             if not limit.expired():
                 raise
-        for task in self._left:
+        for task in self._actions:
             task.cancel()
-        if self._left:
-            await asyncio.wait(self._left, timeout=_CANCEL_TIME)
+        if self._actions:
+            await asyncio.wait(self._actions, timeout=_CANCEL_TIME)
 
     # -- for runs -----------------------------------------------------------
 
-    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def start_follow_up(self, work: Coroutine[Any, Any, None]) -> None:
         """See :class:`~poolmgr.jobs.run.RunOwner`."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._afterwards.add(task)
-        self._idle.clear()
-        task.add_done_callback(self._afterwards.discard)
-        task.add_done_callback(self._look_if_idle)
+        _keep(asyncio.get_running_loop().create_task(work), self._follow_ups)
 
     def run_ended(self, run: JobRun, ended: EndedJob) -> None:
         """See :class:`~poolmgr.jobs.run.RunOwner`."""
         self._runs.pop(run, None)
-        same = self._by_unique.get(run.job.unique, [])
-        if run in same:
-            same.remove(run)
-            if not same:
-                del self._by_unique[run.job.unique]
-        self._tell(ended)
-        asyncio.get_running_loop().call_soon(self._look_if_idle)
-
-    async def delivered_before(self, job: Job) -> bool:
-        """See :class:`~poolmgr.jobs.run.RunOwner`."""
-        ask = self.ask_delivered_before
-        return ask is not None and await ask(job)
-
-    def _look_if_idle(self, *_task: object) -> None:
-        if not (self._runs or self._afterwards):
-            self._idle.set()
-
-    def _tell(self, ended: EndedJob) -> None:
+        key = run.job.unique, run.asked.content
+        if self._same.get(key) is run:
+            del self._same[key]
         log_ended(ended)
         tell(self.observer.job_ended, ended)
+
+
+async def _nobody_knows(job: Job) -> bool:
+    return False
+
+
+def _keep(task: asyncio.Task[None], among: set[asyncio.Task[None]]) -> None:
+    """Keep a task while it runs."""
+    among.add(task)
+    task.add_done_callback(among.discard)
 
 
 def added_by(outcome: Outcome) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ documentation.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from poolmgr.errors import InvalidMessage
 
@@ -24,10 +25,6 @@ FAIL = "FAIL"
 Message = dict[str, object]
 
 
-class Parsed(Message):
-    """A message that was read from JSON: nothing about it is unknown."""
-
-
 # A string (left alone, even when it never ends) or a comma before a closing
 # bracket.  Neither alternative can be entered twice for the same character,
 # so the time is linear in the payload's length.
@@ -40,13 +37,10 @@ def decode(message: object) -> Message:
     """Take a message in any form a caller may have it.
 
     :param message: the payload as bytes, its text, or a mapping
-    :returns: a new dict, the message's own fields unchanged; what this
-        returned for JSON is returned as it is
+    :returns: a new dict, the message's own fields unchanged
     :raises InvalidMessage: for everything that is not one JSON object
         within :data:`MAX_BYTES` and :data:`MAX_DEPTH`
     """
-    if isinstance(message, Parsed):
-        return message
     if isinstance(message, Mapping):
         return _from_mapping(message)
     if isinstance(message, (bytes, bytearray, memoryview)):
@@ -81,12 +75,6 @@ def answer(
     return {**own, **added, "response": response}
 
 
-def content(message: Message) -> str:
-    """Return a text that is the same for messages that say the same."""
-    # Not compared as they are: 1, 1.0 and True are equal in Python.
-    return json.dumps(message, sort_keys=True, default=repr)
-
-
 def snapshot(fields: Mapping[str, object]) -> Message:
     """A copy of somebody's fields that nothing can change any more.
 
@@ -94,16 +82,11 @@ def snapshot(fields: Mapping[str, object]) -> Message:
     :raises Exception: they are no JSON object within the limits, or one of
         their objects raises
     """
-    copied: Message = dict(fields)
-    if all(type(k) is type(v) is str for k, v in copied.items()):
-        length = sum(len(str(value)) for value in copied.values())
-    else:
-        text = json.dumps(copied, allow_nan=False)
-        length = len(text)
-        copied = dict(_DECODER.decode(text))
-        _check_depth(copied)
-    if length > MAX_ADDED:
+    text = json.dumps(dict(fields), allow_nan=False)
+    if len(text) > MAX_ADDED:
         raise ValueError(f"it has more than {MAX_ADDED} characters")
+    copied: Message = _DECODER.decode(text)
+    _check_depth(copied)
     return copied
 
 
@@ -132,7 +115,7 @@ def _from_text(text: str) -> Message:
     if not isinstance(value, dict):
         raise InvalidMessage("the payload is JSON, but not an object")
     _check_depth(value)
-    return Parsed(value)
+    return value
 
 
 def _parse(text: str) -> object:
@@ -171,8 +154,9 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _check_depth(value: object) -> None:
-    level, nested = 0, [value]
+def _check_depth(value: Message) -> None:
+    level = 0
+    nested: list[Any] = [value]
     while nested:
         level += 1
         if level > MAX_DEPTH:
@@ -180,13 +164,9 @@ def _check_depth(value: object) -> None:
         nested = [
             inner
             for outer in nested
-            for inner in _children(outer)
+            for inner in (outer.values() if type(outer) is dict else outer)
             if isinstance(inner, (dict, list))
         ]
-
-
-def _children(value: object) -> Iterable[object]:
-    return value.values() if isinstance(value, dict) else value  # type: ignore[return-value]
 
 
 def _from_mapping(mapping: Mapping[object, object]) -> Message:

@@ -5,6 +5,8 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from poolmgr.actions.base import Action
@@ -12,12 +14,10 @@ from poolmgr.cloud import BlockingCloud, Cloud, Pace
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import make_driver
 from poolmgr.errors import Closed, Forked
-from poolmgr.events import Observer, RunningJob
-from poolmgr.jobs.blocking import BlockingDelivery as BlockingDelivery
-from poolmgr.jobs.blocking import call_on, serve_loop
-from poolmgr.jobs.delivery import Progress
+from poolmgr.events import Observer, Outcome, RunningJob
 from poolmgr.jobs.manager import JobManager, added_by, driver_plugins
 from poolmgr.jobs.message import Message
+from poolmgr.jobs.run import Delivery, Progress
 from poolmgr.ownership import Job, Ownership
 from poolmgr.settings import PoolSettings
 
@@ -77,6 +77,55 @@ class AsyncPoolManager(JobManager):
 
     def _ownership(self) -> Ownership:
         return self.settings.ownership
+
+
+class BlockingDelivery:
+    """One delivery of a job; its outcome is waited for on any thread.
+
+    :param delivery: the delivery
+    :param on_loop: calls a function on the loop that it is on
+    :ivar future: has the outcome; never an exception
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        on_loop: Callable[[Callable[[], object]], object],
+    ) -> None:
+        self.future: Future[Outcome] = Future()
+        # So that nobody can cancel it: there is one answer in any case.
+        self.future.set_running_or_notify_cancel()
+        self._delivery = delivery
+        self._on_loop = on_loop
+        delivery.future.add_done_callback(
+            lambda done: self.future.set_result(done.result())
+        )
+
+    def cancel(self) -> bool:
+        """See :meth:`Delivery.cancel`."""
+        return bool(self._tell(self._delivery.cancel))
+
+    def connection_lost(self) -> None:
+        """See :meth:`Delivery.connection_lost`."""
+        self._tell(self._delivery.connection_lost)
+
+    def undo(self) -> None:
+        """See :meth:`Delivery.undo`."""
+        self._tell(self._delivery.undo)
+
+    def undelivered(self, sent: bool) -> None:
+        """See :meth:`Delivery.undelivered`."""
+        self._tell(lambda: self._delivery.undelivered(sent))
+
+    @property
+    def undo_failed(self) -> bool:
+        """Whether something that was to be undone is left."""
+        return self._delivery.undo_failed
+
+    def _tell(self, function: Callable[[], object]) -> object:
+        with suppress(Closed):  # then there is nothing to be done any more
+            return self._on_loop(function)
+        return None
 
 
 class PoolManager:
@@ -143,6 +192,7 @@ class PoolManager:
         :param job: the delivery; a new one when None
         :returns: the answer; whatever happens there is exactly one, and it
             has ``"response"``
+        :raises Closed: the manager is closed
         :raises Forked: the manager was made before this process was forked
         """
         return self.submit(message, job).future.result().answer
@@ -172,20 +222,12 @@ class PoolManager:
         :param job: as of :meth:`run`
         :param progress: called as ``progress(done, total)``, on a thread of
             the manager's
+        :raises Closed: the manager is closed
         :raises Forked: the manager was made before this process was forked
         """
-        self._require_own_process()
-        asked = self._manager.read(message)
-        try:
-            loop = self._started_loop()
-        except Closed as error:
-            delivery = BlockingDelivery()
-            outcome = self._manager.refuse(asked, job or Job.by_hand(), error)
-            delivery.future.set_result(outcome)
-            return delivery
         return self._on_loop(
             lambda: BlockingDelivery(
-                self._manager.begin(asked, job, progress), loop
+                self._manager.submit(message, job, progress), self._on_loop
             )
         )
 
@@ -240,40 +282,38 @@ class PoolManager:
         if self._manager.is_idle:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
+            loop.close()
         # Else an action does not end; its loop goes on in the background.
 
     # -- inside -------------------------------------------------------------
 
-    def _require_own_process(self) -> None:
-        # Before any lock: a thread of the parent may have held it.
-        if self._process != os.getpid():
-            raise Forked("PoolManager")
-
     def _on_loop(self, function: Callable[[], T]) -> T:
         """Call a function of the manager's where nothing else runs."""
-        self._require_own_process()
-        with self._lock:
-            loop = None if self._closed else self._loop
-        if loop is None or threading.current_thread() is self._thread:
+        loop = self._started_loop()
+        if threading.current_thread() is self._thread:
             return function()
-        return call_on(loop, function).result()
+
+        async def call() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(call(), loop).result()
 
     def _started_loop(self) -> asyncio.AbstractEventLoop:
         """The loop, which runs on a thread of its own.
 
         :raises Closed: the manager is closed
+        :raises Forked: the manager was made before this process was forked
         """
-        self._require_own_process()
+        # Before the lock: a thread of the parent may have held it.
+        if self._process != os.getpid():
+            raise Forked("PoolManager")
         with self._lock:
             if self._closed:
                 raise Closed
             if self._loop is None:
                 loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=serve_loop,
-                    args=(loop,),
-                    name="poolmgr-loop",
-                    daemon=True,
+                    target=loop.run_forever, name="poolmgr-loop", daemon=True
                 )
                 self._thread.start()
                 self._loop = loop

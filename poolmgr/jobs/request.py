@@ -1,14 +1,24 @@
-"""A message that was read: which action it asks for, and for how long."""
+"""A message that was read: what it asks for, and the answers to it."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from poolmgr.actions.base import Action, limits, parse
-from poolmgr.errors import PluginNotFound, PoolmgrError, UnknownAction
+from poolmgr.errors import (
+    DeviceNotDeleted,
+    PluginFailed,
+    PluginNotFound,
+    PoolmgrError,
+    UnknownAction,
+)
 from poolmgr.events import EndedJob, Outcome
+from poolmgr.foreign import told, words_of
 from poolmgr.jobs import message as wire
-from poolmgr.jobs.message import Message
-from poolmgr.jobs.outcome import known, shown
+from poolmgr.jobs.call import known
+from poolmgr.jobs.message import FAIL, PASS, Message
 from poolmgr.plugins import Registry
 from poolmgr.settings import PoolSettings
 from poolmgr.tracing import RequestContext
@@ -21,6 +31,8 @@ GRACE = 0.5
 class JobRequest:
     """What a message asks for.
 
+    :ivar settings: the pool's; kept, for the manager may have others before
+        the job ends
     :ivar fields: the message's own fields
     :ivar action: the action, None if there is none that can be used
     :ivar request: what the action takes
@@ -30,6 +42,7 @@ class JobRequest:
     :ivar error: why it cannot be run; None if it can
     """
 
+    settings: PoolSettings
     fields: Message
     action: type[Action[Any]] | None = None
     request: Any = None
@@ -41,19 +54,94 @@ class JobRequest:
     @property
     def name(self) -> str:
         """The name of the action, as the message has it."""
-        return shown(self.fields.get("action"))
+        return _shown(self.fields.get("action"))
+
+    @cached_property
+    def content(self) -> str:
+        """A text that is the same for messages that ask for the same."""
+        # Not compared as they are: 1, 1.0 and True are equal in Python.
+        return json.dumps(self.fields, sort_keys=True, default=repr)
 
     @property
     def limit(self) -> float:
         """Seconds after which it is answered even if it does not end."""
         return self.timeout + self.cleanup_time + GRACE
 
-    def is_same(self, other: "JobRequest") -> bool:
-        """Whether another message asks for the same.
+    def succeed(self, returned: object) -> Outcome:
+        """Make the outcome of what the action returned.
 
-        A client may use a unique for several jobs at once by mistake.
+        :raises PluginFailed: it returned something else than it announced
         """
-        return wire.content(self.fields) == wire.content(other.fields)
+        action = self.action
+        assert action is not None  # noqa: S101 - it has run
+        added = self._checked(action.__name__, returned)
+        followed = (
+            action.undo is not Action.undo
+            or action.undelivered is not Action.undelivered
+        )
+        answer = wire.answer(self.fields, PASS, added)
+        return Outcome(answer, added, followed=followed)
+
+    def _checked(self, name: str, returned: object) -> Mapping[str, Any]:
+        """Check and copy: the action may go on changing what it returned."""
+        if not issubclass(type(returned), Mapping):
+            raise PluginFailed(
+                f"action {name} returned {type(returned).__name__}, not a "
+                "mapping"
+            )
+        try:
+            added = wire.snapshot(returned)  # type: ignore[arg-type]
+        except BaseException as error:
+            raise PluginFailed(
+                f"action {name} returned what is not JSON: {told(error)}"
+            ) from None
+        if added.keys() != set(self.answers):
+            raise PluginFailed(
+                f"action {name} returned the fields {sorted(added)}, not "
+                f"{sorted(self.answers)}"
+            )
+        return added
+
+    def fail(self, error: PoolmgrError) -> Outcome:
+        """Make the outcome of a failure.
+
+        What the action answers is withheld.  It must not look answered: a
+        FAIL of BUILD_DEVICE that has only a name breaks Libra's client.
+        """
+        try:
+            # Once: it may be a plugin's own kind of error, which can change.
+            reason = str.join("", [str(error)])
+            code, retryable = error.code, error.retryable
+            handed_back = isinstance(error, DeviceNotDeleted)
+            added = wire.snapshot(error.answer) if handed_back else {}
+            if type(code) is not str or type(retryable) is not bool:
+                raise TypeError("its code or retryable is of another type")
+        except BaseException as wrong:
+            unusable = f"{told(error)}, not usable: {told(wrong)}"
+            return self.fail(PluginFailed(unusable))
+        if self.settings.explain_failures:
+            added["error"] = {
+                "code": code,
+                "message": reason,
+                "retryable": retryable,
+            }
+        answer = wire.answer(self.fields, FAIL, added, self.answers)
+        return Outcome(answer, added, error, code, reason, retryable)
+
+    def ended(
+        self, context: RequestContext, outcome: Outcome, seconds: float
+    ) -> EndedJob:
+        """Return what observers are told of the job when it has ended."""
+        assert context.job is not None  # noqa: S101 - it is a job's
+        return EndedJob(
+            context.job,
+            "" if self.action is None else self.name.upper(),
+            self.name,
+            context.request_id,
+            self.fields,
+            outcome,
+            seconds,
+        )
 
 
 def read_message(
@@ -72,34 +160,14 @@ def read_message(
         # What the class says is taken once: it is a plugin's, and may change.
         answers = tuple(action.answers)
         request = parse(action, fields)
-        timeout, cleanup_time = _times(action, settings)
+        times = _times(action, settings)
     except Exception as error:
-        reason = _bare(known(error, "reading the message"))
-        return JobRequest(fields, action, None, answers, error=reason)
-    return JobRequest(fields, action, request, answers, timeout, cleanup_time)
-
-
-def ended_job(
-    asked: JobRequest,
-    context: RequestContext,
-    outcome: Outcome,
-    seconds: float,
-) -> EndedJob:
-    """Return what is told of a job that has ended.
-
-    :param seconds: how long it took
-    """
-    assert context.job is not None  # noqa: S101 - it is the context of one
-    name = "" if asked.action is None else asked.name.upper()
-    return EndedJob(
-        context.job,
-        name,
-        asked.name,
-        context.request_id,
-        asked.fields,
-        outcome,
-        seconds,
-    )
+        # Without the frames that it came through, which hold the message.
+        reason = known(error, "reading the message").with_traceback(None)
+        return JobRequest(
+            settings, fields, action, None, answers, 0, 0, reason
+        )
+    return JobRequest(settings, fields, action, request, answers, *times)
 
 
 def time_limit(action: type[Action[Any]], settings: PoolSettings) -> float:
@@ -124,16 +192,15 @@ def _action(
 ) -> type[Action[Any]]:
     name = fields.get("action")
     if not isinstance(name, str):
-        raise UnknownAction(shown(name), actions.names())
+        raise UnknownAction(_shown(name), actions.names())
     try:
         return actions.load(name)
     except PluginNotFound as error:
         raise UnknownAction(repr(name), error.known) from None
 
 
-def _bare(error: PoolmgrError) -> PoolmgrError:
-    """The error without the frames that it came through: they hold the
-    message, which may be long, until somebody collects garbage."""
-    if error.__suppress_context__:
-        error.__context__ = None
-    return error.with_traceback(None)
+def _shown(value: object) -> str:
+    """A value of a message as text; a caller's own objects by their type."""
+    if value is None or type(value) in (str, bool, int, float):
+        return words_of(value)
+    return type(value).__name__

@@ -2,79 +2,155 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, Literal, Protocol
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
 
-from poolmgr.actions.base import Action
 from poolmgr.actions.context import Log
 from poolmgr.cloud import Cloud
+from poolmgr.cloud.time_limit import time_limit
 from poolmgr.errors import (
     Cancelled,
     DeadlineExceeded,
+    PluginFailed,
     PoolmgrError,
     Stopped,
 )
 from poolmgr.events import EndedJob, Outcome, RunningJob
-from poolmgr.jobs import message as wire
-from poolmgr.jobs.afterwards import Afterwards
+from poolmgr.foreign import words_of
 from poolmgr.jobs.call import ActionCaller
-from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.log import JobLog
-from poolmgr.jobs.message import PASS
-from poolmgr.jobs.outcome import check_progress, checked, failed, known
-from poolmgr.jobs.request import GRACE, JobRequest, ended_job
+from poolmgr.jobs.request import GRACE, JobRequest
 from poolmgr.ownership import Job
-from poolmgr.settings import PoolSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 
 LOG = logging.getLogger(__name__)
 
-Reason = Literal["deadline", "stop", "cancelled"]
+#: Seconds that seeing to an answer nobody had may take.
+FOLLOW_UP_TIME = 60.0
+#: Most steps of a job that progress can be told of: clients count in 32 bits.
+MOST_STEPS = 2**31 - 1
+
+Progress = Callable[[int, int], None]
 
 
 class RunOwner(Protocol):
     """What runs jobs, as a run needs it."""
 
     cloud: Cloud
-    settings: PoolSettings
+    ask_delivered_before: Callable[[Job], Awaitable[bool]]
 
-    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def start_follow_up(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine, and wait for it before closing."""
 
     def run_ended(self, run: "JobRun", ended: EndedJob) -> None:
         """The run has its outcome."""
 
-    def delivered_before(self, job: Job) -> Coroutine[Any, Any, bool]:
-        """Ask the job server whether a worker was lost with a job."""
+
+class Delivery:
+    """One delivery of a job, which waits for the answer of a run.
+
+    :ivar future: has the outcome, never an exception.  To cancel it is to
+        cancel the delivery.
+    :ivar lost: whether its answer cannot be delivered any more
+    """
+
+    def __init__(self, run: "JobRun", progress: Progress | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Outcome] = loop.create_future()
+        self.future.add_done_callback(self._done)
+        self.lost = False
+        self._run = run
+        self._progress = progress
+
+    def connection_lost(self) -> None:
+        """Say that this delivery's answer cannot be delivered any more.
+
+        The job goes on: its next delivery may be under way.
+        """
+        self.lost = True
+        self._run.count_waiters()
+
+    def cancel(self) -> bool:
+        """Cancel the job, unless other deliveries wait for it, too.
+
+        The outcome is a FAIL, once the job has cleared up what it made.
+
+        :returns: False when there is an outcome already
+        """
+        return self._run.cancel_delivery(self)
+
+    def undo(self) -> None:
+        """Say that the job server did not want the answer.
+
+        What the action made is taken back, unless another delivery has had
+        it.
+        """
+        self.connection_lost()
+        self._run.take_back()
+
+    def undelivered(self, sent: bool) -> None:
+        """Say that the connection broke before the job server took the
+        answer.
+
+        :param sent: whether the answer was on its way; it may have arrived
+        """
+        self.connection_lost()
+        self._run.undelivered(sent)
+
+    @property
+    def undo_failed(self) -> bool:
+        """Whether something that was to be undone is left."""
+        return self._run.undo_failed
+
+    def answer(self, outcome: Outcome) -> None:
+        """Have the outcome."""
+        if not self.future.done():
+            self.future.set_result(outcome)
+
+    def report(self, done: int, total: int) -> None:
+        """Tell the client of progress."""
+        try:
+            if self._progress is not None:
+                self._progress(done, total)
+        except Exception:  # a caller's mistake, and none of the action's
+            LOG.exception("progress could not be told")
+
+    def _done(self, future: "asyncio.Future[Outcome]") -> None:
+        if future.cancelled():
+            self.cancel()
 
 
 class JobRun:
-    """One run of an action, for one or more deliveries of a job."""
+    """One run of an action, for one or more deliveries of a job.
+
+    :param owner: runs the jobs
+    :param asked: what the job asks for
+    :param job: the first delivery
+    :ivar settings: those that it began with
+    :ivar closed: whether no delivery can join any more
+    :ivar undo_failed: whether something that was to be undone is left
+    """
 
     def __init__(self, owner: RunOwner, asked: JobRequest, job: Job) -> None:
-        assert asked.action is not None  # noqa: S101 - it was read
         self.asked = asked
         self.job = job
-        #: Kept: the manager may have others before it ends.
-        self.settings = owner.settings
-        self._error: PoolmgrError | None = None
-        urgent = not asked.action.long
+        self.settings = asked.settings
+        self.log: Log = JobLog(asked, job)
+        urgent = asked.action is not None and not asked.action.long
         self.trace = RequestContext(asked.name, job, urgent=urgent)
-        logger = logging.getLogger(asked.action.__module__)
-        self.log: Log = JobLog(logger, asked.name, job)
+        self.closed = False
+        self.undo_failed = False
         self._owner = owner
-        self._action: type[Action[Any]] = asked.action
-        self._caller = ActionCaller(asked.action, self, owner.cloud)
-        self._afterwards = Afterwards(self, self._caller, owner.start_task)
-        self._doing = f"action {asked.action.__name__}"
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
-        self.trace.end = self._started + asked.timeout
-        self._reason: Reason | None = None
         self._deliveries: list[Delivery] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._outcome: Outcome | None = None
-        self._closed = False
+        # What the action has returned, if it is none of its failures.
+        self._passed: Outcome | None = None
+        self._error: PoolmgrError | None = None
         # Whether a client may have had the answer, though nobody knows.
         self._doubted = False
 
@@ -83,18 +159,16 @@ class JobRun:
 
         :returns: its task, which may never end
         """
+        action = self.asked.action
+        assert action is not None  # noqa: S101 - it was read
+        self._caller = ActionCaller(action, self, self._owner.cloud)
+        self._doing = f"action {action.__name__}"
+        self.trace.end = self._started + self.asked.timeout
         with bound(self.trace):
             self._task = self._loop.create_task(self._run())
-            self._task.add_done_callback(self._give_up)
-            self._timer = self._loop.call_later(
-                self.asked.timeout, self.cancel, "deadline"
-            )
+        self._task.add_done_callback(self._give_up)
+        self._set_timer(self.asked.timeout, self.cancel, self._late)
         return self._task
-
-    @property
-    def undo_failed(self) -> bool:
-        """Whether something that was to be undone is left."""
-        return self._afterwards.undo_failed
 
     def state(self) -> RunningJob:
         """What is known of it while it runs."""
@@ -103,20 +177,15 @@ class JobRun:
             self.trace.action,
             self._loop.time() - self._started,
             self.asked.limit,
-            len(self._waiting_deliveries()),
+            sum(not each.lost for each in self._deliveries),
             self.trace.request_id,
             self.trace.doing,
         )
 
     # -- deliveries ---------------------------------------------------------
 
-    def join(self, job: Job, progress: Progress | None) -> Delivery | None:
-        """Add a delivery that waits for the answer.
-
-        :returns: None when it is too late
-        """
-        if self._closed:
-            return None
+    def join(self, job: Job, progress: Progress | None) -> Delivery:
+        """Add a delivery that waits for the answer."""
         if self._deliveries:
             LOG.info(
                 "unique=%s handle=%s joins the running job",
@@ -125,175 +194,183 @@ class JobRun:
             )
         delivery = Delivery(self, progress)
         self._deliveries.append(delivery)
-        self.trace.abandoned = False
+        self.count_waiters()
+        if self._outcome is not None:
+            delivery.answer(self._outcome)
         return delivery
 
-    def lose(self, delivery: Delivery) -> None:
-        """See :meth:`Delivery.connection_lost`."""
-        delivery.lost = True
+    def count_waiters(self) -> None:
+        """Note whether anybody waits any more."""
         self.trace.abandoned = not self.has_waiters()
 
     def cancel_delivery(self, delivery: Delivery) -> bool:
         """See :meth:`Delivery.cancel`."""
         if self._outcome is not None or delivery not in self._deliveries:
             return False
-        if any(d is not delivery for d in self._waiting_deliveries()):
+        if any(not d.lost for d in self._deliveries if d is not delivery):
             self._deliveries.remove(delivery)
             error = Cancelled(self.trace.doing or self._doing)
-            delivery.answer(self._failed(error))
+            delivery.answer(self.asked.fail(error))
         else:
-            self.cancel("cancelled")
+            self.cancel(Cancelled)
         return True
 
-    def undo_for(self, delivery: Delivery) -> None:
-        """See :meth:`Delivery.undo`."""
-        outcome = self._unheard_outcome(delivery)
-        if outcome is not None and self._doubted:
-            self._afterwards.undelivered(outcome.added, sent=True)
-        elif outcome is not None:
-            self._afterwards.undo(outcome.added)
+    def take_back(self) -> None:
+        """Undo a PASS that nobody has had; see :meth:`Delivery.undo`."""
+        if self._doubted:
+            self.undelivered(True)
+        elif self._has_unheard_pass():
+            self._undo()
 
-    def undelivered_for(self, delivery: Delivery, sent: bool) -> None:
+    def undelivered(self, sent: bool) -> None:
         """See :meth:`Delivery.undelivered`."""
         self._doubted = self._doubted or sent
-        outcome = self._unheard_outcome(delivery)
-        if outcome is not None:
-            self._afterwards.undelivered(outcome.added, self._doubted)
+        if not self._has_unheard_pass():
+            return
+        # Where it was not sent, the loss of the connection has been told.
+        self.log.log(
+            logging.WARNING if self._doubted else logging.INFO,
+            "connection lost %s its answer was sent",
+            "just after" if self._doubted else "before",
+        )
+        doing = "noting that its answer was not delivered"
+        self._follow_up(doing, "undelivered", self._doubted)
 
-    def _unheard_outcome(self, delivery: Delivery) -> Outcome | None:
-        """The PASS that this delivery has not had, if no other had it."""
-        self.lose(delivery)
-        outcome = self._outcome
-        if outcome is None or outcome.error is not None or self.has_waiters():
-            return None
-        return outcome
-
-    def _waiting_deliveries(self) -> list[Delivery]:
-        """The deliveries that can still have the answer."""
-        return [each for each in self._deliveries if not each.lost]
+    def _has_unheard_pass(self) -> bool:
+        passed = self._passed is not None and self._outcome is self._passed
+        return passed and not self.has_waiters()
 
     # -- for the action's context -------------------------------------------
 
     def has_waiters(self) -> bool:
         """Whether anybody can still have the answer."""
-        return bool(self._waiting_deliveries())
+        return not all(each.lost for each in self._deliveries)
 
     def close(self) -> bool:
         """If nobody waits, let no delivery join any more."""
-        self._closed = self._closed or not self.has_waiters()
+        self.closed = self.closed or not self.has_waiters()
         return not self.has_waiters()
 
-    def remaining(self) -> float:
-        """Seconds until its time is up."""
-        return max(0.0, self.trace.end - self._loop.time())
-
-    def delivered_before(self) -> Coroutine[Any, Any, bool]:
+    async def delivered_before(self) -> bool:
         """Ask the job server whether a worker was lost with the job."""
-        return self._owner.delivered_before(self.job)
+        return await self._owner.ask_delivered_before(self.job)
 
     def report(self, done: int, total: int) -> None:
         """Tell whoever waits of progress.
 
         :raises PluginFailed: these are no numbers of steps
         """
-        check_progress(self._doing, done, total)
+        numbers = type(done) is int and type(total) is int
+        if not (numbers and 0 <= done <= total <= MOST_STEPS):
+            raise PluginFailed(
+                f"{self._doing} reported progress that is not two numbers of "
+                f"steps, the first not above the second, of {MOST_STEPS} at "
+                "most"
+            )
         for delivery in self._deliveries:
             delivery.report(done, total)
 
     # -- the end ------------------------------------------------------------
 
-    def cancel(self, reason: Reason) -> None:
+    def refuse(self, error: PoolmgrError) -> None:
+        """Answer without running the action."""
+        self._finish(self.asked.fail(error))
+
+    def cancel(self, why: Callable[[str], PoolmgrError]) -> None:
         """Have the action end; it has its time to clear up.
 
         Only the first cancel counts, so that none breaks off the clean-up.
+
+        :param why: makes an error of what the job is doing
         """
-        if self._reason is not None or self._outcome is not None:
+        if self._error is not None or self._outcome is not None:
             return
-        self._reason = reason
-        self._error = self._error_for(reason)
-        self._closed = self._closed or reason == "cancelled"
+        self._error = why(self.trace.doing or self._doing)
+        # Whoever cancelled a job and sends it again wants a new one.
+        self.closed = self.closed or why is Cancelled
         self.trace.doing, self.trace.trouble = "", None
         self.trace.end = self._loop.time() + self.asked.cleanup_time
-        self._timer.cancel()
-        self._timer = self._loop.call_later(
-            self.asked.cleanup_time + GRACE, self._give_up
-        )
+        self._set_timer(self.asked.cleanup_time + GRACE, self._give_up)
         self._task.cancel()
+
+    def _set_timer(
+        self, seconds: float, then: Callable[..., None], *args: object
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, then, *args)
+
+    def _late(self, doing: str) -> PoolmgrError:
+        # What went wrong last says more than that the time was up.
+        late = DeadlineExceeded(doing, self.asked.timeout)
+        return self.trace.trouble or late
 
     @property
     def error(self) -> PoolmgrError | None:
         """Why it was cancelled; None while it was not."""
         if isinstance(self._error, DeadlineExceeded) and self.trace.trouble:
-            # What went wrong last says more than that the time was up; who
-            # waited at a breaker notes it only when the cancel comes.
+            # Who waited at a breaker notes it only when the cancel comes.
             self._error, self.trace.trouble = self.trace.trouble, None
         return self._error
-
-    def _error_for(self, reason: Reason) -> PoolmgrError:
-        doing = self.trace.doing or self._doing
-        if reason == "stop":
-            return Stopped(doing)
-        if reason == "cancelled":
-            return Cancelled(doing)
-        timeout = DeadlineExceeded(doing, self.asked.timeout)
-        return self.trace.trouble or timeout
-
-    def _why(self) -> PoolmgrError:
-        return self.error or Stopped(self._doing)
 
     def _give_up(self, *_task: object) -> None:
         """Answer, if nobody has, although the action has not returned."""
         if self._outcome is None:
-            self._finish(self._failed(self._why()))
+            error = self.error or Stopped(self._doing)
+            self._finish(self.asked.fail(error))
 
     async def _run(self) -> None:
-        result = outcome = await self._caller.call(
-            "run",
-            self.asked.request,
-            settle=self._settle,
-            late=self._why,
-        )
-        if self._reason == "cancelled" and result.error is None:
-            outcome = self._failed(self._why())
-        in_time = self._finish(outcome) and outcome is result
-        if not in_time and result.error is None:
-            self._afterwards.undo(result.added)
-
-    def _settle(
-        self, returned: object, raised: BaseException | None
-    ) -> Outcome:
-        if raised is not None:
-            return self._failed(known(raised, self._doing))
-        asked, action = self.asked, self._action
-        added = checked(action.__name__, asked.answers, returned)
-        followed = (
-            action.undo is not Action.undo
-            or action.undelivered is not Action.undelivered
-        )
-        answer = wire.answer(asked.fields, PASS, added)
-        return Outcome(answer, added, followed=followed)
-
-    def _failed(self, error: PoolmgrError) -> Outcome:
-        asked, explain = self.asked, self.settings.explain_failures
-        return failed(error, asked.fields, asked.answers, explain)
+        try:
+            returned = await self._caller.call("run", self.asked.request)
+            self._passed = self.asked.succeed(returned)
+        except PoolmgrError as error:
+            self._finish(self.asked.fail(error))
+            return
+        if isinstance(self._error, Cancelled):
+            self._finish(self.asked.fail(self._error))
+        if not self._finish(self._passed):
+            self._undo()
 
     def _finish(self, outcome: Outcome) -> bool:
         """Give the answer to everybody, once; whether this was the once."""
         if self._outcome is not None:
             return False
-        self._closed = True
+        self.closed = True
         self._outcome = outcome
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         seconds = self._loop.time() - self._started
-        ended = ended_job(self.asked, self.trace, outcome, seconds)
         try:
-            self._owner.run_ended(self, ended)
+            with bound(self.trace):
+                ended = self.asked.ended(self.trace, outcome, seconds)
+                self._owner.run_ended(self, ended)
         finally:
             for delivery in self._deliveries:
                 delivery.answer(outcome)
         return True
 
-    def renew(self, seconds: float) -> None:
-        """Give the action time again, to see to an answer nobody had."""
-        self._error = None
-        self.trace.end = self._loop.time() + seconds
+    # -- after the end ------------------------------------------------------
+
+    def _undo(self) -> None:
+        self.log.warning("its answer was not wanted; undoing it")
+        self.undo_failed = True
+        self._follow_up("undoing an answer", "undo")
+
+    def _follow_up(self, doing: str, name: str, *args: object) -> None:
+        """Have the action see to a PASS that its client has not had."""
+        assert self._passed is not None  # noqa: S101 - it has passed
+        work = self._call_after(doing, name, self._passed.added, *args)
+        with bound(self.trace):
+            self._owner.start_follow_up(work)
+
+    async def _call_after(self, doing: str, name: str, *args: object) -> None:
+        self._error = self.trace.trouble = None
+        self.trace.end = math.inf
+        try:
+            async with time_limit(self.trace, FOLLOW_UP_TIME, doing):
+                await self._caller.call(name, *args)
+        except PoolmgrError as error:
+            words = one_line(words_of(error))
+            self.log.error("%s failed: %s", doing, words)
+        else:
+            self.undo_failed = False

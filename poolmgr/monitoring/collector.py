@@ -16,21 +16,21 @@ from prometheus_client.registry import Collector
 from poolmgr.monitoring.history import Statistics
 from poolmgr.monitoring.metrics import HELP
 from poolmgr.monitoring.queues import Queues
-from poolmgr.worker.state import State
+from poolmgr.worker.service import Service
 
 
 class StateCollector(Collector):
     """Reads metrics from what is known of the worker.
 
-    :param state: what the worker is doing
+    :param service: the worker
     :param statistics: what it has done
     :param queues: the job servers' queues
     """
 
     def __init__(
-        self, state: State, statistics: Statistics, queues: Queues
+        self, service: Service, statistics: Statistics, queues: Queues
     ) -> None:
-        self._state = state
+        self._service = service
         self._statistics = statistics
         self._queues = queues
 
@@ -41,26 +41,32 @@ class StateCollector(Collector):
         yield from self._job_servers()
 
     def _worker(self) -> Iterator[Metric]:
-        state = self._state
+        service = self._service
         version = importlib.metadata.version("poolmgr")
-        info = version, platform.python_version(), state.pool
+        info = (
+            version,
+            platform.python_version(),
+            service.manager.settings.pool,
+        )
         yield _gauge(
             "poolmgr_build_info", {info: 1}, "version", "python", "pool"
         )
-        yield _gauge("poolmgr_draining", {(): state.service.draining})
-        load, limits = state.load, state.settings
+        yield _gauge("poolmgr_draining", {(): service.draining})
+        load, limits = service.load, service.settings
         running = _by_lane(load.long, load.short, load.held)
         yield _gauge("poolmgr_jobs_in_flight", running, "lane", "state")
         most = _by_lane(limits.long_jobs, limits.short_jobs, limits.held_jobs)
         yield _gauge("poolmgr_jobs_in_flight_limit", most, "lane", "state")
-        oldest = max((job.seconds for job in state.jobs), default=0.0)
+        oldest = max(
+            (job.seconds for job in service.manager.running()), default=0.0
+        )
         yield _gauge("poolmgr_oldest_job_seconds", {(): oldest})
 
     def _cloud(self) -> Iterator[Metric]:
-        driver = self._state.driver
+        driver = self._service.manager.cloud.state
         yield _gauge("poolmgr_watch_devices", {(): driver.awaited})
         yield _gauge("poolmgr_watch_age_seconds", {(): driver.view_age})
-        breakers = self._state.breakers.items()
+        breakers = self._service.breakers.items()
         is_open = {(name,): breaker.open for name, breaker in breakers}
         yield _gauge("poolmgr_breaker_open", is_open, "breaker")
         run = self._statistics.reaper_run
@@ -74,7 +80,7 @@ class StateCollector(Collector):
         name = "poolmgr_job_server_reconnects"
         reconnects = CounterMetricFamily(name, HELP[name], labels=["server"])
         up, answers, jobs, workers = {}, {}, {}, {}
-        for link in self._state.links:
+        for link in self._service.links:
             server = str(link.address)
             up[(server,)] = link.state == "up"
             reconnects.add_metric([server], link.reconnects)

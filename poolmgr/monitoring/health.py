@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.text import one_line
-from poolmgr.worker.state import State
+from poolmgr.worker.service import Service
 
 #: Seconds that the event loop has to answer.
 LOOP_TIMEOUT = 2.0
@@ -33,13 +33,13 @@ class Check:
         return f"{'ok' if self.good else 'not ok'}: {self.what}: {self.found}"
 
 
-def liveness(state: State) -> Iterator[Check]:
+def liveness(service: Service) -> Iterator[Check]:
     """Whether the process works at all; if not, restart it.
 
     To be asked by any thread but the event loop's own.
     """
-    yield _event_loop(state)
-    overdue = state.driver.overdue
+    yield _event_loop(service)
+    overdue = service.manager.cloud.state.overdue
     if overdue:
         found = (
             f"none has come back from the cloud for {overdue:.0f} s longer "
@@ -48,26 +48,28 @@ def liveness(state: State) -> Iterator[Check]:
         yield Check(False, "calls", found)
 
 
-def readiness(state: State, services: Mapping[str, float]) -> Iterator[Check]:
+def readiness(
+    service: Service, services: Mapping[str, float]
+) -> Iterator[Check]:
     """Whether a job that came now would be done.
 
     :param services: each service of the cloud that was called, and
         the seconds for which all calls of it have failed
     """
-    draining = state.service.draining
+    draining = service.draining
     found = "drains: it takes no more jobs" if draining else "takes jobs"
     yield Check(not draining, "worker", found)
-    yield _job_servers(state)
-    yield _cloud(state, services)
-    full = _open_circuits(state.capacity)
+    yield _job_servers(service)
+    yield _cloud(service, services)
+    full = _open_circuits(service.manager.cloud.capacity.breakers)
     found = "; ".join(full) or "no quota is known to be used up"
     yield Check(not full, "capacity", found)
 
 
-def _event_loop(state: State) -> Check:
+def _event_loop(service: Service) -> Check:
     answered: Future[None] = Future()
     asked_at = time.monotonic()
-    if not state.service.call(lambda: answered.set_result(None)):
+    if not service.call(lambda: answered.set_result(None)):
         return Check(False, "event loop", "is not running")
     try:
         answered.result(LOOP_TIMEOUT)
@@ -78,8 +80,8 @@ def _event_loop(state: State) -> Check:
     return Check(True, "event loop", f"answered in {took:.1f} ms")
 
 
-def _job_servers(state: State) -> Check:
-    links = state.links
+def _job_servers(service: Service) -> Check:
+    links = service.links
     up = sum(link.state == "up" for link in links)
     found = f"registered with {up} of {len(links)}"
     if not up:
@@ -88,15 +90,15 @@ def _job_servers(state: State) -> Check:
     return Check(up > 0, "job servers", found)
 
 
-def _cloud(state: State, services: Mapping[str, float]) -> Check:
+def _cloud(service: Service, services: Mapping[str, float]) -> Check:
     problems = [
         f"{service} has failed for {seconds:.0f} s"
         for service, seconds in services.items()
         if seconds > CLOUD_TIMEOUT
     ]
-    if state.cloud_is_down:
+    if service.manager.cloud.is_down:
         problems.append("no device can be made at present")
-    problems += _open_circuits(state.driver.breakers)
+    problems += _open_circuits(service.manager.cloud.state.breakers)
     good = "answers, as far as it was asked"
     return Check(not problems, "cloud", "; ".join(problems) or good)
 

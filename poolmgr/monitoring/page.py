@@ -12,14 +12,14 @@ from markupsafe import Markup
 from poolmgr.monitoring.health import Check
 from poolmgr.monitoring.history import Statistics
 from poolmgr.text import format_duration, one_line
-from poolmgr.worker.state import State
+from poolmgr.worker.service import Service
 
 #: Characters of a value that are shown.
 _LONGEST = 500
 
 
 def render(
-    state: State, statistics: Statistics, checks: Sequence[Check]
+    service: Service, statistics: Statistics, checks: Sequence[Check]
 ) -> str:
     """The page as HTML.
 
@@ -27,7 +27,7 @@ def render(
     """
     minutes = statistics.last_hour
     return _ENVIRONMENT.get_template("status.html").render(
-        state=state,
+        service=service,
         statistics=statistics,
         checks=checks,
         minutes=minutes,

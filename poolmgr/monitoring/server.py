@@ -25,7 +25,7 @@ from poolmgr.monitoring.page import render
 from poolmgr.monitoring.queues import Queues
 from poolmgr.settings import MonitoringSettings
 from poolmgr.text import one_line
-from poolmgr.worker.state import State
+from poolmgr.worker.service import Service
 
 LOG = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ Response = tuple[HTTPStatus, str, str]
 class Pages:
     """The WSGI application.
 
-    :param state: what the worker is doing
+    :param service: the worker
     :param statistics: what it has done
     :param queues: the job servers' queues
     :param hosts: names by which browsers may ask for the pages, besides
@@ -68,17 +68,17 @@ class Pages:
 
     def __init__(
         self,
-        state: State,
+        service: Service,
         statistics: Statistics,
         queues: Queues,
         hosts: Iterable[str],
     ) -> None:
-        self._state = state
+        self._service = service
         self._statistics = statistics
         self._hosts = {"localhost", *(name.lower() for name in hosts)}
         self._registry = statistics.metrics.registry
-        self._registry.register(StateCollector(state, statistics, queues))
-        statistics.metrics.start_at_0(state.actions)
+        self._registry.register(StateCollector(service, statistics, queues))
+        statistics.metrics.start_at_0(service.manager.actions.names())
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -108,17 +108,19 @@ class Pages:
         return self._page(environ["PATH_INFO"])
 
     def _page(self, path: str) -> Response:
-        state, services = self._state, self._statistics.services
+        service, services = self._service, self._statistics.services
         if path == "/healthz":
-            return _verdict(liveness(state))
+            return _verdict(liveness(service))
         if path == "/readyz":
-            return _verdict([*liveness(state), *readiness(state, services)])
+            return _verdict(
+                [*liveness(service), *readiness(service, services)]
+            )
         if path == "/metrics":
             text = generate_latest(self._registry).decode()
             return HTTPStatus.OK, _METRICS, text
         if path == "/":
-            checks = [*liveness(state), *readiness(state, services)]
-            text = render(state, self._statistics, checks)
+            checks = [*liveness(service), *readiness(service, services)]
+            text = render(service, self._statistics, checks)
             return HTTPStatus.OK, _HTML, text
         text = "there are / /healthz /metrics /readyz\n"
         return HTTPStatus.NOT_FOUND, _TEXT, text

@@ -11,8 +11,8 @@ from typing import Any
 from poolmgr.events import Outcome
 from poolmgr.gearman import Address, AnswerStatus, Assignment
 from poolmgr.jobs import message as wire
-from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.manager import JobManager
+from poolmgr.jobs.run import Delivery
 from poolmgr.ownership import Job
 from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line
@@ -29,12 +29,10 @@ PEER_DELAY = 0.05
 class _AssignedJob:
     """A job that was assigned to us.
 
-    :ivar message: what it says; as bytes, which are small, if it is long
     :ivar clients: of one that had to wait: how many clients it had then
     """
 
     assignment: Assignment
-    message: object
     long: bool
     delivery: Delivery | None = None
     clients: "asyncio.Task[int | None] | None" = None
@@ -73,8 +71,8 @@ class AssignedJobs:
         self.undeliverable: set[_AssignedJob] = set()
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
-        # Lost in this turn of the loop: whose, and whether it was running.
-        self._just_lost: list[tuple[Address, bool]] = []
+        # How many were lost in this turn of the loop.
+        self._just_lost: Counter[Address] = Counter()
 
     def stop_starting(self) -> None:
         """Start nothing any more; what comes is left to other workers."""
@@ -92,11 +90,8 @@ class AssignedJobs:
             # when the connection is closed.
             self.slots.release()
             return
-        message = _decoded(assignment.payload)
-        long = self._manager.is_long(message)
-        if long:
-            message = assignment.payload
-        job = _AssignedJob(assignment, message, long)
+        long = self._manager.is_long(assignment.payload)
+        job = _AssignedJob(assignment, long)
         assignment.on_lost = functools.partial(self._connection_lost, job)
         size = len(assignment.payload)
         priority = self._queries.next_priority(assignment.server)
@@ -111,7 +106,7 @@ class AssignedJobs:
 
     async def _prefetch_later(self) -> None:
         await asyncio.sleep(PEER_DELAY)
-        await self._queries.read_priorities(self._servers(), PEER_DELAY)
+        await self._queries.read_priorities(self._servers())
         with self.slots.prefetching():
             self._grab()
 
@@ -158,7 +153,7 @@ class AssignedJobs:
         # nobody's name, and jobs that look alike are still several jobs.
         unique = "" if assignment.unique == "-" else assignment.unique
         job.delivery = self._manager.submit(
-            job.message,
+            assignment.payload,
             Job(unique, assignment.handle, str(assignment.server)),
             assignment.progress,
         )
@@ -172,13 +167,9 @@ class AssignedJobs:
         on_answered = None
         if outcome.followed:
             on_answered = functools.partial(self._answered, job)
-        try:
-            job.assignment.complete(wire.encode(outcome.answer), on_answered)
-        finally:
-            self.undeliverable.discard(job)
-            # It may be long, and others may hold the job for a while.
-            job.assignment.payload = job.message = b""
-            self._end(job)
+        job.assignment.complete(wire.encode(outcome.answer), on_answered)
+        self.undeliverable.discard(job)
+        self._end(job)
 
     def _end(self, job: _AssignedJob) -> None:
         self.slots.done(job.long)
@@ -201,7 +192,7 @@ class AssignedJobs:
         waited = self.slots.drop(job)
         if not self._just_lost:
             asyncio.get_running_loop().call_soon(self._log_lost)
-        self._just_lost.append((job.assignment.server, not waited))
+        self._just_lost[job.assignment.server] += 1
         if waited:
             self._grab()
         elif job.delivery is not None:
@@ -211,23 +202,11 @@ class AssignedJobs:
 
     def _log_lost(self) -> None:
         """Have one line in the log for all that a connection takes along."""
-        lost, self._just_lost = self._just_lost, []
-        for server, jobs in Counter(
-            server for server, _running in lost
-        ).items():
+        for server, jobs in self._just_lost.items():
             LOG.warning(
-                "job server %s: with its connection %d jobs were lost, %d "
-                "running: it gives them to a worker again if it still has "
-                "them",
+                "job server %s: %d jobs were lost with its connection; it "
+                "gives them to a worker again if it still has them",
                 server,
                 jobs,
-                lost.count((server, True)),
             )
-
-
-def _decoded(payload: bytes) -> object:
-    """A message, or the payload itself if it is none: the manager says so."""
-    try:
-        return wire.decode(payload)
-    except Exception:
-        return payload
+        self._just_lost.clear()

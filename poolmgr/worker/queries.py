@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman import (
@@ -16,8 +16,10 @@ from poolmgr.gearman import (
 #: Priorities as job servers have them.
 HIGH, NORMAL, LOW = range(3)
 
-#: Seconds that a job server has to answer.
+#: Seconds that a job server has to tell how many clients a job has.
 _TIMEOUT = 2.0
+#: The same for how many jobs wait: to know is worth no more.
+_PRIORITIES_TIMEOUT = 0.5
 
 
 class JobServerQueries:
@@ -35,28 +37,18 @@ class JobServerQueries:
         self._options = options
         self._clients: dict[Address, asyncio.Task[Client]] = {}
         self._waiting: dict[Address, list[int]] = {}
-        self._asking: dict[Address, asyncio.Task[None]] = {}
 
     # -- priorities ---------------------------------------------------------
 
-    async def read_priorities(
-        self, servers: Iterable[Address], seconds: float
-    ) -> None:
+    async def read_priorities(self, servers: Collection[Address]) -> None:
         """Ask job servers how many jobs of each priority wait.
 
         A job server hands out jobs of high priority first and does not say
         which they are, so it is asked before.  If other workers take some of
         them meanwhile, some are taken for higher than they are.
-
-        :param seconds: how long to wait for the answers
         """
-        for server in servers:
-            if server not in self._asking:
-                self._waiting.pop(server, None)
-                task = asyncio.create_task(self._read(server))
-                self._asking[server] = task
-        if self._asking:
-            await asyncio.wait(self._asking.values(), timeout=seconds)
+        found = await asyncio.gather(*map(self._read, servers))
+        self._waiting = dict(zip(servers, found, strict=True))
 
     def next_priority(self, server: Address) -> int:
         """The priority of the job that a server has just handed out."""
@@ -67,15 +59,13 @@ class JobServerQueries:
                 return priority
         return NORMAL
 
-    async def _read(self, server: Address) -> None:
+    async def _read(self, server: Address) -> list[int]:
         try:
-            self._waiting[server] = await admin.waiting(
-                server, self._function, self._options, _TIMEOUT
+            return await admin.waiting(
+                server, self._function, self._options, _PRIORITIES_TIMEOUT
             )
         except TransportError:
-            pass  # jobs of this one have no priority, then
-        finally:
-            del self._asking[server]
+            return []  # jobs of this one have no priority, then
 
     # -- clients ------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 
 from poolmgr.text import one_line
+from poolmgr.worker.service import Service
 
 Collect = Callable[[], Iterable[str]]
 
@@ -28,7 +29,7 @@ class Report:
 
     def __init__(self, descriptors: Callable[[], Iterable[int]]) -> None:
         self._descriptors = descriptors
-        self._sections: list[tuple[str, Collect]] = [("process", _process)]
+        self._sections: dict[str, Collect] = {"process": _process}
         self._thread: threading.Thread | None = None
 
     def add(self, title: str, collect: Collect) -> None:
@@ -37,7 +38,14 @@ class Report:
         :param collect: its lines, of any text; called on another thread, so
             it must wait for nothing
         """
-        self._sections.append((title, collect))
+        self._sections[title] = collect
+
+    def describe(self, service: Service) -> None:
+        """Add the sections of a worker."""
+        self.add("job servers", lambda: _job_servers(service))
+        self.add("jobs", lambda: _load(service))
+        self.add("open circuits", lambda: _open_circuits(service))
+        self.add("running jobs", lambda: _jobs(service))
 
     def start(self, *_signal: object) -> None:
         """Write it on a thread, unless one is being written."""
@@ -60,21 +68,19 @@ class Report:
         """Its lines, without their ends."""
         at = time.strftime("%Y-%m-%d %H:%M:%S")
         yield f"==== state report {at} ===="
-        for title, collect in self._sections:
+        for title, collect in self._sections.items():
             yield f"== {title}"
             yield from (one_line(str(line)) for line in _collected(collect))
-        yield from _threads()
+        yield "== threads"
+        yield from map(one_line, _threads())
         yield "==== end of the state report ===="
 
 
 def _collected(collect: Collect) -> list[str]:
-    """A section's lines, and why there are no more."""
-    found: list[str] = []
     try:
-        found.extend(collect())
+        return list(collect()) or ["none"]
     except Exception as error:
-        found.append(f"not known: {type(error).__name__}: {error}")
-    return found or ["none"]
+        return [f"not known: {type(error).__name__}: {error}"]
 
 
 def _process() -> Iterator[str]:
@@ -91,17 +97,46 @@ def _process() -> Iterator[str]:
 
 
 def _threads() -> Iterator[str]:
-    """All threads; those that do the same are shown together."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for ident, frame in sys._current_frames().items():
-        calls = traceback.extract_stack(frame, _DEPTH)
-        stack = tuple("".join(calls.format()).splitlines())
-        name = f"{one_line(names.get(ident, '?'), 80)} ({ident})"
-        alike.setdefault(stack, []).append(name)
-    total = sum(map(len, alike.values()))
-    yield f"== threads: {total}"
-    for stack, those in alike.items():
-        yield f"-- {len(those)}:"
-        yield from those
-        yield from map(one_line, stack)
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        if thread.ident in frames:
+            yield f"-- {thread.name} ({thread.ident})"
+            stack = traceback.extract_stack(frames[thread.ident], _DEPTH)
+            yield from "".join(stack.format()).splitlines()
+
+
+def _job_servers(service: Service) -> Iterator[str]:
+    now = time.time()
+    for each in service.links:
+        yield (
+            f"{each.address} {each.state} for {now - each.since:.1f} s, "
+            f"reconnects={each.reconnects}, "
+            f"last error: {each.last_error or 'none'}"
+        )
+
+
+def _load(service: Service) -> Iterator[str]:
+    load, settings = service.load, service.settings
+    yield f"long: {load.long} of {settings.long_jobs} running"
+    yield f"short: {load.short} of {settings.short_jobs} running"
+    yield f"held: {load.held} of {settings.held_jobs} waiting"
+
+
+def _open_circuits(service: Service) -> Iterator[str]:
+    for name, breaker in service.breakers.items():
+        if breaker.open:
+            yield f"{name}: {breaker.reason}"
+
+
+def _jobs(service: Service) -> Iterator[str]:
+    for each in service.manager.running():
+        job = each.job
+        yield (
+            f"action={each.action} "
+            f"unique={job.unique or '-'} "
+            f"handle={job.handle or '-'} "
+            f"server={job.server or '-'} "
+            f"running={each.seconds:.1f}s limit={each.limit:g}s "
+            f"deliveries={each.deliveries} request={each.request_id} "
+            f"doing={each.doing or '-'}"
+        )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from poolmgr.actions.base import Action
+from poolmgr.cloud.breaker import Breaker
 from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.errors import PluginConflict, PluginError
@@ -26,6 +27,8 @@ LOG = logging.getLogger(__name__)
 
 #: Every running job was answered.
 EXIT_DRAINED = 0
+#: What the process ends with when a callback of its own has failed.
+EXIT_DEFECT = 1
 #: The time to drain was up: some jobs were stopped and answered with FAIL.
 EXIT_STOPPED_JOBS = 3
 
@@ -42,6 +45,7 @@ class Service:
     :param manager: runs the jobs
     :param gearman: where the job servers are
     :param settings: how many jobs, and times
+    :ivar manager: runs the jobs
     :ivar settings: those in force
     :raises ConfigError: an address or the TLS settings cannot be used
     :raises PluginConflict: two plugins share the name of an action
@@ -53,7 +57,7 @@ class Service:
         gearman: GearmanSettings,
         settings: WorkerSettings,
     ) -> None:
-        self._manager = manager
+        self.manager = manager
         self.settings = settings
         load_actions(manager.actions)
         options = connection_options(gearman)
@@ -138,6 +142,12 @@ class Service:
         """How many jobs are here; from any thread."""
         return self._jobs.slots.load
 
+    @property
+    def breakers(self) -> dict[str, Breaker]:
+        """All circuit breakers, by what they are for; from any thread."""
+        cloud = self.manager.cloud
+        return {**cloud.capacity.breakers, **cloud.state.breakers}
+
     def _connected_servers(self) -> Collection[Address]:
         return [each.address for each in self.links if each.state == "up"]
 
@@ -145,7 +155,7 @@ class Service:
 
     async def _drain(self) -> int:
         self._worker.drain()
-        self._manager.cloud.capacity.hurry()
+        self.manager.cloud.capacity.hurry()
         LOG.info(
             "running: %d, they get %g s; waiting: %d, they get half of that "
             "to begin",
@@ -153,12 +163,19 @@ class Service:
             self.settings.drain_timeout,
             self.load.held,
         )
-        if not await self._drained():
-            LOG.warning("the time to drain is up: stopping the running jobs")
-            self._jobs.stop_starting()
-            self._manager.stop()
-            await self._idle(self._manager.longest_cleanup() + 5.0)
-            return EXIT_STOPPED_JOBS
+        began = self._loop.time()
+        # Builds that wait begin as long as they are likely to end in time. To
+        # give them back would cost each a retry, and gearmand gives up a job
+        # that has had --job-retries of them.
+        while self._is_busy():
+            # Looked at each time: it may be made shorter meanwhile.
+            limit = self.settings.drain_timeout
+            spent = self._loop.time() - began
+            if spent >= limit / 2 or self.manager.stuck:
+                self._jobs.slots.pause()
+            if spent >= limit:
+                return await self._stop_jobs()
+            await asyncio.sleep(_TICK)
         if lost := len(self._jobs.undeliverable):
             LOG.warning(
                 "drained; %d jobs were lost with their connection: their job "
@@ -169,41 +186,25 @@ class Service:
             LOG.info("drained")
         return EXIT_DRAINED
 
-    async def _drained(self) -> bool:
-        """Wait until nothing runs; whether that is so in time.
+    async def _stop_jobs(self) -> int:
+        LOG.warning("the time to drain is up: stopping the running jobs")
+        self._jobs.stop_starting()
+        self.manager.stop()
+        end = self._loop.time() + self.manager.longest_cleanup() + 5.0
+        while self._is_busy() and self._loop.time() < end:
+            await asyncio.sleep(_TICK)
+        return EXIT_STOPPED_JOBS
 
-        Builds that wait begin as long as they are likely to end in time. To
-        give them back would cost each a retry, and gearmand gives up a job
-        that has had ``--job-retries`` of them.
-        """
-        began = self._loop.time()
-        while not await self._idle(_TICK):
-            # Looked at each time: it may be made shorter meanwhile.
-            limit = self.settings.drain_timeout
-            spent = self._loop.time() - began
-            if spent >= limit / 2 or self._manager.stuck:
-                self._jobs.slots.pause()
-            if spent >= limit:
-                return False
-        return True
-
-    async def _idle(self, seconds: float) -> bool:
-        """Wait so long until nothing runs; whether that is so.
+    def _is_busy(self) -> bool:
+        """Whether anything has to be waited for.
 
         A build that nobody can answer is not waited for; what it has made
         is for the job's next delivery.
         """
-        end = self._loop.time() + seconds
-        while True:
-            slots = self._jobs.slots
-            load = slots.load
-            busy = load.long + load.short + slots.will_start
-            busy += self._worker.grabs_outstanding
-            if busy == len(self._jobs.undeliverable):
-                return True
-            if self._loop.time() >= end:
-                return False
-            await asyncio.sleep(_TICK)
+        slots, load = self._jobs.slots, self.load
+        here = load.long + load.short + slots.will_start
+        coming = self._worker.grabs_outstanding
+        return here + coming > len(self._jobs.undeliverable)
 
 
 def load_actions(actions: Registry[Action[Any]]) -> None:
@@ -218,3 +219,26 @@ def load_actions(actions: Registry[Action[Any]]) -> None:
             raise
         except PluginError as error:
             LOG.error("%s", one_line(str(error)))
+
+
+def end_on_defects() -> None:
+    """Have a callback that fails end the process from now on.
+
+    It would lack something until somebody notices.  What supervises it starts
+    it again, and its jobs go to another worker at once.
+    """
+
+    def handle(
+        loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+    ) -> None:
+        loop.default_exception_handler(context)
+        # Only what was called by the loop itself has one: what breaks in a
+        # connection costs that connection.
+        if "handle" in context:
+            LOG.critical(
+                "a callback has died, which is a defect of poolmgr: "
+                "stopping at once"
+            )
+            os._exit(EXIT_DEFECT)
+
+    asyncio.get_running_loop().set_exception_handler(handle)

@@ -11,7 +11,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from typing import Self
 
 from poolmgr.worker.service import Service
 
@@ -28,75 +27,55 @@ _EXTENSION = 30.0
 
 
 class Notifier:
-    """Sends what a service manager wants to know.
+    """Tells a service manager that a worker is ready, alive, busy, draining.
 
-    It never waits: a manager that does not read must not stop the process.
-    So a message may be lost, and :meth:`send` says whether it was.
+    All of it is done on the worker's loop, so one that hangs gives no sign of
+    life.  It never waits: a manager that does not read must not stop the
+    process.  So a message may be lost.
 
-    :param address: of its socket: a path, or a name that begins with ``@``
-        for an abstract one
-    :param watchdog: seconds within which it wants a sign of life; None when
-        it wants none
+    :param environment: as systemd sets it: ``NOTIFY_SOCKET``, a path, or a
+        name that begins with ``@`` for an abstract one; ``WATCHDOG_USEC`` and
+        ``WATCHDOG_PID``
+    :ivar watchdog: seconds within which the manager wants a sign of life;
+        None when it wants none
     """
 
-    def __init__(self, address: str, watchdog: float | None = None) -> None:
-        if address.startswith("@"):
-            address = "\0" + address[1:]
-        self._address = address
-        self.watchdog = watchdog
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Self | None:
-        """The one that the environment names; None when there is none.
-
-        :param environment: as systemd sets it: ``NOTIFY_SOCKET``,
-            ``WATCHDOG_USEC`` and ``WATCHDOG_PID``
-        """
+    def __init__(self, environment: Mapping[str, str]) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
+        self.watchdog = _watchdog(environment)
+        self._socket: socket.socket | None = None
         # There are others than Unix sockets, for virtual machines.
-        if not address.startswith(("/", "@")):
-            return None
-        return cls(address, _watchdog(environment))
+        if address.startswith(("/", "@")):
+            self._address = address.replace("@", "\0", 1)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+        self._ready = False
+        self._stopping = False
 
     def send(self, *lines: str) -> bool:
         """Send assignments, as ``READY=1``.
 
         :returns: whether the manager's socket has taken them
         """
-        message = "\n".join(lines).encode()
+        if self._socket is None:
+            return False
         try:
-            self._socket.sendto(message, self._address)
+            self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError:
             return False
         return True
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
-
-
-class Supervision:
-    """Tells a service manager that a worker is ready, alive, busy, draining.
-
-    All of it is done on the worker's loop, so one that hangs gives no sign of
-    life.
-
-    :param notifier: where to tell it; None when nobody wants to know
-    """
-
-    def __init__(self, notifier: Notifier | None) -> None:
-        self._notifier = notifier
-        self._ready = False
-        self._stopping = False
+        if self._socket is not None:
+            self._socket.close()
 
     def starting(self, seconds: float) -> None:
         """The worker checks its settings against the cloud.
 
         :param seconds: that this may take
         """
-        self._send(
+        self.send(
             "STATUS=checking the settings",
             _extension(seconds + GRACE + _EXTENSION),
         )
@@ -104,37 +83,34 @@ class Supervision:
     def stopping(self) -> None:
         """The worker drains from now on."""
         self._stopping = True
-        self._send("STOPPING=1", _extension())
+        self.send("STOPPING=1", _extension())
 
     def reloading(self) -> None:
         """The configuration is going to be read again."""
         if self._ready and not self._stopping:
             now = time.monotonic_ns() // 1000
-            self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
+            self.send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def reloaded(self) -> None:
         """The configuration was read again."""
         if self._ready and not self._stopping:
             # If it is not taken, it is repeated.
-            self._ready = self._send("READY=1")
+            self._ready = self.send("READY=1")
 
     async def watch(self, service: Service) -> None:
         """Tell how a service is, until cancelled."""
-        if self._notifier is None:
+        if self._socket is None:
             return
         began = time.monotonic()
-        longest = min(_INTERVAL, (self._notifier.watchdog or 3600.0) / 3)
+        longest = min(_INTERVAL, (self.watchdog or 3600.0) / 3)
         while True:
             waited = time.monotonic() - began >= GRACE
             lines = list(self._lines(service, waited))
-            if self._send(*lines) and "READY=1" in lines:
+            if self.send(*lines) and "READY=1" in lines:
                 self._ready = True
             await asyncio.sleep(
                 longest if self._ready else min(longest, _STARTING_INTERVAL)
             )
-
-    def _send(self, *lines: str) -> bool:
-        return self._notifier is not None and self._notifier.send(*lines)
 
     def _lines(self, service: Service, waited: bool) -> Iterator[str]:
         yield "WATCHDOG=1"
@@ -168,7 +144,7 @@ def status(service: Service, stopping: bool = False) -> str:
 
 
 def _servers_up(service: Service) -> int:
-    return sum(link.state == "up" for link in service.links)
+    return sum(each.state == "up" for each in service.links)
 
 
 def _extension(seconds: float = _EXTENSION) -> str:

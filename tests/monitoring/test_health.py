@@ -4,11 +4,12 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from poolmgr.cloud.breaker import Breaker
+from poolmgr.cloud import Cloud
+from poolmgr.drivers.fake import FakeCloud
 from poolmgr.events import CloudCall
 from poolmgr.monitoring.health import readiness
 from poolmgr.monitoring.history import Statistics
@@ -300,17 +301,13 @@ def test_no_other_command_listens(tmp_path: Path) -> None:
 
 
 class Quiet:
-    """A worker's state, as far as the cloud's check looks at it."""
+    """A worker, as far as the cloud's check looks at it."""
 
-    cloud_is_down = False
+    draining = False
     links: tuple[()] = ()
-    capacity: ClassVar[dict[str, Breaker]] = {}
 
-    class driver:  # noqa: N801 - an attribute
-        breakers: ClassVar[dict[str, Breaker]] = {}
-
-    class service:  # noqa: N801 - an attribute
-        draining = False
+    class manager:  # noqa: N801 - an attribute
+        cloud = Cloud(FakeCloud())
 
 
 class Clock:
@@ -327,8 +324,8 @@ def test_the_cloud_counts_as_silent_after_a_minute_and_for_five() -> None:
     statistics = Statistics(clock)
 
     def verdict() -> tuple[bool, str]:
-        state: Any = Quiet()
-        check = list(readiness(state, statistics.services))[2]
+        service: Any = Quiet()
+        check = list(readiness(service, statistics.services))[2]
         return check.good, check.found
 
     def call(status: int | None) -> None:
