@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.docs.blocks import pages
 from tools import audit, dist
 
 ROOT = Path(__file__).parent.parent
@@ -141,7 +142,7 @@ def test_every_hook_before_a_commit_is_a_check_of_dev() -> None:
 
 
 def test_commands_that_are_told_are_there() -> None:
-    told = (ROOT / "CONTRIBUTING.rst").read_text()
+    told = "".join(page.read_text() for page in pages())
 
     assert len(commands_in(told)) > 8
     assert commands_in(told) <= commands_of_dev()

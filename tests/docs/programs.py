@@ -1,5 +1,8 @@
 """What the real parsers say of commands that a page shows."""
 
+import argparse
+import contextlib
+import io
 import re
 import shlex
 import subprocess
@@ -7,9 +10,12 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 
+from poolmgr.cli.app import PoolmgrApp
 from tests.docs.blocks import ROOT
-from tests.docs.commandline import dev_problem, problem
 
+#: Commands of the package that the tutorial makes, which is not installed
+#: where the tests run; see tests/test_plugins.py.
+PLUGINS = ("count-devices", "hello")
 _OURS = re.compile(r"(etc|doc|benchmarks|tools|testcloud|examples)/[\w./-]+")
 _TESTS_OF_THE_EXAMPLE = ROOT / "examples" / "poolmgr-rack"
 
@@ -24,8 +30,6 @@ def fault(words: list[str]) -> str | None:
             return problem(shlex.join(arguments))
         case ["./dev", "fuzz", *arguments]:
             return _of_module("fuzz", arguments)
-        case ["./dev", *arguments]:
-            return dev_problem(arguments)
         case ["python" | "python3", "-m", module, *arguments]:
             return _of_module(module, arguments)
     return None
@@ -63,3 +67,34 @@ def _help_of(module: str) -> str:
         check=False,
     )
     return done.stdout if done.returncode == 0 else ""
+
+
+def problem(line: str) -> str | None:
+    """What poolmgr has against a command line; None if it can be read.
+
+    :param line: what stands after ``poolmgr``
+    """
+    said = io.StringIO()
+    try:
+        with (
+            contextlib.redirect_stderr(said),
+            contextlib.redirect_stdout(said),
+        ):
+            _parse(shlex.split(line, comments=True))
+    except SystemExit as ended:
+        if ended.code:
+            return said.getvalue().strip().rpartition("\n")[2]
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    app = PoolmgrApp()
+    options, rest = app.parser.parse_known_args(words)
+    if not rest or rest[0] in PLUGINS:
+        return options
+    factory, name, arguments = app.command_manager.find_command(rest)
+    parser = factory(app, None, cmd_name=name).get_parser(name)
+    parser.allow_abbrev = False  # a page shows whole names
+    return parser.parse_args(arguments)

@@ -7,35 +7,21 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 from tests.docs.blocks import Block
 from tests.docs.excused import excuse
 from tests.docs.plain import UUID, like, loose, plain
-from tests.docs.programs import fault
 from tests.docs.stage import Stage
 from tests.docs.steps import Step
-from tests.forkserver import Started, start
 from tests.jobservers import free_port
 from tests.polling import until
 from tests.terminals import terminal
 from tests.wanted import go_without
 
-#: What is run besides poolmgr.
-RUN = {
-    "curl",
-    "export",
-    "grep",
-    "gearmand",
-    "mkdir",
-    "poolmgr",
-    "python",
-    "source",
-}
-PATIENCE = 30.0
+TIMEOUT = 30.0
 _PLACE = re.compile(r"127\.0\.0\.1:\d+")
 _DEVICE = re.compile(rf"[\w-]+?-{UUID.pattern}")
 _SYSTEM = re.compile(r"(?<![\w./])/(?=(etc|opt|srv|var)/)")
@@ -45,123 +31,67 @@ class Session:
     """Types commands, and compares what they print with what is shown.
 
     :param stage: the place where
-    :param stack: ends what goes on
+    :param stack: ends what runs in the background
     """
 
     def __init__(self, stage: Stage, stack: ExitStack) -> None:
         self._stage = stage
         self._stack = stack
-        self._variables = dict(stage.variables)
-        self._background: list[_Running] = []
-        #: The last device that was told of.
+        self._background: list[_Background] = []
+        #: What the shell was told for all commands that follow.
+        self._exports = ""
+        #: The last device that was printed.
         self._device = ""
 
-    def meet(self, block: Block) -> None:
-        """A block that is no command; a file is written if it is one."""
-        self._stage.meet(block)
+    def play(self, steps: Iterable[Step | Block]) -> list[str]:
+        """Type the commands and write the files of a page.
 
-    def problem(self, step: Step) -> str | None:
-        """Type a command; what is wrong with it, None if nothing is."""
-        for words in step.simple:
-            found = self._stage.knows(words) or fault(words)
-            if found:
-                return found
-        excused = [excuse(words, step.command) for words in step.simple]
-        if any(excused):
-            self._stage.instead(step, self._real(step.command))
+        :returns: what is wrong
+        """
+        problems = []
+        for step in steps:
+            if isinstance(step, Block):
+                self._stage.meet(step)
+            elif problem := self._type(step):
+                problems.append(f"{step.where}: $ {step.command}\n{problem}")
+        ended = [each.end() for each in reversed(self._background)]
+        return [*problems, *filter(None, ended)]
+
+    def _type(self, step: Step) -> str | None:
+        if any(excuse(words, step.command) for words in step.simple):
             return None
-        for name, *_rest in step.simple:
-            if name not in RUN:
-                return f"{name} is neither run nor in the table of excused.py"
-            self._need(name)
-        self._stage.before(step)
         if step.fresh:
-            self._variables = dict(self._stage.variables)
-        return self._typed(step)
-
-    def end(self) -> str | None:
-        """End what goes on; what is wrong with how it ends."""
-        problems = [each.ended() for each in reversed(self._background)]
-        return "; ".join(filter(None, problems)) or None
-
-    def _need(self, name: str) -> None:
-        """Skip the page without a program that it uses, but not in CI."""
-        path = self._environment()["PATH"]
-        if name in ("curl", "gearmand") and not shutil.which(name, path=path):
-            go_without(name)
-
-    # -- typing -------------------------------------------------------------
-
-    def _typed(self, step: Step) -> str | None:
+            self._exports = ""
         if step.command.startswith("export "):
-            return self._export(step.command)
-        if self._stage.is_terminal(step):
+            self._exports += f"{step.command}\n"
+            return None
+        if self._stage.on_terminal and step.shown:
             return self._on_terminal(step)
-        if self._goes_on(step):
-            return self._start(step)
-        return self._run(step)
-
-    def _goes_on(self, step: Step) -> bool:
         words = step.simple[0]
-        return (
+        if (
             step.command.endswith("&")
             or (words[-1] == "worker" and not step.shown)
             or "--watch" in words
             or "poolmgr.testing.openstack" in words
-        )
-
-    def _export(self, command: str) -> str | None:
-        done = self._shell(f"{command}\nenv -0")
-        variables = done.split("\0")[:-1]
-        for name in re.findall(r"(\w+)=", command):
-            (value,) = (v for v in variables if v.startswith(f"{name}="))
-            self._variables[name] = value.partition("=")[2]
-        return None
+        ):
+            return self._start(step)
+        return self._run(step)
 
     def _run(self, step: Step) -> str | None:
-        with tempfile.TemporaryFile("w+") as output:
-            process = self._begin(
-                self._real(step.command), output, "set -o pipefail\n"
-            )
-            try:
-                code = process.wait(PATIENCE)
-            finally:
-                process.kill()
-            output.seek(0)
-            printed = output.read()
-        if not step.shown and code:
-            return f"it ends with {code}: {printed}"
-        return self._compared(step, printed)
-
-    def _begin(self, command: str, output: IO[str], before: str) -> Started:
-        """Start a command, without a shell if it needs none.
-
-        :param before: what the shell is told before it
-        """
-        folder, environment = self._stage.folder, self._environment()
-        words = shlex.split(command)
-        if words[0] == "poolmgr" and not set(command) & set("|&;<>()$`*?~\\"):
-            with open(os.devnull) as null:
-                files = (null.fileno(), output.fileno(), output.fileno())
-                return start(words[0], words[1:], environment, files, folder)
-        return subprocess.Popen(
-            ["bash", "-c", f"{before}{command}"],
+        done = subprocess.run(
+            self._shell(f"set -o pipefail\n{self._real(step.command)}"),
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=environment,
-        )
-
-    def _shell(self, command: str) -> str:
-        return subprocess.run(
-            ["bash", "-c", command],
-            capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            cwd=self._stage.folder,
             env=self._environment(),
-            check=True,
-        ).stdout
+            timeout=TIMEOUT,
+            check=False,
+        )
+        if done.returncode and not step.shown:
+            return f"it ends with {done.returncode}: {done.stdout}"
+        return self._compare(step, done.stdout)
 
     def _start(self, step: Step) -> str | None:
         command = step.command.rstrip("& ")
@@ -169,37 +99,36 @@ class Session:
             self._stage.bind(port[1], str(free_port()))
         log = self._stage.folder / f"log-{step.line}"
         with log.open("w") as file:
-            process = self._begin(self._real(command), file, "exec ")
-        running = _Running(process, log)
+            process = subprocess.Popen(
+                self._shell(f"exec {self._real(command)}"),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=self._stage.folder,
+                env=self._environment(),
+            )
+        running = _Background(process, log)
         self._background.append(running)
         self._stack.callback(running.kill)
-        wanted = step.shown.splitlines()
-        sign = "connected and registered" if "worker" in command else ""
-        try:
-            until(lambda: running.is_there(sign, len(wanted), port), PATIENCE)
-        except AssertionError:
-            return f"it does not come on: {log.read_text()}"
-        if pages := re.search(r"metrics on http://([\d.:]+)", log.read_text()):
-            self._stage.bind("127.0.0.1:9473", pages[1])
-        if step.shown:
-            return self._compared(step, log.read_text())
-        return running.problem()
+        sign = "registered" if "worker" in command else ""
+        lines = 0 if port else step.shown.count("\n") + 1
+        until(lambda: running.has_printed(sign, lines), TIMEOUT)
+        return self._compare(step, log.read_text())
 
     def _on_terminal(self, step: Step) -> str | None:
-        wanted = loose(step.shown).splitlines()
+        wanted = [*filter(None, loose(step.shown).splitlines())]
         there = f"cd {shlex.quote(str(self._stage.folder))}"
         with terminal(
-            command=("bash", "-c", f"{there}; {self._real(step.command)}"),
+            command=self._shell(f"{there}; {self._real(step.command)}"),
             columns=100,
             environment=self._environment() | {"TERM": "xterm"},
         ) as shown:
 
             def seen() -> bool:
-                text = self._stage.shown(shown.text)
-                lines = [*filter(None, loose(text).splitlines())]
-                return lines[-len(wanted) :] == [*filter(None, wanted)]
+                text = loose(self._stage.shown(shown.text))
+                lines = [*filter(None, text.splitlines())]
+                return lines[-len(wanted) :] == wanted
 
-            wanted = [*filter(None, wanted)]
             try:
                 shown.wait_for(seen)
             except AssertionError:
@@ -217,13 +146,13 @@ class Session:
             self._stage.at_root(path).parent.mkdir(parents=True, exist_ok=True)
         return _SYSTEM.sub(f"{self._stage.root}/", text)
 
-    def _compared(self, step: Step, printed: str) -> str | None:
+    def _compare(self, step: Step, printed: str) -> str | None:
         told = printed.replace(str(self._stage.root), "")
         told = self._stage.shown(told)
         self._device = (_DEVICE.findall(printed) or [self._device])[-1]
         if not step.shown:
             return None
-        alike = loose if self._stage.counts(step) else plain
+        alike = loose if self._stage.numbers_differ else plain
         if not re.fullmatch(like(alike(step.shown)), alike(told)):
             return f"it prints:\n{printed}\nthe same as:\n{alike(told)}"
         for pattern in (UUID, _PLACE):
@@ -235,6 +164,13 @@ class Session:
                 self._stage.bind(is_shown, is_real)
         return None
 
+    def _shell(self, command: str) -> tuple[str, ...]:
+        for name in ("curl", "gearmand"):
+            path = self._environment()["PATH"]
+            if name in command and not shutil.which(name, path=path):
+                go_without(name)
+        return ("bash", "-c", f"{self._exports}{command}")
+
     def _environment(self) -> dict[str, str]:
         own = str(Path(sys.executable).parent)
         common = {
@@ -243,47 +179,31 @@ class Session:
             if not name.startswith(("OS_", "XDG_"))
         }
         path = f"{own}:{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-        return {**common, **self._variables, "PATH": path}
+        return {**common, **self._stage.variables, "PATH": path}
 
 
-class _Running:
+class _Background:
     """A command that goes on."""
 
-    def __init__(self, process: Started, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
         self._log = log
 
-    def is_there(
-        self, sign: str, lines: int, port: re.Match[str] | None
-    ) -> bool:
+    def has_printed(self, sign: str, lines: int) -> bool:
         """Whether it has come so far, or has ended."""
         text = self._log.read_text()
-        quiet = port is not None and self._process.poll() is None
-        return self._process.poll() is not None or (
-            sign in text
-            and len(text.splitlines()) >= lines
-            and (bool(text) or quiet)
-        )
+        enough = sign in text and len(text.splitlines()) >= lines
+        return enough or self._process.poll() is not None
 
-    def problem(self) -> str | None:
-        """What is wrong if it has ended already."""
-        if self._process.poll() is None:
-            return None
-        code = self._process.wait()
-        return f"it ended with {code}: {self._log.read_text()}"
-
-    def ended(self) -> str | None:
+    def end(self) -> str | None:
         """End it; what is wrong with how it ends."""
-        if problem := self.problem():
-            return problem
         self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(PATIENCE)
+        code = self._process.wait(TIMEOUT)
         if code not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
             return f"it ended with {code}: {self._log.read_text()}"
         return None
 
     def kill(self) -> None:
         """Have it gone."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait(PATIENCE)
+        self._process.kill()
+        self._process.wait(TIMEOUT)

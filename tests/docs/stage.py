@@ -1,5 +1,6 @@
 """The place where a page's commands are typed."""
 
+import json
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,9 +9,17 @@ from typing import ClassVar
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.clouds import nova_group
 from tests.docs.blocks import Block
-from tests.docs.places import CLOUD, write_clouds
-from tests.docs.steps import Step
 from tests.jobservers import builtin
+
+#: What the pages call their cloud.
+CLOUD = "mycloud"
+
+
+def write_clouds(cloud: LoopbackCloud, path: Path) -> None:
+    """A clouds.yaml in which a loopback cloud bears the pages' name."""
+    cloud.write_clouds_yaml(path)
+    (shown,) = json.loads(path.read_text())["clouds"].values()
+    path.write_text(json.dumps({"clouds": {CLOUD: shown}}))
 
 
 class Stage:
@@ -22,8 +31,10 @@ class Stage:
     :param stack: ends what goes on
     """
 
-    #: Whether ``~/.poolmgr/poolmgr.conf`` has the settings for the cloud.
-    configured: ClassVar[bool] = True
+    #: Whether what is shown is what a terminal shows.
+    on_terminal: ClassVar[bool] = False
+    #: Whether the numbers that are shown are others each time.
+    numbers_differ: ClassVar[bool] = False
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder / "here"
@@ -48,34 +59,14 @@ class Stage:
         clouds = self.home / ".config" / "openstack"
         clouds.mkdir(parents=True)
         write_clouds(self.cloud, clouds / "clouds.yaml")
-        if self.configured:
-            self.write(
-                self.home / ".poolmgr" / "poolmgr.conf", nova_group(CLOUD)
-            )
-
-    def knows(self, words: list[str]) -> str | None:
-        """What is wrong with a command that only this stage knows."""
-        return None
+        for folder in (self.home / ".poolmgr", self.folder):
+            self.write(folder / "poolmgr.conf", nova_group(CLOUD))
 
     def meet(self, block: Block) -> None:
         """Write a configuration file that has a name in the text before."""
         named = re.findall(r"``([\w-]+\.conf)``", block.before)
         if block.language == "ini" and named:
             self.write(self.folder / named[-1], block.text)
-
-    def before(self, step: Step) -> None:
-        """Have what a command is said to meet."""
-
-    def instead(self, step: Step, command: str) -> None:
-        """Have what a command that is not run would make."""
-
-    def is_terminal(self, step: Step) -> bool:
-        """Whether what is shown is what a terminal shows."""
-        return False
-
-    def counts(self, step: Step) -> bool:
-        """Whether the numbers that are shown are others each time."""
-        return False
 
     # -- names --------------------------------------------------------------
 

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
 
 from poolmgr.drivers.fake.database import open_database, text_of
 from poolmgr.ownership import Mark
 from tests.asking import asked, running
-from tests.docs.nova_stage import NovaStage
 from tests.docs.stage import Stage
-from tests.docs.steps import Step
 from tests.jobservers import builtin, free_port
 from tests.polling import until
 from tests.processes import worker
@@ -23,6 +20,8 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 class Commands(Stage):
     """A fake cloud that takes a moment, and a job server of two."""
+
+    on_terminal = True
 
     def prepare(self) -> None:
         """See :class:`Stage`."""
@@ -34,10 +33,6 @@ class Commands(Stage):
         self.bind("gearman-2.example.com:4730", absent)
         process = self.stack.enter_context(worker([there]))
         process.wait_for("registered")
-
-    def is_terminal(self, step: Step) -> bool:
-        """See :class:`Stage`."""
-        return bool(step.shown)
 
 
 class Inventory(Stage):
@@ -98,11 +93,8 @@ _IPS = ((5 * DAY + HOUR + MINUTE, _ON), (200.5 * MINUTE, None))
 class Migration(Stage):
     """A libra.cfg, and nothing of poolmgr's."""
 
-    configured: ClassVar[bool] = False
-
     def prepare(self) -> None:
         """See :class:`Stage`."""
-        super().prepare()
         given = self.cloud.credentials
         self.write(
             self.at_root("/etc/libra.cfg"),
@@ -117,12 +109,7 @@ class Migration(Stage):
             f"[gearman]\nservers = {self.server.address}\n",
         )
         self.at_root("/etc/poolmgr").mkdir()
-
-    def before(self, step: Step) -> None:
-        """The new file is where poolmgr looks for it."""
-        if step.command == "poolmgr worker":
-            made = self.at_root("/etc/poolmgr/poolmgr.conf").read_text()
-            self.write(self.home / ".poolmgr" / "poolmgr.conf", made)
+        (self.home / ".poolmgr").symlink_to(self.at_root("/etc/poolmgr"))
 
 
 class Start(Stage):
@@ -134,6 +121,9 @@ class Start(Stage):
 
 class Scaling(Stage):
     """Two job servers and two workers, with builds for all of them."""
+
+    #: Chance shares the builds out.
+    numbers_differ = True
 
     def prepare(self) -> None:
         """See :class:`Stage`."""
@@ -154,20 +144,14 @@ class Scaling(Stage):
             asked(server, *[{"action": "BUILD_DEVICE"}] * 10)
         until(lambda: sum(map(running, servers)) == 20)
 
-    def counts(self, step: Step) -> bool:
-        """See :class:`Stage`; chance shares the builds out."""
-        return True
-
 
 #: By the page's name; the others have a :class:`Stage`.
 STAGES: Mapping[str, type[Stage]] = {
     "commands.rst": Commands,
     "inventory.rst": Inventory,
     "migration.rst": Migration,
-    "nova.rst": NovaStage,
     "scaling.rst": Scaling,
     "start.rst": Start,
-    "worker.rst": NovaStage,
 }
 
 

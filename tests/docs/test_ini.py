@@ -11,7 +11,7 @@ from poolmgr.config.unknown import unknown_options
 from poolmgr.jobs.manager import driver_plugins
 from poolmgr.settings.rules import rules
 from tests.docs.blocks import Block, blocks, blocks_of, of
-from tests.docs.commandline import problem
+from tests.docs.programs import problem
 
 #: Files of others, by a section or an option that only they have.
 OTHERS = {

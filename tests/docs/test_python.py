@@ -13,7 +13,7 @@ from poolmgr.drivers.nova import NovaCloud
 from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.docs.blocks import ROOT, Block, blocks
-from tests.docs.places import write_clouds
+from tests.docs.stage import write_clouds
 
 PYTHON = {
     page: list(shown)
