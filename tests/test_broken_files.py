@@ -10,18 +10,11 @@ from tests.processes import poolmgr
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (
-            b"\xef\xbb\xbf[mgm]\naz = 1\n",
-            "FILE begins with a byte order mark: save it as UTF-8 without one",
-        ),
-        (
-            "[mgm]\naz = 1\n".encode("utf-16"),
-            "FILE begins with a byte order mark: save it as UTF-8 without one",
-        ),
+        ("[mgm]\naz = 1\n".encode("utf-16"), "FILE, line 1: not UTF-8"),
         (
             b"[mgm]\n# caf\xe9\naz = 1\n",
-            "FILE, line 2: not UTF-8; if it is Latin-1, convert it: "
-            "iconv -f latin1 -t utf-8",
+            "FILE, line 2: not UTF-8; convert the file: iconv -f latin1 -t "
+            "utf-8, if it is Latin-1",
         ),
         (
             b"[mgm]\nthreads = many\n",
@@ -44,13 +37,13 @@ from tests.processes import poolmgr
         ),
         (
             b"[mgm]\nnova_pass = planted$secret\n",
-            "[mgm] nova_pass in FILE, line 2: cannot be used (is a '$' to be "
-            "'$$'?)",
+            "[mgm] nova_pass in FILE, line 2: refers to an option that does "
+            "not exist; write $$ for a $",
         ),
         (
             b"[mgm]\nnode_basename = $nope\n",
-            "[mgm] node_basename in FILE, line 2: there is no option 'nope' "
-            "(is a '$' to be '$$'?)",
+            "[mgm] node_basename in FILE, line 2: refers to an option that "
+            "does not exist; write $$ for a $",
         ),
     ],
 )
@@ -93,3 +86,12 @@ def test_a_percent_sign_means_itself(tmp_path: Path) -> None:
 
     assert "\naz = 100%(x)s\n" in new.read_text()
     assert "\npassword = a%b%%c\n" in new.read_text()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "libra.cfg"
+    file.write_bytes(b"\xef\xbb\xbf[mgm]\naz = 7\n")
+
+    done = poolmgr("config", "convert", str(file))
+
+    assert "\naz = 7\n" in done.stdout

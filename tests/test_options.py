@@ -8,7 +8,7 @@ import pytest
 from oslo_config import generator
 
 from poolmgr.config.options import Configuration, list_opts
-from poolmgr.config.unknown import warn_of_old_names
+from poolmgr.config.remarks import log_remarks
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import driver_plugins
@@ -197,7 +197,7 @@ def test_every_old_option_has_an_effect_or_is_named(
     conf = configuration(LIBRA_CFG)
     conf.use_driver("fake")
 
-    warn_of_old_names(conf, driver_plugins())
+    log_remarks(conf, driver_plugins())
 
     said = "\n".join(record.getMessage() for record in caplog.records)
     kept = {"servers", "keepalive", "keepcnt", "keepidle", "keepintvl"}
@@ -216,7 +216,7 @@ def test_an_old_name_is_mentioned_once(
     caplog.set_level("INFO")
     conf = configuration(LIBRA_CFG)
 
-    warn_of_old_names(conf, driver_plugins())
+    log_remarks(conf, driver_plugins())
     for _thrice in range(3):
         conf.pool()
 

@@ -47,17 +47,20 @@ class ConfigConvert(PoolmgrCommand):
         from poolmgr.config.convert import converted
         from poolmgr.jobs.manager import driver_plugins
 
-        done = converted(parsed_args.file, driver_plugins())
-        secrets = ", ".join(done.secrets)
-        if parsed_args.output is None:
-            self.app.stdout.write(done.text(secrets=False))
+        output = parsed_args.output
+        done = converted(
+            parsed_args.file, driver_plugins(), secrets=output is not None
+        )
+        text, secrets = "\n".join([*done.lines, ""]), ", ".join(done.secrets)
+        if output is None:
+            self.app.stdout.write(text)
             if secrets:
                 self.say(
                     f"{secrets}: not shown; --output NEW writes a file with it"
                 )
             return 0
-        _write(parsed_args.output, done.text(secrets=True))
-        self.say(f"{one_line(parsed_args.output)} is written (mode 0600)")
+        _write(output, text)
+        self.say(f"{one_line(output)} is written (mode 0600)")
         if secrets:
             self.say(
                 f"{secrets} is in it: if the worker runs as a user of its "
@@ -96,12 +99,11 @@ class ConfigShow(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        from poolmgr.config.unknown import unknown_options
+        from poolmgr.config.remarks import log_remarks
         from poolmgr.jobs.manager import driver_plugins
 
-        for problem in unknown_options(self.configuration, driver_plugins()):
-            self.app.LOG.warning("%s", problem)
         self.configuration.require_values(driver_plugins())
+        log_remarks(self.configuration, driver_plugins())
         rows = list(self._rows())
         groups = {group for group, *_rest in rows}
         for wanted in parsed_args.group:
@@ -131,11 +133,9 @@ class ConfigShow(PoolmgrLister):
             for option in options_of(group, settings):
                 value = getattr(values, option.name)
                 given = conf.given(option)
-                origin = given.origin if given else "default"
-                if given and (entry := given.entry):
-                    origin = one_line(entry.path)
-                    if entry.key != (group, option.name):
-                        origin += f", {entry.shown}"
+                origin = one_line(given.source) if given else "default"
+                if given and given.line and given.key != option.names[0]:
+                    origin += f", {given.shown}"
                 shown = HIDDEN if option.rule.secret and value else value
                 yield group, option.name, Value(shown), origin
 

@@ -18,6 +18,7 @@ from poolmgr.cloud.pool import limit_arenas
 from poolmgr.config.job_servers import connection_options
 from poolmgr.config.options import Configuration
 from poolmgr.config.reload import Reload
+from poolmgr.config.remarks import log_remarks
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import JobManager, driver_plugins
@@ -171,7 +172,7 @@ def _end_at_start(number: signal.Signals) -> None:
 
 
 def _require_readable(conf: Configuration) -> None:
-    preflight.warn_of_unknown(conf, driver_plugins())
+    log_remarks(conf, driver_plugins())
     conf.require_values(driver_plugins())
     connection_options(conf.gearman())
 

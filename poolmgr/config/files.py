@@ -1,205 +1,195 @@
-"""Options in configuration files: which names, which text, which line.
+"""What sets options: files, the environment, the command line.
 
-The format is oslo.config's. Its own parser tells neither lines nor quotes.
+The files have oslo.config's format and are read by its parser.
 """
 
-import codecs
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oslo_config.iniparser import BaseParser, ParseError
 
 from poolmgr.errors import ConfigError
-from poolmgr.settings.rules import Rule
 from poolmgr.text import one_line
 
-_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+#: Group and name of an option, in lower case.
+Key = tuple[str, str]
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: What looks like a comment behind a value, or in the place of one.
+COMMENT = re.compile(r"^[#;]\s|\s[#;]")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An option that a file has.
+class Given:
+    """What sets an option.
 
-    :ivar path: the file
-    :ivar line: the number of its line
-    :ivar group: the section, in lower case unless it is ``DEFAULT``
-    :ivar name: the option, in lower case
-    :ivar text: its value, without quotes around it
-    :ivar quoted: whether there are quotes around it
-    :ivar other: the line with another value of it in the same file, or 0
+    :ivar key: group and name, in lower case
+    :ivar text: the value as it stands there
+    :ivar source: the file, "environment" or "command line"
+    :ivar shown: the option as people write it there
+    :ivar line: the number of its line, of a file
+    :ivar problem: what is wrong with how it is written; empty if nothing
     """
 
-    path: str
-    line: int
-    group: str
-    name: str
+    key: Key
     text: str
-    quoted: bool = False
-    other: int = 0
+    source: str
+    shown: str
+    line: int = 0
+    problem: str = ""
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Group and name."""
-        return self.group, self.name
-
-    @property
-    def shown(self) -> str:
-        """The option as people write it."""
-        return f"[{one_line(self.group)}] {one_line(self.name)}"
-
-    @property
-    def place(self) -> str:
-        """File and line."""
-        return f"{one_line(self.path)}, line {self.line}"
+    def where(self) -> str:
+        """The place, as people look for it."""
+        if not self.line:
+            return self.shown
+        return f"{self.shown} in {one_line(self.source)}, line {self.line}"
 
 
-class ConfigFiles:
-    """The options of some files; of one that is there twice, the last.
+#: What one source sets.
+Layer = dict[Key, Given]
+
+
+def usual_paths(file: bool, folder: bool) -> list[str]:
+    """The configuration in the usual places, as far as there is some.
+
+    :param file: whether the first ``poolmgr.conf`` is wanted
+    :param folder: whether the first folder ``poolmgr.conf.d`` is
+    """
+    home = os.path.expanduser("~")
+    places = ["/etc/poolmgr", "/etc"]
+    if os.path.isabs(home):  # it is "~" for a user without one
+        places = [os.path.join(home, ".poolmgr"), home, *places]
+    names = ["poolmgr.conf"] * file + ["poolmgr.conf.d"] * folder
+    found = []
+    for name in names:
+        paths = [os.path.join(place, name) for place in places]
+        found += [path for path in paths if os.path.exists(path)][:1]
+    return found
+
+
+def read_files(paths: Sequence[str]) -> list[Layer]:
+    """Read files, and the ``*.conf`` of folders, in this order.
+
+    :raises ConfigError: one cannot be read
+    """
+    return [_read(file) for path in paths for file in _files_of(path)]
+
+
+def read_environment(environment: Mapping[str, str]) -> Layer:
+    """Read the variables of the form ``OS_<GROUP>__<OPTION>``."""
+    found: Layer = {}
+    for variable, text in environment.items():
+        if match := re.fullmatch("OS_([A-Z0-9_]+)__([A-Z0-9_]+)", variable):
+            key = match[1].lower(), match[2].lower()
+            problem = _problem(text)
+            if text[:1] in ("'", '"') and text[0] == text[-1]:
+                problem = (
+                    "has quotes around it, which are a part of a value "
+                    "there; remove them"
+                )
+            found[key] = Given(key, text, "environment", variable, 0, problem)
+    return found
+
+
+def from_command_line(option: str, key: Key, text: str) -> Given:
+    """What an option of the command line sets; "$" means itself there."""
+    plain, problem = text.replace("$", "$$"), _problem(text)
+    return Given(key, plain, "command line", option, 0, problem)
+
+
+def variable_of(key: Key) -> str:
+    """The variable of the environment that sets an option."""
+    return f"OS_{key[0]}__{key[1]}".upper()
+
+
+class _Parser(BaseParser):
+    """Finds the options of a file.
 
     Case, and blanks around it, do not matter in the name of a section or an
     option: they did not in Libra's files.
-
-    :param paths: the files, in the order in which they are read
-    :raises ConfigError: a file cannot be read
     """
 
-    def __init__(self, paths: Iterable[str]) -> None:
-        self._files: list[dict[tuple[str, str], Entry]] = []
-        for path in paths:
-            found: dict[tuple[str, str], Entry] = {}
-            for entry in _parse(path, _read(path)):
-                before = found.get(entry.key)
-                if before and before.text != entry.text:
-                    entry = replace(entry, other=before.line)
-                found[entry.key] = entry
-            self._files.append(found)
+    def __init__(self, path: str, text: str) -> None:
+        self.found: Layer = {}
+        self._path = path
+        # An empty line ends the last value, too.
+        self._lines = [*text.split("\n"), ""]
+        self._section = ""
+        self.parse(self._lines)
 
-    def entries(self) -> list[Entry]:
-        """All of them, file by file."""
-        return [entry for file in self._files for entry in file.values()]
+    def new_section(self, section: str) -> None:
+        self._section = section.strip()
 
-    def find(self, *names: tuple[str, str]) -> Entry | None:
-        """Find what counts among several names of one option.
-
-        The last file wins, and in a file the first name.
-
-        :param names: groups and names
-        """
-        for file in reversed(self._files):
-            for name in names:
-                if name in file:
-                    return file[name]
-        return None
-
-
-def list_files(files: Sequence[str], directories: Sequence[str]) -> list[str]:
-    """List the files that are read, those of folders included, in order.
-
-    :raises ConfigError: a folder cannot be read
-    """
-    found = list(files)
-    for directory in directories:
-        try:
-            names = sorted(os.listdir(directory))
-        except (OSError, ValueError) as error:
-            raise _unreadable("folder", directory, error) from None
-        found += [
-            os.path.join(directory, name)
-            for name in names
-            if name.endswith(".conf") and not name.startswith(".")
-        ]
-    return found
-
-
-def all_names(group: str, name: str, rule: Rule) -> list[tuple[str, str]]:
-    """Group and name of an option, the new ones first."""
-    found = [(group, name)]
-    for where in rule.old:
-        old_group, _, old = where.partition(".")
-        found.append((old_group, old))
-        if old_group == "mgm":
-            # Libra's first releases took all options there, too.
-            found.append(("global", old))
-    return found
-
-
-def variable_of(group: str, name: str) -> str:
-    """The variable of the environment that sets an option."""
-    return f"OS_{group.upper()}__{name.upper()}"
-
-
-def _parse(path: str, text: str) -> Iterator[Entry]:
-    """The options in a text, in their order."""
-    group = ""
-    entry: Entry | None = None  # that the next line may continue
-    for number, line in enumerate(text.split("\n"), 1):
-        stripped, indented = line.strip(), line[:1] in (" ", "\t")
-        if entry and stripped and indented:
-            more = f"{entry.text}\n{stripped}" if entry.text else stripped
-            entry = replace(entry, text=more)
-            continue
-        if entry:
-            yield entry
-            entry = None
-        if not stripped or stripped[0] in "#;":
-            continue
-        if indented:
-            raise _broken(path, number, "it begins with blanks; remove them")
-        if stripped[0] == "[":
-            group = stripped[1:-1].strip().lower()
-            if stripped[-1] != "]" or not group:
-                why = "a section is [name], and nothing else"
-                raise _broken(path, number, why)
-            group = "DEFAULT" if group == "default" else group
-        elif not group:
+    def assignment(self, key: str, value: list[str]) -> None:
+        # It is told of when the next line has been read.
+        number, text = self.lineno - len(value), "\n".join(value)
+        if not self._section:
             why = "there is no [section], as [worker], before it"
-            raise _broken(path, number, why)
-        else:
-            entry = _option(path, number, group, stripped)
-    if entry:
-        yield entry
+            raise ParseError(why, number, "")
+        line = self._lines[number - 1].rstrip()
+        quoted = line.endswith((f"{text}'", f'{text}"'))
+        problem = _problem(text)
+        if not (problem or quoted) and COMMENT.search(text):
+            problem = (
+                "has a comment behind it; put that on a line of its own, or "
+                "the value in quotes if it is a part of it"
+            )
+        name = self._section.lower(), key.lower()
+        before = self.found.get(name)
+        if before and before.text != text:
+            problem = f"has another value in line {before.line}; remove one"
+        shown = f"[{one_line(self._section)}] {one_line(key)}"
+        given = Given(name, text, self._path, shown, number, problem)
+        self.found[name] = given
 
 
-def _option(path: str, number: int, group: str, line: str) -> Entry:
-    found = re.fullmatch(r"([^=:]+)[=:](.*)", line)
-    if found is None:
-        raise _broken(path, number, "it is not NAME = VALUE")
-    name, text = found[1].strip().lower(), found[2].strip()
-    quoted = text[:1] in ("'", '"') and text[0] == text[-1]
-    text = text[1:-1] if quoted else text
-    return Entry(path, number, group, name, text, quoted)
+def _problem(text: str) -> str:
+    return (
+        "has a control character in it, or is not UTF-8"
+        if _CONTROL.search(text)
+        else ""
+    )
 
 
-def _read(path: str) -> str:
+def _read(path: str) -> Layer:
+    name = one_line(path)
     try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except (OSError, ValueError) as error:
-        raise _unreadable("file", path, error) from None
-    if content.startswith(_MARKS):
-        raise ConfigError(
-            f"{one_line(path)} begins with a byte order mark: save it as "
-            "UTF-8 without one"
-        )
-    try:
-        text = content.decode()
+        content = Path(path).read_bytes()
+        return _Parser(path, content.decode("utf-8-sig")).found
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        why = (
-            "not UTF-8; if it is Latin-1, convert it: iconv -f latin1 -t utf-8"
-        )
-        raise _broken(path, number, why) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        raise ConfigError(
+            f"{name}, line {number}: not UTF-8; convert the file: iconv -f "
+            "latin1 -t utf-8, if it is Latin-1"
+        ) from None
+    except ParseError as error:
+        # Without the line itself: it may have a secret in it.
+        why = f"line {error.lineno}: {error.msg}"
+        raise ConfigError(f"{name}, {why}") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
 
 
-def _broken(path: str, number: int, why: str) -> ConfigError:
-    # Without the line itself: it may have a secret in it.
-    return ConfigError(f"{one_line(path)}, line {number}: {why}")
+def _files_of(path: str) -> Iterator[str]:
+    if not os.path.isdir(path):
+        yield path
+        return
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    for name in names:
+        if name.endswith(".conf") and not name.startswith("."):
+            yield os.path.join(path, name)
 
 
-def _unreadable(what: str, path: str, error: Exception) -> ConfigError:
+def _unreadable(path: str, error: Exception) -> ConfigError:
     why = getattr(error, "strerror", None) or str(error)
     return ConfigError(
-        f"the configuration {what} {one_line(path)} cannot be read: "
+        f"the configuration in {one_line(path)} cannot be read: "
         f"{one_line(why)}"
     )

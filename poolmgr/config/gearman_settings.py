@@ -94,14 +94,11 @@ class GearmanSettings:
 
     def __post_init__(self) -> None:
         check(self, "gearman")
-        wrong = None
         if not self.servers:
-            wrong = "servers names no job server"
-        elif self.ssl_cert and not self.ssl_key:
-            wrong = "ssl_cert is given, but no ssl_key"
-        elif self.ssl_key and not self.ssl_cert:
-            wrong = "ssl_key is given, but no ssl_cert"
-        elif self.ssl_cert and not self.ssl_ca:
-            wrong = "ssl_cert is given, but no ssl_ca to verify servers with"
-        if wrong:
-            raise ConfigError(f"[gearman] {wrong}")
+            raise ConfigError("[gearman] servers names no job server")
+        mutual = {bool(self.ssl_cert), bool(self.ssl_key)}
+        if len(mutual) == 2 or (True in mutual and not self.ssl_ca):
+            raise ConfigError(
+                "[gearman] ssl_cert needs ssl_key and ssl_ca, and ssl_key "
+                "needs ssl_cert"
+            )

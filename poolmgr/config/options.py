@@ -1,22 +1,37 @@
 """Options of the configuration file, the environment and the command line.
 
-They are made from the settings classes, so that there is one place for a
-default, a bound and a help text. Here they become plain settings, each value
-checked, with its place in what is wrong with it.
+Here they become plain settings, each value checked, with its place in what is
+wrong with it.
 """
 
+import copy
 import logging
-from collections.abc import Sequence
-from itertools import chain, starmap
-from typing import TYPE_CHECKING, Any, TypeVar, get_origin
+import os
+from collections.abc import Mapping, Sequence
+from itertools import starmap
+from typing import Any, Self, TypeVar
 
-from poolmgr.config import values
+from poolmgr.config.files import (
+    Given,
+    Key,
+    Layer,
+    from_command_line,
+    read_environment,
+    read_files,
+    usual_paths,
+)
 from poolmgr.config.gearman_settings import GearmanSettings
-from poolmgr.config.sources import Sources
-from poolmgr.config.values import Option, options_of
+from poolmgr.config.groups import GROUPS, Group, by_name
+from poolmgr.config.groups import list_opts as list_opts
+from poolmgr.config.values import (
+    Option,
+    Template,
+    as_text,
+    options_of,
+    value_of,
+)
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import make_driver
-from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.plugins import Registry
 from poolmgr.settings import (
@@ -29,29 +44,94 @@ from poolmgr.settings import (
 from poolmgr.settings.rules import IsSettings
 from poolmgr.text import one_line, secrecy
 
-if TYPE_CHECKING:  # only who makes the sample or the documentation loads it
-    from oslo_config import cfg
-
 LOG = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=IsSettings)
-Group = tuple[str, type[IsSettings]]
-
-#: The groups that there are whatever the driver.
-_GROUPS: tuple[Group, ...] = (
-    ("poolmgr", DriverSettings),
-    ("poolmgr", PoolSettings),
-    ("worker", WorkerSettings),
-    ("reaper", ReaperSettings),
-    ("monitoring", MonitoringSettings),
-    ("gearman", GearmanSettings),
-    ("nova", NovaSettings),
-)
 
 
-class Configuration(Sources):
+class Configuration:
     """The settings that the files, the environment and the command line
-    make."""
+    make.
+
+    :param files: configuration files; when none is given, the first
+        ``poolmgr.conf`` there is in the usual folders
+    :param directories: folders of ``*.conf`` files; when none is given, the
+        first ``poolmgr.conf.d`` there is
+    :param alone: whether the files count alone, without the environment and
+        the usual places
+    :ivar alone: the same
+    :ivar files: what each file sets, in the order in which they are read
+    :ivar environment: what the environment sets
+    :raises ConfigError: a file cannot be read
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str] = (),
+        directories: Sequence[str] = (),
+        alone: bool = False,
+    ) -> None:
+        given = map(os.path.expanduser, (*files, *directories))
+        usual = [] if alone else usual_paths(not files, not directories)
+        self._paths = [*usual, *given]
+        self.alone = alone
+        self._command_line: Layer = {}
+        self._read_sources()
+
+    def _read_sources(self) -> None:
+        self.files = read_files(self._paths)
+        self.environment = {} if self.alone else read_environment(os.environ)
+
+    def again(self) -> Self:
+        """What the same files say now; the command line wins as before.
+
+        :raises ConfigError: a file cannot be read
+        """
+        fresh = copy.copy(self)
+        fresh._read_sources()
+        return fresh
+
+    def use_driver(self, name: str) -> None:
+        """Have the command line's ``--driver`` win over everything else."""
+        self._use("--driver", ("poolmgr", "driver"), name)
+
+    def use_servers(self, servers: Sequence[str]) -> None:
+        """Likewise ``--gearman-server``."""
+        self._use(
+            "--gearman-server", ("gearman", "servers"), ", ".join(servers)
+        )
+
+    def use_cloud(self, name: str) -> None:
+        """Likewise ``--os-cloud``, whatever credentials are configured.
+
+        :raises ConfigError: it is empty
+        """
+        if not name.strip():
+            raise ConfigError("--os-cloud: is empty; name a cloud")
+        self._use("--os-cloud", ("nova", "cloud"), name)
+        self._use("--os-cloud", ("nova", "auth_url"), "")
+
+    def _use(self, option: str, key: Key, text: str) -> None:
+        self._command_line[key] = from_command_line(option, key, text)
+
+    def given(self, option: Option) -> Given | None:
+        """What sets an option; None if nothing does.
+
+        The command line wins, then the environment, then the last file; in
+        each the first of the option's names.
+        """
+        sources = (
+            self._command_line,
+            self.environment,
+            *reversed(self.files),
+        )
+        for source in sources:
+            for name in option.names:
+                if name in source:
+                    return source[name]
+        return None
+
+    # -- settings -----------------------------------------------------------
 
     def driver_name(self) -> str:
         """Name of the driver to use."""
@@ -82,10 +162,10 @@ class Configuration(Sources):
 
         :raises ConfigError: one of them is wrong
         """
-        found, problems = self._read(group, settings)
-        if problems:
+        made, problems = self._make(group, settings)
+        if made is None:
             raise ConfigError(problems[0])
-        return settings(**found)
+        return made
 
     def groups(self, drivers: Registry[Driver]) -> list[Group]:
         """The settings classes and their groups: poolmgr's own, Nova's, and
@@ -94,45 +174,25 @@ class Configuration(Sources):
         :raises ConfigError: there is none of its name
         :raises PluginError: it cannot be loaded
         """
-        found = [*_GROUPS]
+        found = [*GROUPS]
         if (name := self.driver_name().lower()) != "nova":
             found.append((name, self._driver_class(drivers).Settings))
         return found
 
-    def options(self, drivers: Registry[Driver]) -> list[Option]:
-        """The options of all groups.
-
-        :raises ConfigError: there is no driver of the configured name
-        :raises PluginError: it cannot be loaded
-        """
-        return [*chain(*starmap(options_of, self.groups(drivers)))]
-
-    def require_values(
-        self, drivers: Registry[Driver], without: Sequence[str] = ()
-    ) -> None:
+    def require_values(self, drivers: Registry[Driver]) -> None:
         """Go on only with values that can be used, whoever needs them.
 
-        :param without: groups that are not looked at
         :raises ConfigError: which one is wrong; there is a line in the log
             for each of the others
         :raises PluginError: the driver that is configured cannot be loaded
         """
-        problems = []
-        groups = [*_GROUPS]
+        problems, groups = [], [*GROUPS]
         try:
             groups = self.groups(drivers)
         except ConfigError as error:
             problems.append(str(error))
-        for group, settings in groups:
-            if group in without:
-                continue
-            found, wrong = self._read(group, settings)
+        for _made, wrong in starmap(self._make, groups):
             problems += wrong
-            if not wrong:
-                try:
-                    settings(**found)
-                except ConfigError as error:  # they do not fit together
-                    problems.append(str(error))
         problems = [*dict.fromkeys(problems)]
         for problem in problems[:-1]:
             LOG.error("%s", problem)
@@ -146,51 +206,10 @@ class Configuration(Sources):
         :raises ConfigError: there is no such driver, or a value is wrong, be
             it one of another group
         """
-        # To check job servers takes long, and only some commands need any.
-        self.require_values(drivers, without=["gearman"])
+        self.require_values(drivers)
         cls = self._driver_class(drivers)
         settings = self.group(self.driver_name().lower(), cls.Settings)
         return make_driver(cls, settings)
-
-    def warn_of_exposed_secrets(self, drivers: Registry[Driver]) -> None:
-        """Log every file with a secret that everybody can read, once."""
-        found = {}
-        for option in self.options(drivers):
-            given = self.given(option)
-            if option.rule.secret and given and given.entry and given.text:
-                found[given.entry.path] = option.shown
-        if key := self.gearman().ssl_key:
-            found[key] = "[gearman] ssl_key"
-        for path, what in found.items():
-            if said := secrecy.exposure(path, what):
-                LOG.warning("%s", one_line(said))
-
-    def _read(
-        self, group: str, settings: type[IsSettings]
-    ) -> tuple[dict[str, Any], list[str]]:
-        """The values of a group, and what is wrong with them."""
-        found, problems = {}, []
-        own = options_of(group, settings)
-        known = [*chain(*starmap(options_of, _GROUPS)), *own]
-        for option in own:
-            secrecy.show(option.name)
-            found[option.name] = option.default
-            given = self.given(option)
-            if given is None:
-                continue
-            secret = option.rule.secret
-            if secret:
-                secrecy.hide(given.text)
-            try:
-                text = self.text_of(option, given, known)
-                if secret:
-                    secrecy.hide(text)
-                else:
-                    secrecy.show(given.text)
-                found[option.name] = values.value_of(text, option)
-            except ValueError as error:
-                problems.append(f"{given.where}: {one_line(str(error))}")
-        return found, problems
 
     def _driver_class(self, drivers: Registry[Driver]) -> type[Driver]:
         try:
@@ -201,42 +220,61 @@ class Configuration(Sources):
                 "configuration file)"
             ) from None
 
+    def _make(
+        self, group: str, settings: type[S]
+    ) -> tuple[S | None, list[str]]:
+        """The settings of a class, or what is wrong with them."""
+        own = options_of(group, settings)
+        known = by_name((*GROUPS, (group, settings)))
+        values: dict[str, Any] = {}
+        problems = []
+        for option in own:
+            secrecy.show(option.name)
+            values[option.name] = option.default
+            if (given := self.given(option)) is not None:
+                try:
+                    values[option.name] = self._value(given, option, known)
+                except ValueError as error:
+                    problems.append(f"{given.where}: {one_line(str(error))}")
+        if not problems:
+            try:
+                return settings(**values), []
+            except ConfigError as error:  # they do not fit together
+                problems.append(str(error))
+        return None, problems
 
-def list_opts() -> "list[tuple[str, list[cfg.Opt]]]":
-    """All options, by group, for oslo-config-generator and -validator."""
-    from poolmgr.drivers.fake import FakeSettings
+    def _value(
+        self, given: Given, option: Option, known: Mapping[Key, Option]
+    ) -> Any:
+        note = secrecy.hide if option.rule.secret else secrecy.show
+        note(given.text)
+        try:
+            text = self._text(given, option, known)
+        except RecursionError:
+            raise ValueError("refers to itself") from None
+        note(text)
+        return value_of(text, option)
 
-    found: dict[str, list[cfg.Opt]] = {}
-    groups: list[Group] = [*_GROUPS, ("fake", FakeSettings)]
-    for group, settings in groups:
-        options = options_of(group, settings)
-        found.setdefault(group, []).extend(map(_option, options))
-    return list(found.items())
-
-
-def _option(option: Option) -> "cfg.Opt":
-    from oslo_config import cfg
-
-    rule, default, kind = option.rule, option.default, option.kind
-    more: dict[str, Any] = {}
-    if get_origin(kind) is tuple:
-        default, more = list(default), {"bounds": False}
-    elif kind in (int, float):
-        more = {"min": rule.min, "max": rule.max}
-    elif kind is str:
-        more = {"choices": rule.choices or None}
-    kinds = {bool: cfg.BoolOpt, int: cfg.IntOpt, float: cfg.FloatOpt}
-    kinds |= {str: cfg.StrOpt}
-    made: cfg.Opt = kinds.get(kind, cfg.ListOpt)(
-        option.name,
-        default=default,
-        help=rule.help,
-        secret=rule.secret,
-        mutable=rule.mutable,
-        deprecated_opts=[
-            cfg.DeprecatedOpt(name, group=group)
-            for group, name in (old.split(".") for old in rule.old)
-        ],
-        **more,
-    )
-    return made
+    def _text(
+        self, given: Given, option: Option, known: Mapping[Key, Option]
+    ) -> str:
+        """A text with the values of the options that it names."""
+        if given.problem:
+            raise ValueError(given.problem)
+        template = Template(given.text)
+        values = {}
+        for name in template.get_identifiers():
+            group, _, plain = name.rpartition(".")
+            named = known.get((group or option.group, plain))
+            named = named or known.get((group or given.key[0], plain))
+            if named is None:
+                raise ValueError(
+                    "refers to an option that does not exist; write $$ for a $"
+                )
+            other = self.given(named)
+            values[name] = (
+                self._text(other, named, known)
+                if other is not None
+                else as_text(named.default)
+            )
+        return template.safe_substitute(values)

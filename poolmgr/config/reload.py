@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from poolmgr.config.options import Configuration
+from poolmgr.config.values import options_of
 from poolmgr.errors import PoolmgrError
-from poolmgr.settings.rules import IsSettings, rules
+from poolmgr.settings.rules import IsSettings
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
@@ -22,6 +23,30 @@ class _Follower:
     group: str
     settings: Any
     adopt: Callable[[Any], None] | None
+
+    def take(self, read: IsSettings) -> bool:
+        """Adopt what may change, name the rest; whether anything differs."""
+        mutable: dict[str, Any] = {}
+        differs = False
+        for option in options_of(self.group, type(read)):
+            new = getattr(read, option.name)
+            old = getattr(self.settings, option.name)
+            if old == new:
+                continue
+            differs = True
+            shown = one_line(f"{old!r} -> {new!r}")
+            if option.rule.secret:
+                shown = "*** -> ***"
+            if option.rule.mutable and self.adopt:
+                mutable[option.name] = new
+                LOG.info("%s: %s", option.shown, shown)
+            else:
+                said = "%s: %s needs a restart: not in force"
+                LOG.warning(said, option.shown, shown)
+        if mutable and self.adopt:
+            self.settings = replace(self.settings, **mutable)
+            self.adopt(self.settings)
+        return differs
 
 
 class Reload:
@@ -68,33 +93,5 @@ class Reload:
         except PoolmgrError as error:
             LOG.error("the configuration stays as it was: %s", error)
             return
-        changed = [*map(_take, self._followers, read)]
-        if not any(changed):
+        if not any([*map(_Follower.take, self._followers, read)]):
             LOG.info("configuration read again: nothing has changed")
-
-
-def _take(follower: _Follower, read: IsSettings) -> bool:
-    """Adopt what may change, name the rest; whether anything differs."""
-    mutable: dict[str, Any] = {}
-    differs = False
-    for field, rule in rules(type(read)):
-        name, adopt = field.name, rule.mutable and follower.adopt
-        both = [getattr(each, name) for each in (follower.settings, read)]
-        if both[0] == both[1]:
-            continue
-        differs = True
-        shown = ["***" if rule.secret else _shown(value) for value in both]
-        change = f"[{follower.group}] {name}: {' -> '.join(shown)}"
-        if adopt:
-            mutable[name] = both[1]
-            LOG.info("%s", change)
-        else:
-            LOG.warning("%s needs a restart: not in force", change)
-    if mutable and follower.adopt:
-        follower.settings = replace(follower.settings, **mutable)
-        follower.adopt(follower.settings)
-    return differs
-
-
-def _shown(value: object) -> str:
-    return "unset" if value is None else one_line(repr(value))

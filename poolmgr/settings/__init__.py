@@ -11,9 +11,8 @@ from poolmgr.ownership import Authority, Ownership, clean_basename
 from poolmgr.settings.rules import IsSettings as IsSettings
 from poolmgr.settings.rules import Rule as Rule
 from poolmgr.settings.rules import check as check
-from poolmgr.settings.rules import function_name, host, pool_name
+from poolmgr.settings.rules import like as like
 from poolmgr.settings.rules import problem as problem
-from poolmgr.settings.rules import rules as rules
 from poolmgr.settings.rules import setting as setting
 
 LogLevel = Literal["error", "warning", "info", "debug"]
@@ -29,7 +28,11 @@ class PoolSettings:
         "libra",
         "Name of this pool. It marks everything that poolmgr makes. Pools in "
         "one project of the cloud need different names.",
-        check=pool_name,
+        # It has to fit, with the rest of a mark, into what clouds allow.
+        check=like(
+            r"[A-Za-z0-9._-]{1,40}",
+            "1 to 40 letters, digits, '.', '-' and '_'",
+        ),
     )
     basename: str = setting(
         "libra",
@@ -118,7 +121,10 @@ class WorkerSettings:
     function: str = setting(
         "libra_pool_mgm",
         "Function that the worker registers at the job servers.",
-        check=function_name,
+        check=like(
+            r"[^\s\x00-\x1f\x7f-\x9f]+",
+            "a name without blanks and control characters",
+        ),
     )
     long_jobs: int = setting(
         500,
@@ -183,7 +189,10 @@ class MonitoringSettings:
         "127.0.0.1",
         "Address to listen on. Whoever reaches the pages can read names, "
         "addresses and reasons without a password.",
-        check=host,
+        check=like(
+            r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|[0-9A-Fa-f:.]+",
+            "an address or a host name",
+        ),
     )
     port: int = setting(
         9473,

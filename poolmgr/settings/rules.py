@@ -4,7 +4,7 @@ A settings class is a frozen dataclass of :func:`setting` fields that calls
 :func:`check` when it is made.
 """
 
-import ipaddress
+import math
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
@@ -58,20 +58,15 @@ class IsSettings(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
-def rules(settings: type[IsSettings]) -> list[tuple[Field[Any], Rule]]:
-    """The fields of a settings class, each with its rule."""
-    return [(f, f.metadata["rule"]) for f in fields(settings)]
-
-
 def check(settings: IsSettings, group: str) -> None:
     """Hold every value against its rule; for ``__post_init__``.
 
     :param group: the group's name in the configuration, for the message
     :raises ConfigError: in one line, what is wrong with which setting
     """
-    for each, rule in rules(type(settings)):
+    for each in fields(settings):
         value = getattr(settings, each.name)
-        if (wrong := problem(value, rule)) is not None:
+        if wrong := problem(value, each.metadata["rule"]):
             raise ConfigError(f"[{group}] {each.name} {wrong}")
 
 
@@ -80,49 +75,38 @@ def problem(value: Any, rule: Rule) -> str | None:
 
     :returns: None if nothing is; of a secret no more than that it is wrong
     """
-    wrong = _problem(value, rule)
-    return "is not what it has to be" if wrong and rule.secret else wrong
-
-
-def _problem(value: Any, rule: Rule) -> str | None:
-    if value is None:
-        return None
-    if rule.choices and value not in rule.choices:
-        return f"must be one of {', '.join(rule.choices)}, not {value!r}"
-    # Put like this since nan is neither above nor below anything.
-    if rule.min is not None and not value >= rule.min:
-        return f"must be at least {rule.min:g}, not {value!r}"
-    if rule.max is not None and not value <= rule.max:
-        return f"must be at most {rule.max:g}, not {value!r}"
-    if rule.check is not None:
-        try:
-            rule.check(value)
-        except ValueError as error:
-            return str(error)
+    try:
+        if value is not None:
+            _require(value, rule)
+    except ValueError as error:
+        return "is not what it has to be" if rule.secret else str(error)
     return None
 
 
-def function_name(name: str) -> None:
-    if not name or any(c.isspace() or not c.isprintable() for c in name):
+def _require(value: Any, rule: Rule) -> None:
+    if rule.choices and value not in rule.choices:
         raise ValueError(
-            f"must be a name without blanks and control characters, not "
-            f"{name!r}"
+            f"must be one of {', '.join(rule.choices)}, not {value!r}"
         )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"must be a number, not {value!r}")
+    if rule.min is not None and value < rule.min:
+        raise ValueError(f"must be at least {rule.min:g}, not {value!r}")
+    if rule.max is not None and value > rule.max:
+        raise ValueError(f"must be at most {rule.max:g}, not {value!r}")
+    if rule.check is not None:
+        rule.check(value)
 
 
-def host(name: str) -> None:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", name):
-            raise ValueError(
-                f"must be an address or a host name, not {name!r}"
-            ) from None
+def like(pattern: str, meant: str) -> Callable[[str], None]:
+    """Make a check for texts of a form.
 
+    :param pattern: the form, as a regular expression
+    :param meant: the form, in words
+    """
 
-def pool_name(name: str) -> None:
-    # It has to fit, with the rest of a mark, into what clouds let us write.
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name):
-        raise ValueError(
-            f"must be 1 to 40 letters, digits, '.', '-' and '_', not {name!r}"
-        )
+    def check_form(text: str) -> None:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {meant}, not {text!r}")
+
+    return check_form

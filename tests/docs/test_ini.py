@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from poolmgr.config.options import Configuration
-from poolmgr.config.unknown import unknown_options
+from poolmgr.config.remarks import ignored_options
+from poolmgr.config.values import options_of
 from poolmgr.jobs.manager import driver_plugins
-from poolmgr.settings.rules import rules
 from tests.docs.blocks import Block, blocks, blocks_of, of
 from tests.docs.programs import problem
 
@@ -72,8 +72,8 @@ def settings_of(conf: Configuration, group: str) -> dict[str, Any]:
     for name, settings in conf.groups(driver_plugins()):
         if name == group:
             made = conf.group(group, settings)  # raises if a value is wrong
-            for f, _rule in rules(settings):
-                found[f.name] = getattr(made, f.name)
+            for option in options_of(group, settings):
+                found[option.name] = getattr(made, option.name)
     return found
 
 
@@ -94,7 +94,7 @@ def test_options_are_known_and_their_values_are_taken(
             assert name in settings, f"{where}: there is no such option"
             shown = re.sub(r"\s*,\s*", ", ", value)
             assert plain(settings[name]) == shown, where
-    assert unknown_options(conf, driver_plugins()) == []
+    assert ignored_options(conf, driver_plugins()) == []
 
 
 @of(whose("setup.cfg"))

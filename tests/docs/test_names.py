@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.config.files import all_names
+from poolmgr.config.groups import by_name
 from poolmgr.config.old_options import OBSOLETE
 from poolmgr.config.options import Configuration
+from poolmgr.config.values import options_of
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.jobs.manager import driver_plugins
-from poolmgr.settings.rules import rules
 from tests.docs.blocks import ROOT, SOURCE, pages
 
 NOVA = (SOURCE / "nova.rst").read_text()
@@ -25,13 +25,10 @@ def options() -> dict[str, set[str]]:
     known: dict[str, set[str]] = {"fake": set()}
     conf = Configuration(alone=True)
     conf.use_driver("fake")
-    for group, settings in conf.groups(driver_plugins()):
-        for field, rule in rules(settings):
-            for where, name in all_names(group, field.name, rule):
-                known.setdefault(where, set()).add(name)
-    for obsolete in OBSOLETE:
-        group, _, name = obsolete.partition(".")
+    for group, name in by_name(conf.groups(driver_plugins())):
         known.setdefault(group, set()).add(name)
+    for group in ("mgm", "gearman"):
+        known[group] |= OBSOLETE.keys()
     return known
 
 
@@ -51,9 +48,9 @@ def test_every_option_that_is_named_exists(page: Path) -> None:
 
 def test_every_old_name_is_in_the_table() -> None:
     old = {
-        old.removeprefix("mgm."): f.name
-        for f, rule in rules(NovaSettings)
-        for old in rule.old
+        old.removeprefix("mgm."): option.name
+        for option in options_of("nova", NovaSettings)
+        for old in option.rule.old
     }
 
     rows = re.findall(r"^``(nova_\w+)`` +``(\w+)``$", MIGRATION, re.MULTILINE)
@@ -62,7 +59,7 @@ def test_every_old_name_is_in_the_table() -> None:
 
 
 def test_every_option_of_nova_in_a_table_or_with_a_value_exists() -> None:
-    known = {f.name for f, _rule in rules(NovaSettings)}
+    known = {option.name for option in options_of("nova", NovaSettings)}
 
     for name in re.findall(r"^``(\w+)`` {2,}\S.*$", NOVA, re.MULTILINE):
         if not name.startswith(("nova_", "poolmgr_")) and name.islower():
@@ -72,8 +69,7 @@ def test_every_option_of_nova_in_a_table_or_with_a_value_exists() -> None:
 
 
 def test_nothing_obsolete_is_recommended() -> None:
-    names = (where.partition(".")[2] for where in OBSOLETE)
-    for name in names:
+    for name in OBSOLETE:
         # The others are words of English, too.
         assert "_" not in name or name not in NOVA
 

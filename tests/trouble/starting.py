@@ -69,14 +69,14 @@ def tls_files(stage: Stage) -> str:
     return started(stage, "[gearman]\nssl_ca = /etc/poolmgr/tls/ca.pem\n")
 
 
-@scene("long_job is no option and has no effect; did you mean long_jobs?")
+@scene("line 2 has no effect: did you mean [worker] long_jobs?")
 def misspelt(stage: Stage) -> str:
     text = "[worker]\nlong_job = 10\n[wroker]\nshort_jobs = 1\n"
     options = stage.at(str(stage.job_server().address), text)
     return stage.log(options, "registered")
 
 
-@scene("has no meaning any more and is ignored:")
+@scene("has no effect: job servers are not polled")
 def obsolete(stage: Stage) -> str:
     text = "[mgm]\nbuild_diag_timeout = 10\nrm_fip_ignore_500 = true\n"
     options = stage.at(
