@@ -80,18 +80,6 @@ def test_a_state_that_is_none_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
-    import sqlite3
-
-    path = tmp_path / "theirs.db"
-    with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE theirs (x)")
-    db.close()
-
-    with pytest.raises(ConfigError, match="name another file"):
-        FakeCloud(FakeSettings(state=str(path)))
-
-
 def test_a_device_takes_its_time_to_boot() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_time=0.2))) as cloud:
         made = cloud.create_device("libra-1", MARK)

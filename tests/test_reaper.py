@@ -299,9 +299,11 @@ class Meddled(FakeCloud):
 
     meddle: Callable[[], object] = staticmethod(lambda: None)
 
-    def get_device(self, id: str, timeout: float) -> Device | None:
+    def find_devices(
+        self, names: Collection[str], timeout: float
+    ) -> Sequence[Device]:
         self.meddle()
-        return super().get_device(id, timeout)
+        return super().find_devices(names, timeout)
 
     def find_ips(
         self, addresses: Collection[str], timeout: float

@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client.core import (
@@ -19,20 +20,18 @@ from poolmgr.monitoring.queues import Queues
 from poolmgr.worker.service import Service
 
 
+@dataclass(eq=False)
 class StateCollector(Collector):
     """Reads metrics from what is known of the worker.
 
-    :param service: the worker
-    :param statistics: what it has done
-    :param queues: the job servers' queues
+    :ivar service: the worker
+    :ivar statistics: what it has done
+    :ivar queues: the job servers' queues
     """
 
-    def __init__(
-        self, service: Service, statistics: Statistics, queues: Queues
-    ) -> None:
-        self._service = service
-        self._statistics = statistics
-        self._queues = queues
+    service: Service
+    statistics: Statistics
+    queues: Queues
 
     def collect(self) -> Iterator[Metric]:
         """Every one of them."""
@@ -41,7 +40,7 @@ class StateCollector(Collector):
         yield from self._job_servers()
 
     def _worker(self) -> Iterator[Metric]:
-        service = self._service
+        service = self.service
         version = importlib.metadata.version("poolmgr")
         info = (
             version,
@@ -63,13 +62,13 @@ class StateCollector(Collector):
         yield _gauge("poolmgr_oldest_job_seconds", {(): oldest})
 
     def _cloud(self) -> Iterator[Metric]:
-        driver = self._service.manager.cloud.state
+        driver = self.service.manager.cloud.state
         yield _gauge("poolmgr_watch_devices", {(): driver.awaited})
         yield _gauge("poolmgr_watch_age_seconds", {(): driver.view_age})
-        breakers = self._service.breakers.items()
+        breakers = self.service.breakers.items()
         is_open = {(name,): breaker.open for name, breaker in breakers}
         yield _gauge("poolmgr_breaker_open", is_open, "breaker")
-        run = self._statistics.reaper_run
+        run = self.statistics.reaper_run
         if run is not None:
             found = run.number
             yield _gauge("poolmgr_reaper_findings", found, "kind", "verdict")
@@ -80,11 +79,11 @@ class StateCollector(Collector):
         name = "poolmgr_job_server_reconnects"
         reconnects = CounterMetricFamily(name, HELP[name], labels=["server"])
         up, answers, jobs, workers = {}, {}, {}, {}
-        for link in self._service.links:
+        for link in self.service.links:
             server = str(link.address)
             up[(server,)] = link.state == "up"
             reconnects.add_metric([server], link.reconnects)
-        for server, queue in self._queues.read().items():
+        for server, queue in self.queues.read().items():
             answers[(server,)] = queue is not None
             if queue is not None:
                 waiting = max(0, queue.queued - queue.running)

@@ -49,18 +49,17 @@ def liveness(service: Service) -> Iterator[Check]:
 
 
 def readiness(
-    service: Service, services: Mapping[str, float]
+    service: Service, failing: Mapping[str, float]
 ) -> Iterator[Check]:
     """Whether a job that came now would be done.
 
-    :param services: each service of the cloud that was called, and
-        the seconds for which all calls of it have failed
+    :param failing: the seconds for which all calls of a service have failed
     """
     draining = service.draining
     found = "drains: it takes no more jobs" if draining else "takes jobs"
     yield Check(not draining, "worker", found)
     yield _job_servers(service)
-    yield _cloud(service, services)
+    yield _cloud(service, failing)
     full = _open_circuits(service.manager.cloud.capacity.breakers)
     found = "; ".join(full) or "no quota is known to be used up"
     yield Check(not full, "capacity", found)
@@ -90,10 +89,10 @@ def _job_servers(service: Service) -> Check:
     return Check(up > 0, "job servers", found)
 
 
-def _cloud(service: Service, services: Mapping[str, float]) -> Check:
+def _cloud(service: Service, failing: Mapping[str, float]) -> Check:
     problems = [
-        f"{service} has failed for {seconds:.0f} s"
-        for service, seconds in services.items()
+        f"{name} has failed for {seconds:.0f} s"
+        for name, seconds in failing.items()
         if seconds > CLOUD_TIMEOUT
     ]
     if service.manager.cloud.is_down:

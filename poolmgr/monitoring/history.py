@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
-from poolmgr.monitoring.metrics import MAX_SERIES, Metrics
+from poolmgr.monitoring.metrics import Metrics
 from poolmgr.text import one_line
 
 #: Minutes of history.
@@ -65,35 +65,17 @@ class Minute:
         return self.total / self.calls if self.calls else 0.0
 
 
-class ServiceHealth(NamedTuple):
-    """How the calls of one of the cloud's services went; monotonic times.
-
-    :ivar failing_since: since when every call has failed, None if the last
-        one was answered
-    :ivar last_failure: when the last call failed
-    """
-
-    failing_since: float | None = None
-    last_failure: float = 0.0
-
-    def seconds_failing(self, now: float) -> float:
-        """For how long every call has failed; 0 if the failures are old."""
-        if self.failing_since is None or now - self.last_failure >= STALE:
-            return 0.0
-        return self.last_failure - self.failing_since
-
-
 class ReaperRun(NamedTuple):
     """A run of the reaper.
 
     :ivar at: when, in seconds since the epoch
     :ivar number: of its findings, by kind and verdict
-    :ivar findings: the first of them in words: thing, verdict, reason
+    :ivar findings: the first of them
     """
 
     at: float
     number: Mapping[tuple[str, str], int]
-    findings: Sequence[tuple[str, str, str]]
+    findings: Sequence[ReaperFinding]
 
 
 class Statistics(Observer):
@@ -117,7 +99,8 @@ class Statistics(Observer):
         # Calls of the cloud are told by the threads that make them.
         self._lock = threading.Lock()
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
-        self._services: dict[str, ServiceHealth] = {}
+        #: Since when each service fails, and when it did last.
+        self._failing: dict[str, tuple[float, float]] = {}
 
     def job_ended(self, ended: EndedJob) -> None:
         """See :class:`~poolmgr.events.Observer`."""
@@ -141,34 +124,32 @@ class Statistics(Observer):
         now = self._clock()
         with self._lock:
             self._count_in_minute(call, int(now // 60))
-            before = self._services.get(call.service)
-            if before is None and len(self._services) >= MAX_SERIES:
-                return
-            health = ServiceHealth()
-            if not call.is_answer:
-                since = before.failing_since if before else None
-                health = ServiceHealth(now if since is None else since, now)
-            self._services[call.service] = health
+            if call.is_answer:
+                self._failing.pop(call.service, None)
+            else:
+                since, _last = self._failing.get(call.service, (now, now))
+                self._failing[call.service] = since, now
 
     def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """See :class:`~poolmgr.events.Observer`."""
         self.metrics.reaper_looked(findings)
         if findings is not None:
             number = Counter((each.kind, each.verdict) for each in findings)
-            shown = [
-                (str(each), each.verdict, one_line(each.reason))
-                for each in findings[:_FINDINGS]
-            ]
-            self.reaper_run = ReaperRun(time.time(), number, shown)
+            self.reaper_run = ReaperRun(
+                time.time(), number, findings[:_FINDINGS]
+            )
 
     @property
-    def services(self) -> dict[str, float]:
-        """Every service that was called, and for how many seconds all calls
-        of it have failed: 0 if it answers, or was not called lately."""
+    def failing(self) -> dict[str, float]:
+        """For how many seconds all calls of a service have failed.
+
+        Those that answer, or were not called lately, are left out.
+        """
         now = self._clock()
         return {
-            name: health.seconds_failing(now)
-            for name, health in self._services.copy().items()
+            name: last - since
+            for name, (since, last) in self._failing.copy().items()
+            if now - last < STALE
         }
 
     @property

@@ -42,10 +42,6 @@ JOB_BUCKETS = (
     *(60.0, 120.0, 300.0, 600.0),
 )
 CALL_BUCKETS = JOB_BUCKETS[:12]
-#: Label sets of a metric beyond which everything new is counted as "other":
-#: a plugin or a driver may have any number of codes or services.
-MAX_SERIES = 300
-
 MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
 
 
@@ -79,7 +75,6 @@ class Metrics(Observer):
             "service",
             "method",
         )
-        self._series: dict[MetricWrapperBase, set[tuple[str, ...]]] = {}
         for outcome in ("done", "failed"):
             self._runs.labels(outcome)
         for kind in ("device", "floating IP"):
@@ -106,15 +101,15 @@ class Metrics(Observer):
         """See :class:`~poolmgr.events.Observer`."""
         action, code = ended.action or "unknown", ended.outcome.code
         outcome = PASS if ended.outcome.error is None else FAIL
-        self._bounded(self._jobs, action, outcome, code).inc()
+        self._jobs.labels(action, outcome, code).inc()
         self._job_seconds.labels(action).observe(ended.seconds)
 
     def cloud_called(self, call: CloudCall) -> None:
         """See :class:`~poolmgr.events.Observer`."""
         status = "none" if call.status is None else str(call.status)
         labels = call.service, call.method
-        self._bounded(self._calls, *labels, status).inc()
-        self._bounded(self._call_seconds, *labels).observe(call.seconds)
+        self._calls.labels(*labels, status).inc()
+        self._call_seconds.labels(*labels).observe(call.seconds)
 
     def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """See :class:`~poolmgr.events.Observer`."""
@@ -127,11 +122,3 @@ class Metrics(Observer):
         self, metric: Callable[..., MetricT], name: str, *labels: str
     ) -> MetricT:
         return metric(name, HELP[name], labels, registry=self.registry)
-
-    def _bounded(self, metric: MetricT, *labels: str) -> MetricT:
-        """A metric with these labels, or others if it has too many."""
-        known = self._series.setdefault(metric, set())
-        if labels not in known and len(known) >= MAX_SERIES:
-            labels = ("other",) * len(labels)
-        known.add(labels)
-        return metric.labels(*labels)

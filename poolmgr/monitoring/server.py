@@ -108,18 +108,16 @@ class Pages:
         return self._page(environ["PATH_INFO"])
 
     def _page(self, path: str) -> Response:
-        service, services = self._service, self._statistics.services
+        service, failing = self._service, self._statistics.failing
         if path == "/healthz":
             return _verdict(liveness(service))
         if path == "/readyz":
-            return _verdict(
-                [*liveness(service), *readiness(service, services)]
-            )
+            return _verdict([*liveness(service), *readiness(service, failing)])
         if path == "/metrics":
             text = generate_latest(self._registry).decode()
             return HTTPStatus.OK, _METRICS, text
         if path == "/":
-            checks = [*liveness(service), *readiness(service, services)]
+            checks = [*liveness(service), *readiness(service, failing)]
             text = render(service, self._statistics, checks)
             return HTTPStatus.OK, _HTML, text
         text = "there are / /healthz /metrics /readyz\n"

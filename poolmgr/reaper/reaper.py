@@ -198,7 +198,9 @@ class Reaper:
     ) -> Device | FloatingIP | None:
         """Return the thing as it is now; None if it may have an owner."""
         if isinstance(thing, Device):
-            return await self._cloud.get_device(thing.id)
+            # Nova can list a device that it does not show by its id.
+            found = await self._cloud.find_devices(thing.name)
+            return next((each for each in found if each.id == thing.id), None)
         now = await self._cloud.find_ip(thing.address)
         if now is None or (now.id, now.device_id) != (
             thing.id,

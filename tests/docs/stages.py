@@ -7,7 +7,12 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from poolmgr.drivers.fake.database import open_database, text_of
+from poolmgr.drivers.fake.database import (
+    ADD_DEVICE,
+    ADD_IP,
+    open_database,
+    text_of,
+)
 from poolmgr.ownership import Mark
 from tests.asking import asked, running
 from tests.docs.stage import Stage
@@ -48,17 +53,12 @@ class Inventory(Stage):
             created = time.time() - age
             ready = created + (DAY if boots else 0)
             id_, address = str(uuid.UUID(int=number)), f"10.0.0.{number}"
-            database.execute(
-                "INSERT INTO device VALUES (?, ?, ?, ?, ?, NULL, ?)",
-                (id_, name, address, created, ready, text_of(mark)),
-            )
+            row = (id_, name, address, created, ready, None, text_of(mark))
+            database.execute(ADD_DEVICE, row)
         for number, (age, on) in enumerate(_IPS, 1):
             mark = _mark("job", age).handed_over()
             id_, address = str(uuid.UUID(int=number)), f"198.18.0.{number}"
-            database.execute(
-                "INSERT INTO ip VALUES (?, ?, ?, 1, ?)",
-                (id_, address, on, text_of(mark)),
-            )
+            database.execute(ADD_IP, (id_, address, on, 1, text_of(mark)))
         database.close()
 
 

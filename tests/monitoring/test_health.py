@@ -325,7 +325,7 @@ def test_the_cloud_counts_as_silent_after_a_minute_and_for_five() -> None:
 
     def verdict() -> tuple[bool, str]:
         service: Any = Quiet()
-        check = list(readiness(service, statistics.services))[2]
+        check = list(readiness(service, statistics.failing))[2]
         return check.good, check.found
 
     def call(status: int | None) -> None:

@@ -13,6 +13,10 @@ from contextlib import contextmanager
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits
 from poolmgr.drivers.fake.database import (
+    ADD_DEVICE,
+    ADD_IP,
+    LIST_DEVICES,
+    LIST_IPS,
     device_of,
     ip_of,
     open_database,
@@ -78,29 +82,19 @@ class FakeCloud(Driver):
         spread = _CHANCE.uniform(-cfg.boot_spread, cfg.boot_spread)
         fails = _CHANCE.random() < cfg.boot_failure_rate
         fault = "the fake cloud let it fail" if fails else None
-        now = time.time()
+        id_, now = str(uuid.uuid4()), time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
         with self._call(timeout) as db:
             present = db.execute("SELECT address FROM device")
             address = self._devices.free_address(present)
-            row = (
-                str(uuid.uuid4()),
-                name,
-                address,
-                now,
-                ready,
-                fault,
-                text_of(mark),
-            )
-            db.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
+            row = (id_, name, address, now, ready, fault, text_of(mark))
+            db.execute(ADD_DEVICE, row)
         return device_of(row)
 
     def list_devices(self, timeout: float) -> Sequence[Device]:
         """See :meth:`Driver.list_devices`."""
         with self._call(timeout) as db:
-            return [
-                device_of(row) for row in db.execute("SELECT * FROM device")
-            ]
+            return [device_of(row) for row in db.execute(LIST_DEVICES)]
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
@@ -131,13 +125,13 @@ class FakeCloud(Driver):
             present = db.execute("SELECT address FROM ip")
             address = self._ips.free_address(present)
             row = (str(uuid.uuid4()), address, None, 1, text_of(mark))
-            db.execute("INSERT INTO ip VALUES (?,?,?,?,?)", row)
+            db.execute(ADD_IP, row)
         return ip_of(row)
 
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
         with self._call(timeout) as db:
-            return [ip_of(row) for row in db.execute("SELECT * FROM ip")]
+            return [ip_of(row) for row in db.execute(LIST_IPS)]
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
@@ -248,5 +242,5 @@ def _change(
 
 
 def _find_device(db: sqlite3.Connection, id: str) -> Device | None:
-    row = db.execute("SELECT * FROM device WHERE id = ?", (id,)).fetchone()
-    return device_of(row) if row else None
+    found = db.execute(f"{LIST_DEVICES} WHERE id = ?", (id,))
+    return next(map(device_of, found), None)

@@ -11,9 +11,7 @@ from poolmgr.drivers.base import Device, FloatingIP, Status
 from poolmgr.errors import ConfigError
 from poolmgr.ownership import Mark
 
-#: The file's format; to be raised with every change of the tables.
-_VERSION = 2
-_TABLES = f"""
+_TABLES = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS device (
     id TEXT PRIMARY KEY, name TEXT, address TEXT UNIQUE,
@@ -23,8 +21,18 @@ CREATE TABLE IF NOT EXISTS ip (
     id TEXT PRIMARY KEY, address TEXT UNIQUE, device_id TEXT UNIQUE,
     revision INTEGER, mark TEXT
 );
-PRAGMA user_version = {_VERSION};
 COMMIT;
+"""
+LIST_DEVICES = """
+SELECT id, name, address, created, ready, fault, mark FROM device
+"""
+LIST_IPS = "SELECT id, address, device_id, revision, mark FROM ip"
+ADD_DEVICE = """
+INSERT INTO device (id, name, address, created, ready, fault, mark)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+ADD_IP = """
+INSERT INTO ip (id, address, device_id, revision, mark) VALUES (?, ?, ?, ?, ?)
 """
 
 
@@ -37,22 +45,9 @@ def open_database(path: str) -> sqlite3.Connection:
     try:
         with ExitStack() as unless_usable:
             db = sqlite3.connect(
-                path,
-                timeout=30.0,
-                isolation_level=None,
-                check_same_thread=False,
+                path, 30.0, isolation_level=None, check_same_thread=False
             )
             unless_usable.callback(db.close)
-            # One statement: another process may be making the tables.
-            if db.execute(
-                "SELECT * FROM sqlite_master, pragma_user_version "
-                "WHERE user_version != ?",
-                (_VERSION,),
-            ).fetchone():
-                raise ConfigError(
-                    f"[fake] state: {path!r} is not a state of this version; "
-                    "remove it or name another file"
-                )
             db.execute("PRAGMA journal_mode = WAL")
             # A power cut may cost the fake cloud its last devices.
             db.execute("PRAGMA synchronous = OFF")
@@ -66,7 +61,7 @@ def open_database(path: str) -> sqlite3.Connection:
 
 
 def device_of(row: tuple[Any, ...]) -> Device:
-    """A row of the table ``device``, as it is now."""
+    """A row of :data:`LIST_DEVICES` as it is now."""
     id_, name, address, created, ready, fault, mark = row
     status: Status = "failed" if fault else "active"
     if time.time() < ready:
@@ -83,7 +78,7 @@ def device_of(row: tuple[Any, ...]) -> Device:
 
 
 def ip_of(row: tuple[Any, ...]) -> FloatingIP:
-    """A row of the table ``ip``."""
+    """A row of :data:`LIST_IPS`."""
     id_, address, device_id, revision, text = row
     mark = _mark(text)
     created = mark.made if mark else None
@@ -95,5 +90,5 @@ def text_of(mark: Mark | None) -> str:
     return json.dumps(mark and vars(mark))
 
 
-def _mark(text: str) -> Mark | None:
-    return Mark.read(json.loads(text) or {})
+def _mark(text: str | None) -> Mark | None:
+    return Mark.read(json.loads(text or "null") or {})
