@@ -1,9 +1,8 @@
 """BUILD_DEVICE."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from poolmgr.actions.base import Context, NoFields
 from poolmgr.actions.handover import CreatingAction
@@ -98,11 +97,9 @@ class BuildDevice(CreatingAction[NoFields, Device]):
         """See :meth:`CreatingAction.find_of_job`."""
         return await context.cloud.devices_of_job(context.job.unique)
 
-    async def find_answered(
-        self, answer: Mapping[str, Any], context: Context
-    ) -> Sequence[Device]:
-        """See :meth:`CreatingAction.find_answered`."""
-        return await context.cloud.find_devices(answer["name"])
+    async def reread(self, device: Device, context: Context) -> Device | None:
+        """See :meth:`CreatingAction.reread`."""
+        return await context.cloud.get_device(device.id)
 
     async def write_mark(
         self, device: Device, mark: Mark, context: Context

@@ -1,8 +1,7 @@
 """BUILD_IP."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from poolmgr.actions.base import Context, NoFields
 from poolmgr.actions.handover import CreatingAction
@@ -31,12 +30,12 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
         """See :meth:`CreatingAction.find_of_job`."""
         return await context.cloud.ips_of_job(context.job.unique)
 
-    async def find_answered(
-        self, answer: Mapping[str, Any], context: Context
-    ) -> Sequence[FloatingIP]:
-        """See :meth:`CreatingAction.find_answered`."""
-        ip = await context.cloud.find_ip(answer["ip"])
-        return [ip] if ip is not None and ip.id == answer["id"] else []
+    async def reread(
+        self, ip: FloatingIP, context: Context
+    ) -> FloatingIP | None:
+        """See :meth:`CreatingAction.reread`."""
+        now = await context.cloud.find_ip(ip.address)
+        return now if now is not None and now.id == ip.id else None
 
     def is_spare(
         self, ip: FloatingIP, before: Mark | None, context: Context

@@ -101,6 +101,11 @@ class JobContext:
         """
         self._run.trace.doing = what
 
+    def failing(self, error: PoolmgrError) -> None:
+        """Note what the action is going to try again; a FAIL at the deadline
+        says it."""
+        self._run.trace.trouble = error
+
     def remaining(self) -> float:
         """Seconds until the job's time is up; never negative."""
         return max(0.0, self._run.trace.end - self._loop.time())

@@ -7,17 +7,17 @@ moment; an action looks first for what an earlier delivery left; the mark
 becomes "handed over" before the answer is sent, never after; and what was made
 besides is deleted then.
 
-:class:`CreatingAction` does all this; an action that makes something describes
-its thing to it in the methods of :class:`~poolmgr.actions.thing.ThingAction`.
+:class:`CreatingAction` does all this; an action that makes something says
+what its thing is in the methods that it overrides.
 """
 
+import abc
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
-from poolmgr.actions.base import Context, RequestT
-from poolmgr.actions.thing import ThingAction, ThingT
+from poolmgr.actions.base import Action, Context, RequestT
+from poolmgr.cloud.pace import backoff
 from poolmgr.errors import (
     Changed,
     DeviceFailed,
@@ -25,7 +25,6 @@ from poolmgr.errors import (
     PoolmgrError,
 )
 from poolmgr.ownership import Mark
-from poolmgr.tracing import current
 
 #: Seconds that deleting what a job has made besides may take, at most.
 _OTHERS_TIME = 15.0
@@ -35,72 +34,175 @@ _OTHERS_TIME_OF_FAIL = 5.0
 _LOOK_TIME = 2.0
 
 
-class CreatingAction(ThingAction[RequestT, ThingT]):
+class Thing(Protocol):
+    """What an action makes."""
+
+    @property
+    def id(self) -> str:
+        """The cloud's own id."""
+
+    @property
+    def mark(self) -> Mark | None:
+        """What poolmgr wrote on it."""
+
+
+ThingT = TypeVar("ThingT", bound=Thing)
+
+
+class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
     """An action that makes one thing for each job."""
 
     def __init__(self) -> None:
-        #: The mark with which the thing was handed over.
-        self._given: Mark | None = None
         #: The mark with which this run has made its thing.
         self._made: Mark | None = None
+        #: The thing, and the mark with which it was handed over.
+        self._given: tuple[ThingT, Mark] | None = None
+
+    # -- what an action says of its thing -----------------------------------
+
+    @abc.abstractmethod
+    async def create(self, request: RequestT, context: Context) -> ThingT:
+        """Make the thing, with ``context.new_mark()`` on it from birth.
+
+        It need not be ready.
+        """
+
+    @abc.abstractmethod
+    async def find_of_job(self, context: Context) -> Sequence[ThingT]:
+        """List the things whose mark has the unique of the job."""
+
+    @abc.abstractmethod
+    async def reread(self, thing: ThingT, context: Context) -> ThingT | None:
+        """Return the thing as it is now, None if it is gone."""
+
+    @abc.abstractmethod
+    async def write_mark(
+        self, thing: ThingT, mark: Mark, context: Context
+    ) -> None:
+        """Write another mark on the thing.
+
+        :raises Changed: somebody else has written one since the thing was
+            read
+        """
+
+    @abc.abstractmethod
+    async def delete(self, thing: ThingT, context: Context) -> None:
+        """Delete the thing and wait until it is gone."""
+
+    @abc.abstractmethod
+    def answer(self, thing: ThingT, context: Context) -> dict[str, Any]:
+        """Return the fields that the action adds to the answer."""
+
+    @abc.abstractmethod
+    def name(self, thing: ThingT) -> str:
+        """Name a thing, for the log: "device 'x'"."""
+
+    async def wait_ready(self, thing: ThingT, context: Context) -> ThingT:
+        """Wait until the thing can be handed over.
+
+        :returns: the thing as it is then
+        :raises DeviceFailed: it will not be ready
+        """
+        return thing
+
+    async def take_over(
+        self, thing: ThingT, context: Context
+    ) -> tuple[ThingT, Mark]:
+        """Make what an earlier delivery left this delivery's own.
+
+        :returns: the thing, and the mark to hand it over with
+        :raises DeviceFailed: it is of no use; another is made then
+        """
+        mark = thing.mark or context.new_mark()
+        return thing, mark.taken_over_by(context.job)
+
+    def rank(self, thing: ThingT) -> Any:
+        """Sort what was left; the least is taken over.
+
+        One that was handed over goes first: its worker may have been deleting
+        the others.
+        """
+        return thing.mark is not None and thing.mark.is_left
+
+    def is_spare(
+        self, thing: ThingT, before: Mark | None, context: Context
+    ) -> bool:
+        """Whether a thing of the job can be deleted once another is answered.
+
+        :param before: its mark when this delivery began
+        """
+        return context.is_spare(thing.mark, before)
+
+    def not_deleted(
+        self,
+        thing: ThingT,
+        cause: BaseException,
+        why: PoolmgrError,
+        context: Context,
+    ) -> PoolmgrError | None:
+        """Return what to raise for a thing that could not be deleted.
+
+        :param cause: why it was to be deleted
+        :param why: why that failed
+        :returns: None to have it logged, and the cause raised
+        """
+        return None
+
+    # -- the life cycle -----------------------------------------------------
 
     async def run(
         self, request: RequestT, context: Context
     ) -> Mapping[str, Any]:
         """See :meth:`Action.run`."""
-        pause = 0.1
-        while True:
+        for pause in backoff(0.1, 2.0):
             left = await self._left_over(context)
             try:
                 thing = await self._obtain(request, left, context)
                 break
             except Changed as error:
                 # Another delivery is not done with it.
+                context.failing(error)
                 context.log.info("%s; looking again", error)
-                if (trace := current()) is not None:
-                    trace.trouble = error
-            except BaseException as error:
-                kept = (
-                    error.name if isinstance(error, DeviceNotDeleted) else ""
-                )
+            except DeviceNotDeleted:
+                raise  # the client is told of it
+            except BaseException:
                 await self._delete_others(
-                    kept, left, _OTHERS_TIME_OF_FAIL, context
+                    None, left, _OTHERS_TIME_OF_FAIL, context
                 )
                 raise
             await asyncio.sleep(pause)
-            pause = min(2 * pause, 2.0)
         # Only now, so that a next delivery takes this one and not another
         # that is about to go.
         seconds = min(_OTHERS_TIME, context.remaining() / 2)
-        await self._delete_others(thing.id, left, seconds, context)
+        await self._delete_others(thing, left, seconds, context)
         return self.answer(thing, context)
 
     async def undo(self, answer: Mapping[str, Any], context: Context) -> None:
         """Delete the thing, unless another delivery has taken it over."""
-        for thing in await self._handed_over(answer, context):
+        thing = await self._still_given(context)
+        if thing is not None:
             await self.delete(thing, context)
 
     async def undelivered(
         self, answer: Mapping[str, Any], sent: bool, context: Context
     ) -> None:
         """Mark the thing, unless another delivery has taken it over."""
-        for thing in await self._handed_over(answer, context):
-            assert thing.mark is not None  # noqa: S101 - it is what we gave
-            mark = thing.mark.unconfirmed() if sent else thing.mark.withdrawn()
-            try:
-                await self.write_mark(thing, mark, context)
-            except Changed as error:
-                context.log.info("%s; it is left as it is", error)
+        thing = await self._still_given(context)
+        if thing is None or thing.mark is None:
+            return
+        mark = thing.mark.unconfirmed() if sent else thing.mark.withdrawn()
+        try:
+            await self.write_mark(thing, mark, context)
+        except Changed as error:
+            context.log.info("%s; it is left as it is", error)
 
-    async def _handed_over(
-        self, answer: Mapping[str, Any], context: Context
-    ) -> list[ThingT]:
-        """The thing as this run has handed it over; else nothing."""
-        given = self._given
-        if given is None:
-            return []
-        found = await self.find_answered(answer, context)
-        return [thing for thing in found if given.is_still(thing.mark)]
+    async def _still_given(self, context: Context) -> ThingT | None:
+        """The thing, if it is as this run has handed it over."""
+        if self._given is None:
+            return None
+        thing, mark = self._given
+        now = await self.reread(thing, context)
+        return now if now is not None and mark.is_still(now.mark) else None
 
     async def _left_over(self, context: Context) -> list[ThingT]:
         """What earlier deliveries made and did not answer, the best first."""
@@ -114,41 +216,35 @@ class CreatingAction(ThingAction[RequestT, ThingT]):
         self, request: RequestT, left: list[ThingT], context: Context
     ) -> ThingT:
         """Get a thing that is ready and handed over."""
-        found = await self._from_left_over(left, context)
-        thing, mark = found or await self.make(request, context)
-        async with self._discarding(thing, context):
-            await self._hand_over(thing, mark, context)
-        return thing
-
-    async def _from_left_over(
-        self, left: list[ThingT], context: Context
-    ) -> tuple[ThingT, Mark] | None:
-        if not left:
-            return None
-        try:
-            thing, mark = await self.take_over(left[0], context)
-            context.log.info("takes over %s", self.name(thing))
-            return await self._prepared(thing, context), mark
-        except DeviceFailed as error:
-            context.log.warning("%s; building another", error)
-            return None
-
-    async def make(
-        self, request: RequestT, context: Context
-    ) -> tuple[ThingT, Mark]:
-        """Make the thing and wait until it is ready.
-
-        :returns: the thing, and the mark that it was made with
-        """
+        if left:
+            try:
+                thing, mark = await self.take_over(left[0], context)
+                context.log.info("takes over %s", self.name(thing))
+                return await self._hand_over(thing, mark, context)
+            except DeviceFailed as error:
+                context.log.warning("%s; building another", error)
         thing = await self.create(request, context)
         mark = self._made = thing.mark or context.new_mark()
-        return await self._prepared(thing, context), mark
-
-    async def _prepared(self, thing: ThingT, context: Context) -> ThingT:
-        async with self._discarding(thing, context):
-            return await self.wait_ready(thing, context)
+        return await self._hand_over(thing, mark, context)
 
     async def _hand_over(
+        self, thing: ThingT, mark: Mark, context: Context
+    ) -> ThingT:
+        """Wait until the thing is ready, and mark it; else delete it."""
+        try:
+            thing = await self.wait_ready(thing, context)
+            await self._mark_handed_over(thing, mark, context)
+        except Changed:
+            raise  # another delivery has it
+        except BaseException as error:
+            if context.abandoned:
+                await self._leave(thing, context)
+            else:
+                await self._discard(thing, context.error or error, context)
+            raise
+        return thing
+
+    async def _mark_handed_over(
         self, thing: ThingT, mark: Mark, context: Context
     ) -> None:
         # Before the answer is sent, never after: what a client has must not
@@ -163,41 +259,17 @@ class CreatingAction(ThingAction[RequestT, ThingT]):
                 self.name(thing),
             )
             return
-        self._given = mark.handed_over()
-        if self._given != thing.mark:
-            await self.write_mark(thing, self._given, context)
-
-    @asynccontextmanager
-    async def _discarding(
-        self, thing: ThingT, context: Context
-    ) -> AsyncIterator[None]:
-        """Delete the thing if the block fails.
-
-        Not if another delivery has it, or may have it because this run's
-        deliveries were all lost.
-        """
-        try:
-            yield
-        except BaseException as error:
-            cause = context.error or error
-            if isinstance(error, Changed):
-                pass  # another delivery has it
-            elif context.abandoned:
-                await self._leave(thing, context)
-            else:
-                await self._discard(thing, cause, context)
-            raise
+        self._given = thing, mark.handed_over()
+        if thing.mark != mark.handed_over():
+            await self.write_mark(thing, mark.handed_over(), context)
 
     async def _leave(self, thing: ThingT, context: Context) -> None:
         """Leave the thing to the job's next delivery."""
         context.log.warning("%s is left", self.name(thing))
-        if self._given is None:
-            return
         # It may say by now that a client has it; and none will.
         try:
             async with context.limit(_LOOK_TIME):
-                answer = self.answer(thing, context)
-                await self.undelivered(answer, False, context)
+                await self.undelivered({}, False, context)
         except PoolmgrError as error:
             context.log.warning("%s: %s", self.name(thing), error)
 
@@ -205,13 +277,13 @@ class CreatingAction(ThingAction[RequestT, ThingT]):
         self, thing: ThingT, cause: BaseException, context: Context
     ) -> None:
         """Delete what cannot be handed over."""
+        if await self._is_anothers(thing, context):
+            context.log.warning(
+                "%s is left: another delivery has taken it over",
+                self.name(thing),
+            )
+            return
         try:
-            if await self._is_anothers(thing, context):
-                context.log.warning(
-                    "%s is left: another delivery has taken it over",
-                    self.name(thing),
-                )
-                return
             async with context.limit(self.cleanup_time):
                 await self.delete(thing, context)
         except PoolmgrError as why:
@@ -228,30 +300,29 @@ class CreatingAction(ThingAction[RequestT, ThingT]):
 
         :param thing: as it was when we last wrote on it or read it
         """
-        before = thing.mark
         try:
             async with context.limit(_LOOK_TIME):
-                answer = self.answer(thing, context)
-                found = await self.find_answered(answer, context)
+                now = await self.reread(thing, context)
         except PoolmgrError:
             return False  # a cloud that cannot be read may still delete
-        for now in found:
-            if now.id == thing.id and now.mark is not None and before:
-                ours = self._given is not None and self._given.is_still(
-                    now.mark
-                )
-                return not ours and now.mark.taken != before.taken
-        return False
+        if now is None or now.mark is None or thing.mark is None:
+            return False
+        ours = self._given is not None and self._given[1].is_still(now.mark)
+        return not ours and now.mark.taken != thing.mark.taken
 
     async def _delete_others(
-        self, kept: str, left: list[ThingT], seconds: float, context: Context
+        self,
+        kept: ThingT | None,
+        left: list[ThingT],
+        seconds: float,
+        context: Context,
     ) -> None:
         """Delete what this job has made besides; not at the thing's cost.
 
         A worker that was killed may have made a thing that was not to be seen
         yet when the job came here.
 
-        :param kept: id or name of the thing that the answer has
+        :param kept: the thing that the answer has
         :param left: what was to be seen when the job came here
         """
         if not context.job.unique or context.abandoned:
@@ -260,10 +331,9 @@ class CreatingAction(ThingAction[RequestT, ThingT]):
         try:
             async with context.limit(seconds):
                 for other in await self.find_of_job(context):
-                    named = other.id, getattr(other, "name", None)
-                    if kept not in named and self.is_spare(
-                        other, before.get(other.id), context
-                    ):
+                    is_kept = kept is not None and other.id == kept.id
+                    was = before.get(other.id)
+                    if not is_kept and self.is_spare(other, was, context):
                         name = self.name(other)
                         context.log.warning("deletes %s, too", name)
                         await self.delete(other, context)
