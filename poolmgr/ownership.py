@@ -193,7 +193,9 @@ class Ownership:
             return True
         if mark is not None:
             return mark.pool == self.pool
-        return self.authority == "pattern" and self._looks_ours(name)
+        pattern = f"{re.escape(self.basename)}-{_UUID}"
+        looks_ours = re.fullmatch(pattern, name) is not None
+        return self.authority == "pattern" and looks_ours
 
     def of_ip(self, mark: Mark | None, attached: bool, ours: bool) -> bool:
         """Whether a floating IP is ours.
@@ -207,10 +209,6 @@ class Ownership:
         if mark is not None:
             return mark.pool == self.pool
         return self.authority == "pattern" and not attached
-
-    def _looks_ours(self, name: str) -> bool:
-        pattern = f"{re.escape(self.basename)}-{_UUID}"
-        return re.fullmatch(pattern, str(name)) is not None
 
 
 def clean_basename(basename: str) -> str:

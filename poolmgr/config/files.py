@@ -5,7 +5,7 @@ The files have oslo.config's format and are read by its parser.
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,18 @@ def read_files(paths: Sequence[str]) -> list[Layer]:
 
     :raises ConfigError: one cannot be read
     """
-    return [_read(file) for path in paths for file in _files_of(path)]
+    found = []
+    for path in paths:
+        try:
+            found += [_read(file) for file in _files_of(path)]
+        except (OSError, ValueError) as error:
+            where = getattr(error, "filename", None) or path
+            why = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(
+                f"the configuration in {one_line(where)} cannot be read: "
+                f"{one_line(why)}"
+            ) from None
+    return found
 
 
 def read_environment(environment: Mapping[str, str]) -> Layer:
@@ -148,11 +159,8 @@ class _Parser(BaseParser):
 
 
 def _problem(text: str) -> str:
-    return (
-        "has a control character in it, or is not UTF-8"
-        if _CONTROL.search(text)
-        else ""
-    )
+    found = _CONTROL.search(text)
+    return "has a control character in it, or is not UTF-8" if found else ""
 
 
 def _read(path: str) -> Layer:
@@ -170,26 +178,13 @@ def _read(path: str) -> Layer:
         # Without the line itself: it may have a secret in it.
         why = f"line {error.lineno}: {error.msg}"
         raise ConfigError(f"{name}, {why}") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
 
 
-def _files_of(path: str) -> Iterator[str]:
+def _files_of(path: str) -> list[str]:
     if not os.path.isdir(path):
-        yield path
-        return
-    try:
-        names = sorted(os.listdir(path))
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    for name in names:
-        if name.endswith(".conf") and not name.startswith("."):
-            yield os.path.join(path, name)
-
-
-def _unreadable(path: str, error: Exception) -> ConfigError:
-    why = getattr(error, "strerror", None) or str(error)
-    return ConfigError(
-        f"the configuration in {one_line(path)} cannot be read: "
-        f"{one_line(why)}"
-    )
+        return [path]
+    return [
+        os.path.join(path, name)
+        for name in sorted(os.listdir(path))
+        if name.endswith(".conf") and not name.startswith(".")
+    ]

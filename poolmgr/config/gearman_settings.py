@@ -76,20 +76,17 @@ class GearmanSettings:
         "Seconds of silence before a job server is asked for an answer, and "
         "then seconds it has to give one.",
         min=0.1,
-        max=3600,
     )
     connect_timeout: float = setting(
         10.0,
         "Seconds that connecting may take, the TLS handshake included.",
         min=0.1,
-        max=600,
     )
     reconnect_sleep: float = setting(
         5.0,
         "Longest pause between two attempts to connect, in seconds. The "
         "first are shorter.",
         min=0.1,
-        max=3600,
     )
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ default, a bound and a help text.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING
 
 from poolmgr.config.files import Key
 from poolmgr.config.gearman_settings import GearmanSettings
@@ -62,19 +62,13 @@ def list_opts() -> "list[tuple[str, list[cfg.Opt]]]":
 def _option(option: Option) -> "cfg.Opt":
     from oslo_config import cfg
 
-    rule, default, kind = option.rule, option.default, option.kind
-    more: dict[str, Any] = {}
-    if get_origin(kind) is tuple:
-        default, more = list(default), {"bounds": False}
-    elif kind in (int, float):
-        more = {"min": rule.min, "max": rule.max}
-    elif kind is str:
-        more = {"choices": rule.choices or None}
+    rule, default = option.rule, option.default
     kinds = {bool: cfg.BoolOpt, int: cfg.IntOpt, float: cfg.FloatOpt}
     kinds |= {str: cfg.StrOpt}
-    made: cfg.Opt = kinds.get(kind, cfg.ListOpt)(
+    bounds = {"min": rule.min, "max": rule.max, "choices": rule.choices}
+    made: cfg.Opt = kinds.get(option.kind, cfg.ListOpt)(
         option.name,
-        default=default,
+        default=list(default) if isinstance(default, tuple) else default,
         help=rule.help,
         secret=rule.secret,
         mutable=rule.mutable,
@@ -82,6 +76,6 @@ def _option(option: Option) -> "cfg.Opt":
             cfg.DeprecatedOpt(name, group=group)
             for group, name in (old.split(".") for old in rule.old)
         ],
-        **more,
+        **{k: v for k, v in bounds.items() if v not in (None, ())},
     )
     return made

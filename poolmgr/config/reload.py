@@ -27,13 +27,13 @@ class _Follower:
     def take(self, read: IsSettings) -> bool:
         """Adopt what may change, name the rest; whether anything differs."""
         mutable: dict[str, Any] = {}
-        differs = False
+        changed = 0
         for option in options_of(self.group, type(read)):
             new = getattr(read, option.name)
             old = getattr(self.settings, option.name)
             if old == new:
                 continue
-            differs = True
+            changed += 1
             shown = one_line(f"{old!r} -> {new!r}")
             if option.rule.secret:
                 shown = "*** -> ***"
@@ -46,7 +46,7 @@ class _Follower:
         if mutable and self.adopt:
             self.settings = replace(self.settings, **mutable)
             self.adopt(self.settings)
-        return differs
+        return changed > 0
 
 
 class Reload:

@@ -12,7 +12,6 @@ from poolmgr.settings.rules import IsSettings as IsSettings
 from poolmgr.settings.rules import Rule as Rule
 from poolmgr.settings.rules import check as check
 from poolmgr.settings.rules import like as like
-from poolmgr.settings.rules import problem as problem
 from poolmgr.settings.rules import setting as setting
 
 LogLevel = Literal["error", "warning", "info", "debug"]
@@ -64,7 +63,6 @@ class PoolSettings:
         600.0,
         "Seconds for an action that waits for a device to boot.",
         min=0.01,
-        max=86400,
         mutable=True,
     )
     short_timeout: float = setting(
@@ -72,7 +70,6 @@ class PoolSettings:
         "Seconds for every other action. Libra's Admin API gives up after "
         "120, queueing included.",
         min=0.01,
-        max=86400,
         mutable=True,
     )
     quota_wait: float = setting(
@@ -81,7 +78,6 @@ class PoolSettings:
         "up, at most half of the time it has left. A build by hand does not "
         "wait.",
         min=0,
-        max=86400,
     )
     check_port: int | None = setting(
         None,
@@ -130,7 +126,6 @@ class WorkerSettings:
         500,
         "Most long jobs (builds) that run at once; more wait in the worker.",
         min=1,
-        max=10000,
         old=("mgm.threads",),
         mutable=True,
     )
@@ -138,7 +133,6 @@ class WorkerSettings:
         50,
         "Most short jobs (all but builds) that run at once.",
         min=1,
-        max=10000,
         mutable=True,
     )
     held_jobs: int = setting(
@@ -147,7 +141,6 @@ class WorkerSettings:
         "in front of a short job reaches it. With 0, builds stay with the "
         "job server, and short jobs behind them wait, too.",
         min=0,
-        max=1000000,
         mutable=True,
     )
     drain_timeout: float = setting(
@@ -155,7 +148,6 @@ class WorkerSettings:
         "Seconds that running jobs get after a signal to end. Then they "
         "clean up and are answered with a FAIL.",
         min=0,
-        max=86400,
         mutable=True,
     )
     log_level: LogLevel = setting(
@@ -228,7 +220,6 @@ class ReaperSettings:
         300.0,
         "Seconds between two runs. An orphan is deleted by the second.",
         min=0.1,
-        max=86400,
         mutable=True,
     )
     older_than: float = setting(
@@ -236,14 +227,12 @@ class ReaperSettings:
         "Seconds that an orphan has to be old; at least the longest time-out "
         "of a job counts.",
         min=0,
-        max=31536000,
         mutable=True,
     )
     limit: int = setting(
         10,
         "Most deletions of one run; the rest is left to the next.",
         min=1,
-        max=10000,
         mutable=True,
     )
 

@@ -4,7 +4,6 @@ A settings class is a frozen dataclass of :func:`setting` fields that calls
 :func:`check` when it is made.
 """
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
@@ -13,6 +12,9 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from poolmgr.errors import ConfigError
 
 T = TypeVar("T")
+
+#: The largest number; what waits for longer than that overflows somewhere.
+_MOST = 1e9
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ def _require(value: Any, rule: Rule) -> None:
         raise ValueError(
             f"must be one of {', '.join(rule.choices)}, not {value!r}"
         )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"must be a number, not {value!r}")
+    # Put like this since nan is neither above nor below anything.
+    if isinstance(value, (int, float)) and not abs(value) <= _MOST:
+        raise ValueError(f"must be a number up to {_MOST:g}, not {value!r}")
     if rule.min is not None and value < rule.min:
         raise ValueError(f"must be at least {rule.min:g}, not {value!r}")
     if rule.max is not None and value > rule.max:
