@@ -94,22 +94,10 @@ def test_every_public_name_is_there(page: Page) -> None:
 def test_every_exit_code_is_there() -> None:
     codes = {EXIT_DRAINED, 1, app.EXIT_USAGE, app.EXIT_SIGPIPE}
     codes |= {EXIT_STOPPED_JOBS, 128 + signal.SIGINT, 128 + signal.SIGTERM}
-    # Of commands only: to a worker it is no end.
-    hangup = 128 + signal.SIGHUP
-    section = source("commands").partition("Exit codes\n")[2]
-    table = source("worker").partition("exit code  meaning\n")[2]
+    codes |= {128 + signal.SIGHUP}
+    page = (SOURCE / "commands.rst").read_text()
+    section = page.partition("Exit codes\n")[2].partition("\n---")[0]
 
-    listed = re.findall(r"^([\d, ]+)$", section.partition("\n---")[0], re.M)
-    worker = re.findall(r"^(\d[\d, ]*?)  +\S", table, re.MULTILINE)[:5]
+    listed = re.findall(r"^([\d, ]+)$", section, re.MULTILINE)
 
-    assert numbers(listed) == codes | {hangup}
-    assert numbers(worker) == codes - {app.EXIT_SIGPIPE}
-
-
-def source(name: str) -> str:
-    """A page as it is written."""
-    return (SOURCE / f"{name}.rst").read_text()
-
-
-def numbers(texts: list[str]) -> set[int]:
-    return {int(each) for text in texts for each in text.split(",") if each}
+    assert {int(each) for text in listed for each in text.split(",")} == codes

@@ -11,8 +11,7 @@ from poolmgr import Job, PoolManager
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.asking import asked, running
 from tests.clouds import nova_on
-from tests.jobservers import builtin, free_port
-from tests.monitoring.watched import watched
+from tests.jobservers import builtin
 from tests.notify_sockets import notify_socket
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
@@ -25,13 +24,6 @@ NO_HOST = "No valid host was found."
 
 def demonstration(_folder: Path, _log: pytest.LogCaptureFixture) -> str:
     return poolmgr("demo").stdout
-
-
-def readiness(folder: Path, _log: pytest.LogCaptureFixture) -> str:
-    absent = f"127.0.0.1:{free_port()}"
-    with watched([absent], folder, registered=False) as it:
-        until(lambda: "refused" in it.get("/readyz").body)
-        return it.get("/readyz").body.replace(absent, "lb1:4730")
 
 
 def description(_folder: Path, _log: pytest.LogCaptureFixture) -> str:
@@ -97,7 +89,6 @@ def _said(process: Process) -> str:
 #: By the page, and how the text begins.
 PRINTED: Mapping[tuple[str, str], Printer] = {
     ("README.rst", "request"): demonstration,
-    ("monitoring.rst", "ok: event loop"): readiness,
     ("nova.rst", "poolmgr pool="): description,
     ("systemd.rst", "Status:"): status_for_systemd,
     ("worker.rst", "action="): line_of_a_job,
