@@ -110,7 +110,7 @@ def test_a_fail_is_an_exit_code_and_one_line_of_reason(
 
 
 def test_a_full_cloud_is_told_of_once(cloud: dict[str, str]) -> None:
-    """That builds are held back from now on is of no use to a command."""
+    """That a circuit is open now is of no use to a command."""
     done = poolmgr("build-device", OS_FAKE__DEVICE_QUOTA="0", **cloud)
 
     assert done.returncode == 1

@@ -98,7 +98,7 @@ def test_every_line_of_a_job_has_its_id_and_the_others_have_none(
         if each.get("request_id") == end["request_id"]
     ]
     assert end["error"] == "quota_exceeded"
-    assert any("is held back" in message for message in mine)
+    assert any("circuit open" in message for message in mine)
     for each in objects(process.lines):
         if "registered" in each["message"] or "drain" in each["message"]:
             assert "request_id" not in each

@@ -16,7 +16,7 @@ from tests.processes import Process, worker
 FUNCTION = "libra_pool_mgm"
 PATIENCE = 30.0
 BUILD = b'{"action": "BUILD_DEVICE"}'
-FULL = "creating devices is held back"
+FULL = "circuit open: creating devices"
 
 
 def response(answer: bytes) -> str:

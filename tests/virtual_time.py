@@ -57,7 +57,6 @@ class VirtualPool:
 
     def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
         self._seconds = seconds
-        self.lost = 0
 
     def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Run it, in a copy of the present context."""
@@ -79,13 +78,5 @@ class VirtualPool:
             loop.call_later(seconds, answer)
         return future
 
-    def give_up(self, running: "asyncio.Future[Any]") -> None:
-        """Count a thread that hangs."""
-        self.lost += 1
-        running.add_done_callback(self._came_back)
-
     def close(self) -> None:
         """There is nothing to close."""
-
-    def _came_back(self, _running: object) -> None:
-        self.lost -= 1

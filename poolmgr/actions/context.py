@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
 from poolmgr.cloud import BlockingCloud, Cloud
-from poolmgr.cloud.time_limit import time_limit
+from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import PoolmgrError
 from poolmgr.ownership import Job, Mark, Ownership, time_now
 from poolmgr.settings import PoolSettings

@@ -208,7 +208,7 @@ def set_level(
     logging.getLogger().setLevel(level)
     _limit_libraries(level)
     # A command's FAIL is its error; the job's line would say it twice, and so
-    # would the one of what is held back from now on.
+    # would the one of a circuit that opened.
     twice = level > logging.INFO
     for name in ("poolmgr.jobs", "poolmgr.cloud.breaker"):
         logging.getLogger(name).setLevel(

@@ -2,21 +2,34 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from poolmgr.cloud.cloud import Cloud, CloudState
-from poolmgr.cloud.pace import Pace
-from poolmgr.cloud.time_limit import time_limit
-from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP
+from poolmgr.cloud.pace import Pace, time_limit
+from poolmgr.drivers.base import Driver
 from poolmgr.errors import PoolmgrError
 from poolmgr.events import Observer
-from poolmgr.ownership import Mark, Ownership
+from poolmgr.ownership import Ownership
 from poolmgr.tracing import RequestContext, bound, current
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _blocking(
+    method: Callable[Concatenate[Cloud, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["BlockingCloud", P], T]:
+    """Make a blocking method of an ``async`` one of the cloud."""
+
+    @wraps(method)
+    def call(self: "BlockingCloud", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.wait(method(self.cloud, *args, **kwargs))
+
+    return call
 
 
 class BlockingCloud:
@@ -119,101 +132,31 @@ class BlockingCloud:
         """See :attr:`Cloud.state <poolmgr.cloud.Cloud.state>`."""
         return self.cloud.state
 
-    def check(self, timeout: float = 60.0) -> Sequence[Finding]:
-        """Check the driver's settings against the cloud."""
-        return self.wait(self.cloud.check(timeout))
+    check = _blocking(Cloud.check)
+    accepts = _blocking(Cloud.accepts)
+    call_driver = _blocking(Cloud.call_driver)
 
-    def accepts(self, address: str, port: int) -> bool:
-        """Tell whether a TCP connection to an address can be made now."""
-        return self.wait(self.cloud.accepts(address, port))
+    create_device = _blocking(Cloud.create_device)
+    wait_ready = _blocking(Cloud.wait_ready)
+    delete_device = _blocking(Cloud.delete_device)
+    list_devices = _blocking(Cloud.list_devices)
+    find_devices = _blocking(Cloud.find_devices)
+    devices_of_job = _blocking(Cloud.devices_of_job)
+    get_device = _blocking(Cloud.get_device)
+    mark_device = _blocking(Cloud.mark_device)
+    our_device = _blocking(Cloud.our_device)
 
-    def call_driver(self, method: str, *args: object) -> Any:
-        """Call a method of the driver that other drivers do not have."""
-        return self.wait(self.cloud.call_driver(method, *args))
-
-    def create_device(
-        self, name: str, mark: Mark, max_wait: float = 0.0
-    ) -> Device:
-        """Ask for a device, marked from birth; do not wait for its boot."""
-        return self.wait(self.cloud.create_device(name, mark, max_wait))
-
-    def wait_ready(self, device: Device) -> Device:
-        """Wait until a device is ready."""
-        return self.wait(self.cloud.wait_ready(device))
-
-    def delete_device(self, device: Device) -> None:
-        """Delete a device and wait until it is gone."""
-        self.wait(self.cloud.delete_device(device))
-
-    def list_devices(self) -> Sequence[Device]:
-        """List all devices, other people's too."""
-        return self.wait(self.cloud.list_devices())
-
-    def find_devices(self, name: str) -> Sequence[Device]:
-        """List the devices of exactly this name."""
-        return self.wait(self.cloud.find_devices(name))
-
-    def devices_of_job(self, unique: str) -> Sequence[Device]:
-        """List the devices whose mark has this unique."""
-        return self.wait(self.cloud.devices_of_job(unique))
-
-    def get_device(self, id: str) -> Device | None:
-        """Return the device of this id, None if there is none."""
-        return self.wait(self.cloud.get_device(id))
-
-    def mark_device(self, device: Device, mark: Mark) -> None:
-        """Write another mark on a device that is active."""
-        self.wait(self.cloud.mark_device(device, mark))
-
-    def our_device(self, name: str) -> Device:
-        """Return the one device of exactly this name, which has to be ours."""
-        return self.wait(self.cloud.our_device(name))
-
-    def create_ip(self, mark: Mark, max_wait: float = 0.0) -> FloatingIP:
-        """Allocate a floating IP, marked from birth."""
-        return self.wait(self.cloud.create_ip(mark, max_wait))
-
-    def list_ips(self) -> Sequence[FloatingIP]:
-        """List all floating IPs, other people's too."""
-        return self.wait(self.cloud.list_ips())
-
-    def find_ip(self, address: str) -> FloatingIP | None:
-        """Return the floating IP of exactly this address, None if none."""
-        return self.wait(self.cloud.find_ip(address))
-
-    def get_ip(self, address: str) -> FloatingIP:
-        """Return the floating IP of this address, whoever's it is."""
-        return self.wait(self.cloud.get_ip(address))
-
-    def ips_of_job(self, unique: str) -> Sequence[FloatingIP]:
-        """List the floating IPs whose mark has this unique."""
-        return self.wait(self.cloud.ips_of_job(unique))
-
-    def our_ip(self, address: str) -> FloatingIP:
-        """Return the floating IP of this address, which has to be ours."""
-        return self.wait(self.cloud.our_ip(address))
-
-    def device_of_ip(self, ip: FloatingIP) -> Device | None:
-        """Return the device a floating IP is attached to, None if none."""
-        return self.wait(self.cloud.device_of_ip(ip))
-
-    def mark_ip(self, ip: FloatingIP, mark: Mark) -> None:
-        """Write another mark on a floating IP."""
-        self.wait(self.cloud.mark_ip(ip, mark))
-
-    def attach_ip(self, ip: FloatingIP | str, device: Device) -> FloatingIP:
-        """Attach a floating IP, wherever it is, until it is in effect."""
-        return self.wait(self.cloud.attach_ip(ip, device))
-
-    def detach_ip(
-        self, ip: FloatingIP | str, device: Device | None = None
-    ) -> FloatingIP:
-        """Detach a floating IP, until it is in effect; it stays allocated."""
-        return self.wait(self.cloud.detach_ip(ip, device))
-
-    def delete_ip(self, ip: FloatingIP) -> None:
-        """Give a floating IP back, attached or not."""
-        self.wait(self.cloud.delete_ip(ip))
+    create_ip = _blocking(Cloud.create_ip)
+    list_ips = _blocking(Cloud.list_ips)
+    find_ip = _blocking(Cloud.find_ip)
+    get_ip = _blocking(Cloud.get_ip)
+    ips_of_job = _blocking(Cloud.ips_of_job)
+    our_ip = _blocking(Cloud.our_ip)
+    device_of_ip = _blocking(Cloud.device_of_ip)
+    mark_ip = _blocking(Cloud.mark_ip)
+    attach_ip = _blocking(Cloud.attach_ip)
+    detach_ip = _blocking(Cloud.detach_ip)
+    delete_ip = _blocking(Cloud.delete_ip)
 
 
 @contextmanager

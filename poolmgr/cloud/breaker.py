@@ -3,21 +3,45 @@
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from poolmgr.cloud.attempts import Attempt, Waiting
-from poolmgr.cloud.pace import backoff, pause_after
-from poolmgr.errors import CloudUnavailable, PoolmgrError
+from poolmgr.cloud.pace import Pace, backoff, pause_after
+from poolmgr.errors import (
+    Busy,
+    CloudUnavailable,
+    DeviceFailed,
+    PoolmgrError,
+    QuotaExceeded,
+)
 from poolmgr.foreign import words_of
 from poolmgr.text import one_line
 from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
 
-#: Attempts at once, at most, where the first success does not mean that all
-#: will succeed: so many are refused before the first refusal is known.
-_WIDEST = 32
+#: Boots that fail in a row before only single ones are tried.
+_FAILED_BOOTS = 5
+
+
+class Attempt:
+    """Somebody's attempt.
+
+    :param breaker: where it is counted
+    :ivar on_trial: whether it finds out if all is well again
+    """
+
+    __slots__ = ("_breaker", "on_trial")
+
+    def __init__(self, breaker: "Breaker") -> None:
+        self._breaker = breaker
+        self.on_trial = breaker.open
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether who has waited since he began may still go on."""
+        return self.on_trial or not self._breaker.open
 
 
 class Breaker:
@@ -28,66 +52,54 @@ class Breaker:
     long as the cloud asks for; if it succeeds the breaker closes.  An attempt
     that hangs for longer than the longest pause holds up nobody.
 
+    :ivar open: whether attempts wait because the last ones failed
+    :ivar reason: why the last attempt failed; empty when it did not
     :ivar may_wait: whether anybody may wait while it is open
 
     :param what: what is attempted, for the log
-    :param failure: the error that counts as a failure; others say nothing
+    :param failure: the errors that count as a failure
     :param refusal: makes the error for who waits in vain, from the words of
         the last failure
-    :param threshold: failures in a row that open it
     :param first: seconds before the first attempt
     :param longest: seconds between two attempts, at most
+    :param threshold: failures in a row that open it
+    :param answer: other errors that show that all is well; what is neither
+        says nothing
     :param slow_start: whether one success does not mean that all will
         succeed: then the number of attempts at once doubles with each
-    :param behind: the breaker of the service that is asked: while that is
-        open, all go on to wait there, where they are told why
     :param level: level of the log line that says that it opens
     """
 
     def __init__(
         self,
         what: str,
-        failure: type[PoolmgrError],
+        failure: type[PoolmgrError] | tuple[type[PoolmgrError], ...],
         refusal: Callable[[str], PoolmgrError],
+        first: float,
+        longest: float,
         threshold: int = 1,
-        first: float = 5.0,
-        longest: float = 30.0,
+        answer: type[PoolmgrError] | tuple[()] = (),
         slow_start: bool = False,
-        behind: "Breaker | None" = None,
         level: int = logging.WARNING,
     ) -> None:
         self._what = what
         self._failure = failure
         self._refusal = refusal
-        self._threshold = threshold
         self._first, self._longest = first, longest
+        self._threshold = threshold
+        self._answer = answer
         self._slow_start = slow_start
-        self._behind = behind
-        self._before: list[Breaker] = []
-        if behind is not None:
-            behind._before.append(self)
         self._level = level
-        self._failures = 0
-        self._reason = ""
-        self._open = False
+        self.open = False
+        self.reason = ""
         self.may_wait = True
+        self._failures = 0
         self._pauses = backoff(first, longest)
         self._next = 0.0  # when the next attempt may begin, by the loop
-        self._attempts: set[Attempt] = set()  # those that are counted
-        self._width = 1  # attempts that may run while it is open
-        self._was_urgent = False  # the last attempt on trial
-        self._waiting = Waiting()
+        self._at_once = 1  # attempts that may run while it is open
+        self._trials: set[Attempt] = set()
+        self._waiting: deque[asyncio.Future[Attempt]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether attempts wait because the last ones failed."""
-        return self._open
-
-    @property
-    def reason(self) -> str:
-        """Why the last attempt failed; empty when it did not."""
-        return self._reason
 
     @property
     def waiting(self) -> int:
@@ -116,33 +128,31 @@ class Breaker:
 
         :raises PoolmgrError: the refusal, after a wait in vain
         """
-        loop = asyncio.get_running_loop()
-        attempt = Attempt(current())
-        if self._is_free:
-            self._start(attempt, loop.time())
-            return attempt
-        attempt.end = loop.time() + max_wait
-        attempt.granted = loop.create_future()
-        self._waiting.add(attempt)
+        if self._may_begin:
+            return self._start()
+        refused = self._refusal(self.reason)
+        if (context := current()) is not None:
+            context.trouble = refused
+        if not self.may_wait or max_wait <= 0:
+            raise refused
+        granted: asyncio.Future[Attempt] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._waiting.append(granted)
         self._admit()
-        self._refuse_late()
-        timer = None
-        if max_wait < math.inf:
-            timer = loop.call_at(attempt.end, self._refuse_late)
+        seconds = max_wait if max_wait < math.inf else None
         try:
-            await attempt.granted
-        except asyncio.CancelledError:
-            if attempt.began:
-                self.end(attempt, asyncio.CancelledError())
-            elif not attempt.granted.cancelled():
-                attempt.granted.exception()  # nobody else looks at it
+            async with asyncio.timeout(seconds) as limit:
+                return await granted
+        except BaseException as error:
+            if granted in self._waiting:
+                self._waiting.remove(granted)
+            elif not granted.cancelled() and granted.exception() is None:
+                # It was granted in the very turn of the cancel.
+                self.end(granted.result(), error)
+            if isinstance(error, TimeoutError) and limit.expired():
+                raise self._refusal(self.reason) from None
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
-            self._waiting.remove(attempt)
-            self._admit()
-        return attempt
 
     def end(
         self, attempt: Attempt, error: BaseException | None = None
@@ -151,28 +161,15 @@ class Breaker:
 
         :param error: what it raised; None after a success
         """
-        self._attempts.discard(attempt)
-        if error is None:
-            self._succeeded(attempt)
-        elif isinstance(error, self._failure):
-            # The cloud may have said when to ask again.
-            pause = 0.0
-            if isinstance(error, CloudUnavailable):
-                pause = pause_after(error)
-            self._count(words_of(error), pause)
-            if attempt.on_trial:
-                self._wait_for_next(pause)
+        self._trials.discard(attempt)
+        # What is busy works.
+        if isinstance(error, self._failure) and not isinstance(error, Busy):
+            self._fail(attempt, error)
+        elif error is None or isinstance(error, self._answer):
+            self._succeed(attempt)
         elif attempt.on_trial:
-            self._wait_for_next()
+            self._pause()
         self._admit()
-
-    def allows(self, attempt: Attempt) -> bool:
-        """Tell whether who has waited since he began may still go on."""
-        return attempt.on_trial or not self._open
-
-    def blame(self, reason: str) -> None:
-        """Count a failure that is of another kind than the usual."""
-        self._count(reason)
 
     def hint(self) -> None:
         """Try at once: something has happened that makes it promising."""
@@ -182,119 +179,142 @@ class Breaker:
     def hurry(self) -> None:
         """Let nobody wait any more while it is open."""
         self.may_wait = False
-        self._refuse_late()
+        while self._waiting:
+            granted = self._waiting.popleft()
+            if not granted.done():
+                granted.set_exception(self._refusal(self.reason))
 
     # -- waiting ------------------------------------------------------------
 
     @property
-    def _is_free(self) -> bool:
-        """Whether anybody may begin at once."""
-        if self._open or self._waiting:
-            return False
-        return not self._is_limited or len(self._attempts) < _WIDEST
+    def _may_begin(self) -> bool:
+        if not self.open:
+            return True
+        now = asyncio.get_running_loop().time()
+        return now >= self._next and len(self._trials) < self._at_once
 
-    @property
-    def _is_limited(self) -> bool:
-        """Whether there is a limit although it is not open."""
-        is_passed = self._behind is not None and self._behind.open
-        return self._slow_start and not is_passed
+    def _start(self) -> Attempt:
+        attempt = Attempt(self)
+        if self.open:
+            self._trials.add(attempt)
+            # One that hangs is not waited for.
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._longest, self._do_without, attempt)
+        return attempt
 
-    def _start(self, attempt: Attempt, now: float) -> None:
-        attempt.began, attempt.begun = True, now
-        attempt.on_trial = self._open
-        self._was_urgent = attempt.on_trial and attempt.urgent
-        if self._open or self._slow_start:
-            self._attempts.add(attempt)
+    def _do_without(self, attempt: Attempt) -> None:
+        self._trials.discard(attempt)
+        self._admit()
 
     def _admit(self) -> None:
         """Let begin whoever may, and come back when the next one may."""
+        while self._waiting and self._may_begin:
+            granted = self._waiting.popleft()
+            if not granted.done():
+                granted.set_result(self._start())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while (attempt := self._in_turn) is not None:
-            loop = asyncio.get_running_loop()
-            now, at = loop.time(), self._may_begin_at(attempt)
-            if at > now:
-                if at < math.inf:
-                    self._timer = loop.call_at(at, self._admit)
-                return
-            self._waiting.remove(attempt)
-            if attempt.granted is not None and not attempt.granted.done():
-                self._start(attempt, now)
-                attempt.granted.set_result(None)
-
-    @property
-    def _in_turn(self) -> Attempt | None:
-        """Whose turn it is; urgent requests may be just those that fail."""
-        return self._waiting.first(self._was_urgent and not self._attempts)
-
-    def _may_begin_at(self, attempt: Attempt) -> float:
-        """Return when an attempt may begin, by the loop's clock."""
-        if not (self._open or self._is_limited):
-            return 0.0
-        width = self._width if self._open else _WIDEST
-        # An urgent request does not wait for an attempt that hangs.
-        width += attempt.urgent
-        begun = sorted(each.begun for each in self._attempts)
-        at = self._next if self._open else 0.0
-        if len(begun) >= width:
-            # One of these has to end, or to be old.
-            at = max(at, begun[-width] + self._longest)
-        return at
-
-    def _refuse_late(self) -> None:
-        """Tell who waits why, and refuse who has waited long enough."""
-        if self._open:
-            now = asyncio.get_running_loop().time()
-            self._waiting.tell(self._refused)
-            late_at = now if self.may_wait else math.inf
-            self._waiting.refuse(self._refused, late_at)
-
-    def _refused(self) -> PoolmgrError:
-        return self._refusal(self._reason)
+        loop = asyncio.get_running_loop()
+        if self._waiting and self._next > loop.time():
+            self._timer = loop.call_at(self._next, self._admit)
 
     # -- what became of it --------------------------------------------------
 
-    def _count(self, reason: str, pause: float = 0.0) -> None:
+    def _fail(self, attempt: Attempt, error: BaseException) -> None:
         self._failures += 1
-        self._reason = reason
-        if self._open or self._failures < self._threshold:
-            return
-        self._open = True
-        # What began before tells nothing new.
-        self._attempts.clear()
-        self._pauses = backoff(self._first, self._longest)
-        self._wait_for_next(pause)
-        LOG.log(
-            self._level, "%s is held back: %s", self._what, one_line(reason)
+        self.reason = words_of(error)
+        opens = not self.open and self._failures >= self._threshold
+        if opens:
+            self.open = True
+            self._pauses = backoff(self._first, self._longest)
+            what, why = self._what, one_line(self.reason)
+            LOG.log(self._level, "circuit open: %s: %s", what, why)
+        if opens or attempt.on_trial:
+            self._pause(error)
+
+    def _pause(self, error: BaseException | None = None) -> None:
+        # The cloud may have said when to ask again.
+        asked = (
+            pause_after(error) if isinstance(error, CloudUnavailable) else 0.0
         )
-        self._refuse_late()
-        for breaker in self._before:
-            breaker._admit()
-
-    def _wait_for_next(self, pause: float = 0.0) -> None:
-        self._width = 1
+        self._at_once = 1
         now = asyncio.get_running_loop().time()
-        self._next = now + max(pause, next(self._pauses))
-        self._admit()
+        self._next = now + max(asked, next(self._pauses))
 
-    def _succeeded(self, attempt: Attempt) -> None:
-        if not (self._open and self._slow_start):
-            self._failures = 0
-            self._reason = ""
-        if attempt.on_trial:
-            self._width = min(_WIDEST, self._width * 2)
+    def _succeed(self, attempt: Attempt) -> None:
+        if self.open and self._slow_start:
+            if not attempt.on_trial:
+                return  # it began when there still was room
+            self._at_once *= 2
             self._next = 0.0
-        if self._open and (
-            not self._slow_start
-            or (attempt.on_trial and self._in_turn is None)
-        ):
-            self._close()
-
-    def _close(self) -> None:
-        self._open = False
+            if self._waiting:
+                return
+        if self.open:
+            LOG.info("circuit closed: %s", self._what)
+        self.open = False
+        self.reason = ""
         self._failures = 0
-        self._reason = ""
-        self._width = 1
-        self._attempts.clear()
-        LOG.info("%s goes on", self._what)
+        self._trials.clear()
+
+
+class Capacity:
+    """What jobs have found out about the cloud's room.
+
+    Over quota, one request after a pause finds out whether there is room
+    again, whoever makes it: so a queue of builds neither fails as a whole nor
+    floods the cloud.
+
+    :ivar devices: the quota of devices
+    :ivar ips: the quota of floating IPs
+    :ivar boots: whether devices boot at all
+
+    :param pace: the times of waiting
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self.devices, self.ips = (
+            Breaker(
+                what,
+                QuotaExceeded,
+                QuotaExceeded,
+                pace.room_first,
+                pace.room_longest,
+                slow_start=True,
+            )
+            for what in ("creating devices", "allocating floating IPs")
+        )
+        self.boots = Breaker(
+            "building devices",
+            # Of its own floating IP: the next device gets none, either.
+            (DeviceFailed, QuotaExceeded),
+            _boots_fail,
+            pace.room_first,
+            pace.room_longest,
+            _FAILED_BOOTS,
+        )
+
+    def hurry(self) -> None:
+        """Let nobody wait for room any more."""
+        for breaker in self.breakers.values():
+            breaker.hurry()
+
+    @property
+    def breakers(self) -> dict[str, Breaker]:
+        """All of them, by what they are for."""
+        return {
+            "device quota": self.devices,
+            "floating ip quota": self.ips,
+            "boots": self.boots,
+        }
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether a build that is started now would only wait."""
+        return self.devices.open or self.boots.open
+
+
+def _boots_fail(reason: str) -> PoolmgrError:
+    return CloudUnavailable(
+        f"no device was asked for, because the last ones failed: {reason}"
+    )

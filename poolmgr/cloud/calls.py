@@ -1,25 +1,29 @@
-"""Calls of a driver's verbs: in turn, on a thread, watched, and repeated."""
+"""Calls of a driver's verbs: in turn, and repeated."""
 
 import asyncio
 import logging
+import math
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack
 from itertools import count
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-from poolmgr.cloud.breaker import Breaker
+from poolmgr.cloud.breaker import Breaker, Capacity
 from poolmgr.cloud.checks import Kind, Service, Verb
 from poolmgr.cloud.limiter import Slots
 from poolmgr.cloud.pace import Pace, backoff, pause_after
 from poolmgr.cloud.pool import Pool
-from poolmgr.cloud.runner import Runner, Witness
+from poolmgr.cloud.runner import Note, Runner
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import name_of
 from poolmgr.errors import (
     AuthenticationFailed,
-    Busy,
     Closed,
     CloudError,
     CloudUnavailable,
+    OutcomeUnknown,
     PoolmgrError,
+    QuotaExceeded,
 )
 from poolmgr.events import Observer
 from poolmgr.tracing import RequestContext, current
@@ -27,7 +31,6 @@ from poolmgr.tracing import RequestContext, current
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
 
 #: Failures in a row after which a service is tried by single calls only.
 _FAILURES = 5
@@ -35,18 +38,21 @@ _THINGS = {"compute": "devices", "network": "floating IPs"}
 
 
 class _CircuitOpened(Exception):
-    """The breaker opened while the call waited for a slot."""
+    """A circuit breaker opened while the call waited for a slot."""
 
 
 class Calls:
-    """Calls a driver.
+    """Calls a driver, and keeps the tasks that nobody cancels.
 
     :param driver: the driver; its limiter is set here
     :param pace: the times of waiting
-    :param pool: runs the verbs
+    :param pool: runs the verbs; None for threads
     :param observer: told of each request
+    :ivar driver: the driver
+    :ivar pace: the times of waiting
     :ivar breakers: by service and kind
     :ivar login: open while the cloud refuses the credentials
+    :ivar capacity: what is known of the cloud's room
     """
 
     def __init__(
@@ -56,10 +62,10 @@ class Calls:
         pool: Pool | None,
         observer: Observer | None,
     ) -> None:
-        self._pace = pace
-        self._name = name_of(driver)
+        self.driver, self.pace = driver, pace
         self._runner = Runner(driver, pace.grace, pool, observer)
         self._slots = Slots(driver.limits.calls_at_once)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
         self.breakers = {
             (service, kind): _breaker(service, kind, pace)
@@ -70,37 +76,73 @@ class Calls:
             "logging in",
             AuthenticationFailed,
             AuthenticationFailed,
-            first=pace.login_first,
-            longest=pace.login_longest,
+            pace.login_first,
+            pace.login_longest,
             level=logging.DEBUG,  # whoever is refused says so
         )
-
-    def close(self) -> None:
-        """Call no verb from now on."""
-        self._closed = True
-        self._runner.pool.close()
+        self.capacity = Capacity(pace)
+        self._quotas = {
+            "create_device": self.capacity.devices,
+            "create_ip": self.capacity.ips,
+        }
 
     @property
     def overdue(self) -> float:
         """See :attr:`Runner.overdue`."""
         return self._runner.overdue
 
-    async def ask(self, verb: Verb[T], *args: object) -> T:
-        """Call a verb that may be repeated, until the cloud answers.
+    def close(self) -> None:
+        """Call no verb from now on."""
+        self._closed = True
+        self._runner.close()
 
-        Whoever does not want to wait for ever ends it by a time-out.
+    def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something in a task that nobody cancels."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
+    async def settled(self) -> None:
+        """Wait until all of these tasks have ended."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    async def ask(
+        self,
+        verb: Verb[T],
+        *args: object,
+        room_until: float = 0.0,
+        note: Note[T] | None = None,
+    ) -> T:
+        """Call a verb until the cloud answers.
+
+        Whoever does not want to wait for ever ends it by a time-out.  A
+        creation is not repeated when it may have taken effect.
+
+        :param room_until: how long to wait for room in the cloud, by the
+            loop's clock
         :raises CloudError: the cloud says no
         """
-        pauses = backoff(self._pace.retry_first, self._pace.retry_longest)
+        pauses = backoff(self.pace.retry_first, self.pace.retry_longest)
         context = current() or RequestContext()
+        breaker = self.breakers[verb.service, verb.kind]
         for attempt in count(1):
             try:
-                answer = await self.once(verb, *args)
+                answer = await self.once(
+                    verb, *args, room_until=room_until, note=note
+                )
+            except QuotaExceeded:
+                now = asyncio.get_running_loop().time()
+                quota = self._quotas.get(verb.name)
+                if quota is None or not quota.may_wait or now >= room_until:
+                    raise
             except CloudUnavailable as error:
+                if verb.kind == "making" and isinstance(error, OutcomeUnknown):
+                    raise
                 context.trouble = error
                 pause = max(next(pauses), pause_after(error))
-                if self.breakers[verb.service, verb.kind].open:
+                if breaker.open:
                     pause = pause_after(error)  # it waits there
                 # Once is nothing; who waits for long wants to know why.
                 level = logging.WARNING if attempt == 3 else logging.INFO
@@ -114,7 +156,8 @@ class Calls:
         self,
         verb: Verb[T],
         *args: object,
-        witness: Witness[T] | None = None,
+        room_until: float = 0.0,
+        note: Note[T] | None = None,
     ) -> T:
         """Call a verb once, when it is its turn.
 
@@ -122,8 +165,8 @@ class Calls:
         for all the same, so that what is done next comes after it; a second
         cancel ends that.
 
-        :param witness: told what comes of it, even if that is when nobody
-            waits for it any more
+        :param note: told what a creation has made, even if that is when
+            nobody waits for it any more
         :raises CloudError: the cloud says no, or nothing
         :raises PluginFailed: the driver is defective
         """
@@ -131,51 +174,47 @@ class Calls:
         while True:
             if self._closed:
                 raise Closed
-            context.doing = f"waiting for {self._name}: {verb.name}"
-            reason = self.breakers[verb.service, verb.kind].reason
-            if reason and context.trouble is None:
-                # Why the service works for nobody, as far as is known.
-                context.trouble = CloudUnavailable(reason)
+            context.doing = f"waiting for {name_of(self.driver)}: {verb.name}"
             try:
-                async with self.login.attempt(max_wait=0.0):
-                    return await self._attempt(
-                        verb, args, context.urgent, witness
-                    )
+                async with AsyncExitStack() as stack:
+                    attempts = [
+                        await stack.enter_async_context(breaker.attempt(wait))
+                        for breaker, wait in self._circuits(verb, room_until)
+                    ]
+                    await self._slots.acquire(context.urgent)
+                    if not all(attempt.may_go_on for attempt in attempts):
+                        # Hundreds may have waited for a slot when it opened.
+                        self._slots.release(context.urgent)
+                        raise _CircuitOpened
+                    return await self._call(verb, args, context.urgent, note)
             except _CircuitOpened:
                 continue
 
-    async def _attempt(
+    def _circuits(
+        self, verb: Verb[T], room_until: float
+    ) -> Iterator[tuple[Breaker, float]]:
+        """The breakers that a verb has to pass, and how long it may wait."""
+        if verb.name in self._quotas:
+            now = asyncio.get_running_loop().time()
+            yield self._quotas[verb.name], room_until - now
+        yield self.login, 0.0
+        yield self.breakers[verb.service, verb.kind], math.inf
+
+    async def _call(
         self,
         verb: Verb[T],
         args: tuple[object, ...],
         urgent: bool,
-        witness: Witness[T] | None,
+        note: Note[T] | None,
     ) -> T:
-        breaker = self.breakers[verb.service, verb.kind]
-        async with breaker.attempt() as attempt:
-            await self._slots.acquire(urgent)
-            if not breaker.allows(attempt):
-                # Hundreds may have waited for a slot when it opened.
-                self._slots.release(urgent)
-                raise _CircuitOpened
-            answer = self._runner.start(verb, args, witness)
-            # The slot is the call's, not its caller's.
-            answer.add_done_callback(lambda _: self._slots.release(urgent))
-            try:
-                return await self._wait(answer, verb)
-            except CloudError as error:
-                if _is_failure(error):
-                    raise
-                refusal = error
-        # The service works, and says no.
-        raise refusal
-
-    async def _wait(self, answer: "asyncio.Future[T]", verb: Verb[T]) -> T:
+        call = self._runner.start(verb, args, note)
+        # The slot is the call's, not its caller's.
+        call.add_done_callback(lambda _: self._slots.release(urgent))
         try:
-            return await asyncio.shield(answer)
+            return await asyncio.shield(call)
         except asyncio.CancelledError:
             if verb.kind != "reading":
-                await asyncio.wait([answer])
+                await asyncio.wait([call])
             raise
 
 
@@ -195,17 +234,13 @@ async def pause_before_retry(
     await asyncio.sleep(pause)
 
 
-def _is_failure(error: CloudError) -> bool:
-    """Tell whether a service did not do its work."""
-    return isinstance(error, CloudUnavailable) and not isinstance(error, Busy)
-
-
 def _breaker(service: Service, kind: Kind, pace: Pace) -> Breaker:
     return Breaker(
         f"{kind} {_THINGS[service]}",
         CloudUnavailable,
         CloudUnavailable,
-        threshold=_FAILURES,
-        first=pace.breaker_first,
-        longest=pace.breaker_longest,
+        pace.breaker_first,
+        pace.breaker_longest,
+        _FAILURES,
+        answer=CloudError,
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 from poolmgr.cloud import checks
 from poolmgr.cloud.breaker import Breaker
+from poolmgr.cloud.calls import Calls
+from poolmgr.cloud.checks import Verb
 from poolmgr.cloud.ips import FloatingIPs
 from poolmgr.cloud.pace import Pace
 from poolmgr.cloud.pool import Pool
@@ -68,7 +70,7 @@ class Cloud(FloatingIPs):
         pool: Pool | None = None,
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
     ) -> None:
-        super().__init__(driver, ownership, observer, pool, pace)
+        super().__init__(Calls(driver, pace, pool, observer), ownership)
 
     @property
     def image(self) -> str:
@@ -123,7 +125,7 @@ class Cloud(FloatingIPs):
         :raises CloudError: the cloud says no
         :raises PluginFailed: there is no such method, or it is defective
         """
-        verb = checks.Verb(method, "compute", "changing", lambda value: value)
+        verb: Verb[Any] = Verb(method, "compute", "changing", object)
         return await self._calls.ask(verb, *args)
 
     async def check(self, timeout: float = 60.0) -> Sequence[Finding]:
@@ -150,8 +152,7 @@ class Cloud(FloatingIPs):
 
     async def settled(self) -> None:
         """Wait until everything that was made too late is deleted."""
-        while self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        await self._calls.settled()
 
     def close(self, keep_driver: bool = False) -> None:
         """End the threads and close the driver; one that hangs is left.

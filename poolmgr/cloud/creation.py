@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
-from poolmgr.cloud.calls import pause_before_retry
-from poolmgr.cloud.pace import Pace, backoff, pause_after
-from poolmgr.cloud.runner import Witness
-from poolmgr.errors import CloudUnavailable, OutcomeUnknown, PoolmgrError
+from poolmgr.cloud.calls import Calls, pause_before_retry
+from poolmgr.cloud.pace import backoff, pause_after
+from poolmgr.cloud.runner import Note
+from poolmgr.errors import OutcomeUnknown, PoolmgrError
 from poolmgr.foreign import words_of
 from poolmgr.ownership import Mark
-from poolmgr.tracing import RequestContext, bound
+from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
 
@@ -40,34 +40,29 @@ class Creation(Generic[T]):
     waits for the thing any more, what was made of it is deleted; unless its
     job was abandoned, for then another worker may have found it.
 
-    :param what: its name, for the log
-    :param context: what it is made for
-    :param pace: the times of waiting
-    :param request: makes the request once, and tells the :class:`Witness`
-        that it is given of what comes of it
+    :param calls: keeps the tasks that clean up
+    :param what: the thing's name, for the log
+    :param request: makes the request once, and tells the note that it is
+        given of what comes of it
     :param find: finds what such requests have made
     :param delete: deletes one of these
-    :param own: has a clean-up run in a task that nobody cancels
     """
 
     def __init__(
         self,
+        calls: Calls,
         what: str,
-        context: RequestContext,
-        pace: Pace,
-        request: "Callable[[Witness[T]], Awaitable[T]]",
+        request: Callable[[Note[T]], Awaitable[T]],
         find: Callable[[], Awaitable[Sequence[T]]],
         delete: Callable[[T], Awaitable[None]],
-        own: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
+        self._calls = calls
+        self._pace = calls.pace
+        self._context = current() or RequestContext()
         self._what = what
-        self._context = context
-        self._pace = pace
         self._request = request
         self._find = find
         self._delete = delete
-        self._own = own
-        self._requests = 0
         self._made: dict[str, T] = {}
         self._is_lost = False
         self._is_over = False
@@ -89,29 +84,15 @@ class Creation(Generic[T]):
             raise
         self._is_over = True
         self._kept = made.id
-        if self._requests > 1:
-            self._own(self._clean_up())
+        self._made.pop(made.id, None)
+        if self._is_lost:
+            self._calls.own(self._clean_up())
         return made
-
-    def arrived(self, thing: T) -> None:
-        """Take note of an answer; it may come when all is over."""
-        if thing.id == self._kept:
-            return
-        self._made[thing.id] = thing
-        if self._is_over:
-            LOG.warning("%s was made after all", self._what)
-            self._own(self._clean_up())
-
-    def lost(self) -> None:
-        """Take note that a request may have had its effect."""
-        self._is_lost = True
-        if self._is_over:
-            self._own(self._clean_up())
 
     async def _create(self) -> T:
         for attempt in range(1, _MOST_REQUESTS + 1):
             try:
-                return await self._ask()
+                return await self._request(self._note)
             except OutcomeUnknown as error:
                 self._context.trouble = error
                 LOG.warning("%s; looking whether it was made", error)
@@ -122,22 +103,17 @@ class Creation(Generic[T]):
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    async def _ask(self) -> T:
-        """Make the request until there is an answer, or may be none."""
-        pauses = backoff(self._pace.retry_first, self._pace.retry_longest)
-        self._requests += 1
-        while True:
-            try:
-                made = await self._request(self)
-            except OutcomeUnknown:
-                raise
-            except CloudUnavailable as error:  # and nothing was made
-                self._context.trouble = error
-                pause = max(next(pauses), pause_after(error))
-                await pause_before_retry(self._context, pause, error)
-            else:
-                self._context.trouble = None
-                return made
+    def _note(self, thing: T | None) -> None:
+        """Take note of an answer; it may come when all is over."""
+        if thing is None:
+            self._is_lost = True
+        elif thing.id == self._kept:
+            return
+        else:
+            self._made[thing.id] = thing
+        if self._is_over:
+            LOG.warning("%s may have been made after all", self._what)
+            self._calls.own(self._clean_up())
 
     async def _look(self, error: OutcomeUnknown) -> T | None:
         """Return what a lost request has made, None if there is no trace.
@@ -156,7 +132,7 @@ class Creation(Generic[T]):
 
     async def _wait_for_clean_up(self, error: BaseException) -> None:
         """Wait until nothing is left, through one cancel in all."""
-        task = self._own(self._clean_up())
+        task = self._calls.own(self._clean_up())
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -171,29 +147,22 @@ class Creation(Generic[T]):
         context = RequestContext(request_id=self._context.request_id, end=end)
         try:
             with bound(context):
-                await self._delete_all(seconds)
-        except TimeoutError:
-            LOG.warning("%s may be left: there was no time", self._what)
-
-    async def _delete_all(self, seconds: float) -> None:
-        async with asyncio.timeout(seconds):
-            things = await self._all_made()
-            for thing in things.values():
-                await self._discard(thing)
-
-    async def _all_made(self) -> dict[str, T]:
-        # A cloud that cannot be read may still delete.
-        seconds = self._pace.look_time if self._made else None
-        try:
-            async with asyncio.timeout(seconds):
-                found = await self._find()
+                async with asyncio.timeout(seconds):
+                    await self._delete_all()
         except (PoolmgrError, TimeoutError) as error:
-            LOG.warning("%s may be left: %s", self._what, words_of(error))
-            found = ()
-        things = {**self._made, **{thing.id: thing for thing in found}}
-        self._made.clear()
-        things.pop(self._kept, None)
-        return things
+            why = words_of(error) or "there was no time"
+            LOG.warning("%s may be left: %s", self._what, why)
+
+    async def _delete_all(self) -> None:
+        # What is known first: a cloud that cannot be read may still delete.
+        deleted = {self._kept}
+        while self._made:
+            id_, thing = self._made.popitem()
+            deleted.add(id_)
+            await self._discard(thing)
+        for thing in await self._find() if self._is_lost else ():
+            if thing.id not in deleted:
+                await self._discard(thing)
 
     async def _discard(self, thing: T) -> None:
         taken = thing.mark is not None and thing.mark.taken > 0

@@ -6,11 +6,11 @@ import logging
 from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.lookups import Lookups
-from poolmgr.cloud.pace import Pace, backoff
+from poolmgr.cloud.pace import backoff
 from poolmgr.cloud.poller import Poller
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.errors import CloudUnavailable, PoolmgrError
-from poolmgr.tracing import current
+from poolmgr.errors import CloudUnavailable
+from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ LOG = logging.getLogger(__name__)
 _PAUSES = 0.1, 2.0
 
 
-class Deletion:
+class DeviceDeletion:
     """Deletes one device.
 
     The cloud's word alone does not do.  Of Nova: a server without a cell is
@@ -26,21 +26,15 @@ class Deletion:
     a new one may not be shown yet.
 
     :param calls: calls the driver
-    :param poller: looks for the device
+    :param poller: polls the device
     :param device: what to delete
-    :param pace: the times of waiting
     """
 
-    def __init__(
-        self, calls: Calls, poller: Poller, device: Device, pace: Pace
-    ) -> None:
+    def __init__(self, calls: Calls, poller: Poller, device: Device) -> None:
         self._calls = calls
+        self._pace = calls.pace
         self._poller = poller
         self._device = device
-        self._pace = pace
-        self._accepted = False
-        self._refused_at: float | None = None
-        self._missed_at: float | None = None
 
     async def run(self) -> None:
         """Delete it, and wait until it is gone.
@@ -48,73 +42,68 @@ class Deletion:
         :raises CloudUnavailable: the cloud says that there is no such device,
             and shows it
         """
-        device = self._device
+        device, loop = self._device, asyncio.get_running_loop()
+        context = current() or RequestContext()
+        accepted = False
+        refused_at: float | None = None
+        seen_at = 0.0
         for pause in backoff(*_PAUSES):
             if await self._calls.ask(checks.DELETE_DEVICE, device):
-                self._accepted = True
-                gone = await self._has_gone()
-            else:
-                gone = await self._was_gone()
-            if gone:
+                accepted = True
+                if await self._is_gone_in_time():
+                    return
+            elif accepted:
                 return
+            else:
+                now = loop.time()
+                if refused_at is None:
+                    refused_at = seen_at = now
+                if await self._is_in_sight():
+                    seen_at = now
+                    context.trouble = CloudUnavailable(
+                        f"the cloud says that there is no device "
+                        f"{device.name!r} to delete, and still shows it"
+                    )
+                    if now - refused_at > self._pace.out_of_sight:
+                        raise context.trouble
+                elif now - seen_at > self._pace.out_of_sight:
+                    return
             LOG.info("device %s is still there", device.name)
             await asyncio.sleep(pause)
 
-    async def _has_gone(self) -> bool:
-        """Tell whether it is neither listed nor shown any more."""
-        seconds = self._pace.delete_again
-        if not await self._poller.wait_gone(self._device, seconds):
-            return False
-        found = await self._calls.ask(checks.GET_DEVICE, self._device.id)
-        return found is None
-
-    async def _was_gone(self) -> bool:
-        """Tell whether a device is gone that the cloud does not know.
-
-        :raises CloudUnavailable: the cloud still shows it, after a while
-        """
-        now = asyncio.get_running_loop().time()
-        if self._refused_at is None:
-            self._refused_at = now
-        if await self._is_in_sight():
-            self._missed_at = None
-            refusal = CloudUnavailable(
-                f"the cloud says that there is no device "
-                f"{self._device.name!r} to delete, and still shows it"
-            )
-            if now - self._refused_at > self._pace.out_of_sight:
-                raise refusal
-            if (context := current()) is not None:
-                context.trouble = refusal
-            return False
-        if self._missed_at is None:
-            self._missed_at = now
-        missed = now - self._missed_at > self._pace.out_of_sight
-        return self._accepted or missed
-
-    async def _is_in_sight(self) -> bool:
-        """Tell whether the cloud shows the device, or lists it."""
-        # If it accepted the deletion, then this only confirms that it went.
-        seconds = self._pace.look_time if self._accepted else None
+    async def _is_gone_in_time(self) -> bool:
+        """Tell whether it is soon neither listed nor shown any more."""
         device = self._device
+        context = current() or RequestContext()
         try:
-            async with asyncio.timeout(seconds) as timeout:
-                shown = await self._calls.ask(checks.GET_DEVICE, device.id)
-                if shown is not None:
-                    return True
-                poll = await self._calls.ask(checks.POLL, (device,))
-                return device.id in poll.unchanged or any(
-                    seen.id == device.id for seen in poll.seen
-                )
-        except (PoolmgrError, TimeoutError) as error:
-            ended = isinstance(error, PoolmgrError) or timeout.expired()
-            if not (self._accepted and ended):
+            async with asyncio.timeout(self._pace.delete_again) as limit:
+                while True:
+                    context.doing = f"deleting device {device.name!r}"
+                    seen = await self._poller.news(device)
+                    if seen is not None:
+                        device = seen
+                    elif not await self._is_shown():
+                        return True
+        except TimeoutError:
+            if not limit.expired():
                 raise
             return False
 
+    async def _is_shown(self) -> bool:
+        device = await self._calls.ask(checks.GET_DEVICE, self._device.id)
+        return device is not None
+
+    async def _is_in_sight(self) -> bool:
+        """Tell whether the cloud shows the device, or lists it."""
+        if await self._is_shown():
+            return True
+        id_ = self._device.id
+        poll = await self._calls.ask(checks.POLL, (self._device,))
+        return id_ in poll.unchanged or id_ in {seen.id for seen in poll.seen}
+
 
 async def delete_ip(
-    calls: Calls, by_address: Lookups[FloatingIP], ip: FloatingIP, pace: Pace
+    calls: Calls, by_address: Lookups[FloatingIP], ip: FloatingIP
 ) -> None:
     """Give a floating IP back.
 
@@ -122,7 +111,7 @@ async def delete_ip(
         IP, and still lists it
     """
     loop = asyncio.get_running_loop()
-    end = loop.time() + pace.out_of_sight
+    end = loop.time() + calls.pace.out_of_sight
     missed = False
     for pause in backoff(*_PAUSES):
         if await calls.ask(checks.DELETE_IP, ip):

@@ -2,23 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from poolmgr.cloud import checks
-from poolmgr.cloud.attempts import Attempt
+from poolmgr.cloud.breaker import Attempt
 from poolmgr.cloud.calls import Calls
-from poolmgr.cloud.capacity import Capacity
 from poolmgr.cloud.creation import Creation
-from poolmgr.cloud.deletion import Deletion
+from poolmgr.cloud.deletion import DeviceDeletion
 from poolmgr.cloud.lookups import Lookups
-from poolmgr.cloud.pace import Pace, backoff
+from poolmgr.cloud.pace import backoff
 from poolmgr.cloud.poller import Poller
-from poolmgr.cloud.pool import Pool
-from poolmgr.cloud.runner import Witness
-from poolmgr.drivers.base import Device, Driver, FloatingIP
+from poolmgr.cloud.runner import Note
+from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import (
     Ambiguous,
     Changed,
@@ -26,9 +23,7 @@ from poolmgr.errors import (
     NotFound,
     NotOwned,
     PoolmgrError,
-    QuotaExceeded,
 )
-from poolmgr.events import Observer
 from poolmgr.ownership import Mark, Ownership
 from poolmgr.tracing import RequestContext, current
 
@@ -38,46 +33,34 @@ LOG = logging.getLogger(__name__)
 class Devices:
     """What :class:`~poolmgr.cloud.Cloud` does with devices.
 
-    :ivar driver: the cloud's driver
-    :ivar capacity: what is known of the cloud's room
+    :param calls: calls the driver
+    :param ownership: tells what may be touched; None for everything
     """
 
     def __init__(
-        self,
-        driver: Driver,
-        ownership: Callable[[], Ownership] | None,
-        observer: Observer | None,
-        pool: Pool | None,
-        pace: Pace,
+        self, calls: Calls, ownership: Callable[[], Ownership] | None
     ) -> None:
-        self.driver = driver
+        self._calls = calls
+        self._pace = calls.pace
         self._ownership = ownership
-        self._pace = pace
-        self._calls = calls = Calls(driver, pace, pool, observer)
-        self.capacity = Capacity(
-            pace,
-            calls.breakers["compute", "making"],
-            calls.breakers["network", "making"],
-        )
+        self.driver = calls.driver
+        self.capacity = calls.capacity
         self._poller = Poller(
-            lambda devices: calls.once(checks.POLL, devices),
-            lambda device: calls.once(checks.GET_DEVICE, device.id),
-            driver.limits.poll_interval,
-            pace,
+            partial(calls.once, checks.POLL),
+            calls.driver.limits.poll_interval,
         )
-        self._by_name: Lookups[Device] = Lookups(
+        self._by_name = Lookups(
             partial(calls.ask, checks.FIND_DEVICES),
             lambda device: device.name,
-            pace.lookup_slow,
+            calls.pace.lookup_slow,
         )
-        self._by_job: Lookups[Device] = Lookups(
+        self._by_job = Lookups(
             partial(calls.ask, checks.DEVICES_OF_JOBS),
             unique_of,
-            pace.lookup_slow,
+            calls.pace.lookup_slow,
         )
         # Attempts to boot a device, by its id.
         self._booting: dict[str, Attempt] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def create_device(
         self, name: str, mark: Mark, max_wait: float = 0.0
@@ -88,12 +71,13 @@ class Devices:
         :raises QuotaExceeded: there is no room for one more
         :raises CloudError: the cloud says no
         """
-        end = asyncio.get_running_loop().time() + max_wait
-        boot = await self.capacity.boots.begin(max_wait)
+        until = asyncio.get_running_loop().time() + max_wait
+        boots = self.capacity.boots
+        boot = await boots.begin(max_wait)
         try:
-            device = await self._create_in_time(name, mark, end)
-        except BaseException as error:
-            self.capacity.boots.end(boot, error)
+            device = await self._create_device(name, mark, until)
+        except BaseException:
+            boots.end(boot, asyncio.CancelledError())  # nothing boots
             raise
         self._booting[device.id] = boot
         return device
@@ -105,18 +89,12 @@ class Devices:
         :raises DeviceFailed: it failed, or is gone
         :raises CloudError: the cloud does not do what is left to do for it
         """
-        boot = self._booting.pop(device.id, None)
         try:
-            ready = await self._wait_ready(device)
+            ready = await self._finish(await self._wait_ready(device))
         except BaseException as error:
-            if boot is not None:
-                self.capacity.boots.end(boot, error)
-            if isinstance(error, QuotaExceeded):
-                # Of its own floating IP: the next one gets none, either.
-                self.capacity.boots.blame(str(error))
+            self._end_boot(device, error)
             raise
-        if boot is not None:
-            self.capacity.boots.end(boot)
+        self._end_boot(device)
         return ready
 
     async def delete_device(self, device: Device) -> None:
@@ -128,10 +106,8 @@ class Devices:
         :raises CloudError: the cloud says no
         """
         self._require_ours(device)
-        boot = self._booting.pop(device.id, None)
-        if boot is not None:
-            self.capacity.boots.end(boot, asyncio.CancelledError())
-        await Deletion(self._calls, self._poller, device, self._pace).run()
+        self._end_boot(device, asyncio.CancelledError())
+        await self._delete_device(device)
         if device.mark is None or not device.mark.is_left:
             # What a failed build leaves makes no room that was not there.
             self.capacity.devices.hint()
@@ -180,8 +156,8 @@ class Devices:
     # -- inside -------------------------------------------------------------
 
     def _require_ours(self, device: Device) -> None:
-        if not self._is_ours(device):
-            authority = self._ownership().authority if self._ownership else ""
+        if self._ownership is not None and not self._is_ours(device):
+            authority = self._ownership().authority
             raise NotOwned("device", device.name, authority)
 
     def _is_ours(self, device: Device | None) -> bool:
@@ -191,61 +167,65 @@ class Devices:
             device.name, device.mark
         )
 
-    async def _create_in_time(
-        self, name: str, mark: Mark, end: float
+    def _end_boot(
+        self, device: Device, error: BaseException | None = None
+    ) -> None:
+        if (boot := self._booting.pop(device.id, None)) is not None:
+            self.capacity.boots.end(boot, error)
+
+    async def _create_device(
+        self, name: str, mark: Mark, until: float
     ) -> Device:
-        """Create a device, for which there may be room only later.
-
-        :param end: when nobody waits for room any more, by the loop's clock
-        """
-        quota, loop = self.capacity.devices, asyncio.get_running_loop()
-        while True:
-            left = max(0.0, end - loop.time())
-            try:
-                async with quota.attempt(left):
-                    return await self._create_device(name, mark)
-            except QuotaExceeded:
-                if not (left and quota.may_wait):
-                    raise
-
-    async def _create_device(self, name: str, mark: Mark) -> Device:
-        async def request(witness: Witness[Device]) -> Device:
-            return await self._calls.once(
-                checks.CREATE_DEVICE, name, mark, witness=witness
+        async def request(note: Note[Device]) -> Device:
+            return await self._calls.ask(
+                checks.CREATE_DEVICE, name, mark, room_until=until, note=note
             )
 
         async def find() -> Sequence[Device]:
             verb = checks.FIND_CREATED_DEVICES
             return await self._calls.ask(verb, "device", name, mark)
 
-        async def delete(device: Device) -> None:
-            deletion = Deletion(self._calls, self._poller, device, self._pace)
-            await deletion.run()
-
         return await Creation(
+            self._calls,
             f"device {name!r}",
-            current() or RequestContext(),
-            self._pace,
             request,
             find,
-            delete,
-            self._own,
+            self._delete_device,
         ).run()
 
+    async def _delete_device(self, device: Device) -> None:
+        await DeviceDeletion(self._calls, self._poller, device).run()
+
     async def _wait_ready(self, device: Device) -> Device:
-        try:
-            ready = await self._poller.wait_ready(device)
-        except DeviceFailed as error:
-            fault = await self._explain(device, error.fault)
-            raise DeviceFailed(error.name, fault) from None
-        if type(self.driver).finish_device is Driver.finish_device:
-            return ready
+        """Wait until a device is active and has an address."""
+        context, loop = current(), asyncio.get_running_loop()
+        missed_at: float | None = None
+        while not device.ready:
+            if device.status == "failed":
+                raise DeviceFailed(device.name, await self._explain(device))
+            if context is not None:
+                context.doing = _doing(device)
+            seen = await self._poller.news(device)
+            now = loop.time()
+            if seen is not None:
+                device, missed_at = seen, None
+            elif missed_at is None:
+                missed_at = now  # lists have holes, and show late what is new
+            elif now - missed_at >= self._pace.out_of_sight:
+                seen = await self.get_device(device.id)
+                if seen is None:
+                    raise DeviceFailed(device.name, "it disappeared")
+                device, missed_at = seen, None
+        return device
+
+    async def _finish(self, device: Device) -> Device:
+        """Have the driver do what is left to do for an active device."""
         context = current() or RequestContext()
         for pause in backoff(self._pace.retry_first, self._pace.retry_longest):
             try:
-                ready = await self._calls.ask(checks.FINISH_DEVICE, ready)
-                if ready.ready:
-                    return ready
+                finished = await self._calls.ask(checks.FINISH_DEVICE, device)
+                if finished.ready:
+                    return finished
             except Changed as error:
                 LOG.info("device %s: %s; trying again", device.name, error)
                 context.trouble = error
@@ -253,10 +233,9 @@ class Devices:
             await asyncio.sleep(pause)
         raise AssertionError("the pauses never end")
 
-    async def _explain(self, device: Device, fault: str) -> str:
+    async def _explain(self, device: Device) -> str:
         """Return why a device failed, with all that the cloud tells."""
-        if type(self.driver).explain_failure is Driver.explain_failure:
-            return fault
+        fault = device.fault or "no reason was given"
         failed = replace(device, fault=fault)
         try:
             async with asyncio.timeout(self._pace.explain):
@@ -266,12 +245,12 @@ class Devices:
             return fault
         return said or fault
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something in a task that nobody cancels."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+
+def _doing(device: Device) -> str:
+    seen: str = device.status
+    if device.status == "active":
+        seen += ", but without an address"
+    return f"waiting for device {device.name!r} to boot (it is {seen})"
 
 
 def unique_of(thing: Device | FloatingIP) -> str | None:

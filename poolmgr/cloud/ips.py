@@ -6,16 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from poolmgr.cloud import checks
+from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.creation import Creation
 from poolmgr.cloud.deletion import delete_ip
 from poolmgr.cloud.devices import Devices, unique_of
 from poolmgr.cloud.lookups import Lookups
-from poolmgr.cloud.pace import Pace, backoff
-from poolmgr.cloud.pool import Pool
-from poolmgr.cloud.runner import Witness
-from poolmgr.drivers.base import Device, Driver, FloatingIP
+from poolmgr.cloud.pace import backoff
+from poolmgr.cloud.runner import Note
+from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import AttachedElsewhere, Changed, NotFound, NotOwned
-from poolmgr.events import Observer
 from poolmgr.ownership import Mark, Ownership
 from poolmgr.tracing import RequestContext, current
 
@@ -35,23 +34,18 @@ class FloatingIPs(Devices):
     """
 
     def __init__(
-        self,
-        driver: Driver,
-        ownership: Callable[[], Ownership] | None,
-        observer: Observer | None,
-        pool: Pool | None,
-        pace: Pace,
+        self, calls: Calls, ownership: Callable[[], Ownership] | None
     ) -> None:
-        super().__init__(driver, ownership, observer, pool, pace)
-        self._by_address: Lookups[FloatingIP] = Lookups(
-            partial(self._calls.ask, checks.FIND_IPS),
+        super().__init__(calls, ownership)
+        self._by_address = Lookups(
+            partial(calls.ask, checks.FIND_IPS),
             lambda ip: ip.address,
-            pace.lookup_slow,
+            calls.pace.lookup_slow,
         )
-        self._ips_by_job: Lookups[FloatingIP] = Lookups(
-            partial(self._calls.ask, checks.IPS_OF_JOBS),
+        self._ips_by_job = Lookups(
+            partial(calls.ask, checks.IPS_OF_JOBS),
             unique_of,
-            pace.lookup_slow,
+            calls.pace.lookup_slow,
         )
 
     async def create_ip(self, mark: Mark, max_wait: float = 0.0) -> FloatingIP:
@@ -61,27 +55,20 @@ class FloatingIPs(Devices):
         :raises QuotaExceeded: there is none left, for us or at all
         :raises CloudError: the cloud says no
         """
+        until = asyncio.get_running_loop().time() + max_wait
 
-        async def request(witness: Witness[FloatingIP]) -> FloatingIP:
-            return await self._calls.once(
-                checks.CREATE_IP, mark, witness=witness
+        async def request(note: Note[FloatingIP]) -> FloatingIP:
+            return await self._calls.ask(
+                checks.CREATE_IP, mark, room_until=until, note=note
             )
 
         async def find() -> Sequence[FloatingIP]:
-            return await self._calls.ask(
-                checks.FIND_CREATED_IPS, "ip", "", mark
-            )
+            verb = checks.FIND_CREATED_IPS
+            return await self._calls.ask(verb, "ip", "", mark)
 
-        async with self.capacity.ips.attempt(max_wait):
-            return await Creation(
-                "a floating IP",
-                current() or RequestContext(),
-                self._pace,
-                request,
-                find,
-                self._delete_ip,
-                self._own,
-            ).run()
+        return await Creation(
+            self._calls, "a floating IP", request, find, self._delete_ip
+        ).run()
 
     async def list_ips(self) -> Sequence[FloatingIP]:
         """List all floating IPs, other people's too."""
@@ -213,7 +200,7 @@ class FloatingIPs(Devices):
             raise NotOwned("floating IP", ip.address, ownership.authority)
 
     async def _delete_ip(self, ip: FloatingIP) -> None:
-        await delete_ip(self._calls, self._by_address, ip, self._pace)
+        await delete_ip(self._calls, self._by_address, ip)
 
     async def _change(
         self,

@@ -1,31 +1,42 @@
 """How much a cloud is asked: so many verbs at once, so many requests a second.
 
-In both, short jobs go first.
+In both, short jobs go before builds.
 """
 
 import asyncio
+import math
 import threading
 import time
-from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Protocol
 
 from poolmgr.tracing import current
 
 
-class Waits(Protocol):
-    """Somebody who wants to know that a request waits for its turn."""
+class Watch:
+    """Since when a call owes an answer: since its last request.
+
+    :param clock: tells the time
+
+    :ivar since: when it began, or sent its last request; infinite while it
+        waits at the rate limiter
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.since = clock()
 
     def pause(self) -> None:
-        """The wait begins."""
+        """Stop, for a request has to wait for its turn."""
+        self.since = math.inf
 
-    def resume(self) -> None:
-        """The wait is over."""
+    def restart(self) -> None:
+        """Start anew, for a request that is about to be sent."""
+        self.since = self._clock()
 
 
-#: The call that the present thread makes.
-CALL: ContextVar[Waits | None] = ContextVar("poolmgr_call", default=None)
+#: The watch over the call that the present thread makes.
+WATCH: ContextVar[Watch | None] = ContextVar("poolmgr_watch", default=None)
 
 
 class RateLimiter:
@@ -45,14 +56,14 @@ class RateLimiter:
 
     def acquire(self) -> None:
         """Block until a request may be sent."""
-        call = CALL.get()
-        if call is not None:
-            call.pause()
+        watch = WATCH.get()
         if self._per_second:
+            if watch is not None:
+                watch.pause()
             context = current()
             self._wait(context is not None and context.urgent)
-        if call is not None:
-            call.resume()
+        if watch is not None:
+            watch.restart()
 
     def _wait(self, urgent: bool) -> None:
         with self._changed:
@@ -75,14 +86,8 @@ class RateLimiter:
         return missing
 
 
-@dataclass(eq=False, slots=True)
-class _Waiter:
-    urgent: bool
-    granted: "asyncio.Future[None]"
-
-
 class Slots:
-    """Places for verbs that run at once; urgent ones go first.
+    """Places for verbs that run at once.
 
     A quarter of the places is for urgent verbs alone, so that none of them
     waits for builds that the cloud is slow to take.
@@ -91,39 +96,23 @@ class Slots:
     """
 
     def __init__(self, at_once: int) -> None:
-        self._free = at_once
-        self._free_for_others = max(1, at_once - at_once // 4)
-        self._queues: dict[bool, deque[_Waiter]] = {
-            True: deque(),
-            False: deque(),
-        }
+        self._all = asyncio.Semaphore(at_once)
+        self._builds = asyncio.Semaphore(max(1, at_once - at_once // 4))
 
     async def acquire(self, urgent: bool) -> None:
         """Wait for a place."""
-        future = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(urgent, future)
-        self._queues[urgent].append(waiter)
-        self._grant()
+        if urgent:
+            await self._all.acquire()
+            return
+        await self._builds.acquire()
         try:
-            await future
+            await self._all.acquire()
         except asyncio.CancelledError:
-            if waiter in self._queues[urgent]:
-                self._queues[urgent].remove(waiter)
-            else:
-                self.release(urgent)
+            self._builds.release()
             raise
 
     def release(self, urgent: bool) -> None:
         """Give a place back."""
-        self._free += 1
-        self._free_for_others += not urgent
-        self._grant()
-
-    def _grant(self) -> None:
-        for urgent, queue in self._queues.items():
-            while queue and self._free and (urgent or self._free_for_others):
-                self._free -= 1
-                self._free_for_others -= not urgent
-                waiter = queue.popleft()
-                if not waiter.granted.done():
-                    waiter.granted.set_result(None)
+        self._all.release()
+        if not urgent:
+            self._builds.release()

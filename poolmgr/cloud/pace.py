@@ -1,10 +1,13 @@
 """The times that waiting for a cloud is made of."""
 
+import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from poolmgr.errors import CloudUnavailable
+from poolmgr.errors import CloudUnavailable, DeadlineExceeded
+from poolmgr.tracing import RequestContext
 
 # Its own: a program may have seeded Python's.
 _JITTER = random.Random()  # noqa: S311 - no secret
@@ -35,7 +38,6 @@ class Pace:
         for so long counts as gone
     :ivar delete_again: pause before a device that is still there is deleted
         once more
-    :ivar look_time: time for a look that only confirms what is known
     :ivar explain: time for finding out why a device failed
     :ivar clean_up: time for deleting what was made too late
     :ivar close: time for a driver to close
@@ -55,7 +57,6 @@ class Pace:
     look_longest: float = 5.0
     out_of_sight: float = 10.0
     delete_again: float = 15.0
-    look_time: float = 2.0
     explain: float = 10.0
     clean_up: float = 60.0
     close: float = 5.0
@@ -81,3 +82,33 @@ def pause_after(error: CloudUnavailable) -> float:
     pause = error.retry_after
     is_number = isinstance(pause, (int, float))
     return min(pause, _LONGEST_PAUSE) if is_number and pause > 0 else 0.0
+
+
+@asynccontextmanager
+async def time_limit(
+    context: RequestContext,
+    seconds: float,
+    doing: str = "waiting for the cloud",
+) -> AsyncIterator[None]:
+    """Bound the block in time, and say why that was not enough.
+
+    :param context: what the block works for; it knows what it waits for
+    :param seconds: the time that the block has
+    :param doing: what it does, if the context does not know
+    :raises DeadlineExceeded: the time is up
+    :raises PoolmgrError: the last failure of what was repeated until then
+    """
+    before = context.end
+    end = min(before, asyncio.get_running_loop().time() + seconds)
+    context.end = end
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        late = DeadlineExceeded(context.doing or doing, seconds)
+        raise context.trouble or late from None
+    finally:
+        if context.end == end:  # else the job was cancelled meanwhile
+            context.end = before

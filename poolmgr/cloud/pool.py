@@ -7,7 +7,6 @@ ending while a verb hangs, so they do not do here.
 import asyncio
 import contextvars
 import ctypes
-import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -16,8 +15,6 @@ from typing import Any, Protocol, TypeVar
 
 from poolmgr.errors import CloudUnavailable
 from poolmgr.foreign import told
-
-LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -30,9 +27,6 @@ class Pool(Protocol):
     def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Have the work run, in a copy of the present context."""
 
-    def give_up(self, running: "asyncio.Future[Any]") -> None:
-        """Do without the thread of a work that hangs, until it returns."""
-
     def close(self) -> None:
         """End the threads as soon as their work ends."""
 
@@ -43,8 +37,7 @@ class CallPool:
     All methods but :meth:`close` are called on the loop, so that the counts
     need no lock.
 
-    :param size: threads that work at once, at most. For each one that hangs
-        there is another, up to as many again.
+    :param size: threads, at most
     """
 
     def __init__(self, size: int) -> None:
@@ -54,67 +47,58 @@ class CallPool:
         )
         self._threads = 0
         self._pending = 0
-        self._lost = 0
 
     def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        """Have a thread do the work, in a copy of the present context.
-
-        :raises CloudUnavailable: the system gives this process no thread
-        """
+        """Have a thread do the work, in a copy of the present context."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        future.add_done_callback(self._returned)
         context = contextvars.copy_context()
 
         def run() -> None:
             result, error = _run(context, work)
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(_settle, future, result, error)
+                loop.call_soon_threadsafe(self._settle, future, result, error)
 
         self._pending += 1
-        self._add_thread()
         self._queue.put(run)
+        if self._threads < min(self._pending, self._size):
+            self._start_thread(future)
         return future
-
-    def give_up(self, running: "asyncio.Future[Any]") -> None:
-        """Do without the thread of a work that hangs, until it returns."""
-        self._lost += 1
-        running.add_done_callback(self._came_back)
-        if self._pending > self._threads:
-            self._add_thread()
 
     def close(self) -> None:
         """End the threads; one that hangs ends when it returns."""
         for _thread in range(self._threads):
             self._queue.put(None)
 
-    def _add_thread(self) -> None:
-        most = self._size + min(self._lost, self._size)
-        if self._pending <= self._threads or self._threads >= most:
-            return
+    def _start_thread(self, future: "asyncio.Future[Any]") -> None:
         thread = threading.Thread(
             target=self._serve, name="poolmgr-call", daemon=True
         )
         try:
             thread.start()
-        except RuntimeError as error:
-            if not self._threads:
-                self._pending -= 1
-                raise CloudUnavailable(told(error)) from error
-            LOG.error("%s; %d calls wait", told(error), self._pending)
-        else:
             self._threads += 1
+        except RuntimeError as error:  # the system gives us none
+            if not self._threads:
+                future.set_exception(CloudUnavailable(told(error)))
 
     def _serve(self) -> None:
         while (run := self._queue.get()) is not None:
             run()
             del run  # an idle thread must not keep its last work alive
 
-    def _returned(self, _future: object) -> None:
+    def _settle(
+        self,
+        future: "asyncio.Future[Any]",
+        result: object,
+        error: Exception | None,
+    ) -> None:
         self._pending -= 1
-
-    def _came_back(self, _future: object) -> None:
-        self._lost -= 1
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
 
 def _run(
@@ -127,26 +111,12 @@ def _run(
     """
     try:
         return context.run(work), None
-    except StopIteration as error:
-        raised: BaseException = error
-    except Exception as error:
-        return None, error
     except BaseException as error:
-        raised = error
-    wrapped = RuntimeError(told(raised))
-    wrapped.__cause__ = raised
-    return None, wrapped
-
-
-def _settle(
-    future: "asyncio.Future[Any]", result: object, error: Exception | None
-) -> None:
-    if future.cancelled():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+        if isinstance(error, Exception) and type(error) is not StopIteration:
+            return None, error
+        wrapped = RuntimeError(told(error))
+        wrapped.__cause__ = error
+        return None, wrapped
 
 
 def limit_arenas() -> None:

@@ -1,14 +1,14 @@
-"""Running a driver's verbs on threads, and giving up those that hang."""
+"""Calls of a driver's verbs on threads; those that hang are given up."""
 
 import asyncio
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from poolmgr.cloud import checks
 from poolmgr.cloud.checks import Verb
-from poolmgr.cloud.limiter import CALL, RateLimiter
+from poolmgr.cloud.limiter import WATCH, RateLimiter, Watch
 from poolmgr.cloud.pool import CallPool, Pool
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import name_of
@@ -18,24 +18,13 @@ from poolmgr.events import CloudCall, Observer, tell
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
 
-
-class Witness(Protocol[T_contra]):
-    """Somebody who wants to know what comes of a creation."""
-
-    def arrived(self, thing: T_contra, /) -> None:
-        """The verb has returned this, perhaps late."""
-
-    def lost(self) -> None:
-        """Nobody knows whether the request took effect."""
+#: Told what a creation has made, were it late; None when nobody knows.
+Note = Callable[[T | None], None]
 
 
 class Runner:
-    """Has threads call the verbs of a driver.
-
-    A call that takes too long is given up, whether somebody waits for it or
-    not: its thread counts as lost until it returns.
+    """Has threads call the verbs of a driver, and reports the calls.
 
     :param driver: the driver; its limiter is set here
     :param grace: seconds that a call may overrun its time-out by
@@ -52,7 +41,8 @@ class Runner:
     ) -> None:
         limits = driver.limits
         self.driver = driver
-        self.pool = pool or CallPool(limits.calls_at_once)
+        # For each thread that hangs there is another.
+        self._pool = pool or CallPool(2 * limits.calls_at_once)
         self.timeout = limits.call_timeout
         self.allowed = limits.call_timeout + grace
         self.calls: set[_Call[Any]] = set()
@@ -71,35 +61,39 @@ class Runner:
 
         What was given up has not returned while its thread hangs.
         """
-        calls = tuple(self.calls)
-        since = min((call.since for call in calls), default=math.inf)
+        since = min((c.since for c in tuple(self.calls)), default=math.inf)
         if since == math.inf:
             return 0.0
         # Connecting has the time-out once for each address of a host.
         latest = max(since, self.returned_at)
         return max(0.0, self.clock() - latest - self.allowed - self.timeout)
 
+    def close(self) -> None:
+        """End the threads as soon as their calls end."""
+        self._pool.close()
+
     def start(
         self,
         verb: Verb[T],
         args: tuple[object, ...],
-        witness: Witness[T] | None,
+        note: Note[T] | None = None,
     ) -> "asyncio.Future[T]":
         """Have a thread call a verb; the answer comes in time, or an error.
 
-        :param witness: told what comes of it, were it late
+        :param note: told what a creation has made, at any time
         """
-        self.clock = asyncio.get_running_loop().time
-        call = _Call(self, verb, args, witness)
-        call.start()
+        loop = asyncio.get_running_loop()
+        self.clock = loop.time
+        call = _Call(self, verb, args, note)
+        running = self._pool.submit(call.work)
+        self.calls.add(call)
+        call.timer = loop.call_later(self.allowed, call.check)
+        running.add_done_callback(call.returned)
         return call.answer
 
-    def observe(
-        self, verb: Verb[Any], status: int | None, took: float
-    ) -> None:
+    def observe(self, call: CloudCall) -> None:
         """Tell of a call, unless the driver tells of its requests itself."""
         if not self._driver_reports:
-            call = CloudCall(verb.service, verb.name, status, took)
             tell(self._observer.cloud_called, call)
 
     def _report(self, call: CloudCall) -> None:
@@ -107,66 +101,42 @@ class Runner:
         tell(self._observer.cloud_called, call)
 
 
-class _Call(Generic[T]):
+class _Call(Watch, Generic[T]):
     """One call of a verb.
 
     :ivar answer: what the verb returns, or an error
-    :ivar since: when it began, or sent its last request; infinite while it
-        waits at the limiter
+    :ivar timer: when to look whether it is overdue
     """
+
+    timer: asyncio.TimerHandle
 
     def __init__(
         self,
         runner: Runner,
         verb: Verb[T],
         args: tuple[object, ...],
-        witness: Witness[T] | None,
+        note: Note[T] | None,
     ) -> None:
+        super().__init__(runner.clock)
         self._runner = runner
         self._verb = verb
         self._args = args
-        self._witness = witness
+        self._note = note
+        self._begun = False
         self._loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[T] = self._loop.create_future()
-        self.since = runner.clock()
-        self._begun = False
-        self._given_up = False
-        self._timer: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        """Have a thread make the call, and watch it."""
-        runner = self._runner
-        try:
-            running = runner.pool.submit(self._run)
-        except CloudUnavailable as error:
-            self.answer.set_exception(error)
-            return
-        runner.calls.add(self)
-        self._timer = self._loop.call_later(
-            runner.allowed, self._watch, running
-        )
-        running.add_done_callback(self._returned)
-
-    def pause(self) -> None:
-        """Stop the watch: the limiter holds the request back."""
-        self.since = math.inf
-
-    def resume(self) -> None:
-        """Start the watch anew, for a request that is about to be sent."""
-        self.since = self._runner.clock()
-
-    def _run(self) -> T:
+    def work(self) -> T:
         """Call the verb; on a thread."""
-        if self._given_up:
+        if self.answer.done():
             raise CloudUnavailable("it was given up before it began")
         self._begun = True
-        CALL.set(self)
-        self.resume()
-        runner, status = self._runner, None
+        WATCH.set(self)
+        self.restart()
+        runner, verb, status = self._runner, self._verb, None
         try:
-            result = checks.call(
-                runner.driver, self._verb, *self._args, runner.timeout
-            )
+            args = (*self._args, runner.timeout)
+            result = checks.call(runner.driver, verb, *args)
             status = 200
             return result
         except CloudError as error:
@@ -175,19 +145,16 @@ class _Call(Generic[T]):
             raise
         finally:
             took = runner.clock() - self.since
-            runner.observe(self._verb, status, took)
+            runner.observe(CloudCall(verb.service, verb.name, status, took))
 
-    def _watch(self, running: "asyncio.Future[T]") -> None:
-        """Give the call up when it has had no answer for too long."""
+    def check(self) -> None:
+        """Give it up if it has had no answer for too long."""
         runner, now = self._runner, self._loop.time()
         end = self.since + runner.allowed
         if end > now:
-            self._timer = self._loop.call_at(
-                min(end, now + runner.allowed), self._watch, running
-            )
+            when = min(end, now + runner.allowed)
+            self.timer = self._loop.call_at(when, self.check)
             return
-        self._given_up = True
-        runner.pool.give_up(running)
         name = f"{name_of(runner.driver)}: {self._verb.name}"
         text = f"{name}: no answer within {runner.timeout:.3g} s"
         LOG.warning("%s; its thread is left", text)
@@ -196,15 +163,14 @@ class _Call(Generic[T]):
         else:
             self._fail(CloudUnavailable(text))
 
-    def _returned(self, running: "asyncio.Future[T]") -> None:
-        runner = self._runner
-        runner.calls.discard(self)
-        runner.returned_at = self._loop.time()
-        if self._timer is not None:
-            self._timer.cancel()
+    def returned(self, running: "asyncio.Future[T]") -> None:
+        """Pass on what came of it, perhaps late."""
+        self._runner.calls.discard(self)
+        self._runner.returned_at = self._loop.time()
+        self.timer.cancel()
         error = running.exception()
-        if error is None and self._witness is not None:
-            self._witness.arrived(running.result())
+        if error is None and self._note is not None:
+            self._note(running.result())
         if self.answer.done():
             return
         if error is not None:
@@ -213,6 +179,7 @@ class _Call(Generic[T]):
             self.answer.set_result(running.result())
 
     def _fail(self, error: BaseException) -> None:
-        if isinstance(error, OutcomeUnknown) and self._witness is not None:
-            self._witness.lost()
+        if isinstance(error, OutcomeUnknown) and self._note is not None:
+            self._note(None)
         self.answer.set_exception(error)
+        self.answer.exception()  # perhaps nobody waits for it any more

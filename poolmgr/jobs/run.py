@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from poolmgr.actions.context import Log
 from poolmgr.cloud import Cloud
-from poolmgr.cloud.time_limit import time_limit
+from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import (
     Cancelled,
     DeadlineExceeded,

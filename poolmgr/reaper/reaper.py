@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from poolmgr.cloud import Cloud
-from poolmgr.cloud.time_limit import time_limit
+from poolmgr.cloud.pace import time_limit
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import CloudUnavailable, PoolmgrError
 from poolmgr.jobs.in_flight import InFlight

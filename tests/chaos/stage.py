@@ -54,7 +54,7 @@ class Moment:
 
 @dataclass
 class Hold:
-    """A call that is held back by the cloud.
+    """A call that the cloud delays.
 
     :ivar calls: the call, once it came in
     """

@@ -7,9 +7,9 @@ from typing import Any
 
 from poolmgr import Job, PoolManager
 from poolmgr.cloud import BlockingCloud, Pace
-from poolmgr.cloud.breaker import Breaker
-from poolmgr.cloud.capacity import Capacity
+from poolmgr.cloud.breaker import Breaker, Capacity
 from poolmgr.drivers.nova import NovaCloud
+from poolmgr.errors import CloudUnavailable
 from poolmgr.events import Observer
 from poolmgr.jobs.message import Message
 from poolmgr.jobs.pool_manager import BlockingDelivery
@@ -145,7 +145,8 @@ class Pool:
 
         async def blame() -> None:
             for _time in range(times):
-                breaker.blame("it was down")
+                down = CloudUnavailable("it was down")
+                breaker.end(await breaker.begin(), down)
 
         self.openstack.wait(blame())
 

@@ -56,12 +56,12 @@ def no_addresses_left(stage: Stage) -> str:
     return by_hand(stage, "build-ip")
 
 
-@scene("creating devices is held back:")
+@scene("circuit open: creating devices:")
 def quota_in_a_worker(stage: Stage) -> str:
     cloud = stage.cloud(instances=0)
     process, server = working(stage)
     answers = asked(server, BUILD)
-    process.wait_for("is held back")
+    process.wait_for("circuit open")
     cloud.set_quota(instances=5)
     process.wait_for("goes on")
     answers()
@@ -90,7 +90,7 @@ def no_host(stage: Stage) -> str:
     return by_hand(stage, "build-device")
 
 
-@scene("building devices is held back:", "because the last ones failed:")
+@scene("circuit open: building devices:", "because the last ones failed:")
 def no_host_again_and_again(stage: Stage) -> str:
     stage.cloud().fault(Fault.server_error(NO_HOST, times=None))
     process, server = working(stage, "[poolmgr]\nquota_wait = 1\n")
@@ -139,14 +139,14 @@ def login_refused_later(stage: Stage) -> str:
     return process.wait_for("outcome=FAIL")
 
 
-@scene("reading devices is held back: Nova answered 503")
+@scene("circuit open: reading devices: Nova answered 503")
 def cloud_down(stage: Stage) -> str:
     cloud = stage.cloud()
     process, server = working(stage)
     answer = saying(503, "Service Unavailable")
     cloud.fault(Fault("GET", "/servers/detail", **answer))
     answers = asked(server, *[BUILD] * 6)
-    process.wait_for("is held back")
+    process.wait_for("circuit open")
     cloud.clear_faults()
     process.wait_for("goes on")
     answers()
