@@ -13,8 +13,6 @@ from poolmgr.text import one_line
 
 #: Minutes of history.
 MINUTES = 60
-#: Seconds after which a failure says nothing about the present any more.
-STALE = 300.0
 #: Jobs, failures and findings of the reaper that are kept.
 _JOBS, _FINDINGS = 25, 50
 #: Characters that are kept of a text from outside.
@@ -99,8 +97,6 @@ class Statistics(Observer):
         # Calls of the cloud are told by the threads that make them.
         self._lock = threading.Lock()
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
-        #: Since when each service fails, and when it did last.
-        self._failing: dict[str, tuple[float, float]] = {}
 
     def job_ended(self, ended: EndedJob) -> None:
         """See :class:`~poolmgr.events.Observer`."""
@@ -121,14 +117,15 @@ class Statistics(Observer):
     def cloud_called(self, call: CloudCall) -> None:
         """See :class:`~poolmgr.events.Observer`."""
         self.metrics.cloud_called(call)
-        now = self._clock()
+        number = int(self._clock() // 60)
         with self._lock:
-            self._count_in_minute(call, int(now // 60))
-            if call.is_answer:
-                self._failing.pop(call.service, None)
-            else:
-                since, _last = self._failing.get(call.service, (now, now))
-                self._failing[call.service] = since, now
+            if not self._minutes or self._minutes[-1].number < number:
+                self._minutes.append(Minute(number))
+            minute = self._minutes[-1]
+            minute.calls += 1
+            minute.failed += not call.is_answer
+            minute.total += call.seconds
+            minute.longest = max(minute.longest, call.seconds)
 
     def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """See :class:`~poolmgr.events.Observer`."""
@@ -140,19 +137,6 @@ class Statistics(Observer):
             )
 
     @property
-    def failing(self) -> dict[str, float]:
-        """For how many seconds all calls of a service have failed.
-
-        Those that answer, or were not called lately, are left out.
-        """
-        now = self._clock()
-        return {
-            name: last - since
-            for name, (since, last) in self._failing.copy().items()
-            if now - last < STALE
-        }
-
-    @property
     def last_hour(self) -> list[Minute]:
         """The calls of the cloud by minute, the oldest first; minutes
         without a call are there, too."""
@@ -161,12 +145,3 @@ class Statistics(Observer):
             known = {each.number: replace(each) for each in self._minutes}
         numbers = range(present - MINUTES + 1, present + 1)
         return [known.get(number, Minute(number)) for number in numbers]
-
-    def _count_in_minute(self, call: CloudCall, number: int) -> None:
-        if not self._minutes or self._minutes[-1].number < number:
-            self._minutes.append(Minute(number))
-        minute = self._minutes[-1]
-        minute.calls += 1
-        minute.failed += not call.is_answer
-        minute.total += call.seconds
-        minute.longest = max(minute.longest, call.seconds)

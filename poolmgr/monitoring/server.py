@@ -6,11 +6,11 @@ They answer when the worker's event loop hangs.
 import contextlib
 import ipaddress
 import logging
-import re
 import socket
 import threading
 from collections.abc import Iterable
 from http import HTTPStatus
+from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import generate_latest
@@ -19,7 +19,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 
 from poolmgr.monitoring.collector import StateCollector
-from poolmgr.monitoring.health import Check, liveness, readiness
+from poolmgr.monitoring.health import liveness, readiness
 from poolmgr.monitoring.history import Statistics
 from poolmgr.monitoring.page import render
 from poolmgr.monitoring.queues import Queues
@@ -45,8 +45,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-#: A Host header: an IPv6 address in brackets or a name, and a port.
-_HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::[0-9]*)?")
 #: Content types.
 _TEXT = "text/plain; charset=utf-8"
 _HTML = "text/html; charset=utf-8"
@@ -108,20 +106,21 @@ class Pages:
         return self._page(environ["PATH_INFO"])
 
     def _page(self, path: str) -> Response:
-        service, failing = self._service, self._statistics.failing
-        if path == "/healthz":
-            return _verdict(liveness(service))
-        if path == "/readyz":
-            return _verdict([*liveness(service), *readiness(service, failing)])
         if path == "/metrics":
             text = generate_latest(self._registry).decode()
             return HTTPStatus.OK, _METRICS, text
+        if path not in ("/", "/healthz", "/readyz"):
+            text = "there are / /healthz /metrics /readyz\n"
+            return HTTPStatus.NOT_FOUND, _TEXT, text
+        checks = list(liveness(self._service))
+        if path != "/healthz":
+            checks += readiness(self._service)
         if path == "/":
-            checks = [*liveness(service), *readiness(service, failing)]
-            text = render(service, self._statistics, checks)
+            text = render(self._service, self._statistics, checks)
             return HTTPStatus.OK, _HTML, text
-        text = "there are / /healthz /metrics /readyz\n"
-        return HTTPStatus.NOT_FOUND, _TEXT, text
+        good = all(check.good for check in checks)
+        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+        return status, _TEXT, "".join(f"{check}\n" for check in checks)
 
     def _is_own_name(self, host: str) -> bool:
         """Whether a Host header names this machine.
@@ -129,14 +128,14 @@ class Pages:
         Otherwise it is DNS rebinding: a foreign web page, whose name leads
         here, has a browser ask.
         """
-        found = _HOST.fullmatch(host)
-        if found is None:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
             return False
-        name = (found[1] or found[2] or "").rstrip(".").lower()
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            return name in self._hosts
+            return name.rstrip(".") in self._hosts
         return True
 
 
@@ -224,10 +223,3 @@ def serve(settings: MonitoringSettings, pages: Pages) -> None:
     threading.Thread(
         target=server.run, name="poolmgr-http", daemon=True
     ).start()
-
-
-def _verdict(checks: Iterable[Check]) -> Response:
-    found = list(checks)
-    good = all(check.good for check in found)
-    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-    return status, _TEXT, "".join(f"{check}\n" for check in found)

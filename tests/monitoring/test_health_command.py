@@ -24,7 +24,7 @@ def test_a_worker_that_is_well_is_exit_code_0(tmp_path: Path) -> None:
             )
 
     assert (well.returncode, well.stderr) == (0, "")
-    assert well.stdout.startswith("ok: event loop: answered in")
+    assert well.stdout.startswith("ok: event loop: answers")
     assert of_use.returncode == 0
     assert "ok: job servers: registered with 1 of 1" in of_use.stdout
 

@@ -132,8 +132,7 @@ def test_it_is_asked_by_an_address_or_a_known_name(
         "127.0.0.1.evil.example",
         "localhost.evil.example:{port}",
         "",
-        "x@127.0.0.1",
-        "127.0.0.1:80:{port}",
+        "[127.0.0.1",
     ],
 )
 @pytest.mark.parametrize("path", PAGES)
