@@ -5,7 +5,7 @@ import ipaddress
 import re
 
 from poolmgr.actions.assign_ip import AssignIp
-from poolmgr.actions.base import parse
+from poolmgr.actions.fields import parse_request
 from poolmgr.drivers.nova.calls import path_of
 from poolmgr.drivers.nova.urls import auth_url
 from poolmgr.errors import CloudRefused, ConfigError, InvalidField
@@ -52,4 +52,4 @@ def one(data: bytes) -> None:
 
 
 def _request(name: str, ip: str) -> None:
-    parse(AssignIp, {"name": name, "ip": ip})
+    parse_request(AssignIp.takes, {"name": name, "ip": ip}, "AssignIp")

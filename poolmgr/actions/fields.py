@@ -2,9 +2,8 @@
 
 import copy
 import dataclasses
-import functools
 import ipaddress
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,14 +108,15 @@ def parse_request(
     """
     doing = f"action {action}"
     values = {}
-    for field in _fields(takes):  # type: ignore[arg-type]
+    for field in dataclasses.fields(takes):
         if field.name in message:
             value = message[field.name]
             if isinstance(value, (dict, list)):
                 # The answer has it as it came, whatever the action does.
                 value = copy.deepcopy(value)
-            check = field.metadata.get("check", _anything)
-            values[field.name] = convert(doing, field.name, check, value)
+            if check := field.metadata.get("check"):
+                value = convert(doing, field.name, check, value)
+            values[field.name] = value
         elif is_required(field):
             raise InvalidField(field.name, "is missing")
     try:
@@ -141,12 +141,3 @@ def convert(
         raise PluginFailed(
             f"{doing}: its check of {name!r}: {told(error)}"
         ) from error
-
-
-@functools.cache
-def _fields(takes: Hashable) -> tuple[Field, ...]:
-    return dataclasses.fields(takes)  # type: ignore[arg-type]
-
-
-def _anything(value: object) -> object:
-    return value

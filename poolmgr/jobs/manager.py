@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Self
 
 from poolmgr.actions.base import Action
 from poolmgr.cloud import Cloud
@@ -60,7 +60,7 @@ class JobManager:
         self._stopped = False
         self._closed = False
 
-    async def __aenter__(self) -> "JobManager":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:

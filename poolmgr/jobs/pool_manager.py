@@ -18,7 +18,7 @@ from poolmgr.events import Observer, Outcome, RunningJob
 from poolmgr.jobs.manager import JobManager, added_by, driver_plugins
 from poolmgr.jobs.message import Message
 from poolmgr.jobs.run import Delivery, Progress
-from poolmgr.ownership import Job, Ownership
+from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
 
 T = TypeVar("T")
@@ -56,14 +56,11 @@ class AsyncPoolManager(JobManager):
         self.driver = driver
         cloud = Cloud(
             driver,
-            ownership=self._ownership,
+            ownership=lambda: self.settings.ownership,
             observer=observer,
             pace=pace,
         )
         super().__init__(cloud, settings, actions, observer)
-
-    async def __aenter__(self) -> Self:
-        return self
 
     async def close(self) -> None:
         """See :meth:`JobManager.close`; closes the driver if it was made
@@ -74,9 +71,6 @@ class AsyncPoolManager(JobManager):
     def let_go(self) -> None:
         """Close the cloud; no job runs any more."""
         self.cloud.close(keep_driver=not self._owns_driver)
-
-    def _ownership(self) -> Ownership:
-        return self.settings.ownership
 
 
 class BlockingDelivery:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from poolmgr.actions.base import Action, limits, parse
+from poolmgr.actions.base import Action, limits
+from poolmgr.actions.fields import parse_request
 from poolmgr.errors import (
     DeviceNotDeleted,
     PluginFailed,
@@ -108,17 +109,11 @@ class JobRequest:
         What the action answers is withheld.  It must not look answered: a
         FAIL of BUILD_DEVICE that has only a name breaks Libra's client.
         """
-        try:
-            # Once: it may be a plugin's own kind of error, which can change.
-            reason = str.join("", [str(error)])
-            code, retryable = error.code, error.retryable
-            handed_back = isinstance(error, DeviceNotDeleted)
-            added = wire.snapshot(error.answer) if handed_back else {}
-            if type(code) is not str or type(retryable) is not bool:
-                raise TypeError("its code or retryable is of another type")
-        except BaseException as wrong:
-            unusable = f"{told(error)}, not usable: {told(wrong)}"
-            return self.fail(PluginFailed(unusable))
+        code, retryable = error.code, error.retryable
+        # Once: a plugin's own kind of error may change.
+        reason = words_of(error)
+        handed_back = isinstance(error, DeviceNotDeleted)
+        added = wire.snapshot(error.answer) if handed_back else {}
         if self.settings.explain_failures:
             added["error"] = {
                 "code": code,
@@ -159,7 +154,7 @@ def read_message(
         action = _action(fields, actions)
         # What the class says is taken once: it is a plugin's, and may change.
         answers = tuple(action.answers)
-        request = parse(action, fields)
+        request = parse_request(action.takes, fields, action.__name__)
         times = _times(action, settings)
     except Exception as error:
         # Without the frames that it came through, which hold the message.
