@@ -139,7 +139,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "is there already" in done.stderr
+    assert "cannot be written: File exists" in done.stderr
     assert old.read_text() == OLD
 
 

@@ -1,6 +1,5 @@
 """Foreign text acts on nothing: no log, terminal, shell or spreadsheet."""
 
-import argparse
 import contextlib
 import csv
 import io
@@ -8,6 +7,7 @@ import json
 import logging
 import socketserver
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +18,7 @@ import pytest
 import yaml
 
 from poolmgr import PoolManager
-from poolmgr.cli import logs
-from poolmgr.cli.output import Stream
+from poolmgr.cli.terminal import Stream
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova.urls import auth_url
 from poolmgr.errors import ConfigError
@@ -96,35 +95,26 @@ def test_what_is_seen_stays_as_it_is() -> None:
 
 
 def test_one_event_is_one_line_in_the_log(tmp_path: Path) -> None:
-    stderr = io.StringIO()
     path = tmp_path / "log"
-    options = argparse.Namespace(
-        debug=True,
-        verbose_level=3,
-        log_file=str(path),
-        log_format=None,
-        log_config_append=None,
+    script = (
+        "import json, logging, sys\n"
+        "from poolmgr.cli.app import main\n"
+        "main(['--debug', '--log-file', sys.argv[1], 'help'])\n"
+        "text = json.loads(sys.argv[2])\n"
+        "logging.getLogger('x').warning('a%sb', text)\n"
+        "try:\n    raise ValueError(f'c{text}d')\n"
+        "except ValueError:\n"
+        "    logging.getLogger('x').exception('e%sf', text)\n"
     )
-    root = logging.getLogger()
-    before = (root.level, [*root.handlers])
-    try:
-        logs.configure(options, stderr)
-        # pytest cannot hand on the half of a pair.
-        text = ALL.replace("\ud800", "")
-        logging.getLogger("x").warning("a%sb", text)
-        try:
-            raise ValueError(f"c{text}d")
-        except ValueError:
-            logging.getLogger("x").exception("e%sf", text)
-    finally:
-        for handler in set(root.handlers) - set(before[1]):
-            root.removeHandler(handler)
-            if isinstance(handler, logging.FileHandler):
-                handler.close()
-        root.setLevel(before[0])
-        logs._console.setStream(io.StringIO())
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path), json.dumps(ALL)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
 
-    for said in (stderr.getvalue(), path.read_text()):
+    for said in (done.stderr, path.read_text()):
         assert harmless(said)
         assert said.count(" x: ") == 2
         # A new line in what an error says cannot pass for an event.
@@ -280,8 +270,6 @@ def answering(answer: Mapping[str, object]) -> Iterator[str]:
         "w.registerFunction('libra_pool_mgm');"
         "w.getJob().sendWorkComplete(a[2].encode())"
     )
-    import sys
-
     with builtin() as job_server:
         port = str(job_server.address.port)
         worker = subprocess.Popen(

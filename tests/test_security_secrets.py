@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from poolmgr import PoolManager
-from poolmgr.cli.records import make_record
+from poolmgr.cli.logs import make_record
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings

@@ -1,8 +1,10 @@
 """A command for an action, made from the action's own description."""
 
 import argparse
+import asyncio
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 from cliff.formatters.base import ListFormatter, SingleFormatter
@@ -12,37 +14,38 @@ from poolmgr.actions.base import (
     field_from_text,
     is_required,
 )
-from poolmgr.cli.arguments import positive
-from poolmgr.cli.base import PoolmgrLister, PoolmgrShowOne, Table
-from poolmgr.cli.batch import Batch
-from poolmgr.cli.columns import Text
+from poolmgr.cli.base import PoolmgrShowOne, Table
+from poolmgr.cli.options import positive
 from poolmgr.cli.usage import UsageError
 from poolmgr.drivers.lifecycle import close_driver
+from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
 from poolmgr.jobs.manager import action_plugins, driver_plugins
-from poolmgr.jobs.pool_manager import PoolManager
+from poolmgr.jobs.pool_manager import AsyncPoolManager
+from poolmgr.jobs.run import Delivery
 from poolmgr.plugins import stevedore
 from poolmgr.worker.signals import Interrupted
 
 
 class ActionCommand(PoolmgrShowOne):
-    """Run an action without a job server.
+    """Run an action without a job server, once or many times.
 
     :cvar action: its name
     """
 
     action = ""
+    # What all of many have in common can go; why one failed cannot.
+    spare = ("az", "type")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The action's fields: the required ones are arguments."""
         self.plugin = action_plugins().load(self.action)
         self._description = description(self.plugin)
-        fields = [field.name for field in self._fields]
+        self._fields = dataclasses.fields(self.plugin.takes)
         answers = self.plugin.answers
-        self.columns = ["action", *fields, *answers, "response"]
         repeats = answers and not self._fields
         if repeats:
-            self._formatter_plugins.extensions += _list_formats()
+            self._formatter_plugins.extensions += _formats_of_lists()
         parser = super().get_parser(prog_name)
         parser.set_defaults(count=None)
         if answers:
@@ -57,32 +60,51 @@ class ActionCommand(PoolmgrShowOne):
             )
         for field in self._fields:
             _add(parser, field)
+        names = (field.name for field in self._fields)
+        self.columns = ("action", *names, *answers, "response")
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run it; refuse a format that cannot show it beforehand."""
         format_ = parsed_args.formatter
         formatter = self._formatter_plugins[format_].obj
-        if parsed_args.count is None:
-            if not isinstance(formatter, SingleFormatter):
-                raise UsageError(f"-f {format_} is for lists: give --count N")
-            return super().run(parsed_args)
-        if not isinstance(formatter, ListFormatter):
-            raise UsageError(f"-f {format_} shows one thing, not --count")
-        return _Many(self).run(parsed_args)
+        if parsed_args.count is not None:
+            self.columns = (*self.plugin.answers, "response", "error")
+            if not isinstance(formatter, ListFormatter):
+                raise UsageError(f"-f {format_} shows one thing, not --count")
+        elif not isinstance(formatter, SingleFormatter):
+            raise UsageError(f"-f {format_} is for lists: give --count N")
+        return super().run(parsed_args)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """Run it; a FAIL is an error."""
-        (outcome,) = self.outcomes(parsed_args)
-        if outcome.error is not None:
-            raise outcome.error
-        return self.dict2columns(outcome.answer)
+        """Run it; a FAIL is an error, or of many a row."""
+        outcomes = self._outcomes(parsed_args)
+        if parsed_args.count is None:
+            if outcomes[0].error is not None:
+                raise outcomes[0].error
+            return self.dict2columns(outcomes[0].answer)
+        if failed := sum(outcome.error is not None for outcome in outcomes):
+            self.failed = True
+            self.app.LOG.error("%d of %d failed", failed, len(outcomes))
+        answers = [
+            {**outcome.answer, "error": outcome.reason or None}
+            for outcome in outcomes
+        ]
+        return self.columns, [[*map(a.get, self.columns)] for a in answers]
 
-    @property
-    def _fields(self) -> "Sequence[dataclasses.Field[Any]]":
-        return dataclasses.fields(self.plugin.takes)
+    def emit(
+        self, given: argparse.Namespace, names: Sequence[str], data: Any
+    ) -> None:
+        """Write an answer, or a row for each of many."""
+        if given.count is None:
+            super().emit(given, names, data)
+            return
+        chosen, _all = self._generate_columns_and_selector(given, names)
+        wanted = [name in chosen for name in names]
+        rows = [[*compress(row, wanted)] for row in data]
+        self.formatter.emit_list(chosen, rows, self.app.stdout, given)
 
-    def outcomes(self, given: argparse.Namespace) -> Sequence[Outcome]:
+    def _outcomes(self, given: argparse.Namespace) -> Sequence[Outcome]:
         """Run it as often as the command line says."""
         conf = self.configuration
         message: dict[str, object] = {"action": self.action}
@@ -92,13 +114,10 @@ class ActionCommand(PoolmgrShowOne):
                 message[field.name] = field_from_text(self.plugin, field, text)
         driver = conf.make_driver(driver_plugins())
         batch = Batch(message, given.count or 1, conf.worker().long_jobs)
-        bar = batch.done if batch.count > 1 else None
         try:
-            with (
-                self.progress(batch.step, bar),
-                PoolManager(driver, conf.pool()) as manager,
-            ):
-                return batch.run(manager, self.app.interruption)
+            with self.progress(batch.step):
+                manager = AsyncPoolManager(driver, conf.pool())
+                return self.app.interruption.run(batch.run(manager))
         except Interrupted as interrupted:
             if self.plugin.answers:
                 interrupted.said += f"; {batch.cleared_up()}"
@@ -107,33 +126,97 @@ class ActionCommand(PoolmgrShowOne):
             close_driver(driver)
 
 
-class _Many(PoolmgrLister):
-    """A row for each of many answers."""
+class Batch:
+    """Copies of a message, run here.
 
-    # What all have in common can go; whether one failed, and why, cannot.
-    spare = ("az", "type")
+    :param message: what is asked for
+    :param count: how many times
+    :param at_once: how many of them at a time
+    """
 
-    def __init__(self, command: ActionCommand) -> None:
-        super().__init__(command.app, command.app_args, command.cmd_name)
-        self._command = command
-        self.columns = [*command.plugin.answers, "response", "error"]
+    def __init__(
+        self, message: Mapping[str, object], count: int, at_once: int
+    ) -> None:
+        self._message = message
+        self._count = count
+        self._at_once = at_once
+        self._deliveries: list[Delivery] = []
+        self._stopping = False
 
-    def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """Run all."""
-        parsed_args.sort_columns = []
-        outcomes = self._command.outcomes(parsed_args)
-        failed = sum(outcome.error is not None for outcome in outcomes)
-        if failed:
-            self.failed = True
-            self.app.LOG.error("%d of %d failed", failed, len(outcomes))
-        answers = [
-            {**outcome.answer, "error": Text(outcome.reason or None)}
-            for outcome in outcomes
-        ]
-        return self.columns, [
-            [answer.get(name, Text(None)) for name in self.columns]
-            for answer in answers
-        ]
+    async def run(self, manager: AsyncPoolManager) -> Sequence[Outcome]:
+        """Run all; nothing of them is left when it is cancelled.
+
+        To cancel it when the last has ended is too late.
+
+        :returns: the outcomes, in the order in which they were asked for
+        """
+        ended = False
+        try:
+            async with manager:
+                await self._run_all(manager)
+                ended = True
+        except asyncio.CancelledError:
+            if not ended:
+                raise
+        return self._ended()
+
+    async def _run_all(self, manager: AsyncPoolManager) -> None:
+        pending: set[asyncio.Future[Outcome]] = set()
+        try:
+            for _number in range(self._count):
+                if len(pending) >= self._at_once:
+                    _done, pending = await asyncio.wait(
+                        pending, return_when=asyncio.FIRST_COMPLETED
+                    )
+                delivery = manager.submit(self._message)
+                self._deliveries.append(delivery)
+                pending.add(delivery.future)
+            await asyncio.wait(pending)
+        except asyncio.CancelledError:
+            # Nobody would ever hear of what was made.
+            self._stopping = True
+            manager.stop()
+            # One may pass at this very moment.
+            seconds = manager.longest_cleanup() + 1.0
+            await asyncio.wait(pending, timeout=seconds)
+            for each in self._deliveries:
+                if each.future.done():
+                    each.undo()
+            raise
+
+    def cleared_up(self) -> str:
+        """How it was cleared up after an interruption, for a line; only once
+        the manager is closed."""
+        started = f"{len(self._deliveries)} of {self._count} had started"
+        left = sum(map(_may_be_left, self._deliveries))
+        if not left:
+            return f"{started}; all that was made is deleted"
+        return (
+            f"{started}; {left} could not be deleted: see 'poolmgr device "
+            "list --all' and 'poolmgr ip list --all'"
+        )
+
+    def step(self) -> str:
+        """What it is doing."""
+        if self._stopping:
+            return "cleaning up"
+        ended = self._ended()
+        running = len(self._deliveries) - len(ended)
+        failed = sum(outcome.error is not None for outcome in ended)
+        words = f"{len(ended)}/{self._count} done, {running} running"
+        return f"{words}, {failed} failed" if failed else words
+
+    def _ended(self) -> list[Outcome]:
+        futures = [each.future for each in self._deliveries]
+        return [future.result() for future in futures if future.done()]
+
+
+def _may_be_left(delivery: Delivery) -> bool:
+    """Whether something that a job made may still be there."""
+    future = delivery.future
+    if not future.done() or delivery.undo_failed:
+        return True
+    return isinstance(future.result().error, DeviceNotDeleted)
 
 
 def command_for(action: str) -> type[ActionCommand]:
@@ -141,7 +224,7 @@ def command_for(action: str) -> type[ActionCommand]:
     return type("ActionCommand", (ActionCommand,), {"action": action})
 
 
-def _list_formats() -> "list[stevedore.extension.Extension[Any]]":
+def _formats_of_lists() -> "list[stevedore.extension.Extension[Any]]":
     """The formats that can show many answers only."""
     formats: stevedore.ExtensionManager[Any] = stevedore.ExtensionManager(
         "cliff.formatter.list", invoke_on_load=True

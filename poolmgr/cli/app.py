@@ -1,4 +1,4 @@
-"""The application: global options, help, logging, exit codes."""
+"""The application: options, help, logging, signals, exit codes."""
 
 import argparse
 import atexit
@@ -15,8 +15,10 @@ from cliff.app import App
 from cliff.command import Command
 from cliff.help import HelpCommand, HelpExit
 
+from poolmgr.cli import logs
 from poolmgr.cli.commands import Commands
-from poolmgr.cli.global_options import option_parser
+from poolmgr.cli.options import option_parser
+from poolmgr.cli.terminal import Stream
 from poolmgr.cli.usage import (
     EXIT_USAGE as EXIT_USAGE,
 )
@@ -44,9 +46,6 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 EXIT_SIGPIPE = 141
 
-#: Errors that the command line is to blame for.
-_MISTAKES = (UsageError, RequestError)
-
 DESCRIPTION = "Pool Manager of Libra, the OpenStack load-balancer service."
 
 
@@ -71,7 +70,6 @@ class PoolmgrApp(App):
             # So that "poolmgr worker --help" is about the worker.
             deferred_help=True,
         )
-        self.command_manager.add_command("help", Help)
         self._configuration: Configuration | None = None
         self._error: BaseException | None = None
 
@@ -111,15 +109,13 @@ class PoolmgrApp(App):
 
     def configure_logging(self) -> None:
         """Everything that is not data goes to stderr, a line an event."""
-        from poolmgr.cli.logs import configure
-
-        configure(self.options, self.stderr)
+        logs.configure(self.options)
 
     def prepare_to_run_command(self, cmd: Command) -> None:
         """Have services log more than single commands."""
-        from poolmgr.cli.logs import set_level
-
-        set_level(self.options, service=getattr(cmd, "service", False))
+        logs.adjust(self.options, service=getattr(cmd, "service", False))
+        if getattr(cmd, "ends_on_hangup", True):
+            self._end_on(signal.SIGHUP)
 
     def interact(self) -> None:
         """With no command there is help, not a shell."""
@@ -147,20 +143,18 @@ class PoolmgrApp(App):
     def print_help_if_requested(self) -> None:
         """``--help`` without a command."""
         if self.options.deferred_help:
-            self.print_help()
-            raise HelpExit
+            self.interact()
 
     def run(self, argv: list[str]) -> int:
         """Run a command line; returns the exit code."""
-        self._said = EARLY
         try:
             self._end_on(signal.SIGINT, signal.SIGTERM)
             try:
                 code = super().run(argv)
             finally:
                 self.stdout.flush()
-        except Interrupted:
-            code = EXIT_INTERRUPTED
+        except Interrupted as interrupted:
+            code, self._error = EXIT_INTERRUPTED, interrupted
         except BrokenPipeError:
             # Who read the output has gone; Python would complain of it
             # once more when it flushes stdout at its end.
@@ -169,24 +163,20 @@ class PoolmgrApp(App):
         number = self.interruption.number
         if code != EXIT_INTERRUPTED or number is None:
             return code
-        self.LOG.warning("%s: %s", number.name, self._said)
+        said = getattr(self._error, "said", EARLY)
+        self.LOG.warning("%s: %s", number.name, said)
         return 128 + number
 
     def run_subcommand(self, argv: list[str]) -> int:
         """Run a command; say so in one line if there is no such one."""
         try:
-            command, _name, _rest = self.command_manager.find_command(argv)
+            self.command_manager.find_command(argv)
         except ValueError:
             return self.refuse(argv)
-        try:
-            if getattr(command, "ends_on_hangup", True):
-                self._end_on(signal.SIGHUP)
-            code = super().run_subcommand(argv)
-        except Interrupted as interrupted:
-            # cliff only tells that there was one.
-            self._said = interrupted.said
-            raise
-        return EXIT_USAGE if isinstance(self._error, _MISTAKES) else code
+        code = super().run_subcommand(argv)
+        # Errors that the command line is to blame for.
+        is_mistake = isinstance(self._error, (UsageError, RequestError))
+        return EXIT_USAGE if is_mistake else code
 
     def clean_up(
         self, cmd: Command, result: int, err: BaseException | None
@@ -200,17 +190,14 @@ class PoolmgrApp(App):
 
     def refuse(self, argv: list[str]) -> int:
         """Say that words begin with no command; returns the exit code."""
-        self.stderr.write(complaint(self._no_command(argv), self.NAME))
-        return EXIT_USAGE
-
-    def _no_command(self, argv: list[str]) -> str:
-        """What is wrong with words that begin with no command."""
         if argv[0].startswith("-"):
             option = argv[0].partition("=")[0]
-            return no_option(option, [*self.parser._option_string_actions])
-        words = itertools.takewhile(lambda word: word[:1] != "-", argv)
-        names = [name for name, _point in self.command_manager]
-        return no_command(list(words), names)
+            wrong = no_option(option, self.parser._option_string_actions)
+        else:
+            words = itertools.takewhile(lambda w: w[:1] != "-", argv)
+            wrong = no_command([*words], self.command_manager.commands)
+        self.stderr.write(complaint(wrong, self.NAME))
+        return EXIT_USAGE
 
 
 class Help(HelpCommand):
@@ -225,27 +212,10 @@ class Help(HelpCommand):
             self.app.print_help()
             return 0
         # "help device" lists what there is.
-        names = self.app.command_manager.names()
+        names = self.app.command_manager.commands
         if not any(name.startswith(words[0]) for name in names):
             return self.app.refuse(words)
         return super().take_action(parsed_args)
-
-
-def _open_standard_files() -> None:
-    """Have what was closed at the start be /dev/null.
-
-    Else the next file that is opened would be standard error: a job server
-    would read what is meant for the log.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-        if getattr(sys, name) is None:
-            mode = "w" if number else "r"
-            opened = open(number, mode, closefd=False)  # noqa: SIM115
-            setattr(sys, name, opened)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -253,17 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_standard_files()
     atexit.register(_ignore_signals)
     signals = Signals(*ENDING)
-    from poolmgr.cli.logs import log_all
-    from poolmgr.cli.output import Stream
-
-    log_all()
-    # What is said before the log is configured.
-    if logging.lastResort is not None:
-        logging.lastResort.setFormatter(
-            logging.Formatter(f"{PoolmgrApp.NAME}: %(message)s")
-        )
-    # For all that writes by itself, too: argparse, Python at its end.
-    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
+    logs.log_all()
     try:
         app = PoolmgrApp(signals)
     except PluginError as error:
@@ -273,6 +233,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return app.run(list(sys.argv[1:] if argv is None else argv))
     finally:
         app.interruption.hold()
+
+
+def _open_standard_files() -> None:
+    """Have standard files in which nothing acts on a terminal.
+
+    One that was closed is /dev/null: else the next file that is opened would
+    be standard error, and a job server would read what is meant for the log.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    # For all that writes by itself, too: argparse, Python at its end.
+    sys.stdout = Stream(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115
+    sys.stderr = Stream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
 
 
 def _ignore_signals() -> None:

@@ -1,32 +1,162 @@
-"""What the commands have in common."""
+"""What the commands have in common, and how they show values."""
 
 import argparse
-from collections.abc import (
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Sequence,
-)
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, TextIO
 
+from cliff.columns import FormattableColumn
 from cliff.command import Command
+from cliff.display import DisplayCommandBase
 from cliff.lister import Lister
 from cliff.show import ShowOne
 from cliff.utils import terminal_width
 
-from poolmgr.cli.output import EXACT, harmless, harmless_names
-from poolmgr.cli.progress import show_progress
-from poolmgr.cli.usage import UsageError, did_you_mean, prepare
-from poolmgr.text import one_line
+from poolmgr.cli.app import PoolmgrApp
+from poolmgr.cli.terminal import Stream, is_terminal, show_progress
+from poolmgr.cli.usage import prepare, require_columns
+from poolmgr.text import format_duration, one_line
 
-if TYPE_CHECKING:
-    from poolmgr.cli.app import PoolmgrApp
+if TYPE_CHECKING:  # what only some commands load
+    from poolmgr.cloud import BlockingCloud
     from poolmgr.config.options import Configuration
 
 Row = Sequence[Any]
 Table = tuple[Sequence[str], Iterable[Any]]
+
+#: Formats for programs: they write down any text by their own rules.
+EXACT = ("json", "yaml")
+
+# What spreadsheets take for the beginning of a formula.
+_FORMULA = re.compile(r"[=+@-].")
+
+
+class Age(FormattableColumn[int]):
+    """Seconds, in a table as "3m 12s"."""
+
+    def human_readable(self) -> str:
+        """The two largest units."""
+        return format_duration(self._value)
+
+
+class YesNo(FormattableColumn[bool]):
+    """True or false, in a table as "yes" or "no"."""
+
+    def human_readable(self) -> str:
+        """A word for it."""
+        return "yes" if self._value else "no"
+
+
+def age(seconds: int | None) -> Age | None:
+    """An age for a table; None if it is not known."""
+    return None if seconds is None else Age(seconds)
+
+
+def text(value: object) -> str | None:
+    """A text from elsewhere, in one line; None if it is missing.
+
+    What should be a text and is not is shown as Python writes it.
+    """
+    return None if value is None else one_line(str(value))
+
+
+class Harmless:
+    """One of cliff's formatters, with cells in which nothing acts by itself.
+
+    JSON and YAML have a cell as it is. Elsewhere it is one printable line,
+    and in a shell or a spreadsheet nothing in it is evaluated.
+
+    :param formatter: cliff's
+    :param format_: its name
+    :param spare: columns that a table on a terminal can do without where there
+        is no room for all; the first goes first
+    :ivar left_out: those that there was no room for
+    """
+
+    def __init__(
+        self, formatter: Any, format_: str, spare: Sequence[str] = ()
+    ) -> None:
+        self._formatter = formatter
+        self._format = format_
+        self._spare = spare
+        self.left_out: list[str] = []
+
+    def emit_list(
+        self,
+        names: Sequence[str],
+        rows: Iterable[Row],
+        out: TextIO,
+        given: argparse.Namespace,
+    ) -> None:
+        """Write a list."""
+        shown = [*map(self._name, names)]
+        made = [[*map(self._cell, row)] for row in rows]
+        if self._format == "table" and made and out.isatty():
+            room = given.max_width or terminal_width() or 80
+            if not given.columns:
+                self._leave_out(shown, made, room)
+        self._formatter.emit_list(shown, made, out, given)
+
+    def emit_one(
+        self,
+        names: Sequence[str],
+        values: Row,
+        out: TextIO,
+        given: argparse.Namespace,
+    ) -> None:
+        """Write one thing."""
+        made = [*map(self._cell, values)]
+        self._formatter.emit_one([*map(self._name, names)], made, out, given)
+
+    def _leave_out(
+        self, names: list[str], rows: list[list[object]], room: int
+    ) -> None:
+        """Leave columns out until there is room for the others.
+
+        cliff would break the cells of all columns over several lines, and
+        nobody could read or copy them.
+        """
+        widths = {
+            name: max(len(name), *(len(str(row[at])) for row in rows))
+            for at, name in enumerate(names)
+        }
+        for name in self._spare:
+            # Each column has a line and a blank before it, a blank behind it.
+            if sum(widths.values()) + 3 * len(widths) + 1 <= room:
+                break
+            widths.pop(name, None)
+        self.left_out = [name for name in names if name not in widths]
+        for name in self.left_out:
+            at = names.index(name)
+            del names[at]
+            for row in rows:
+                del row[at]
+
+    def _name(self, name: str) -> str:
+        if self._format == "shell":  # the name of a variable
+            return re.sub(r"\W", "_", name, flags=re.ASCII)
+        return name if self._format in EXACT else one_line(name)
+
+    def _cell(self, value: object) -> object:
+        if isinstance(value, FormattableColumn):
+            value = (
+                value.human_readable()
+                if self._format == "table"
+                else value.machine_readable()
+            )
+        if self._format in EXACT or isinstance(value, (bool, int, float)):
+            return value
+        if self._format == "table" and value is None:
+            return ""
+        if self._format == "table" and isinstance(value, list):
+            value = ", ".join(map(str, value))
+        shown = one_line(str(value), longest=len(str(value)))
+        if self._format == "shell":
+            return re.sub(r"([\\$`])", r"\\\1", shown)
+        if self._format == "csv" and _FORMULA.match(shown):
+            return f"'{shown}"
+        return shown
 
 
 class PoolmgrCommand(Command):
@@ -38,7 +168,7 @@ class PoolmgrCommand(Command):
     :ivar failed: whether its exit code is 1 although it shows something
     """
 
-    app: "PoolmgrApp"
+    app: PoolmgrApp
     service = False
     ends_on_hangup = True
     columns: Sequence[str] = ()
@@ -48,6 +178,19 @@ class PoolmgrCommand(Command):
     def configuration(self) -> "Configuration":
         """What the files and the global options say."""
         return self.app.configuration
+
+    def open_cloud(
+        self, timeout: float | None = None
+    ) -> "AbstractContextManager[BlockingCloud]":
+        """Use the configured cloud.
+
+        :param timeout: seconds that each call may take; None for any number
+        """
+        from poolmgr.cloud import open_cloud
+        from poolmgr.jobs.manager import driver_plugins
+
+        driver = self.configuration.make_driver(driver_plugins())
+        return open_cloud(driver, timeout=timeout)
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run it; what it asks the cloud for itself has one request id."""
@@ -60,30 +203,21 @@ class PoolmgrCommand(Command):
         with bound(RequestContext()):
             return int(super().run(parsed_args)) or int(self.failed)
 
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing but errors is wanted."""
-        return not self.app.options.verbose_level
-
-    def say(self, text: str) -> None:
+    def say(self, said: str) -> None:
         """Tell the person; data goes to standard output alone."""
-        if not self.quiet:
-            self.app.stderr.write(f"{self.app.NAME}: {text}\n")
+        if self.app.options.verbose_level:
+            self.app.stdout.flush()
+            self.app.stderr.write(f"{self.app.NAME}: {said}\n")
 
-    @contextmanager
     def progress(
-        self,
-        step: Callable[[], str],
-        bar: Callable[[], tuple[int, int]] | None = None,
-    ) -> Iterator[None]:
-        """Show how far it is while the block runs; see
-        :func:`~poolmgr.cli.progress.show_progress`."""
-        if self.quiet:
-            yield
-            return
-        name = self.cmd_name or self.app.NAME
-        with show_progress(self.app.stderr, name, step, bar):
-            yield
+        self, step: Callable[[], str]
+    ) -> AbstractContextManager[None]:
+        """Show how far it is while the block runs, on a terminal; see
+        :func:`~poolmgr.cli.terminal.show_progress`."""
+        err, wanted = self.app.stderr, self.app.options.verbose_level
+        if wanted and isinstance(err, Stream) and is_terminal(err):
+            return show_progress(err, self.cmd_name or "", step)
+        return nullcontext()
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """A parser whose complaints are one line."""
@@ -98,106 +232,63 @@ class PoolmgrCommand(Command):
         return self._epilog or ""
 
 
-class PoolmgrShowOne(PoolmgrCommand, ShowOne):
-    """A command that shows one thing."""
+class _Shows(PoolmgrCommand, DisplayCommandBase[Any]):
+    """A command that shows data, made harmless.
+
+    :cvar spare: columns that a table on a terminal can do without where there
+        is no room for all; the first goes first
+    """
+
+    spare: Sequence[str] = ()
 
     def produce_output(
         self,
         parsed_args: argparse.Namespace,
         column_names: Sequence[str],
-        data: Sequence[Any],
+        data: Any,
     ) -> int:
-        """Print it, made harmless."""
-        format_ = parsed_args.formatter
+        """Print it, and say what there is no room for."""
         require_columns(parsed_args.columns, column_names)
-        return super().produce_output(
-            parsed_args,
-            harmless_names(column_names, format_),
-            [harmless(value, format_) for value in data],
+        self.formatter = Harmless(
+            self.formatter, parsed_args.formatter, self.spare
         )
+        self.emit(parsed_args, column_names, data)
+        if left_out := self.formatter.left_out:
+            self.say(
+                f"no room for {', '.join(left_out)}: -c COLUMN or -f json "
+                "shows them"
+            )
+        return 0
+
+    def emit(
+        self, given: argparse.Namespace, names: Sequence[str], data: Any
+    ) -> None:
+        """Write it by the formatter."""
+        super().produce_output(given, names, data)  # type: ignore[safe-super]
 
 
-class PoolmgrLister(PoolmgrCommand, Lister):
+class PoolmgrShowOne(_Shows, ShowOne):
+    """A command that shows one thing."""
+
+
+class PoolmgrLister(_Shows, Lister):
     """A command that shows a list.
 
-    :cvar spare: columns that a table on a terminal can do without where there
-        is no room for all; the first goes first
     :cvar empty: what to say of an empty list
     """
 
-    spare: Sequence[str] = ()
     empty = "nothing to show"
 
     def produce_output(
         self,
         parsed_args: argparse.Namespace,
         column_names: Sequence[str],
-        data: Iterable[Row],
+        data: Any,
     ) -> int:
-        """Print it, made harmless."""
-        format_ = parsed_args.formatter
-        require_columns(parsed_args.columns, column_names)
-        names = harmless_names(column_names, format_)
-        rows = [[harmless(cell, format_) for cell in row] for row in data]
+        """Print it, or say that there is nothing."""
+        rows, format_ = list(data), parsed_args.formatter
         if not rows and self.empty and format_ not in EXACT:
             self.say(self.empty)
-        left_out: list[str] = []
-        if format_ == "table":
-            if not rows and not parsed_args.print_empty:
-                return 0
-            left_out = self._left_out(parsed_args, names, rows)
-        if left_out:
-            parsed_args.columns = [n for n in names if n not in left_out]
-        code = super().produce_output(parsed_args, names, rows)
-        if left_out:
-            self.app.stdout.flush()
-            self.say(
-                f"no room for {', '.join(left_out)}: -c COLUMN or -f json "
-                "shows them"
-            )
-        return code
-
-    def _left_out(
-        self,
-        given: argparse.Namespace,
-        names: Sequence[str],
-        rows: Sequence[Row],
-    ) -> list[str]:
-        """The columns that a terminal has no room for.
-
-        cliff would break the cells of all columns over several lines, and
-        nobody could read or copy them.
-        """
-        if given.columns or not rows or not self.app.stdout.isatty():
-            return []
-        columns = zip(*rows, strict=True)
-        widths = {
-            name: max(len(name), *(len(str(cell)) for cell in cells))
-            for name, cells in zip(names, columns, strict=True)
-        }
-        room = given.max_width or terminal_width() or 80
-        spare = [name for name in self.spare if name in widths]
-        # Each column has a line and a blank before it, a blank behind it.
-        while spare and sum(widths.values()) + 3 * len(widths) + 1 > room:
-            del widths[spare.pop(0)]
-        return [name for name in names if name not in widths]
-
-
-def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:
-    """Refuse columns that there are not.
-
-    :param wanted: those of ``-c``, spelt as cliff has it
-    :raises UsageError: the first of them
-    """
-    known = {_spelt(name): name for name in names}
-    for each in wanted:
-        if _spelt(each) not in known:
-            raise UsageError(
-                f"there is no column {one_line(each, 100)!r}"
-                f"{did_you_mean(_spelt(each), known)}; choose of: "
-                f"{one_line(', '.join(names))}"
-            )
-
-
-def _spelt(name: str) -> str:
-    return name.lower().strip().replace(" ", "_")
+        if not rows and format_ == "table" and not parsed_args.print_empty:
+            return 0
+        return super().produce_output(parsed_args, column_names, rows)

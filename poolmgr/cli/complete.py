@@ -58,7 +58,10 @@ class Complete(PoolmgrCommand):
         root.prog = parsed_args.name
         commands = root.add_subparsers()
         nouns = {"": commands}
-        for name, summary in self.app.command_manager.summaries().items():
+        summaries: dict[str, str] = {}
+        for group in self.app.command_manager.groups().values():
+            summaries |= group
+        for name, summary in sorted(summaries.items()):
             if not _HARMLESS.fullmatch(name):
                 continue
             noun, _blank, verb = name.rpartition(" ")

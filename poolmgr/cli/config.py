@@ -1,4 +1,4 @@
-"""``poolmgr config convert`` and ``poolmgr config show``."""
+"""``poolmgr config`` and ``poolmgr plugin``."""
 
 import argparse
 import os
@@ -8,11 +8,16 @@ from cliff.columns import FormattableColumn
 
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
 from poolmgr.cli.usage import UsageError
+from poolmgr.config.convert import converted
+from poolmgr.config.remarks import log_remarks
+from poolmgr.config.values import as_text, options_of
 from poolmgr.errors import ConfigError
+from poolmgr.jobs.manager import action_plugins, driver_plugins
+from poolmgr.plugins import Plugin
 from poolmgr.text import one_line
 
 #: What is shown in the place of a secret that is set.
-HIDDEN = "***"
+_HIDDEN = "***"
 
 
 class ConfigConvert(PoolmgrCommand):
@@ -44,23 +49,18 @@ class ConfigConvert(PoolmgrCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Convert it."""
-        from poolmgr.config.convert import converted
-        from poolmgr.jobs.manager import driver_plugins
-
-        output = parsed_args.output
-        done = converted(
-            parsed_args.file, driver_plugins(), secrets=output is not None
-        )
+        new, drivers = parsed_args.output, driver_plugins()
+        done = converted(parsed_args.file, drivers, secrets=new is not None)
         text, secrets = "\n".join([*done.lines, ""]), ", ".join(done.secrets)
-        if output is None:
+        if new is None:
             self.app.stdout.write(text)
             if secrets:
                 self.say(
                     f"{secrets}: not shown; --output NEW writes a file with it"
                 )
             return 0
-        _write(output, text)
-        self.say(f"{one_line(output)} is written (mode 0600)")
+        _write(new, text)
+        self.say(f"{one_line(new)} is written (mode 0600)")
         if secrets:
             self.say(
                 f"{secrets} is in it: if the worker runs as a user of its "
@@ -99,33 +99,23 @@ class ConfigShow(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        from poolmgr.config.remarks import log_remarks
-        from poolmgr.jobs.manager import driver_plugins
-
         self.configuration.require_values(driver_plugins())
         log_remarks(self.configuration, driver_plugins())
         rows = list(self._rows())
-        groups = {group for group, *_rest in rows}
+        groups = {str(group) for group, *_rest in rows}
         for wanted in parsed_args.group:
             if wanted not in groups:
-                known = ", ".join(sorted(map(str, groups)))
                 raise UsageError(
                     f"there is no group {one_line(wanted)!r}; choose of: "
-                    f"{known}"
+                    f"{', '.join(sorted(groups))}"
                 )
-        return (
-            self.columns,
-            [
-                row
-                for row in rows
-                if not (parsed_args.group and row[0] not in parsed_args.group)
-                and not (parsed_args.set and row[3] == "default")
-            ],
-        )
+        if parsed_args.group:
+            rows = [row for row in rows if row[0] in parsed_args.group]
+        if parsed_args.set:
+            rows = [row for row in rows if row[3] != "default"]
+        return self.columns, rows
 
     def _rows(self) -> Iterator[Row]:
-        from poolmgr.config.values import options_of
-        from poolmgr.jobs.manager import driver_plugins
 
         conf = self.configuration
         for group, settings in conf.groups(driver_plugins()):
@@ -136,7 +126,7 @@ class ConfigShow(PoolmgrLister):
                 origin = one_line(given.source) if given else "default"
                 if given and given.line and given.key != option.names[0]:
                     origin += f", {given.shown}"
-                shown = HIDDEN if option.rule.secret and value else value
+                shown = _HIDDEN if option.rule.secret and value else value
                 yield group, option.name, Value(shown), origin
 
 
@@ -145,8 +135,6 @@ class Value(FormattableColumn[object]):
 
     def human_readable(self) -> str:
         """Nothing for what is unset."""
-        from poolmgr.config.values import as_text
-
         return "" if self._value is None else as_text(self._value)
 
     def machine_readable(self) -> object:
@@ -155,17 +143,36 @@ class Value(FormattableColumn[object]):
         return list(value) if isinstance(value, tuple) else value
 
 
+class PluginList(PoolmgrLister):
+    """List the installed actions and drivers, and try to load them."""
+
+    columns = ("Kind", "Name", "Package", "State", "Error")
+    spare = ("Package",)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """Load every plugin."""
+        plugins = [*action_plugins().inspect(), *driver_plugins().inspect()]
+        return (
+            self.columns,
+            [(p.kind, p.name, p.package, *self._state(p)) for p in plugins],
+        )
+
+    def _state(self, plugin: Plugin) -> tuple[str, str]:
+        command = self.app.command_manager.hidden.get(plugin.name)
+        if plugin.kind != "action" or plugin.state != "ok" or not command:
+            return plugin.state, one_line(plugin.error)
+        return "hidden", (
+            f"'poolmgr {command}' is another command; jobs and 'poolmgr "
+            "submit' run the action"
+        )
+
+
 def _write(path: str, text: str) -> None:
     """Write a new file that only its owner can read."""
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(number, "w") as file:
             file.write(text)
-    except FileExistsError:
-        raise ConfigError(
-            f"--output {one_line(path)!r} is there already; move it away or "
-            "name another"
-        ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ConfigError(

@@ -6,16 +6,15 @@ import json
 from typing import TextIO
 
 from poolmgr.cli.base import PoolmgrCommand
-from poolmgr.cloud import Cloud
 from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import Client
 from poolmgr.gearman.server import JobServer
-from poolmgr.jobs.manager import JobManager
+from poolmgr.jobs.pool_manager import AsyncPoolManager
 from poolmgr.settings import PoolSettings, WorkerSettings
 from poolmgr.worker.service import Service
-from poolmgr.worker.signals import ENDING, Ending, Signals
+from poolmgr.worker.signals import ENDING, Ending
 
 DEVICE = "libra-stg-haproxy-eaf1fef0-1584-11e3-b42b-02163e192df9"
 ADDRESS = "15.185.234.125"
@@ -66,6 +65,13 @@ _CLOUD = FakeSettings(
 )
 
 
+_HOW_TO_GO_ON = """\
+The job server and the worker go on until Ctrl-C. In another terminal:
+  poolmgr --gearman-server {0} status
+  poolmgr --gearman-server {0} submit '{{"action": "BUILD_DEVICE"}}'
+"""
+
+
 class Demo(PoolmgrCommand):
     """Show a worker at work; needs no configuration.
 
@@ -86,44 +92,43 @@ class Demo(PoolmgrCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Run it."""
-        return self.app.interruption.run(
-            demonstrate(self.app.stdout, parsed_args.stay, self.app.signals)
-        )
+        """Start everything, send the requests, print, and end it.
 
+        :returns: the worker's exit code
+        :raises PoolmgrError: an answer was a FAIL
+        """
+        return self.app.interruption.run(self._run(parsed_args.stay))
 
-async def demonstrate(out: TextIO, stay: bool, signals: Signals | None) -> int:
-    """Start everything, send the requests, print, and end it.
+    async def _run(self, stay: bool) -> int:
+        out = self.app.stdout
+        driver = FakeCloud(_CLOUD)
+        driver.create_device(DEVICE, None, 10.0)
+        server = JobServer()
+        await server.start()
+        address = str(server.address)
+        try:
+            async with AsyncPoolManager(driver, _POOL) as manager:
+                gearman = GearmanSettings(servers=(address,))
+                service = Service(manager, gearman, WorkerSettings())
+                serving = asyncio.create_task(service.run())
+                async with Client([server.address]) as client:
+                    for request in REQUESTS:
+                        await _show(client, request, out)
+                if stay:
+                    self._end_by_signals(service)
+                    out.write(_HOW_TO_GO_ON.format(address))
+                    out.flush()
+                else:
+                    service.stop()
+                return await serving
+        finally:
+            await server.close()
+            driver.close()
 
-    :param signals: what ends it if it stays
-    :returns: the worker's exit code
-    :raises PoolmgrError: an answer was a FAIL
-    """
-    driver = FakeCloud(_CLOUD)
-    driver.create_device(DEVICE, None, 10.0)
-    cloud = Cloud(driver, ownership=lambda: _POOL.ownership)
-    server = JobServer()
-    await server.start()
-    try:
-        async with JobManager(cloud, _POOL) as manager:
-            gearman = GearmanSettings(servers=(str(server.address),))
-            service = Service(manager, gearman, WorkerSettings())
-            serving = asyncio.create_task(service.run())
-            async with Client([server.address]) as client:
-                for request in REQUESTS:
-                    await _show(client, request, out)
-            if stay:
-                if signals is not None:
-                    ending = Ending(lambda _n: service.call(service.stop))
-                    signals.on(ending, *ENDING)
-                out.write(_how_to_go_on(str(server.address)))
-                out.flush()
-            else:
-                service.stop()
-            return await serving
-    finally:
-        await server.close()
-        cloud.close()
+    def _end_by_signals(self, service: Service) -> None:
+        ending = Ending(lambda _number: service.call(service.stop))
+        if self.app.signals is not None:
+            self.app.signals.on(ending, *ENDING)
 
 
 async def _show(client: Client, request: str, out: TextIO) -> None:
@@ -135,13 +140,3 @@ async def _show(client: Client, request: str, out: TextIO) -> None:
     out.flush()
     if answer["response"] != "PASS":
         raise PoolmgrError(f"the answer to {answer.get('action')} is a FAIL")
-
-
-def _how_to_go_on(server: str) -> str:
-    return (
-        "The job server and the worker go on until Ctrl-C. In another "
-        "terminal:\n"
-        f"  poolmgr --gearman-server {server} status\n"
-        f"  poolmgr --gearman-server {server} submit "
-        """'{"action": "BUILD_DEVICE"}'\n"""
-    )

@@ -1,28 +1,40 @@
-"""What the commands that show the inventory have in common."""
+"""``poolmgr device`` and ``poolmgr ip``: what there is in the cloud."""
 
 import argparse
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
-from poolmgr.cli.arguments import duration
-from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Table
-from poolmgr.cli.columns import Age, Text, YesNo
-from poolmgr.cloud import Cloud, open_cloud
-from poolmgr.jobs.manager import driver_plugins
+from poolmgr.cli.base import (
+    PoolmgrCommand,
+    PoolmgrLister,
+    PoolmgrShowOne,
+    Table,
+    YesNo,
+    age,
+    text,
+)
+from poolmgr.cli.options import duration
+from poolmgr.cloud import Cloud
+from poolmgr.drivers.base import Device, FloatingIP, Status
 from poolmgr.ownership import Ownership, State
-from poolmgr.reaper.inventory import Item
+from poolmgr.reaper.inventory import (
+    Item,
+    find_one,
+    list_devices,
+    list_everything,
+)
 
 #: The value of each field of a thing.
 Fields = Mapping[str, object]
 T = TypeVar("T")
 
 #: Columns that tell whose a thing is; lists have them with ``--all``.
-WHOSE = ("Pool", "Ours")
+_WHOSE = ("Pool", "Ours")
 #: Fields that tell whose a thing is and what it was made for.
-DETAILS = ("age", "ours", "pool", "state", "job", "handle", "made")
+_DETAILS = ("age", "ours", "pool", "state", "job", "handle", "made")
 
 
-class InventoryCommand(PoolmgrCommand):
+class _InventoryCommand(PoolmgrCommand):
     """A command that looks at what there is."""
 
     def look(
@@ -31,44 +43,26 @@ class InventoryCommand(PoolmgrCommand):
         """Ask the configured cloud something, for as long as a short action
         may take."""
         pool = self.configuration.pool()
-        driver = self.configuration.make_driver(driver_plugins())
-        with open_cloud(driver, timeout=pool.short_timeout) as cloud:
+        with self.open_cloud(pool.short_timeout) as cloud:
             return cloud.wait(question(cloud.cloud, pool.ownership))
 
 
-class InventoryLister(InventoryCommand, PoolmgrLister):
-    """A command that lists what there is.
-
-    :cvar things: what it lists, in the plural
-    """
-
-    things = ""
+class _List(_InventoryCommand, PoolmgrLister):
+    """A command that lists what there is."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The filters that all lists have."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            "--all",
-            action="store_true",
-            help=f"also {self.things} that are not this pool's; shows whose "
-            "they are",
-        )
-        parser.add_argument(
-            "--state",
-            type=_dashed,
-            choices=(*map(_dashed, get_args(State)), "unmarked"),
-            help="only those in this state",
-        )
-        parser.add_argument(
-            "--job",
-            metavar="UNIQUE",
-            help="only those made for the job of this unique",
-        )
-        parser.add_argument(
+        add = parser.add_argument
+        states = (*map(_dashed, get_args(State)), "unmarked")
+        add("--all", action="store_true", help="other people's, too")
+        add("--state", type=_dashed, choices=states, help="in this state")
+        add("--job", metavar="UNIQUE", help="made for the job of this unique")
+        add(
             "--older-than",
             type=duration,
             metavar="DURATION",
-            help="only those that are older: 90 (seconds), 10m, 2h, 3d",
+            help="older than 90 (seconds), 10m, 2h, 3d",
         )
         return parser
 
@@ -76,16 +70,133 @@ class InventoryLister(InventoryCommand, PoolmgrLister):
         self, things: Iterable[Fields], given: argparse.Namespace
     ) -> Table:
         """The columns that are to be shown."""
-        names = {
-            name: name.lower().replace(" ", "_")
-            for name in self.columns
-            if given.all or name not in WHOSE
-        }
-        rows = [[each[field] for field in names.values()] for each in things]
-        return list(names), rows
+        names = [n for n in self.columns if given.all or n not in _WHOSE]
+        fields = [name.lower().replace(" ", "_") for name in names]
+        return names, [[each[field] for field in fields] for each in things]
 
 
-def is_wanted(item: Item[Any], given: argparse.Namespace) -> bool:
+class DeviceList(_List):
+    """List this pool's devices, the newest last."""
+
+    columns = (
+        *("Name", "Status", "Address", "Age", "State", "Job", "ID"),
+        *_WHOSE,
+    )
+    empty = "no devices"
+    spare = ("ID", "Job", "State", "Age", "Status", "Address")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The filters."""
+        parser = super().get_parser(prog_name)
+        add = parser.add_argument
+        add("--status", choices=get_args(Status), help="of this status")
+        add("--name", metavar="TEXT", default="", help="with this in the name")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """List them."""
+        given = parsed_args
+        found = [
+            _device(item)
+            for item in self.look(list_devices)
+            if _is_wanted(item, given)
+            and given.status in (None, item.thing.status)
+            and given.name in item.name
+        ]
+        return self.table(found, given)
+
+
+class DeviceShow(_InventoryCommand, PoolmgrShowOne):
+    """Show a device, this pool's or not."""
+
+    columns = (
+        *("id", "name", "status", "address", "floating_ips", "fault"),
+        *("created", *_DETAILS),
+    )
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Which one."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("device", metavar="NAME-or-ID", help="which one")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """Show it."""
+        devices, ips = self.look(list_everything)
+        item = find_one("device", parsed_args.device, devices)
+        id_ = item.thing.id
+        addresses = [text(i.name) for i in ips if i.thing.device_id == id_]
+        found = {**_device(item), "floating_ips": addresses}
+        return self.columns, [found[name] for name in self.columns]
+
+
+class IpList(_List):
+    """List this pool's floating IPs, the newest last."""
+
+    columns = (
+        *("Address", "Attached to", "Age", "State", "Job", "ID"),
+        *_WHOSE,
+    )
+    empty = "no floating IPs"
+    spare = ("ID", "Job", "State", "Age", "Attached to")
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """The filters."""
+        parser = super().get_parser(prog_name)
+        add = parser.add_mutually_exclusive_group().add_argument
+        add(
+            "--attached",
+            action="store_true",
+            default=None,
+            help="attached to a device",
+        )
+        add(
+            "--unattached",
+            action="store_false",
+            dest="attached",
+            help="attached to none",
+        )
+        parser.add_argument(
+            "--device", metavar="NAME-or-ID", help="attached to this device"
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """List them."""
+        given = parsed_args
+        _devices, ips = self.look(list_everything)
+        found = [
+            _ip(item)
+            for item in ips
+            if _is_wanted(item, given)
+            and given.attached in (None, item.attached_to is not None)
+            and given.device in (None, item.attached_to, item.thing.device_id)
+        ]
+        return self.table(found, given)
+
+
+class IpShow(_InventoryCommand, PoolmgrShowOne):
+    """Show a floating IP, this pool's or not."""
+
+    columns = (
+        *("id", "address", "attached_to", "device_id", "created"),
+        *_DETAILS,
+    )
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Which one."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("ip", metavar="ADDRESS-or-ID", help="which one")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """Show it."""
+        _devices, ips = self.look(list_everything)
+        found = _ip(find_one("floating IP", parsed_args.ip, ips))
+        return self.columns, [found[name] for name in self.columns]
+
+
+def _is_wanted(item: Item[Any], given: argparse.Namespace) -> bool:
     """Whether a thing passes the filters that all lists have."""
     mark, least = item.mark, given.older_than
     state = _dashed(mark.state) if mark else "unmarked"
@@ -98,28 +209,35 @@ def is_wanted(item: Item[Any], given: argparse.Namespace) -> bool:
     )
 
 
-def fields_of(item: Item[Any], *names: str) -> Fields:
-    """The fields of a thing, and those of :data:`DETAILS`.
+def _device(item: Item[Device]) -> Fields:
+    names = ("id", "name", "status", "address", "fault", "created")
+    return _fields(item, names)
+
+
+def _ip(item: Item[FloatingIP]) -> Fields:
+    found = _fields(item, ("id", "address", "device_id", "created"))
+    return {**found, "attached_to": text(item.attached_to)}
+
+
+def _fields(item: Item[Any], names: Iterable[str]) -> Fields:
+    """The fields of a thing, and those of :data:`_DETAILS`.
 
     :param names: attributes of what the driver says of it
     """
     mark = item.mark
     # What is empty in a mark is as good as missing.
-    texts = {
-        "pool": mark and (mark.pool or None),
-        "state": mark and (mark.state or None),
-        "job": mark and (mark.unique or None),
-        "handle": mark and (mark.handle or None),
-        "made": mark and (mark.made or None),
-        **{name: getattr(item.thing, name) for name in names},
-    }
     return {
-        "age": Age(item.age),
+        "age": age(item.age),
         "ours": YesNo(item.ours),
-        **{name: Text(value) for name, value in texts.items()},
+        "pool": mark and text(mark.pool or None),
+        "state": mark and text(mark.state or None),
+        "job": mark and text(mark.unique or None),
+        "handle": mark and text(mark.handle or None),
+        "made": mark and text(mark.made or None),
+        **{name: text(getattr(item.thing, name)) for name in names},
     }
 
 
-def _dashed(text: str) -> str:
+def _dashed(state: str) -> str:
     # So that what a table shows can be pasted.
-    return text.replace(" ", "-")
+    return state.replace(" ", "-")

@@ -1,53 +1,83 @@
-"""Logging of the command line."""
+"""Logging of the command line: standard error, and the file of --log-file."""
 
 import argparse
 import logging
 import os
+import re
 import sys
 import threading
-from typing import TextIO
+import traceback
+from collections.abc import Iterator
+from io import TextIOWrapper
+from logging.handlers import WatchedFileHandler
+from typing import Any
 
-from poolmgr.cli.logfile import LogFile
-from poolmgr.cli.output import Stream
-from poolmgr.cli.records import make_record
 from poolmgr.errors import ConfigError
-from poolmgr.foreign import told
-from poolmgr.settings import LogFormat, LogLevel
-from poolmgr.text import one_line
-from poolmgr.worker.signals import EARLY, Interrupted
+from poolmgr.foreign import told, words_of
+from poolmgr.settings import WorkerSettings
+from poolmgr.text import lines, one_line
+from poolmgr.tracing import current
+from poolmgr.worker.signals import Interrupted
 
 LOG = logging.getLogger("poolmgr.cli")
-
-_SERVICE = "%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s"
 
 #: ``verbose_level`` without -v and -q.
 _USUAL = 1
 
-# A terminal's colours: red, yellow, and faint.
-_COLOURS = {
-    logging.CRITICAL: "31;1",
-    logging.ERROR: "31;1",
-    logging.WARNING: "33",
-    logging.DEBUG: "2",
-}
+_SERVICE = logging.Formatter(
+    "%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s"
+)
+
+# What YAML calls what it does not know; it may be part of a secret.
+_YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")
+
+_console = logging.StreamHandler()
 
 
-class _Console(logging.StreamHandler[TextIO]):
-    """Standard error; a terminal has the level of a line in colour."""
+class LogFile(WatchedFileHandler):
+    """Writes lines into the file that has the path now, so that logrotate
+    can move the old one away.
+
+    Only its owner can write it, whatever the umask.  What cannot be written
+    is told once, and costs neither a traceback nor the caller.
+    """
+
+    _error: BaseException | None = None
+    _failing = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
-        colour = _COLOURS.get(record.levelno)
-        stream = self.stream
-        if colour and isinstance(stream, Stream) and stream.has_colours:
-            try:
-                text = self.format(record) + self.terminator
-                stream.write(text, paint=(f" {record.levelname} ", colour))
-                self.flush()
-            except Exception:
-                self.handleError(record)
-        else:
+        self._error = None
+        try:
             super().emit(record)
+        except OSError as error:  # it cannot be opened anew
+            self._error = error
+        if self._failing != bool(self._error):
+            self._failing = bool(self._error)
+            self._tell()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Keep why a line could not be written; the base calls it."""
+        self._error = sys.exception()
+
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o644)
+
+        return open(self.baseFilename, "a", opener=opener)
+
+    def _tell(self) -> None:
+        level, what = logging.WARNING, "is written again"
+        if self._error:
+            level = logging.ERROR
+            why = getattr(self._error, "strerror", None)
+            why = one_line(why or words_of(self._error))
+            what = f"cannot be written: {why}; lines are lost until it can be"
+        name = f"--log-file {one_line(self.baseFilename)!r}"
+        # To the console alone.
+        _console.handle(
+            make_record(LOG.name, level, "", 0, "%s %s", (name, what), None)
+        )
 
 
 class _Message(logging.Formatter):
@@ -57,7 +87,37 @@ class _Message(logging.Formatter):
         return f"poolmgr: {record.getMessage()}"
 
 
-_console = _Console()
+def make_record(*args: Any, **more: Any) -> logging.LogRecord:
+    """Make a record that is safe to write down; a factory for logging.
+
+    Its message is one line, without control characters and known secrets,
+    and so is each line of its traceback. Formats can use ``request_id``, "-"
+    if there is none; ``request`` is the same in brackets, or empty.
+    """
+    record = logging.LogRecord(*args, **more)
+    try:
+        message = record.getMessage()
+    except Exception as error:
+        message = (
+            f"a log message of {record.pathname}:{record.lineno} cannot be "
+            f"formatted: {type(error).__name__}"
+        )
+    if record.name.startswith("openstack.config"):
+        # A password that begins with "*" is an alias to YAML.
+        message = _YAML_WORD.sub(r"\1 ***", message)
+    record.msg, record.args = one_line(message), None
+    if record.exc_info and record.exc_info[0]:
+        found = "".join(traceback.format_exception(*record.exc_info))
+        record.exc_text = lines(found.rstrip("\n"))
+    context = current()
+    request_id = context.request_id if context else "-"
+    said = context is None or request_id in record.msg
+    vars(record).update(
+        context=context,
+        request_id=request_id,
+        request="" if said else f"[{request_id}] ",
+    )
+    return record
 
 
 def log_all() -> None:
@@ -68,6 +128,7 @@ def log_all() -> None:
     # It would be a traceback for each line that cannot be written.
     logging.raiseExceptions = False
     # Until the command line says how to log.
+    _console.setStream(sys.stderr)
     _console.setFormatter(_Message())
     logging.getLogger().addHandler(_console)
     logging.captureWarnings(True)
@@ -84,136 +145,84 @@ def _thread_died(died: threading.ExceptHookArgs) -> None:
 
 
 def _was_ignored(ignored: "sys.UnraisableHookArgs") -> None:
-    if isinstance(ignored.exc_value, Interrupted):
+    error = ignored.exc_value
+    if isinstance(error, Interrupted):
         # It came in a destructor, and Python has dropped it.
-        number = ignored.exc_value.number
-        LOG.warning("%s: %s", number.name, EARLY)
-        os._exit(128 + number)
-    LOG.error(
-        "%s: %r",
-        ignored.err_msg or "an exception was ignored",
-        ignored.exc_value,
-        exc_info=ignored.exc_value,
-    )
+        LOG.warning("%s: %s", error.number.name, error.said)
+        os._exit(128 + error.number)
+    what = ignored.err_msg or "an exception was ignored"
+    LOG.error("%s: %r", what, error, exc_info=error)
 
 
-def configure(options: argparse.Namespace, stderr: TextIO) -> None:
+def configure(options: argparse.Namespace) -> None:
     """Set logging up before the command is known.
 
     :raises ConfigError: a file of the options cannot be used
     """
-    root = logging.getLogger()
     logging.setLogRecordFactory(make_record)
-    _console.setStream(stderr)
-    if options.log_config_append:
-        _read(options.log_config_append)
-        return
-    root.addHandler(_console)
-    set_level(options, service=False)
-    if options.log_file:
+    if path := options.log_config_append:
+        from logging.config import fileConfig
+
         try:
-            to_file = LogFile(options.log_file, _complain)
+            with open(path) as file:
+                fileConfig(file, disable_existing_loggers=False)
+        except Exception as error:  # of whatever class the file names, too
+            raise _unusable("--log-config-append", path, error) from None
+        _limit_libraries(logging.WARNING)
+    elif path := options.log_file:
+        try:
+            logging.getLogger().addHandler(LogFile(path))
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise ConfigError(
-                f"--log-file {one_line(options.log_file)!r} cannot be "
-                f"written: {one_line(why)}"
-            ) from None
-        to_file.setFormatter(_formatter(options))
-        root.addHandler(to_file)
+            raise _unusable("--log-file", path, error) from None
+    adjust(options)
 
 
-def _read(path: str) -> None:
-    """Have a file of logging's own say everything about the log.
-
-    :raises ConfigError: it cannot be used
-    """
-    from logging.config import fileConfig
-
-    try:
-        with open(path) as file:
-            fileConfig(file, disable_existing_loggers=False)
-    except Exception as error:  # of whatever class the file names, too
-        raise ConfigError(
-            f"--log-config-append {one_line(path)!r} cannot be used: "
-            f"{told(error)}"
-        ) from None
-    _limit_libraries(logging.WARNING)
-
-
-def set_format(options: argparse.Namespace, configured: LogFormat) -> None:
-    """Write the lines of a service as is configured, if no option says it."""
-    options.log_format = options.log_format or configured
-    handlers: list[logging.Handler] = [_console, *_files()]
-    for handler in handlers:
-        handler.setFormatter(_formatter(options))
-
-
-def _formatter(
-    options: argparse.Namespace, full: bool = True
-) -> logging.Formatter:
-    """What makes lines of records.
-
-    :param full: whether a line of text has more than the message
-    """
-    if options.log_format == "json":
-        from poolmgr.cli.jsonlines import JsonLines
-
-        return JsonLines()
-    return logging.Formatter(_SERVICE) if full else _Message()
-
-
-def descriptors() -> list[int]:
-    """The files that the log goes to, that of ``--log-file`` first."""
-    return [*(file.fileno() for file in _files()), _console.stream.fileno()]
-
-
-def reopen() -> None:
-    """Open the file of ``--log-file`` anew."""
-    for file in _files():
-        file.reopen()
-
-
-def _files() -> list[LogFile]:
-    handlers = logging.getLogger().handlers
-    return [each for each in handlers if isinstance(each, LogFile)]
-
-
-def _complain(level: int, text: str) -> None:
-    """Tell of the log file where it can be read."""
-    _console.handle(
-        make_record(LOG.name, level, __file__, 0, text, None, None)
+def _unusable(option: str, path: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{option} {one_line(path)!r} cannot be used: {told(error)}"
     )
 
 
-def set_level(
+def adjust(
     options: argparse.Namespace,
-    service: bool,
-    configured: LogLevel | None = None,
+    service: bool = False,
+    configured: WorkerSettings | None = None,
 ) -> None:
     """Log as the options say, and as much as suits the command.
 
     :param service: whether the command is a service: its log is its voice.
         Others have data to show, and are silent unless something is wrong.
-    :param configured: how much to log if no option says it
+    :param configured: how to log if no option says it
     """
     if options.log_config_append:
         return
-    wanted = options.verbose_level + (1 if service else 0)
     levels = [logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG]
-    level = logging.DEBUG if options.debug else levels[min(wanted, 3)]
-    if configured and not options.debug and options.verbose_level == _USUAL:
-        level = logging.getLevelNamesMapping()[configured.upper()]
-    _console.setFormatter(_formatter(options, service or options.debug))
+    level = levels[min(options.verbose_level + service, 3)]
+    is_json = options.log_format == "json"
+    if configured:
+        is_json |= not options.log_format and configured.log_format == "json"
+        if options.verbose_level == _USUAL:
+            name = configured.log_level.upper()
+            level = logging.getLevelNamesMapping()[name]
+    if options.debug:
+        level = logging.DEBUG
+    full: logging.Formatter = _SERVICE
+    if is_json:
+        from poolmgr.cli.jsonlines import JsonLines
+
+        full = JsonLines()
+    for file in _files():
+        file.setFormatter(full)
+    plain = not (service or options.debug or is_json)
+    _console.setFormatter(_Message() if plain else full)
     logging.getLogger().setLevel(level)
     _limit_libraries(level)
     # A command's FAIL is its error; the job's line would say it twice, and so
-    # would the one of a circuit that opened.
-    twice = level > logging.INFO
+    # would the one of a circuit that opens.
+    twice = level > logging.INFO and not service
     for name in ("poolmgr.jobs", "poolmgr.cloud.breaker"):
-        logging.getLogger(name).setLevel(
-            logging.CRITICAL if twice and not service else logging.NOTSET
-        )
+        silent = logging.CRITICAL if twice else logging.NOTSET
+        logging.getLogger(name).setLevel(silent)
 
 
 def _limit_libraries(level: int) -> None:
@@ -222,3 +231,21 @@ def _limit_libraries(level: int) -> None:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # What it warns of is in the error that follows.
     logging.getLogger("keystoneauth").setLevel(logging.ERROR)
+
+
+def descriptors() -> Iterator[int]:
+    """The files that the log goes to, that of ``--log-file`` first.
+
+    Each has a number of its own until the next is asked for: the log may
+    close its own meanwhile, and a connection may get that number.
+    """
+    for stream in (*(file.stream for file in _files()), _console.stream):
+        if stream:
+            number = os.dup(stream.fileno())
+            yield number
+            os.close(number)
+
+
+def _files() -> list[LogFile]:
+    handlers = logging.getLogger().handlers
+    return [each for each in handlers if isinstance(each, LogFile)]

@@ -2,20 +2,21 @@
 
 import argparse
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from poolmgr.cli.arguments import duration, positive
-from poolmgr.cli.base import PoolmgrLister, Table
-from poolmgr.cli.columns import Age, Text
+from poolmgr.cli.base import PoolmgrLister, Table, age, text
+from poolmgr.cli.options import duration, positive
+from poolmgr.cloud import BlockingCloud
+from poolmgr.config.job_servers import addresses, connection_options
+from poolmgr.errors import PluginError
+from poolmgr.jobs.in_flight import InFlight
+from poolmgr.jobs.manager import action_plugins, longest_job
+from poolmgr.reaper.reaper import Reaper
+from poolmgr.reaper.rules import Candidate
 from poolmgr.text import one_line
-
-if TYPE_CHECKING:
-    from poolmgr.cloud import BlockingCloud
-    from poolmgr.reaper.reaper import Reaper
-    from poolmgr.reaper.rules import Candidate
 
 
 class Reap(PoolmgrLister):
@@ -78,46 +79,39 @@ class Reap(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Look and delete."""
-        from poolmgr.cloud import open_cloud
-        from poolmgr.jobs.manager import driver_plugins
-
         self._warn_of_actions()
-        driver = self.configuration.make_driver(driver_plugins())
-        self._step = "looking"
-        with open_cloud(driver) as cloud:
+        with self.open_cloud() as cloud:
+            limit = self.configuration.reaper().limit
+            self._limit = parsed_args.limit or limit
             reaper = self._reaper(cloud, parsed_args)
-            with self.progress(lambda: self._step):
-                found = self._look(cloud, reaper, parsed_args.pause)
-            if not parsed_args.dry_run and self._confirms(found, parsed_args):
-                self._step = "deleting orphans"
-                with self.progress(lambda: self._step):
+            found = self._look(cloud, reaper, parsed_args.pause)
+            asks = not (parsed_args.dry_run or parsed_args.yes)
+            if asks and not self._confirms(found):
+                self.app.LOG.error("nothing was deleted")
+                self.failed = True
+            elif not parsed_args.dry_run:
+                with self.progress(lambda: "deleting orphans"):
                     found = cloud.wait(reaper.remove(found))
         self.failed |= any(each.verdict == "failed" for each in found)
         return self.columns, [_row(each) for each in found]
 
     def _look(
-        self, cloud: "BlockingCloud", reaper: "Reaper", pause: float
-    ) -> "Sequence[Candidate]":
-        import time
-
-        found = cloud.wait(reaper.look())
-        if reaper.to_look_again:
-            self._step = "found some; waiting to look again"
-            time.sleep(pause)
-            self._step = "looking again"
+        self, cloud: BlockingCloud, reaper: Reaper, pause: float
+    ) -> Sequence[Candidate]:
+        with self.progress(lambda: "looking"):
             found = cloud.wait(reaper.look())
+        if reaper.to_look_again:
+            with self.progress(lambda: "found some; looking again soon"):
+                time.sleep(pause)
+                found = cloud.wait(reaper.look())
         return found
 
-    def _confirms(
-        self, found: "Sequence[Candidate]", given: argparse.Namespace
-    ) -> bool:
+    def _confirms(self, found: Sequence[Candidate]) -> bool:
         """Whether to delete orphans; on a terminal somebody is asked."""
-        limit = given.limit or self.configuration.reaper().limit
         orphans = [each for each in found if each.verdict == "unowned"]
-        orphans = orphans[:limit]
+        orphans = orphans[: self._limit]
         err = self.app.stderr
-        on_terminal = sys.stdin.isatty() and err.isatty()
-        if given.yes or not orphans or not on_terminal:
+        if not orphans or not (sys.stdin.isatty() and err.isatty()):
             return True
         for each in orphans:
             err.write(f"{each}: {one_line(each.reason)}\n")
@@ -128,18 +122,11 @@ class Reap(PoolmgrLister):
         )
         err.write(f"Delete {counted}? [y/N] ")
         err.flush()
-        if sys.stdin.readline().strip().lower() in ("y", "yes"):
-            return True
-        self.app.LOG.error("nothing was deleted")
-        self.failed = True
-        return False
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _warn_of_actions(self) -> None:
         """Tell of actions that this command may be confused with, or whose
         jobs it may misjudge."""
-        from poolmgr.errors import PluginError
-        from poolmgr.jobs.manager import action_plugins
-
         for action, command in self.app.command_manager.hidden.items():
             if command == self.cmd_name:
                 self.app.LOG.warning(
@@ -160,19 +147,13 @@ class Reap(PoolmgrLister):
                 )
 
     def _reaper(
-        self, cloud: "BlockingCloud", given: argparse.Namespace
-    ) -> "Reaper":
-        from poolmgr.config.job_servers import addresses, connection_options
-        from poolmgr.jobs.in_flight import InFlight
-        from poolmgr.jobs.manager import action_plugins, longest_job
-        from poolmgr.reaper.reaper import Reaper
-
+        self, cloud: BlockingCloud, given: argparse.Namespace
+    ) -> Reaper:
         conf = self.configuration
-        settings, pool, gearman = conf.reaper(), conf.pool(), conf.gearman()
+        pool, gearman = conf.pool(), conf.gearman()
+        settings = replace(conf.reaper(), limit=self._limit)
         if given.older_than is not None:
             settings = replace(settings, older_than=float(given.older_than))
-        if given.limit is not None:
-            settings = replace(settings, limit=given.limit)
         servers = [] if given.without_job_servers else addresses(gearman)
         return Reaper(
             cloud.cloud,
@@ -184,14 +165,14 @@ class Reap(PoolmgrLister):
         )
 
 
-def _row(found: "Candidate") -> tuple[object, ...]:
+def _row(found: Candidate) -> tuple[object, ...]:
     return (
-        Text(found.kind),
-        Text(found.item.name),
-        Age(found.item.age),
-        Text(found.mark.state),
-        Text(found.mark.unique or None),
-        Text(found.verdict),
-        Text(found.reason),
-        Text(found.item.thing.id),
+        found.kind,
+        text(found.item.name),
+        age(found.item.age),
+        text(found.mark.state),
+        text(found.mark.unique or None),
+        found.verdict,
+        text(found.reason),
+        text(found.item.thing.id),
     )

@@ -1,11 +1,11 @@
 """``poolmgr status``."""
 
 import argparse
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from poolmgr.cli.arguments import seconds
 from poolmgr.cli.base import PoolmgrLister, Row, Table
+from poolmgr.cli.options import seconds
 from poolmgr.cli.usage import UsageError
 from poolmgr.config.job_servers import (
     addresses,
@@ -15,8 +15,8 @@ from poolmgr.config.job_servers import (
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, ConnectionOptions, admin
 
-QUEUES = ("Server", "Function", "Waiting", "Running", "Workers")
-WORKERS = ("Server", "Address", "Worker", "Functions")
+_QUEUES = ("Server", "Function", "Waiting", "Running", "Workers")
+_WORKERS = ("Server", "Address", "Worker", "Functions")
 
 Ask = Callable[[Address, ConnectionOptions], Coroutine[Any, Any, list[Row]]]
 
@@ -28,7 +28,7 @@ class Status(PoolmgrLister):
     the exit code is 1.
     """
 
-    columns = tuple(dict.fromkeys(QUEUES + WORKERS))
+    columns = tuple(dict.fromkeys(_QUEUES + _WORKERS))
     empty = "no worker is connected to these job servers"
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -58,46 +58,32 @@ class Status(PoolmgrLister):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Print what was told; 1 if a server was not."""
-        if parsed_args.watch:
-            return self._watch(parsed_args)
-        return super().run(parsed_args)
+        if not parsed_args.watch:
+            return super().run(parsed_args)
+        if parsed_args.formatter != "table" or parsed_args.columns:
+            raise UsageError("--watch has a format of its own: no -f, no -c")
+        from poolmgr.cli.watch import watch
+
+        gearman = self.configuration.gearman()
+        servers, options = addresses(gearman), connection_options(gearman)
+        return watch(self.app, servers, options, parsed_args.interval)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Ask every server."""
         gearman = self.configuration.gearman()
-        servers, options = addresses(gearman), connection_options(gearman)
-        columns: Sequence[str]
-        ask: Ask
+        options = connection_options(gearman)
+        columns: Sequence[str] = _QUEUES
+        ask: Ask = _queues
         if parsed_args.workers:
-            columns, ask = WORKERS, _workers
-        else:
-            columns, ask = QUEUES, _queues
-        rows = list(self._rows(servers, options, ask))
-        if self.failed:
-            self.empty = ""
-        return columns, rows
-
-    def _watch(self, given: argparse.Namespace) -> int:
-        from poolmgr.cli.looks import Looks
-        from poolmgr.cli.watch import LONGEST_ANSWER, watch
-
-        if given.formatter != self.formatter_default or given.columns:
-            raise UsageError("--watch has a format of its own: no -f, no -c")
-        gearman = self.configuration.gearman()
-        servers, options = addresses(gearman), connection_options(gearman)
-        longest = min(options.connect_timeout, LONGEST_ANSWER)
-        looks = Looks(servers, options, longest)
-        return watch(self.app, looks, given.interval)
-
-    def _rows(
-        self, servers: list[Address], options: ConnectionOptions, ask: Ask
-    ) -> Iterator[Row]:
-        for server in servers:
+            columns, ask = _WORKERS, _workers
+        rows: list[Row] = []
+        for server in addresses(gearman):
             try:
-                yield from self.app.interruption.run(ask(server, options))
+                rows += self.app.interruption.run(ask(server, options))
             except TransportError as error:
-                self.failed = True
+                self.failed, self.empty = True, ""
                 self.app.LOG.error("%s", with_advice(error))
+        return columns, rows
 
 
 async def _queues(server: Address, options: ConnectionOptions) -> list[Row]:

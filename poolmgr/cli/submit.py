@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from poolmgr.cli.arguments import seconds
 from poolmgr.cli.base import PoolmgrShowOne, Table
+from poolmgr.cli.options import seconds
 from poolmgr.config.job_servers import (
     addresses,
     connection_options,
@@ -27,6 +27,8 @@ class Submit(PoolmgrShowOne):
     The message is sent as it is.  If the answer is a FAIL, it is printed all
     the same and the exit code is 1.
     """
+
+    _job: SubmittedJob | None = None
 
     @property
     def formatter_default(self) -> str:
@@ -46,6 +48,7 @@ class Submit(PoolmgrShowOne):
         add(
             "--wait",
             action=argparse.BooleanOptionalAction,
+            default=True,
             help="wait for the answer and print it (the default), or print "
             "the job's handle; nobody gets the answer then",
         )
@@ -73,21 +76,17 @@ class Submit(PoolmgrShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Send it, and wait for the answer."""
-        message = parsed_args.message
-        payload = (
-            sys.stdin.buffer.read() if message == "-" else message.encode()
-        )
-        self._job: SubmittedJob | None = None
+        payload = parsed_args.message.encode()
+        if parsed_args.message == "-":
+            payload = sys.stdin.buffer.read()
+        answering = self._answer(payload, parsed_args)
         try:
             with self.progress(self._step):
-                answer = self.app.interruption.run(
-                    self._answer(payload, parsed_args)
-                )
+                answer = self.app.interruption.run(answering)
         except Interrupted as interrupted:
             if self._job is not None:
-                interrupted.said += (
-                    f"; job {self._job.handle} was not waited for"
-                )
+                handle = self._job.handle
+                interrupted.said += f"; job {handle} was not waited for"
             raise
         self.failed = answer.get("response") == "FAIL"
         self._reason = _reason(answer)
@@ -97,7 +96,7 @@ class Submit(PoolmgrShowOne):
         self,
         parsed_args: argparse.Namespace,
         column_names: Sequence[str],
-        data: Sequence[Any],
+        data: Any,
     ) -> int:
         """Print it; a FAIL need not have what ``-c`` names."""
         wanted = parsed_args.columns
@@ -115,26 +114,25 @@ class Submit(PoolmgrShowOne):
         self, payload: bytes, given: argparse.Namespace
     ) -> dict[str, object]:
         gearman = self.configuration.gearman()
-        servers, links = addresses(gearman), connection_options(gearman)
+        servers, options = addresses(gearman), connection_options(gearman)
         if given.timeout is not None:
             # Each server has its share: the next one may answer.
             share = given.timeout / len(servers)
-            links = replace(
-                links, connect_timeout=min(links.connect_timeout, share)
-            )
+            longest = min(options.connect_timeout, share)
+            options = replace(options, connect_timeout=longest)
         try:
             async with asyncio.timeout(given.timeout) as limit:
-                return await self._send(Client(servers, links), payload, given)
+                client = Client(servers, options)
+                return await self._send(client, payload, given)
         except TimeoutError:
             if not limit.expired():
                 raise
             late = f"no answer within {given.timeout:g} s"
-            where = ", ".join(map(str, servers))
-            raise TransportError(
-                f"job {self._job.handle}: {late}"
-                if self._job
-                else f"{late} from {where}"
-            ) from None
+            if self._job is not None:
+                late = f"job {self._job.handle}: {late}"
+            else:
+                late = f"{late} from {', '.join(map(str, servers))}"
+            raise TransportError(late) from None
 
     async def _send(
         self, client: Client, payload: bytes, given: argparse.Namespace
@@ -148,10 +146,10 @@ class Submit(PoolmgrShowOne):
                 self.configuration.worker().function,
                 payload,
                 unique=given.unique,
-                background=given.wait is False,
+                background=not given.wait,
                 priority=given.priority,
             )
-            if given.wait is False:
+            if not given.wait:
                 return {"handle": self._job.handle}
             return _decoded(await self._job.result())
 

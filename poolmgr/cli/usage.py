@@ -2,10 +2,11 @@
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NoReturn
 
 from poolmgr.errors import PoolmgrError
+from poolmgr.plugins import DRIVERS, entry_points
 from poolmgr.text import one_line
 
 #: The exit code of a mistake on the command line.
@@ -15,41 +16,38 @@ _UNKNOWN = "unrecognized arguments: "
 
 #: What other clients call things, and our word for it.
 _SYNONYMS = {
-    **dict.fromkeys(("create", "make", "add", "new", "boot"), "build"),
-    **dict.fromkeys(("launch", "allocate"), "build"),
-    **dict.fromkeys(("destroy", "erase", "rm", "release"), "delete"),
-    **dict.fromkeys(("attach", "associate", "move"), "assign"),
-    **dict.fromkeys(("detach", "disassociate", "unassign"), "remove"),
-    **dict.fromkeys(("devices", "server", "servers", "instance"), "device"),
-    **dict.fromkeys(("ips", "address", "addresses", "floatingip"), "ip"),
-    **dict.fromkeys(("plugins", "drivers", "actions"), "plugin"),
-    **dict.fromkeys(("settings", "options", "configuration"), "config"),
-    **dict.fromkeys(("get", "describe", "info"), "show"),
-    **dict.fromkeys(("start", "run", "serve", "daemon"), "worker"),
-    **dict.fromkeys(("queues", "queue", "top", "workers"), "status"),
-    **dict.fromkeys(("gc", "purge", "cleanup", "wipe"), "reap"),
-    **dict.fromkeys(("send", "request"), "submit"),
-    **dict.fromkeys(("validate", "verify"), "check"),
-    "completion": "complete",
-    "ls": "list",
+    word: ours
+    for ours, words in {
+        "build": "create make add new boot launch allocate",
+        "delete": "destroy erase rm release",
+        "assign": "attach associate move",
+        "remove": "detach disassociate unassign",
+        "device": "devices server servers instance",
+        "ip": "ips address addresses floatingip",
+        "plugin": "plugins drivers actions",
+        "config": "settings options configuration",
+        "show": "get describe info",
+        "worker": "start run serve daemon",
+        "status": "queues queue top workers",
+        "reap": "gc purge cleanup wipe",
+        "submit": "send request",
+        "check": "validate verify",
+        "complete": "completion",
+        "list": "ls",
+    }.items()
+    for word in words.split()
 }
 #: What deletes is suggested only to those who typed such a word.
 _DELETING = {"delete", "remove", "reap"}
 
-_FOREGROUND = "leave it out, the worker stays in the foreground"
-_SERVICE = "leave it out, this is up to the service manager"
-_LOG = "the log goes to standard error and to --log-file"
-
+_SERVICE = "leave it out: the worker stays in the foreground"
 #: Options of Libra's own Pool Manager, and what to use.
 _OF_LIBRA = {
     **dict.fromkeys(("-c", "--config"), "use --config-file"),
     **dict.fromkeys(("-l", "--logfile", "--log-dir"), "use --log-file"),
-    **dict.fromkeys(("-n", "--nodaemon"), _FOREGROUND),
-    **dict.fromkeys(("-p", "--pid", "--daemon"), _SERVICE),
-    **dict.fromkeys(("--user", "--group"), _SERVICE),
+    **dict.fromkeys(("-n", "--nodaemon", "--daemon", "-p"), _SERVICE),
+    **dict.fromkeys(("--pid", "--user", "--group", "--syslog"), _SERVICE),
     "--log-config": "use --log-config-append",
-    **dict.fromkeys(("--syslog", "--use-syslog"), _LOG),
-    "--syslog-log-facility": _LOG,
     "-d": "use --debug",
     "--gearman": "use --gearman-server",
 }
@@ -69,13 +67,42 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     return _meant(_similar(wrong, known))
 
 
+def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:
+    """Refuse columns that do not exist.
+
+    :param wanted: those of ``-c``, in any spelling that cliff takes
+    :raises UsageError: the first that does not
+    """
+    known = {_spelled(name): name for name in names}
+    for each in wanted:
+        if _spelled(each) not in known:
+            raise UsageError(
+                f"there is no column {one_line(each, 100)!r}"
+                f"{did_you_mean(_spelled(each), known)}; choose of: "
+                f"{one_line(', '.join(names))}"
+            )
+
+
+def require_driver(name: str) -> None:
+    """Refuse the name of a driver that is not installed.
+
+    :raises UsageError: there is no such driver
+    """
+    known = sorted({point.name for point in entry_points(DRIVERS)})
+    if name.lower() not in map(str.lower, known):
+        raise UsageError(
+            f"--driver: no driver named {one_line(name)!r} is installed; "
+            f"choose one of: {one_line(', '.join(known))}"
+        )
+
+
 def no_option(option: str, known: Iterable[str]) -> str:
     """That an option does not exist, and which may have been meant."""
-    shown = one_line(option)
     if option[:2] != "--":
-        shown = option = option[:2]  # "-nv" is two options
+        option = option[:2]  # "-nv" is two options
+    shown = one_line(option)
     if what := _OF_LIBRA.get(option):
-        return f"there is no option {option}; {what}"
+        return f"there is no option {shown}; {what}"
     if _OF_FILES.fullmatch(option):
         return (
             f"there is no option {shown}; put it into a configuration file, "
@@ -84,44 +111,33 @@ def no_option(option: str, known: Iterable[str]) -> str:
     return f"there is no option {shown}{did_you_mean(option, known)}"
 
 
-def no_command(words: Sequence[str], known: Iterable[str]) -> str:
-    """That words are no command, and which may have been meant.
+def no_command(words: Sequence[str], known: Collection[str]) -> str:
+    """That words are no command, and which may have been meant: commands
+    with a similar word for each of those that were typed.
 
     :param words: those of the command line, up to the first option
     :param known: the commands
     """
-    first, typed = _parts(words[0]), _parts(" ".join(words[:2]))
-    names = {name: name.replace("-", " ").split() for name in sorted(known)}
-    for name, (verb, *_rest) in list(names.items()):
-        if verb in _DELETING and verb not in typed:
-            del names[name]
-    nouns = [name for name in names if name.startswith(f"{first[0]} ")]
-    alike = [name for name in names if first[0] in names[name]]
-    found = (
-        _same(typed, names)
-        or _same(first, names)
-        or nouns
-        or (alike if len(first) == 1 else [])
-        or _similar(" ".join(words[:2]), names)
-        or _similar(words[0], names)
-    )
-    if not found:
-        verbs = _similar(first[0], {parts[0] for parts in names.values()})
-        found = [name for name in names if names[name][0] in verbs]
-    shown = " ".join(words[: 2 if nouns else 1])
-    return f"{shown!r} is no command{_meant(found)}"
+    typed = " ".join(words[:2])
+    names = {name: re.split("[ -]", name) for name in sorted(known)}
+    for wanted in (_words(typed), _words(words[0])):
+        found = [
+            name
+            for name, parts in names.items()
+            if (parts[0] not in _DELETING or parts[0] in wanted)
+            and all(_similar(word, parts) for word in wanted)
+        ]
+        if found:
+            break
+    has_verbs = any(name.startswith(f"{words[0]} ") for name in known)
+    shown = typed if has_verbs else words[0]
+    return f"{one_line(shown)!r} is no command{_meant(found)}"
 
 
-def _parts(typed: str) -> list[str]:
+def _words(typed: str) -> list[str]:
     """The words of a command as we call them."""
     words = re.split("[ _-]+", typed.lower().replace("floating", ""))
     return [_SYNONYMS.get(word, word) for word in words if word] or [""]
-
-
-def _same(typed: Sequence[str], names: dict[str, list[str]]) -> list[str]:
-    """Commands of the same words, in whatever order."""
-    wanted = sorted(typed)
-    return [name for name, parts in names.items() if sorted(parts) == wanted]
 
 
 def _similar(wrong: str, known: Iterable[str]) -> list[str]:
@@ -134,19 +150,8 @@ def _meant(found: Sequence[str]) -> str:
     return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 
-def require_driver(name: str) -> None:
-    """Refuse the name of a driver that is not installed.
-
-    :raises UsageError: there is no such driver
-    """
-    from poolmgr.plugins import DRIVERS, entry_points
-
-    known = sorted({point.name for point in entry_points(DRIVERS)})
-    if name.lower() not in {each.lower() for each in known}:
-        raise UsageError(
-            f"--driver: no driver named {one_line(name)!r} is installed; "
-            f"choose one of: {one_line(', '.join(known))}"
-        )
+def _spelled(name: str) -> str:
+    return name.lower().strip().replace(" ", "_")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -154,8 +159,11 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
     def error(message: str) -> NoReturn:
         if message.startswith(_UNKNOWN):
-            words = message.removeprefix(_UNKNOWN).split(" ")
-            message = _unknown(words[0], parser)
+            word = message.removeprefix(_UNKNOWN).split(" ")[0]
+            message = f"{word!r} is one argument too many"
+            if word.startswith("-"):
+                option = word.partition("=")[0]
+                message = no_option(option, parser._option_string_actions)
         parser.exit(EXIT_USAGE, complaint(message, parser.prog))
 
     parser.error = error  # type: ignore[method-assign]
@@ -169,10 +177,3 @@ def complaint(message: str, prog: str) -> str:
     :param prog: whose ``--help`` to read
     """
     return f"poolmgr: {one_line(message)}. See '{prog} --help'\n"
-
-
-def _unknown(word: str, parser: argparse.ArgumentParser) -> str:
-    option = word.partition("=")[0]
-    if not option.startswith("-"):
-        return f"{word!r} is one argument too many"
-    return no_option(option, [*parser._option_string_actions])

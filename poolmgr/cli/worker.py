@@ -1,8 +1,45 @@
-"""``poolmgr worker``."""
+"""``poolmgr worker``: what its process is made of, and what signals do."""
 
 import argparse
+import asyncio
+import gc
+import importlib.metadata
+import logging
+import os
+import signal
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
+from poolmgr.cli import logs
 from poolmgr.cli.base import PoolmgrCommand
+from poolmgr.cli.check import require_usable
+from poolmgr.cloud import Cloud
+from poolmgr.cloud.pool import limit_arenas
+from poolmgr.config.job_servers import addresses, connection_options
+from poolmgr.config.options import Configuration
+from poolmgr.config.reload import Reload
+from poolmgr.config.remarks import log_remarks
+from poolmgr.drivers.base import Driver
+from poolmgr.errors import ConfigError
+from poolmgr.jobs.manager import JobManager, driver_plugins
+from poolmgr.reaper.loop import ReaperLoop
+from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
+from poolmgr.text import one_line
+from poolmgr.tracing import RequestContext, bound
+from poolmgr.worker.report import Report
+from poolmgr.worker.service import Service, end_on_defects
+from poolmgr.worker.signals import TOGETHER, Ending, say
+from poolmgr.worker.systemd import Notifier
+
+if TYPE_CHECKING:
+    from poolmgr.monitoring.history import Statistics
+
+LOG = logging.getLogger(__name__)
+
+#: New objects after which a worker looks for garbage among them.
+_COLLECT_AFTER = 5000
 
 
 class WorkerCommand(PoolmgrCommand):
@@ -22,11 +59,176 @@ class WorkerCommand(PoolmgrCommand):
     ends_on_hangup = False
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Run the service."""
-        from poolmgr.cli.process import Process
+        """Check, serve, drain.
 
-        assert self.app.signals is not None  # noqa: S101 - it is a process
-        process = Process(
-            self.configuration, self.app.options, self.app.signals
+        :returns: the exit code
+        :raises PoolmgrError: it cannot start
+        """
+        signals = self.app.signals
+        assert signals is not None  # noqa: S101 - it is a process
+        # Before all that takes time: a signal ends the start, too.
+        self._ending = Ending(_end_at_start)
+        signals.on(self._ending, signal.SIGTERM, signal.SIGINT)
+        self._signals, self._report = signals, Report(logs.descriptors)
+        signals.on(self._report.start, signal.SIGUSR2)
+        self._notifier = Notifier(os.environ)
+        conf = self.configuration
+        with suppress(ConfigError):  # it is told below, with all others
+            logs.adjust(self.app.options, True, conf.worker())
+            self._notifier.starting(conf.pool().short_timeout)
+        require_usable(conf)
+        limit_arenas()
+        driver = conf.make_driver(driver_plugins())
+        LOG.info(
+            "poolmgr %s starts: pid %d, driver %s, pool %s, job servers %s",
+            importlib.metadata.version("poolmgr"),
+            os.getpid(),
+            one_line(conf.driver_name()),
+            one_line(conf.pool().pool),
+            one_line(", ".join(conf.gearman().servers)),
         )
-        return process.run()
+        return asyncio.run(self._serve(conf, driver))
+
+    async def _serve(self, conf: Configuration, driver: Driver) -> int:
+        end_on_defects()
+        statistics = None
+        if conf.monitoring().enabled:  # else none of its libraries is loaded
+            from poolmgr.monitoring.history import Statistics
+
+            statistics = Statistics()
+        cloud = Cloud(
+            driver,
+            ownership=lambda: manager.settings.ownership,
+            observer=statistics,
+        )
+        manager = JobManager(cloud, conf.pool(), observer=statistics)
+        try:
+            await _require_no_problem(cloud, conf.pool().short_timeout)
+            async with manager:
+                service = Service(manager, conf.gearman(), conf.worker())
+                self._report.describe(service)
+                if statistics:
+                    _serve_pages(conf, service, statistics)
+                watch = asyncio.create_task(self._notifier.watch(service))
+                code = await self._drained(conf, manager, service)
+            # Here and not before: to undo answers that reached nobody takes
+            # time, in which the worker still shows signs of life.
+            watch.cancel()
+            if not manager.is_idle:
+                # An action does not end, and asyncio would wait for it.
+                logging.shutdown()
+                os._exit(code)
+            return code
+        finally:
+            cloud.close()
+
+    async def _drained(
+        self, conf: Configuration, manager: JobManager, service: Service
+    ) -> int:
+        """Serve until a signal ends that, and obey the others."""
+        reaper = ReaperLoop(manager, conf.reaper(), conf.gearman())
+        reload = self._reload(conf, manager, service, reaper)
+
+        def hang_up() -> None:
+            manager.cloud.try_again()
+            self._notifier.reloading()
+            reload.run()
+            self._notifier.reloaded()
+
+        def drain(number: signal.Signals) -> None:
+            text = "draining; a second one ends it at once"
+            say(logging.INFO, f"{number.name}: {text}")
+            service.call(self._notifier.stopping)
+            service.call(service.stop)
+
+        def drain_soon(number: signal.Signals) -> None:
+            # Once it is logged, another one is a second one.
+            threading.Timer(TOGETHER, drain, [number]).start()
+
+        self._ending.gently = drain_soon
+        self._signals.on(lambda _number: service.call(hang_up), signal.SIGHUP)
+        _spare_collections()
+        reaping = asyncio.create_task(reaper.run())
+        try:
+            return await service.run()
+        finally:
+            reaping.cancel()
+
+    def _reload(
+        self,
+        conf: Configuration,
+        manager: JobManager,
+        service: Service,
+        reaper: ReaperLoop,
+    ) -> Reload:
+        """What SIGHUP does."""
+
+        def adopt_pool(settings: PoolSettings) -> None:
+            manager.adopt(settings)
+            reaper.adopt(reaper.settings)  # it knows how long a job may take
+
+        def adopt_worker(settings: WorkerSettings) -> None:
+            logs.adjust(self.app.options, True, settings)
+            service.adopt(settings)
+
+        reload = Reload(conf, _require_readable)
+        reload.follow("poolmgr", conf.pool(), adopt_pool)
+        reload.follow("poolmgr", conf.group("poolmgr", DriverSettings))
+        reload.follow("worker", conf.worker(), adopt_worker)
+        reload.follow("reaper", conf.reaper(), reaper.adopt)
+        reload.follow("gearman", conf.gearman())
+        reload.follow("monitoring", conf.monitoring())
+        name = conf.driver_name().lower()
+        reload.follow(name, conf.group(name, manager.cloud.driver.Settings))
+        return reload
+
+
+def _end_at_start(number: signal.Signals) -> None:
+    say(logging.INFO, f"{number.name}: ending before it has served")
+    os._exit(0)
+
+
+def _require_readable(conf: Configuration) -> None:
+    log_remarks(conf, driver_plugins())
+    conf.require_values(driver_plugins())
+    connection_options(conf.gearman())
+
+
+def _serve_pages(
+    conf: Configuration, service: Service, statistics: "Statistics"
+) -> None:
+    """Serve the status page, metrics and health until the process ends."""
+    from poolmgr.monitoring.queues import Queues
+    from poolmgr.monitoring.server import Pages, serve
+
+    gearman, settings = conf.gearman(), conf.monitoring()
+    options, function = connection_options(gearman), service.settings.function
+    queues = Queues(addresses(gearman), options, function)
+    hosts = [socket.gethostname(), *settings.hosts]
+    serve(settings, Pages(service, statistics, queues, hosts))
+
+
+def _spare_collections() -> None:
+    """Have garbage looked for where it can be.
+
+    What is there when a worker has started stays: modules, plugins, the SDK.
+    Jobs leave hardly any garbage that has to be looked for.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
+
+
+async def _require_no_problem(cloud: Cloud, seconds: float) -> None:
+    """Go on only if the driver's settings fit the cloud.
+
+    :param seconds: that the cloud may take to answer
+    :raises ConfigError: they do not; there is a line in the log for each
+    """
+    with bound(RequestContext(urgent=True)):
+        findings = await cloud.check(seconds)
+    problems = [f.problem for f in findings if f.problem]
+    for problem in problems[:-1]:
+        LOG.error("%s", problem)
+    if problems:
+        raise ConfigError(problems[-1])

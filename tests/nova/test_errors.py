@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from poolmgr.cli.logs import set_level
+from poolmgr.cli.logs import adjust
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import DETAILS, IPS, SERVERS, Pools, error_of
 
@@ -241,7 +241,7 @@ def test_no_secret_is_in_any_log(
     root = logging.getLogger()
     before_root = root.level
     try:
-        set_level(options, service=True)
+        adjust(options, service=True)
         pool = pools.new(nova={"user_data": str(data), "console_lines": 5})
         device = pool.build()
         pool.passes("DELETE_DEVICE", name=device["name"])

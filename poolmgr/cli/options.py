@@ -1,12 +1,18 @@
-"""The options that stand before the command."""
+"""The options that stand before the command, and values of all options.
+
+What reads a value raises :class:`argparse.ArgumentTypeError` if a text is no
+such value.
+"""
 
 import argparse
+from collections.abc import Callable
+from typing import NoReturn
 
-from poolmgr.cli import arguments
+from poolmgr.text import one_line, parse_duration
 
 
 def option_parser(name: str, version: str) -> argparse.ArgumentParser:
-    """The parser of the options.
+    """The parser of the options before the command.
 
     :param name: the program's name
     :param version: what ``--version`` prints
@@ -18,14 +24,15 @@ def option_parser(name: str, version: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
         usage="%(prog)s [options] command [arguments]",
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "-h",
         "--help",
         dest="deferred_help",
         action="store_true",
         help="show this",
     )
-    parser.add_argument(
+    add(
         "--version", action="version", version=version, help="show the version"
     )
     _add_configuration(parser)
@@ -34,7 +41,8 @@ def option_parser(name: str, version: str) -> argparse.ArgumentParser:
 
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--config-file",
         metavar="FILE",
         action="append",
@@ -42,28 +50,28 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
         help="configuration file, repeatable; Libra's libra.cfg will do "
         "(default: poolmgr.conf in ~/.poolmgr, ~, /etc/poolmgr, /etc)",
     )
-    parser.add_argument(
+    add(
         "--config-dir",
         metavar="DIR",
         action="append",
         default=[],
         help="folder whose .conf files are read, repeatable",
     )
-    parser.add_argument(
+    add(
         "--driver",
         help="what talks to the cloud: 'nova' (the default), 'fake', or "
         "see 'plugin list'",
     )
-    parser.add_argument(
+    add(
         "--os-cloud",
         metavar="NAME",
         help="the cloud in clouds.yaml that Nova's driver uses (default: "
         "[nova] cloud, or OS_CLOUD)",
     )
-    parser.add_argument(
+    add(
         "--gearman-server",
         metavar="HOST:PORT",
-        type=arguments.job_server,
+        type=job_server,
         action="append",
         help="job server, repeatable",
     )
@@ -87,21 +95,71 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
         const=0,
         help="log errors only",
     )
-    parser.add_argument(
-        "--log-file", metavar="FILE", help="log to a file as well"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--log-file", metavar="FILE", help="log to a file as well")
+    add(
         "--log-format",
         choices=["text", "json"],
         help="how the log is written (default: text, or [worker] log_format)",
     )
-    parser.add_argument(
+    add(
         "--log-config-append",
         metavar="FILE",
         help="set all of the log up by a file, as Python's "
         "logging.config.fileConfig reads it; no other option of the log has "
         "an effect then",
     )
-    parser.add_argument(
-        "--debug", action="store_true", help="log everything, show tracebacks"
-    )
+    add("--debug", action="store_true", help="log everything, show tracebacks")
+
+
+def positive(text: str) -> int:
+    """A number that is 1 or more."""
+    if not text.isdecimal() or not int(text):
+        _refuse(f"must be 1 or more, not {one_line(text, 100)!r}")
+    return int(text)
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """What reads a number of seconds.
+
+    :param least: the fewest that it may be
+    :param most: the most
+    """
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            _refuse(
+                f"must be {least:g} to {most:.10g} seconds, not "
+                f"{one_line(text, 100)!r}"
+            )
+        return number
+
+    return read
+
+
+def duration(text: str) -> int:
+    """A length of time, like ``10m``: seconds."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        _refuse(str(error))
+
+
+def job_server(address: str) -> str:
+    """The address of a job server."""
+    from poolmgr.errors import ConfigError
+    from poolmgr.gearman import Address
+
+    try:
+        Address.parse(address)
+    except ConfigError as error:
+        _refuse(str(error))
+    return address
+
+
+def _refuse(why: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(why)

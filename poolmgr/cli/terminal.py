@@ -1,0 +1,106 @@
+"""What goes to a terminal: made harmless; and how far a command is."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import Any, TextIO
+
+from poolmgr.text import format_duration, lines, one_line
+
+#: Seconds until progress is shown: what is quicker needs none.
+_DELAY = 0.5
+#: Columns that stay free, for the "^C" of who interrupts the command.
+_SPARE = 3
+
+
+class Stream:
+    """A stream on which foreign text cannot reach the terminal's controls.
+
+    :param raw: what is written to
+    :ivar put: writes text as it is
+    """
+
+    def __init__(self, raw: TextIO) -> None:
+        self.raw = raw
+        self.put: Callable[[str], object] = raw.write
+
+    def write(self, text: str) -> int:
+        """Write text; control characters are escaped."""
+        self.put(lines(text))
+        return len(text)
+
+    def writelines(self, texts: Iterable[str]) -> None:
+        """Write several."""
+        for text in texts:
+            self.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+def is_terminal(stream: TextIO | Stream) -> bool:
+    """Whether somebody looks at it, and its cursor can be moved."""
+    known = os.environ.get("TERM", "") not in ("", "dumb")
+    return known and bool(stream.isatty())
+
+
+@contextmanager
+def show_progress(
+    stream: Stream, name: str, step: Callable[[], str]
+) -> Iterator[None]:
+    """Show a line that says how far the work is, while the block runs.
+
+    :param stream: a terminal
+    :param name: the command
+    :param step: what it is doing, at this moment
+    """
+    started = time.monotonic()
+
+    def line() -> str:
+        passed = format_duration(int(time.monotonic() - started))
+        return f"{name}: {one_line(step())}, {passed}"
+
+    with ExitStack() as shown:
+        timer = threading.Timer(_DELAY, _show, (stream, line, shown))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _show(stream: Stream, line: Callable[[], str], shown: ExitStack) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    class Terminal(Console):
+        def show_cursor(self, show: bool = True) -> bool:
+            """Leave it: a second signal ends the process at once."""
+            return False
+
+    console = Terminal(file=stream.raw, highlight=False)
+
+    def render() -> Text:
+        text = Text(line(), no_wrap=True)
+        text.truncate(max(console.width - _SPARE, 1))
+        return text
+
+    shown.enter_context(suppress(OSError))  # the terminal may be gone
+    shown.enter_context(
+        Live(
+            console=console,
+            get_renderable=render,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+    )
+    # What is logged meanwhile comes above the line.
+    stream.put = partial(console.out, end="")
+    shown.callback(setattr, stream, "put", stream.raw.write)
