@@ -108,7 +108,7 @@ def test_only_what_comes_out_of_nothing_can_be_counted() -> None:
 def test_a_build_shows_how_long_it_takes(cloud: dict[str, str]) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "2"}
     with terminal("build-device", environment=slow) as shown:
-        line = r"build-device: running, step \d of \d, 1s$"
+        line = r"build-device: 0/1 done, 1 running, 1s$"
         shown.wait_for(lambda: re.search(line, shown.text))
 
         assert shown.exit_code() == 0
@@ -116,15 +116,11 @@ def test_a_build_shows_how_long_it_takes(cloud: dict[str, str]) -> None:
         assert "PASS" in shown.text
 
 
-def test_many_show_a_bar(cloud: dict[str, str]) -> None:
+def test_many_show_how_many_are_done(cloud: dict[str, str]) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "1", "OS_WORKER__LONG_JOBS": "2"}
     with terminal("build-device", "--count", "4", environment=slow) as shown:
-        shown.wait_for(
-            lambda: re.search(
-                r"build-device: \u2501{15}\S{15} 2/4 done, 2 running, \ds",
-                shown.text,
-            )
-        )
+        line = "build-device: 2/4 done, 2 running, "
+        shown.wait_for(lambda: line in shown.text)
         assert shown.exit_code() == 0
         assert "running" not in shown.text
 

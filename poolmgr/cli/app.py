@@ -15,30 +15,13 @@ from cliff.app import App
 from cliff.command import Command
 from cliff.help import HelpCommand, HelpExit
 
-from poolmgr.cli import logs
+from poolmgr.cli import logs, usage
 from poolmgr.cli.commands import Commands
 from poolmgr.cli.options import option_parser
 from poolmgr.cli.terminal import Stream
-from poolmgr.cli.usage import (
-    EXIT_USAGE as EXIT_USAGE,
-)
-from poolmgr.cli.usage import (
-    UsageError,
-    complaint,
-    no_command,
-    no_option,
-    prepare,
-    require_driver,
-)
 from poolmgr.errors import PluginError, RequestError
 from poolmgr.text import one_line
-from poolmgr.worker.signals import (
-    EARLY,
-    ENDING,
-    Interrupted,
-    Interruption,
-    Signals,
-)
+from poolmgr.worker.signals import ENDING, Interrupted, Interruption, Signals
 
 if TYPE_CHECKING:
     from poolmgr.config.options import Configuration
@@ -78,7 +61,6 @@ class PoolmgrApp(App):
         """What the files and the global options say.
 
         :raises ConfigError: a file cannot be read
-        :raises UsageError: there is no driver of the name that is given
         """
         if self._configuration is None:
             from poolmgr.config.options import Configuration
@@ -86,7 +68,6 @@ class PoolmgrApp(App):
             given = self.options
             conf = Configuration(given.config_file, given.config_dir)
             if given.driver is not None:
-                require_driver(given.driver)
                 conf.use_driver(given.driver)
             if given.os_cloud is not None:
                 conf.use_cloud(given.os_cloud)
@@ -104,7 +85,7 @@ class PoolmgrApp(App):
         """The options that stand before the command."""
         parser = option_parser(self.NAME, f"{self.NAME} {version}")
         parser.description = description
-        prepare(parser)
+        usage.prepare(parser)
         return parser
 
     def configure_logging(self) -> None:
@@ -153,8 +134,8 @@ class PoolmgrApp(App):
                 code = super().run(argv)
             finally:
                 self.stdout.flush()
-        except Interrupted as interrupted:
-            code, self._error = EXIT_INTERRUPTED, interrupted
+        except Interrupted:
+            code = EXIT_INTERRUPTED
         except BrokenPipeError:
             # Who read the output has gone; Python would complain of it
             # once more when it flushes stdout at its end.
@@ -163,8 +144,10 @@ class PoolmgrApp(App):
         number = self.interruption.number
         if code != EXIT_INTERRUPTED or number is None:
             return code
-        said = getattr(self._error, "said", EARLY)
-        self.LOG.warning("%s: %s", number.name, said)
+        ended = self._error
+        if not isinstance(ended, Interrupted):
+            ended = Interrupted(number)
+        self.LOG.warning("%s: %s", number.name, ended.said)
         return 128 + number
 
     def run_subcommand(self, argv: list[str]) -> int:
@@ -175,8 +158,8 @@ class PoolmgrApp(App):
             return self.refuse(argv)
         code = super().run_subcommand(argv)
         # Errors that the command line is to blame for.
-        is_mistake = isinstance(self._error, (UsageError, RequestError))
-        return EXIT_USAGE if is_mistake else code
+        is_mistake = isinstance(self._error, (usage.UsageError, RequestError))
+        return usage.EXIT_USAGE if is_mistake else code
 
     def clean_up(
         self, cmd: Command, result: int, err: BaseException | None
@@ -192,12 +175,13 @@ class PoolmgrApp(App):
         """Say that words begin with no command; returns the exit code."""
         if argv[0].startswith("-"):
             option = argv[0].partition("=")[0]
-            wrong = no_option(option, self.parser._option_string_actions)
+            known = self.parser._option_string_actions
+            wrong = usage.no_option(option, known)
         else:
             words = itertools.takewhile(lambda w: w[:1] != "-", argv)
-            wrong = no_command([*words], self.command_manager.commands)
-        self.stderr.write(complaint(wrong, self.NAME))
-        return EXIT_USAGE
+            wrong = usage.no_command([*words], self.command_manager.commands)
+        self.stderr.write(usage.complaint(wrong, self.NAME))
+        return usage.EXIT_USAGE
 
 
 class Help(HelpCommand):

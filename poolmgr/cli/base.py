@@ -224,7 +224,11 @@ class PoolmgrCommand(Command):
         parser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         prepare(parser)
+        self.add_arguments(parser)
         return parser
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's own arguments."""
 
     def get_epilog(self) -> str:
         """Nothing: cliff looks through every package on the machine for

@@ -86,9 +86,8 @@ class Health(PoolmgrCommand):
     worker is not well, or does not answer.
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """What to ask."""
-        parser = super().get_parser(prog_name)
         parser.add_argument(
             "--ready",
             action="store_true",
@@ -102,7 +101,6 @@ class Health(PoolmgrCommand):
             metavar="SECONDS",
             help="how long it may take to answer (default: 5)",
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Ask it."""

@@ -35,9 +35,8 @@ class Complete(PoolmgrCommand):
     again when others are.
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """For what."""
-        parser = super().get_parser(prog_name)
         parser.add_argument(
             "--shell",
             choices=("bash", "zsh", "fish", "tcsh"),
@@ -50,7 +49,6 @@ class Complete(PoolmgrCommand):
             default="poolmgr",
             help="the name that is typed (default: %(default)s)",
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Print it."""

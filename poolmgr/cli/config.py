@@ -31,9 +31,8 @@ class ConfigConvert(PoolmgrCommand):
     it.
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which file, and where to."""
-        parser = super().get_parser(prog_name)
         parser.add_argument(
             "file",
             metavar="FILE",
@@ -45,7 +44,6 @@ class ConfigConvert(PoolmgrCommand):
             help="the file to write, which must not be there yet (default: "
             "standard output, without secrets)",
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Convert it."""
@@ -81,9 +79,8 @@ class ConfigShow(PoolmgrLister):
     spare = ("Set by",)
     empty = "no option is set"
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which options."""
-        parser = super().get_parser(prog_name)
         parser.add_argument(
             "group",
             metavar="GROUP",
@@ -95,7 +92,6 @@ class ConfigShow(PoolmgrLister):
             action="store_true",
             help="only options that something set",
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""

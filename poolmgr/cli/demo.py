@@ -22,37 +22,37 @@ ADDRESS = "15.185.234.125"
 #: The requests of Libra's document "Gearman Commands", to the letter: the
 #: comma at the end of the second is in the document, too.  DELETE_IP is not
 #: in it, but Libra sends it.
-REQUESTS = (
-    """\
-{
-    "action": "BUILD_DEVICE"
-}""",
-    """\
-{
-    "action": "BUILD_IP",
-}""",
+REQUESTS = tuple(
     f"""\
+{{
+    "action": "BUILD_DEVICE"
+}}
+
+{{
+    "action": "BUILD_IP",
+}}
+
 {{
    "action": "ASSIGN_IP",
    "ip": "{ADDRESS}",
    "name": "{DEVICE}"
-}}""",
-    f"""\
+}}
+
 {{
    "action": "REMOVE_IP",
    "ip": "{ADDRESS}",
    "name": "{DEVICE}"
-}}""",
-    f"""\
+}}
+
 {{
    "action": "DELETE_IP",
    "ip": "{ADDRESS}"
-}}""",
-    f"""\
+}}
+
 {{
     "action": "DELETE_DEVICE",
     "name": "{DEVICE}"
-}}""",
+}}""".split("\n\n")
 )
 
 _POOL = PoolSettings(basename="libra-stg-haproxy", az="3")
@@ -81,15 +81,13 @@ class Demo(PoolmgrCommand):
 
     service = True
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Whether to stay up."""
-        parser = super().get_parser(prog_name)
         parser.add_argument(
             "--stay",
             action="store_true",
             help="go on serving afterwards, until Ctrl-C",
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Start everything, send the requests, print, and end it.

@@ -50,21 +50,15 @@ class _InventoryCommand(PoolmgrCommand):
 class _List(_InventoryCommand, PoolmgrLister):
     """A command that lists what there is."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The filters that all lists have."""
-        parser = super().get_parser(prog_name)
         add = parser.add_argument
         states = (*map(_dashed, get_args(State)), "unmarked")
         add("--all", action="store_true", help="other people's, too")
         add("--state", type=_dashed, choices=states, help="in this state")
         add("--job", metavar="UNIQUE", help="made for the job of this unique")
-        add(
-            "--older-than",
-            type=duration,
-            metavar="DURATION",
-            help="older than 90 (seconds), 10m, 2h, 3d",
-        )
-        return parser
+        help_ = "older than 90 (seconds), 10m, 2h, 3d"
+        add("--older-than", metavar="DURATION", type=duration, help=help_)
 
     def table(
         self, things: Iterable[Fields], given: argparse.Namespace
@@ -85,13 +79,12 @@ class DeviceList(_List):
     empty = "no devices"
     spare = ("ID", "Job", "State", "Age", "Status", "Address")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The filters."""
-        parser = super().get_parser(prog_name)
+        super().add_arguments(parser)
         add = parser.add_argument
         add("--status", choices=get_args(Status), help="of this status")
         add("--name", metavar="TEXT", default="", help="with this in the name")
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
@@ -114,11 +107,9 @@ class DeviceShow(_InventoryCommand, PoolmgrShowOne):
         *("created", *_DETAILS),
     )
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which one."""
-        parser = super().get_parser(prog_name)
         parser.add_argument("device", metavar="NAME-or-ID", help="which one")
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
@@ -140,26 +131,14 @@ class IpList(_List):
     empty = "no floating IPs"
     spare = ("ID", "Job", "State", "Age", "Attached to")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The filters."""
-        parser = super().get_parser(prog_name)
+        super().add_arguments(parser)
         add = parser.add_mutually_exclusive_group().add_argument
-        add(
-            "--attached",
-            action="store_true",
-            default=None,
-            help="attached to a device",
-        )
-        add(
-            "--unattached",
-            action="store_false",
-            dest="attached",
-            help="attached to none",
-        )
-        parser.add_argument(
-            "--device", metavar="NAME-or-ID", help="attached to this device"
-        )
-        return parser
+        add("--attached", action="store_true", help="attached to a device")
+        add("--unattached", action="store_true", help="attached to none")
+        help_ = "attached to this device"
+        parser.add_argument("--device", metavar="NAME-or-ID", help=help_)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
@@ -169,7 +148,8 @@ class IpList(_List):
             _ip(item)
             for item in ips
             if _is_wanted(item, given)
-            and given.attached in (None, item.attached_to is not None)
+            and not (given.attached and item.attached_to is None)
+            and not (given.unattached and item.attached_to is not None)
             and given.device in (None, item.attached_to, item.thing.device_id)
         ]
         return self.table(found, given)
@@ -183,11 +163,9 @@ class IpShow(_InventoryCommand, PoolmgrShowOne):
         *_DETAILS,
     )
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which one."""
-        parser = super().get_parser(prog_name)
         parser.add_argument("ip", metavar="ADDRESS-or-ID", help="which one")
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""

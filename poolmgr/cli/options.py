@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Callable
 from typing import NoReturn
 
+from poolmgr.plugins import DRIVERS, entry_points
 from poolmgr.text import one_line, parse_duration
 
 
@@ -59,6 +60,7 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--driver",
+        type=driver,
         help="what talks to the cloud: 'nova' (the default), 'fake', or "
         "see 'plugin list'",
     )
@@ -147,6 +149,17 @@ def duration(text: str) -> int:
         return parse_duration(text)
     except ValueError as error:
         _refuse(str(error))
+
+
+def driver(name: str) -> str:
+    """The name of a driver that is installed."""
+    known = sorted({point.name for point in entry_points(DRIVERS)})
+    if name.lower() not in map(str.lower, known):
+        _refuse(
+            f"no driver named {one_line(name)!r} is installed; choose one of: "
+            f"{one_line(', '.join(known))}"
+        )
+    return name
 
 
 def job_server(address: str) -> str:

@@ -36,19 +36,13 @@ class Reap(PoolmgrLister):
     spare = ("ID", "Job", "State", "Age")
     empty = "there are no orphans"
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """What to delete."""
-        parser = super().get_parser(prog_name)
         add = parser.add_argument
         what = parser.add_mutually_exclusive_group()
-        what.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="look once and delete nothing",
-        )
-        what.add_argument(
-            "-y", "--yes", action="store_true", help="delete without asking"
-        )
+        look, yes = "look once and delete nothing", "delete without asking"
+        what.add_argument("--dry-run", action="store_true", help=look)
+        what.add_argument("-y", "--yes", action="store_true", help=yes)
         add(
             "--older-than",
             type=duration,
@@ -56,12 +50,8 @@ class Reap(PoolmgrLister):
             help="only what is older: 90 (seconds), 10m, 2h, 3d (default: "
             "[reaper] older_than)",
         )
-        add(
-            "--limit",
-            type=positive,
-            metavar="N",
-            help="delete so many at most (default: [reaper] limit)",
-        )
+        limit = "delete so many at most (default: [reaper] limit)"
+        add("--limit", metavar="N", type=positive, help=limit)
         add(
             "--pause",
             type=duration,
@@ -75,7 +65,6 @@ class Reap(PoolmgrLister):
             help="do not ask the job servers whether they still have a job, "
             "as when one is gone for good",
         )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Look and delete."""
@@ -125,15 +114,7 @@ class Reap(PoolmgrLister):
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _warn_of_actions(self) -> None:
-        """Tell of actions that this command may be confused with, or whose
-        jobs it may misjudge."""
-        for action, command in self.app.command_manager.hidden.items():
-            if command == self.cmd_name:
-                self.app.LOG.warning(
-                    "this is not the action %s: only jobs, and 'poolmgr "
-                    "submit', run that",
-                    one_line(action),
-                )
+        """Tell of actions whose jobs it may misjudge."""
         actions = action_plugins()
         for name in actions.names():
             try:

@@ -31,15 +31,11 @@ class Status(PoolmgrLister):
     columns = tuple(dict.fromkeys(_QUEUES + _WORKERS))
     empty = "no worker is connected to these job servers"
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Queues, or workers."""
-        parser = super().get_parser(prog_name)
         what = parser.add_mutually_exclusive_group()
-        what.add_argument(
-            "--workers",
-            action="store_true",
-            help="show the workers instead of the queues",
-        )
+        workers = "show the workers instead of the queues"
+        what.add_argument("--workers", action="store_true", help=workers)
         what.add_argument(
             "--watch",
             action="store_true",
@@ -54,7 +50,6 @@ class Status(PoolmgrLister):
             metavar="SECONDS",
             help="time between two looks of --watch (default: 2)",
         )
-        return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Print what was told; 1 if a server was not."""

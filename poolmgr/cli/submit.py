@@ -5,12 +5,13 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.options import seconds
+from poolmgr.cli.usage import UsageError
 from poolmgr.config.job_servers import (
     addresses,
     connection_options,
@@ -35,9 +36,8 @@ class Submit(PoolmgrShowOne):
         """An answer is JSON."""
         return "json"
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The message, and how to send it."""
-        parser = super().get_parser(prog_name)
         add = parser.add_argument
         add(
             "message",
@@ -72,7 +72,6 @@ class Submit(PoolmgrShowOne):
             help="how soon its job server hands it out (default: normal)",
         )
         add("--unique", help="the job's unique (default: a new uuid)")
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Send it, and wait for the answer."""
@@ -99,11 +98,7 @@ class Submit(PoolmgrShowOne):
         data: Any,
     ) -> int:
         """Print it; a FAIL need not have what ``-c`` names."""
-        wanted = parsed_args.columns
-        if self.failed:
-            there = {name.lower() for name in column_names}
-            parsed_args.columns = [n for n in wanted if n.lower() in there]
-        if parsed_args.columns or not wanted:
+        with suppress(UsageError) if self.failed else nullcontext():
             super().produce_output(parsed_args, column_names, data)
         if self.failed:
             self.app.stdout.flush()

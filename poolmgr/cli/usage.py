@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NoReturn
 
 from poolmgr.errors import PoolmgrError
-from poolmgr.plugins import DRIVERS, entry_points
 from poolmgr.text import one_line
 
 #: The exit code of a mistake on the command line.
@@ -81,19 +80,6 @@ def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:
                 f"{did_you_mean(_spelled(each), known)}; choose of: "
                 f"{one_line(', '.join(names))}"
             )
-
-
-def require_driver(name: str) -> None:
-    """Refuse the name of a driver that is not installed.
-
-    :raises UsageError: there is no such driver
-    """
-    known = sorted({point.name for point in entry_points(DRIVERS)})
-    if name.lower() not in map(str.lower, known):
-        raise UsageError(
-            f"--driver: no driver named {one_line(name)!r} is installed; "
-            f"choose one of: {one_line(', '.join(known))}"
-        )
 
 
 def no_option(option: str, known: Iterable[str]) -> str:

@@ -8,7 +8,8 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -53,11 +54,18 @@ def watch(
     """
     out = app.stdout
     assert isinstance(out, Stream)  # noqa: S101 - it is a process
-    view = _View([_Server(each, options) for each in servers], interval)
-    if is_terminal(out):
-        watching = _on_terminal(view, Console(file=out.raw))
+    on_screen = is_terminal(out)
+    console = Console(file=out.raw, width=None if on_screen else _PLAIN)
+    seen = [_Server(each, options) for each in servers]
+
+    def view() -> RenderableType:
+        return _view(seen, interval, console.width)
+
+    if on_screen:
+        screen = _Screen(console, view)
+        watching = screen.run(_follow(seen, interval, screen.live.refresh))
     else:
-        watching = _print(view, Console(file=out.raw, width=_PLAIN))
+        watching = _follow(seen, interval, lambda: console.print(view(), ""))
     try:
         app.interruption.run(watching)
     except Interrupted as interrupted:
@@ -82,11 +90,12 @@ class _Server:
         self._changes: dict[str, float] = {}
         self.functions: Sequence[admin.FunctionStatus] = ()
         self.problem = ""
+        self._asked = False
 
     async def look(self) -> None:
         """Ask it."""
         before, told_before = self.functions, self._told_at
-        self._changes = {}
+        self._asked, self._changes = True, {}
         try:
             self.functions = await admin.status(
                 self._address, self._options, self._longest
@@ -119,7 +128,8 @@ class _Server:
             return
         yield _line(str(self._address), "bold")
         if not self.functions:
-            yield _line("  no functions: no worker is connected")
+            nothing = "no functions: no worker is connected"
+            yield _line(f"  {nothing if self._asked else 'asking'}")
             return
         wide = columns >= _ROOM
         table = Table(box=None, pad_edge=False, padding=(0, 1 + wide, 0, 0))
@@ -139,103 +149,101 @@ class _Server:
         return "" if change is None else f"{round(change, 1) + 0.0:+.1f}"
 
 
-class _View:
-    """What is to be seen.
+async def _follow(
+    servers: Sequence[_Server], interval: float, show: Callable[[], object]
+) -> None:
+    """Look again and again; for ever.
 
-    :param interval: seconds between two looks
+    :param show: called after each look
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        started = loop.time()
+        await asyncio.gather(*(server.look() for server in servers))
+        show()
+        await asyncio.sleep(started + interval - loop.time())
+
+
+def _view(
+    servers: Sequence[_Server], interval: float, columns: int
+) -> RenderableType:
+    """All that is to be seen, for a screen so wide."""
+    down = sum(bool(server.problem) for server in servers)
+    functions = [each for server in servers for each in server.functions]
+    running = sum(function.running for function in functions)
+    waiting = sum(function.queued for function in functions) - running
+    words = f"{down} of {len(servers)} down, " if down else ""
+    first = (
+        f"{_clock(time.time())} {words}{waiting} waiting, {running} running "
+        f"(every {interval:g}s)"
+    )
+    shown: list[RenderableType] = [_line(first, "bold")]
+    for server in servers:
+        shown += server.show(columns)
+    return Group(*shown)
+
+
+class _Screen:
+    """The whole screen of a terminal.
+
+    :param console: the terminal
+    :param view: what is to be seen
+    :ivar live: draws it
     """
 
-    def __init__(self, servers: Sequence[_Server], interval: float) -> None:
-        self._servers = servers
-        self._interval = interval
-        self._looked = False
-
-    async def follow(self, then: Callable[[], object]) -> None:
-        """Look again and again; for ever.
-
-        :param then: called after each look
-        """
-        loop = asyncio.get_running_loop()
-        while True:
-            started = loop.time()
-            await asyncio.gather(*(server.look() for server in self._servers))
-            self._looked = True
-            then()
-            await asyncio.sleep(started + self._interval - loop.time())
-
-    def show(self, columns: int) -> RenderableType:
-        """All of it, for a screen so wide."""
-        if not self._looked:
-            return Text("asking the job servers")
-        down = sum(bool(server.problem) for server in self._servers)
-        functions = [f for server in self._servers for f in server.functions]
-        running = sum(function.running for function in functions)
-        waiting = sum(function.queued for function in functions) - running
-        words = f"{down} of {len(self._servers)} down, " if down else ""
-        first = (
-            f"{_clock(time.time())} {words}{waiting} waiting, {running} "
-            f"running (every {self._interval:g}s)"
+    def __init__(
+        self, console: Console, view: Callable[[], RenderableType]
+    ) -> None:
+        self.live = Live(
+            console=console,
+            screen=True,
+            get_renderable=view,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
-        shown: list[RenderableType] = [_line(first, "bold")]
-        for server in self._servers:
-            shown += server.show(columns)
-        return Group(*shown)
 
+    async def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on until ``q`` is typed; Ctrl-Z gives the terminal back."""
+        loop = asyncio.get_running_loop()
+        working = asyncio.create_task(work)
 
-async def _print(view: _View, console: Console) -> None:
-    await view.follow(lambda: console.print(view.show(_PLAIN), ""))
+        def read_keys() -> None:
+            typed = os.read(0, 100)
+            if not typed:  # the end of a file
+                loop.remove_reader(0)
+            if b"q" in typed:
+                working.cancel()
+            elif _SUSPEND in typed:
+                taken.close()
+                os.kill(os.getpid(), signal.SIGSTOP)
+                taken.enter_context(self._take())
 
+        with contextlib.ExitStack() as taken:
+            taken.enter_context(self._take())
+            if sys.stdin.isatty():
+                loop.add_reader(0, read_keys)
+            await asyncio.wait({working})
+        if not working.cancelled():
+            working.result()
 
-async def _on_terminal(view: _View, console: Console) -> None:
-    """Go on until ``q`` is typed; Ctrl-Z gives the terminal back."""
-    loop = asyncio.get_running_loop()
-    live = Live(
-        console=console,
-        screen=True,
-        get_renderable=lambda: view.show(console.width),
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    following = asyncio.create_task(view.follow(live.refresh))
-
-    def read_keys() -> None:
-        typed = os.read(0, 100)
-        if not typed:  # the end of a file
-            loop.remove_reader(0)
-        if b"q" in typed:
-            following.cancel()
-        elif _SUSPEND in typed:
-            screen.close()
-            os.kill(os.getpid(), signal.SIGSTOP)
-            screen.enter_context(_screen(live))
-
-    with contextlib.ExitStack() as screen:
-        screen.enter_context(_screen(live))
-        if sys.stdin.isatty():
-            loop.add_reader(0, read_keys)
-        await asyncio.wait({following})
-    if not following.cancelled():
-        following.result()
-
-
-@contextlib.contextmanager
-def _screen(live: Live) -> Iterator[None]:
-    """Have the whole screen, and nothing on it of what is typed."""
-    modes = termios.tcgetattr(0) if sys.stdin.isatty() else None
-    if modes:
-        tty.setcbreak(0, termios.TCSADRAIN)
-        reading = termios.tcgetattr(0)
-        reading[6][termios.VSUSP] = b"\0"  # we stop when the screen is back
-        termios.tcsetattr(0, termios.TCSADRAIN, reading)
-    live.start(refresh=True)
-    try:
-        yield
-    finally:
-        # It may be gone: who closed the window wants nothing back.
-        with contextlib.suppress(OSError, termios.error):
-            live.stop()
-            if modes:
-                termios.tcsetattr(0, termios.TCSADRAIN, modes)
+    @contextlib.contextmanager
+    def _take(self) -> Iterator[None]:
+        """Have the screen, and nothing on it of what is typed."""
+        modes = termios.tcgetattr(0) if sys.stdin.isatty() else None
+        if modes:
+            tty.setcbreak(0, termios.TCSADRAIN)
+            reading = termios.tcgetattr(0)
+            reading[6][termios.VSUSP] = b"\0"  # the key is read, and obeyed
+            termios.tcsetattr(0, termios.TCSADRAIN, reading)
+        self.live.start(refresh=True)
+        try:
+            yield
+        finally:
+            # It may be gone: who closed the window wants nothing back.
+            with contextlib.suppress(OSError, termios.error):
+                self.live.stop()
+                if modes:
+                    termios.tcsetattr(0, termios.TCSADRAIN, modes)
 
 
 def _line(text: str, style: str = "") -> Text:
