@@ -117,7 +117,7 @@ def test_a_build_shows_how_long_it_takes(cloud: dict[str, str]) -> None:
 
 
 def test_many_show_how_many_are_done(cloud: dict[str, str]) -> None:
-    slow = {**cloud, "OS_FAKE__BOOT_TIME": "1", "OS_WORKER__LONG_JOBS": "2"}
+    slow = {**cloud, "OS_FAKE__BOOT_TIME": "2", "OS_WORKER__LONG_JOBS": "2"}
     with terminal("build-device", "--count", "4", environment=slow) as shown:
         line = "build-device: 2/4 done, 2 running, "
         shown.wait_for(lambda: line in shown.text)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cliff.columns import FormattableColumn
 from cliff.command import Command
 from cliff.display import DisplayCommandBase
 from cliff.lister import Lister
@@ -32,20 +31,8 @@ EXACT = ("json", "yaml")
 _FORMULA = re.compile(r"[=+@-].")
 
 
-class Age(FormattableColumn[int]):
+class Age(int):
     """Seconds, in a table as "3m 12s"."""
-
-    def human_readable(self) -> str:
-        """The two largest units."""
-        return format_duration(self._value)
-
-
-class YesNo(FormattableColumn[bool]):
-    """True or false, in a table as "yes" or "no"."""
-
-    def human_readable(self) -> str:
-        """A word for it."""
-        return "yes" if self._value else "no"
 
 
 def age(seconds: int | None) -> Age | None:
@@ -139,24 +126,31 @@ class Harmless:
         return name if self._format in EXACT else one_line(name)
 
     def _cell(self, value: object) -> object:
-        if isinstance(value, FormattableColumn):
-            value = (
-                value.human_readable()
-                if self._format == "table"
-                else value.machine_readable()
-            )
+        if self._format == "table":
+            value = _for_people(value)
+        if isinstance(value, Age):
+            return int(value)
         if self._format in EXACT or isinstance(value, (bool, int, float)):
             return value
-        if self._format == "table" and value is None:
-            return ""
-        if self._format == "table" and isinstance(value, list):
-            value = ", ".join(map(str, value))
         shown = one_line(str(value), longest=len(str(value)))
         if self._format == "shell":
             return re.sub(r"([\\$`])", r"\\\1", shown)
         if self._format == "csv" and _FORMULA.match(shown):
             return f"'{shown}"
         return shown
+
+
+def _for_people(value: object) -> object:
+    """A value as a table has it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Age):
+        return format_duration(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return value
 
 
 class PoolmgrCommand(Command):

@@ -4,8 +4,6 @@ import argparse
 import os
 from collections.abc import Iterator
 
-from cliff.columns import FormattableColumn
-
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
 from poolmgr.cli.usage import UsageError
 from poolmgr.config.convert import converted
@@ -15,9 +13,6 @@ from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import action_plugins, driver_plugins
 from poolmgr.plugins import Plugin
 from poolmgr.text import one_line
-
-#: What is shown in the place of a secret that is set.
-_HIDDEN = "***"
 
 
 class ConfigConvert(PoolmgrCommand):
@@ -81,23 +76,15 @@ class ConfigShow(PoolmgrLister):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which options."""
-        parser.add_argument(
-            "group",
-            metavar="GROUP",
-            nargs="*",
-            help="only options of these groups, as 'worker'",
-        )
-        parser.add_argument(
-            "--set",
-            action="store_true",
-            help="only options that something set",
-        )
+        add, groups = parser.add_argument, "only of these, as 'worker'"
+        add("group", metavar="GROUP", nargs="*", help=groups)
+        add("--set", action="store_true", help="only what something set")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
         self.configuration.require_values(driver_plugins())
         log_remarks(self.configuration, driver_plugins())
-        rows = list(self._rows())
+        rows = list(self._rows(parsed_args.formatter == "table"))
         groups = {str(group) for group, *_rest in rows}
         for wanted in parsed_args.group:
             if wanted not in groups:
@@ -111,32 +98,27 @@ class ConfigShow(PoolmgrLister):
             rows = [row for row in rows if row[3] != "default"]
         return self.columns, rows
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self, as_texts: bool) -> Iterator[Row]:
+        """A row for each option.
 
+        :param as_texts: whether a value is shown as a file has it
+        """
         conf = self.configuration
         for group, settings in conf.groups(driver_plugins()):
             values = conf.group(group, settings)
             for option in options_of(group, settings):
                 value = getattr(values, option.name)
+                if option.rule.secret and value:
+                    value = "***"
+                if as_texts:
+                    value = as_text(value)
+                elif isinstance(value, tuple):
+                    value = list(value)
                 given = conf.given(option)
                 origin = one_line(given.source) if given else "default"
                 if given and given.line and given.key != option.names[0]:
                     origin += f", {given.shown}"
-                shown = _HIDDEN if option.rule.secret and value else value
-                yield group, option.name, Value(shown), origin
-
-
-class Value(FormattableColumn[object]):
-    """An option's value, in a table as a file has it."""
-
-    def human_readable(self) -> str:
-        """Nothing for what is unset."""
-        return "" if self._value is None else as_text(self._value)
-
-    def machine_readable(self) -> object:
-        """The value itself."""
-        value = self._value
-        return list(value) if isinstance(value, tuple) else value
+                yield group, option.name, value, origin
 
 
 class PluginList(PoolmgrLister):

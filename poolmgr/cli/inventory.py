@@ -9,7 +9,6 @@ from poolmgr.cli.base import (
     PoolmgrLister,
     PoolmgrShowOne,
     Table,
-    YesNo,
     age,
     text,
 )
@@ -206,7 +205,7 @@ def _fields(item: Item[Any], names: Iterable[str]) -> Fields:
     # What is empty in a mark is as good as missing.
     return {
         "age": age(item.age),
-        "ours": YesNo(item.ours),
+        "ours": item.ours,
         "pool": mark and text(mark.pool or None),
         "state": mark and text(mark.state or None),
         "job": mark and text(mark.unique or None),

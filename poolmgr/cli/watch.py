@@ -90,12 +90,11 @@ class _Server:
         self._changes: dict[str, float] = {}
         self.functions: Sequence[admin.FunctionStatus] = ()
         self.problem = ""
-        self._asked = False
 
     async def look(self) -> None:
         """Ask it."""
         before, told_before = self.functions, self._told_at
-        self._asked, self._changes = True, {}
+        self._changes = {}
         try:
             self.functions = await admin.status(
                 self._address, self._options, self._longest
@@ -104,10 +103,10 @@ class _Server:
             if not self.problem:
                 self._down_since = time.time()
             self.functions, self._told_at = (), 0.0
-            self.problem = one_line(str(error))
+            said = str(error).removeprefix(f"job server {self._address}: ")
+            self.problem = one_line(said)
             return
-        self.problem = ""
-        self._told_at = time.monotonic()
+        self.problem, self._told_at = "", time.monotonic()
         if told_before:
             jobs = {each.name: each.queued for each in before}
             for each in self.functions:
@@ -121,15 +120,12 @@ class _Server:
             down = format_duration(int(time.time() - self._down_since))
             since = f"{_clock(self._down_since)} ({down})"
             yield _line(f"{self._address} DOWN since {since}", "bold red")
-            problem = self.problem.removeprefix(
-                f"job server {self._address}: "
-            )
-            yield _line(f"  {problem}")
+            yield _line(f"  {self.problem}")
             return
         yield _line(str(self._address), "bold")
         if not self.functions:
             nothing = "no functions: no worker is connected"
-            yield _line(f"  {nothing if self._asked else 'asking'}")
+            yield _line(f"  {nothing if self._told_at else 'asking'}")
             return
         wide = columns >= _ROOM
         table = Table(box=None, pad_edge=False, padding=(0, 1 + wide, 0, 0))

@@ -80,7 +80,9 @@ def problem(line: str) -> str | None:
             contextlib.redirect_stderr(said),
             contextlib.redirect_stdout(said),
         ):
-            _parse(shlex.split(line, comments=True))
+            # The driver of the example is not installed here, either.
+            here = line.replace("--driver rack", "--driver fake")
+            _parse(shlex.split(here, comments=True))
     except SystemExit as ended:
         if ended.code:
             return said.getvalue().strip().rpartition("\n")[2]
