@@ -88,7 +88,7 @@ class Gearmand:
         self._stack.enter_context(process(*self._command))
         while True:
             with contextlib.suppress(TransportError):
-                await admin.version(self.address)
+                await admin.status(self.address)
                 return
             await asyncio.sleep(0.005)
 

@@ -12,7 +12,6 @@ SEEDS = [
     b"f\t3\t1\t2\ng\t0\t0\t0\n.\n",
     b"30 127.0.0.1 id : f g\n31 ::1 - :\n.\n",
     b"H:x:1\t0\t0\t1\n.\n",
-    b"OK 1.1.20\n",
     b"ERR UNKNOWN_JOB\r\n",
 ]
 _ADDRESS = Address("h")
@@ -29,17 +28,15 @@ def one(data: bytes) -> None:
     ) -> Any:
         protocol = factory()
         protocol.data_received(data)
-        protocol.eof_received()
+        protocol.connection_lost(None)
+        try:
+            await protocol.answered
+        except ConnectionError as error:
+            raise TransportError("closed") from error
         return protocol
 
     async def ask() -> None:
-        for question in (
-            admin.status,
-            admin.workers,
-            admin.show_jobs,
-            admin.version,
-            lambda address: admin.cancel_job(address, "h"),
-        ):
+        for question in (admin.status, admin.workers, admin.show_jobs):
             said = ""
             try:
                 await question(_ADDRESS)
@@ -47,5 +44,5 @@ def one(data: bytes) -> None:
                 said = str(error)
             assert said.isprintable()
 
-    with mock.patch("poolmgr.gearman.admin_query.connect", connect):
+    with mock.patch("poolmgr.gearman.admin.connect", connect):
         _LOOP.run_until_complete(ask())

@@ -5,14 +5,18 @@ from collections.abc import Coroutine
 from typing import Any
 
 from poolmgr.errors import PoolmgrError
-from poolmgr.gearman import Address, Assignment, ConnectionOptions
+from poolmgr.gearman import (
+    Address,
+    Assignment,
+    ConnectionOptions,
+    Slots,
+    SubmittedJob,
+)
 from poolmgr.gearman.client_connection import ClientConnection
-from poolmgr.gearman.connection import Connection
+from poolmgr.gearman.packet_connection import PacketConnection
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
-from poolmgr.gearman.served_jobs import Jobs
-from poolmgr.gearman.server_connection import ServerConnection
-from poolmgr.gearman.submitted_job import SubmittedJob
-from poolmgr.gearman.worker_connection import Callbacks, WorkerConnection
+from poolmgr.gearman.server import JobServer, ServerConnection
+from poolmgr.gearman.worker_connection import WorkerConnection
 
 T = PacketType
 
@@ -90,14 +94,25 @@ class _Slots:
         """Nothing."""
 
 
-def _answer(job: Assignment) -> None:
-    job.progress(1, 2)
-    job.complete(job.payload, lambda _status: None)
+class _Owner:
+    """A worker that answers each job at once."""
 
+    function = b"f"
+    client_id = b"id"
 
-def _grab(connection: WorkerConnection) -> None:
-    while connection.can_grab:
-        connection.grab()
+    def __init__(self) -> None:
+        self.slots: Slots = _Slots()
+        self.connection = WorkerConnection(Address("h"), self, _OPTIONS)
+
+    def on_job(self, job: Assignment) -> None:
+        """Answer it."""
+        job.progress(1, 2)
+        job.complete(job.payload, lambda _status: None)
+
+    def grab(self) -> None:
+        """Ask for jobs."""
+        while self.connection.can_grab:
+            self.connection.grab()
 
 
 def one(data: bytes) -> None:
@@ -118,7 +133,7 @@ async def _tell(whom: int, data: bytes) -> None:
         if not wire.ended:
             _feed(protocol, piece)
     protocol.connection_lost(None)
-    if isinstance(protocol, Connection):
+    if isinstance(protocol, PacketConnection):
         assert protocol.gone.result().isprintable()
     for answer in await asyncio.gather(*asked, return_exceptions=True):
         if isinstance(answer, BaseException):
@@ -126,36 +141,27 @@ async def _tell(whom: int, data: bytes) -> None:
 
 
 def _feed(protocol: Any, data: bytes) -> None:
-    """Hand it over as asyncio does."""
-    if not isinstance(protocol, asyncio.BufferedProtocol):
-        protocol.data_received(data)
-        return
-    while data and not protocol.gone.done():  # type: ignore[attr-defined]
-        buffer = memoryview(protocol.get_buffer(-1))
-        piece = data[: len(buffer)]
-        buffer[: len(piece)] = piece
-        protocol.buffer_updated(len(piece))
-        data = data[len(piece) :]
+    protocol.data_received(data)
+    if isinstance(protocol, WorkerConnection) and protocol.answered.done():
+        protocol.look_for_jobs()
 
 
 def _protocol(whom: int) -> Any:
-    address = Address("h")
     if whom == 2:
-        return ServerConnection(Jobs(b"H:h"), set())
+        return ServerConnection(JobServer())
     if whom == 1:
-        return ClientConnection(address, _OPTIONS)
-    callbacks = Callbacks(_answer, lambda: None, _grab)
-    return WorkerConnection(
-        address, b"f", b"id", _Slots(), callbacks, _OPTIONS
-    )
+        return ClientConnection(Address("h"), _OPTIONS)
+    return _Owner().connection
 
 
 def _questions(protocol: Any) -> list[Coroutine[Any, Any, Any]]:
     """What a client waits for the answer to."""
     if not isinstance(protocol, ClientConnection):
         return []
-    packet = encode(T.SUBMIT_JOB, b"f", b"u", b"p")
-    return [_result(protocol.submit(packet, False)), protocol.ask(packet)]
+    submitted = protocol.submit(
+        T.SUBMIT_JOB, b"f", b"u", b"p", background=False
+    )
+    return [_result(submitted), protocol.ask_status(T.GET_STATUS, b"h")]
 
 
 async def _result(submitted: Coroutine[Any, Any, SubmittedJob]) -> bytes:

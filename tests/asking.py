@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -47,3 +48,11 @@ def running(server: Address) -> int:
     """How many jobs are with the workers."""
     functions = asyncio.run(admin.status(server))
     return sum(f.running for f in functions if f.name == FUNCTION)
+
+
+def cancel(server: Address, handle: str) -> bool:
+    """Cancel a job, as an administrator does; whether there was one."""
+    where = server.host, server.port
+    with socket.create_connection(where, PATIENCE) as sock:
+        sock.sendall(f"cancel job {handle}\n".encode())
+        return sock.recv(1000).startswith(b"OK")

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from poolmgr.gearman import Address, connect, tls
+from poolmgr.gearman import Address, connection, reasons
 from tests.docs.blocks import SOURCE, blocks_of, captioned
 from tests.docs.steps import steps_in
 from tests.jobservers import JobServerProcess, free_port, gearmand
@@ -282,7 +282,10 @@ def test_every_reason_that_is_listed_is_one_that_is_given() -> None:
     # OpenSSL's words are provoked by tests.
     here = Path(__file__)
     tests = (here, here.parent / "matrix" / "test_tls.py")
-    texts = [*map(source, (connect, tls)), *(t.read_text() for t in tests)]
+    texts = [
+        *map(source, (connection, reasons)),
+        *(t.read_text() for t in tests),
+    ]
     known = re.sub(r'"\s*f?"', "", "".join(texts))
 
     assert len(listed) == 10

@@ -78,10 +78,10 @@ def test_every_target_is_run() -> None:
 DEFECTS = {
     "admin": "poolmgr.gearman.admin._records",
     "cloud": "poolmgr.drivers.nova.failures._reason_in",
-    "links": "poolmgr.gearman.connection.Connection.connection_lost",
+    "links": "poolmgr.gearman.packet_connection.reason_of",
     "marks": "poolmgr.drivers.nova.marks._mark",
     "message": "poolmgr.jobs.message._check_depth",
-    "names": "poolmgr.gearman.address._number",
+    "names": "poolmgr.gearman.address.one_line",
     "packets": "poolmgr.gearman.protocol._split",
     "text": "poolmgr.text._printable",
 }
@@ -288,7 +288,7 @@ def test_the_built_in_server_outlives_any_client(data: list[bytes]) -> None:
                 peer.sendall(each)
                 await asyncio.sleep(0)
         # It still works for others.
-        assert (await admin.version(server.address)).startswith("poolmgr")
+        await admin.status(server.address)
         async with Client([server.address]) as client:
             await client.submit("of nobody", b"p", background=True)
         await server.close()

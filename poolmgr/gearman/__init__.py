@@ -11,19 +11,21 @@ It knows nothing of pools and clouds.
 """
 
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.assignment import AnswerStatus, Assignment
 from poolmgr.gearman.client import Client
-from poolmgr.gearman.options import ConnectionOptions
-from poolmgr.gearman.protocol import ProtocolError
-from poolmgr.gearman.reconnector import ConnectionStatus
-from poolmgr.gearman.submitted_job import (
+from poolmgr.gearman.client_connection import (
     JobFailed,
     JobTimeout,
     SubmittedJob,
 )
+from poolmgr.gearman.connection import ConnectionOptions
+from poolmgr.gearman.protocol import ProtocolError
 from poolmgr.gearman.tls import client_context
-from poolmgr.gearman.worker import Worker
-from poolmgr.gearman.worker_connection import Slots
+from poolmgr.gearman.worker import ConnectionStatus, Worker
+from poolmgr.gearman.worker_connection import (
+    AnswerStatus,
+    Assignment,
+    Slots,
+)
 
 __all__ = [
     "Address",

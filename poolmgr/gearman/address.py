@@ -8,6 +8,10 @@ from typing import Self
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
 
+_FORM = re.compile(
+    r"(?:\[(?P<v6>[^][\s]+)\]|(?P<name>[^][:\s]+))(?::(?P<port>[0-9]{1,5}))?"
+)
+
 
 @dataclass(frozen=True)
 class Address:
@@ -26,13 +30,14 @@ class Address:
 
         :raises ConfigError: when it is none of them
         """
-        try:
-            host, port = _split(text.strip())
-            return cls(host, cls.port if port is None else _number(port))
-        except ValueError as error:
+        match = _FORM.fullmatch(text.strip())
+        port = int(match["port"] or cls.port) if match else 0
+        if match is None or not text.isprintable() or not 0 < port <= 65535:
             raise ConfigError(
-                f"job server {one_line(text)!r}: {error}"
-            ) from None
+                f"job server {one_line(text)!r} is not HOST, HOST:PORT, "
+                "[IPV6] or [IPV6]:PORT with a port from 1 to 65535"
+            )
+        return cls(match["v6"] or match["name"], port)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -42,30 +47,3 @@ class Address:
 def host_name() -> str:
     """The name of this host, as a word that the protocol can carry."""
     return re.sub(r"[^\w.-]+", "-", socket.gethostname())
-
-
-def _split(text: str) -> tuple[str, str | None]:
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError("expected [address] or [address]:port")
-        port = rest[1:] if rest else None
-    else:
-        host, colon, rest = text.partition(":")
-        port = rest if colon else None
-        if ":" in rest:
-            raise ValueError("an IPv6 address must be in [brackets]")
-    if not host:
-        raise ValueError("the host is empty")
-    if any(c.isspace() or not c.isprintable() for c in host):
-        raise ValueError("the host contains blanks or control characters")
-    return host, port
-
-
-def _number(port: str) -> int:
-    # int() alone would take "+1", " 1", "1_0" and other scripts' digits.
-    if port.isascii() and port.isdigit() and len(port) <= 5:
-        number = int(port)
-        if 1 <= number <= 65535:
-            return number
-    raise ValueError("the port must be a number from 1 to 65535")

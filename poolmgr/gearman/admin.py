@@ -4,14 +4,19 @@ A question and its answer, connecting included, may take ``timeout``
 seconds; None is the options' ``connect_timeout``.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from poolmgr.errors import ConfigError
+from poolmgr.errors import TransportError
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.admin_query import ask
-from poolmgr.gearman.options import ConnectionOptions
+from poolmgr.gearman.connection import (
+    Connection,
+    ConnectionOptions,
+    connect,
+)
+from poolmgr.gearman.reasons import identify
 from poolmgr.text import decoded, one_line
 
 
@@ -34,7 +39,6 @@ class FunctionStatus:
 class WorkerStatus:
     """One connection of a job server; clients have no functions."""
 
-    fd: int
     ip: str
     client_id: str
     functions: tuple[str, ...]
@@ -45,14 +49,18 @@ class JobStatus:
     """One job of a job server.
 
     :ivar retries: how often a worker was lost with it
-    :ivar ignored: nobody wants it any more
-    :ivar queued: it waits for a worker
     """
 
     handle: str
     retries: int
-    ignored: bool
-    queued: bool
+
+
+# Names are those of any worker and client, with line feeds and tabs, so that
+# lines do not tell where a record ends: only its own form does.
+_FUNCTION = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\r?\n", re.DOTALL)
+_PRIORITIES = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\t\d+\r?\n", re.DOTALL)
+_WORKER = re.compile(rb"\d+ (\S+) (.*?) :(.*?)\r?\n(?=\d+ \S+ |$)", re.DOTALL)
+_JOB = re.compile(rb"(.*?)\t(\d+)\t\d+\t\d+\r?\n", re.DOTALL)
 
 
 async def status(
@@ -64,11 +72,10 @@ async def status(
 
     :raises TransportError: it cannot be asked, or answers nonsense
     """
-    async with ask(address, options, timeout, "status") as question:
-        return [
-            FunctionStatus(decoded(match[1]), *map(int, match.groups()[1:]))
-            for match in _records(_FUNCTION, await question.text())
-        ]
+    return [
+        FunctionStatus(decoded(match[1]), *map(int, match.groups()[1:]))
+        for match in await _ask(address, options, timeout, "status", _FUNCTION)
+    ]
 
 
 async def waiting(
@@ -81,10 +88,11 @@ async def waiting(
 
     :raises TransportError: it cannot be asked, or does not know the question
     """
-    async with ask(address, options, timeout, "prioritystatus") as question:
-        for match in _records(_PRIORITIES, await question.text()):
-            if decoded(match[1]) == function:
-                return list(map(int, match.groups()[1:4]))
+    for match in await _ask(
+        address, options, timeout, "prioritystatus", _PRIORITIES
+    ):
+        if decoded(match[1]) == function:
+            return list(map(int, match.groups()[1:]))
     return [0, 0, 0]
 
 
@@ -98,11 +106,10 @@ async def workers(
     :raises TransportError: it cannot be asked, or answers nonsense
     """
     found = []
-    async with ask(address, options, timeout, "workers") as question:
-        for match in _records(_WORKER, await question.text()):
-            fd, ip, client_id, functions = map(decoded, match.groups())
-            names = tuple(filter(None, functions.split(" ")))
-            found.append(WorkerStatus(int(fd), ip, client_id, names))
+    for match in await _ask(address, options, timeout, "workers", _WORKER):
+        ip, client_id, functions = map(decoded, match.groups())
+        names = tuple(filter(None, functions.split(" ")))
+        found.append(WorkerStatus(ip, client_id, names))
     return found
 
 
@@ -115,73 +122,73 @@ async def show_jobs(
 
     :raises TransportError: it cannot be asked, or answers nonsense
     """
-    found = []
-    async with ask(address, options, timeout, "show jobs") as question:
-        for match in _records(_JOB, await question.text()):
-            handle, (retries, *flags) = decoded(match[1]), match.groups()[1:]
-            ignored, queued = (flag != b"0" for flag in flags)
-            found.append(JobStatus(handle, int(retries), ignored, queued))
-    return found
+    return [
+        JobStatus(decoded(match[1]), int(match[2]))
+        for match in await _ask(address, options, timeout, "show jobs", _JOB)
+    ]
 
 
-async def version(
+async def _ask(
     address: Address,
-    options: ConnectionOptions | None = None,
-    timeout: float | None = None,
-) -> str:
-    """The version that the job server says it is.
-
-    :raises TransportError: it cannot be asked, or answers nonsense
-    """
-    async with ask(address, options, timeout, "version") as question:
-        word, _, rest = (await question.line()).partition(" ")
-        if word != "OK" or not rest:
-            raise ValueError(f"{word} {rest}")
-    return rest
-
-
-async def cancel_job(
-    address: Address,
-    handle: str,
-    options: ConnectionOptions | None = None,
-    timeout: float | None = None,
-) -> bool:
-    """Have the job server forget a job; its client is told it failed.
-
-    :returns: False when there is no such job
-    :raises TransportError: it cannot be asked, or answers nonsense
-    """
-    if not handle.isprintable() or " " in handle or not handle:
-        raise ConfigError(f"{one_line(handle)!r} is no job's handle")
-    command = f"cancel job {handle}"
-    async with ask(address, options, timeout, command) as question:
-        answer = await question.line()
-        if not answer.startswith(("OK", "ERR")):
-            raise ValueError(answer)
-    return answer.startswith("OK")
+    options: ConnectionOptions | None,
+    timeout: float | None,
+    command: str,
+    record: re.Pattern[bytes],
+) -> list[re.Match[bytes]]:
+    """Connect and ask; the records of the answer, which has nothing else."""
+    options = options or ConnectionOptions()
+    if timeout is not None:
+        options = replace(options, connect_timeout=timeout)
+    limit = options.max_packet
+    try:
+        question = await connect(
+            address, options, lambda: _Question(command, limit)
+        )
+        question.drop("answered")
+        return list(_records(record, question.answered.result()))
+    except TransportError as error:
+        raise TransportError(f"job server {address}: {error}") from error
 
 
-# Names are those of any worker and client, with line feeds and tabs, so that
-# lines do not tell where a record ends: only its own form does.
-_FUNCTION = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\r?\n", re.DOTALL)
-_PRIORITIES = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\t(\d+)\r?\n", re.DOTALL)
-_WORKER = re.compile(
-    rb"(\d+) (\S+) (.*?) :(.*?)\r?\n(?=\d+ \S+ |$)", re.DOTALL
-)
-_JOB = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\r?\n", re.DOTALL)
+class _Question(Connection):
+    """A command and its answer of several lines."""
+
+    def __init__(self, command: str, limit: int) -> None:
+        super().__init__()
+        self._command = command
+        self._limit = limit
+        self._said = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._transport is not None:
+            self._transport.write(f"{self._command}\r\n".encode())
+
+    def data_received(self, data: bytes) -> None:
+        self._said += data
+        said = bytes(self._said)
+        start = f"'{one_line(said, 60)}'"
+        what = identify(said)
+        if what and b"\t" not in said and b" :" not in said:
+            self.drop(f"{start}: {what}")
+        elif said.startswith(b"ERR ") or len(said) > self._limit:
+            self.drop(f"answer not understood: {start}")
+        # A name may have a line with nothing but a dot, too; but then more
+        # follows at once.
+        elif (
+            said.endswith((b"\n.\n", b"\n.\r\n")) or said in (b".\n", b".\r\n")
+        ) and not self.answered.done():
+            self.answered.set_result(said[: said.rindex(b".")])
 
 
 def _records(
     form: re.Pattern[bytes], text: bytes
 ) -> Iterator[re.Match[bytes]]:
-    """The records of an answer, which has nothing else.
-
-    :raises ValueError: it has
-    """
     end = 0
     while end < len(text):
         match = form.match(text, end)
         if match is None:
-            raise ValueError(one_line(text[end:]))
+            wrong = one_line(text[end:], 60)
+            raise TransportError(f"answer not understood: '{wrong}'")
         yield match
         end = match.end()

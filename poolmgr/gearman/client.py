@@ -1,25 +1,21 @@
 """Submit jobs and wait for their answers."""
 
-import asyncio
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.client_connection import ClientConnection
-from poolmgr.gearman.connect import connect
-from poolmgr.gearman.diagnosis import describe_silence
-from poolmgr.gearman.options import ConnectionOptions
+from poolmgr.gearman.client_connection import ClientConnection, SubmittedJob
+from poolmgr.gearman.connection import ConnectionOptions, connect
 from poolmgr.gearman.protocol import (
     MAX_NAME,
     SUBMIT,
     PacketType,
     Priority,
-    encode,
 )
-from poolmgr.gearman.submitted_job import SubmittedJob
 from poolmgr.text import one_line
 
 
@@ -52,7 +48,10 @@ class Client:
         failures = []
         for server in self._servers:
             try:
-                self._connection = await self._connect(server)
+                connecting = partial(ClientConnection, server, self._options)
+                self._connection = await connect(
+                    server, self._options, connecting
+                )
                 return self
             except TransportError as error:
                 failures.append(f"{server}: {error}")
@@ -66,10 +65,9 @@ class Client:
     ) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close("the client was closed")
-            if kind is None:  # else nobody has the time
-                await asyncio.wait([connection.gone], timeout=2)
-            connection.drop("the client was closed")
+            # After an error nobody has the time.
+            seconds = 2 if kind is None else 0
+            await connection.close("the client was closed", seconds)
 
     async def submit(
         self,
@@ -95,10 +93,10 @@ class Client:
         raw = _unique(unique)
         if not function or "\0" in function:
             raise ConfigError("a function's name is not empty, without NUL")
-        packet = encode(
-            SUBMIT[priority, background], function.encode(), raw, payload
+        kind = SUBMIT[priority, background]
+        return await self._connected().submit(
+            kind, function.encode(), raw, payload, background=background
         )
-        return await self._connected().submit(packet, background)
 
     async def has(self, *, unique: str = "", handle: str = "") -> bool:
         """Whether the job server has a job, queued or running.
@@ -116,8 +114,8 @@ class Client:
             raw = handle.encode(errors="replace")
         if len(raw) > MAX_NAME or b"\0" in raw:
             return False  # gearmand answers nothing, or closes the connection
-        told = await self._connected().ask(encode(kind, raw))
-        return told[1] == b"1"
+        status = await self._connected().ask_status(kind, raw)
+        return status[1] == b"1"
 
     async def listeners(self, unique: bytes) -> int | None:
         """How many clients wait for the answer of a job; 0 if it is in
@@ -129,35 +127,15 @@ class Client:
         # Without a unique of its own nobody's name tells which job it is.
         if unique in (b"", b"-") or len(unique) > MAX_NAME:
             return None
-        packet = encode(PacketType.GET_STATUS_UNIQUE, unique)
-        told = await self._connected().ask(packet)
-        return int(told[5]) if told[1] == b"1" else None
+        status = await self._connected().ask_status(
+            PacketType.GET_STATUS_UNIQUE, unique
+        )
+        return int(status[5]) if status[1] == b"1" else None
 
     def _connected(self) -> ClientConnection:
         if self._connection is None:
             raise TransportError("the client is not connected")
         return self._connection
-
-    async def _connect(self, server: Address) -> ClientConnection:
-        connection = await connect(
-            server,
-            self._options,
-            lambda: ClientConnection(server, self._options),
-        )
-        try:
-            # One that accepts and says nothing has not been reached.
-            limit = self._options.connect_timeout
-            async with asyncio.timeout(limit):
-                await connection.ready
-        except TimeoutError:
-            connection.drop("silent")
-            raise TransportError(
-                f"silent for {limit:g} s: {describe_silence(self._options)}"
-            ) from None
-        except BaseException:
-            connection.drop("given up")
-            raise
-        return connection
 
 
 def _unique(unique: str) -> bytes:

@@ -1,26 +1,21 @@
-"""A client's connection to one job server."""
+"""A client's connection to one job server, and the jobs it submits there."""
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.connection import Connection
-from poolmgr.gearman.options import ConnectionOptions
-from poolmgr.gearman.protocol import PacketType, ProtocolError, encode
-from poolmgr.gearman.submitted_job import (
-    JobFailed,
-    SubmittedJob,
-    quiet_future,
-)
-from poolmgr.text import one_line
+from poolmgr.gearman.connection import ConnectionOptions, quiet_future
+from poolmgr.gearman.packet_connection import PacketConnection
+from poolmgr.gearman.protocol import PacketType, ProtocolError
+from poolmgr.text import decoded, one_line
 
-_CREATED = (PacketType.JOB_CREATED,)
-_OPTION = (PacketType.OPTION_RES,)
-_STATUS = (PacketType.STATUS_RES, PacketType.STATUS_RES_UNIQUE)
+_STATUS = {
+    PacketType.GET_STATUS: PacketType.STATUS_RES,
+    PacketType.GET_STATUS_UNIQUE: PacketType.STATUS_RES_UNIQUE,
+}
 _IGNORED = (
     PacketType.ECHO_RES,
     PacketType.WORK_DATA,
@@ -28,117 +23,177 @@ _IGNORED = (
 )
 
 
-@dataclass(frozen=True)
-class _Request:
+class JobFailed(TransportError):
+    """The worker gave the job up, or it was cancelled.
+
+    :ivar handle: the job server's name of the job
+    """
+
+    def __init__(self, handle: str) -> None:
+        self.handle = handle
+        super().__init__(f"job {handle} failed: the worker gave it up")
+
+
+class JobTimeout(TransportError):
+    """No answer within the time one was willing to wait.
+
+    :ivar handle: the job server's name of the job
+    :ivar seconds: that time
+    """
+
+    def __init__(self, handle: str, seconds: float) -> None:
+        self.handle = handle
+        self.seconds = seconds
+        super().__init__(f"job {handle}: no answer within {seconds:g} s")
+
+
+class SubmittedJob:
+    """A job that a job server has taken.
+
+    :ivar server: the job server
+    :ivar handle: its name of the job
+    :ivar background: then nobody is told of its end
+    :ivar progress: numerator and denominator, as the worker last said
+    """
+
+    def __init__(
+        self, server: Address, handle: bytes, background: bool
+    ) -> None:
+        self.server = server
+        self.handle = decoded(handle)
+        self.background = background
+        self.progress: tuple[int, int] | None = None
+        self._end: asyncio.Future[bytes] = quiet_future()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, the one way or the other."""
+        return self._end.done()
+
+    async def result(self, timeout: float | None = None) -> bytes:
+        """The worker's answer.
+
+        :param timeout: seconds; None waits as long as it takes
+        :raises JobTimeout: no answer yet; one may wait again
+        :raises JobFailed: the worker gave up, or the job was cancelled
+        :raises TransportError: the connection was lost, or it is in background
+        """
+        if self.background:
+            raise TransportError(f"job {self.handle} is in background")
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(self._end)
+        except TimeoutError:
+            raise JobTimeout(self.handle, timeout or 0) from None
+
+    def completed(self, answer: bytes) -> None:
+        """The answer came."""
+        self._end.set_result(answer)
+
+    def failed(self, error: TransportError) -> None:
+        """There will be no answer."""
+        self._end.set_exception(error)
+
+
+class _Question(NamedTuple):
     """What the server has still to answer.
 
-    :ivar answers: the types of packets that it may be answered by
-    :ivar answer: the answer's meaning, when it has come
-    :ivar background: of a job: whether nobody is told of its end
+    :ivar answered_by: the type of the packet that answers it
+    :ivar understand: makes the answer of the packet's arguments; also when
+        nobody waits for it any more
     """
 
-    answers: Collection[PacketType]
+    answered_by: PacketType
+    understand: Callable[[list[bytes]], Any]
     answer: asyncio.Future[Any]
-    background: bool = False
 
 
-class ClientConnection(Connection):
-    """Hands in jobs, and tells those who wait for them of their ends.
-
-    :ivar ready: done when the server has answered for the first time
-    """
+class ClientConnection(PacketConnection):
+    """Hands in jobs, and tells those who wait for them of their ends."""
 
     def __init__(self, address: Address, options: ConnectionOptions) -> None:
         super().__init__(options)
         self._address = address
-        self.ready: asyncio.Future[None] = quiet_future()
         # They are answered in their order.
-        self._requests: deque[_Request] = deque()
+        self._questions: deque[_Question] = deque()
         self._jobs: dict[bytes, list[SubmittedJob]] = {}
 
-    def greet(self) -> None:
-        """Ask for the words of exceptions."""
-        # Without it an exception is told as a failure without a word.
-        self._requests.append(_Request(_OPTION, self.ready))
-        self.send(encode(PacketType.OPTION_REQ, b"exceptions"))
-
-    async def submit(self, packet: bytes, background: bool) -> SubmittedJob:
+    async def submit(
+        self, kind: PacketType, *args: bytes, background: bool
+    ) -> SubmittedJob:
         """Hand in a job; when the server has taken it.
 
         :raises TransportError: the server refused it, or the connection is
             lost
         """
-        request = _Request(_CREATED, quiet_future(), background)
-        job: SubmittedJob = await self._sent(packet, request)
+
+        def created(args: list[bytes]) -> SubmittedJob:
+            (handle,) = args
+            job = SubmittedJob(self._address, handle, background)
+            if not background:
+                # Now, not when submit() goes on: its answer may be next.
+                self._jobs.setdefault(handle, []).append(job)
+            return job
+
+        job: SubmittedJob = await self._ask(
+            PacketType.JOB_CREATED, created, kind, *args
+        )
         return job
 
-    async def ask(self, packet: bytes) -> list[bytes]:
+    async def ask_status(self, kind: PacketType, name: bytes) -> list[bytes]:
         """Ask for the status of a job; the arguments of the answer.
 
+        :param kind: GET_STATUS or GET_STATUS_UNIQUE
         :raises TransportError: the connection is lost
         """
-        request = _Request(_STATUS, quiet_future())
-        args: list[bytes] = await self._sent(packet, request)
-        return args
+        status: list[bytes] = await self._ask(_STATUS[kind], list, kind, name)
+        return status
 
-    def _sent(self, packet: bytes, request: _Request) -> asyncio.Future[Any]:
+    def _ask(
+        self,
+        answered_by: PacketType,
+        understand: Callable[[list[bytes]], Any],
+        kind: PacketType,
+        *args: bytes,
+    ) -> asyncio.Future[Any]:
         if self.gone.done():
-            reason = self.gone.result()
-            raise TransportError(f"job server {self._address}: {reason}")
-        self._requests.append(request)
-        self.send(packet)
-        return request.answer
+            raise self._error(self.gone.result())
+        question = _Question(answered_by, understand, quiet_future())
+        self._questions.append(question)
+        self.send(kind, *args)
+        return question.answer
 
     def received(self, kind: PacketType, args: list[bytes]) -> None:
         """Take one packet of the server."""
         match kind:
-            case PacketType.JOB_CREATED:
-                self._created(args[0])
-            case PacketType.STATUS_RES | PacketType.STATUS_RES_UNIQUE:
-                self._next_request(kind).answer.set_result(args)
-            case PacketType.OPTION_RES:
-                self._next_request(kind).answer.set_result(None)
             case PacketType.WORK_COMPLETE:
                 for job in self._jobs.pop(args[0], ()):
                     job.completed(args[1])
-            case PacketType.WORK_FAIL:
-                self._failed(args[0], "the worker gave it up")
-            case PacketType.WORK_EXCEPTION:
-                self._failed(args[0], one_line(args[1]))
+            case PacketType.WORK_FAIL | PacketType.WORK_EXCEPTION:
+                # gearmand ends some of these handles with a NUL of its own.
+                for job in self._jobs.pop(args[0].rstrip(b"\0"), ()):
+                    job.failed(JobFailed(job.handle))
             case PacketType.WORK_STATUS:
                 self._progressed(*args)
-            case PacketType.ERROR:
-                self._refused(args)
             case _ if kind not in _IGNORED:
-                raise ProtocolError(f"{kind.name} is not for a client")
+                self._answered(kind, args)
 
-    def _next_request(self, kind: PacketType) -> _Request:
-        """The request that a packet answers; nobody has answered it."""
-        request = self._requests[0] if self._requests else None
-        if request is None or not (
-            kind is PacketType.ERROR or kind in request.answers
-        ):
+    def _answered(self, kind: PacketType, args: list[bytes]) -> None:
+        expected = (
+            (PacketType.ERROR, self._questions[0].answered_by)
+            if self._questions
+            else ()
+        )
+        if kind not in expected:
             raise ProtocolError(f"{kind.name} out of turn")
-        self._requests.popleft()
-        if request.answer.done():
-            # Who gave up waiting still has its place in the order.
-            return _Request(
-                request.answers, quiet_future(), request.background
-            )
-        return request
-
-    def _created(self, handle: bytes) -> None:
-        request = self._next_request(PacketType.JOB_CREATED)
-        job = SubmittedJob(self._address, handle, request.background)
-        if not request.background:
-            # Now, not when submit() goes on: its answer may be next.
-            self._jobs.setdefault(handle, []).append(job)
-        request.answer.set_result(job)
-
-    def _failed(self, handle: bytes, why: str) -> None:
-        # gearmand ends some of these handles with a NUL of its own.
-        for job in self._jobs.pop(handle.rstrip(b"\0"), ()):
-            job.failed(JobFailed(job.handle, why))
+        question = self._questions.popleft()
+        if kind is not PacketType.ERROR:
+            answer = question.understand(args)
+            if not question.answer.done():
+                question.answer.set_result(answer)
+        elif not question.answer.done():
+            said = f"{one_line(args[0])}: {one_line(args[1])}"
+            question.answer.set_exception(self._error(said))
 
     def _progressed(self, handle: bytes, done: bytes, of: bytes) -> None:
         try:
@@ -148,27 +203,15 @@ class ClientConnection(Connection):
         for job in self._jobs.get(handle, ()):
             job.progress = progress
 
-    def _refused(self, args: list[bytes]) -> None:
-        request = self._next_request(PacketType.ERROR)
-        if request.answer is self.ready:
-            self.ready.set_result(None)  # it does without exceptions
-            return
-        code, text = one_line(args[0]), one_line(args[1])
-        request.answer.set_exception(
-            TransportError(f"job server {self._address}: {code}: {text}")
-        )
-
     def ended(self, reason: str) -> None:
         """Nobody who waits will be answered any more."""
-        error = TransportError(f"job server {self._address}: {reason}")
-        if not self.ready.done():
-            # Who connects names the server.
-            self.ready.set_exception(TransportError(reason))
-        for request in self._requests:
-            if not request.answer.done():
-                request.answer.set_exception(error)
-        self._requests.clear()
+        error = self._error(reason)
+        for question in self._questions:
+            if not question.answer.done():
+                question.answer.set_exception(error)
         for jobs in self._jobs.values():
             for job in jobs:
                 job.failed(error)
-        self._jobs.clear()
+
+    def _error(self, why: str) -> TransportError:
+        return TransportError(f"job server {self._address}: {why}")

@@ -1,87 +1,67 @@
-"""One connection to a job server: packets, heartbeat, and its end."""
+"""Open a connection to a job server, held up by nothing but itself."""
 
 import asyncio
-from typing import ClassVar, cast
+import random
+import socket
+import ssl as _ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar, cast
 
-from poolmgr.gearman.connect import reason_of, reason_of_silence
-from poolmgr.gearman.diagnosis import describe_silence
-from poolmgr.gearman.options import ConnectionOptions
-from poolmgr.gearman.protocol import (
-    PacketType,
-    Parser,
-    ProtocolError,
-    encode,
-)
+from poolmgr.errors import TransportError
+from poolmgr.gearman.address import Address
+from poolmgr.gearman.reasons import reason_of
 
-#: Bytes that are read at once, at most.
-_AT_ONCE = 64 * 1024
+#: Seconds after which a host's next address is tried as well.
+HEAD_START = 0.25
 
-_ECHO_REQ = encode(PacketType.ECHO_REQ, b"")
+_Found = list[tuple[Any, ...]]  # what getaddrinfo returns
 
 
-class Connection(asyncio.BufferedProtocol):
-    """The base of a worker's and of a client's connection.
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """Settings of every connection; times are in seconds.
 
-    :cvar cut: types of packets that are cut when they are too long; all
-        others end the connection
-    :ivar gone: done when the connection has ended, with the reason
+    :ivar ssl: None is plain TCP; see :func:`poolmgr.gearman.client_context`
+    :ivar connect_timeout: for name look-up, TCP, TLS and the first answer
+        together
+    :ivar heartbeat: how often the server is asked for a sign of life, and
+        how long it has to give one
+    :ivar keepalive: whether TCP looks for vanished peers, too
+    :ivar keepalive_idle: silence before the first TCP probe
+    :ivar keepalive_interval: between two TCP probes
+    :ivar keepalive_count: unanswered TCP probes that end the connection
+    :ivar retry_first: wait before the first reconnect; it doubles each time
+    :ivar retry_longest: the longest wait before a reconnect
+    :ivar max_packet: bytes; a peer that announces more is dropped. Only a
+        job that is longer is taken, with its payload cut.
     """
 
-    cut: ClassVar[tuple[PacketType, ...]] = ()
+    ssl: _ssl.SSLContext | None = None
+    connect_timeout: float = 10
+    heartbeat: float = 10
+    keepalive: bool = True
+    keepalive_idle: int = 10
+    keepalive_interval: int = 5
+    keepalive_count: int = 3
+    retry_first: float = 0.1
+    retry_longest: float = 5
+    max_packet: int = 16 * 1024 * 1024
 
-    def __init__(self, options: ConnectionOptions) -> None:
-        self._options = options
-        self._parser = Parser(max_packet=options.max_packet, cut=self.cut)
-        self._loop = asyncio.get_running_loop()
-        self.gone: asyncio.Future[str] = self._loop.create_future()
+
+class Connection(asyncio.Protocol):
+    """One connection, whatever is spoken on it.
+
+    :ivar answered: done when the job server has answered for the first
+        time; the error if it never will
+    """
+
+    def __init__(self) -> None:
+        self.answered: asyncio.Future[Any] = quiet_future()
         self._transport: asyncio.Transport | None = None
         self._dropped_for: str | None = None
-        # Kept: memory of this size is a system call to get, and one to return.
-        self._in = memoryview(bytearray(_AT_ONCE))
-        self._out: list[bytes] = []
-        self._written = 0  # bytes handed to the transport so far
-        self._heard = 0.0  # when the peer last sent or took something
-        self._probed: float | None = None  # when it was asked to send
-        self._backlog = self._taken = 0
-        self._spoken = False  # the peer has sent something
-        self._receiving = False
-        self._timer: asyncio.TimerHandle | None = None
-
-    # -- what a kind of connection adds -------------------------------------
-
-    def greet(self) -> None:
-        """Send what comes first on a new connection."""
-
-    def received(self, kind: PacketType, args: list[bytes]) -> None:
-        """Take one packet.
-
-        :raises ProtocolError: to drop the connection
-        """
-        raise NotImplementedError
-
-    def ping(self) -> None:
-        """Ask the server for a sign of life."""
-        self.send(_ECHO_REQ)
-
-    def ended(self, reason: str) -> None:
-        """Tidy up: nothing comes or goes any more."""
-
-    # -- sending ------------------------------------------------------------
-
-    def send(self, data: bytes) -> None:
-        """Send after what was sent before; lost if the connection is."""
-        # What is sent in one turn of the loop goes out in one piece; what
-        # answers something received, as soon as all of that is read.
-        if not (self._out or self._receiving):
-            self._loop.call_soon(self._flush)
-        self._out.append(data)
-
-    def _flush(self) -> None:
-        if self._out and self._transport is not None:
-            data = b"".join(self._out)
-            self._written += len(data)
-            self._transport.write(data)
-        self._out.clear()
 
     def drop(self, reason: str) -> None:
         """End the connection at once; what was not yet sent is lost."""
@@ -90,105 +70,182 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def close(self, reason: str) -> None:
-        """End the connection when what was sent before has gone out."""
-        if self._dropped_for is None:
-            self._dropped_for = reason
-        self._flush()
-        if self._transport is not None:
-            self._transport.close()
-
-    # -- called by asyncio --------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._heard = self._loop.time()
-        self.greet()
-        # The greeting is to be answered, too.
-        self._probe()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where to put what the peer has sent."""
-        return self._in
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take so many bytes of it."""
-        data = bytes(self._in[:nbytes])
-        self._heard = self._loop.time()
-        self._spoken = True
-        self._receiving = True
-        try:
-            for kind, args in self._parser.feed(data):
-                self.received(kind, args)
-                if self._dropped_for is not None:
-                    return
-        except ProtocolError as error:
-            self.drop(f"protocol error: {error}")
-        finally:
-            self._receiving = False
-            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         self._transport = None
-        self._out.clear()
-        reason = self._dropped_for or self._reason(exc)
-        self._dropped_for = reason
-        self.ended(reason)
-        if not self.gone.done():
-            self.gone.set_result(reason)
+        if not self.answered.done():
+            if self._dropped_for is not None:
+                exc = TransportError(self._dropped_for)
+            self.answered.set_exception(exc or ConnectionError())
 
-    def _reason(self, exc: Exception | None) -> str:
-        if self._spoken:
-            return self._parser.wrong_peer or reason_of(exc)
-        return reason_of_silence(exc, self._options)
 
-    # -- heartbeat ----------------------------------------------------------
+C = TypeVar("C", bound=Connection)
 
-    def _probe(self) -> None:
-        self.ping()
-        self._flush()
-        self._probed = self._loop.time()
-        self._watch_in(self._options.heartbeat)
 
-    def _watch_in(self, seconds: float) -> None:
-        self._timer = self._loop.call_later(seconds, self._watch)
+def quiet_future() -> asyncio.Future[Any]:
+    """A future whose error nobody needs to look at."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda f: f.cancelled() or f.exception())
+    return future
 
-    def _watch(self) -> None:
-        if self._transport is None:
-            return
-        now = self._loop.time()
-        if self._backlog_shrinks(self._transport.get_write_buffer_size()):
-            self._heard = now
-        silent = now - self._heard
-        if silent < self._options.heartbeat:
-            self._probed = None
-            self._watch_in(self._options.heartbeat - silent)
-        elif self._probed is None or self._heard >= self._probed:
-            self._probe()
+
+class _Step(NamedTuple):
+    """What is waited for.
+
+    :ivar missing: what there is not, if it takes too long
+    :ivar when: when it was that something went wrong
+    :ivar hint: what may be the matter then
+    """
+
+    missing: str
+    when: str = ""
+    hint: str = ""
+
+
+_TCP = _Step("not connected")
+_HANDSHAKE = _Step(
+    "no handshake", " in the handshake", ": it may not speak TLS"
+)
+_ANSWER = _Step(
+    "no answer",
+    hint=": it may not be a job server (gearmand), or speak only TLS",
+)
+# With TLS 1.3 our handshake ends before the server has looked at our
+# certificate, and not every server says what it thinks of it.
+_ANSWER_TLS = _Step(
+    "no answer",
+    " after the handshake",
+    ": it may not accept our certificate, or have no job server behind it",
+)
+
+
+async def connect(
+    address: Address, options: ConnectionOptions, factory: Callable[[], C]
+) -> C:
+    """Connect and wait for the first answer.
+
+    Nothing else tells a job server from what only accepts connections.
+
+    :param factory: makes the connection, which asks something when it is
+        made
+    :raises TransportError: with the reason on one line
+    """
+    tls = options.ssl is not None
+    limit = options.connect_timeout
+    step, connection = _TCP, None
+    try:
+        async with asyncio.timeout(limit) as time_out:
+            sock = await _open_socket(address, options)
+            step = _HANDSHAKE
+            _, connection = await asyncio.get_running_loop().create_connection(
+                factory,
+                sock=sock,
+                ssl=options.ssl,
+                server_hostname=address.host if tls else None,
+                ssl_shutdown_timeout=2 if tls else None,
+            )
+            step = _ANSWER_TLS if tls else _ANSWER
+            await connection.answered
+            return connection
+    except BaseException as error:
+        if connection is not None:
+            connection.drop("given up")
+        # ValueError: a name that cannot be looked up.
+        if not isinstance(error, OSError | ValueError):
+            raise
+        reason = reason_of(error)
+        if time_out.expired():
+            reason = f"{step.missing} within {limit:g} s"
+        elif isinstance(error, _ssl.SSLError):
+            raise TransportError(reason) from error
         else:
-            self.drop(self._describe_silence())
+            reason += step.when
+        prefix = "TLS: " if tls and step.hint else ""
+        raise TransportError(f"{prefix}{reason}{step.hint}") from error
 
-    def _backlog_shrinks(self, backlog: int) -> bool:
-        """Whether the peer takes what waits to be sent: a sign of life, too,
-        for the probe waits behind it.
 
-        Without a backlog it means nothing: the system takes small packets
-        for a peer that is dead.
+async def _open_socket(
+    address: Address, options: ConnectionOptions
+) -> socket.socket:
+    """Connect to the first of the host's addresses that answers."""
+    found = await _look_up(address)
+    # One of them may accept connections and serve none: begin with another
+    # each time.
+    random.shuffle(found)
+    tries: set[asyncio.Task[socket.socket]] = set()
+    failure: BaseException = OSError("the host has no address")
+    try:
+        while found or tries:
+            if found:
+                attempt = _connect_socket(found.pop(), options)
+                tries.add(asyncio.create_task(attempt))
+            done, _ = await asyncio.wait(
+                tries,
+                timeout=HEAD_START if found else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                tries.remove(task)
+                error = task.exception()
+                if error is None:
+                    return task.result()
+                failure = error
+        raise failure
+    finally:
+        for task in tries:
+            task.add_done_callback(_close_socket)
+            task.cancel()
 
-        :param backlog: bytes that the system has not yet taken
-        """
-        taken = self._written - backlog
-        shrinks = self._backlog > 0 and taken > self._taken
-        self._taken, self._backlog = taken, backlog
-        return shrinks
 
-    def _describe_silence(self) -> str:
-        # In the same words each time: what is repeated is not logged.
-        reason = f"no sign of life for {2 * self._options.heartbeat:g} s"
-        if not self._spoken:
-            return f"{reason}: {describe_silence(self._options)}"
-        if self._parser.wrong_peer:
-            return f"{reason}: {self._parser.wrong_peer}"
-        return reason
+def _close_socket(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _look_up(address: Address) -> _Found:
+    """The host's addresses.
+
+    The thread is a daemon: the end of the process must not wait for a name
+    that does not resolve.
+    """
+    future: Future[_Found] = Future()
+    future.set_running_or_notify_cancel()
+
+    def work() -> None:
+        try:
+            future.set_result(
+                socket.getaddrinfo(
+                    address.host, address.port, type=socket.SOCK_STREAM
+                )
+            )
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="gearman-dns", daemon=True).start()
+    return await asyncio.wrap_future(future)
+
+
+async def _connect_socket(
+    found: tuple[Any, ...], options: ConnectionOptions
+) -> socket.socket:
+    family, kind, protocol, _name, where = found
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        if options.keepalive:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in (
+                ("TCP_KEEPIDLE", options.keepalive_idle),
+                ("TCP_KEEPINTVL", options.keepalive_interval),
+                ("TCP_KEEPCNT", options.keepalive_count),
+            ):
+                if hasattr(socket, name):  # not every system has them
+                    option = getattr(socket, name)
+                    sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -6,12 +6,12 @@ may contain NULs itself.
 """
 
 import struct
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Iterator
 from enum import IntEnum
 from typing import Literal, NamedTuple, Self
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman.diagnosis import describe_wrong_peer, identify
+from poolmgr.gearman.reasons import identify
 
 REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
@@ -20,7 +20,6 @@ RESPONSE = b"\0RES"
 MAX_NAME = 63
 
 _HEADER = struct.Struct(">4sII")
-_HEADER_SIZE = _HEADER.size
 
 
 class ProtocolError(TransportError):
@@ -123,7 +122,7 @@ class Parser:
     :param magic: what the peer's packets start with
     :param max_packet: bytes that a body may have
     :param cut: types of packets whose body is cut when it is longer, instead
-        of being an error; what is over is passed over and not kept
+        of being an error
     """
 
     def __init__(
@@ -134,19 +133,9 @@ class Parser:
     ) -> None:
         self._magic = magic
         self._max = max_packet
-        self._cut = frozenset(cut)
-        self._begun = False  # there was a whole packet
-        self._over = 0  # bytes still to come of a body that was cut
-        # That packet. Not given out earlier: gearmand frees what is answered,
-        # even what it is still sending.
-        self._late: Packet | None = None
-        self._rest = bytearray()  # the start of an incomplete packet
-        self._needed = 0  # bytes that make the packet in _rest complete
-
-    @property
-    def wrong_peer(self) -> str:
-        """What answers there, if that can be told and is no job server."""
-        return "" if self._begun else identify(bytes(self._rest[:8]))
+        self._cut = cut
+        self._buffer = bytearray()  # what is of no packet yet
+        self._passed = 0  # bytes that were cut from the packet in it
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """The packets that are complete with this piece of the stream.
@@ -157,76 +146,55 @@ class Parser:
         :raises ProtocolError: wrong magic, length, type, or arguments; the
             parser is of no more use then
         """
-        if self._over:
-            passed = min(self._over, len(data))
-            self._over -= passed
-            data = data[passed:]
-            if self._late is not None and not self._over:
-                packet, self._late = self._late, None
-                yield packet
-        if not self._rest:
-            # The common case: whole packets, nothing to be put together.
-            position = yield from self._packets(data, data)
-            self._rest += data[position:]
-            return
-        self._rest += data
-        if len(self._rest) < self._needed:
-            return
-        with memoryview(self._rest) as view:
-            position = yield from self._packets(self._rest, view)
-        del self._rest[:position]
+        self._buffer += data
+        while packet := self._next():
+            yield packet
 
-    def _packets(
-        self, data: bytes | bytearray, view: bytes | memoryview
-    ) -> Generator[Packet, None, int]:
-        """Yield the complete packets; return where the rest starts.
+    def _next(self) -> Packet | None:
+        buffer = self._buffer
+        if len(buffer) >= len(self._magic):
+            self._check_magic(bytes(buffer[: len(self._magic)]))
+        if len(buffer) < _HEADER.size:
+            return None
+        _, number, length = _HEADER.unpack_from(buffer)
+        kind = _KNOWN.get(number)
+        if kind is None:
+            raise ProtocolError(f"unknown packet type {number}")
+        if length > self._max and kind not in self._cut:
+            raise ProtocolError(f"packet of {length} bytes announced")
+        end = _HEADER.size + min(length, self._max)
+        # Cut it here, but give it out only when all of it has come: gearmand
+        # frees what is answered, even what it is still sending.
+        over = _HEADER.size + length - end - self._passed
+        if over and len(buffer) > end:
+            passed = min(over, len(buffer) - end)
+            del buffer[end : end + passed]
+            self._passed += passed
+            over -= passed
+        if over or len(buffer) < end:
+            return None
+        body = bytes(memoryview(buffer)[_HEADER.size : end])
+        del buffer[:end]
+        self._passed = 0
+        return Packet(kind, _split(kind, body))
 
-        :param view: the same data, cheap to slice
-        """
-        position, end = 0, len(data)
-        while end - position >= _HEADER_SIZE:
-            magic, number, length = _HEADER.unpack_from(data, position)
-            if magic != self._magic:
-                raise self._wrong_magic(bytes(data[position:]))
-            try:
-                kind = _KNOWN[number]
-            except KeyError:
-                raise ProtocolError(f"unknown packet type {number}") from None
-            if length > self._max and kind not in self._cut:
-                raise ProtocolError(f"packet of {length} bytes announced")
-            kept = min(length, self._max)
-            start = position + _HEADER_SIZE
-            stop = start + kept
-            if stop > end:
-                self._needed = stop - position
-                return position
-            packet = Packet(kind, _split(kind, bytes(view[start:stop])))
-            self._begun = True
-            # Of one that is cut, also what is here and not kept.
-            position = min(start + length, end)
-            self._over = start + length - position
-            if self._over:
-                self._late = packet
-            else:
-                yield packet
-        self._needed = _HEADER_SIZE
-        return position
-
-    def _wrong_magic(self, said: bytes) -> ProtocolError:
-        error = f"packet with the magic {said[:4]!r}"
-        if not self._begun:
-            error = f"{error}: {describe_wrong_peer(said)}"
-        return ProtocolError(error)
+    def _check_magic(self, said: bytes) -> None:
+        if said != self._magic:
+            error = f"packet with the magic {said!r}"
+            if what := identify(said):
+                error += f": {what}"
+            raise ProtocolError(error)
 
 
 def _split(kind: PacketType, body: bytes) -> list[bytes]:
-    if count := kind.arguments:
-        args = body.split(b"\0", count - 1)
-        if len(args) == count:
-            return args
+    if not kind.arguments:
+        if body:
+            raise ProtocolError(f"{kind.name} with an argument")
+        return []
+    args = body.split(b"\0", kind.arguments - 1)
+    if len(args) != kind.arguments:
         raise ProtocolError(
-            f"{kind.name} with {len(args)} instead of {count} arguments"
+            f"{kind.name} with {len(args)} instead of {kind.arguments} "
+            "arguments"
         )
-    if body:
-        raise ProtocolError(f"{kind.name} with an argument")
-    return []
+    return args

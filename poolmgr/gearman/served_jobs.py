@@ -1,7 +1,7 @@
 """The built-in job server's jobs: which wait, which run, and for whom."""
 
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,6 +41,13 @@ class ServedJob:
     progress: tuple[bytes, bytes] = (b"0", b"0")
 
     @property
+    def name(self) -> tuple[bytes, bytes]:
+        """What jobs are one by, as gearmand has it: a unique of "-" stands
+        for the payload."""
+        unique = self.payload if self.unique == b"-" else self.unique
+        return self.function, unique
+
+    @property
     def status(self) -> list[bytes]:
         """What GET_STATUS is answered, after the handle."""
         return [b"1", b"1" if self.worker else b"0", *self.progress]
@@ -50,21 +57,19 @@ class Jobs:
     """All jobs of a server.
 
     :param prefix: what their handles start with
+    :ivar by_handle: all of them
+    :ivar waiting: those that no worker has, in the order of the queue
     """
 
     def __init__(self, prefix: bytes) -> None:
+        self.by_handle: dict[bytes, ServedJob] = {}
+        self.waiting: dict[ServedJob, None] = {}
         self._prefix = prefix
         self._number = 0
-        self._by_handle: dict[bytes, ServedJob] = {}
-        self._by_unique: dict[tuple[bytes, bytes], ServedJob] = {}
-        self._waiting: dict[tuple[bytes, Priority], deque[ServedJob]] = {}
+        self._by_name: dict[tuple[bytes, bytes], ServedJob] = {}
 
     def __iter__(self) -> Iterator[ServedJob]:
-        return iter(list(self._by_handle.values()))
-
-    def get(self, handle: bytes) -> ServedJob | None:
-        """The job of a handle."""
-        return self._by_handle.get(handle)
+        return iter(list(self.by_handle.values()))
 
     def named(self, unique: bytes) -> ServedJob | None:
         """A job of a unique, of whatever function."""
@@ -82,104 +87,97 @@ class Jobs:
 
         :param client: who waits for the answer; None for a background job
         """
-        key = _key(function, unique, payload)
-        job = self._by_unique.get(key) if unique else None
-        if job is None:
+        handle = b"%s:%d" % (self._prefix, self._number + 1)
+        job = ServedJob(
+            handle, function, unique, payload, priority, client is None
+        )
+        if unique:
+            job = self._by_name.setdefault(job.name, job)
+        if job.handle == handle:
             self._number += 1
-            handle = b"%s:%d" % (self._prefix, self._number)
-            job = ServedJob(
-                handle, function, unique, payload, priority, client is None
-            )
-            self._by_handle[handle] = job
-            if unique:
-                self._by_unique[key] = job
-            self._queue(job)
+            self.by_handle[handle] = job
+            self.waiting[job] = None
         if client is not None:
             job.clients.append(client)
         return job
 
-    def grab(self, functions: list[bytes], worker: Peer) -> ServedJob | None:
-        """Give the next job of these functions to a worker."""
-        for priority in PRIORITIES:
-            for function in functions:
-                queue = self._waiting.get((function, priority))
-                while queue:
-                    job = queue.popleft()
-                    job.worker = worker
-                    if not job.cancelled:
-                        return job
-                    self.end(job)
-        return None
-
-    def waits(self, functions: list[bytes]) -> bool:
-        """Whether there is a job for a worker of these functions."""
-        return any(
-            self._waiting.get((function, priority))
-            for priority in PRIORITIES
-            for function in functions
+    def next(self, functions: Collection[bytes]) -> ServedJob | None:
+        """The next job for a worker of these functions."""
+        able = [job for job in self.waiting if job.function in functions]
+        return min(
+            able, key=lambda job: PRIORITIES.index(job.priority), default=None
         )
+
+    def grab(
+        self, functions: Collection[bytes], worker: Peer
+    ) -> ServedJob | None:
+        """Give the next job of these functions to a worker."""
+        while job := self.next(functions):
+            if not job.cancelled:
+                del self.waiting[job]
+                job.worker = worker
+                return job
+            self.end(job)
+        return None
 
     def end(self, job: ServedJob) -> None:
         """Forget a job."""
-        self._by_handle.pop(job.handle, None)
-        key = _key(job.function, job.unique, job.payload)
-        if self._by_unique.get(key) is job:
-            del self._by_unique[key]
-        if job.worker is None:
-            queue = self._waiting.get((job.function, job.priority))
-            if queue and job in queue:
-                queue.remove(job)
+        self.by_handle.pop(job.handle, None)
+        if self._by_name.get(job.name) is job:
+            del self._by_name[job.name]
+        self.waiting.pop(job, None)
 
     def requeue(self, worker: Peer, function: bytes | None = None) -> None:
         """Take a worker's jobs back, to the end of the queue.
 
         :param function: only those of this one
         """
-        mine = [
-            job
-            for job in self
-            if job.worker is worker and function in (None, job.function)
-        ]
         # gearmand takes them back last first.
-        for job in reversed(mine):
-            job.worker = None
-            if job.clients or job.background:
-                self._queue(job)
-            else:
-                self.end(job)
+        for job in reversed(list(self)):
+            if job.worker is worker and function in (None, job.function):
+                job.worker = None
+                self.waiting[job] = None
+                self._end_if_unheard(job)
 
     def forget_client(self, client: Peer) -> None:
         """A client has gone: with the last, a job that waits goes, too."""
         for job in self:
             job.clients = [c for c in job.clients if c is not client]
-            unheard = not (job.clients or job.background)
-            if unheard and job.worker is None:
-                self.end(job)
+            self._end_if_unheard(job)
 
-    def counts(self) -> dict[bytes, tuple[int, int]]:
-        """All jobs and those that run, by function."""
-        found: dict[bytes, tuple[int, int]] = {}
-        for job in self:
-            total, running = found.get(job.function, (0, 0))
-            running += job.worker is not None
-            found[job.function] = (total + 1, running)
-        return found
+    # -- lines of the admin protocol ----------------------------------------
 
-    def waiting(self) -> dict[bytes, list[int]]:
-        """How many wait by function, of each priority."""
-        found: dict[bytes, list[int]] = {}
-        for (function, priority), queue in self._waiting.items():
-            counts = found.setdefault(function, [0] * len(PRIORITIES))
-            counts[PRIORITIES.index(priority)] = len(queue)
-        return found
+    def show_jobs(self) -> list[bytes]:
+        """Handle, retries, whether it is ignored, whether it waits."""
+        return [
+            b"%s\t0\t%d\t%d" % (j.handle, j.cancelled, j in self.waiting)
+            for j in self
+        ]
 
-    def _queue(self, job: ServedJob) -> None:
-        queue = self._waiting.setdefault((job.function, job.priority), deque())
-        queue.append(job)
+    def status(self, able: Sequence[bytes]) -> list[bytes]:
+        """Function, jobs, running jobs, workers.
 
+        :param able: the functions of all workers
+        """
+        total = Counter(job.function for job in self)
+        waiting = Counter(job.function for job in self.waiting)
+        return [
+            b"%s\t%d\t%d\t%d"
+            % (f, total[f], total[f] - waiting[f], able.count(f))
+            for f in sorted({*total, *able})
+        ]
 
-def _key(
-    function: bytes, unique: bytes, payload: bytes
-) -> tuple[bytes, bytes]:
-    """What a job is one by, as gearmand has it: "-" stands for the payload."""
-    return function, payload if unique == b"-" else unique
+    def priority_status(self) -> list[bytes]:
+        """Function, waiting jobs of high, normal and low priority, workers
+        (unknown)."""
+        waiting = Counter((job.function, job.priority) for job in self.waiting)
+        lines = []
+        for function in sorted({job.function for job in self.waiting}):
+            high, normal, low = (waiting[function, p] for p in PRIORITIES)
+            counts = high, normal, low
+            lines.append(b"%s\t%d\t%d\t%d\t0" % (function, *counts))
+        return lines
+
+    def _end_if_unheard(self, job: ServedJob) -> None:
+        if job.worker is None and not (job.clients or job.background):
+            self.end(job)

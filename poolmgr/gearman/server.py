@@ -9,10 +9,28 @@ import asyncio
 import contextlib
 import signal
 import ssl
+from collections.abc import Iterable
+from typing import cast
 
 from poolmgr.gearman.address import Address, host_name
+from poolmgr.gearman.protocol import (
+    REQUEST,
+    RESPONSE,
+    SUBMIT,
+    PacketType,
+    Parser,
+    ProtocolError,
+    encode,
+)
 from poolmgr.gearman.served_jobs import Jobs
-from poolmgr.gearman.server_connection import ServerConnection
+
+T = PacketType
+
+_SUBMIT = {kind: submitted for submitted, kind in SUBMIT.items()}
+_FINAL = (T.WORK_COMPLETE, T.WORK_FAIL, T.WORK_EXCEPTION)
+_PASSED_ON = (*_FINAL, T.WORK_STATUS, T.WORK_DATA, T.WORK_WARNING)
+# No job here has a reducer; for such GRAB_JOB_ALL is as GRAB_JOB_UNIQ.
+_GRABS = (T.GRAB_JOB, T.GRAB_JOB_UNIQ, T.GRAB_JOB_ALL)
 
 
 class JobServer:
@@ -23,6 +41,7 @@ class JobServer:
     :param tls: what to speak TLS with
     :ivar address: where it listens
     :ivar jobs: its jobs
+    :ivar connections: to its workers and clients
     """
 
     def __init__(
@@ -33,15 +52,14 @@ class JobServer:
     ) -> None:
         self.address = Address(host, port)
         self.jobs = Jobs(b"H:%s" % host_name().encode())
+        self.connections: set[ServerConnection] = set()
         self._tls = tls
         self._server: asyncio.Server | None = None
-        self._connections: set[ServerConnection] = set()
 
     async def start(self) -> None:
         """Listen; :attr:`address` has the port then."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: ServerConnection(self.jobs, self._connections),
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: ServerConnection(self),
             self.address.host,
             self.address.port,
             ssl=self._tls,
@@ -53,11 +71,203 @@ class JobServer:
         """Stop listening and close every connection."""
         if self._server is not None:
             self._server.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.abort()
         # The transports close in the loop's next turns.
-        while self._connections:
+        while self.connections:
             await asyncio.sleep(0)
+
+    def wake(self) -> None:
+        """Call the workers that sleep and have a job now."""
+        for each in self.connections:
+            if each.asleep and self.jobs.next(each.functions):
+                each.asleep = False
+                each.send(T.NOOP)
+
+
+class ServerConnection(asyncio.Protocol):
+    """A worker, a client, or somebody who asks how things are.
+
+    :ivar functions: what it can do
+    :ivar asleep: whether it waits to be called
+    """
+
+    def __init__(self, server: JobServer) -> None:
+        self._server = server
+        self._jobs = server.jobs
+        self._parser = Parser(magic=REQUEST)
+        self._begun = False
+        self._text: bytes | None = None  # half a line of the admin protocol
+        self._transport: asyncio.Transport | None = None
+        self._client_id = b"-"
+        self._wants_exceptions = False
+        self.functions: list[bytes] = []
+        self.asleep = False
+
+    def send(self, kind: PacketType, *args: bytes) -> None:
+        """Send a packet, unless the connection is gone."""
+        if kind is T.WORK_EXCEPTION and not self._wants_exceptions:
+            kind, args = T.WORK_FAIL, args[:1]
+        self._write(encode(kind, *args, magic=RESPONSE))
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- called by asyncio --------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._server.connections.discard(self)
+        self._jobs.forget_client(self)
+        self._requeue()
+
+    def data_received(self, data: bytes) -> None:
+        # A packet starts with NUL, a line of the admin protocol with none.
+        if not self._begun and data[:1] != b"\0":
+            self._text = b""
+        self._begun = True
+        if self._text is not None:
+            *lines, self._text = (self._text + data).split(b"\n")
+            for line in lines:
+                self._write(self._answer(line.split()))
+            return
+        try:
+            for kind, args in self._parser.feed(data):
+                self._received(kind, args)
+        except ProtocolError:
+            self.abort()
+
+    # -- packets ------------------------------------------------------------
+
+    def _received(self, kind: PacketType, args: list[bytes]) -> None:
+        if kind in _SUBMIT:
+            function, unique, payload = args
+            priority, background = _SUBMIT[kind]
+            client = None if background else self
+            job = self._jobs.submit(
+                function, unique, payload, priority, client
+            )
+            self.send(T.JOB_CREATED, job.handle)
+            self._server.wake()
+        elif kind in _PASSED_ON:
+            self._pass_on(kind, args)
+        elif kind in _GRABS:
+            self._grab(kind)
+        else:
+            self._received_other(kind, args)
+
+    def _received_other(self, kind: PacketType, args: list[bytes]) -> None:
+        match kind:
+            case T.CAN_DO:
+                if args[0] not in self.functions:
+                    self.functions.append(args[0])
+            case T.CANT_DO:
+                if args[0] in self.functions:
+                    self.functions.remove(args[0])
+                self._requeue(args[0])
+            case T.RESET_ABILITIES:
+                self.functions.clear()
+                self._requeue()
+            case T.PRE_SLEEP:
+                self.asleep = True
+                self._server.wake()
+            case T.ECHO_REQ:
+                self.send(T.ECHO_RES, *args)
+            case T.SET_CLIENT_ID:
+                self._client_id = args[0]
+            case T.OPTION_REQ if args[0] == b"exceptions":
+                self._wants_exceptions = True
+                self.send(T.OPTION_RES, args[0])
+            case T.GET_STATUS:
+                job = self._jobs.by_handle.get(args[0])
+                status = job.status if job else [b"0"] * 4
+                self.send(T.STATUS_RES, args[0], *status)
+            case T.GET_STATUS_UNIQUE:
+                job = self._jobs.named(args[0])
+                status = job.status if job else [b"0"] * 4
+                clients = b"%d" % len(job.clients if job else ())
+                self.send(T.STATUS_RES_UNIQUE, args[0], *status, clients)
+            case _:
+                self.send(T.ERROR, b"INVALID_PACKET", kind.name.encode())
+
+    def _requeue(self, function: bytes | None = None) -> None:
+        self._jobs.requeue(self, function)
+        self._server.wake()
+
+    def _grab(self, kind: PacketType) -> None:
+        self.asleep = False
+        job = self._jobs.grab(self.functions, self)
+        if job is None:
+            self.send(T.NO_JOB)
+        elif kind is T.GRAB_JOB:
+            self.send(T.JOB_ASSIGN, job.handle, job.function, job.payload)
+        else:
+            assigned = job.handle, job.function, job.unique, job.payload
+            self.send(T.JOB_ASSIGN_UNIQ, *assigned)
+
+    def _pass_on(self, kind: PacketType, args: list[bytes]) -> None:
+        """Pass on to the clients what a worker says of its job."""
+        job = self._jobs.by_handle.get(args[0])
+        if job is None or job.worker is not self:
+            self.send(T.ERROR, b"JOB_NOT_FOUND", b"Job+not+found")
+            return
+        for client in job.clients:
+            client.send(kind, *args)
+        if kind is T.WORK_STATUS:
+            job.progress = args[1], args[2]
+        if kind in _FINAL:
+            self._jobs.end(job)
+
+    # -- the admin protocol -------------------------------------------------
+
+    def _answer(self, words: list[bytes]) -> bytes:
+        connections = self._server.connections
+        match words:
+            case [b"status"]:
+                able = [f for c in connections for f in c.functions]
+                return _listed(self._jobs.status(able))
+            case [b"prioritystatus"]:
+                return _listed(self._jobs.priority_status())
+            case [b"workers"]:
+                return _listed(each._described() for each in connections)
+            case [b"version"]:
+                return b"OK poolmgr-built-in\n"
+            case [b"show", b"jobs"]:
+                return _listed(self._jobs.show_jobs())
+            case [b"cancel", b"job", handle]:
+                return self._cancel(handle)
+        return b"ERR UNKNOWN_COMMAND Unknown+server+command\r\n"
+
+    def _described(self) -> bytes:
+        transport = cast(asyncio.Transport, self._transport)
+        number = transport.get_extra_info("socket").fileno()
+        peer = transport.get_extra_info("peername")[0].encode()
+        functions = b" ".join(self.functions)
+        return b"%d %s %s : %s" % (number, peer, self._client_id, functions)
+
+    def _cancel(self, handle: bytes) -> bytes:
+        job = self._jobs.by_handle.get(handle)
+        if job is None:
+            return b"ERR UNKNOWN_JOB\r\n"
+        for client in job.clients:
+            client.send(T.WORK_FAIL, job.handle)
+        # As with gearmand, one that runs is still heard to its end.
+        job.cancelled = True
+        return b"OK\r\n"
+
+
+def _listed(lines: Iterable[bytes]) -> bytes:
+    return b"".join(b"%s\n" % line for line in lines) + b".\n"
 
 
 async def serve(host: str, port: int) -> None:

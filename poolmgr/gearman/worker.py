@@ -1,23 +1,144 @@
 """A worker of many job servers, in one event loop."""
 
 import asyncio
+import logging
+import random
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
-from poolmgr.errors import ConfigError
+from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.assignment import Assignment
-from poolmgr.gearman.options import ConnectionOptions
-from poolmgr.gearman.reconnector import ConnectionStatus, Reconnector
+from poolmgr.gearman.connection import ConnectionOptions, connect
 from poolmgr.gearman.worker_connection import (
-    Callbacks,
+    Assignment,
+    Owner,
     Slots,
     WorkerConnection,
 )
 from poolmgr.text import one_line
 
+log = logging.getLogger(__name__)
+
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing waits for the job servers to take the answers."""
+
+
+STEADY = 3.0
+"""Seconds after which a connection counts as good, and its loss as a new
+one."""
+
+REASONS = 8
+"""How many of the last reasons are not logged again."""
+
+
+@dataclass(frozen=True)
+class ConnectionStatus:
+    """How a worker's connection to one job server is, at the moment.
+
+    :ivar state: "up" is registered; "waiting" is before the next attempt
+    :ivar since: when that began, in seconds since the epoch
+    :ivar last_error: why it was last lost or not reached, None if never
+    :ivar reconnects: attempts after the first
+    """
+
+    address: Address
+    state: Literal["connecting", "up", "waiting"]
+    since: float
+    last_error: str | None = None
+    reconnects: int = 0
+
+
+class Reconnector:
+    """Keeps a worker connected to one job server: connects, and again.
+
+    :ivar status: how the connection is at the moment
+    :ivar connection: the present one, once the server has answered
+    """
+
+    def __init__(
+        self, address: Address, owner: Owner, options: ConnectionOptions
+    ) -> None:
+        self.status = ConnectionStatus(address, "connecting", time.time())
+        self.connection: WorkerConnection | None = None
+        self._owner = owner
+        self._options = options
+        self._task: asyncio.Task[None] | None = None
+        self._retired = False
+        # Of this outage; one that fails in turns must not fill the log.
+        self._logged: deque[str] = deque(maxlen=REASONS)
+
+    async def run(self) -> None:
+        """Serve until retired."""
+        self._task = asyncio.current_task()
+        failures = 0
+        while not self._retired:
+            began = asyncio.get_running_loop().time()
+            what, reason = await self._serve()
+            lasted = asyncio.get_running_loop().time() - began
+            steady = what == "lost" and lasted >= STEADY
+            failures = 1 if steady else failures + 1
+            if not self._retired:
+                self._failed(what, reason)
+                await asyncio.sleep(_delay(failures, self._options))
+                self._enter("connecting")
+                attempts = self.status.reconnects + 1
+                self.status = replace(self.status, reconnects=attempts)
+
+    def retire(self) -> None:
+        """Never connect again; a present connection stays."""
+        self._retired = True
+        if self.connection is None and self._task is not None:
+            self._task.cancel()
+
+    async def _serve(self) -> tuple[str, str]:
+        """Connect and stay; how and why that came to an end."""
+        address = self.status.address
+        try:
+            connection = await connect(
+                address,
+                self._options,
+                partial(WorkerConnection, address, self._owner, self._options),
+            )
+        except TransportError as error:
+            return "not reached", str(error)
+        self._enter("up")
+        self._logged.clear()
+        log.info("Job server %s: connected and registered", address)
+        self.connection = connection
+        try:
+            connection.look_for_jobs()
+            # Not awaited itself: to cancel us must not end the future.
+            await asyncio.wait([connection.gone])
+            return "lost", connection.gone.result()
+        finally:
+            self.connection = None
+            connection.drop("the worker was stopped")
+
+    def _enter(self, state: Literal["connecting", "up", "waiting"]) -> None:
+        self.status = replace(self.status, state=state, since=time.time())
+
+    def _failed(self, what: str, reason: str) -> None:
+        self._enter("waiting")
+        self.status = replace(self.status, last_error=reason)
+        if reason not in self._logged:
+            self._logged.append(reason)
+            address = self.status.address
+            log.warning("Job server %s: %s: %s", address, what, reason)
+
+
+def _delay(failures: int, options: ConnectionOptions) -> float:
+    """Seconds to wait before the next attempt, with jitter.
+
+    :param failures: attempts in a row that came to nothing, from 1 up
+    """
+    # The exponent is bounded: 2.0 ** 1024 overflows after some days.
+    doubled = options.retry_first * 2.0 ** min(failures - 1, 60)
+    longest = min(options.retry_longest, doubled)
+    return longest * random.uniform(0.5, 1)  # noqa: S311
 
 
 class Worker:
@@ -48,46 +169,26 @@ class Worker:
             raise ConfigError("no job server is given")
         if not function:
             raise ConfigError("the function has no name")
-        self._function = _name("function", function)
-        self._client_id = _name("client id", client_id)
-        self._on_job = on_job
-        self._slots = slots
-        self._options = options or ConnectionOptions()
-        self._reconnectors = [
-            Reconnector(server, self._options, self._make_connection)
+        self.function = _encoded("function", function)
+        self.client_id = _encoded("client id", client_id)
+        self.on_job = on_job
+        self.slots = slots
+        self._reconnectors = tuple(
+            Reconnector(server, self, options or ConnectionOptions())
             for server in dict.fromkeys(servers)
-        ]
-        # Whoever is next to grab comes first.
-        self._connections: dict[WorkerConnection, None] = {}
+        )
+        self._turns = list(self._reconnectors)  # who is next to grab is first
         self._draining = False
-        self._closed = asyncio.Event()
-        self._closing: asyncio.Task[None] | None = None
-
-    # -- for the owner ------------------------------------------------------
 
     async def run(self) -> None:
         """Serve until :meth:`close`; if cancelled, connections are cut.
 
-        :raises Exception: a defect: it must be seen, not leave a job server
-            unserved
+        :raises ExceptionGroup: a defect: it must be seen, not leave a job
+            server unserved
         """
-        tasks = [asyncio.create_task(r.run()) for r in self._reconnectors]
-        closed = asyncio.create_task(self._closed.wait())
-        waiting: set[asyncio.Task[Any]] = {closed, *tasks}
-        try:
-            while not closed.done():
-                done, waiting = await asyncio.wait(
-                    waiting, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    if not task.cancelled():
-                        task.result()
-        finally:
-            for task in (*tasks, closed):
-                task.cancel()
-            for connection in list(self._connections):
-                connection.drop("the worker was stopped")
-            await asyncio.gather(*tasks, closed, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            for reconnector in self._reconnectors:
+                group.create_task(reconnector.run())
 
     def drain(self) -> None:
         """Take no more jobs; connections stay for the answers of those at
@@ -98,10 +199,8 @@ class Worker:
         """
         if self._draining:
             return
-        self._draining = True
-        for reconnector in self._reconnectors:
-            reconnector.retire()
-        for connection in list(self._connections):
+        self._retire()
+        for connection in self._connections:
             connection.leave()
 
     async def close(self) -> None:
@@ -110,9 +209,10 @@ class Worker:
         It takes at most about :data:`CLOSE_TIMEOUT` seconds. Jobs that
         were not completed are lost: their servers hand them on.
         """
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
+        self._retire()
+        await asyncio.gather(
+            *(each.finish(CLOSE_TIMEOUT) for each in self._connections)
+        )
 
     def grab(self) -> None:
         """Ask for jobs as far as there are slots; to be called when one is
@@ -122,14 +222,16 @@ class Worker:
         take all the slots.
         """
         while not self._draining:
-            connection = next(
-                (c for c in self._connections if c.can_grab), None
-            )
-            if connection is None or not self._slots.reserve():
+            for reconnector in self._turns:
+                connection = reconnector.connection
+                if connection is not None and connection.can_grab:
+                    break
+            else:
                 return
-            # It comes last from now on.
-            del self._connections[connection]
-            self._connections[connection] = None
+            if not self.slots.reserve():
+                return
+            self._turns.remove(reconnector)
+            self._turns.append(reconnector)
             connection.grab()
 
     @property
@@ -142,43 +244,18 @@ class Worker:
         """How each connection is, in the order of the servers."""
         return [reconnector.status for reconnector in self._reconnectors]
 
-    # -- inside -------------------------------------------------------------
-
-    def _make_connection(self, reconnector: Reconnector) -> WorkerConnection:
-        return WorkerConnection(
-            reconnector.address,
-            self._function,
-            self._client_id,
-            self._slots,
-            Callbacks(self._on_job, reconnector.registered, self._changed),
-            self._options,
-        )
-
-    def _changed(self, connection: WorkerConnection) -> None:
-        if connection not in self._connections:
-            self._connections[connection] = None
-            connection.gone.add_done_callback(
-                lambda _: self._connections.pop(connection, None)
-            )
-        self.grab()
-
-    async def _close(self) -> None:
+    def _retire(self) -> None:
         self._draining = True
         for reconnector in self._reconnectors:
             reconnector.retire()
-        connections = list(self._connections)
-        settled = [each.settle() for each in connections if each.registered]
-        if settled:
-            await asyncio.wait(settled, timeout=CLOSE_TIMEOUT)
-        connections = list(self._connections)
-        for connection in connections:
-            connection.close("the worker was closed")
-        if connections:
-            await asyncio.wait([c.gone for c in connections], timeout=1)
-        self._closed.set()
+
+    @property
+    def _connections(self) -> list[WorkerConnection]:
+        present = [each.connection for each in self._reconnectors]
+        return [each for each in present if each is not None]
 
 
-def _name(what: str, name: str) -> bytes:
+def _encoded(what: str, name: str) -> bytes:
     if any(c.isspace() or not c.isprintable() for c in name):
         raise ConfigError(
             f"the {what} {one_line(name)!r} contains blanks or control"

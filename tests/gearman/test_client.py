@@ -6,8 +6,9 @@ import contextlib
 import pytest
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, Client
+from poolmgr.gearman import Address, Client, JobFailed
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
+from tests.asking import cancel
 from tests.gearman_workers import FUNCTION, PATIENCE, running
 from tests.jobservers import JobServerProcess, free_port
 
@@ -56,6 +57,22 @@ def test_a_client_whose_link_is_lost_is_told(
     asyncio.run(scenario())
 
 
+def test_a_job_that_was_cancelled_has_failed(
+    job_server: JobServerProcess,
+) -> None:
+    async def scenario() -> None:
+        address = job_server.address
+        async with running(address) as worker, Client([address]) as client:
+            job = await client.submit(FUNCTION, b"x")
+            await worker.job()
+            assert not cancel(address, "H:nowhere:1")
+            assert cancel(address, job.handle)
+            with pytest.raises(JobFailed):
+                await job.result(PATIENCE)
+
+    asyncio.run(scenario())
+
+
 def test_who_gave_up_asking_keeps_no_job_from_hearing_of_a_lost_link() -> None:
     taken = asyncio.Event()
 
@@ -63,10 +80,8 @@ def test_who_gave_up_asking_keeps_no_job_from_hearing_of_a_lost_link() -> None:
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         # It takes jobs, and answers no question for them.
-        await reader.readuntil(b"exceptions")
-        writer.write(
-            encode(PacketType.OPTION_RES, b"exceptions", magic=RESPONSE)
-        )
+        await reader.readuntil(b"\0REQ")
+        writer.write(encode(PacketType.ECHO_RES, b"", magic=RESPONSE))
         await reader.readuntil(b"payload")
         writer.write(encode(PacketType.JOB_CREATED, b"H:1", magic=RESPONSE))
         await taken.wait()

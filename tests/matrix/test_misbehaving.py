@@ -31,10 +31,10 @@ NONSENSE = {
     encode(PacketType.ECHO_RES, b"", magic=RES) * 9: "ECHO_RES out of turn",
     encode(PacketType.JOB_CREATED, b"H:x:1", magic=RES): "not for a worker",
     # Half a packet, and then nothing: what it lacks is waited for.
-    RES + b"\0\0": "no sign of life",
-    RES + struct.pack(">II", 11, 2**20) + b"H:x:1\0": "no sign of life",
+    RES + b"\0\0": "no answer within 0.5 s",
+    RES + struct.pack(">II", 11, 2**20) + b"H:x:1\0": "no answer within 0.5 s",
     # A job may be longer than any packet; this one never comes.
-    RES + struct.pack(">II", 31, 2**31) + b"H:x:1\0": "no sign of life",
+    RES + struct.pack(">II", 31, 2**31) + b"H:x:1\0": "no answer within 0.5 s",
 }
 
 
@@ -46,7 +46,7 @@ def cpu_seconds(process: Process) -> float:
 
 
 def test_nonsense_drops_the_link_and_nothing_else(tmp_path: Path) -> None:
-    config = "[gearman]\nheartbeat = 0.5\nreconnect_sleep = 0.2\n"
+    config = "[gearman]\nconnect_timeout = 0.5\nreconnect_sleep = 0.2\n"
     with gearmand() as good, peers(NONSENSE) as bad:
         servers = [*(str(each.address) for each in bad), str(good.address)]
         with worker(servers, config, tmp_path) as process:

@@ -1,11 +1,11 @@
 """Jobs that the job server has forgotten, or that were cancelled."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman import Address, JobFailed, admin
+from poolmgr.gearman import JobFailed
+from tests.asking import cancel
 from tests.jobservers import JobServerProcess, gearmand
 from tests.matrix.batches import BUILD, BUILD_IP, ask, at, batch
 from tests.matrix.logs import executions, registrations
@@ -116,8 +116,3 @@ def test_a_cancelled_job_disturbs_no_other(
     owners = state.owners()
     for answer, unique in zip(answers, others.uniques, strict=True):
         assert owners[answer["name"]] == unique
-
-
-def cancel(server: Address, handle: str) -> bool:
-    """Cancel a job, as an administrator does."""
-    return asyncio.run(admin.cancel_job(server, handle))
