@@ -301,9 +301,10 @@ def test_a_defect_of_the_transport_ends_the_worker_for_another_to_be_started(
             async with asyncio.timeout(30):
                 await service.run()
 
-    monkeypatch.setattr("poolmgr.gearman.reconnector.connect", fail)
-    with pytest.raises(LookupError, match="a defect"):
+    monkeypatch.setattr("poolmgr.gearman.worker.connect", fail)
+    with pytest.raises(ExceptionGroup) as caught:
         asyncio.run(scenario())
+    assert caught.group_contains(LookupError, match="a defect")
 
 
 def test_a_build_whose_link_was_lost_gives_its_place_back(

@@ -152,11 +152,13 @@ class Parser:
 
     def _next(self) -> Packet | None:
         buffer = self._buffer
-        if len(buffer) >= len(self._magic):
-            self._check_magic(bytes(buffer[: len(self._magic)]))
         if len(buffer) < _HEADER.size:
+            # What is no job server may say little and then wait.
+            if len(buffer) >= len(self._magic):
+                self._check_magic(bytes(buffer[: len(self._magic)]))
             return None
-        _, number, length = _HEADER.unpack_from(buffer)
+        magic, number, length = _HEADER.unpack_from(buffer)
+        self._check_magic(magic)
         kind = _KNOWN.get(number)
         if kind is None:
             raise ProtocolError(f"unknown packet type {number}")

@@ -183,7 +183,7 @@ class Worker:
     async def run(self) -> None:
         """Serve until :meth:`close`; if cancelled, connections are cut.
 
-        :raises ExceptionGroup: a defect: it must be seen, not leave a job
+        :raises ExceptionGroup: of a defect: it must be seen, not leave a job
             server unserved
         """
         async with asyncio.TaskGroup() as group:
