@@ -3,14 +3,19 @@
 import asyncio
 import functools
 import logging
+import os
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from poolmgr.config.gearman_settings import GearmanSettings
+from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.events import Outcome
-from poolmgr.gearman import Address, AnswerStatus, Assignment
+from poolmgr.gearman import Address, AnswerStatus, Assignment, Worker
+from poolmgr.gearman.address import host_name
 from poolmgr.jobs import message as wire
+from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import JobManager
 from poolmgr.jobs.run import Delivery
 from poolmgr.ownership import Job
@@ -42,31 +47,39 @@ class AssignedJobs:
     """Starts jobs that come as there are slots, and sends their answers.
 
     :param manager: runs the jobs
+    :param gearman: where the job servers are
     :param settings: how many jobs of each kind may be here
-    :param queries: asks the job servers about the jobs
-    :param servers: the job servers that are connected
-    :param grab: asks the job servers for jobs, as there are slots
     :ivar slots: reserved before a job is asked for
+    :ivar worker: brings the jobs
     :ivar undeliverable: builds that run, but whose connection was lost
+    :raises ConfigError: an address or the TLS settings cannot be used
     """
 
     def __init__(
         self,
         manager: JobManager,
+        gearman: GearmanSettings,
         settings: WorkerSettings,
-        queries: JobServerQueries,
-        servers: Callable[[], Collection[Address]],
-        grab: Callable[[], None],
     ) -> None:
         self._manager = manager
-        self._queries = queries
-        self._servers = servers
-        self._grab = grab
+        options = connection_options(gearman)
+        manager.ask_delivered_before = functools.partial(
+            delivered_before, options
+        )
+        self._queries = JobServerQueries(settings.function, options)
         self.slots: JobSlots[_AssignedJob] = JobSlots(
             settings,
             self._start,
-            self._wait_for_peers,
+            lambda: self._run(self._prefetch_later()),
             lambda: manager.stuck,
+        )
+        self.worker = Worker(
+            addresses(gearman),
+            settings.function,
+            self._take,
+            self.slots,
+            options,
+            client_id=f"poolmgr-{host_name()}-{os.getpid()}",
         )
         self.undeliverable: set[_AssignedJob] = set()
         self._stopped = False
@@ -81,9 +94,25 @@ class AssignedJobs:
     def adopt(self, settings: WorkerSettings) -> None:
         """Have other limits from now on."""
         self.slots.adopt(settings)
-        self._grab()
+        self.worker.grab()
 
-    def take(self, assignment: Assignment) -> None:
+    async def close(self) -> None:
+        """Send the answers that are to be sent, and end."""
+        await self.worker.close()
+        await self._queries.close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything has to be waited for.
+
+        A build that nobody can answer is not waited for; what it has made
+        is for the job's next delivery.
+        """
+        load = self.slots.load
+        here = load.long + load.short + self.slots.will_start
+        return here + self.worker.grabs_outstanding > len(self.undeliverable)
+
+    def _take(self, assignment: Assignment) -> None:
         """Take a job that a slot was reserved for."""
         if self._stopped:
             # Not begun, it is better off with another worker: it goes back
@@ -101,14 +130,12 @@ class AssignedJobs:
 
     # -- starting -----------------------------------------------------------
 
-    def _wait_for_peers(self) -> None:
-        self._run(self._prefetch_later())
-
     async def _prefetch_later(self) -> None:
         await asyncio.sleep(PEER_DELAY)
-        await self._queries.read_priorities(self._servers())
+        up = [x.address for x in self.worker.links if x.state == "up"]
+        await self._queries.read_priorities(up)
         with self.slots.prefetching():
-            self._grab()
+            self.worker.grab()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -173,7 +200,7 @@ class AssignedJobs:
 
     def _end(self, job: _AssignedJob) -> None:
         self.slots.done(job.long)
-        self._grab()
+        self.worker.grab()
 
     def _answered(self, job: _AssignedJob, status: AnswerStatus) -> None:
         assert job.delivery is not None  # noqa: S101 - it was answered
@@ -194,7 +221,7 @@ class AssignedJobs:
             asyncio.get_running_loop().call_soon(self._log_lost)
         self._just_lost[job.assignment.server] += 1
         if waited:
-            self._grab()
+            self.worker.grab()
         elif job.delivery is not None:
             job.delivery.connection_lost()
             if job.long:

@@ -1,26 +1,21 @@
 """The worker: jobs come in, answers go out, until it is told to stop."""
 
 import asyncio
-import functools
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from poolmgr.actions.base import Action
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.config.gearman_settings import GearmanSettings
-from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.errors import PluginConflict, PluginError
-from poolmgr.gearman import Address, ConnectionStatus, Worker
-from poolmgr.gearman.address import host_name
-from poolmgr.jobs.in_flight import delivered_before
+from poolmgr.gearman import ConnectionStatus
 from poolmgr.jobs.manager import JobManager
 from poolmgr.plugins import Registry
 from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.worker.jobs import AssignedJobs
-from poolmgr.worker.queries import JobServerQueries
 from poolmgr.worker.slots import Load
 
 LOG = logging.getLogger(__name__)
@@ -60,26 +55,7 @@ class Service:
         self.manager = manager
         self.settings = settings
         load_actions(manager.actions)
-        options = connection_options(gearman)
-        manager.ask_delivered_before = functools.partial(
-            delivered_before, options
-        )
-        self._queries = JobServerQueries(settings.function, options)
-        self._jobs = AssignedJobs(
-            manager,
-            settings,
-            self._queries,
-            self._connected_servers,
-            lambda: self._worker.grab(),
-        )
-        self._worker = Worker(
-            addresses(gearman),
-            settings.function,
-            self._jobs.take,
-            self._jobs.slots,
-            options,
-            client_id=f"poolmgr-{host_name()}-{os.getpid()}",
-        )
+        self._jobs = AssignedJobs(manager, gearman, settings)
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
 
@@ -90,7 +66,7 @@ class Service:
             :data:`EXIT_STOPPED_JOBS`
         :raises Exception: a defect of the transport: no job comes any more
         """
-        serving = asyncio.create_task(self._worker.run())
+        serving = asyncio.create_task(self._jobs.worker.run())
         told = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait(
@@ -100,8 +76,7 @@ class Service:
                 # Who started us can do so again; to stay would help nobody.
                 serving.result()
             code = await self._drain()
-            await self._worker.close()
-            await self._queries.close()
+            await self._jobs.close()
             return code
         finally:
             serving.cancel()
@@ -135,7 +110,7 @@ class Service:
     @property
     def links(self) -> list[ConnectionStatus]:
         """How each connection to a job server is; from any thread."""
-        return self._worker.links
+        return self._jobs.worker.links
 
     @property
     def load(self) -> Load:
@@ -148,13 +123,10 @@ class Service:
         cloud = self.manager.cloud
         return {**cloud.capacity.breakers, **cloud.state.breakers}
 
-    def _connected_servers(self) -> Collection[Address]:
-        return [each.address for each in self.links if each.state == "up"]
-
     # -- the end ------------------------------------------------------------
 
     async def _drain(self) -> int:
-        self._worker.drain()
+        self._jobs.worker.drain()
         self.manager.cloud.capacity.hurry()
         LOG.info(
             "running: %d, they get %g s; waiting: %d, they get half of that "
@@ -167,7 +139,7 @@ class Service:
         # Builds that wait begin as long as they are likely to end in time. To
         # give them back would cost each a retry, and gearmand gives up a job
         # that has had --job-retries of them.
-        while self._is_busy():
+        while self._jobs.is_busy:
             # Looked at each time: it may be made shorter meanwhile.
             limit = self.settings.drain_timeout
             spent = self._loop.time() - began
@@ -191,20 +163,9 @@ class Service:
         self._jobs.stop_starting()
         self.manager.stop()
         end = self._loop.time() + self.manager.longest_cleanup() + 5.0
-        while self._is_busy() and self._loop.time() < end:
+        while self._jobs.is_busy and self._loop.time() < end:
             await asyncio.sleep(_TICK)
         return EXIT_STOPPED_JOBS
-
-    def _is_busy(self) -> bool:
-        """Whether anything has to be waited for.
-
-        A build that nobody can answer is not waited for; what it has made
-        is for the job's next delivery.
-        """
-        slots, load = self._jobs.slots, self.load
-        here = load.long + load.short + slots.will_start
-        coming = self._worker.grabs_outstanding
-        return here + coming > len(self._jobs.undeliverable)
 
 
 def load_actions(actions: Registry[Action[Any]]) -> None:
