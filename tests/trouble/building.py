@@ -63,7 +63,7 @@ def quota_in_a_worker(stage: Stage) -> str:
     answers = asked(server, BUILD)
     process.wait_for("circuit open")
     cloud.set_quota(instances=5)
-    process.wait_for("goes on")
+    process.wait_for("circuit closed")
     answers()
     return "".join(process.lines)
 
@@ -148,7 +148,7 @@ def cloud_down(stage: Stage) -> str:
     answers = asked(server, *[BUILD] * 6)
     process.wait_for("circuit open")
     cloud.clear_faults()
-    process.wait_for("goes on")
+    process.wait_for("circuit closed")
     answers()
     return "".join(process.lines)
 
