@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits
@@ -17,7 +17,9 @@ from poolmgr.drivers.fake.database import (
     ADD_IP,
     LIST_DEVICES,
     LIST_IPS,
+    UNIQUE,
     device_of,
+    find,
     ip_of,
     open_database,
     text_of,
@@ -59,8 +61,8 @@ class FakeCloud(Driver):
         # Often enough that a short boot does not become longer by that.
         interval = min(1.0, max(0.02, cfg.boot_time / 20))
         self.limits = Limits(calls_at_once=_AT_ONCE, poll_interval=interval)
-        self._devices = _Room("devices", cfg.device_quota, cfg.device_range)
-        self._ips = _Room("floating IPs", cfg.ip_quota, cfg.ip_range)
+        self._device_room = _Room("device", cfg.device_quota, cfg.device_range)
+        self._ip_room = _Room("ip", cfg.ip_quota, cfg.ip_range)
         with _SQLITE:
             self._db = open_database(cfg.state or ":memory:")
         # Many will not bother to close a cloud that is not there. At the end
@@ -85,8 +87,7 @@ class FakeCloud(Driver):
         id_, now = str(uuid.uuid4()), time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
         with self._call(timeout) as db:
-            present = db.execute("SELECT address FROM device")
-            address = self._devices.free_address(present)
+            address = self._device_room.take_address(db)
             row = (id_, name, address, now, ready, fault, text_of(mark))
             db.execute(ADD_DEVICE, row)
         return device_of(row)
@@ -96,13 +97,29 @@ class FakeCloud(Driver):
         with self._call(timeout) as db:
             return [device_of(row) for row in db.execute(LIST_DEVICES)]
 
+    def get_device(self, id: str, timeout: float) -> Device | None:
+        """See :meth:`Driver.get_device`."""
+        return next(iter(self._find_devices("id", [id], timeout)), None)
+
+    def find_devices(
+        self, names: Collection[str], timeout: float
+    ) -> Sequence[Device]:
+        """See :meth:`Driver.find_devices`."""
+        return self._find_devices("name", names, timeout)
+
+    def devices_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[Device]:
+        """See :meth:`Driver.devices_of_jobs`."""
+        return self._find_devices(UNIQUE, uniques, timeout)
+
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
         with self._call(timeout) as db:
-            present = _find_device(db, device.id)
+            present = find(db, LIST_DEVICES, "id", [device.id]).fetchone()
             if present is None:
                 raise CloudRefused(f"device {device.name!r} is gone")
-            now = mark.written_over(present.mark, device.mark)
+            now = mark.written_over(device_of(present).mark, device.mark)
             change = "UPDATE device SET mark = ? WHERE id = ?"
             db.execute(change, (text_of(now), device.id))
 
@@ -122,8 +139,7 @@ class FakeCloud(Driver):
     def create_ip(self, mark: Mark | None, timeout: float) -> FloatingIP:
         """See :meth:`Driver.create_ip`."""
         with self._call(timeout) as db:
-            present = db.execute("SELECT address FROM ip")
-            address = self._ips.free_address(present)
+            address = self._ip_room.take_address(db)
             row = (str(uuid.uuid4()), address, None, 1, text_of(mark))
             db.execute(ADD_IP, row)
         return ip_of(row)
@@ -132,6 +148,18 @@ class FakeCloud(Driver):
         """See :meth:`Driver.list_ips`."""
         with self._call(timeout) as db:
             return [ip_of(row) for row in db.execute(LIST_IPS)]
+
+    def find_ips(
+        self, addresses: Collection[str], timeout: float
+    ) -> Sequence[FloatingIP]:
+        """See :meth:`Driver.find_ips`."""
+        return self._find_ips("address", addresses, timeout)
+
+    def ips_of_jobs(
+        self, uniques: Collection[str], timeout: float
+    ) -> Sequence[FloatingIP]:
+        """See :meth:`Driver.ips_of_jobs`."""
+        return self._find_ips(UNIQUE, uniques, timeout)
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
@@ -143,8 +171,8 @@ class FakeCloud(Driver):
     ) -> None:
         """See :meth:`Driver.attach_ip`."""
         with self._call(timeout) as db:
-            present = _find_device(db, device.id)
-            if present is None or present.status != "active":
+            present = find(db, LIST_DEVICES, "id", [device.id]).fetchone()
+            if present is None or device_of(present).status != "active":
                 raise CloudRefused(f"device {device.name!r} is not active")
             try:
                 _change(db, ip, device.id, ip.mark)
@@ -169,6 +197,18 @@ class FakeCloud(Driver):
         found = self.find_ips([address], timeout)
         attached = any(ip.device_id is not None for ip in found)
         return attached and port != self._settings.closed_port
+
+    def _find_devices(
+        self, column: str, values: Iterable[str], timeout: float
+    ) -> list[Device]:
+        with self._call(timeout) as db:
+            return [*map(device_of, find(db, LIST_DEVICES, column, values))]
+
+    def _find_ips(
+        self, column: str, values: Iterable[str], timeout: float
+    ) -> list[FloatingIP]:
+        with self._call(timeout) as db:
+            return [*map(ip_of, find(db, LIST_IPS, column, values))]
 
     @contextmanager
     def _call(self, timeout: float) -> Iterator[sqlite3.Connection]:
@@ -196,32 +236,29 @@ class FakeCloud(Driver):
 
 
 class _Room:
-    """The room for things of one kind: a quota and a range of addresses.
+    """The room for more in a table: a quota and a range of addresses."""
 
-    :param what: what they are called, in the plural
-    """
-
-    def __init__(self, what: str, quota: int, addresses: str) -> None:
-        self._what = what
+    def __init__(self, table: str, quota: int, addresses: str) -> None:
+        self._table = table
         self._quota = quota
         self._network = network_of(addresses)
         # Used in turn; each process begins with the first.
         self._addresses = itertools.cycle(self._network.hosts())
 
-    def free_address(self, present: Iterable[tuple[str]]) -> str:
-        """Return an address for one more.
+    def take_address(self, db: sqlite3.Connection) -> str:
+        """Return an address that is not used.
 
-        :param present: a row for each that there is: its address
         :raises QuotaExceeded: there is no room
         """
-        taken = {address for (address,) in present}
-        if len(taken) >= self._quota:
+        count = db.execute(f"SELECT count(*) FROM {self._table}")
+        if count.fetchone()[0] >= self._quota:
             raise QuotaExceeded(
-                f"quota of {self._quota} {self._what} is used up"
+                f"quota of {self._quota} {self._table}s is used up"
             )
+        used = f"SELECT 1 FROM {self._table} WHERE address = ?"
         tries = itertools.islice(self._addresses, self._network.num_addresses)
         for address in map(str, tries):
-            if address not in taken:
+            if not db.execute(used, (address,)).fetchone():
                 return address
         raise QuotaExceeded(f"no address of {self._network} is left")
 
@@ -239,8 +276,3 @@ def _change(
     )
     if changed.rowcount != 1:
         raise Changed(f"floating IP {ip.address!r} was changed meanwhile")
-
-
-def _find_device(db: sqlite3.Connection, id: str) -> Device | None:
-    found = db.execute(f"{LIST_DEVICES} WHERE id = ?", (id,))
-    return next(map(device_of, found), None)

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,9 @@ from poolmgr.drivers.base import Device, FloatingIP, Status
 from poolmgr.errors import ConfigError
 from poolmgr.ownership import Mark
 
-_TABLES = """
+#: What finds devices and floating IPs of jobs.
+UNIQUE = "json_extract(mark, '$.unique')"
+_TABLES = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS device (
     id TEXT PRIMARY KEY, name TEXT, address TEXT UNIQUE,
@@ -21,6 +24,9 @@ CREATE TABLE IF NOT EXISTS ip (
     id TEXT PRIMARY KEY, address TEXT UNIQUE, device_id TEXT UNIQUE,
     revision INTEGER, mark TEXT
 );
+CREATE INDEX IF NOT EXISTS device_name ON device (name);
+CREATE INDEX IF NOT EXISTS device_unique ON device ({UNIQUE});
+CREATE INDEX IF NOT EXISTS ip_unique ON ip ({UNIQUE});
 COMMIT;
 """
 LIST_DEVICES = """
@@ -58,6 +64,21 @@ def open_database(path: str) -> sqlite3.Connection:
         raise ConfigError(
             f"[fake] state: cannot use {path!r} as a database: {error}"
         ) from error
+
+
+def find(
+    db: sqlite3.Connection, select: str, column: str, values: Iterable[str]
+) -> sqlite3.Cursor:
+    """Find the rows that have one of these values.
+
+    :param select: :data:`LIST_DEVICES` or :data:`LIST_IPS`
+    :param column: an indexed column, or :data:`UNIQUE`
+    """
+    wanted = json.dumps(list(values))
+    return db.execute(
+        f"{select} WHERE {column} IN (SELECT value FROM json_each(?))",
+        (wanted,),
+    )
 
 
 def device_of(row: tuple[Any, ...]) -> Device:
