@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from poolmgr.actions.base import Context, NoFields
+from poolmgr.actions.base import NoFields
 from poolmgr.actions.handover import CreatingAction
 from poolmgr.cloud.pace import backoff
 from poolmgr.drivers.base import FloatingIP
@@ -21,41 +21,37 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
     answers = ("id", "ip")
     cleanup_time = 10.0
 
-    async def create(self, request: NoFields, context: Context) -> FloatingIP:
+    async def create(self, request: NoFields) -> FloatingIP:
         """See :meth:`CreatingAction.create`."""
         # A short job waits for no room: others would wait with it.
-        return await context.cloud.create_ip(context.new_mark(), max_wait=0.0)
+        return await self.context.cloud.create_ip(
+            self.context.new_mark(), max_wait=0.0
+        )
 
-    async def find_of_job(self, context: Context) -> Sequence[FloatingIP]:
+    async def find_of_job(self) -> Sequence[FloatingIP]:
         """See :meth:`CreatingAction.find_of_job`."""
-        return await context.cloud.ips_of_job(context.job.unique)
+        return await self.context.cloud.ips_of_job(self.context.job.unique)
 
-    async def reread(
-        self, ip: FloatingIP, context: Context
-    ) -> FloatingIP | None:
+    async def reread(self, ip: FloatingIP) -> FloatingIP | None:
         """See :meth:`CreatingAction.reread`."""
-        now = await context.cloud.find_ip(ip.address)
+        now = await self.context.cloud.find_ip(ip.address)
         return now if now is not None and now.id == ip.id else None
 
-    def is_spare(
-        self, ip: FloatingIP, before: Mark | None, context: Context
-    ) -> bool:
+    def is_spare(self, ip: FloatingIP, before: Mark | None) -> bool:
         """See :meth:`CreatingAction.is_spare`."""
         # What is attached has reached its client.
-        return ip.device_id is None and super().is_spare(ip, before, context)
+        return ip.device_id is None and super().is_spare(ip, before)
 
-    async def write_mark(
-        self, ip: FloatingIP, mark: Mark, context: Context
-    ) -> None:
+    async def write_mark(self, ip: FloatingIP, mark: Mark) -> None:
         """See :meth:`CreatingAction.write_mark`."""
         now: FloatingIP | None = ip
         end = asyncio.get_running_loop().time() + _SEEN_LATE
         for pause in backoff(0.1, 2.0):
             try:
-                await context.cloud.mark_ip(now or ip, mark)
+                await self.context.cloud.mark_ip(now or ip, mark)
                 return
             except Changed:
-                now = await context.cloud.find_ip(ip.address)
+                now = await self.context.cloud.find_ip(ip.address)
                 if now is None and asyncio.get_running_loop().time() < end:
                     pass  # what is new may not be to be seen yet
                 elif now is None or now.id != ip.id:
@@ -66,11 +62,11 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
                     raise
             await asyncio.sleep(pause)
 
-    async def delete(self, ip: FloatingIP, context: Context) -> None:
+    async def delete(self, ip: FloatingIP) -> None:
         """See :meth:`CreatingAction.delete`."""
-        await context.cloud.delete_ip(ip)
+        await self.context.cloud.delete_ip(ip)
 
-    def answer(self, ip: FloatingIP, context: Context) -> dict[str, str]:
+    def answer(self, ip: FloatingIP) -> dict[str, str]:
         """See :meth:`CreatingAction.answer`."""
         return {"id": ip.id, "ip": ip.address}
 

@@ -50,7 +50,12 @@ ThingT = TypeVar("ThingT", bound=Thing)
 
 
 class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
-    """An action that makes one thing for each job."""
+    """An action that makes one thing for each job.
+
+    :ivar context: what it was given to run
+    """
+
+    context: Context
 
     def __init__(self) -> None:
         #: The mark with which this run has made its thing.
@@ -61,24 +66,23 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
     # -- what an action says of its thing -----------------------------------
 
     @abc.abstractmethod
-    async def create(self, request: RequestT, context: Context) -> ThingT:
-        """Make the thing, with ``context.new_mark()`` on it from birth.
+    async def create(self, request: RequestT) -> ThingT:
+        """Make the thing, with ``self.context.new_mark()`` on
+        it from birth.
 
         It need not be ready.
         """
 
     @abc.abstractmethod
-    async def find_of_job(self, context: Context) -> Sequence[ThingT]:
+    async def find_of_job(self) -> Sequence[ThingT]:
         """List the things whose mark has the unique of the job."""
 
     @abc.abstractmethod
-    async def reread(self, thing: ThingT, context: Context) -> ThingT | None:
+    async def reread(self, thing: ThingT) -> ThingT | None:
         """Return the thing as it is now, None if it is gone."""
 
     @abc.abstractmethod
-    async def write_mark(
-        self, thing: ThingT, mark: Mark, context: Context
-    ) -> None:
+    async def write_mark(self, thing: ThingT, mark: Mark) -> None:
         """Write another mark on the thing.
 
         :raises Changed: somebody else has written one since the thing was
@@ -86,18 +90,18 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         """
 
     @abc.abstractmethod
-    async def delete(self, thing: ThingT, context: Context) -> None:
+    async def delete(self, thing: ThingT) -> None:
         """Delete the thing and wait until it is gone."""
 
     @abc.abstractmethod
-    def answer(self, thing: ThingT, context: Context) -> dict[str, Any]:
+    def answer(self, thing: ThingT) -> dict[str, Any]:
         """Return the fields that the action adds to the answer."""
 
     @abc.abstractmethod
     def name(self, thing: ThingT) -> str:
         """Name a thing, for the log: "device 'x'"."""
 
-    async def wait_ready(self, thing: ThingT, context: Context) -> ThingT:
+    async def wait_ready(self, thing: ThingT) -> ThingT:
         """Wait until the thing can be handed over.
 
         :returns: the thing as it is then
@@ -105,16 +109,14 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         """
         return thing
 
-    async def take_over(
-        self, thing: ThingT, context: Context
-    ) -> tuple[ThingT, Mark]:
+    async def take_over(self, thing: ThingT) -> tuple[ThingT, Mark]:
         """Make what an earlier delivery left this delivery's own.
 
         :returns: the thing, and the mark to hand it over with
         :raises DeviceFailed: it is of no use; another is made then
         """
-        mark = thing.mark or context.new_mark()
-        return thing, mark.taken_over_by(context.job)
+        mark = thing.mark or self.context.new_mark()
+        return thing, mark.taken_over_by(self.context.job)
 
     def rank(self, thing: ThingT) -> Any:
         """Sort what was left; the least is taken over.
@@ -124,21 +126,15 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         """
         return thing.mark is not None and thing.mark.is_left
 
-    def is_spare(
-        self, thing: ThingT, before: Mark | None, context: Context
-    ) -> bool:
+    def is_spare(self, thing: ThingT, before: Mark | None) -> bool:
         """Whether a thing of the job can be deleted once another is answered.
 
         :param before: its mark when this delivery began
         """
-        return context.is_spare(thing.mark, before)
+        return self.context.is_spare(thing.mark, before)
 
     def not_deleted(
-        self,
-        thing: ThingT,
-        cause: BaseException,
-        why: PoolmgrError,
-        context: Context,
+        self, thing: ThingT, cause: BaseException, why: PoolmgrError
     ) -> PoolmgrError | None:
         """Return what to raise for a thing that could not be deleted.
 
@@ -154,10 +150,11 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         self, request: RequestT, context: Context
     ) -> Mapping[str, Any]:
         """See :meth:`Action.run`."""
+        self.context = context
         for pause in backoff(0.1, 2.0):
-            left = await self._left_over(context)
+            left = await self._left_over()
             try:
-                thing = await self._obtain(request, left, context)
+                thing = await self._obtain(request, left)
                 break
             except Changed as error:
                 # Another delivery is not done with it.
@@ -166,94 +163,86 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             except DeviceNotDeleted:
                 raise  # the client is told of it
             except BaseException:
-                await self._delete_others(
-                    None, left, _OTHERS_TIME_OF_FAIL, context
-                )
+                await self._delete_others(None, left, _OTHERS_TIME_OF_FAIL)
                 raise
             await asyncio.sleep(pause)
         # Only now, so that a next delivery takes this one and not another
         # that is about to go.
         seconds = min(_OTHERS_TIME, context.remaining() / 2)
-        await self._delete_others(thing, left, seconds, context)
-        return self.answer(thing, context)
+        await self._delete_others(thing, left, seconds)
+        return self.answer(thing)
 
     async def undo(self, answer: Mapping[str, Any], context: Context) -> None:
         """Delete the thing, unless another delivery has taken it over."""
-        thing = await self._still_given(context)
+        thing = await self._still_given()
         if thing is not None:
-            await self.delete(thing, context)
+            await self.delete(thing)
 
     async def undelivered(
         self, answer: Mapping[str, Any], sent: bool, context: Context
     ) -> None:
         """Mark the thing, unless another delivery has taken it over."""
-        thing = await self._still_given(context)
+        thing = await self._still_given()
         if thing is None or thing.mark is None:
             return
         mark = thing.mark.unconfirmed() if sent else thing.mark.withdrawn()
         try:
-            await self.write_mark(thing, mark, context)
+            await self.write_mark(thing, mark)
         except Changed as error:
             context.log.info("%s; it is left as it is", error)
 
-    async def _still_given(self, context: Context) -> ThingT | None:
+    async def _still_given(self) -> ThingT | None:
         """The thing, if it is as this run has handed it over."""
         if self._given is None:
             return None
         thing, mark = self._given
-        now = await self.reread(thing, context)
+        now = await self.reread(thing)
         return now if now is not None and mark.is_still(now.mark) else None
 
-    async def _left_over(self, context: Context) -> list[ThingT]:
+    async def _left_over(self) -> list[ThingT]:
         """What earlier deliveries made and did not answer, the best first."""
-        if not context.job.unique:
+        if not self.context.job.unique:
             return []
-        found = await self.find_of_job(context)
-        left = [each for each in found if context.is_left_over(each.mark)]
+        found = await self.find_of_job()
+        left = [each for each in found if self.context.is_left_over(each.mark)]
         return sorted(left, key=self.rank)
 
-    async def _obtain(
-        self, request: RequestT, left: list[ThingT], context: Context
-    ) -> ThingT:
+    async def _obtain(self, request: RequestT, left: list[ThingT]) -> ThingT:
         """Get a thing that is ready and handed over."""
         if left:
             try:
-                thing, mark = await self.take_over(left[0], context)
-                context.log.info("takes over %s", self.name(thing))
-                return await self._hand_over(thing, mark, context)
+                thing, mark = await self.take_over(left[0])
+                self.context.log.info("takes over %s", self.name(thing))
+                return await self._hand_over(thing, mark)
             except DeviceFailed as error:
-                context.log.warning("%s; building another", error)
-        thing = await self.create(request, context)
-        mark = self._made = thing.mark or context.new_mark()
-        return await self._hand_over(thing, mark, context)
+                self.context.log.warning("%s; building another", error)
+        thing = await self.create(request)
+        mark = self._made = thing.mark or self.context.new_mark()
+        return await self._hand_over(thing, mark)
 
-    async def _hand_over(
-        self, thing: ThingT, mark: Mark, context: Context
-    ) -> ThingT:
+    async def _hand_over(self, thing: ThingT, mark: Mark) -> ThingT:
         """Wait until the thing is ready, and mark it; else delete it."""
         try:
-            thing = await self.wait_ready(thing, context)
-            await self._mark_handed_over(thing, mark, context)
+            thing = await self.wait_ready(thing)
+            await self._mark_handed_over(thing, mark)
         except Changed:
             raise  # another delivery has it
         except BaseException as error:
-            if context.abandoned:
-                await self._leave(thing, context)
+            if self.context.abandoned:
+                await self._leave(thing)
             else:
-                await self._discard(thing, context.error or error, context)
+                await self._discard(thing, self.context.error or error)
             raise
         return thing
 
-    async def _mark_handed_over(
-        self, thing: ThingT, mark: Mark, context: Context
-    ) -> None:
+    async def _mark_handed_over(self, thing: ThingT, mark: Mark) -> None:
         # Before the answer is sent, never after: what a client has must not
         # look like what nobody owns.  And not from birth: a worker that is
         # killed while the cloud creates it may leave what the next delivery
         # cannot see yet.
-        if context.close():
+        if self.context.close():
             # As it is: the next delivery may have handed it over by now.
-            context.log.info(
+            self.context.log.info(
                 "nobody waits for %s any more; it is left for the job's next "
                 "delivery",
                 self.name(thing),
@@ -261,38 +250,36 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             return
         self._given = thing, mark.handed_over()
         if thing.mark != mark.handed_over():
-            await self.write_mark(thing, mark.handed_over(), context)
+            await self.write_mark(thing, mark.handed_over())
 
-    async def _leave(self, thing: ThingT, context: Context) -> None:
+    async def _leave(self, thing: ThingT) -> None:
         """Leave the thing to the job's next delivery."""
-        context.log.warning("%s is left", self.name(thing))
+        self.context.log.warning("%s is left", self.name(thing))
         # It may say by now that a client has it; and none will.
         try:
-            async with context.limit(_LOOK_TIME):
-                await self.undelivered({}, False, context)
+            async with self.context.limit(_LOOK_TIME):
+                await self.undelivered({}, False, self.context)
         except PoolmgrError as error:
-            context.log.warning("%s: %s", self.name(thing), error)
+            self.context.log.warning("%s: %s", self.name(thing), error)
 
-    async def _discard(
-        self, thing: ThingT, cause: BaseException, context: Context
-    ) -> None:
+    async def _discard(self, thing: ThingT, cause: BaseException) -> None:
         """Delete what cannot be handed over."""
-        if await self._is_anothers(thing, context):
-            context.log.warning(
+        if await self._is_anothers(thing):
+            self.context.log.warning(
                 "%s is left: another delivery has taken it over",
                 self.name(thing),
             )
             return
         try:
-            async with context.limit(self.cleanup_time):
-                await self.delete(thing, context)
+            async with self.context.limit(self.cleanup_time):
+                await self.delete(thing)
         except PoolmgrError as why:
-            error = self.not_deleted(thing, cause, why, context)
+            error = self.not_deleted(thing, cause, why)
             if error is not None:
                 raise error from cause
-            context.log.warning("%s is left: %s", self.name(thing), why)
+            self.context.log.warning("%s is left: %s", self.name(thing), why)
 
-    async def _is_anothers(self, thing: ThingT, context: Context) -> bool:
+    async def _is_anothers(self, thing: ThingT) -> bool:
         """Whether another worker is known to have taken the thing over.
 
         The job server may have noticed before we do that our connection is
@@ -301,8 +288,8 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         :param thing: as it was when we last wrote on it or read it
         """
         try:
-            async with context.limit(_LOOK_TIME):
-                now = await self.reread(thing, context)
+            async with self.context.limit(_LOOK_TIME):
+                now = await self.reread(thing)
         except PoolmgrError:
             return False  # a cloud that cannot be read may still delete
         if now is None or now.mark is None or thing.mark is None:
@@ -311,11 +298,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         return not ours and now.mark.taken != thing.mark.taken
 
     async def _delete_others(
-        self,
-        kept: ThingT | None,
-        left: list[ThingT],
-        seconds: float,
-        context: Context,
+        self, kept: ThingT | None, left: list[ThingT], seconds: float
     ) -> None:
         """Delete what this job has made besides; not at the thing's cost.
 
@@ -325,20 +308,22 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         :param kept: the thing that the answer has
         :param left: what was to be seen when the job came here
         """
-        if not context.job.unique or context.abandoned:
+        if not self.context.job.unique or self.context.abandoned:
             return
         before = {each.id: each.mark for each in left}
         try:
-            async with context.limit(seconds):
-                for other in await self.find_of_job(context):
+            async with self.context.limit(seconds):
+                for other in await self.find_of_job():
                     is_kept = kept is not None and other.id == kept.id
                     was = before.get(other.id)
-                    if not is_kept and self.is_spare(other, was, context):
+                    if not is_kept and self.is_spare(other, was):
                         name = self.name(other)
-                        context.log.warning("deletes %s, too", name)
-                        await self.delete(other, context)
+                        self.context.log.warning("deletes %s, too", name)
+                        await self.delete(other)
         except asyncio.CancelledError:
             # What is handed over has to be answered all the same.
-            context.log.info("another may be left: %s", context.error)
+            self.context.log.info(
+                "another may be left: %s", self.context.error
+            )
         except PoolmgrError as error:
-            context.log.warning("another may be left: %s", error)
+            self.context.log.warning("another may be left: %s", error)
