@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from poolmgr.cloud.pace import Pace, backoff, pause_after
 from poolmgr.errors import (
@@ -44,6 +45,7 @@ class Attempt:
         return self.on_trial or not self._breaker.open
 
 
+@dataclass(eq=False)
 class Breaker:
     """A circuit breaker whose callers wait until they may try.
 
@@ -67,34 +69,23 @@ class Breaker:
         says nothing
     :param slow_start: whether one success does not mean that all will
         succeed: then the number of attempts at once doubles with each
-    :param level: level of the log line that says that it opens
     """
 
-    def __init__(
-        self,
-        what: str,
-        failure: type[PoolmgrError] | tuple[type[PoolmgrError], ...],
-        refusal: Callable[[str], PoolmgrError],
-        first: float,
-        longest: float,
-        threshold: int = 1,
-        answer: type[PoolmgrError] | tuple[()] = (),
-        slow_start: bool = False,
-        level: int = logging.WARNING,
-    ) -> None:
-        self._what = what
-        self._failure = failure
-        self._refusal = refusal
-        self._first, self._longest = first, longest
-        self._threshold = threshold
-        self._answer = answer
-        self._slow_start = slow_start
-        self._level = level
+    what: str
+    failure: type[PoolmgrError] | tuple[type[PoolmgrError], ...]
+    refusal: Callable[[str], PoolmgrError]
+    first: float
+    longest: float
+    threshold: int = 1
+    answer: type[PoolmgrError] | tuple[()] = ()
+    slow_start: bool = False
+
+    def __post_init__(self) -> None:
         self.open = False
         self.reason = ""
         self.may_wait = True
         self._failures = 0
-        self._pauses = backoff(first, longest)
+        self._pauses = backoff(self.first, self.longest)
         self._next = 0.0  # when the next attempt may begin, by the loop
         self._at_once = 1  # attempts that may run while it is open
         self._trials: set[Attempt] = set()
@@ -130,7 +121,7 @@ class Breaker:
         """
         if self._may_begin:
             return self._start()
-        refused = self._refusal(self.reason)
+        refused = self.refusal(self.reason)
         if (context := current()) is not None:
             context.trouble = refused
         if not self.may_wait or max_wait <= 0:
@@ -151,7 +142,7 @@ class Breaker:
                 # It was granted in the very turn of the cancel.
                 self.end(granted.result(), error)
             if isinstance(error, TimeoutError) and limit.expired():
-                raise self._refusal(self.reason) from None
+                raise self.refusal(self.reason) from None
             raise
 
     def end(
@@ -162,12 +153,22 @@ class Breaker:
         :param error: what it raised; None after a success
         """
         self._trials.discard(attempt)
+        self.count(error, attempt.on_trial)
+
+    def count(
+        self, error: BaseException | None = None, on_trial: bool = False
+    ) -> None:
+        """Count a success or a failure.
+
+        :param error: what was raised; None after a success
+        :param on_trial: whether it tells how things are now
+        """
         # What is busy works.
-        if isinstance(error, self._failure) and not isinstance(error, Busy):
-            self._fail(attempt, error)
-        elif error is None or isinstance(error, self._answer):
-            self._succeed(attempt)
-        elif attempt.on_trial:
+        if isinstance(error, self.failure) and not isinstance(error, Busy):
+            self._fail(error, on_trial)
+        elif error is None or isinstance(error, self.answer):
+            self._succeed(on_trial)
+        elif on_trial:
             self._pause()
         self._admit()
 
@@ -182,7 +183,7 @@ class Breaker:
         while self._waiting:
             granted = self._waiting.popleft()
             if not granted.done():
-                granted.set_exception(self._refusal(self.reason))
+                granted.set_exception(self.refusal(self.reason))
 
     # -- waiting ------------------------------------------------------------
 
@@ -199,7 +200,7 @@ class Breaker:
             self._trials.add(attempt)
             # One that hangs is not waited for.
             loop = asyncio.get_running_loop()
-            loop.call_later(self._longest, self._do_without, attempt)
+            loop.call_later(self.longest, self._do_without, attempt)
         return attempt
 
     def _do_without(self, attempt: Attempt) -> None:
@@ -221,16 +222,16 @@ class Breaker:
 
     # -- what became of it --------------------------------------------------
 
-    def _fail(self, attempt: Attempt, error: BaseException) -> None:
+    def _fail(self, error: BaseException, on_trial: bool) -> None:
         self._failures += 1
         self.reason = words_of(error)
-        opens = not self.open and self._failures >= self._threshold
+        opens = not self.open and self._failures >= self.threshold
         if opens:
             self.open = True
-            self._pauses = backoff(self._first, self._longest)
-            what, why = self._what, one_line(self.reason)
-            LOG.log(self._level, "circuit open: %s: %s", what, why)
-        if opens or attempt.on_trial:
+            self._pauses = backoff(self.first, self.longest)
+            what, why = self.what, one_line(self.reason)
+            LOG.warning("circuit open: %s: %s", what, why)
+        if opens or on_trial:
             self._pause(error)
 
     def _pause(self, error: BaseException | None = None) -> None:
@@ -242,16 +243,16 @@ class Breaker:
         now = asyncio.get_running_loop().time()
         self._next = now + max(asked, next(self._pauses))
 
-    def _succeed(self, attempt: Attempt) -> None:
-        if self.open and self._slow_start:
-            if not attempt.on_trial:
+    def _succeed(self, on_trial: bool) -> None:
+        if self.open and self.slow_start:
+            if not on_trial:
                 return  # it began when there still was room
             self._at_once *= 2
             self._next = 0.0
             if self._waiting:
                 return
         if self.open:
-            LOG.info("circuit closed: %s", self._what)
+            LOG.info("circuit closed: %s", self.what)
         self.open = False
         self.reason = ""
         self._failures = 0

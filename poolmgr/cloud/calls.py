@@ -78,7 +78,6 @@ class Calls:
             AuthenticationFailed,
             pace.login_first,
             pace.login_longest,
-            level=logging.DEBUG,  # whoever is refused says so
         )
         self.capacity = Capacity(pace)
         self._quotas = {

@@ -69,8 +69,12 @@ MARK_IP = _verb(Driver.mark_ip, "network", "changing")
 ATTACH_IP = _verb(Driver.attach_ip, "network", "changing")
 DETACH_IP = _verb(Driver.detach_ip, "network", "changing")
 DELETE_IP = _verb(Driver.delete_ip, "network", "changing")
-FIND_CREATED_DEVICES: Verb[Any] = _verb(Driver.find_created, "compute")
-FIND_CREATED_IPS: Verb[Any] = _verb(Driver.find_created, "network")
+FIND_CREATED_DEVICES: Verb[Sequence[Device]] = Verb(
+    "find_created", "compute", "reading", Sequence[Device]
+)
+FIND_CREATED_IPS: Verb[Sequence[FloatingIP]] = Verb(
+    "find_created", "network", "reading", Sequence[FloatingIP]
+)
 CHECK = _verb(Driver.check, "compute")
 ACCEPTS = _verb(Driver.accepts, "network")
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from poolmgr.cloud.calls import Calls, pause_before_retry
+from poolmgr.cloud.checks import Verb
 from poolmgr.cloud.pace import backoff, pause_after
-from poolmgr.cloud.runner import Note
 from poolmgr.errors import OutcomeUnknown, PoolmgrError
 from poolmgr.foreign import words_of
 from poolmgr.ownership import Mark
@@ -40,11 +40,12 @@ class Creation(Generic[T]):
     waits for the thing any more, what was made of it is deleted; unless its
     job was abandoned, for then another worker may have found it.
 
-    :param calls: keeps the tasks that clean up
+    :param calls: calls the driver
     :param what: the thing's name, for the log
-    :param request: makes the request once, and tells the note that it is
-        given of what comes of it
-    :param find: finds what such requests have made
+    :param create: the verb that creates it
+    :param args: what that takes
+    :param find: the verb that finds what such requests have made
+    :param sought: what that takes
     :param delete: deletes one of these
     """
 
@@ -52,30 +53,33 @@ class Creation(Generic[T]):
         self,
         calls: Calls,
         what: str,
-        request: Callable[[Note[T]], Awaitable[T]],
-        find: Callable[[], Awaitable[Sequence[T]]],
+        create: Verb[T],
+        args: tuple[object, ...],
+        find: Verb[Sequence[T]],
+        sought: tuple[object, ...],
         delete: Callable[[T], Awaitable[None]],
     ) -> None:
         self._calls = calls
         self._pace = calls.pace
         self._context = current() or RequestContext()
         self._what = what
-        self._request = request
-        self._find = find
+        self._create, self._args = create, args
+        self._find, self._sought = find, sought
         self._delete = delete
         self._made: dict[str, T] = {}
         self._is_lost = False
         self._is_over = False
         self._kept = ""
 
-    async def run(self) -> T:
+    async def run(self, max_wait: float) -> T:
         """Create it.
 
+        :param max_wait: seconds to wait for room in the cloud, at most
         :raises OutcomeUnknown: it did not work, and there is no trace of it
         :raises CloudError: the cloud says no
         """
         try:
-            made = await self._create()
+            made = await self._ask(max_wait)
         except BaseException as error:
             # The last request has ended, unless this is a second cancel.
             self._is_over = True
@@ -89,10 +93,16 @@ class Creation(Generic[T]):
             self._calls.own(self._clean_up())
         return made
 
-    async def _create(self) -> T:
+    async def _ask(self, max_wait: float) -> T:
+        until = asyncio.get_running_loop().time() + max_wait
         for attempt in range(1, _MOST_REQUESTS + 1):
             try:
-                return await self._request(self._note)
+                return await self._calls.ask(
+                    self._create,
+                    *self._args,
+                    room_until=until,
+                    note=self._note,
+                )
             except OutcomeUnknown as error:
                 self._context.trouble = error
                 LOG.warning("%s; looking whether it was made", error)
@@ -124,11 +134,14 @@ class Creation(Generic[T]):
         pauses = backoff(self._pace.look_first, self._pace.look_longest)
         for _look in range(_LOOKS):
             await pause_before_retry(self._context, pause, error)
-            for thing in (*self._made.values(), *await self._find()):
+            for thing in (*self._made.values(), *await self._found()):
                 LOG.info("%s was made", self._what)
                 return thing
             pause = next(pauses)
         return None
+
+    async def _found(self) -> Sequence[T]:
+        return await self._calls.ask(self._find, *self._sought)
 
     async def _wait_for_clean_up(self, error: BaseException) -> None:
         """Wait until nothing is left, through one cancel in all."""
@@ -160,7 +173,7 @@ class Creation(Generic[T]):
             id_, thing = self._made.popitem()
             deleted.add(id_)
             await self._discard(thing)
-        for thing in await self._find() if self._is_lost else ():
+        for thing in await self._found() if self._is_lost else ():
             if thing.id not in deleted:
                 await self._discard(thing)
 

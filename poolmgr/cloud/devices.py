@@ -7,14 +7,12 @@ from dataclasses import replace
 from functools import partial
 
 from poolmgr.cloud import checks
-from poolmgr.cloud.breaker import Attempt
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.creation import Creation
-from poolmgr.cloud.deletion import DeviceDeletion
+from poolmgr.cloud.deletion import delete_device
 from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import backoff
 from poolmgr.cloud.poller import Poller
-from poolmgr.cloud.runner import Note
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import (
     Ambiguous,
@@ -46,21 +44,13 @@ class Devices:
         self.driver = calls.driver
         self.capacity = calls.capacity
         self._poller = Poller(
-            partial(calls.once, checks.POLL),
+            partial(calls.ask, checks.POLL),
             calls.driver.limits.poll_interval,
         )
         self._by_name = Lookups(
-            partial(calls.ask, checks.FIND_DEVICES),
-            lambda device: device.name,
-            calls.pace.lookup_slow,
+            calls, checks.FIND_DEVICES, lambda device: device.name
         )
-        self._by_job = Lookups(
-            partial(calls.ask, checks.DEVICES_OF_JOBS),
-            unique_of,
-            calls.pace.lookup_slow,
-        )
-        # Attempts to boot a device, by its id.
-        self._booting: dict[str, Attempt] = {}
+        self._by_job = Lookups(calls, checks.DEVICES_OF_JOBS, unique_of)
 
     async def create_device(
         self, name: str, mark: Mark, max_wait: float = 0.0
@@ -71,15 +61,24 @@ class Devices:
         :raises QuotaExceeded: there is no room for one more
         :raises CloudError: the cloud says no
         """
-        until = asyncio.get_running_loop().time() + max_wait
+        loop = asyncio.get_running_loop()
+        end = loop.time() + max_wait
         boots = self.capacity.boots
         boot = await boots.begin(max_wait)
+        creation = Creation(
+            self._calls,
+            f"device {name!r}",
+            checks.CREATE_DEVICE,
+            (name, mark),
+            checks.FIND_CREATED_DEVICES,
+            ("device", name, mark),
+            self._delete_device,
+        )
         try:
-            device = await self._create_device(name, mark, until)
+            device = await creation.run(end - loop.time())
         except BaseException:
             boots.end(boot, asyncio.CancelledError())  # nothing boots
             raise
-        self._booting[device.id] = boot
         return device
 
     async def wait_ready(self, device: Device) -> Device:
@@ -92,9 +91,9 @@ class Devices:
         try:
             ready = await self._finish(await self._wait_ready(device))
         except BaseException as error:
-            self._end_boot(device, error)
+            self.capacity.boots.count(error)
             raise
-        self._end_boot(device)
+        self.capacity.boots.count()
         return ready
 
     async def delete_device(self, device: Device) -> None:
@@ -106,7 +105,6 @@ class Devices:
         :raises CloudError: the cloud says no
         """
         self._require_ours(device)
-        self._end_boot(device, asyncio.CancelledError())
         await self._delete_device(device)
         if device.mark is None or not device.mark.is_left:
             # What a failed build leaves makes no room that was not there.
@@ -167,34 +165,8 @@ class Devices:
             device.name, device.mark
         )
 
-    def _end_boot(
-        self, device: Device, error: BaseException | None = None
-    ) -> None:
-        if (boot := self._booting.pop(device.id, None)) is not None:
-            self.capacity.boots.end(boot, error)
-
-    async def _create_device(
-        self, name: str, mark: Mark, until: float
-    ) -> Device:
-        async def request(note: Note[Device]) -> Device:
-            return await self._calls.ask(
-                checks.CREATE_DEVICE, name, mark, room_until=until, note=note
-            )
-
-        async def find() -> Sequence[Device]:
-            verb = checks.FIND_CREATED_DEVICES
-            return await self._calls.ask(verb, "device", name, mark)
-
-        return await Creation(
-            self._calls,
-            f"device {name!r}",
-            request,
-            find,
-            self._delete_device,
-        ).run()
-
     async def _delete_device(self, device: Device) -> None:
-        await DeviceDeletion(self._calls, self._poller, device).run()
+        await delete_device(self._calls, self._poller, device)
 
     async def _wait_ready(self, device: Device) -> Device:
         """Wait until a device is active and has an address."""

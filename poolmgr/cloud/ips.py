@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls
@@ -12,7 +11,6 @@ from poolmgr.cloud.deletion import delete_ip
 from poolmgr.cloud.devices import Devices, unique_of
 from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import backoff
-from poolmgr.cloud.runner import Note
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import AttachedElsewhere, Changed, NotFound, NotOwned
 from poolmgr.ownership import Mark, Ownership
@@ -38,15 +36,9 @@ class FloatingIPs(Devices):
     ) -> None:
         super().__init__(calls, ownership)
         self._by_address = Lookups(
-            partial(calls.ask, checks.FIND_IPS),
-            lambda ip: ip.address,
-            calls.pace.lookup_slow,
+            calls, checks.FIND_IPS, lambda ip: ip.address
         )
-        self._ips_by_job = Lookups(
-            partial(calls.ask, checks.IPS_OF_JOBS),
-            unique_of,
-            calls.pace.lookup_slow,
-        )
+        self._ips_by_job = Lookups(calls, checks.IPS_OF_JOBS, unique_of)
 
     async def create_ip(self, mark: Mark, max_wait: float = 0.0) -> FloatingIP:
         """Allocate a floating IP, marked from birth.
@@ -55,20 +47,15 @@ class FloatingIPs(Devices):
         :raises QuotaExceeded: there is none left, for us or at all
         :raises CloudError: the cloud says no
         """
-        until = asyncio.get_running_loop().time() + max_wait
-
-        async def request(note: Note[FloatingIP]) -> FloatingIP:
-            return await self._calls.ask(
-                checks.CREATE_IP, mark, room_until=until, note=note
-            )
-
-        async def find() -> Sequence[FloatingIP]:
-            verb = checks.FIND_CREATED_IPS
-            return await self._calls.ask(verb, "ip", "", mark)
-
         return await Creation(
-            self._calls, "a floating IP", request, find, self._delete_ip
-        ).run()
+            self._calls,
+            "a floating IP",
+            checks.CREATE_IP,
+            (mark,),
+            checks.FIND_CREATED_IPS,
+            ("ip", "", mark),
+            self._delete_ip,
+        ).run(max_wait)
 
     async def list_ips(self) -> Sequence[FloatingIP]:
         """List all floating IPs, other people's too."""

@@ -3,9 +3,11 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from poolmgr.cloud.calls import Calls
+from poolmgr.cloud.checks import Verb
 from poolmgr.tracing import RequestContext, bound, current, new_request_id
 
 LOG = logging.getLogger(__name__)
@@ -57,21 +59,20 @@ class Lookups(Generic[V]):
     The question is asked after each of its keys was given, so an answer is
     never older than the call of :meth:`get` that returns it.
 
-    :param ask: takes keys, returns what there is of all of them
+    :param calls: calls the driver
+    :param verb: takes keys, returns what there is of all of them
     :param key_of: the key that a thing in the answer belongs to
-    :param slow: seconds after which a question without an answer does not
-        delay the next one
     """
 
     def __init__(
         self,
-        ask: Callable[[Collection[str]], Awaitable[Sequence[V]]],
+        calls: Calls,
+        verb: Verb[Sequence[V]],
         key_of: Callable[[V], str | None],
-        slow: float,
     ) -> None:
-        self._ask = ask
+        self._calls = calls
+        self._verb = verb
         self._key_of = key_of
-        self._slow = slow
         self._next: _Question[V] | None = None
         self._last: asyncio.Task[Sequence[V]] | None = None
 
@@ -110,7 +111,9 @@ class Lookups(Generic[V]):
         before: asyncio.Task[Sequence[V]] | None,
     ) -> Sequence[V]:
         if before is not None:
-            await asyncio.wait([before], timeout=self._slow)
+            # One that is stuck delays the next for a moment only.
+            seconds = self._calls.pace.lookup_slow
+            await asyncio.wait([before], timeout=seconds)
         self._next = None
         with bound(question.context):
-            return await self._ask(sorted(question.keys))
+            return await self._calls.ask(self._verb, sorted(question.keys))

@@ -5,9 +5,8 @@ import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-from poolmgr.cloud.pace import pause_after
 from poolmgr.drivers.base import Device, Poll
-from poolmgr.errors import Closed, CloudUnavailable, PoolmgrError
+from poolmgr.errors import Closed, PoolmgrError
 from poolmgr.tracing import RequestContext, bound
 
 LOG = logging.getLogger(__name__)
@@ -21,9 +20,10 @@ class Poller:
 
     However many wait, there is one poll for all of them.
 
-    :param poll: polls devices, see :meth:`poolmgr.drivers.base.Driver.poll`
+    :param poll: polls devices until the cloud answers, see
+        :meth:`poolmgr.drivers.base.Driver.poll`
     :param interval: seconds between two polls; less at first, more while
-        polls are slow, fail, or take many requests
+        polls are slow or take many requests
     """
 
     def __init__(
@@ -111,15 +111,9 @@ class Poller:
         try:
             poll = await self._poll(tuple(devices.values()))
         except PoolmgrError as error:
-            # Whoever waits ends that by a time-out; until then a poll that
-            # failed is only a poll that failed.
+            # Whoever waits ends that by a time-out.
             LOG.info("cannot poll devices, will poll again: %s", error)
-            asked = (
-                pause_after(error)
-                if isinstance(error, CloudUnavailable)
-                else 0.0
-            )
-            return max(asked, min(2 * pause, self._longest))
+            return min(2 * pause, self._longest)
         self._seen_at = started
         seen = {device.id: device for device in poll.seen}
         for news, before in waiting.items():
