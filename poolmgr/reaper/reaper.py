@@ -91,6 +91,24 @@ class Reaper:
             disappeared since the last look
         :raises DeadlineExceeded: it does not tell in time
         """
+        found = await self._judge_all()
+        marks = [each.mark for each in found if each.verdict == "unowned"]
+        busy = await self._jobs.reasons(marks)
+        seen, self._seen = self._seen, {}
+        done = []
+        for each in found:
+            id_ = each.item.thing.id
+            if each.verdict == "unowned" and each.mark in busy:
+                each = each.kept(busy[each.mark])
+            elif each.verdict == "unowned" and self._twice:
+                self._seen[id_] = each.mark
+                if seen.get(id_) != each.mark:
+                    each = each.kept(f"{each.reason}; to be seen once more")
+            done.append(each)
+        return done
+
+    async def _judge_all(self) -> list[Candidate]:
+        """Return what may have no owner by itself."""
         async with _time_limit("looking for what nobody owns"):
             devices, ips = await list_everything(
                 self._cloud, self._pool.ownership
@@ -104,11 +122,7 @@ class Reaper:
         self._require_plausible(Counter(item.kind for item, _mark in ours))
         ids = {item.thing.id for item in devices}
         judged = [judge(item, mark, ids, self._old) for item, mark in ours]
-        found = [each for each in judged if each is not None]
-        marks = [each.mark for each in found if each.verdict == "unowned"]
-        busy = await self._jobs.reasons(marks)
-        seen, self._seen = self._seen, {}
-        return [self._look_closer(each, busy, seen) for each in found]
+        return [each for each in judged if each is not None]
 
     async def remove(self, found: Sequence[Candidate]) -> list[Candidate]:
         """Remove those that are unowned, up to the limit.
@@ -146,71 +160,33 @@ class Reaper:
                     "was seen twice"
                 )
 
-    def _look_closer(
-        self,
-        found: Candidate,
-        busy: dict[Mark, str],
-        seen: dict[str, Mark],
-    ) -> Candidate:
-        """Keep what has a job, and what the last look did not find.
-
-        :param busy: why the jobs of some marks may be in flight
-        :param seen: what the last look found, by id
-        """
-        if found.verdict != "unowned":
-            return found
-        if found.mark in busy:
-            return found.kept(busy[found.mark])
-        if self._twice:
-            id_ = found.item.thing.id
-            self._seen[id_] = found.mark
-            if seen.get(id_) != found.mark:
-                return found.kept(f"{found.reason}; to be seen once more")
-        return found
-
-    # -- removing -----------------------------------------------------------
-
     async def _remove(self, found: Candidate) -> Candidate:
+        thing: Device | FloatingIP = found.item.thing
         try:
             async with _time_limit(f"removing {found}"):
-                return await self._remove_if_unchanged(found)
+                if not await self._is_unchanged(thing):
+                    return found.kept("it was changed in the last moment")
+                busy = await self._jobs.reasons([found.mark])
+                if found.mark in busy:
+                    return found.kept(busy[found.mark])
+                LOG.warning("removing %s: %s", found, one_line(found.reason))
+                if isinstance(thing, Device):
+                    await self._cloud.delete_device(thing)
+                else:
+                    await self._cloud.delete_ip(thing)
         except PoolmgrError as error:
             reason = f"{found.reason}; cannot remove it: {error}"
             return replace(found, verdict="failed", reason=reason)
-
-    async def _remove_if_unchanged(self, found: Candidate) -> Candidate:
-        thing: Device | FloatingIP = found.item.thing
-        now = await self._look_again(thing)
-        if now is None or now.mark != found.mark:
-            return found.kept("it is gone, or was changed, in the last moment")
-        busy = await self._jobs.reasons([found.mark])
-        if found.mark in busy:
-            return found.kept(busy[found.mark])
-        LOG.warning("removing %s: %s", found, one_line(found.reason))
-        if isinstance(now, Device):
-            await self._cloud.delete_device(now)
-        else:
-            await self._cloud.delete_ip(now)
         return replace(found, verdict="removed")
 
-    async def _look_again(
-        self, thing: Device | FloatingIP
-    ) -> Device | FloatingIP | None:
-        """Return the thing as it is now; None if it may have an owner."""
+    async def _is_unchanged(self, thing: Device | FloatingIP) -> bool:
         if isinstance(thing, Device):
-            # Nova can list a device that it does not show by its id.
-            found = await self._cloud.find_devices(thing.name)
-            return next((each for each in found if each.id == thing.id), None)
-        now = await self._cloud.find_ip(thing.address)
-        if now is None or (now.id, now.device_id) != (
-            thing.id,
-            thing.device_id,
-        ):
-            return None
+            return thing in await self._cloud.find_devices(thing.name)
+        if await self._cloud.find_ip(thing.address) != thing:
+            return False
         # Lists lack what is in a part of the cloud that is down.
-        if now.goes_with and await self._cloud.get_device(now.goes_with):
-            return None
-        return now
+        owner = thing.goes_with
+        return owner is None or await self._cloud.get_device(owner) is None
 
 
 def _time_limit(doing: str) -> AbstractAsyncContextManager[None]:
