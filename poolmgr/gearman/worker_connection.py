@@ -320,6 +320,13 @@ class WorkerConnection(PacketConnection):
     def ended(self, reason: str) -> None:
         """Nothing in flight can be answered any more."""
         jobs, self._jobs = self._jobs, {}
+        if jobs:
+            log.warning(
+                "Job server %s: %d jobs were lost with the connection; it "
+                "gives them to a worker again if it still has them",
+                self._server,
+                len(jobs),
+            )
         for job in jobs:
             job.lost = True
         for on_answered in self._echoes:

@@ -4,7 +4,6 @@ import asyncio
 import functools
 import logging
 import os
-from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.events import Outcome
-from poolmgr.gearman import Address, AnswerStatus, Assignment, Worker
+from poolmgr.gearman import AnswerStatus, Assignment, Worker
 from poolmgr.gearman.address import host_name
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.in_flight import delivered_before
@@ -84,8 +83,6 @@ class AssignedJobs:
         self.undeliverable: set[_AssignedJob] = set()
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
-        # How many were lost in this turn of the loop.
-        self._just_lost: Counter[Address] = Counter()
 
     def stop_starting(self) -> None:
         """Start nothing any more; what comes is left to other workers."""
@@ -216,24 +213,9 @@ class AssignedJobs:
 
     def _connection_lost(self, job: _AssignedJob) -> None:
         """The job server will deliver the job again."""
-        waited = self.slots.drop(job)
-        if not self._just_lost:
-            asyncio.get_running_loop().call_soon(self._log_lost)
-        self._just_lost[job.assignment.server] += 1
-        if waited:
+        if self.slots.drop(job):
             self.worker.grab()
         elif job.delivery is not None:
             job.delivery.connection_lost()
             if job.long:
                 self.undeliverable.add(job)
-
-    def _log_lost(self) -> None:
-        """Have one line in the log for all that a connection takes along."""
-        for server, jobs in self._just_lost.items():
-            LOG.warning(
-                "job server %s: %d jobs were lost with its connection; it "
-                "gives them to a worker again if it still has them",
-                server,
-                jobs,
-            )
-        self._just_lost.clear()
