@@ -17,17 +17,17 @@ SEEDS = [
     b'{"a": 1, "a": 2}',
 ]
 
-_MANAGER = PoolManager(FakeCloud())
+MANAGER = PoolManager(FakeCloud())
 
 
 def one(data: bytes) -> None:
     """The data is the payload."""
-    sent = message.encode(_MANAGER.run(data, Job()))
+    sent = message.encode(MANAGER.run(data, Job()))
     answer = json.loads(sent)
     assert sent.isascii()
     assert isinstance(answer, dict)
     assert answer["response"] in ("PASS", "FAIL")
-    _MANAGER.is_long(data)
+    MANAGER.is_long(data)
     refused = ""
     try:
         fields = message.decode(data)

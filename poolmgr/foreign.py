@@ -1,7 +1,6 @@
 """Exceptions that other people's code raises, in libraries and plugins."""
 
 import threading
-from opcode import opmap
 
 from poolmgr.text import one_line
 
@@ -22,23 +21,10 @@ def told(error: BaseException) -> str:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether a signal handler raised this, as for Ctrl-C.
+    """Whether a signal raised this, as Ctrl-C does, and not a defect.
 
-    Code that raises KeyboardInterrupt or SystemExit itself has a defect. A
-    signal handler raises between any two instructions of the main thread;
-    Python's own handler has no frame.
+    Signals are handled on the main thread. SystemExit is a defect of who
+    raises it: only the program may end itself.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    if not isinstance(error, (KeyboardInterrupt, SystemExit)):
-        return False
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    if where is None:
-        return True
-    frame = where.tb_frame
-    if str(frame.f_globals.get("__name__")).startswith("poolmgr."):
-        return True
-    raises = frame.f_code.co_code[where.tb_lasti] == opmap["RAISE_VARARGS"]
-    return isinstance(error, KeyboardInterrupt) and not raises
+    on_main = threading.current_thread() is threading.main_thread()
+    return on_main and isinstance(error, KeyboardInterrupt)

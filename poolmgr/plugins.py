@@ -48,7 +48,6 @@ class Plugin:
 
     :ivar kind: "action" or "driver"
     :ivar name: the entry point's name
-    :ivar target: "module:Class"
     :ivar package: the distribution it came with, and its version
     :ivar state: "ok", "broken" or "conflict"
     :ivar error: why it cannot be used, else empty
@@ -56,7 +55,6 @@ class Plugin:
 
     kind: str
     name: str
-    target: str
     package: str
     state: str
     error: str = ""
@@ -122,9 +120,7 @@ class Registry(Generic[T]):
         except PluginError as error:
             state, reason = "broken", str(error)
         package = _package(point)
-        return Plugin(
-            self.kind, point.name, point.value, package, state, reason
-        )
+        return Plugin(self.kind, point.name, package, state, reason)
 
     @property
     def _points(self) -> list[EntryPoint]:

@@ -76,14 +76,14 @@ def test_every_target_is_run() -> None:
 
 
 DEFECTS = {
-    "admin": "poolmgr.gearman.admin._records",
-    "cloud": "poolmgr.drivers.nova.failures._reason_in",
     "links": "poolmgr.gearman.packet_connection.reason_of",
-    "marks": "poolmgr.drivers.nova.marks._mark",
-    "message": "poolmgr.jobs.message._check_depth",
     "names": "poolmgr.gearman.address.one_line",
-    "packets": "poolmgr.gearman.protocol._split",
-    "text": "poolmgr.text._printable",
+    "admin": "poolmgr.gearman.admin.decoded",
+    "cloud": "poolmgr.drivers.nova.failures.masked",
+    "marks": "poolmgr.ownership.Mark.read",
+    "message": "poolmgr.jobs.message.decode",
+    "packets": "poolmgr.gearman.protocol.Packet",
+    "text": "poolmgr.text.screened",
 }
 
 
@@ -129,9 +129,9 @@ def test_atheris_runs_a_target(tmp_path: Path) -> None:
 
 @given(st.binary() | st.text().map(str.encode))
 def test_any_payload_has_one_answer_with_a_response(payload: bytes) -> None:
-    from fuzz.message import _MANAGER
+    from fuzz.message import MANAGER
 
-    sent = message.encode(_MANAGER.run(payload))
+    sent = message.encode(MANAGER.run(payload))
 
     answer = json.loads(sent)
     assert isinstance(answer, dict)

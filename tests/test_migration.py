@@ -2,17 +2,13 @@
 
 import json
 import stat
-import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from poolmgr.config.convert import converted
 from poolmgr.config.options import Configuration, list_opts
 from poolmgr.drivers.nova import NovaSettings
-from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import driver_plugins
 from tests.processes import poolmgr
 from tests.test_options import LIBRA_CFG
@@ -204,21 +200,6 @@ def test_references_to_other_options_have_their_effect(tmp_path: Path) -> None:
     new = write(tmp_path / "new.conf", "\n".join(done.lines))
     nova = Configuration([str(new)]).group("nova", NovaSettings)
     assert (nova.username, nova.password) == ("i-x", "a$b")
-
-
-@given(st.text(st.characters(codec="utf-8"), max_size=20))
-def test_any_value_survives(text: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        old, new = Path(folder) / "libra.cfg", Path(folder) / "new.conf"
-        old.write_text(f"[mgm]\naz = 1\nnova_pass = {text}\n")
-        try:
-            before = settings(old)
-        except ConfigError:
-            return  # it could not be used before
-        done = converted(str(old), driver_plugins())
-        new.write_text("\n".join(done.lines))
-
-        assert settings(new) == before
 
 
 # -- config show ------------------------------------------------------------

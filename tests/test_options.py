@@ -180,16 +180,6 @@ def test_an_old_file_has_its_effect(configuration: Configure) -> None:
     assert gearman.reconnect_sleep == 60.0
 
 
-def test_old_tls_files_keep_their_names(configuration: Configure) -> None:
-    conf = configuration(
-        "[gearman]\nssl_ca = ca.pem\nssl_cert = c.pem\nssl_key = k.pem\n"
-    )
-
-    gearman = conf.gearman()
-    assert (gearman.ssl_ca, gearman.ssl_cert) == ("ca.pem", "c.pem")
-    assert gearman.ssl_key == "k.pem"
-
-
 def test_every_old_option_has_an_effect_or_is_named(
     configuration: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -386,16 +386,6 @@ def test_values_are_one_line(
     assert message.isprintable()
 
 
-def test_misspelt_options_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "worker.conf"
-    with builtin() as server:
-        servers = [str(server.address)]
-        with worker(servers, "[worker]\n", tmp_path) as process:
-            process.wait_for("registered")
-            hang_up(process, path, "[worker]\nlong_job = 1\n")
-            process.wait_for("did you mean [worker] long_jobs?")
-
-
 def test_nothing_new_is_said_to_be_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -114,7 +114,6 @@ class Break(Base):
 
 #: Modules that cannot be imported, and what is said of them.
 BROKEN = {
-    "raise KeyboardInterrupt": "KeyboardInterrupt",
     "raise GeneratorExit": "GeneratorExit",
     "raise StopIteration('done')": "StopIteration: done",
     "import asyncio; raise asyncio.CancelledError": "CancelledError",
@@ -234,7 +233,7 @@ def test_what_cannot_be_loaded_is_listed_and_disturbs_nothing(
     refused = poolmgr("--driver", "fake", "broken0", **env)
     assert refused.returncode == 1
     assert refused.stderr == (
-        "poolmgr: action 'BROKEN0' cannot be loaded: KeyboardInterrupt\n"
+        "poolmgr: action 'BROKEN0' cannot be loaded: GeneratorExit\n"
     )
     with (
         builtin() as server,

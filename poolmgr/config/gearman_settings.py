@@ -11,10 +11,7 @@ def _job_servers(servers: tuple[str, ...]) -> None:
     from poolmgr.gearman.address import Address
 
     for server in servers:
-        try:
-            Address.parse(server)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
+        Address.parse(server)
 
 
 @dataclass(frozen=True)

@@ -45,19 +45,20 @@ def log_remarks(conf: Configuration, drivers: Registry[Driver]) -> None:
     :raises PluginError: the driver that is configured cannot be loaded
     """
     known = by_name(conf.groups(drivers))
-    for given in _entries(conf):
-        option = known.get(given.key)
-        if option and option.names[0] != given.key:
-            new = option.shown
-            LOG.info("%s is read; it is called %s today", given.where, new)
     ignored = ignored_options(conf, drivers)
+    idle = [each.given for each in ignored]
+    for file in conf.files:
+        for given in file.values():
+            if given not in idle and given.key != known[given.key].names[0]:
+                new = known[given.key].shown
+                LOG.info("%s is read; it is called %s today", given.where, new)
     for each in ignored:
         if not each.foreign:
             LOG.warning("%s has no effect: %s", each.given.where, each.why)
     if foreign := dict.fromkeys(_name(e.given) for e in ignored if e.foreign):
         LOG.info("not read, as other programs': %s", ", ".join(foreign))
-    for path, option_shown in _secret_files(conf, known.values()):
-        if said := secrecy.exposure(path, option_shown):
+    for path, what in _secret_files(conf, known.values()).items():
+        if said := secrecy.exposure(path, what):
             LOG.warning("%s", one_line(said))
 
 
@@ -86,11 +87,6 @@ def ignored_options(
         if given.key not in known:
             found.append(_unknown(given, known))
     return [*found, *_misspelt_variables(conf, known)]
-
-
-def _entries(conf: Configuration) -> Iterator[Given]:
-    for file in conf.files:
-        yield from file.values()
 
 
 def _unknown(given: Given, known: Iterable[Key]) -> Ignored:
@@ -137,7 +133,7 @@ def _name(given: Given) -> str:
 
 def _secret_files(
     conf: Configuration, options: Iterable[Option]
-) -> Iterator[tuple[str, str]]:
+) -> dict[str, str]:
     """The files with secrets in them, each with one of these."""
     found = {}
     for option in options:
@@ -147,4 +143,4 @@ def _secret_files(
             found[given.source] = option.shown
         elif option.shown == "[gearman] ssl_key":
             found[given.text] = option.shown
-    yield from found.items()
+    return found

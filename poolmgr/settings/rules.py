@@ -26,7 +26,8 @@ class Rule:
     :ivar max: the highest value, of a number
     :ivar choices: all values it can have
     :ivar secret: whether it must never be shown
-    :ivar check: raises ValueError when the value cannot be used
+    :ivar check: raises ValueError or ConfigError when the value cannot be
+        used
     :ivar old: "group.name" of options it had in Libra
     :ivar mutable: whether it may change while the process runs
     :ivar words: whether blanks separate the values of a list, too
@@ -80,7 +81,7 @@ def problem(value: Any, rule: Rule) -> str | None:
     try:
         if value is not None:
             _require(value, rule)
-    except ValueError as error:
+    except (ValueError, ConfigError) as error:
         return "is not what it has to be" if rule.secret else str(error)
     return None
 
