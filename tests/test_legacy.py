@@ -171,7 +171,7 @@ OF_ADMIN_API = ("rate_limit_expunge_seconds", "vip_pool_size", "password")
         (["worker", "--pid", "x"], "no option --pid; leave it out"),
         (["worker", "--log-config", "x"], "use --log-config-append"),
         (["--gearman", "a:1", "worker"], "use --gearman-server"),
-        (["--nova_pass=planted", "worker"], "under [mgm] as nova_pass"),
+        (["--nova_pass=planted", "worker"], "there is no option --nova_pass"),
     ],
 )
 def test_options_of_the_old_daemon_say_what_to_use(

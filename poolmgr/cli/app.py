@@ -17,7 +17,7 @@ from cliff.help import HelpCommand, HelpExit
 
 from poolmgr.cli import logs, usage
 from poolmgr.cli.commands import Commands
-from poolmgr.cli.options import option_parser
+from poolmgr.cli.options import add_options
 from poolmgr.cli.terminal import Stream
 from poolmgr.errors import PluginError, RequestError
 from poolmgr.text import one_line
@@ -83,8 +83,18 @@ class PoolmgrApp(App):
         argparse_kwargs: dict[str, Any] | None = None,
     ) -> argparse.ArgumentParser:
         """The options that stand before the command."""
-        parser = option_parser(self.NAME, f"{self.NAME} {version}")
-        parser.description = description
+        parser = super().build_option_parser(
+            description,
+            version,
+            {
+                "prog": self.NAME,
+                "usage": "%(prog)s [options] command [arguments]",
+                # "--d" would be --driver today, and --debug tomorrow.
+                "allow_abbrev": False,
+                "conflict_handler": "resolve",
+            },
+        )
+        add_options(parser, f"{self.NAME} {version}")
         usage.prepare(parser)
         return parser
 

@@ -53,13 +53,10 @@ class ConfigConvert(PoolmgrCommand):
                 )
             return 0
         _write(new, text)
-        self.say(f"{one_line(new)} is written (mode 0600)")
-        if secrets:
-            self.say(
-                f"{secrets} is in it: if the worker runs as a user of its "
-                "own, give the file to it (chown), or to its group (chgrp, "
-                "chmod 640)"
-            )
+        self.say(
+            f"{one_line(new)} is written (mode 0600); if the worker runs as a "
+            "user of its own, give it to that (chown)"
+        )
         return 0
 
 

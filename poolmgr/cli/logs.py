@@ -52,9 +52,19 @@ class LogFile(WatchedFileHandler):
             super().emit(record)
         except OSError as error:  # it cannot be opened anew
             self._error = error
-        if self._failing != bool(self._error):
-            self._failing = bool(self._error)
-            self._tell()
+        if self._failing == bool(self._error):
+            return
+        self._failing = bool(self._error)
+        if self._error:
+            why = getattr(self._error, "strerror", None)
+            LOG.error(
+                "--log-file %r cannot be written: %s; lines are lost until it "
+                "can be",
+                self.baseFilename,
+                why or words_of(self._error),
+            )
+        else:
+            LOG.warning("--log-file %r is written again", self.baseFilename)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Keep why a line could not be written; the base calls it."""
@@ -65,19 +75,6 @@ class LogFile(WatchedFileHandler):
             return os.open(path, flags, 0o644)
 
         return open(self.baseFilename, "a", opener=opener)
-
-    def _tell(self) -> None:
-        level, what = logging.WARNING, "is written again"
-        if self._error:
-            level = logging.ERROR
-            why = getattr(self._error, "strerror", None)
-            why = one_line(why or words_of(self._error))
-            what = f"cannot be written: {why}; lines are lost until it can be"
-        name = f"--log-file {one_line(self.baseFilename)!r}"
-        # To the console alone.
-        _console.handle(
-            make_record(LOG.name, level, "", 0, "%s %s", (name, what), None)
-        )
 
 
 class _Message(logging.Formatter):

@@ -12,37 +12,18 @@ from poolmgr.plugins import DRIVERS, entry_points
 from poolmgr.text import one_line, parse_duration
 
 
-def option_parser(name: str, version: str) -> argparse.ArgumentParser:
-    """The parser of the options before the command.
+def add_options(parser: argparse.ArgumentParser, version: str) -> None:
+    """Add to cliff's own options those of poolmgr.
 
-    :param name: the program's name
+    :param parser: whose conflicts are resolved: an option that it has already
+        is replaced
     :param version: what ``--version`` prints
     """
-    parser = argparse.ArgumentParser(
-        prog=name,
-        add_help=False,
-        # "--d" would be --driver today, and --debug tomorrow.
-        allow_abbrev=False,
-        usage="%(prog)s [options] command [arguments]",
-    )
+    known = parser._option_string_actions
+    known["--quiet"].help = "log errors only"
+    known["--debug"].help = "log everything, show tracebacks"
     add = parser.add_argument
-    add(
-        "-h",
-        "--help",
-        dest="deferred_help",
-        action="store_true",
-        help="show this",
-    )
-    add(
-        "--version", action="version", version=version, help="show the version"
-    )
-    _add_configuration(parser)
-    _add_log(parser)
-    return parser
-
-
-def _add_configuration(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+    add("--version", action="version", version=version, help="show it")
     add(
         "--config-file",
         metavar="FILE",
@@ -77,27 +58,6 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="job server, repeatable",
     )
-
-
-def _add_log(parser: argparse.ArgumentParser) -> None:
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument(
-        "-v",
-        "--verbose",
-        action="count",
-        dest="verbose_level",
-        default=1,
-        help="log more, repeatable",
-    )
-    loudness.add_argument(
-        "-q",
-        "--quiet",
-        action="store_const",
-        dest="verbose_level",
-        const=0,
-        help="log errors only",
-    )
-    add = parser.add_argument
     add("--log-file", metavar="FILE", help="log to a file as well")
     add(
         "--log-format",
@@ -111,7 +71,6 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
         "logging.config.fileConfig reads it; no other option of the log has "
         "an effect then",
     )
-    add("--debug", action="store_true", help="log everything, show tracebacks")
 
 
 def positive(text: str) -> int:

@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -104,12 +103,7 @@ class Reap(PoolmgrLister):
             return True
         for each in orphans:
             err.write(f"{each}: {one_line(each.reason)}\n")
-        kinds = Counter(each.kind for each in orphans)
-        counted = " and ".join(
-            f"{number} {kind}{'s' if number > 1 else ''}"
-            for kind, number in kinds.items()
-        )
-        err.write(f"Delete {counted}? [y/N] ")
+        err.write(f"Delete {len(orphans)} orphans? [y/N] ")
         err.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -1,8 +1,6 @@
 """``poolmgr status``."""
 
 import argparse
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
 
 from poolmgr.cli.base import PoolmgrLister, Row, Table
 from poolmgr.cli.options import seconds
@@ -17,8 +15,6 @@ from poolmgr.gearman import Address, ConnectionOptions, admin
 
 _QUEUES = ("Server", "Function", "Waiting", "Running", "Workers")
 _WORKERS = ("Server", "Address", "Worker", "Functions")
-
-Ask = Callable[[Address, ConnectionOptions], Coroutine[Any, Any, list[Row]]]
 
 
 class Status(PoolmgrLister):
@@ -67,18 +63,16 @@ class Status(PoolmgrLister):
         """Ask every server."""
         gearman = self.configuration.gearman()
         options = connection_options(gearman)
-        columns: Sequence[str] = _QUEUES
-        ask: Ask = _queues
-        if parsed_args.workers:
-            columns, ask = _WORKERS, _workers
+        workers = parsed_args.workers
         rows: list[Row] = []
         for server in addresses(gearman):
+            asking = (_workers if workers else _queues)(server, options)
             try:
-                rows += self.app.interruption.run(ask(server, options))
+                rows += self.app.interruption.run(asking)
             except TransportError as error:
                 self.failed, self.empty = True, ""
                 self.app.LOG.error("%s", with_advice(error))
-        return columns, rows
+        return _WORKERS if workers else _QUEUES, rows
 
 
 async def _queues(server: Address, options: ConnectionOptions) -> list[Row]:

@@ -50,9 +50,6 @@ _OF_LIBRA = {
     "-d": "use --debug",
     "--gearman": "use --gearman-server",
 }
-_OF_FILES = re.compile(
-    "--(az|node_basename|threads|datadir|(nova|gearman|rm_fip)_.*)"
-)
 
 
 class UsageError(PoolmgrError):
@@ -89,11 +86,6 @@ def no_option(option: str, known: Iterable[str]) -> str:
     shown = one_line(option)
     if what := _OF_LIBRA.get(option):
         return f"there is no option {shown}; {what}"
-    if _OF_FILES.fullmatch(option):
-        return (
-            f"there is no option {shown}; put it into a configuration file, "
-            f"under [mgm] as {shown[2:]}"
-        )
     return f"there is no option {shown}{did_you_mean(option, known)}"
 
 
