@@ -22,8 +22,10 @@ from poolmgr.config.options import Configuration
 from poolmgr.config.reload import Reload
 from poolmgr.config.remarks import log_remarks
 from poolmgr.drivers.base import Driver
+from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.manager import JobManager, driver_plugins
+from poolmgr.jobs.manager import driver_plugins
+from poolmgr.jobs.pool_manager import AsyncPoolManager
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
 from poolmgr.text import one_line
@@ -96,15 +98,10 @@ class WorkerCommand(PoolmgrCommand):
             from poolmgr.monitoring.history import Statistics
 
             statistics = Statistics()
-        cloud = Cloud(
-            driver,
-            ownership=lambda: manager.settings.ownership,
-            observer=statistics,
-        )
-        manager = JobManager(cloud, conf.pool(), observer=statistics)
+        manager = AsyncPoolManager(driver, conf.pool(), observer=statistics)
         try:
-            await _require_no_problem(cloud, conf.pool().short_timeout)
             async with manager:
+                await _require_no_problem(manager.cloud, conf)
                 service = Service(manager, conf.gearman(), conf.worker())
                 self._report.describe(service)
                 if statistics:
@@ -120,10 +117,10 @@ class WorkerCommand(PoolmgrCommand):
                 os._exit(code)
             return code
         finally:
-            cloud.close()
+            close_driver(driver)
 
     async def _drained(
-        self, conf: Configuration, manager: JobManager, service: Service
+        self, conf: Configuration, manager: AsyncPoolManager, service: Service
     ) -> int:
         """Serve until a signal ends that, and obey the others."""
         reaper = ReaperLoop(manager, conf.reaper(), conf.gearman())
@@ -157,7 +154,7 @@ class WorkerCommand(PoolmgrCommand):
     def _reload(
         self,
         conf: Configuration,
-        manager: JobManager,
+        manager: AsyncPoolManager,
         service: Service,
         reaper: ReaperLoop,
     ) -> Reload:
@@ -179,7 +176,7 @@ class WorkerCommand(PoolmgrCommand):
         reload.follow("gearman", conf.gearman())
         reload.follow("monitoring", conf.monitoring())
         name = conf.driver_name().lower()
-        reload.follow(name, conf.group(name, manager.cloud.driver.Settings))
+        reload.follow(name, conf.group(name, manager.driver.Settings))
         return reload
 
 
@@ -219,14 +216,13 @@ def _spare_collections() -> None:
     gc.set_threshold(_COLLECT_AFTER)
 
 
-async def _require_no_problem(cloud: Cloud, seconds: float) -> None:
+async def _require_no_problem(cloud: Cloud, conf: Configuration) -> None:
     """Go on only if the driver's settings fit the cloud.
 
-    :param seconds: that the cloud may take to answer
     :raises ConfigError: they do not; there is a line in the log for each
     """
     with bound(RequestContext(urgent=True)):
-        findings = await cloud.check(seconds)
+        findings = await cloud.check(conf.pool().short_timeout)
     problems = [f.problem for f in findings if f.problem]
     for problem in problems[:-1]:
         LOG.error("%s", problem)
