@@ -465,7 +465,7 @@ def test_on_a_terminal_it_asks_before_it_deletes(
     path, options = state
     options += ["reap", "--without-job-servers", "--pause", "0"]
     with terminal(*options, columns=160) as shown:
-        shown.wait_for(lambda: "Delete 2 orphans?" in shown.text)
+        shown.wait_for(lambda: "Delete these (2)?" in shown.text)
         assert "device libra-left: made for job" in shown.text
         assert names(path) == {"libra-left", "libra-own"}
 

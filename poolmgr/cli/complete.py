@@ -37,44 +37,33 @@ class Complete(PoolmgrCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """For what."""
-        parser.add_argument(
-            "--shell",
-            choices=("bash", "zsh", "fish", "tcsh"),
-            default="bash",
-            help="which shell (default: bash)",
-        )
-        parser.add_argument(
-            "--name",
-            type=_name,
-            default="poolmgr",
-            help="the name that is typed (default: %(default)s)",
-        )
+        add, shells = parser.add_argument, ("bash", "zsh", "fish", "tcsh")
+        which, typed = "which shell (default: bash)", "the name that is typed"
+        add("--shell", choices=shells, default="bash", help=which)
+        add("--name", type=_name, default="poolmgr", help=typed)
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Print it."""
+        manager, shell = self.app.command_manager, parsed_args.shell
         root = self._options()
         root.prog = parsed_args.name
-        commands = root.add_subparsers()
-        nouns = {"": commands}
-        summaries: dict[str, str] = {}
-        for group in self.app.command_manager.groups().values():
-            summaries |= group
-        for name, summary in sorted(summaries.items()):
-            if not _HARMLESS.fullmatch(name):
-                continue
-            noun, _blank, verb = name.rpartition(" ")
-            if noun not in nouns:
-                parser = commands.add_parser(noun, help="more", add_help=False)
-                nouns[noun] = parser.add_subparsers()
-            nouns[noun].add_parser(
-                verb,
-                help=summary,
-                add_help=False,
-                conflict_handler="resolve",
-                # Global options can follow the command, too.
-                parents=[self._options(), self._parser(name)],
-            )
-        shell = parsed_args.shell
+        nouns = {"": root.add_subparsers()}
+        for summaries in manager.groups().values():
+            for name in filter(_HARMLESS.fullmatch, summaries):
+                noun, _blank, verb = name.rpartition(" ")
+                if noun not in nouns:
+                    verbs = nouns[""].add_parser(
+                        noun, help="more", add_help=False
+                    )
+                    nouns[noun] = verbs.add_subparsers()
+                nouns[noun].add_parser(
+                    verb,
+                    help=summaries[name],
+                    add_help=False,
+                    conflict_handler="resolve",
+                    # Global options can follow the command, too.
+                    parents=[self._options(), self._parser(name)],
+                )
         preamble = _ZSH if shell == "zsh" else ""
         script = shtab.complete(root, shell, preamble=preamble)
         # As it is, zsh could read the script by "eval" only.
@@ -87,9 +76,7 @@ class Complete(PoolmgrCommand):
 
     def _options(self) -> argparse.ArgumentParser:
         """A parser of the options before the command."""
-        app = self.app
-        parser = app.build_option_parser(app.parser.description, None)
-        return _completed(parser, ())
+        return _completed(self.app.build_option_parser(None, None))
 
     def _parser(self, name: str) -> argparse.ArgumentParser:
         """The parser of a command; an empty one if its plugin is broken."""
@@ -107,7 +94,7 @@ class Complete(PoolmgrCommand):
 
 
 def _completed(
-    parser: argparse.ArgumentParser, columns: Iterable[str]
+    parser: argparse.ArgumentParser, columns: Iterable[str] = ()
 ) -> argparse.ArgumentParser:
     """A parser that knows what its values can be."""
     for group in parser._action_groups:

@@ -10,7 +10,6 @@ from poolmgr.cli.base import PoolmgrLister, Table, age, text
 from poolmgr.cli.options import duration, positive
 from poolmgr.cloud import BlockingCloud
 from poolmgr.config.job_servers import addresses, connection_options
-from poolmgr.errors import PluginError
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.manager import action_plugins, longest_job
 from poolmgr.reaper.reaper import Reaper
@@ -103,22 +102,19 @@ class Reap(PoolmgrLister):
             return True
         for each in orphans:
             err.write(f"{each}: {one_line(each.reason)}\n")
-        err.write(f"Delete {len(orphans)} orphans? [y/N] ")
+        err.write(f"Delete these ({len(orphans)})? [y/N] ")
         err.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _warn_of_actions(self) -> None:
         """Tell of actions whose jobs it may misjudge."""
-        actions = action_plugins()
-        for name in actions.names():
-            try:
-                actions.load(name)
-            except PluginError as error:
+        for action in action_plugins().inspect():
+            if action.state != "ok":
                 self.app.LOG.warning(
                     "how long jobs of the action %s may take is not known "
                     "(%s): --older-than has to be longer",
-                    one_line(name),
-                    one_line(str(error)),
+                    one_line(action.name),
+                    one_line(action.error),
                 )
 
     def _reaper(
