@@ -19,9 +19,6 @@ def add_options(parser: argparse.ArgumentParser, version: str) -> None:
         is replaced
     :param version: what ``--version`` prints
     """
-    known = parser._option_string_actions
-    known["--quiet"].help = "log errors only"
-    known["--debug"].help = "log everything, show tracebacks"
     add = parser.add_argument
     add("--version", action="version", version=version, help="show it")
     add(
@@ -58,6 +55,13 @@ def add_options(parser: argparse.ArgumentParser, version: str) -> None:
         action="append",
         help="job server, repeatable",
     )
+    _add_log(parser)
+
+
+def _add_log(parser: argparse.ArgumentParser) -> None:
+    known, add = parser._option_string_actions, parser.add_argument
+    known["--quiet"].help = "log errors only"
+    known["--debug"].help = "log everything, show tracebacks"
     add("--log-file", metavar="FILE", help="log to a file as well")
     add(
         "--log-format",
