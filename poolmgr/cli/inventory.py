@@ -53,10 +53,10 @@ class _List(_InventoryCommand, PoolmgrLister):
         """The filters that all lists have."""
         add = parser.add_argument
         states = (*map(_dashed, get_args(State)), "unmarked")
-        add("--all", action="store_true", help="other people's, too")
-        add("--state", type=_dashed, choices=states, help="in this state")
-        add("--job", metavar="UNIQUE", help="made for the job of this unique")
-        help_ = "older than 90 (seconds), 10m, 2h, 3d"
+        add("--all", action="store_true", help="list other people's, too")
+        add("--state", type=_dashed, choices=states, help="only in this state")
+        add("--job", metavar="UNIQUE", help="only of the job of this unique")
+        help_ = "only what is older: 90 (seconds), 10m, 2h, 3d"
         add("--older-than", metavar="DURATION", type=duration, help=help_)
 
     def table(
@@ -82,8 +82,8 @@ class DeviceList(_List):
         """The filters."""
         super().add_arguments(parser)
         add = parser.add_argument
-        add("--status", choices=get_args(Status), help="of this status")
-        add("--name", metavar="TEXT", default="", help="with this in the name")
+        add("--status", choices=get_args(Status), help="only of this status")
+        add("--name", metavar="TEXT", default="", help="only with this in it")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
@@ -134,9 +134,9 @@ class IpList(_List):
         """The filters."""
         super().add_arguments(parser)
         add = parser.add_mutually_exclusive_group().add_argument
-        add("--attached", action="store_true", help="attached to a device")
-        add("--unattached", action="store_true", help="attached to none")
-        help_ = "attached to this device"
+        add("--attached", action="store_true", help="only attached ones")
+        add("--unattached", action="store_true", help="only others")
+        help_ = "only those attached to this device"
         parser.add_argument("--device", metavar="NAME-or-ID", help=help_)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
