@@ -114,6 +114,8 @@ class ActionCommand(PoolmgrShowOne):
                 message[field.name] = field_from_text(self.plugin, field, text)
         driver = conf.make_driver(driver_plugins())
         batch = Batch(message, given.count or 1, conf.worker().long_jobs)
+        # A signal that comes when the last has ended is too late.
+        self.app.interruption.hold()
         try:
             with self.progress(batch.step):
                 manager = AsyncPoolManager(driver, conf.pool())

@@ -58,14 +58,9 @@ class ActionCommandPoint(EntryPointWrapper):
 
 
 class Commands(CommandManager):
-    """The commands; none is imported before it is run.
-
-    :ivar hidden: actions that have no command, because one of our own has
-        the name; by action, the name of the command
-    """
+    """The commands; none is imported before it is run."""
 
     def __init__(self) -> None:
-        self.hidden: dict[str, str] = {}
         self._points: dict[str, EntryPoint] = {}
         super().__init__("poolmgr.cli")
 
@@ -80,12 +75,14 @@ class Commands(CommandManager):
                 self.commands[name] = self._points[name] = point
         for point in entry_points(ACTIONS):
             made = ActionCommandPoint(point)
-            if isinstance(self.commands.get(made.name), EntryPoint):
-                self.hidden[point.name] = made.name
-            elif made.name.strip():
+            if made.name.strip() and not self.hides(point.name):
                 # Of actions with one name all are refused, so any will do.
                 self.commands[made.name] = made
                 self._points[made.name] = point
+
+    def hides(self, action: str) -> bool:
+        """Whether one of our own commands has the name of an action's."""
+        return isinstance(self.commands.get(command_name(action)), EntryPoint)
 
     def add_command(self, name: str, command_class: type[Command]) -> None:
         """Leave out cliff's ``help`` and ``complete``: there are our own."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
+from poolmgr.cli.commands import command_name
 from poolmgr.cli.usage import UsageError
 from poolmgr.config.convert import converted
 from poolmgr.config.remarks import log_remarks
@@ -133,12 +134,14 @@ class PluginList(PoolmgrLister):
         )
 
     def _state(self, plugin: Plugin) -> tuple[str, str]:
-        command = self.app.command_manager.hidden.get(plugin.name)
-        if plugin.kind != "action" or plugin.state != "ok" or not command:
+        hides = self.app.command_manager.hides
+        if plugin.kind != "action" or plugin.state != "ok":
             return plugin.state, one_line(plugin.error)
+        if not hides(plugin.name):
+            return "ok", ""
         return "hidden", (
-            f"'poolmgr {command}' is another command; jobs and 'poolmgr "
-            "submit' run the action"
+            f"'poolmgr {command_name(plugin.name)}' is another command; jobs "
+            "and 'poolmgr submit' run the action"
         )
 
 

@@ -127,7 +127,7 @@ class Interruption:
         signals.on(self._ending, *(n for n in numbers if not is_ignored(n)))
 
     def hold(self) -> None:
-        """Raise nothing from now on: :meth:`check` does.
+        """Raise nothing from now on, but by :meth:`run` and :meth:`check`.
 
         For work that must not be left in the middle of a step.
         """
@@ -153,9 +153,11 @@ class Interruption:
             assert task is not None  # noqa: S101 - we are in one
             self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
             try:
+                self.check()
                 return await main
             finally:
                 self._cancel = None
+                main.close()
 
         try:
             return asyncio.run(cancellable())
