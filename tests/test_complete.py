@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,54 +51,58 @@ def shell(name: str, scripts: Path) -> Iterator[Terminal]:
         yield shown
 
 
+#: What is typed, and what becomes of it.
+COMPLETED = {
+    "buil\tdev\t": "build-device",
+    "device list --status act\t": "device list --status active",
+    "device list -c Add\t": "device list -c Address",
+    "ip list -c Att\t": "ip list -c Attached_to",
+    "--driver fa\t build-i\t": "--driver fake build-ip",
+    "build-ip --driver no\t": "build-ip --driver nova",
+    "build-device --cou\t": "build-device --count",
+    "config con\tlibra.\t": "config convert libra.cfg",
+    "--config-file libra.\t": "--config-file libra.cfg",
+    "--quiet stat\t --wat\t": "--quiet status --watch",
+    "status --log-for\t j\t": "status --log-format json",
+    "help work\t": "help worker",
+    "complete --shell z\t": "complete --shell zsh",
+}
+#: What is typed, and some of what is offered then.
+OFFERED = {
+    "\t\t": {"assign-ip", "build-device", "device", "worker"},
+    "device \t\t": {"list", "show"},
+    "--driver \t\t": {"fake", "nova"},
+    "build-device --\t\t": {"--count", "--format", "--quote"},
+    "build-device -f \t\t": {"csv", "json", "yaml"},
+    "--\t\t": {"--config-file", "--driver", "--version"},
+}
+#: What takes away the line that is typed, and the screen.
+AWAY = "\x15\x0c"
+
+
 @pytest.mark.parametrize("name", ["bash", "zsh"])
-@pytest.mark.parametrize(
-    ("typed", "becomes"),
-    [
-        ("buil\tdev\t", "build-device"),
-        ("device list --status act\t", "device list --status active"),
-        ("device list -c Add\t", "device list -c Address"),
-        ("ip list -c Att\t", "ip list -c Attached_to"),
-        ("--driver fa\t build-i\t", "--driver fake build-ip"),
-        ("build-ip --driver no\t", "build-ip --driver nova"),
-        ("build-device --cou\t", "build-device --count"),
-        ("config con\tlibra.\t", "config convert libra.cfg"),
-        ("--config-file libra.\t", "--config-file libra.cfg"),
-        ("--quiet stat\t --wat\t", "--quiet status --watch"),
-        ("status --log-for\t j\t", "status --log-format json"),
-        ("help work\t", "help worker"),
-        ("complete --shell z\t", "complete --shell zsh"),
-    ],
-)
-def test_what_is_begun_is_completed(
-    scripts: Path, name: str, typed: str, becomes: str
-) -> None:
+def test_what_is_begun_is_completed(scripts: Path, name: str) -> None:
     with shell(name, scripts) as shown:
-        shown.type(f"poolmgr {typed}")
-
-        wanted = f"{PROMPT}poolmgr {becomes}"
-        shown.wait_for(lambda: " ".join(shown.lines[-1].split()) == wanted)
+        for typed, becomes in COMPLETED.items():
+            shown.type(f"{AWAY}poolmgr {typed}")
+            wanted = f"{PROMPT}poolmgr {becomes}"
+            shown.wait_for(partial(_ends_with, shown, wanted))
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("\t\t", {"assign-ip", "build-device", "device", "worker"}),
-        ("device \t\t", {"list", "show"}),
-        ("--driver \t\t", {"fake", "nova"}),
-        ("build-device --\t\t", {"--count", "--format", "--quote"}),
-        ("build-device -f \t\t", {"csv", "json", "yaml"}),
-        ("--\t\t", {"--config-file", "--driver", "--version"}),
-    ],
-)
-def test_what_can_follow_is_offered(
-    scripts: Path, name: str, typed: str, offered: set[str]
-) -> None:
+def test_what_can_follow_is_offered(scripts: Path, name: str) -> None:
     with shell(name, scripts) as shown:
-        shown.type(f"poolmgr {typed}")
+        for typed, offered in OFFERED.items():
+            shown.type(f"{AWAY}poolmgr {typed}")
+            shown.wait_for(partial(_offers, shown, offered))
 
-        shown.wait_for(lambda: offered <= set(shown.text.split()))
+
+def _ends_with(shown: Terminal, wanted: str) -> bool:
+    return bool(shown.lines) and " ".join(shown.lines[-1].split()) == wanted
+
+
+def _offers(shown: Terminal, offered: set[str]) -> bool:
+    return offered <= set(shown.text.split())
 
 
 def test_names_of_files_may_have_blanks(scripts: Path) -> None:
