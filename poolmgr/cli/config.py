@@ -54,10 +54,9 @@ class ConfigConvert(PoolmgrCommand):
                 )
             return 0
         _write(new, text)
-        self.say(
-            f"{one_line(new)} is written (mode 0600); if the worker runs as a "
-            "user of its own, give it to that (chown)"
-        )
+        self.say(f"{one_line(new)} is written (mode 0600)")
+        if secrets:
+            self.say(f"{secrets} is in it: give it to the worker's user")
         return 0
 
 

@@ -87,6 +87,7 @@ class Ending:
             self.number, self._at = number, time.monotonic()
             self.gently(number)
         elif time.monotonic() - self._at > TOGETHER:
+            self._at = time.monotonic()
             if not self._again:
                 self._again = True
                 say(logging.WARNING, f"{number.name} again: stopping at once")
