@@ -14,7 +14,6 @@ from typing import Any
 
 from poolmgr.errors import ConfigError
 from poolmgr.foreign import told, words_of
-from poolmgr.settings import WorkerSettings
 from poolmgr.text import lines, one_line
 from poolmgr.tracing import current
 from poolmgr.worker.signals import Interrupted
@@ -183,24 +182,23 @@ def _unusable(option: str, path: str, error: Exception) -> ConfigError:
 def adjust(
     options: argparse.Namespace,
     service: bool = False,
-    configured: WorkerSettings | None = None,
+    log_level: str = "",
+    log_format: str = "",
 ) -> None:
     """Log as the options say, and as much as suits the command.
 
     :param service: whether the command is a service: its log is its voice.
         Others have data to show, and are silent unless something is wrong.
-    :param configured: how to log if no option says it
+    :param log_level: how much to log if no option says it
+    :param log_format: how lines are written if no option says it
     """
     if options.log_config_append:
         return
     levels = [logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG]
     level = levels[min(options.verbose_level + service, 3)]
-    is_json = options.log_format == "json"
-    if configured:
-        is_json |= not options.log_format and configured.log_format == "json"
-        if options.verbose_level == _USUAL:
-            name = configured.log_level.upper()
-            level = logging.getLevelNamesMapping()[name]
+    if log_level and options.verbose_level == _USUAL:
+        level = logging.getLevelNamesMapping()[log_level.upper()]
+    is_json = (options.log_format or log_format) == "json"
     if options.debug:
         level = logging.DEBUG
     full: logging.Formatter = _SERVICE

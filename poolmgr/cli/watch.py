@@ -62,8 +62,8 @@ def watch(
         return _view(seen, interval, console.width)
 
     if on_screen:
-        screen = _Screen(console, view)
-        watching = screen.run(_follow(seen, interval, screen.live.refresh))
+        live = Live(console=console, screen=True, get_renderable=view)
+        watching = _on_screen(live, _follow(seen, interval, live.refresh))
     else:
         watching = _follow(seen, interval, lambda: console.print(view(), ""))
     try:
@@ -179,67 +179,49 @@ def _view(
     return Group(*shown)
 
 
-class _Screen:
-    """The whole screen of a terminal.
+async def _on_screen(live: Live, work: Coroutine[Any, Any, None]) -> None:
+    """Go on until ``q`` is typed; Ctrl-Z gives the terminal back."""
+    loop = asyncio.get_running_loop()
+    working = asyncio.create_task(work)
 
-    :param console: the terminal
-    :param view: what is to be seen
-    :ivar live: draws it
-    """
+    def read_keys() -> None:
+        typed = os.read(0, 100)
+        if not typed:  # the end of a file
+            loop.remove_reader(0)
+        if b"q" in typed:
+            working.cancel()
+        elif _SUSPEND in typed:
+            screen.close()
+            os.kill(os.getpid(), signal.SIGSTOP)
+            screen.enter_context(_screen(live))
 
-    def __init__(
-        self, console: Console, view: Callable[[], RenderableType]
-    ) -> None:
-        self.live = Live(
-            console=console,
-            screen=True,
-            get_renderable=view,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+    with contextlib.ExitStack() as screen:
+        screen.enter_context(_screen(live))
+        if sys.stdin.isatty():
+            loop.add_reader(0, read_keys)
+        await asyncio.wait({working})
+    if not working.cancelled():
+        working.result()
 
-    async def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Go on until ``q`` is typed; Ctrl-Z gives the terminal back."""
-        loop = asyncio.get_running_loop()
-        working = asyncio.create_task(work)
 
-        def read_keys() -> None:
-            typed = os.read(0, 100)
-            if not typed:  # the end of a file
-                loop.remove_reader(0)
-            if b"q" in typed:
-                working.cancel()
-            elif _SUSPEND in typed:
-                taken.close()
-                os.kill(os.getpid(), signal.SIGSTOP)
-                taken.enter_context(self._take())
-
-        with contextlib.ExitStack() as taken:
-            taken.enter_context(self._take())
-            if sys.stdin.isatty():
-                loop.add_reader(0, read_keys)
-            await asyncio.wait({working})
-        if not working.cancelled():
-            working.result()
-
-    @contextlib.contextmanager
-    def _take(self) -> Iterator[None]:
-        """Have the screen, and nothing on it of what is typed."""
-        modes = termios.tcgetattr(0) if sys.stdin.isatty() else None
-        if modes:
-            tty.setcbreak(0, termios.TCSADRAIN)
-            reading = termios.tcgetattr(0)
-            reading[6][termios.VSUSP] = b"\0"  # the key is read, and obeyed
-            termios.tcsetattr(0, termios.TCSADRAIN, reading)
-        self.live.start(refresh=True)
-        try:
-            yield
-        finally:
-            # It may be gone: who closed the window wants nothing back.
-            with contextlib.suppress(OSError, termios.error):
-                self.live.stop()
-                if modes:
-                    termios.tcsetattr(0, termios.TCSADRAIN, modes)
+@contextlib.contextmanager
+def _screen(live: Live) -> Iterator[None]:
+    """Have the whole screen, and nothing on it of what is typed."""
+    modes = termios.tcgetattr(0) if sys.stdin.isatty() else None
+    if modes:
+        tty.setcbreak(0, termios.TCSADRAIN)
+        reading = termios.tcgetattr(0)
+        reading[6][termios.VSUSP] = b"\0"  # the key is read, and obeyed
+        termios.tcsetattr(0, termios.TCSADRAIN, reading)
+    live.start(refresh=True)
+    try:
+        yield
+    finally:
+        # It may be gone: who closed the window wants nothing back.
+        with contextlib.suppress(OSError, termios.error):
+            live.stop()
+            if modes:
+                termios.tcsetattr(0, termios.TCSADRAIN, modes)
 
 
 def _line(text: str, style: str = "") -> Text:

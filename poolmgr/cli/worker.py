@@ -76,7 +76,7 @@ class WorkerCommand(PoolmgrCommand):
         self._notifier = Notifier(os.environ)
         conf = self.configuration
         with suppress(ConfigError):  # it is told below, with all others
-            logs.adjust(self.app.options, True, conf.worker())
+            self._adjust_log(conf.worker())
             self._notifier.starting(conf.pool().short_timeout)
         require_usable(conf)
         limit_arenas()
@@ -90,6 +90,10 @@ class WorkerCommand(PoolmgrCommand):
             one_line(", ".join(conf.gearman().servers)),
         )
         return asyncio.run(self._serve(conf, driver))
+
+    def _adjust_log(self, settings: WorkerSettings) -> None:
+        level, format_ = settings.log_level, settings.log_format
+        logs.adjust(self.app.options, True, level, format_)
 
     async def _serve(self, conf: Configuration, driver: Driver) -> int:
         end_on_defects()
@@ -165,7 +169,7 @@ class WorkerCommand(PoolmgrCommand):
             reaper.adopt(reaper.settings)  # it knows how long a job may take
 
         def adopt_worker(settings: WorkerSettings) -> None:
-            logs.adjust(self.app.options, True, settings)
+            self._adjust_log(settings)
             service.adopt(settings)
 
         reload = Reload(conf, _require_readable)
