@@ -68,12 +68,6 @@ def quota_in_a_worker(stage: Stage) -> str:
     return "".join(process.lines)
 
 
-@scene("[nova] floating_network: there are no external networks")
-def no_external_network(stage: Stage) -> str:
-    stage.cloud(external_networks=())
-    return by_hand(stage, "build-ip", floating_network="")
-
-
 @scene("Nova answered 400 to POST /servers: Image not found.")
 def image_gone(stage: Stage) -> str:
     cloud = stage.cloud()

@@ -10,9 +10,9 @@ from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.clouds import nova_on
 from tests.jobservers import free_port
-from tests.trouble.building import by_hand, saying, working
+from tests.trouble.building import by_hand
 from tests.trouble.scenes import scene
-from tests.trouble.stage import FAKE, Stage
+from tests.trouble.stage import Stage
 
 NAME = "libra-4e3a5a0e-64c9-4f0a-8b5b-3f6e2d1c9a70"
 SHORT = "[poolmgr]\nshort_timeout = 5\n"
@@ -129,22 +129,3 @@ def reap_unasked(stage: Stage) -> str:
     text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")))
     options = stage.at(stage.dead_address(), text)
     return stage.run(*options, "reap", "--dry-run")
-
-
-@scene("not older than ... yet")
-def too_young(stage: Stage) -> str:
-    text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")), ago=0)
-    config = stage.config(text)
-    return stage.run(
-        *("--config-file", config, *FAKE, "reap", "--dry-run"),
-        *("--older-than", "0", "--without-job-servers"),
-    )
-
-
-@scene("the reaper stops here:")
-def reaper_stops(stage: Stage) -> str:
-    cloud = stage.cloud()
-    process, _server = working(stage, "[reaper]\ninterval = 0.2\n")
-    answer = saying(403, "not allowed")
-    cloud.fault(Fault("GET", "/floatingips", **answer))
-    return process.wait_for("the reaper stops here")
