@@ -35,11 +35,13 @@ class RequestContext:
     :ivar urgent: whether its calls of the cloud go before others
     :ivar end: when it has to be done, by the loop's clock: then a pause that
         lasts longer than that is not begun
-    :ivar shared: the work of many that it waits for the answer of
     :ivar abandoned: whether nobody waits for it any more and another worker
         may have its job: then what it has made is left as it is
     :ivar left: what was made after the work was cancelled and could not be
         deleted: its name or address, and why
+    :ivar doing: what it waits for, in words: whoever ends the wait says it
+    :ivar trouble: the last failure of what it repeats; None when nothing
+        fails
     """
 
     action: str = ""
@@ -47,29 +49,10 @@ class RequestContext:
     request_id: str = field(default_factory=new_request_id)
     urgent: bool = False
     end: float = math.inf
-    shared: "RequestContext | None" = None
     abandoned: bool = False
     left: tuple[str, str] | None = None
-    _doing: str = field(default="", init=False)
-    _trouble: PoolmgrError | None = field(default=None, init=False)
-
-    @property
-    def doing(self) -> str:
-        """What it waits for, in words: whoever ends the wait says it."""
-        return (self.shared and self.shared.doing) or self._doing
-
-    @doing.setter
-    def doing(self, doing: str) -> None:
-        self._doing = doing
-
-    @property
-    def trouble(self) -> PoolmgrError | None:
-        """The last failure of what it repeats; None when nothing fails."""
-        return (self.shared and self.shared.trouble) or self._trouble
-
-    @trouble.setter
-    def trouble(self, trouble: PoolmgrError | None) -> None:
-        self._trouble = trouble
+    doing: str = ""
+    trouble: PoolmgrError | None = None
 
 
 def current() -> RequestContext | None:

@@ -40,7 +40,7 @@ class _Question(Generic[V]):
         self.context.request_id = (
             context.request_id if self.askers == 1 else new_request_id()
         )
-        context.shared = self.context
+        context.doing = f"looking for {key!r}"
 
     def leave(self, context: RequestContext) -> None:
         """Wait no longer; a question that nobody waits for is not asked."""
@@ -48,9 +48,8 @@ class _Question(Generic[V]):
         if not self.askers:
             self.task.cancel()
         # What it shared becomes its own: whoever ended the wait says it.
-        doing, trouble = context.doing, context.trouble
-        context.shared = None
-        context.doing, context.trouble = doing, trouble
+        context.doing = self.context.doing or context.doing
+        context.trouble = self.context.trouble or context.trouble
 
 
 class Lookups(Generic[V]):
