@@ -86,13 +86,8 @@ def captioned(page: Path, caption: str) -> Block:
     return block
 
 
-def each(*languages: str) -> pytest.MarkDecorator:
-    """Parametrises a test by ``block``, each named by page and line."""
-    return of(blocks(*languages))
-
-
 def of(found: list[Block]) -> pytest.MarkDecorator:
-    """Likewise, by these blocks."""
+    """Parametrises a test by ``block``, each named by page and line."""
     given: list[ParameterSet] = [
         pytest.param(block, id=block.where) for block in found
     ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.docs.blocks import INCLUDE, ROOT, Block, each
+from tests.docs.blocks import INCLUDE, ROOT, Block, blocks, of
 
 EXAMPLE = "examples/poolmgr-rack"
 
@@ -11,7 +11,7 @@ EXAMPLE = "examples/poolmgr-rack"
 RUN = tuple(ROOT / each for each in ("tests", "poolmgr", EXAMPLE))
 
 
-@each(INCLUDE)
+@of(blocks(INCLUDE))
 def test_a_test_runs_it(block: Block) -> None:
     path = (block.page.parent / block.text).resolve()
 
