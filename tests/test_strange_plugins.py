@@ -145,12 +145,6 @@ SETTINGS = {
     "Settings = Raising()": "'Settings' raises LookupError: no",
     "Settings = having('int')": "'x' must be made by setting()",
     "Settings = having('Nowhere', help='')": "types that are not there",
-    "Settings = having('int', help=5)": "'x': 'help' must be text",
-    "Settings = having('int', help='', min=float('nan'))": "'min' must be",
-    "Settings = having('int', help='', max='9')": "'x': 'max' must be",
-    "Settings = having('int', help='', check=5)": "'check' must be",
-    "Settings = having('int', help='', old=('a',))": "'old' must have",
-    "Settings = having('int', help='', choices='ab')": "'choices' must be",
 }
 #: Targets of entry points that cannot be, and what is said of them.
 TARGETS = {

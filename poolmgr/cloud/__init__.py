@@ -5,7 +5,7 @@ code that blocks, and :func:`open_cloud` for programs that have no loop.
 """
 
 from poolmgr.cloud.blocking import BlockingCloud, open_cloud
-from poolmgr.cloud.cloud import Cloud, CloudState
+from poolmgr.cloud.cloud import Cloud
 from poolmgr.cloud.pace import Pace
 
-__all__ = ["BlockingCloud", "Cloud", "CloudState", "Pace", "open_cloud"]
+__all__ = ["BlockingCloud", "Cloud", "Pace", "open_cloud"]

@@ -4,11 +4,11 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from poolmgr.cloud.cloud import Cloud, CloudState
+from poolmgr.cloud.cloud import Cloud
 from poolmgr.cloud.pace import Pace, time_limit
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import PoolmgrError
@@ -98,13 +98,9 @@ class BlockingCloud:
         if self._interruption is not None:
             task.cancel()
         context = current() or RequestContext()
-        seconds = self._timeout
-        limit = (
-            nullcontext() if seconds is None else time_limit(context, seconds)
-        )
         try:
             with bound(context):
-                async with limit:
+                async with time_limit(context, self._timeout):
                     return await work
         except asyncio.CancelledError:
             if self._interruption is None:
@@ -126,11 +122,6 @@ class BlockingCloud:
     def image(self) -> str:
         """See :attr:`Cloud.image <poolmgr.cloud.Cloud.image>`."""
         return self.cloud.image
-
-    @property
-    def state(self) -> CloudState:
-        """See :attr:`Cloud.state <poolmgr.cloud.Cloud.state>`."""
-        return self.cloud.state
 
     check = _blocking(Cloud.check)
     accepts = _blocking(Cloud.accepts)

@@ -27,11 +27,7 @@ _FAILED_BOOTS = 5
 
 
 class Attempt:
-    """Somebody's attempt.
-
-    :param breaker: where it is counted
-    :ivar on_trial: whether it finds out if all is well again
-    """
+    """Somebody's attempt; on trial it finds out if all is well again."""
 
     __slots__ = ("_breaker", "on_trial")
 
@@ -90,7 +86,6 @@ class Breaker:
         self._at_once = 1  # attempts that may run while it is open
         self._trials: set[Attempt] = set()
         self._waiting: deque[asyncio.Future[Attempt]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -130,7 +125,6 @@ class Breaker:
             asyncio.get_running_loop().create_future()
         )
         self._waiting.append(granted)
-        self._admit()
         seconds = max_wait if max_wait < math.inf else None
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -185,13 +179,12 @@ class Breaker:
             if not granted.done():
                 granted.set_exception(self.refusal(self.reason))
 
-    # -- waiting ------------------------------------------------------------
-
     @property
     def _may_begin(self) -> bool:
         if not self.open:
             return True
-        now = asyncio.get_running_loop().time()
+        # The timer may be early by the clock's resolution.
+        now = asyncio.get_running_loop().time() + 0.001
         return now >= self._next and len(self._trials) < self._at_once
 
     def _start(self) -> Attempt:
@@ -208,19 +201,11 @@ class Breaker:
         self._admit()
 
     def _admit(self) -> None:
-        """Let begin whoever may, and come back when the next one may."""
+        """Let begin whoever may."""
         while self._waiting and self._may_begin:
             granted = self._waiting.popleft()
             if not granted.done():
                 granted.set_result(self._start())
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        loop = asyncio.get_running_loop()
-        if self._waiting and self._next > loop.time():
-            self._timer = loop.call_at(self._next, self._admit)
-
-    # -- what became of it --------------------------------------------------
 
     def _fail(self, error: BaseException, on_trial: bool) -> None:
         self._failures += 1
@@ -240,8 +225,9 @@ class Breaker:
             pause_after(error) if isinstance(error, CloudUnavailable) else 0.0
         )
         self._at_once = 1
-        now = asyncio.get_running_loop().time()
-        self._next = now + max(asked, next(self._pauses))
+        loop = asyncio.get_running_loop()
+        self._next = loop.time() + max(asked, next(self._pauses))
+        loop.call_at(self._next, self._admit)
 
     def _succeed(self, on_trial: bool) -> None:
         if self.open and self.slow_start:
@@ -269,6 +255,7 @@ class Capacity:
     :ivar devices: the quota of devices
     :ivar ips: the quota of floating IPs
     :ivar boots: whether devices boot at all
+    :ivar breakers: all of them, by what they are for
 
     :param pace: the times of waiting
     """
@@ -289,11 +276,19 @@ class Capacity:
             "building devices",
             # Of its own floating IP: the next device gets none, either.
             (DeviceFailed, QuotaExceeded),
-            _boots_fail,
+            lambda reason: CloudUnavailable(
+                "no device was asked for, because the last ones failed: "
+                f"{reason}"
+            ),
             pace.room_first,
             pace.room_longest,
             _FAILED_BOOTS,
         )
+        self.breakers = {
+            "device quota": self.devices,
+            "floating ip quota": self.ips,
+            "boots": self.boots,
+        }
 
     def hurry(self) -> None:
         """Let nobody wait for room any more."""
@@ -301,21 +296,6 @@ class Capacity:
             breaker.hurry()
 
     @property
-    def breakers(self) -> dict[str, Breaker]:
-        """All of them, by what they are for."""
-        return {
-            "device quota": self.devices,
-            "floating ip quota": self.ips,
-            "boots": self.boots,
-        }
-
-    @property
     def exhausted(self) -> bool:
         """Whether a build that is started now would only wait."""
         return self.devices.open or self.boots.open
-
-
-def _boots_fail(reason: str) -> PoolmgrError:
-    return CloudUnavailable(
-        f"no device was asked for, because the last ones failed: {reason}"
-    )

@@ -10,9 +10,8 @@ from typing import Any, TypeVar, get_args
 
 from poolmgr.cloud.breaker import Breaker, Capacity
 from poolmgr.cloud.checks import Kind, Service, Verb
-from poolmgr.cloud.limiter import Slots
 from poolmgr.cloud.pace import Pace, backoff, pause_after
-from poolmgr.cloud.pool import Pool
+from poolmgr.cloud.pool import Pool, Slots
 from poolmgr.cloud.runner import Note, Runner
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import name_of
@@ -50,7 +49,7 @@ class Calls:
     :param observer: told of each request
     :ivar driver: the driver
     :ivar pace: the times of waiting
-    :ivar breakers: by service and kind
+    :ivar breakers: the circuit breakers by kind and service
     :ivar login: open while the cloud refuses the credentials
     :ivar capacity: what is known of the cloud's room
     """
@@ -68,11 +67,11 @@ class Calls:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
         self.breakers = {
-            (service, kind): _breaker(service, kind, pace)
+            f"{kind} {service}": _breaker(service, kind, pace)
             for service in get_args(Service)
             for kind in get_args(Kind)
         }
-        self.login = Breaker(
+        self.login = self.breakers["login"] = Breaker(
             "logging in",
             AuthenticationFailed,
             AuthenticationFailed,
@@ -119,18 +118,23 @@ class Calls:
         Whoever does not want to wait for ever ends it by a time-out.  A
         creation is not repeated when it may have taken effect.
 
+        When the caller is cancelled, a verb that changes something is waited
+        for all the same, so that what is done next comes after it; a second
+        cancel ends that.
+
         :param room_until: how long to wait for room in the cloud, by the
             loop's clock
+        :param note: told what a creation has made, even if that is when
+            nobody waits for it any more
         :raises CloudError: the cloud says no
+        :raises PluginFailed: the driver is defective
         """
         pauses = backoff(self.pace.retry_first, self.pace.retry_longest)
         context = current() or RequestContext()
-        breaker = self.breakers[verb.service, verb.kind]
+        breaker = self.breakers[verb.circuit]
         for attempt in count(1):
             try:
-                answer = await self.once(
-                    verb, *args, room_until=room_until, note=note
-                )
+                answer = await self._ask_once(verb, args, room_until, note)
             except QuotaExceeded:
                 now = asyncio.get_running_loop().time()
                 quota = self._quotas.get(verb.name)
@@ -151,24 +155,14 @@ class Calls:
                 return answer
         raise AssertionError("it is asked until this is left")
 
-    async def once(
+    async def _ask_once(
         self,
         verb: Verb[T],
-        *args: object,
-        room_until: float = 0.0,
-        note: Note[T] | None = None,
+        args: tuple[object, ...],
+        room_until: float,
+        note: Note[T] | None,
     ) -> T:
-        """Call a verb once, when it is its turn.
-
-        When the caller is cancelled, a verb that changes something is waited
-        for all the same, so that what is done next comes after it; a second
-        cancel ends that.
-
-        :param note: told what a creation has made, even if that is when
-            nobody waits for it any more
-        :raises CloudError: the cloud says no, or nothing
-        :raises PluginFailed: the driver is defective
-        """
+        """Call a verb once, when it is its turn."""
         context = current() or RequestContext()
         while True:
             if self._closed:
@@ -197,7 +191,7 @@ class Calls:
             now = asyncio.get_running_loop().time()
             yield self._quotas[verb.name], room_until - now
         yield self.login, 0.0
-        yield self.breakers[verb.service, verb.kind], math.inf
+        yield self.breakers[verb.circuit], math.inf
 
     async def _call(
         self,

@@ -41,6 +41,11 @@ class Verb(Generic[T]):
     kind: Kind
     returns: Any
 
+    @property
+    def circuit(self) -> str:
+        """The circuit breaker that it has to pass."""
+        return f"{self.kind} {self.service}"
+
 
 def _verb(
     method: Callable[..., T], service: Service, kind: Kind = "reading"

@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from poolmgr.cloud import checks
-from poolmgr.cloud.breaker import Breaker
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.checks import Verb
 from poolmgr.cloud.ips import FloatingIPs
@@ -21,24 +20,6 @@ from poolmgr.ownership import Ownership
 from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class CloudState:
-    """How a cloud is at the moment.
-
-    :ivar breakers: the circuit breakers by what they are for
-    :ivar awaited: devices that are waited for
-    :ivar view_age: seconds since the cloud was asked for these with success,
-        0 while there are none
-    :ivar overdue: seconds since a call of the driver should have returned,
-        and none has: something inside this process hangs
-    """
-
-    breakers: Mapping[str, Breaker] = field(default_factory=dict)
-    awaited: int = 0
-    view_age: float = 0.0
-    overdue: float = 0.0
 
 
 class Cloud(FloatingIPs):
@@ -58,6 +39,7 @@ class Cloud(FloatingIPs):
     :param pool: runs the driver's verbs; None for threads
     :param pace: the times of waiting
     :ivar driver: the cloud's driver
+    :ivar breakers: the circuit breakers by what they are for
     :ivar capacity: what is known of the cloud's room
     """
 
@@ -81,26 +63,29 @@ class Cloud(FloatingIPs):
         return checks.image_of(self.driver)
 
     @property
-    def state(self) -> CloudState:
-        """How it is at the moment; from any thread, without waiting."""
-        breakers = {
-            f"{kind} {service}": breaker
-            for (service, kind), breaker in self._calls.breakers.items()
-        }
-        return CloudState(
-            {**breakers, "login": self._calls.login},
-            self._poller.waiting,
-            self._poller.age,
-            self._calls.overdue,
-        )
+    def awaited(self) -> int:
+        """How many devices are waited for."""
+        return self._poller.waiting
+
+    @property
+    def view_age(self) -> float:
+        """Seconds since the cloud was asked for these with success; 0 while
+        there are none."""
+        return self._poller.age
+
+    @property
+    def overdue(self) -> float:
+        """Seconds since a call of the driver should have returned, and none
+        has: something inside this process hangs."""
+        return self._calls.overdue
 
     @property
     def is_down(self) -> bool:
         """Whether no device can be made at present, as far as is known."""
         return any(
             breaker.open
-            for (service, _kind), breaker in self._calls.breakers.items()
-            if service == "compute"
+            for name, breaker in self.breakers.items()
+            if name.endswith("compute")
         )
 
     def try_again(self) -> None:

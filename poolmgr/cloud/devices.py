@@ -8,8 +8,7 @@ from functools import partial
 
 from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls
-from poolmgr.cloud.creation import Creation
-from poolmgr.cloud.deletion import delete_device
+from poolmgr.cloud.lifecycle import Creation, delete_device
 from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import backoff
 from poolmgr.cloud.poller import Poller
@@ -42,7 +41,7 @@ class Devices:
         self._pace = calls.pace
         self._ownership = ownership
         self.driver = calls.driver
-        self.capacity = calls.capacity
+        self.breakers, self.capacity = calls.breakers, calls.capacity
         self._poller = Poller(
             partial(calls.ask, checks.POLL),
             calls.driver.limits.poll_interval,

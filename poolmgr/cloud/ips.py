@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls
-from poolmgr.cloud.creation import Creation
-from poolmgr.cloud.deletion import delete_ip
 from poolmgr.cloud.devices import Devices, unique_of
+from poolmgr.cloud.lifecycle import Creation, delete_ip
 from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import backoff
 from poolmgr.drivers.base import Device, FloatingIP

@@ -87,27 +87,29 @@ def pause_after(error: CloudUnavailable) -> float:
 @asynccontextmanager
 async def time_limit(
     context: RequestContext,
-    seconds: float,
+    seconds: float | None,
     doing: str = "waiting for the cloud",
 ) -> AsyncIterator[None]:
     """Bound the block in time, and say why that was not enough.
 
     :param context: what the block works for; it knows what it waits for
-    :param seconds: the time that the block has
+    :param seconds: the time that the block has; None for any
     :param doing: what it does, if the context does not know
     :raises DeadlineExceeded: the time is up
     :raises PoolmgrError: the last failure of what was repeated until then
     """
     before = context.end
-    end = min(before, asyncio.get_running_loop().time() + seconds)
-    context.end = end
+    if seconds is not None:
+        now = asyncio.get_running_loop().time()
+        context.end = min(before, now + seconds)
+    end = context.end
     try:
         async with asyncio.timeout(seconds) as limit:
             yield
     except TimeoutError:
         if not limit.expired():
             raise
-        late = DeadlineExceeded(context.doing or doing, seconds)
+        late = DeadlineExceeded(context.doing or doing, seconds or 0.0)
         raise context.trouble or late from None
     finally:
         if context.end == end:  # else the job was cancelled meanwhile

@@ -8,8 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from poolmgr.cloud import checks
 from poolmgr.cloud.checks import Verb
-from poolmgr.cloud.limiter import WATCH, RateLimiter, Watch
-from poolmgr.cloud.pool import CallPool, Pool
+from poolmgr.cloud.pool import WATCH, CallPool, Pool, RateLimiter, Watch
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import name_of
 from poolmgr.errors import CloudError, CloudUnavailable, OutcomeUnknown

@@ -62,7 +62,7 @@ class StateCollector(Collector):
         yield _gauge("poolmgr_oldest_job_seconds", {(): oldest})
 
     def _cloud(self) -> Iterator[Metric]:
-        driver = self.service.manager.cloud.state
+        driver = self.service.manager.cloud
         yield _gauge("poolmgr_watch_devices", {(): driver.awaited})
         yield _gauge("poolmgr_watch_age_seconds", {(): driver.view_age})
         breakers = self.service.breakers.items()

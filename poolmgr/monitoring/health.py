@@ -36,7 +36,7 @@ def liveness(service: Service) -> Iterator[Check]:
     To be asked by any thread but the event loop's own.
     """
     yield _event_loop(service)
-    overdue = service.manager.cloud.state.overdue
+    overdue = service.manager.cloud.overdue
     if overdue:
         found = (
             f"none has come back from the cloud for {overdue:.0f} s longer "
@@ -52,7 +52,7 @@ def readiness(service: Service) -> Iterator[Check]:
     yield Check(not draining, "worker", found)
     yield _job_servers(service)
     cloud = service.manager.cloud
-    down = _open_circuits(cloud.state.breakers)
+    down = _open_circuits(cloud.breakers)
     found = "; ".join(down) or "answers, as far as it was asked"
     yield Check(not down, "cloud", found)
     full = _open_circuits(cloud.capacity.breakers)

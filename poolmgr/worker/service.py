@@ -123,7 +123,7 @@ class Service:
     def breakers(self) -> dict[str, Breaker]:
         """All circuit breakers, by what they are for; from any thread."""
         cloud = self.manager.cloud
-        return {**cloud.capacity.breakers, **cloud.state.breakers}
+        return {**cloud.capacity.breakers, **cloud.breakers}
 
     # -- the end ------------------------------------------------------------
 

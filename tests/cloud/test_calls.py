@@ -44,7 +44,7 @@ async def test_as_many_hung_calls_as_there_are_slots_stop_nobody() -> None:
         task.cancel()
     await asyncio.wait(hung)
     await asyncio.sleep(1000.0)
-    assert cloud.state.overdue > 900.0
+    assert cloud.overdue > 900.0
 
 
 async def test_the_watchdog_works_when_the_caller_has_gone() -> None:
@@ -129,7 +129,7 @@ async def test_a_cloud_that_is_down_is_tried_by_few_calls() -> None:
 
     await asyncio.sleep(60.0)
 
-    assert cloud.state.breakers["reading compute"].open
+    assert cloud.breakers["reading compute"].open
     assert cloud.is_down
     first = len(driver.calls)
     await asyncio.sleep(60.0)
@@ -154,7 +154,7 @@ async def test_an_answer_opens_no_breaker(error: CloudError) -> None:
         except (CloudRefused, TimeoutError):
             pass
 
-    assert not cloud.state.breakers["changing compute"].open
+    assert not cloud.breakers["changing compute"].open
 
 
 async def test_a_refused_login_is_not_repeated_for_a_while() -> None:

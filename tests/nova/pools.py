@@ -130,7 +130,7 @@ class Pool:
 
     def breaker(self, name: str) -> Breaker:
         """The circuit breaker of some calls, as "making compute"."""
-        return self.openstack.state.breakers[name]
+        return self.openstack.cloud.breakers[name]
 
     def hint(self, breaker: Breaker) -> None:
         """Have a breaker try at once."""

@@ -141,10 +141,10 @@ def test_what_hangs_in_a_library_is_given_up_and_seen(
     with monkeypatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", hang)
         assert error_of(pool.run("BUILD_IP"))["retryable"]
-        until(lambda: pool.openstack.state.overdue)
+        until(lambda: pool.openstack.cloud.overdue)
         go_on.set()
 
-    until(lambda: not pool.openstack.state.overdue)
+    until(lambda: not pool.openstack.cloud.overdue)
     pool.adopt(short_timeout=20.0)
     pool.ip()
 
