@@ -196,10 +196,9 @@ def test_a_worker_shows_them_on_its_page_and_in_its_report(
         assert "defect" not in "".join(worker.process.lines)
 
 
-def test_a_section_of_a_report_that_fails_shows_what_it_had() -> None:
+def test_a_section_of_a_report_that_fails_costs_no_other() -> None:
     def collect() -> Iterator[Any]:
         yield "the first"
-        yield 5
         raise OSError("no more")
 
     report = Report(list)
@@ -209,9 +208,7 @@ def test_a_section_of_a_report_that_fails_shows_what_it_had() -> None:
     lines = list(report.lines())
 
     start = lines.index("== odd")
-    assert lines[start + 1 : start + 6] == [
-        "the first",
-        "5",
+    assert lines[start + 1 : start + 4] == [
         "not known: OSError: no more",
         "== good",
         "well",

@@ -17,7 +17,7 @@ from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.cli.check import require_usable
 from poolmgr.cloud import Cloud
 from poolmgr.cloud.pool import limit_arenas
-from poolmgr.config.job_servers import addresses, connection_options
+from poolmgr.config.job_servers import connection_options
 from poolmgr.config.options import Configuration
 from poolmgr.config.reload import Reload
 from poolmgr.config.remarks import log_remarks
@@ -36,7 +36,7 @@ from poolmgr.worker.signals import TOGETHER, Ending, say
 from poolmgr.worker.systemd import Notifier
 
 if TYPE_CHECKING:
-    from poolmgr.monitoring.history import Statistics
+    from poolmgr.monitoring.statistics import Statistics
 
 LOG = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class WorkerCommand(PoolmgrCommand):
         end_on_defects()
         statistics = None
         if conf.monitoring().enabled:  # else none of its libraries is loaded
-            from poolmgr.monitoring.history import Statistics
+            from poolmgr.monitoring.statistics import Statistics
 
             statistics = Statistics()
         manager = AsyncPoolManager(driver, conf.pool(), observer=statistics)
@@ -199,14 +199,11 @@ def _serve_pages(
     conf: Configuration, service: Service, statistics: "Statistics"
 ) -> None:
     """Serve the status page, metrics and health until the process ends."""
-    from poolmgr.monitoring.queues import Queues
     from poolmgr.monitoring.server import Pages, serve
 
-    gearman, settings = conf.gearman(), conf.monitoring()
-    options, function = connection_options(gearman), service.settings.function
-    queues = Queues(addresses(gearman), options, function)
+    options, settings = connection_options(conf.gearman()), conf.monitoring()
     hosts = [socket.gethostname(), *settings.hosts]
-    serve(settings, Pages(service, statistics, queues, hosts))
+    serve(settings, Pages(service, statistics, options, hosts))
 
 
 def _spare_collections() -> None:

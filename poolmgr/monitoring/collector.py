@@ -1,10 +1,12 @@
 """The metrics that are read when Prometheus asks."""
 
+import asyncio
 import importlib.metadata
+import math
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client.core import (
@@ -14,10 +16,17 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from poolmgr.monitoring.history import Statistics
-from poolmgr.monitoring.metrics import HELP
-from poolmgr.monitoring.queues import Queues
+from poolmgr.errors import TransportError
+from poolmgr.gearman import Address, ConnectionOptions, admin
+from poolmgr.gearman.admin import FunctionStatus
+from poolmgr.monitoring.statistics import HELP, Statistics
 from poolmgr.worker.service import Service
+
+#: Seconds for which an answer is used: job servers are asked no more often,
+#: however often Prometheus asks.
+MAX_AGE = 10.0
+#: Seconds that a job server has for its answer.
+TIMEOUT = 2.0
 
 
 @dataclass(eq=False)
@@ -26,12 +35,14 @@ class StateCollector(Collector):
 
     :ivar service: the worker
     :ivar statistics: what it has done
-    :ivar queues: the job servers' queues
+    :ivar options: how to reach the job servers
     """
 
     service: Service
     statistics: Statistics
-    queues: Queues
+    options: ConnectionOptions
+    _asked_at: float = -math.inf
+    _queues: dict[str, FunctionStatus | None] = field(default_factory=dict)
 
     def collect(self) -> Iterator[Metric]:
         """Every one of them."""
@@ -83,7 +94,7 @@ class StateCollector(Collector):
             server = str(link.address)
             up[(server,)] = link.state == "up"
             reconnects.add_metric([server], link.reconnects)
-        for server, queue in self.queues.read().items():
+        for server, queue in self._read_queues().items():
             answers[(server,)] = queue is not None
             if queue is not None:
                 waiting = max(0, queue.queued - queue.running)
@@ -95,6 +106,29 @@ class StateCollector(Collector):
         yield _gauge("poolmgr_job_server_answers", answers, "server")
         yield _gauge("poolmgr_job_server_jobs", jobs, "server", "state")
         yield _gauge("poolmgr_job_server_workers", workers, "server")
+
+    def _read_queues(self) -> dict[str, FunctionStatus | None]:
+        """The queue of each job server, None if it did not answer."""
+        now = time.monotonic()
+        if now - self._asked_at >= MAX_AGE:
+            # Whoever comes meanwhile gets the answers before these.
+            self._asked_at = now
+            self._queues = asyncio.run(self._ask_all())
+        return self._queues
+
+    async def _ask_all(self) -> dict[str, FunctionStatus | None]:
+        servers = [link.address for link in self.service.links]
+        found = await asyncio.gather(*map(self._ask, servers))
+        return dict(zip(map(str, servers), found, strict=True))
+
+    async def _ask(self, server: Address) -> FunctionStatus | None:
+        try:
+            functions = await admin.status(server, self.options, TIMEOUT)
+        except TransportError:
+            return None
+        name = self.service.settings.function
+        ours = (each for each in functions if each.name == name)
+        return next(ours, FunctionStatus(name, 0, 0, 0))
 
 
 def _gauge(

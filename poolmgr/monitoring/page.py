@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from poolmgr.monitoring.health import Check
-from poolmgr.monitoring.history import Statistics
+from poolmgr.monitoring.statistics import Statistics
 from poolmgr.text import format_duration, one_line
 from poolmgr.worker.service import Service
 

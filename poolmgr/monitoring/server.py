@@ -18,11 +18,11 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 
+from poolmgr.gearman import ConnectionOptions
 from poolmgr.monitoring.collector import StateCollector
 from poolmgr.monitoring.health import liveness, readiness
-from poolmgr.monitoring.history import Statistics
 from poolmgr.monitoring.page import render
-from poolmgr.monitoring.queues import Queues
+from poolmgr.monitoring.statistics import Statistics
 from poolmgr.settings import MonitoringSettings
 from poolmgr.text import one_line
 from poolmgr.worker.service import Service
@@ -59,7 +59,7 @@ class Pages:
 
     :param service: the worker
     :param statistics: what it has done
-    :param queues: the job servers' queues
+    :param options: how to reach the job servers
     :param hosts: names by which browsers may ask for the pages, besides
         addresses and "localhost"
     """
@@ -68,15 +68,15 @@ class Pages:
         self,
         service: Service,
         statistics: Statistics,
-        queues: Queues,
+        options: ConnectionOptions,
         hosts: Iterable[str],
     ) -> None:
         self._service = service
         self._statistics = statistics
         self._hosts = {"localhost", *(name.lower() for name in hosts)}
-        self._registry = statistics.metrics.registry
-        self._registry.register(StateCollector(service, statistics, queues))
-        statistics.metrics.start_at_0(service.manager.actions.names())
+        self._registry = statistics.registry
+        self._registry.register(StateCollector(service, statistics, options))
+        statistics.start_at_0(service.manager.actions.names())
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse

@@ -15,7 +15,7 @@ from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
-from poolmgr.monitoring.history import MINUTES, Statistics
+from poolmgr.monitoring.statistics import MINUTES, Statistics
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import MonitoringSettings, ReaperSettings
 
@@ -32,9 +32,7 @@ class Clock:
 def samples(statistics: Statistics) -> dict[str, dict[str, float]]:
     """The values of the metrics, by name and labels."""
     found: dict[str, dict[str, float]] = {}
-    for line in (
-        generate_latest(statistics.metrics.registry).decode().splitlines()
-    ):
+    for line in generate_latest(statistics.registry).decode().splitlines():
         series, _space, value = line.rpartition(" ")
         name, _brace, labels = series.partition("{")
         if not name.startswith("#"):

@@ -1,8 +1,13 @@
-"""The metrics that are counted as things happen."""
+"""What a worker has done: counters for Prometheus, the last jobs, the last
+hour of the cloud."""
 
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections import Counter as Counts
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import prometheus_client as prometheus
 from prometheus_client import Counter, Histogram
@@ -11,6 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from poolmgr import errors
 from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
 from poolmgr.jobs.message import FAIL, PASS
+from poolmgr.text import one_line
 
 #: The help of every metric; the documentation says more.
 HELP = {
@@ -42,16 +48,93 @@ JOB_BUCKETS = (
     *(60.0, 120.0, 300.0, 600.0),
 )
 CALL_BUCKETS = JOB_BUCKETS[:12]
+#: Minutes of history.
+MINUTES = 60
+#: Jobs, failures and findings of the reaper that are kept.
+_JOBS, _FINDINGS = 25, 50
+#: Characters that are kept of a text from outside.
+_LONGEST = 300
+
 MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
 
 
-class Metrics(Observer):
-    """Counts what happens.
+class RecentJob(NamedTuple):
+    """A job that has ended.
 
-    :ivar registry: where the metrics are; others may be added
+    :ivar at: when, in seconds since the epoch
+    :ivar action: its action, as the message had it
+    :ivar about: the device or the address, empty if not known
+    :ivar request_id: finds the job in the cloud's logs
+    :ivar seconds: how long it took
+    :ivar code: the error's code; empty for a PASS
+    :ivar reason: the error's text; empty for a PASS
     """
 
-    def __init__(self) -> None:
+    at: float
+    action: str
+    about: str
+    request_id: str
+    seconds: float
+    code: str
+    reason: str
+
+
+@dataclass
+class Minute:
+    """The calls of the cloud in one minute.
+
+    :ivar number: which minute, in minutes of the monotonic clock
+    :ivar calls: how many calls
+    :ivar failed: how many of these had no answer, or a status of 500 and above
+    :ivar total: how long all of them took, in seconds
+    :ivar longest: how long the longest took, in seconds
+    """
+
+    number: int
+    calls: int = 0
+    failed: int = 0
+    total: float = 0.0
+    longest: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """How long a call took in the mean, in seconds."""
+        return self.total / self.calls if self.calls else 0.0
+
+
+class ReaperRun(NamedTuple):
+    """A run of the reaper.
+
+    :ivar at: when, in seconds since the epoch
+    :ivar number: of its findings, by kind and verdict
+    :ivar findings: the first of them
+    """
+
+    at: float
+    number: Mapping[tuple[str, str], int]
+    findings: Sequence[ReaperFinding]
+
+
+class Statistics(Observer):
+    """What the pages show of the past, in bounded memory; for any thread.
+
+    :param clock: monotonic seconds
+    :ivar registry: where the metrics are; others may be added
+    :ivar started_at: when it began, in seconds since the epoch
+    :ivar recent: the last jobs that ended, the newest first
+    :ivar failures: the last jobs that failed, the newest first
+    :ivar reaper_run: the last run of the reaper that came to an end
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.started_at = time.time()
+        self.recent: Sequence[RecentJob] = ()
+        self.failures: Sequence[RecentJob] = ()
+        self.reaper_run: ReaperRun | None = None
+        self._clock = clock
+        # Calls of the cloud are told by the threads that make them.
+        self._lock = threading.Lock()
+        self._minutes: list[Minute] = []
         # The library would tell of each counter when it was made, too.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         # Not the library's global registry, which may have anything in it.
@@ -99,24 +182,59 @@ class Metrics(Observer):
 
     def job_ended(self, ended: EndedJob) -> None:
         """See :class:`~poolmgr.events.Observer`."""
-        action, code = ended.action or "unknown", ended.outcome.code
-        outcome = PASS if ended.outcome.error is None else FAIL
-        self._jobs.labels(action, outcome, code).inc()
+        action, outcome = ended.action or "unknown", ended.outcome
+        response = FAIL if outcome.error else PASS
+        self._jobs.labels(action, response, outcome.code).inc()
         self._job_seconds.labels(action).observe(ended.seconds)
+        job = RecentJob(
+            time.time(),
+            ended.requested_action[:_LONGEST],
+            next(iter(ended.about.values()), "")[:_LONGEST],
+            ended.request_id,
+            ended.seconds,
+            outcome.code,
+            one_line(outcome.reason, _LONGEST),
+        )
+        self.recent = (job, *self.recent[: _JOBS - 1])
+        if outcome.error:
+            self.failures = (job, *self.failures[: _JOBS - 1])
 
     def cloud_called(self, call: CloudCall) -> None:
         """See :class:`~poolmgr.events.Observer`."""
-        status = "none" if call.status is None else str(call.status)
         labels = call.service, call.method
+        status = "none" if call.status is None else str(call.status)
         self._calls.labels(*labels, status).inc()
         self._call_seconds.labels(*labels).observe(call.seconds)
+        number = int(self._clock() // 60)
+        with self._lock:
+            if not self._minutes or self._minutes[-1].number < number:
+                self._minutes = [*self._minutes[1 - MINUTES :], Minute(number)]
+            minute = self._minutes[-1]
+            minute.calls += 1
+            minute.failed += not call.is_answer
+            minute.total += call.seconds
+            minute.longest = max(minute.longest, call.seconds)
 
     def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """See :class:`~poolmgr.events.Observer`."""
         self._runs.labels("failed" if findings is None else "done").inc()
-        for each in findings or ():
+        if findings is None:
+            return
+        for each in findings:
             if each.verdict == "removed":
                 self._removed.labels(each.kind).inc()
+        number = Counts((each.kind, each.verdict) for each in findings)
+        self.reaper_run = ReaperRun(time.time(), number, findings[:_FINDINGS])
+
+    @property
+    def last_hour(self) -> list[Minute]:
+        """The calls of the cloud by minute, the oldest first; minutes
+        without a call are there, too."""
+        present = int(self._clock() // 60)
+        with self._lock:
+            known = {each.number: replace(each) for each in self._minutes}
+        numbers = range(present - MINUTES + 1, present + 1)
+        return [known.get(number, Minute(number)) for number in numbers]
 
     def _new(
         self, metric: Callable[..., MetricT], name: str, *labels: str
