@@ -2,10 +2,12 @@
 
 import contextlib
 
+from requests import Response
+
 from poolmgr.drivers.nova import NovaCloud, failures
-from poolmgr.drivers.nova.addresses import AddressRule
-from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import Answer, Call, decoded_text, parse_answer
+from poolmgr.drivers.nova.calls import Call
+from poolmgr.drivers.nova.services import Services
+from poolmgr.drivers.nova.shown import AddressRule
 from poolmgr.errors import CloudError
 
 SEEDS = [
@@ -23,32 +25,34 @@ SEEDS = [
 ]
 
 
-class _SameAnswer(Api):
+class _SameAnswer(Services):
     """Answers every call alike."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    def run(self, call: Call) -> Answer:
-        return parse_answer(call, self._body)
+    def send(self, call: Call, timeout: float) -> Response:
+        response = Response()
+        response.status_code, response._content = 200, self._body
+        return response
 
-    def project_id(self) -> str:
+    def project_id(self, timeout: float) -> str:
         return "p"
 
 
 def one(data: bytes) -> None:
     """The data is the body of the answer."""
-    text = decoded_text(data)
+    text = data.decode("utf-8", "replace")
     for status in (400, 401, 403, 409, 413, 500):
         headers = {"Retry-After": text[:30]}
         error = failures.error_of_answer(
-            "GET /x", "network", status, headers, text, creates=False
+            Call("GET", "network", "/x"), status, headers, text
         )
         assert str(error).isprintable()
         assert len(str(error)) < 4000
         assert 0.0 <= getattr(error, "retry_after", 0.0) <= 300.0
     driver = NovaCloud.__new__(NovaCloud)
-    driver.api, driver.rule = _SameAnswer(data), AddressRule()
+    driver.services, driver.rule = _SameAnswer(data), AddressRule()
     for ask in (
         lambda: driver.list_devices(60.0),
         lambda: driver.get_device("i", 60.0),

@@ -6,8 +6,10 @@ import re
 
 from poolmgr.actions.assign_ip import AssignIp
 from poolmgr.actions.fields import parse_request
+from poolmgr.drivers.nova import NovaSettings
 from poolmgr.drivers.nova.calls import path_of
-from poolmgr.drivers.nova.urls import auth_url
+from poolmgr.drivers.nova.credentials import Origin
+from poolmgr.drivers.nova.session import keystone_url
 from poolmgr.errors import CloudRefused, ConfigError, InvalidField
 from poolmgr.gearman import Address
 from poolmgr.ownership import clean_basename, new_name
@@ -38,7 +40,7 @@ def one(data: bytes) -> None:
         assert len(name) <= 63
         _request(name, "192.0.2.1")
     with contextlib.suppress(ConfigError):
-        auth_url(text)
+        keystone_url(text, Origin(NovaSettings()))
     with contextlib.suppress(CloudRefused):
         path = path_of("/x", text)
         assert re.fullmatch("/x/[A-Za-z0-9_.%-]+", path)

@@ -20,7 +20,9 @@ import yaml
 from poolmgr import PoolManager
 from poolmgr.cli.terminal import Stream
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.drivers.nova.urls import auth_url
+from poolmgr.drivers.nova import NovaSettings
+from poolmgr.drivers.nova.credentials import Origin
+from poolmgr.drivers.nova.session import keystone_url
 from poolmgr.errors import ConfigError
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
@@ -169,7 +171,7 @@ def test_a_device_with_a_hostile_name_is_one_line_of_the_log(
 
 def test_an_address_with_anything_in_it_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError) as refused:
-        auth_url(f"http://{NASTY}\udca3\n/v2.0")
+        keystone_url(f"http://{NASTY}\udca3\n/v2.0", Origin(NovaSettings()))
 
     assert "http://=x" in str(refused.value)
     assert str(refused.value).isprintable()

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from poolmgr.drivers.nova.addresses import AddressRule, is_public
 from poolmgr.drivers.nova.settings import AddressType
+from poolmgr.drivers.nova.shown import AddressRule, is_public
 from tests.nova.pools import Pools
 from tests.polling import until
 

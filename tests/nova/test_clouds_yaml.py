@@ -22,18 +22,11 @@ def place(tmp_path: Path) -> Iterator[Place]:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"[]", "the file has to be a mapping"),
-        (b"hello", "the file has to be a mapping"),
-        (b"clouds:\n", "clouds has to be a mapping"),
-        (b"clouds: {there: }", "clouds.there has to be a mapping"),
-        (b"clouds: {there: 5}", "clouds.there has to be a mapping"),
-        (b"clouds: {there: {auth: }}", "clouds.there.auth has to be a mapp"),
-        (b"clouds: {there: {auth: [x]}}", "clouds.there.auth has to be a m"),
-        (b"clouds:\n  there: {", "line 2: no valid YAML"),
-        (b"clouds:\n\tthere: x", "line 2: no valid YAML"),
-        (b"clouds: *" + SECRET.encode(), "line 1: no valid YAML"),
+        (b"clouds:\n  there: {", "no valid YAML in line 2"),
+        (b"clouds:\n\tthere: x", "no valid YAML in line 2"),
+        (b"clouds: *" + SECRET.encode(), "no valid YAML in line 1"),
         (b"\0", "no valid YAML"),
-        (b"clouds: {there: {auth: {password: \xff}}}", "is not encoded in"),
+        (b"clouds: {there: {auth: {password: \xff}}}", "no valid YAML"),
     ],
 )
 def test_a_file_that_is_broken_is_named(
@@ -50,14 +43,28 @@ def test_a_file_that_is_broken_is_named(
     assert "Error" not in told
 
 
-def test_a_file_of_json_that_is_broken_is_named(place: Place) -> None:
-    place.by_clouds_yaml()
-    path = place.folder / "clouds.json"
-    path.write_text("{\n")
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "hello",
+        "clouds:",
+        "clouds: {there: }",
+        "clouds: {there: 5}",
+        "clouds: {there: {auth: }}",
+        "clouds: {there: {auth: [x]}}",
+    ],
+)
+def test_a_file_of_another_form_is_told_in_one_line(
+    place: Place, content: str
+) -> None:
+    environment = place.by_clouds_yaml()
+    (place.folder / "clouds.yaml").write_text(content)
 
-    told = place.tells({"OS_CLIENT_CONFIG_FILE": str(path)})
+    told = place.tells(environment)
 
-    assert f"({path}): line 2: no valid JSON" in told
+    assert "clouds.yaml" in told
+    assert told.count("\n") == 1
 
 
 def test_a_file_of_secrets_that_is_broken_is_named(place: Place) -> None:
@@ -67,7 +74,7 @@ def test_a_file_of_secrets_that_is_broken_is_named(place: Place) -> None:
 
     told = place.tells({**environment, "OS_CLIENT_SECURE_FILE": str(path)})
 
-    assert f"({path}): line 1: no valid YAML" in told
+    assert f"({path}): no valid YAML in line 1" in told
 
 
 def test_a_folder_is_no_file(place: Place) -> None:
@@ -76,18 +83,14 @@ def test_a_folder_is_no_file(place: Place) -> None:
 
     told = place.tells(environment)
 
-    assert f"({place.folder}): cannot be read: Is a directory" in told
+    assert f"({place.folder}): Is a directory" in told
 
 
-@pytest.mark.parametrize("value", [12345678, 1.5])
-@pytest.mark.parametrize("name", ["password", "auth_url"])
-def test_a_number_where_a_text_is_wanted_is_told(
-    place: Place, name: str, value: float
-) -> None:
-    told = place.tells(place.by_clouds_yaml({name: value}))
+def test_a_password_that_is_a_number_is_not_shown(place: Place) -> None:
+    told = place.tells(place.by_clouds_yaml({"password": 12345678}))
 
-    assert f"clouds.there.auth.{name} is no text; put it in quotes" in told
-    assert str(value) not in told
+    assert "clouds.yaml: clouds.there" in told
+    assert "12345678" not in told
 
 
 @pytest.mark.parametrize(
@@ -126,11 +129,11 @@ def test_a_password_in_an_address_is_refused_with_its_origin(
     place: Place,
 ) -> None:
     url = place.auth["auth_url"].replace("//", "//somebody:geheimnis@")
-    where = "auth_url must not have a user or a password in it"
+    where = "auth_url must be an address like"
 
     told = place.tells(place.by_clouds_yaml({"auth_url": url}))
-    assert f"clouds.yaml: clouds.there.auth.{where}" in told
+    assert f"clouds.yaml: clouds.there: {where}" in told
     assert "geheimnis" not in json.dumps(told)
 
     told = place.tells(place.by_openrc(OS_AUTH_URL=url))
-    assert f"OS_{where.replace('auth_url', 'AUTH_URL')}" in told
+    assert f"the variables OS_*: {where}" in told

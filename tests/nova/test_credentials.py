@@ -8,8 +8,8 @@ import pytest
 
 from poolmgr.cloud import open_cloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings, connection_of
-from poolmgr.drivers.nova.connection import connect
-from poolmgr.drivers.nova.urls import auth_url
+from poolmgr.drivers.nova.credentials import Origin
+from poolmgr.drivers.nova.session import connect, keystone_url
 from poolmgr.errors import AuthenticationFailed, CloudUnavailable, ConfigError
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.testing.openstack.identity import CREDENTIAL, CREDENTIAL_ID
@@ -164,7 +164,7 @@ def test_a_callers_own_session(cloud: LoopbackCloud) -> None:
     ],
 )
 def test_the_address_is_that_of_version_3(url: str, used: str) -> None:
-    assert auth_url(url) == used
+    assert keystone_url(url, Origin(NovaSettings())) == used
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,10 @@ def test_the_address_is_that_of_version_3(url: str, used: str) -> None:
         ({}, "no cloud is configured; name the cloud by --os-cloud"),
         ({"cloud": "nowhere"}, "nowhere"),
         ({"cloud": "a", "auth_url": "http://b"}, "cloud and auth_url are bo"),
-        ({"auth_url": "k.example"}, "auth_url must be like https://"),
+        (
+            {"auth_url": "k.example", "username": "u", "password": "p"},
+            "auth_url must be an address like https://",
+        ),
         ({"auth_url": "http://k/v3"}, "password is missing"),
         ({"auth_url": "http://k/v3", "password": "p"}, "username is missing"),
         (

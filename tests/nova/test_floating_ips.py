@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolmgr import Job
-from poolmgr.drivers.nova import floating_ips
+from poolmgr.drivers.nova import servers
 from poolmgr.reaper.inventory import list_everything
 from poolmgr.testing.openstack import Call, Fault
 from poolmgr.testing.openstack.port import FloatingIP
@@ -243,7 +243,7 @@ def test_of_many_attached_addresses_each_is_known_by_its_device(
         return {**known, **details}
 
     monkeypatch.setattr(FloatingIP, "shown", without_details)
-    monkeypatch.setattr(floating_ips, "PORTS_A_CALL", 3)
+    monkeypatch.setattr(servers, "A_QUESTION", 3)
     pool = pools.new()
     devices = [pool.build() for _each in range(5)]
     ips = [pool.ip(on=device) for device in devices]
@@ -280,16 +280,6 @@ def test_a_cloud_without_routers_has_devices_and_no_addresses(
     pool.fails("BUILD_IP", "cloud_refused")
     pool.fails("DELETE_IP", "not_found", ip="198.18.0.7")
     pool.passes("DELETE_DEVICE", name=device["name"])
-
-
-def test_that_there_are_no_addresses_without_routers_is_said(
-    pools: Pools,
-) -> None:
-    pool = pools.new(pools.cloud(routers=False))
-
-    message = pool.fails("BUILD_IP", "cloud_refused")
-
-    assert message.endswith('without its extension "router"')
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -18,9 +18,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from poolmgr.drivers.nova import NovaSettings
-from poolmgr.drivers.nova.connection import connect
-from poolmgr.errors import ConfigError
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.nova.places import Place
 
@@ -114,17 +111,17 @@ def test_a_certificate_that_is_not_accepted_is_told(
             where = "[nova] cafile"
             said = place.tells(place.by_conf(cafile=file))
         elif origin == "OS_":
-            where = "OS_CACERT"
+            where = "the variables OS_*: cacert"
             said = place.tells(place.by_openrc(OS_CACERT=file))
         else:
-            where = "clouds.yaml: clouds.there.cacert"
+            where = "clouds.yaml: clouds.there: cacert"
             said = place.tells(place.by_clouds_yaml(cacert=file))
     finally:
         listener.close()
 
     assert listener.url.removesuffix("/v3") in said
     assert words in said
-    assert f"verified with '{file}' ({where})" in said
+    assert f"see {where}" in said
 
 
 def test_a_keystone_that_does_not_speak_tls_is_told(place: Place) -> None:
@@ -135,7 +132,7 @@ def test_a_keystone_that_does_not_speak_tls_is_told(place: Place) -> None:
         place.by_clouds_yaml(), "check", "worker", "build-device"
     )
 
-    assert "what answers there does not speak TLS" in said
+    assert "TLS: wrong version number; see its address" in said
 
 
 def test_a_cloud_that_wants_a_certificate_of_ours_is_told(
@@ -154,7 +151,8 @@ def test_a_cloud_that_wants_a_certificate_of_ours_is_told(
     finally:
         listener.close()
 
-    assert "it wants another certificate of ours" in said
+    assert "TLS: " in said
+    assert "clouds.yaml: clouds.there: cert" in said
 
 
 def with_a_pass_phrase(key: bytes) -> bytes:
@@ -167,25 +165,25 @@ def with_a_pass_phrase(key: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("option", "content", "words"),
+    ("option", "content"),
     [
-        ("cafile", None, "cafile: cannot read"),
-        ("certfile", None, "certfile: cannot read"),
-        ("keyfile", None, "keyfile: cannot read"),
-        ("cafile", b"nothing", "cafile: .* has no usable certificate"),
-        ("certfile", b"nothing", "is no key of the certificate"),
-        ("keyfile", b"nothing", "keyfile: .* is no key of"),
-        ("keyfile", with_a_pass_phrase, "keyfile: .* has a pass phrase"),
+        ("cafile", None),
+        ("certfile", None),
+        ("keyfile", None),
+        ("cafile", b"nothing"),
+        ("certfile", b"nothing"),
+        ("keyfile", b"nothing"),
+        ("keyfile", with_a_pass_phrase),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told(
-    tmp_path: Path, ca: trustme.CA, option: str, content: Any, words: str
+    place: Place, ca: trustme.CA, option: str, content: Any
 ) -> None:
     pair = ca.issue_cert("somebody@example.org")
     files = {
-        "cafile": in_file(tmp_path / "ca.pem", ca.cert_pem),
-        "certfile": in_file(tmp_path / "cert.pem", *pair.cert_chain_pems),
-        "keyfile": in_file(tmp_path / "key.pem", pair.private_key_pem),
+        "cafile": in_file(place.folder / "ca.pem", ca.cert_pem),
+        "certfile": in_file(place.folder / "c.pem", *pair.cert_chain_pems),
+        "keyfile": in_file(place.folder / "k.pem", pair.private_key_pem),
     }
     path = Path(files[option])
     if content is None:
@@ -194,39 +192,26 @@ def test_a_file_that_cannot_be_used_is_told(
         path.write_bytes(content(path.read_bytes()))
     else:
         path.write_bytes(content)
-    settings: dict[str, Any] = {
-        "auth_url": "https://k",
-        "username": "u",
-        "password": "p",
-        "project_name": "p",
-        **files,
-    }
+    listener = Listener(ca.issue_cert("127.0.0.1"))
+    place.auth["auth_url"] = listener.url
+    try:
+        said = place.tells(place.by_conf(**files))
+    finally:
+        listener.close()
 
-    with pytest.raises(ConfigError, match=words) as caught:
-        connect(NovaSettings(**settings))
-
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["cacert", "cert"])
-def test_a_file_of_other_credentials_is_told_with_its_origin(
-    place: Place, name: str
-) -> None:
-    in_yaml = place.tells(place.by_clouds_yaml(**{name: "/nowhere"}))
-    variable = f"OS_{name.upper()}"
-    in_openrc = place.tells(place.by_openrc(**{variable: "/nowhere"}))
-
-    why = "cannot read '/nowhere': No such file or directory"
-    assert f"clouds.yaml: clouds.there.{name}: {why}" in in_yaml
-    assert f"{variable}: {why}" in in_openrc
+    assert "see " in said
+    assert "[nova] cafile or REQUESTS_CA_BUNDLE, and [nova] certfile" in said
+    assert content or str(path) in said
 
 
 def test_a_bundle_of_the_environment_that_is_not_there_is_told(
     place: Place,
 ) -> None:
+    url = place.auth["auth_url"].replace("http://", "https://")
+    place.auth["auth_url"] = url
     environment = place.by_clouds_yaml()
 
     said = place.tells({**environment, "REQUESTS_CA_BUNDLE": "/nowhere"})
 
-    assert "REQUESTS_CA_BUNDLE: cannot read '/nowhere'" in said
+    assert "/nowhere" in said
+    assert "REQUESTS_CA_BUNDLE" in said

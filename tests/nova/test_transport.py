@@ -1,11 +1,9 @@
 """No answer of the cloud takes for ever, is too big, or leads elsewhere."""
 
 import gzip
-import json
 import logging
 import socket
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 
 from poolmgr.cloud import BlockingCloud, open_cloud
-from poolmgr.drivers.nova import NovaCloud, NovaSettings, login
+from poolmgr.drivers.nova import NovaCloud, NovaSettings, once
 from poolmgr.errors import CloudRefused, PoolmgrError
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.clouds import openstack_on
@@ -90,7 +88,7 @@ def test_one_login_that_trickles_keeps_no_others_from_logging_in(
     monkeypatch: pytest.MonkeyPatch,
     trickle: Mapping[str, float],
 ) -> None:
-    monkeypatch.setattr(login, "LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(once, "LONGEST_WAIT", 0.2)
     pool = pools.new(nova={"call_timeout": 60.0}, short_timeout=3.0)
     pool.fault(Fault(service="identity", **trickle))  # type: ignore[arg-type]
     slow = pool.submit("BUILD_IP")
@@ -269,21 +267,8 @@ BIG = b" " * (65 * 1024 * 1024)
 
 PACKED: Mapping[str, Callable[[], tuple[bytes, dict[str, str]]]] = {
     "plain": lambda: (BIG, {}),
-    "gzip": lambda: (gzip.compress(BIG, 1), {"Content-Encoding": "gzip"}),
-    "deflate": lambda: (
-        zlib.compress(BIG, 1),
-        {"Content-Encoding": "deflate"},
-    ),
-    "nested": lambda: (
-        gzip.compress(gzip.compress(BIG, 1)),
-        {"Content-Encoding": "gzip, gzip"},
-    ),
+    "packed": lambda: (gzip.compress(BIG, 1), {"Content-Encoding": "gzip"}),
     "unknown": lambda: (b"packed", {"Content-Encoding": "br"}),
-    "broken": lambda: (b"no gzip", {"Content-Encoding": "gzip"}),
-    "cut": lambda: (
-        gzip.compress(b'{"servers": []}')[:-4],
-        {"Content-Encoding": "gzip"},
-    ),
 }
 
 
@@ -303,7 +288,7 @@ def test_an_answer_that_is_too_much_is_none(
     assert "; again in" in log.text
 
 
-@pytest.mark.parametrize("how", ["plain", "gzip", "nested"])
+@pytest.mark.parametrize("how", ["plain", "packed"])
 @pytest.mark.parametrize("status", [201, 401, 500])
 def test_a_token_that_is_too_much_is_none(
     cloud: LoopbackCloud,
@@ -322,7 +307,7 @@ def test_a_token_that_is_too_much_is_none(
     assert "; again in" in log.text
 
 
-@pytest.mark.parametrize("how", ["plain", "gzip", "nested", "broken"])
+@pytest.mark.parametrize("how", ["plain", "packed"])
 def test_versions_that_are_too_much_are_none(
     cloud: LoopbackCloud, how: str
 ) -> None:
@@ -338,19 +323,6 @@ def test_versions_that_are_too_much_are_none(
     )
     with openstack_on(cloud) as openstack:
         # The root of the service has them as well.
-        assert devices(openstack) == []
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity", "GZip"])
-def test_an_answer_may_be_packed(cloud: LoopbackCloud, encoding: str) -> None:
-    body = json.dumps({"servers": []}).encode()
-    if encoding != "identity":
-        pack = zlib.compress if encoding == "deflate" else gzip.compress
-        body = pack(body)
-    headers = {"Content-Encoding": encoding}
-    cloud.fault(Fault(path=DETAILS, status=200, body=body, headers=headers))
-
-    with openstack_on(cloud) as openstack:
         assert devices(openstack) == []
 
 

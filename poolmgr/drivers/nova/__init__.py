@@ -8,8 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from poolmgr.drivers.nova.connection import connection_of
     from poolmgr.drivers.nova.driver import NovaCloud
+    from poolmgr.drivers.nova.session import connection_of
     from poolmgr.drivers.nova.settings import NovaSettings
 
 __all__ = ["NovaCloud", "NovaSettings", "connection_of"]
@@ -17,7 +17,7 @@ __all__ = ["NovaCloud", "NovaSettings", "connection_of"]
 _MODULES = {
     "NovaCloud": "driver",
     "NovaSettings": "settings",
-    "connection_of": "connection",
+    "connection_of": "session",
 }
 
 

@@ -1,12 +1,16 @@
-"""One call of a service of the cloud, and what it is answered."""
+"""A call of a service of the cloud, and how its answer is read.
 
-import functools
+Clouds show null, or nothing, where their documents promise a text.  An entry
+of a list that cannot be used is left out, which is logged once; a field is
+read as if it was empty, and all else is as it would be without.
+"""
+
 import json
+import logging
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -15,13 +19,26 @@ from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.text import one_line
 from poolmgr.text.secrecy import masked
 
-Service = Literal["compute", "network", "image"]
+LOG = logging.getLogger(__name__)
+
+Service = Literal["identity", "compute", "network", "image"]
 #: The fields of an answer, each still JSON: most of it is never looked at.
 Answer = Mapping[str, msgspec.Raw]
 T = TypeVar("T")
+R = TypeVar("R")
 
+#: What reading an answer of another form than documented may raise.
+MISREAD = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    msgspec.MsgspecError,
+)
 # Ids are uuids, mostly; names of key pairs have blanks and "@", too.
 _SEGMENT = re.compile(r"(?!\.+\Z)[A-Za-z0-9_@. -]{1,255}")
+_warned: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -43,26 +60,17 @@ class Call:
     expects: str | None = None
     creates: bool = False
 
-    @property
-    def is_list(self) -> bool:
-        """Whether it reads a list from its beginning."""
-        is_first = "marker" not in (self.params or {})
-        segments = self.path.removesuffix("/detail").count("/")
-        return self.method == "GET" and is_first and segments == 1
-
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
-def checked_id(value: object) -> str:
-    """The id of a thing that was just made.
+class Entry(msgspec.Struct, gc=False):
+    """An entry of a list; the garbage collector need not look at it.
 
-    :raises ValueError: it is none
+    :ivar id: the cloud's id; what has none cannot be used
     """
-    text = str(value)
-    if not _SEGMENT.fullmatch(text):
-        raise ValueError(f"{one_line(text, 80)!r} is no id")
-    return text
+
+    id: str
 
 
 def path_of(collection: str, which: str, *rest: str) -> str:
@@ -83,67 +91,74 @@ def path_of(collection: str, which: str, *rest: str) -> str:
     return "/".join((collection, quote(which, safe=""), *rest))
 
 
-def decoded_text(body: bytes) -> str:
-    """A body as text, with a sign in place of what is none."""
-    return body.decode("utf-8", "replace")
-
-
 def parse_answer(call: Call, body: bytes) -> Answer:
     """The fields of the answer, {} if it is empty.
 
     :raises CloudUnavailable: it is not what the call expects
     """
-    answer = _fields(body or b"{}")
-    if answer is None:
+    try:
+        answer = _fields(body or b"{}")
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         # A page may say why; JSON that broke off may have secrets in it.
-        page = ""
-        if body.startswith(b"<"):
-            page = f": {one_line(masked(decoded_text(body)), 60)!r}"
-        raise CloudUnavailable(f"the answer to {call} is no JSON object{page}")
-    if call.expects is not None:
-        field = memoryview(answer.get(call.expects, b""))
-        if bytes(field[:1]) not in (b"{", b"["):
-            raise CloudUnavailable(
-                f"the answer to {call} has no {call.expects!r}"
-            )
+        page = body.decode("utf-8", "replace") if body[:1] == b"<" else ""
+        said = f": {one_line(masked(page), 60)!r}" if page else ""
+        what = f"the answer to {call} is no JSON object{said}"
+        raise CloudUnavailable(what) from None
+    field = bytes(answer.get(call.expects or "", b"{"))
+    if not field.startswith((b"{", b"[")) or (
+        call.expects and call.expects not in answer
+    ):
+        raise CloudUnavailable(f"the answer to {call} has no {call.expects!r}")
     return answer
 
 
-def decoded(field: msgspec.Raw, form: type[T]) -> T:
-    """What the JSON of a field is.
-
-    :param form: its type
-    :raises msgspec.MsgspecError: it is of another one
-    """
-    value: T = _decoder(cast(Any, form)).decode(field)
-    return value
+def _fields(body: bytes) -> Answer:
+    form = dict[str, msgspec.Raw]
+    try:
+        return msgspec.json.decode(body, type=form)
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        # One name that somebody spoilt must not hide all the others: halves
+        # of characters can be written in JSON, and nowhere else.
+        value = json.loads(body.decode("utf-8", "replace"))
+        again = json.dumps(value, ensure_ascii=False)
+        return msgspec.json.decode(again.encode("utf-8", "replace"), type=form)
 
 
 def object_field(answer: Answer, field: str) -> dict[str, Any]:
     """A field that is an object; empty if it is none."""
     try:
-        return decoded(answer[field], dict[str, Any])
+        return msgspec.json.decode(answer[field], type=dict[str, Any])
     except (LookupError, msgspec.MsgspecError):
         return {}
 
 
-def _fields(body: bytes) -> Answer | None:
-    """The fields of the JSON object that a body is; None if it is none."""
-    decoder = _decoder(dict[str, msgspec.Raw])
-    answer: Answer | None = None
-    with suppress(ValueError, msgspec.DecodeError, RecursionError):
+def read_entries(
+    what: str, entries: Iterable[T], read: Callable[[T], R]
+) -> Iterator[R]:
+    """What is read of those entries that can be read.
+
+    :param what: what they are, for the log: "servers"
+    :param read: raises ValueError for an entry that cannot be used; what else
+        it trips over is caught, too
+    """
+    for entry in entries:
         try:
-            answer = decoder.decode(body)
-        except (UnicodeDecodeError, msgspec.DecodeError):
-            # One name that somebody spoilt must not hide all the others:
-            # halves of characters can be written in JSON, and nowhere else.
-            text = json.dumps(
-                json.loads(decoded_text(body)), ensure_ascii=False
-            )
-            answer = decoder.decode(text.encode("utf-8", "replace"))
-    return answer
+            found = read(entry)
+        except MISREAD as error:
+            if what not in _warned:
+                _warned.add(what)
+                why = one_line(str(error))
+                LOG.warning("left out of the cloud's %s: %s", what, why)
+        else:
+            yield found
 
 
-@functools.cache
-def _decoder(form: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(form)
+def text(value: object) -> str:
+    """A field that should be a text; empty if it is none."""
+    return value if isinstance(value, str) else ""
+
+
+def objects(value: object) -> list[Mapping[str, Any]]:
+    """Those in a list that are objects; none if it is no list."""
+    entries = value if isinstance(value, list) else []
+    return [entry for entry in entries if isinstance(entry, Mapping)]

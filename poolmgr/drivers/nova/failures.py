@@ -7,29 +7,20 @@ are; what is a quota and what is not, only the texts do.
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from http.client import BadStatusLine
 
 from keystoneauth1 import exceptions as auth
 from openstack.exceptions import SDKException
-from requests.exceptions import RequestException
-from urllib3.exceptions import HTTPError
+from requests import exceptions as http
+from urllib3 import exceptions as urllib3
 
-from poolmgr.drivers.nova.entries import MISREAD
-from poolmgr.drivers.nova.reasons import address_of, reason_of, was_sent
-from poolmgr.errors import (
-    AuthenticationFailed,
-    Busy,
-    Changed,
-    CloudError,
-    CloudRefused,
-    CloudUnavailable,
-    OutcomeUnknown,
-    PoolmgrError,
-    QuotaExceeded,
-)
+from poolmgr import errors
+from poolmgr.drivers.nova.calls import MISREAD, Call, Service
 from poolmgr.text import one_line
 from poolmgr.text.secrecy import masked
 
@@ -40,10 +31,14 @@ _LONGEST_WAIT = 300.0
 
 # What no person wrote: a token, or data that we sent and got back.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
-
 _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
-NAMES = {"compute": "Nova", "network": "Neutron", "image": "Glance"}
+NAMES: dict[Service, str] = {
+    "identity": "Keystone",
+    "compute": "Nova",
+    "network": "Neutron",
+    "image": "Glance",
+}
 # Neutron's types of errors for a quota, or a network's addresses, used up.
 _USED_UP = (
     "OverQuota",
@@ -61,9 +56,19 @@ _SAYS_USED_UP = re.compile(
     r"|unable to find any ip address",
     re.I | re.S,
 )
+# Of OpenSSL's reasons, those that may pass by themselves.
+_PASSING = ("INTERNAL_ERROR", "EOF", "BAD_RECORD_MAC", "USER_CANCELLED")
+_NO_ADDRESS = (http.InvalidURL, http.InvalidSchema, http.MissingSchema)
+_SDK = (
+    auth.ClientException,
+    SDKException,
+    http.RequestException,
+    urllib3.HTTPError,
+    OSError,
+)
 
 
-class Refused(CloudRefused):
+class Refused(errors.CloudRefused):
     """The cloud said no.
 
     :ivar status: the HTTP status
@@ -76,112 +81,74 @@ class Refused(CloudRefused):
         super().__init__(message)
 
 
-class NotSent(CloudUnavailable):
+class NotSent(errors.CloudUnavailable):
     """The request was not even sent, so it certainly had no effect."""
 
 
 def error_of_answer(
-    call: str,
-    service: str,
+    call: Call,
     status: int,
     headers: Mapping[str, str],
     text: str,
-    creates: bool,
-) -> CloudError:
+    where: str = "",
+) -> errors.CloudError:
     """The error that an answer is.
 
-    :param call: what was asked, for the message
-    :param creates: whether the call creates something
+    :param where: where it comes from, if that may be wrong
     """
     said, kind = _reason_in(text)
-    name = NAMES.get(service, service)
+    name = NAMES[call.service]
     own = _request_id(headers)
-    message = f"{name} answered {status} to {call}: {said or 'no reason'}{own}"
+    what = f"{call} at {where}" if where else str(call)
+    message = f"{name} answered {status} to {what}: {said or 'no reason'}{own}"
     if _is_used_up(status, said, kind):
-        return QuotaExceeded(f"{name}: {said}{own}")
+        return errors.QuotaExceeded(f"{name}: {said}{own}")
     if status in (413, 429):
-        return Busy(message, _retry_after(headers))
+        return errors.Busy(message, _retry_after(headers))
     if status >= 500:
-        return CloudUnavailable(message, _retry_after(headers))
+        return errors.CloudUnavailable(message, _retry_after(headers))
     if status == 401:
-        return AuthenticationFailed(message)
+        return errors.AuthenticationFailed(message)
     if status == 412:
-        return Changed(f"somebody else changed it meanwhile: {message}")
-    if status == 409 and service == "compute" and not creates:
+        return errors.Changed(f"somebody else changed it meanwhile: {message}")
+    if status == 409 and call.service == "compute" and not call.creates:
         # The server is in the middle of something; it will not be for long.
-        return Busy(message)
+        return errors.Busy(message)
     return Refused(message, status, kind)
 
 
 @contextmanager
-def translated(call: str, trust: str = "") -> Iterator[None]:
+def translated(call: Call, url: str, tls: str) -> Iterator[None]:
     """Turn what the SDK raises in the block into errors of poolmgr.
 
     :param call: what is asked
-    :param trust: what to say when a certificate is not accepted
+    :param url: where it is asked
+    :param tls: the settings that decide about certificates
     """
     try:
         yield
-    except PoolmgrError:
+    except errors.PoolmgrError:
         raise
-    except Exception as error:
-        mapped = error_of_exception(call, error, trust)
-        if mapped is None:
-            raise
-        raise mapped from error
-
-
-def error_of_exception(
-    call: str, error: Exception, trust: str = ""
-) -> CloudError | None:
-    """The error for an exception of the SDK or of what it is built on.
-
-    :returns: None when it is neither
-    """
-    if isinstance(error, auth.HttpError):
-        return _of_login(call, error)
-    said = _foreign(str(error)) or "the SDK gives no reason"
-    if isinstance(
-        error, (auth.AuthPluginException, auth.AuthorizationFailure)
-    ):
-        return AuthenticationFailed(f"cannot log in: {said}")
-    if isinstance(error, auth.InvalidResponse):
-        where = one_line(str(error.response.url))
-        what = f"{call}: what answers at {where} is no Keystone"
-        return CloudUnavailable(what)
-    known = (auth.ClientException, SDKException, RequestException, HTTPError)
-    if not isinstance(error, (*known, OSError)):
-        return None
-    reason, where = reason_of(error), address_of(error)
-    if reason.is_mistake:
-        advice = f"; {trust}" if reason.is_distrust and trust else ""
-        return CloudRefused(
-            f"{call}: cannot use {where}: {reason.words}{advice}"
-        )
-    kind = CloudUnavailable if was_sent(error) else NotSent
-    return kind(f"{call}: cannot reach {where}: {reason.words}")
-
-
-def _of_login(call: str, error: auth.HttpError) -> CloudError:
-    """The error for an answer of Keystone's."""
-    status, response = error.http_status, error.response
-    said = _foreign(str(error))
-    where = one_line(str(getattr(response, "url", None) or "Keystone"))
-    if status >= 500 or status in (413, 429):
-        kind = CloudUnavailable if status >= 500 else Busy
-        headers = {} if response is None else response.headers
-        message = f"{call}: {where} answered: {said}"
-        return kind(message, _retry_after(headers))
-    if status == 407:
-        return CloudRefused(f"{call}: the proxy to {where} wants a login")
-    if status in (404, 405, 410):
-        return AuthenticationFailed(
-            f"there is no Keystone at {where}, it answered {status}; correct "
-            "auth_url"
-        )
-    return AuthenticationFailed(
-        f"the cloud refuses the login: {said}; it was sent to {where}"
-    )
+    except auth.HttpError as error:
+        headers = getattr(error.response, "headers", {})
+        status, said = error.http_status, str(error.message)
+        raise error_of_answer(call, status, headers, said, url) from error
+    except auth.InvalidResponse as error:
+        what = f"{call}: what answers at {one_line(url)} is no Keystone"
+        raise errors.CloudUnavailable(what) from error
+    except (auth.AuthPluginException, auth.AuthorizationFailure) as error:
+        said = _foreign(str(error))
+        raise errors.AuthenticationFailed(said) from error
+    except _SDK as error:
+        mistake, reason = _mistake(error, tls), _innermost_words(error)
+        where = one_line(re.sub(r"(?<=[^/:])/.*", "", url))
+        if any(isinstance(e, urllib3.ProxyError) for e in _chain(error)):
+            where += " through the proxy of the environment"
+        if mistake:
+            text = f"{call}: cannot use {where}: {mistake}"
+            raise errors.CloudRefused(text) from error
+        kind = errors.CloudUnavailable if _was_sent(error) else NotSent
+        raise kind(f"{call}: cannot reach {where}: {reason}") from error
 
 
 @contextmanager
@@ -193,20 +160,14 @@ def understood(call: object, creates: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except PoolmgrError:
+    except errors.PoolmgrError:
         raise
     except MISREAD as error:
-        said = "a part of it has another form than documented"
-        if isinstance(error, KeyError):
-            said = f"it has no {_foreign(str(error))}"
-        kind = OutcomeUnknown if creates else CloudUnavailable
-        what = f"the answer to {call} is not understood: {said}"
-        raise kind(what) from error
-
-
-def _foreign(text: str) -> str:
-    """What somebody else says, on one line that is not too long."""
-    return one_line(masked(_without_data(text)), _LONGEST)
+        kind = errors.OutcomeUnknown if creates else errors.CloudUnavailable
+        raise kind(
+            f"the answer to {call} is not understood: a part of it is "
+            "missing, or has another form than documented"
+        ) from error
 
 
 def _is_used_up(status: int, said: str, kind: str) -> bool:
@@ -220,10 +181,6 @@ def _is_used_up(status: int, said: str, kind: str) -> bool:
         return True
     # A limit on calls is often called a quota, too.
     return status != 429 and bool(_SAYS_USED_UP.search(said))
-
-
-def _without_data(text: str) -> str:
-    return _LONG_WORD.sub("[...]", text)
 
 
 def _reason_in(text: str) -> tuple[str, str]:
@@ -242,6 +199,11 @@ def _reason_in(text: str) -> tuple[str, str]:
     return _foreign(str(body)), ""
 
 
+def _foreign(text: str) -> str:
+    """What somebody else says, on one line that is not too long."""
+    return one_line(masked(_LONG_WORD.sub("[...]", text)), _LONGEST)
+
+
 def _request_id(headers: Mapping[str, str]) -> str:
     """The service's own name for the call, by which its log tells more."""
     for name in ("X-OpenStack-Request-ID", "X-Compute-Request-ID"):
@@ -257,10 +219,58 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     """
     value = headers.get("Retry-After", "").strip()
     try:
-        seconds = float(value)
-    except ValueError:
-        try:
+        if re.fullmatch(r"[0-9.]+", value):
+            seconds = float(value)
+        else:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (TypeError, ValueError):
-            return 0.0
+    except (TypeError, ValueError):
+        return 0.0
     return max(0.0, min(seconds, _LONGEST_WAIT))
+
+
+# -- no answers ---------------------------------------------------------------
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what led to it.
+
+    What the system or OpenSSL says is wrapped up many times on its way
+    through urllib3, requests and keystoneauth.
+    """
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _mistake(error: BaseException, tls: str) -> str:
+    """What is wrong that no waiting mends; empty if it may pass."""
+    for each in reversed([*_chain(error)]):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            why = one_line(each.verify_message).rstrip(".")
+            return f"its certificate is not accepted: {why}; see {tls}"
+        if isinstance(each, (ssl.SSLError, urllib3.SSLError)):
+            reason = getattr(each, "reason", None) or str(each)
+            if any(name in reason for name in _PASSING):
+                return ""
+            why = _foreign(reason.lower().replace("_", " "))
+            return f"TLS: {why}; see its address, and {tls}"
+        if type(each) is OSError and "invalid path" in str(each):
+            # requests says so of a file of certificates, or a key.
+            return f"{_foreign(str(each))}; see {tls}"
+        if isinstance(each, _NO_ADDRESS):
+            return _foreign(str(each))
+        if type(each) is BadStatusLine:
+            return "what answers there does not speak HTTP; see its address"
+    return ""
+
+
+def _was_sent(error: BaseException) -> bool:
+    """Whether a request that ended with this may have been sent."""
+    unconnected = (urllib3.NewConnectionError, urllib3.ConnectTimeoutError)
+    return not any(isinstance(each, unconnected) for each in _chain(error))
+
+
+def _innermost_words(error: BaseException) -> str:
+    *_others, innermost = _chain(error)
+    words = getattr(innermost, "strerror", None) or str(innermost)
+    return _foreign(words) or "it failed without a reason"

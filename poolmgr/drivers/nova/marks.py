@@ -24,14 +24,6 @@ _KEYS = tuple((f"{_PREFIX}{field}", field) for field in _FIELDS)
 #: Longest description of a floating IP that Neutron takes, in characters.
 _LONGEST_DESCRIPTION = 255
 _INTRODUCTION = "poolmgr"
-# States as they are written: without the blank.
-_STATES: dict[str, State] = {
-    "building": "building",
-    "handed-over": "handed over",
-    "withdrawn": "withdrawn",
-    "unconfirmed": "unconfirmed",
-}
-_WRITTEN: dict[str, str] = {state: text for text, state in _STATES.items()}
 # In a server's metadata, what became of the answer stands beside the state,
 # with the number of the hand-over that it is about: the two are changed by
 # different workers, perhaps at once, and Nova keeps both.
@@ -145,7 +137,8 @@ def _fields(mark: Mark) -> dict[str, str]:
         "unique": mark.unique,
         "handle": mark.handle,
         "made": mark.made,
-        "state": _WRITTEN.get(mark.state, mark.state),
+        # Without the blank of "handed over".
+        "state": mark.state.replace(" ", "-"),
     }
     if mark.taken:
         fields["taken"] = str(mark.taken)
@@ -153,8 +146,8 @@ def _fields(mark: Mark) -> dict[str, str]:
 
 
 def _mark(found: Mapping[str, str]) -> Mark | None:
-    written = found.get("state", "")
-    mark = Mark.read({**found, "state": _STATES.get(written, written)})
+    state = found.get("state", "").replace("-", " ")
+    mark = Mark.read({**found, "state": state})
     answered = found.get("answer")
     if mark is not None and answered and mark.state == "handed over":
         for answer in _ANSWERS:
