@@ -33,7 +33,7 @@ def made_of_nothing(stage: Stage) -> str:
     return stage.run("--config-file", config, "worker")
 
 
-@scene("the cloud refuses the login: ... (HTTP 401)")
+@scene("the cloud refuses the login: Keystone answered 401")
 def login_refused(stage: Stage) -> str:
     stage.cloud()
     text = stage.clouds_yaml.read_text()
@@ -42,7 +42,7 @@ def login_refused(stage: Stage) -> str:
     return stage.run("--config-file", stage.config(), "worker")
 
 
-@scene("logging in: cannot reach http://...: Connection refused")
+@scene("POST /auth/tokens: cannot reach http://...: Connection refused")
 def cloud_unreachable(stage: Stage) -> str:
     stage.cloud().close()
     config = stage.config("[poolmgr]\nshort_timeout = 3\n")

@@ -17,7 +17,6 @@ import msgspec
 
 from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.text import one_line
-from poolmgr.text.secrecy import masked
 
 LOG = logging.getLogger(__name__)
 
@@ -99,10 +98,8 @@ def parse_answer(call: Call, body: bytes) -> Answer:
     try:
         answer = _fields(body or b"{}")
     except (ValueError, msgspec.MsgspecError, RecursionError):
-        # A page may say why; JSON that broke off may have secrets in it.
-        page = body.decode("utf-8", "replace") if body[:1] == b"<" else ""
-        said = f": {one_line(masked(page), 60)!r}" if page else ""
-        what = f"the answer to {call} is no JSON object{said}"
+        # What it is may have secrets in it.
+        what = f"the answer to {call} is no JSON object"
         raise CloudUnavailable(what) from None
     field = bytes(answer.get(call.expects or "", b"{"))
     if not field.startswith((b"{", b"[")) or (

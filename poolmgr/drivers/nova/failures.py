@@ -130,8 +130,9 @@ def translated(call: Call, url: str, tls: str) -> Iterator[None]:
     except errors.PoolmgrError:
         raise
     except auth.HttpError as error:
-        headers = getattr(error.response, "headers", {})
-        status, said = error.http_status, str(error.message)
+        status, answer = error.http_status, error.response
+        headers = getattr(answer, "headers", {})
+        said = getattr(answer, "text", str(error.message))
         raise error_of_answer(call, status, headers, said, url) from error
     except auth.InvalidResponse as error:
         what = f"{call}: what answers at {one_line(url)} is no Keystone"

@@ -138,7 +138,7 @@ def _fields(mark: Mark) -> dict[str, str]:
         "handle": mark.handle,
         "made": mark.made,
         # Without the blank of "handed over".
-        "state": mark.state.replace(" ", "-"),
+        "state": mark.state.replace("handed over", "handed-over"),
     }
     if mark.taken:
         fields["taken"] = str(mark.taken)
@@ -146,7 +146,7 @@ def _fields(mark: Mark) -> dict[str, str]:
 
 
 def _mark(found: Mapping[str, str]) -> Mark | None:
-    state = found.get("state", "").replace("-", " ")
+    state = found.get("state", "").replace("handed-over", "handed over")
     mark = Mark.read({**found, "state": state})
     answered = found.get("answer")
     if mark is not None and answered and mark.state == "handed over":

@@ -6,6 +6,7 @@ not there, or there are several.
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +26,23 @@ LOG = logging.getLogger(__name__)
 
 #: The setting of floating IPs; all others are of servers.
 FLOATING_NETWORK = "floating_network"
-#: What a thing is that is asked for by these, in words.
+_ZONES = "availability_zones"
+#: Which service has a list of what a setting names, and what it has to be.
+_THINGS: dict[str, tuple[Service, str, Mapping[str, Any]]] = {
+    "image": ("image", "/images", {"status": "active"}),
+    "flavor": ("compute", "/flavors", {}),
+    "networks": ("network", "/networks", {}),
+    "security_groups": ("network", "/security-groups", {}),
+    "server_group": ("compute", "/os-server-groups", {}),
+    FLOATING_NETWORK: ("network", "/networks", {"router:external": True}),
+}
+#: The same in words.
 _SUCH = {"status": "active", "router:external": "external"}
+#: All settings that name something, in the order in which they are checked.
+_SETTINGS = (
+    *("image", "flavor", "networks", "security_groups", "key_name"),
+    *("server_group", "user_data", _ZONES, FLOATING_NETWORK),
+)
 
 R = TypeVar("R")
 
@@ -53,21 +69,12 @@ class Parts:
     def __init__(self, services: Services, settings: NovaSettings) -> None:
         self._services = services
         self._settings = settings
-        lookups: Mapping[str, Callable[[Verb], Any]] = {
-            "image": self._image,
-            "flavor": self._flavor,
-            "networks": self._networks,
-            "security_groups": self._security_groups,
-            "key_name": self._key,
-            "server_group": self._server_group,
-            "user_data": self._user_data,
-            "availability_zones": self._zones,
-            FLOATING_NETWORK: self._external_network,
-        }
         always = ("image", "flavor", "networks", FLOATING_NETWORK)
         self._parts = {
-            setting: self._part(setting, look_up)
-            for setting, look_up in lookups.items()
+            setting: Once(
+                f"looking up {setting}", partial(self._look_up, setting)
+            )
+            for setting in _SETTINGS
             if setting in always or getattr(settings, setting)
         }
         self.of_servers = [n for n in self._parts if n != FLOATING_NETWORK]
@@ -118,81 +125,25 @@ class Parts:
                     shown = "none, so there are no floating IPs"
             yield Finding(setting, value, shown, problem)
 
-    def _part(self, setting: str, look_up: Callable[[Verb], Any]) -> Once[Any]:
-        def find(timeout: float) -> Any:
-            with understood(f"the question for {setting}"):
-                return look_up(Verb(self._services, timeout))
-
-        return Once(f"looking up {setting}", find)
-
     # -- look-ups -----------------------------------------------------------
 
-    def _image(self, verb: Verb) -> str:
-        wanted, such = self._settings.image, {"status": "active"}
-        return _one(verb, "image", "image", "/images", wanted, such)
-
-    def _flavor(self, verb: Verb) -> str:
-        wanted = self._settings.flavor
-        return _one(verb, "flavor", "compute", "/flavors", wanted)
-
-    def _server_group(self, verb: Verb) -> str:
-        wanted, path = str(self._settings.server_group), "/os-server-groups"
-        return _one(verb, "server_group", "compute", path, wanted)
-
-    def _networks(self, verb: Verb) -> list[str]:
-        setting, path = "networks", "/networks"
-        wanted = self._settings.networks
-        if not wanted:
-            return [_only_network(verb, setting, {"router:external": False})]
-        return [_one(verb, setting, "network", path, n) for n in wanted]
-
-    def _security_groups(self, verb: Verb) -> list[str]:
-        setting, path = "security_groups", "/security-groups"
-        wanted = self._settings.security_groups
-        return [_one(verb, setting, "network", path, n) for n in wanted]
-
-    def _external_network(self, verb: Verb) -> str:
-        wanted, such = (
-            self._settings.floating_network,
-            {"router:external": True},
-        )
-        if not wanted:
-            return _only_network(verb, FLOATING_NETWORK, such)
-        path = "/networks"
-        return _one(verb, FLOATING_NETWORK, "network", path, wanted, such)
-
-    def _key(self, verb: Verb) -> str:
-        wanted = str(self._settings.key_name)
-        call = Call("GET", "compute", path_of("/os-keypairs", wanted))
-        if verb.run_if_there(call) is None:
-            raise CloudRefused(f"[nova] key_name: there is no {wanted!r}")
-        return wanted
-
-    def _zones(self, verb: Verb) -> Collection[str]:
-        field = "availabilityZoneInfo"
-        call = Call("GET", "compute", "/os-availability-zone", expects=field)
-        there = {
-            str(zone.get("zoneName"))
-            for zone in objects(msgspec.json.decode(verb.run(call)[field]))
-            if zone.get("zoneState") != {"available": False}
-        }
-        for zone in self._settings.availability_zones:
-            # "zone:host" is for administrators; Nova will say.
-            if zone.partition(":")[0] not in there:
-                raise CloudRefused(
-                    f"[nova] availability_zones: there is no {zone!r} "
-                    f"(there are {', '.join(sorted(there)) or 'none'})"
-                )
-        return self._settings.availability_zones
-
-    def _user_data(self, _verb: Verb) -> bytes:
-        path = str(self._settings.user_data)
-        try:
-            return Path(path).read_bytes()
-        except OSError as error:
-            raise CloudRefused(
-                f"[nova] user_data: cannot read {path!r}: {error.strerror}"
-            ) from None
+    def _look_up(self, setting: str, timeout: float) -> Any:
+        verb = Verb(self._services, timeout)
+        wanted = getattr(self._settings, setting)
+        with understood(f"the question for {setting}"):
+            if setting == "key_name":
+                return _key(verb, wanted)
+            if setting == "user_data":
+                return _user_data(wanted)
+            if setting == _ZONES:
+                return _zones(verb, wanted)
+            if isinstance(wanted, tuple) and wanted:
+                return [_one(verb, setting, each) for each in wanted]
+            if setting == "networks":
+                return [_only_network(verb, setting)]
+            if setting == FLOATING_NETWORK and not wanted:
+                return _only_network(verb, setting)
+            return _one(verb, setting, wanted)
 
 
 def _shown(found: str | bytes | Collection[str] | None) -> str:
@@ -202,20 +153,48 @@ def _shown(found: str | bytes | Collection[str] | None) -> str:
     return found if isinstance(found, str) else ", ".join(found or ())
 
 
-def _one(
-    verb: Verb,
-    setting: str,
-    service: Service,
-    path: str,
-    wanted: str,
-    such: Mapping[str, Any] = {},
-) -> str:
-    """Id of the one thing that has a name, or else that id.
+def _key(verb: Verb, wanted: str) -> str:
+    try:
+        call = Call("GET", "compute", path_of("/os-keypairs", wanted))
+    except CloudRefused as error:
+        raise CloudRefused(f"[nova] key_name: {error}") from None
+    if verb.run_if_there(call) is None:
+        raise CloudRefused(f"[nova] key_name: there is no {wanted!r}")
+    return wanted
 
-    :param such: what it has to be besides
-    """
+
+def _zones(verb: Verb, wanted: Collection[str]) -> Collection[str]:
+    field = "availabilityZoneInfo"
+    call = Call("GET", "compute", "/os-availability-zone", expects=field)
+    there = {
+        str(zone.get("zoneName"))
+        for zone in objects(msgspec.json.decode(verb.run(call)[field]))
+        if zone.get("zoneState") != {"available": False}
+    }
+    for zone in wanted:
+        # "zone:host" is for administrators; Nova will say.
+        if zone.partition(":")[0] not in there:
+            raise CloudRefused(
+                f"[nova] availability_zones: there is no {zone!r} "
+                f"(there are {', '.join(sorted(there)) or 'none'})"
+            )
+    return wanted
+
+
+def _user_data(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CloudRefused(
+            f"[nova] user_data: cannot read {path!r}: {error.strerror}"
+        ) from None
+
+
+def _one(verb: Verb, setting: str, wanted: str) -> str:
+    """Id of the one thing that has a name, or else that id."""
     if not wanted:
         raise CloudRefused(f"[nova] {setting} is not set")
+    service, path, such = _THINGS[setting]
     # Nova cannot be asked for these by name or id.
     queries: Mapping[Service, list[dict[str, str]]] = {
         "compute": [{}],
@@ -245,12 +224,16 @@ def _one(
     raise CloudRefused(f"[nova] {setting}: there is no {wanted!r}{besides}")
 
 
-def _only_network(verb: Verb, setting: str, such: Mapping[str, Any]) -> str:
+def _only_network(verb: Verb, setting: str) -> str:
     """Id of the network there is."""
-    found = verb.read_list(Call("GET", "network", "/networks", such), _Named)
+    is_external = setting == FLOATING_NETWORK
+    call = Call(
+        "GET", "network", "/networks", {"router:external": is_external}
+    )
+    found = verb.read_list(call, _Named)
     if len(found) == 1:
         return found[0].id
-    kind = "external networks" if such["router:external"] else "networks"
+    kind = "external networks" if is_external else "networks"
     if not found:
         raise NoNetwork(f"[nova] {setting}: there are no {kind}")
     names = ", ".join(sorted(repr(n.name) for n in found)[:5])

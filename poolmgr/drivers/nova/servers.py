@@ -95,20 +95,17 @@ class Servers(Driver):
         """See :meth:`Driver.poll`."""
         verb = Verb(self.services, timeout)
         known = {device.id: device for device in devices}
-        marked = {d.id: d for d in devices if d.mark}
+        marked = [device for device in devices if device.mark]
         unchanged: set[str] = set()
         if len(marked) > A_QUESTION:
             # Of a thousand that boot, hardly one has changed since the last
             # look: who still boots is told by one short list.
-            unchanged = {
-                id_
-                for id_ in self._booting(verb, marked.values())
-                if id_ in marked and marked[id_].status == "building"
-            }
+            building = {d.id for d in marked if d.status == "building"}
+            unchanged = building.intersection(self._booting(verb, marked))
         tags = {
             marks.own_tag(device.mark, device.name)
-            for id_, device in marked.items()
-            if device.mark and id_ not in unchanged
+            for device in marked
+            if device.mark and device.id not in unchanged
         }
         unmarked = {device.name for device in devices if not device.mark}
         found = self._tagged(verb, tags) + self._named(verb, unmarked)

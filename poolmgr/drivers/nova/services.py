@@ -10,9 +10,8 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from keystoneauth1.access.access import AccessInfo
 from keystoneauth1.exceptions import CatalogException
@@ -53,18 +52,6 @@ _VERSIONS: dict[Service, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Token:
-    """What Keystone has answered to a login.
-
-    :ivar access: the token, and what comes with it
-    :ivar good_until: when to get another, by a clock that nobody sets
-    """
-
-    access: AccessInfo
-    good_until: float
-
-
 class Services:
     """The services of a cloud.
 
@@ -90,7 +77,8 @@ class Services:
             f"{self._origin.of('cert')}"
         )
         self._driver = driver
-        self._token = Once("logging in", self._log_in)
+        self._login = Once("logging in", self._log_in)
+        self._good_until = 0.0
         self._urls: dict[Service, str] = {}
         self._is_closed = False
 
@@ -100,17 +88,17 @@ class Services:
         :param timeout: seconds that each request may take
         :raises CloudError: there is none
         """
-        token = self._good_token(timeout)
-        response = self._exchange(call, token, timeout)
+        access = self._access(timeout)
+        response = self._exchange(call, access, timeout)
         if response.status_code == 401:
             # keystoneauth would have one of many threads log in again, and
             # the others give up.
-            self._token.forget(token)
-            token = self._good_token(timeout)
-            response = self._exchange(call, token, timeout)
+            self._login.forget(access)
+            access = self._access(timeout)
+            response = self._exchange(call, access, timeout)
         is_unknown = response.status_code == 406 and call.service == "compute"
         if is_unknown and self._takes_another_microversion(response.text):
-            response = self._exchange(call, token, timeout)
+            response = self._exchange(call, access, timeout)
         return response
 
     def url(self, service: Service, timeout: float) -> str:
@@ -141,7 +129,7 @@ class Services:
 
         :raises CloudRefused: the login has none
         """
-        project = self._good_token(timeout).access.project_id
+        project = self._access(timeout).project_id
         if not project:
             raise errors.CloudRefused(
                 "the login is for no project; set "
@@ -156,36 +144,35 @@ class Services:
 
     # -- inside -------------------------------------------------------------
 
-    def _exchange(self, call: Call, token: Token, timeout: float) -> Response:
+    def _exchange(
+        self, call: Call, access: AccessInfo, timeout: float
+    ) -> Response:
         """The response to one request."""
-        url = self.url(call.service, timeout)
+        url, context = self.url(call.service, timeout), current()
         headers = {
             "Accept": "application/json",
-            "X-Auth-Token": str(token.access.auth_token),
+            "X-Auth-Token": str(access.auth_token),
             **(call.headers or {}),
         }
-        if call.service == "compute":
-            version = self.microversion
-            headers["OpenStack-API-Version"] = f"compute {version}"
-            headers["X-OpenStack-Nova-API-Version"] = version
-        if (context := current()) is not None:
-            # Its services write it into their logs as the global request id.
-            headers["X-OpenStack-Request-ID"] = context.request_id
-        body: Any = {} if call.body is None else {"json": call.body}
+        is_nova = call.service == "compute"
         # No log, for it would have the bodies; no semaphore, for the SDK's
         # sleeps until the wall clock has caught up.
         send = partial(
             self._session.request,
             url + call.path,
             call.method,
-            params=dict(call.params or {}),
+            params=call.params,
+            json=call.body,
             headers=headers,
+            microversion=self.microversion if is_nova else None,
+            microversion_service_type=call.service,
+            # Its services write it into their logs as the global request id.
+            global_request_id=context.request_id if context else None,
             authenticated=False,
             raise_exc=False,
             log=False,
             rate_semaphore=nullcontext(),
             timeout=timeout,
-            **body,
         )
         return self._measured(call, url, send)
 
@@ -229,15 +216,15 @@ class Services:
 
     # -- Keystone -----------------------------------------------------------
 
-    def _good_token(self, timeout: float) -> Token:
-        """A token that lasts for a while."""
-        token = self._token.get(timeout)
-        if time.monotonic() > token.good_until:
-            self._token.forget(token)
-            token = self._token.get(timeout)
-        return token
+    def _access(self, timeout: float) -> AccessInfo:
+        """What Keystone told at the last login; good for a while."""
+        access = self._login.get(timeout)
+        if time.monotonic() > self._good_until:
+            self._login.forget(access)
+            access = self._login.get(timeout)
+        return access
 
-    def _log_in(self, timeout: float) -> Token:
+    def _log_in(self, timeout: float) -> AccessInfo:
         session = copy.copy(self._session)
         session.timeout = timeout
         url = str(self._plugin.auth_url)
@@ -254,12 +241,13 @@ class Services:
         except errors.CloudUnavailable as error:
             # What the login was for has not been asked.
             raise NotSent(str(error), error.retry_after) from error
-        return Token(access, _end_of(access))
+        self._good_until = _end_of(access)
+        return access
 
     def _url_in_catalog(self, service: Service, timeout: float) -> str:
         config, origin = self._config, self._origin
         self.project_id(timeout)
-        catalog = self._good_token(timeout).access.service_catalog
+        catalog = self._access(timeout).service_catalog
         try:
             found = catalog.url_for(
                 service_type=config.get_service_type(service),
@@ -269,7 +257,8 @@ class Services:
             )
         except (CatalogException, *MISREAD) as error:
             raise errors.CloudRefused(
-                f"the catalog has no such service: {one_line(str(error))}; "
+                f"the catalog has no service {service!r}: "
+                f"{one_line(str(error))}; "
                 f"see {origin.of('region_name')} and {origin.of('interface')}"
             ) from error
         if not is_address(url := str(found)):
@@ -279,7 +268,7 @@ class Services:
 
 
 def _end_of(access: AccessInfo) -> float:
-    """When to get another token than this.
+    """When to log in again, by a clock that nobody sets.
 
     Of its times only the difference counts: the cloud's clock may be another.
     One that does not say when it expires is used until it is refused.

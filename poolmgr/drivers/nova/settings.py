@@ -11,6 +11,13 @@ AuthType = Literal["password", "v3applicationcredential", "v3token"]
 AddressType = Literal["best", "floating", "fixed"]
 
 
+def _address(url: str) -> None:
+    if not re.match(r"\s*https?://[^/\s]", url):
+        raise ValueError(
+            f"must be like https://keystone.example:5000/v3, not {url!r}"
+        )
+
+
 def _metadata(entries: tuple[str, ...]) -> None:
     for entry in entries:
         if not re.fullmatch(r"[A-Za-z0-9_:. -]{1,255}=.{0,255}", entry, re.S):
@@ -41,8 +48,8 @@ class NovaSettings:
 
     cloud: str | None = setting(
         None,
-        "Cloud in clouds.yaml. Or give auth_url and credentials here; with "
-        "neither, OS_CLOUD or OS_AUTH_URL and so on are used.",
+        "Cloud in clouds.yaml. Or give auth_url and credentials here. Unset: "
+        "OS_CLOUD, or OS_AUTH_URL and so on.",
     )
     auth_type: AuthType = setting(
         "password",
@@ -50,7 +57,10 @@ class NovaSettings:
         choices=("password", "v3applicationcredential", "v3token"),
     )
     auth_url: str | None = setting(
-        None, "Address of Keystone.", old=("mgm.nova_auth_url",)
+        None,
+        "Address of Keystone.",
+        check=_address,
+        old=("mgm.nova_auth_url",),
     )
     username: str | None = setting(None, "User name.", old=("mgm.nova_user",))
     user_id: str | None = setting(None, "User id, instead of the name.")
@@ -86,7 +96,7 @@ class NovaSettings:
     )
     interface: Literal["public", "internal", "admin"] | None = setting(
         None,
-        "Which of the cloud's endpoints to use; public if unset.",
+        "Kind of endpoints. Unset: public.",
         choices=("public", "internal", "admin"),
     )
     cafile: str | None = setting(
@@ -95,20 +105,19 @@ class NovaSettings:
     certfile: str | None = setting(None, "Certificate (PEM) of our own.")
     keyfile: str | None = setting(None, "Private key (PEM) of certfile.")
     insecure: bool = setting(
-        False,
-        "Do not verify the cloud's certificates.",
-        old=("mgm.nova_insecure",),
+        False, "Do not verify certificates.", old=("mgm.nova_insecure",)
     )
     compute_endpoint: str | None = setting(
         None,
         "Address of Nova, instead of the one in the service catalog.",
+        check=_address,
         old=("mgm.nova_bypass_url",),
     )
-    network_endpoint: str | None = setting(None, "The same for Neutron.")
+    network_endpoint: str | None = setting(
+        None, "Address of Neutron, likewise.", check=_address
+    )
     compute_api_version: str | None = setting(
-        None,
-        "Microversion of Nova. Unset: 2.79, or the newest before it.",
-        check=_microversion,
+        None, "Nova microversion. Unset: 2.79, or older.", check=_microversion
     )
 
     # -- what devices are made of -------------------------------------------
@@ -157,23 +166,16 @@ class NovaSettings:
         choices=("best", "floating", "fixed"),
     )
     device_floating_ip: bool = setting(
-        False,
-        "Give each device a floating IP of its own, answer it, and release "
-        "it with the device.",
+        False, "Give each device a floating IP, and release both together."
     )
     floating_network: str | None = setting(
-        None,
-        "External network of the floating IPs, by name or id. Unset: the "
-        "one there is.",
+        None, "External network, by name or id. Unset: the one there is."
     )
 
     # -- calls --------------------------------------------------------------
 
     console_lines: int = setting(
-        0,
-        "Console lines that are logged when a device goes to ERROR.",
-        min=0,
-        max=1000,
+        0, "Console lines logged of a device in ERROR.", min=0, max=1000
     )
     call_timeout: float = setting(
         30.0,
@@ -183,16 +185,10 @@ class NovaSettings:
         old=("mgm.nova_timeout",),
     )
     calls_at_once: int = setting(
-        32,
-        "Most calls at once. A quarter is kept for short jobs.",
-        min=1,
-        max=1000,
+        32, "Most calls at once; a quarter is for short jobs.", min=1, max=1000
     )
     calls_per_second: float = setting(
-        0.0,
-        "Most calls begun in a second; 0 for any number.",
-        min=0,
-        max=10000,
+        0.0, "Most calls begun in a second; 0: any number.", min=0, max=10000
     )
 
     def __post_init__(self) -> None:
