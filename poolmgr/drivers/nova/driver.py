@@ -86,7 +86,6 @@ class NovaCloud(Servers, FloatingIPs):
         wanted = self.settings.compute_api_version or ""
         try:
             project = self.services.project_id(timeout)
-            self.services.check(timeout)
             # The cheapest call there is agrees on the microversion.
             cheap = Call("GET", "compute", "/flavors", {"limit": 1})
             Verb(self.services, timeout).run(replace(cheap, expects="flavors"))

@@ -15,7 +15,6 @@ from email.utils import parsedate_to_datetime
 from http.client import BadStatusLine
 
 from keystoneauth1 import exceptions as auth
-from openstack.exceptions import SDKException
 from requests import exceptions as http
 from urllib3 import exceptions as urllib3
 
@@ -59,13 +58,6 @@ _SAYS_USED_UP = re.compile(
 # Of OpenSSL's reasons, those that may pass by themselves.
 _PASSING = ("INTERNAL_ERROR", "EOF", "BAD_RECORD_MAC", "USER_CANCELLED")
 _NO_ADDRESS = (http.InvalidURL, http.InvalidSchema, http.MissingSchema)
-_SDK = (
-    auth.ClientException,
-    SDKException,
-    http.RequestException,
-    urllib3.HTTPError,
-    OSError,
-)
 
 
 class Refused(errors.CloudRefused):
@@ -140,7 +132,7 @@ def translated(call: Call, url: str, tls: str) -> Iterator[None]:
     except (auth.AuthPluginException, auth.AuthorizationFailure) as error:
         said = _foreign(str(error))
         raise errors.AuthenticationFailed(said) from error
-    except _SDK as error:
+    except (auth.ClientException, urllib3.HTTPError, OSError) as error:
         mistake, reason = _mistake(error, tls), _innermost_words(error)
         where = one_line(re.sub(r"(?<=[^/:])/.*", "", url))
         if any(isinstance(e, urllib3.ProxyError) for e in _chain(error)):

@@ -136,9 +136,9 @@ class FloatingIPs(Driver):
         def create(found: Mapping[str, Any]) -> FloatingIP:
             network = found[FLOATING_NETWORK]
             ip = {"floating_network_id": network, "description": description}
-            body, form = {"floatingip": ip}, shown.ShownIP
-            made = verb.create("network", _IPS, body, "floatingip", form)
-            with understood("POST /floatingips", creates=True):
+            call = Call("POST", "network", _IPS, body={"floatingip": ip})
+            with understood(call, creates=True):
+                made = verb.create(call, shown.ShownIP)
                 return shown.floating_ip_of(made, {})
 
         return self.parts.use([FLOATING_NETWORK], timeout, create)

@@ -27,17 +27,17 @@ LOG = logging.getLogger(__name__)
 #: The setting of floating IPs; all others are of servers.
 FLOATING_NETWORK = "floating_network"
 _ZONES = "availability_zones"
-#: Which service has a list of what a setting names, and what it has to be.
-_THINGS: dict[str, tuple[Service, str, Mapping[str, Any]]] = {
-    "image": ("image", "/images", {"status": "active"}),
-    "flavor": ("compute", "/flavors", {}),
-    "networks": ("network", "/networks", {}),
-    "security_groups": ("network", "/security-groups", {}),
-    "server_group": ("compute", "/os-server-groups", {}),
-    FLOATING_NETWORK: ("network", "/networks", {"router:external": True}),
+_EXTERNAL = {"router:external": True}
+#: Which service has a list of what a setting names, and what it has to be
+#: besides, for the service and in words.
+_THINGS: dict[str, tuple[Service, str, Mapping[str, Any], str]] = {
+    "image": ("image", "/images", {"status": "active"}, " that is active"),
+    "flavor": ("compute", "/flavors", {}, ""),
+    "networks": ("network", "/networks", {}, ""),
+    "security_groups": ("network", "/security-groups", {}, ""),
+    "server_group": ("compute", "/os-server-groups", {}, ""),
+    FLOATING_NETWORK: ("network", "/networks", _EXTERNAL, " that is external"),
 }
-#: The same in words.
-_SUCH = {"status": "active", "router:external": "external"}
 #: All settings that name something, in the order in which they are checked.
 _SETTINGS = (
     *("image", "flavor", "networks", "security_groups", "key_name"),
@@ -194,7 +194,7 @@ def _one(verb: Verb, setting: str, wanted: str) -> str:
     """Id of the one thing that has a name, or else that id."""
     if not wanted:
         raise CloudRefused(f"[nova] {setting} is not set")
-    service, path, such = _THINGS[setting]
+    service, path, such, words = _THINGS[setting]
     # Nova cannot be asked for these by name or id.
     queries: Mapping[Service, list[dict[str, str]]] = {
         "compute": [{}],
@@ -220,8 +220,7 @@ def _one(verb: Verb, setting: str, wanted: str) -> str:
             f"[nova] {setting}: {len(found)} are named {wanted!r}; give the "
             "id of the one that is meant"
         )
-    besides = f" that is {_SUCH[next(iter(such))]}" if such else ""
-    raise CloudRefused(f"[nova] {setting}: there is no {wanted!r}{besides}")
+    raise CloudRefused(f"[nova] {setting}: there is no {wanted!r}{words}")
 
 
 def _only_network(verb: Verb, setting: str) -> str:

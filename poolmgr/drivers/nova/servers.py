@@ -64,7 +64,8 @@ class Servers(Driver):
                 "metadata": {**self.metadata, **marks.metadata_of(mark)},
                 "tags": marks.tags_of(mark, name),
             }
-            return verb.create("compute", _SERVERS, body, "server", Entry).id
+            call = Call("POST", "compute", _SERVERS, body=body)
+            return verb.create(call, Entry).id
 
         id_ = self.parts.use(self.parts.of_servers, timeout, create)
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -112,11 +112,6 @@ class Services:
             self._urls[service] = with_version(found, _VERSIONS[service])
         return self._urls[service]
 
-    def check(self, timeout: float) -> None:
-        """See whether all services are there; raises as :meth:`url` does."""
-        for service in _VERSIONS:
-            self.url(service, timeout)
-
     def described(self, service: Service) -> str:
         """A service's address and where it is set, for messages."""
         where = "the catalog"

@@ -1,9 +1,8 @@
 """What a verb of the driver asks of the cloud."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -13,7 +12,6 @@ from poolmgr.drivers.nova.calls import (
     Answer,
     Call,
     Entry,
-    Service,
     parse_answer,
     read_entries,
 )
@@ -123,22 +121,14 @@ class Verb:
             f"can be read: given up after {len(found)} entries"
         )
 
-    def create(
-        self,
-        service: Service,
-        path: str,
-        body: Mapping[str, Any],
-        field: str,
-        form: type[T],
-    ) -> T:
+    def create(self, call: Call, form: type[T]) -> T:
         """Create something; what the answer shows of it.
 
-        :param field: the field of the answer that has it
         :raises OutcomeUnknown: whether it was created is not known
         """
-        call = Call(
-            "POST", service, path, body=body, expects=field, creates=True
-        )
+        # The list's name without its "s" is that of what is in it.
+        field = call.path[1:-1]
+        call = replace(call, expects=field, creates=True)
         with failures.understood(call, creates=True):
             return msgspec.json.decode(self.run(call)[field], type=form)
 
