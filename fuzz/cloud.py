@@ -4,10 +4,9 @@ import contextlib
 
 from requests import Response
 
-from poolmgr.drivers.nova import NovaCloud, failures
+from poolmgr.drivers.nova import NovaCloud, NovaSettings, failures
 from poolmgr.drivers.nova.calls import Call
 from poolmgr.drivers.nova.services import Services
-from poolmgr.drivers.nova.shown import AddressRule
 from poolmgr.errors import CloudError
 
 SEEDS = [
@@ -52,7 +51,8 @@ def one(data: bytes) -> None:
         assert len(str(error)) < 4000
         assert 0.0 <= getattr(error, "retry_after", 0.0) <= 300.0
     driver = NovaCloud.__new__(NovaCloud)
-    driver.services, driver.rule = _SameAnswer(data), AddressRule()
+    driver.services = _SameAnswer(data)
+    driver.settings = NovaSettings()
     for ask in (
         lambda: driver.list_devices(60.0),
         lambda: driver.get_device("i", 60.0),

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from poolmgr.drivers.nova.settings import AddressType
-from poolmgr.drivers.nova.shown import AddressRule, is_public
+from poolmgr.drivers.nova import NovaSettings
+from poolmgr.drivers.nova.shown import address_of, is_public
 from tests.nova.pools import Pools
 from tests.polling import until
 
@@ -47,7 +47,7 @@ PUBLIC = entry("15.185.175.81")
 def test_by_default_a_floating_one_then_a_public_one_then_the_first(
     addresses: Addresses, chosen: str | None
 ) -> None:
-    assert AddressRule().choose(addresses) == chosen
+    assert address_of(addresses, NovaSettings()) == chosen
 
 
 BOTH: Addresses = {
@@ -59,20 +59,24 @@ BOTH: Addresses = {
 @pytest.mark.parametrize(
     ("network", "version", "kind", "chosen"),
     [
-        (None, 4, "fixed", "10.20.1.4"),
-        (None, 4, "floating", "198.51.100.7"),
-        ("back", 4, "best", "10.99.0.1"),
-        ("back", 4, "floating", None),
-        ("front", 4, "best", "198.51.100.7"),
-        (None, 6, "best", "2001:db8::1"),
-        ("back", 6, "best", "fd00::1"),
-        ("nowhere", 4, "best", None),
+        (None, "4", "fixed", "10.20.1.4"),
+        (None, "4", "floating", "198.51.100.7"),
+        ("back", "4", "best", "10.99.0.1"),
+        ("back", "4", "floating", None),
+        ("front", "4", "best", "198.51.100.7"),
+        (None, "6", "best", "2001:db8::1"),
+        ("back", "6", "best", "fd00::1"),
+        ("nowhere", "4", "best", None),
     ],
 )
 def test_network_version_and_kind_can_be_asked_for(
-    network: str | None, version: int, kind: AddressType, chosen: str | None
+    network: str | None, version: Any, kind: Any, chosen: str | None
 ) -> None:
-    assert AddressRule(network, version, kind).choose(BOTH) == chosen
+    settings = NovaSettings(
+        address_network=network, address_version=version, address_type=kind
+    )
+
+    assert address_of(BOTH, settings) == chosen
 
 
 @pytest.mark.parametrize(

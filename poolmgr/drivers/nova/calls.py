@@ -8,7 +8,7 @@ read as if it was empty, and all else is as it would be without.
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -24,7 +24,6 @@ Service = Literal["identity", "compute", "network", "image"]
 #: The fields of an answer, each still JSON: most of it is never looked at.
 Answer = Mapping[str, msgspec.Raw]
 T = TypeVar("T")
-R = TypeVar("R")
 
 #: What reading an answer of another form than documented may raise.
 MISREAD = (
@@ -130,24 +129,21 @@ def object_field(answer: Answer, field: str) -> dict[str, Any]:
 
 
 def read_entries(
-    what: str, entries: Iterable[T], read: Callable[[T], R]
-) -> Iterator[R]:
-    """What is read of those entries that can be read.
+    what: str, entries: Iterable[msgspec.Raw], form: type[T]
+) -> Iterator[T]:
+    """Those entries of a list that can be read.
 
     :param what: what they are, for the log: "servers"
-    :param read: raises ValueError for an entry that cannot be used; what else
-        it trips over is caught, too
+    :param form: what is read of each
     """
     for entry in entries:
         try:
-            found = read(entry)
-        except MISREAD as error:
+            yield msgspec.json.decode(entry, type=form)
+        except (ValueError, msgspec.MsgspecError) as error:
             if what not in _warned:
                 _warned.add(what)
                 why = one_line(str(error))
                 LOG.warning("left out of the cloud's %s: %s", what, why)
-        else:
-            yield found
 
 
 def text(value: object) -> str:

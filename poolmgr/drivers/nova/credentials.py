@@ -77,11 +77,10 @@ class Origin:
 
         :param name: the SDK's name of it, as "cacert"
         """
-        option = _OVERRIDES.get(name, name)
-        is_ours = option != name or name in _OVERRIDES
-        is_set = is_ours and getattr(self.settings, option)
+        option = _OVERRIDES.get(name)
+        is_set = option and getattr(self.settings, option)
         if str(self) == "[nova]" or (is_set and not self.is_given):
-            return f"[nova] {option}"
+            return f"[nova] {option or name}"
         return f"{self}: {name}"
 
     def check_address(self, name: str, url: str) -> str:

@@ -17,7 +17,7 @@ from poolmgr.drivers.nova.servers import Servers
 from poolmgr.drivers.nova.services import Services
 from poolmgr.drivers.nova.session import access_from, connect
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.drivers.nova.shown import NO_REASON, AddressRule, NovaDevice
+from poolmgr.drivers.nova.shown import NO_REASON, NovaDevice
 from poolmgr.drivers.nova.verb import Verb
 from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
 from poolmgr.text import one_line
@@ -59,16 +59,7 @@ class NovaCloud(Servers, FloatingIPs):
         self._origin = access.origin
         self.services = Services(access, self, settings.compute_api_version)
         self.parts = Parts(self.services, settings)
-        self.metadata = dict(e.split("=", 1) for e in settings.metadata)
         self.zones = cycle(settings.availability_zones or [""])
-        kind = settings.address_type
-        if settings.device_floating_ip:
-            self.metadata |= marks.OWN_IP
-            # It comes when the device is active, not before.
-            kind = "best" if kind == "floating" else kind
-        self.rule = AddressRule(
-            settings.address_network, int(settings.address_version), kind
-        )
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from poolmgr import errors
@@ -12,10 +11,9 @@ from poolmgr.drivers.nova.calls import (
     Call,
     object_field,
     path_of,
-    read_entries,
     text,
 )
-from poolmgr.drivers.nova.failures import Refused, understood
+from poolmgr.drivers.nova.failures import Refused
 from poolmgr.drivers.nova.parts import FLOATING_NETWORK, Parts
 from poolmgr.drivers.nova.servers import parted
 from poolmgr.drivers.nova.services import Services
@@ -135,11 +133,12 @@ class FloatingIPs(Driver):
 
         def create(found: Mapping[str, Any]) -> FloatingIP:
             network = found[FLOATING_NETWORK]
-            ip = {"floating_network_id": network, "description": description}
-            call = Call("POST", "network", _IPS, body={"floatingip": ip})
-            with understood(call, creates=True):
-                made = verb.create(call, shown.ShownIP)
-                return shown.floating_ip_of(made, {})
+            new = {"floating_network_id": network, "description": description}
+            call = Call("POST", "network", _IPS, body={"floatingip": new})
+            ip = shown.floating_ip_of(verb.create(call, shown.ShownIP), {})
+            if ip is None:
+                raise errors.OutcomeUnknown(f"the answer to {call} is odd")
+            return ip
 
         return self.parts.use([FLOATING_NETWORK], timeout, create)
 
@@ -205,8 +204,8 @@ class FloatingIPs(Driver):
                 raise
             return []
         devices = self._devices_of_ports(verb, entries)
-        read = partial(shown.floating_ip_of, devices=devices)
-        return list(read_entries("floating IPs", entries, read))
+        found = [shown.floating_ip_of(each, devices) for each in entries]
+        return [ip for ip in found if ip is not None]
 
     def _devices_of_ports(
         self, verb: Verb, entries: Iterable[shown.ShownIP]

@@ -4,7 +4,6 @@ import base64
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,13 +15,12 @@ from poolmgr.drivers.nova.calls import (
     Entry,
     object_field,
     path_of,
-    read_entries,
 )
 from poolmgr.drivers.nova.failures import understood
 from poolmgr.drivers.nova.parts import Parts
 from poolmgr.drivers.nova.services import Services
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.drivers.nova.shown import AddressRule, NovaDevice, Server
+from poolmgr.drivers.nova.shown import NovaDevice, Server
 from poolmgr.drivers.nova.verb import Verb
 from poolmgr.errors import CloudUnavailable
 from poolmgr.ownership import Mark
@@ -39,15 +37,11 @@ class Servers(Driver):
     :ivar settings: the group ``[nova]``
     :ivar services: the cloud's
     :ivar parts: what servers are made of
-    :ivar rule: which of a server's addresses is a device's
-    :ivar metadata: written on every server besides the mark
     :ivar zones: the zones to build in, in turn; empty for any
     """
 
     services: Services
     parts: Parts
-    rule: AddressRule
-    metadata: Mapping[str, str]
     zones: Iterator[str]
     settings: NovaSettings
 
@@ -56,12 +50,15 @@ class Servers(Driver):
     ) -> NovaDevice:
         """See :meth:`Driver.create_device`."""
         verb = Verb(self.services, timeout)
+        metadata = dict(e.split("=", 1) for e in self.settings.metadata)
+        if own_ip := self.settings.device_floating_ip:
+            metadata |= marks.OWN_IP
 
         def create(found: Mapping[str, Any]) -> str:
             body = self._body(found)
             body["server"] |= {
                 "name": name,
-                "metadata": {**self.metadata, **marks.metadata_of(mark)},
+                "metadata": {**metadata, **marks.metadata_of(mark)},
                 "tags": marks.tags_of(mark, name),
             }
             call = Call("POST", "compute", _SERVERS, body=body)
@@ -69,7 +66,6 @@ class Servers(Driver):
 
         id_ = self.parts.use(self.parts.of_servers, timeout, create)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        own_ip = marks.says_own_ip(self.metadata)
         return NovaDevice(
             id_, name, "building", None, now, mark=mark, own_ip=own_ip
         )
@@ -126,7 +122,7 @@ class Servers(Driver):
             # It is the one that was asked for, whatever it says.
             fields = {**object_field(answer, "server"), "id": id}
             device = shown.device_of(
-                msgspec.convert(fields, Server), self.rule
+                msgspec.convert(fields, Server), self.settings
             )
         if device and (device.mark is marks.UNREADABLE or not device.name):
             raise CloudUnavailable(
@@ -222,9 +218,7 @@ class Servers(Driver):
     ) -> list[NovaDevice]:
         call = Call("GET", "compute", "/servers/detail", query)
         servers = verb.read_list(call, Server)
-        found = read_entries(
-            "servers", servers, partial(shown.device_of, rule=self.rule)
-        )
+        found = [shown.device_of(each, self.settings) for each in servers]
         return [device for device in found if device is not None]
 
 

@@ -2,13 +2,15 @@
 
 import ipaddress
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from poolmgr.drivers.base import Device, FloatingIP, Status
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.calls import Entry, objects, text
-from poolmgr.drivers.nova.settings import AddressType
+from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.text import one_line
 from poolmgr.text.secrecy import masked
 
@@ -42,50 +44,41 @@ _PRIVATE = [
 ]
 
 
-@dataclass(frozen=True)
-class AddressRule:
-    """Says which address of a server is answered; none is ever probed.
+def address_of(addresses: object, settings: NovaSettings) -> str | None:
+    """The address that clients reach a server by; None while it has none.
 
-    :ivar network: name of the network it has to be of, None for any
-    :ivar version: 4 or 6
-    :ivar kind: "floating", "fixed", or "best": a floating one, else a public
-        one, else the first fixed one
+    None is ever probed.
+
+    :param addresses: a server's ``addresses``, as Nova shows them;
+        https://docs.openstack.org/api-ref/compute/#show-server-details
+    :param settings: which of them it is
     """
+    floating: list[str] = []
+    fixed: list[str] = []
+    networks = addresses if isinstance(addresses, Mapping) else {}
+    for network, entries in networks.items():
+        # A floating IP is listed with the network of its port.
+        if settings.address_network not in (None, network):
+            continue
+        for entry in objects(entries):
+            ip = _ip_in(entry.get("addr"))
+            if ip is None or str(ip.version) != settings.address_version:
+                continue
+            is_floating = entry.get("OS-EXT-IPS:type") == "floating"
+            (floating if is_floating else fixed).append(str(ip))
+    chosen = [*floating, *filter(is_public, fixed), *fixed]
+    if settings.address_type == "fixed":
+        chosen = fixed
+    elif settings.address_type == "floating":
+        # One of its own comes when the device is active, not before.
+        chosen = chosen if settings.device_floating_ip else floating
+    return chosen[0] if chosen else None
 
-    network: str | None = None
-    version: int = 4
-    kind: AddressType = "best"
 
-    def choose(self, addresses: object) -> str | None:
-        """The address, None while there is none that will do.
-
-        :param addresses: a server's ``addresses``, as Nova shows them;
-            https://docs.openstack.org/api-ref/compute/#show-server-details
-        """
-        found: dict[bool, list[str]] = {True: [], False: []}
-        networks = addresses if isinstance(addresses, Mapping) else {}
-        for network, entries in networks.items():
-            # A floating IP is listed with the network of its port.
-            if self.network in (None, network):
-                for entry in objects(entries):
-                    is_floating = entry.get("OS-EXT-IPS:type") == "floating"
-                    address = self._usual_spelling(entry.get("addr"))
-                    found[is_floating] += [address] if address else []
-        floating, fixed = found[True], found[False]
-        chosen = {
-            "floating": floating,
-            "fixed": fixed,
-            "best": [*floating, *filter(is_public, fixed), *fixed],
-        }[self.kind]
-        return chosen[0] if chosen else None
-
-    def _usual_spelling(self, address: object) -> str | None:
-        """The address as it is written; None if it is of another version."""
-        try:
-            ip = ipaddress.ip_address(str(address))
-        except ValueError:
-            return None
-        return str(ip) if ip.version == self.version else None
+def _ip_in(text: object) -> IPv4Address | IPv6Address | None:
+    with suppress(ValueError):
+        return ipaddress.ip_address(str(text))
+    return None
 
 
 def is_public(address: str) -> bool:
@@ -118,10 +111,10 @@ class NovaDevice(Device):
     own_ip: bool = False
 
 
-def device_of(server: Server, rule: AddressRule) -> NovaDevice | None:
+def device_of(server: Server, settings: NovaSettings) -> NovaDevice | None:
     """The device that a server is; None if it is gone.
 
-    :param rule: which of its addresses is the device's
+    :param settings: say which of its addresses is the device's
     """
     shown = text(server.status)
     if shown in _GONE:
@@ -135,7 +128,7 @@ def device_of(server: Server, rule: AddressRule) -> NovaDevice | None:
         id=server.id,
         name=text(server.name),
         status=status,
-        address=rule.choose(server.addresses),
+        address=address_of(server.addresses, settings),
         created=text(server.created).replace("Z", "+00:00"),
         fault=_fault(server) if status == "failed" else None,
         mark=marks.mark_in(server.metadata),
@@ -196,12 +189,16 @@ def addresses_of(port: Port) -> list[str]:
     return [address for address in fixed if "." in address]
 
 
-def floating_ip_of(entry: ShownIP, devices: Mapping[str, str]) -> FloatingIP:
-    """A floating IP.
+def floating_ip_of(
+    entry: ShownIP, devices: Mapping[str, str]
+) -> FloatingIP | None:
+    """A floating IP; None if its address is none.
 
     :param devices: ids of servers by their ports, where Neutron shows none
-    :raises ValueError: its address is none
     """
+    address = _ip_in(entry.floating_ip_address)
+    if address is None:
+        return None
     description = "" if entry.description is None else entry.description
     mark, goes_with = marks.mark_in_description(description)
     device_id = None
@@ -212,7 +209,7 @@ def floating_ip_of(entry: ShownIP, devices: Mapping[str, str]) -> FloatingIP:
     revision = entry.revision_number
     return FloatingIP(
         id=entry.id,
-        address=str(ipaddress.ip_address(entry.floating_ip_address)),
+        address=str(address),
         device_id=device_id,
         # Without one Neutron refuses every change, by its 412.
         revision=revision if isinstance(revision, int) else 0,

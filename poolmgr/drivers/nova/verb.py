@@ -1,7 +1,6 @@
 """What a verb of the driver asks of the cloud."""
 
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -89,7 +88,6 @@ class Verb:
         """
         key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
         query = dict(call.params or {})
-        decode = partial(msgspec.json.decode, type=form)
         found: dict[str, T] = {}
         restarts = 0
         for _page in range(MOST_PAGES):
@@ -108,7 +106,7 @@ class Verb:
             before = len(found)
             with failures.understood(call):
                 entries = msgspec.json.decode(answer[key], type=list[Raw])
-            for entry in read_entries(key, entries, decode):
+            for entry in read_entries(key, entries, form):
                 found.setdefault(entry.id, entry)
                 query["marker"] = entry.id
             links = bytes(answer.get(f"{key}_links", b""))
