@@ -175,7 +175,7 @@ def test_the_address_is_that_of_version_3(url: str, used: str) -> None:
         ({"cloud": "a", "auth_url": "http://b"}, "cloud and auth_url are bo"),
         (
             {"auth_url": "k.example", "username": "u", "password": "p"},
-            "auth_url must be an address like https://",
+            "auth_url must be like https://",
         ),
         ({"auth_url": "http://k/v3"}, "password is missing"),
         ({"auth_url": "http://k/v3", "password": "p"}, "username is missing"),

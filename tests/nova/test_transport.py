@@ -226,29 +226,6 @@ def test_a_redirect_is_no_answer_wherever_it_leads(
     assert pool.only_server()["name"] == device["name"]
 
 
-def test_versions_may_be_beside_where_they_are_asked_for(
-    cloud: LoopbackCloud,
-) -> None:
-    beside = {"Location": f"{cloud.url}/compute/v2.1/"}
-    cloud.fault(Fault(service="compute", path="/", status=302, headers=beside))
-
-    with openstack_on(cloud) as openstack:
-        assert devices(openstack) == []
-
-
-def test_versions_are_not_asked_for_elsewhere(
-    cloud: LoopbackCloud, other: LoopbackCloud
-) -> None:
-    where = {"Location": f"{other.url}/compute/v2.1/"}
-    cloud.fault(Fault(service="compute", path="/", status=302, headers=where))
-
-    with openstack_on(cloud) as openstack:
-        # The root of the service has them as well.
-        assert devices(openstack) == []
-
-    assert not other.calls
-
-
 def test_a_redirect_that_leads_to_itself_ends(cloud: LoopbackCloud) -> None:
     there = {"Location": f"{cloud.url}/compute/v2.1/"}
     fault = Fault(service="compute", status=302, headers=there, times=None)
@@ -305,25 +282,6 @@ def test_a_token_that_is_too_much_is_none(
 
     assert TOKENS in log.text
     assert "; again in" in log.text
-
-
-@pytest.mark.parametrize("how", ["plain", "packed"])
-def test_versions_that_are_too_much_are_none(
-    cloud: LoopbackCloud, how: str
-) -> None:
-    body, headers = PACKED[how]()
-    cloud.fault(
-        Fault(
-            service="compute",
-            path="/",
-            status=200,
-            body=body,
-            headers=headers,
-        )
-    )
-    with openstack_on(cloud) as openstack:
-        # The root of the service has them as well.
-        assert devices(openstack) == []
 
 
 # -- a connection of somebody else's ------------------------------------------
