@@ -16,8 +16,8 @@ from poolmgr.config.options import Configuration, list_opts
 from poolmgr.config.reload import Reload
 from poolmgr.config.values import options_of
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import ConfigError, NotFound
+from poolmgr.jobs.manager import driver_plugins
 from poolmgr.settings import WorkerSettings
 from tests.asking import asked
 from tests.jobservers import JobServerProcess, builtin
@@ -360,8 +360,7 @@ def test_secrets_are_not_shown(
     path = tmp_path / "mine.conf"
     path.write_text("[nova]\npassword = planted-old\n")
     conf = Configuration([str(path)])
-    reload = Reload(conf)
-    reload.follow("nova", conf.group("nova", NovaSettings))
+    reload = Reload(conf, driver_plugins(), {})
     path.write_text("[nova]\npassword = planted-new\n")
 
     reload.run()
@@ -376,8 +375,7 @@ def test_values_are_one_line(
     path = tmp_path / "mine.conf"
     path.write_text("")
     conf = Configuration([str(path)])
-    reload = Reload(conf)
-    reload.follow("poolmgr", conf.pool())
+    reload = Reload(conf, driver_plugins(), {})
     path.write_text("[poolmgr]\naz = a\x1b[2J\n  b\n")
 
     reload.run()
@@ -391,8 +389,7 @@ def test_nothing_new_is_said_to_be_so(
 ) -> None:
     caplog.set_level("INFO")
     conf = Configuration([os.devnull])
-    reload = Reload(conf)
-    reload.follow("worker", conf.worker(), lambda settings: None)
+    reload = Reload(conf, driver_plugins(), {})
 
     reload.run()
 

@@ -20,14 +20,13 @@ from poolmgr.cloud.pool import limit_arenas
 from poolmgr.config.job_servers import connection_options
 from poolmgr.config.options import Configuration
 from poolmgr.config.reload import Reload
-from poolmgr.config.remarks import log_remarks
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import driver_plugins
 from poolmgr.jobs.pool_manager import AsyncPoolManager
 from poolmgr.reaper.loop import ReaperLoop
-from poolmgr.settings import DriverSettings, PoolSettings, WorkerSettings
+from poolmgr.settings import PoolSettings, ReaperSettings, WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 from poolmgr.worker.report import Report
@@ -172,27 +171,20 @@ class WorkerCommand(PoolmgrCommand):
             self._adjust_log(settings)
             service.adopt(settings)
 
-        reload = Reload(conf, _require_readable)
-        reload.follow("poolmgr", conf.pool(), adopt_pool)
-        reload.follow("poolmgr", conf.group("poolmgr", DriverSettings))
-        reload.follow("worker", conf.worker(), adopt_worker)
-        reload.follow("reaper", conf.reaper(), reaper.adopt)
-        reload.follow("gearman", conf.gearman())
-        reload.follow("monitoring", conf.monitoring())
-        name = conf.driver_name().lower()
-        reload.follow(name, conf.group(name, manager.driver.Settings))
-        return reload
+        return Reload(
+            conf,
+            driver_plugins(),
+            {
+                PoolSettings: adopt_pool,
+                WorkerSettings: adopt_worker,
+                ReaperSettings: reaper.adopt,
+            },
+        )
 
 
 def _end_at_start(number: signal.Signals) -> None:
     say(logging.INFO, f"{number.name}: ending before it has served")
     os._exit(0)
-
-
-def _require_readable(conf: Configuration) -> None:
-    log_remarks(conf, driver_plugins())
-    conf.require_values(driver_plugins())
-    connection_options(conf.gearman())
 
 
 def _serve_pages(

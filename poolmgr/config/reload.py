@@ -1,52 +1,23 @@
 """Reading the configuration again while the process runs."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
+from poolmgr.config.job_servers import connection_options
 from poolmgr.config.options import Configuration
+from poolmgr.config.remarks import log_remarks
 from poolmgr.config.values import options_of
+from poolmgr.drivers.base import Driver
 from poolmgr.errors import PoolmgrError
-from poolmgr.settings.rules import IsSettings
+from poolmgr.plugins import Registry
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
 
-S = TypeVar("S", bound=IsSettings)
-
-
-@dataclass
-class _Follower:
-    """Settings in force, and who takes others."""
-
-    group: str
-    settings: Any
-    adopt: Callable[[Any], None] | None
-
-    def take(self, read: IsSettings) -> bool:
-        """Adopt what may change, name the rest; whether anything differs."""
-        mutable: dict[str, Any] = {}
-        changed = 0
-        for option in options_of(self.group, type(read)):
-            new = getattr(read, option.name)
-            old = getattr(self.settings, option.name)
-            if old == new:
-                continue
-            changed += 1
-            shown = one_line(f"{old!r} -> {new!r}")
-            if option.rule.secret:
-                shown = "*** -> ***"
-            if option.rule.mutable and self.adopt:
-                mutable[option.name] = new
-                LOG.info("%s: %s", option.shown, shown)
-            else:
-                said = "%s: %s needs a restart: not in force"
-                LOG.warning(said, option.shown, shown)
-        if mutable and self.adopt:
-            self.settings = replace(self.settings, **mutable)
-            self.adopt(self.settings)
-        return changed > 0
+#: A group's name, and its settings.
+_Group = tuple[str, Any]
 
 
 class Reload:
@@ -56,42 +27,67 @@ class Reload:
     (``setting(..., mutable=True)``). All groups are read and checked before
     anything changes: a mistake anywhere leaves all as it was.
 
-    :param configuration: what was read at the start
-    :param look: called with what is read; raises PoolmgrError if it cannot
-        be used
+    :param conf: what was read at the start
+    :param drivers: the drivers that are installed
+    :param adopters: take the settings to use from now on, by their class;
+        nothing of other classes can change
     """
 
     def __init__(
         self,
-        configuration: Configuration,
-        look: Callable[[Configuration], None] = lambda configuration: None,
+        conf: Configuration,
+        drivers: Registry[Driver],
+        adopters: Mapping[type[Any], Callable[[Any], None]],
     ) -> None:
-        self._configuration = configuration
-        self._look = look
-        self._followers: list[_Follower] = []
-
-    def follow(
-        self, group: str, settings: S, adopt: Callable[[S], None] | None = None
-    ) -> None:
-        """Have a group's settings followed.
-
-        :param settings: those in force
-        :param adopt: called with the settings to use from now on; None when
-            nothing can change at run time
-        """
-        self._followers.append(_Follower(group, settings, adopt))
+        self._conf = conf
+        self._drivers = drivers
+        self._adopters = adopters
+        self._in_force: list[_Group] = [
+            (group, conf.group(group, settings))
+            for group, settings in conf.groups(drivers)
+        ]
 
     def run(self) -> None:
         """Read it again and log what came of it; raises nothing of that."""
         try:
-            configuration = self._configuration.again()
-            self._look(configuration)
-            read = [
-                configuration.group(each.group, type(each.settings))
-                for each in self._followers
-            ]
+            read = self._read()
         except PoolmgrError as error:
             LOG.error("the configuration stays as it was: %s", error)
             return
-        if not any([*map(_Follower.take, self._followers, read)]):
+        if read == self._in_force:
             LOG.info("configuration read again: nothing has changed")
+        self._in_force = [*map(self._take, self._in_force, read)]
+
+    def _read(self) -> list[_Group]:
+        conf = self._conf.again()
+        log_remarks(conf, self._drivers)
+        conf.require_values(self._drivers)
+        connection_options(conf.gearman())
+        return [
+            (group, conf.group(group, type(settings)))
+            for group, settings in self._in_force
+        ]
+
+    def _take(self, present: _Group, read: _Group) -> _Group:
+        """Adopt what may change, name the rest; returns what is in force."""
+        group, settings = present
+        adopt = self._adopters.get(type(settings))
+        mutable: dict[str, Any] = {}
+        for option in options_of(group, type(settings)):
+            old = getattr(settings, option.name)
+            new = getattr(read[1], option.name)
+            if old == new:
+                continue
+            shown = one_line(f"{old!r} -> {new!r}")
+            if option.rule.secret:
+                shown = "*** -> ***"
+            if adopt and option.rule.mutable:
+                mutable[option.name] = new
+                LOG.info("%s: %s", option.shown, shown)
+            else:
+                said = "%s: %s needs a restart: not in force"
+                LOG.warning(said, option.shown, shown)
+        if adopt and mutable:
+            settings = replace(settings, **mutable)
+            adopt(settings)
+        return group, settings
