@@ -1,18 +1,19 @@
 """The ends of connections: a worker, a client, and the built-in server."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
+from unittest import mock
 
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import (
     Address,
     Assignment,
+    Client,
     ConnectionOptions,
     Slots,
     SubmittedJob,
 )
-from poolmgr.gearman.client_connection import ClientConnection
 from poolmgr.gearman.packet_connection import PacketConnection
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 from poolmgr.gearman.server import JobServer, ServerConnection
@@ -31,7 +32,7 @@ SEEDS = [
     b"\0" + _said((T.ECHO_RES, b""), _JOB),
     b"\0" + _said((T.ECHO_RES, b""), (T.NO_JOB,), (T.NOOP,)),
     b"\0" + _said((T.ECHO_RES, b""), _JOB, (T.ERROR, b"c", b"t")),
-    b"\1" + _said((T.OPTION_RES, b"exceptions"), (T.JOB_CREATED, b"h")),
+    b"\1" + _said((T.ECHO_RES, b""), (T.JOB_CREATED, b"h")),
     b"\1" + _said((T.ERROR, b"c", b"t"), (T.WORK_COMPLETE, b"h", b"p")),
     b"\1" + _said((T.STATUS_RES, b"h", b"1", b"1", b"a", b"0")),
     b"\2" + _said((T.CAN_DO, b"f"), (T.GRAB_JOB_UNIQ,), magic=_REQ),
@@ -40,7 +41,7 @@ SEEDS = [
     + _said(
         (T.CAN_DO, b"f"),
         (T.SUBMIT_JOB, b"f", b"-", b"p"),
-        (T.GRAB_JOB,),
+        (T.GRAB_JOB_UNIQ,),
         magic=_REQ,
     ),
     b"\2status\nworkers\nshow jobs\ncancel job H:x:1\n",
@@ -121,10 +122,8 @@ def one(data: bytes) -> None:
 
 
 async def _tell(whom: int, data: bytes) -> None:
-    protocol = _protocol(whom)
-    asked = [
-        asyncio.ensure_future(question) for question in _questions(protocol)
-    ]
+    protocol, questions = await _connected(whom)
+    asked = [asyncio.ensure_future(question) for question in questions]
     wire = _Wire()
     protocol.connection_made(wire)
     half = len(data) // 2
@@ -146,22 +145,27 @@ def _feed(protocol: Any, data: bytes) -> None:
         protocol.look_for_jobs()
 
 
-def _protocol(whom: int) -> Any:
+async def _connected(whom: int) -> tuple[Any, list[Coroutine[Any, Any, Any]]]:
+    """An end of a connection, and what waits for answers there."""
     if whom == 2:
-        return ServerConnection(JobServer())
-    if whom == 1:
-        return ClientConnection(Address("h"), _OPTIONS)
-    return _Owner().connection
+        return ServerConnection(JobServer()), []
+    if whom != 1:
+        return _Owner().connection, []
+    connections: list[Any] = []
 
+    async def connect(
+        _address: Address,
+        _options: ConnectionOptions,
+        factory: Callable[[], Any],
+    ) -> Any:
+        connections.append(factory())
+        return connections[0]
 
-def _questions(protocol: Any) -> list[Coroutine[Any, Any, Any]]:
-    """What a client waits for the answer to."""
-    if not isinstance(protocol, ClientConnection):
-        return []
-    submitted = protocol.submit(
-        T.SUBMIT_JOB, b"f", b"u", b"p", background=False
-    )
-    return [_result(submitted), protocol.ask_status(T.GET_STATUS, b"h")]
+    client = Client([Address("h")], _OPTIONS)
+    with mock.patch("poolmgr.gearman.client.connect", connect):
+        await client.__aenter__()
+    submitted = _result(client.submit("f", b"p", unique="u"))
+    return connections[0], [submitted, client.has(handle="h")]
 
 
 async def _result(submitted: Coroutine[Any, Any, SubmittedJob]) -> bytes:

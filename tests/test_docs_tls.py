@@ -29,7 +29,7 @@ SERVER, CLIENT = "/etc/stunnel/gearmand.conf", "/etc/stunnel/gearman.conf"
 NAME = "gearman-1.example.com"
 #: What is left to say when there was no answer.
 RESET = (
-    "Connection reset by peer after the handshake: it may not accept our "
+    "Connection reset by peer: it may not accept our "
     "certificate, or have no job server behind it"
 )
 

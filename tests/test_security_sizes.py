@@ -173,15 +173,15 @@ def test_a_job_that_is_too_long_is_cut(piece: int) -> None:
 
 
 def test_only_jobs_are_cut() -> None:
-    parser = Parser(REQUEST, 50, cut=(PacketType.JOB_ASSIGN,))
+    parser = Parser(REQUEST, 50, cut=(PacketType.JOB_ASSIGN_UNIQ,))
     with pytest.raises(ProtocolError, match="1000 bytes"):
         list(parser.feed(encode(PacketType.ECHO_REQ, b"x" * 1000)))
 
 
 def test_a_cut_job_has_to_have_its_arguments() -> None:
-    parser = Parser(REQUEST, 50, cut=(PacketType.JOB_ASSIGN,))
+    parser = Parser(REQUEST, 50, cut=(PacketType.JOB_ASSIGN_UNIQ,))
     with pytest.raises(ProtocolError, match="arguments"):
-        list(parser.feed(encode(PacketType.JOB_ASSIGN, b"x" * 1000)))
+        list(parser.feed(encode(PacketType.JOB_ASSIGN_UNIQ, b"x" * 1000)))
 
 
 BOMBS = {

@@ -12,13 +12,13 @@ It knows nothing of pools and clouds.
 
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.client import Client
-from poolmgr.gearman.client_connection import (
+from poolmgr.gearman.connection import ConnectionOptions
+from poolmgr.gearman.protocol import ProtocolError
+from poolmgr.gearman.submitted_job import (
     JobFailed,
     JobTimeout,
     SubmittedJob,
 )
-from poolmgr.gearman.connection import ConnectionOptions
-from poolmgr.gearman.protocol import ProtocolError
 from poolmgr.gearman.tls import client_context
 from poolmgr.gearman.worker import ConnectionStatus, Worker
 from poolmgr.gearman.worker_connection import (

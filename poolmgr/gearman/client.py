@@ -1,22 +1,52 @@
 """Submit jobs and wait for their answers."""
 
+import asyncio
 import uuid
-from collections.abc import Sequence
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
-from poolmgr.gearman.client_connection import ClientConnection, SubmittedJob
-from poolmgr.gearman.connection import ConnectionOptions, connect
+from poolmgr.gearman.connection import (
+    ConnectionOptions,
+    connect,
+    quiet_future,
+)
+from poolmgr.gearman.packet_connection import PacketConnection
 from poolmgr.gearman.protocol import (
     MAX_NAME,
     SUBMIT,
     PacketType,
     Priority,
+    ProtocolError,
 )
+from poolmgr.gearman.submitted_job import JobFailed, SubmittedJob
 from poolmgr.text import one_line
+
+_STATUS = {
+    PacketType.GET_STATUS: PacketType.STATUS_RES,
+    PacketType.GET_STATUS_UNIQUE: PacketType.STATUS_RES_UNIQUE,
+}
+_IGNORED = (
+    PacketType.ECHO_RES,
+    PacketType.WORK_DATA,
+    PacketType.WORK_WARNING,
+)
+
+
+class _Question(NamedTuple):
+    """What the server has still to answer.
+
+    :ivar answered_by: the type of the packet that answers it
+    :ivar understand: makes the answer of the packet's arguments; also when
+        nobody waits for it any more
+    """
+
+    answered_by: PacketType
+    understand: Callable[[list[bytes]], Any]
+    answer: asyncio.Future[Any]
 
 
 class Client:
@@ -38,7 +68,11 @@ class Client:
             raise ConfigError("no job server is given")
         self._servers = servers
         self._options = options or ConnectionOptions()
-        self._connection: ClientConnection | None = None
+        self._server = servers[0]
+        self._connection: PacketConnection | None = None
+        # They are answered in their order.
+        self._questions: deque[_Question] = deque()
+        self._jobs: dict[bytes, list[SubmittedJob]] = {}
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -48,10 +82,10 @@ class Client:
         failures = []
         for server in self._servers:
             try:
-                connecting = partial(ClientConnection, server, self._options)
                 self._connection = await connect(
-                    server, self._options, connecting
+                    server, self._options, self._make_connection
                 )
+                self._server = server
                 return self
             except TransportError as error:
                 failures.append(f"{server}: {error}")
@@ -93,10 +127,22 @@ class Client:
         raw = _unique(unique)
         if not function or "\0" in function:
             raise ConfigError("a function's name is not empty, without NUL")
-        kind = SUBMIT[priority, background]
-        return await self._connected().submit(
-            kind, function.encode(), raw, payload, background=background
+
+        def created(args: list[bytes]) -> SubmittedJob:
+            (handle,) = args
+            job = SubmittedJob(self._server, handle, background)
+            if not background:
+                # Now, not when submit() goes on: its answer may be next.
+                self._jobs.setdefault(handle, []).append(job)
+            return job
+
+        job: SubmittedJob = await self._ask(
+            PacketType.JOB_CREATED,
+            created,
+            SUBMIT[priority, background],
+            *(function.encode(), raw, payload),
         )
+        return job
 
     async def has(self, *, unique: str = "", handle: str = "") -> bool:
         """Whether the job server has a job, queued or running.
@@ -114,7 +160,7 @@ class Client:
             raw = handle.encode(errors="replace")
         if len(raw) > MAX_NAME or b"\0" in raw:
             return False  # gearmand answers nothing, or closes the connection
-        status = await self._connected().ask_status(kind, raw)
+        status = await self._ask_status(kind, raw)
         return status[1] == b"1"
 
     async def listeners(self, unique: bytes) -> int | None:
@@ -127,15 +173,84 @@ class Client:
         # Without a unique of its own nobody's name tells which job it is.
         if unique in (b"", b"-") or len(unique) > MAX_NAME:
             return None
-        status = await self._connected().ask_status(
-            PacketType.GET_STATUS_UNIQUE, unique
-        )
+        status = await self._ask_status(PacketType.GET_STATUS_UNIQUE, unique)
         return int(status[5]) if status[1] == b"1" else None
 
-    def _connected(self) -> ClientConnection:
-        if self._connection is None:
+    async def _ask_status(self, kind: PacketType, name: bytes) -> list[bytes]:
+        status: list[bytes] = await self._ask(_STATUS[kind], list, kind, name)
+        return status
+
+    def _ask(
+        self,
+        answered_by: PacketType,
+        understand: Callable[[list[bytes]], Any],
+        kind: PacketType,
+        *args: bytes,
+    ) -> asyncio.Future[Any]:
+        connection = self._connection
+        if connection is None:
             raise TransportError("the client is not connected")
-        return self._connection
+        if connection.gone.done():
+            raise self._error(connection.gone.result())
+        question = _Question(answered_by, understand, quiet_future())
+        self._questions.append(question)
+        connection.send(kind, *args)
+        return question.answer
+
+    def _make_connection(self) -> PacketConnection:
+        return PacketConnection(self._options, self._received, self._ended)
+
+    def _received(self, kind: PacketType, args: list[bytes]) -> None:
+        match kind:
+            case PacketType.WORK_COMPLETE:
+                for job in self._jobs.pop(args[0], ()):
+                    job.completed(args[1])
+            case PacketType.WORK_FAIL | PacketType.WORK_EXCEPTION:
+                # gearmand ends some of these handles with a NUL of its own.
+                for job in self._jobs.pop(args[0].rstrip(b"\0"), ()):
+                    why = f"job {job.handle} failed: the worker gave it up"
+                    job.failed(JobFailed(why))
+            case PacketType.WORK_STATUS:
+                self._progressed(*args)
+            case _ if kind not in _IGNORED:
+                self._answered(kind, args)
+
+    def _answered(self, kind: PacketType, args: list[bytes]) -> None:
+        question = self._questions[0] if self._questions else None
+        if question is None or kind not in (
+            PacketType.ERROR,
+            question.answered_by,
+        ):
+            raise ProtocolError(f"{kind.name} out of turn")
+        self._questions.popleft()
+        if kind is not PacketType.ERROR:
+            answer = question.understand(args)
+            if not question.answer.done():
+                question.answer.set_result(answer)
+        elif not question.answer.done():
+            said = f"{one_line(args[0])}: {one_line(args[1])}"
+            question.answer.set_exception(self._error(said))
+
+    def _progressed(self, handle: bytes, done: bytes, of: bytes) -> None:
+        try:
+            progress = int(done), int(of)
+        except ValueError:
+            return  # what a worker says is no reason to lose its job
+        for job in self._jobs.get(handle, ()):
+            job.progress = progress
+
+    def _ended(self, reason: str) -> None:
+        """Nobody who waits will be answered any more."""
+        error = self._error(reason)
+        for question in self._questions:
+            if not question.answer.done():
+                question.answer.set_exception(error)
+        for jobs in self._jobs.values():
+            for job in jobs:
+                job.failed(error)
+
+    def _error(self, why: str) -> TransportError:
+        return TransportError(f"job server {self._server}: {why}")
 
 
 def _unique(unique: str) -> bytes:

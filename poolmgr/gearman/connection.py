@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.address import Address
@@ -91,34 +91,11 @@ def quiet_future() -> asyncio.Future[Any]:
     return future
 
 
-class _Step(NamedTuple):
-    """What is waited for.
-
-    :ivar missing: what there is not, if it takes too long
-    :ivar when: when it was that something went wrong
-    :ivar hint: what may be the matter then
-    """
-
-    missing: str
-    when: str = ""
-    hint: str = ""
-
-
-_TCP = _Step("not connected")
-_HANDSHAKE = _Step(
-    "no handshake", " in the handshake", ": it may not speak TLS"
-)
-_ANSWER = _Step(
-    "no answer",
-    hint=": it may not be a job server (gearmand), or speak only TLS",
-)
+_NO_TLS = "it may not speak TLS"
+_NO_JOB_SERVER = "it may not be a job server (gearmand), or speak only TLS"
 # With TLS 1.3 our handshake ends before the server has looked at our
 # certificate, and not every server says what it thinks of it.
-_ANSWER_TLS = _Step(
-    "no answer",
-    " after the handshake",
-    ": it may not accept our certificate, or have no job server behind it",
-)
+_REFUSED = "it may not accept our certificate, or have no job server behind it"
 
 
 async def connect(
@@ -134,36 +111,32 @@ async def connect(
     """
     tls = options.ssl is not None
     limit = options.connect_timeout
-    step, connection = _TCP, None
+    missing, prefix, hint = "not connected", "", ""
     try:
         async with asyncio.timeout(limit) as time_out:
             sock = await _open_socket(address, options)
-            step = _HANDSHAKE
+            if tls:
+                missing, prefix, hint = "no handshake", "TLS: ", _NO_TLS
             _, connection = await asyncio.get_running_loop().create_connection(
                 factory,
                 sock=sock,
                 ssl=options.ssl,
                 server_hostname=address.host if tls else None,
-                ssl_shutdown_timeout=2 if tls else None,
             )
-            step = _ANSWER_TLS if tls else _ANSWER
-            await connection.answered
+            missing, hint = "no answer", _REFUSED if tls else _NO_JOB_SERVER
+            try:
+                await connection.answered
+            except BaseException:
+                connection.drop("given up")
+                raise
             return connection
-    except BaseException as error:
-        if connection is not None:
-            connection.drop("given up")
-        # ValueError: a name that cannot be looked up.
-        if not isinstance(error, OSError | ValueError):
-            raise
+    except (OSError, ValueError) as error:  # ValueError: of an odd name
         reason = reason_of(error)
         if time_out.expired():
-            reason = f"{step.missing} within {limit:g} s"
-        elif isinstance(error, _ssl.SSLError):
-            raise TransportError(reason) from error
-        else:
-            reason += step.when
-        prefix = "TLS: " if tls and step.hint else ""
-        raise TransportError(f"{prefix}{reason}{step.hint}") from error
+            reason = f"{missing} within {limit:g} s"
+        if hint and not isinstance(error, _ssl.SSLError):
+            reason = f"{prefix}{reason}: {hint}"
+        raise TransportError(reason) from error
 
 
 async def _open_socket(

@@ -1,7 +1,7 @@
 """A connection on which packets come and go, with a heartbeat."""
 
 import asyncio
-from typing import ClassVar
+from collections.abc import Callable, Collection
 
 from poolmgr.gearman.connection import Connection, ConnectionOptions
 from poolmgr.gearman.protocol import (
@@ -14,19 +14,28 @@ from poolmgr.gearman.reasons import reason_of
 
 
 class PacketConnection(Connection):
-    """The base of a worker's and of a client's connection.
+    """A worker's or a client's connection.
 
-    :cvar cut: types of packets that are cut when they are too long; all
+    :param received: takes each packet; a :exc:`ProtocolError` drops the
+        connection
+    :param ended: called with the reason when nothing comes or goes any more
+    :param cut: types of packets that are cut when they are too long; all
         others end the connection
     :ivar gone: done when the connection has ended, with the reason
     """
 
-    cut: ClassVar[tuple[PacketType, ...]] = ()
-
-    def __init__(self, options: ConnectionOptions) -> None:
+    def __init__(
+        self,
+        options: ConnectionOptions,
+        received: Callable[[PacketType, list[bytes]], None],
+        ended: Callable[[str], None],
+        cut: Collection[PacketType] = (),
+    ) -> None:
         super().__init__()
+        self._received = received
+        self._ended = ended
         self._heartbeat = options.heartbeat
-        self._parser = Parser(max_packet=options.max_packet, cut=self.cut)
+        self._parser = Parser(max_packet=options.max_packet, cut=cut)
         self._loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._out: list[bytes] = []
@@ -34,21 +43,9 @@ class PacketConnection(Connection):
         self._heard = True  # the peer has sent something since it was asked
         self._backlog = 0  # bytes that were not yet on their way then
 
-    # -- what a kind of connection adds -------------------------------------
-
-    def received(self, kind: PacketType, args: list[bytes]) -> None:
-        """Take one packet.
-
-        :raises ProtocolError: to drop the connection
-        """
-        raise NotImplementedError
-
     def ping(self) -> None:
         """Ask the server for a sign of life."""
         self.send(PacketType.ECHO_REQ, b"")
-
-    def ended(self, reason: str) -> None:
-        """Tidy up: nothing comes or goes any more."""
 
     # -- sending ------------------------------------------------------------
 
@@ -86,7 +83,7 @@ class PacketConnection(Connection):
         self._heard = True
         try:
             for kind, args in self._parser.feed(data):
-                self.received(kind, args)
+                self._received(kind, args)
                 if self._dropped_for is not None:
                     return
                 if not self.answered.done():
@@ -101,7 +98,7 @@ class PacketConnection(Connection):
             self._timer.cancel()
         reason = self._dropped_for or reason_of(exc)
         self.gone.set_result(reason)
-        self.ended(reason)
+        self._ended(reason)
 
     def _watch_later(self) -> None:
         self._timer = self._loop.call_later(self._heartbeat, self._watch)

@@ -27,7 +27,7 @@ class ProtocolError(TransportError):
 
 
 class PacketType(IntEnum):
-    """The number of each kind of packet.
+    """The number of each kind of packet that is spoken here.
 
     :ivar arguments: how many arguments it has
     """
@@ -42,15 +42,11 @@ class PacketType(IntEnum):
         return member
 
     CAN_DO = 1, 1
-    CANT_DO = 2, 1
-    RESET_ABILITIES = 3, 0
     PRE_SLEEP = 4, 0
     NOOP = 6, 0
     SUBMIT_JOB = 7, 3
     JOB_CREATED = 8, 1
-    GRAB_JOB = 9, 0
     NO_JOB = 10, 0
-    JOB_ASSIGN = 11, 3
     WORK_STATUS = 12, 3
     WORK_COMPLETE = 13, 2
     WORK_FAIL = 14, 1
@@ -62,11 +58,7 @@ class PacketType(IntEnum):
     STATUS_RES = 20, 5
     SUBMIT_JOB_HIGH = 21, 3
     SET_CLIENT_ID = 22, 1
-    CAN_DO_TIMEOUT = 23, 2
-    ALL_YOURS = 24, 0
     WORK_EXCEPTION = 25, 2
-    OPTION_REQ = 26, 1
-    OPTION_RES = 27, 1
     WORK_DATA = 28, 2
     WORK_WARNING = 29, 2
     GRAB_JOB_UNIQ = 30, 0
@@ -74,12 +66,7 @@ class PacketType(IntEnum):
     SUBMIT_JOB_HIGH_BG = 32, 3
     SUBMIT_JOB_LOW = 33, 3
     SUBMIT_JOB_LOW_BG = 34, 3
-    SUBMIT_JOB_SCHED = 35, 8
     SUBMIT_JOB_EPOCH = 36, 4
-    SUBMIT_REDUCE_JOB = 37, 4
-    SUBMIT_REDUCE_JOB_BACKGROUND = 38, 4
-    GRAB_JOB_ALL = 39, 0
-    JOB_ASSIGN_ALL = 40, 5
     GET_STATUS_UNIQUE = 41, 1
     STATUS_RES_UNIQUE = 42, 6
 

@@ -1,5 +1,6 @@
 """The built-in job server's jobs: which wait, which run, and for whom."""
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,6 @@ from poolmgr.gearman.protocol import PRIORITIES, PacketType, Priority
 
 class Peer(Protocol):
     """A connection to the server, of a worker or a client."""
-
-    def __hash__(self) -> int: ...
 
     def send(self, kind: PacketType, *args: bytes) -> None:
         """Send a packet."""
@@ -24,8 +23,6 @@ class ServedJob:
     :ivar clients: who waits for its answer
     :ivar background: whether it stays when nobody waits
     :ivar worker: who runs it, None while it waits
-    :ivar cancelled: whether it goes when its turn comes; one that runs is
-        not told
     :ivar progress: numerator and denominator, as the worker last said
     """
 
@@ -37,7 +34,6 @@ class ServedJob:
     background: bool
     clients: list[Peer] = field(default_factory=list)
     worker: Peer | None = None
-    cancelled: bool = False
     progress: tuple[bytes, bytes] = (b"0", b"0")
 
     @property
@@ -48,9 +44,20 @@ class ServedJob:
         return self.function, unique
 
     @property
-    def status(self) -> list[bytes]:
-        """What GET_STATUS is answered, after the handle."""
-        return [b"1", b"1" if self.worker else b"0", *self.progress]
+    def assigned(self) -> tuple[bytes, ...]:
+        """What its worker is told of it."""
+        return self.handle, self.function, self.unique, self.payload
+
+
+def status_of(job: ServedJob | None) -> list[bytes]:
+    """What a question for a job's status is answered, after its name.
+
+    Known, running, progress, and how many clients wait for it.
+    """
+    if job is None:
+        return [b"0"] * 5
+    running = b"1" if job.worker else b"0"
+    return [b"1", running, *job.progress, b"%d" % len(job.clients)]
 
 
 class Jobs:
@@ -65,7 +72,7 @@ class Jobs:
         self.by_handle: dict[bytes, ServedJob] = {}
         self.waiting: dict[ServedJob, None] = {}
         self._prefix = prefix
-        self._number = 0
+        self._numbers = itertools.count(1)
         self._by_name: dict[tuple[bytes, bytes], ServedJob] = {}
 
     def __iter__(self) -> Iterator[ServedJob]:
@@ -87,14 +94,13 @@ class Jobs:
 
         :param client: who waits for the answer; None for a background job
         """
-        handle = b"%s:%d" % (self._prefix, self._number + 1)
+        handle = b"%s:%d" % (self._prefix, next(self._numbers))
         job = ServedJob(
             handle, function, unique, payload, priority, client is None
         )
         if unique:
             job = self._by_name.setdefault(job.name, job)
         if job.handle == handle:
-            self._number += 1
             self.by_handle[handle] = job
             self.waiting[job] = None
         if client is not None:
@@ -108,17 +114,10 @@ class Jobs:
             able, key=lambda job: PRIORITIES.index(job.priority), default=None
         )
 
-    def grab(
-        self, functions: Collection[bytes], worker: Peer
-    ) -> ServedJob | None:
-        """Give the next job of these functions to a worker."""
-        while job := self.next(functions):
-            if not job.cancelled:
-                del self.waiting[job]
-                job.worker = worker
-                return job
-            self.end(job)
-        return None
+    def assign(self, job: ServedJob, worker: Peer) -> None:
+        """Give a job that waits to a worker."""
+        del self.waiting[job]
+        job.worker = worker
 
     def end(self, job: ServedJob) -> None:
         """Forget a job."""
@@ -127,31 +126,27 @@ class Jobs:
             del self._by_name[job.name]
         self.waiting.pop(job, None)
 
-    def requeue(self, worker: Peer, function: bytes | None = None) -> None:
-        """Take a worker's jobs back, to the end of the queue.
+    def forget(self, peer: Peer) -> None:
+        """Somebody has gone.
 
-        :param function: only those of this one
+        A worker's jobs go back to the end of the queue; with its last client
+        a job that waits goes, too.
         """
         # gearmand takes them back last first.
         for job in reversed(list(self)):
-            if job.worker is worker and function in (None, job.function):
+            job.clients = [c for c in job.clients if c is not peer]
+            if job.worker is peer:
                 job.worker = None
                 self.waiting[job] = None
-                self._end_if_unheard(job)
-
-    def forget_client(self, client: Peer) -> None:
-        """A client has gone: with the last, a job that waits goes, too."""
-        for job in self:
-            job.clients = [c for c in job.clients if c is not client]
-            self._end_if_unheard(job)
+            if job.worker is None and not (job.clients or job.background):
+                self.end(job)
 
     # -- lines of the admin protocol ----------------------------------------
 
     def show_jobs(self) -> list[bytes]:
         """Handle, retries, whether it is ignored, whether it waits."""
         return [
-            b"%s\t0\t%d\t%d" % (j.handle, j.cancelled, j in self.waiting)
-            for j in self
+            b"%s\t0\t0\t%d" % (job.handle, job in self.waiting) for job in self
         ]
 
     def status(self, able: Sequence[bytes]) -> list[bytes]:
@@ -177,7 +172,3 @@ class Jobs:
             counts = high, normal, low
             lines.append(b"%s\t%d\t%d\t%d\t0" % (function, *counts))
         return lines
-
-    def _end_if_unheard(self, job: ServedJob) -> None:
-        if job.worker is None and not (job.clients or job.background):
-            self.end(job)

@@ -7,7 +7,6 @@ knows nobody's rights and is not fast.
 import argparse
 import asyncio
 import contextlib
-import signal
 import ssl
 from collections.abc import Iterable
 from typing import cast
@@ -22,15 +21,13 @@ from poolmgr.gearman.protocol import (
     ProtocolError,
     encode,
 )
-from poolmgr.gearman.served_jobs import Jobs
+from poolmgr.gearman.served_jobs import Jobs, status_of
 
 T = PacketType
 
 _SUBMIT = {kind: submitted for submitted, kind in SUBMIT.items()}
 _FINAL = (T.WORK_COMPLETE, T.WORK_FAIL, T.WORK_EXCEPTION)
 _PASSED_ON = (*_FINAL, T.WORK_STATUS, T.WORK_DATA, T.WORK_WARNING)
-# No job here has a reducer; for such GRAB_JOB_ALL is as GRAB_JOB_UNIQ.
-_GRABS = (T.GRAB_JOB, T.GRAB_JOB_UNIQ, T.GRAB_JOB_ALL)
 
 
 class JobServer:
@@ -100,14 +97,11 @@ class ServerConnection(asyncio.Protocol):
         self._text: bytes | None = None  # half a line of the admin protocol
         self._transport: asyncio.Transport | None = None
         self._client_id = b"-"
-        self._wants_exceptions = False
-        self.functions: list[bytes] = []
+        self.functions: dict[bytes, None] = {}
         self.asleep = False
 
     def send(self, kind: PacketType, *args: bytes) -> None:
         """Send a packet, unless the connection is gone."""
-        if kind is T.WORK_EXCEPTION and not self._wants_exceptions:
-            kind, args = T.WORK_FAIL, args[:1]
         self._write(encode(kind, *args, magic=RESPONSE))
 
     def _write(self, data: bytes) -> None:
@@ -128,8 +122,8 @@ class ServerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._server.connections.discard(self)
-        self._jobs.forget_client(self)
-        self._requeue()
+        self._jobs.forget(self)
+        self._server.wake()
 
     def data_received(self, data: bytes) -> None:
         # A packet starts with NUL, a line of the admin protocol with none.
@@ -150,34 +144,22 @@ class ServerConnection(asyncio.Protocol):
     # -- packets ------------------------------------------------------------
 
     def _received(self, kind: PacketType, args: list[bytes]) -> None:
-        if kind in _SUBMIT:
-            function, unique, payload = args
-            priority, background = _SUBMIT[kind]
-            client = None if background else self
-            job = self._jobs.submit(
-                function, unique, payload, priority, client
-            )
-            self.send(T.JOB_CREATED, job.handle)
-            self._server.wake()
-        elif kind in _PASSED_ON:
-            self._pass_on(kind, args)
-        elif kind in _GRABS:
-            self._grab(kind)
-        else:
-            self._received_other(kind, args)
-
-    def _received_other(self, kind: PacketType, args: list[bytes]) -> None:
         match kind:
+            case _ if kind in _SUBMIT:
+                function, unique, payload = args
+                priority, background = _SUBMIT[kind]
+                client = None if background else self
+                created = self._jobs.submit(
+                    function, unique, payload, priority, client
+                )
+                self.send(T.JOB_CREATED, created.handle)
+                self._server.wake()
+            case _ if kind in _PASSED_ON:
+                self._pass_on(kind, args)
             case T.CAN_DO:
-                if args[0] not in self.functions:
-                    self.functions.append(args[0])
-            case T.CANT_DO:
-                if args[0] in self.functions:
-                    self.functions.remove(args[0])
-                self._requeue(args[0])
-            case T.RESET_ABILITIES:
-                self.functions.clear()
-                self._requeue()
+                self.functions[args[0]] = None
+            case T.GRAB_JOB_UNIQ:
+                self._grab()
             case T.PRE_SLEEP:
                 self.asleep = True
                 self._server.wake()
@@ -185,35 +167,23 @@ class ServerConnection(asyncio.Protocol):
                 self.send(T.ECHO_RES, *args)
             case T.SET_CLIENT_ID:
                 self._client_id = args[0]
-            case T.OPTION_REQ if args[0] == b"exceptions":
-                self._wants_exceptions = True
-                self.send(T.OPTION_RES, args[0])
             case T.GET_STATUS:
                 job = self._jobs.by_handle.get(args[0])
-                status = job.status if job else [b"0"] * 4
-                self.send(T.STATUS_RES, args[0], *status)
+                self.send(T.STATUS_RES, args[0], *status_of(job)[:-1])
             case T.GET_STATUS_UNIQUE:
                 job = self._jobs.named(args[0])
-                status = job.status if job else [b"0"] * 4
-                clients = b"%d" % len(job.clients if job else ())
-                self.send(T.STATUS_RES_UNIQUE, args[0], *status, clients)
+                self.send(T.STATUS_RES_UNIQUE, args[0], *status_of(job))
             case _:
                 self.send(T.ERROR, b"INVALID_PACKET", kind.name.encode())
 
-    def _requeue(self, function: bytes | None = None) -> None:
-        self._jobs.requeue(self, function)
-        self._server.wake()
-
-    def _grab(self, kind: PacketType) -> None:
+    def _grab(self) -> None:
         self.asleep = False
-        job = self._jobs.grab(self.functions, self)
+        job = self._jobs.next(self.functions)
         if job is None:
             self.send(T.NO_JOB)
-        elif kind is T.GRAB_JOB:
-            self.send(T.JOB_ASSIGN, job.handle, job.function, job.payload)
         else:
-            assigned = job.handle, job.function, job.unique, job.payload
-            self.send(T.JOB_ASSIGN_UNIQ, *assigned)
+            self._jobs.assign(job, self)
+            self.send(T.JOB_ASSIGN_UNIQ, *job.assigned)
 
     def _pass_on(self, kind: PacketType, args: list[bytes]) -> None:
         """Pass on to the clients what a worker says of its job."""
@@ -244,8 +214,6 @@ class ServerConnection(asyncio.Protocol):
                 return b"OK poolmgr-built-in\n"
             case [b"show", b"jobs"]:
                 return _listed(self._jobs.show_jobs())
-            case [b"cancel", b"job", handle]:
-                return self._cancel(handle)
         return b"ERR UNKNOWN_COMMAND Unknown+server+command\r\n"
 
     def _described(self) -> bytes:
@@ -255,36 +223,21 @@ class ServerConnection(asyncio.Protocol):
         functions = b" ".join(self.functions)
         return b"%d %s %s : %s" % (number, peer, self._client_id, functions)
 
-    def _cancel(self, handle: bytes) -> bytes:
-        job = self._jobs.by_handle.get(handle)
-        if job is None:
-            return b"ERR UNKNOWN_JOB\r\n"
-        for client in job.clients:
-            client.send(T.WORK_FAIL, job.handle)
-        # As with gearmand, one that runs is still heard to its end.
-        job.cancelled = True
-        return b"OK\r\n"
-
 
 def _listed(lines: Iterable[bytes]) -> bytes:
     return b"".join(b"%s\n" % line for line in lines) + b".\n"
 
 
 async def serve(host: str, port: int) -> None:
-    """Run a server until SIGTERM, SIGINT or SIGHUP."""
+    """Run a server until it is cancelled."""
     server = JobServer(host, port)
     await server.start()
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, ended.set)
     print(
         f"job server for demonstrations and tests (not for production) "
         f"on {server.address}",
         flush=True,
     )
-    await ended.wait()
-    await server.close()
+    await asyncio.Event().wait()
 
 
 def main() -> None:

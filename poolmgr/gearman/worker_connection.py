@@ -147,13 +147,13 @@ class WorkerConnection(PacketConnection):
     :ivar grabs: how many GRABs are on their way; each has a slot
     """
 
-    # To end the connection would have the job delivered again, for ever.
-    cut = (PacketType.JOB_ASSIGN_UNIQ,)
-
     def __init__(
         self, server: Address, owner: Owner, options: ConnectionOptions
     ) -> None:
-        super().__init__(options)
+        # To end the connection over a job that is too long would have it
+        # delivered again, for ever.
+        cut = (PacketType.JOB_ASSIGN_UNIQ,)
+        super().__init__(options, self._take, self._end, cut)
         self._server = server
         self._owner = owner
         self._jobs: dict[Assignment, None] = {}  # in flight, oldest first
@@ -230,8 +230,7 @@ class WorkerConnection(PacketConnection):
         if self.answered.done():
             self.look_for_jobs()
 
-    def received(self, kind: PacketType, args: list[bytes]) -> None:
-        """Take one packet of the server."""
+    def _take(self, kind: PacketType, args: list[bytes]) -> None:
         match kind:
             case PacketType.JOB_ASSIGN_UNIQ:
                 self._grabbed(kind)
@@ -317,7 +316,7 @@ class WorkerConnection(PacketConnection):
                 AnswerStatus.UNKNOWN if refused else AnswerStatus.DELIVERED
             )
 
-    def ended(self, reason: str) -> None:
+    def _end(self, reason: str) -> None:
         """Nothing in flight can be answered any more."""
         jobs, self._jobs = self._jobs, {}
         if jobs:

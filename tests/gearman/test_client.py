@@ -10,7 +10,7 @@ from poolmgr.gearman import Address, Client, JobFailed
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 from tests.asking import cancel
 from tests.gearman_workers import FUNCTION, PATIENCE, running
-from tests.jobservers import JobServerProcess, free_port
+from tests.jobservers import JobServerProcess, free_port, gearmand
 
 
 def test_a_client_takes_the_first_server_that_can_be_reached(
@@ -57,11 +57,8 @@ def test_a_client_whose_link_is_lost_is_told(
     asyncio.run(scenario())
 
 
-def test_a_job_that_was_cancelled_has_failed(
-    job_server: JobServerProcess,
-) -> None:
-    async def scenario() -> None:
-        address = job_server.address
+def test_a_job_that_was_cancelled_has_failed() -> None:
+    async def scenario(address: Address) -> None:
         async with running(address) as worker, Client([address]) as client:
             job = await client.submit(FUNCTION, b"x")
             await worker.job()
@@ -70,7 +67,8 @@ def test_a_job_that_was_cancelled_has_failed(
             with pytest.raises(JobFailed):
                 await job.result(PATIENCE)
 
-    asyncio.run(scenario())
+    with gearmand() as server:
+        asyncio.run(scenario(server.address))
 
 
 def test_who_gave_up_asking_keeps_no_job_from_hearing_of_a_lost_link() -> None:

@@ -106,42 +106,34 @@ def peers(job_server: JobServerProcess) -> Iterator[Peers]:
     peers.close()
 
 
-@pytest.mark.parametrize(
-    ("grab", "assign", "args"),
-    [
-        (T.GRAB_JOB, T.JOB_ASSIGN, [b"f", b"x\0y"]),
-        (T.GRAB_JOB_UNIQ, T.JOB_ASSIGN_UNIQ, [b"f", b"u", b"x\0y"]),
-        # Without a reducer, it is as the one before.
-        (T.GRAB_JOB_ALL, T.JOB_ASSIGN_UNIQ, [b"f", b"u", b"x\0y"]),
-    ],
-)
-def test_a_job_can_be_grabbed_in_three_ways(
-    peers: Peers, grab: PacketType, assign: PacketType, args: list[bytes]
-) -> None:
+def test_a_job_is_handed_out_once(peers: Peers) -> None:
     handle = peers.client().submit(b"u", b"x\0y")
     worker = peers.worker()
 
-    assert worker.ask(grab) == (assign, [handle, *args])
-    assert worker.ask(grab) == (T.NO_JOB, [])
+    assert worker.ask(T.GRAB_JOB_UNIQ) == (
+        T.JOB_ASSIGN_UNIQ,
+        [handle, b"f", b"u", b"x\0y"],
+    )
+    assert worker.ask(T.GRAB_JOB_UNIQ) == (T.NO_JOB, [])
 
 
 def test_a_sleeping_worker_is_woken(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
-    assert worker.ask(T.GRAB_JOB).type is T.NO_JOB
+    assert worker.ask(T.GRAB_JOB_UNIQ).type is T.NO_JOB
     worker.send(T.PRE_SLEEP)
     assert worker.says_nothing()
 
     client.submit(b"u")
 
     assert worker.receive().type is T.NOOP
-    assert worker.ask(T.GRAB_JOB).type is T.JOB_ASSIGN
+    assert worker.ask(T.GRAB_JOB_UNIQ).type is T.JOB_ASSIGN_UNIQ
 
 
 def test_a_worker_that_goes_to_sleep_too_late_is_woken_at_once(
     peers: Peers,
 ) -> None:
     client, worker = peers.client(), peers.worker()
-    assert worker.ask(T.GRAB_JOB).type is T.NO_JOB
+    assert worker.ask(T.GRAB_JOB_UNIQ).type is T.NO_JOB
     client.submit(b"u")
 
     assert worker.ask(T.PRE_SLEEP).type is T.NOOP
@@ -154,7 +146,7 @@ def test_results_and_progress_reach_every_client_of_the_job(
     handles = {client.submit(b"same") for client in clients}
     worker = peers.worker()
     (handle,) = handles
-    assert worker.ask(T.GRAB_JOB).args[0] == handle
+    assert worker.ask(T.GRAB_JOB_UNIQ).args[0] == handle
 
     worker.send(T.WORK_STATUS, handle, b"1", b"2")
     worker.send(T.WORK_COMPLETE, handle, b"y\0z")
@@ -191,7 +183,7 @@ def test_an_unknown_handle_is_an_error(peers: Peers) -> None:
 def test_a_second_result_is_an_error(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
     handle = client.submit(b"u")
-    worker.ask(T.GRAB_JOB)
+    worker.ask(T.GRAB_JOB_UNIQ)
 
     worker.send(T.WORK_COMPLETE, handle, b"y")
 
@@ -203,7 +195,7 @@ def test_a_second_result_is_an_error(peers: Peers) -> None:
 def test_only_a_jobs_own_worker_may_tell_of_it(peers: Peers) -> None:
     client, worker, other = peers.client(), peers.worker(), peers.worker()
     handle = client.submit(b"u")
-    worker.ask(T.GRAB_JOB)
+    worker.ask(T.GRAB_JOB_UNIQ)
 
     assert other.ask(T.WORK_COMPLETE, handle, b"y").type is T.ERROR
     assert other.ask(T.WORK_STATUS, handle, b"1", b"2").type is T.ERROR
@@ -212,24 +204,16 @@ def test_only_a_jobs_own_worker_may_tell_of_it(peers: Peers) -> None:
     assert client.receive() == (T.WORK_COMPLETE, [handle, b"z"])
 
 
-@pytest.mark.parametrize("how", ["leaves", "CANT_DO", "RESET_ABILITIES"])
-def test_what_a_worker_leaves_is_done_by_another(
-    peers: Peers, how: str
-) -> None:
+def test_what_a_worker_leaves_is_done_by_another(peers: Peers) -> None:
     client, worker, other = peers.client(), peers.worker(), peers.worker()
     handles = [client.submit(b"%d" % n) for n in range(3)]
     for handle in handles:
-        assert worker.ask(T.GRAB_JOB).args[0] == handle
-    assert other.ask(T.GRAB_JOB).type is T.NO_JOB
+        assert worker.ask(T.GRAB_JOB_UNIQ).args[0] == handle
+    assert other.ask(T.GRAB_JOB_UNIQ).type is T.NO_JOB
     other.send(T.PRE_SLEEP)
     assert other.says_nothing()
 
-    if how == "leaves":
-        worker.close()
-    elif how == "CANT_DO":
-        worker.send(T.CANT_DO, b"f")
-    else:
-        worker.send(T.RESET_ABILITIES)
+    worker.close()
 
     assert other.receive().type is T.NOOP
     came = [other.ask(T.GRAB_JOB_UNIQ).args for _ in range(3)]
@@ -243,13 +227,13 @@ def test_a_job_that_waits_goes_with_its_client(peers: Peers) -> None:
     client.submit(b"u")
     peers.leaves(client)
 
-    assert worker.ask(T.GRAB_JOB).type is T.NO_JOB
+    assert worker.ask(T.GRAB_JOB_UNIQ).type is T.NO_JOB
 
 
 def test_a_job_that_runs_finishes_unheard(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
     handle = client.submit(b"u")
-    worker.ask(T.GRAB_JOB)
+    worker.ask(T.GRAB_JOB_UNIQ)
     peers.leaves(client)
 
     worker.send(T.WORK_COMPLETE, handle, b"y")
@@ -263,50 +247,13 @@ def test_a_background_job_stays(peers: Peers) -> None:
     handle = client.ask(T.SUBMIT_JOB_BG, b"f", b"u", b"x").args[0]
     peers.leaves(client)
 
-    assert worker.ask(T.GRAB_JOB).args[0] == handle
-
-
-def test_a_cancelled_job_that_waits_is_given_to_nobody(peers: Peers) -> None:
-    client, worker = peers.client(), peers.worker()
-    handle = client.submit(b"u")
-
-    assert peers.command(f"cancel job {handle.decode()}") == "OK\n"
-    assert peers.command("cancel job H:no:1") == "ERR UNKNOWN_JOB\n"
-
-    assert client.receive() == (T.WORK_FAIL, [handle])
-    assert worker.ask(T.GRAB_JOB).type is T.NO_JOB
-
-
-def test_a_cancelled_job_that_runs_goes_on(peers: Peers) -> None:
-    client, worker = peers.client(), peers.worker()
-    handle = client.submit(b"u")
-    worker.ask(T.GRAB_JOB)
-
-    assert peers.command(f"cancel job {handle.decode()}") == "OK\n"
-    assert client.receive() == (T.WORK_FAIL, [handle])
-
-    worker.send(T.WORK_COMPLETE, handle, b"y")
-    assert worker.says_nothing()
-
-
-def test_exceptions_come_only_to_those_who_asked(peers: Peers) -> None:
-    asked, not_asked, worker = peers.client(), peers.client(), peers.worker()
-    assert asked.ask(T.OPTION_REQ, b"exceptions").type is T.OPTION_RES
-    handle = asked.submit(b"u")
-    worker.ask(T.GRAB_JOB)
-    worker.send(T.WORK_EXCEPTION, handle, b"odd")
-    assert asked.receive() == (T.WORK_EXCEPTION, [handle, b"odd"])
-
-    other = not_asked.submit(b"v")
-    worker.ask(T.GRAB_JOB)
-    worker.send(T.WORK_EXCEPTION, other, b"odd")
-    assert not_asked.receive().type is T.WORK_FAIL
+    assert worker.ask(T.GRAB_JOB_UNIQ).args[0] == handle
 
 
 def test_an_exception_is_the_end_of_a_job(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
     handle = client.submit(b"u")
-    worker.ask(T.GRAB_JOB)
+    worker.ask(T.GRAB_JOB_UNIQ)
 
     worker.send(T.WORK_EXCEPTION, handle, b"odd")
 
@@ -316,7 +263,7 @@ def test_an_exception_is_the_end_of_a_job(peers: Peers) -> None:
 def test_the_state_of_a_job_can_be_asked_for(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
     handle = client.submit(b"u")
-    worker.ask(T.GRAB_JOB)
+    worker.ask(T.GRAB_JOB_UNIQ)
     worker.send(T.WORK_STATUS, handle, b"1", b"2")
     assert client.receive().type is T.WORK_STATUS
 

@@ -1,5 +1,6 @@
 """Jobs that the job server has forgotten, or that were cancelled."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,14 +86,21 @@ def test_what_a_refused_answer_is_about_is_taken_back_and_only_that(
     assert set(state.owned()) < set(jobs.uniques)
 
 
+@pytest.fixture
+def server() -> Iterator[JobServerProcess]:
+    """gearmand: the built-in job server cancels nothing."""
+    with gearmand() as made:
+        yield made
+
+
 def test_a_cancelled_job_disturbs_no_other(
-    job_server: JobServerProcess, tmp_path: Path
+    server: JobServerProcess, tmp_path: Path
 ) -> None:
     """gearmand tells the client, and nothing to the worker, whose answer it
     takes and drops."""
     state = State(tmp_path)
     config = state.config("[worker]\nlong_jobs = 10\n", boot_time=NEVER)
-    address = job_server.address
+    address = server.address
     with worker([str(address)], config, tmp_path) as process:
         process.wait_for("registered")
         with (
