@@ -5,8 +5,6 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from poolmgr.actions.base import Action
@@ -14,10 +12,11 @@ from poolmgr.cloud import BlockingCloud, Cloud, Pace
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import make_driver
 from poolmgr.errors import Closed, Forked
-from poolmgr.events import Observer, Outcome, RunningJob
+from poolmgr.events import Observer, RunningJob
+from poolmgr.jobs.delivery import BlockingDelivery as BlockingDelivery
+from poolmgr.jobs.delivery import Progress
 from poolmgr.jobs.manager import JobManager, added_by, driver_plugins
 from poolmgr.jobs.message import Message
-from poolmgr.jobs.run import Delivery, Progress
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
 
@@ -71,55 +70,6 @@ class AsyncPoolManager(JobManager):
     def let_go(self) -> None:
         """Close the cloud; no job runs any more."""
         self.cloud.close(keep_driver=not self._owns_driver)
-
-
-class BlockingDelivery:
-    """One delivery of a job; its outcome is waited for on any thread.
-
-    :param delivery: the delivery
-    :param on_loop: calls a function on the loop that it is on
-    :ivar future: has the outcome; never an exception
-    """
-
-    def __init__(
-        self,
-        delivery: Delivery,
-        on_loop: Callable[[Callable[[], object]], object],
-    ) -> None:
-        self.future: Future[Outcome] = Future()
-        # So that nobody can cancel it: there is one answer in any case.
-        self.future.set_running_or_notify_cancel()
-        self._delivery = delivery
-        self._on_loop = on_loop
-        delivery.future.add_done_callback(
-            lambda done: self.future.set_result(done.result())
-        )
-
-    def cancel(self) -> bool:
-        """See :meth:`Delivery.cancel`."""
-        return bool(self._tell(self._delivery.cancel))
-
-    def connection_lost(self) -> None:
-        """See :meth:`Delivery.connection_lost`."""
-        self._tell(self._delivery.connection_lost)
-
-    def undo(self) -> None:
-        """See :meth:`Delivery.undo`."""
-        self._tell(self._delivery.undo)
-
-    def undelivered(self, sent: bool) -> None:
-        """See :meth:`Delivery.undelivered`."""
-        self._tell(lambda: self._delivery.undelivered(sent))
-
-    @property
-    def undo_failed(self) -> bool:
-        """Whether something that was to be undone is left."""
-        return self._delivery.undo_failed
-
-    def _tell(self, function: Callable[[], object]) -> object:
-        with suppress(Closed):  # then there is nothing to be done any more
-            return self._on_loop(function)
-        return None
 
 
 class PoolManager:

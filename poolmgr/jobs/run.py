@@ -12,13 +12,13 @@ from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import (
     Cancelled,
     DeadlineExceeded,
-    PluginFailed,
     PoolmgrError,
     Stopped,
 )
 from poolmgr.events import EndedJob, Outcome, RunningJob
 from poolmgr.foreign import words_of
 from poolmgr.jobs.call import ActionCaller
+from poolmgr.jobs.delivery import Delivery, Progress, check_progress
 from poolmgr.jobs.log import JobLog
 from poolmgr.jobs.request import GRACE, JobRequest
 from poolmgr.ownership import Job
@@ -29,10 +29,6 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds that seeing to an answer nobody had may take.
 FOLLOW_UP_TIME = 60.0
-#: Most steps of a job that progress can be told of: clients count in 32 bits.
-MOST_STEPS = 2**31 - 1
-
-Progress = Callable[[int, int], None]
 
 
 class RunOwner(Protocol):
@@ -46,80 +42,6 @@ class RunOwner(Protocol):
 
     def run_ended(self, run: "JobRun", ended: EndedJob) -> None:
         """The run has its outcome."""
-
-
-class Delivery:
-    """One delivery of a job, which waits for the answer of a run.
-
-    :ivar future: has the outcome, never an exception.  To cancel it is to
-        cancel the delivery.
-    :ivar lost: whether its answer cannot be delivered any more
-    """
-
-    def __init__(self, run: "JobRun", progress: Progress | None) -> None:
-        loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Outcome] = loop.create_future()
-        self.future.add_done_callback(self._done)
-        self.lost = False
-        self._run = run
-        self._progress = progress
-
-    def connection_lost(self) -> None:
-        """Say that this delivery's answer cannot be delivered any more.
-
-        The job goes on: its next delivery may be under way.
-        """
-        self.lost = True
-        self._run.count_waiters()
-
-    def cancel(self) -> bool:
-        """Cancel the job, unless other deliveries wait for it, too.
-
-        The outcome is a FAIL, once the job has cleared up what it made.
-
-        :returns: False when there is an outcome already
-        """
-        return self._run.cancel_delivery(self)
-
-    def undo(self) -> None:
-        """Say that the job server did not want the answer.
-
-        What the action made is taken back, unless another delivery has had
-        it.
-        """
-        self.connection_lost()
-        self._run.take_back()
-
-    def undelivered(self, sent: bool) -> None:
-        """Say that the connection broke before the job server took the
-        answer.
-
-        :param sent: whether the answer was on its way; it may have arrived
-        """
-        self.connection_lost()
-        self._run.undelivered(sent)
-
-    @property
-    def undo_failed(self) -> bool:
-        """Whether something that was to be undone is left."""
-        return self._run.undo_failed
-
-    def answer(self, outcome: Outcome) -> None:
-        """Have the outcome."""
-        if not self.future.done():
-            self.future.set_result(outcome)
-
-    def report(self, done: int, total: int) -> None:
-        """Tell the client of progress."""
-        try:
-            if self._progress is not None:
-                self._progress(done, total)
-        except Exception:  # a caller's mistake, and none of the action's
-            LOG.exception("progress could not be told")
-
-    def _done(self, future: "asyncio.Future[Outcome]") -> None:
-        if future.cancelled():
-            self.cancel()
 
 
 class JobRun:
@@ -260,13 +182,7 @@ class JobRun:
 
         :raises PluginFailed: these are no numbers of steps
         """
-        numbers = type(done) is int and type(total) is int
-        if not (numbers and 0 <= done <= total <= MOST_STEPS):
-            raise PluginFailed(
-                f"{self._doing} reported progress that is not two numbers of "
-                f"steps, the first not above the second, of {MOST_STEPS} at "
-                "most"
-            )
+        check_progress(self._doing, done, total)
         for delivery in self._deliveries:
             delivery.report(done, total)
 
@@ -370,7 +286,6 @@ class JobRun:
             async with time_limit(self.trace, FOLLOW_UP_TIME, doing):
                 await self._caller.call(name, *args)
         except PoolmgrError as error:
-            words = one_line(words_of(error))
-            self.log.error("%s failed: %s", doing, words)
+            self.log.error("%s failed: %s", doing, one_line(words_of(error)))
         else:
             self.undo_failed = False

@@ -14,9 +14,9 @@ from poolmgr.events import Outcome
 from poolmgr.gearman import AnswerStatus, Assignment, Worker
 from poolmgr.gearman.address import host_name
 from poolmgr.jobs import message as wire
+from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import JobManager
-from poolmgr.jobs.run import Delivery
 from poolmgr.ownership import Job
 from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line
