@@ -286,3 +286,31 @@ class Paint(Base):
     assert (code, said.count("\n")) == (1, 1)
     assert "action Paint" in said
     assert "'colour'" in said
+
+
+def test_an_action_that_ignores_its_end_holds_up_no_command(
+    tmp_path: Path,
+) -> None:
+    source = """
+import asyncio
+
+class Stick(Base):
+    async def run(self, request, context):
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+"""
+    points = "STICK = stranger:Stick"
+    path = plugin_beside(tmp_path, ACTION + source, poolmgr__actions=points)
+
+    done = poolmgr(
+        *("--driver", "fake", "stick"),
+        PYTHONPATH=str(path),
+        OS_POOLMGR__SHORT_TIMEOUT="0.5",
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("poolmgr: ")
+    assert done.stderr.count("\n") == 1

@@ -224,9 +224,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{PoolmgrApp.NAME}: {error}\n")
         return 1
     try:
-        return app.run(list(sys.argv[1:] if argv is None else argv))
+        code = app.run(list(sys.argv[1:] if argv is None else argv))
     finally:
         app.interruption.hold()
+    if app.interruption.left:
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 def _open_standard_files() -> None:

@@ -27,6 +27,8 @@ EARLY = "ended early"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds that a log line has to be written.
 _LOG_TIME = 1.0
+#: Seconds that tasks have to end once they are cancelled.
+_END_TIME = 1.0
 #: Seconds within which signals are one: Ctrl-C reaches a command, and its
 #: supervisor, which sends it SIGTERM.
 TOGETHER = 0.05
@@ -108,10 +110,15 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interruption:
-    """How signals end a command: by an exception, once, on the main thread."""
+    """How signals end a command: by an exception, once, on the main thread.
+
+    :ivar left: tasks that have not ended when they were cancelled; only
+        :func:`os._exit` ends a process without a word of them
+    """
 
     def __init__(self) -> None:
         self._ending = Ending(self._interrupt)
+        self.left: set[object] = set()
         self._held = False
         self._cancel: Callable[[], object] | None = None
 
@@ -145,6 +152,9 @@ class Interruption:
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Do what :func:`asyncio.run` does; a signal cancels it.
 
+        A task that does not end when it is cancelled, as a plugin's may, is
+        left; asyncio would wait for it for ever.
+
         :raises Interrupted: one has
         """
         import asyncio  # most commands do without
@@ -159,12 +169,23 @@ class Interruption:
             finally:
                 self._cancel = None
                 main.close()
+                others = asyncio.all_tasks() - {task}
+                for other in others:
+                    other.cancel()
+                if others:
+                    _ended, left = await asyncio.wait(
+                        others, timeout=_END_TIME
+                    )
+                    self.left.update(left)
 
+        loop = asyncio.new_event_loop()
         try:
-            return asyncio.run(cancellable())
+            return loop.run_until_complete(cancellable())
         except asyncio.CancelledError:
             self.check()
             raise
+        finally:
+            loop.close()
 
     def _interrupt(self, number: Number) -> None:
         if self._cancel is not None:
