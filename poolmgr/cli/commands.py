@@ -20,8 +20,8 @@ _GROUPS: dict[str, dict[str, str]] = {
         "reap": "reap:Reap",
     },
     "run a worker, send it jobs": {
-        "check": "check:Check",
-        "health": "check:Health",
+        "check": "config:Check",
+        "health": "health:Health",
         "status": "status:Status",
         "submit": "submit:Submit",
         "worker": "worker:WorkerCommand",

@@ -1,19 +1,24 @@
-"""``poolmgr config`` and ``poolmgr plugin``."""
+"""``poolmgr config``, ``check`` and ``plugin``: what is set, and what is
+installed."""
 
 import argparse
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
 from poolmgr.cli.commands import command_name
 from poolmgr.cli.usage import UsageError
 from poolmgr.config.convert import converted
+from poolmgr.config.job_servers import connection_options
+from poolmgr.config.options import Configuration
 from poolmgr.config.remarks import log_remarks
 from poolmgr.config.values import as_text, options_of
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import action_plugins, driver_plugins
 from poolmgr.plugins import Plugin
 from poolmgr.text import one_line
+from poolmgr.worker.service import load_actions
 
 
 class ConfigConvert(PoolmgrCommand):
@@ -116,6 +121,61 @@ class ConfigShow(PoolmgrLister):
                 if given and given.line and given.key != option.names[0]:
                     origin += f", {given.shown}"
                 yield group, option.name, value, origin
+
+
+class Check(PoolmgrLister):
+    """Check the driver's settings against the cloud.
+
+    Shows what each was found to be. The exit code is 1 if anything is wrong
+    with one of them; a worker does not start then.
+    """
+
+    columns = ("Setting", "Value", "Found", "State", "Problem")
+    spare = ("Found",)
+    empty = ""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """Ask the cloud."""
+        conf = self.configuration
+        require_usable(conf)
+        longest = conf.pool().short_timeout
+        with self.open_cloud() as cloud:
+            found = cloud.check(longest)
+        if not found:
+            name = one_line(conf.driver_name())
+            self.app.LOG.warning("the driver %r has nothing to check", name)
+        self.failed = any(finding.problem for finding in found)
+        return (
+            self.columns,
+            [
+                (
+                    finding.setting,
+                    one_line(finding.value),
+                    one_line(finding.found),
+                    "wrong" if finding.problem else "ok",
+                    one_line(finding.problem or ""),
+                )
+                for finding in found
+            ],
+        )
+
+
+def require_usable(conf: Configuration) -> None:
+    """Go on only with values that can be used, and plugins that fit together;
+    log what has no effect, and secrets that everybody can read.
+
+    ``check`` passes when a worker would start.
+
+    :raises ConfigError: in one line, which value is wrong
+    :raises PluginError: the driver cannot be loaded, or two actions share a
+        name
+    """
+    drivers = driver_plugins()
+    with suppress(ConfigError):  # it is told below, with all others
+        log_remarks(conf, drivers)
+    conf.require_values(drivers)
+    connection_options(conf.gearman())
+    load_actions(action_plugins())
 
 
 class PluginList(PoolmgrLister):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from poolmgr.cli import logs
 from poolmgr.cli.base import PoolmgrCommand
-from poolmgr.cli.check import require_usable
+from poolmgr.cli.config import require_usable
 from poolmgr.cloud import Cloud
 from poolmgr.cloud.pool import limit_arenas
 from poolmgr.config.job_servers import connection_options
