@@ -252,7 +252,7 @@ def test_what_a_job_server_tells_is_only_shown(
 
 
 def test_what_a_job_server_answers_wrongly_is_only_shown() -> None:
-    with told(b"\x1b[31m\x07oops") as address:
+    with told(b"\x1b[31m\x07oops\n.\n") as address:
         done = poolmgr("--gearman-server", address, "status")
 
     assert done.returncode == 1
