@@ -8,6 +8,7 @@ of oslo.service comes with a framework for processes.
 
 import asyncio
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -46,7 +47,7 @@ class Notifier:
         self._socket: socket.socket | None = None
         # There are others than Unix sockets, for virtual machines.
         if address.startswith(("/", "@")):
-            self._address = address.replace("@", "\0", 1)
+            self._address = re.sub("^@", "\0", address)
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
         self._ready = False
