@@ -6,8 +6,7 @@ import time
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import prometheus_client as prometheus
 from prometheus_client import Counter, Histogram
@@ -147,16 +146,11 @@ class Statistics(Observer):
         )
         self._runs = new(Counter, "poolmgr_reaper_looks", "outcome")
         self._removed = new(Counter, "poolmgr_reaper_removed", "kind")
-        self._job_seconds = new(
-            partial(Histogram, buckets=JOB_BUCKETS),
-            "poolmgr_job_duration_seconds",
-            "action",
-        )
+        name = "poolmgr_job_duration_seconds"
+        self._job_seconds = new(Histogram, name, "action", buckets=JOB_BUCKETS)
+        name = "poolmgr_cloud_call_duration_seconds"
         self._call_seconds = new(
-            partial(Histogram, buckets=CALL_BUCKETS),
-            "poolmgr_cloud_call_duration_seconds",
-            "service",
-            "method",
+            Histogram, name, "service", "method", buckets=CALL_BUCKETS
         )
         for outcome in ("done", "failed"):
             self._runs.labels(outcome)
@@ -169,16 +163,11 @@ class Statistics(Observer):
         Prometheus sees an increase only of a series that was there before,
         so it would miss the first failure of its kind.
         """
-        codes = {
-            found.code
-            for found in vars(errors).values()
-            if isinstance(found, type)
-            and issubclass(found, errors.PoolmgrError)
-        }
         for action in actions:
             self._jobs.labels(action, PASS, "")
-            for code in sorted(codes):
-                self._jobs.labels(action, FAIL, code)
+            for error in vars(errors).values():
+                if hasattr(error, "code"):
+                    self._jobs.labels(action, FAIL, error.code)
 
     def job_ended(self, ended: EndedJob) -> None:
         """See :class:`~poolmgr.events.Observer`."""
@@ -237,6 +226,6 @@ class Statistics(Observer):
         return [known.get(number, Minute(number)) for number in numbers]
 
     def _new(
-        self, metric: Callable[..., MetricT], name: str, *labels: str
+        self, metric: type[MetricT], name: str, *labels: str, **more: Any
     ) -> MetricT:
-        return metric(name, HELP[name], labels, registry=self.registry)
+        return metric(name, HELP[name], labels, registry=self.registry, **more)
