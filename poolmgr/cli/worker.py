@@ -30,8 +30,8 @@ from poolmgr.settings import PoolSettings, ReaperSettings, WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 from poolmgr.worker.report import Report
-from poolmgr.worker.service import Service, end_on_defects, end_tasks
-from poolmgr.worker.signals import TOGETHER, Ending, say
+from poolmgr.worker.service import Service, end_on_defects
+from poolmgr.worker.signals import TOGETHER, Ending, end_tasks, say
 from poolmgr.worker.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class WorkerCommand(PoolmgrCommand):
             # Here and not before: to undo answers that reached nobody takes
             # time, in which the worker still shows signs of life.
             watch.cancel()
-            if not await end_tasks():
+            if await end_tasks():
                 # asyncio would wait for an action that does not end.
                 logging.shutdown()
                 os._exit(code)

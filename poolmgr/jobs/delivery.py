@@ -162,11 +162,6 @@ class BlockingDelivery:
         """See :meth:`Delivery.undelivered`."""
         self._tell(lambda: self._delivery.undelivered(sent))
 
-    @property
-    def undo_failed(self) -> bool:
-        """Whether something that was to be undone is left."""
-        return self._delivery.undo_failed
-
     def _tell(self, function: Callable[[], object]) -> object:
         with suppress(Closed):  # then there is nothing to be done any more
             return self._on_loop(function)

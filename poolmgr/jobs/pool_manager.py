@@ -200,10 +200,6 @@ class PoolManager:
         """
         self._on_loop(self._manager.stop)
 
-    def longest_cleanup(self) -> float:
-        """Seconds that the jobs running now may take once stopped."""
-        return self._on_loop(self._manager.longest_cleanup)
-
     def close(self) -> None:
         """Stop, let the jobs clear up, and close the driver if it was made
         here.

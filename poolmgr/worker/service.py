@@ -29,8 +29,6 @@ EXIT_STOPPED_JOBS = 3
 
 #: Seconds between two looks at whether everything is answered.
 _TICK = 0.05
-#: Seconds that tasks have to end once they are cancelled.
-_END_TIME = 1.0
 
 
 class Service:
@@ -205,17 +203,3 @@ def end_on_defects() -> None:
             os._exit(EXIT_DEFECT)
 
     asyncio.get_running_loop().set_exception_handler(handle)
-
-
-async def end_tasks() -> bool:
-    """Cancel all other tasks; whether they end.
-
-    One of a plugin may not, nor one that waits for a call that hangs.
-    """
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    if not tasks:
-        return True
-    _ended, left = await asyncio.wait(tasks, timeout=_END_TIME)
-    return not left

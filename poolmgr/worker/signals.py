@@ -169,14 +169,7 @@ class Interruption:
             finally:
                 self._cancel = None
                 main.close()
-                others = asyncio.all_tasks() - {task}
-                for other in others:
-                    other.cancel()
-                if others:
-                    _ended, left = await asyncio.wait(
-                        others, timeout=_END_TIME
-                    )
-                    self.left.update(left)
+                self.left.update(await end_tasks())
 
         loop = asyncio.new_event_loop()
         try:
@@ -192,6 +185,23 @@ class Interruption:
             self._cancel()
         elif not self._held:
             raise Interrupted(number)
+
+
+async def end_tasks() -> set[Any]:
+    """Cancel all other tasks; those that do not end within a second.
+
+    One of a plugin may not, nor one that waits for a call that hangs, and
+    asyncio would wait for it for ever.
+    """
+    import asyncio
+
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return set()
+    _ended, left = await asyncio.wait(tasks, timeout=_END_TIME)
+    return left
 
 
 def say(level: int, text: str) -> None:
