@@ -90,6 +90,7 @@ def test_names_are_of_the_default_domain(cloud: LoopbackCloud) -> None:
     [
         {"application_credential_id": CREDENTIAL_ID},
         {"application_credential_name": CREDENTIAL, "username": "demo"},
+        {"application_credential_id": CREDENTIAL_ID, "project_name": "demo"},
     ],
 )
 def test_an_application_credential(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from poolmgr.drivers.nova import verb
+from poolmgr.drivers.nova import api
 from poolmgr.errors import CloudUnavailable
 from poolmgr.testing.openstack import Call, Fault
 from tests.nova.pools import DETAILS, IPS, PATIENCE, Pool, Pools, error_of
@@ -83,7 +83,7 @@ def test_a_list_that_always_changes_is_given_up(
 def test_a_list_of_ever_new_entries_is_given_up(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(verb, "MOST_PAGES", 10)
+    monkeypatch.setattr(api, "MOST_PAGES", 10)
     numbers = count()
 
     def endless(answer: Any) -> Any:
@@ -104,7 +104,7 @@ def test_a_list_of_ever_new_entries_is_given_up(
 def test_a_list_of_too_many_entries_is_given_up(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(api, "MOST_ENTRIES", 3)
     pool = pools.new({"max_limit": 2})
     for number in range(5):
         pool.server(f"other-{number}")

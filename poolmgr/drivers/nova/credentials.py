@@ -164,6 +164,9 @@ def _login(settings: NovaSettings) -> tuple[str, Mapping[str, str]]:
     needed = _NEEDED[settings.auth_type]
     plugin = f"v3{settings.auth_type.removeprefix('v3')}"
     names = {option.dest for option in get_plugin_loader(plugin).get_options()}
+    if plugin == "v3applicationcredential":
+        # It has a project, and Keystone refuses to hear of one.
+        names = {name for name in names if not name.startswith("project_")}
     found = {name: getattr(settings, name, None) for name in names}
     auth = {name: value for name, value in found.items() if value}
     hide(auth)

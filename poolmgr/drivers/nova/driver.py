@@ -9,6 +9,7 @@ from openstack.connection import Connection
 
 from poolmgr.drivers.base import Device, Finding, FloatingIP, Limits
 from poolmgr.drivers.nova import marks
+from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call
 from poolmgr.drivers.nova.credentials import secret_files
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
@@ -18,7 +19,6 @@ from poolmgr.drivers.nova.services import Services
 from poolmgr.drivers.nova.session import access_from, connect
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.shown import NO_REASON, NovaDevice
-from poolmgr.drivers.nova.verb import Verb
 from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
 from poolmgr.text import one_line
 from poolmgr.text.secrecy import exposure
@@ -79,7 +79,7 @@ class NovaCloud(Servers, FloatingIPs):
             project = self.services.project_id(timeout)
             # The cheapest call there is agrees on the microversion.
             cheap = Call("GET", "compute", "/flavors", {"limit": 1})
-            Verb(self.services, timeout).run(replace(cheap, expects="flavors"))
+            Api(self.services, timeout).run(replace(cheap, expects="flavors"))
             version = self.services.microversion
             return [
                 Finding("cloud", where, f"project {project}"),

@@ -7,6 +7,7 @@ from typing import Any
 from poolmgr import errors
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.nova import marks, shown
+from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import (
     Call,
     object_field,
@@ -17,7 +18,6 @@ from poolmgr.drivers.nova.failures import Refused
 from poolmgr.drivers.nova.parts import FLOATING_NETWORK, Parts
 from poolmgr.drivers.nova.servers import parted
 from poolmgr.drivers.nova.services import Services
-from poolmgr.drivers.nova.verb import Verb
 from poolmgr.ownership import Mark
 
 # Neutron cannot be asked for what begins so or so, or for a port of null.
@@ -46,16 +46,16 @@ class FloatingIPs(Driver):
 
     def list_ips(self, timeout: float) -> list[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
-        return self._ips(Verb(self.services, timeout), {})
+        return self._ips(Api(self.services, timeout), {})
 
     def find_ips(
         self, addresses: Collection[str], timeout: float
     ) -> list[FloatingIP]:
         """See :meth:`Driver.find_ips`."""
-        verb = Verb(self.services, timeout)
+        api = Api(self.services, timeout)
         found = []
         for some in parted(addresses):
-            found += self._ips(verb, {"floating_ip_address": some})
+            found += self._ips(api, {"floating_ip_address": some})
         return found
 
     def ips_of_jobs(
@@ -71,15 +71,15 @@ class FloatingIPs(Driver):
         wanted |= {unique: unique for unique in uniques}
         return [
             replace(ip, mark=replace(ip.mark, unique=wanted[ip.mark.unique]))
-            for ip in self._ips(Verb(self.services, timeout), _UNATTACHED)
+            for ip in self._ips(Api(self.services, timeout), _UNATTACHED)
             if ip.mark and ip.mark.unique in wanted and not ip.goes_with
         ]
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
         description = marks.description_of(mark, ip.goes_with or "")
-        verb = Verb(self.services, timeout)
-        now = self._update(verb, ip, {"description": description})
+        api = Api(self.services, timeout)
+        now = self._update(api, ip, {"description": description})
         if now.get("description") != description:
             raise errors.Changed(f"floating IP {ip.address} was not marked")
 
@@ -87,10 +87,10 @@ class FloatingIPs(Driver):
         self, ip: FloatingIP, device: Device, timeout: float
     ) -> None:
         """See :meth:`Driver.attach_ip`."""
-        verb = Verb(self.services, timeout)
+        api = Api(self.services, timeout)
         places = [
             (port.id, address)
-            for port in self._ports_of(verb, device)
+            for port in self._ports_of(api, device)
             for address in shown.addresses_of(port)
         ]
         # The device's own address first: it is of the network that was
@@ -103,7 +103,7 @@ class FloatingIPs(Driver):
         for port_id, address in places:
             try:
                 change = {"port_id": port_id, "fixed_ip_address": address}
-                self._update(verb, ip, change)
+                self._update(api, ip, change)
                 return
             except Refused as refused:
                 if refused.kind == _NO_PORT:
@@ -117,25 +117,25 @@ class FloatingIPs(Driver):
 
     def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
         """See :meth:`Driver.detach_ip`."""
-        self._update(Verb(self.services, timeout), ip, {"port_id": None})
+        self._update(Api(self.services, timeout), ip, {"port_id": None})
 
     def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
         """See :meth:`Driver.delete_ip`."""
         call = Call("DELETE", "network", path_of(_IPS, ip.id))
-        return Verb(self.services, timeout).run_if_there(call) is not None
+        return Api(self.services, timeout).run_if_there(call) is not None
 
     def allocate(self, description: str, timeout: float) -> FloatingIP:
         """Allocate one.
 
         :param description: its mark
         """
-        verb = Verb(self.services, timeout)
+        api = Api(self.services, timeout)
 
         def create(found: Mapping[str, Any]) -> FloatingIP:
             network = found[FLOATING_NETWORK]
             new = {"floating_network_id": network, "description": description}
             call = Call("POST", "network", _IPS, body={"floatingip": new})
-            ip = shown.floating_ip_of(verb.create(call, shown.ShownIP), {})
+            ip = shown.floating_ip_of(api.create(call, shown.ShownIP), {})
             if ip is None:
                 raise errors.OutcomeUnknown(f"the answer to {call} is odd")
             return ip
@@ -146,18 +146,18 @@ class FloatingIPs(Driver):
         self, device: Device, timeout: float
     ) -> list[FloatingIP]:
         """Those that come and go with a device."""
-        verb = Verb(self.services, timeout)
-        ports = [port.id for port in self._ports_of(verb, device)]
-        found = self._ips(verb, _UNATTACHED)
+        api = Api(self.services, timeout)
+        ports = [port.id for port in self._ports_of(api, device)]
+        found = self._ips(api, _UNATTACHED)
         if ports:
-            found += self._ips(verb, {"port_id": ports})
+            found += self._ips(api, {"port_id": ports})
         by_id = {ip.id: ip for ip in found if ip.goes_with == device.id}
         return list(by_id.values())
 
     # -- inside -------------------------------------------------------------
 
     def _update(
-        self, verb: Verb, ip: FloatingIP, change: Mapping[str, Any]
+        self, api: Api, ip: FloatingIP, change: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Change one; what Neutron says that it is now.
 
@@ -177,38 +177,38 @@ class FloatingIPs(Driver):
             expects="floatingip",
         )
         try:
-            return object_field(verb.run(call), "floatingip")
+            return object_field(api.run(call), "floatingip")
         except Refused as error:
             if error.status == 404 and error.kind == "FloatingIPNotFound":
                 raise errors.Changed(f"{error}") from None
             raise
 
-    def _ports_of(self, verb: Verb, device: Device) -> list[shown.Port]:
+    def _ports_of(self, api: Api, device: Device) -> list[shown.Port]:
         """A device's ports."""
         query = {"device_id": device.id, "fields": ["id", "fixed_ips"]}
-        return verb.read_list(
+        return api.read_list(
             Call("GET", "network", "/ports", query), shown.Port
         )
 
-    def _ips(self, verb: Verb, query: Mapping[str, Any]) -> list[FloatingIP]:
+    def _ips(self, api: Api, query: Mapping[str, Any]) -> list[FloatingIP]:
         # An administrator would be shown those of all projects.
         ours = {
-            "project_id": verb.project_id(),
+            "project_id": api.project_id(),
             "fields": list(shown.ShownIP.__struct_fields__),
         }
         call = Call("GET", "network", _IPS, {**ours, **query})
         try:
-            entries = verb.read_list(call, shown.ShownIP)
+            entries = api.read_list(call, shown.ShownIP)
         except Refused as error:
             if error.kind != _NO_ROUTERS:
                 raise
             return []
-        devices = self._devices_of_ports(verb, entries)
+        devices = self._devices_of_ports(api, entries)
         found = [shown.floating_ip_of(each, devices) for each in entries]
         return [ip for ip in found if ip is not None]
 
     def _devices_of_ports(
-        self, verb: Verb, entries: Iterable[shown.ShownIP]
+        self, api: Api, entries: Iterable[shown.ShownIP]
     ) -> dict[str, str]:
         """Ids of the servers, by their ports, that Neutron does not show.
 
@@ -221,6 +221,6 @@ class FloatingIPs(Driver):
         for some in parted(bare - {""}):
             query = {"id": some, "fields": ["id", "device_id"]}
             call = Call("GET", "network", "/ports", query)
-            ports = verb.read_list(call, shown.Port)
+            ports = api.read_list(call, shown.Port)
             devices |= {port.id: text(port.device_id) for port in ports}
         return devices

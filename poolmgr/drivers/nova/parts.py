@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from poolmgr.drivers.base import Finding
+from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call, Entry, Service, objects, path_of
 from poolmgr.drivers.nova.failures import Refused, understood
 from poolmgr.drivers.nova.once import Once
 from poolmgr.drivers.nova.services import Services
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.drivers.nova.verb import Verb
 from poolmgr.errors import CloudRefused
 from poolmgr.text import one_line
 
@@ -128,22 +128,22 @@ class Parts:
     # -- look-ups -----------------------------------------------------------
 
     def _look_up(self, setting: str, timeout: float) -> Any:
-        verb = Verb(self._services, timeout)
+        api = Api(self._services, timeout)
         wanted = getattr(self._settings, setting)
         with understood(f"the question for {setting}"):
             if setting == "key_name":
-                return _key(verb, wanted)
+                return _key(api, wanted)
             if setting == "user_data":
                 return _user_data(wanted)
             if setting == _ZONES:
-                return _zones(verb, wanted)
+                return _zones(api, wanted)
             if isinstance(wanted, tuple) and wanted:
-                return [_one(verb, setting, each) for each in wanted]
+                return [_one(api, setting, each) for each in wanted]
             if setting == "networks":
-                return [_only_network(verb, setting)]
+                return [_only_network(api, setting)]
             if setting == FLOATING_NETWORK and not wanted:
-                return _only_network(verb, setting)
-            return _one(verb, setting, wanted)
+                return _only_network(api, setting)
+            return _one(api, setting, wanted)
 
 
 def _shown(found: str | bytes | Collection[str] | None) -> str:
@@ -153,22 +153,22 @@ def _shown(found: str | bytes | Collection[str] | None) -> str:
     return found if isinstance(found, str) else ", ".join(found or ())
 
 
-def _key(verb: Verb, wanted: str) -> str:
+def _key(api: Api, wanted: str) -> str:
     try:
         call = Call("GET", "compute", path_of("/os-keypairs", wanted))
     except CloudRefused as error:
         raise CloudRefused(f"[nova] key_name: {error}") from None
-    if verb.run_if_there(call) is None:
+    if api.run_if_there(call) is None:
         raise CloudRefused(f"[nova] key_name: there is no {wanted!r}")
     return wanted
 
 
-def _zones(verb: Verb, wanted: Collection[str]) -> Collection[str]:
+def _zones(api: Api, wanted: Collection[str]) -> Collection[str]:
     field = "availabilityZoneInfo"
     call = Call("GET", "compute", "/os-availability-zone", expects=field)
     there = {
         str(zone.get("zoneName"))
-        for zone in objects(msgspec.json.decode(verb.run(call)[field]))
+        for zone in objects(msgspec.json.decode(api.run(call)[field]))
         if zone.get("zoneState") != {"available": False}
     }
     for zone in wanted:
@@ -190,7 +190,7 @@ def _user_data(path: str) -> bytes:
         ) from None
 
 
-def _one(verb: Verb, setting: str, wanted: str) -> str:
+def _one(api: Api, setting: str, wanted: str) -> str:
     """Id of the one thing that has a name, or else that id."""
     if not wanted:
         raise CloudRefused(f"[nova] {setting} is not set")
@@ -204,14 +204,14 @@ def _one(verb: Verb, setting: str, wanted: str) -> str:
     found: list[_Named] = []
     for query in queries[service]:
         call = Call("GET", service, path, {**query, **such})
-        every = verb.read_list(call, _Named)
+        every = api.read_list(call, _Named)
         found = [each for each in every if each.id == wanted]
         found = found or [each for each in every if each.name == wanted]
         if found:
             break
     if len(found) > 1:
         # Those of others are shared with us.
-        project = verb.project_id()
+        project = api.project_id()
         found = [f for f in found if f.project_id == project] or found
     if len(found) == 1:
         return found[0].id
@@ -223,13 +223,13 @@ def _one(verb: Verb, setting: str, wanted: str) -> str:
     raise CloudRefused(f"[nova] {setting}: there is no {wanted!r}{words}")
 
 
-def _only_network(verb: Verb, setting: str) -> str:
+def _only_network(api: Api, setting: str) -> str:
     """Id of the network there is."""
     is_external = setting == FLOATING_NETWORK
     call = Call(
         "GET", "network", "/networks", {"router:external": is_external}
     )
-    found = verb.read_list(call, _Named)
+    found = api.read_list(call, _Named)
     if len(found) == 1:
         return found[0].id
     kind = "external networks" if is_external else "networks"

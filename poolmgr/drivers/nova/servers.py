@@ -10,6 +10,7 @@ import msgspec
 
 from poolmgr.drivers.base import Device, Driver, Poll
 from poolmgr.drivers.nova import marks, shown
+from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import (
     Call,
     Entry,
@@ -21,7 +22,6 @@ from poolmgr.drivers.nova.parts import Parts
 from poolmgr.drivers.nova.services import Services
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.shown import NovaDevice, Server
-from poolmgr.drivers.nova.verb import Verb
 from poolmgr.errors import CloudUnavailable
 from poolmgr.ownership import Mark
 from poolmgr.text.secrecy import masked
@@ -49,7 +49,7 @@ class Servers(Driver):
         self, name: str, mark: Mark, timeout: float
     ) -> NovaDevice:
         """See :meth:`Driver.create_device`."""
-        verb = Verb(self.services, timeout)
+        api = Api(self.services, timeout)
         metadata = dict(e.split("=", 1) for e in self.settings.metadata)
         if own_ip := self.settings.device_floating_ip:
             metadata |= marks.OWN_IP
@@ -62,7 +62,7 @@ class Servers(Driver):
                 "tags": marks.tags_of(mark, name),
             }
             call = Call("POST", "compute", _SERVERS, body=body)
-            return verb.create(call, Entry).id
+            return api.create(call, Entry).id
 
         id_ = self.parts.use(self.parts.of_servers, timeout, create)
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -72,25 +72,25 @@ class Servers(Driver):
 
     def list_devices(self, timeout: float) -> list[NovaDevice]:
         """See :meth:`Driver.list_devices`."""
-        return self._servers(Verb(self.services, timeout), {})
+        return self._servers(Api(self.services, timeout), {})
 
     def find_devices(
         self, names: Collection[str], timeout: float
     ) -> list[NovaDevice]:
         """See :meth:`Driver.find_devices`."""
-        return self._named(Verb(self.services, timeout), names)
+        return self._named(Api(self.services, timeout), names)
 
     def devices_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> list[NovaDevice]:
         """See :meth:`Driver.devices_of_jobs`."""
         tags = {marks.job_tag(unique) for unique in uniques}
-        found = self._tagged(Verb(self.services, timeout), tags)
+        found = self._tagged(Api(self.services, timeout), tags)
         return [d for d in found if d.mark and d.mark.unique in uniques]
 
     def poll(self, devices: Collection[Device], timeout: float) -> Poll:
         """See :meth:`Driver.poll`."""
-        verb = Verb(self.services, timeout)
+        api = Api(self.services, timeout)
         known = {device.id: device for device in devices}
         marked = [device for device in devices if device.mark]
         unchanged: set[str] = set()
@@ -98,16 +98,16 @@ class Servers(Driver):
             # Of a thousand that boot, hardly one has changed since the last
             # look: who still boots is told by one short list.
             building = {d.id for d in marked if d.status == "building"}
-            unchanged = building.intersection(self._booting(verb, marked))
+            unchanged = building.intersection(self._booting(api, marked))
         tags = {
             marks.own_tag(device.mark, device.name)
             for device in marked
             if device.mark and device.id not in unchanged
         }
         unmarked = {device.name for device in devices if not device.mark}
-        found = self._tagged(verb, tags) + self._named(verb, unmarked)
+        found = self._tagged(api, tags) + self._named(api, unmarked)
         seen = [shown.completed(each, known.get(each.id)) for each in found]
-        return Poll(seen, unchanged, verb.calls)
+        return Poll(seen, unchanged, api.calls)
 
     def get_device(self, id: str, timeout: float) -> NovaDevice | None:
         """See :meth:`Driver.get_device`.
@@ -115,7 +115,7 @@ class Servers(Driver):
         :raises CloudUnavailable: Nova shows it without its name or metadata
         """
         call = Call("GET", "compute", path_of(_SERVERS, id), expects="server")
-        answer = Verb(self.services, timeout).run_if_there(call)
+        answer = Api(self.services, timeout).run_if_there(call)
         if answer is None:
             return None
         with understood(call):
@@ -132,15 +132,15 @@ class Servers(Driver):
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
-        verb, before = Verb(self.services, timeout), device.mark
+        api, before = Api(self.services, timeout), device.mark
         if before is None or before.unique != mark.unique:
             for tag in marks.tags_of(mark, device.name):
                 path = path_of(_SERVERS, device.id, "tags", tag)
-                verb.run(Call("PUT", "compute", path))
+                api.run(Call("PUT", "compute", path))
         changes = marks.changes(mark, before)
         path = path_of(_SERVERS, device.id, "metadata")
         body = {"metadata": changes}
-        answer = verb.run(Call("POST", "compute", path, body=body))
+        answer = api.run(Call("POST", "compute", path, body=body))
         if changes.items() <= object_field(answer, "metadata").items():
             return
         seen = self.get_device(device.id, timeout)
@@ -150,14 +150,14 @@ class Servers(Driver):
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
         call = Call("DELETE", "compute", path_of(_SERVERS, device.id))
-        return Verb(self.services, timeout).run_if_there(call) is not None
+        return Api(self.services, timeout).run_if_there(call) is not None
 
     def console(self, device: Device, lines: int, timeout: float) -> str:
         """The last lines of a server's console."""
         path = path_of(_SERVERS, device.id, "action")
         body = {"os-getConsoleOutput": {"length": lines}}
         call = Call("POST", "compute", path, body=body)
-        answer = Verb(self.services, timeout).run(call)
+        answer = Api(self.services, timeout).run(call)
         output = msgspec.json.decode(answer.get("output", b"null"))
         return masked(output) if isinstance(output, str) else ""
 
@@ -190,34 +190,32 @@ class Servers(Driver):
         hints = {"group": found["server_group"]}
         return {"server": server, "os:scheduler_hints": hints}
 
-    def _named(self, verb: Verb, names: Collection[str]) -> list[NovaDevice]:
+    def _named(self, api: Api, names: Collection[str]) -> list[NovaDevice]:
         found = []
         for some in parted(names):
             # Nova's filter is a regular expression, and its databases may
             # not mind the case. It takes "|" for an ordinary letter, so that
             # each of the names is there or not; what else matches is nobody's.
             each = "".join(f"({re.escape(name)})?" for name in some)
-            found += self._servers(verb, {"name": f"^{each}$"})
+            found += self._servers(api, {"name": f"^{each}$"})
         return [device for device in found if device.name in names]
 
-    def _tagged(self, verb: Verb, tags: Collection[str]) -> list[NovaDevice]:
+    def _tagged(self, api: Api, tags: Collection[str]) -> list[NovaDevice]:
         found = []
         for some in parted(tags):
-            found += self._servers(verb, {"tags-any": ",".join(some)})
+            found += self._servers(api, {"tags-any": ",".join(some)})
         return found
 
-    def _booting(self, verb: Verb, devices: Iterable[Device]) -> Iterator[str]:
+    def _booting(self, api: Api, devices: Iterable[Device]) -> Iterator[str]:
         """Ids of all servers that boot, of the pools of these devices."""
         for pool in sorted({d.mark.pool for d in devices if d.mark}):
             query = {"status": "BUILD", "tags": marks.pool_tag(pool)}
             call = Call("GET", "compute", _SERVERS, query)
-            yield from (each.id for each in verb.read_list(call, Entry))
+            yield from (each.id for each in api.read_list(call, Entry))
 
-    def _servers(
-        self, verb: Verb, query: Mapping[str, str]
-    ) -> list[NovaDevice]:
+    def _servers(self, api: Api, query: Mapping[str, str]) -> list[NovaDevice]:
         call = Call("GET", "compute", "/servers/detail", query)
-        servers = verb.read_list(call, Server)
+        servers = api.read_list(call, Server)
         found = [shown.device_of(each, self.settings) for each in servers]
         return [device for device in found if device is not None]
 

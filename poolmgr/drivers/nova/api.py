@@ -1,4 +1,4 @@
-"""What a verb of the driver asks of the cloud."""
+"""What one verb of the driver asks of the cloud."""
 
 from dataclasses import replace
 from typing import TypeVar
@@ -27,8 +27,8 @@ _MOST_RESTARTS = 5
 T = TypeVar("T", bound=Entry)
 
 
-class Verb:
-    """Makes the calls of one verb.
+class Api:
+    """Makes the calls of one verb of the driver.
 
     :param services: the cloud's
     :param timeout: seconds that each request may take
