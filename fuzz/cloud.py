@@ -43,10 +43,11 @@ def one(data: bytes) -> None:
     """The data is the body of the answer."""
     text = data.decode("utf-8", "replace")
     for status in (400, 401, 403, 409, 413, 500):
-        headers = {"Retry-After": text[:30]}
-        error = failures.error_of_answer(
-            Call("GET", "network", "/x"), status, headers, text
-        )
+        answer = Response()
+        answer.status_code, answer._content = status, data
+        answer.headers["Retry-After"] = text[:30]
+        call = Call("GET", "network", "/x")
+        error = failures.error_of_answer(call, answer)
         assert str(error).isprintable()
         assert len(str(error)) < 4000
         assert 0.0 <= getattr(error, "retry_after", 0.0) <= 300.0

@@ -51,16 +51,13 @@ class Api:
         self.calls += 1
         try:
             response = self._services.send(call, self._timeout)
-            status, body = response.status_code, response.content
-            if status < 300:
-                return parse_answer(call, body)
-            # Perhaps another service is there.
-            is_odd = status in (404, 405, 410) and call.expects
-            where = self._services.described(call.service) if is_odd else ""
-            said = body.decode("utf-8", "replace")
-            raise failures.error_of_answer(
-                call, status, response.headers, said, where
-            )
+            if response.status_code < 300:
+                return parse_answer(call, response.content)
+            where = ""
+            if response.status_code in (404, 405, 410) and call.expects:
+                # Perhaps another service is there.
+                where = self._services.described(call.service)
+            raise failures.error_of_answer(call, response, where)
         except (Busy, NotSent):
             raise
         except CloudUnavailable as error:
@@ -92,7 +89,8 @@ class Api:
         restarts = 0
         for _page in range(MOST_PAGES):
             try:
-                answer = self.run(replace(call, params=query, expects=key))
+                page = replace(call, params=query, expects=key)
+                entries, has_more = self._read_page(page, key)
             except Refused as error:
                 if "marker" not in query or error.status not in (400, 404):
                     raise
@@ -104,13 +102,10 @@ class Api:
                     break
                 continue
             before = len(found)
-            with failures.understood(call):
-                entries = msgspec.json.decode(answer[key], type=list[Raw])
             for entry in read_entries(key, entries, form):
                 found.setdefault(entry.id, entry)
                 query["marker"] = entry.id
-            links = bytes(answer.get(f"{key}_links", b""))
-            if not entries or b'"next"' not in links:
+            if not has_more:
                 return list(found.values())
             if len(found) == before or len(found) > MOST_ENTRIES:
                 break
@@ -133,3 +128,13 @@ class Api:
     def project_id(self) -> str:
         """The project whose things are ours; raises as :meth:`run` does."""
         return self._services.project_id(self._timeout)
+
+    # -- inside -------------------------------------------------------------
+
+    def _read_page(self, call: Call, key: str) -> tuple[list[Raw], bool]:
+        """The entries of a page, and whether there is another page."""
+        answer = self.run(call)
+        with failures.understood(call):
+            entries = msgspec.json.decode(answer[key], type=list[Raw])
+        links = bytes(answer.get(f"{key}_links", b""))
+        return entries, bool(entries) and b'"next"' in links

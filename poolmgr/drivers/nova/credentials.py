@@ -60,9 +60,9 @@ class Origin:
     @property
     def cloud(self) -> str | None:
         """The name of the cloud in clouds.yaml, None if there is none."""
-        if self.settings.cloud or self.settings.auth_url or self.is_given:
-            return self.settings.cloud
-        return os.environ.get("OS_CLOUD")
+        if self.is_given or self.settings.auth_url:
+            return None
+        return self.settings.cloud or os.environ.get("OS_CLOUD")
 
     def __str__(self) -> str:
         """Where the credentials are set."""

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from http.client import BadStatusLine
 
 from keystoneauth1 import exceptions as auth
+from requests import Response
 from requests import exceptions as http
 from urllib3 import exceptions as urllib3
 
@@ -78,17 +79,14 @@ class NotSent(errors.CloudUnavailable):
 
 
 def error_of_answer(
-    call: Call,
-    status: int,
-    headers: Mapping[str, str],
-    text: str,
-    where: str = "",
+    call: Call, answer: Response, where: str = ""
 ) -> errors.CloudError:
     """The error that an answer is.
 
     :param where: where it comes from, if that may be wrong
     """
-    said, kind = _reason_in(text)
+    status, headers = answer.status_code, answer.headers
+    said, kind = _reason_in(answer.content.decode("utf-8", "replace"))
     name = NAMES[call.service]
     own = _request_id(headers)
     what = f"{call} at {where}" if where else str(call)
@@ -122,10 +120,9 @@ def translated(call: Call, url: str, tls: str) -> Iterator[None]:
     except errors.PoolmgrError:
         raise
     except auth.HttpError as error:
-        status, answer = error.http_status, error.response
-        headers = getattr(answer, "headers", {})
-        said = getattr(answer, "text", str(error.message))
-        raise error_of_answer(call, status, headers, said, url) from error
+        if error.response is None:
+            raise errors.AuthenticationFailed(_foreign(str(error))) from error
+        raise error_of_answer(call, error.response, url) from error
     except auth.InvalidResponse as error:
         what = f"{call}: what answers at {one_line(url)} is no Keystone"
         raise errors.CloudUnavailable(what) from error
