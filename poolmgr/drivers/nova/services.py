@@ -101,17 +101,6 @@ class Services:
             response = self._exchange(call, access, timeout)
         return response
 
-    def url(self, service: Service, timeout: float) -> str:
-        """A service's address, with the version.
-
-        :raises CloudRefused: there is none
-        """
-        if service not in self._urls:
-            given = self._config.get_endpoint(service)
-            found = given or self._url_in_catalog(service, timeout)
-            self._urls[service] = with_version(found, _VERSIONS[service])
-        return self._urls[service]
-
     def described(self, service: Service) -> str:
         """A service's address and where it is set, for messages."""
         where = "the catalog"
@@ -143,7 +132,7 @@ class Services:
         self, call: Call, access: AccessInfo, timeout: float
     ) -> Response:
         """The response to one request."""
-        url, context = self.url(call.service, timeout), current()
+        url, context = self._url(call.service, timeout), current()
         headers = {
             "Accept": "application/json",
             "X-Auth-Token": str(access.auth_token),
@@ -238,6 +227,17 @@ class Services:
             raise NotSent(str(error), error.retry_after) from error
         self._good_until = _end_of(access)
         return access
+
+    def _url(self, service: Service, timeout: float) -> str:
+        """A service's address, with the version.
+
+        :raises CloudRefused: there is none
+        """
+        if service not in self._urls:
+            given = self._config.get_endpoint(service)
+            found = given or self._url_in_catalog(service, timeout)
+            self._urls[service] = with_version(found, _VERSIONS[service])
+        return self._urls[service]
 
     def _url_in_catalog(self, service: Service, timeout: float) -> str:
         config, origin = self._config, self._origin
