@@ -201,24 +201,21 @@ class FloatingIPs(Devices):
         :param in_effect: tells whether the floating IP is as wanted
         """
         now = await self.get_ip(ip) if isinstance(ip, str) else ip
-        context = current() or RequestContext()
-        for pause in backoff(*_PAUSES):
+        context, pauses = current() or RequestContext(), backoff(*_PAUSES)
+        while not in_effect(now):
+            trouble: Changed | None = None
             try:
-                if in_effect(now):
-                    return now
                 await ask(now)
-                now = await self.get_ip(now.address)
-                if in_effect(now):
-                    return now
             except Changed as error:
-                context.trouble = error
-                LOG.info("%s: %s; trying again", doing, error)
-            else:
-                LOG.info("%s: not in effect yet; asking again", doing)
-            context.doing = doing
-            await asyncio.sleep(pause)
+                trouble = error
             now = await self.get_ip(now.address)
-        raise AssertionError("the pauses never end")
+            if not in_effect(now):
+                why = trouble or "not in effect yet"
+                LOG.info("%s: %s; asking again", doing, why)
+                context.doing, context.trouble = doing, trouble
+                await asyncio.sleep(next(pauses))
+                now = await self.get_ip(now.address)
+        return now
 
 
 def _address(ip: FloatingIP | str) -> str:
