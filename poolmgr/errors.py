@@ -11,10 +11,7 @@ from poolmgr.foreign import words_of
 
 
 class PoolmgrError(Exception):
-    """Anything poolmgr raises on purpose.
-
-    It can be pickled and copied, whatever arguments its subclass takes.
-    """
+    """Anything poolmgr raises on purpose; it can be pickled and copied."""
 
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
@@ -22,11 +19,7 @@ class PoolmgrError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Python itself would call __init__ with the finished message.
-        return _restored, (type(self), words_of(self)), vars(self)
-
-
-def _restored(kind: type[PoolmgrError], message: str) -> PoolmgrError:
-    return kind.__new__(kind, message)
+        return type(self).__new__, (type(self), words_of(self)), vars(self)
 
 
 class ConfigError(PoolmgrError):
@@ -96,10 +89,8 @@ class NotOwned(PoolmgrError):
 
     def __init__(self, kind: str, name: str, authority: str) -> None:
         self.kind, self.name, self.authority = kind, name, authority
-        super().__init__(
-            f"{kind} {name!r} is not this pool's "
-            f"([poolmgr] authority is {authority!r}); it was not touched"
-        )
+        why = f"([poolmgr] authority is {authority!r}); it was not touched"
+        super().__init__(f"{kind} {name!r} is not this pool's {why}")
 
 
 class AttachedElsewhere(PoolmgrError):
@@ -182,10 +173,8 @@ class DeviceFailed(CloudError):
 
 
 class DeviceNotDeleted(CloudError):
-    """A device failed for a ``cause`` and stays, for a ``reason``.
-
-    Its ``answer`` has what the client needs to ask for DELETE_DEVICE later.
-    """
+    """A device failed for a ``cause`` and stays, for a ``reason``; ``answer``
+    has what the client needs to ask for DELETE_DEVICE later."""
 
     code = "device_not_deleted"
     retryable = True

@@ -9,6 +9,7 @@ from poolmgr.config.values import as_text, options_of
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import ConfigError
 from poolmgr.plugins import Registry
+from poolmgr.settings.rules import IsSettings
 from poolmgr.text import one_line
 
 
@@ -42,23 +43,9 @@ def converted(
     conf = Configuration([path], alone=True)
     conf.require_values(drivers)
     done = Conversion(dropped=ignored_options(conf, drivers))
-    lines = done.lines
     for group, settings in conf.groups(drivers):
-        values = conf.group(group, settings)
-        for option in options_of(group, settings):
-            given = conf.given(option)
-            if given is None:
-                continue
-            if f"[{group}]" not in lines:
-                lines += ["", f"[{group}]"]
-            if given.key != (group, option.name):
-                lines.append(f"# was {given.shown}")
-            text = as_text(getattr(values, option.name))
-            if option.rule.secret:
-                done.secrets.append(option.shown)
-                text = text if secrets else "(a secret: not shown)"
-            hidden = option.rule.secret and not secrets
-            lines.append(f"{'# ' * hidden}{option.name} = {text}")
+        _convert(conf, group, settings, secrets, done)
+    lines = done.lines
     if not lines:
         raise ConfigError(
             f"{one_line(path)} has no option of the Pool Manager, as those "
@@ -77,3 +64,27 @@ def converted(
             break_on_hyphens=False,
         )
     return done
+
+
+def _convert(
+    conf: Configuration,
+    group: str,
+    settings: type[IsSettings],
+    secrets: bool,
+    done: Conversion,
+) -> None:
+    """Add the options of a group that the file has."""
+    lines, values = done.lines, conf.group(group, settings)
+    for option in options_of(group, settings):
+        if (given := conf.given(option)) is None:
+            continue
+        if f"[{group}]" not in lines:
+            lines += ["", f"[{group}]"]
+        if given.key != (group, option.name):
+            lines.append(f"# was {given.shown}")
+        line = f"{option.name} = {as_text(getattr(values, option.name))}"
+        if option.rule.secret:
+            done.secrets.append(option.shown)
+            if not secrets:
+                line = f"# {option.name} = (a secret: not shown)"
+        lines.append(line)

@@ -86,7 +86,7 @@ def ignored_options(
     for given in conf.environment.values():
         if given.key not in known:
             found.append(_unknown(given, known))
-    return [*found, *_misspelt_variables(conf, known)]
+    return [*found, *_wrong_variables(conf, known)]
 
 
 def _unknown(given: Given, known: Iterable[Key]) -> Ignored:
@@ -108,7 +108,7 @@ def _unknown(given: Given, known: Iterable[Key]) -> Ignored:
     return Ignored(given, f"did you mean {meant}?")
 
 
-def _misspelt_variables(
+def _wrong_variables(
     conf: Configuration, known: Iterable[Key]
 ) -> Iterator[Ignored]:
     """Variables with too few underscores, or in small letters."""
