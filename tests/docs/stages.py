@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from poolmgr.drivers.fake.database import (
-    ADD_DEVICE,
-    ADD_IP,
     open_database,
     text_of,
 )
@@ -54,11 +52,12 @@ class Inventory(Stage):
             ready = created + (DAY if boots else 0)
             id_, address = str(uuid.UUID(int=number)), f"10.0.0.{number}"
             row = (id_, name, address, created, ready, None, text_of(mark))
-            database.execute(ADD_DEVICE, row)
+            database.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
         for number, (age, on) in enumerate(_IPS, 1):
             mark = _mark("job", age).handed_over()
             id_, address = str(uuid.UUID(int=number)), f"198.18.0.{number}"
-            database.execute(ADD_IP, (id_, address, on, 1, text_of(mark)))
+            values = id_, address, on, 1, text_of(mark)
+            database.execute("INSERT INTO ip VALUES (?,?,?,?,?)", values)
         database.close()
 
 

@@ -1,23 +1,19 @@
 """What a worker remembers: in bounded memory, and without hurting jobs."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
 
 from poolmgr import AsyncPoolManager, Job, PoolManager
 from poolmgr.config.gearman_settings import GearmanSettings
-from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
 from poolmgr.monitoring.statistics import MINUTES, Statistics
 from poolmgr.reaper.loop import ReaperLoop
-from poolmgr.settings import MonitoringSettings, ReaperSettings
+from poolmgr.settings import ReaperSettings
 
 
 class Clock:
@@ -174,19 +170,3 @@ def test_many_threads_count_right() -> None:
     calls = samples(statistics)["poolmgr_cloud_calls_total"]
     assert calls == {'method="GET",service="compute",status="200"': 8000}
     assert sum(minute.calls for minute in statistics.last_hour) == 8000
-
-
-def test_monitoring_is_not_changed_by_a_reload(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO)
-    again: Any = SimpleNamespace(
-        again=lambda: SimpleNamespace(
-            group=lambda _name, _class: MonitoringSettings(port=1)
-        )
-    )
-    reload = Reload(again)
-    reload.follow("monitoring", MonitoringSettings())
-    reload.run()
-
-    assert "[monitoring] port: 9473 -> 1 needs a restart" in caplog.text

@@ -12,18 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits
-from poolmgr.drivers.fake.database import (
-    ADD_DEVICE,
-    ADD_IP,
-    LIST_DEVICES,
-    LIST_IPS,
-    UNIQUE,
-    device_of,
-    find,
-    ip_of,
-    open_database,
-    text_of,
-)
+from poolmgr.drivers.fake import database
+from poolmgr.drivers.fake.database import UNIQUE, text_of
 from poolmgr.drivers.fake.settings import FakeSettings, network_of
 from poolmgr.errors import (
     Changed,
@@ -64,7 +54,7 @@ class FakeCloud(Driver):
         self._device_room = _Room("device", cfg.device_quota, cfg.device_range)
         self._ip_room = _Room("ip", cfg.ip_quota, cfg.ip_range)
         with _SQLITE:
-            self._db = open_database(cfg.state or ":memory:")
+            self._db = database.open_database(cfg.state or ":memory:")
         # Many will not bother to close a cloud that is not there. At the end
         # of the process a thread may still be using it.
         weakref.finalize(self, self._db.close).atexit = False
@@ -89,37 +79,36 @@ class FakeCloud(Driver):
         with self._call(timeout) as db:
             address = self._device_room.take_address(db)
             row = (id_, name, address, now, ready, fault, text_of(mark))
-            db.execute(ADD_DEVICE, row)
-        return device_of(row)
+            db.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
+        return database.device_of(row)
 
     def list_devices(self, timeout: float) -> Sequence[Device]:
         """See :meth:`Driver.list_devices`."""
-        with self._call(timeout) as db:
-            return [device_of(row) for row in db.execute(LIST_DEVICES)]
+        return self._find_devices(timeout)
 
     def get_device(self, id: str, timeout: float) -> Device | None:
         """See :meth:`Driver.get_device`."""
-        return next(iter(self._find_devices("id", [id], timeout)), None)
+        return next(iter(self._find_devices(timeout, "id", [id])), None)
 
     def find_devices(
         self, names: Collection[str], timeout: float
     ) -> Sequence[Device]:
         """See :meth:`Driver.find_devices`."""
-        return self._find_devices("name", names, timeout)
+        return self._find_devices(timeout, "name", names)
 
     def devices_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> Sequence[Device]:
         """See :meth:`Driver.devices_of_jobs`."""
-        return self._find_devices(UNIQUE, uniques, timeout)
+        return self._find_devices(timeout, UNIQUE, uniques)
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
         with self._call(timeout) as db:
-            present = find(db, LIST_DEVICES, "id", [device.id]).fetchone()
-            if present is None:
+            present = database.find_devices(db, "id", [device.id])
+            if not present:
                 raise CloudRefused(f"device {device.name!r} is gone")
-            now = mark.written_over(device_of(present).mark, device.mark)
+            now = mark.written_over(present[0].mark, device.mark)
             change = "UPDATE device SET mark = ? WHERE id = ?"
             db.execute(change, (text_of(now), device.id))
 
@@ -141,25 +130,24 @@ class FakeCloud(Driver):
         with self._call(timeout) as db:
             address = self._ip_room.take_address(db)
             row = (str(uuid.uuid4()), address, None, 1, text_of(mark))
-            db.execute(ADD_IP, row)
-        return ip_of(row)
+            db.execute("INSERT INTO ip VALUES (?,?,?,?,?)", row)
+        return database.ip_of(row)
 
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
-        with self._call(timeout) as db:
-            return [ip_of(row) for row in db.execute(LIST_IPS)]
+        return self._find_ips(timeout)
 
     def find_ips(
         self, addresses: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
         """See :meth:`Driver.find_ips`."""
-        return self._find_ips("address", addresses, timeout)
+        return self._find_ips(timeout, "address", addresses)
 
     def ips_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
         """See :meth:`Driver.ips_of_jobs`."""
-        return self._find_ips(UNIQUE, uniques, timeout)
+        return self._find_ips(timeout, UNIQUE, uniques)
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
@@ -171,8 +159,8 @@ class FakeCloud(Driver):
     ) -> None:
         """See :meth:`Driver.attach_ip`."""
         with self._call(timeout) as db:
-            present = find(db, LIST_DEVICES, "id", [device.id]).fetchone()
-            if present is None or device_of(present).status != "active":
+            present = database.find_devices(db, "id", [device.id])
+            if not present or present[0].status != "active":
                 raise CloudRefused(f"device {device.name!r} is not active")
             try:
                 _change(db, ip, device.id, ip.mark)
@@ -199,16 +187,16 @@ class FakeCloud(Driver):
         return attached and port != self._settings.closed_port
 
     def _find_devices(
-        self, column: str, values: Iterable[str], timeout: float
+        self, timeout: float, column: str = "", values: Iterable[str] = ()
     ) -> list[Device]:
         with self._call(timeout) as db:
-            return [*map(device_of, find(db, LIST_DEVICES, column, values))]
+            return database.find_devices(db, column, values)
 
     def _find_ips(
-        self, column: str, values: Iterable[str], timeout: float
+        self, timeout: float, column: str = "", values: Iterable[str] = ()
     ) -> list[FloatingIP]:
         with self._call(timeout) as db:
-            return [*map(ip_of, find(db, LIST_IPS, column, values))]
+            return database.find_ips(db, column, values)
 
     @contextmanager
     def _call(self, timeout: float) -> Iterator[sqlite3.Connection]:

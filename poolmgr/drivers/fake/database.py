@@ -29,17 +29,6 @@ CREATE INDEX IF NOT EXISTS device_unique ON device ({UNIQUE});
 CREATE INDEX IF NOT EXISTS ip_unique ON ip ({UNIQUE});
 COMMIT;
 """
-LIST_DEVICES = """
-SELECT id, name, address, created, ready, fault, mark FROM device
-"""
-LIST_IPS = "SELECT id, address, device_id, revision, mark FROM ip"
-ADD_DEVICE = """
-INSERT INTO device (id, name, address, created, ready, fault, mark)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-ADD_IP = """
-INSERT INTO ip (id, address, device_id, revision, mark) VALUES (?, ?, ?, ?, ?)
-"""
 
 
 def open_database(path: str) -> sqlite3.Connection:
@@ -66,23 +55,38 @@ def open_database(path: str) -> sqlite3.Connection:
         ) from error
 
 
-def find(
-    db: sqlite3.Connection, select: str, column: str, values: Iterable[str]
-) -> sqlite3.Cursor:
-    """Find the rows that have one of these values.
+def find_devices(
+    db: sqlite3.Connection, column: str, values: Iterable[str]
+) -> list[Device]:
+    """Find the devices that have one of these values.
 
-    :param select: :data:`LIST_DEVICES` or :data:`LIST_IPS`
-    :param column: an indexed column, or :data:`UNIQUE`
+    :param column: ``id``, ``name`` or :data:`UNIQUE`; empty for all devices
     """
-    wanted = json.dumps(list(values))
-    return db.execute(
-        f"{select} WHERE {column} IN (SELECT value FROM json_each(?))",
-        (wanted,),
-    )
+    return [device_of(row) for row in _find(db, "device", column, values)]
+
+
+def find_ips(
+    db: sqlite3.Connection, column: str, values: Iterable[str]
+) -> list[FloatingIP]:
+    """Find the floating IPs that have one of these values.
+
+    :param column: ``address`` or :data:`UNIQUE`; empty for all floating IPs
+    """
+    return [ip_of(row) for row in _find(db, "ip", column, values)]
+
+
+def _find(
+    db: sqlite3.Connection, table: str, column: str, values: Iterable[str]
+) -> sqlite3.Cursor:
+    select = f"SELECT * FROM {table}"
+    if not column:
+        return db.execute(select)
+    where = f"WHERE {column} IN (SELECT value FROM json_each(?))"
+    return db.execute(f"{select} {where}", (json.dumps(list(values)),))
 
 
 def device_of(row: tuple[Any, ...]) -> Device:
-    """A row of :data:`LIST_DEVICES` as it is now."""
+    """A row of the table ``device``, as it is now."""
     id_, name, address, created, ready, fault, mark = row
     status: Status = "failed" if fault else "active"
     if time.time() < ready:
@@ -99,7 +103,7 @@ def device_of(row: tuple[Any, ...]) -> Device:
 
 
 def ip_of(row: tuple[Any, ...]) -> FloatingIP:
-    """A row of :data:`LIST_IPS`."""
+    """A row of the table ``ip``."""
     id_, address, device_id, revision, text = row
     mark = _mark(text)
     created = mark.made if mark else None
@@ -111,5 +115,5 @@ def text_of(mark: Mark | None) -> str:
     return json.dumps(mark and vars(mark))
 
 
-def _mark(text: str | None) -> Mark | None:
-    return Mark.read(json.loads(text or "null") or {})
+def _mark(text: str) -> Mark | None:
+    return Mark.read(json.loads(text) or {})
