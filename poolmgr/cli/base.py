@@ -62,7 +62,7 @@ class Harmless:
     """
 
     def __init__(
-        self, formatter: Any, format_: str, spare: Sequence[str] = ()
+        self, formatter: Any, format_: str, spare: Sequence[str]
     ) -> None:
         self._formatter = formatter
         self._format = format_
@@ -79,10 +79,10 @@ class Harmless:
         """Write a list."""
         shown = [*map(self._name, names)]
         made = [[*map(self._cell, row)] for row in rows]
-        if self._format == "table" and made and out.isatty():
+        on_screen = self._format == "table" and out.isatty()
+        if on_screen and made and not given.columns:
             room = given.max_width or terminal_width() or 80
-            if not given.columns:
-                self._leave_out(shown, made, room)
+            self._leave_out(shown, made, room)
         self._formatter.emit_list(shown, made, out, given)
 
     def emit_one(
