@@ -157,8 +157,9 @@ def read_message(
         request = parse_request(action.takes, fields, action.__name__)
         times = _times(action, settings)
     except Exception as error:
-        # Without the frames that it came through, which hold the message.
+        # Without what it came of and through, which hold the message.
         reason = known(error, "reading the message").with_traceback(None)
+        reason.__context__ = None
         return JobRequest(
             settings, fields, action, None, answers, 0, 0, reason
         )

@@ -193,6 +193,8 @@ class AssignedJobs:
             on_answered = functools.partial(self._answered, job)
         job.assignment.complete(wire.encode(outcome.answer), on_answered)
         self.undeliverable.discard(job)
+        # It may be long, and others may hold the job for a while.
+        job.assignment.payload = b""
         self._end(job)
 
     def _end(self, job: _AssignedJob) -> None:
