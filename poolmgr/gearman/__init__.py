@@ -13,19 +13,16 @@ It knows nothing of pools and clouds.
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.connection import ConnectionOptions
-from poolmgr.gearman.protocol import ProtocolError
-from poolmgr.gearman.submitted_job import (
+from poolmgr.gearman.jobs import (
+    AnswerStatus,
+    Assignment,
     JobFailed,
     JobTimeout,
     SubmittedJob,
 )
 from poolmgr.gearman.tls import client_context
 from poolmgr.gearman.worker import ConnectionStatus, Worker
-from poolmgr.gearman.worker_connection import (
-    AnswerStatus,
-    Assignment,
-    Slots,
-)
+from poolmgr.gearman.worker_connection import Slots
 
 __all__ = [
     "Address",
@@ -36,7 +33,6 @@ __all__ = [
     "ConnectionStatus",
     "JobFailed",
     "JobTimeout",
-    "ProtocolError",
     "Slots",
     "SubmittedJob",
     "Worker",

@@ -6,8 +6,8 @@ seconds; None is the options' ``connect_timeout``.
 
 import asyncio
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.address import Address
@@ -142,10 +142,15 @@ async def _ask(
     limit = options.max_packet
     try:
         question = await connect(
-            address, options, lambda: _Question(command, limit)
+            address, options, lambda: _Question(command.encode(), limit)
         )
         question.drop("answered")
-        return list(_records(record, question.answered.result()))
+        text: bytes = question.answered.result()
+        found = list(record.finditer(text))
+        if sum(len(each[0]) for each in found) != len(text):
+            wrong = one_line(text, 60)
+            raise TransportError(f"answer not understood: '{wrong}'")
+        return found
     except TransportError as error:
         raise TransportError(f"job server {address}: {error}") from error
 
@@ -153,7 +158,7 @@ async def _ask(
 class _Question(Connection):
     """A command and its answer of several lines."""
 
-    def __init__(self, command: str, limit: int) -> None:
+    def __init__(self, command: bytes, limit: int) -> None:
         super().__init__()
         self._command = command
         self._limit = limit
@@ -161,8 +166,7 @@ class _Question(Connection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._transport is not None:
-            self._transport.write(f"{self._command}\r\n".encode())
+        cast(asyncio.Transport, transport).write(self._command + b"\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._said += data
@@ -179,16 +183,3 @@ class _Question(Connection):
             said.endswith((b"\n.\n", b"\n.\r\n")) or said in (b".\n", b".\r\n")
         ) and not self.answered.done():
             self.answered.set_result(said[: said.rindex(b".")])
-
-
-def _records(
-    form: re.Pattern[bytes], text: bytes
-) -> Iterator[re.Match[bytes]]:
-    end = 0
-    while end < len(text):
-        match = form.match(text, end)
-        if match is None:
-            wrong = one_line(text[end:], 60)
-            raise TransportError(f"answer not understood: '{wrong}'")
-        yield match
-        end = match.end()

@@ -3,9 +3,8 @@
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
@@ -14,6 +13,7 @@ from poolmgr.gearman.connection import (
     connect,
     quiet_future,
 )
+from poolmgr.gearman.jobs import JobFailed, SubmittedJob
 from poolmgr.gearman.packet_connection import PacketConnection
 from poolmgr.gearman.protocol import (
     MAX_NAME,
@@ -22,31 +22,13 @@ from poolmgr.gearman.protocol import (
     Priority,
     ProtocolError,
 )
-from poolmgr.gearman.submitted_job import JobFailed, SubmittedJob
 from poolmgr.text import one_line
 
-_STATUS = {
-    PacketType.GET_STATUS: PacketType.STATUS_RES,
-    PacketType.GET_STATUS_UNIQUE: PacketType.STATUS_RES_UNIQUE,
-}
 _IGNORED = (
     PacketType.ECHO_RES,
     PacketType.WORK_DATA,
     PacketType.WORK_WARNING,
 )
-
-
-class _Question(NamedTuple):
-    """What the server has still to answer.
-
-    :ivar answered_by: the type of the packet that answers it
-    :ivar understand: makes the answer of the packet's arguments; also when
-        nobody waits for it any more
-    """
-
-    answered_by: PacketType
-    understand: Callable[[list[bytes]], Any]
-    answer: asyncio.Future[Any]
 
 
 class Client:
@@ -70,8 +52,9 @@ class Client:
         self._options = options or ConnectionOptions()
         self._server = servers[0]
         self._connection: PacketConnection | None = None
-        # They are answered in their order.
-        self._questions: deque[_Question] = deque()
+        # What answers each question; they are answered in their order.
+        self._questions: deque[tuple[PacketType, asyncio.Future[Any]]]
+        self._questions = deque()
         self._jobs: dict[bytes, list[SubmittedJob]] = {}
 
     async def __aenter__(self) -> Self:
@@ -91,16 +74,11 @@ class Client:
                 failures.append(f"{server}: {error}")
         raise TransportError(f"no job server reached: {'; '.join(failures)}")
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             # After an error nobody has the time.
-            seconds = 2 if kind is None else 0
+            seconds = 2 if error == (None, None, None) else 0
             await connection.close("the client was closed", seconds)
 
     async def submit(
@@ -124,24 +102,20 @@ class Client:
         """
         if unique is None:
             unique = str(uuid.uuid4())
-        raw = _unique(unique)
+        raw = _encoded(unique)
+        if b"\0" in raw or len(raw) > MAX_NAME:
+            raise ConfigError(
+                f"the unique {one_line(unique)!r} has {len(raw)} bytes or a "
+                f"NUL: gearmand takes {MAX_NAME} bytes without NUL"
+            )
         if not function or "\0" in function:
             raise ConfigError("a function's name is not empty, without NUL")
-
-        def created(args: list[bytes]) -> SubmittedJob:
-            (handle,) = args
-            job = SubmittedJob(self._server, handle, background)
-            if not background:
-                # Now, not when submit() goes on: its answer may be next.
-                self._jobs.setdefault(handle, []).append(job)
-            return job
-
         job: SubmittedJob = await self._ask(
             PacketType.JOB_CREATED,
-            created,
             SUBMIT[priority, background],
             *(function.encode(), raw, payload),
         )
+        job.background = background
         return job
 
     async def has(self, *, unique: str = "", handle: str = "") -> bool:
@@ -152,16 +126,16 @@ class Client:
             or if the unique is longer than gearmand keeps
         :raises TransportError: the connection is lost
         """
-        # What is read back from a cloud may be no text at all.
         kind = PacketType.GET_STATUS_UNIQUE
-        raw = unique.encode(errors="replace")
+        answer = PacketType.STATUS_RES_UNIQUE
+        raw = _encoded(unique)
         if not 0 < len(raw) <= MAX_NAME:
-            kind = PacketType.GET_STATUS
-            raw = handle.encode(errors="replace")
+            kind, answer = PacketType.GET_STATUS, PacketType.STATUS_RES
+            raw = _encoded(handle)
         if len(raw) > MAX_NAME or b"\0" in raw:
             return False  # gearmand answers nothing, or closes the connection
-        status = await self._ask_status(kind, raw)
-        return status[1] == b"1"
+        status = await self._ask(answer, kind, raw)
+        return bool(status[1] == b"1")
 
     async def listeners(self, unique: bytes) -> int | None:
         """How many clients wait for the answer of a job; 0 if it is in
@@ -173,29 +147,23 @@ class Client:
         # Without a unique of its own nobody's name tells which job it is.
         if unique in (b"", b"-") or len(unique) > MAX_NAME:
             return None
-        status = await self._ask_status(PacketType.GET_STATUS_UNIQUE, unique)
+        status = await self._ask(
+            PacketType.STATUS_RES_UNIQUE, PacketType.GET_STATUS_UNIQUE, unique
+        )
         return int(status[5]) if status[1] == b"1" else None
 
-    async def _ask_status(self, kind: PacketType, name: bytes) -> list[bytes]:
-        status: list[bytes] = await self._ask(_STATUS[kind], list, kind, name)
-        return status
-
     def _ask(
-        self,
-        answered_by: PacketType,
-        understand: Callable[[list[bytes]], Any],
-        kind: PacketType,
-        *args: bytes,
+        self, answered_by: PacketType, kind: PacketType, *args: bytes
     ) -> asyncio.Future[Any]:
         connection = self._connection
         if connection is None:
             raise TransportError("the client is not connected")
         if connection.gone.done():
             raise self._error(connection.gone.result())
-        question = _Question(answered_by, understand, quiet_future())
-        self._questions.append(question)
+        answer = quiet_future()
+        self._questions.append((answered_by, answer))
         connection.send(kind, *args)
-        return question.answer
+        return answer
 
     def _make_connection(self) -> PacketConnection:
         return PacketConnection(self._options, self._received, self._ended)
@@ -216,20 +184,23 @@ class Client:
                 self._answered(kind, args)
 
     def _answered(self, kind: PacketType, args: list[bytes]) -> None:
-        question = self._questions[0] if self._questions else None
-        if question is None or kind not in (
-            PacketType.ERROR,
-            question.answered_by,
-        ):
+        expected = self._questions[0][0] if self._questions else None
+        if expected is None or kind not in (PacketType.ERROR, expected):
             raise ProtocolError(f"{kind.name} out of turn")
-        self._questions.popleft()
-        if kind is not PacketType.ERROR:
-            answer = question.understand(args)
-            if not question.answer.done():
-                question.answer.set_result(answer)
-        elif not question.answer.done():
+        _, answer = self._questions.popleft()
+        result: object = args
+        if kind is PacketType.JOB_CREATED:
+            # Known from now on, not when submit() goes on: its end may be
+            # next.
+            result = job = SubmittedJob(self._server, args[0])
+            self._jobs.setdefault(args[0], []).append(job)
+        if answer.done():
+            return  # nobody waits for it any more
+        if kind is PacketType.ERROR:
             said = f"{one_line(args[0])}: {one_line(args[1])}"
-            question.answer.set_exception(self._error(said))
+            answer.set_exception(self._error(said))
+        else:
+            answer.set_result(result)
 
     def _progressed(self, handle: bytes, done: bytes, of: bytes) -> None:
         try:
@@ -242,9 +213,9 @@ class Client:
     def _ended(self, reason: str) -> None:
         """Nobody who waits will be answered any more."""
         error = self._error(reason)
-        for question in self._questions:
-            if not question.answer.done():
-                question.answer.set_exception(error)
+        for _, answer in self._questions:
+            if not answer.done():
+                answer.set_exception(error)
         for jobs in self._jobs.values():
             for job in jobs:
                 job.failed(error)
@@ -253,18 +224,6 @@ class Client:
         return TransportError(f"job server {self._server}: {why}")
 
 
-def _unique(unique: str) -> bytes:
-    try:
-        raw = unique.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(
-            f"the unique {one_line(unique)!r} is not UTF-8"
-        ) from None
-    if b"\0" in raw:
-        raise ConfigError(f"the unique {one_line(unique)!r} contains NUL")
-    if len(raw) > MAX_NAME:
-        raise ConfigError(
-            f"the unique has {len(raw)} bytes: gearmand garbles jobs whose "
-            f"unique has more than {MAX_NAME}"
-        )
-    return raw
+def _encoded(name: str) -> bytes:
+    # What is read back from a cloud, or typed, may be no text at all.
+    return name.encode(errors="backslashreplace")

@@ -7,7 +7,6 @@ knows nobody's rights and is not fast.
 import argparse
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Iterable
 from typing import cast
 
@@ -35,22 +34,15 @@ class JobServer:
 
     :param host: where to listen
     :param port: where to listen; 0 for any port that is free
-    :param tls: what to speak TLS with
     :ivar address: where it listens
     :ivar jobs: its jobs
     :ivar connections: to its workers and clients
     """
 
-    def __init__(
-        self,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.address = Address(host, port)
         self.jobs = Jobs(b"H:%s" % host_name().encode())
         self.connections: set[ServerConnection] = set()
-        self._tls = tls
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -59,7 +51,6 @@ class JobServer:
             lambda: ServerConnection(self),
             self.address.host,
             self.address.port,
-            ssl=self._tls,
         )
         port = self._server.sockets[0].getsockname()[1]
         self.address = Address(self.address.host, port)
@@ -69,7 +60,7 @@ class JobServer:
         if self._server is not None:
             self._server.close()
         for connection in list(self.connections):
-            connection.abort()
+            connection.transport.abort()
         # The transports close in the loop's next turns.
         while self.connections:
             await asyncio.sleep(0)
@@ -85,9 +76,12 @@ class JobServer:
 class ServerConnection(asyncio.Protocol):
     """A worker, a client, or somebody who asks how things are.
 
+    :ivar transport: asyncio's end of it
     :ivar functions: what it can do
     :ivar asleep: whether it waits to be called
     """
+
+    transport: asyncio.Transport
 
     def __init__(self, server: JobServer) -> None:
         self._server = server
@@ -95,32 +89,21 @@ class ServerConnection(asyncio.Protocol):
         self._parser = Parser(magic=REQUEST)
         self._begun = False
         self._text: bytes | None = None  # half a line of the admin protocol
-        self._transport: asyncio.Transport | None = None
         self._client_id = b"-"
         self.functions: dict[bytes, None] = {}
         self.asleep = False
 
     def send(self, kind: PacketType, *args: bytes) -> None:
-        """Send a packet, unless the connection is gone."""
-        self._write(encode(kind, *args, magic=RESPONSE))
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def abort(self) -> None:
-        """End the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
+        """Send a packet."""
+        self.transport.write(encode(kind, *args, magic=RESPONSE))
 
     # -- called by asyncio --------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
         self._server.connections.discard(self)
         self._jobs.forget(self)
         self._server.wake()
@@ -133,13 +116,13 @@ class ServerConnection(asyncio.Protocol):
         if self._text is not None:
             *lines, self._text = (self._text + data).split(b"\n")
             for line in lines:
-                self._write(self._answer(line.split()))
+                self.transport.write(self._answer(line.split()))
             return
         try:
             for kind, args in self._parser.feed(data):
                 self._received(kind, args)
         except ProtocolError:
-            self.abort()
+            self.transport.abort()
 
     # -- packets ------------------------------------------------------------
 
@@ -217,9 +200,8 @@ class ServerConnection(asyncio.Protocol):
         return b"ERR UNKNOWN_COMMAND Unknown+server+command\r\n"
 
     def _described(self) -> bytes:
-        transport = cast(asyncio.Transport, self._transport)
-        number = transport.get_extra_info("socket").fileno()
-        peer = transport.get_extra_info("peername")[0].encode()
+        number = self.transport.get_extra_info("socket").fileno()
+        peer = self.transport.get_extra_info("peername")[0].encode()
         functions = b" ".join(self.functions)
         return b"%d %s %s : %s" % (number, peer, self._client_id, functions)
 
@@ -242,12 +224,7 @@ async def serve(host: str, port: int) -> None:
 
 def main() -> None:
     """``python -m poolmgr.gearman.server``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m poolmgr.gearman.server",
-        description="A Gearman job server for demonstrations and tests: it "
-        "keeps nothing on disk and knows nobody's rights. For production "
-        "use gearmand.",
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4730)
     options = parser.parse_args()

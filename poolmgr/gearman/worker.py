@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.address import Address
 from poolmgr.gearman.connection import ConnectionOptions, connect
+from poolmgr.gearman.jobs import Assignment
 from poolmgr.gearman.worker_connection import (
-    Assignment,
     Owner,
     Slots,
     WorkerConnection,
@@ -35,6 +35,9 @@ REASONS = 8
 """How many of the last reasons are not logged again."""
 
 
+State = Literal["connecting", "up", "waiting"]
+
+
 @dataclass(frozen=True)
 class ConnectionStatus:
     """How a worker's connection to one job server is, at the moment.
@@ -46,7 +49,7 @@ class ConnectionStatus:
     """
 
     address: Address
-    state: Literal["connecting", "up", "waiting"]
+    state: State
     since: float
     last_error: str | None = None
     reconnects: int = 0
@@ -84,9 +87,8 @@ class Reconnector:
             if not self._retired:
                 self._failed(what, reason)
                 await asyncio.sleep(_delay(failures, self._options))
-                self._enter("connecting")
                 attempts = self.status.reconnects + 1
-                self.status = replace(self.status, reconnects=attempts)
+                self._change("connecting", reconnects=attempts)
 
     def retire(self) -> None:
         """Never connect again; a present connection stays."""
@@ -105,7 +107,7 @@ class Reconnector:
             )
         except TransportError as error:
             return "not reached", str(error)
-        self._enter("up")
+        self._change("up")
         self._logged.clear()
         log.info("Job server %s: connected and registered", address)
         self.connection = connection
@@ -118,12 +120,13 @@ class Reconnector:
             self.connection = None
             connection.drop("the worker was stopped")
 
-    def _enter(self, state: Literal["connecting", "up", "waiting"]) -> None:
-        self.status = replace(self.status, state=state, since=time.time())
+    def _change(self, state: State, **changes: Any) -> None:
+        self.status = replace(
+            self.status, state=state, since=time.time(), **changes
+        )
 
     def _failed(self, what: str, reason: str) -> None:
-        self._enter("waiting")
-        self.status = replace(self.status, last_error=reason)
+        self._change("waiting", last_error=reason)
         if reason not in self._logged:
             self._logged.append(reason)
             address = self.status.address

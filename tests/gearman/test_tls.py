@@ -11,10 +11,9 @@ import pytest
 import trustme
 
 from poolmgr.errors import ConfigError
-from poolmgr.gearman import Address, Client, ConnectionOptions, client_context
-from poolmgr.gearman.server import JobServer
+from poolmgr.gearman import Address, ConnectionOptions, client_context
 from tests.certificates import Certificates, Identity
-from tests.gearman_workers import FUNCTION, PATIENCE, running, until
+from tests.gearman_workers import running, until
 from tests.peers import is_silent, peer
 
 
@@ -26,23 +25,6 @@ def files(tmp_path: Path) -> Certificates:
 def options(identity: Identity) -> ConnectionOptions:
     context = client_context(identity.ca, identity.cert, identity.key)
     return ConnectionOptions(ssl=context, connect_timeout=2.0)
-
-
-def test_jobs_go_to_the_built_in_server_over_tls(files: Certificates) -> None:
-    async def scenario() -> None:
-        server = JobServer("localhost", tls=files.server().context())
-        await server.start()
-        both = options(files.client())
-        async with (
-            running(server.address, options=both) as worker,
-            Client([server.address], both) as client,
-        ):
-            submitted = await client.submit(FUNCTION, b"x" * 100_000)
-            worker.done(await worker.job(), b"y")
-            assert await submitted.result(PATIENCE) == b"y"
-        await server.close()
-
-    asyncio.run(scenario())
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(files: Certificates) -> None:
