@@ -32,7 +32,7 @@ NONSENSE = {
     encode(PacketType.JOB_CREATED, b"H:x:1", magic=RES): "not for a worker",
     # Half a packet, and then nothing: what it lacks is waited for.
     RES + b"\0\0": "no answer within 0.5 s",
-    RES + struct.pack(">II", 11, 2**20) + b"H:x:1\0": "no answer within 0.5 s",
+    RES + struct.pack(">II", 31, 2**20) + b"H:x:1\0": "no answer within 0.5 s",
     # A job may be longer than any packet; this one never comes.
     RES + struct.pack(">II", 31, 2**31) + b"H:x:1\0": "no answer within 0.5 s",
 }
