@@ -196,10 +196,8 @@ def _foreign(text: str) -> str:
 
 def _request_id(headers: Mapping[str, str]) -> str:
     """The service's own name for the call, by which its log tells more."""
-    for name in ("X-OpenStack-Request-ID", "X-Compute-Request-ID"):
-        if _REQUEST_ID.fullmatch(headers.get(name, "")):
-            return f" [{headers[name]}]"
-    return ""
+    name = headers.get("X-OpenStack-Request-ID", "")
+    return f" [{name}]" if _REQUEST_ID.fullmatch(name) else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

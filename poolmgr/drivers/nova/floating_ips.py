@@ -8,12 +8,7 @@ from poolmgr import errors
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.nova import marks, shown
 from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import (
-    Call,
-    object_field,
-    path_of,
-    text,
-)
+from poolmgr.drivers.nova.calls import Call, object_field, path_of, text
 from poolmgr.drivers.nova.failures import Refused
 from poolmgr.drivers.nova.parts import FLOATING_NETWORK, Parts
 from poolmgr.drivers.nova.servers import parted

@@ -113,17 +113,16 @@ class Parts:
         for setting, part in self._parts.items():
             part.forget()
             value = _shown(getattr(self._settings, setting))
-            shown, problem = "", None
             try:
-                shown = _shown(part.get(timeout))
+                finding = Finding(setting, value, _shown(part.get(timeout)))
             except CloudRefused as error:
-                problem = str(error)
-                needs_ips = self._settings.device_floating_ip
-                is_optional = setting == FLOATING_NETWORK and not needs_ips
+                finding = Finding(setting, value, problem=str(error))
+                is_optional = not self._settings.device_floating_ip
+                is_optional &= setting == FLOATING_NETWORK
                 if is_optional and isinstance(error, NoNetwork):
-                    problem = None
-                    shown = "none, so there are no floating IPs"
-            yield Finding(setting, value, shown, problem)
+                    none = "none, so there are no floating IPs"
+                    finding = Finding(setting, value, none)
+            yield finding
 
     # -- look-ups -----------------------------------------------------------
 

@@ -11,12 +11,7 @@ import msgspec
 from poolmgr.drivers.base import Device, Driver, Poll
 from poolmgr.drivers.nova import marks, shown
 from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import (
-    Call,
-    Entry,
-    object_field,
-    path_of,
-)
+from poolmgr.drivers.nova.calls import Call, Entry, object_field, path_of
 from poolmgr.drivers.nova.failures import understood
 from poolmgr.drivers.nova.parts import Parts
 from poolmgr.drivers.nova.services import Services
