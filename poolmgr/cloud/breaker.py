@@ -54,8 +54,8 @@ class Breaker:
     :ivar reason: why the last attempt failed; empty when it did not
     :ivar may_wait: whether anybody may wait while it is open
 
-    :param what: what is attempted, for the log
-    :param failure: the errors that count as a failure
+    :param what: for the log
+    :param failure: the errors that count as one
     :param refusal: makes the error for who waits in vain, from the words of
         the last failure
     :param first: seconds before the first attempt
@@ -154,7 +154,6 @@ class Breaker:
     ) -> None:
         """Count a success or a failure.
 
-        :param error: what was raised; None after a success
         :param on_trial: whether it tells how things are now
         """
         # What is busy works.

@@ -49,6 +49,7 @@ class Calls:
     :param observer: told of each request
     :ivar driver: the driver
     :ivar pace: the times of waiting
+    :ivar runner: calls it on threads
     :ivar breakers: the circuit breakers by kind and service
     :ivar login: open while the cloud refuses the credentials
     :ivar capacity: what is known of the cloud's room
@@ -62,7 +63,7 @@ class Calls:
         observer: Observer | None,
     ) -> None:
         self.driver, self.pace = driver, pace
-        self._runner = Runner(driver, pace.grace, pool, observer)
+        self.runner = Runner(driver, pace.grace, pool, observer)
         self._slots = Slots(driver.limits.calls_at_once)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -84,15 +85,10 @@ class Calls:
             "create_ip": self.capacity.ips,
         }
 
-    @property
-    def overdue(self) -> float:
-        """See :attr:`Runner.overdue`."""
-        return self._runner.overdue
-
     def close(self) -> None:
         """Call no verb from now on."""
         self._closed = True
-        self._runner.close()
+        self.runner.close()
 
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something in a task that nobody cancels."""
@@ -200,11 +196,13 @@ class Calls:
         urgent: bool,
         note: Note[T] | None,
     ) -> T:
-        call = self._runner.start(verb, args, note)
-        # The slot is the call's, not its caller's.
+        call = self.runner.start(verb, args, note)
+        answer = asyncio.shield(call)
+        # The slot is the call's, not its caller's.  It is free after the
+        # caller has the answer: a failure stops whoever waits for the slot.
         call.add_done_callback(lambda _: self._slots.release(urgent))
         try:
-            return await asyncio.shield(call)
+            return await answer
         except asyncio.CancelledError:
             if verb.kind != "reading":
                 await asyncio.wait([call])

@@ -77,7 +77,7 @@ class Cloud(FloatingIPs):
     def overdue(self) -> float:
         """Seconds since a call of the driver should have returned, and none
         has: something inside this process hangs."""
-        return self._calls.overdue
+        return self._calls.runner.overdue
 
     @property
     def is_down(self) -> bool:

@@ -81,14 +81,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Poll:
-    """What one look at devices that boot, or that are deleted, has found.
+    """What one poll of devices that boot, or are deleted, has found.
 
     A device that was asked for and is in neither was not found.
 
     :ivar seen: devices as they are now; others than those asked for may be
         among them
     :ivar unchanged: ids of devices that are there and still building
-    :ivar requests: requests to the cloud that the look took; the more, the
+    :ivar requests: requests to the cloud that the poll took; the more, the
         longer the pause until the next
     """
 
@@ -105,7 +105,7 @@ class Limits:
     :ivar calls_per_second: requests a second that :attr:`Driver.limiter`
         lets through; 0 for any number
     :ivar call_timeout: seconds for one verb
-    :ivar poll_interval: seconds between two looks at devices that boot, at
+    :ivar poll_interval: seconds between two polls of devices that boot, at
         least
     """
 

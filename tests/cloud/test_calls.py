@@ -13,6 +13,7 @@ from poolmgr.errors import (
     CloudRefused,
     CloudUnavailable,
     PluginFailed,
+    QuotaExceeded,
 )
 from poolmgr.events import CloudCall, Observer
 from poolmgr.tracing import RequestContext, bound
@@ -230,3 +231,17 @@ async def test_a_check_that_gets_no_answer_is_a_finding() -> None:
 
     assert finding.problem == "down"
     assert asyncio.get_running_loop().time() == 30.0
+
+
+async def test_no_call_begins_once_a_failure_in_its_circuit_is_known() -> None:
+    driver = ScriptedDriver(calls_at_once=4)
+    driver.seconds["create_device"] = 1.0
+    driver.before["create_device"] = [QuotaExceeded("full")] * 100
+    cloud = cloud_of(driver)
+
+    await asyncio.gather(
+        *[cloud.create_device(f"d{n}", MARK) for n in range(50)],
+        return_exceptions=True,
+    )
+
+    assert len(driver.calls) == 3  # those under way, in three slots

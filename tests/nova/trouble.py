@@ -9,8 +9,9 @@ from poolmgr.testing.openstack import Fault
 from tests.nova.pools import FAST, PATIENCE, SERVERS, Pool
 
 SERVER = "127.0.0.1:4730"
-#: Creations that can be under way when the first is refused.
-AT_ONCE = 32
+#: Creations that may be under way when one is refused: three quarters of
+#: [nova] calls_at_once.
+AT_ONCE = 24
 #: Nothing that failed goes on by itself: a test gives a hint.
 PATIENT = replace(
     FAST,
