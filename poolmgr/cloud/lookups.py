@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.checks import Verb
+from poolmgr.drivers.lifecycle import name_of
 from poolmgr.tracing import RequestContext, bound, current, new_request_id
 
 LOG = logging.getLogger(__name__)
@@ -40,7 +41,6 @@ class _Question(Generic[V]):
         self.context.request_id = (
             context.request_id if self.askers == 1 else new_request_id()
         )
-        context.doing = f"looking for {key!r}"
 
     def leave(self, context: RequestContext) -> None:
         """Wait no longer; a question that nobody waits for is not asked."""
@@ -92,6 +92,8 @@ class Lookups(Generic[V]):
             )
         context = current() or RequestContext()
         question.join(key, context)
+        driver = name_of(self._calls.driver)
+        context.doing = f"waiting for {driver}: {self._verb.name}"
         try:
             found = await asyncio.shield(question.task)
         finally:
