@@ -220,7 +220,7 @@ class CreatingAction(ThingAction[RequestT, ThingT]):
         except asyncio.CancelledError:
             # What is handed over has to be answered all the same.
             self.context.log.info(
-                "another may be left: %s", self.context.error
+                "another one may still exist: %s", self.context.error
             )
         except PoolmgrError as error:
-            self.context.log.warning("another may be left: %s", error)
+            self.context.log.warning("another one may still exist: %s", error)

@@ -221,7 +221,7 @@ async def pause_before_retry(
     """
     if pause >= context.end - asyncio.get_running_loop().time():
         raise error
-    LOG.log(level, "%s; again in %.1f s", error, pause)
+    LOG.log(level, "%s; retrying in %.1f s", error, pause)
     await asyncio.sleep(pause)
 
 

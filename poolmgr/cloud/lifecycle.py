@@ -111,7 +111,7 @@ class Creation(Generic[T]):
                 )
             except OutcomeUnknown as error:
                 self._context.trouble = error
-                LOG.warning("%s; looking whether it was made", error)
+                LOG.warning("%s; checking whether it was created", error)
                 found = await self._look(error)
                 if found is not None:
                     return found
@@ -170,7 +170,7 @@ class Creation(Generic[T]):
                     await self._delete_all()
         except (PoolmgrError, TimeoutError) as error:
             why = words_of(error) or "there was no time"
-            LOG.warning("%s may be left: %s", self._what, why)
+            LOG.warning("%s may still exist: %s", self._what, why)
 
     async def _delete_all(self) -> None:
         # What is known first: a cloud that cannot be read may still delete.
@@ -189,7 +189,7 @@ class Creation(Generic[T]):
             # Another worker has it, or may have it.
             LOG.warning("%s is left: %s", self._what, thing.id)
             return
-        LOG.info("deletes %s, which nobody waits for", self._what)
+        LOG.info("deleting %s: nobody waits for it", self._what)
         if not self._kept:
             self._context.left = (self._what, "there was no time")
         try:

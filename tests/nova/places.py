@@ -70,7 +70,7 @@ class Place:
             done = poolmgr("--config-file", config, command, **environment)
             assert done.returncode == 1
             assert "Traceback" not in done.stderr
-            assert "again in" not in done.stderr
+            assert "retrying in" not in done.stderr
             said = f"{done.stdout}{done.stderr}"
         return said
 

@@ -262,7 +262,7 @@ def test_an_answer_that_is_too_much_is_none(
         assert devices(openstack) == []
 
     assert DETAILS in log.text
-    assert "; again in" in log.text
+    assert "; retrying in" in log.text
 
 
 @pytest.mark.parametrize("how", ["plain", "packed"])
@@ -281,7 +281,7 @@ def test_a_token_that_is_too_much_is_none(
         assert devices(openstack) == []
 
     assert TOKENS in log.text
-    assert "; again in" in log.text
+    assert "; retrying in" in log.text
 
 
 # -- a connection of somebody else's ------------------------------------------
@@ -298,8 +298,8 @@ def test_bounds_hold_on_a_callers_own_connection(
         cloud.fault(Fault(path=DETAILS, status=200, body=BIG))
         cloud.fault(Fault(path=DETAILS, drip_head=SLOW))
         assert devices(openstack) == []
-        assert "is too long; again in" in log.text
-        assert "timed out; again in" in log.text
+        assert "is too long; retrying in" in log.text
+        assert "timed out; retrying in" in log.text
 
         cloud.fault(Fault(path=DETAILS, status=307, headers=where))
         with pytest.raises(CloudRefused, match="redirect"):
