@@ -147,10 +147,11 @@ def test_help_fits_the_terminal() -> None:
         at = next(
             n for n, line in enumerate(shown.lines) if "assign-ip" in line
         )
-        assert shown.lines[at - 1 : at + 2] == [
+        assert shown.lines[at - 1 : at + 3] == [
             "build and delete without a job server:",
             "  assign-ip       Attach a floating IP to a",
-            "                  device, from wherever it is",
+            "                  device; move it if it is",
+            "                  attached elsewhere",
         ]
 
 
@@ -236,4 +237,4 @@ def test_a_fail_without_the_column_is_told_as_a_fail() -> None:
         )
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "the answer is a FAIL" in done.stderr
+    assert "job failed; see the worker's log" in done.stderr

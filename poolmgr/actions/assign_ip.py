@@ -21,10 +21,10 @@ class Request:
 
 
 class AssignIp(Action[Request]):
-    """Attach a floating IP to a device, from wherever it is.
+    """Attach a floating IP to a device; move it if it is attached elsewhere.
 
-    If it is on another device of the pool it is moved in one step; this is
-    how a load balancer fails over.
+    It is only taken from another device of the pool, and moved in one step;
+    this is how a load balancer fails over.
     """
 
     takes = Request

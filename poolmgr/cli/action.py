@@ -55,8 +55,8 @@ class ActionCommand(PoolmgrShowOne):
                 "--count",
                 type=positive,
                 metavar="N",
-                help="so many at once; a row for each, with the reason of "
-                "one that failed, and exit code 1 if any did",
+                help="run it N times; shows a row for each, with the reason "
+                "if it failed; the exit code is 1 if any did",
             )
         for field in self._fields:
             _add(parser, field)

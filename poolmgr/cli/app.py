@@ -195,7 +195,7 @@ class PoolmgrApp(App):
 
 
 class Help(HelpCommand):
-    """Show what a command does and takes."""
+    """Explain a command."""
 
     app: PoolmgrApp
 

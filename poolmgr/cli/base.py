@@ -230,7 +230,8 @@ class PoolmgrCommand(Command):
         return self._epilog or ""
 
 
-class _Shows(PoolmgrCommand, DisplayCommandBase[Any]):
+# The oldest cliff allowed has no DisplayCommandBase[Any].
+class _Shows(PoolmgrCommand, DisplayCommandBase):  # type: ignore[type-arg]
     """A command that shows data, made harmless.
 
     :cvar spare: columns that a table on a terminal can do without where there

@@ -31,14 +31,14 @@ class Complete(PoolmgrCommand):
 
     source <(poolmgr complete --shell zsh)
 
-    The script knows the commands and drivers that are installed now; make it
-    again when others are.
+    The script knows the commands and drivers that are installed now; print it
+    again after installing others.
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """For what."""
         add, shells = parser.add_argument, ("bash", "zsh", "fish", "tcsh")
-        which, typed = "which shell (default: bash)", "the name that is typed"
+        which, typed = "which shell (default: bash)", "the command to complete"
         add("--shell", choices=shells, default="bash", help=which)
         add("--name", type=_name, default="poolmgr", help=typed)
 

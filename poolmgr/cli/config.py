@@ -22,14 +22,13 @@ from poolmgr.worker.service import load_actions
 
 
 class ConfigConvert(PoolmgrCommand):
-    """Convert a configuration file, as Libra's libra.cfg, to today's names.
+    """Convert a configuration file (such as libra.cfg) to today's names.
 
-    The new file has the same effect. Comments in it tell what every option
-    was called, and which had no effect and why.
+    The new file has the same effect. Its comments give the old name of every
+    option, and say which had no effect and why.
 
-    Secrets are not shown: without --output there is a comment in the place of
-    each. With --output they are written, and only the file's owner can read
-    it.
+    On standard output a comment replaces each secret. With --output secrets
+    are written, to a file that only its owner can read.
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -42,7 +41,7 @@ class ConfigConvert(PoolmgrCommand):
         parser.add_argument(
             "--output",
             metavar="NEW",
-            help="the file to write, which must not be there yet (default: "
+            help="the file to write, which must not exist (default: "
             "standard output, without secrets)",
         )
 
@@ -68,8 +67,8 @@ class ConfigConvert(PoolmgrCommand):
 class ConfigShow(PoolmgrLister):
     """Show the value of every option, and where it is set.
 
-    Of the configuration files, the environment and the options before the
-    command. Secrets are not shown.
+    Options are set by configuration files, the environment, and options before
+    the command. Secrets are not shown.
     """
 
     columns = ("Group", "Option", "Value", "Set by")
@@ -78,9 +77,9 @@ class ConfigShow(PoolmgrLister):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which options."""
-        add, groups = parser.add_argument, "only of these, as 'worker'"
+        add, groups = parser.add_argument, "only these groups, such as worker"
         add("group", metavar="GROUP", nargs="*", help=groups)
-        add("--set", action="store_true", help="only what something set")
+        add("--set", action="store_true", help="only options that are set")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
@@ -126,8 +125,8 @@ class ConfigShow(PoolmgrLister):
 class Check(PoolmgrLister):
     """Check the driver's settings against the cloud.
 
-    Shows what each was found to be. The exit code is 1 if anything is wrong
-    with one of them; a worker does not start then.
+    Shows what the cloud has for each. The exit code is 1 if any is wrong; a
+    worker does not start then.
     """
 
     columns = ("Setting", "Value", "Found", "State", "Problem")

@@ -73,7 +73,7 @@ The job server and the worker go on until Ctrl-C. In another terminal:
 
 
 class Demo(PoolmgrCommand):
-    """Show a worker at work; needs no configuration.
+    """Demonstrate a worker; needs no configuration.
 
     Starts the built-in job server and a worker on the fake cloud, sends each
     documented request over the wire, and prints requests and answers.
@@ -86,7 +86,7 @@ class Demo(PoolmgrCommand):
         parser.add_argument(
             "--stay",
             action="store_true",
-            help="go on serving afterwards, until Ctrl-C",
+            help="keep serving afterwards, until Ctrl-C",
         )
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:

@@ -17,11 +17,11 @@ class Unhealthy(PoolmgrError):
 
 
 class Health(PoolmgrCommand):
-    """Ask the worker on this machine whether it is well.
+    """Check the health of the worker on this machine.
 
-    For a container's engine and other supervisors: it asks the page that
-    [monitoring] says, and prints what that answers. The exit code is 1 if the
-    worker is not well, or does not answer.
+    For container engines and other supervisors: asks the worker's health page
+    (see [monitoring]) and prints the answer. The exit code is 1 if the worker
+    is unhealthy or does not answer.
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -29,28 +29,24 @@ class Health(PoolmgrCommand):
         parser.add_argument(
             "--ready",
             action="store_true",
-            help="ask whether it is of use, too: registered with a job "
-            "server, with a cloud that answers",
+            help="also require that it is registered with a job server and "
+            "that its cloud answers",
         )
         parser.add_argument(
             "--timeout",
             type=seconds(0.1, 3600),
             default=5.0,
             metavar="SECONDS",
-            help="how long it may take to answer (default: 5)",
+            help="longest wait for the answer (default: 5)",
         )
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Ask it."""
         settings = self.configuration.monitoring()
         if not settings.enabled:
-            raise Unhealthy(
-                "there is nothing to ask: [monitoring] enabled is false"
-            )
+            raise Unhealthy("[monitoring] is disabled")
         if not settings.port:
-            raise Unhealthy(
-                "there is no telling where to ask: [monitoring] port is 0"
-            )
+            raise Unhealthy("[monitoring] port is 0: set a fixed port")
         path = "/readyz" if parsed_args.ready else "/healthz"
         host, timeout = _own(settings.address), parsed_args.timeout
         where = one_line(f"[{host}]" if ":" in host else host)

@@ -53,10 +53,10 @@ class _List(_InventoryCommand, PoolmgrLister):
         """The filters that all lists have."""
         add = parser.add_argument
         states = (*map(_dashed, get_args(State)), "unmarked")
-        add("--all", action="store_true", help="list other people's, too")
+        add("--all", action="store_true", help="also those of others")
         add("--state", type=_dashed, choices=states, help="only in this state")
-        add("--job", metavar="UNIQUE", help="only of the job of this unique")
-        help_ = "only what is older: 90 (seconds), 10m, 2h, 3d"
+        add("--job", metavar="UNIQUE", help="only made by the job UNIQUE")
+        help_ = "only older than this: 90 (seconds), 10m, 2h, 3d"
         add("--older-than", metavar="DURATION", type=duration, help=help_)
 
     def table(
@@ -82,8 +82,10 @@ class DeviceList(_List):
         """The filters."""
         super().add_arguments(parser)
         add = parser.add_argument
-        add("--status", choices=get_args(Status), help="only of this status")
-        add("--name", metavar="TEXT", default="", help="only with this in it")
+        add("--status", choices=get_args(Status), help="only with this status")
+        add(
+            "--name", metavar="TEXT", default="", help="only named like *TEXT*"
+        )
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
@@ -99,7 +101,7 @@ class DeviceList(_List):
 
 
 class DeviceShow(_InventoryCommand, PoolmgrShowOne):
-    """Show a device, this pool's or not."""
+    """Show a device, of this pool or another."""
 
     columns = (
         *("id", "name", "status", "address", "floating_ips", "fault"),
@@ -108,7 +110,7 @@ class DeviceShow(_InventoryCommand, PoolmgrShowOne):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which one."""
-        parser.add_argument("device", metavar="NAME-or-ID", help="which one")
+        parser.add_argument("device", metavar="NAME-or-ID", help="the device")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
@@ -134,9 +136,9 @@ class IpList(_List):
         """The filters."""
         super().add_arguments(parser)
         add = parser.add_mutually_exclusive_group().add_argument
-        add("--attached", action="store_true", help="only attached ones")
-        add("--unattached", action="store_true", help="only others")
-        help_ = "only those attached to this device"
+        add("--attached", action="store_true", help="only attached IPs")
+        add("--unattached", action="store_true", help="only unattached IPs")
+        help_ = "only attached to this device"
         parser.add_argument("--device", metavar="NAME-or-ID", help=help_)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
@@ -155,7 +157,7 @@ class IpList(_List):
 
 
 class IpShow(_InventoryCommand, PoolmgrShowOne):
-    """Show a floating IP, this pool's or not."""
+    """Show a floating IP, of this pool or another."""
 
     columns = (
         *("id", "address", "attached_to", "device_id", "created"),
@@ -164,7 +166,7 @@ class IpShow(_InventoryCommand, PoolmgrShowOne):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which one."""
-        parser.add_argument("ip", metavar="ADDRESS-or-ID", help="which one")
+        parser.add_argument("ip", metavar="ADDRESS-or-ID", help="the IP")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""

@@ -20,32 +20,37 @@ def add_options(parser: argparse.ArgumentParser, version: str) -> None:
     :param version: what ``--version`` prints
     """
     add = parser.add_argument
-    add("--version", action="version", version=version, help="show it")
+    add(
+        "--version",
+        action="version",
+        version=version,
+        help="show the version and exit",
+    )
     add(
         "--config-file",
         metavar="FILE",
         action="append",
         default=[],
-        help="configuration file, repeatable; Libra's libra.cfg will do "
-        "(default: poolmgr.conf in ~/.poolmgr, ~, /etc/poolmgr, /etc)",
+        help="configuration file, repeatable; Libra's libra.cfg works "
+        "too (default: poolmgr.conf in ~/.poolmgr, ~, /etc/poolmgr, /etc)",
     )
     add(
         "--config-dir",
         metavar="DIR",
         action="append",
         default=[],
-        help="folder whose .conf files are read, repeatable",
+        help="read all .conf files in this folder, repeatable",
     )
     add(
         "--driver",
         type=driver,
-        help="what talks to the cloud: 'nova' (the default), 'fake', or "
-        "see 'plugin list'",
+        help="cloud driver: nova (the default), fake, or one from "
+        "'plugin list'",
     )
     add(
         "--os-cloud",
         metavar="NAME",
-        help="the cloud in clouds.yaml that Nova's driver uses (default: "
+        help="the cloud in clouds.yaml that the nova driver uses (default: "
         "[nova] cloud, or OS_CLOUD)",
     )
     add(
@@ -53,27 +58,28 @@ def add_options(parser: argparse.ArgumentParser, version: str) -> None:
         metavar="HOST:PORT",
         type=job_server,
         action="append",
-        help="job server, repeatable",
+        help="job server, repeatable (default: [gearman] servers)",
     )
     _add_log(parser)
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
     known, add = parser._option_string_actions, parser.add_argument
+    known["--help"].help = "show this help message and exit"
+    known["--verbose"].help = "log more, repeatable"
     known["--quiet"].help = "log errors only"
-    known["--debug"].help = "log everything, show tracebacks"
+    known["--debug"].help = "log everything, with tracebacks"
     add("--log-file", metavar="FILE", help="log to a file as well")
     add(
         "--log-format",
         choices=["text", "json"],
-        help="how the log is written (default: text, or [worker] log_format)",
+        help="log format (default: [worker] log_format, or text)",
     )
     add(
         "--log-config-append",
         metavar="FILE",
-        help="set all of the log up by a file, as Python's "
-        "logging.config.fileConfig reads it; no other option of the log has "
-        "an effect then",
+        help="configure logging from a file in the format of Python's "
+        "logging.config.fileConfig; other log options are ignored",
     )
 
 

@@ -18,12 +18,12 @@ from poolmgr.text import one_line
 
 
 class Reap(PoolmgrLister):
-    """Delete orphans: what no job owns.
+    """Delete orphaned devices and floating IPs.
 
-    Orphans are devices and floating IPs of this pool that were never answered,
-    are older than any job may last, and of whose job no job server knows. Two
-    looks have to find them. What bears no mark of this pool is never touched.
-    On a terminal it asks before it deletes anything.
+    An orphan carries this pool's mark, was never handed over to a client, is
+    older than any job may run, and no job server knows its job. It must be
+    found twice, --pause apart. Nothing without this pool's mark is touched.
+    On a terminal, asks before deleting.
 
     The exit code is 1 if something was not deleted.
     """
@@ -38,30 +38,30 @@ class Reap(PoolmgrLister):
         """What to delete."""
         add = parser.add_argument
         what = parser.add_mutually_exclusive_group()
-        look, yes = "look once and delete nothing", "delete without asking"
+        look, yes = "show orphans, delete nothing", "delete without asking"
         what.add_argument("--dry-run", action="store_true", help=look)
         what.add_argument("-y", "--yes", action="store_true", help=yes)
         add(
             "--older-than",
             type=duration,
             metavar="DURATION",
-            help="only what is older: 90 (seconds), 10m, 2h, 3d (default: "
-            "[reaper] older_than)",
+            help="only those older than this: 90 (seconds), 10m, 2h, 3d "
+            "(default: [reaper] older_than)",
         )
-        limit = "delete so many at most (default: [reaper] limit)"
+        limit = "delete at most N (default: [reaper] limit)"
         add("--limit", metavar="N", type=positive, help=limit)
         add(
             "--pause",
             type=duration,
             default=10,
             metavar="DURATION",
-            help="time between the two looks (default: 10 seconds)",
+            help="time between the two searches (default: 10 seconds)",
         )
         add(
             "--without-job-servers",
             action="store_true",
-            help="do not ask the job servers whether they still have a job, "
-            "as when one is gone for good",
+            help="do not ask the job servers whether they still have a job; "
+            "for when one is gone for good",
         )
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:

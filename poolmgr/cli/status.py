@@ -20,8 +20,8 @@ _WORKERS = ("Server", "Address", "Worker", "Functions")
 class Status(PoolmgrLister):
     """Show the queues and workers of every job server.
 
-    If a job server cannot be asked, the others are shown all the same and
-    the exit code is 1.
+    If a job server does not answer, the others are shown and the exit code
+    is 1.
     """
 
     columns = tuple(dict.fromkeys(_QUEUES + _WORKERS))
@@ -35,16 +35,16 @@ class Status(PoolmgrLister):
         what.add_argument(
             "--watch",
             action="store_true",
-            help="show the queues again and again, in one place on a "
-            "terminal, until Ctrl-C (or q); which server is down since when, "
-            "and by how many jobs a second each queue grows",
+            help="refresh the view until Ctrl-C (or q); also shows since when "
+            "a server is down, and how many jobs a second each queue grows "
+            "by",
         )
         parser.add_argument(
             "--interval",
             type=seconds(0.1, 86400),
             default=2.0,
             metavar="SECONDS",
-            help="time between two looks of --watch (default: 2)",
+            help="time between two updates of --watch (default: 2)",
         )
 
     def run(self, parsed_args: argparse.Namespace) -> int:

@@ -25,8 +25,8 @@ from poolmgr.worker.signals import Interrupted
 class Submit(PoolmgrShowOne):
     """Send a message to the job servers and print the answer.
 
-    The message is sent as it is.  If the answer is a FAIL, it is printed all
-    the same and the exit code is 1.
+    The message is sent as it is. A FAIL is printed, too, and the exit code is
+    1 then.
     """
 
     _job: SubmittedJob | None = None
@@ -50,7 +50,7 @@ class Submit(PoolmgrShowOne):
             action=argparse.BooleanOptionalAction,
             default=True,
             help="wait for the answer and print it (the default), or print "
-            "the job's handle; nobody gets the answer then",
+            "the job's handle and leave; the answer is lost then",
         )
         add(
             "--background",
@@ -62,16 +62,15 @@ class Submit(PoolmgrShowOne):
             "--timeout",
             type=seconds(0.001, 31536000),
             metavar="SECONDS",
-            help="how long it may take in all, connecting included (default: "
-            "for ever)",
+            help="longest time in all, connecting included (default: none)",
         )
         add(
             "--priority",
             choices=("low", "normal", "high"),
             default="normal",
-            help="how soon its job server hands it out (default: normal)",
+            help="the job's priority (default: normal)",
         )
-        add("--unique", help="the job's unique (default: a new uuid)")
+        add("--unique", help="the job's unique ID (default: a new uuid)")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Send it, and wait for the answer."""
@@ -173,6 +172,6 @@ def _reason(answer: dict[str, object]) -> str:
     if isinstance(error, dict) and "message" in error:
         return str(error["message"])
     return (
-        "the answer is a FAIL; the worker's log has the reason, and answers "
-        "with [poolmgr] explain_failures have it, too"
+        "job failed; see the worker's log, or set [poolmgr] explain_failures "
+        "to get the reason in the answer"
     )

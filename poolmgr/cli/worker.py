@@ -51,9 +51,9 @@ class WorkerCommand(PoolmgrCommand):
     to other workers. SIGHUP: reads the configuration files again. SIGUSR2:
     writes a report of what it is doing into the log.
 
-    Exit codes: 0 all running jobs were answered; 1 it could not start, or a
-    defect of its own has ended it; 3 the time to drain was up and some jobs
-    were stopped; 130 or 143 ended at once.
+    Exit codes: 0 all running jobs were answered; 1 it could not start, or
+    ended by an internal error; 3 the drain time was over and some jobs were
+    stopped; 130 or 143 ended at once.
     """
 
     service = True

@@ -20,6 +20,7 @@ from poolmgr.gearman.jobs import (
     JobTimeout,
     SubmittedJob,
 )
+from poolmgr.gearman.protocol import ProtocolError
 from poolmgr.gearman.tls import client_context
 from poolmgr.gearman.worker import ConnectionStatus, Worker
 from poolmgr.gearman.worker_connection import Slots
@@ -33,6 +34,7 @@ __all__ = [
     "ConnectionStatus",
     "JobFailed",
     "JobTimeout",
+    "ProtocolError",
     "Slots",
     "SubmittedJob",
     "Worker",

@@ -65,11 +65,11 @@ def test_one_that_is_stopped_is_not_well(tmp_path: Path) -> None:
     [
         (
             {"OS_MONITORING__ENABLED": "false"},
-            "there is nothing to ask: [monitoring] enabled is false",
+            "[monitoring] is disabled",
         ),
         (
             {"OS_MONITORING__PORT": "0"},
-            "there is no telling where to ask: [monitoring] port is 0",
+            "[monitoring] port is 0: set a fixed port",
         ),
     ],
 )

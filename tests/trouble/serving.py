@@ -82,7 +82,7 @@ def submitted(stage: Stage, message: str) -> str:
     return said + process.wait_for("outcome=FAIL")
 
 
-@scene("the answer is a FAIL;")
+@scene("job failed; see the worker's log,")
 def bare_fail(stage: Stage) -> str:
     message = {"action": "DELETE_DEVICE", "name": "libra-1"}
     return submitted(stage, json.dumps(message))
