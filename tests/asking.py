@@ -10,7 +10,7 @@ from typing import Any
 from poolmgr.gearman import Address, Client, admin
 
 FUNCTION = "libra_pool_mgm"
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 Answers = list[dict[str, Any]]
 
@@ -36,12 +36,12 @@ def asked(
                     messages, uniques or [None] * len(messages), strict=True
                 )
             ]
-            return [json.loads(await job.result(PATIENCE)) for job in jobs]
+            return [json.loads(await job.result(TIMEOUT)) for job in jobs]
 
     pool = ThreadPoolExecutor(1)
     future = pool.submit(lambda: asyncio.run(ask()))
     pool.shutdown(wait=False)
-    return lambda: future.result(2 * PATIENCE)
+    return lambda: future.result(2 * TIMEOUT)
 
 
 def running(server: Address) -> int:
@@ -53,6 +53,6 @@ def running(server: Address) -> int:
 def cancel(server: Address, handle: str) -> bool:
     """Cancel a job, as an administrator does; whether there was one."""
     where = server.host, server.port
-    with socket.create_connection(where, PATIENCE) as sock:
+    with socket.create_connection(where, TIMEOUT) as sock:
         sock.sendall(f"cancel job {handle}\n".encode())
         return sock.recv(1000).startswith(b"OK")

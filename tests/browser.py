@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.wanted import program
 
 #: Seconds that a page may take on a machine that does other things, too.
-PATIENCE = 100
+TIMEOUT = 100
 
 
 def browser() -> str:
@@ -31,7 +31,7 @@ def shown(url: str, profile: Path, *options: str) -> tuple[str, str]:
         ],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=True,
     )
     return done.stdout, done.stderr

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from poolmgr.gearman import Address, Assignment, ConnectionOptions, Worker
 
 FUNCTION = "f"
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class CountedSlots:
@@ -47,7 +47,7 @@ class Running:
 
     async def job(self) -> Assignment:
         """The next job that comes."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await self.jobs.get()
 
     async def registered(self, number: int = 1) -> None:
@@ -91,6 +91,6 @@ async def running(
 async def until(condition: object) -> None:
     """Wait until it is so."""
     assert callable(condition)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not condition():
             await asyncio.sleep(0.01)

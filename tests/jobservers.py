@@ -13,7 +13,7 @@ from tests import forkserver
 from tests.forkserver import Files, Started
 from tests.wanted import program
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 def free_port() -> int:
@@ -51,7 +51,7 @@ class JobServerProcess:
             self._process = self._start(
                 self.address.port, (nothing, nothing, nothing)
             )
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while not self._listens():
             assert self._process.poll() is None, "the job server ended"
             assert time.monotonic() < end, "the job server does not listen"
@@ -65,7 +65,7 @@ class JobServerProcess:
         """End it at once."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
 
     def restart(self) -> None:
         """Kill it and start it anew on the same port."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.processes import PATIENCE
+from tests.processes import TIMEOUT
 
 
 class NotifySocket:
@@ -21,9 +21,9 @@ class NotifySocket:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(name.replace("@", "\0", 1))
 
-    def next(self, patience: float = PATIENCE) -> list[str]:
+    def next(self, timeout: float = TIMEOUT) -> list[str]:
         """The next message's lines; none if there is none in time."""
-        self._socket.settimeout(patience)
+        self._socket.settimeout(timeout)
         try:
             return self._socket.recv(65536).decode().split("\n")
         except TimeoutError:
@@ -32,7 +32,7 @@ class NotifySocket:
     def wait_for(self, line: str) -> list[list[str]]:
         """All messages until one that has such a line, that included."""
         messages = []
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             messages.append(self.next())
             if any(line in each for each in messages[-1]):

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 
 def until(
-    true: Callable[[], object], patience: float = 20.0, pause: float = 0.01
+    true: Callable[[], object], timeout: float = 20.0, pause: float = 0.01
 ) -> None:
     """Wait for something to be true.
 
-    :param patience: seconds after which it has to be
-    :param pause: seconds between two looks
+    :param timeout: seconds after which it has to be
+    :param pause: seconds between two checks
     """
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while not true():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(pause)

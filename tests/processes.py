@@ -15,7 +15,7 @@ from typing import IO
 
 from tests.forkserver import start
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 def poolmgr(
@@ -88,7 +88,7 @@ class Process:
 
     def wait_for(self, words: str) -> str:
         """Wait for a line with these words that was not waited for yet."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while (left := end - time.monotonic()) > 0:
             try:
                 line = self._new.get(timeout=left)
@@ -109,8 +109,8 @@ class Process:
 
     def exit_code(self) -> int:
         """Wait for its end."""
-        code = self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        code = self._process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
         return code
 
     def end(self) -> None:
@@ -120,8 +120,8 @@ class Process:
                 self._process.send_signal(number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(1.0)
-        self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self._process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
         self._errors.close()
 
 

@@ -30,7 +30,7 @@ from tests.jobservers import JobServerProcess, gearmand
 from tests.processes import Process
 
 FUNCTION = "libra_pool_mgm"
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 #: What fails: at once, in the action, in the cloud, by its payload.
 FAILING = (
@@ -144,7 +144,7 @@ class Load:
 
     async def _ask(self, client: Client, payload: bytes) -> dict[str, Any]:
         job = await client.submit(FUNCTION, payload)
-        answer = json.loads(await job.result(PATIENCE))
+        answer = json.loads(await job.result(TIMEOUT))
         self.jobs += 1
         assert isinstance(answer, dict)
         return answer

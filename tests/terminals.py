@@ -15,7 +15,7 @@ from tests import forkserver
 from tests.forkserver import Started
 from tests.polling import until
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Terminal:
@@ -82,7 +82,7 @@ class Terminal:
     def wait_for(self, seen: Callable[[], object]) -> None:
         """Wait until something is to be seen."""
         try:
-            until(seen, PATIENCE)
+            until(seen, TIMEOUT)
         except AssertionError:
             raise AssertionError(f"in vain:\n{self.text}") from None
 
@@ -113,14 +113,14 @@ class Terminal:
             self._read()  # or it would wait for us
             return self._process.poll() is not None
 
-        until(ended, PATIENCE)
+        until(ended, TIMEOUT)
         return self._process.wait()
 
     def end(self) -> None:
         """Have it gone."""
         if self._process.poll() is None:
             self._process.kill()
-        self._process.wait(PATIENCE)
+        self._process.wait(TIMEOUT)
         os.close(self._master)
 
     def _read(self) -> None:

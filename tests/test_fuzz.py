@@ -38,7 +38,7 @@ from poolmgr.gearman.server import JobServer
 from poolmgr.jobs import message
 from tests.gearman_workers import Running, until
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 def mutations(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
@@ -216,7 +216,7 @@ def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
         asyncio.get_running_loop().set_exception_handler(
             lambda _loop, context: unexpected.append(str(context))
         )
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await body()
 
     asyncio.run(watched())
@@ -311,7 +311,7 @@ def test_a_worker_does_not_spin_on_what_never_ends(data: bytes) -> None:
     """Of a second it needs a part, whatever the server has said."""
 
     async def body() -> None:
-        with saying(data, hold=PATIENCE) as server:
+        with saying(data, hold=TIMEOUT) as server:
             worker = Running([server.address])
             await until(lambda: server.came)
             await asyncio.sleep(0.2)

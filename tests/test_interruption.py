@@ -18,7 +18,7 @@ from tests.environments import install_beside
 from tests.jobservers import builtin
 from tests.peers import black_hole, is_silent, peer
 from tests.polling import until
-from tests.processes import PATIENCE, Process, poolmgr, worker
+from tests.processes import TIMEOUT, Process, poolmgr, worker
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DELETED = "3 of 3 had started; all that was made is deleted"
@@ -44,7 +44,7 @@ def building(state: Path, *through: str) -> Iterator[Process]:
         OS_FAKE__BOOT_TIME="3600",
     )
     try:
-        until(lambda: devices(state) == 3, PATIENCE)
+        until(lambda: devices(state) == 3, TIMEOUT)
         yield process
     finally:
         process.end()
@@ -110,11 +110,11 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             OS_CLIENT_CONFIG_FILE=str(clouds),
         )
         try:
-            until(lambda: cloud.servers, PATIENCE)
+            until(lambda: cloud.servers, TIMEOUT)
             process.signal(signal.SIGTERM)
-            until(lambda: cloud.count("DELETE"), PATIENCE)
+            until(lambda: cloud.count("DELETE"), TIMEOUT)
             # Those that come together with the first are one with it.
-            until(lambda: process.ended_by(signal.SIGTERM), PATIENCE)
+            until(lambda: process.ended_by(signal.SIGTERM), TIMEOUT)
 
             assert process.exit_code() == 143
         finally:
@@ -135,7 +135,7 @@ def test_what_could_not_be_deleted_is_told(tmp_path: Path) -> None:
             OS_CLIENT_CONFIG_FILE=str(clouds),
         )
         try:
-            until(lambda: cloud.servers, PATIENCE)
+            until(lambda: cloud.servers, TIMEOUT)
             process.signal(signal.SIGTERM)
             assert process.exit_code() == 143
         finally:
@@ -163,7 +163,7 @@ def test_one_that_comes_before_all_else_is_obeyed(
         stdin=subprocess.PIPE,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -267,7 +267,7 @@ def test_a_command_that_waits_for_a_job_server_ends(
     with peer(is_silent) as server:
         process = Process(["--gearman-server", str(server.address), *args])
         try:
-            until(lambda: server.times, PATIENCE)
+            until(lambda: server.times, TIMEOUT)
             process.signal(number)
             code = process.exit_code()
         finally:
@@ -294,7 +294,7 @@ def test_a_command_that_waits_for_the_cloud_ends(
             OS_NOVA__PROJECT_NAME="p",
         )
         try:
-            until(lambda: cloud.times, PATIENCE)
+            until(lambda: cloud.times, TIMEOUT)
             process.signal(number)
 
             assert process.exit_code() == 128 + number
@@ -318,7 +318,7 @@ def test_a_build_that_cannot_log_in_ends(args: list[str]) -> None:
             OS_NOVA__CALL_TIMEOUT="600",
         )
         try:
-            until(lambda: cloud.times, PATIENCE)
+            until(lambda: cloud.times, TIMEOUT)
             logins = len(cloud.times)
             process.signal(signal.SIGTERM)
 

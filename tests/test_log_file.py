@@ -15,7 +15,7 @@ import pytest
 from tests.asking import asked
 from tests.jobservers import JobServerProcess, builtin
 from tests.polling import until
-from tests.processes import PATIENCE, Process, poolmgr
+from tests.processes import TIMEOUT, Process, poolmgr
 
 BUILD_IP = {"action": "BUILD_IP"}
 
@@ -152,7 +152,7 @@ def test_a_disk_that_has_room_again_has_whole_lines(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(log)],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=True,
     )
 
@@ -188,7 +188,7 @@ def test_who_logs_with_a_mistake_costs_a_line(tmp_path: Path) -> None:
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=True,
     )
 
@@ -222,7 +222,7 @@ def test_a_worker_whose_standard_error_is_full_works(tmp_path: Path) -> None:
         try:
             (answer,) = asked(server.address, BUILD_IP)()
             process.send_signal(signal.SIGTERM)
-            code = process.wait(PATIENCE)
+            code = process.wait(TIMEOUT)
         finally:
             process.kill()
             process.wait()

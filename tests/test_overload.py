@@ -14,7 +14,7 @@ from tests.polling import until
 from tests.processes import Process, worker
 
 FUNCTION = "libra_pool_mgm"
-PATIENCE = 30.0
+TIMEOUT = 30.0
 BUILD = b'{"action": "BUILD_DEVICE"}'
 FULL = "circuit open: creating devices"
 
@@ -36,13 +36,13 @@ def test_a_worker_that_is_to_end_does_not_wait_for_room(
     config = "[fake]\ndevice_quota = 2\n"
 
     async def scenario(address: Address, process: Process) -> list[str]:
-        async with asyncio.timeout(PATIENCE), Client([address]) as client:
+        async with asyncio.timeout(TIMEOUT), Client([address]) as client:
             jobs = await build(client, 20)
             # Two have room, the others are here and wait.
             while (await admin.status(address))[0].running != 18:
                 await asyncio.sleep(0.05)
             process.signal(signal.SIGTERM)
-            return [response(await job.result(PATIENCE)) for job in jobs]
+            return [response(await job.result(TIMEOUT)) for job in jobs]
 
     with gearmand() as server:
         with worker([str(server.address)], config, tmp_path) as process:
@@ -81,7 +81,7 @@ def test_a_full_cloud_is_logged_once_and_builds_by_others_go_first(
             process.wait_for("registered")
             answered = asyncio.run(scenario(server.address, process))
 
-    # Without courtesy each would take about half of them.  On a busy machine
+    # Without the peer delay each would take about half.  On a busy machine
     # the other may be slow to take one or two.
     assert answered >= 32
     assert "".join(process.lines).count(FULL) == 1

@@ -602,10 +602,10 @@ def test_the_time_that_a_job_may_take_never_becomes_shorter(
     cloud: FakeCloud, reaper: Reapers
 ) -> None:
     old_device(cloud, "libra-a", LEFT)
-    patient = reaper(cloud, job_time=10000.0)
+    slow = reaper(cloud, job_time=10000.0)
 
-    patient.reaper.adopt(PoolSettings(), ReaperSettings(older_than=1.0), 10.0)
-    before = verdicts(patient.look())
+    slow.reaper.adopt(PoolSettings(), ReaperSettings(older_than=1.0), 10.0)
+    before = verdicts(slow.look())
     eager = reaper(cloud, job_time=10.0)
 
     # A job that began under the settings before may still run.

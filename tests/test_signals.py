@@ -17,7 +17,7 @@ from tests.asking import Answers, asked, running
 from tests.jobservers import JobServerProcess, builtin, gearmand
 from tests.peers import black_hole
 from tests.polling import until
-from tests.processes import PATIENCE, Process, poolmgr, worker
+from tests.processes import TIMEOUT, Process, poolmgr, worker
 from tests.relays import relay
 
 BUILD = {"action": "BUILD_DEVICE"}
@@ -45,7 +45,7 @@ def fake(path: Path, boot_time: float, rest: str = "") -> str:
 def silent() -> Iterator[socket.socket]:
     """A server that takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(PATIENCE)
+        server.settimeout(TIMEOUT)
         yield server
 
 
@@ -117,7 +117,7 @@ class HeldGrab:
     def __call__(self, data: bytes) -> bytes:
         if GRAB_JOB_UNIQ in data and self.armed.is_set():
             self.held.set()
-            assert self.go_on.wait(PATIENCE)
+            assert self.go_on.wait(TIMEOUT)
         return data
 
 
@@ -130,7 +130,7 @@ def signalled_in_a_grab(
     asked(server.address, BUILD_IP)()
     grab.armed.set()
     answers = asked(server.address, BUILD_IP)
-    assert grab.held.wait(PATIENCE)
+    assert grab.held.wait(TIMEOUT)
     process.signal(signal.SIGTERM)
     return answers
 
@@ -275,7 +275,7 @@ def test_standard_files_may_be_closed(closed: str, tmp_path: Path) -> None:
                 os.readlink(f"/proc/{process.pid}/fd/{n}") for n in (0, 1, 2)
             ]
             process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
         finally:
             process.kill()
             process.wait()
@@ -290,7 +290,7 @@ def test_a_command_works_with_closed_files(tmp_path: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&- 2>&-', "sh"]
         + [sys.executable, "-m", "poolmgr", "--driver", "fake", "build-ip"],
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -310,7 +310,7 @@ def test_who_reads_the_log_may_go(tmp_path: Path) -> None:
 
             (answer,) = asked(server.address, BUILD_IP)()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE) == 0
+            assert process.wait(TIMEOUT) == 0
         finally:
             process.kill()
             process.wait()
@@ -339,8 +339,8 @@ def test_a_worker_whose_log_hangs_ends_by_the_second_signal(
                 process.send_signal(number)
                 return process.poll() is not None
 
-            until(again, PATIENCE, pause=0.1)
-            assert process.wait(PATIENCE) == 128 + number
+            until(again, TIMEOUT, pause=0.1)
+            assert process.wait(TIMEOUT) == 128 + number
         finally:
             process.kill()
             process.wait()

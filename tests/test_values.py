@@ -197,7 +197,7 @@ def test_all_name_every_wrong_value(tmp_path: Path) -> None:
         assert {each[each.index("[") :] for each in named} == {*WRONG}
 
 
-MISSPELT = {
+UNKNOWN = {
     "OS_NOVA__CLUOD": "OS_NOVA__CLOUD",
     "OS_MGM__THRAEDS": "OS_MGM__THREADS",
     "OS_MONITOR__PORT": "OS_MONITORING__PORT",
@@ -208,13 +208,13 @@ MISSPELT = {
 OTHERS = ("OS_USERNAME", "OS_GEARMAN__OTHER", "OS_DEFAULT__DEBUG", "OS_A__B")
 
 
-def test_misspelt_variables_are_named() -> None:
+def test_unknown_variables_are_named() -> None:
     args = ["--driver", "fake", "--config-file", "/dev/null"]
-    variables = dict.fromkeys((*MISSPELT, *OTHERS), "1")
+    variables = dict.fromkeys((*UNKNOWN, *OTHERS), "1")
 
     for command in (["check"], ["config", "show"]):
         said = poolmgr(*args, *command, **variables).stderr
-        for variable, meant in MISSPELT.items():
+        for variable, meant in UNKNOWN.items():
             hint = f"did you mean {meant}?" if meant else "it is no option"
             line = f"{variable} has no effect: {hint}"
             assert line in said

@@ -20,7 +20,7 @@ from tests.chaos.pool import scene
 from tests.clouds import MADE_OF, nova_group
 
 Json = dict[str, Any]
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
 
 
 class Cloud:
@@ -98,7 +98,7 @@ class LoopbackProcess(Cloud):
     def close(self, pool: str) -> None:
         """End it."""
         self._process.terminate()
-        self._process.wait(_PATIENCE)
+        self._process.wait(_TIMEOUT)
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._log.close()
@@ -107,7 +107,7 @@ class LoopbackProcess(Cloud):
         self, method: str, path: str, body: Json | None = None
     ) -> requests.Response:
         answer = requests.request(
-            method, f"{self._url}{path}", json=body, timeout=_PATIENCE
+            method, f"{self._url}{path}", json=body, timeout=_TIMEOUT
         )
         answer.raise_for_status()
         return answer
@@ -158,9 +158,9 @@ class RealCloud(Cloud):
         try:
             there = scene(driver, pool)
             for ip in there.ips:
-                driver.delete_ip(ip, _PATIENCE)
+                driver.delete_ip(ip, _TIMEOUT)
             for device in there.devices:
-                driver.delete_device(device, _PATIENCE)
+                driver.delete_device(device, _TIMEOUT)
         finally:
             driver.close()
 

@@ -11,7 +11,7 @@ from tests.chaos.ledger import Entry, Ledger
 
 #: Seconds in which every job has to be answered: the time of a build and of
 #: clearing up, and once more, for it may be taken over late.
-PATIENCE = 240.0
+TIMEOUT = 240.0
 
 
 class Desk:
@@ -34,7 +34,7 @@ class Desk:
                 FUNCTION, json.dumps(message).encode(), unique=entry.unique
             )
             entry.handle = job.handle
-            answer = await job.result(PATIENCE)
+            answer = await job.result(TIMEOUT)
         except (JobTimeout, JobFailed) as error:
             self._ledger.lost(entry, str(error))
             self._ledger.problem(entry, f"it was not answered: {error}")
@@ -55,7 +55,7 @@ class Desk:
 
     async def _connected(self) -> Client:
         async with self._connecting:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while self._client is None:
                     client = Client([self._field.server.address])
                     try:

@@ -18,7 +18,7 @@ from tests.polling import until
 #: Seconds that a worker may take to end when it is told to: it answers what
 #: runs, and that includes clearing up.
 _DRAIN = 120.0
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Member:
@@ -77,7 +77,7 @@ class Member:
         """End it at once, in the middle of whatever it does."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
             self._note("killed")
 
     def drain(self) -> int:
@@ -162,7 +162,7 @@ class Field:
         """Have everything running again."""
         for member in self.members:
             member.start()
-        until(lambda: all(m.registered for m in self.members), PATIENCE, 0.1)
+        until(lambda: all(m.registered for m in self.members), TIMEOUT, 0.1)
 
     def drain(self) -> None:
         """Have all workers end their jobs and themselves."""

@@ -23,7 +23,7 @@ from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import Process
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 POOL = "stage"
 
 
@@ -129,7 +129,7 @@ class Stage:
 
     def hold(self, moment: Moment) -> Hold:
         """Have the cloud hold back the call at which a worker is killed."""
-        seconds = moment.late or PATIENCE
+        seconds = moment.late or TIMEOUT
         arrived: list[Call] = []
         lock = threading.Lock()
         skip = [moment.skip]
@@ -165,7 +165,7 @@ class Stage:
         hold = self.hold(moments[0])
         answer = self.submit(action, **fields)
         for number, other in enumerate(others, start=1):
-            until(lambda: hold.calls, PATIENCE)  # noqa: B023 - at once
+            until(lambda: hold.calls, TIMEOUT)  # noqa: B023 - at once
             last = hold
             if number < len(moments):
                 hold = self.hold(moments[number])
@@ -194,7 +194,7 @@ class Stage:
                     unique=entry.unique,
                 )
                 entry.handle = job.handle
-                return await job.result(PATIENCE)
+                return await job.result(TIMEOUT)
 
         self.ledger.answered(entry, json.loads(asyncio.run(ask())))
         for kind in ("device", "address"):
@@ -209,7 +209,7 @@ class Stage:
 
 def passed(answer: "Future[Entry]") -> dict[str, Any]:
     """The answer, which has to be a PASS."""
-    entry = answer.result(2 * PATIENCE)
+    entry = answer.result(2 * TIMEOUT)
     assert entry.passed, entry.answer
     assert entry.answer is not None
     return entry.answer
@@ -232,7 +232,7 @@ def stage(folder: Path, **settings: Any) -> Iterator[Stage]:
 
 def settled(hold: Hold) -> None:
     """Wait until a call that is held has had its effect."""
-    until(lambda: hold.over, PATIENCE)
+    until(lambda: hold.over, TIMEOUT)
     time.sleep(0.05)
 
 

@@ -16,8 +16,8 @@ from poolmgr.drivers.nova.marks import description_of
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.chaos.stage import (
-    PATIENCE,
     POOL,
+    TIMEOUT,
     Moment,
     Stage,
     passed,
@@ -164,12 +164,12 @@ def test_a_deletion_killed_in_any_call_leaves_no_address(
     ip = there.passes("BUILD_IP")["ip"]
     hold = there.hold(moment)
     answer = there.submit("DELETE_IP", ip=ip)
-    until(lambda: hold.calls, PATIENCE)
+    until(lambda: hold.calls, TIMEOUT)
     worker.signal(signal.SIGKILL)
     other.signal(signal.SIGCONT)
 
     # What the first has deleted is not there for the second.
-    assert answer.result(PATIENCE).reason in ("", "not_found")
+    assert answer.result(TIMEOUT).reason in ("", "not_found")
     settled(hold)
     assert there.cloud.floating_ips == []
 
@@ -199,13 +199,13 @@ def test_an_address_that_was_given_to_somebody_else_is_not_deleted(
         worker, other = there.several(2)
         hold = there.hold(Moment("DELETE", ONE_IP))
         answer = there.submit("DELETE_IP", ip=address)
-        until(lambda: hold.calls and not there.cloud.floating_ips, PATIENCE)
+        until(lambda: hold.calls and not there.cloud.floating_ips, TIMEOUT)
         worker.signal(signal.SIGKILL)
         given = allocated_by_somebody(there.cloud, description)
 
         other.signal(signal.SIGCONT)
 
-        assert answer.result(PATIENCE).outcome == "FAIL"
+        assert answer.result(TIMEOUT).outcome == "FAIL"
         (ip,) = there.cloud.floating_ips
         assert (ip["id"], ip["floating_ip_address"]) == (given, address)
 
@@ -318,7 +318,7 @@ def test_a_worker_killed_as_it_answers_leaves_one_thing_a_job(
     with relay(there.server.address, to_server) as between:
         worker, other = there.several(2, between.address)
         answer = there.submit(action, **fields)
-        until(lambda: killed, PATIENCE)
+        until(lambda: killed, TIMEOUT)
         other.signal(signal.SIGCONT)
         passed(answer)
 

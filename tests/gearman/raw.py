@@ -5,7 +5,7 @@ import struct
 
 from poolmgr.gearman import Address
 from poolmgr.gearman.protocol import PacketType, encode
-from tests.gearman_workers import PATIENCE
+from tests.gearman_workers import TIMEOUT
 
 _HEADER = struct.Struct(">4sII")
 
@@ -15,7 +15,7 @@ class RawPeer:
 
     def __init__(self, address: Address) -> None:
         self.sock = socket.create_connection(
-            (address.host, address.port), PATIENCE
+            (address.host, address.port), TIMEOUT
         )
 
     def __enter__(self) -> "RawPeer":

@@ -9,7 +9,7 @@ from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, Client, JobFailed
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 from tests.asking import cancel
-from tests.gearman_workers import FUNCTION, PATIENCE, running
+from tests.gearman_workers import FUNCTION, TIMEOUT, running
 from tests.jobservers import JobServerProcess, free_port, gearmand
 
 
@@ -26,7 +26,7 @@ def test_a_client_takes_the_first_server_that_can_be_reached(
         ):
             submitted = await client.submit(FUNCTION, b"x")
             worker.done(await worker.job())
-            assert await submitted.result(PATIENCE) == b"x"
+            assert await submitted.result(TIMEOUT) == b"x"
 
     asyncio.run(scenario())
 
@@ -50,7 +50,7 @@ def test_a_client_whose_link_is_lost_is_told(
             submitted = await client.submit(FUNCTION, b"x")
             job_server.kill()
             with pytest.raises(TransportError):
-                await submitted.result(PATIENCE)
+                await submitted.result(TIMEOUT)
             with pytest.raises(TransportError):
                 await client.submit(FUNCTION, b"x")
 
@@ -65,7 +65,7 @@ def test_a_job_that_was_cancelled_has_failed() -> None:
             assert not cancel(address, "H:nowhere:1")
             assert cancel(address, job.handle)
             with pytest.raises(JobFailed):
-                await job.result(PATIENCE)
+                await job.result(TIMEOUT)
 
     with gearmand() as server:
         asyncio.run(scenario(server.address))
@@ -95,7 +95,7 @@ def test_who_gave_up_asking_keeps_no_job_from_hearing_of_a_lost_link() -> None:
                     await client.has(handle="H:1")
             taken.set()
             with pytest.raises(TransportError, match="closed by the job"):
-                await job.result(PATIENCE)
+                await job.result(TIMEOUT)
 
     asyncio.run(scenario())
 

@@ -4,7 +4,7 @@ import asyncio
 import functools
 
 from poolmgr.gearman import AnswerStatus, Assignment, Client
-from tests.gearman_workers import FUNCTION, PATIENCE, running, until
+from tests.gearman_workers import FUNCTION, TIMEOUT, running, until
 from tests.jobservers import JobServerProcess
 
 
@@ -12,7 +12,7 @@ async def told(job: Assignment) -> AnswerStatus:
     """Answer a job; what became of the answer."""
     known: asyncio.Future[AnswerStatus] = asyncio.Future()
     job.complete(b"y", known.set_result)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         return await known
 
 
@@ -50,7 +50,7 @@ def test_of_100_answers_just_that_of_an_unknown_job_is_told_to_be_unknown(
             await until(lambda: len(outcomes) == 100)
             for n, each in enumerate(submitted):
                 if each.handle != unknown:
-                    assert await each.result(PATIENCE) == b"%d" % n
+                    assert await each.result(TIMEOUT) == b"%d" % n
             (connection,) = worker.worker.links
         assert [
             n for n in outcomes if outcomes[n] is AnswerStatus.UNKNOWN
@@ -76,7 +76,7 @@ def test_a_result_never_reaches_the_same_handle_of_a_restarted_server(
             lost = asyncio.Event()
             old.on_lost = lost.set
             job_server.restart()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await lost.wait()
             async with Client([address]) as client:
                 submitted = await client.submit(FUNCTION, b"new")
@@ -84,6 +84,6 @@ def test_a_result_never_reaches_the_same_handle_of_a_restarted_server(
                 assert new.handle == old.handle
                 assert await told(old) is AnswerStatus.UNSENT
                 worker.done(new, b"answer to new")
-                assert await submitted.result(PATIENCE) == b"answer to new"
+                assert await submitted.result(TIMEOUT) == b"answer to new"
 
     asyncio.run(scenario())

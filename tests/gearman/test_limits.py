@@ -11,7 +11,7 @@ from poolmgr.errors import ConfigError
 from poolmgr.gearman import Address, Client, ConnectionOptions, admin
 from poolmgr.gearman.protocol import PacketType
 from tests.gearman.raw import RawPeer
-from tests.gearman_workers import FUNCTION, PATIENCE, running
+from tests.gearman_workers import FUNCTION, TIMEOUT, running
 from tests.jobservers import JobServerProcess, gearmand
 from tests.peers import black_hole, closes, peer
 
@@ -121,7 +121,7 @@ def test_a_name_of_any_length_can_be_asked_for(
     server: JobServerProcess, size: int
 ) -> None:
     async def scenario() -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             async with Client([server.address]) as client:
                 assert not await client.has(unique="u" * size)
                 assert not await client.has(handle="h" * size)
@@ -195,10 +195,10 @@ def test_of_a_name_with_two_addresses_the_one_that_answers_is_used(
     monkeypatch: pytest.MonkeyPatch, server: JobServerProcess
 ) -> None:
     """However long the other is silent, by whoever it is connected."""
-    options = ConnectionOptions(connect_timeout=100 * PATIENCE)
+    options = ConnectionOptions(connect_timeout=100 * TIMEOUT)
 
     async def scenario(name: Address) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             async with running(name, options=options) as worker:
                 await worker.registered()
             async with Client([name], options):

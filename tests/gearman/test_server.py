@@ -13,7 +13,7 @@ from tests.jobservers import JobServerProcess
 from tests.polling import until
 
 T = PacketType
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class Peer:
@@ -21,7 +21,7 @@ class Peer:
 
     def __init__(self, server: JobServerProcess) -> None:
         address = (server.address.host, server.address.port)
-        self._sock = socket.create_connection(address, PATIENCE)
+        self._sock = socket.create_connection(address, TIMEOUT)
         self._parser = Parser()
         self._packets: list[Packet] = []
 
@@ -78,7 +78,7 @@ class Peers:
     def command(self, line: str) -> str:
         """What the admin protocol answers."""
         address = (self._server.address.host, self._server.address.port)
-        with socket.create_connection(address, PATIENCE) as sock:
+        with socket.create_connection(address, TIMEOUT) as sock:
             sock.sendall(f"{line}\n".encode())
             return sock.recv(65536).decode().replace("\r", "")
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from poolmgr.gearman import Client, admin
-from tests.gearman_workers import FUNCTION, PATIENCE, Running, running, until
+from tests.gearman_workers import FUNCTION, TIMEOUT, Running, running, until
 from tests.jobservers import JobServerProcess, gearmand
 
 
@@ -29,7 +29,7 @@ def test_200_jobs_in_flight_on_one_connection_end_in_any_order(
                 worker.done(job, b"answer to " + job.payload)
 
             for n, job_ in enumerate(submitted):
-                assert await job_.result(PATIENCE) == b"answer to %d" % n
+                assert await job_.result(TIMEOUT) == b"answer to %d" % n
 
     asyncio.run(scenario())
 
@@ -47,7 +47,7 @@ def test_payloads_of_any_size_go_there_and_back(
             job = await worker.job()
             assert job.payload == payload
             worker.done(job, payload)
-            assert await submitted.result(PATIENCE) == payload
+            assert await submitted.result(TIMEOUT) == payload
 
     asyncio.run(scenario())
 
@@ -70,7 +70,7 @@ def test_jobs_of_one_unique_are_one_job_and_each_client_is_answered(
             assert job.unique == "same"
             worker.done(job, b"y")
             for each in submitted:
-                assert await each.result(PATIENCE) == b"y"
+                assert await each.result(TIMEOUT) == b"y"
 
     asyncio.run(scenario())
 
@@ -84,7 +84,7 @@ def test_a_unique_is_free_again_when_its_job_has_ended(
             for answer in (b"y", b"z"):
                 submitted = await client.submit(FUNCTION, b"x", unique="same")
                 worker.done(await worker.job(), answer)
-                assert await submitted.result(PATIENCE) == answer
+                assert await submitted.result(TIMEOUT) == answer
 
     asyncio.run(scenario())
 
@@ -151,7 +151,7 @@ def test_a_lost_workers_jobs_come_to_another_under_the_same_names(
                 again = await other.job()
                 assert (again.handle, again.unique) == (job.handle, "u")
                 other.done(again, b"y")
-                assert await submitted.result(PATIENCE) == b"y"
+                assert await submitted.result(TIMEOUT) == b"y"
 
     asyncio.run(scenario())
 
@@ -207,7 +207,7 @@ def test_a_worker_that_drains_takes_no_job_but_delivers_its_answers(
             (status,) = await admin.status(address)
             assert (status.queued, status.running) == (2, 1)
             worker.done(job, b"y")
-            assert await submitted.result(PATIENCE) == b"y"
+            assert await submitted.result(TIMEOUT) == b"y"
         (status,) = await admin.status(address)
         assert (status.queued, status.running) == (1, 0)
 

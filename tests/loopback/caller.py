@@ -11,7 +11,7 @@ from tests.polling import until
 
 Json = dict[str, Any]
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 NOBODY = "11111111-1111-4111-8111-111111111111"
 
 
@@ -24,7 +24,7 @@ class Caller:
     def __init__(self, cloud: LoopbackCloud) -> None:
         self.cloud = cloud
         self.connection = cloud.connect(
-            compute_default_microversion="2.79", api_timeout=PATIENCE
+            compute_default_microversion="2.79", api_timeout=TIMEOUT
         )
 
     def compute(self, method: str, path: str, **options: Any) -> Any:

@@ -17,7 +17,7 @@ from poolmgr.gearman import (
 )
 from tests.asking import FUNCTION
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}
@@ -59,13 +59,13 @@ class Batch:
 
     def submitted(self) -> None:
         """Wait until the job server has all of them."""
-        assert self._has_submitted.wait(PATIENCE)
+        assert self._has_submitted.wait(TIMEOUT)
         if self._error is not None:
             raise self._error
 
     def results(self) -> list[bytes | BaseException]:
         """What came of each job, once all are known."""
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         assert not self._thread.is_alive(), "not all jobs were answered"
         if self._error is not None:
             raise self._error
@@ -90,7 +90,7 @@ class Batch:
         """Have it gone; who waits still is disconnected."""
         with suppress(RuntimeError):  # it is over
             self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
 
     def _work(self) -> None:
         try:
@@ -116,7 +116,7 @@ class Batch:
             self._has_submitted.set()
             self._results = list(
                 await asyncio.gather(
-                    *(job.result(PATIENCE) for job in jobs),
+                    *(job.result(TIMEOUT) for job in jobs),
                     return_exceptions=True,
                 )
             )

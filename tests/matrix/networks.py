@@ -14,7 +14,7 @@ from tests.wanted import program
 SERVER = "10.213.0.1"
 WORKER = "10.213.0.2"
 NOBODY = "02:00:00:00:00:01"
-_PATIENCE = 20.0
+_TIMEOUT = 20.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Host:
             [*self.through(), *command],
             check=True,
             stdin=subprocess.DEVNULL,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
         )
 
 
@@ -118,7 +118,7 @@ def _held(command: Sequence[str]) -> Iterator[int]:
         yield process.pid
     finally:
         process.kill()
-        process.communicate(timeout=_PATIENCE)
+        process.communicate(timeout=_TIMEOUT)
 
 
 def _need_namespaces() -> None:
@@ -128,7 +128,7 @@ def _need_namespaces() -> None:
         [*_unshare(), "ip", "link", "add", "cable", "type", "veth"],
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=_TIMEOUT,
         check=False,
     )
     if tried.returncode:

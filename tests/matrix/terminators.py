@@ -15,7 +15,7 @@ from tests.certificates import Identity
 from tests.jobservers import free_port
 from tests.wanted import program
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 def terminator(
@@ -68,11 +68,11 @@ def stunnel(config: Path, port: int) -> Iterator[None]:
         yield
     finally:
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while True:
         assert process.poll() is None, "stunnel ended"
         assert time.monotonic() < end, "stunnel does not listen"
@@ -112,10 +112,10 @@ def _python(behind: Address, identity: Identity) -> Iterator[Address]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        yield Address("localhost", listening.result(PATIENCE))
+        yield Address("localhost", listening.result(TIMEOUT))
     finally:
         loop.call_soon_threadsafe(ended.set)
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
         loop.close()
 
 

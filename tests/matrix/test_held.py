@@ -11,7 +11,7 @@ from poolmgr.gearman import Client, admin
 from poolmgr.gearman.protocol import Priority
 from tests.asking import FUNCTION
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, PATIENCE, ask, at, batch, queue
+from tests.matrix.batches import BUILD, TIMEOUT, ask, at, batch, queue
 from tests.matrix.states import NEVER, State
 from tests.polling import until
 from tests.processes import worker
@@ -109,7 +109,7 @@ def test_builds_that_wait_in_a_worker_begin_in_the_order_of_their_priority(
 
     with worker([str(server)], config, tmp_path) as process:
         process.wait_for("registered")
-        asyncio.run(asyncio.wait_for(submit(), PATIENCE))
+        asyncio.run(asyncio.wait_for(submit(), TIMEOUT))
         for _each in names:
             until(another_has_begun)
             state.boot(begun[-1:])

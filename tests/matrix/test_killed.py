@@ -5,7 +5,7 @@ from pathlib import Path
 
 from poolmgr.errors import TransportError
 from tests.jobservers import JobServerProcess, gearmand
-from tests.matrix.batches import BUILD, BUILD_IP, PATIENCE, ask, batch
+from tests.matrix.batches import BUILD, BUILD_IP, TIMEOUT, ask, batch
 from tests.matrix.logs import executions, registrations
 from tests.matrix.states import (
     NEVER,
@@ -88,7 +88,7 @@ def test_killed_between_grab_and_job_the_place_is_free_again(
             # It may hand a job out before it tells the client that it has
             # taken it: it is killed when it has done both.
             with batch(server.address, [BUILD]) as lost:
-                assert job.came.wait(PATIENCE)
+                assert job.came.wait(TIMEOUT)
                 server.kill()
                 (result,) = lost.results()
             assert isinstance(result, TransportError)

@@ -17,7 +17,7 @@ from tests.processes import worker
 from tests.relays import relay
 
 #: Of a client that does not mind.
-PATIENT = ConnectionOptions(heartbeat=60.0)
+RARE_PINGS = ConnectionOptions(heartbeat=60.0)
 
 
 @pytest.mark.endurance
@@ -39,8 +39,10 @@ def test_servers_that_fall_silent_are_noticed_and_served_again(
             config = state.config(boot_time=2)
             with (
                 worker(servers, config, tmp_path) as process,
-                batch(job_server.address, [BUILD] * 10, options=PATIENT) as a,
-                batch(far.address, [BUILD] * 10, options=PATIENT) as b,
+                batch(
+                    job_server.address, [BUILD] * 10, options=RARE_PINGS
+                ) as a,
+                batch(far.address, [BUILD] * 10, options=RARE_PINGS) as b,
             ):
                 until(lambda: len(state.devices()) == 20)
                 began = time.monotonic()

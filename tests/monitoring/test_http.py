@@ -11,7 +11,7 @@ import pytest
 from poolmgr.monitoring.server import MAX_CONNECTIONS, MAX_HEADER
 from tests.asking import asked
 from tests.jobservers import JobServerProcess, builtin
-from tests.monitoring.watched import PATIENCE, Watched, watched
+from tests.monitoring.watched import TIMEOUT, Watched, watched
 from tests.polling import until
 
 PAGES = ["/", "/healthz", "/readyz", "/metrics"]
@@ -43,7 +43,7 @@ def it(
 
 def connected(it: Watched) -> socket.socket:
     """A connection to the pages."""
-    return socket.create_connection(("127.0.0.1", it.port), PATIENCE)
+    return socket.create_connection(("127.0.0.1", it.port), TIMEOUT)
 
 
 def said(it: Watched, request: bytes) -> bytes:
@@ -193,7 +193,7 @@ def test_who_reads_nothing_and_who_sends_for_ever_is_cut_off(
         reads_nothing.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         reads_nothing.sendall(b"GET / HTTP/1.1\r\n\r\n")
         sends.sendall(b"GET /healthz HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         with pytest.raises(OSError):  # noqa: PT011 - whichever
             while time.monotonic() < end:
                 sends.sendall(b"x" * 1024)

@@ -10,7 +10,7 @@ from poolmgr.testing.openstack import LoopbackCloud
 from tests.clouds import nova_group
 from tests.processes import Process
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def get(
     port: int, path: str = "/", method: str = "GET", **headers: str
 ) -> Answer:
     """Ask for a page at a port."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, TIMEOUT)
     try:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()

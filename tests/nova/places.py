@@ -10,7 +10,7 @@ from tests.processes import poolmgr
 
 #: Seconds that a command has: one that waits for an outage takes longer than
 #: a command may take here.
-PATIENCE = "3600"
+TIMEOUT = "3600"
 
 
 def token_of(cloud: LoopbackCloud) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Place:
         group = group.replace("cloud = \n", f"{credentials}\n")
         path = self.folder / "poolmgr.conf"
         path.write_text(
-            f"[poolmgr]\nshort_timeout = {PATIENCE}\n"
-            f"long_timeout = {PATIENCE}\n[monitoring]\nport = 0\n{group}"
+            f"[poolmgr]\nshort_timeout = {TIMEOUT}\n"
+            f"long_timeout = {TIMEOUT}\n[monitoring]\nport = 0\n{group}"
         )
         path.chmod(0o600)

@@ -19,7 +19,7 @@ from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
 from tests.clouds import settings_for
 from tests.polling import until
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 BASENAME = "libra"
 #: A name as the original Pool Manager gave it.
 PATTERN = f"{BASENAME}-eaf1fef0-1584-11e3-b42b-02163e192df9"
@@ -60,7 +60,7 @@ class Pool:
     @property
     def openstack(self) -> BlockingCloud:
         """The cloud as actions see it; each call has its time."""
-        return self.manager.cloud.within(PATIENCE)
+        return self.manager.cloud.within(TIMEOUT)
 
     # -- actions ------------------------------------------------------------
 
@@ -299,8 +299,8 @@ class Pools:
         wanted = {
             "basename": BASENAME,
             "explain_failures": True,
-            "long_timeout": PATIENCE,
-            "short_timeout": PATIENCE,
+            "long_timeout": TIMEOUT,
+            "short_timeout": TIMEOUT,
             **settings,
         }
         changes = {"call_timeout": 5.0, **(nova or {})}

@@ -12,7 +12,7 @@ from tests.nova.pools import (
     NEW,
     OLD,
     ONE_SERVER,
-    PATIENCE,
+    TIMEOUT,
     UNIQUES,
     Pool,
     Pools,
@@ -180,7 +180,7 @@ def test_a_worker_that_was_killed_in_mid_build_leaves_one_device(
     assert other.only_server()["name"] == answer["name"]
 
 
-def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
+def test_an_abandoned_slow_run_leaves_what_another_has_answered(
     pools: Pools,
 ) -> None:
     cloud = pools.cloud()
@@ -191,7 +191,7 @@ def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
     abandoned.connection_lost()
 
     answer = other.passes("BUILD_DEVICE", OLD)
-    abandoned.future.result(PATIENCE)
+    abandoned.future.result(TIMEOUT)
 
     assert other.only_server()["name"] == answer["name"]
     (device,) = other.openstack.list_devices()
@@ -200,7 +200,7 @@ def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
 
 
 @pytest.mark.parametrize("unique", UNIQUES)
-def test_a_forsaken_build_leaves_its_device_for_the_next_delivery(
+def test_an_abandoned_build_leaves_its_device_for_the_next_delivery(
     pools: Pools, unique: str
 ) -> None:
     cloud = pools.cloud()

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from poolmgr.testing.openstack import Fault
-from tests.nova.pools import FAST, IPS, PATIENCE, Pool, Pools, error_of
+from tests.nova.pools import FAST, IPS, TIMEOUT, Pool, Pools, error_of
 from tests.nova.trouble import (
     AT_ONCE,
-    PATIENT,
+    NO_RETRIES,
     QUOTA,
     Switch,
     full,
@@ -24,7 +24,7 @@ from tests.polling import until
 def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
     pools: Pools,
 ) -> None:
-    pool = pools.new(pace=PATIENT)
+    pool = pools.new(pace=NO_RETRIES)
     device, ip = pool.build(), pool.ip()
     switch = Switch()
     pool.fault(full(switch))
@@ -49,7 +49,7 @@ def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
     pools: Pools,
 ) -> None:
     cloud = {"instances": 6, "latency": 0.02}
-    pool = pools.new(cloud, pace=PATIENT, long_timeout=120.0)
+    pool = pools.new(cloud, pace=NO_RETRIES, long_timeout=120.0)
     device, ip = pool.build(), pool.ip()
     breaker = pool.capacity.devices
 
@@ -105,7 +105,7 @@ def test_a_full_cloud_is_asked_again_by_itself(pools: Pools) -> None:
 
 
 def test_what_is_deleted_makes_room_at_once(pools: Pools) -> None:
-    pool = pools.new({"instances": 1, "floating_ips": 1}, pace=PATIENT)
+    pool = pools.new({"instances": 1, "floating_ips": 1}, pace=NO_RETRIES)
     device, ip = pool.build(), pool.ip()
     waits = submit(pool, "BUILD_DEVICE", 1)
     pool.fails("BUILD_IP", "quota_exceeded")
@@ -128,11 +128,11 @@ def test_who_builds_by_hand_is_told_at_once(pool: Pool) -> None:
 def test_a_build_waits_as_long_as_it_is_told(
     pools: Pools, wait: float
 ) -> None:
-    pool = pools.new(pace=PATIENT, quota_wait=wait)
+    pool = pools.new(pace=NO_RETRIES, quota_wait=wait)
     pool.fault(full(Switch()))
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(20)]
-    errors = [error_of(job.future.result(PATIENCE).answer) for job in jobs]
+    errors = [error_of(job.future.result(TIMEOUT).answer) for job in jobs]
 
     assert {error["code"] for error in errors} == {"quota_exceeded"}
     assert all(QUOTA in error["message"] for error in errors)
@@ -143,7 +143,7 @@ def test_a_build_waits_as_long_as_it_is_told(
 def test_addresses_over_quota_are_refused_without_a_call(
     pools: Pools,
 ) -> None:
-    pool = pools.new({"floating_ips": 1}, pace=PATIENT)
+    pool = pools.new({"floating_ips": 1}, pace=NO_RETRIES)
     pool.ip()
     pool.fails("BUILD_IP", "quota_exceeded")
     asked = pool.posts(IPS)
@@ -158,7 +158,7 @@ def test_addresses_over_quota_are_refused_without_a_call(
 
 
 def test_a_queue_is_not_burnt_on_hosts_that_are_full(pools: Pools) -> None:
-    pool = pools.new(pace=PATIENT)
+    pool = pools.new(pace=NO_RETRIES)
     switch = Switch()
     pool.fault(Fault.server_error(where=switch, times=None))
     for number in range(5):
@@ -180,10 +180,10 @@ def test_builds_whose_floating_ip_is_refused_do_not_burn_the_queue(
     pools: Pools,
 ) -> None:
     nova = {"device_floating_ip": True}
-    pool = pools.new({"floating_ips": 0}, nova, pace=PATIENT)
+    pool = pools.new({"floating_ips": 0}, nova, pace=NO_RETRIES)
     for number in range(5):
         job = submit(pool, "BUILD_DEVICE", number)
-        error = error_of(job.future.result(PATIENCE).answer)
+        error = error_of(job.future.result(TIMEOUT).answer)
         assert error["code"] == "quota_exceeded"
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(5, 25)]

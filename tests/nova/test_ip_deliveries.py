@@ -13,7 +13,7 @@ from tests.nova.pools import (
     NEW,
     OLD,
     ONE_IP,
-    PATIENCE,
+    TIMEOUT,
     UNIQUES,
     Pool,
     Pools,
@@ -38,7 +38,7 @@ def test_a_unique_that_is_used_again_gets_an_address_of_its_own(
 
 
 @pytest.mark.parametrize("unique", UNIQUES)
-def test_a_forsaken_address_is_taken_over_by_the_next_delivery(
+def test_an_abandoned_address_is_taken_over_by_the_next_delivery(
     pool: Pool, unique: str
 ) -> None:
     old, new = Job(unique, "H:host:1"), Job(unique, "H:host:2")
@@ -109,12 +109,12 @@ def test_an_address_that_is_handed_over_is_answered_though_all_stops(
 
     pool.manager.stop()
 
-    answer = job.future.result(PATIENCE).answer
+    answer = job.future.result(TIMEOUT).answer
     assert answer["response"] == "PASS"
     assert pool.only_ip()["floating_ip_address"] == answer["ip"]
 
 
-def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
+def test_an_abandoned_slow_run_leaves_what_another_has_answered(
     pools: Pools,
 ) -> None:
     cloud = pools.cloud()
@@ -125,7 +125,7 @@ def test_who_was_forsaken_and_is_slow_leaves_what_another_has_answered(
     abandoned.connection_lost()
 
     answer = other.passes("BUILD_IP", OLD)
-    abandoned.future.result(PATIENCE)
+    abandoned.future.result(TIMEOUT)
 
     assert "state=handed-over" in other.only_ip()["description"]
     assert other.only_ip()["floating_ip_address"] == answer["ip"]

@@ -13,8 +13,8 @@ from tests.nova.pools import (
     DETAILS,
     IPS,
     ONE_SERVER,
-    PATIENCE,
     SERVERS,
+    TIMEOUT,
     Pool,
     Pools,
     error_of,
@@ -213,7 +213,7 @@ def test_an_odd_fault_is_one_build_s_own(pools: Pools, strange: str) -> None:
 
     jobs = [pool.submit("BUILD_DEVICE") for _each in range(4)]
 
-    answers = [job.future.result(PATIENCE).answer for job in jobs]
+    answers = [job.future.result(TIMEOUT).answer for job in jobs]
     failed = [a for a in answers if a["response"] == "FAIL"]
     assert len(failed) == 1
     assert error_of(failed[0])["code"] == "device_failed"

@@ -15,13 +15,13 @@ from tests.nova.pools import (
     DETAILS,
     IPS,
     ONE_SERVER,
-    PATIENCE,
     SERVERS,
+    TIMEOUT,
     Pool,
     Pools,
     error_of,
 )
-from tests.nova.trouble import AT_ONCE, PATIENT, Switch, results, submit
+from tests.nova.trouble import AT_ONCE, NO_RETRIES, Switch, results, submit
 from tests.polling import until
 
 # -- a cloud that is down -----------------------------------------------------
@@ -53,7 +53,7 @@ def test_a_cloud_that_is_down_is_tried_by_few_calls_and_found_again(
     switch.on = False
 
     assert results(jobs) == ["PASS"] * 100
-    pool.adopt(short_timeout=PATIENCE)
+    pool.adopt(short_timeout=TIMEOUT)
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
     assert len(pool.cloud.servers) == 101
 
@@ -79,7 +79,7 @@ class Refuser:
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def test_calls_at_the_gate_are_not_made_once_the_service_fails(
     pools: Pools,
 ) -> None:
     nova = {"calls_at_once": 4}
-    pool = pools.new({"latency": 0.05}, nova, pace=PATIENT)
+    pool = pools.new({"latency": 0.05}, nova, pace=NO_RETRIES)
     pool.build()
     breaker = pool.breaker("making compute")
     switch = Switch()
@@ -155,7 +155,7 @@ def test_a_job_is_told_why_nothing_could_be_made_for_it(
     pool.fault(Fault(method="POST", path=IPS, status=500, times=None))
 
     jobs = [submit(pool, "BUILD_IP", n) for n in range(40)]
-    errors = [error_of(job.future.result(PATIENCE).answer) for job in jobs]
+    errors = [error_of(job.future.result(TIMEOUT).answer) for job in jobs]
 
     assert {error["code"] for error in errors} == {"cloud_unavailable"}
     assert not any("not done within" in error["message"] for error in errors)
@@ -224,7 +224,7 @@ def test_a_service_that_makes_nothing_is_still_read_and_deleted_from(
 def test_what_was_made_is_finished_while_no_more_can_be_made(
     pools: Pools,
 ) -> None:
-    pool = pools.new({"boot_time": 1.0}, pace=PATIENT, long_timeout=60.0)
+    pool = pools.new({"boot_time": 1.0}, pace=NO_RETRIES, long_timeout=60.0)
     pool.build()
     breaker = pool.breaker("making compute")
     made = [submit(pool, "BUILD_DEVICE", n) for n in range(5)]
@@ -245,7 +245,7 @@ def test_what_was_made_is_finished_while_no_more_can_be_made(
 def test_a_device_is_deleted_although_no_list_can_be_had(
     pools: Pools,
 ) -> None:
-    pool = pools.new(pace=PATIENT)
+    pool = pools.new(pace=NO_RETRIES)
     name = str(pool.build()["name"])
     (device,) = pool.openstack.find_devices(name)
     reading = pool.breaker("reading compute")

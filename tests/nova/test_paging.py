@@ -8,7 +8,7 @@ import pytest
 from poolmgr.drivers.nova import api
 from poolmgr.errors import CloudUnavailable
 from poolmgr.testing.openstack import Call, Fault
-from tests.nova.pools import DETAILS, IPS, PATIENCE, Pool, Pools, error_of
+from tests.nova.pools import DETAILS, IPS, TIMEOUT, Pool, Pools, error_of
 
 
 def test_a_list_whose_marker_was_deleted_is_read_anew(pools: Pools) -> None:
@@ -74,7 +74,7 @@ def test_a_list_that_always_changes_is_given_up(
     )
 
     with pytest.raises(CloudUnavailable, match="change faster than"):
-        pool.openstack.driver.list_devices(timeout=PATIENCE)
+        pool.openstack.driver.list_devices(timeout=TIMEOUT)
 
     assert pool.cloud.count(path=DETAILS) < 20
 
@@ -110,4 +110,4 @@ def test_a_list_of_too_many_entries_is_given_up(
         pool.server(f"other-{number}")
 
     with pytest.raises(CloudUnavailable, match="have no end"):
-        pool.openstack.driver.list_devices(timeout=PATIENCE)
+        pool.openstack.driver.list_devices(timeout=TIMEOUT)

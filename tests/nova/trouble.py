@@ -6,14 +6,14 @@ from typing import Any
 from poolmgr import Job
 from poolmgr.jobs.pool_manager import BlockingDelivery
 from poolmgr.testing.openstack import Fault
-from tests.nova.pools import FAST, PATIENCE, SERVERS, Pool
+from tests.nova.pools import FAST, SERVERS, TIMEOUT, Pool
 
 SERVER = "127.0.0.1:4730"
 #: Creations that may be under way when one is refused: three quarters of
 #: [nova] calls_at_once.
 AT_ONCE = 24
 #: Nothing that failed goes on by itself: a test gives a hint.
-PATIENT = replace(
+NO_RETRIES = replace(
     FAST,
     breaker_first=3600.0,
     breaker_longest=3600.0,
@@ -51,4 +51,4 @@ def submit(pool: Pool, action: str, number: int) -> BlockingDelivery:
 
 def results(jobs: list[BlockingDelivery]) -> list[object]:
     """Whether each job is a PASS or a FAIL, at its end."""
-    return [job.future.result(PATIENCE).answer["response"] for job in jobs]
+    return [job.future.result(TIMEOUT).answer["response"] for job in jobs]

@@ -17,7 +17,7 @@ from poolmgr.settings import PoolSettings
 from tests.clouds import MADE_OF, nova_group
 from tests.processes import Process, poolmgr
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Pool:
     def openstack(self, **changes: Any) -> Iterator[BlockingCloud]:
         """The cloud as actions see it."""
         driver = NovaCloud(self.settings(**changes))
-        with open_cloud(driver, timeout=PATIENCE) as openstack:
+        with open_cloud(driver, timeout=TIMEOUT) as openstack:
             yield openstack
 
     @contextmanager

@@ -10,7 +10,7 @@ from poolmgr import Job, PoolManager
 from poolmgr.jobs.message import Message
 from poolmgr.ownership import Mark, new_name
 from tests.realcloud.conftest import RealCloud
-from tests.realcloud.pools import PATIENCE, Pool
+from tests.realcloud.pools import TIMEOUT, Pool
 
 
 def passed(manager: PoolManager, action: str, **fields: object) -> Message:
@@ -161,7 +161,7 @@ def test_what_the_cloud_does_not_have_is_named(
 ) -> None:
     with pool.manager(**{setting: value}) as manager:
         error = failed(manager.run({"action": "BUILD_DEVICE"}))
-        found = manager.cloud.check(PATIENCE)
+        found = manager.cloud.check(TIMEOUT)
 
     assert error["code"] == "cloud_refused"
     assert f"[nova] {setting}: there is no 'no-such-" in error["message"]

@@ -6,7 +6,7 @@ from poolmgr.drivers.nova.servers import Servers
 from poolmgr.ownership import Job, Mark
 from poolmgr.settings import PoolSettings, ReaperSettings
 from tests.polling import until
-from tests.realcloud.pools import PATIENCE, Pool
+from tests.realcloud.pools import TIMEOUT, Pool
 from tests.reaping import BlockingReaper
 
 
@@ -14,7 +14,7 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
     mark = Mark.for_job(pool.name, Job("unique", "H:host:1"))
     given = Mark.for_job(pool.name, Job("other", "H:host:2")).handed_over()
     with pool.manager(device_floating_ip=True) as manager:
-        cloud = manager.cloud.within(PATIENCE)
+        cloud = manager.cloud.within(TIMEOUT)
         names = [f"{pool.name}-{word}" for word in ("left", "boots", "owned")]
         for name in (names[0], names[2]):
             made = cloud.create_device(name, mark)
@@ -50,8 +50,8 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
         (own,) = (ip for ip in pool.ips() if ip.goes_with == owned.id)
         with pool.driver() as other:
             # As somebody would by hand: its address is left.
-            Servers.delete_device(other, owned, timeout=PATIENCE)
-            until(lambda: not pool.devices(), PATIENCE, pause=0.2)
+            Servers.delete_device(other, owned, timeout=TIMEOUT)
+            until(lambda: not pool.devices(), TIMEOUT, pause=0.2)
         time.sleep(1.1)
         reaper.look()
         done = {

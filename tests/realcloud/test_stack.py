@@ -10,7 +10,7 @@ from openstack.connection import Connection
 
 from tests.realcloud.conftest import RealCloud
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 def create(
@@ -47,7 +47,7 @@ def settled(cloud: Connection, server: Any) -> Any:
 
 def until(get: Callable[[], Any], test: Callable[[Any], bool]) -> Any:
     """Wait until what is got passes a test."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not test(got := get()):
         assert time.monotonic() < end, got
         time.sleep(0.2)

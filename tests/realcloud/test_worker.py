@@ -9,7 +9,7 @@ import pytest
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.realcloud.conftest import RealCloud
-from tests.realcloud.pools import PATIENCE, Pool
+from tests.realcloud.pools import TIMEOUT, Pool
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def test_the_job_of_a_killed_worker_is_finished_by_another(
         answer = client.submit(
             pool.submit, job_server.address, {"action": "BUILD_DEVICE"}
         )
-        until(pool.devices, PATIENCE, pause=0.2)
+        until(pool.devices, TIMEOUT, pause=0.2)
         (left,) = pool.devices()
         with pool.worker(job_server.address) as other:
             killed.signal(signal.SIGKILL)
 
-            assert answer.result(PATIENCE)["name"] == left.name
+            assert answer.result(TIMEOUT)["name"] == left.name
             other.wait_for("takes over")
 
     (there,) = pool.devices()

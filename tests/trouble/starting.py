@@ -70,7 +70,7 @@ def tls_files(stage: Stage) -> str:
 
 
 @scene("line 2 has no effect: did you mean [worker] long_jobs?")
-def misspelt(stage: Stage) -> str:
+def unknown_option(stage: Stage) -> str:
     text = "[worker]\nlong_job = 10\n[wroker]\nshort_jobs = 1\n"
     options = stage.at(str(stage.job_server().address), text)
     return stage.log(options, "registered")
