@@ -2,11 +2,13 @@
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
+from poolmgr.errors import Changed, CloudUnavailable
 from poolmgr.jobs.message import Message
 from poolmgr.testing.openstack import Fate, Fault
 from tests.nova.pools import (
@@ -18,6 +20,7 @@ from tests.nova.pools import (
     error_of,
     id_of,
 )
+from tests.polling import until
 
 PUT = Fault(method="PUT", path=ONE_IP, status=500)
 
@@ -40,6 +43,28 @@ def test_an_address_is_attached_in_one_change(pool: Pool) -> None:
     }
     assert pool.device_of(ip) == device["name"]
     assert pool.cloud.count("PUT") == 1
+
+
+def test_changes_of_one_address_take_turns(pool: Pool) -> None:
+    """Of two within a millisecond Neutron would let both pass."""
+    pool.ip()
+    (ip,) = pool.openstack.list_ips()
+    driver = pool.openstack.driver
+    pool.cloud.forget_calls()
+    pool.fault(Fault(method="PUT", path=ONE_IP, hang=1.0))
+
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(driver.detach_ip, ip, 9.0)
+        until(lambda: pool.cloud.count("PUT") == 1)
+        with pytest.raises(CloudUnavailable, match="another change of it"):
+            driver.detach_ip(ip, 0.1)
+        second = threads.submit(driver.detach_ip, ip, 9.0)
+        first.result()
+        with pytest.raises(Changed):
+            second.result()
+
+    before, after = pool.calls("PUT", f"{IPS}/{ip.id}")
+    assert after.when - before.when >= 1.0
 
 
 def test_what_is_there_already_is_not_changed(pool: Pool) -> None:

@@ -11,6 +11,7 @@ from poolmgr.drivers.nova.calls import (
     Answer,
     Call,
     Entry,
+    is_id,
     parse_answer,
     read_entries,
 )
@@ -27,17 +28,23 @@ _MOST_RESTARTS = 5
 T = TypeVar("T", bound=Entry)
 
 
+class _Link(msgspec.Struct):
+    """A link of a page; where it leads does not matter."""
+
+    rel: str = "next"
+
+
 class Api:
     """Makes the calls of one verb of the driver.
 
     :param services: the cloud's
-    :param timeout: seconds that each request may take
+    :ivar timeout: seconds that each request may take
     :ivar calls: how many were made
     """
 
     def __init__(self, services: Services, timeout: float) -> None:
         self._services = services
-        self._timeout = timeout
+        self.timeout = timeout
         self.calls = 0
 
     def run(self, call: Call) -> Answer:
@@ -50,7 +57,7 @@ class Api:
         """
         self.calls += 1
         try:
-            response = self._services.send(call, self._timeout)
+            response = self._services.send(call, self.timeout)
             if response.status_code < 300:
                 return parse_answer(call, response.content)
             where = ""
@@ -123,11 +130,15 @@ class Api:
         field = call.path[1:-1]
         call = replace(call, expects=field, creates=True)
         with failures.understood(call, creates=True):
-            return msgspec.json.decode(self.run(call)[field], type=form)
+            made = msgspec.json.decode(self.run(call)[field], type=form)
+            if not is_id(made.id):
+                # It is there all the same, and has to be found by its mark.
+                raise ValueError(made.id)
+            return made
 
     def project_id(self) -> str:
         """The project whose things are ours; raises as :meth:`run` does."""
-        return self._services.project_id(self._timeout)
+        return self._services.project_id(self.timeout)
 
     # -- inside -------------------------------------------------------------
 
@@ -136,5 +147,7 @@ class Api:
         answer = self.run(call)
         with failures.understood(call):
             entries = msgspec.json.decode(answer[key], type=list[Raw])
-        links = bytes(answer.get(f"{key}_links", b""))
-        return entries, bool(entries) and b'"next"' in links
+            given = answer.get(f"{key}_links", b"[]")
+            links = msgspec.json.decode(given, type=list[_Link] | None)
+        has_next = any(link.rel != "previous" for link in links or ())
+        return entries, bool(entries) and has_next

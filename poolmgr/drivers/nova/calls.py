@@ -71,6 +71,11 @@ class Entry(msgspec.Struct, gc=False):
     id: str
 
 
+def is_id(text: str) -> bool:
+    """Whether a thing can have this id, or name."""
+    return _SEGMENT.fullmatch(text) is not None
+
+
 def path_of(collection: str, which: str, *rest: str) -> str:
     """The path of a thing in a collection, and perhaps of a part of it.
 
@@ -82,7 +87,7 @@ def path_of(collection: str, which: str, *rest: str) -> str:
     :param which: its id, or its name
     :raises CloudRefused: no thing can have such an id or name
     """
-    if not _SEGMENT.fullmatch(which):
+    if not is_id(which):
         raise CloudRefused(
             f"there can be no {collection}/{one_line(which, 80)!r}"
         )

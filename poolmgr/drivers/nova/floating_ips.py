@@ -1,5 +1,6 @@
 """Neutron's floating IPs."""
 
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.nova import marks, shown
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call, object_field, path_of, text
-from poolmgr.drivers.nova.failures import Refused
+from poolmgr.drivers.nova.failures import NotSent, Refused
 from poolmgr.drivers.nova.parts import FLOATING_NETWORK, Parts
 from poolmgr.drivers.nova.servers import parted
 from poolmgr.drivers.nova.services import Services
@@ -23,6 +24,8 @@ _NO_WAY = "ExternalGatewayForFloatingIPNotFound"
 _NO_PORT = "PortNotFound"
 # Neutron does not know the path: it runs without the extension "router".
 _NO_ROUTERS = "HTTPNotFound"
+# Changes of one floating IP take turns: by its id, each has one of these.
+_TURNS = [threading.Lock() for _turn in range(64)]
 
 
 class FloatingIPs(Driver):
@@ -157,8 +160,8 @@ class FloatingIPs(Driver):
         """Change one; what Neutron says that it is now.
 
         Neutron compares revisions outside of the transaction that writes: of
-        two who come within a millisecond both may pass.  They find out by
-        what they read back.
+        two who come within a millisecond both may pass.  Those of one process
+        do not come together; those of two find out by what they read back.
 
         :raises Changed: it is not what we think it is
         """
@@ -171,12 +174,17 @@ class FloatingIPs(Driver):
             headers={"If-Match": f"revision_number={ip.revision}"},
             expects="floatingip",
         )
+        turn = _TURNS[hash(ip.id) % len(_TURNS)]
+        if not turn.acquire(timeout=api.timeout):
+            raise NotSent(f"{call}: another change of it takes too long")
         try:
             return object_field(api.run(call), "floatingip")
         except Refused as error:
             if error.status == 404 and error.kind == "FloatingIPNotFound":
                 raise errors.Changed(f"{error}") from None
             raise
+        finally:
+            turn.release()
 
     def _ports_of(self, api: Api, device: Device) -> list[shown.Port]:
         """A device's ports."""

@@ -123,9 +123,20 @@ def with_version(url: str, version: str) -> str:
 # -- inside -------------------------------------------------------------------
 
 
+class _Config(OpenStackConfig):
+    """The SDK's configuration; before 4.5 it loses tokens."""
+
+    def magic_fixes(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Mend what is written in an old form; with the token kept."""
+        token = config.get("auth", {}).get("token")
+        return super().magic_fixes(
+            {**config, "token": token} if token else config
+        )
+
+
 def _choose(wanted: dict[str, Any]) -> CloudRegion:
     """A cloud of the configuration, with the settings of ``[nova]``."""
-    config = OpenStackConfig(
+    config = _Config(
         load_yaml_config="cloud" in wanted,
         # With variables of poolmgr's own among them ("OS_NOVA__IMAGE"); the
         # SDK leaves alone what it does not know.

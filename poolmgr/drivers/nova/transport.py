@@ -44,14 +44,14 @@ class Transport(TCPKeepAliveAdapter):
     def get_connection_with_tls_context(
         self, *args: Any, **kwargs: Any
     ) -> Any:
-        """See :class:`requests.adapters.HTTPAdapter`.
+        """See :class:`requests.adapters.HTTPAdapter`."""
+        return _with_time(
+            super().get_connection_with_tls_context(*args, **kwargs)
+        )
 
-        Every new connection of the pool reads its answers in time.
-        """
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        if not isinstance(pool.ConnectionCls, partial):
-            pool.ConnectionCls = partial(_timed, pool.ConnectionCls)
-        return pool
+    def get_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """The same, as requests before 2.32 calls it."""
+        return _with_time(super().get_connection(*args, **kwargs))
 
     def send(
         self, request: PreparedRequest, *args: Any, **kwargs: Any
@@ -80,6 +80,13 @@ class Transport(TCPKeepAliveAdapter):
                 "catalog)"
             )
         return response
+
+
+def _with_time(pool: Any) -> Any:
+    """A pool whose new connections read their answers in time."""
+    if not isinstance(pool.ConnectionCls, partial):
+        pool.ConnectionCls = partial(_timed, pool.ConnectionCls)
+    return pool
 
 
 def _timed(kind: Any, *args: Any, **kwargs: Any) -> Any:
