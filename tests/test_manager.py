@@ -444,15 +444,21 @@ def test_a_stop_reaches_jobs_that_wait(
 def test_a_manager_that_is_closed_says_so_and_not_to_try_again(
     cloud: FakeCloud,
 ) -> None:
-    manager = PoolManager(cloud)
+    manager = PoolManager(cloud, PoolSettings(explain_failures=True))
     manager.close()
 
-    with pytest.raises(errors.Closed, match="is closed") as caught:
-        manager.run({"action": "BUILD_IP"})
+    answer = manager.run({"action": "BUILD_IP", "zone": 7})
 
-    assert not caught.value.retryable
-    with pytest.raises(errors.Closed):
-        manager.execute("BUILD_IP")
+    assert (answer["response"], answer["zone"]) == ("FAIL", 7)
+    refused = error(answer)
+    assert (refused["code"], refused["retryable"]) == ("closed", False)
+    assert "is closed" in refused["message"]
+    for use in (
+        manager.execute,
+        lambda name: manager.submit({"action": name}),
+    ):
+        with pytest.raises(errors.Closed):
+            use("BUILD_IP")
 
 
 def test_a_third_partys_request_is_typed_and_checked(

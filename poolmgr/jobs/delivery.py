@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Protocol
 
-from poolmgr.errors import Closed, PluginFailed
+from poolmgr.errors import Closed, Forked, PluginFailed
 from poolmgr.events import Outcome
 
 LOG = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ class BlockingDelivery:
         delivery: Delivery,
         on_loop: Callable[[Callable[[], object]], object],
     ) -> None:
-        self.future: Future[Outcome] = Future()
+        self.future: Future[Outcome] = OwnProcessFuture()
         # So that nobody can cancel it: there is one answer in any case.
         self.future.set_running_or_notify_cancel()
         self._delivery = delivery
@@ -166,3 +167,33 @@ class BlockingDelivery:
         with suppress(Closed):  # then there is nothing to be done any more
             return self._on_loop(function)
         return None
+
+
+class OwnProcessFuture(Future[Outcome]):
+    """An outcome to come; waiting for it in the child of a fork, where it
+    never comes, raises Forked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._process = os.getpid()
+
+    def result(self, timeout: float | None = None) -> Outcome:
+        """Wait for it."""
+        self._require_own_process()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for it; it is never an exception."""
+        self._require_own_process()
+        return super().exception(timeout)
+
+    def add_done_callback(
+        self, fn: Callable[[Future[Outcome]], object]
+    ) -> None:
+        """Have a function called with it."""
+        self._require_own_process()
+        super().add_done_callback(fn)
+
+    def _require_own_process(self) -> None:
+        if self._process != os.getpid():
+            raise Forked("delivery")

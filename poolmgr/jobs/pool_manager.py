@@ -17,6 +17,7 @@ from poolmgr.jobs.delivery import BlockingDelivery as BlockingDelivery
 from poolmgr.jobs.delivery import Progress
 from poolmgr.jobs.manager import JobManager, added_by, driver_plugins
 from poolmgr.jobs.message import Message
+from poolmgr.jobs.request import read_message
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
 
@@ -136,10 +137,13 @@ class PoolManager:
         :param job: the delivery; a new one when None
         :returns: the answer; whatever happens there is exactly one, and it
             has ``"response"``
-        :raises Closed: the manager is closed
         :raises Forked: the manager was made before this process was forked
         """
-        return self.submit(message, job).future.result().answer
+        try:
+            return self.submit(message, job).future.result().answer
+        except Closed as closed:
+            asked = read_message(message, self._manager.actions, self.settings)
+            return asked.fail(asked.error or closed).answer
 
     def execute(self, action: str, **fields: object) -> Mapping[str, Any]:
         """Run an action, for callers who prefer exceptions.
