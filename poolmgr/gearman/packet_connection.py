@@ -39,6 +39,7 @@ class PacketConnection(Connection):
         self._loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._out: list[bytes] = []
+        self._receiving = False
         self._timer: asyncio.TimerHandle | None = None
         self._heard = True  # the peer has sent something since it was asked
         self._backlog = 0  # bytes that were not yet on their way then
@@ -51,8 +52,9 @@ class PacketConnection(Connection):
 
     def send(self, kind: PacketType, *args: bytes) -> None:
         """Send after what was sent before; lost if the connection is."""
-        # What is sent in one turn of the loop goes out in one piece.
-        if not self._out:
+        # What is sent in one turn of the loop goes out in one piece; what
+        # answers something received, without a turn of its own.
+        if not (self._out or self._receiving):
             self._loop.call_soon(self._flush)
         self._out.append(encode(kind, *args))
 
@@ -80,7 +82,7 @@ class PacketConnection(Connection):
         self.ping()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._heard = self._receiving = True
         try:
             for kind, args in self._parser.feed(data):
                 self._received(kind, args)
@@ -91,6 +93,9 @@ class PacketConnection(Connection):
                     self._watch_later()
         except ProtocolError as error:
             self.drop(f"protocol error: {error}")
+        finally:
+            self._receiving = False
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -17,7 +17,8 @@ _BEGINNINGS = {
 """What a server is by its first bytes; none has more than four."""
 
 _ALERTS = {
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it demands a certificate of ours",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client "
+    "certificate: set [gearman] ssl_cert and ssl_key",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says our certificate has expired",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "it says our certificate is revoked",
     "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority of our "

@@ -24,14 +24,10 @@ def client_context(
     """
     if not (ca or cert or key):
         return None
-    if cert and not key:
-        raise ConfigError("TLS: a certificate is given, but no key for it")
-    if key and not cert:
-        raise ConfigError("TLS: a key is given, but no certificate for it")
-    if not ca:
+    if not ca or bool(cert) != bool(key):
         raise ConfigError(
-            "TLS: a certificate and a key are given, but no CA file to"
-            " verify the job servers with"
+            "TLS needs a CA file to verify the job servers with, a "
+            "certificate its key, and a key its certificate"
         )
     # OpenSSL does not say which of its files cannot be read.
     for what, path in (("CA", ca), ("certificate", cert), ("key", key)):

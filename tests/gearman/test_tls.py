@@ -38,24 +38,17 @@ def test_without_any_file_there_is_no_tls() -> None:
     assert client_context(None, None, None) is None
 
 
-@pytest.mark.parametrize(
-    ("missing", "words"),
-    [
-        ("ca", "no CA file"),
-        ("cert", "no certificate"),
-        ("key", "no key"),
-        ("ca cert", "no certificate"),
-        ("ca key", "no key"),
-    ],
-)
+@pytest.mark.parametrize("missing", ["ca", "cert", "key", "ca cert", "ca key"])
 def test_half_of_a_configuration_is_refused(
-    files: Certificates, missing: str, words: str
+    files: Certificates, missing: str
 ) -> None:
     given: dict[str, str | None] = dict(vars(files.client()))
     for name in missing.split():
         given[name] = None
 
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(
+        ConfigError, match="needs a CA file .* its key, and a key"
+    ):
         client_context(**given)
 
 

@@ -91,7 +91,7 @@ Make = Callable[[Certificates], tuple[Identity, Identity]]
         (expired, "certificate has expired"),
         (client_expired, "it says our certificate has expired"),
         (client_of_a_rogue, "it does not know the authority of our"),
-        (client_without, "it demands a certificate of ours"),
+        (client_without, "it requires a client certificate: set"),
     ],
 )
 def test_what_is_not_right_is_refused_with_a_reason(
@@ -113,7 +113,8 @@ def require_refused(
 ) -> None:
     """A worker and a command say in one line that TLS was refused."""
     # Not every terminator says so if it does not like a certificate.
-    may_be = words if "our" not in words else f"{words}|may not accept our"
+    ours = words.startswith("it ")
+    may_be = f"{words}|may not accept our" if ours else words
     with worker([str(front)], config, folder) as process:
         process.wait_for(f"Job server {front}: ")
         said = complaints(process, front)
