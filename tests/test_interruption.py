@@ -239,7 +239,7 @@ def test_a_hangup_at_its_very_start_does_not_end_a_worker() -> None:
         with worker(
             [str(server.address)], through=(sys.executable, "-c", script)
         ) as process:
-            process.wait_for("configuration read again")
+            process.wait_for("configuration reloaded")
             process.signal(signal.SIGTERM)
 
             assert process.exit_code() == 0

@@ -94,7 +94,7 @@ def test_a_hangup_opens_it_anew(tmp_path: Path) -> None:
     with logging_to(log) as it:
         log.rename(tmp_path / "log.1")
         it.process.signal(signal.SIGHUP)
-        until(lambda: log.exists() and "read again" in log.read_text())
+        until(lambda: log.exists() and "reloaded" in log.read_text())
 
 
 def test_a_folder_that_is_gone_is_told_once_and_comes_back(

@@ -9,9 +9,12 @@ from oslo_config import generator
 
 from poolmgr.config.options import Configuration, list_opts
 from poolmgr.config.remarks import log_remarks
+from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud
+from poolmgr.drivers.nova import NovaCloud
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import driver_plugins
+from poolmgr.plugins import Registry
 
 SAMPLE = Path(__file__).parent.parent / "etc" / "poolmgr.conf.sample"
 
@@ -212,6 +215,22 @@ def test_an_old_name_is_mentioned_once(
 
     said = [r for r in caplog.records if "node_basename" in r.getMessage()]
     assert len(said) == 1
+
+
+def test_options_of_another_driver_are_not_taken_for_ours(
+    configuration: Configure, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    conf = configuration("[novax]\ncloud = mine\n[novaa]\ncloud = mine\n")
+    given: dict[str, type[Driver]] = {"nova": NovaCloud, "novax": FakeCloud}
+    drivers = Registry("driver", "tests.none", Driver, given=given)  # type: ignore[type-abstract]
+
+    log_remarks(conf, drivers)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].endswith("has no effect: did you mean [nova] cloud?")
+    assert said[0].startswith("[novaa]")
+    assert said[1:] == ["ignored, options of other programs: [novax]"]
 
 
 # -- the sample -------------------------------------------------------------

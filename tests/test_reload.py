@@ -155,7 +155,7 @@ def test_what_is_wrong_changes_nothing(
             else:
                 path.write_text(text)
             process.signal(signal.SIGHUP)
-            said = process.wait_for("the configuration stays as it was")
+            said = process.wait_for("configuration not reloaded")
             (answer,) = asked(server.address, UNKNOWN)()
             process.signal(signal.SIGTERM)
             assert process.exit_code() == 0
@@ -197,7 +197,7 @@ def test_a_driver_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
         try:
             process.wait_for("registered")
             hang_up(process, path, "[poolmgr]\ndriver = fkae\n")
-            said = process.wait_for("the configuration stays as it was")
+            said = process.wait_for("configuration not reloaded")
         finally:
             process.end()
 
@@ -263,7 +263,7 @@ def in_force(process: Process, config: Path) -> None:
     is in force when the next has failed, of which any level tells.
     """
     hang_up(process, config, "[worker]\nlong_jobs = x\n")
-    process.wait_for("the configuration stays as it was")
+    process.wait_for("configuration not reloaded")
 
 
 def told(process: Process, server: JobServerProcess) -> bool:
@@ -282,7 +282,7 @@ def test_the_command_lines_loudness_wins(tmp_path: Path) -> None:
         try:
             asked(server.address, BUILD_IP)()
             hang_up(process, path, "[worker]\nlong_jobs = x\n")
-            process.wait_for("the configuration stays as it was")
+            process.wait_for("configuration not reloaded")
         finally:
             process.end()
 
@@ -384,6 +384,19 @@ def test_values_are_one_line(
     assert message.isprintable()
 
 
+def test_monitoring_is_not_changed_by_a_reload(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "worker.conf"
+    path.write_text("")
+    reload = Reload(Configuration([str(path)]), driver_plugins(), {})
+    path.write_text("[monitoring]\nport = 1\n")
+
+    reload.run()
+
+    assert "[monitoring] port: 9473 -> 1 needs a restart" in caplog.text
+
+
 def test_nothing_new_is_said_to_be_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -393,7 +406,7 @@ def test_nothing_new_is_said_to_be_so(
 
     reload.run()
 
-    assert "nothing has changed" in caplog.text
+    assert "configuration reloaded: no changes" in caplog.text
 
 
 def test_a_settings_class_says_itself_what_may_change() -> None:

@@ -52,10 +52,10 @@ class Reload:
         try:
             read = self._read()
         except PoolmgrError as error:
-            LOG.error("the configuration stays as it was: %s", error)
+            LOG.error("configuration not reloaded: %s", error)
             return
         if read == self._in_force:
-            LOG.info("configuration read again: nothing has changed")
+            LOG.info("configuration reloaded: no changes")
         self._in_force = [*map(self._take, self._in_force, read)]
 
     def _read(self) -> list[_Group]:
@@ -85,7 +85,7 @@ class Reload:
                 mutable[option.name] = new
                 LOG.info("%s: %s", option.shown, shown)
             else:
-                said = "%s: %s needs a restart: not in force"
+                said = "%s: %s needs a restart, keeping the old value"
                 LOG.warning(said, option.shown, shown)
         if adopt and mutable:
             settings = replace(settings, **mutable)

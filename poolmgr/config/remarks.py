@@ -51,12 +51,12 @@ def log_remarks(conf: Configuration, drivers: Registry[Driver]) -> None:
         for given in file.values():
             if given not in idle and given.key != known[given.key].names[0]:
                 new = known[given.key].shown
-                LOG.info("%s is read; it is called %s today", given.where, new)
+                LOG.info("%s is deprecated: use %s", given.where, new)
     for each in ignored:
         if not each.foreign:
             LOG.warning("%s has no effect: %s", each.given.where, each.why)
     if foreign := dict.fromkeys(_name(e.given) for e in ignored if e.foreign):
-        LOG.info("not read, as other programs': %s", ", ".join(foreign))
+        LOG.info("ignored, options of other programs: %s", ", ".join(foreign))
     for path, what in _secret_files(conf, known.values()).items():
         if said := secrecy.exposure(path, what):
             LOG.warning("%s", one_line(said))
@@ -74,27 +74,30 @@ def ignored_options(
     :raises PluginError: it cannot be loaded
     """
     known = by_name(conf.groups(drivers))
+    others = [name.lower() for name in drivers.names()]
     found = []
     for file in conf.files:
         for given in file.values():
             if (option := known.get(given.key)) is None:
-                found.append(_unknown(given, known))
+                found.append(_unknown(given, known, others))
                 continue
             counts = next(file[name] for name in option.names if name in file)
             if counts is not given:
                 found.append(Ignored(given, f"{counts.shown} counts"))
     for given in conf.environment.values():
         if given.key not in known:
-            found.append(_unknown(given, known))
+            found.append(_unknown(given, known, others))
     return [*found, *_wrong_variables(conf, known)]
 
 
-def _unknown(given: Given, known: Iterable[Key]) -> Ignored:
+def _unknown(
+    given: Given, known: Iterable[Key], drivers: Iterable[str]
+) -> Ignored:
     if given.line and (why := reason(given.key)):
         return Ignored(given, why)
     group = given.key[0]
     groups = {group for group, _name in known}
-    near_group = _nearest(group, groups)
+    near_group = _nearest(group, groups.union(drivers))
     names = {name for group, name in known if group == near_group}
     near = _nearest(given.key[1], names)
     foreign = not near and (group in _SHARED or group not in groups)

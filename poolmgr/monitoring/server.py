@@ -190,15 +190,16 @@ def serve(settings: MonitoringSettings, pages: Pages) -> None:
     matter more.
     """
     host, port = settings.address, settings.port
+    shown = f"[{host}]" if ":" in host else host
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         sock = socket.create_server((host, port), family=family)
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (while")[0]
         LOG.warning(
-            "no status page and no metrics, for %s port %d cannot be listened "
-            "on ([monitoring] address, port): %s",
-            one_line(host),
+            "status page and metrics disabled: cannot listen on %s:%d: %s "
+            "([monitoring] address, port)",
+            shown,
             port,
             one_line(why),
         )
@@ -217,7 +218,6 @@ def serve(settings: MonitoringSettings, pages: Pages) -> None:
     )
     # It would warn of many requests and connections; we can serve them.
     logging.getLogger("waitress").setLevel(logging.ERROR)
-    shown = f"[{host}]" if ":" in host else host
     port = sock.getsockname()[1]
     LOG.info("status page and metrics on http://%s:%d/", shown, port)
     threading.Thread(

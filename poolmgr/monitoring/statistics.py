@@ -23,7 +23,7 @@ HELP = {
     "poolmgr_draining": "1 while the worker drains: it takes no more jobs.",
     "poolmgr_jobs": "Jobs that have ended.",
     "poolmgr_job_duration_seconds": "From a job's start to its answer.",
-    "poolmgr_jobs_in_flight": "Jobs that the worker has.",
+    "poolmgr_jobs_in_flight": "Jobs that the worker has; held: prefetched.",
     "poolmgr_jobs_in_flight_limit": "The most that it may have.",
     "poolmgr_oldest_job_seconds": "Time that the oldest job has been running.",
     "poolmgr_cloud_calls": 'Calls of the cloud; "none" is no answer.',
@@ -39,7 +39,7 @@ HELP = {
     "poolmgr_reaper_looks": "Runs of the reaper.",
     "poolmgr_reaper_removed": "What the reaper has deleted.",
     "poolmgr_reaper_findings": "What its last run found.",
-    "poolmgr_reaper_look_age_seconds": "Time since the last that was done.",
+    "poolmgr_reaper_look_age_seconds": "Time since its last successful run.",
 }
 #: Upper bounds of the buckets of jobs and of calls of the cloud, in seconds.
 JOB_BUCKETS = (

@@ -68,7 +68,7 @@ class ReaperLoop:
                 try:
                     await self.look()
                 except Exception:
-                    LOG.exception("a defect of the reaper")
+                    LOG.exception("reaper: internal error (a bug in poolmgr)")
 
     async def look(self) -> None:
         """Look once, and remove what nobody owns if that is wanted."""
@@ -78,7 +78,7 @@ class ReaperLoop:
                 if self.settings.mode == "delete":
                     found = await self._reaper.remove(found)
         except PoolmgrError as error:
-            LOG.warning("the reaper stops here: %s", one_line(str(error)))
+            LOG.warning("reaper run failed: %s", one_line(str(error)))
             tell(self._manager.observer.reaper_looked, None)
         else:
             self._log(found)
@@ -104,8 +104,8 @@ def _log(found: Candidate) -> None:
     elif found.verdict == "failed":
         LOG.error("%s: %s", found, text)
     elif found.verdict == "unowned":
-        LOG.warning("%s has no owner: %s", found, text)
+        LOG.warning("orphan: %s: %s", found, text)
     elif found.mark.state == "unconfirmed":
-        LOG.warning("%s may have no owner: %s", found, text)
+        LOG.warning("possible orphan: %s: %s", found, text)
     else:
         LOG.debug("%s is kept: %s", found, text)

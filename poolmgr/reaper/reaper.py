@@ -103,7 +103,9 @@ class Reaper:
             elif each.verdict == "unowned" and self._twice:
                 self._seen[id_] = each.mark
                 if seen.get(id_) != each.mark:
-                    each = each.kept(f"{each.reason}; to be seen once more")
+                    each = each.kept(
+                        f"{each.reason}; the next run has to confirm it"
+                    )
             done.append(each)
         return done
 
@@ -136,7 +138,7 @@ class Reaper:
         for each in found:
             if each.verdict == "unowned" and removed >= self._limit:
                 each = each.kept(
-                    f"left to the next look: {self._limit} are the most"
+                    f"left to the next run: the limit is {self._limit}"
                 )
             elif each.verdict == "unowned":
                 each = await self._remove(each)
@@ -155,9 +157,9 @@ class Reaper:
                 # What was seen before this counts for nothing.
                 self._seen = {}
                 raise CloudUnavailable(
-                    f"the cloud lists {number[kind]} {kind}s of this pool, "
-                    f"and there were {was}; nothing is removed before this "
-                    "was seen twice"
+                    f"the cloud lists {number[kind]} {kind}s, {was} in the "
+                    "last run; deleting nothing until the next run sees the "
+                    "same"
                 )
 
     async def _remove(self, found: Candidate) -> Candidate:

@@ -83,7 +83,7 @@ def judge(
 
 def _made_for(mark: Mark) -> str:
     job = mark.unique or mark.handle or "without a name"
-    what = "never answered"
+    what = "was never answered"
     if mark.state == "withdrawn":
-        what = "whose answer could not be sent"
-    return f"made for job {job}, {what}, that no worker and job server has"
+        what = "could not be answered"
+    return f"job {job} {what}, and no worker or job server has it"

@@ -93,7 +93,7 @@ def test_a_reload_has_a_worker_try_the_login_again(tmp_path: Path) -> None:
             cloud.clear_faults()
 
             process.signal(signal.SIGHUP)
-            process.wait_for("configuration read again")
+            process.wait_for("configuration reloaded")
             (answer,) = asked(server.address, build)()
         finally:
             process.end()

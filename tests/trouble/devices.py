@@ -109,19 +109,19 @@ def port_closed(stage: Stage) -> str:
     return by_hand(stage, "assign-ip", ip, name, text=text)
 
 
-@scene("has no owner: made for job 9a1c, never answered,")
+@scene("job 9a1c was never answered, and no worker or job server has it")
 def left_behind(stage: Stage) -> str:
     text = left_for_hours(stage, Mark.for_job("libra", Job("9a1c")))
     options = stage.at(str(stage.job_server().address), text)
-    return stage.log(options, "has no owner")
+    return stage.log(options, " orphan: ")
 
 
-@scene("may have no owner: nobody knows whether its answer arrived")
+@scene("nobody knows whether its answer arrived")
 def unconfirmed(stage: Stage) -> str:
     mark = Mark.for_job("libra", Job("9a1c")).unconfirmed()
     text = left_for_hours(stage, mark)
     options = stage.at(str(stage.job_server().address), text)
-    return stage.log(options, "may have no owner")
+    return stage.log(options, "possible orphan: ")
 
 
 @scene("cannot be asked: Connection refused")

@@ -139,7 +139,7 @@ def pages(stage: Stage, port: int, words: str, **env: str) -> Process:
     return process
 
 
-@scene("no status page and no metrics, for 127.0.0.1 port")
+@scene("status page and metrics disabled: cannot listen on 127.0.0.1:")
 def port_taken(stage: Stage) -> str:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

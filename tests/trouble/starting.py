@@ -119,13 +119,13 @@ def reread(stage: Stage, before: str, after: str, words: str) -> str:
     return stage.log(options, words, change)
 
 
-@scene("the configuration stays as it was:")
+@scene("configuration not reloaded:")
 def reload_refused(stage: Stage) -> str:
     before, after = "[worker]\nlong_jobs = 9\n", "[worker]\nlong_jobs = -1\n"
-    return reread(stage, before, after, "stays as it was")
+    return reread(stage, before, after, "not reloaded")
 
 
-@scene("'libra' -> 'lb' needs a restart: not in force")
+@scene("'libra' -> 'lb' needs a restart, keeping the old value")
 def needs_restart(stage: Stage) -> str:
     before, after = "[poolmgr]\nbasename = libra\n", "[poolmgr]\nbasename=lb\n"
     return reread(stage, before, after, "needs a restart")
