@@ -31,9 +31,9 @@ class BlockingReaper:
         self.reaper = Reaper(cloud.cloud, **given)
         self._cloud = cloud
 
-    def look(self) -> list[Candidate]:
+    def find(self) -> list[Candidate]:
         """Look once."""
-        return self._cloud.wait(self.reaper.look())
+        return self._cloud.wait(self.reaper.find())
 
     def remove(self, found: Sequence[Candidate]) -> list[Candidate]:
         """Remove what is unowned."""

@@ -92,7 +92,7 @@ def test_what_is_left_by_its_mark_is_unowned(
     old_device(cloud, "libra-a", mark)
     ip = cloud.create_ip(mark, SOON)
 
-    found = verdicts(reaper(cloud, pool=pool).look())
+    found = verdicts(reaper(cloud, pool=pool).find())
 
     expected = {"libra-a": verdict, ip.address: verdict} if verdict else {}
     assert found == expected
@@ -102,7 +102,7 @@ def test_a_device_that_failed_is_unowned_too(reaper: Reapers) -> None:
     with closing(FakeCloud(FakeSettings(boot_failure_rate=1.0))) as cloud:
         old_device(cloud, "libra-a", LEFT)
 
-        assert verdicts(reaper(cloud).look()) == {"libra-a": "unowned"}
+        assert verdicts(reaper(cloud).find()) == {"libra-a": "unowned"}
 
 
 def test_what_is_young_may_be_in_the_making(
@@ -111,7 +111,7 @@ def test_what_is_young_may_be_in_the_making(
     cloud.create_device("libra-a", LEFT, SOON)
     old_device(cloud, "libra-b", replace(LEFT, unique="unique-2"))
 
-    (older, younger) = reaper(cloud).look()
+    (older, younger) = reaper(cloud).find()
 
     assert (older.item.name, older.verdict) == ("libra-b", "unowned")
     assert (younger.item.name, younger.verdict) == ("libra-a", "kept")
@@ -123,7 +123,7 @@ def test_no_job_is_cut_short_by_a_setting(
 ) -> None:
     old_device(cloud, "libra-a", LEFT)
 
-    (case,) = reaper(cloud, job_time=9000.0).look()
+    (case,) = reaper(cloud, job_time=9000.0).find()
 
     assert (case.verdict, case.reason) == ("kept", "not older than 2h 30m yet")
 
@@ -133,7 +133,7 @@ def test_an_address_of_unknown_age_is_kept(
 ) -> None:
     cloud.create_ip(replace(LEFT, made="once"), SOON)
 
-    (case,) = reaper(cloud).look()
+    (case,) = reaper(cloud).find()
 
     assert (case.verdict, case.reason) == ("kept", "its age is unknown")
 
@@ -145,7 +145,7 @@ def test_an_address_that_something_has_is_kept(
     (device,) = cloud.find_devices([device.name], SOON)
     cloud.attach_ip(cloud.create_ip(LEFT, SOON), device, SOON)
 
-    (case,) = reaper(cloud).look()
+    (case,) = reaper(cloud).find()
 
     assert case.verdict == "kept"
     assert case.reason == "it is attached to libra-a"
@@ -157,13 +157,13 @@ def test_two_looks_have_to_find_the_same(
     device = old_device(cloud, "libra-a", LEFT)
     twice = reaper(cloud, twice=True)
 
-    assert verdicts(twice.look()) == {"libra-a": "kept"}
-    assert twice.reaper.to_look_again
+    assert verdicts(twice.find()) == {"libra-a": "kept"}
+    assert twice.reaper.to_confirm
     # Its job was delivered again in between.
     taken_over = LEFT.taken_over_by(Job("unique-1", "H:host:2"))
     cloud.mark_device(device, taken_over, SOON)
-    assert verdicts(twice.look()) == {"libra-a": "kept"}
-    assert verdicts(twice.look()) == {"libra-a": "unowned"}
+    assert verdicts(twice.find()) == {"libra-a": "kept"}
+    assert verdicts(twice.find()) == {"libra-a": "unowned"}
 
 
 def test_half_of_a_pool_does_not_disappear(
@@ -171,19 +171,19 @@ def test_half_of_a_pool_does_not_disappear(
 ) -> None:
     ips = [cloud.create_ip(LEFT, SOON) for _each in range(6)]
     watching = reaper(cloud, twice=True)
-    watching.look()
+    watching.find()
     for ip in ips[:4]:
         cloud.delete_ip(ip, SOON)
 
     with pytest.raises(
         CloudUnavailable, match="lists 2 floating IPs, 6 in the last run"
     ):
-        watching.look()
+        watching.find()
 
     # Seen again it is believed; but what was seen before does not count.
     left = {ip.address for ip in ips[4:]}
-    assert verdicts(watching.look()) == dict.fromkeys(left, "kept")
-    assert verdicts(watching.look()) == dict.fromkeys(left, "unowned")
+    assert verdicts(watching.find()) == dict.fromkeys(left, "kept")
+    assert verdicts(watching.find()) == dict.fromkeys(left, "unowned")
 
 
 # -- jobs in flight ---------------------------------------------------------
@@ -198,8 +198,8 @@ def in_flight(*servers: Address, running: str = "") -> InFlight:
 def test_what_runs_here_is_kept(cloud: FakeCloud, reaper: Reapers) -> None:
     old_device(cloud, "libra-a", LEFT)
 
-    (case,) = reaper(cloud, jobs=in_flight(running="unique-1")).look()
-    (other,) = reaper(cloud, jobs=in_flight(running="unique-2")).look()
+    (case,) = reaper(cloud, jobs=in_flight(running="unique-1")).find()
+    (other,) = reaper(cloud, jobs=in_flight(running="unique-2")).find()
 
     assert (case.verdict, case.reason) == ("kept", "its job runs here")
     assert other.verdict == "unowned"
@@ -226,7 +226,7 @@ def test_what_a_job_server_has_a_job_for_is_kept(
     other = Mark("libra", "unique-2", "H:nowhere:9", HOURS_AGO)
     old_device(cloud, "libra-b", other)
 
-    found = reaper(cloud, jobs=in_flight(address)).look()
+    found = reaper(cloud, jobs=in_flight(address)).find()
 
     assert verdicts(found) == {"libra-a": "kept", "libra-b": "unowned"}
     assert found[0].reason == f"job server {address} has its job"
@@ -238,7 +238,7 @@ def test_a_job_server_that_cannot_be_asked_may_have_any_job(
     old_device(cloud, "libra-a", LEFT)
     dead = Address("127.0.0.1", free_port())
 
-    (case,) = reaper(cloud, jobs=in_flight(job_server.address, dead)).look()
+    (case,) = reaper(cloud, jobs=in_flight(job_server.address, dead)).find()
 
     assert case.verdict == "kept"
     assert case.reason == (
@@ -259,7 +259,7 @@ def test_what_is_unowned_is_removed_and_the_rest_stays(
     owned = cloud.create_ip(LEFT.handed_over(), SOON)
 
     reaping = reaper(cloud)
-    done = reaping.remove(reaping.look())
+    done = reaping.remove(reaping.find())
 
     assert [case.verdict for case in done] == ["removed", "removed"]
     names = {device.name for device in cloud.list_devices(SOON)}
@@ -274,7 +274,7 @@ def test_one_look_removes_no_more_than_the_limit(
         old_device(cloud, f"libra-{number}", LEFT)
     reaping = reaper(cloud, settings=ReaperSettings(limit=2))
 
-    done = reaping.remove(reaping.look())
+    done = reaping.remove(reaping.find())
 
     assert len(cloud.list_devices(SOON)) == 3
     assert [case.verdict for case in done].count("removed") == 2
@@ -289,9 +289,9 @@ def test_what_it_removes_itself_has_not_disappeared(
         cloud.create_ip(LEFT, SOON)
     reaping = reaper(cloud)
 
-    reaping.remove(reaping.look())
+    reaping.remove(reaping.find())
 
-    assert reaping.look() == []
+    assert reaping.find() == []
 
 
 class Meddled(FakeCloud):
@@ -325,7 +325,7 @@ def test_what_somebody_has_in_the_last_moment_is_kept(reaper: Reapers) -> None:
 
         cloud.meddle = hand_over
         reaping = reaper(cloud)
-        done = reaping.remove(reaping.look())
+        done = reaping.remove(reaping.find())
 
         assert [case.verdict for case in done] == ["kept", "kept"]
         assert len(cloud.list_devices(SOON)) == 1
@@ -346,7 +346,7 @@ def test_a_job_that_comes_back_in_the_last_moment_keeps_its_device(
 
         cloud.meddle = lambda: asyncio.run(submit())
         reaping = reaper(cloud, jobs=in_flight(server.address))
-        (case,) = reaping.remove(reaping.look())
+        (case,) = reaping.remove(reaping.find())
 
         assert case.verdict == "kept"
         assert "has its job" in case.reason
@@ -361,7 +361,7 @@ def test_what_cannot_be_removed_is_told(reaper: Reapers) -> None:
         old_device(cloud, "libra-a", LEFT)
         reaping = reaper(cloud)
 
-        (case,) = reaping.remove(reaping.look())
+        (case,) = reaping.remove(reaping.find())
 
     assert case.verdict == "failed"
     assert case.reason.endswith("cannot remove it: the disk is stuck")
@@ -604,12 +604,12 @@ def test_the_time_that_a_job_may_take_never_becomes_shorter(
     slow = reaper(cloud, job_time=10000.0)
 
     slow.reaper.adopt(PoolSettings(), ReaperSettings(older_than=1.0), 10.0)
-    before = verdicts(slow.look())
+    before = verdicts(slow.find())
     eager = reaper(cloud, job_time=10.0)
 
     # A job that began under the settings before may still run.
     assert before == {"libra-a": "kept"}
-    assert verdicts(eager.look()) == {"libra-a": "unowned"}
+    assert verdicts(eager.find()) == {"libra-a": "unowned"}
 
 
 def test_longer_jobs_make_the_reaper_wait_longer(tmp_path: Path) -> None:

@@ -86,11 +86,11 @@ class Reap(PoolmgrLister):
         self, cloud: BlockingCloud, reaper: Reaper, pause: float
     ) -> Sequence[Candidate]:
         with self.progress(lambda: "looking"):
-            found = cloud.wait(reaper.look())
-        if reaper.to_look_again:
+            found = cloud.wait(reaper.find())
+        if reaper.to_confirm:
             with self.progress(lambda: "found some; looking again soon"):
                 time.sleep(pause)
-                found = cloud.wait(reaper.look())
+                found = cloud.wait(reaper.find())
         return found
 
     def _confirms(self, found: Sequence[Candidate]) -> bool:

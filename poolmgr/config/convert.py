@@ -1,6 +1,5 @@
 """From an old configuration to a new one: the same effect by new names."""
 
-import textwrap
 from dataclasses import dataclass, field
 
 from poolmgr.config.options import Configuration
@@ -54,15 +53,7 @@ def converted(
     lines.insert(0, f"# Converted from {one_line(path)}.")
     if done.dropped:
         lines += ["", "# These have no effect and were left out."]
-    for each in done.dropped:
-        lines += textwrap.wrap(
-            f"{each.given.shown}: {each.why}",
-            79,
-            initial_indent="# ",
-            subsequent_indent="#   ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+    lines += [f"# {each.given.shown}: {each.why}" for each in done.dropped]
     return done
 
 

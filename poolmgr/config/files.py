@@ -53,22 +53,14 @@ class Given:
 Layer = dict[Key, Given]
 
 
-def usual_paths(file: bool, folder: bool) -> list[str]:
-    """The configuration in the usual places, as far as there is some.
-
-    :param file: whether the first ``poolmgr.conf`` is wanted
-    :param folder: whether the first folder ``poolmgr.conf.d`` is
-    """
+def usual_path(name: str) -> list[str]:
+    """The first file or folder of a name in the usual places, if any."""
     home = os.path.expanduser("~")
     places = ["/etc/poolmgr", "/etc"]
     if os.path.isabs(home):  # it is "~" for a user without one
         places = [os.path.join(home, ".poolmgr"), home, *places]
-    names = ["poolmgr.conf"] * file + ["poolmgr.conf.d"] * folder
-    found = []
-    for name in names:
-        paths = [os.path.join(place, name) for place in places]
-        found += [path for path in paths if os.path.exists(path)][:1]
-    return found
+    paths = [os.path.join(place, name) for place in places]
+    return [path for path in paths if os.path.exists(path)][:1]
 
 
 def read_files(paths: Sequence[str]) -> list[Layer]:

@@ -18,7 +18,7 @@ from poolmgr.config.files import (
     from_command_line,
     read_environment,
     read_files,
-    usual_paths,
+    usual_path,
 )
 from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.groups import GROUPS, Group, by_name
@@ -71,9 +71,12 @@ class Configuration:
         directories: Sequence[str] = (),
         alone: bool = False,
     ) -> None:
-        given = map(os.path.expanduser, (*files, *directories))
-        usual = [] if alone else usual_paths(not files, not directories)
-        self._paths = [*usual, *given]
+        self._paths: list[str] = []
+        if not files and not alone:
+            self._paths += usual_path("poolmgr.conf")
+        if not directories and not alone:
+            self._paths += usual_path("poolmgr.conf.d")
+        self._paths += map(os.path.expanduser, (*files, *directories))
         self.alone = alone
         self._command_line: Layer = {}
         self._read_sources()

@@ -1,1 +1,1 @@
-"""What nobody owns any more: found, explained, removed."""
+"""Orphans, which no job owns: found, explained, deleted."""

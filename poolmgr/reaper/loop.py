@@ -1,4 +1,4 @@
-"""Has the reaper look at intervals, and logs what it finds."""
+"""Runs the reaper at intervals, and logs what it finds."""
 
 import asyncio
 import logging
@@ -21,11 +21,11 @@ LOG = logging.getLogger(__name__)
 
 
 class ReaperLoop:
-    """Looks at intervals for what nobody owns, and logs it, once.
+    """Finds orphans at intervals, and logs each of them once.
 
     :param manager: runs the jobs of the pool; its observer is told of each
-        look
-    :param settings: when to look, and whether to remove what is found
+        run
+    :param settings: when to run, and whether to remove what is found
     :param gearman: the job servers that may have the jobs
     :ivar settings: those in force
     """
@@ -57,7 +57,7 @@ class ReaperLoop:
         self._reaper.adopt(self._manager.settings, settings, self._job_time())
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Run until cancelled."""
         # Not at once, and not with the other workers of the pool.
         first, longest = 0.1, 1.0
         while True:
@@ -66,15 +66,15 @@ class ReaperLoop:
             first, longest = 0.9, 1.1
             if self.settings.mode != "off":
                 try:
-                    await self.look()
+                    await self.run_once()
                 except Exception:
                     LOG.exception("reaper: internal error (a bug in poolmgr)")
 
-    async def look(self) -> None:
-        """Look once, and remove what nobody owns if that is wanted."""
+    async def run_once(self) -> None:
+        """Find orphans once, and remove them if that is wanted."""
         try:
             with bound(RequestContext()):
-                found = await self._reaper.look()
+                found = await self._reaper.find()
                 if self.settings.mode == "delete":
                     found = await self._reaper.remove(found)
         except PoolmgrError as error:

@@ -1,4 +1,4 @@
-"""Finds what nobody owns, says why, and removes it when told to.
+"""Finds orphans, says why they are some, and removes them when told to.
 
 A worker that dies with its job server leaves devices that no job will ever
 take over.
@@ -25,23 +25,23 @@ from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds that looking, and removing one thing, may take.
+#: Seconds that finding all, and removing one, may take.
 _TIME = 120.0
 #: Things of the pool from which on half of them missing is suspicious.
 _FEW = 4
 
 
 class Reaper:
-    """Looks for what nobody owns.
+    """Finds what no job owns.
 
-    Only what bears this pool's mark is ever looked at.
+    Only what bears this pool's mark is ever considered.
 
     :param cloud: the cloud
     :param pool: the pool's settings
     :param settings: how old a thing has to be, and how many are removed
     :param jobs: knows which jobs are in flight
     :param job_time: seconds that a job may take at most
-    :param twice: whether two looks have to find a thing unowned; one is
+    :param twice: whether two runs have to find a thing unowned; one is
         enough if nothing will be removed
     """
 
@@ -78,17 +78,17 @@ class Reaper:
         self._old = max(settings.older_than, self._job_time)
 
     @property
-    def to_look_again(self) -> bool:
-        """Whether the last look has found what has to be seen once more."""
+    def to_confirm(self) -> bool:
+        """Whether the last run has found what the next has to confirm."""
         return bool(self._seen)
 
-    async def look(self) -> list[Candidate]:
-        """Look once; nothing is changed.
+    async def find(self) -> list[Candidate]:
+        """Find what may be an orphan; nothing is changed.
 
         :returns: all that is not plainly somebody's, devices first, the
             oldest of each kind first
         :raises CloudError: the cloud does not tell, or half of the pool has
-            disappeared since the last look
+            disappeared since the last run
         :raises DeadlineExceeded: it does not tell in time
         """
         found = await self._judge_all()
@@ -111,7 +111,7 @@ class Reaper:
 
     async def _judge_all(self) -> list[Candidate]:
         """Return what may have no owner by itself."""
-        async with _time_limit("looking for what nobody owns"):
+        async with _time_limit("looking for orphans"):
             devices, ips = await list_everything(
                 self._cloud, self._pool.ownership
             )

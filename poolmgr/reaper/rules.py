@@ -1,4 +1,4 @@
-"""What may have no owner any more, by rules that can be read in the reasons.
+"""What may be an orphan, by rules that can be read in the reasons.
 
 Each of them is there to spare a thing that may have an owner.
 """
@@ -17,7 +17,7 @@ Verdict = Literal["kept", "unowned", "removed", "failed"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A thing that may have no owner.
+    """A thing that may be an orphan.
 
     :ivar item: the thing
     :ivar mark: what poolmgr wrote on it
@@ -53,10 +53,8 @@ def judge(
     :param devices: the ids of the devices that there are
     :param old: seconds from which on no job can be at work on it
     """
-    thing, found = (
-        item.thing,
-        Candidate(item, mark, "unowned", _made_for(mark)),
-    )
+    thing = item.thing
+    found = Candidate(item, mark, "unowned", _made_for(mark))
     if isinstance(thing, FloatingIP) and thing.goes_with is not None:
         if thing.goes_with in devices or thing.device_id is not None:
             return None

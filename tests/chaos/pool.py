@@ -94,7 +94,7 @@ async def _look_twice_and_remove(
             InFlight(list, servers, ConnectionOptions()),
             job_time=0.0,
         )
-        await reaper.look()
-        return await reaper.remove(await reaper.look())
+        await reaper.find()
+        return await reaper.remove(await reaper.find())
     finally:
         cloud.close(keep_driver=True)

@@ -115,7 +115,7 @@ def test_an_observer_that_fails_hurts_no_look(
     async def look(manager: AsyncPoolManager) -> None:
         reaper = ReaperLoop(manager, ReaperSettings(), GearmanSettings())
         async with manager:
-            await reaper.look()
+            await reaper.run_once()
 
     asyncio.run(look(AsyncPoolManager("fake", observer=Broken())))
 

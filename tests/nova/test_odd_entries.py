@@ -290,7 +290,7 @@ def test_who_cannot_be_told_is_nobody_s_to_delete(
 
     pool.fails("DELETE_DEVICE", "not_owned", name=device["name"])
 
-    assert reaper.look() == []
+    assert reaper.find() == []
     assert pool.cloud.count("DELETE", path=f"{SERVERS}/.*") == 0
 
 

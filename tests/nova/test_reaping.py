@@ -22,8 +22,8 @@ def reaped(pool: Pool) -> dict[str, str]:
     """Two looks and a removal: the verdicts, by name."""
     reaping = reaper(pool)
     time.sleep(1.1)  # what is made in this second is not older than it
-    reaping.look()
-    return verdicts(reaping.remove(reaping.look()))
+    reaping.find()
+    return verdicts(reaping.remove(reaping.find()))
 
 
 def test_what_builds_and_addresses_have_left_is_removed(pool: Pool) -> None:
@@ -78,8 +78,8 @@ def test_a_list_with_a_hole_costs_no_address(pools: Pools) -> None:
         )
     )
 
-    reaping.look()
-    done = reaping.remove(reaping.look())
+    reaping.find()
+    done = reaping.remove(reaping.find())
 
     assert [case.verdict for case in done] == ["kept"]
     assert pool.only_ip()["floating_ip_address"] == built["addr"]

@@ -33,10 +33,10 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
         )
 
         time.sleep(1.1)  # what is made in this second is not older than it
-        reaper.look()
+        reaper.find()
         done = {
             case.item.name: case.verdict
-            for case in reaper.remove(reaper.look())
+            for case in reaper.remove(reaper.find())
         }
 
         assert done == dict.fromkeys(
@@ -53,9 +53,9 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
             Servers.delete_device(other, owned, timeout=TIMEOUT)
             until(lambda: not pool.devices(), TIMEOUT, pause=0.2)
         time.sleep(1.1)
-        reaper.look()
+        reaper.find()
         done = {
             case.item.name: case.verdict
-            for case in reaper.remove(reaper.look())
+            for case in reaper.remove(reaper.find())
         }
         assert done == {own.address: "removed"}
