@@ -10,7 +10,7 @@ from poolmgr.gearman.protocol import (
 )
 
 _MAX = 200
-_CUT = (PacketType.JOB_ASSIGN_UNIQ,)
+_CUT = PacketType.JOB_ASSIGN_UNIQ
 
 
 def _encoded(kind: PacketType, *args: bytes) -> bytes:
@@ -33,13 +33,13 @@ def one(data: bytes) -> None:
     assert whole == in_pieces
     packets, _error = whole
     for packet in packets:
-        assert packet.type in _CUT or len(b"\0".join(packet.args)) <= _MAX
+        assert packet.type is _CUT or len(b"\0".join(packet.args)) <= _MAX
         again = _encoded(packet.type, *packet.args)
         assert _parsed([again]) == ([packet], None)
 
 
 def _parsed(pieces: list[bytes]) -> tuple[list[Packet], str | None]:
-    parser = Parser(max_packet=_MAX, cut=_CUT)
+    parser = Parser(max_packet=_MAX)
     found: list[Packet] = []
     try:
         for piece in pieces:

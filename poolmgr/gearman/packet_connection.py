@@ -1,7 +1,7 @@
 """A connection on which packets come and go, with a heartbeat."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from poolmgr.gearman.connection import Connection, ConnectionOptions
 from poolmgr.gearman.protocol import (
@@ -19,8 +19,6 @@ class PacketConnection(Connection):
     :param received: takes each packet; a :exc:`ProtocolError` drops the
         connection
     :param ended: called with the reason when nothing comes or goes any more
-    :param cut: types of packets that are cut when they are too long; all
-        others end the connection
     :ivar gone: done when the connection has ended, with the reason
     """
 
@@ -29,13 +27,12 @@ class PacketConnection(Connection):
         options: ConnectionOptions,
         received: Callable[[PacketType, list[bytes]], None],
         ended: Callable[[str], None],
-        cut: Collection[PacketType] = (),
     ) -> None:
         super().__init__()
         self._received = received
         self._ended = ended
         self._heartbeat = options.heartbeat
-        self._parser = Parser(max_packet=options.max_packet, cut=cut)
+        self._parser = Parser(max_packet=options.max_packet)
         self._loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._out: list[bytes] = []

@@ -6,7 +6,7 @@ may contain NULs itself.
 """
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Literal, NamedTuple, Self
 
@@ -107,20 +107,15 @@ class Parser:
     """Finds the packets in a stream, however it is cut into pieces.
 
     :param magic: what the peer's packets start with
-    :param max_packet: bytes that a body may have
-    :param cut: types of packets whose body is cut when it is longer, instead
-        of being an error
+    :param max_packet: bytes that a body may have; that of a job is cut when
+        it is longer, any other is an error
     """
 
     def __init__(
-        self,
-        magic: bytes = RESPONSE,
-        max_packet: int = 16 * 1024 * 1024,
-        cut: Collection[PacketType] = (),
+        self, magic: bytes = RESPONSE, max_packet: int = 16 * 1024 * 1024
     ) -> None:
         self._magic = magic
         self._max = max_packet
-        self._cut = cut
         self._buffer = bytearray()  # what is of no packet yet
         self._passed = 0  # bytes that were cut from the packet in it
 
@@ -149,7 +144,9 @@ class Parser:
         kind = _KNOWN.get(number)
         if kind is None:
             raise ProtocolError(f"unknown packet type {number}")
-        if length > self._max and kind not in self._cut:
+        # To end the connection over a job that is too long would have it
+        # delivered again, for ever.
+        if length > self._max and kind is not PacketType.JOB_ASSIGN_UNIQ:
             raise ProtocolError(f"packet of {length} bytes announced")
         end = _HEADER.size + min(length, self._max)
         # Cut it here, but give it out only when all of it has come: gearmand

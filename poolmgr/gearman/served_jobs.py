@@ -43,11 +43,6 @@ class ServedJob:
         unique = self.payload if self.unique == b"-" else self.unique
         return self.function, unique
 
-    @property
-    def assigned(self) -> tuple[bytes, ...]:
-        """What its worker is told of it."""
-        return self.handle, self.function, self.unique, self.payload
-
 
 def status_of(job: ServedJob | None) -> list[bytes]:
     """What a question for a job's status is answered, after its name.
@@ -73,7 +68,6 @@ class Jobs:
         self.waiting: dict[ServedJob, None] = {}
         self._prefix = prefix
         self._numbers = itertools.count(1)
-        self._by_name: dict[tuple[bytes, bytes], ServedJob] = {}
 
     def __iter__(self) -> Iterator[ServedJob]:
         return iter(list(self.by_handle.values()))
@@ -98,9 +92,10 @@ class Jobs:
         job = ServedJob(
             handle, function, unique, payload, priority, client is None
         )
-        if unique:
-            job = self._by_name.setdefault(job.name, job)
-        if job.handle == handle:
+        same = [each for each in self if unique and each.name == job.name]
+        if same:
+            job = same[0]
+        else:
             self.by_handle[handle] = job
             self.waiting[job] = None
         if client is not None:
@@ -122,8 +117,6 @@ class Jobs:
     def end(self, job: ServedJob) -> None:
         """Forget a job."""
         self.by_handle.pop(job.handle, None)
-        if self._by_name.get(job.name) is job:
-            del self._by_name[job.name]
         self.waiting.pop(job, None)
 
     def forget(self, peer: Peer) -> None:
@@ -169,6 +162,6 @@ class Jobs:
         lines = []
         for function in sorted({job.function for job in self.waiting}):
             high, normal, low = (waiting[function, p] for p in PRIORITIES)
-            counts = high, normal, low
-            lines.append(b"%s\t%d\t%d\t%d\t0" % (function, *counts))
+            row = function, high, normal, low
+            lines.append(b"%s\t%d\t%d\t%d\t0" % row)
         return lines

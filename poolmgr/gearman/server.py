@@ -166,7 +166,8 @@ class ServerConnection(asyncio.Protocol):
             self.send(T.NO_JOB)
         else:
             self._jobs.assign(job, self)
-            self.send(T.JOB_ASSIGN_UNIQ, *job.assigned)
+            what = job.handle, job.function, job.unique, job.payload
+            self.send(T.JOB_ASSIGN_UNIQ, *what)
 
     def _pass_on(self, kind: PacketType, args: list[bytes]) -> None:
         """Pass on to the clients what a worker says of its job."""

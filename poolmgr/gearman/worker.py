@@ -200,8 +200,6 @@ class Worker:
         A job may still arrive for each GRAB that is on its way, see
         :attr:`grabs_outstanding`. A connection that is lost stays so.
         """
-        if self._draining:
-            return
         self._retire()
         for connection in self._connections:
             connection.leave()

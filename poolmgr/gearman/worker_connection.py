@@ -56,10 +56,7 @@ class WorkerConnection(PacketConnection):
     def __init__(
         self, server: Address, owner: Owner, options: ConnectionOptions
     ) -> None:
-        # To end the connection over a job that is too long would have it
-        # delivered again, for ever.
-        cut = (PacketType.JOB_ASSIGN_UNIQ,)
-        super().__init__(options, self._take, self._end, cut)
+        super().__init__(options, self._take, self._end)
         self._server = server
         self._owner = owner
         self._jobs: dict[Assignment, None] = {}  # in flight, oldest first
