@@ -8,22 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from poolmgr.cloud.pace import Pace, backoff, pause_after
-from poolmgr.errors import (
-    Busy,
-    CloudUnavailable,
-    DeviceFailed,
-    PoolmgrError,
-    QuotaExceeded,
-)
+from poolmgr.cloud.pace import backoff, pause_after
+from poolmgr.errors import Busy, CloudUnavailable, PoolmgrError
 from poolmgr.foreign import words_of
 from poolmgr.text import one_line
 from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
-
-#: Boots that fail in a row before only single ones are tried.
-_FAILED_BOOTS = 5
 
 
 class Attempt:
@@ -65,6 +56,7 @@ class Breaker:
         says nothing
     :param slow_start: whether one success does not mean that all will
         succeed: then the number of attempts at once doubles with each
+    :param log_level: of the line that says that it has opened
     """
 
     what: str
@@ -75,6 +67,7 @@ class Breaker:
     threshold: int = 1
     answer: type[PoolmgrError] | tuple[()] = ()
     slow_start: bool = False
+    log_level: int = logging.WARNING
 
     def __post_init__(self) -> None:
         self.open = False
@@ -214,7 +207,7 @@ class Breaker:
             self.open = True
             self._pauses = backoff(self.first, self.longest)
             what, why = self.what, one_line(self.reason)
-            LOG.warning("circuit open: %s: %s", what, why)
+            LOG.log(self.log_level, "circuit open: %s: %s", what, why)
         if opens or on_trial:
             self._pause(error)
 
@@ -242,59 +235,3 @@ class Breaker:
         self.reason = ""
         self._failures = 0
         self._trials.clear()
-
-
-class Capacity:
-    """What jobs have found out about the cloud's room.
-
-    Over quota, one request after a pause finds out whether there is room
-    again, whoever makes it: so a queue of builds neither fails as a whole nor
-    floods the cloud.
-
-    :ivar devices: the quota of devices
-    :ivar ips: the quota of floating IPs
-    :ivar boots: whether devices boot at all
-    :ivar breakers: all of them, by what they are for
-
-    :param pace: the times of waiting
-    """
-
-    def __init__(self, pace: Pace) -> None:
-        self.devices, self.ips = (
-            Breaker(
-                what,
-                QuotaExceeded,
-                QuotaExceeded,
-                pace.room_first,
-                pace.room_longest,
-                slow_start=True,
-            )
-            for what in ("creating devices", "allocating floating IPs")
-        )
-        self.boots = Breaker(
-            "building devices",
-            # Of its own floating IP: the next device gets none, either.
-            (DeviceFailed, QuotaExceeded),
-            lambda reason: CloudUnavailable(
-                "no device was asked for, because the last ones failed: "
-                f"{reason}"
-            ),
-            pace.room_first,
-            pace.room_longest,
-            _FAILED_BOOTS,
-        )
-        self.breakers = {
-            "device quota": self.devices,
-            "floating ip quota": self.ips,
-            "boots": self.boots,
-        }
-
-    def hurry(self) -> None:
-        """Let nobody wait for room any more."""
-        for breaker in self.breakers.values():
-            breaker.hurry()
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether a build that is started now would only wait."""
-        return self.devices.open or self.boots.open

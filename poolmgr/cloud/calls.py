@@ -5,10 +5,10 @@ import logging
 import math
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
-from itertools import count
 from typing import Any, TypeVar, get_args
 
-from poolmgr.cloud.breaker import Breaker, Capacity
+from poolmgr.cloud.breaker import Breaker
+from poolmgr.cloud.capacity import Capacity
 from poolmgr.cloud.checks import Kind, Service, Verb
 from poolmgr.cloud.pace import Pace, backoff, pause_after
 from poolmgr.cloud.pool import Pool, Slots
@@ -21,7 +21,6 @@ from poolmgr.errors import (
     CloudError,
     CloudUnavailable,
     OutcomeUnknown,
-    PoolmgrError,
     QuotaExceeded,
 )
 from poolmgr.events import Observer
@@ -78,6 +77,8 @@ class Calls:
             AuthenticationFailed,
             pace.login_first,
             pace.login_longest,
+            # Nobody waits for it: each job's own line has the reason.
+            log_level=logging.INFO,
         )
         self.capacity = Capacity(pace)
         self._quotas = {
@@ -126,30 +127,27 @@ class Calls:
         :raises PluginFailed: the driver is defective
         """
         pauses = backoff(self.pace.retry_first, self.pace.retry_longest)
-        context = current() or RequestContext()
-        breaker = self.breakers[verb.circuit]
-        for attempt in count(1):
+        for attempt, pause in enumerate(pauses, 1):
             try:
-                answer = await self._ask_once(verb, args, room_until, note)
+                return await self._ask_once(verb, args, room_until, note)
             except QuotaExceeded:
-                now = asyncio.get_running_loop().time()
-                quota = self._quotas.get(verb.name)
-                if quota is None or not quota.may_wait or now >= room_until:
+                if not self._may_wait_for_room(verb, room_until):
                     raise
             except CloudUnavailable as error:
                 if verb.kind == "making" and isinstance(error, OutcomeUnknown):
                     raise
-                context.trouble = error
-                pause = max(next(pauses), pause_after(error))
-                if breaker.open:
-                    pause = pause_after(error)  # it waits there
+                asked = pause_after(error)
+                if self.breakers[verb.circuit].open:
+                    pause = asked  # it waits there
                 # Once is nothing; who waits for long wants to know why.
                 level = logging.WARNING if attempt == 3 else logging.INFO
-                await pause_before_retry(context, pause, error, level)
-            else:
-                context.trouble = None
-                return answer
+                await pause_before_retry(error, max(pause, asked), level)
         raise AssertionError("it is asked until this is left")
+
+    def _may_wait_for_room(self, verb: Verb[Any], until: float) -> bool:
+        quota = self._quotas.get(verb.name)
+        now = asyncio.get_running_loop().time()
+        return quota is not None and quota.may_wait and now < until
 
     async def _ask_once(
         self,
@@ -175,7 +173,9 @@ class Calls:
                         # Hundreds may have waited for a slot when it opened.
                         self._slots.release(context.urgent)
                         raise _CircuitOpened
-                    return await self._call(verb, args, context.urgent, note)
+                    answer = await self._call(verb, args, context.urgent, note)
+                    context.trouble = None
+                    return answer
             except _CircuitOpened:
                 continue
 
@@ -210,15 +210,15 @@ class Calls:
 
 
 async def pause_before_retry(
-    context: RequestContext,
-    pause: float,
-    error: PoolmgrError,
-    level: int = logging.INFO,
+    error: CloudUnavailable, pause: float, level: int = logging.INFO
 ) -> None:
     """Sleep before a retry; raise at once if there is no time for that.
 
-    :raises PoolmgrError: the error given
+    :param error: why there is one
+    :raises CloudUnavailable: the error given
     """
+    context = current() or RequestContext()
+    context.trouble = error
     if pause >= context.end - asyncio.get_running_loop().time():
         raise error
     LOG.log(level, "%s; retrying in %.1f s", error, pause)

@@ -110,7 +110,6 @@ class Creation(Generic[T]):
                     note=self._note,
                 )
             except OutcomeUnknown as error:
-                self._context.trouble = error
                 LOG.warning("%s; checking whether it was created", error)
                 found = await self._look(error)
                 if found is not None:
@@ -139,7 +138,7 @@ class Creation(Generic[T]):
         pause = pause_after(error)
         pauses = backoff(self._pace.look_first, self._pace.look_longest)
         for _look in range(_LOOKS):
-            await pause_before_retry(self._context, pause, error)
+            await pause_before_retry(error, pause)
             for thing in (*self._made.values(), *await self._found()):
                 LOG.info("%s was made", self._what)
                 return thing

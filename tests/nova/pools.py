@@ -7,7 +7,8 @@ from typing import Any
 
 from poolmgr import Job, PoolManager
 from poolmgr.cloud import BlockingCloud, Pace
-from poolmgr.cloud.breaker import Breaker, Capacity
+from poolmgr.cloud.breaker import Breaker
+from poolmgr.cloud.capacity import Capacity
 from poolmgr.drivers.nova import NovaCloud
 from poolmgr.errors import CloudUnavailable
 from poolmgr.events import Observer

@@ -1,9 +1,12 @@
 """A login that Keystone refuses is not repeated job by job."""
 
+import logging
 import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.asking import asked
@@ -35,6 +38,19 @@ def test_jobs_are_told_at_once_and_cost_no_login_each(pool: Pool) -> None:
     pool.fails("DELETE_DEVICE", "authentication_failed", name=device["name"])
 
     assert logins(pool) == 1
+
+
+def test_the_log_says_it_once_a_job(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool.fault(REFUSED)
+
+    pool.fails("BUILD_IP", "authentication_failed")
+
+    warnings = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    (line,) = [record.getMessage() for record in warnings]
+    assert "outcome=FAIL" in line
+    assert "reason=the cloud refuses the login" in line
 
 
 def test_the_login_is_tried_again_after_a_while(
