@@ -112,7 +112,7 @@ def test_none_left_is_a_spent_quota(
     [
         ((), None, "there are no external networks"),
         (("a", "b"), None, "2 external networks ('a', 'b'); name one"),
-        (("a",), "public", "there is no 'public'"),
+        (("a",), "public", "'public' not found (must be external)"),
     ],
 )
 def test_a_network_that_cannot_be_told_says_what_to_do(

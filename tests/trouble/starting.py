@@ -25,7 +25,7 @@ def cloud_unknown(stage: Stage) -> str:
     return stage.run("--os-cloud", "mycluod", "worker")
 
 
-@scene("[nova] image: there is no 'libra-haproxi'")
+@scene("[nova] image: 'libra-haproxi' not found")
 def made_of_nothing(stage: Stage) -> str:
     stage.cloud()
     wrong = {"image": "libra-haproxi", "flavor": "m1.smal"}

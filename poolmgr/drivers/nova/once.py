@@ -12,19 +12,6 @@ LONGEST_WAIT = 5.0
 T = TypeVar("T")
 
 
-class _Attempt(Future[T]):
-    """An attempt to find something out.
-
-    :ivar is_over: whether another one is to be made
-    :ivar next: that one, if it has begun
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_over = False
-        self.next: dict[str, _Attempt[T]] = {}
-
-
 class Once(Generic[T]):
     """Something that is found out once, and remembered.
 
@@ -39,27 +26,23 @@ class Once(Generic[T]):
     def __init__(self, what: str, find: Callable[[float], T]) -> None:
         self._what = what
         self._find = find
-        self._latest: _Attempt[T] = _Attempt()
-        self._latest.is_over = True
+        # The attempt that counts, if there is one.  Of all threads that come
+        # at once, one puts its own here: setdefault() is one step.
+        self._attempts: dict[str, Future[T]] = {}
 
     def get(self, timeout: float) -> T:
         """What it is; found out now if that was not done, or forgotten.
 
         :raises NotSent: another thread is at it, and takes too long
         """
-        attempt = self._latest
-        if attempt.is_over:
-            mine: _Attempt[T] = _Attempt()
-            # Of all threads that come here one puts its own there: this is
-            # one step, and every attempt has one successor.
-            attempt = attempt.next.setdefault("", mine)
-            self._latest = attempt
-            if attempt is mine:
-                self._run(mine, timeout)
+        mine: Future[T] = Future()
+        attempt = self._attempts.setdefault("latest", mine)
+        if attempt is mine:
+            self._run(mine, timeout)
         try:
             return attempt.result(min(timeout, LONGEST_WAIT))
         except TimeoutError:
-            attempt.is_over = True
+            self._drop(attempt)
             raise NotSent(f"{self._what}: it takes too long") from None
 
     def forget(self, value: T | None = None) -> None:
@@ -67,16 +50,21 @@ class Once(Generic[T]):
 
         :param value: what does not work; what was found since then stays
         """
-        attempt = self._latest
+        attempt = self._attempts.get("latest")
+        if attempt is None:
+            return
         if value is None or (attempt.done() and attempt.result() is value):
-            attempt.is_over = True
+            self._drop(attempt)
 
-    def _run(self, attempt: _Attempt[T], timeout: float) -> None:
+    def _drop(self, attempt: Future[T]) -> None:
+        if self._attempts.get("latest") is attempt:
+            self._attempts.pop("latest", None)
+
+    def _run(self, attempt: Future[T], timeout: float) -> None:
         try:
             attempt.set_result(self._find(timeout))
             # Others may have given it up.
-            attempt.is_over = False
-            self._latest = attempt
+            self._attempts["latest"] = attempt
         except BaseException as error:
-            attempt.is_over = True
+            self._drop(attempt)
             attempt.set_exception(error)

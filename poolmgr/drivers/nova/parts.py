@@ -31,12 +31,17 @@ _EXTERNAL = {"router:external": True}
 #: Which service has a list of what a setting names, and what it has to be
 #: besides, for the service and in words.
 _THINGS: dict[str, tuple[Service, str, Mapping[str, Any], str]] = {
-    "image": ("image", "/images", {"status": "active"}, " that is active"),
+    "image": ("image", "/images", {"status": "active"}, " (must be active)"),
     "flavor": ("compute", "/flavors", {}, ""),
     "networks": ("network", "/networks", {}, ""),
     "security_groups": ("network", "/security-groups", {}, ""),
     "server_group": ("compute", "/os-server-groups", {}, ""),
-    FLOATING_NETWORK: ("network", "/networks", _EXTERNAL, " that is external"),
+    FLOATING_NETWORK: (
+        "network",
+        "/networks",
+        _EXTERNAL,
+        " (must be external)",
+    ),
 }
 #: All settings that name something, in the order in which they are checked.
 _SETTINGS = (
@@ -158,7 +163,7 @@ def _key(api: Api, wanted: str) -> str:
     except CloudRefused as error:
         raise CloudRefused(f"[nova] key_name: {error}") from None
     if api.run_if_there(call) is None:
-        raise CloudRefused(f"[nova] key_name: there is no {wanted!r}")
+        raise CloudRefused(f"[nova] key_name: {wanted!r} not found")
     return wanted
 
 
@@ -174,7 +179,7 @@ def _zones(api: Api, wanted: Collection[str]) -> Collection[str]:
         # "zone:host" is for administrators; Nova will say.
         if zone.partition(":")[0] not in there:
             raise CloudRefused(
-                f"[nova] availability_zones: there is no {zone!r} "
+                f"[nova] availability_zones: {zone!r} not found "
                 f"(there are {', '.join(sorted(there)) or 'none'})"
             )
     return wanted
@@ -216,10 +221,10 @@ def _one(api: Api, setting: str, wanted: str) -> str:
         return found[0].id
     if found:
         raise CloudRefused(
-            f"[nova] {setting}: {len(found)} are named {wanted!r}; give the "
-            "id of the one that is meant"
+            f"[nova] {setting}: {len(found)} resources are named {wanted!r}: "
+            "use the id"
         )
-    raise CloudRefused(f"[nova] {setting}: there is no {wanted!r}{words}")
+    raise CloudRefused(f"[nova] {setting}: {wanted!r} not found{words}")
 
 
 def _only_network(api: Api, setting: str) -> str:

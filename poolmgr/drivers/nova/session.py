@@ -160,8 +160,8 @@ def _prepared(session: Session, config: CloudRegion, origin: Origin) -> Access:
     plugin = session.auth
     if not isinstance(plugin, (BaseGenericPlugin, v3.BaseAuth)):
         raise ConfigError(
-            f"{origin.of('auth_type')} is no way to log in at the Identity "
-            "API 3; set it to password, or another one that is"
+            f"{origin.of('auth_type')} is not a Keystone v3 login type; "
+            "use password, v3applicationcredential or v3token"
         )
     for service in ("compute", "network", "image"):
         if given := config.get_endpoint(service):
