@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -40,6 +41,15 @@ T = TypeVar("T")
 
 ACTIONS = "poolmgr.actions"
 DRIVERS = "poolmgr.drivers"
+
+#: Held while a plugin is imported. A fork waits for it, or else the plugin
+#: would stay half imported in the child, and who asks for it wait for ever.
+_LOADING = threading.RLock()
+os.register_at_fork(
+    before=_LOADING.acquire,
+    after_in_parent=_LOADING.release,
+    after_in_child=_LOADING.release,
+)
 
 
 @dataclass(frozen=True)
@@ -103,8 +113,9 @@ class Registry(Generic[T]):
         """
         key = self.key(name)
         if key not in self._loaded:
-            # Another thread may be first: then all have its class.
-            self._loaded.setdefault(key, self._load(name))
+            with _LOADING:
+                # Another thread may be first: then all have its class.
+                self._loaded.setdefault(key, self._load(name))
         return self._loaded[key]
 
     def inspect(self) -> list[Plugin]:

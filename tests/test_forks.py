@@ -87,7 +87,8 @@ def test_a_fork_in_the_middle_of_jobs_hangs_nowhere() -> None:
 
         def go_on():
             while not done.is_set():
-                builds(manager)
+                name = manager.execute("BUILD_DEVICE")["name"]
+                manager.execute("DELETE_DEVICE", name=name)
 
         threads = [threading.Thread(target=go_on) for _ in range(4)]
         for thread in threads:
@@ -105,6 +106,28 @@ def test_a_fork_in_the_middle_of_jobs_hangs_nowhere() -> None:
         done.set()
         for thread in threads:
             thread.join()
+        manager.close()
+        """)
+
+
+def test_a_fork_while_an_action_is_imported_hangs_nowhere() -> None:
+    run("""
+        import sys, time
+
+        class Slow:
+            def find_spec(self, name, path=None, target=None):
+                if name == "poolmgr.actions.build_device":
+                    importing.set()
+                    time.sleep(0.5)  # time to fork in
+
+        importing = threading.Event()
+        sys.meta_path.insert(0, Slow())
+        manager = PoolManager("fake")
+        building = threading.Thread(target=lambda: builds(manager))
+        building.start()
+        importing.wait()
+        in_child(child_makes_its_own)
+        building.join()
         manager.close()
         """)
 

@@ -144,7 +144,7 @@ def test_a_look_that_is_nonsense_is_made_again(
     wrong: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    driver = FakeCloud(FakeSettings(boot_time=0.01))
+    driver = FakeCloud(FakeSettings(boot_time=0.5))
     poll, looks = driver.poll, iter([True])
 
     def once(*args: Any) -> Any:
