@@ -131,31 +131,15 @@ def test_a_window_that_changes_its_size_is_no_trouble() -> None:
         with terminal(*watching(server), columns=100) as shown:
             shown.wait_for(lambda: "Waiting" in shown.text)
             for columns, rows, words in (
-                (40, 10, "Wait Run Work +-/s"),
+                (40, 10, "Waiting Running Workers Change/s"),
                 (12, 3, "127.0.0.1:"),
                 (2, 1, ""),
-                (80, 24, "Waiting  Running  Workers"),
+                (80, 24, "Waiting Running Workers"),
             ):
                 shown.resize(columns, rows)
                 shown.wait_for(partial(_shows, shown, words))
                 assert len(shown.lines) <= rows
 
-            shown.type("q")
-            assert shown.exit_code() == 0
-
-
-def test_suspending_gives_the_terminal_back_for_a_while() -> None:
-    with builtin() as server:
-        with terminal(*watching(server)) as shown:
-            before = shown.modes
-            shown.wait_for(lambda: str(server.address) in shown.text)
-
-            shown.type("\x1a")
-
-            shown.wait_for(lambda: shown.raw.endswith(BACK))
-            assert shown.modes == before
-            shown.signal(signal.SIGCONT)
-            shown.wait_for(lambda: shown.raw.count(ALT_SCREEN) == 2)
             shown.type("q")
             assert shown.exit_code() == 0
 
@@ -189,8 +173,8 @@ def test_a_pipe_gets_one_table_after_the_other(tmp_path: Path) -> None:
         (["--watch", "-f", "json"], "--watch has a format of its own"),
         (["--watch", "-c", "Server"], "--watch has a format of its own"),
         (["--watch", "--workers"], "not allowed with"),
-        (["--watch", "--interval", "0"], "must be 0.1 to 86400 seconds"),
-        (["--watch", "--interval", "nan"], "must be 0.1 to 86400 seconds"),
+        (["--watch", "--interval", "0"], "must be more than 0"),
+        (["--watch", "--interval", "nan"], "must be more than 0"),
     ],
 )
 def test_what_cannot_be_watched_is_refused(
@@ -211,20 +195,15 @@ def test_a_small_window_has_what_matters_most() -> None:
         send(one.address, 3)
         two.kill()
         args = watching(one, two)
-        with terminal(*args, columns=30, rows=6) as shown:
+        with terminal(*args, columns=40, rows=6) as shown:
             shown.wait_for(lambda: "DOWN" in shown.text)
 
             first, *rest = shown.lines
-            assert re.match(r"\S+ 1 of 2 down, 3 waiting?", first)
+            assert re.match(r"\S+ 1 of 2 down, 3 waiting, ", first)
             assert rest[0] == str(one.address)
-            assert rest[1].split() == [
-                "Function",
-                "Wait",
-                "Run",
-                "Work",
-                "+-/s",
-            ]
-            assert re.match(r"  libra_p\w* +3 +0 +0", rest[2])
+            numbers = ["Waiting", "Running", "Workers", "Change/s"]
+            assert rest[1].split()[-4:] == numbers
+            assert re.match(r"  l\S+ +3 +0 +0", rest[2])
             assert rest[3].startswith(f"{two.address} DOWN")
             assert len(rest) == 5
 

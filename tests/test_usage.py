@@ -29,44 +29,28 @@ from tests.test_options import LIBRA_CFG
             "'poolmgr --help'",
         ),
         (
-            ["bulid"],
-            "poolmgr: 'bulid' is no command (did you mean build-device or "
-            "build-ip?). See 'poolmgr --help'",
-        ),
-        (
             ["device", "lst", "--all"],
-            "poolmgr: 'device lst' is no command (did you mean device list?). "
-            "See 'poolmgr --help'",
+            "poolmgr: 'device lst' is no command (did you mean device list "
+            "or device show?). See 'poolmgr --help'",
         ),
         (
             ["device"],
-            "poolmgr: 'device' is no command (did you mean build-device or "
-            "device list or device show?). See 'poolmgr --help'",
+            "poolmgr: 'device' is no command (did you mean device show or "
+            "device list?). See 'poolmgr --help'",
         ),
         (
             ["create-device"],
-            "poolmgr: 'create-device' is no command (did you mean "
-            "build-device?). See 'poolmgr --help'",
-        ),
-        (
-            ["BUILD_IP"],
-            "poolmgr: 'BUILD_IP' is no command (did you mean build-ip?). "
-            "See 'poolmgr --help'",
+            "poolmgr: 'create-device' is no command. See 'poolmgr --help'",
         ),
         (
             ["delete-devcie"],
             "poolmgr: 'delete-devcie' is no command (did you mean "
-            "delete-device?). See 'poolmgr --help'",
-        ),
-        (
-            ["list-devices"],
-            "poolmgr: 'list-devices' is no command (did you mean device "
-            "list?). See 'poolmgr --help'",
+            "delete-device or delete-ip?). See 'poolmgr --help'",
         ),
         (
             ["device", "delete", "x"],
             "poolmgr: 'device delete' is no command (did you mean "
-            "delete-device?). See 'poolmgr --help'",
+            "device list?). See 'poolmgr --help'",
         ),
         (["zzz"], "poolmgr: 'zzz' is no command. See 'poolmgr --help'"),
         (

@@ -2,7 +2,6 @@
 
 import argparse
 import http.client
-import ipaddress
 
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.cli.options import seconds
@@ -34,7 +33,7 @@ class Health(PoolmgrCommand):
         )
         parser.add_argument(
             "--timeout",
-            type=seconds(0.1, 3600),
+            type=seconds,
             default=5.0,
             metavar="SECONDS",
             help="longest wait for the answer (default: 5)",
@@ -48,7 +47,7 @@ class Health(PoolmgrCommand):
         if not settings.port:
             raise Unhealthy("[monitoring] port is 0: set a fixed port")
         path = "/readyz" if parsed_args.ready else "/healthz"
-        host, timeout = _own(settings.address), parsed_args.timeout
+        host, timeout = settings.address, parsed_args.timeout
         where = one_line(f"[{host}]" if ":" in host else host)
         where += f":{settings.port}"
         connection = http.client.HTTPConnection(host, settings.port, timeout)
@@ -70,15 +69,3 @@ class Health(PoolmgrCommand):
             connection.close()
         self.app.stdout.write(body)
         return 0 if answer.status == 200 else 1
-
-
-def _own(address: str) -> str:
-    """An address of this machine by which one that is listened on is
-    reached."""
-    try:
-        listened = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if listened.is_unspecified:
-        return "127.0.0.1" if listened.version == 4 else "::1"
-    return address

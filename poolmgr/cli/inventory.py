@@ -83,9 +83,7 @@ class DeviceList(_List):
         super().add_arguments(parser)
         add = parser.add_argument
         add("--status", choices=get_args(Status), help="only with this status")
-        add(
-            "--name", metavar="TEXT", default="", help="only named like *TEXT*"
-        )
+        add("--name", metavar="TEXT", default="", help="only with TEXT in it")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""

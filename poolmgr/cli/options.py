@@ -5,11 +5,13 @@ such value.
 """
 
 import argparse
-from collections.abc import Callable
 from typing import NoReturn
 
 from poolmgr.plugins import DRIVERS, entry_points
 from poolmgr.text import one_line, parse_duration
+
+#: Seconds; asyncio's and a socket's timers cannot wait for any number.
+_YEAR = 31536000
 
 
 def add_options(parser: argparse.ArgumentParser, version: str) -> None:
@@ -90,26 +92,18 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def seconds(least: float, most: float) -> Callable[[str], float]:
-    """What reads a number of seconds.
-
-    :param least: the fewest that it may be
-    :param most: the most
-    """
-
-    def read(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
-            _refuse(
-                f"must be {least:g} to {most:.10g} seconds, not "
-                f"{one_line(text, 100)!r}"
-            )
-        return number
-
-    return read
+def seconds(text: str) -> float:
+    """A number of seconds, more than 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= _YEAR:
+        _refuse(
+            f"must be more than 0 and at most {_YEAR} seconds, not "
+            f"{one_line(text, 100)!r}"
+        )
+    return number
 
 
 def duration(text: str) -> int:

@@ -85,10 +85,9 @@ class Reap(PoolmgrLister):
     def _look(
         self, cloud: BlockingCloud, reaper: Reaper, pause: float
     ) -> Sequence[Candidate]:
-        with self.progress(lambda: "looking"):
+        with self.progress(lambda: "searching"):
             found = cloud.wait(reaper.find())
-        if reaper.to_confirm:
-            with self.progress(lambda: "found some; looking again soon"):
+            if reaper.to_confirm:
                 time.sleep(pause)
                 found = cloud.wait(reaper.find())
         return found

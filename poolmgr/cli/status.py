@@ -41,7 +41,7 @@ class Status(PoolmgrLister):
         )
         parser.add_argument(
             "--interval",
-            type=seconds(0.1, 86400),
+            type=seconds,
             default=2.0,
             metavar="SECONDS",
             help="time between two updates of --watch (default: 2)",

@@ -60,7 +60,7 @@ class Submit(PoolmgrShowOne):
         )
         add(
             "--timeout",
-            type=seconds(0.001, 31536000),
+            type=seconds,
             metavar="SECONDS",
             help="longest time in all, connecting included (default: none)",
         )

@@ -13,30 +13,7 @@ EXIT_USAGE = 2
 
 _UNKNOWN = "unrecognized arguments: "
 
-#: What other clients call things, and our word for it.
-_SYNONYMS = {
-    word: ours
-    for ours, words in {
-        "build": "create make add new boot launch allocate",
-        "delete": "destroy erase rm release",
-        "assign": "attach associate move",
-        "remove": "detach disassociate unassign",
-        "device": "devices server servers instance",
-        "ip": "ips address addresses floatingip",
-        "plugin": "plugins drivers actions",
-        "config": "settings options configuration",
-        "show": "get describe info",
-        "worker": "start run serve daemon",
-        "status": "queues queue top workers",
-        "reap": "gc purge cleanup wipe",
-        "submit": "send request",
-        "check": "validate verify",
-        "complete": "completion",
-        "list": "ls",
-    }.items()
-    for word in words.split()
-}
-#: What deletes is suggested only to those who typed such a word.
+#: What deletes is suggested only to those who typed its verb.
 _DELETING = {"delete", "remove", "reap"}
 
 _SERVICE = "leave it out: the worker stays in the foreground"
@@ -60,7 +37,10 @@ class UsageError(PoolmgrError):
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """`` (did you mean X or Y?)``, or nothing if nothing is similar."""
-    return _meant(_similar(wrong, known))
+    import difflib
+
+    found = difflib.get_close_matches(wrong[:100], list(known), 3, 0.7)
+    return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 
 def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:
@@ -90,42 +70,21 @@ def no_option(option: str, known: Iterable[str]) -> str:
 
 
 def no_command(words: Sequence[str], known: Collection[str]) -> str:
-    """That words are no command, and which may have been meant: commands
-    with a similar word for each of those that were typed.
+    """That words are no command, and which may have been meant.
 
     :param words: those of the command line, up to the first option
     :param known: the commands
     """
-    typed = " ".join(words[:2])
-    names = {name: re.split("[ -]", name) for name in sorted(known)}
-    for wanted in (_words(typed), _words(words[0])):
-        found = [
-            name
-            for name, parts in names.items()
-            if (parts[0] not in _DELETING or parts[0] in wanted)
-            and all(_similar(word, parts) for word in wanted)
-        ]
-        if found:
-            break
     has_verbs = any(name.startswith(f"{words[0]} ") for name in known)
-    shown = typed if has_verbs else words[0]
-    return f"{one_line(shown)!r} is no command{_meant(found)}"
+    typed = " ".join(words[:2]) if has_verbs else words[0]
+    wanted = typed.lower().replace("_", "-")
+    without = _DELETING - {_verb(wanted)}
+    names = sorted(name for name in known if _verb(name) not in without)
+    return f"{one_line(typed)!r} is no command{did_you_mean(wanted, names)}"
 
 
-def _words(typed: str) -> list[str]:
-    """The words of a command as we call them."""
-    words = re.split("[ _-]+", typed.lower().replace("floating", ""))
-    return [_SYNONYMS.get(word, word) for word in words if word] or [""]
-
-
-def _similar(wrong: str, known: Iterable[str]) -> list[str]:
-    import difflib
-
-    return difflib.get_close_matches(wrong[:100], list(known), 3, 0.7)
-
-
-def _meant(found: Sequence[str]) -> str:
-    return f" (did you mean {' or '.join(found)}?)" if found else ""
+def _verb(command: str) -> str:
+    return re.split("[ -]", command)[0]
 
 
 def _spelled(name: str) -> str:

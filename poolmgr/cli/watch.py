@@ -26,16 +26,8 @@ from poolmgr.worker.signals import Interrupted
 
 #: Columns of a line that goes into a pipe or a file.
 _PLAIN = 120
-#: Columns from which on there is room for whole words.
-_ROOM = 60
-#: Longest time that a job server may take, in seconds.
-_LONGEST = 5.0
 
-_LONG = ("Function", "Waiting", "Running", "Workers", "Change/s")
-_SHORT = ("Function", "Wait", "Run", "Work", "+-/s")
-
-#: What Ctrl-Z types.
-_SUSPEND = b"\x1a"
+_COLUMNS = ("Function", "Waiting", "Running", "Workers", "Change/s")
 
 
 def watch(
@@ -59,7 +51,7 @@ def watch(
     seen = [_Server(each, options) for each in servers]
 
     def view() -> RenderableType:
-        return _view(seen, interval, console.width)
+        return _view(seen, interval)
 
     if on_screen:
         live = Live(console=console, screen=True, get_renderable=view)
@@ -84,7 +76,6 @@ class _Server:
     def __init__(self, address: Address, options: ConnectionOptions) -> None:
         self._address = address
         self._options = options
-        self._longest = min(options.connect_timeout, _LONGEST)
         self._told_at = self._down_since = 0.0
         #: By how many jobs a second each function has grown.
         self._changes: dict[str, float] = {}
@@ -96,9 +87,7 @@ class _Server:
         before, told_before = self.functions, self._told_at
         self._changes = {}
         try:
-            self.functions = await admin.status(
-                self._address, self._options, self._longest
-            )
+            self.functions = await admin.status(self._address, self._options)
         except TransportError as error:
             if not self.problem:
                 self._down_since = time.time()
@@ -114,8 +103,8 @@ class _Server:
                 elapsed = self._told_at - told_before
                 self._changes[each.name] = grown / elapsed
 
-    def show(self, columns: int) -> Iterator[RenderableType]:
-        """What is to be seen of it, for a screen so wide."""
+    def show(self) -> Iterator[RenderableType]:
+        """What is to be seen of it."""
         if self.problem:
             down = format_duration(int(time.time() - self._down_since))
             since = f"{_clock(self._down_since)} ({down})"
@@ -127,9 +116,8 @@ class _Server:
             nothing = "no functions: no worker is connected"
             yield _line(f"  {nothing if self._told_at else 'asking'}")
             return
-        wide = columns >= _ROOM
-        table = Table(box=None, pad_edge=False, padding=(0, 1 + wide, 0, 0))
-        first, *others = _LONG if wide else _SHORT
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+        first, *others = _COLUMNS
         table.add_column(first)  # the only one that becomes narrower
         for title in others:
             table.add_column(title, no_wrap=True, justify="right")
@@ -160,10 +148,8 @@ async def _follow(
         await asyncio.sleep(started + interval - loop.time())
 
 
-def _view(
-    servers: Sequence[_Server], interval: float, columns: int
-) -> RenderableType:
-    """All that is to be seen, for a screen so wide."""
+def _view(servers: Sequence[_Server], interval: float) -> RenderableType:
+    """All that is to be seen."""
     down = sum(bool(server.problem) for server in servers)
     functions = [each for server in servers for each in server.functions]
     running = sum(function.running for function in functions)
@@ -175,12 +161,12 @@ def _view(
     )
     shown: list[RenderableType] = [_line(first, "bold")]
     for server in servers:
-        shown += server.show(columns)
+        shown += server.show()
     return Group(*shown)
 
 
 async def _on_screen(live: Live, work: Coroutine[Any, Any, None]) -> None:
-    """Go on until ``q`` is typed; Ctrl-Z gives the terminal back."""
+    """Go on until ``q`` is typed."""
     loop = asyncio.get_running_loop()
     working = asyncio.create_task(work)
 
@@ -190,13 +176,8 @@ async def _on_screen(live: Live, work: Coroutine[Any, Any, None]) -> None:
             loop.remove_reader(0)
         if b"q" in typed:
             working.cancel()
-        elif _SUSPEND in typed:
-            screen.close()
-            os.kill(os.getpid(), signal.SIGSTOP)
-            screen.enter_context(_screen(live))
 
-    with contextlib.ExitStack() as screen:
-        screen.enter_context(_screen(live))
+    with _screen(live):
         if sys.stdin.isatty():
             loop.add_reader(0, read_keys)
         await asyncio.wait({working})
@@ -207,12 +188,11 @@ async def _on_screen(live: Live, work: Coroutine[Any, Any, None]) -> None:
 @contextlib.contextmanager
 def _screen(live: Live) -> Iterator[None]:
     """Have the whole screen, and nothing on it of what is typed."""
+    # Ctrl-Z would leave the shell with this screen.
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     modes = termios.tcgetattr(0) if sys.stdin.isatty() else None
     if modes:
         tty.setcbreak(0, termios.TCSADRAIN)
-        reading = termios.tcgetattr(0)
-        reading[6][termios.VSUSP] = b"\0"  # the key is read, and obeyed
-        termios.tcsetattr(0, termios.TCSADRAIN, reading)
     live.start(refresh=True)
     try:
         yield

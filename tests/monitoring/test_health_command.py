@@ -89,8 +89,8 @@ def test_where_nobody_listens_it_says_where(address: str) -> None:
 
     assert done.returncode == 1
     assert re.fullmatch(
-        rf"poolmgr: no worker answers at (127\.0\.0\.1|\[::1\]):{port}: .+; "
-        r"is one running, with this configuration\?\n",
+        r"poolmgr: no worker answers at (127\.0\.0\.1|0\.0\.0\.0|\[::1?\])"
+        rf":{port}: .+; is one running, with this configuration\?\n",
         done.stderr,
     )
 
