@@ -181,7 +181,6 @@ class Worker:
             for server in dict.fromkeys(servers)
         )
         self._turns = list(self._reconnectors)  # who is next to grab is first
-        self._draining = False
 
     async def run(self) -> None:
         """Serve until :meth:`close`; if cancelled, connections are cut.
@@ -222,7 +221,7 @@ class Worker:
         Each server has one GRAB in turn, so none that always has jobs can
         take all the slots.
         """
-        while not self._draining:
+        while True:
             for reconnector in self._turns:
                 connection = reconnector.connection
                 if connection is not None and connection.can_grab:
@@ -246,7 +245,6 @@ class Worker:
         return [reconnector.status for reconnector in self._reconnectors]
 
     def _retire(self) -> None:
-        self._draining = True
         for reconnector in self._reconnectors:
             reconnector.retire()
 
