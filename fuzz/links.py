@@ -140,7 +140,11 @@ async def _tell(whom: int, data: bytes) -> None:
 
 
 def _feed(protocol: Any, data: bytes) -> None:
-    protocol.data_received(data)
+    if isinstance(protocol, PacketConnection):
+        protocol.get_buffer(-1)[: len(data)] = data
+        protocol.buffer_updated(len(data))
+    else:
+        protocol.data_received(data)
     if isinstance(protocol, WorkerConnection) and protocol.answered.done():
         protocol.look_for_jobs()
 

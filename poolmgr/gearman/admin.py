@@ -155,7 +155,7 @@ async def _ask(
         raise TransportError(f"job server {address}: {error}") from error
 
 
-class _Question(Connection):
+class _Question(Connection, asyncio.Protocol):
     """A command and its answer of several lines."""
 
     def __init__(self, command: bytes, limit: int) -> None:

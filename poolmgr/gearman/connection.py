@@ -51,7 +51,7 @@ class ConnectionOptions:
     max_packet: int = 16 * 1024 * 1024
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BaseProtocol):
     """One connection, whatever is spoken on it.
 
     :ivar answered: done when the job server has answered for the first
