@@ -1,7 +1,5 @@
 """The cloud as actions see it: it waits, repeats, and limits by itself."""
 
-import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +8,7 @@ from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.checks import Verb
 from poolmgr.cloud.ips import FloatingIPs
-from poolmgr.cloud.pace import Pace
+from poolmgr.cloud.pace import Pace, time_limit
 from poolmgr.cloud.pool import Pool
 from poolmgr.drivers.base import Driver, Finding
 from poolmgr.drivers.lifecycle import close_driver
@@ -18,8 +16,6 @@ from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.events import Observer
 from poolmgr.ownership import Ownership
 from poolmgr.tracing import RequestContext, bound, current
-
-LOG = logging.getLogger(__name__)
 
 
 class Cloud(FloatingIPs):
@@ -120,20 +116,12 @@ class Cloud(FloatingIPs):
             does not answer
         """
         context = replace(current() or RequestContext(), urgent=True)
-        with bound(context):
-            try:
-                async with asyncio.timeout(timeout) as limit:
+        try:
+            with bound(context):
+                async with time_limit(context, timeout):
                     return await self._calls.ask(checks.CHECK)
-            except CloudError as error:
-                problem = str(error)
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                problem = str(
-                    context.trouble
-                    or DeadlineExceeded("checking the cloud", timeout)
-                )
-        return [Finding("cloud", "", problem=problem)]
+        except (CloudError, DeadlineExceeded) as error:
+            return [Finding("cloud", "", problem=str(error))]
 
     async def settled(self) -> None:
         """Wait until everything that was made too late is deleted."""

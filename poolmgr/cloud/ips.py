@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.devices import Devices, unique_of
-from poolmgr.cloud.lifecycle import Creation, delete_ip
+from poolmgr.cloud.lifecycle import PAUSES, Creation, delete_ip
 from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import backoff
 from poolmgr.drivers.base import Device, FloatingIP
@@ -19,8 +19,6 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds after which a list that lacked something is asked for once more.
 _HOLE = 0.5
-#: Seconds between requests for a change: first and longest pause.
-_PAUSES = 0.1, 2.0
 
 
 class FloatingIPs(Devices):
@@ -201,7 +199,7 @@ class FloatingIPs(Devices):
         :param in_effect: tells whether the floating IP is as wanted
         """
         now = await self.get_ip(ip) if isinstance(ip, str) else ip
-        context, pauses = current() or RequestContext(), backoff(*_PAUSES)
+        context, pauses = current() or RequestContext(), backoff(*PAUSES)
         while not in_effect(now):
             trouble: Changed | None = None
             try:

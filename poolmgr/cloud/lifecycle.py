@@ -19,8 +19,8 @@ from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between requests for a deletion: first and longest pause.
-_PAUSES = 0.1, 2.0
+#: Seconds between requests for a change: first and longest pause.
+PAUSES = 0.1, 2.0
 #: How often something is asked for of which there is no trace.
 _MOST_REQUESTS = 3
 #: Looks for what a request may have made, before it is made again.
@@ -214,7 +214,7 @@ async def delete_device(calls: Calls, poller: Poller, device: Device) -> None:
     loop = asyncio.get_running_loop()
     accepted = False
     end: float | None = None
-    for pause in backoff(*_PAUSES):
+    for pause in backoff(*PAUSES):
         if await calls.ask(checks.DELETE_DEVICE, device):
             accepted = True
             if await _goes(calls, poller, device):
@@ -271,7 +271,7 @@ async def delete_ip(
     loop = asyncio.get_running_loop()
     end = loop.time() + calls.pace.out_of_sight
     missed = False
-    for pause in backoff(*_PAUSES):
+    for pause in backoff(*PAUSES):
         if await calls.ask(checks.DELETE_IP, ip):
             return
         listed = await by_address.get(ip.address)

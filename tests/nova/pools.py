@@ -111,9 +111,14 @@ class Pool:
 
     def abandoned(self, action: str, job: Job) -> Message:
         """The answer, a PASS, of a job whose connection was lost meanwhile."""
-        delivery = self.submit(action, job)
-        delivery.connection_lost()
-        answer = delivery.future.result().answer
+
+        async def submit() -> BlockingDelivery:
+            # In one turn of the loop, or it may be over before that.
+            delivery = self.submit(action, job)
+            delivery.connection_lost()
+            return delivery
+
+        answer = self.openstack.wait(submit()).future.result().answer
         assert answer["response"] == "PASS", answer
         return answer
 
