@@ -33,9 +33,6 @@ class Run(Protocol):
     def report(self, done: int, total: int) -> None:
         """Tell who waits of progress."""
 
-    def has_waiters(self) -> bool:
-        """Whether anybody waits for the answer."""
-
     def close(self) -> bool:
         """If nobody waits, let no delivery join any more."""
 
@@ -109,10 +106,6 @@ class JobContext:
     def remaining(self) -> float:
         """Seconds until the job's time is up; never negative."""
         return max(0.0, self._run.trace.end - self._loop.time())
-
-    def has_waiters(self) -> bool:
-        """Whether anybody still waits for the answer."""
-        return self._run.has_waiters()
 
     def new_mark(self) -> Mark:
         """Make the mark to put on what is made for this job."""

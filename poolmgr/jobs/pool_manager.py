@@ -127,8 +127,10 @@ class PoolManager:
         """The cloud, for what no action does.
 
         :raises Closed: the manager is closed
+        :raises Forked: the manager was made before this process was forked
         """
-        return BlockingCloud(self._manager.cloud, self._started_loop())
+        loop = self._on_loop(asyncio.get_running_loop)
+        return BlockingCloud(self._manager.cloud, loop)
 
     def run(self, message: object, job: Job | None = None) -> Message:
         """Answer a message.
@@ -232,18 +234,7 @@ class PoolManager:
     # -- inside -------------------------------------------------------------
 
     def _on_loop(self, function: Callable[[], T]) -> T:
-        """Call a function of the manager's where nothing else runs."""
-        loop = self._started_loop()
-        if threading.current_thread() is self._thread:
-            return function()
-
-        async def call() -> T:
-            return function()
-
-        return asyncio.run_coroutine_threadsafe(call(), loop).result()
-
-    def _started_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop, which runs on a thread of its own.
+        """Call a function of the manager's where nothing else runs.
 
         :raises Closed: the manager is closed
         :raises Forked: the manager was made before this process was forked
@@ -251,14 +242,27 @@ class PoolManager:
         # Before the lock: a thread of the parent may have held it.
         if self._process != os.getpid():
             raise Forked("PoolManager")
+        if threading.current_thread() is self._thread:
+            return function()
+
+        async def call() -> T:
+            return function()
+
+        # What comes before close() is called before the loop ends.
         with self._lock:
-            if self._closed:
-                raise Closed
-            if self._loop is None:
-                loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=loop.run_forever, name="poolmgr-loop", daemon=True
-                )
-                self._thread.start()
-                self._loop = loop
-            return self._loop
+            loop = self._started_loop()
+            called = asyncio.run_coroutine_threadsafe(call(), loop)
+        return called.result()
+
+    def _started_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, which runs on a thread of its own; with the lock held."""
+        if self._closed:
+            raise Closed
+        if self._loop is None:
+            loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=loop.run_forever, name="poolmgr-loop", daemon=True
+            )
+            self._thread.start()
+            self._loop = loop
+        return self._loop

@@ -123,7 +123,7 @@ class JobRun:
 
     def count_waiters(self) -> None:
         """Note whether anybody waits any more."""
-        self.trace.abandoned = not self.has_waiters()
+        self.trace.abandoned = all(each.lost for each in self._deliveries)
 
     def cancel_delivery(self, delivery: Delivery) -> bool:
         """See :meth:`Delivery.cancel`."""
@@ -160,18 +160,14 @@ class JobRun:
 
     def _has_unheard_pass(self) -> bool:
         passed = self._passed is not None and self._outcome is self._passed
-        return passed and not self.has_waiters()
+        return passed and self.trace.abandoned
 
     # -- for the action's context -------------------------------------------
 
-    def has_waiters(self) -> bool:
-        """Whether anybody can still have the answer."""
-        return not all(each.lost for each in self._deliveries)
-
     def close(self) -> bool:
         """If nobody waits, let no delivery join any more."""
-        self.closed = self.closed or not self.has_waiters()
-        return not self.has_waiters()
+        self.closed = self.closed or self.trace.abandoned
+        return self.trace.abandoned
 
     async def delivered_before(self) -> bool:
         """Ask the job server whether a worker was lost with the job."""
