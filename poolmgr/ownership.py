@@ -93,7 +93,7 @@ class Mark:
         return replace(self, state="withdrawn")
 
     def unconfirmed(self) -> "Mark":
-        """The same, once the link broke with its answer on the way."""
+        """The same, once the connection broke with its answer on the way."""
         return replace(self, state="unconfirmed")
 
     def taken_over_by(self, job: Job) -> "Mark":

@@ -1,4 +1,4 @@
-"""The links to the job servers, from the settings."""
+"""The connections to the job servers, from the settings."""
 
 from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.errors import ConfigError, TransportError

@@ -90,10 +90,10 @@ class StateCollector(Collector):
         name = "poolmgr_job_server_reconnects"
         reconnects = CounterMetricFamily(name, HELP[name], labels=["server"])
         up, answers, jobs, workers = {}, {}, {}, {}
-        for link in self.service.links:
-            server = str(link.address)
-            up[(server,)] = link.state == "up"
-            reconnects.add_metric([server], link.reconnects)
+        for connection in self.service.links:
+            server = str(connection.address)
+            up[(server,)] = connection.state == "up"
+            reconnects.add_metric([server], connection.reconnects)
         for server, queue in self._read_queues().items():
             answers[(server,)] = queue is not None
             if queue is not None:
@@ -117,7 +117,7 @@ class StateCollector(Collector):
         return self._queues
 
     async def _ask_all(self) -> dict[str, FunctionStatus | None]:
-        servers = [link.address for link in self.service.links]
+        servers = [connection.address for connection in self.service.links]
         found = await asyncio.gather(*map(self._ask, servers))
         return dict(zip(map(str, servers), found, strict=True))
 

@@ -73,11 +73,15 @@ def _event_loop(service: Service) -> Check:
 
 
 def _job_servers(service: Service) -> Check:
-    links = service.links
-    up = sum(link.state == "up" for link in links)
-    found = f"registered with {up} of {len(links)}"
+    connections = service.links
+    up = sum(each.state == "up" for each in connections)
+    found = f"registered with {up} of {len(connections)}"
     if not up:
-        reasons = {str(x.address): x.last_error for x in links if x.last_error}
+        reasons = {
+            str(each.address): each.last_error
+            for each in connections
+            if each.last_error
+        }
         found += "".join(f"; {where}: {why}" for where, why in reasons.items())
     return Check(up > 0, "job servers", found)
 

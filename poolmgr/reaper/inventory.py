@@ -1,7 +1,6 @@
 """What there is in the cloud, and what of it is this pool's.
 
-Nothing here changes anything, so other people's things may be looked at,
-too.
+Nothing here changes anything, so other people's things are listed, too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -70,7 +69,7 @@ async def list_everything(
 ) -> tuple[list[Item[Device]], list[Item[FloatingIP]]]:
     """List all devices and all floating IPs, the oldest first.
 
-    The floating IPs are looked at first: one that goes with a device is
+    The floating IPs are listed first: one that goes with a device is
     allocated after it and deleted before it.
     """
     ips = await cloud.list_ips()

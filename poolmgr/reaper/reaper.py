@@ -129,7 +129,7 @@ class Reaper:
     async def remove(self, found: Sequence[Candidate]) -> list[Candidate]:
         """Remove those that are unowned, up to the limit.
 
-        Each is looked at once more right before.
+        Each is read once more right before.
 
         :returns: all of them, with what became of each
         """

@@ -48,12 +48,11 @@ def _printable(text: str, besides: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(
-        c if c.isprintable() or c in besides else _escaped(c) for c in text
+        c
+        if c.isprintable() or c in besides
+        else c.encode("unicode_escape").decode("ascii")
+        for c in text
     )
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def parse_duration(text: str) -> int:

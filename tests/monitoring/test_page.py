@@ -111,7 +111,7 @@ def read(scene: Scene) -> Read:
 
 def test_it_shows_what_is_the_case(scene: Scene) -> None:
     until(lambda: "circuit open for device quota" in read(scene).words)
-    until(lambda: "looked at" in read(scene).words)
+    until(lambda: "last run" in read(scene).words)
     words = read(scene).words
 
     assert "2 of 2 long jobs running" in words
