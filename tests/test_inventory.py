@@ -108,7 +108,7 @@ def listed(
     """The last characters of the names or addresses that a command lists."""
 
     class InProcess(command):  # type: ignore[misc,valid-type]
-        def look(self, question: Any) -> Any:
+        def ask(self, question: Any) -> Any:
             with open_cloud(driver, timeout=10.0) as blocking:
                 asked = question(blocking.cloud, Ownership("libra", "libra"))
                 return blocking.wait(asked)

@@ -132,7 +132,7 @@ def test_help_fits_the_terminal() -> None:
             n for n, line in enumerate(shown.lines) if "assign-ip" in line
         )
         assert shown.lines[at - 1 : at + 3] == [
-            "build and delete without a job server:",
+            "run an action without a job server:",
             "  assign-ip       Attach a floating IP to a",
             "                  device; move it if it is",
             "                  attached elsewhere",

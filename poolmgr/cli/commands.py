@@ -7,12 +7,12 @@ from cliff.commandmanager import CommandManager, EntryPointWrapper
 
 from poolmgr.plugins import ACTIONS, docstring, entry_points
 
-_OF_ACTIONS = "build and delete without a job server"
+_OF_ACTIONS = "run an action without a job server"
 #: Our own commands by what one wants to do, each with its class.
 _GROUPS: dict[str, dict[str, str]] = {
     "try it": {"demo": "demo:Demo", "help": "app:Help"},
     _OF_ACTIONS: {},
-    "look after devices and floating IPs": {
+    "manage devices and floating IPs": {
         "device list": "inventory:DeviceList",
         "device show": "inventory:DeviceShow",
         "ip list": "inventory:IpList",

@@ -9,12 +9,6 @@ from poolmgr.errors import PoolmgrError
 from poolmgr.text import one_line
 
 
-class Unhealthy(PoolmgrError):
-    """The worker did not say how it is."""
-
-    code = "unhealthy"
-
-
 class Health(PoolmgrCommand):
     """Check the health of the worker on this machine.
 
@@ -43,9 +37,9 @@ class Health(PoolmgrCommand):
         """Ask it."""
         settings = self.configuration.monitoring()
         if not settings.enabled:
-            raise Unhealthy("[monitoring] is disabled")
+            raise PoolmgrError("[monitoring] is disabled")
         if not settings.port:
-            raise Unhealthy("[monitoring] port is 0: set a fixed port")
+            raise PoolmgrError("[monitoring] port is 0: set a fixed port")
         path = "/readyz" if parsed_args.ready else "/healthz"
         host, timeout = settings.address, parsed_args.timeout
         where = one_line(f"[{host}]" if ":" in host else host)
@@ -56,12 +50,12 @@ class Health(PoolmgrCommand):
             answer = connection.getresponse()
             body = answer.read(65536).decode(errors="replace")
         except TimeoutError:
-            raise Unhealthy(
+            raise PoolmgrError(
                 f"the worker at {where} has not answered within {timeout:g} s"
             ) from None
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
-            raise Unhealthy(
+            raise PoolmgrError(
                 f"no worker answers at {where}: {one_line(why)}; is one "
                 "running, with this configuration?"
             ) from None

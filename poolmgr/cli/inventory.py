@@ -34,9 +34,9 @@ _DETAILS = ("age", "ours", "pool", "state", "job", "handle", "made")
 
 
 class _InventoryCommand(PoolmgrCommand):
-    """A command that looks at what there is."""
+    """A command that shows what there is."""
 
-    def look(
+    def ask(
         self, question: Callable[[Cloud, Ownership], Coroutine[Any, Any, T]]
     ) -> T:
         """Ask the configured cloud something, for as long as a short action
@@ -90,7 +90,7 @@ class DeviceList(_List):
         given = parsed_args
         found = [
             _device(item)
-            for item in self.look(list_devices)
+            for item in self.ask(list_devices)
             if _is_wanted(item, given)
             and given.status in (None, item.thing.status)
             and given.name in item.name
@@ -112,7 +112,7 @@ class DeviceShow(_InventoryCommand, PoolmgrShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
-        devices, ips = self.look(list_everything)
+        devices, ips = self.ask(list_everything)
         item = find_one("device", parsed_args.device, devices)
         id_ = item.thing.id
         addresses = [text(i.name) for i in ips if i.thing.device_id == id_]
@@ -142,7 +142,7 @@ class IpList(_List):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
         given = parsed_args
-        _devices, ips = self.look(list_everything)
+        _devices, ips = self.ask(list_everything)
         found = [
             _ip(item)
             for item in ips
@@ -168,7 +168,7 @@ class IpShow(_InventoryCommand, PoolmgrShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
-        _devices, ips = self.look(list_everything)
+        _devices, ips = self.ask(list_everything)
         found = _ip(find_one("floating IP", parsed_args.ip, ips))
         return self.columns, [found[name] for name in self.columns]
 

@@ -38,8 +38,8 @@ class Reap(PoolmgrLister):
         """What to delete."""
         add = parser.add_argument
         what = parser.add_mutually_exclusive_group()
-        look, yes = "show orphans, delete nothing", "delete without asking"
-        what.add_argument("--dry-run", action="store_true", help=look)
+        dry, yes = "show orphans, delete nothing", "delete without asking"
+        what.add_argument("--dry-run", action="store_true", help=dry)
         what.add_argument("-y", "--yes", action="store_true", help=yes)
         add(
             "--older-than",
@@ -71,7 +71,7 @@ class Reap(PoolmgrLister):
             limit = self.configuration.reaper().limit
             self._limit = parsed_args.limit or limit
             reaper = self._reaper(cloud, parsed_args)
-            found = self._look(cloud, reaper, parsed_args.pause)
+            found = self._find(cloud, reaper, parsed_args.pause)
             asks = not (parsed_args.dry_run or parsed_args.yes)
             if asks and not self._confirms(found):
                 self.app.LOG.error("nothing was deleted")
@@ -82,7 +82,7 @@ class Reap(PoolmgrLister):
         self.failed |= any(each.verdict == "failed" for each in found)
         return self.columns, [_row(each) for each in found]
 
-    def _look(
+    def _find(
         self, cloud: BlockingCloud, reaper: Reaper, pause: float
     ) -> Sequence[Candidate]:
         with self.progress(lambda: "searching"):

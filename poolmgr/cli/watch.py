@@ -40,7 +40,7 @@ def watch(
 
     On a terminal in one place; else one view after the other.
 
-    :param interval: seconds between two looks
+    :param interval: seconds between two updates
     :returns: the exit code: 0 after Ctrl-C or ``q``
     :raises Interrupted: after another signal
     """
@@ -67,7 +67,7 @@ def watch(
 
 
 class _Server:
-    """A job server, as it was at the last look.
+    """A job server, as it last answered.
 
     :ivar functions: what it told; empty if it is down
     :ivar problem: why it told nothing; empty if it did
@@ -82,7 +82,7 @@ class _Server:
         self.functions: Sequence[admin.FunctionStatus] = ()
         self.problem = ""
 
-    async def look(self) -> None:
+    async def ask(self) -> None:
         """Ask it."""
         before, told_before = self.functions, self._told_at
         self._changes = {}
@@ -136,14 +136,14 @@ class _Server:
 async def _follow(
     servers: Sequence[_Server], interval: float, show: Callable[[], object]
 ) -> None:
-    """Look again and again; for ever.
+    """Ask again and again; for ever.
 
-    :param show: called after each look
+    :param show: called after each update
     """
     loop = asyncio.get_running_loop()
     while True:
         started = loop.time()
-        await asyncio.gather(*(server.look() for server in servers))
+        await asyncio.gather(*(server.ask() for server in servers))
         show()
         await asyncio.sleep(started + interval - loop.time())
 
