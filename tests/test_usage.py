@@ -35,12 +35,23 @@ from tests.test_options import LIBRA_CFG
         ),
         (
             ["device"],
-            "poolmgr: 'device' is no command (did you mean device show or "
-            "device list?). See 'poolmgr --help'",
+            "poolmgr: 'device' is no command (did you mean device list or "
+            "device show?). See 'poolmgr --help'",
         ),
         (
             ["create-device"],
-            "poolmgr: 'create-device' is no command. See 'poolmgr --help'",
+            "poolmgr: 'create-device' is no command (did you mean "
+            "build-device?). See 'poolmgr --help'",
+        ),
+        (
+            ["server", "list"],
+            "poolmgr: 'server' is no command (did you mean device list?). "
+            "See 'poolmgr --help'",
+        ),
+        (
+            ["attach-ip"],
+            "poolmgr: 'attach-ip' is no command (did you mean assign-ip?). "
+            "See 'poolmgr --help'",
         ),
         (
             ["delete-devcie"],
@@ -50,7 +61,7 @@ from tests.test_options import LIBRA_CFG
         (
             ["device", "delete", "x"],
             "poolmgr: 'device delete' is no command (did you mean "
-            "device list?). See 'poolmgr --help'",
+            "delete-device?). See 'poolmgr --help'",
         ),
         (["zzz"], "poolmgr: 'zzz' is no command. See 'poolmgr --help'"),
         (

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from poolmgr.errors import PoolmgrError
@@ -13,6 +13,23 @@ EXIT_USAGE = 2
 
 _UNKNOWN = "unrecognized arguments: "
 
+#: What other clients call things, and our word for it.
+_SYNONYMS = {
+    **dict.fromkeys(("create", "make", "add", "new", "boot"), "build"),
+    **dict.fromkeys(("launch", "allocate"), "build"),
+    **dict.fromkeys(("destroy", "rm", "release"), "delete"),
+    **dict.fromkeys(("attach", "associate", "move"), "assign"),
+    **dict.fromkeys(("detach", "disassociate", "unassign"), "remove"),
+    **dict.fromkeys(("devices", "server", "servers", "instance"), "device"),
+    **dict.fromkeys(("ips", "address", "addresses"), "ip"),
+    **dict.fromkeys(("plugins", "drivers", "actions"), "plugin"),
+    **dict.fromkeys(("get", "describe", "info"), "show"),
+    **dict.fromkeys(("start", "run", "serve"), "worker"),
+    **dict.fromkeys(("queues", "queue", "top", "workers"), "status"),
+    **dict.fromkeys(("gc", "purge", "cleanup"), "reap"),
+    "completion": "complete",
+    "ls": "list",
+}
 #: What deletes is suggested only to those who typed its verb.
 _DELETING = {"delete", "remove", "reap"}
 
@@ -39,8 +56,11 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """`` (did you mean X or Y?)``, or nothing if nothing is similar."""
     import difflib
 
-    found = difflib.get_close_matches(wrong[:100], list(known), 3, 0.7)
-    return f" (did you mean {' or '.join(found)}?)" if found else ""
+    return _meant(difflib.get_close_matches(wrong[:100], [*known], 3, 0.7))
+
+
+def _meant(names: Sequence[str]) -> str:
+    return f" (did you mean {' or '.join(names)}?)" if names else ""
 
 
 def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:
@@ -75,16 +95,34 @@ def no_command(words: Sequence[str], known: Collection[str]) -> str:
     :param words: those of the command line, up to the first option
     :param known: the commands
     """
+    first, both = _our_words(words[0]), _our_words(" ".join(words[:2]))
+    # A mistake must not lead to a deletion.
+    names = {
+        " ".join(_our_words(name)): name
+        for name in sorted(known)
+        if _our_words(name)[0] not in _DELETING - {*both}
+    }
     has_verbs = any(name.startswith(f"{words[0]} ") for name in known)
-    typed = " ".join(words[:2]) if has_verbs else words[0]
-    wanted = typed.lower().replace("_", "-")
-    without = _DELETING - {_verb(wanted)}
-    names = sorted(name for name in known if _verb(name) not in without)
-    return f"{one_line(typed)!r} is no command{did_you_mean(wanted, names)}"
+    shown = one_line(" ".join(words[:2]) if has_verbs else words[0])
+    found = _with_words(both, names) if len(both) > 1 else []
+    if not found and has_verbs:
+        found = [name for name in known if name.startswith(f"{words[0]} ")]
+    if found := found or _with_words(first, names):
+        return f"{shown!r} is no command{_meant(sorted(found)[:3])}"
+    import difflib
+
+    close = difflib.get_close_matches(" ".join(first)[:100], names, 3, 0.7)
+    return f"{shown!r} is no command{_meant([names[ours] for ours in close])}"
 
 
-def _verb(command: str) -> str:
-    return re.split("[ -]", command)[0]
+def _with_words(wanted: list[str], names: Mapping[str, str]) -> list[str]:
+    return [n for ours, n in names.items() if {*wanted} <= {*ours.split()}]
+
+
+def _our_words(typed: str) -> list[str]:
+    """The words of a command, as poolmgr's commands have them."""
+    words = re.split("[ _-]+", typed.lower().replace("floating", " "))
+    return [_SYNONYMS.get(word, word) for word in words if word] or [""]
 
 
 def _spelled(name: str) -> str:
