@@ -13,7 +13,6 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -27,7 +26,8 @@ from poolmgr.worker.signals import Interrupted
 #: Columns of a line that goes into a pipe or a file.
 _PLAIN = 120
 
-_COLUMNS = ("Function", "Waiting", "Running", "Workers", "Change/s")
+#: Short, so that a small window has room for the function, too.
+_COLUMNS = ("Function", "Wait", "Run", "Workers", "+/s")
 
 
 def watch(
@@ -125,7 +125,7 @@ class _Server:
             numbers = each.queued - each.running, each.running, each.workers
             name, change = one_line(each.name), self._change(each.name)
             table.add_row(_line(name), *map(str, numbers), change)
-        yield Padding(table, (0, 0, 0, 2), expand=False)
+        yield table
 
     def _change(self, function: str) -> str:
         change = self._changes.get(function)
