@@ -43,6 +43,12 @@ def add_options(parser: argparse.ArgumentParser, version: str) -> None:
         default=[],
         help="read all .conf files in this folder, repeatable",
     )
+    _add_addresses(parser)
+    _add_log(parser)
+
+
+def _add_addresses(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--driver",
         type=driver,
@@ -62,7 +68,6 @@ def add_options(parser: argparse.ArgumentParser, version: str) -> None:
         action="append",
         help="job server, repeatable (default: [gearman] servers)",
     )
-    _add_log(parser)
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
