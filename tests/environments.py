@@ -1,7 +1,7 @@
 """Packages with plugins, as they look once they are installed.
 
 Their folders are found by PYTHONPATH. That pip installs such a package is for
-tests/test_tutorial.py, whose package is the example's.
+tests/docs/test_tutorial.py, whose package is the example's.
 """
 
 import shutil

@@ -14,7 +14,7 @@ from poolmgr.cli.app import PoolmgrApp
 from tests.docs.blocks import ROOT
 
 #: Commands of the package that the tutorial makes, which is not installed
-#: where the tests run; see tests/test_plugins.py.
+#: where the tests run; see tests/plugins/test_plugins.py.
 PLUGINS = ("count-devices", "hello")
 _OURS = re.compile(r"(etc|doc|benchmarks|tools|testcloud|examples)/[\w./-]+")
 _TESTS_OF_THE_EXAMPLE = ROOT / "examples" / "poolmgr-rack"

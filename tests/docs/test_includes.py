@@ -7,7 +7,7 @@ from tests.docs.blocks import INCLUDE, ROOT, Block, blocks, of
 EXAMPLE = "examples/poolmgr-rack"
 
 #: Sphinx, told to stop at warnings, sees whether the part is in the file.
-#: The examples' tests are run by tests/test_plugins.py.
+#: The examples' tests are run by tests/plugins/test_plugins.py.
 RUN = tuple(ROOT / each for each in ("tests", "poolmgr", EXAMPLE))
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.config.test_options import LIBRA_CFG
 from tests.jobservers import builtin
 from tests.processes import poolmgr, worker
 from tests.terminals import terminal
-from tests.test_options import LIBRA_CFG
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,7 @@ from tests.polling import until
 from tests.processes import worker
 from tests.wanted import program
 
-UNIT = (
-    Path(__file__).parent.parent / "etc" / "systemd" / "poolmgr-worker.service"
-)
+UNIT = Path(__file__).parents[2] / "etc" / "systemd" / "poolmgr-worker.service"
 
 #: So long a worker that shows no sign of life is taken for hung here.
 WATCHDOG = 0.3

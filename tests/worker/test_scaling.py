@@ -16,7 +16,7 @@ from tests.matrix.states import State
 from tests.monitoring.promtool import promtool
 from tests.polling import until
 from tests.processes import Process, worker
-from tests.test_systemd import analyze, runnable_unit
+from tests.worker.test_systemd import analyze, runnable_unit
 
 PAGE = SOURCE / "scaling.rst"
 #: Builds wait in the worker, and some run, whenever it is told to end.

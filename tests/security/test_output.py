@@ -29,7 +29,7 @@ from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.text import lines, one_line
 from tests.jobservers import builtin, gearmand
 from tests.processes import Process, poolmgr
-from tests.test_security_names import floating_ip, server
+from tests.security.test_names import floating_ip, server
 
 #: A character of every kind that does something else than to be seen.
 EVIL = {

@@ -10,8 +10,8 @@ from poolmgr.config.convert import converted
 from poolmgr.config.options import Configuration, list_opts
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.jobs.manager import driver_plugins
+from tests.config.test_options import LIBRA_CFG
 from tests.processes import poolmgr
-from tests.test_options import LIBRA_CFG
 
 TLS = "ssl_ca = ca.pem\nssl_cert = c.pem\nssl_key = k.pem\n"
 OLD = LIBRA_CFG + TLS

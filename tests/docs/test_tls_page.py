@@ -281,7 +281,7 @@ def test_every_reason_that_is_listed_is_one_that_is_given() -> None:
     ]
     # OpenSSL's words are provoked by tests.
     here = Path(__file__)
-    tests = (here, here.parent / "matrix" / "test_tls.py")
+    tests = (here, here.parents[1] / "matrix" / "test_tls.py")
     texts = [
         *map(source, (connection, reasons)),
         *(t.read_text() for t in tests),

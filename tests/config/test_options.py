@@ -16,7 +16,7 @@ from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import driver_plugins
 from poolmgr.plugins import Registry
 
-SAMPLE = Path(__file__).parent.parent / "etc" / "poolmgr.conf.sample"
+SAMPLE = Path(__file__).parents[2] / "etc" / "poolmgr.conf.sample"
 
 #: Every option of the original, as its users have it in their files.
 LIBRA_CFG = """\
