@@ -69,14 +69,19 @@ def text_of(shown: Terminal, columns: int, rows: int) -> Text:
     return text
 
 
-def show_terminal(server: Address) -> None:
-    """Take a screenshot of ``poolmgr status --watch``."""
-    columns, rows = 72, 12
-    args = ("--gearman-server", str(server), "status", "--watch")
-    with terminal(*args, columns=columns, rows=rows) as shown:
-        shown.wait_for(lambda: "libra_pool_mgm" in shown.text)
-        time.sleep(5)  # until it knows how fast the queue changes
-        shown.wait_for(lambda: "libra_pool_mgm" in shown.text)
+def show_terminal(*servers: Address) -> None:
+    """Take a screenshot of ``poolmgr status --watch``.
+
+    :param servers: the last of them is down
+    """
+    columns, rows = 72, 6
+    args = [f"--gearman-server={server}" for server in servers]
+    with terminal(
+        *args, "status", "--watch", columns=columns, rows=rows
+    ) as shown:
+        # Only the second view knows how fast the queue changes.
+        shown.wait_for(lambda: re.search(r"pool_mgm.*[+-]\d", shown.text))
+        shown.wait_for(lambda: "DOWN" in shown.text)
         text = text_of(shown, columns, rows)
     console = Console(record=True, width=columns, file=sys.stderr)
     console.print(text)
@@ -106,12 +111,17 @@ def show_page(url: str, profile: Path) -> None:
 def main() -> None:
     """Take both."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as name, gearmand() as server:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        gearmand() as server,
+        gearmand() as down,
+    ):
+        down.kill()
         config, folder = CONFIG.format(port=port), Path(name)
         enabled = {"OS_MONITORING__ENABLED": "true"}
         with worker([str(server.address)], config, folder, **enabled):
             asyncio.run(send_jobs(server.address, SECONDS))
-            show_terminal(server.address)
+            show_terminal(server.address, down.address)
             show_page(f"http://127.0.0.1:{port}/", folder / "browser")
 
 
