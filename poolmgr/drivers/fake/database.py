@@ -40,7 +40,10 @@ def open_database(path: str) -> sqlite3.Connection:
     try:
         with ExitStack() as unless_usable:
             db = sqlite3.connect(
-                path, 30.0, isolation_level=None, check_same_thread=False
+                path,
+                timeout=30.0,
+                isolation_level=None,
+                check_same_thread=False,
             )
             unless_usable.callback(db.close)
             db.execute("PRAGMA journal_mode = WAL")
