@@ -21,8 +21,8 @@ from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
 from poolmgr.jobs.delivery import Delivery
-from poolmgr.jobs.manager import action_plugins, driver_plugins
 from poolmgr.jobs.pool_manager import AsyncPoolManager
+from poolmgr.jobs.registries import action_plugins, driver_plugins
 from poolmgr.plugins import stevedore
 from poolmgr.worker.signals import Interrupted
 

@@ -181,7 +181,7 @@ class PoolmgrCommand(Command):
         :param timeout: seconds that each call may take; None for any number
         """
         from poolmgr.cloud import open_cloud
-        from poolmgr.jobs.manager import driver_plugins
+        from poolmgr.jobs.registries import driver_plugins
 
         driver = self.configuration.make_driver(driver_plugins())
         return open_cloud(driver, timeout=timeout)

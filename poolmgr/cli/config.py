@@ -15,7 +15,7 @@ from poolmgr.config.options import Configuration
 from poolmgr.config.remarks import log_remarks
 from poolmgr.config.values import as_text, options_of
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.manager import action_plugins, driver_plugins
+from poolmgr.jobs.registries import action_plugins, driver_plugins
 from poolmgr.plugins import Plugin
 from poolmgr.text import one_line
 from poolmgr.worker.service import load_actions

@@ -11,7 +11,7 @@ from poolmgr.cli.options import duration, positive
 from poolmgr.cloud import BlockingCloud
 from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.jobs.in_flight import InFlight
-from poolmgr.jobs.manager import action_plugins, longest_job
+from poolmgr.jobs.registries import action_plugins, longest_job
 from poolmgr.reaper.reaper import Reaper
 from poolmgr.reaper.rules import Candidate
 from poolmgr.text import one_line

@@ -12,9 +12,7 @@ from poolmgr.jobs import message as wire
 from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.log import log_ended
 from poolmgr.jobs.message import Message
-from poolmgr.jobs.registries import action_plugins as action_plugins
-from poolmgr.jobs.registries import driver_plugins as driver_plugins
-from poolmgr.jobs.registries import longest_job as longest_job
+from poolmgr.jobs.registries import action_plugins
 from poolmgr.jobs.request import read_message
 from poolmgr.jobs.run import FOLLOW_UP_TIME, JobRun
 from poolmgr.ownership import Job

@@ -15,8 +15,9 @@ from poolmgr.errors import Closed, Forked
 from poolmgr.events import Observer, RunningJob
 from poolmgr.jobs.delivery import BlockingDelivery as BlockingDelivery
 from poolmgr.jobs.delivery import Progress
-from poolmgr.jobs.manager import JobManager, added_by, driver_plugins
+from poolmgr.jobs.manager import JobManager, added_by
 from poolmgr.jobs.message import Message
+from poolmgr.jobs.registries import driver_plugins
 from poolmgr.jobs.request import read_message
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings

@@ -10,7 +10,8 @@ from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.errors import PoolmgrError
 from poolmgr.events import tell
 from poolmgr.jobs.in_flight import InFlight
-from poolmgr.jobs.manager import JobManager, longest_job
+from poolmgr.jobs.manager import JobManager
+from poolmgr.jobs.registries import longest_job
 from poolmgr.reaper.reaper import Reaper
 from poolmgr.reaper.rules import Candidate
 from poolmgr.settings import ReaperSettings

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from poolmgr.drivers.base import Driver
-from poolmgr.jobs.manager import action_plugins, longest_job
+from poolmgr.jobs.registries import action_plugins, longest_job
 from tests.chaos import clouds
 from tests.chaos.audit import Finding, serious
 from tests.chaos.customer import Customer

@@ -7,7 +7,7 @@ import pytest
 
 from poolmgr.config.convert import converted
 from poolmgr.config.options import Configuration
-from poolmgr.jobs.manager import driver_plugins
+from poolmgr.jobs.registries import driver_plugins
 from tests.jobservers import JobServerProcess
 from tests.processes import Process, poolmgr
 

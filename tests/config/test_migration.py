@@ -9,7 +9,7 @@ import pytest
 from poolmgr.config.convert import converted
 from poolmgr.config.options import Configuration, list_opts
 from poolmgr.drivers.nova import NovaSettings
-from poolmgr.jobs.manager import driver_plugins
+from poolmgr.jobs.registries import driver_plugins
 from tests.config.test_options import LIBRA_CFG
 from tests.processes import poolmgr
 

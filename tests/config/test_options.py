@@ -13,7 +13,7 @@ from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.drivers.nova import NovaCloud
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.manager import driver_plugins
+from poolmgr.jobs.registries import driver_plugins
 from poolmgr.plugins import Registry
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "poolmgr.conf.sample"

@@ -17,7 +17,7 @@ from poolmgr.config.reload import Reload
 from poolmgr.config.values import options_of
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import ConfigError, NotFound
-from poolmgr.jobs.manager import driver_plugins
+from poolmgr.jobs.registries import driver_plugins
 from poolmgr.settings import WorkerSettings
 from tests.asking import asked
 from tests.jobservers import JobServerProcess, builtin

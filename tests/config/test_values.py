@@ -19,7 +19,7 @@ from poolmgr.config.values import Option, as_text, options_of
 from poolmgr.drivers.fake import FakeSettings
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.manager import driver_plugins
+from poolmgr.jobs.registries import driver_plugins
 from tests.jobservers import JobServerProcess
 from tests.processes import poolmgr, worker
 

@@ -9,7 +9,7 @@ from typing import Any
 from poolmgr.config.options import Configuration
 from poolmgr.config.remarks import ignored_options
 from poolmgr.config.values import options_of
-from poolmgr.jobs.manager import driver_plugins
+from poolmgr.jobs.registries import driver_plugins
 from tests.docs.blocks import Block, blocks, blocks_of, of
 from tests.docs.programs import problem
 

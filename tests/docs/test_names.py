@@ -10,7 +10,7 @@ from poolmgr.config.old_options import OBSOLETE
 from poolmgr.config.options import Configuration
 from poolmgr.config.values import options_of
 from poolmgr.drivers.nova import NovaSettings
-from poolmgr.jobs.manager import driver_plugins
+from poolmgr.jobs.registries import driver_plugins
 from tests.docs.blocks import ROOT, SOURCE, pages
 
 NOVA = (SOURCE / "nova.rst").read_text()
