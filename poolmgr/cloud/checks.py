@@ -13,7 +13,7 @@ from typing import get_type_hints as type_hints
 from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP, Poll
 from poolmgr.drivers.lifecycle import name_of
 from poolmgr.errors import PluginFailed, PoolmgrError
-from poolmgr.foreign import is_interrupt, told
+from poolmgr.foreign import is_interrupt, log_defect, told
 
 LOG = logging.getLogger(__name__)
 
@@ -104,10 +104,7 @@ def call(driver: Driver, verb: Verb[T], *args: object) -> T:
     except BaseException as error:
         if is_interrupt(error) or issubclass(type(error), PoolmgrError):
             raise
-        try:
-            LOG.error("%s failed unexpectedly", name, exc_info=error)
-        except BaseException:  # its traceback, too, is made by a plugin
-            LOG.error("%s failed and cannot be shown", name)
+        log_defect(LOG, name, error)
         raise PluginFailed(f"{name}: {told(error)}") from error
 
 

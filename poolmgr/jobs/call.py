@@ -10,7 +10,7 @@ from poolmgr.actions.context import BlockingContext, Context, Run
 from poolmgr.cloud import BlockingCloud, Cloud
 from poolmgr.cloud.pool import CallPool
 from poolmgr.errors import PluginFailed, PoolmgrError, Stopped
-from poolmgr.foreign import told
+from poolmgr.foreign import log_defect, told
 
 LOG = logging.getLogger(__name__)
 
@@ -84,10 +84,7 @@ def known(error: BaseException, doing: str) -> PoolmgrError:
     # Not isinstance(): an object can lie about its class.
     if issubclass(type(error), PoolmgrError):
         return error  # type: ignore[return-value]
-    try:
-        LOG.error("%s failed unexpectedly", doing, exc_info=error)
-    except BaseException:  # its traceback, too, is made by a plugin
-        LOG.error("%s failed unexpectedly, and cannot be shown", doing)
+    log_defect(LOG, doing, error)
     failure = PluginFailed(f"{doing}: {told(error)}")
     failure.__cause__ = error
     return failure
