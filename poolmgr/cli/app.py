@@ -21,7 +21,7 @@ from poolmgr.cli.options import add_options
 from poolmgr.cli.terminal import Stream
 from poolmgr.errors import PluginError, RequestError
 from poolmgr.text import one_line
-from poolmgr.worker.signals import ENDING, Interrupted, Interruption, Signals
+from poolmgr.worker.signals import ENDING, Interrupted, Interruption, handle
 
 if TYPE_CHECKING:
     from poolmgr.config.options import Configuration
@@ -35,7 +35,7 @@ DESCRIPTION = "Pool Manager of Libra, the OpenStack load-balancer service."
 class PoolmgrApp(App):
     """``poolmgr``.
 
-    :param signals: the process's, if they are to end commands
+    :param ends_on_signals: whether the process's signals end commands
     :ivar interruption: how they do
     """
 
@@ -43,8 +43,8 @@ class PoolmgrApp(App):
     LOG = logging.getLogger("poolmgr.cli")
     command_manager: Commands
 
-    def __init__(self, signals: Signals | None = None) -> None:
-        self.signals = signals
+    def __init__(self, ends_on_signals: bool = False) -> None:
+        self.ends_on_signals = ends_on_signals
         self.interruption = Interruption()
         super().__init__(
             description=DESCRIPTION,
@@ -178,8 +178,11 @@ class PoolmgrApp(App):
         self._error = err
 
     def _end_on(self, *numbers: signal.Signals) -> None:
-        if self.signals is not None:
-            self.interruption.begin(self.signals, *numbers)
+        if self.ends_on_signals:
+            for number in numbers:
+                # Who started us may want it to be ignored, as nohup does.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    handle(self.interruption, number)
 
     def refuse(self, argv: list[str]) -> int:
         """Say that words begin with no command; returns the exit code."""
@@ -216,10 +219,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of a process; returns the exit code."""
     _open_standard_files()
     atexit.register(_ignore_signals)
-    signals = Signals(*ENDING)
     logs.log_all()
     try:
-        app = PoolmgrApp(signals)
+        app = PoolmgrApp(ends_on_signals=True)
     except PluginError as error:
         sys.stderr.write(f"{PoolmgrApp.NAME}: {error}\n")
         return 1

@@ -14,7 +14,7 @@ from poolmgr.gearman.server import JobServer
 from poolmgr.jobs.pool_manager import AsyncPoolManager
 from poolmgr.settings import PoolSettings, WorkerSettings
 from poolmgr.worker.service import Service
-from poolmgr.worker.signals import ENDING, Ending
+from poolmgr.worker.signals import ENDING, Ending, handle
 
 DEVICE = "libra-stg-haproxy-eaf1fef0-1584-11e3-b42b-02163e192df9"
 ADDRESS = "15.185.234.125"
@@ -125,8 +125,8 @@ class Demo(PoolmgrCommand):
 
     def _end_by_signals(self, service: Service) -> None:
         ending = Ending(lambda _number: service.call(service.stop))
-        if self.app.signals is not None:
-            self.app.signals.on(ending, *ENDING)
+        if self.app.ends_on_signals:
+            handle(ending, *ENDING)
 
 
 async def _show(client: Client, request: str, out: TextIO) -> None:

@@ -31,7 +31,7 @@ from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 from poolmgr.worker.report import Report
 from poolmgr.worker.service import Service, end_on_defects
-from poolmgr.worker.signals import TOGETHER, Ending, end_tasks, say
+from poolmgr.worker.signals import TOGETHER, Ending, end_tasks, handle, say
 from poolmgr.worker.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -65,13 +65,11 @@ class WorkerCommand(PoolmgrCommand):
         :returns: the exit code
         :raises PoolmgrError: it cannot start
         """
-        signals = self.app.signals
-        assert signals is not None  # noqa: S101 - it is a process
         # Before all that takes time: a signal ends the start, too.
         self._ending = Ending(_end_at_start)
-        signals.on(self._ending, signal.SIGTERM, signal.SIGINT)
-        self._signals, self._report = signals, Report(logs.descriptors)
-        signals.on(self._report.start, signal.SIGUSR2)
+        handle(self._ending, signal.SIGTERM, signal.SIGINT)
+        self._report = Report(logs.descriptors)
+        handle(self._report.start, signal.SIGUSR2)
         self._notifier = Notifier(os.environ)
         conf = self.configuration
         with suppress(ConfigError):  # it is told below, with all others
@@ -146,7 +144,7 @@ class WorkerCommand(PoolmgrCommand):
             threading.Timer(TOGETHER, drain, [number]).start()
 
         self._ending.gently = drain_soon
-        self._signals.on(lambda _number: service.call(hang_up), signal.SIGHUP)
+        handle(lambda _number: service.call(hang_up), signal.SIGHUP)
         _spare_collections()
         reaping = asyncio.create_task(reaper.run())
         try:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 #: What is said of a command that a signal has ended.
 EARLY = "ended early"
-#: What ends a command.
+#: What ends a command; blocked until :func:`handle` says how.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds that a log line has to be written.
 _LOG_TIME = 1.0
@@ -34,40 +34,16 @@ _END_TIME = 1.0
 TOGETHER = 0.05
 
 
-class Signals:
-    """The process's signals; made on its main thread.
+def handle(handler: Handler, *numbers: Number) -> None:
+    """Have signals do something from now on; also one that came while they
+    were blocked."""
 
-    :param numbers: what is caught; each waits until :meth:`on` says what it
-        does.  One that is ignored, as by nohup, stays so until then.
-    """
+    def call(number: int, _frame: FrameType | None) -> None:
+        handler(Number(number))
 
-    def __init__(self, *numbers: Number) -> None:
-        self._seen: list[Number] = []
-        for number in numbers:
-            if not is_ignored(number):
-                signal.signal(number, self._note)
-        # What blocked them while this was being prepared, or who started us.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-
-    def on(self, handler: Handler, *numbers: Number) -> None:
-        """Say what signals do, from now on and if one came before."""
-
-        def handle(number: int, _frame: FrameType | None) -> None:
-            handler(Number(number))
-
-        for number in numbers:
-            signal.signal(number, handle)
-        for number in numbers:
-            if number in self._seen:
-                handler(number)
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._seen.append(Number(number))
-
-
-def is_ignored(number: Number) -> bool:
-    """Whether who started the process wants it to ignore a signal."""
-    return signal.getsignal(number) is signal.SIG_IGN
+    for number in numbers:
+        signal.signal(number, call)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 class Ending:
@@ -84,7 +60,7 @@ class Ending:
         self._again = False
 
     def __call__(self, number: Number) -> None:
-        """Take a signal; for :meth:`Signals.on`."""
+        """Take a signal; for :func:`handle`."""
         if self.number is None:
             self.number, self._at = number, time.monotonic()
             self.gently(number)
@@ -109,7 +85,7 @@ class Interrupted(KeyboardInterrupt):
         self.said = EARLY
 
 
-class Interruption:
+class Interruption(Ending):
     """How signals end a command: by an exception, once, on the main thread.
 
     :ivar left: tasks that have not ended when they were cancelled; only
@@ -117,37 +93,17 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self._ending = Ending(self._interrupt)
+        super().__init__(self._interrupt)
         self.left: set[object] = set()
         self._held = False
         self._cancel: Callable[[], object] | None = None
 
-    @property
-    def number(self) -> Number | None:
-        """The signal that has come; None while none has."""
-        return self._ending.number
-
-    def begin(self, signals: Signals, *numbers: Number) -> None:
-        """Have these signals interrupt, but not one that is ignored.
-
-        :raises Interrupted: one has come already
-        """
-        signals.on(self._ending, *(n for n in numbers if not is_ignored(n)))
-
     def hold(self) -> None:
-        """Raise nothing from now on, but by :meth:`run` and :meth:`check`.
+        """Raise nothing from now on, but by :meth:`run`.
 
         For work that must not be left in the middle of a step.
         """
         self._held = True
-
-    def check(self) -> None:
-        """Go on unless a signal has come.
-
-        :raises Interrupted: one has
-        """
-        if self.number is not None:
-            raise Interrupted(self.number)
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Do what :func:`asyncio.run` does; a signal cancels it.
@@ -164,7 +120,7 @@ class Interruption:
             assert task is not None  # noqa: S101 - we are in one
             self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
             try:
-                self.check()
+                self._check()
                 return await main
             finally:
                 self._cancel = None
@@ -175,10 +131,14 @@ class Interruption:
         try:
             return loop.run_until_complete(cancellable())
         except asyncio.CancelledError:
-            self.check()
+            self._check()
             raise
         finally:
             loop.close()
+
+    def _check(self) -> None:
+        if self.number is not None:
+            raise Interrupted(self.number)
 
     def _interrupt(self, number: Number) -> None:
         if self._cancel is not None:
