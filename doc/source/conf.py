@@ -17,6 +17,7 @@ extensions = [
     "poolmgr_commands",
     "poolmgr_diagrams",
     "poolmgr_errors",
+    "poolmgr_metrics",
 ]
 graphviz_output_format = "svg"
 # Literal blocks are output or commands, not Python.

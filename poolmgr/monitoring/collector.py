@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, ConnectionOptions, admin
 from poolmgr.gearman.admin import FunctionStatus
-from poolmgr.monitoring.statistics import HELP, Statistics
+from poolmgr.monitoring.statistics import HELP, LABELS, Statistics
 from poolmgr.worker.service import Service
 
 #: Seconds for which an answer is used: job servers are asked no more often,
@@ -58,15 +58,13 @@ class StateCollector(Collector):
             platform.python_version(),
             service.manager.settings.pool,
         )
-        yield _gauge(
-            "poolmgr_build_info", {info: 1}, "version", "python", "pool"
-        )
+        yield _gauge("poolmgr_build_info", {info: 1})
         yield _gauge("poolmgr_draining", {(): service.draining})
         load, limits = service.load, service.settings
         running = _by_lane(load.long, load.short, load.held)
-        yield _gauge("poolmgr_jobs_in_flight", running, "lane", "state")
+        yield _gauge("poolmgr_jobs_in_flight", running)
         most = _by_lane(limits.long_jobs, limits.short_jobs, limits.held_jobs)
-        yield _gauge("poolmgr_jobs_in_flight_limit", most, "lane", "state")
+        yield _gauge("poolmgr_jobs_in_flight_limit", most)
         oldest = max(
             (job.seconds for job in service.manager.running()), default=0.0
         )
@@ -78,17 +76,17 @@ class StateCollector(Collector):
         yield _gauge("poolmgr_watch_age_seconds", {(): driver.view_age})
         breakers = self.service.breakers.items()
         is_open = {(name,): breaker.open for name, breaker in breakers}
-        yield _gauge("poolmgr_breaker_open", is_open, "breaker")
+        yield _gauge("poolmgr_breaker_open", is_open)
         run = self.statistics.reaper_run
         if run is not None:
             found = run.number
-            yield _gauge("poolmgr_reaper_findings", found, "kind", "verdict")
+            yield _gauge("poolmgr_reaper_findings", found)
             age = max(0.0, time.time() - run.at)
             yield _gauge("poolmgr_reaper_look_age_seconds", {(): age})
 
     def _job_servers(self) -> Iterator[Metric]:
         name = "poolmgr_job_server_reconnects"
-        reconnects = CounterMetricFamily(name, HELP[name], labels=["server"])
+        reconnects = CounterMetricFamily(name, HELP[name], labels=LABELS[name])
         up, answers, jobs, workers = {}, {}, {}, {}
         for connection in self.service.links:
             server = str(connection.address)
@@ -102,10 +100,10 @@ class StateCollector(Collector):
                 jobs[server, "running"] = queue.running
                 workers[(server,)] = queue.workers
         yield reconnects
-        yield _gauge("poolmgr_job_server_connected", up, "server")
-        yield _gauge("poolmgr_job_server_answers", answers, "server")
-        yield _gauge("poolmgr_job_server_jobs", jobs, "server", "state")
-        yield _gauge("poolmgr_job_server_workers", workers, "server")
+        yield _gauge("poolmgr_job_server_connected", up)
+        yield _gauge("poolmgr_job_server_answers", answers)
+        yield _gauge("poolmgr_job_server_jobs", jobs)
+        yield _gauge("poolmgr_job_server_workers", workers)
 
     def _read_queues(self) -> dict[str, FunctionStatus | None]:
         """The queue of each job server, None if it did not answer."""
@@ -131,9 +129,8 @@ class StateCollector(Collector):
         return next(ours, FunctionStatus(name, 0, 0, 0))
 
 
-def _gauge(
-    name: str, values: Mapping[Any, float], *labels: str
-) -> GaugeMetricFamily:
+def _gauge(name: str, values: Mapping[Any, float]) -> GaugeMetricFamily:
+    labels = LABELS.get(name, ())
     family = GaugeMetricFamily(name, HELP[name], labels=labels)
     for each, value in values.items():
         family.add_metric(each, value)

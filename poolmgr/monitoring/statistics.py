@@ -17,29 +17,53 @@ from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
 from poolmgr.jobs.message import FAIL, PASS
 from poolmgr.text import one_line
 
-#: The help of every metric; the documentation says more.
-HELP = {
-    "poolmgr_build_info": "What runs.",
-    "poolmgr_draining": "1 while the worker drains: it takes no more jobs.",
-    "poolmgr_jobs": "Jobs that have ended.",
-    "poolmgr_job_duration_seconds": "From a job's start to its answer.",
-    "poolmgr_jobs_in_flight": "Jobs that the worker has; held: prefetched.",
-    "poolmgr_jobs_in_flight_limit": "The most that it may have.",
-    "poolmgr_oldest_job_seconds": "Time that the oldest job has been running.",
+#: The help of every metric. The list in the documentation is made from these.
+COUNTERS = {
+    "poolmgr_jobs": "Jobs that have ended, by error code.",
     "poolmgr_cloud_calls": 'Calls of the cloud; "none" is no answer.',
-    "poolmgr_cloud_call_duration_seconds": "Without the wait for a slot.",
-    "poolmgr_watch_devices": "Devices that the poller waits for.",
+    "poolmgr_job_server_reconnects": "Attempts to connect after the first.",
+    "poolmgr_reaper_looks": "Runs of the reaper: done or failed.",
+    "poolmgr_reaper_removed": "What the reaper has deleted.",
+}
+HISTOGRAMS = {
+    "poolmgr_job_duration_seconds": "Time from a job's start to its answer.",
+    "poolmgr_cloud_call_duration_seconds": "Time without waits for a slot.",
+}
+GAUGES = {
+    "poolmgr_build_info": "Always 1.",
+    "poolmgr_draining": "1 while the worker drains: it takes no more jobs.",
+    "poolmgr_jobs_in_flight": "Jobs in the worker; held means prefetched.",
+    "poolmgr_jobs_in_flight_limit": "The most that there may be.",
+    "poolmgr_oldest_job_seconds": "Age of the oldest running job, or 0.",
+    "poolmgr_watch_devices": "Devices that jobs wait for.",
     "poolmgr_watch_age_seconds": "Time since the last good poll of these.",
     "poolmgr_breaker_open": "1 while the circuit breaker is open.",
     "poolmgr_job_server_connected": "1 while the worker is registered there.",
-    "poolmgr_job_server_reconnects": "Attempts to connect after the first.",
     "poolmgr_job_server_answers": "1 if it has told its queue just now.",
-    "poolmgr_job_server_jobs": "Jobs of this function that it has.",
-    "poolmgr_job_server_workers": "Workers that it knows for this function.",
-    "poolmgr_reaper_looks": "Runs of the reaper.",
-    "poolmgr_reaper_removed": "What the reaper has deleted.",
-    "poolmgr_reaper_findings": "What its last run found.",
-    "poolmgr_reaper_look_age_seconds": "Time since its last successful run.",
+    "poolmgr_job_server_jobs": "Jobs there; prefetched ones are running.",
+    "poolmgr_job_server_workers": "Workers that the job server knows.",
+    "poolmgr_reaper_findings": "What the last run of the reaper found.",
+    "poolmgr_reaper_look_age_seconds": "Time since its last complete run.",
+}
+HELP = COUNTERS | HISTOGRAMS | GAUGES
+#: The labels of those that have any.
+LABELS = {
+    "poolmgr_build_info": ("version", "python", "pool"),
+    "poolmgr_jobs": ("action", "outcome", "code"),
+    "poolmgr_job_duration_seconds": ("action",),
+    "poolmgr_jobs_in_flight": ("lane", "state"),
+    "poolmgr_jobs_in_flight_limit": ("lane", "state"),
+    "poolmgr_cloud_calls": ("service", "method", "status"),
+    "poolmgr_cloud_call_duration_seconds": ("service", "method"),
+    "poolmgr_breaker_open": ("breaker",),
+    "poolmgr_job_server_connected": ("server",),
+    "poolmgr_job_server_reconnects": ("server",),
+    "poolmgr_job_server_answers": ("server",),
+    "poolmgr_job_server_jobs": ("server", "state"),
+    "poolmgr_job_server_workers": ("server",),
+    "poolmgr_reaper_looks": ("outcome",),
+    "poolmgr_reaper_removed": ("kind",),
+    "poolmgr_reaper_findings": ("kind", "verdict"),
 }
 #: Upper bounds of the buckets of jobs and of calls of the cloud, in seconds.
 JOB_BUCKETS = (
@@ -140,18 +164,14 @@ class Statistics(Observer):
         self.registry = prometheus.CollectorRegistry(auto_describe=False)
         prometheus.ProcessCollector(registry=self.registry)
         new = self._new
-        self._jobs = new(Counter, "poolmgr_jobs", "action", "outcome", "code")
-        self._calls = new(
-            Counter, "poolmgr_cloud_calls", "service", "method", "status"
-        )
-        self._runs = new(Counter, "poolmgr_reaper_looks", "outcome")
-        self._removed = new(Counter, "poolmgr_reaper_removed", "kind")
+        self._jobs = new(Counter, "poolmgr_jobs")
+        self._calls = new(Counter, "poolmgr_cloud_calls")
+        self._runs = new(Counter, "poolmgr_reaper_looks")
+        self._removed = new(Counter, "poolmgr_reaper_removed")
         name = "poolmgr_job_duration_seconds"
-        self._job_seconds = new(Histogram, name, "action", buckets=JOB_BUCKETS)
+        self._job_seconds = new(Histogram, name, buckets=JOB_BUCKETS)
         name = "poolmgr_cloud_call_duration_seconds"
-        self._call_seconds = new(
-            Histogram, name, "service", "method", buckets=CALL_BUCKETS
-        )
+        self._call_seconds = new(Histogram, name, buckets=CALL_BUCKETS)
         for outcome in ("done", "failed"):
             self._runs.labels(outcome)
         for kind in ("device", "floating IP"):
@@ -225,7 +245,6 @@ class Statistics(Observer):
         numbers = range(present - MINUTES + 1, present + 1)
         return [known.get(number, Minute(number)) for number in numbers]
 
-    def _new(
-        self, metric: type[MetricT], name: str, *labels: str, **more: Any
-    ) -> MetricT:
-        return metric(name, HELP[name], labels, registry=self.registry, **more)
+    def _new(self, metric: type[MetricT], name: str, **more: Any) -> MetricT:
+        more["registry"] = self.registry
+        return metric(name, HELP[name], LABELS[name], **more)

@@ -1,4 +1,4 @@
-"""What the page on troubleshooting quotes is what poolmgr says."""
+"""What the page on troubleshooting quotes is what poolmgr says, and more."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def test_every_message_has_its_scene() -> None:
-    assert messages() == SCENES.keys()
+    # Scenes of messages that need no explanation are played, too.
+    assert messages() <= SCENES.keys()
 
 
 @pytest.mark.parametrize("message", SCENES)

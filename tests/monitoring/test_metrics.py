@@ -11,6 +11,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from poolmgr.monitoring.statistics import (
+    COUNTERS,
+    GAUGES,
+    HISTOGRAMS,
+    LABELS,
+)
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.asking import asked, running
@@ -23,7 +29,6 @@ from tests.polling import until
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "etc" / "monitoring"
-PAGE = (ROOT / "doc" / "source" / "monitoring.rst").read_text()
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}
 
@@ -242,23 +247,23 @@ def test_every_action_is_counted_from_0(scraped: Samples) -> None:
 # -- the files and the documentation ------------------------------------------
 
 
-def test_the_table_in_the_documentation_is_what_there_is(
-    scene: Scene,
-) -> None:
-    rows = re.findall(
-        r"^``(poolmgr_\w+)``\n {4}(\w+)(?:; (.*?))?\. ", PAGE, re.MULTILINE
-    )
-    documented = {
-        (name, kind): set(re.findall(r"``(\w+)``", labels))
-        for name, kind, labels in rows
+def test_the_metrics_are_those_that_are_documented(scene: Scene) -> None:
+    kinds = {
+        "counter": COUNTERS,
+        "histogram": HISTOGRAMS,
+        "gauge": GAUGES,
     }
-    there: dict[tuple[str, str], set[str]] = {}
+    documented = {
+        (name, kind): (text, {*LABELS.get(name, ())})
+        for kind, metrics in kinds.items()
+        for name, text in metrics.items()
+    }
+    there: dict[tuple[str, str], tuple[str, set[str]]] = {}
     for family in text_string_to_metric_families(scene.text):
-        if not family.name.startswith("poolmgr_"):
-            continue
-        name = family.name + "_total" * (family.type == "counter")
-        labels = {x for sample in family.samples for x in sample.labels}
-        there[name, family.type] = labels - {"le"}
+        if family.name.startswith("poolmgr_"):
+            labels = {x for sample in family.samples for x in sample.labels}
+            about = family.documentation, labels - {"le"}
+            there[family.name, family.type] = about
 
     assert documented == there
 

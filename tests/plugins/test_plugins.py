@@ -115,9 +115,9 @@ def test_the_example_is_a_command_and_a_driver(
         "poolmgr: 'prefix' must be printable\n",
     )
     help_ = poolmgr("count-devices", "--help", beside=beside).stdout
-    assert "Count the devices that there are" in help_
+    assert "Count the devices." in help_
     assert "--field-prefix PREFIX" in help_
-    assert "count only names that start like this" in help_
+    assert "count only names with this prefix" in help_
     assert (
         "count-devices   Count the devices"
         in poolmgr("-h", beside=beside).stdout

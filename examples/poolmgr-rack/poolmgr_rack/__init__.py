@@ -1,1 +1,1 @@
-"""Two actions and a driver for poolmgr, as an example."""
+"""Example: two actions and a driver for poolmgr."""

@@ -8,15 +8,15 @@ from poolmgr.actions.base import Action, BlockingContext, text
 
 @dataclass(frozen=True)
 class Request:
-    """What COUNT_DEVICES takes."""
+    """The fields of COUNT_DEVICES."""
 
     prefix: str = field(
-        default="", metadata=text("count only names that start like this")
+        default="", metadata=text("count only names with this prefix")
     )
 
 
 class CountDevices(Action[Request]):
-    """Count the devices that there are."""
+    """Count the devices."""
 
     takes = Request
     answers = ("count",)

@@ -8,7 +8,7 @@ from poolmgr.actions.base import Action, Context, device_name
 
 @dataclass(frozen=True)
 class Request:
-    """What POWER_CYCLE takes."""
+    """The fields of POWER_CYCLE."""
 
     name: str = field(metadata=device_name("name of the device"))
 

@@ -19,7 +19,7 @@ from poolmgr.settings import check, setting
 
 @dataclass(frozen=True)
 class RackSettings:
-    """Settings of the rack: the group ``[rack]``."""
+    """Settings of the rack, in the group ``[rack]``."""
 
     machines: tuple[str, ...] = setting(
         ("192.0.2.1", "192.0.2.2", "192.0.2.3"), "Addresses of the machines."
@@ -37,7 +37,7 @@ class RackSettings:
 
 
 class Rack(Driver):
-    """Machines that are always on; to create a device is to take one."""
+    """A rack of machines; creating a device takes a free one."""
 
     Settings = RackSettings
 
@@ -51,7 +51,7 @@ class Rack(Driver):
         self.power_cycles: list[str] = []
 
     def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
-        """Take a machine that nobody has."""
+        """Take a free machine."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with self._lock:
             address = _free(self._settings.machines, self._devices)
@@ -66,11 +66,11 @@ class Rack(Driver):
             return list(self._devices.values())
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
-        """Write on the label."""
+        """Replace the mark."""
         with self._lock:
             now = self._devices.get(device.id)
             if now is None:
-                raise CloudRefused(f"nobody has machine {device.id}")
+                raise CloudRefused(f"machine {device.id} is not taken")
             mark = mark.written_over(now.mark, device.mark)
             self._devices[device.id] = replace(now, mark=mark)
 
@@ -83,20 +83,20 @@ class Rack(Driver):
             return self._devices.pop(device.id, None) is not None
 
     def power_cycle(self, device: Device, timeout: float) -> None:
-        """Turn a machine off and on: a method that only this driver has."""
+        """Turn a machine off and on; only this driver can do that."""
         with self._lock:
             left = self._strip_ready_at - time.monotonic()
             if left > 0:
-                # poolmgr asks again, not before this time has passed.
+                # poolmgr calls again after this time.
                 raise CloudUnavailable("the strip is busy", retry_after=left)
             if device.id not in self._devices:
-                raise CloudRefused(f"nobody has machine {device.id}")
+                raise CloudRefused(f"machine {device.id} is not taken")
             self.power_cycles.append(device.id)
             pause = self._settings.strip_pause
             self._strip_ready_at = time.monotonic() + pause
 
     def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
-        """Take an address that nobody has."""
+        """Take a free address."""
         with self._lock:
             address = _free(self._settings.addresses, self._ips)
             self._ips[address] = FloatingIP(address, address, None, 1, mark)
@@ -108,7 +108,7 @@ class Rack(Driver):
             return list(self._ips.values())
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
-        """Write on the label."""
+        """Replace the mark."""
         with self._lock:
             self._compare(ip)
             self._set(replace(ip, mark=mark))
@@ -122,13 +122,13 @@ class Rack(Driver):
             self._set(replace(ip, device_id=device.id))
 
     def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
-        """Route it to nowhere."""
+        """Stop routing the address."""
         with self._lock:
             self._compare(ip)
             self._set(replace(ip, device_id=None))
 
     def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
-        """Give it back."""
+        """Give the address back."""
         with self._lock:
             return self._ips.pop(ip.id, None) is not None
 

@@ -7,12 +7,12 @@ from poolmgr.testing import ActionConformance
 
 
 class TestCountDevices(ActionConformance):
-    """What every action has to do, and what this one does."""
+    """The tests of every action, and those of this one."""
 
     action = CountDevices
 
     def test_all_devices_are_counted(self, manager: PoolManager) -> None:
-        """Without a prefix."""
+        """A request without a prefix counts all."""
         manager.execute("BUILD_DEVICE")
         manager.execute("BUILD_DEVICE")
 
@@ -21,7 +21,7 @@ class TestCountDevices(ActionConformance):
     def test_those_with_a_prefix_are_counted(
         self, manager: PoolManager
     ) -> None:
-        """And no others."""
+        """A request with a prefix counts only these."""
         built = manager.execute("BUILD_DEVICE")
         manager.execute("BUILD_DEVICE")
 

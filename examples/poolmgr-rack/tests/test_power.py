@@ -11,23 +11,23 @@ from poolmgr.testing import ActionConformance
 
 
 class TestPowerCycle(ActionConformance):
-    """What every action has to do, and what this one does."""
+    """The tests of every action, and those of this one."""
 
     action = PowerCycle
 
     @pytest.fixture
     def driver(self) -> Rack:
-        """The fake cloud cannot do it, a rack can."""
+        """Use a rack: the fake cloud has no power strip."""
         return Rack(RackSettings())
 
     def prepare(self, manager: PoolManager) -> Mapping[str, object]:
         """Build the device that the request names."""
         return {"name": manager.execute("BUILD_DEVICE")["name"]}
 
-    def test_a_busy_power_strip_is_asked_again(
+    def test_a_busy_power_strip_is_called_again(
         self, manager: PoolManager, driver: Rack
     ) -> None:
-        """The second request meets the strip while it is busy."""
+        """The strip is busy when the second request comes."""
         built = manager.execute("BUILD_DEVICE")
 
         for _ in range(2):

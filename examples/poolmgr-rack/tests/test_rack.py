@@ -1,4 +1,4 @@
-"""The rack."""
+"""The driver."""
 
 import pytest
 from poolmgr_rack.rack import Rack, RackSettings
@@ -12,7 +12,7 @@ MACHINES = tuple(f"192.0.2.{number}" for number in range(1, 6))
 
 
 class TestRack(DriverConformance):
-    """What every driver has to do, and what this one does."""
+    """The tests of every driver, and those of this one."""
 
     @pytest.fixture
     def driver(self) -> Driver:
@@ -20,7 +20,7 @@ class TestRack(DriverConformance):
         return Rack(RackSettings(machines=MACHINES))
 
     def test_a_full_rack_says_so(self, driver: Driver) -> None:
-        """And has room again when a machine is given back."""
+        """It has room again when a machine is given back."""
         with PoolManager(driver) as manager:
             built = [manager.execute("BUILD_DEVICE") for _ in MACHINES]
             with pytest.raises(QuotaExceeded, match="all 5 are taken"):
