@@ -104,7 +104,7 @@ class WorkerCommand(PoolmgrCommand):
             async with manager:
                 await _require_no_problem(manager.cloud, conf)
                 service = Service(manager, conf.gearman(), conf.worker())
-                self._report.describe(service)
+                self._report.service = service
                 if statistics:
                     _serve_pages(conf, service, statistics)
                 watch = asyncio.create_task(self._notifier.watch(service))

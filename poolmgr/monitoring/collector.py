@@ -60,8 +60,8 @@ class StateCollector(Collector):
         )
         yield _gauge("poolmgr_build_info", {info: 1})
         yield _gauge("poolmgr_draining", {(): service.draining})
-        load, limits = service.load, service.settings
-        running = _by_lane(load.long, load.short, load.held)
+        slots, limits = service.slots, service.settings
+        running = _by_lane(slots.long, slots.short, slots.held)
         yield _gauge("poolmgr_jobs_in_flight", running)
         most = _by_lane(limits.long_jobs, limits.short_jobs, limits.held_jobs)
         yield _gauge("poolmgr_jobs_in_flight_limit", most)

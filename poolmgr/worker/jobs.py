@@ -1,11 +1,11 @@
 """The jobs in a worker's hands, from their assignment to their answer."""
 
 import asyncio
-import functools
 import logging
 import os
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from poolmgr.config.gearman_settings import GearmanSettings
@@ -29,7 +29,7 @@ LOG = logging.getLogger(__name__)
 PEER_DELAY = 0.05
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _AssignedJob:
     """A job that was assigned to us.
 
@@ -51,6 +51,8 @@ class AssignedJobs:
     :ivar slots: reserved before a job is asked for
     :ivar worker: brings the jobs
     :ivar undeliverable: builds that run, but whose connection was lost
+    :ivar stopped: whether to start nothing any more: what still comes goes
+        back when the connection is closed, for another worker
     :raises ConfigError: an address or the TLS settings cannot be used
     """
 
@@ -60,11 +62,9 @@ class AssignedJobs:
         gearman: GearmanSettings,
         settings: WorkerSettings,
     ) -> None:
-        self._manager = manager
         options = connection_options(gearman)
-        manager.ask_delivered_before = functools.partial(
-            delivered_before, options
-        )
+        manager.ask_delivered_before = partial(delivered_before, options)
+        self._manager = manager
         self._queries = JobServerQueries(settings.function, options)
         self.slots: JobSlots[_AssignedJob] = JobSlots(
             settings,
@@ -81,17 +81,8 @@ class AssignedJobs:
             client_id=f"poolmgr-{host_name()}-{os.getpid()}",
         )
         self.undeliverable: set[_AssignedJob] = set()
-        self._stopped = False
+        self.stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def stop_starting(self) -> None:
-        """Start nothing any more; what comes is left to other workers."""
-        self._stopped = True
-
-    def adopt(self, settings: WorkerSettings) -> None:
-        """Have other limits from now on."""
-        self.slots.adopt(settings)
-        self.worker.grab()
 
     async def close(self) -> None:
         """Send the answers that are to be sent, and end."""
@@ -105,27 +96,23 @@ class AssignedJobs:
         A build that nobody can answer is not waited for; what it has made
         is for the job's next delivery.
         """
-        load = self.slots.load
-        here = load.long + load.short + self.slots.will_start
-        return here + self.worker.grabs_outstanding > len(self.undeliverable)
+        return self.slots.in_use > len(self.undeliverable)
+
+    # -- starting -----------------------------------------------------------
 
     def _take(self, assignment: Assignment) -> None:
         """Take a job that a slot was reserved for."""
-        if self._stopped:
-            # Not begun, it is better off with another worker: it goes back
-            # when the connection is closed.
+        if self.stopped:
             self.slots.release()
             return
         long = self._manager.is_long(assignment.payload)
         job = _AssignedJob(assignment, long)
-        assignment.on_lost = functools.partial(self._connection_lost, job)
+        assignment.on_lost = partial(self._connection_lost, job)
         size = len(assignment.payload)
         priority = self._queries.next_priority(assignment.server)
         if self.slots.admit(job, long, size, priority):
             clients = self._queries.count_clients(assignment)
             job.clients = asyncio.create_task(clients)
-
-    # -- starting -----------------------------------------------------------
 
     async def _prefetch_later(self) -> None:
         await asyncio.sleep(PEER_DELAY)
@@ -153,11 +140,9 @@ class AssignedJobs:
         Out of its own queue the job server would have dropped the job.
         """
         assignment = job.assignment
-        gone = (
-            await clients
-            and await self._queries.count_clients(assignment) == 0
-        )
-        if not (gone or assignment.lost or self._stopped):
+        count = self._queries.count_clients
+        gone = await clients and await count(assignment) == 0
+        if not (gone or assignment.lost or self.stopped):
             self._begin(job)
             return
         if gone and not assignment.lost:
@@ -181,20 +166,21 @@ class AssignedJobs:
             Job(unique, assignment.handle, str(assignment.server)),
             assignment.progress,
         )
-        job.delivery.future.add_done_callback(
-            lambda future: self._answer(job, future.result())
-        )
+        # It may be long, and is not needed any more.
+        assignment.payload = b""
+        job.delivery.future.add_done_callback(partial(self._answer, job))
 
     # -- ending -------------------------------------------------------------
 
-    def _answer(self, job: _AssignedJob, outcome: Outcome) -> None:
+    def _answer(
+        self, job: _AssignedJob, future: "asyncio.Future[Outcome]"
+    ) -> None:
+        outcome = future.result()
         on_answered = None
         if outcome.followed:
-            on_answered = functools.partial(self._answered, job)
+            on_answered = partial(self._answered, job)
         job.assignment.complete(wire.encode(outcome.answer), on_answered)
         self.undeliverable.discard(job)
-        # It may be long, and others may hold the job for a while.
-        job.assignment.payload = b""
         self._end(job)
 
     def _end(self, job: _AssignedJob) -> None:

@@ -13,9 +13,8 @@ from poolmgr.gearman import (
     admin,
 )
 
-#: Priorities as job servers have them.
-HIGH, NORMAL, LOW = range(3)
-
+#: The priority of most jobs, between high (0) and low (2).
+_NORMAL = 1
 #: Seconds that a job server has to tell how many clients a job has.
 _TIMEOUT = 2.0
 #: The same for how many jobs wait: to know is worth no more.
@@ -38,8 +37,6 @@ class JobServerQueries:
         self._clients: dict[Address, asyncio.Task[Client]] = {}
         self._waiting: dict[Address, list[int]] = {}
 
-    # -- priorities ---------------------------------------------------------
-
     async def read_priorities(self, servers: Collection[Address]) -> None:
         """Ask job servers how many jobs of each priority wait.
 
@@ -57,17 +54,7 @@ class JobServerQueries:
             if count:
                 waiting[priority] -= 1
                 return priority
-        return NORMAL
-
-    async def _read(self, server: Address) -> list[int]:
-        try:
-            return await admin.waiting(
-                server, self._function, self._options, _PRIORITIES_TIMEOUT
-            )
-        except TransportError:
-            return []  # jobs of this one have no priority, then
-
-    # -- clients ------------------------------------------------------------
+        return _NORMAL
 
     async def count_clients(self, job: Assignment) -> int | None:
         """How many clients wait for a job; None if that cannot be told.
@@ -91,6 +78,14 @@ class JobServerQueries:
         """Close the connections."""
         for server in list(self._clients):
             await self._disconnect(server)
+
+    async def _read(self, server: Address) -> list[int]:
+        try:
+            return await admin.waiting(
+                server, self._function, self._options, _PRIORITIES_TIMEOUT
+            )
+        except TransportError:
+            return []  # jobs of this one have no priority, then
 
     def _client(self, server: Address) -> asyncio.Task[Client]:
         if server not in self._clients:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from poolmgr.text import one_line
 from poolmgr.worker.service import Service
 
-Collect = Callable[[], Iterable[str]]
-
 #: Most calls of a stack that are shown, the innermost.
 _DEPTH = 60
 
@@ -25,27 +23,13 @@ class Report:
     hangs.
 
     :param descriptors: the files it is written to
+    :ivar service: the worker that it is about; None while there is none
     """
 
     def __init__(self, descriptors: Callable[[], Iterable[int]]) -> None:
+        self.service: Service | None = None
         self._descriptors = descriptors
-        self._sections: dict[str, Collect] = {"process": _process}
         self._thread: threading.Thread | None = None
-
-    def add(self, title: str, collect: Collect) -> None:
-        """Add a section.
-
-        :param collect: its lines, of any text; called on another thread, so
-            it must wait for nothing
-        """
-        self._sections[title] = collect
-
-    def describe(self, service: Service) -> None:
-        """Add the sections of a worker."""
-        self.add("job servers", lambda: _job_servers(service))
-        self.add("jobs", lambda: _load(service))
-        self.add("open circuits", lambda: _open_circuits(service))
-        self.add("running jobs", lambda: _jobs(service))
 
     def start(self, *_signal: object) -> None:
         """Write it on a thread, unless one is being written."""
@@ -68,19 +52,23 @@ class Report:
         """Its lines, without their ends."""
         at = time.strftime("%Y-%m-%d %H:%M:%S")
         yield f"==== state report {at} ===="
-        for title, collect in self._sections.items():
-            yield f"== {title}"
-            yield from (one_line(str(line)) for line in _collected(collect))
-        yield "== threads"
-        yield from map(one_line, _threads())
+        yield from _section("process", _process())
+        if self.service is not None:
+            yield from _section("job servers", _job_servers(self.service))
+            yield from _section("jobs", _slots(self.service))
+            yield from _section("open circuits", _open_circuits(self.service))
+            yield from _section("running jobs", _jobs(self.service))
+        yield from _section("threads", _threads())
         yield "==== end of the state report ===="
 
 
-def _collected(collect: Collect) -> list[str]:
+def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
+    yield f"== {title}"
     try:
-        return list(collect()) or ["none"]
-    except Exception as error:
-        return [f"not known: {type(error).__name__}: {error}"]
+        found = list(lines) or ["none"]
+    except Exception as error:  # the worker goes on meanwhile
+        found = [f"not known: {type(error).__name__}: {error}"]
+    yield from map(one_line, found)
 
 
 def _process() -> Iterator[str]:
@@ -115,11 +103,11 @@ def _job_servers(service: Service) -> Iterator[str]:
         )
 
 
-def _load(service: Service) -> Iterator[str]:
-    load, settings = service.load, service.settings
-    yield f"long: {load.long} of {settings.long_jobs} running"
-    yield f"short: {load.short} of {settings.short_jobs} running"
-    yield f"held: {load.held} of {settings.held_jobs} waiting"
+def _slots(service: Service) -> Iterator[str]:
+    slots, settings = service.slots, service.settings
+    yield f"long: {slots.long} of {settings.long_jobs} running"
+    yield f"short: {slots.short} of {settings.short_jobs} running"
+    yield f"held: {slots.held} of {settings.held_jobs} waiting"
 
 
 def _open_circuits(service: Service) -> Iterator[str]:

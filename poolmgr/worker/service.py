@@ -16,7 +16,6 @@ from poolmgr.plugins import Registry
 from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.worker.jobs import AssignedJobs
-from poolmgr.worker.slots import Load
 
 LOG = logging.getLogger(__name__)
 
@@ -35,13 +34,14 @@ class Service:
     """Serves the job servers until it is told to stop.
 
     To be made on the loop that it runs on; everything but :meth:`call` and
-    the properties is called there.
+    what is to be read is called there.
 
     :param manager: runs the jobs
     :param gearman: where the job servers are
     :param settings: how many jobs, and times
     :ivar manager: runs the jobs
     :ivar settings: those in force
+    :ivar slots: how many jobs are here
     :raises ConfigError: an address or the TLS settings cannot be used
     :raises PluginConflict: two plugins share the name of an action
     """
@@ -56,6 +56,7 @@ class Service:
         self.settings = settings
         load_actions(manager.actions)
         self._jobs = AssignedJobs(manager, gearman, settings)
+        self.slots = self._jobs.slots
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
 
@@ -64,23 +65,16 @@ class Service:
 
         :returns: the exit code: :data:`EXIT_DRAINED` or
             :data:`EXIT_STOPPED_JOBS`
-        :raises Exception: a defect of the transport: no job comes any more
+        :raises ExceptionGroup: a defect of the transport: no job comes any
+            more, and who started us can do so again
         """
-        serving = asyncio.create_task(self._jobs.worker.run())
-        told = asyncio.create_task(self._stop.wait())
-        try:
-            await asyncio.wait(
-                (serving, told), return_when=asyncio.FIRST_COMPLETED
-            )
-            if serving.done():
-                # Who started us can do so again; to stay would help nobody.
-                serving.result()
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(self._jobs.worker.run())
+            await self._stop.wait()
             code = await self._drain()
             await self._jobs.close()
-            return code
-        finally:
             serving.cancel()
-            told.cancel()
+        return code
 
     def stop(self) -> None:
         """Have :meth:`run` drain and return."""
@@ -89,7 +83,8 @@ class Service:
     def adopt(self, settings: WorkerSettings) -> None:
         """Use other limits and times from now on."""
         self.settings = settings
-        self._jobs.adopt(settings)
+        self.slots.adopt(settings)
+        self._jobs.worker.grab()
 
     def call(self, function: Callable[[], None]) -> bool:
         """Have the event loop call something soon; from any thread.
@@ -104,51 +99,47 @@ class Service:
 
     @property
     def draining(self) -> bool:
-        """Whether it was told to stop; from any thread."""
+        """Whether it was told to stop."""
         return self._stop.is_set()
 
     @property
     def links(self) -> list[ConnectionStatus]:
-        """How each connection to a job server is; from any thread."""
+        """How each connection to a job server is."""
         return self._jobs.worker.links
 
     @property
-    def load(self) -> Load:
-        """How many jobs are here; from any thread."""
-        return self._jobs.slots.load
-
-    @property
     def breakers(self) -> dict[str, Breaker]:
-        """All circuit breakers, by what they are for; from any thread."""
+        """All circuit breakers, by what they are for."""
         cloud = self.manager.cloud
         return {**cloud.capacity.breakers, **cloud.breakers}
 
     # -- the end ------------------------------------------------------------
 
     async def _drain(self) -> int:
-        self._jobs.worker.drain()
+        jobs, slots = self._jobs, self.slots
+        jobs.worker.drain()
         self.manager.cloud.capacity.hurry()
         LOG.info(
             "running: %d, they get %g s; waiting: %d, they get half of that "
             "to begin",
-            self.load.long + self.load.short,
+            slots.long + slots.short,
             self.settings.drain_timeout,
-            self.load.held,
+            slots.held,
         )
         began = self._loop.time()
         # Builds that wait begin as long as they are likely to end in time. To
         # give them back would cost each a retry, and gearmand gives up a job
         # that has had --job-retries of them.
-        while self._jobs.is_busy:
+        while jobs.is_busy:
             # Looked at each time: it may be made shorter meanwhile.
             limit = self.settings.drain_timeout
             spent = self._loop.time() - began
             if spent >= limit / 2 or self.manager.stuck:
-                self._jobs.slots.pause()
+                slots.pause()
             if spent >= limit:
                 return await self._stop_jobs()
             await asyncio.sleep(_TICK)
-        if lost := len(self._jobs.undeliverable):
+        if lost := len(jobs.undeliverable):
             LOG.warning(
                 "drained; %d jobs were lost with their connection: their job "
                 "servers give them to other workers",
@@ -160,7 +151,7 @@ class Service:
 
     async def _stop_jobs(self) -> int:
         LOG.warning("the time to drain is up: stopping the running jobs")
-        self._jobs.stop_starting()
+        self._jobs.stopped = True
         self.manager.stop()
         end = self._loop.time() + self.manager.longest_cleanup() + 5.0
         while self._jobs.is_busy and self._loop.time() < end:

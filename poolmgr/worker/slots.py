@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from poolmgr.settings import WorkerSettings
@@ -12,20 +11,6 @@ from poolmgr.settings import WorkerSettings
 HELD_BYTES = 64 * 1024 * 1024
 
 JobT = TypeVar("JobT", bound=Hashable)
-
-
-@dataclass(frozen=True)
-class Load:
-    """How many jobs are here.
-
-    :ivar long: long jobs running
-    :ivar short: short jobs running
-    :ivar held: long jobs waiting for one of those to end
-    """
-
-    long: int
-    short: int
-    held: int
 
 
 class JobSlots(Generic[JobT]):
@@ -42,13 +27,16 @@ class JobSlots(Generic[JobT]):
     are all full share what there is, and an urgent job behind a thousand
     builds is reached within a second.
 
-    Everything is called on the worker's loop.
+    Everything is called on the worker's loop; any thread may read the
+    numbers.
 
     :param settings: how many jobs of each kind may be here
     :param start: starts a job
     :param wait_for_peers: called when a build would have to wait here; some
         time later :meth:`prefetching` is to be entered
     :param no_capacity: whether a build that is started would only wait
+    :ivar long: how many long jobs run
+    :ivar short: how many short jobs run
     """
 
     def __init__(
@@ -58,6 +46,7 @@ class JobSlots(Generic[JobT]):
         wait_for_peers: Callable[[], None],
         no_capacity: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.long = self.short = 0
         self._settings = settings
         self._start = start
         self._wait_for_peers = wait_for_peers
@@ -66,24 +55,27 @@ class JobSlots(Generic[JobT]):
         self._waiting_for_peers = False
         # How many builds may be taken that have to wait here.
         self._to_prefetch = 0
-        self._long = 0
-        self._short = 0
         # With their priority and size, in the order in which they came.
         self._held: dict[JobT, tuple[int, int]] = {}
         self._held_bytes = 0
         self._paused = False
 
     @property
-    def load(self) -> Load:
-        """How many jobs are here."""
-        return Load(self._long, self._short, len(self._held))
+    def held(self) -> int:
+        """How many long jobs wait for one of those that run to end."""
+        return len(self._held)
+
+    @property
+    def in_use(self) -> int:
+        """How many jobs run, will start, or may still come."""
+        will_start = 0 if self._paused else self.held
+        return self.long + self.short + will_start + self._reserved
 
     def reserve(self) -> bool:
         """Keep a slot for one more job; False when there is none."""
-        limits = self._settings
-        long = limits.long_jobs - self._long
-        short = limits.short_jobs - self._short
-        held = limits.held_jobs - len(self._held)
+        long = self._settings.long_jobs - self.long
+        short = self._settings.short_jobs - self.short
+        held = self._settings.held_jobs - self.held
         if self._held_bytes >= HELD_BYTES:
             held = 0
         if self._reserved >= min(short, long + held):
@@ -102,7 +94,7 @@ class JobSlots(Generic[JobT]):
     def prefetching(self) -> Iterator[None]:
         """Other workers had their time: in the block jobs are asked for."""
         self._waiting_for_peers = False
-        self._to_prefetch = max(1, len(self._held) // 2)
+        self._to_prefetch = max(1, self.held // 2)
         yield
         if not self._reserved:
             # No job server has anything.
@@ -124,7 +116,7 @@ class JobSlots(Generic[JobT]):
         """
         self._reserved -= 1
         if not long:
-            self._short += 1
+            self.short += 1
             self._start(job)
             return False
         self._held[job] = priority, size
@@ -135,10 +127,10 @@ class JobSlots(Generic[JobT]):
     def done(self, long: bool) -> None:
         """A job has ended; the next that waits takes its slot."""
         if long:
-            self._long -= 1
+            self.long -= 1
             self._start_held()
         else:
-            self._short -= 1
+            self.short -= 1
 
     def drop(self, job: JobT) -> bool:
         """Forget a job that waits; whether it did."""
@@ -152,11 +144,6 @@ class JobSlots(Generic[JobT]):
         """Start no long job any more."""
         self._paused = True
 
-    @property
-    def will_start(self) -> int:
-        """How many of the long jobs that wait are going to start."""
-        return 0 if self._paused else len(self._held)
-
     def adopt(self, settings: WorkerSettings) -> None:
         """Have other limits; jobs beyond them go on, and no more come."""
         self._settings = settings
@@ -165,12 +152,12 @@ class JobSlots(Generic[JobT]):
     def _start_held(self) -> None:
         while (
             self._held
-            and self._long < self._settings.long_jobs
+            and self.long < self._settings.long_jobs
             and not self._paused
         ):
             job = min(self._held, key=self._priority)
             self.drop(job)
-            self._long += 1
+            self.long += 1
             self._start(job)
 
     def _priority(self, job: JobT) -> int:

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from poolmgr.worker.service import Service
 
@@ -20,7 +20,7 @@ from poolmgr.worker.service import Service
 #: killed and started again, for what it will get over by itself.
 GRACE = 10.0
 
-#: Seconds between two looks, at the most; and until it has started.
+#: Seconds between two messages, at the most; and until it has started.
 _INTERVAL = 5.0
 _STARTING_INTERVAL = 0.1
 #: Seconds that the manager is asked to add while the worker drains.
@@ -51,7 +51,6 @@ class Notifier:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
         self._ready = False
-        self._stopping = False
 
     def send(self, *lines: str) -> bool:
         """Send assignments, as ``READY=1``.
@@ -83,18 +82,18 @@ class Notifier:
 
     def stopping(self) -> None:
         """The worker drains from now on."""
-        self._stopping = True
+        self._ready = False
         self.send("STOPPING=1", _extension())
 
     def reloading(self) -> None:
         """The configuration is going to be read again."""
-        if self._ready and not self._stopping:
+        if self._ready:
             now = time.monotonic_ns() // 1000
             self.send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def reloaded(self) -> None:
         """The configuration was read again."""
-        if self._ready and not self._stopping:
+        if self._ready:
             # If it is not taken, it is repeated.
             self._ready = self.send("READY=1")
 
@@ -105,21 +104,17 @@ class Notifier:
         began = time.monotonic()
         longest = min(_INTERVAL, (self.watchdog or 3600.0) / 3)
         while True:
-            waited = time.monotonic() - began >= GRACE
-            lines = list(self._lines(service, waited))
-            if self.send(*lines) and "READY=1" in lines:
-                self._ready = True
-            await asyncio.sleep(
-                longest if self._ready else min(longest, _STARTING_INTERVAL)
-            )
-
-    def _lines(self, service: Service, waited: bool) -> Iterator[str]:
-        yield "WATCHDOG=1"
-        yield f"STATUS={status(service, self._stopping)}"
-        if self._stopping:
-            yield _extension()
-        elif not self._ready and (waited or _servers_up(service)):
-            yield "READY=1"
+            lines = ["WATCHDOG=1", f"STATUS={status(service)}"]
+            pause = longest
+            if service.draining:
+                lines.append(_extension())
+            elif not self._ready:
+                pause = min(longest, _STARTING_INTERVAL)
+                if _servers_up(service) or time.monotonic() - began >= GRACE:
+                    lines.append("READY=1")
+            taken = self.send(*lines)
+            self._ready = self._ready or (taken and "READY=1" in lines)
+            await asyncio.sleep(pause)
 
 
 def _watchdog(environment: Mapping[str, str]) -> float | None:
@@ -131,14 +126,14 @@ def _watchdog(environment: Mapping[str, str]) -> float | None:
     return micros / 1e6 or None
 
 
-def status(service: Service, stopping: bool = False) -> str:
+def status(service: Service) -> str:
     """How a worker is, in a line for a person."""
-    load, settings, links = service.load, service.settings, service.links
+    slots, settings, links = service.slots, service.settings, service.links
     said = [
-        "draining" if stopping else "",
-        f"{load.long} of {settings.long_jobs} builds",
-        f"{load.short} of {settings.short_jobs} short jobs running",
-        f"{load.held} builds waiting" if load.held else "",
+        "draining" if service.draining else "",
+        f"{slots.long} of {settings.long_jobs} builds",
+        f"{slots.short} of {settings.short_jobs} short jobs running",
+        f"{slots.held} builds waiting" if slots.held else "",
         f"{_servers_up(service)} of {len(links)} job servers",
     ]
     return ", ".join(filter(None, said))

@@ -17,7 +17,6 @@ import pytest
 
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Mark, State
-from poolmgr.worker.report import Report
 from tests.jobservers import builtin
 from tests.monitoring.watched import watched
 from tests.polling import until
@@ -194,22 +193,3 @@ def test_a_worker_shows_them_on_its_page_and_in_its_report(
         worker.process.wait_for("end of the state report")
 
         assert "defect" not in "".join(worker.process.lines)
-
-
-def test_a_section_of_a_report_that_fails_costs_no_other() -> None:
-    def collect() -> Iterator[Any]:
-        yield "the first"
-        raise OSError("no more")
-
-    report = Report(list)
-    report.add("odd", collect)
-    report.add("good", lambda: ["well"])
-
-    lines = list(report.lines())
-
-    start = lines.index("== odd")
-    assert lines[start + 1 : start + 4] == [
-        "not known: OSError: no more",
-        "== good",
-        "well",
-    ]

@@ -20,7 +20,7 @@ from poolmgr.gearman.protocol import (
 )
 from poolmgr.jobs import message
 from poolmgr.settings import WorkerSettings
-from poolmgr.worker.slots import HELD_BYTES, JobSlots, Load
+from poolmgr.worker.slots import HELD_BYTES, JobSlots
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import Process
@@ -136,7 +136,7 @@ def test_who_waits_takes_up_room_by_its_size() -> None:
         slots.admit(job, True, HELD_BYTES // 2)
 
     assert not reserve()
-    assert slots.load == Load(long=1, short=0, held=2)
+    assert (slots.long, slots.short, slots.held) == (1, 0, 2)
 
     assert slots.drop("two")
     assert reserve()

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -185,13 +186,14 @@ def test_a_section_that_fails_is_said_to(tmp_path: Path) -> None:
     path = tmp_path / "report"
     with path.open("w") as file:
         report = Report(lambda: [-1, file.fileno()])
-        report.add("broken", lambda: [str(1 / 0)])
-        report.add("sound", lambda: ["a\nb"])
+        report.service = Mock(spec_set=["links", "breakers"])
+        report.service.links = None
+        report.service.breakers = {"a\nb": Mock(open=True, reason="down")}
         report.write()
 
     text = path.read_text()
-    assert "== broken\nnot known: ZeroDivisionError: " in text
-    assert "== sound\na\\nb\n" in text
+    assert "== job servers\nnot known: TypeError: " in text
+    assert "== open circuits\na\\nb: down\n" in text
     assert text.endswith(END + "\n")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from poolmgr.settings import WorkerSettings
-from poolmgr.worker.slots import JobSlots, Load
+from poolmgr.worker.slots import JobSlots
 
 
 class Slots:
@@ -24,6 +24,11 @@ class Slots:
             lambda: self.no_capacity,
         )
 
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """How many long and short jobs run, and how many wait."""
+        return self.slots.long, self.slots.short, self.slots.held
+
     def _wait_for_peers(self) -> None:
         self.moments += 1
 
@@ -43,7 +48,7 @@ def test_a_short_job_starts_however_many_builds_wait() -> None:
     here.admit("assign", long=False)
 
     assert here.started == ["build 0", "assign"]
-    assert here.slots.load == Load(long=1, short=1, held=49)
+    assert here.load == (1, 1, 49)
 
 
 def test_builds_that_wait_start_in_turn() -> None:
@@ -55,7 +60,7 @@ def test_builds_that_wait_start_in_turn() -> None:
     here.slots.done(long=True)
 
     assert here.started == ["build 0", "build 1", "build 2"]
-    assert here.slots.load == Load(long=1, short=0, held=0)
+    assert here.load == (1, 0, 0)
 
 
 def test_of_those_that_wait_the_most_urgent_starts_first() -> None:
@@ -107,14 +112,14 @@ def test_nothing_long_starts_once_they_are_paused() -> None:
     here = Slots(long=1, short=1, held=10)
     here.admit("a", long=True)
     here.admit("b", long=True)
-    assert here.slots.will_start == 1
+    assert here.slots.in_use == 2
 
     here.slots.pause()
     here.slots.done(long=True)
 
     assert here.started == ["a"]
-    assert here.slots.load == Load(long=0, short=0, held=1)
-    assert here.slots.will_start == 0
+    assert here.load == (0, 0, 1)
+    assert here.slots.in_use == 0
 
 
 def test_what_would_wait_here_is_left_to_others_for_a_moment() -> None:
@@ -133,7 +138,7 @@ def test_what_would_wait_here_is_left_to_others_for_a_moment() -> None:
         here.slots.admit(f"build {moment}", long=True)
         assert not here.slots.reserve()
         assert here.moments == moment + 1
-    assert here.slots.load.held == 3
+    assert here.slots.held == 3
 
 
 def test_workers_who_are_all_full_prefetch_as_many_each() -> None:
@@ -149,20 +154,20 @@ def test_workers_who_are_all_full_prefetch_as_many_each() -> None:
                 while queue and each.slots.reserve():
                     each.slots.admit(f"build {queue.pop()}", long=True)
 
-    assert [each.slots.load.held for each in workers] == [4, 4]
+    assert [each.slots.held for each in workers] == [4, 4]
 
 
 def test_a_thousand_builds_are_passed_in_twenty_moments() -> None:
     here = Slots(long=1, short=5000, held=5000)
     here.admit("build", long=True)
-    while here.slots.load.held < 1000:
+    while here.slots.held < 1000:
         assert not here.slots.reserve()
         with here.slots.prefetching():
             number = 0
             while here.slots.reserve():
                 number += 1
         for _each in range(number):
-            held = here.slots.load.held
+            held = here.slots.held
             here.slots.admit(f"build {held}", long=True)
 
     assert here.moments <= 20
