@@ -16,8 +16,7 @@ extensions = [
     "oslo_config.sphinxext",
     "poolmgr_commands",
     "poolmgr_diagrams",
-    "poolmgr_errors",
-    "poolmgr_metrics",
+    "poolmgr_tables",
 ]
 graphviz_output_format = "svg"
 # Literal blocks are output or commands, not Python.

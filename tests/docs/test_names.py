@@ -14,7 +14,6 @@ from poolmgr.jobs.registries import driver_plugins
 from tests.docs.blocks import ROOT, SOURCE, pages
 
 NOVA = (SOURCE / "nova.rst").read_text()
-MIGRATION = (SOURCE / "migration.rst").read_text()
 PROMISES = (SOURCE / "promises.rst").read_text()
 #: Groups of others, and such as an author of a plugin may have.
 NOT_OURS = {"Service", "Unit", "rack", "options.entry_points"}
@@ -44,18 +43,6 @@ def test_every_option_that_is_named_exists(page: Path) -> None:
     for group, name in named:
         if group not in NOT_OURS and (group, name) != ("group", "option"):
             assert name in known[group], f"{page.name}: [{group}] {name}"
-
-
-def test_every_old_name_is_in_the_table() -> None:
-    old = {
-        old.removeprefix("mgm."): option.name
-        for option in options_of("nova", NovaSettings)
-        for old in option.rule.old
-    }
-
-    rows = re.findall(r"^``(nova_\w+)`` +``(\w+)``$", MIGRATION, re.MULTILINE)
-
-    assert dict(rows) == old
 
 
 def test_every_option_of_nova_in_a_table_or_with_a_value_exists() -> None:

@@ -54,6 +54,15 @@ def test_every_option_is_there_with_its_help(page: Page) -> None:
             assert " ".join(str(option.help).split())[:40] in said
 
 
+def test_every_old_name_is_there(page: Page) -> None:
+    shown = plain(page("migration"))
+
+    for _group, options in list_opts():
+        for option in options:
+            for old in option.deprecated_opts:
+                assert f"[{old.group}] {old.name}" in shown
+
+
 def test_every_action_and_driver_is_there(page: Page) -> None:
     shown = page("plugins")
 

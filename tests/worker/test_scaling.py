@@ -122,8 +122,7 @@ def test_the_template_is_a_unit(tmp_path: Path) -> None:
 
 
 def test_the_questions_are_promql(tmp_path: Path) -> None:
-    (block,) = blocks_of(PAGE, "promql")
-    questions = block.text.split("\n\n")
+    questions = [block.text for block in blocks_of(PAGE, "promql")]
     assert len(questions) == 2
     rules = "".join(
         f"  - record: q:{number}\n    expr: {' '.join(each.split())}\n"
