@@ -1,14 +1,12 @@
 """What the reaper's tests share."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from poolmgr.cloud import BlockingCloud
 from poolmgr.gearman import ConnectionOptions
 from poolmgr.jobs.in_flight import InFlight
-from poolmgr.reaper.reaper import Reaper
-from poolmgr.reaper.rules import Candidate
-from poolmgr.settings import PoolSettings, ReaperSettings
+from poolmgr.reaper.reaper import Finding, Reaper
+from poolmgr.settings import PoolSettings
 
 
 class BlockingReaper:
@@ -16,30 +14,35 @@ class BlockingReaper:
 
     It is content with one look, if nothing else is said.
 
-    :param changes: what the reaper is given otherwise
+    :param old: seconds from which on no job can be at work on a thing
+    :param limit: how many things it may remove at once
     """
 
-    def __init__(self, cloud: BlockingCloud, **changes: Any) -> None:
-        given = {
-            "pool": PoolSettings(),
-            "settings": ReaperSettings(older_than=60.0, limit=100),
-            "jobs": InFlight(list, [], ConnectionOptions()),
-            "job_time": 0.0,
-            "twice": False,
-            **changes,
-        }
-        self.reaper = Reaper(cloud.cloud, **given)
+    def __init__(
+        self,
+        cloud: BlockingCloud,
+        pool: PoolSettings | None = None,
+        jobs: InFlight | None = None,
+        old: float = 60.0,
+        limit: int = 100,
+        twice: bool = False,
+    ) -> None:
+        jobs = jobs or InFlight(list, [], ConnectionOptions())
+        self.reaper = Reaper(cloud.cloud, jobs, twice)
         self._cloud = cloud
+        self._pool = pool or PoolSettings()
+        self._old = old
+        self._limit = limit
 
-    def find(self) -> list[Candidate]:
+    def find(self) -> list[Finding]:
         """Look once."""
-        return self._cloud.wait(self.reaper.find())
+        return self._cloud.wait(self.reaper.find(self._pool, self._old))
 
-    def remove(self, found: Sequence[Candidate]) -> list[Candidate]:
+    def remove(self, found: Sequence[Finding]) -> list[Finding]:
         """Remove what is unowned."""
-        return self._cloud.wait(self.reaper.remove(found))
+        return self._cloud.wait(self.reaper.remove(found, self._limit))
 
 
-def verdicts(cases: Iterable[Candidate]) -> dict[str, str]:
+def verdicts(cases: Iterable[Finding]) -> dict[str, str]:
     """What becomes of each thing, by its name."""
     return {case.item.name: case.verdict for case in cases}

@@ -4,7 +4,6 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from poolmgr.cli.base import PoolmgrLister, Table, age, text
 from poolmgr.cli.options import duration, positive
@@ -12,8 +11,7 @@ from poolmgr.cloud import BlockingCloud
 from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.registries import action_plugins, longest_job
-from poolmgr.reaper.reaper import Reaper
-from poolmgr.reaper.rules import Candidate
+from poolmgr.reaper.reaper import Finding, Reaper
 from poolmgr.text import one_line
 
 
@@ -71,28 +69,32 @@ class Reap(PoolmgrLister):
             limit = self.configuration.reaper().limit
             self._limit = parsed_args.limit or limit
             reaper = self._reaper(cloud, parsed_args)
-            found = self._find(cloud, reaper, parsed_args.pause)
+            found = self._find(cloud, reaper, parsed_args)
             asks = not (parsed_args.dry_run or parsed_args.yes)
             if asks and not self._confirms(found):
                 self.app.LOG.error("nothing was deleted")
                 self.failed = True
             elif not parsed_args.dry_run:
                 with self.progress(lambda: "deleting orphans"):
-                    found = cloud.wait(reaper.remove(found))
+                    found = cloud.wait(reaper.remove(found, self._limit))
         self.failed |= any(each.verdict == "failed" for each in found)
         return self.columns, [_row(each) for each in found]
 
     def _find(
-        self, cloud: BlockingCloud, reaper: Reaper, pause: float
-    ) -> Sequence[Candidate]:
+        self, cloud: BlockingCloud, reaper: Reaper, given: argparse.Namespace
+    ) -> Sequence[Finding]:
+        pool, older_than = self.configuration.pool(), given.older_than
+        if older_than is None:
+            older_than = self.configuration.reaper().older_than
+        old = max(older_than, longest_job(action_plugins(), pool))
         with self.progress(lambda: "searching"):
-            found = cloud.wait(reaper.find())
+            found = cloud.wait(reaper.find(pool, old))
             if reaper.to_confirm:
-                time.sleep(pause)
-                found = cloud.wait(reaper.find())
+                time.sleep(given.pause)
+                found = cloud.wait(reaper.find(pool, old))
         return found
 
-    def _confirms(self, found: Sequence[Candidate]) -> bool:
+    def _confirms(self, found: Sequence[Finding]) -> bool:
         """Whether to delete orphans; on a terminal somebody is asked."""
         orphans = [each for each in found if each.verdict == "unowned"]
         orphans = orphans[: self._limit]
@@ -119,23 +121,13 @@ class Reap(PoolmgrLister):
     def _reaper(
         self, cloud: BlockingCloud, given: argparse.Namespace
     ) -> Reaper:
-        conf = self.configuration
-        pool, gearman = conf.pool(), conf.gearman()
-        settings = replace(conf.reaper(), limit=self._limit)
-        if given.older_than is not None:
-            settings = replace(settings, older_than=float(given.older_than))
+        gearman = self.configuration.gearman()
         servers = [] if given.without_job_servers else addresses(gearman)
-        return Reaper(
-            cloud.cloud,
-            pool,
-            settings,
-            InFlight(list, servers, connection_options(gearman)),
-            longest_job(action_plugins(), pool),
-            twice=not given.dry_run,
-        )
+        jobs = InFlight(list, servers, connection_options(gearman))
+        return Reaper(cloud.cloud, jobs, twice=not given.dry_run)
 
 
-def _row(found: Candidate) -> tuple[object, ...]:
+def _row(found: Finding) -> tuple[object, ...]:
     return (
         found.kind,
         text(found.item.name),

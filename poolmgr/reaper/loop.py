@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
 
 from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.config.job_servers import addresses, connection_options
@@ -12,8 +11,7 @@ from poolmgr.events import tell
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.manager import JobManager
 from poolmgr.jobs.registries import longest_job
-from poolmgr.reaper.reaper import Reaper
-from poolmgr.reaper.rules import Candidate
+from poolmgr.reaper.reaper import Finding, Reaper
 from poolmgr.settings import ReaperSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
@@ -37,25 +35,23 @@ class ReaperLoop:
         settings: ReaperSettings,
         gearman: GearmanSettings,
     ) -> None:
-        self.settings = settings
+        servers, options = addresses(gearman), connection_options(gearman)
+        jobs = InFlight(manager.running, servers, options)
+        self._reaper = Reaper(manager.cloud, jobs)
         self._manager = manager
-        self._reaper = Reaper(
-            manager.cloud,
-            manager.settings,
-            settings,
-            InFlight(
-                manager.running,
-                addresses(gearman),
-                connection_options(gearman),
-            ),
-            self._job_time(),
-        )
+        self._job_time = 0.0
         self._logged: set[tuple[str, str, str]] = set()
+        self.adopt(settings)
 
     def adopt(self, settings: ReaperSettings) -> None:
-        """Use other settings from now on, and the manager's as they are."""
+        """Use other settings from now on, and the manager's as they are.
+
+        Jobs that began under those before may still run, so the time that a
+        job may take never becomes shorter.
+        """
         self.settings = settings
-        self._reaper.adopt(self._manager.settings, settings, self._job_time())
+        longest = longest_job(self._manager.actions, self._manager.settings)
+        self._job_time = max(self._job_time, longest)
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -73,32 +69,30 @@ class ReaperLoop:
 
     async def run_once(self) -> None:
         """Find orphans once, and remove them if that is wanted."""
+        settings = self.settings
+        old = max(settings.older_than, self._job_time)
         try:
             with bound(RequestContext()):
-                found = await self._reaper.find()
-                if self.settings.mode == "delete":
-                    found = await self._reaper.remove(found)
+                found = await self._reaper.find(self._manager.settings, old)
+                if settings.mode == "delete":
+                    found = await self._reaper.remove(found, settings.limit)
         except PoolmgrError as error:
             LOG.warning("reaper run failed: %s", one_line(str(error)))
             tell(self._manager.observer.reaper_looked, None)
-        else:
-            self._log(found)
-            tell(self._manager.observer.reaper_looked, found)
-
-    def _job_time(self) -> float:
-        return longest_job(self._manager.actions, self._manager.settings)
-
-    def _log(self, found: Sequence[Candidate]) -> None:
-        """Log what is new."""
-        logged, self._logged = self._logged, set()
+            return
         for each in found:
-            key = (each.item.thing.id, each.verdict, each.mark.state)
-            self._logged.add(key)
-            if key not in logged:
+            if _key(each) not in self._logged:
                 _log(each)
+        self._logged = set(map(_key, found))
+        tell(self._manager.observer.reaper_looked, found)
 
 
-def _log(found: Candidate) -> None:
+def _key(found: Finding) -> tuple[str, str, str]:
+    """What is logged once."""
+    return found.item.thing.id, found.verdict, found.mark.state
+
+
+def _log(found: Finding) -> None:
     text = one_line(found.reason)
     if found.verdict == "removed":
         LOG.warning("removed %s", found)

@@ -9,9 +9,8 @@ from poolmgr.cloud import Cloud
 from poolmgr.drivers.base import Driver
 from poolmgr.gearman import Address, ConnectionOptions
 from poolmgr.jobs.in_flight import InFlight
-from poolmgr.reaper.reaper import Reaper
-from poolmgr.reaper.rules import Candidate
-from poolmgr.settings import PoolSettings, ReaperSettings
+from poolmgr.reaper.reaper import Finding, Reaper
+from poolmgr.settings import PoolSettings
 from tests.chaos.audit import Scene
 
 #: Seconds that an action of the pool may take.
@@ -73,7 +72,7 @@ def scene(driver: Driver, name: str) -> Scene:
 
 def reaped(
     driver: Driver, name: str, servers: Sequence[Address]
-) -> list[Candidate]:
+) -> list[Finding]:
     """What ``poolmgr reap`` does, for when no worker is at work any more.
 
     So it need not wait until what it finds is older than any job may be.
@@ -84,17 +83,12 @@ def reaped(
 
 async def _look_twice_and_remove(
     driver: Driver, name: str, servers: Sequence[Address]
-) -> list[Candidate]:
+) -> list[Finding]:
     cloud = Cloud(driver)
     try:
-        reaper = Reaper(
-            cloud,
-            pool_settings(name),
-            ReaperSettings(older_than=0.0, limit=10000),
-            InFlight(list, servers, ConnectionOptions()),
-            job_time=0.0,
-        )
-        await reaper.find()
-        return await reaper.remove(await reaper.find())
+        jobs = InFlight(list, servers, ConnectionOptions())
+        reaper, pool = Reaper(cloud, jobs), pool_settings(name)
+        await reaper.find(pool, 0.0)
+        return await reaper.remove(await reaper.find(pool, 0.0), 10000)
     finally:
         cloud.close(keep_driver=True)

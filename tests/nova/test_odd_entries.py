@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from poolmgr.reaper.inventory import list_devices, list_everything
-from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import (
     DETAILS,
@@ -284,7 +283,7 @@ def test_who_cannot_be_told_is_nobody_s_to_delete(
     reaper = BlockingReaper(
         pool.openstack,
         pool=pool.manager.settings,
-        settings=ReaperSettings(older_than=0.0),
+        old=0.0,
         twice=True,
     )
 

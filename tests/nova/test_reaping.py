@@ -3,7 +3,6 @@
 import time
 
 from poolmgr.ownership import Job, Mark
-from poolmgr.settings import ReaperSettings
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import DETAILS, Pool, Pools
 from tests.reaping import BlockingReaper, verdicts
@@ -13,7 +12,7 @@ def reaper(pool: Pool) -> BlockingReaper:
     return BlockingReaper(
         pool.openstack,
         pool=pool.manager.settings,
-        settings=ReaperSettings(older_than=0.0),
+        old=0.0,
         twice=True,
     )
 

@@ -4,7 +4,7 @@ import time
 
 from poolmgr.drivers.nova.servers import Servers
 from poolmgr.ownership import Job, Mark
-from poolmgr.settings import PoolSettings, ReaperSettings
+from poolmgr.settings import PoolSettings
 from tests.polling import until
 from tests.realcloud.pools import TIMEOUT, Pool
 from tests.reaping import BlockingReaper
@@ -26,11 +26,8 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
             cloud.create_ip(each)
             for each in (mark, mark.handed_over().withdrawn(), given)
         ]
-        settings = ReaperSettings(older_than=0.0)
         own_pool = PoolSettings(pool=pool.name, basename=pool.name)
-        reaper = BlockingReaper(
-            cloud, pool=own_pool, settings=settings, twice=True
-        )
+        reaper = BlockingReaper(cloud, pool=own_pool, old=0.0, twice=True)
 
         time.sleep(1.1)  # what is made in this second is not older than it
         reaper.find()
