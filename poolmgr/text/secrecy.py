@@ -69,7 +69,7 @@ class Mask:
     def masked(self, text: str) -> str:
         """Foreign text without what is hidden, and without passwords in
         addresses."""
-        secrets = self._secrets()
+        secrets = (*self._kept, *self._passing)
         text = _without(text, _spellings(secrets))
         for secret in secrets:
             if len(secret) < SHORTEST and secret in text:
@@ -78,25 +78,14 @@ class Mask:
 
     def screened(self, text: str) -> str:
         """The text without what is hidden and no word of our own."""
-        words = (*self._own_words,)
-        return _without(text, _unlike_words(self._secrets(), words))
-
-    def longest(self) -> int:
-        """Characters of the longest spelling of a secret."""
-        spellings = _spellings(self._secrets())
-        return len(spellings[0]) if spellings else 0
-
-    def _secrets(self) -> tuple[str, ...]:
-        return (*self._kept, *self._passing)
+        secrets, words = (*self._kept, *self._passing), (*self._own_words,)
+        return _without(text, _spellings(secrets, words))
 
 
 # That of the process.
 _mask = Mask()
-hide = _mask.hide
-show = _mask.show
-masked = _mask.masked
-screened = _mask.screened
-longest = _mask.longest
+hide, show = _mask.hide, _mask.show
+masked, screened = _mask.masked, _mask.screened
 
 
 def _without(text: str, spellings: tuple[str, ...]) -> str:
@@ -108,20 +97,17 @@ def _without(text: str, spellings: tuple[str, ...]) -> str:
     return text
 
 
-@functools.lru_cache(maxsize=2)
-def _unlike_words(
-    secrets: tuple[str, ...], words: tuple[str, ...]
+@functools.lru_cache(maxsize=4)
+def _spellings(
+    secrets: tuple[str, ...], words: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """The spellings of secrets that are in no word of our own."""
-    every = _spellings(secrets)
-    return tuple(s for s in every if not any(s in word for word in words))
-
-
-@functools.lru_cache(maxsize=2)
-def _spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
     """How secrets may be written, the longest first: others may be parts of
-    it."""
+    it.
+
+    :param words: what is in one of these is left out
+    """
     every = {spelt for secret in secrets for spelt in _spelled(secret)}
+    every = {s for s in every if not any(s in word for word in words)}
     return tuple(sorted(every, key=len, reverse=True))
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits
@@ -84,23 +84,27 @@ class FakeCloud(Driver):
 
     def list_devices(self, timeout: float) -> Sequence[Device]:
         """See :meth:`Driver.list_devices`."""
-        return self._find_devices(timeout)
+        with self._call(timeout) as db:
+            return database.find_devices(db)
 
     def get_device(self, id: str, timeout: float) -> Device | None:
         """See :meth:`Driver.get_device`."""
-        return next(iter(self._find_devices(timeout, "id", [id])), None)
+        with self._call(timeout) as db:
+            return next(iter(database.find_devices(db, "id", [id])), None)
 
     def find_devices(
         self, names: Collection[str], timeout: float
     ) -> Sequence[Device]:
         """See :meth:`Driver.find_devices`."""
-        return self._find_devices(timeout, "name", names)
+        with self._call(timeout) as db:
+            return database.find_devices(db, "name", names)
 
     def devices_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> Sequence[Device]:
         """See :meth:`Driver.devices_of_jobs`."""
-        return self._find_devices(timeout, UNIQUE, uniques)
+        with self._call(timeout) as db:
+            return database.find_devices(db, UNIQUE, uniques)
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
@@ -135,19 +139,22 @@ class FakeCloud(Driver):
 
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
-        return self._find_ips(timeout)
+        with self._call(timeout) as db:
+            return database.find_ips(db)
 
     def find_ips(
         self, addresses: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
         """See :meth:`Driver.find_ips`."""
-        return self._find_ips(timeout, "address", addresses)
+        with self._call(timeout) as db:
+            return database.find_ips(db, "address", addresses)
 
     def ips_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
         """See :meth:`Driver.ips_of_jobs`."""
-        return self._find_ips(timeout, UNIQUE, uniques)
+        with self._call(timeout) as db:
+            return database.find_ips(db, UNIQUE, uniques)
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
@@ -185,18 +192,6 @@ class FakeCloud(Driver):
         found = self.find_ips([address], timeout)
         attached = any(ip.device_id is not None for ip in found)
         return attached and port != self._settings.closed_port
-
-    def _find_devices(
-        self, timeout: float, column: str = "", values: Iterable[str] = ()
-    ) -> list[Device]:
-        with self._call(timeout) as db:
-            return database.find_devices(db, column, values)
-
-    def _find_ips(
-        self, timeout: float, column: str = "", values: Iterable[str] = ()
-    ) -> list[FloatingIP]:
-        with self._call(timeout) as db:
-            return database.find_ips(db, column, values)
 
     @contextmanager
     def _call(self, timeout: float) -> Iterator[sqlite3.Connection]:

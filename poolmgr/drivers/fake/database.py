@@ -12,6 +12,8 @@ from poolmgr.drivers.base import Device, FloatingIP, Status
 from poolmgr.errors import ConfigError
 from poolmgr.ownership import Mark
 
+Values = Iterable[str] | None
+
 #: What finds devices and floating IPs of jobs.
 UNIQUE = "json_extract(mark, '$.unique')"
 _TABLES = f"""
@@ -59,30 +61,32 @@ def open_database(path: str) -> sqlite3.Connection:
 
 
 def find_devices(
-    db: sqlite3.Connection, column: str, values: Iterable[str]
+    db: sqlite3.Connection, column: str = "id", values: Values = None
 ) -> list[Device]:
     """Find the devices that have one of these values.
 
-    :param column: ``id``, ``name`` or :data:`UNIQUE`; empty for all devices
+    :param column: ``id``, ``name`` or :data:`UNIQUE`
+    :param values: None for all devices
     """
     return [device_of(row) for row in _find(db, "device", column, values)]
 
 
 def find_ips(
-    db: sqlite3.Connection, column: str, values: Iterable[str]
+    db: sqlite3.Connection, column: str = "id", values: Values = None
 ) -> list[FloatingIP]:
     """Find the floating IPs that have one of these values.
 
-    :param column: ``address`` or :data:`UNIQUE`; empty for all floating IPs
+    :param column: ``address`` or :data:`UNIQUE`
+    :param values: None for all floating IPs
     """
     return [ip_of(row) for row in _find(db, "ip", column, values)]
 
 
 def _find(
-    db: sqlite3.Connection, table: str, column: str, values: Iterable[str]
+    db: sqlite3.Connection, table: str, column: str, values: Values
 ) -> sqlite3.Cursor:
     select = f"SELECT * FROM {table}"
-    if not column:
+    if values is None:
         return db.execute(select)
     where = f"WHERE {column} IN (SELECT value FROM json_each(?))"
     return db.execute(f"{select} {where}", (json.dumps(list(values)),))
