@@ -22,7 +22,7 @@ from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
 from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.pool_manager import AsyncPoolManager
-from poolmgr.jobs.registries import action_plugins, driver_plugins
+from poolmgr.jobs.registries import action_plugins
 from poolmgr.plugins import stevedore
 from poolmgr.worker.signals import Interrupted
 
@@ -112,7 +112,7 @@ class ActionCommand(PoolmgrShowOne):
             text = getattr(given, _dest(field))
             if text is not None:
                 message[field.name] = field_from_text(self.plugin, field, text)
-        driver = conf.make_driver(driver_plugins())
+        driver = conf.make_driver()
         batch = Batch(message, given.count or 1, conf.worker().long_jobs)
         # A signal that comes when the last has ended is too late.
         self.app.interruption.hold()

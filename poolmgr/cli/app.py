@@ -24,7 +24,7 @@ from poolmgr.text import one_line
 from poolmgr.worker.signals import ENDING, Interrupted, Interruption, handle
 
 if TYPE_CHECKING:
-    from poolmgr.config.options import Configuration
+    from poolmgr.config.configuration import Configuration
 
 EXIT_INTERRUPTED = 130
 EXIT_SIGPIPE = 141
@@ -63,7 +63,7 @@ class PoolmgrApp(App):
         :raises ConfigError: a file cannot be read
         """
         if self._configuration is None:
-            from poolmgr.config.options import Configuration
+            from poolmgr.config.configuration import Configuration
 
             given = self.options
             conf = Configuration(given.config_file, given.config_dir)

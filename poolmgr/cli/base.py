@@ -19,7 +19,7 @@ from poolmgr.text import format_duration, one_line
 
 if TYPE_CHECKING:  # what only some commands load
     from poolmgr.cloud import BlockingCloud
-    from poolmgr.config.options import Configuration
+    from poolmgr.config.configuration import Configuration
 
 Row = Sequence[Any]
 Table = tuple[Sequence[str], Iterable[Any]]
@@ -181,9 +181,8 @@ class PoolmgrCommand(Command):
         :param timeout: seconds that each call may take; None for any number
         """
         from poolmgr.cloud import open_cloud
-        from poolmgr.jobs.registries import driver_plugins
 
-        driver = self.configuration.make_driver(driver_plugins())
+        driver = self.configuration.make_driver()
         return open_cloud(driver, timeout=timeout)
 
     def run(self, parsed_args: argparse.Namespace) -> int:

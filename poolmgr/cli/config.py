@@ -9,14 +9,14 @@ from contextlib import suppress
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
 from poolmgr.cli.commands import command_name
 from poolmgr.cli.usage import UsageError
-from poolmgr.config.convert import converted
-from poolmgr.config.job_servers import connection_options
-from poolmgr.config.options import Configuration
-from poolmgr.config.remarks import log_remarks
-from poolmgr.config.values import as_text, options_of
+from poolmgr.config.configuration import Configuration
+from poolmgr.config.options import as_text
+from poolmgr.config.remarks import ignored_options, log_remarks
+from poolmgr.drivers.lifecycle import driver_plugins
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.registries import action_plugins, driver_plugins
+from poolmgr.jobs.registries import action_plugins
 from poolmgr.plugins import Plugin
+from poolmgr.settings.rules import Option, options_of
 from poolmgr.text import one_line
 from poolmgr.worker.service import load_actions
 
@@ -47,21 +47,70 @@ class ConfigConvert(PoolmgrCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Convert it."""
-        new, drivers = parsed_args.output, driver_plugins()
-        done = converted(parsed_args.file, drivers, secrets=new is not None)
-        text, secrets = "\n".join([*done.lines, ""]), ", ".join(done.secrets)
+        new = parsed_args.output
+        lines = converted(parsed_args.file, secrets=new is not None)
+        text = "\n".join([*lines, ""])
         if new is None:
             self.app.stdout.write(text)
-            if secrets:
-                self.say(
-                    f"{secrets}: not shown; --output NEW writes a file with it"
-                )
-            return 0
-        _write(new, text)
-        self.say(f"{one_line(new)} is written (mode 0600)")
-        if secrets:
-            self.say(f"{secrets} is in it: give it to the worker's user")
+            if _NOT_SHOWN in text:
+                self.say("--output NEW writes a file with the secrets in it")
+        else:
+            _write(new, text)
+            shown = one_line(new)
+            self.say(f"{shown} is written: give it to the worker's user")
         return 0
+
+
+_NOT_SHOWN = "(a secret: not shown)"
+
+
+def converted(path: str, secrets: bool = True) -> list[str]:
+    """Convert a configuration file, as a rule ``libra.cfg``.
+
+    :param path: the file
+    :param secrets: whether the new file has the secrets in it; else there is
+        a comment in the place of each
+    :returns: the lines of the new file
+    :raises ConfigError: it cannot be read, a value in it cannot be used, or
+        there is nothing in it that means anything to poolmgr
+    :raises PluginError: the driver that it names cannot be loaded
+    """
+    conf, lines = Configuration([path], alone=True), []
+    for group, settings in conf.read_all():
+        for option in options_of(group, type(settings)):
+            if (given := conf.given(option)) is None:
+                continue
+            if f"[{group}]" not in lines:
+                lines += ["", f"[{group}]"]
+            if given.key != (group, option.name):
+                lines.append(f"# was {given.shown}")
+            if option.rule.secret and not secrets:
+                lines.append(f"# {option.name} = {_NOT_SHOWN}")
+                continue
+            value = as_text(getattr(settings, option.name))
+            lines.append(f"{option.name} = {value}")
+    if not lines:
+        raise ConfigError(
+            f"{one_line(path)} has no option of the Pool Manager, as those "
+            "of [mgm]: nothing to convert"
+        )
+    if dropped := ignored_options(conf):
+        lines += ["", "# These have no effect and were left out."]
+    lines += [f"# {each.given.shown}: {each.why}" for each in dropped]
+    return [f"# Converted from {one_line(path)}.", *lines]
+
+
+def _write(path: str, text: str) -> None:
+    """Write a new file that only its owner can read."""
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(number, "w") as file:
+            file.write(text)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"--output {one_line(path)!r} cannot be written: {one_line(why)}"
+        ) from None
 
 
 class ConfigShow(PoolmgrLister):
@@ -83,9 +132,8 @@ class ConfigShow(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        self.configuration.require_values(driver_plugins())
-        log_remarks(self.configuration, driver_plugins())
         rows = list(self._rows(parsed_args.formatter == "table"))
+        log_remarks(self.configuration)
         groups = {str(group) for group, *_rest in rows}
         for wanted in parsed_args.group:
             if wanted not in groups:
@@ -104,22 +152,24 @@ class ConfigShow(PoolmgrLister):
 
         :param as_texts: whether a value is shown as a file has it
         """
-        conf = self.configuration
-        for group, settings in conf.groups(driver_plugins()):
-            values = conf.group(group, settings)
-            for option in options_of(group, settings):
-                value = getattr(values, option.name)
+        for group, settings in self.configuration.read_all():
+            for option in options_of(group, type(settings)):
+                value = getattr(settings, option.name)
                 if option.rule.secret and value:
                     value = "***"
                 if as_texts:
                     value = as_text(value)
                 elif isinstance(value, tuple):
                     value = list(value)
-                given = conf.given(option)
-                origin = one_line(given.source) if given else "default"
-                if given and given.line and given.key != option.names[0]:
-                    origin += f", {given.shown}"
-                yield group, option.name, value, origin
+                yield group, option.name, value, self._origin(option)
+
+    def _origin(self, option: Option) -> str:
+        given = self.configuration.given(option)
+        if given is None:
+            return "default"
+        origin = one_line(given.source)
+        is_old = given.line and given.key != (option.group, option.name)
+        return f"{origin}, {given.shown}" if is_old else origin
 
 
 class Check(PoolmgrLister):
@@ -169,11 +219,10 @@ def require_usable(conf: Configuration) -> None:
     :raises PluginError: the driver cannot be loaded, or two actions share a
         name
     """
-    drivers = driver_plugins()
     with suppress(ConfigError):  # it is told below, with all others
-        log_remarks(conf, drivers)
-    conf.require_values(drivers)
-    connection_options(conf.gearman())
+        log_remarks(conf)
+    conf.read_all()
+    conf.gearman().connection_options()
     load_actions(action_plugins())
 
 
@@ -201,16 +250,3 @@ class PluginList(PoolmgrLister):
             f"'poolmgr {command_name(plugin.name)}' is another command; jobs "
             "and 'poolmgr submit' run the action"
         )
-
-
-def _write(path: str, text: str) -> None:
-    """Write a new file that only its owner can read."""
-    try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(number, "w") as file:
-            file.write(text)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(
-            f"--output {one_line(path)!r} cannot be written: {one_line(why)}"
-        ) from None

@@ -6,13 +6,13 @@ import json
 from typing import TextIO
 
 from poolmgr.cli.base import PoolmgrCommand
-from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import Client
 from poolmgr.gearman.server import JobServer
 from poolmgr.jobs.pool_manager import AsyncPoolManager
 from poolmgr.settings import PoolSettings, WorkerSettings
+from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service
 from poolmgr.worker.signals import ENDING, Ending, handle
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from poolmgr.cli.base import PoolmgrLister, Table, age, text
 from poolmgr.cli.options import duration, positive
 from poolmgr.cloud import BlockingCloud
-from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.registries import action_plugins, longest_job
 from poolmgr.reaper.reaper import Finding, Reaper
@@ -122,8 +121,8 @@ class Reap(PoolmgrLister):
         self, cloud: BlockingCloud, given: argparse.Namespace
     ) -> Reaper:
         gearman = self.configuration.gearman()
-        servers = [] if given.without_job_servers else addresses(gearman)
-        jobs = InFlight(list, servers, connection_options(gearman))
+        servers = [] if given.without_job_servers else gearman.addresses()
+        jobs = InFlight(list, servers, gearman.connection_options())
         return Reaper(cloud.cloud, jobs, twice=not given.dry_run)
 
 

@@ -5,13 +5,9 @@ import argparse
 from poolmgr.cli.base import PoolmgrLister, Row, Table
 from poolmgr.cli.options import seconds
 from poolmgr.cli.usage import UsageError
-from poolmgr.config.job_servers import (
-    addresses,
-    connection_options,
-    with_advice,
-)
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, ConnectionOptions, admin
+from poolmgr.settings.gearman import with_advice
 
 _QUEUES = ("Server", "Function", "Waiting", "Running", "Workers")
 _WORKERS = ("Server", "Address", "Worker", "Functions")
@@ -56,16 +52,16 @@ class Status(PoolmgrLister):
         from poolmgr.cli.watch import watch
 
         gearman = self.configuration.gearman()
-        servers, options = addresses(gearman), connection_options(gearman)
+        servers, options = gearman.addresses(), gearman.connection_options()
         return watch(self.app, servers, options, parsed_args.interval)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Ask every server."""
         gearman = self.configuration.gearman()
-        options = connection_options(gearman)
+        options = gearman.connection_options()
         workers = parsed_args.workers
         rows: list[Row] = []
-        for server in addresses(gearman):
+        for server in gearman.addresses():
             asking = (_workers if workers else _queues)(server, options)
             try:
                 rows += self.app.interruption.run(asking)

@@ -12,13 +12,9 @@ from typing import Any
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.options import seconds
 from poolmgr.cli.usage import UsageError
-from poolmgr.config.job_servers import (
-    addresses,
-    connection_options,
-    with_advice,
-)
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import Client, SubmittedJob
+from poolmgr.settings.gearman import with_advice
 from poolmgr.worker.signals import Interrupted
 
 
@@ -108,7 +104,7 @@ class Submit(PoolmgrShowOne):
         self, payload: bytes, given: argparse.Namespace
     ) -> dict[str, object]:
         gearman = self.configuration.gearman()
-        servers, options = addresses(gearman), connection_options(gearman)
+        servers, options = gearman.addresses(), gearman.connection_options()
         if given.timeout is not None:
             # Each server has its share: the next one may answer.
             share = given.timeout / len(servers)

@@ -17,14 +17,12 @@ from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.cli.config import require_usable
 from poolmgr.cloud import Cloud
 from poolmgr.cloud.pool import limit_arenas
-from poolmgr.config.job_servers import connection_options
-from poolmgr.config.options import Configuration
+from poolmgr.config.configuration import Configuration
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.pool_manager import AsyncPoolManager
-from poolmgr.jobs.registries import driver_plugins
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import PoolSettings, ReaperSettings, WorkerSettings
 from poolmgr.text import one_line
@@ -77,7 +75,7 @@ class WorkerCommand(PoolmgrCommand):
             self._notifier.starting(conf.pool().short_timeout)
         require_usable(conf)
         limit_arenas()
-        driver = conf.make_driver(driver_plugins())
+        driver = conf.make_driver()
         LOG.info(
             "poolmgr %s starts: pid %d, driver %s, pool %s, job servers %s",
             importlib.metadata.version("poolmgr"),
@@ -171,7 +169,6 @@ class WorkerCommand(PoolmgrCommand):
 
         return Reload(
             conf,
-            driver_plugins(),
             {
                 PoolSettings: adopt_pool,
                 WorkerSettings: adopt_worker,
@@ -191,7 +188,7 @@ def _serve_pages(
     """Serve the status page, metrics and health until the process ends."""
     from poolmgr.monitoring.server import Pages, serve
 
-    options, settings = connection_options(conf.gearman()), conf.monitoring()
+    options, settings = conf.gearman().connection_options(), conf.monitoring()
     hosts = [socket.gethostname(), *settings.hosts]
     serve(settings, Pages(service, statistics, options, hosts))
 

@@ -1,39 +1,17 @@
-"""Options of the configuration file, the environment and the command line.
+"""Options: the fields of settings classes, their names and their texts.
 
-Here they become plain settings, each value checked, with its place in what is
-wrong with it.
+They are made from the settings classes, so that there is one place for a
+default, a bound and a help text. What is wrong with a text is a ValueError;
+it shows the text, unless that is a secret.
 """
 
-import copy
-import logging
-import os
-from collections.abc import Mapping, Sequence
-from itertools import starmap
-from typing import Any, Self, TypeVar
+import re
+from collections.abc import Iterable
+from configparser import RawConfigParser
+from typing import TYPE_CHECKING, Any
 
-from poolmgr.config.files import (
-    Given,
-    Key,
-    Layer,
-    from_command_line,
-    read_environment,
-    read_files,
-    usual_path,
-)
-from poolmgr.config.gearman_settings import GearmanSettings
-from poolmgr.config.groups import GROUPS, Group, by_name
-from poolmgr.config.groups import list_opts as list_opts
-from poolmgr.config.values import (
-    Option,
-    Template,
-    as_text,
-    options_of,
-    value_of,
-)
-from poolmgr.drivers.base import Driver
-from poolmgr.drivers.lifecycle import make_driver
-from poolmgr.errors import ConfigError, PluginNotFound
-from poolmgr.plugins import Registry
+from poolmgr.config.sources import COMMENT, Key
+from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.settings import (
     DriverSettings,
     MonitoringSettings,
@@ -41,243 +19,182 @@ from poolmgr.settings import (
     ReaperSettings,
     WorkerSettings,
 )
-from poolmgr.settings.rules import IsSettings
-from poolmgr.text import one_line, secrecy
+from poolmgr.settings.gearman import GearmanSettings
+from poolmgr.settings.rules import IsSettings, Option, options_of
 
-LOG = logging.getLogger(__name__)
+if TYPE_CHECKING:  # only who makes the sample or the documentation loads it
+    from oslo_config import cfg
 
-S = TypeVar("S", bound=IsSettings)
+Group = tuple[str, type[IsSettings]]
+
+#: The groups that there are whatever the driver.
+GROUPS: tuple[Group, ...] = (
+    ("poolmgr", DriverSettings),
+    ("poolmgr", PoolSettings),
+    ("worker", WorkerSettings),
+    ("reaper", ReaperSettings),
+    ("monitoring", MonitoringSettings),
+    ("gearman", GearmanSettings),
+    ("nova", NovaSettings),
+)
+
+#: What options were called in Libra, in the group [mgm].
+OLD_NAMES: dict[Key, str] = {
+    ("poolmgr", "az"): "az",
+    ("poolmgr", "basename"): "node_basename",
+    ("poolmgr", "check_port"): "tcp_check_port",
+    ("worker", "long_jobs"): "threads",
+    ("gearman", "servers"): "gearman",
+    ("gearman", "ssl_ca"): "gearman_ssl_ca",
+    ("gearman", "ssl_cert"): "gearman_ssl_cert",
+    ("gearman", "ssl_key"): "gearman_ssl_key",
+    ("gearman", "keepalive"): "gearman_keepalive",
+    ("gearman", "keepcnt"): "gearman_keepcnt",
+    ("gearman", "keepidle"): "gearman_keepidle",
+    ("gearman", "keepintvl"): "gearman_keepintvl",
+    ("nova", "auth_url"): "nova_auth_url",
+    ("nova", "username"): "nova_user",
+    ("nova", "password"): "nova_pass",
+    ("nova", "project_name"): "nova_tenant",
+    ("nova", "project_id"): "nova_tenant_id",
+    ("nova", "region_name"): "nova_region",
+    ("nova", "insecure"): "nova_insecure",
+    ("nova", "compute_endpoint"): "nova_bypass_url",
+    ("nova", "image"): "nova_image",
+    ("nova", "flavor"): "nova_image_size",
+    ("nova", "networks"): "nova_net_id",
+    ("nova", "security_groups"): "nova_secgroup",
+    ("nova", "key_name"): "nova_keyname",
+    ("nova", "availability_zones"): "nova_az_name",
+    ("nova", "call_timeout"): "nova_timeout",
+}
 
 
-class Configuration:
-    """The settings that the files, the environment and the command line
-    make.
+def names_of(option: Option) -> list[Key]:
+    """All groups and names of an option, the new ones first."""
+    new = (option.group, option.name)
+    if (old := OLD_NAMES.get(new)) is None:
+        return [new]
+    # Libra's first releases took all options of [mgm] in [global], too.
+    return [new, ("mgm", old), ("global", old)]
 
-    :param files: configuration files; when none is given, the first
-        ``poolmgr.conf`` there is in the usual folders
-    :param directories: folders of ``*.conf`` files; when none is given, the
-        first ``poolmgr.conf.d`` there is
-    :param alone: whether the files count alone, without the environment and
-        the usual places
-    :ivar alone: the same
-    :ivar files: what each file sets, in the order in which they are read
-    :ivar environment: what the environment sets
-    :raises ConfigError: a file cannot be read
+
+def by_name(groups: Iterable[Group]) -> dict[Key, Option]:
+    """The options of groups by each of their names."""
+    return {
+        name: option
+        for group in groups
+        for option in options_of(*group)
+        for name in names_of(option)
+    }
+
+
+# -- texts and values -------------------------------------------------------
+
+#: A value of a list that is written as in other languages.
+_FOREIGN = re.compile(r"""[\[({]*["'].*|.*["'][\])}]*|[\[({][^:]*""", re.S)
+
+
+def value_of(text: str, option: Option) -> Any:
+    """The value that a text stands for.
+
+    :raises ValueError: it stands for none that the option can have
     """
-
-    def __init__(
-        self,
-        files: Sequence[str] = (),
-        directories: Sequence[str] = (),
-        alone: bool = False,
-    ) -> None:
-        self._paths: list[str] = []
-        if not files and not alone:
-            self._paths += usual_path("poolmgr.conf")
-        if not directories and not alone:
-            self._paths += usual_path("poolmgr.conf.d")
-        self._paths += map(os.path.expanduser, (*files, *directories))
-        self.alone = alone
-        self._command_line: Layer = {}
-        self._read_sources()
-
-    def _read_sources(self) -> None:
-        self.files = read_files(self._paths)
-        self.environment = {} if self.alone else read_environment(os.environ)
-
-    def again(self) -> Self:
-        """What the same files say now; the command line wins as before.
-
-        :raises ConfigError: a file cannot be read
-        """
-        fresh = copy.copy(self)
-        fresh._read_sources()
-        return fresh
-
-    def use_driver(self, name: str) -> None:
-        """Have the command line's ``--driver`` win over everything else."""
-        self._use("--driver", ("poolmgr", "driver"), name)
-
-    def use_servers(self, servers: Sequence[str]) -> None:
-        """Likewise ``--gearman-server``."""
-        self._use(
-            "--gearman-server", ("gearman", "servers"), ", ".join(servers)
+    value: Any = text.strip()
+    if option.kind is tuple:
+        value = _list(text, option.rule.words)
+    elif "\n" in value:
+        raise ValueError(
+            "goes on in the next line; an option begins at the start of one"
         )
+    if not value:
+        if option.default not in (None, "", ()):
+            raise ValueError("is empty; give it a value, or remove it")
+        return option.default
+    if option.kind is str:
+        value = text
+    elif option.kind is not tuple:
+        value = _parse(value, option.kind)
+    if wrong := option.problem(value):
+        raise ValueError(wrong)
+    return value
 
-    def use_cloud(self, name: str) -> None:
-        """Likewise ``--os-cloud``, whatever credentials are configured.
 
-        :raises ConfigError: it is empty
-        """
-        if not name.strip():
-            raise ConfigError("--os-cloud: is empty; name a cloud")
-        self._use("--os-cloud", ("nova", "cloud"), name)
-        self._use("--os-cloud", ("nova", "auth_url"), "")
+def _parse(text: str, kind: type) -> Any:
+    try:
+        if kind is bool:
+            return RawConfigParser.BOOLEAN_STATES[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        meant = {bool: "true or false", int: "a whole number"}
+        what = meant.get(kind, "a number")
+        raise ValueError(f"must be {what}, not {text!r}") from None
 
-    def _use(self, option: str, key: Key, text: str) -> None:
-        self._command_line[key] = from_command_line(option, key, text)
 
-    def given(self, option: Option) -> Given | None:
-        """What sets an option; None if nothing does.
+def _list(text: str, words: bool) -> tuple[str, ...]:
+    """The values of a list.
 
-        The command line wins, then the environment, then the last file; in
-        each the first of the option's names.
-        """
-        sources = (
-            self._command_line,
-            self.environment,
-            *reversed(self.files),
+    :param words: whether blanks separate them, as commas and new lines do
+    """
+    items = re.split(r"[,\s]" if words else r"[,\n]", text)
+    found = tuple(filter(None, map(str.strip, items)))
+    if any(map(_FOREIGN.fullmatch, found)):
+        raise ValueError(
+            "must be values with commas between them, without quotes and "
+            f"brackets around, not {text!r}"
         )
-        for source in sources:
-            for name in option.names:
-                if name in source:
-                    return source[name]
-        return None
+    return found
 
-    # -- settings -----------------------------------------------------------
 
-    def driver_name(self) -> str:
-        """Name of the driver to use."""
-        return self.group("poolmgr", DriverSettings).driver
+def as_text(value: object) -> str:
+    """A value as a configuration file has it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    text = text.replace("$", "$$")
+    # Quotes around what would lose its own, or be taken for a comment.
+    own = text[:1] == text[-1:] and text[:1] in ("'", '"')
+    if text and (own or text != text.strip() or COMMENT.search(text)):
+        return f'"{text}"'
+    return text
 
-    def pool(self) -> PoolSettings:
-        """The group ``[poolmgr]``."""
-        return self.group("poolmgr", PoolSettings)
 
-    def worker(self) -> WorkerSettings:
-        """The group ``[worker]``."""
-        return self.group("worker", WorkerSettings)
+# -- for oslo.config's own tools --------------------------------------------
 
-    def reaper(self) -> ReaperSettings:
-        """The group ``[reaper]``."""
-        return self.group("reaper", ReaperSettings)
 
-    def monitoring(self) -> MonitoringSettings:
-        """The group ``[monitoring]``."""
-        return self.group("monitoring", MonitoringSettings)
+def list_opts() -> "list[tuple[str, list[cfg.Opt]]]":
+    """All options, by group, for oslo-config-generator and -validator."""
+    from poolmgr.drivers.fake import FakeSettings
 
-    def gearman(self) -> GearmanSettings:
-        """The group ``[gearman]``."""
-        return self.group("gearman", GearmanSettings)
+    found: dict[str, list[cfg.Opt]] = {}
+    groups: list[Group] = [*GROUPS, ("fake", FakeSettings)]
+    for group, settings in groups:
+        options = options_of(group, settings)
+        found.setdefault(group, []).extend(map(_option, options))
+    return list(found.items())
 
-    def group(self, group: str, settings: type[S]) -> S:
-        """The settings of a class, from the options of a group.
 
-        :raises ConfigError: one of them is wrong
-        """
-        made, problems = self._make(group, settings)
-        if made is None:
-            raise ConfigError(problems[0])
-        return made
+def _option(option: Option) -> "cfg.Opt":
+    from oslo_config import cfg
 
-    def groups(self, drivers: Registry[Driver]) -> list[Group]:
-        """The settings classes and their groups: poolmgr's own, Nova's, and
-        those of the driver that is configured.
-
-        :raises ConfigError: there is none of its name
-        :raises PluginError: it cannot be loaded
-        """
-        found = [*GROUPS]
-        if (name := self.driver_name().lower()) != "nova":
-            found.append((name, self._driver_class(drivers).Settings))
-        return found
-
-    def require_values(self, drivers: Registry[Driver]) -> None:
-        """Go on only with values that can be used, whoever needs them.
-
-        :raises ConfigError: which one is wrong; there is a line in the log
-            for each of the others
-        :raises PluginError: the driver that is configured cannot be loaded
-        """
-        problems, groups = [], [*GROUPS]
-        try:
-            groups = self.groups(drivers)
-        except ConfigError as error:
-            problems.append(str(error))
-        for _made, wrong in starmap(self._make, groups):
-            problems += wrong
-        problems = [*dict.fromkeys(problems)]
-        for problem in problems[:-1]:
-            LOG.error("%s", problem)
-        if problems:
-            raise ConfigError(problems[-1])
-
-    def make_driver(self, drivers: Registry[Driver]) -> Driver:
-        """Make the driver that is configured, with its own group's settings.
-
-        :raises PluginError: it cannot be loaded
-        :raises ConfigError: there is no such driver, or a value is wrong, be
-            it one of another group
-        """
-        self.require_values(drivers)
-        cls = self._driver_class(drivers)
-        settings = self.group(self.driver_name().lower(), cls.Settings)
-        return make_driver(cls, settings)
-
-    def _driver_class(self, drivers: Registry[Driver]) -> type[Driver]:
-        try:
-            return drivers.load(self.driver_name())
-        except PluginNotFound as error:
-            raise ConfigError(
-                f"{error} (option --driver, or [poolmgr] driver in the "
-                "configuration file)"
-            ) from None
-
-    def _make(
-        self, group: str, settings: type[S]
-    ) -> tuple[S | None, list[str]]:
-        """The settings of a class, or what is wrong with them."""
-        own = options_of(group, settings)
-        known = by_name((*GROUPS, (group, settings)))
-        values: dict[str, Any] = {}
-        problems = []
-        for option in own:
-            secrecy.show(option.name)
-            values[option.name] = option.default
-            if (given := self.given(option)) is not None:
-                try:
-                    values[option.name] = self._value(given, option, known)
-                except ValueError as error:
-                    problems.append(f"{given.where}: {one_line(str(error))}")
-        if not problems:
-            try:
-                return settings(**values), []
-            except ConfigError as error:  # they do not fit together
-                problems.append(str(error))
-        return None, problems
-
-    def _value(
-        self, given: Given, option: Option, known: Mapping[Key, Option]
-    ) -> Any:
-        note = secrecy.hide if option.rule.secret else secrecy.show
-        note(given.text)
-        try:
-            text = self._text(given, option, known)
-        except RecursionError:
-            raise ValueError("refers to itself") from None
-        note(text)
-        return value_of(text, option)
-
-    def _text(
-        self, given: Given, option: Option, known: Mapping[Key, Option]
-    ) -> str:
-        """A text with the values of the options that it names."""
-        if given.problem:
-            raise ValueError(given.problem)
-        template = Template(given.text)
-        values = {}
-        for name in template.get_identifiers():
-            group, _, plain = name.rpartition(".")
-            named = known.get((group or option.group, plain))
-            named = named or known.get((group or given.key[0], plain))
-            if named is None:
-                raise ValueError(
-                    "refers to an option that does not exist; write $$ for a $"
-                )
-            other = self.given(named)
-            values[name] = (
-                self._text(other, named, known)
-                if other is not None
-                else as_text(named.default)
-            )
-        return template.safe_substitute(values)
+    rule, default = option.rule, option.default
+    kinds = {bool: cfg.BoolOpt, int: cfg.IntOpt, float: cfg.FloatOpt}
+    kinds |= {str: cfg.StrOpt, tuple: cfg.ListOpt}
+    bounds = {"min": rule.min, "max": rule.max, "choices": option.choices}
+    made: cfg.Opt = kinds[option.kind](
+        option.name,
+        default=list(default) if isinstance(default, tuple) else default,
+        help=rule.help,
+        secret=rule.secret,
+        mutable=rule.mutable,
+        deprecated_opts=[
+            cfg.DeprecatedOpt(name, group=group)
+            for group, name in names_of(option)[1:2]
+        ],
+        **{k: v for k, v in bounds.items() if v not in (None, ())},
+    )
+    return made

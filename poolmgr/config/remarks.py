@@ -7,19 +7,45 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from poolmgr.config.files import Given, Key, variable_of
-from poolmgr.config.groups import by_name
-from poolmgr.config.old_options import reason
-from poolmgr.config.options import Configuration
-from poolmgr.config.values import Option
-from poolmgr.drivers.base import Driver
-from poolmgr.plugins import Registry
+from poolmgr.config.configuration import Configuration
+from poolmgr.config.options import by_name, names_of
+from poolmgr.config.sources import Given, Key, variable_of
+from poolmgr.settings.rules import options_of
 from poolmgr.text import one_line, secrecy
 
 LOG = logging.getLogger(__name__)
 
 #: Groups that other parts of Libra have options in.
 _SHARED = ("default", "global", "worker", "gearman")
+
+#: Why options of Libra's Pool Manager have no effect.
+_REASONS: dict[str, tuple[str, ...]] = {
+    "it is not needed any more": (
+        *("rm_fip_ignore_500", "build_diag_timeout", "poll", "gearman_poll"),
+        *("ip_driver", "ip_network_id", "datadir"),
+    ),
+    "use [nova] calls_per_second": (
+        "rate_limit_delete_device_period",
+        "rate_limit_delete_device_max_count",
+    ),
+    "Libra's Admin API keeps the number of spare devices": (
+        *("nodes", "api_server", "check_interval", "failed_interval"),
+        *("submit_interval", "driver"),
+    ),
+    "use [worker] log_level, or -v, -q and --debug": ("debug", "verbose"),
+    "use --log-config-append": ("log_config", "log_config_append"),
+    "the log goes to standard error, and into the file of --log-file": (
+        *("logfile", "logstash", "log_dir", "log_format", "log_file"),
+        *("use_syslog", "syslog", "syslog-socket", "syslog-facility"),
+        *("syslog_socket", "syslog_faculty", "syslog_facility"),
+    ),
+    "the worker stays in the foreground; what starts it sees to this": (
+        *("daemon", "nodaemon", "pid", "user", "group"),
+    ),
+}
+
+#: The same by the names of the options.
+OBSOLETE = {name: why for why, names in _REASONS.items() for name in names}
 
 
 @dataclass(frozen=True)
@@ -28,43 +54,48 @@ class Ignored:
 
     :ivar given: where
     :ivar why: the reason
-    :ivar foreign: whether it seems to be another program's, or a driver's
-        that is not configured
+    :ivar foreign: what it is called if it seems to be another program's, or a
+        driver's that is not configured; else empty
     """
 
     given: Given
     why: str
-    foreign: bool = False
+    foreign: str = ""
 
 
-def log_remarks(conf: Configuration, drivers: Registry[Driver]) -> None:
+def log_remarks(conf: Configuration) -> None:
     """Log, once each, what has no effect, what has a new name, and files
     with secrets that everybody can read.
 
     :raises ConfigError: there is no driver of the name that is configured
     :raises PluginError: the driver that is configured cannot be loaded
     """
-    known = by_name(conf.groups(drivers))
-    ignored = ignored_options(conf, drivers)
-    idle = [each.given for each in ignored]
-    for file in conf.files:
-        for given in file.values():
-            if given not in idle and given.key != known[given.key].names[0]:
-                new = known[given.key].shown
+    secrets = {}
+    for group in conf.groups():
+        for option in options_of(*group):
+            if (given := conf.given(option)) is None:
+                continue
+            if given.line and given.key != names_of(option)[0]:
+                new = option.shown
                 LOG.info("%s is deprecated: use %s", given.where, new)
-    for each in ignored:
-        if not each.foreign:
+            if option.rule.secret and given.line and given.text:
+                secrets[given.source] = option.shown
+            elif option.shown == "[gearman] ssl_key":
+                secrets[given.text] = option.shown
+    foreign = {}
+    for each in ignored_options(conf):
+        if each.foreign:
+            foreign[each.foreign] = True
+        else:
             LOG.warning("%s has no effect: %s", each.given.where, each.why)
-    if foreign := dict.fromkeys(_name(e.given) for e in ignored if e.foreign):
+    if foreign:
         LOG.info("ignored, options of other programs: %s", ", ".join(foreign))
-    for path, what in _secret_files(conf, known.values()).items():
+    for path, what in secrets.items():
         if said := secrecy.exposure(path, what):
             LOG.warning("%s", one_line(said))
 
 
-def ignored_options(
-    conf: Configuration, drivers: Registry[Driver]
-) -> list[Ignored]:
+def ignored_options(conf: Configuration) -> list[Ignored]:
     """Find the options and variables that have no effect.
 
     In a group that is poolmgr's alone every option has to be its own. In one
@@ -73,42 +104,45 @@ def ignored_options(
     :raises ConfigError: there is no driver of the name that is configured
     :raises PluginError: it cannot be loaded
     """
-    known = by_name(conf.groups(drivers))
-    others = [name.lower() for name in drivers.names()]
+    known = by_name(conf.groups())
+    drivers = [name.lower() for name in conf.drivers.names()]
     found = []
-    for file in conf.files:
-        for given in file.values():
+    for source in (*conf.files, conf.environment):
+        for given in source.values():
             if (option := known.get(given.key)) is None:
-                found.append(_unknown(given, known, others))
+                found.append(_unknown(given, known, drivers))
                 continue
-            counts = next(file[name] for name in option.names if name in file)
-            if counts is not given:
-                found.append(Ignored(given, f"{counts.shown} counts"))
-    for given in conf.environment.values():
-        if given.key not in known:
-            found.append(_unknown(given, known, others))
+            counts = next(n for n in names_of(option) if n in source)
+            if counts != given.key:
+                why = f"{source[counts].shown} counts"
+                found.append(Ignored(given, why))
     return [*found, *_wrong_variables(conf, known)]
 
 
 def _unknown(
     given: Given, known: Iterable[Key], drivers: Iterable[str]
 ) -> Ignored:
-    if given.line and (why := reason(given.key)):
-        return Ignored(given, why)
-    group = given.key[0]
+    group, name = given.key
+    if group in (*_SHARED, "mgm") and given.line and name in OBSOLETE:
+        return Ignored(given, OBSOLETE[name])
     groups = {group for group, _name in known}
     near_group = _nearest(group, groups.union(drivers))
-    names = {name for group, name in known if group == near_group}
-    near = _nearest(given.key[1], names)
-    foreign = not near and (group in _SHARED or group not in groups)
-    if not near:
-        return Ignored(
-            given, "it is no option of poolmgr or its driver", foreign
-        )
-    meant = f"[{near_group}] {near}"
-    if not given.line:
-        meant = variable_of((near_group, near))
-    return Ignored(given, f"did you mean {meant}?")
+    near = _nearest(name, {name for g, name in known if g == near_group})
+    if near and given.line:
+        return Ignored(given, f"did you mean [{near_group}] {near}?")
+    if near:
+        variable = variable_of((near_group, near))
+        return Ignored(given, f"did you mean {variable}?")
+    foreign = given.shown if group in _SHARED else ""
+    if group not in (*_SHARED, *groups):
+        foreign = given.shown.partition(" ")[0]
+    return Ignored(given, "it is no option of poolmgr or its driver", foreign)
+
+
+def _nearest(wrong: str, known: set[str]) -> str:
+    # Long names are nobody's, and take long to compare.
+    near = difflib.get_close_matches(wrong[:100], sorted(known), 1, 0.8)
+    return near[0] if near else ""
 
 
 def _wrong_variables(
@@ -121,29 +155,3 @@ def _wrong_variables(
         if key and variable != variable_of(key):
             given = Given(key, "", "environment", one_line(variable))
             yield Ignored(given, f"did you mean {variable_of(key)}?")
-
-
-def _nearest(wrong: str, known: set[str]) -> str:
-    # Long names are nobody's, and take long to compare.
-    near = difflib.get_close_matches(wrong[:100], sorted(known), 1, 0.8)
-    return near[0] if near else ""
-
-
-def _name(given: Given) -> str:
-    shared = given.key[0] in _SHARED
-    return given.shown if shared else given.shown.partition(" ")[0]
-
-
-def _secret_files(
-    conf: Configuration, options: Iterable[Option]
-) -> dict[str, str]:
-    """The files with secrets in them, each with one of these."""
-    found = {}
-    for option in options:
-        if not (given := conf.given(option)):
-            continue
-        if option.rule.secret and given.line and given.text:
-            found[given.source] = option.shown
-        elif option.shown == "[gearman] ssl_key":
-            found[given.text] = option.shown
-    return found

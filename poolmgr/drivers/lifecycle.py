@@ -9,12 +9,18 @@ from typing import get_type_hints
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import PluginFailed, PoolmgrError
 from poolmgr.foreign import is_interrupt, told
+from poolmgr.plugins import DRIVERS, Registry
 from poolmgr.settings import Rule
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds that a driver may take to close.
 _CLOSING_TIME = 5.0
+
+
+def driver_plugins() -> Registry[Driver]:
+    """The drivers that are installed."""
+    return Registry("driver", DRIVERS, Driver, defect)  # type: ignore[type-abstract]
 
 
 def name_of(driver: Driver) -> str:

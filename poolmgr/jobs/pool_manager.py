@@ -10,14 +10,13 @@ from typing import Any, Self, TypeVar
 from poolmgr.actions.base import Action
 from poolmgr.cloud import BlockingCloud, Cloud, Pace
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.lifecycle import make_driver
+from poolmgr.drivers.lifecycle import driver_plugins, make_driver
 from poolmgr.errors import Closed, Forked
 from poolmgr.events import Observer, RunningJob
 from poolmgr.jobs.delivery import BlockingDelivery as BlockingDelivery
 from poolmgr.jobs.delivery import Progress
 from poolmgr.jobs.manager import JobManager, added_by
 from poolmgr.jobs.message import Message
-from poolmgr.jobs.registries import driver_plugins
 from poolmgr.jobs.request import read_message
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings

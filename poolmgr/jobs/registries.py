@@ -1,4 +1,4 @@
-"""The plugins that are installed: actions and drivers."""
+"""The actions that are installed."""
 
 import contextlib
 from collections.abc import Mapping
@@ -6,11 +6,9 @@ from typing import Any
 
 from poolmgr.actions import base as actions
 from poolmgr.actions.base import Action
-from poolmgr.drivers import lifecycle as drivers
-from poolmgr.drivers.base import Driver
 from poolmgr.errors import PluginError
 from poolmgr.jobs.request import time_limit
-from poolmgr.plugins import ACTIONS, DRIVERS, Registry
+from poolmgr.plugins import ACTIONS, Registry
 from poolmgr.settings import PoolSettings
 
 
@@ -19,11 +17,6 @@ def action_plugins(
 ) -> Registry[Action[Any]]:
     """The actions that are installed, and those given."""
     return Registry("action", ACTIONS, Action, actions.defect, given)  # type: ignore[type-abstract]
-
-
-def driver_plugins() -> Registry[Driver]:
-    """The drivers that are installed."""
-    return Registry("driver", DRIVERS, Driver, drivers.defect)  # type: ignore[type-abstract]
 
 
 def longest_job(

@@ -4,8 +4,6 @@ import asyncio
 import logging
 import random
 
-from poolmgr.config.gearman_settings import GearmanSettings
-from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.errors import PoolmgrError
 from poolmgr.events import tell
 from poolmgr.jobs.in_flight import InFlight
@@ -13,6 +11,7 @@ from poolmgr.jobs.manager import JobManager
 from poolmgr.jobs.registries import longest_job
 from poolmgr.reaper.reaper import Finding, Reaper
 from poolmgr.settings import ReaperSettings
+from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 
@@ -35,7 +34,7 @@ class ReaperLoop:
         settings: ReaperSettings,
         gearman: GearmanSettings,
     ) -> None:
-        servers, options = addresses(gearman), connection_options(gearman)
+        servers, options = gearman.addresses(), gearman.connection_options()
         jobs = InFlight(manager.running, servers, options)
         self._reaper = Reaper(manager.cloud, jobs)
         self._manager = manager

@@ -1,7 +1,7 @@
 """Settings: frozen dataclasses with defaults, bounds and help.
 
-A caller of the library fills them in as it likes; from the configuration files
-and the command line :mod:`poolmgr.config.options` makes them.
+A caller of the library fills them in as it likes; from configuration files
+and the command line :mod:`poolmgr.config.configuration` makes them.
 """
 
 from dataclasses import dataclass
@@ -14,20 +14,16 @@ from poolmgr.settings.rules import check as check
 from poolmgr.settings.rules import like as like
 from poolmgr.settings.rules import setting as setting
 
-LogLevel = Literal["error", "warning", "info", "debug"]
-LogFormat = Literal["text", "json"]
-ReaperMode = Literal["off", "report", "delete"]
-
 
 @dataclass(frozen=True)
 class PoolSettings:
     """Settings of a pool: the group ``[poolmgr]``."""
 
+    # It has to fit, with the rest of a mark, into what clouds allow.
     pool: str = setting(
         "libra",
-        "Name of this pool. It marks everything that poolmgr makes. Pools in "
+        "Name of this pool, in the mark of all that poolmgr makes. Pools in "
         "one project of the cloud need different names.",
-        # It has to fit, with the rest of a mark, into what clouds allow.
         check=like(
             r"[A-Za-z0-9._-]{1,40}",
             "1 to 40 letters, digits, '.', '-' and '_'",
@@ -37,46 +33,30 @@ class PoolSettings:
         "libra",
         "First part of device names; a uuid follows. '_' becomes '-'.",
         check=clean_basename,
-        old=("mgm.node_basename",),
     )
-    az: str = setting(
-        "1",
-        "What BUILD_DEVICE answers as 'az': Libra's number of the zone.",
-        old=("mgm.az",),
-    )
+    az: str = setting("1", "Number of Libra's zone, for 'az' in answers.")
     authority: Authority = setting(
         "pattern",
         "What may be deleted, assigned and removed. 'owned': only what bears "
         "this pool's mark. 'pattern': also unmarked devices named "
-        "<basename>-<uuid>, as the original Pool Manager named them, and "
-        "unmarked floating IPs that are unattached or on such a device. "
-        "'any': everything the credentials can reach.",
-        choices=("owned", "pattern", "any"),
+        "<basename>-<uuid>, as Libra's are, and unmarked floating IPs that "
+        "are unattached or on such a device. 'any': all that the credentials "
+        "can reach.",
     )
     explain_failures: bool = setting(
-        False,
-        "Add the reason to an answer that is a FAIL, as 'error' with 'code', "
-        "'message' and 'retryable'. The reason is logged in any case.",
-        mutable=True,
+        False, "Add the reason to FAIL answers, as 'error'.", mutable=True
     )
     long_timeout: float = setting(
-        600.0,
-        "Seconds for an action that waits for a device to boot.",
-        min=0.01,
-        mutable=True,
+        600.0, "Seconds for a build of a device.", min=0.01, mutable=True
     )
+    # Libra's Admin API gives up after 120, queueing included.
     short_timeout: float = setting(
-        90.0,
-        "Seconds for every other action. Libra's Admin API gives up after "
-        "120, queueing included.",
-        min=0.01,
-        mutable=True,
+        90.0, "Seconds for every other job.", min=0.01, mutable=True
     )
     quota_wait: float = setting(
         300.0,
         "Seconds that a build waits for room when the cloud's quota is used "
-        "up, at most half of the time it has left. A build by hand does not "
-        "wait.",
+        "up, at most half of the time it has left.",
         min=0,
     )
     check_port: int | None = setting(
@@ -85,7 +65,6 @@ class PoolSettings:
         "PASS; else it is detached again. Unset: no port is tried.",
         min=1,
         max=65535,
-        old=("mgm.tcp_check_port",),
         mutable=True,
     )
 
@@ -105,8 +84,7 @@ class DriverSettings:
 
     driver: str = setting(
         "nova",
-        "Driver that talks to the cloud, see 'poolmgr plugin list'. Its "
-        "settings are in the group of its name.",
+        "Driver of the cloud; its settings are in the group of its name.",
     )
 
 
@@ -123,23 +101,15 @@ class WorkerSettings:
         ),
     )
     long_jobs: int = setting(
-        500,
-        "Most long jobs (builds) that run at once; more wait in the worker.",
-        min=1,
-        old=("mgm.threads",),
-        mutable=True,
+        500, "Most builds that run at once.", min=1, mutable=True
     )
     short_jobs: int = setting(
-        50,
-        "Most short jobs (all but builds) that run at once.",
-        min=1,
-        mutable=True,
+        50, "Most other jobs that run at once.", min=1, mutable=True
     )
     held_jobs: int = setting(
         10000,
-        "Most long jobs that wait in the worker. Only who takes the builds "
-        "in front of a short job reaches it. With 0, builds stay with the "
-        "job server, and short jobs behind them wait, too.",
+        "Most builds that wait in the worker, to reach short jobs behind "
+        "them. With 0, short jobs wait with them at the job server.",
         min=0,
         mutable=True,
     )
@@ -150,17 +120,11 @@ class WorkerSettings:
         min=0,
         mutable=True,
     )
-    log_level: LogLevel = setting(
-        "info",
-        "How much the worker logs, unless -v, -q or --debug say it.",
-        choices=("error", "warning", "info", "debug"),
-        mutable=True,
+    log_level: Literal["error", "warning", "info", "debug"] = setting(
+        "info", "How much is logged, without -v, -q or --debug.", mutable=True
     )
-    log_format: LogFormat = setting(
-        "text",
-        "Format of the worker's log, 'json' for one object a line, unless "
-        "--log-format says it.",
-        choices=("text", "json"),
+    log_format: Literal["text", "json"] = setting(
+        "text", "Format of the log, without --log-format."
     )
 
     def __post_init__(self) -> None:
@@ -173,9 +137,8 @@ class MonitoringSettings:
 
     enabled: bool = setting(
         True,
-        "Serve the status page (/), the metrics for Prometheus (/metrics), "
-        "and the worker's health (/healthz, /readyz) over HTTP. If the port "
-        "is taken, the worker says so and works without.",
+        "Serve the status page (/), metrics for Prometheus (/metrics) and "
+        "health (/healthz, /readyz) over HTTP.",
     )
     address: str = setting(
         "127.0.0.1",
@@ -187,16 +150,12 @@ class MonitoringSettings:
         ),
     )
     port: int = setting(
-        9473,
-        "Port to listen on; 0 is any free one, which the log names.",
-        min=0,
-        max=65535,
+        9473, "Port to listen on; 0: any free one.", min=0, max=65535
     )
     hosts: tuple[str, ...] = setting(
         (),
-        "Further host names that the pages may be asked by. Without them: "
-        "addresses, this machine's name, 'localhost'. Others are refused, as "
-        "a foreign page could use them to read these (DNS rebinding).",
+        "Host names that the pages may be asked by, besides addresses, this "
+        "machine's name and 'localhost'.",
         words=True,
     )
 
@@ -208,12 +167,11 @@ class MonitoringSettings:
 class ReaperSettings:
     """Settings of the search for orphans: the group ``[reaper]``."""
 
-    mode: ReaperMode = setting(
+    mode: Literal["off", "report", "delete"] = setting(
         "report",
         "What a worker does about orphans: devices and floating IPs of this "
-        "pool that no job owns. 'off': it does not look. 'report': it logs "
-        "each, with the reason. 'delete': it deletes them, too.",
-        choices=("off", "report", "delete"),
+        "pool that no job owns. 'report': it logs each. 'delete': it deletes "
+        "them, too.",
         mutable=True,
     )
     interval: float = setting(
@@ -229,12 +187,7 @@ class ReaperSettings:
         min=0,
         mutable=True,
     )
-    limit: int = setting(
-        10,
-        "Most deletions of one run; the rest is left to the next.",
-        min=1,
-        mutable=True,
-    )
+    limit: int = setting(10, "Most deletions of one run.", min=1, mutable=True)
 
     def __post_init__(self) -> None:
         check(self, "reaper")

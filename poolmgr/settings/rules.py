@@ -5,9 +5,20 @@ A settings class is a frozen dataclass of :func:`setting` fields that calls
 """
 
 import re
+import types
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from poolmgr.errors import ConfigError
 
@@ -24,11 +35,9 @@ class Rule:
     :ivar help: what it does, for a person
     :ivar min: the lowest value, of a number
     :ivar max: the highest value, of a number
-    :ivar choices: all values it can have
     :ivar secret: whether it must never be shown
     :ivar check: raises ValueError or ConfigError when the value cannot be
         used
-    :ivar old: "group.name" of options it had in Libra
     :ivar mutable: whether it may change while the process runs
     :ivar words: whether blanks separate the values of a list, too
     """
@@ -36,10 +45,8 @@ class Rule:
     help: str
     min: float | None = None
     max: float | None = None
-    choices: tuple[str, ...] = ()
     secret: bool = False
     check: Callable[[Any], object] | None = None
-    old: tuple[str, ...] = ()
     mutable: bool = False
     words: bool = False
 
@@ -47,7 +54,10 @@ class Rule:
 def setting(default: T, help: str, **rule: Any) -> T:
     """A field of a settings class.
 
-    :param default: its default; a list or tuple of text for many values
+    Its type is one of bool, int, float, str, ``tuple[str, ...]`` and
+    ``Literal``, or one of these and None.
+
+    :param default: its default; a tuple of text for many values
     :param help: what it does
     :param rule: the rest of :class:`Rule`
     """
@@ -61,45 +71,87 @@ class IsSettings(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
+@dataclass(frozen=True)
+class Option:
+    """A field of a settings class, as an option.
+
+    :ivar group: its group
+    :ivar name: its name
+    :ivar kind: bool, int, float, str or tuple
+    :ivar choices: all values it can have; empty for any
+    :ivar default: what it is if nothing sets it
+    :ivar rule: what else is known of it
+    """
+
+    group: str
+    name: str
+    kind: type
+    choices: tuple[str, ...]
+    default: Any
+    rule: Rule
+
+    @property
+    def shown(self) -> str:
+        """The option as people write it."""
+        return f"[{self.group}] {self.name}"
+
+    def problem(self, value: Any) -> str:
+        """What is wrong with a value, as words after the option's name.
+
+        :returns: empty if nothing is; of a secret no more than that it is
+            wrong
+        """
+        try:
+            if value is not None:
+                self._require(value)
+        except (ValueError, ConfigError) as error:
+            secret = self.rule.secret
+            return "is not what it has to be" if secret else str(error)
+        return ""
+
+    def _require(self, value: Any) -> None:
+        rule = self.rule
+        if self.choices and value not in self.choices:
+            known = ", ".join(self.choices)
+            raise ValueError(f"must be one of {known}, not {value!r}")
+        # Put like this since nan is neither above nor below anything.
+        if isinstance(value, (int, float)) and not abs(value) <= _MOST:
+            raise ValueError(
+                f"must be a number up to {_MOST:g}, not {value!r}"
+            )
+        if rule.min is not None and value < rule.min:
+            raise ValueError(f"must be at least {rule.min:g}, not {value!r}")
+        if rule.max is not None and value > rule.max:
+            raise ValueError(f"must be at most {rule.max:g}, not {value!r}")
+        if rule.check is not None:
+            rule.check(value)
+
+
+def options_of(group: str, settings: type[IsSettings]) -> list[Option]:
+    """The options of a settings class."""
+    hints, found = get_type_hints(settings), []
+    for each in fields(settings):
+        hint, choices = hints[each.name], ()
+        if get_origin(hint) in (Union, types.UnionType):
+            (hint,) = set(get_args(hint)) - {types.NoneType}
+        if get_origin(hint) is Literal:
+            hint, choices = str, get_args(hint)
+        kind = get_origin(hint) or hint
+        rule = each.metadata["rule"]
+        option = Option(group, each.name, kind, choices, each.default, rule)
+        found.append(option)
+    return found
+
+
 def check(settings: IsSettings, group: str) -> None:
-    """Hold every value against its rule; for ``__post_init__``.
+    """Check every value; for ``__post_init__``.
 
     :param group: the group's name in the configuration, for the message
     :raises ConfigError: in one line, what is wrong with which setting
     """
-    for each in fields(settings):
-        value = getattr(settings, each.name)
-        if wrong := problem(value, each.metadata["rule"]):
-            raise ConfigError(f"[{group}] {each.name} {wrong}")
-
-
-def problem(value: Any, rule: Rule) -> str | None:
-    """What is wrong with a value, as words after the setting's name.
-
-    :returns: None if nothing is; of a secret no more than that it is wrong
-    """
-    try:
-        if value is not None:
-            _require(value, rule)
-    except (ValueError, ConfigError) as error:
-        return "is not what it has to be" if rule.secret else str(error)
-    return None
-
-
-def _require(value: Any, rule: Rule) -> None:
-    if rule.choices and value not in rule.choices:
-        raise ValueError(
-            f"must be one of {', '.join(rule.choices)}, not {value!r}"
-        )
-    # Put like this since nan is neither above nor below anything.
-    if isinstance(value, (int, float)) and not abs(value) <= _MOST:
-        raise ValueError(f"must be a number up to {_MOST:g}, not {value!r}")
-    if rule.min is not None and value < rule.min:
-        raise ValueError(f"must be at least {rule.min:g}, not {value!r}")
-    if rule.max is not None and value > rule.max:
-        raise ValueError(f"must be at most {rule.max:g}, not {value!r}")
-    if rule.check is not None:
-        rule.check(value)
+    for option in options_of(group, type(settings)):
+        if wrong := option.problem(getattr(settings, option.name)):
+            raise ConfigError(f"{option.shown} {wrong}")
 
 
 def like(pattern: str, meant: str) -> Callable[[str], None]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from poolmgr.config.gearman_settings import GearmanSettings
-from poolmgr.config.job_servers import addresses, connection_options
 from poolmgr.events import Outcome
 from poolmgr.gearman import AnswerStatus, Assignment, Worker
 from poolmgr.gearman.address import host_name
@@ -19,6 +17,7 @@ from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import JobManager
 from poolmgr.ownership import Job
 from poolmgr.settings import WorkerSettings
+from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.text import one_line
 from poolmgr.worker.queries import JobServerQueries
 from poolmgr.worker.slots import JobSlots
@@ -62,7 +61,7 @@ class AssignedJobs:
         gearman: GearmanSettings,
         settings: WorkerSettings,
     ) -> None:
-        options = connection_options(gearman)
+        options = gearman.connection_options()
         manager.ask_delivered_before = partial(delivered_before, options)
         self._manager = manager
         self._queries = JobServerQueries(settings.function, options)
@@ -73,7 +72,7 @@ class AssignedJobs:
             lambda: manager.stuck,
         )
         self.worker = Worker(
-            addresses(gearman),
+            gearman.addresses(),
             settings.function,
             self._take,
             self.slots,

@@ -8,12 +8,12 @@ from typing import Any
 
 from poolmgr.actions.base import Action
 from poolmgr.cloud.breaker import Breaker
-from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.gearman import ConnectionStatus
 from poolmgr.jobs.manager import JobManager
 from poolmgr.plugins import Registry
 from poolmgr.settings import WorkerSettings
+from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.text import one_line
 from poolmgr.worker.jobs import AssignedJobs
 

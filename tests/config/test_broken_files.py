@@ -10,11 +10,11 @@ from tests.processes import poolmgr
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[mgm]\naz = 1\n".encode("utf-16"), "FILE, line 1: not UTF-8"),
+        ("[mgm]\naz = 1\n".encode("utf-16"), "FILE, line 1: No ':' or '='"),
         (
-            b"[mgm]\n# caf\xe9\naz = 1\n",
-            "FILE, line 2: not UTF-8; convert the file: iconv -f latin1 -t "
-            "utf-8, if it is Latin-1",
+            b"[mgm]\n# caf\xe9\naz = 1\xe9\n",
+            "[mgm] az in FILE, line 3: has a control character in it, or is "
+            "not UTF-8",
         ),
         (
             b"[mgm]\nthreads = many\n",

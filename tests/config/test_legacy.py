@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.config.convert import converted
-from poolmgr.config.options import Configuration
-from poolmgr.jobs.registries import driver_plugins
+from poolmgr.cli.config import converted
+from poolmgr.config.configuration import Configuration
+from poolmgr.config.remarks import ignored_options
 from tests.jobservers import JobServerProcess
 from tests.processes import Process, poolmgr
 
@@ -63,8 +63,6 @@ vip_pool_size = 10
 password = planted-secret
 """
 
-DRIVERS = driver_plugins()
-
 
 def read(path: Path) -> Configuration:
     conf = Configuration([str(path)], alone=True)
@@ -104,8 +102,8 @@ def test_they_may_be_written_otherwise(changed: str, tmp_path: Path) -> None:
     plain.write_text(FIRST)
     other.write_bytes(changed.encode())
 
-    before = [read(plain).group(*g) for g in read(plain).groups(DRIVERS)]
-    after = [read(other).group(*g) for g in read(other).groups(DRIVERS)]
+    before = [read(plain).group(*g) for g in read(plain).groups()]
+    after = [read(other).group(*g) for g in read(other).groups()]
 
     assert after == before
 
@@ -117,14 +115,13 @@ def test_converting_has_or_names_every_option(
     path, new = tmp_path / "libra.cfg", tmp_path / "new.conf"
     path.write_text(text)
 
-    done = converted(str(path), DRIVERS)
+    new.write_text("\n".join(converted(str(path))))
 
-    new.write_text("\n".join(done.lines))
     assert read(new).gearman() == read(path).gearman()
     for line in text.splitlines():
         name = line.partition(" =")[0]
         assert name in new.read_text(), line
-    for each in done.dropped:
+    for each in ignored_options(Configuration([str(path)], alone=True)):
         assert not (each.foreign and each.given.key[0] == "mgm")
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from oslo_config import generator
 
-from poolmgr.config.options import Configuration, list_opts
+from poolmgr.config.configuration import Configuration
+from poolmgr.config.options import list_opts
 from poolmgr.config.remarks import log_remarks
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.drivers.nova import NovaCloud
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.registries import driver_plugins
 from poolmgr.plugins import Registry
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "poolmgr.conf.sample"
@@ -98,7 +98,7 @@ def test_a_file_sets_everything(configuration: Configure) -> None:
     assert conf.pool().long_timeout == 1.5
     assert conf.worker().short_jobs == 7
     assert conf.gearman().servers == ("a", "b:1")
-    driver = conf.make_driver(driver_plugins())
+    driver = conf.make_driver()
     assert isinstance(driver, FakeCloud)
     assert driver.image == "i"
     driver.close()
@@ -145,7 +145,7 @@ def test_what_is_wrong_is_told_in_one_line(
 
     with pytest.raises(ConfigError) as caught:
         (conf.pool(), conf.worker(), conf.gearman())
-        conf.make_driver(driver_plugins())
+        conf.make_driver()
 
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -190,7 +190,7 @@ def test_every_old_option_has_an_effect_or_is_named(
     conf = configuration(LIBRA_CFG)
     conf.use_driver("fake")
 
-    log_remarks(conf, driver_plugins())
+    log_remarks(conf)
 
     said = "\n".join(record.getMessage() for record in caplog.records)
     kept = {"servers", "keepalive", "keepcnt", "keepidle", "keepintvl"}
@@ -209,7 +209,7 @@ def test_an_old_name_is_mentioned_once(
     caplog.set_level("INFO")
     conf = configuration(LIBRA_CFG)
 
-    log_remarks(conf, driver_plugins())
+    log_remarks(conf)
     for _thrice in range(3):
         conf.pool()
 
@@ -218,14 +218,15 @@ def test_an_old_name_is_mentioned_once(
 
 
 def test_options_of_another_driver_are_not_taken_for_ours(
-    configuration: Configure, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    conf = configuration("[novax]\ncloud = mine\n[novaa]\ncloud = mine\n")
+    path = tmp_path / "mine.conf"
+    path.write_text("[novax]\ncloud = mine\n[novaa]\ncloud = mine\n")
     given: dict[str, type[Driver]] = {"nova": NovaCloud, "novax": FakeCloud}
     drivers = Registry("driver", "tests.none", Driver, given=given)  # type: ignore[type-abstract]
 
-    log_remarks(conf, drivers)
+    log_remarks(Configuration([str(path)], drivers=drivers))
 
     said = [record.getMessage() for record in caplog.records]
     assert said[0].endswith("has no effect: did you mean [nova] cloud?")

@@ -12,13 +12,13 @@ import pytest
 
 from poolmgr import Job, PoolManager, PoolSettings
 from poolmgr.actions.base import Action, Context
-from poolmgr.config.options import Configuration, list_opts
+from poolmgr.config.configuration import Configuration
+from poolmgr.config.options import list_opts
 from poolmgr.config.reload import Reload
-from poolmgr.config.values import options_of
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import ConfigError, NotFound
-from poolmgr.jobs.registries import driver_plugins
 from poolmgr.settings import WorkerSettings
+from poolmgr.settings.rules import options_of
 from tests.asking import asked
 from tests.jobservers import JobServerProcess, builtin
 from tests.polling import until
@@ -360,7 +360,7 @@ def test_secrets_are_not_shown(
     path = tmp_path / "mine.conf"
     path.write_text("[nova]\npassword = planted-old\n")
     conf = Configuration([str(path)])
-    reload = Reload(conf, driver_plugins(), {})
+    reload = Reload(conf, {})
     path.write_text("[nova]\npassword = planted-new\n")
 
     reload.run()
@@ -375,7 +375,7 @@ def test_values_are_one_line(
     path = tmp_path / "mine.conf"
     path.write_text("")
     conf = Configuration([str(path)])
-    reload = Reload(conf, driver_plugins(), {})
+    reload = Reload(conf, {})
     path.write_text("[poolmgr]\naz = a\x1b[2J\n  b\n")
 
     reload.run()
@@ -389,7 +389,7 @@ def test_monitoring_is_not_changed_by_a_reload(
 ) -> None:
     path = tmp_path / "worker.conf"
     path.write_text("")
-    reload = Reload(Configuration([str(path)]), driver_plugins(), {})
+    reload = Reload(Configuration([str(path)]), {})
     path.write_text("[monitoring]\nport = 1\n")
 
     reload.run()
@@ -402,7 +402,7 @@ def test_nothing_new_is_said_to_be_so(
 ) -> None:
     caplog.set_level("INFO")
     conf = Configuration([os.devnull])
-    reload = Reload(conf, driver_plugins(), {})
+    reload = Reload(conf, {})
 
     reload.run()
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolmgr.config.convert import converted
-from poolmgr.config.options import Configuration
-from poolmgr.config.values import Option, as_text, options_of
+from poolmgr.cli.config import converted
+from poolmgr.config.configuration import Configuration
+from poolmgr.config.options import as_text, names_of
 from poolmgr.drivers.fake import FakeSettings
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.registries import driver_plugins
+from poolmgr.settings.rules import Option, options_of
 from tests.jobservers import JobServerProcess
 from tests.processes import poolmgr, worker
 
@@ -30,7 +30,7 @@ def every() -> Iterator[Option]:
     """Every option."""
     conf = Configuration(alone=True)
     conf.use_driver("fake")
-    for group, cls in conf.groups(driver_plugins()):
+    for group, cls in conf.groups():
         yield from options_of(group, cls)
 
 
@@ -45,7 +45,7 @@ def read(path: Path, group: str) -> list[object]:
     conf = Configuration([str(path)], alone=True)
     conf.driver_name()
     conf.use_driver("fake")
-    found = conf.groups(driver_plugins())
+    found = conf.groups()
     return [conf.group(*each) for each in found if each[0] == group]
 
 
@@ -138,7 +138,7 @@ def test_the_environment_is_no_better(
         conf = Configuration(["/dev/null"])
         with pytest.raises(ConfigError) as caught:
             conf.driver_name()
-            for found, cls in conf.groups(driver_plugins()):
+            for found, cls in conf.groups():
                 if found == option.group:
                     conf.group(found, cls)
             conf.group("fake", FakeSettings)
@@ -248,12 +248,15 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[gearman]\nssl_cert = c.pem\nssl_ca = ca.pem\n", "needs ssl_key"),
+        (
+            "[gearman]\nssl_cert = c.pem\nssl_ca = ca.pem\n",
+            "a certificate its key",
+        ),
         (
             "[gearman]\nssl_key = k.pem\nssl_ca = ca.pem\n",
-            "ssl_key needs ssl_cert",
+            "key its certificate",
         ),
-        ("[gearman]\nssl_cert=c.pem\nssl_key=k.pem\n", "ssl_key and ssl_ca"),
+        ("[gearman]\nssl_cert=c.pem\nssl_key=k.pem\n", "TLS needs a CA file"),
         ("[gearman]\nssl_ca = /nowhere/ca.pem\n", "'/nowhere/ca.pem'"),
         ("[poolmgr]\ndriver = nope\n", "no driver named 'nope'"),
         ("[worker]\nfunction = a b\n", "function"),
@@ -366,7 +369,7 @@ USUAL = st.sampled_from(
 def all_settings(path: Path) -> list[object]:
     conf = Configuration([str(path)], alone=True)
     conf.use_driver("fake")
-    return [conf.group(*each) for each in conf.groups(driver_plugins())]
+    return [conf.group(*each) for each in conf.groups()]
 
 
 @settings(max_examples=400)
@@ -378,17 +381,18 @@ def all_settings(path: Path) -> list[object]:
 def test_what_is_converted_has_the_same_effect(
     option: Option, text: str, old: bool
 ) -> None:
-    group, name = option.names[1 if old and option.rule.old else 0]
+    names = names_of(option)
+    group, name = names[-1 if old else 0]
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "libra.cfg", Path(folder) / "new.conf"
         driver = "[poolmgr]\ndriver = fake\n" * (name != "driver")
         before.write_text(f"{driver}[{group}]\n{name} = {text}\n")
         try:
             expected = all_settings(before)
-            done = converted(str(before), driver_plugins())
+            lines = converted(str(before))
         except ConfigError:
             return  # it could not be used before
-        after.write_text("\n".join(done.lines))
+        after.write_text("\n".join(lines))
 
         assert all_settings(after) == expected
 

@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from poolmgr.config.options import Configuration
+from poolmgr.config.configuration import Configuration
 from poolmgr.config.remarks import ignored_options
-from poolmgr.config.values import options_of
-from poolmgr.jobs.registries import driver_plugins
+from poolmgr.settings.rules import options_of
 from tests.docs.blocks import Block, blocks, blocks_of, of
 from tests.docs.programs import problem
 
@@ -69,7 +68,7 @@ def test_there_are_some() -> None:
 def settings_of(conf: Configuration, group: str) -> dict[str, Any]:
     """The values of a group, by the names of its options."""
     found: dict[str, Any] = {}
-    for name, settings in conf.groups(driver_plugins()):
+    for name, settings in conf.groups():
         if name == group:
             made = conf.group(group, settings)  # raises if a value is wrong
             for option in options_of(group, settings):
@@ -94,7 +93,7 @@ def test_options_are_known_and_their_values_are_taken(
             assert name in settings, f"{where}: there is no such option"
             shown = re.sub(r"\s*,\s*", ", ", value)
             assert plain(settings[name]) == shown, where
-    assert ignored_options(conf, driver_plugins()) == []
+    assert ignored_options(conf) == []
 
 
 @of(whose("setup.cfg"))

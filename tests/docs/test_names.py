@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.config.groups import by_name
-from poolmgr.config.old_options import OBSOLETE
-from poolmgr.config.options import Configuration
-from poolmgr.config.values import options_of
+from poolmgr.config.configuration import Configuration
+from poolmgr.config.options import by_name
+from poolmgr.config.remarks import OBSOLETE
 from poolmgr.drivers.nova import NovaSettings
-from poolmgr.jobs.registries import driver_plugins
+from poolmgr.settings.rules import options_of
 from tests.docs.blocks import ROOT, SOURCE, pages
 
 NOVA = (SOURCE / "nova.rst").read_text()
@@ -24,7 +23,7 @@ def options() -> dict[str, set[str]]:
     known: dict[str, set[str]] = {"fake": set()}
     conf = Configuration(alone=True)
     conf.use_driver("fake")
-    for group, name in by_name(conf.groups(driver_plugins())):
+    for group, name in by_name(conf.groups()):
         known.setdefault(group, set()).add(name)
     for group in ("mgm", "gearman"):
         known[group] |= OBSOLETE.keys()

@@ -13,7 +13,8 @@ import poolmgr.testing
 from poolmgr import errors
 from poolmgr.cli import app, usage
 from poolmgr.config.options import list_opts
-from poolmgr.jobs.registries import action_plugins, driver_plugins
+from poolmgr.drivers.lifecycle import driver_plugins
+from poolmgr.jobs.registries import action_plugins
 from poolmgr.worker.service import EXIT_DRAINED, EXIT_STOPPED_JOBS
 from tests.docs.blocks import SOURCE
 from tests.docs.builds import built

@@ -8,12 +8,12 @@ import pytest
 from prometheus_client import generate_latest
 
 from poolmgr import AsyncPoolManager, Job, PoolManager
-from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
 from poolmgr.monitoring.statistics import MINUTES, Statistics
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import ReaperSettings
+from poolmgr.settings.gearman import GearmanSettings
 
 
 class Clock:

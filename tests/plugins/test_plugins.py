@@ -10,7 +10,8 @@ import pytest
 
 from poolmgr import errors
 from poolmgr.actions.base import Action
-from poolmgr.jobs.registries import action_plugins, driver_plugins
+from poolmgr.drivers.lifecycle import driver_plugins
+from poolmgr.jobs.registries import action_plugins
 from poolmgr.plugins import Plugin, Registry
 from tests import environments, processes
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from poolmgr import AsyncPoolManager
-from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.gearman import admin
 from poolmgr.gearman.protocol import PacketType
 from poolmgr.settings import WorkerSettings
+from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service
 from tests.gearman.raw import RawPeer
 from tests.gearman_workers import until

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from poolmgr import AsyncPoolManager
 from poolmgr.cli.demo import ADDRESS, DEVICE, REQUESTS
-from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.gearman import Address, Client, admin
 from poolmgr.gearman.server import JobServer
 from poolmgr.settings import WorkerSettings
+from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service
 from tests import jobservers
 from tests.jobservers import JobServerProcess, gearmand

@@ -25,19 +25,15 @@ class FakeSettings:
 
     state: str | None = setting(
         None,
-        "File that keeps the fake cloud's devices and floating IPs, so that "
-        "one command sees what another made. Unset: they are kept in memory "
-        "and end with the process.",
+        "File that keeps the devices and floating IPs. Unset: they end with "
+        "the process.",
     )
     image: str = setting("fake-image", "Image that devices are made from.")
     boot_time: float = setting(
         0.0, "Seconds that a device takes to boot.", min=0, max=86400
     )
     boot_spread: float = setting(
-        0.0,
-        "Seconds by which the boot time may be longer or shorter, at random.",
-        min=0,
-        max=86400,
+        0.0, "Seconds by which that varies at random.", min=0, max=86400
     )
     call_time: float = setting(
         0.0, "Seconds that each call of the cloud takes.", min=0, max=3600
@@ -62,8 +58,7 @@ class FakeSettings:
     )
     closed_port: int | None = setting(
         None,
-        "TCP port that nothing listens on; on all others every attached "
-        "floating IP accepts connections.",
+        "TCP port on which floating IPs do not accept connections.",
         min=1,
         max=65535,
     )

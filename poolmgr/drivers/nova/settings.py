@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from poolmgr.errors import ConfigError
-from poolmgr.settings import check, setting
+from poolmgr.settings import check, like, setting
 
-AuthType = Literal["password", "v3applicationcredential", "v3token"]
-AddressType = Literal["best", "floating", "fixed"]
-
-
-def _address(url: str) -> None:
-    if not re.match(r"\s*https?://[^/\s]", url):
-        raise ValueError(
-            f"must be like https://keystone.example:5000/v3, not {url!r}"
-        )
+_check_address = like(
+    r"\s*https?://[^/\s].*", "like https://keystone.example:5000/v3"
+)
+_check_version = like(
+    r"2\.(5[2-9]|[6-9]\d|[1-9]\d\d\d?)",
+    "a microversion of Nova like 2.79, and 2.52 or newer",
+)
 
 
-def _metadata(entries: tuple[str, ...]) -> None:
+def _check_metadata(entries: tuple[str, ...]) -> None:
     for entry in entries:
         if not re.fullmatch(r"[A-Za-z0-9_:. -]{1,255}=.{0,255}", entry, re.S):
             raise ValueError(
@@ -27,14 +25,6 @@ def _metadata(entries: tuple[str, ...]) -> None:
             )
         if entry.startswith("poolmgr_"):
             raise ValueError(f"must leave {entry!r} to poolmgr")
-
-
-def _microversion(version: str) -> None:
-    if not re.fullmatch(r"2\.(5[2-9]|[6-9]\d|[1-9]\d\d\d?)", version):
-        raise ValueError(
-            f"must be a microversion of Nova like 2.79, and 2.52 or newer, "
-            f"not {version!r}"
-        )
 
 
 @dataclass(frozen=True)
@@ -51,104 +41,70 @@ class NovaSettings:
         "Cloud in clouds.yaml. Or give auth_url and credentials here. Unset: "
         "OS_CLOUD, or OS_AUTH_URL and so on.",
     )
-    auth_type: AuthType = setting(
-        "password",
-        "How to log in, with auth_url; others by way of clouds.yaml.",
-        choices=("password", "v3applicationcredential", "v3token"),
+    auth_type: Literal["password", "v3applicationcredential", "v3token"] = (
+        setting("password", "How to log in at auth_url.")
     )
     auth_url: str | None = setting(
-        None,
-        "Address of Keystone.",
-        check=_address,
-        old=("mgm.nova_auth_url",),
+        None, "Address of Keystone.", check=_check_address
     )
-    username: str | None = setting(None, "User name.", old=("mgm.nova_user",))
+    username: str | None = setting(None, "User name.")
     user_id: str | None = setting(None, "User id, instead of the name.")
-    password: str | None = setting(
-        None, "User's password.", secret=True, old=("mgm.nova_pass",)
-    )
+    password: str | None = setting(None, "User's password.", secret=True)
     user_domain_name: str | None = setting(None, "Name of the user's domain.")
     user_domain_id: str | None = setting(None, "Its id. Unset: 'default'.")
-    project_name: str | None = setting(
-        None, "Project name.", old=("mgm.nova_tenant",)
-    )
-    project_id: str | None = setting(
-        None, "Project id, instead of the name.", old=("mgm.nova_tenant_id",)
-    )
-    project_domain_name: str | None = setting(
-        None, "Name of the project's domain."
-    )
+    project_name: str | None = setting(None, "Project name.")
+    project_id: str | None = setting(None, "Project id, instead of the name.")
+    project_domain_name: str | None = setting(None, "Name of its domain.")
     project_domain_id: str | None = setting(None, "Its id. Unset: 'default'.")
-    application_credential_id: str | None = setting(
-        None, "Id of an application credential."
-    )
+    application_credential_id: str | None = setting(None, "Id of one.")
     application_credential_name: str | None = setting(
-        None, "Name of an application credential; needs the user, too."
+        None, "Its name, instead; needs the user, too."
     )
     application_credential_secret: str | None = setting(
-        None, "Secret of the application credential.", secret=True
+        None, "Its secret.", secret=True
     )
     token: str | None = setting(
         None, "Token to log in with; it cannot be renewed.", secret=True
     )
-    region_name: str | None = setting(
-        None, "Region to use.", old=("mgm.nova_region",)
-    )
+    region_name: str | None = setting(None, "Region to use.")
     interface: Literal["public", "internal", "admin"] | None = setting(
-        None,
-        "Kind of endpoints. Unset: public.",
-        choices=("public", "internal", "admin"),
+        None, "Kind of endpoints. Unset: public."
     )
-    cafile: str | None = setting(
-        None, "Certificates (PEM) that the cloud's are verified with."
-    )
+    cafile: str | None = setting(None, "Certificates (PEM) of authorities.")
     certfile: str | None = setting(None, "Certificate (PEM) of our own.")
     keyfile: str | None = setting(None, "Private key (PEM) of certfile.")
-    insecure: bool = setting(
-        False, "Do not verify certificates.", old=("mgm.nova_insecure",)
-    )
+    insecure: bool = setting(False, "Do not verify certificates.")
     compute_endpoint: str | None = setting(
-        None,
-        "Address of Nova, instead of the one in the service catalog.",
-        check=_address,
-        old=("mgm.nova_bypass_url",),
+        None, "Address of Nova. Unset: the catalog's.", check=_check_address
     )
     network_endpoint: str | None = setting(
-        None, "Address of Neutron, likewise.", check=_address
+        None, "Address of Neutron, likewise.", check=_check_address
     )
     compute_api_version: str | None = setting(
-        None, "Nova microversion. Unset: 2.79, or older.", check=_microversion
+        None,
+        "Nova microversion. Unset: 2.79, or older.",
+        check=_check_version,
     )
 
     # -- what devices are made of -------------------------------------------
 
-    image: str = setting("", "Image, by name or id.", old=("mgm.nova_image",))
-    flavor: str = setting(
-        "", "Flavor, by name or id.", old=("mgm.nova_image_size",)
-    )
+    image: str = setting("", "Image, by name or id.")
+    flavor: str = setting("", "Flavor, by name or id.")
     networks: tuple[str, ...] = setting(
-        (),
-        "Networks, by name or id. Unset: the one there is.",
-        old=("mgm.nova_net_id",),
+        (), "Networks, by name or id. Unset: the one there is."
     )
     security_groups: tuple[str, ...] = setting(
-        (),
-        "Security groups, by name or id. Unset: the project's default.",
-        old=("mgm.nova_secgroup",),
+        (), "Security groups, by name or id. Unset: the project's default."
     )
-    key_name: str | None = setting(
-        None, "Key pair.", old=("mgm.nova_keyname",)
-    )
+    key_name: str | None = setting(None, "Key pair.")
     availability_zones: tuple[str, ...] = setting(
-        (),
-        "Availability zones, used in turn. Unset: Nova chooses.",
-        old=("mgm.nova_az_name",),
+        (), "Availability zones, used in turn. Unset: Nova chooses."
     )
     server_group: str | None = setting(None, "Server group, by name or id.")
     config_drive: bool = setting(False, "Give devices a configuration drive.")
     user_data: str | None = setting(None, "File of the devices' user data.")
     metadata: tuple[str, ...] = setting(
-        (), "More metadata: KEY=VALUE entries.", check=_metadata
+        (), "More metadata: KEY=VALUE entries.", check=_check_metadata
     )
 
     # -- addresses ----------------------------------------------------------
@@ -157,13 +113,12 @@ class NovaSettings:
         None, "Network whose address of a device is answered. Unset: any."
     )
     address_version: Literal["4", "6"] = setting(
-        "4", "IP version of the address answered.", choices=("4", "6")
+        "4", "IP version of the address answered."
     )
-    address_type: AddressType = setting(
+    address_type: Literal["best", "floating", "fixed"] = setting(
         "best",
         "Kind of the address answered. 'best': a floating one, else a "
         "public one, else the first fixed one.",
-        choices=("best", "floating", "fixed"),
     )
     device_floating_ip: bool = setting(
         False, "Give each device a floating IP, and release both together."
@@ -178,11 +133,7 @@ class NovaSettings:
         0, "Console lines logged of a device in ERROR.", min=0, max=1000
     )
     call_timeout: float = setting(
-        30.0,
-        "Seconds that one call of the cloud may take.",
-        min=0.1,
-        max=600,
-        old=("mgm.nova_timeout",),
+        30.0, "Seconds that a call of the cloud may take.", min=0.1, max=600
     )
     calls_at_once: int = setting(
         32, "Most calls at once; a quarter is for short jobs.", min=1, max=1000

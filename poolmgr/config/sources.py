@@ -5,9 +5,9 @@ The files have oslo.config's format and are read by its parser.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatch
 
 from oslo_config.iniparser import BaseParser, ParseError
 
@@ -63,7 +63,7 @@ def usual_path(name: str) -> list[str]:
     return [path for path in paths if os.path.exists(path)][:1]
 
 
-def read_files(paths: Sequence[str]) -> list[Layer]:
+def read_files(paths: Iterable[str]) -> list[Layer]:
     """Read files, and the ``*.conf`` of folders, in this order.
 
     :raises ConfigError: one cannot be read
@@ -71,7 +71,7 @@ def read_files(paths: Sequence[str]) -> list[Layer]:
     found = []
     for path in paths:
         try:
-            found += [_read(file) for file in _files_of(path)]
+            found += [_Parser(file).found for file in _files_of(path)]
         except (OSError, ValueError) as error:
             where = getattr(error, "filename", None) or path
             why = getattr(error, "strerror", None) or str(error)
@@ -80,6 +80,64 @@ def read_files(paths: Sequence[str]) -> list[Layer]:
                 f"{one_line(why)}"
             ) from None
     return found
+
+
+def _files_of(path: str) -> list[str]:
+    if not os.path.isdir(path):
+        return [path]
+    names = sorted(n for n in os.listdir(path) if fnmatch(n, "[!.]*.conf"))
+    return [os.path.join(path, name) for name in names]
+
+
+class _Parser(BaseParser):
+    """Finds the options of a file.
+
+    Case, and blanks around it, do not matter in the name of a section or an
+    option: they did not in Libra's files. What is not UTF-8 matters in a
+    value only.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.found: Layer = {}
+        self._path = path
+        self._section = ""
+        with open(
+            path, encoding="utf-8-sig", errors="surrogateescape", newline="\n"
+        ) as file:
+            # An empty line ends the last value, too.
+            self._lines = [*file, ""]
+        try:
+            self.parse(self._lines)
+        except ParseError as error:
+            # Without the line itself: it may have a secret in it.
+            raise ConfigError(
+                f"{one_line(path)}, line {error.lineno}: {error.msg}"
+            ) from None
+
+    def new_section(self, section: str) -> None:
+        self._section = section.strip()
+
+    def assignment(self, key: str, value: list[str]) -> None:
+        # It is told of when the next line has been read.
+        number, text = self.lineno - len(value), "\n".join(value)
+        if not self._section:
+            why = "there is no [section], as [worker], before it"
+            raise ParseError(why, number, "")
+        line = self._lines[number - 1].rstrip()
+        is_quoted = line.endswith((f"{text}'", f'{text}"'))
+        problem = _problem(text)
+        if not (problem or is_quoted) and COMMENT.search(text):
+            problem = (
+                "has a comment behind it; put that on a line of its own, or "
+                "the value in quotes if it is a part of it"
+            )
+        name = self._section.lower(), key.lower()
+        before = self.found.get(name)
+        if before and before.text != text:
+            problem = f"has another value in line {before.line}; remove one"
+        shown = f"[{one_line(self._section)}] {one_line(key)}"
+        given = Given(name, text, self._path, shown, number, problem)
+        self.found[name] = given
 
 
 def read_environment(environment: Mapping[str, str]) -> Layer:
@@ -98,85 +156,17 @@ def read_environment(environment: Mapping[str, str]) -> Layer:
     return found
 
 
+def variable_of(key: Key) -> str:
+    """The variable of the environment that sets an option."""
+    return f"OS_{key[0]}__{key[1]}".upper()
+
+
 def from_command_line(option: str, key: Key, text: str) -> Given:
     """What an option of the command line sets; "$" means itself there."""
     plain, problem = text.replace("$", "$$"), _problem(text)
     return Given(key, plain, "command line", option, 0, problem)
 
 
-def variable_of(key: Key) -> str:
-    """The variable of the environment that sets an option."""
-    return f"OS_{key[0]}__{key[1]}".upper()
-
-
-class _Parser(BaseParser):
-    """Finds the options of a file.
-
-    Case, and blanks around it, do not matter in the name of a section or an
-    option: they did not in Libra's files.
-    """
-
-    def __init__(self, path: str, text: str) -> None:
-        self.found: Layer = {}
-        self._path = path
-        # An empty line ends the last value, too.
-        self._lines = [*text.split("\n"), ""]
-        self._section = ""
-        self.parse(self._lines)
-
-    def new_section(self, section: str) -> None:
-        self._section = section.strip()
-
-    def assignment(self, key: str, value: list[str]) -> None:
-        # It is told of when the next line has been read.
-        number, text = self.lineno - len(value), "\n".join(value)
-        if not self._section:
-            why = "there is no [section], as [worker], before it"
-            raise ParseError(why, number, "")
-        line = self._lines[number - 1].rstrip()
-        quoted = line.endswith((f"{text}'", f'{text}"'))
-        problem = _problem(text)
-        if not (problem or quoted) and COMMENT.search(text):
-            problem = (
-                "has a comment behind it; put that on a line of its own, or "
-                "the value in quotes if it is a part of it"
-            )
-        name = self._section.lower(), key.lower()
-        before = self.found.get(name)
-        if before and before.text != text:
-            problem = f"has another value in line {before.line}; remove one"
-        shown = f"[{one_line(self._section)}] {one_line(key)}"
-        given = Given(name, text, self._path, shown, number, problem)
-        self.found[name] = given
-
-
 def _problem(text: str) -> str:
     found = _CONTROL.search(text)
     return "has a control character in it, or is not UTF-8" if found else ""
-
-
-def _read(path: str) -> Layer:
-    name = one_line(path)
-    try:
-        content = Path(path).read_bytes()
-        return _Parser(path, content.decode("utf-8-sig")).found
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(
-            f"{name}, line {number}: not UTF-8; convert the file: iconv -f "
-            "latin1 -t utf-8, if it is Latin-1"
-        ) from None
-    except ParseError as error:
-        # Without the line itself: it may have a secret in it.
-        why = f"line {error.lineno}: {error.msg}"
-        raise ConfigError(f"{name}, {why}") from None
-
-
-def _files_of(path: str) -> list[str]:
-    if not os.path.isdir(path):
-        return [path]
-    return [
-        os.path.join(path, name)
-        for name in sorted(os.listdir(path))
-        if name.endswith(".conf") and not name.startswith(".")
-    ]

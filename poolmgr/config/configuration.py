@@ -1,0 +1,283 @@
+"""The configuration: files, environment and command line become settings.
+
+Each value is checked, and what is wrong with it is said with its place.
+"""
+
+import copy
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from string import Template
+from typing import Any, Self, TypeVar
+
+from poolmgr.config.options import (
+    GROUPS,
+    Group,
+    as_text,
+    by_name,
+    names_of,
+    value_of,
+)
+from poolmgr.config.sources import (
+    Given,
+    Key,
+    Layer,
+    from_command_line,
+    read_environment,
+    read_files,
+    usual_path,
+)
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.lifecycle import driver_plugins, make_driver
+from poolmgr.errors import ConfigError, PluginNotFound
+from poolmgr.plugins import Registry
+from poolmgr.settings import (
+    DriverSettings,
+    MonitoringSettings,
+    PoolSettings,
+    ReaperSettings,
+    WorkerSettings,
+)
+from poolmgr.settings.gearman import GearmanSettings
+from poolmgr.settings.rules import IsSettings, Option, options_of
+from poolmgr.text import one_line, secrecy
+
+LOG = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=IsSettings)
+
+
+class _References(Template):
+    """A text that names options as oslo.config has it: ``$name`` or
+    ``${group.name}``; ``$$`` stands for a ``$``."""
+
+    idpattern = r"[_a-z][\._a-z0-9]*"
+
+
+class Configuration:
+    """The settings that the files, the environment and the command line
+    make.
+
+    :param files: configuration files; when none is given, the first
+        ``poolmgr.conf`` there is in the usual folders
+    :param directories: folders of ``*.conf`` files; when none is given, the
+        first ``poolmgr.conf.d`` there is
+    :param alone: whether the files count alone, without the environment and
+        the usual places
+    :param drivers: the drivers to choose of; None for those installed
+    :ivar alone: the same
+    :ivar drivers: the same
+    :ivar files: what each file sets, in the order in which they are read
+    :ivar environment: what the environment sets
+    :raises ConfigError: a file cannot be read
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str] = (),
+        directories: Sequence[str] = (),
+        alone: bool = False,
+        drivers: Registry[Driver] | None = None,
+    ) -> None:
+        self._paths: list[str] = []
+        if not files and not alone:
+            self._paths += usual_path("poolmgr.conf")
+        if not directories and not alone:
+            self._paths += usual_path("poolmgr.conf.d")
+        self._paths += map(os.path.expanduser, (*files, *directories))
+        self.alone = alone
+        self.drivers = drivers or driver_plugins()
+        self._command_line: Layer = {}
+        self._read_sources()
+
+    def _read_sources(self) -> None:
+        self.files = read_files(self._paths)
+        self.environment = {} if self.alone else read_environment(os.environ)
+
+    def again(self) -> Self:
+        """What the same files say now; the command line wins as before.
+
+        :raises ConfigError: a file cannot be read
+        """
+        fresh = copy.copy(self)
+        fresh._read_sources()
+        return fresh
+
+    def use_driver(self, name: str) -> None:
+        """Have the command line's ``--driver`` win over everything else."""
+        self._use("--driver", ("poolmgr", "driver"), name)
+
+    def use_servers(self, servers: Sequence[str]) -> None:
+        """Likewise ``--gearman-server``."""
+        texts = ", ".join(servers)
+        self._use("--gearman-server", ("gearman", "servers"), texts)
+
+    def use_cloud(self, name: str) -> None:
+        """Likewise ``--os-cloud``, whatever credentials are configured."""
+        self._use("--os-cloud", ("nova", "cloud"), name)
+        self._use("--os-cloud", ("nova", "auth_url"), "")
+
+    def _use(self, option: str, key: Key, text: str) -> None:
+        self._command_line[key] = from_command_line(option, key, text)
+
+    def given(self, option: Option) -> Given | None:
+        """What sets an option; None if nothing does.
+
+        The command line wins, then the environment, then the last file; in
+        each the first of the option's names.
+        """
+        files = reversed(self.files)
+        for source in (self._command_line, self.environment, *files):
+            for name in names_of(option):
+                if name in source:
+                    return source[name]
+        return None
+
+    # -- settings -----------------------------------------------------------
+
+    def driver_name(self) -> str:
+        """Name of the driver to use."""
+        return self.group("poolmgr", DriverSettings).driver
+
+    def pool(self) -> PoolSettings:
+        """The group ``[poolmgr]``."""
+        return self.group("poolmgr", PoolSettings)
+
+    def worker(self) -> WorkerSettings:
+        """The group ``[worker]``."""
+        return self.group("worker", WorkerSettings)
+
+    def reaper(self) -> ReaperSettings:
+        """The group ``[reaper]``."""
+        return self.group("reaper", ReaperSettings)
+
+    def monitoring(self) -> MonitoringSettings:
+        """The group ``[monitoring]``."""
+        return self.group("monitoring", MonitoringSettings)
+
+    def gearman(self) -> GearmanSettings:
+        """The group ``[gearman]``."""
+        return self.group("gearman", GearmanSettings)
+
+    def group(self, group: str, settings: type[S]) -> S:
+        """The settings of a class, from the options of a group.
+
+        :raises ConfigError: one of them is wrong
+        """
+        made, problems = self._make(group, settings)
+        if made is None:
+            raise ConfigError(problems[0])
+        return made
+
+    def groups(self) -> list[Group]:
+        """The settings classes and their groups: poolmgr's own, Nova's, and
+        those of the driver that is configured.
+
+        :raises ConfigError: there is none of its name
+        :raises PluginError: it cannot be loaded
+        """
+        found = [*GROUPS]
+        if (name := self.driver_name().lower()) != "nova":
+            found.append((name, self._driver_class().Settings))
+        return found
+
+    def read_all(self) -> list[tuple[str, Any]]:
+        """The settings of all groups, whoever needs them.
+
+        :raises ConfigError: which value is wrong; there is a line in the log
+            for each of the others
+        :raises PluginError: the driver that is configured cannot be loaded
+        """
+        found, problems, groups = [], [], [*GROUPS]
+        try:
+            groups = self.groups()
+        except ConfigError as error:
+            problems.append(str(error))
+        for group, settings in groups:
+            made, wrong = self._make(group, settings)
+            found.append((group, made))
+            problems += wrong
+        problems = [*dict.fromkeys(problems)]
+        for problem in problems[:-1]:
+            LOG.error("%s", problem)
+        if problems:
+            raise ConfigError(problems[-1])
+        return found
+
+    def make_driver(self) -> Driver:
+        """Make the driver that is configured, with its own group's settings.
+
+        :raises PluginError: it cannot be loaded
+        :raises ConfigError: there is no such driver, or a value is wrong, be
+            it one of another group
+        """
+        settings = dict(self.read_all())
+        name = self.driver_name().lower()
+        return make_driver(self._driver_class(), settings[name])
+
+    def _driver_class(self) -> type[Driver]:
+        try:
+            return self.drivers.load(self.driver_name())
+        except PluginNotFound as error:
+            raise ConfigError(
+                f"{error} (option --driver, or [poolmgr] driver in the "
+                "configuration file)"
+            ) from None
+
+    def _make(
+        self, group: str, settings: type[S]
+    ) -> tuple[S | None, list[str]]:
+        """The settings of a class, or what is wrong with them."""
+        known = by_name((*GROUPS, (group, settings)))
+        values: dict[str, Any] = {}
+        problems = []
+        for option in options_of(group, settings):
+            secrecy.show(option.name)
+            values[option.name] = option.default
+            if (given := self.given(option)) is not None:
+                try:
+                    values[option.name] = self._value(given, option, known)
+                except ValueError as error:
+                    problems.append(f"{given.where}: {one_line(str(error))}")
+        if not problems:
+            try:
+                return settings(**values), []
+            except ConfigError as error:  # they do not fit together
+                problems.append(str(error))
+        return None, problems
+
+    def _value(
+        self, given: Given, option: Option, known: Mapping[Key, Option]
+    ) -> Any:
+        note = secrecy.hide if option.rule.secret else secrecy.show
+        note(given.text)
+        try:
+            text = self._text(given, option, known)
+        except RecursionError:
+            raise ValueError("refers to itself") from None
+        note(text)
+        return value_of(text, option)
+
+    def _text(
+        self, given: Given, option: Option, known: Mapping[Key, Option]
+    ) -> str:
+        """A text with the values of the options that it names."""
+        if given.problem:
+            raise ValueError(given.problem)
+        template = _References(given.text)
+        values = {}
+        for name in template.get_identifiers():
+            group, _, plain = name.rpartition(".")
+            named = known.get((group or option.group, plain))
+            named = named or known.get((group or given.key[0], plain))
+            if named is None:
+                raise ValueError(
+                    "refers to an option that does not exist; write $$ for a $"
+                )
+            other = self.given(named)
+            values[name] = (
+                self._text(other, named, known)
+                if other is not None
+                else as_text(named.default)
+            )
+        return template.safe_substitute(values)

@@ -1,0 +1,99 @@
+"""Settings of the connections to the job servers."""
+
+from dataclasses import dataclass
+
+from poolmgr.errors import ConfigError, TransportError
+from poolmgr.gearman import Address, ConnectionOptions, client_context
+from poolmgr.settings.rules import check, setting
+
+
+def _check_servers(servers: tuple[str, ...]) -> None:
+    for server in servers:
+        Address.parse(server)
+
+
+@dataclass(frozen=True)
+class GearmanSettings:
+    """Settings of the connections to job servers: the group ``[gearman]``."""
+
+    servers: tuple[str, ...] = setting(
+        ("localhost:4730",),
+        "Job servers, host:port. Each is served.",
+        check=_check_servers,
+        words=True,
+    )
+    ssl_ca: str | None = setting(
+        None,
+        "File of certificates (PEM) to verify the job servers with. It turns "
+        "TLS on.",
+    )
+    ssl_cert: str | None = setting(
+        None, "File of our certificate (PEM). Needs ssl_key and ssl_ca."
+    )
+    ssl_key: str | None = setting(
+        None, "File of the private key (PEM) of ssl_cert."
+    )
+    keepalive: bool = setting(True, "Have the system probe idle connections.")
+    keepcnt: int = setting(
+        3, "Unanswered probes that end a connection.", min=1, max=127
+    )
+    keepidle: int = setting(
+        10, "Idle seconds before the first probe.", min=1, max=32767
+    )
+    keepintvl: int = setting(
+        5, "Seconds between two probes.", min=1, max=32767
+    )
+    heartbeat: float = setting(
+        10.0,
+        "Seconds of silence before a job server is asked for an answer, and "
+        "then seconds it has to give one.",
+        min=0.1,
+    )
+    connect_timeout: float = setting(
+        10.0, "Seconds for connecting, TLS handshake included.", min=0.1
+    )
+    reconnect_sleep: float = setting(
+        5.0, "Most seconds between two attempts to connect.", min=0.1
+    )
+
+    def __post_init__(self) -> None:
+        check(self, "gearman")
+
+    def addresses(self) -> list[Address]:
+        """The job servers' addresses."""
+        return [Address.parse(text) for text in self.servers]
+
+    def connection_options(self) -> ConnectionOptions:
+        """The settings as the transport takes them.
+
+        :raises ConfigError: the TLS settings cannot be used
+        """
+        try:
+            context = client_context(self.ssl_ca, self.ssl_cert, self.ssl_key)
+        except ConfigError as error:
+            raise ConfigError(
+                f"[gearman] ssl_ca, ssl_cert, ssl_key: {error}"
+            ) from None
+        return ConnectionOptions(
+            ssl=context,
+            connect_timeout=self.connect_timeout,
+            heartbeat=self.heartbeat,
+            keepalive=self.keepalive,
+            keepalive_idle=self.keepidle,
+            keepalive_interval=self.keepintvl,
+            keepalive_count=self.keepcnt,
+            retry_longest=self.reconnect_sleep,
+        )
+
+
+def with_advice(error: TransportError) -> str:
+    """Why a job server cannot be reached, and what to do about it.
+
+    What is wrong with TLS is no matter of starting or naming one.
+    """
+    if "TLS: " in str(error):
+        return str(error)
+    return (
+        f"{error}; start gearmand there, or name another by --gearman-server "
+        "or [gearman] servers"
+    )
