@@ -103,7 +103,7 @@ def value_of(text: str, option: Option) -> Any:
     value: Any = text.strip()
     if option.kind is tuple:
         value = _list(text, option.rule.words)
-    elif "\n" in value:
+    elif value and "\n" in text:
         raise ValueError(
             "goes on in the next line; an option begins at the start of one"
         )

@@ -18,6 +18,9 @@ LOG = logging.getLogger(__name__)
 #: Groups that other parts of Libra have options in.
 _SHARED = ("default", "global", "worker", "gearman")
 
+#: Groups that Libra's Pool Manager had.
+_LIBRAS = ("default", "global", "mgm", "gearman")
+
 #: Why options of Libra's Pool Manager have no effect.
 _REASONS: dict[str, tuple[str, ...]] = {
     "it is not needed any more": (
@@ -123,7 +126,7 @@ def _unknown(
     given: Given, known: Iterable[Key], drivers: Iterable[str]
 ) -> Ignored:
     group, name = given.key
-    if group in (*_SHARED, "mgm") and given.line and name in OBSOLETE:
+    if given.line and group in _LIBRAS and name in OBSOLETE:
         return Ignored(given, OBSOLETE[name])
     groups = {group for group, _name in known}
     near_group = _nearest(group, groups.union(drivers))

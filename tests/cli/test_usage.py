@@ -194,7 +194,7 @@ def test_options_that_nobody_reads_are_told(
             (
                 "[mgm] rm_fip_ignore_500",
                 11,
-                "whether an address was removed is read back from the cloud",
+                "it is not needed any more",
             ),
             ("[fake] nonsense", 13, no_option),
         )
