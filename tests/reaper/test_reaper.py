@@ -17,7 +17,6 @@ import pytest
 
 from poolmgr import AsyncPoolManager
 from poolmgr.cloud import open_cloud
-from poolmgr.config.gearman_settings import GearmanSettings
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import CloudRefused, CloudUnavailable
@@ -27,6 +26,7 @@ from poolmgr.jobs.in_flight import InFlight, delivered_before
 from poolmgr.ownership import Job, Mark
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import PoolSettings, ReaperSettings
+from poolmgr.settings.gearman import GearmanSettings
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
