@@ -140,8 +140,7 @@ class ReaperFinding(Protocol):
 class Observer:
     """Does nothing; subclasses override what they want to know.
 
-    Called by the code that does the work, perhaps by several threads at once,
-    so it has to be quick.
+    Called on the event loop, so it has to be quick.
     """
 
     def job_ended(self, ended: EndedJob) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls
-from poolmgr.cloud.checks import Verb
 from poolmgr.cloud.ips import FloatingIPs
 from poolmgr.cloud.pace import Pace, time_limit
 from poolmgr.cloud.pool import Pool
+from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Driver, Finding
 from poolmgr.drivers.lifecycle import close_driver
+from poolmgr.drivers.verbs import Verb
 from poolmgr.errors import CloudError, DeadlineExceeded
 from poolmgr.events import Observer
 from poolmgr.ownership import Ownership
@@ -35,8 +35,7 @@ class Cloud(FloatingIPs):
     :param pool: runs the driver's verbs; None for threads
     :param pace: the times of waiting
     :ivar driver: the cloud's driver
-    :ivar breakers: the circuit breakers by what they are for
-    :ivar capacity: what is known of the cloud's room
+    :ivar circuits: the circuit breakers
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class Cloud(FloatingIPs):
 
         :raises PluginFailed: the driver's image is no text
         """
-        return checks.image_of(self.driver)
+        return verbs.image_of(self.driver)
 
     @property
     def awaited(self) -> int:
@@ -73,24 +72,15 @@ class Cloud(FloatingIPs):
     def overdue(self) -> float:
         """Seconds since a call of the driver should have returned, and none
         has: something inside this process hangs."""
-        return self._calls.runner.overdue
-
-    @property
-    def is_down(self) -> bool:
-        """Whether no device can be made at present, as far as is known."""
-        return any(
-            breaker.open
-            for name, breaker in self.breakers.items()
-            if name.endswith("compute")
-        )
+        return self._calls.overdue
 
     def try_again(self) -> None:
         """Log in at once although the cloud has refused it."""
-        self._calls.login.hint()
+        self.circuits.login.hint()
 
     async def accepts(self, address: str, port: int) -> bool:
         """Tell whether a TCP connection to an address can be made now."""
-        return await self._calls.ask(checks.ACCEPTS, address, port)
+        return await self._calls.ask(verbs.ACCEPTS, address, port)
 
     async def call_driver(self, method: str, *args: object) -> Any:
         """Call a method of the driver that other drivers do not have.
@@ -106,7 +96,7 @@ class Cloud(FloatingIPs):
         :raises CloudError: the cloud says no
         :raises PluginFailed: there is no such method, or it is defective
         """
-        verb: Verb[Any] = Verb(method, "compute", "changing", object)
+        verb: Verb[Any] = Verb(method, "changing compute", Any)
         return await self._calls.ask(verb, *args)
 
     async def check(self, timeout: float = 60.0) -> Sequence[Finding]:
@@ -119,7 +109,7 @@ class Cloud(FloatingIPs):
         try:
             with bound(context):
                 async with time_limit(context, timeout):
-                    return await self._calls.ask(checks.CHECK)
+                    return await self._calls.ask(verbs.CHECK)
         except (CloudError, DeadlineExceeded) as error:
             return [Finding("cloud", "", problem=str(error))]
 

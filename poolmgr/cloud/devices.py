@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.lifecycle import Creation, delete_device
 from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import backoff
 from poolmgr.cloud.poller import Poller
+from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import (
     Ambiguous,
@@ -20,6 +20,7 @@ from poolmgr.errors import (
     NotFound,
     NotOwned,
     PoolmgrError,
+    QuotaExceeded,
 )
 from poolmgr.ownership import Mark, Ownership
 from poolmgr.tracing import RequestContext, current
@@ -41,15 +42,15 @@ class Devices:
         self._pace = calls.pace
         self._ownership = ownership
         self.driver = calls.driver
-        self.breakers, self.capacity = calls.breakers, calls.capacity
+        self.circuits = calls.circuits
         self._poller = Poller(
-            partial(calls.ask, checks.POLL),
+            partial(calls.ask, verbs.POLL),
             calls.driver.limits.poll_interval,
         )
         self._by_name = Lookups(
-            calls, checks.FIND_DEVICES, lambda device: device.name
+            calls, verbs.FIND_DEVICES, lambda device: device.name
         )
-        self._by_job = Lookups(calls, checks.DEVICES_OF_JOBS, unique_of)
+        self._by_job = Lookups(calls, verbs.DEVICES_OF_JOBS, unique_of)
 
     async def create_device(
         self, name: str, mark: Mark, max_wait: float = 0.0
@@ -62,23 +63,17 @@ class Devices:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + max_wait
-        boots = self.capacity.boots
-        boot = await boots.begin(max_wait)
+        await self.circuits.boots.wait(max_wait)
         creation = Creation(
             self._calls,
             f"device {name!r}",
-            checks.CREATE_DEVICE,
+            verbs.CREATE_DEVICE,
             (name, mark),
-            checks.FIND_CREATED_DEVICES,
+            verbs.FIND_CREATED_DEVICES,
             ("device", name, mark),
             self._delete_device,
         )
-        try:
-            device = await creation.run(end - loop.time())
-        except BaseException:
-            boots.end(boot, asyncio.CancelledError())  # nothing boots
-            raise
-        return device
+        return await creation.run(end - loop.time())
 
     async def wait_ready(self, device: Device) -> Device:
         """Wait until a device is ready.
@@ -89,10 +84,10 @@ class Devices:
         """
         try:
             ready = await self._finish(await self._wait_ready(device))
-        except BaseException as error:
-            self.capacity.boots.count(error)
+        except (DeviceFailed, QuotaExceeded) as error:
+            self.circuits.boots.record(error)
             raise
-        self.capacity.boots.count()
+        self.circuits.boots.record()
         return ready
 
     async def delete_device(self, device: Device) -> None:
@@ -107,12 +102,12 @@ class Devices:
         await self._delete_device(device)
         if device.mark is None or not device.mark.is_left:
             # What a failed build leaves makes no room that was not there.
-            self.capacity.devices.hint()
-            self.capacity.boots.hint()
+            self.circuits.quotas["create_device"].hint()
+            self.circuits.boots.hint()
 
     async def list_devices(self) -> Sequence[Device]:
         """List all devices, other people's too."""
-        return await self._calls.ask(checks.LIST_DEVICES)
+        return await self._calls.ask(verbs.LIST_DEVICES)
 
     async def find_devices(self, name: str) -> Sequence[Device]:
         """List the devices of exactly this name."""
@@ -124,7 +119,7 @@ class Devices:
 
     async def get_device(self, id: str) -> Device | None:
         """Return the device of this id, None if there is none."""
-        return await self._calls.ask(checks.GET_DEVICE, id)
+        return await self._calls.ask(verbs.GET_DEVICE, id)
 
     async def mark_device(self, device: Device, mark: Mark) -> None:
         """Write another mark on a device that is active.
@@ -133,7 +128,7 @@ class Devices:
         :raises CloudError: the cloud says no
         """
         self._require_ours(device)
-        await self._calls.ask(checks.MARK_DEVICE, device, mark)
+        await self._calls.ask(verbs.MARK_DEVICE, device, mark)
 
     async def our_device(self, name: str) -> Device:
         """Return the one device of exactly this name.
@@ -194,7 +189,7 @@ class Devices:
         context = current() or RequestContext()
         for pause in backoff(self._pace.retry_first, self._pace.retry_longest):
             try:
-                finished = await self._calls.ask(checks.FINISH_DEVICE, device)
+                finished = await self._calls.ask(verbs.FINISH_DEVICE, device)
                 if finished.ready:
                     return finished
             except Changed as error:
@@ -210,7 +205,7 @@ class Devices:
         failed = replace(device, fault=fault)
         try:
             async with asyncio.timeout(self._pace.explain):
-                said = await self._calls.ask(checks.EXPLAIN_FAILURE, failed)
+                said = await self._calls.ask(verbs.EXPLAIN_FAILURE, failed)
         except (PoolmgrError, TimeoutError) as error:
             LOG.info("no reason of device %s: %s", device.name, error)
             return fault

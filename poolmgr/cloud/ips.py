@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.devices import Devices, unique_of
 from poolmgr.cloud.lifecycle import PAUSES, Creation, delete_ip
 from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import backoff
+from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import AttachedElsewhere, Changed, NotFound, NotOwned
 from poolmgr.ownership import Mark, Ownership
@@ -33,9 +33,9 @@ class FloatingIPs(Devices):
     ) -> None:
         super().__init__(calls, ownership)
         self._by_address = Lookups(
-            calls, checks.FIND_IPS, lambda ip: ip.address
+            calls, verbs.FIND_IPS, lambda ip: ip.address
         )
-        self._ips_by_job = Lookups(calls, checks.IPS_OF_JOBS, unique_of)
+        self._ips_by_job = Lookups(calls, verbs.IPS_OF_JOBS, unique_of)
 
     async def create_ip(self, mark: Mark, max_wait: float = 0.0) -> FloatingIP:
         """Allocate a floating IP, marked from birth.
@@ -47,16 +47,16 @@ class FloatingIPs(Devices):
         return await Creation(
             self._calls,
             "a floating IP",
-            checks.CREATE_IP,
+            verbs.CREATE_IP,
             (mark,),
-            checks.FIND_CREATED_IPS,
+            verbs.FIND_CREATED_IPS,
             ("ip", "", mark),
             self._delete_ip,
         ).run(max_wait)
 
     async def list_ips(self) -> Sequence[FloatingIP]:
         """List all floating IPs, other people's too."""
-        return await self._calls.ask(checks.LIST_IPS)
+        return await self._calls.ask(verbs.LIST_IPS)
 
     async def find_ip(self, address: str) -> FloatingIP | None:
         """Return the floating IP of exactly this address, None if none."""
@@ -104,7 +104,7 @@ class FloatingIPs(Devices):
         :raises NotOwned: it is not ours
         """
         await self._require_our_ip(ip)
-        await self._calls.ask(checks.MARK_IP, ip, mark)
+        await self._calls.ask(verbs.MARK_IP, ip, mark)
 
     async def delete_ip(self, ip: FloatingIP) -> None:
         """Give a floating IP back, attached or not.
@@ -116,7 +116,7 @@ class FloatingIPs(Devices):
         """
         await self._require_our_ip(ip)
         await self._delete_ip(ip)
-        self.capacity.ips.hint()
+        self.circuits.quotas["create_ip"].hint()
 
     async def attach_ip(
         self, ip: FloatingIP | str, device: Device
@@ -132,7 +132,7 @@ class FloatingIPs(Devices):
 
         async def ask(ip: FloatingIP) -> None:
             await self._require_our_ip(ip)
-            await self._calls.ask(checks.ATTACH_IP, ip, device)
+            await self._calls.ask(verbs.ATTACH_IP, ip, device)
 
         return await self._change(
             f"attaching {_address(ip)} to device {device.name!r}",
@@ -161,7 +161,7 @@ class FloatingIPs(Devices):
                 await self._require_our_ip(ip)
             if device is not None and ip.device_id != device.id:
                 raise AttachedElsewhere(ip.address, device.name)
-            await self._calls.ask(checks.DETACH_IP, ip)
+            await self._calls.ask(verbs.DETACH_IP, ip)
 
         return await self._change(
             f"detaching {_address(ip)}",

@@ -5,13 +5,13 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from poolmgr.cloud import checks
 from poolmgr.cloud.calls import Calls, pause_before_retry
-from poolmgr.cloud.checks import Verb
 from poolmgr.cloud.lookups import Lookups
 from poolmgr.cloud.pace import backoff, pause_after
 from poolmgr.cloud.poller import Poller
+from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, FloatingIP
+from poolmgr.drivers.verbs import Verb
 from poolmgr.errors import CloudUnavailable, OutcomeUnknown, PoolmgrError
 from poolmgr.foreign import words_of
 from poolmgr.ownership import Mark
@@ -215,7 +215,7 @@ async def delete_device(calls: Calls, poller: Poller, device: Device) -> None:
     accepted = False
     end: float | None = None
     for pause in backoff(*PAUSES):
-        if await calls.ask(checks.DELETE_DEVICE, device):
+        if await calls.ask(verbs.DELETE_DEVICE, device):
             accepted = True
             if await _goes(calls, poller, device):
                 return
@@ -244,7 +244,7 @@ async def _goes(calls: Calls, poller: Poller, device: Device) -> bool:
                 seen = await poller.news(device)
                 if seen is not None:
                     device = seen
-                elif await calls.ask(checks.GET_DEVICE, id_) is None:
+                elif await calls.ask(verbs.GET_DEVICE, id_) is None:
                     return True
     except TimeoutError:
         if not limit.expired():
@@ -254,9 +254,9 @@ async def _goes(calls: Calls, poller: Poller, device: Device) -> bool:
 
 async def _is_in_sight(calls: Calls, device: Device) -> bool:
     """Tell whether the cloud shows a device, or lists it."""
-    if await calls.ask(checks.GET_DEVICE, device.id) is not None:
+    if await calls.ask(verbs.GET_DEVICE, device.id) is not None:
         return True
-    poll = await calls.ask(checks.POLL, (device,))
+    poll = await calls.ask(verbs.POLL, (device,))
     return device.id in {*poll.unchanged, *(seen.id for seen in poll.seen)}
 
 
@@ -272,7 +272,7 @@ async def delete_ip(
     end = loop.time() + calls.pace.out_of_sight
     missed = False
     for pause in backoff(*PAUSES):
-        if await calls.ask(checks.DELETE_IP, ip):
+        if await calls.ask(verbs.DELETE_IP, ip):
             return
         listed = await by_address.get(ip.address)
         if any(each.id == ip.id for each in listed):

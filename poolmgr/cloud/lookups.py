@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from poolmgr.cloud.calls import Calls
-from poolmgr.cloud.checks import Verb
-from poolmgr.drivers.lifecycle import name_of
+from poolmgr.drivers.verbs import Verb, name_of
 from poolmgr.tracing import RequestContext, bound, current, new_request_id
 
 LOG = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from poolmgr.errors import CloudUnavailable, DeadlineExceeded
+from poolmgr.errors import DeadlineExceeded, PoolmgrError
 from poolmgr.tracing import RequestContext
 
 # Its own: a program may have seeded Python's.
@@ -74,12 +74,12 @@ def backoff(first: float, longest: float) -> Iterator[float]:
         pause = min(pause * 2, longest)
 
 
-def pause_after(error: CloudUnavailable) -> float:
+def pause_after(error: PoolmgrError) -> float:
     """Seconds to leave the cloud alone, as it asks for, an hour at most.
 
     It is 0 if what a driver says makes no sense.
     """
-    pause = error.retry_after
+    pause = getattr(error, "retry_after", 0.0)
     is_number = isinstance(pause, (int, float))
     return min(pause, _LONGEST_PAUSE) if is_number and pause > 0 else 0.0
 

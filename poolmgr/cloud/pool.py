@@ -1,4 +1,4 @@
-"""How a driver is called: on which threads, and how much at once.
+"""The threads that call a driver, and how many requests they may send.
 
 ``concurrent.futures`` and :func:`asyncio.to_thread` keep the process from
 ending while a verb hangs, so they do not do here.
@@ -59,7 +59,11 @@ class CallPool:
         context = contextvars.copy_context()
 
         def run() -> None:
-            result, error = _run(context, work)
+            result, error = None, None
+            try:
+                result = context.run(work)
+            except BaseException as raised:
+                error = _ordinary(raised)
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._settle, future, result, error)
 
@@ -105,44 +109,33 @@ class CallPool:
             future.set_result(result)
 
 
-def _run(
-    context: contextvars.Context, work: Callable[[], T]
-) -> tuple[T | None, Exception | None]:
-    """Run the work; what it raises becomes an error that a future can hold.
+def _ordinary(error: BaseException) -> Exception:
+    """Make an error that a future can hold.
 
     ``StopIteration`` would hang the future, ``CancelledError`` look like a
     cancel, and ``SystemExit`` end the loop.
     """
-    try:
-        return context.run(work), None
-    except BaseException as error:
-        if isinstance(error, Exception) and type(error) is not StopIteration:
-            return None, error
-        wrapped = RuntimeError(told(error))
-        wrapped.__cause__ = error
-        return None, wrapped
+    if isinstance(error, Exception) and type(error) is not StopIteration:
+        return error
+    ordinary = RuntimeError(told(error))
+    ordinary.__cause__ = error
+    return ordinary
 
 
 class Watch:
-    """Since when a call owes an answer: since its last request.
+    """Since when a call owes an answer.
 
-    :param clock: tells the time
-
-    :ivar since: when it began, or sent its last request; infinite while it
-        waits at the rate limiter
+    :ivar clock: tells the time
+    :ivar since: when it began, or was about to send its last request;
+        infinite while it waits at the rate limiter
+    :ivar begun: whether a thread has begun it
+    :ivar given_up: whether its answer has not come in time
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self.since = clock()
-
-    def pause(self) -> None:
-        """Stop, for a request has to wait for its turn."""
-        self.since = math.inf
-
-    def restart(self) -> None:
-        """Start anew, for a request that is about to be sent."""
-        self.since = self._clock()
+        self.begun = self.given_up = False
 
 
 #: The watch over the call that the present thread makes.
@@ -169,11 +162,11 @@ class RateLimiter:
         watch = WATCH.get()
         if self._per_second:
             if watch is not None:
-                watch.pause()
+                watch.since = math.inf
             context = current()
             self._wait(context is not None and context.urgent)
         if watch is not None:
-            watch.restart()
+            watch.since = watch.clock()
 
     def _wait(self, urgent: bool) -> None:
         with self._changed:
@@ -194,38 +187,6 @@ class RateLimiter:
         if self._urgent and not urgent:
             return max(missing, 1.0 / self._per_second)
         return missing
-
-
-class Slots:
-    """Places for verbs that run at once.
-
-    A quarter of the places is for urgent verbs alone, so that none of them
-    waits for builds that the cloud is slow to take.
-
-    :param at_once: number of places
-    """
-
-    def __init__(self, at_once: int) -> None:
-        self._all = asyncio.Semaphore(at_once)
-        self._builds = asyncio.Semaphore(max(1, at_once - at_once // 4))
-
-    async def acquire(self, urgent: bool) -> None:
-        """Wait for a place."""
-        if urgent:
-            await self._all.acquire()
-            return
-        await self._builds.acquire()
-        try:
-            await self._all.acquire()
-        except asyncio.CancelledError:
-            self._builds.release()
-            raise
-
-    def release(self, urgent: bool) -> None:
-        """Give a place back."""
-        self._all.release()
-        if not urgent:
-            self._builds.release()
 
 
 def limit_arenas() -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import get_type_hints
 
 from poolmgr.drivers.base import Driver
+from poolmgr.drivers.verbs import name_of
 from poolmgr.errors import PluginFailed, PoolmgrError
 from poolmgr.foreign import is_interrupt, told
 from poolmgr.plugins import DRIVERS, Registry
@@ -21,11 +22,6 @@ _CLOSING_TIME = 5.0
 def driver_plugins() -> Registry[Driver]:
     """The drivers that are installed."""
     return Registry("driver", DRIVERS, Driver, defect)  # type: ignore[type-abstract]
-
-
-def name_of(driver: Driver) -> str:
-    """Return what a driver is called in messages."""
-    return f"driver {type(driver).__name__}"
 
 
 def make_driver(cls: type[Driver], settings: object = None) -> Driver:

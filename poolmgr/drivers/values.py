@@ -2,12 +2,27 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from poolmgr.ownership import Mark
 
 Status = Literal["building", "active", "failed"]
 Kind = Literal["device", "ip"]
+
+
+def _require(value: object, kind: Any, *fields: str) -> None:
+    """Require that fields of a value have a type: a driver's are not trusted.
+
+    :raises TypeError: one has not
+    """
+    for name in fields:
+        found = getattr(value, name)
+        if not isinstance(found, kind):
+            what, wanted = (
+                type(value).__name__,
+                getattr(kind, "__name__", kind),
+            )
+            raise TypeError(f"a {what}'s {name} is {found!r}, not {wanted}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,13 @@ class Device:
     created: str
     fault: str | None = None
     mark: Mark | None = None
+
+    def __post_init__(self) -> None:
+        _require(self, str, "id", "name", "created")
+        _require(self, str | None, "address", "fault")
+        _require(self, Mark | None, "mark")
+        if self.status not in get_args(Status):
+            raise TypeError(f"a device's status is {self.status!r}")
 
     @property
     def ready(self) -> bool:
@@ -62,6 +84,12 @@ class FloatingIP:
     created: str | None = None
     goes_with: str | None = None
 
+    def __post_init__(self) -> None:
+        _require(self, str, "id", "address")
+        _require(self, str | None, "device_id", "created", "goes_with")
+        _require(self, int, "revision")
+        _require(self, Mark | None, "mark")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -77,6 +105,10 @@ class Finding:
     value: str
     found: str = ""
     problem: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(self, str, "setting", "value", "found")
+        _require(self, str | None, "problem")
 
 
 @dataclass(frozen=True)
@@ -95,6 +127,12 @@ class Poll:
     seen: Sequence[Device]
     unchanged: Collection[str] = ()
     requests: int = 1
+
+    def __post_init__(self) -> None:
+        _require(self, Collection, "seen", "unchanged")
+        _require(self, int, "requests")
+        if not all(isinstance(each, Device) for each in self.seen):
+            raise TypeError("a Poll's seen has what is no Device")
 
 
 @dataclass(frozen=True)

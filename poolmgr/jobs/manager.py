@@ -142,7 +142,7 @@ class JobManager:
     @property
     def stuck(self) -> bool:
         """Whether a build that is started now would only wait."""
-        return self.cloud.capacity.exhausted or self.cloud.is_down
+        return self.cloud.circuits.stuck
 
     def adopt(self, settings: PoolSettings) -> None:
         """Use other settings for the jobs that come from now on.

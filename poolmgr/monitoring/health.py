@@ -51,11 +51,11 @@ def readiness(service: Service) -> Iterator[Check]:
     found = "drains: it takes no more jobs" if draining else "takes jobs"
     yield Check(not draining, "worker", found)
     yield _job_servers(service)
-    cloud = service.manager.cloud
-    down = _open_circuits(cloud.breakers)
+    circuits = service.manager.cloud.circuits
+    down = _open_circuits(circuits.calls)
     found = "; ".join(down) or "answers, as far as it was asked"
     yield Check(not down, "cloud", found)
-    full = _open_circuits(cloud.capacity.breakers)
+    full = _open_circuits(circuits.capacity)
     found = "; ".join(full) or "no quota is known to be used up"
     yield Check(not full, "capacity", found)
 

@@ -1,7 +1,6 @@
 """What a worker has done: counters for Prometheus, the last jobs, the last
 hour of the cloud."""
 
-import threading
 import time
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
@@ -139,7 +138,9 @@ class ReaperRun(NamedTuple):
 
 
 class Statistics(Observer):
-    """What the pages show of the past, in bounded memory; for any thread.
+    """What the pages show of the past, in bounded memory.
+
+    It is told on the event loop; any thread may read it.
 
     :param clock: monotonic seconds
     :ivar registry: where the metrics are; others may be added
@@ -155,8 +156,6 @@ class Statistics(Observer):
         self.failures: Sequence[RecentJob] = ()
         self.reaper_run: ReaperRun | None = None
         self._clock = clock
-        # Calls of the cloud are told by the threads that make them.
-        self._lock = threading.Lock()
         self._minutes: list[Minute] = []
         # The library would tell of each counter when it was made, too.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -215,14 +214,14 @@ class Statistics(Observer):
         self._calls.labels(*labels, status).inc()
         self._call_seconds.labels(*labels).observe(call.seconds)
         number = int(self._clock() // 60)
-        with self._lock:
-            if not self._minutes or self._minutes[-1].number < number:
-                self._minutes = [*self._minutes[1 - MINUTES :], Minute(number)]
-            minute = self._minutes[-1]
-            minute.calls += 1
-            minute.failed += not call.is_answer
-            minute.total += call.seconds
-            minute.longest = max(minute.longest, call.seconds)
+        if not self._minutes or self._minutes[-1].number < number:
+            # A new list, for the page's thread may be reading the other.
+            self._minutes = [*self._minutes[1 - MINUTES :], Minute(number)]
+        minute = self._minutes[-1]
+        minute.calls += 1
+        minute.failed += not call.is_answer
+        minute.total += call.seconds
+        minute.longest = max(minute.longest, call.seconds)
 
     def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """See :class:`~poolmgr.events.Observer`."""
@@ -240,8 +239,7 @@ class Statistics(Observer):
         """The calls of the cloud by minute, the oldest first; minutes
         without a call are there, too."""
         present = int(self._clock() // 60)
-        with self._lock:
-            known = {each.number: replace(each) for each in self._minutes}
+        known = {each.number: replace(each) for each in self._minutes}
         numbers = range(present - MINUTES + 1, present + 1)
         return [known.get(number, Minute(number)) for number in numbers]
 

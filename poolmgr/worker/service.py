@@ -110,15 +110,15 @@ class Service:
     @property
     def breakers(self) -> dict[str, Breaker]:
         """All circuit breakers, by what they are for."""
-        cloud = self.manager.cloud
-        return {**cloud.capacity.breakers, **cloud.breakers}
+        circuits = self.manager.cloud.circuits
+        return {**circuits.capacity, **circuits.calls}
 
     # -- the end ------------------------------------------------------------
 
     async def _drain(self) -> int:
         jobs, slots = self._jobs, self.slots
         jobs.worker.drain()
-        self.manager.cloud.capacity.hurry()
+        self.manager.cloud.circuits.hurry()
         LOG.info(
             "running: %d, they get %g s; waiting: %d, they get half of that "
             "to begin",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolmgr.cloud.breaker import Breaker
-from poolmgr.errors import CloudUnavailable, NotFound, PoolmgrError
+from poolmgr.errors import Busy, CloudRefused, CloudUnavailable, NotFound
 from poolmgr.tracing import RequestContext, bound
 
 
@@ -24,16 +24,17 @@ def breaker(**changes: Any) -> Breaker:
 
 
 async def fail(made: Breaker, max_wait: float = 0.0, **pause: float) -> None:
-    with pytest.raises(CloudUnavailable):
-        async with made.attempt(max_wait):
-            raise CloudUnavailable("it is down", **pause)
+    await made.wait(max_wait)
+    made.record(CloudUnavailable("it is down", **pause), made.openings)
 
 
 async def succeed(
     made: Breaker, max_wait: float = 1e6, seconds: float = 0.0
 ) -> None:
-    async with made.attempt(max_wait):
-        await asyncio.sleep(seconds)
+    await made.wait(max_wait)
+    began = made.openings
+    await asyncio.sleep(seconds)
+    made.record(None, began)
 
 
 def time() -> float:
@@ -68,9 +69,8 @@ async def test_after_failures_in_a_row_who_does_not_wait_is_refused() -> None:
 async def test_another_error_is_no_failure() -> None:
     made = breaker()
 
-    with pytest.raises(NotFound):
-        async with made.attempt():
-            raise NotFound("device", "a")
+    made.record(NotFound("device", "a"))
+    made.record(Busy("in use"))
 
     assert not made.open
 
@@ -82,14 +82,12 @@ async def test_one_attempt_a_pause_finds_out_for_all() -> None:
 
     async def attempt() -> None:
         while True:
-            try:
-                async with made.attempt():
-                    attempts.append(time())
-                    if len(attempts) < 5:
-                        raise CloudUnavailable("still")
-                    return
-            except CloudUnavailable:
-                continue
+            await made.wait()
+            attempts.append(time())
+            if len(attempts) >= 5:
+                made.record(None, made.openings)
+                return
+            made.record(CloudUnavailable("still"), made.openings)
 
     await asyncio.gather(*[attempt() for _each in range(50)])
 
@@ -109,29 +107,6 @@ async def test_a_hint_has_the_next_attempt_made_at_once() -> None:
 
     await waiting
     assert time() == 1.0
-    assert not made.open
-
-
-async def test_after_a_slow_start_they_go_on_in_growing_numbers() -> None:
-    made = breaker(first=3600.0, longest=3600.0, slow_start=True)
-    await fail(made)
-    at_once = 0
-    most: list[int] = []
-
-    async def attempt() -> None:
-        nonlocal at_once
-        async with made.attempt():
-            at_once += 1
-            most.append(at_once)
-            await asyncio.sleep(1.0)
-            at_once -= 1
-
-    waiting = [asyncio.create_task(attempt()) for _each in range(20)]
-    await asyncio.sleep(1.0)
-    made.hint()
-    await asyncio.gather(*waiting)
-
-    assert most[:3] == [1, 1, 2]
     assert not made.open
 
 
@@ -222,22 +197,22 @@ async def test_nobody_waits_any_more_who_is_to_hurry() -> None:
         await waiting
 
 
-async def test_who_waited_while_it_began_to_fail_may_not_go_on() -> None:
+async def test_what_began_before_it_opened_counts_for_nothing() -> None:
     made = breaker()
-    async with made.attempt() as attempt:
-        assert attempt.may_go_on
-        await fail(made)
-        assert not attempt.may_go_on
-        async with made.attempt() as trial:
-            assert trial.may_go_on
+    await made.wait()
+    before = made.openings
+    await fail(made)
+
+    made.record(None, before)
+
+    assert made.open
+    assert made.openings != before
 
 
 async def test_an_answer_of_another_kind_shows_that_all_is_well() -> None:
-    made = breaker(answer=PoolmgrError)
+    made = breaker()
     await fail(made)
 
-    with pytest.raises(NotFound):
-        async with made.attempt():
-            raise NotFound("device", "a")
+    made.record(CloudRefused("no"))
 
     assert not made.open

@@ -130,8 +130,8 @@ async def test_a_cloud_that_is_down_is_tried_by_few_calls() -> None:
 
     await asyncio.sleep(60.0)
 
-    assert cloud.breakers["reading compute"].open
-    assert cloud.is_down
+    assert cloud.circuits.calls["reading compute"].open
+    assert cloud.circuits.stuck
     first = len(driver.calls)
     await asyncio.sleep(60.0)
     assert len(driver.calls) - first <= 120
@@ -139,7 +139,7 @@ async def test_a_cloud_that_is_down_is_tried_by_few_calls() -> None:
     assert await cloud.list_ips() == []
     driver.before.clear()
     await asyncio.gather(*asking)
-    assert not cloud.is_down
+    assert not cloud.circuits.stuck
 
 
 @pytest.mark.parametrize("error", [CloudRefused("no"), Busy("not now")])
@@ -155,7 +155,7 @@ async def test_an_answer_opens_no_breaker(error: CloudError) -> None:
         except (CloudRefused, TimeoutError):
             pass
 
-    assert not cloud.breakers["changing compute"].open
+    assert not cloud.circuits.calls["changing compute"].open
 
 
 async def test_a_refused_login_is_not_repeated_for_a_while() -> None:

@@ -216,12 +216,12 @@ async def test_boots_that_fail_are_tried_one_by_one() -> None:
         with pytest.raises(DeviceFailed, match="it disappeared"):
             await cloud.wait_ready(made)
 
-    assert cloud.capacity.boots.open
+    assert cloud.circuits.boots.open
     with pytest.raises(CloudUnavailable, match="because the last ones failed"):
         await cloud.create_device("libra-1", MARK)
     made = await cloud.create_device("libra-1", MARK, max_wait=600.0)
     await cloud.wait_ready(made)
-    assert not cloud.capacity.boots.open
+    assert not cloud.circuits.boots.open
 
 
 async def test_a_deleted_device_is_gone() -> None:

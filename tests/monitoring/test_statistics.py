@@ -1,7 +1,6 @@
 """What a worker remembers: in bounded memory, and without hurting jobs."""
 
 import asyncio
-import threading
 from collections.abc import Sequence
 
 import pytest
@@ -152,21 +151,3 @@ def test_a_programs_own_observer_is_told_of_each_job_once() -> None:
     assert built.request == {"action": "build_device"}
     assert (unknown.action, unknown.requested_action) == ("", "no-such")
     assert unknown.outcome.error is not None
-
-
-def test_many_threads_count_right() -> None:
-    statistics = Statistics()
-
-    def call() -> None:
-        for _ in range(2000):
-            statistics.cloud_called(CloudCall("compute", "GET", 200, 0.1))
-
-    threads = [threading.Thread(target=call) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    calls = samples(statistics)["poolmgr_cloud_calls_total"]
-    assert calls == {'method="GET",service="compute",status="200"': 8000}
-    assert sum(minute.calls for minute in statistics.last_hour) == 8000

@@ -7,8 +7,7 @@ from typing import Any
 
 from poolmgr import Job, PoolManager
 from poolmgr.cloud import BlockingCloud, Pace
-from poolmgr.cloud.breaker import Breaker
-from poolmgr.cloud.capacity import Capacity
+from poolmgr.cloud.breaker import Breaker, Circuits
 from poolmgr.drivers.nova import NovaCloud
 from poolmgr.errors import CloudUnavailable
 from poolmgr.events import Observer
@@ -125,18 +124,23 @@ class Pool:
     # -- what poolmgr knows of the cloud ------------------------------------
 
     @property
-    def capacity(self) -> Capacity:
-        """Whether there is room for more."""
-        return self.openstack.cloud.capacity
+    def circuits(self) -> Circuits:
+        """The circuit breakers."""
+        return self.openstack.cloud.circuits
+
+    @property
+    def quota(self) -> Breaker:
+        """The circuit breaker of the quota of devices."""
+        return self.circuits.capacity["device quota"]
 
     @property
     def stuck(self) -> bool:
         """Whether a build would only wait at present."""
-        return self.capacity.exhausted or self.openstack.cloud.is_down
+        return self.circuits.stuck
 
     def breaker(self, name: str) -> Breaker:
         """The circuit breaker of some calls, as "making compute"."""
-        return self.openstack.cloud.breakers[name]
+        return self.circuits.calls[name]
 
     def hint(self, breaker: Breaker) -> None:
         """Have a breaker try at once."""
@@ -151,8 +155,7 @@ class Pool:
 
         async def blame() -> None:
             for _time in range(times):
-                down = CloudUnavailable("it was down")
-                breaker.end(await breaker.begin(), down)
+                breaker.record(CloudUnavailable("it was down"))
 
         self.openstack.wait(blame())
 

@@ -29,7 +29,7 @@ def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
     switch = Switch()
     pool.fault(full(switch))
     first = submit(pool, "BUILD_DEVICE", 0)
-    until(lambda: pool.capacity.devices.open)
+    until(lambda: pool.quota.open)
     asked = pool.posts()
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(1, 100)]
@@ -39,10 +39,10 @@ def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
     assert not any(job.future.done() for job in (first, *jobs))
     assert pool.posts() == asked
     switch.on = False
-    pool.hint(pool.capacity.devices)
+    pool.hint(pool.quota)
     assert results([first, *jobs]) == ["PASS"] * 100
     assert len(pool.cloud.servers) == 101
-    assert not pool.capacity.devices.open
+    assert not pool.quota.open
 
 
 def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
@@ -51,7 +51,7 @@ def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
     cloud = {"instances": 6, "latency": 0.02}
     pool = pools.new(cloud, pace=NO_RETRIES, long_timeout=120.0)
     device, ip = pool.build(), pool.ip()
-    breaker = pool.capacity.devices
+    breaker = pool.quota
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(200)]
     until(lambda: sum(job.future.done() for job in jobs) == 5)
@@ -75,7 +75,7 @@ def test_over_quota_few_calls_find_out_whether_there_is_room(
     pools: Pools,
 ) -> None:
     pool = pools.new(pace=replace(FAST, room_first=0.4, room_longest=0.4))
-    breaker = pool.capacity.devices
+    breaker = pool.quota
     switch = Switch()
     pool.fault(full(switch))
     jobs = [submit(pool, "BUILD_DEVICE", 0)]
@@ -109,7 +109,7 @@ def test_what_is_deleted_makes_room_at_once(pools: Pools) -> None:
     device, ip = pool.build(), pool.ip()
     waits = submit(pool, "BUILD_DEVICE", 1)
     pool.fails("BUILD_IP", "quota_exceeded")
-    until(lambda: pool.capacity.devices.open)
+    until(lambda: pool.quota.open)
 
     pool.passes("DELETE_DEVICE", name=device["name"])
     pool.passes("DELETE_IP", ip=ip["ip"])
@@ -171,7 +171,7 @@ def test_a_queue_is_not_burnt_on_hosts_that_are_full(pools: Pools) -> None:
     assert "No valid host was found" in by_hand
     assert pool.posts() == asked
     switch.on = False
-    pool.hint(pool.capacity.boots)
+    pool.hint(pool.circuits.boots)
     assert results(jobs) == ["PASS"] * 45
     assert len(pool.cloud.servers) == 45
 
@@ -187,9 +187,9 @@ def test_builds_whose_floating_ip_is_refused_do_not_burn_the_queue(
         assert error["code"] == "quota_exceeded"
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(5, 25)]
-    until(lambda: pool.capacity.boots.waiting == 20)
+    until(lambda: pool.circuits.boots.waiting == 20)
 
     assert (pool.posts(), pool.posts(IPS)) == (5, 5)
     pool.cloud.set_quota(floating_ips=100)
-    pool.hint(pool.capacity.boots)
+    pool.hint(pool.circuits.boots)
     assert results(jobs) == ["PASS"] * 20

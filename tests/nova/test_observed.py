@@ -99,16 +99,16 @@ def test_what_fails_is_told_as_it_failed(
 def test_a_driver_tells_what_it_holds_back(pools: Pools) -> None:
     pool = pools.new(short_timeout=1.0)
     names = {f"{kind} compute" for kind in ("reading", "changing", "making")}
-    assert names <= pool.openstack.cloud.breakers.keys()
+    assert names <= pool.circuits.calls.keys()
 
     pool.fault(Fault(service="network", method="GET", status=503, times=None))
 
     def is_open() -> bool:
         pool.run("DELETE_IP", ip="192.0.2.1")
-        return pool.openstack.cloud.breakers["reading network"].open
+        return pool.circuits.calls["reading network"].open
 
     until(is_open)
 
     state = pool.openstack.cloud
-    assert not state.breakers["reading compute"].open
+    assert not state.circuits.calls["reading compute"].open
     assert (state.awaited, state.view_age) == (0, 0.0)

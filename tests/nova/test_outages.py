@@ -37,7 +37,7 @@ def test_a_cloud_that_is_down_is_tried_by_few_calls_and_found_again(
     for service in ("compute", "network"):
         pool.fault(switch.fault(service=service, **effect))
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
-    until(lambda: any(b.open for b in pool.openstack.cloud.breakers.values()))
+    until(lambda: any(b.open for b in pool.circuits.calls.values()))
     begun, asked = time.monotonic(), len(pool.cloud.calls)
 
     # A short job is answered in its time, and with the reason.
@@ -196,7 +196,7 @@ def test_a_service_that_is_down_does_not_stop_the_other(pool: Pool) -> None:
     switch = Switch()
     pool.fault(switch.fault(service="network", status=500))
     addresses = [submit(pool, "BUILD_IP", n) for n in range(20)]
-    until(lambda: pool.openstack.cloud.breakers["reading network"].open)
+    until(lambda: pool.circuits.calls["reading network"].open)
 
     names = [pool.build()["name"] for _time in range(5)]
     pool.passes("DELETE_DEVICE", name=names[0])
@@ -213,12 +213,12 @@ def test_a_service_that_makes_nothing_is_still_read_and_deleted_from(
     switch = Switch()
     pool.fault(switch.fault(method="POST", path=SERVERS, status=500))
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(20)]
-    until(lambda: pool.openstack.cloud.breakers["making compute"].open)
+    until(lambda: pool.circuits.calls["making compute"].open)
 
     pool.passes("DELETE_DEVICE", name=device["name"])
 
     assert results(jobs) == ["FAIL"] * 20
-    assert not pool.openstack.cloud.breakers["changing compute"].open
+    assert not pool.circuits.calls["changing compute"].open
 
 
 def test_what_was_made_is_finished_while_no_more_can_be_made(
