@@ -139,6 +139,7 @@ class Calls:
             call = self._loop.create_task(
                 self._call(verb, args, note, passed, context.urgent)
             )
+            call.add_done_callback(_retrieve)
             try:
                 answer = await asyncio.shield(call)
                 context.trouble = None
@@ -285,6 +286,12 @@ class Calls:
         if self._loop is not None:
             with suppress(RuntimeError):  # it is closed
                 self._loop.call_soon_threadsafe(report)
+
+
+def _retrieve(call: asyncio.Task[Any]) -> None:
+    """Have asyncio not complain that nobody waited for an error."""
+    if not call.cancelled():
+        call.exception()
 
 
 async def pause_before_retry(
