@@ -186,7 +186,8 @@ def _serve_pages(
     conf: Configuration, service: Service, statistics: "Statistics"
 ) -> None:
     """Serve the status page, metrics and health until the process ends."""
-    from poolmgr.monitoring.server import Pages, serve
+    from poolmgr.monitoring.pages import Pages
+    from poolmgr.monitoring.server import serve
 
     options, settings = conf.gearman().connection_options(), conf.monitoring()
     hosts = [socket.gethostname(), *settings.hosts]

@@ -5,9 +5,8 @@ import importlib.metadata
 import math
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -19,7 +18,7 @@ from prometheus_client.registry import Collector
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, ConnectionOptions, admin
 from poolmgr.gearman.admin import FunctionStatus
-from poolmgr.monitoring.statistics import HELP, LABELS, Statistics
+from poolmgr.monitoring.statistics import COUNTERS, HELP, LABELS, Statistics
 from poolmgr.worker.service import Service
 
 #: Seconds for which an answer is used: job servers are asked no more often,
@@ -27,6 +26,9 @@ from poolmgr.worker.service import Service
 MAX_AGE = 10.0
 #: Seconds that a job server has for its answer.
 TIMEOUT = 2.0
+
+#: The values of metrics by their labels' values.
+Values = dict[str, dict[tuple[str, ...], float]]
 
 
 @dataclass(eq=False)
@@ -46,64 +48,73 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every one of them."""
-        yield from self._worker()
-        yield from self._cloud()
-        yield from self._job_servers()
+        found = self._worker() | self._cloud() | self._job_servers()
+        for name, values in found.items():
+            counts = name in COUNTERS
+            make = CounterMetricFamily if counts else GaugeMetricFamily
+            family = make(name, HELP[name], labels=LABELS.get(name, ()))
+            for labels, value in values.items():
+                family.add_metric(labels, value)
+            yield family
 
-    def _worker(self) -> Iterator[Metric]:
-        service = self.service
+    def _worker(self) -> Values:
+        manager, slots = self.service.manager, self.service.slots
+        limits = self.service.settings
         version = importlib.metadata.version("poolmgr")
-        info = (
-            version,
-            platform.python_version(),
-            service.manager.settings.pool,
-        )
-        yield _gauge("poolmgr_build_info", {info: 1})
-        yield _gauge("poolmgr_draining", {(): service.draining})
-        slots, limits = service.slots, service.settings
-        running = _by_lane(slots.long, slots.short, slots.held)
-        yield _gauge("poolmgr_jobs_in_flight", running)
-        most = _by_lane(limits.long_jobs, limits.short_jobs, limits.held_jobs)
-        yield _gauge("poolmgr_jobs_in_flight_limit", most)
-        oldest = max(
-            (job.seconds for job in service.manager.running()), default=0.0
-        )
-        yield _gauge("poolmgr_oldest_job_seconds", {(): oldest})
+        info = version, platform.python_version(), manager.settings.pool
+        oldest = max((job.seconds for job in manager.running()), default=0.0)
+        return {
+            "poolmgr_build_info": {info: 1},
+            "poolmgr_draining": {(): self.service.draining},
+            "poolmgr_jobs_in_flight": {
+                ("long", "running"): slots.long,
+                ("short", "running"): slots.short,
+                ("long", "held"): slots.held,
+            },
+            "poolmgr_jobs_in_flight_limit": {
+                ("long", "running"): limits.long_jobs,
+                ("short", "running"): limits.short_jobs,
+                ("long", "held"): limits.held_jobs,
+            },
+            "poolmgr_oldest_job_seconds": {(): oldest},
+        }
 
-    def _cloud(self) -> Iterator[Metric]:
-        driver = self.service.manager.cloud
-        yield _gauge("poolmgr_watch_devices", {(): driver.awaited})
-        yield _gauge("poolmgr_watch_age_seconds", {(): driver.view_age})
+    def _cloud(self) -> Values:
+        cloud, run = self.service.manager.cloud, self.statistics.reaper_run
         breakers = self.service.breakers.items()
-        is_open = {(name,): breaker.open for name, breaker in breakers}
-        yield _gauge("poolmgr_breaker_open", is_open)
-        run = self.statistics.reaper_run
+        found: Values = {
+            "poolmgr_watch_devices": {(): cloud.awaited},
+            "poolmgr_watch_age_seconds": {(): cloud.view_age},
+            "poolmgr_breaker_open": {(k,): each.open for k, each in breakers},
+        }
         if run is not None:
-            found = run.number
-            yield _gauge("poolmgr_reaper_findings", found)
             age = max(0.0, time.time() - run.at)
-            yield _gauge("poolmgr_reaper_look_age_seconds", {(): age})
+            found["poolmgr_reaper_findings"] = {**run.number}
+            found["poolmgr_reaper_look_age_seconds"] = {(): age}
+        return found
 
-    def _job_servers(self) -> Iterator[Metric]:
-        name = "poolmgr_job_server_reconnects"
-        reconnects = CounterMetricFamily(name, HELP[name], labels=LABELS[name])
-        up, answers, jobs, workers = {}, {}, {}, {}
-        for connection in self.service.links:
-            server = str(connection.address)
-            up[(server,)] = connection.state == "up"
-            reconnects.add_metric([server], connection.reconnects)
-        for server, queue in self._read_queues().items():
-            answers[(server,)] = queue is not None
-            if queue is not None:
-                waiting = max(0, queue.queued - queue.running)
-                jobs[server, "waiting"] = waiting
-                jobs[server, "running"] = queue.running
-                workers[(server,)] = queue.workers
-        yield reconnects
-        yield _gauge("poolmgr_job_server_connected", up)
-        yield _gauge("poolmgr_job_server_answers", answers)
-        yield _gauge("poolmgr_job_server_jobs", jobs)
-        yield _gauge("poolmgr_job_server_workers", workers)
+    def _job_servers(self) -> Values:
+        links, queues = self.service.links, self._read_queues()
+        told = [(where, queue) for where, queue in queues.items() if queue]
+        jobs: dict[tuple[str, ...], float] = {}
+        for where, queue in told:
+            jobs[where, "waiting"] = max(0, queue.queued - queue.running)
+            jobs[where, "running"] = queue.running
+        return {
+            "poolmgr_job_server_reconnects": {
+                (str(each.address),): each.reconnects for each in links
+            },
+            "poolmgr_job_server_connected": {
+                (str(each.address),): each.state == "up" for each in links
+            },
+            "poolmgr_job_server_answers": {
+                (where,): queue is not None for where, queue in queues.items()
+            },
+            "poolmgr_job_server_jobs": jobs,
+            "poolmgr_job_server_workers": {
+                (where,): queue.workers for where, queue in told
+            },
+        }
 
     def _read_queues(self) -> dict[str, FunctionStatus | None]:
         """The queue of each job server, None if it did not answer."""
@@ -127,19 +138,3 @@ class StateCollector(Collector):
         name = self.service.settings.function
         ours = (each for each in functions if each.name == name)
         return next(ours, FunctionStatus(name, 0, 0, 0))
-
-
-def _gauge(name: str, values: Mapping[Any, float]) -> GaugeMetricFamily:
-    labels = LABELS.get(name, ())
-    family = GaugeMetricFamily(name, HELP[name], labels=labels)
-    for each, value in values.items():
-        family.add_metric(each, value)
-    return family
-
-
-def _by_lane(long: int, short: int, held: int) -> dict[Any, float]:
-    return {
-        ("long", "running"): long,
-        ("short", "running"): short,
-        ("long", "held"): held,
-    }

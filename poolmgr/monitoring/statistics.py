@@ -133,7 +133,7 @@ class ReaperRun(NamedTuple):
     """
 
     at: float
-    number: Mapping[tuple[str, str], int]
+    number: Mapping[tuple[str, ...], int]
     findings: Sequence[ReaperFinding]
 
 
@@ -231,7 +231,9 @@ class Statistics(Observer):
         for each in findings:
             if each.verdict == "removed":
                 self._removed.labels(each.kind).inc()
-        number = Counts((each.kind, each.verdict) for each in findings)
+        number: Counts[tuple[str, ...]] = Counts(
+            (each.kind, each.verdict) for each in findings
+        )
         self.reaper_run = ReaperRun(time.time(), number, findings[:_FINDINGS])
 
     @property
