@@ -39,17 +39,18 @@ class ActionCommand(PoolmgrShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """The action's fields: the required ones are arguments."""
-        self.plugin = action_plugins().load(self.action)
-        self._description = description(self.plugin)
-        self._fields = dataclasses.fields(self.plugin.takes)
-        answers = self.plugin.answers
-        repeats = answers and not self._fields
+        self.plugin = plugin = action_plugins().load(self.action)
+        self._description = description(plugin)
+        self._fields = dataclasses.fields(plugin.takes)
+        names = (field.name for field in self._fields)
+        self.columns = ("action", *names, *plugin.answers, "response")
+        repeats = bool(plugin.answers) and not self._fields
         if repeats:
-            self._formatter_plugins.extensions += _formats_of_lists()
+            self._add_formats_of_lists()
         parser = super().get_parser(prog_name)
         parser.set_defaults(count=None)
-        if answers:
-            parser.epilog = f"Answers {', '.join(answers)}."
+        if plugin.answers:
+            parser.epilog = f"Answers {', '.join(plugin.answers)}."
         if repeats:
             parser.add_argument(
                 "--count",
@@ -60,9 +61,15 @@ class ActionCommand(PoolmgrShowOne):
             )
         for field in self._fields:
             _add(parser, field)
-        names = (field.name for field in self._fields)
-        self.columns = ("action", *names, *answers, "response")
         return parser
+
+    def _add_formats_of_lists(self) -> None:
+        formats: stevedore.ExtensionManager[Any] = stevedore.ExtensionManager(
+            "cliff.formatter.list", invoke_on_load=True
+        )
+        known = self._formatter_plugins.names()
+        more = [each for each in formats if each.name not in known]
+        self._formatter_plugins.extensions += more
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run it; refuse a format that cannot show it beforehand."""
@@ -92,17 +99,23 @@ class ActionCommand(PoolmgrShowOne):
         ]
         return self.columns, [[*map(a.get, self.columns)] for a in answers]
 
-    def emit(
-        self, given: argparse.Namespace, names: Sequence[str], data: Any
-    ) -> None:
-        """Write an answer, or a row for each of many."""
-        if given.count is None:
-            super().emit(given, names, data)
-            return
-        chosen, _all = self._generate_columns_and_selector(given, names)
-        wanted = [name in chosen for name in names]
-        rows = [[*compress(row, wanted)] for row in data]
-        self.formatter.emit_list(chosen, rows, self.app.stdout, given)
+    def produce_output(
+        self,
+        parsed_args: argparse.Namespace,
+        column_names: Sequence[str],
+        data: Any,
+    ) -> int:
+        """Show an answer, or a row for each of many."""
+        if parsed_args.count is None:
+            return super().produce_output(parsed_args, column_names, data)
+        rows = self.rows(parsed_args, column_names, data)
+        chosen, _selector = self._generate_columns_and_selector(
+            parsed_args, column_names
+        )
+        wanted = [name in chosen for name in column_names]
+        rows = [[*compress(row, wanted)] for row in rows]
+        self.formatter.emit_list(chosen, rows, self.app.stdout, parsed_args)
+        return 0
 
     def _outcomes(self, given: argparse.Namespace) -> Sequence[Outcome]:
         """Run it as often as the command line says."""
@@ -141,50 +154,46 @@ class Batch:
     ) -> None:
         self._message = message
         self._count = count
-        self._at_once = at_once
+        self._slots = asyncio.Semaphore(at_once)
         self._deliveries: list[Delivery] = []
         self._stopping = False
 
     async def run(self, manager: AsyncPoolManager) -> Sequence[Outcome]:
         """Run all; nothing of them is left when it is cancelled.
 
-        To cancel it when the last has ended is too late.
-
         :returns: the outcomes, in the order in which they were asked for
         """
-        ended = False
+        jobs = [self._run_one(manager) for _number in range(self._count)]
         try:
             async with manager:
-                await self._run_all(manager)
-                ended = True
+                try:
+                    await asyncio.gather(*jobs)
+                except asyncio.CancelledError:
+                    await self._clear_up(manager)
+                    raise
         except asyncio.CancelledError:
-            if not ended:
+            # When the last has ended it is too late.
+            if self._stopping:
                 raise
         return self._ended()
 
-    async def _run_all(self, manager: AsyncPoolManager) -> None:
-        pending: set[asyncio.Future[Outcome]] = set()
-        try:
-            for _number in range(self._count):
-                if len(pending) >= self._at_once:
-                    _done, pending = await asyncio.wait(
-                        pending, return_when=asyncio.FIRST_COMPLETED
-                    )
-                delivery = manager.submit(self._message)
-                self._deliveries.append(delivery)
-                pending.add(delivery.future)
-            await asyncio.wait(pending)
-        except asyncio.CancelledError:
-            # Nobody would ever hear of what was made.
-            self._stopping = True
-            manager.stop()
-            # One may pass at this very moment.
-            seconds = manager.longest_cleanup() + 1.0
-            await asyncio.wait(pending, timeout=seconds)
-            for each in self._deliveries:
-                if each.future.done():
-                    each.undo()
-            raise
+    async def _run_one(self, manager: AsyncPoolManager) -> None:
+        async with self._slots:
+            delivery = manager.submit(self._message)
+            self._deliveries.append(delivery)
+            await asyncio.wait([delivery.future])
+
+    async def _clear_up(self, manager: AsyncPoolManager) -> None:
+        """Undo all: nobody would ever hear of what was made."""
+        self._stopping = True
+        manager.stop()
+        # One may pass at this very moment.
+        seconds = manager.longest_cleanup() + 1.0
+        if futures := [each.future for each in self._deliveries]:
+            await asyncio.wait(futures, timeout=seconds)
+        for each in self._deliveries:
+            if each.future.done():
+                each.undo()
 
     def cleared_up(self) -> str:
         """How it was cleared up after an interruption, for a line; only once
@@ -224,16 +233,6 @@ def _may_be_left(delivery: Delivery) -> bool:
 def command_for(action: str) -> type[ActionCommand]:
     """The class of an action's command."""
     return type("ActionCommand", (ActionCommand,), {"action": action})
-
-
-def _formats_of_lists() -> "list[stevedore.extension.Extension[Any]]":
-    """The formats that can show many answers only."""
-    formats: stevedore.ExtensionManager[Any] = stevedore.ExtensionManager(
-        "cliff.formatter.list", invoke_on_load=True
-    )
-    return [
-        each for each in formats if not isinstance(each.obj, SingleFormatter)
-    ]
 
 
 def _add(

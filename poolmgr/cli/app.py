@@ -9,16 +9,23 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cliff.app import App
 from cliff.command import Command
-from cliff.help import HelpCommand, HelpExit
+from cliff.help import HelpCommand
 
-from poolmgr.cli import logs, usage
+from poolmgr.cli import logs
 from poolmgr.cli.commands import Commands
 from poolmgr.cli.options import add_options
 from poolmgr.cli.terminal import Stream
+from poolmgr.cli.usage import (
+    UsageError,
+    no_command,
+    no_option,
+    report_in_one_line,
+)
 from poolmgr.errors import PluginError, RequestError
 from poolmgr.text import one_line
 from poolmgr.worker.signals import ENDING, Interrupted, Interruption, handle
@@ -26,55 +33,52 @@ from poolmgr.worker.signals import ENDING, Interrupted, Interruption, handle
 if TYPE_CHECKING:
     from poolmgr.config.configuration import Configuration
 
-EXIT_INTERRUPTED = 130
+#: The exit code of a mistake on the command line.
+EXIT_USAGE = 2
+#: That when who reads the output has gone.
 EXIT_SIGPIPE = 141
-
-DESCRIPTION = "Pool Manager of Libra, the OpenStack load-balancer service."
 
 
 class PoolmgrApp(App):
     """``poolmgr``.
 
-    :param ends_on_signals: whether the process's signals end commands
-    :ivar interruption: how they do
+    :ivar interruption: how signals end a command
+    :ivar options: those before the command; the defaults until :meth:`run`
     """
 
     NAME = "poolmgr"
     LOG = logging.getLogger("poolmgr.cli")
     command_manager: Commands
 
-    def __init__(self, ends_on_signals: bool = False) -> None:
-        self.ends_on_signals = ends_on_signals
+    def __init__(self) -> None:
         self.interruption = Interruption()
         super().__init__(
-            description=DESCRIPTION,
+            description="Pool Manager of Libra, the OpenStack load-balancer "
+            "service.",
             version=importlib.metadata.version("poolmgr"),
             command_manager=Commands(),
             # So that "poolmgr worker --help" is about the worker.
             deferred_help=True,
         )
-        self._configuration: Configuration | None = None
-        self._error: BaseException | None = None
+        self.options = self.parser.parse_args([])
 
-    @property
+    @cached_property
     def configuration(self) -> "Configuration":
         """What the files and the global options say.
 
         :raises ConfigError: a file cannot be read
         """
-        if self._configuration is None:
-            from poolmgr.config.configuration import Configuration
+        from poolmgr.config.configuration import Configuration
 
-            given = self.options
-            conf = Configuration(given.config_file, given.config_dir)
-            if given.driver is not None:
-                conf.use_driver(given.driver)
-            if given.os_cloud is not None:
-                conf.use_cloud(given.os_cloud)
-            if given.gearman_server:
-                conf.use_servers(given.gearman_server)
-            self._configuration = conf
-        return self._configuration
+        given = self.options
+        conf = Configuration(given.config_file, given.config_dir)
+        if given.driver is not None:
+            conf.use_driver(given.driver)
+        if given.os_cloud is not None:
+            conf.use_cloud(given.os_cloud)
+        if given.gearman_server:
+            conf.use_servers(given.gearman_server)
+        return conf
 
     def build_option_parser(
         self,
@@ -95,23 +99,73 @@ class PoolmgrApp(App):
             },
         )
         add_options(parser, f"{self.NAME} {version}")
-        usage.prepare(parser)
+        report_in_one_line(parser)
         return parser
 
-    def configure_logging(self) -> None:
-        """Everything that is not data goes to stderr, a line an event."""
+    def run(self, argv: list[str]) -> int:
+        """Run a command line; returns the exit code.
+
+        Here and nowhere else an error becomes a line and an exit code.
+        """
+        try:
+            self._end_on(signal.SIGINT, signal.SIGTERM)
+            try:
+                return self._run(argv)
+            finally:
+                self.stdout.flush()
+        except Interrupted as ended:
+            self.LOG.warning("%s: %s", ended.number.name, ended.said)
+            return 128 + ended.number
+        except BrokenPipeError:
+            # Who read the output has gone; Python would complain of it
+            # once more when it flushes stdout at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+            return EXIT_SIGPIPE
+        except Exception as error:
+            self.LOG.error("%s", error, exc_info=self.options.debug)
+            is_mistake = isinstance(error, (UsageError, RequestError))
+            return EXIT_USAGE if is_mistake else 1
+
+    def _run(self, argv: list[str]) -> int:
+        self.options, words = self.parser.parse_known_args(argv)
         logs.configure(self.options)
-
-    def prepare_to_run_command(self, cmd: Command) -> None:
-        """Have services log more than single commands."""
-        logs.adjust(self.options, service=getattr(cmd, "service", False))
-        if getattr(cmd, "ends_on_hangup", True):
+        if not words:
+            self.print_help()
+            return 0
+        if self.options.deferred_help:
+            words = ["help", *words]
+        factory, name, arguments = self.find_command(words)
+        command = factory(self, self.options, cmd_name=name)
+        is_service = getattr(command, "service", False)
+        logs.adjust(self.options, service=is_service)
+        if not is_service:
             self._end_on(signal.SIGHUP)
+        parser = command.get_parser(f"{self.NAME} {name}")
+        return command.run(parser.parse_args(arguments))
 
-    def interact(self) -> None:
-        """With no command there is help, not a shell."""
-        self.print_help()
-        raise HelpExit
+    def find_command(
+        self, words: list[str]
+    ) -> tuple[type[Command], str, list[str]]:
+        """Find a command: its class, its name, and its arguments.
+
+        :raises UsageError: there is none, with what may have been meant
+        """
+        try:
+            return self.command_manager.find_command(words)
+        except ValueError:
+            pass
+        if words[0].startswith("-"):
+            wrong = no_option(words[0], self.parser)
+        else:
+            named = itertools.takewhile(lambda w: w[:1] != "-", words)
+            wrong = no_command([*named], self.command_manager.commands)
+        raise UsageError(f"{one_line(wrong)}. See '{self.NAME} --help'")
+
+    def _end_on(self, *numbers: signal.Signals) -> None:
+        for number in numbers:
+            # Who started us may want it to be ignored, as nohup does.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                handle(self.interruption, number)
 
     def print_help(self) -> None:
         """Print the options and a line for every command.
@@ -131,71 +185,6 @@ class PoolmgrApp(App):
         self.parser.print_help(self.stdout)
         self.stdout.write(f"\n{formatter.format_help()}")
 
-    def print_help_if_requested(self) -> None:
-        """``--help`` without a command."""
-        if self.options.deferred_help:
-            self.interact()
-
-    def run(self, argv: list[str]) -> int:
-        """Run a command line; returns the exit code."""
-        try:
-            self._end_on(signal.SIGINT, signal.SIGTERM)
-            try:
-                code = super().run(argv)
-            finally:
-                self.stdout.flush()
-        except Interrupted:
-            code = EXIT_INTERRUPTED
-        except BrokenPipeError:
-            # Who read the output has gone; Python would complain of it
-            # once more when it flushes stdout at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
-            return EXIT_SIGPIPE
-        number = self.interruption.number
-        if code != EXIT_INTERRUPTED or number is None:
-            return code
-        ended = self._error
-        if not isinstance(ended, Interrupted):
-            ended = Interrupted(number)
-        self.LOG.warning("%s: %s", number.name, ended.said)
-        return 128 + number
-
-    def run_subcommand(self, argv: list[str]) -> int:
-        """Run a command; say so in one line if there is no such one."""
-        try:
-            self.command_manager.find_command(argv)
-        except ValueError:
-            return self.refuse(argv)
-        code = super().run_subcommand(argv)
-        # Errors that the command line is to blame for.
-        is_mistake = isinstance(self._error, (usage.UsageError, RequestError))
-        return usage.EXIT_USAGE if is_mistake else code
-
-    def clean_up(
-        self, cmd: Command, result: int, err: BaseException | None
-    ) -> None:
-        """Keep the error: the exit code depends on it."""
-        self._error = err
-
-    def _end_on(self, *numbers: signal.Signals) -> None:
-        if self.ends_on_signals:
-            for number in numbers:
-                # Who started us may want it to be ignored, as nohup does.
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    handle(self.interruption, number)
-
-    def refuse(self, argv: list[str]) -> int:
-        """Say that words begin with no command; returns the exit code."""
-        if argv[0].startswith("-"):
-            option = argv[0].partition("=")[0]
-            known = self.parser._option_string_actions
-            wrong = usage.no_option(option, known)
-        else:
-            words = itertools.takewhile(lambda w: w[:1] != "-", argv)
-            wrong = usage.no_command([*words], self.command_manager.commands)
-        self.stderr.write(usage.complaint(wrong, self.NAME))
-        return usage.EXIT_USAGE
-
 
 class Help(HelpCommand):
     """Explain a command."""
@@ -204,14 +193,10 @@ class Help(HelpCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Help on a command, or on all of them."""
-        words: list[str] = parsed_args.cmd
-        if not words:
+        if not parsed_args.cmd:
             self.app.print_help()
             return 0
-        # "help device" lists what there is.
-        names = self.app.command_manager.commands
-        if not any(name.startswith(words[0]) for name in names):
-            return self.app.refuse(words)
+        self.app.find_command(parsed_args.cmd)
         return super().take_action(parsed_args)
 
 
@@ -221,9 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     atexit.register(_ignore_signals)
     logs.log_all()
     try:
-        app = PoolmgrApp(ends_on_signals=True)
+        app = PoolmgrApp()
     except PluginError as error:
-        sys.stderr.write(f"{PoolmgrApp.NAME}: {error}\n")
+        PoolmgrApp.LOG.error("%s", error)
         return 1
     try:
         code = app.run(list(sys.argv[1:] if argv is None else argv))

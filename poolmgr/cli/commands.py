@@ -1,9 +1,9 @@
 """Which commands there are: our own, and one for every action."""
 
 from importlib.metadata import EntryPoint
+from typing import Any
 
-from cliff.command import Command
-from cliff.commandmanager import CommandManager, EntryPointWrapper
+from cliff.commandmanager import CommandManager
 
 from poolmgr.plugins import ACTIONS, docstring, entry_points
 
@@ -35,33 +35,22 @@ _GROUPS: dict[str, dict[str, str]] = {
 }
 
 
-class ActionCommandPoint(EntryPointWrapper):
-    """Looks like an entry point; loads a command made for an action.
+class ActionPoint(EntryPoint):
+    """An action's entry point that loads a command for it."""
 
-    :param point: the action's own entry point, which is not loaded
-    """
-
-    def __init__(self, point: EntryPoint) -> None:
-        self.name = command_name(point.name)
-        self.point = point
-
-    def load(self) -> type[Command]:
-        """The command's class; the action itself is not imported yet."""
+    def load(self) -> Any:
+        """Make the command's class; the action is not imported yet."""
         from poolmgr.cli.action import command_for
 
-        return command_for(self.point.name)
-
-    @property
-    def value(self) -> str:
-        """What it stands for."""
-        return self.point.value
+        return command_for(self.name)
 
 
 class Commands(CommandManager):
     """The commands; none is imported before it is run."""
 
+    commands: dict[str, EntryPoint]  # type: ignore[assignment]
+
     def __init__(self) -> None:
-        self._points: dict[str, EntryPoint] = {}
         super().__init__("poolmgr.cli")
 
     def load_commands(self, namespace: str) -> None:
@@ -71,20 +60,21 @@ class Commands(CommandManager):
         """
         for names in _GROUPS.values():
             for name, where in names.items():
-                point = EntryPoint(name, f"{namespace}.{where}", namespace)
-                self.commands[name] = self._points[name] = point
+                where = f"{namespace}.{where}"
+                self.commands[name] = EntryPoint(name, where, namespace)
         for point in entry_points(ACTIONS):
-            made = ActionCommandPoint(point)
-            if made.name.strip() and not self.hides(point.name):
+            name = command_name(point.name)
+            if name.strip() and not self.hides(point.name):
                 # Of actions with one name all are refused, so any will do.
-                self.commands[made.name] = made
-                self._points[made.name] = point
+                found = ActionPoint(point.name, point.value, point.group)
+                self.commands[name] = found
 
     def hides(self, action: str) -> bool:
         """Whether one of our own commands has the name of an action's."""
-        return isinstance(self.commands.get(command_name(action)), EntryPoint)
+        point = self.commands.get(command_name(action))
+        return point is not None and not isinstance(point, ActionPoint)
 
-    def add_command(self, name: str, command_class: type[Command]) -> None:
+    def add_command(self, name: str, command_class: object) -> None:
         """Leave out cliff's ``help`` and ``complete``: there are our own."""
 
     def names(self) -> list[str]:
@@ -103,7 +93,7 @@ class Commands(CommandManager):
 
     def _summary(self, name: str) -> str:
         """The first line of the docstring; nothing is imported for it."""
-        point = self._points[name]
+        point = self.commands[name]
         first, *_rest = docstring(point).splitlines() or [""]
         return first.rstrip(".") or f"({point.value})"
 

@@ -2,10 +2,8 @@
 
 import argparse
 import re
-from collections.abc import Iterable
 
 import shtab
-from cliff.command import Command
 
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.plugins import DRIVERS, entry_points
@@ -44,17 +42,15 @@ class Complete(PoolmgrCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Print it."""
-        manager, shell = self.app.command_manager, parsed_args.shell
+        shell = parsed_args.shell
         root = self._options()
         root.prog = parsed_args.name
         nouns = {"": root.add_subparsers()}
-        for summaries in manager.groups().values():
+        for summaries in self.app.command_manager.groups().values():
             for name in filter(_HARMLESS.fullmatch, summaries):
                 noun, _blank, verb = name.rpartition(" ")
                 if noun not in nouns:
-                    verbs = nouns[""].add_parser(
-                        noun, help="more", add_help=False
-                    )
+                    verbs = nouns[""].add_parser(noun, help="more")
                     nouns[noun] = verbs.add_subparsers()
                 nouns[noun].add_parser(
                     verb,
@@ -80,22 +76,23 @@ class Complete(PoolmgrCommand):
 
     def _parser(self, name: str) -> argparse.ArgumentParser:
         """The parser of a command; an empty one if its plugin is broken."""
-        manager = self.app.command_manager
         try:
-            factory, name, _rest = manager.find_command(name.split())
-            command: Command = factory(self.app, None, cmd_name=name)
-            parser = command.get_parser(name)
+            factory, name, _rest = self.app.find_command(name.split())
+            command = factory(self.app, None, cmd_name=name)
+            parser = _completed(command.get_parser(name))
         except Exception:
             return argparse.ArgumentParser(add_help=False)
-        if name == "help":
-            words = {name.split()[0] for name in manager.names()}
-            parser._actions[-1].choices = sorted(words)
-        return _completed(parser, getattr(command, "columns", ()))
+        for action in parser._actions:
+            if action.dest == "columns":
+                columns = getattr(command, "columns", ())
+                action.choices = [name.replace(" ", "_") for name in columns]
+            elif action.dest == "cmd":  # of help
+                names = self.app.command_manager.names()
+                action.choices = sorted({each.split()[0] for each in names})
+        return parser
 
 
-def _completed(
-    parser: argparse.ArgumentParser, columns: Iterable[str] = ()
-) -> argparse.ArgumentParser:
+def _completed(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """A parser that knows what its values can be."""
     for group in parser._action_groups:
         group.conflict_handler = "resolve"  # argparse has not cliff's own
@@ -105,8 +102,6 @@ def _completed(
         elif action.dest == "driver":
             names = {point.name for point in entry_points(DRIVERS)}
             action.choices = sorted(filter(_HARMLESS.fullmatch, names))
-        elif action.dest == "columns":
-            action.choices = [name.replace(" ", "_") for name in columns]
     return parser
 
 

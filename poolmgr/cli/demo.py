@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-from typing import TextIO
 
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
@@ -19,40 +18,22 @@ from poolmgr.worker.signals import ENDING, Ending, handle
 DEVICE = "libra-stg-haproxy-eaf1fef0-1584-11e3-b42b-02163e192df9"
 ADDRESS = "15.185.234.125"
 
+_WITH_BOTH = f"""\
+{{
+   "action": "%s",
+   "ip": "{ADDRESS}",
+   "name": "{DEVICE}"
+}}"""
 #: The requests of Libra's document "Gearman Commands", to the letter: the
 #: comma at the end of the second is in the document, too.  DELETE_IP is not
 #: in it, but Libra sends it.
-REQUESTS = tuple(
-    f"""\
-{{
-    "action": "BUILD_DEVICE"
-}}
-
-{{
-    "action": "BUILD_IP",
-}}
-
-{{
-   "action": "ASSIGN_IP",
-   "ip": "{ADDRESS}",
-   "name": "{DEVICE}"
-}}
-
-{{
-   "action": "REMOVE_IP",
-   "ip": "{ADDRESS}",
-   "name": "{DEVICE}"
-}}
-
-{{
-   "action": "DELETE_IP",
-   "ip": "{ADDRESS}"
-}}
-
-{{
-    "action": "DELETE_DEVICE",
-    "name": "{DEVICE}"
-}}""".split("\n\n")
+REQUESTS = (
+    '{\n    "action": "BUILD_DEVICE"\n}',
+    '{\n    "action": "BUILD_IP",\n}',
+    _WITH_BOTH % "ASSIGN_IP",
+    _WITH_BOTH % "REMOVE_IP",
+    f'{{\n   "action": "DELETE_IP",\n   "ip": "{ADDRESS}"\n}}',
+    f'{{\n    "action": "DELETE_DEVICE",\n    "name": "{DEVICE}"\n}}',
 )
 
 _POOL = PoolSettings(basename="libra-stg-haproxy", az="3")
@@ -63,7 +44,6 @@ _CLOUD = FakeSettings(
     # Just one, so that BUILD_IP answers the address that the document has.
     ip_range=f"{ADDRESS}/32",
 )
-
 
 _HOW_TO_GO_ON = """\
 The job server and the worker go on until Ctrl-C. In another terminal:
@@ -83,11 +63,8 @@ class Demo(PoolmgrCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Whether to stay up."""
-        parser.add_argument(
-            "--stay",
-            action="store_true",
-            help="keep serving afterwards, until Ctrl-C",
-        )
+        stay = "keep serving afterwards, until Ctrl-C"
+        parser.add_argument("--stay", action="store_true", help=stay)
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Start everything, send the requests, print, and end it.
@@ -98,24 +75,22 @@ class Demo(PoolmgrCommand):
         return self.app.interruption.run(self._run(parsed_args.stay))
 
     async def _run(self, stay: bool) -> int:
-        out = self.app.stdout
         driver = FakeCloud(_CLOUD)
         driver.create_device(DEVICE, None, 10.0)
         server = JobServer()
         await server.start()
-        address = str(server.address)
         try:
             async with AsyncPoolManager(driver, _POOL) as manager:
-                gearman = GearmanSettings(servers=(address,))
+                gearman = GearmanSettings(servers=(str(server.address),))
                 service = Service(manager, gearman, WorkerSettings())
                 serving = asyncio.create_task(service.run())
                 async with Client([server.address]) as client:
                     for request in REQUESTS:
-                        await _show(client, request, out)
+                        await self._show(client, request)
                 if stay:
-                    self._end_by_signals(service)
-                    out.write(_HOW_TO_GO_ON.format(address))
-                    out.flush()
+                    ending = Ending(lambda _number: service.call(service.stop))
+                    handle(ending, *ENDING)
+                    self._print(_HOW_TO_GO_ON.format(server.address))
                 else:
                     service.stop()
                 return await serving
@@ -123,18 +98,15 @@ class Demo(PoolmgrCommand):
             await server.close()
             driver.close()
 
-    def _end_by_signals(self, service: Service) -> None:
-        ending = Ending(lambda _number: service.call(service.stop))
-        if self.app.ends_on_signals:
-            handle(ending, *ENDING)
+    async def _show(self, client: Client, request: str) -> None:
+        job = await client.submit(WorkerSettings().function, request.encode())
+        answer = json.loads(await job.result(60.0))
+        shown = json.dumps(answer, indent=4)
+        self._print(f"request\n{request}\nanswer\n{shown}\n\n")
+        if answer["response"] != "PASS":
+            action = answer.get("action")
+            raise PoolmgrError(f"the answer to {action} is a FAIL")
 
-
-async def _show(client: Client, request: str, out: TextIO) -> None:
-    job = await client.submit(WorkerSettings().function, request.encode())
-    answer = json.loads(await job.result(60.0))
-    out.write(
-        f"request\n{request}\nanswer\n{json.dumps(answer, indent=4)}\n\n"
-    )
-    out.flush()
-    if answer["response"] != "PASS":
-        raise PoolmgrError(f"the answer to {answer.get('action')} is a FAIL")
+    def _print(self, text: str) -> None:
+        self.app.stdout.write(text)
+        self.app.stdout.flush()

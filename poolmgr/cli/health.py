@@ -1,7 +1,7 @@
 """``poolmgr health``."""
 
 import argparse
-import http.client
+from http.client import HTTPConnection, HTTPException
 
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.cli.options import seconds
@@ -19,19 +19,15 @@ class Health(PoolmgrCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """What to ask."""
-        parser.add_argument(
+        add = parser.add_argument
+        add(
             "--ready",
             action="store_true",
             help="also require that it is registered with a job server and "
             "that its cloud answers",
         )
-        parser.add_argument(
-            "--timeout",
-            type=seconds,
-            default=5.0,
-            metavar="SECONDS",
-            help="longest wait for the answer (default: 5)",
-        )
+        help_, name = "longest wait for the answer (default: 5)", "SECONDS"
+        add("--timeout", type=seconds, default=5.0, metavar=name, help=help_)
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Ask it."""
@@ -40,26 +36,23 @@ class Health(PoolmgrCommand):
             raise PoolmgrError("[monitoring] is disabled")
         if not settings.port:
             raise PoolmgrError("[monitoring] port is 0: set a fixed port")
-        path = "/readyz" if parsed_args.ready else "/healthz"
         host, timeout = settings.address, parsed_args.timeout
-        where = one_line(f"[{host}]" if ":" in host else host)
-        where += f":{settings.port}"
-        connection = http.client.HTTPConnection(host, settings.port, timeout)
+        page = HTTPConnection(host, settings.port, timeout)
+        where = f"[{host}]" if ":" in host else host
+        where = one_line(f"{where}:{settings.port}")
         try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
+            page.request("GET", "/readyz" if parsed_args.ready else "/healthz")
+            answer = page.getresponse()
             body = answer.read(65536).decode(errors="replace")
         except TimeoutError:
             raise PoolmgrError(
                 f"the worker at {where} has not answered within {timeout:g} s"
             ) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, HTTPException) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
             raise PoolmgrError(
-                f"no worker answers at {where}: {one_line(why)}; is one "
-                "running, with this configuration?"
+                f"no worker answers at {where}: {why}; is one running, with "
+                "this configuration?"
             ) from None
-        finally:
-            connection.close()
         self.app.stdout.write(body)
         return 0 if answer.status == 200 else 1

@@ -1,21 +1,20 @@
 """``poolmgr device`` and ``poolmgr ip``: what there is in the cloud."""
 
 import argparse
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar, get_args
 
 from poolmgr.cli.base import (
+    Age,
     PoolmgrCommand,
     PoolmgrLister,
     PoolmgrShowOne,
     Table,
-    age,
-    text,
 )
 from poolmgr.cli.options import duration
 from poolmgr.cloud import Cloud
-from poolmgr.drivers.base import Device, FloatingIP, Status
-from poolmgr.ownership import Ownership, State
+from poolmgr.drivers.base import Status
+from poolmgr.ownership import Mark, Ownership, State
 from poolmgr.reaper.inventory import (
     Item,
     find_one,
@@ -23,8 +22,6 @@ from poolmgr.reaper.inventory import (
     list_everything,
 )
 
-#: The value of each field of a thing.
-Fields = Mapping[str, object]
 T = TypeVar("T")
 
 #: Columns that tell whose a thing is; lists have them with ``--all``.
@@ -60,12 +57,13 @@ class _List(_InventoryCommand, PoolmgrLister):
         add("--older-than", metavar="DURATION", type=duration, help=help_)
 
     def table(
-        self, things: Iterable[Fields], given: argparse.Namespace
+        self, items: Iterable[Item[Any]], given: argparse.Namespace
     ) -> Table:
-        """The columns that are to be shown."""
+        """Those that pass the filters that all lists have."""
         names = [n for n in self.columns if given.all or n not in _WHOSE]
         fields = [name.lower().replace(" ", "_") for name in names]
-        return names, [[each[field] for field in fields] for each in things]
+        wanted = [item for item in items if _is_wanted(item, given)]
+        return names, [_values(item, fields) for item in wanted]
 
 
 class DeviceList(_List):
@@ -87,15 +85,13 @@ class DeviceList(_List):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        given = parsed_args
+        status, name = parsed_args.status, parsed_args.name
         found = [
-            _device(item)
+            item
             for item in self.ask(list_devices)
-            if _is_wanted(item, given)
-            and given.status in (None, item.thing.status)
-            and given.name in item.name
+            if status in (None, item.thing.status) and name in item.name
         ]
-        return self.table(found, given)
+        return self.table(found, parsed_args)
 
 
 class DeviceShow(_InventoryCommand, PoolmgrShowOne):
@@ -115,9 +111,8 @@ class DeviceShow(_InventoryCommand, PoolmgrShowOne):
         devices, ips = self.ask(list_everything)
         item = find_one("device", parsed_args.device, devices)
         id_ = item.thing.id
-        addresses = [text(i.name) for i in ips if i.thing.device_id == id_]
-        found = {**_device(item), "floating_ips": addresses}
-        return self.columns, [found[name] for name in self.columns]
+        addresses = [ip.name for ip in ips if ip.thing.device_id == id_]
+        return self.columns, _values(item, self.columns, addresses)
 
 
 class IpList(_List):
@@ -141,15 +136,14 @@ class IpList(_List):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        given = parsed_args
         _devices, ips = self.ask(list_everything)
+        given = parsed_args
         found = [
-            _ip(item)
-            for item in ips
-            if _is_wanted(item, given)
-            and not (given.attached and item.attached_to is None)
-            and not (given.unattached and item.attached_to is not None)
-            and given.device in (None, item.attached_to, item.thing.device_id)
+            ip
+            for ip in ips
+            if not (given.attached and ip.attached_to is None)
+            and not (given.unattached and ip.attached_to is not None)
+            and given.device in (None, ip.attached_to, ip.thing.device_id)
         ]
         return self.table(found, given)
 
@@ -169,8 +163,8 @@ class IpShow(_InventoryCommand, PoolmgrShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Show it."""
         _devices, ips = self.ask(list_everything)
-        found = _ip(find_one("floating IP", parsed_args.ip, ips))
-        return self.columns, [found[name] for name in self.columns]
+        item = find_one("floating IP", parsed_args.ip, ips)
+        return self.columns, _values(item, self.columns)
 
 
 def _is_wanted(item: Item[Any], given: argparse.Namespace) -> bool:
@@ -186,33 +180,31 @@ def _is_wanted(item: Item[Any], given: argparse.Namespace) -> bool:
     )
 
 
-def _device(item: Item[Device]) -> Fields:
-    names = ("id", "name", "status", "address", "fault", "created")
-    return _fields(item, names)
+def _values(
+    item: Item[Any], fields: Iterable[str], addresses: Sequence[str] = ()
+) -> list[object]:
+    """The values of fields of a thing.
 
-
-def _ip(item: Item[FloatingIP]) -> Fields:
-    found = _fields(item, ("id", "address", "device_id", "created"))
-    return {**found, "attached_to": text(item.attached_to)}
-
-
-def _fields(item: Item[Any], names: Iterable[str]) -> Fields:
-    """The fields of a thing, and those of :data:`_DETAILS`.
-
-    :param names: attributes of what the driver says of it
+    :param addresses: the floating IPs of a device
     """
-    mark = item.mark
     # What is empty in a mark is as good as missing.
-    return {
-        "age": age(item.age),
+    mark = item.mark or Mark("", "", "", "", "")
+    known = {
+        "age": None if item.age is None else Age(item.age),
         "ours": item.ours,
-        "pool": mark and text(mark.pool or None),
-        "state": mark and text(mark.state or None),
-        "job": mark and text(mark.unique or None),
-        "handle": mark and text(mark.handle or None),
-        "made": mark and text(mark.made or None),
-        **{name: text(getattr(item.thing, name)) for name in names},
+        "attached_to": item.attached_to,
+        "floating_ips": [*addresses],
+        "pool": mark.pool or None,
+        "state": mark.state or None,
+        "job": mark.unique or None,
+        "handle": mark.handle or None,
+        "made": mark.made or None,
     }
+    # The others are what the driver says of it.
+    return [
+        known[name] if name in known else getattr(item.thing, name)
+        for name in fields
+    ]
 
 
 def _dashed(state: str) -> str:

@@ -5,9 +5,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from poolmgr.cli.base import PoolmgrLister, Table, age, text
+from poolmgr.cli.base import Age, PoolmgrLister, Table
 from poolmgr.cli.options import duration, positive
-from poolmgr.cloud import BlockingCloud
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.registries import action_plugins, longest_job
 from poolmgr.reaper.reaper import Finding, Reaper
@@ -63,48 +62,32 @@ class Reap(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Look and delete."""
+        given, conf = parsed_args, self.configuration
         self._warn_of_actions()
+        pool, settings, gearman = conf.pool(), conf.reaper(), conf.gearman()
+        limit = given.limit or settings.limit
+        old = given.older_than
+        old = settings.older_than if old is None else old
+        old = max(old, longest_job(action_plugins(), pool))
+        servers = [] if given.without_job_servers else gearman.addresses()
+        jobs = InFlight(list, servers, gearman.connection_options())
         with self.open_cloud() as cloud:
-            limit = self.configuration.reaper().limit
-            self._limit = parsed_args.limit or limit
-            reaper = self._reaper(cloud, parsed_args)
-            found = self._find(cloud, reaper, parsed_args)
-            asks = not (parsed_args.dry_run or parsed_args.yes)
-            if asks and not self._confirms(found):
+            reaper = Reaper(cloud.cloud, jobs, twice=not given.dry_run)
+            with self.progress(lambda: "searching"):
+                found = cloud.wait(reaper.find(pool, old))
+                if reaper.to_confirm:
+                    time.sleep(given.pause)
+                    found = cloud.wait(reaper.find(pool, old))
+            orphans = [each for each in found if each.verdict == "unowned"]
+            asks = orphans and not (given.dry_run or given.yes)
+            if asks and not self._confirms(orphans[:limit]):
                 self.app.LOG.error("nothing was deleted")
                 self.failed = True
-            elif not parsed_args.dry_run:
+            elif not given.dry_run:
                 with self.progress(lambda: "deleting orphans"):
-                    found = cloud.wait(reaper.remove(found, self._limit))
+                    found = cloud.wait(reaper.remove(found, limit))
         self.failed |= any(each.verdict == "failed" for each in found)
         return self.columns, [_row(each) for each in found]
-
-    def _find(
-        self, cloud: BlockingCloud, reaper: Reaper, given: argparse.Namespace
-    ) -> Sequence[Finding]:
-        pool, older_than = self.configuration.pool(), given.older_than
-        if older_than is None:
-            older_than = self.configuration.reaper().older_than
-        old = max(older_than, longest_job(action_plugins(), pool))
-        with self.progress(lambda: "searching"):
-            found = cloud.wait(reaper.find(pool, old))
-            if reaper.to_confirm:
-                time.sleep(given.pause)
-                found = cloud.wait(reaper.find(pool, old))
-        return found
-
-    def _confirms(self, found: Sequence[Finding]) -> bool:
-        """Whether to delete orphans; on a terminal somebody is asked."""
-        orphans = [each for each in found if each.verdict == "unowned"]
-        orphans = orphans[: self._limit]
-        err = self.app.stderr
-        if not orphans or not (sys.stdin.isatty() and err.isatty()):
-            return True
-        for each in orphans:
-            err.write(f"{each}: {one_line(each.reason)}\n")
-        err.write(f"Delete these ({len(orphans)})? [y/N] ")
-        err.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _warn_of_actions(self) -> None:
         """Tell of actions whose jobs it may misjudge."""
@@ -117,23 +100,20 @@ class Reap(PoolmgrLister):
                     one_line(action.error),
                 )
 
-    def _reaper(
-        self, cloud: BlockingCloud, given: argparse.Namespace
-    ) -> Reaper:
-        gearman = self.configuration.gearman()
-        servers = [] if given.without_job_servers else gearman.addresses()
-        jobs = InFlight(list, servers, gearman.connection_options())
-        return Reaper(cloud.cloud, jobs, twice=not given.dry_run)
+    def _confirms(self, orphans: Sequence[Finding]) -> bool:
+        """Whether to delete them; on a terminal somebody is asked."""
+        err = self.app.stderr
+        if not (sys.stdin.isatty() and err.isatty()):
+            return True
+        for each in orphans:
+            err.write(f"{each}: {one_line(each.reason)}\n")
+        err.write(f"Delete these ({len(orphans)})? [y/N] ")
+        err.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _row(found: Finding) -> tuple[object, ...]:
-    return (
-        found.kind,
-        text(found.item.name),
-        age(found.item.age),
-        text(found.mark.state),
-        text(found.mark.unique or None),
-        found.verdict,
-        text(found.reason),
-        text(found.item.thing.id),
-    )
+    item, mark = found.item, found.mark
+    age = None if item.age is None else Age(item.age)
+    what = found.kind, item.name, age, mark.state, mark.unique or None
+    return *what, found.verdict, found.reason, item.thing.id

@@ -35,12 +35,14 @@ class Status(PoolmgrLister):
             "a server is down, and how many jobs a second each queue grows "
             "by",
         )
-        parser.add_argument(
+        every = "time between two updates of --watch (default: 2)"
+        add = parser.add_argument
+        add(
             "--interval",
             type=seconds,
             default=2.0,
             metavar="SECONDS",
-            help="time between two updates of --watch (default: 2)",
+            help=every,
         )
 
     def run(self, parsed_args: argparse.Namespace) -> int:
@@ -51,17 +53,14 @@ class Status(PoolmgrLister):
             raise UsageError("--watch has a format of its own: no -f, no -c")
         from poolmgr.cli.watch import watch
 
-        gearman = self.configuration.gearman()
-        servers, options = gearman.addresses(), gearman.connection_options()
-        return watch(self.app, servers, options, parsed_args.interval)
+        return watch(self.app, *self._servers(), parsed_args.interval)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Ask every server."""
-        gearman = self.configuration.gearman()
-        options = gearman.connection_options()
         workers = parsed_args.workers
+        servers, options = self._servers()
         rows: list[Row] = []
-        for server in gearman.addresses():
+        for server in servers:
             asking = (_workers if workers else _queues)(server, options)
             try:
                 rows += self.app.interruption.run(asking)
@@ -70,18 +69,17 @@ class Status(PoolmgrLister):
                 self.app.LOG.error("%s", with_advice(error))
         return _WORKERS if workers else _QUEUES, rows
 
+    def _servers(self) -> tuple[list[Address], ConnectionOptions]:
+        gearman = self.configuration.gearman()
+        return gearman.addresses(), gearman.connection_options()
+
 
 async def _queues(server: Address, options: ConnectionOptions) -> list[Row]:
-    return [
-        (
-            str(server),
-            function.name,
-            function.queued - function.running,
-            function.running,
-            function.workers,
-        )
-        for function in await admin.status(server, options)
-    ]
+    rows: list[Row] = []
+    for each in await admin.status(server, options):
+        numbers = each.queued - each.running, each.running, each.workers
+        rows.append((str(server), each.name, *numbers))
+    return rows
 
 
 async def _workers(server: Address, options: ConnectionOptions) -> list[Row]:

@@ -4,18 +4,20 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
-from typing import Any
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.options import seconds
-from poolmgr.cli.usage import UsageError
+from poolmgr.cli.usage import UsageError, require_columns
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import Client, SubmittedJob
 from poolmgr.settings.gearman import with_advice
 from poolmgr.worker.signals import Interrupted
+
+_NO_REASON = (
+    "job failed; see the worker's log, or set [poolmgr] explain_failures to "
+    "get the reason in the answer"
+)
 
 
 class Submit(PoolmgrShowOne):
@@ -25,12 +27,9 @@ class Submit(PoolmgrShowOne):
     1 then.
     """
 
+    formatter_default = "json"
     _job: SubmittedJob | None = None
-
-    @property
-    def formatter_default(self) -> str:
-        """An answer is JSON."""
-        return "json"
+    _reason = ""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The message, and how to send it."""
@@ -48,18 +47,10 @@ class Submit(PoolmgrShowOne):
             help="wait for the answer and print it (the default), or print "
             "the job's handle and leave; the answer is lost then",
         )
-        add(
-            "--background",
-            action="store_false",
-            dest="wait",
-            help="the same as --no-wait",
-        )
-        add(
-            "--timeout",
-            type=seconds,
-            metavar="SECONDS",
-            help="longest time in all, connecting included (default: none)",
-        )
+        same = "the same as --no-wait"
+        add("--background", action="store_false", dest="wait", help=same)
+        longest = "longest time in all, connecting included (default: none)"
+        add("--timeout", type=seconds, metavar="SECONDS", help=longest)
         add(
             "--priority",
             choices=("low", "normal", "high"),
@@ -68,41 +59,39 @@ class Submit(PoolmgrShowOne):
         )
         add("--unique", help="the job's unique ID (default: a new uuid)")
 
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Print the answer, and below it why it is a FAIL."""
+        code = super().run(parsed_args)
+        if self._reason:
+            self.app.stdout.flush()
+            self.app.LOG.error("%s", self._reason)
+        return code
+
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Send it, and wait for the answer."""
-        payload = parsed_args.message.encode()
-        if parsed_args.message == "-":
-            payload = sys.stdin.buffer.read()
-        answering = self._answer(payload, parsed_args)
+        given = parsed_args
+        given.payload = given.message.encode()
+        if given.message == "-":
+            given.payload = sys.stdin.buffer.read()
         try:
             with self.progress(self._step):
-                answer = self.app.interruption.run(answering)
+                answer = self.app.interruption.run(self._answer(given))
         except Interrupted as interrupted:
             if self._job is not None:
                 handle = self._job.handle
                 interrupted.said += f"; job {handle} was not waited for"
             raise
-        self.failed = answer.get("response") == "FAIL"
-        self._reason = _reason(answer)
+        if answer.get("response") == "FAIL":
+            self.failed, self._reason = True, _reason(answer)
+        try:
+            require_columns(given.columns, answer)
+        except UsageError:
+            if self.failed:  # a FAIL has fewer fields
+                raise PoolmgrError(self._reason) from None
+            raise
         return self.dict2columns(answer)
 
-    def produce_output(
-        self,
-        parsed_args: argparse.Namespace,
-        column_names: Sequence[str],
-        data: Any,
-    ) -> int:
-        """Print it; a FAIL need not have what ``-c`` names."""
-        with suppress(UsageError) if self.failed else nullcontext():
-            super().produce_output(parsed_args, column_names, data)
-        if self.failed:
-            self.app.stdout.flush()
-            self.app.LOG.error(self._reason)
-        return 0
-
-    async def _answer(
-        self, payload: bytes, given: argparse.Namespace
-    ) -> dict[str, object]:
+    async def _answer(self, given: argparse.Namespace) -> dict[str, object]:
         gearman = self.configuration.gearman()
         servers, options = gearman.addresses(), gearman.connection_options()
         if given.timeout is not None:
@@ -112,36 +101,44 @@ class Submit(PoolmgrShowOne):
             options = replace(options, connect_timeout=longest)
         try:
             async with asyncio.timeout(given.timeout) as limit:
-                client = Client(servers, options)
-                return await self._send(client, payload, given)
+                async with Client(servers, options) as client:
+                    return await self._send(client, given)
+        except TransportError as error:
+            if self._job is not None:
+                raise
+            raise TransportError(with_advice(error)) from error
         except TimeoutError:
             if not limit.expired():
                 raise
             late = f"no answer within {given.timeout:g} s"
             if self._job is not None:
-                late = f"job {self._job.handle}: {late}"
-            else:
-                late = f"{late} from {', '.join(map(str, servers))}"
-            raise TransportError(late) from None
+                raise TransportError(
+                    f"job {self._job.handle}: {late}"
+                ) from None
+            asked = ", ".join(map(str, servers))
+            raise TransportError(f"{late} from {asked}") from None
 
     async def _send(
-        self, client: Client, payload: bytes, given: argparse.Namespace
+        self, client: Client, given: argparse.Namespace
     ) -> dict[str, object]:
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(client)
-            except TransportError as error:
-                raise TransportError(with_advice(error)) from error
-            self._job = await client.submit(
-                self.configuration.worker().function,
-                payload,
-                unique=given.unique,
-                background=not given.wait,
-                priority=given.priority,
-            )
-            if not given.wait:
-                return {"handle": self._job.handle}
-            return _decoded(await self._job.result())
+        self._job = await client.submit(
+            self.configuration.worker().function,
+            given.payload,
+            unique=given.unique,
+            background=not given.wait,
+            priority=given.priority,
+        )
+        if not given.wait:
+            return {"handle": self._job.handle}
+        answer = await self._job.result()
+        try:
+            decoded = json.loads(answer)
+        except ValueError:
+            decoded = None
+        if not isinstance(decoded, dict):
+            wrong = f"the answer is not a JSON object: {answer[:200]!r}"
+            raise PoolmgrError(wrong)
+        return decoded
 
     def _step(self) -> str:
         job = self._job
@@ -151,23 +148,8 @@ class Submit(PoolmgrShowOne):
         return f"no answer yet to {job.handle}{far}"
 
 
-def _decoded(answer: bytes) -> dict[str, object]:
-    try:
-        decoded = json.loads(answer)
-    except ValueError:
-        decoded = None
-    if not isinstance(decoded, dict):
-        raise PoolmgrError(
-            f"the answer is not a JSON object: {answer[:200]!r}"
-        )
-    return decoded
-
-
 def _reason(answer: dict[str, object]) -> str:
     error = answer.get("error")
     if isinstance(error, dict) and "message" in error:
         return str(error["message"])
-    return (
-        "job failed; see the worker's log, or set [poolmgr] explain_failures "
-        "to get the reason in the answer"
-    )
+    return _NO_REASON

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TextIO
 
@@ -34,14 +34,13 @@ class Stream:
 
     def writelines(self, texts: Iterable[str]) -> None:
         """Write several."""
-        for text in texts:
-            self.write(text)
+        self.write("".join(texts))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.raw, name)
 
 
-def is_terminal(stream: TextIO | Stream) -> bool:
+def is_terminal(stream: Stream) -> bool:
     """Whether somebody looks at it, and its cursor can be moved."""
     known = os.environ.get("TERM", "") not in ("", "dumb")
     return known and bool(stream.isatty())
@@ -63,44 +62,44 @@ def show_progress(
         passed = format_duration(int(time.monotonic() - started))
         return f"{name}: {one_line(step())}, {passed}"
 
-    with ExitStack() as shown:
-        timer = threading.Timer(_DELAY, _show, (stream, line, shown))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
+    def show() -> None:
+        _show(stream, line, timer.finished)
+
+    timer = threading.Timer(_DELAY, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
-def _show(stream: Stream, line: Callable[[], str], shown: ExitStack) -> None:
+def _show(
+    stream: Stream, line: Callable[[], str], done: threading.Event
+) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    class Terminal(Console):
-        def show_cursor(self, show: bool = True) -> bool:
-            """Leave it: a second signal ends the process at once."""
-            return False
-
-    console = Terminal(file=stream.raw, highlight=False)
+    console = Console(file=stream.raw, highlight=False)
 
     def render() -> Text:
         text = Text(line(), no_wrap=True)
         text.truncate(max(console.width - _SPARE, 1))
         return text
 
-    shown.enter_context(suppress(OSError))  # the terminal may be gone
-    shown.enter_context(
-        Live(
-            console=console,
-            get_renderable=render,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+    live = Live(
+        console=console,
+        get_renderable=render,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
-    # What is logged meanwhile comes above the line.
-    stream.put = partial(console.out, end="")
-    shown.callback(setattr, stream, "put", stream.raw.write)
+    with suppress(OSError), live:  # the terminal may be gone
+        # A second signal ends the process at once and would leave it hidden.
+        console.show_cursor(True)
+        # What is logged meanwhile comes above the line.
+        stream.put = partial(console.out, end="")
+        done.wait()
+        stream.put = stream.raw.write

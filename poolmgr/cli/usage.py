@@ -2,14 +2,11 @@
 
 import argparse
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NoReturn
 
 from poolmgr.errors import PoolmgrError
 from poolmgr.text import one_line
-
-#: The exit code of a mistake on the command line.
-EXIT_USAGE = 2
 
 _UNKNOWN = "unrecognized arguments: "
 
@@ -52,15 +49,20 @@ class UsageError(PoolmgrError):
     code = "usage"
 
 
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """`` (did you mean X or Y?)``, or nothing if nothing is similar."""
-    import difflib
+def report_in_one_line(parser: argparse.ArgumentParser) -> None:
+    """Have a parser raise a mistake, with what to type instead."""
 
-    return _meant(difflib.get_close_matches(wrong[:100], [*known], 3, 0.7))
+    def error(message: str) -> NoReturn:
+        if message.startswith(_UNKNOWN):
+            word = message.removeprefix(_UNKNOWN).split(" ")[0]
+            message = f"{word!r} is one argument too many"
+            if word.startswith("-"):
+                message = no_option(word, parser)
+        raise UsageError(f"{one_line(message)}. See '{parser.prog} --help'")
 
-
-def _meant(names: Sequence[str]) -> str:
-    return f" (did you mean {' or '.join(names)}?)" if names else ""
+    parser.error = error  # type: ignore[method-assign]
+    # Since Python 3.14 help is coloured; our streams escape what colours it.
+    vars(parser)["color"] = False
 
 
 def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:
@@ -69,54 +71,52 @@ def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:
     :param wanted: those of ``-c``, in any spelling that cliff takes
     :raises UsageError: the first that does not
     """
-    known = {_spelled(name): name for name in names}
+    known = {_spelled(name) for name in names}
     for each in wanted:
         if _spelled(each) not in known:
             raise UsageError(
                 f"there is no column {one_line(each, 100)!r}"
-                f"{did_you_mean(_spelled(each), known)}; choose of: "
+                f"{_meant(_similar(_spelled(each), known))}; choose of: "
                 f"{one_line(', '.join(names))}"
             )
 
 
-def no_option(option: str, known: Iterable[str]) -> str:
+def no_option(word: str, parser: argparse.ArgumentParser) -> str:
     """That an option does not exist, and which may have been meant."""
+    option = word.partition("=")[0]
     if option[:2] != "--":
         option = option[:2]  # "-nv" is two options
-    shown = one_line(option)
+    said = f"there is no option {one_line(option)}"
     if what := _OF_LIBRA.get(option):
-        return f"there is no option {shown}; {what}"
-    return f"there is no option {shown}{did_you_mean(option, known)}"
+        return f"{said}; {what}"
+    return said + _meant(_similar(option, parser._option_string_actions))
 
 
-def no_command(words: Sequence[str], known: Collection[str]) -> str:
+def no_command(words: Sequence[str], known: Iterable[str]) -> str:
     """That words are no command, and which may have been meant.
 
     :param words: those of the command line, up to the first option
     :param known: the commands
     """
-    first, both = _our_words(words[0]), _our_words(" ".join(words[:2]))
+    verbs = [name for name in known if name.startswith(f"{words[0]} ")]
+    both = _our_words(" ".join(words[:2]))
+    first = _our_words(words[0])
     # A mistake must not lead to a deletion.
     names = {
         " ".join(_our_words(name)): name
         for name in sorted(known)
         if _our_words(name)[0] not in _DELETING - {*both}
     }
-    has_verbs = any(name.startswith(f"{words[0]} ") for name in known)
-    shown = one_line(" ".join(words[:2]) if has_verbs else words[0])
-    found = _with_words(both, names) if len(both) > 1 else []
-    if not found and has_verbs:
-        found = [name for name in known if name.startswith(f"{words[0]} ")]
-    if found := found or _with_words(first, names):
-        return f"{shown!r} is no command{_meant(sorted(found)[:3])}"
-    import difflib
 
-    close = difflib.get_close_matches(" ".join(first)[:100], names, 3, 0.7)
-    return f"{shown!r} is no command{_meant([names[ours] for ours in close])}"
+    def having(wanted: Sequence[str]) -> list[str]:
+        return [n for ours, n in names.items() if {*wanted} <= {*ours.split()}]
 
-
-def _with_words(wanted: list[str], names: Mapping[str, str]) -> list[str]:
-    return [n for ours, n in names.items() if {*wanted} <= {*ours.split()}]
+    found = having(both) if len(both) > 1 else []
+    found = found or sorted(verbs) or having(first)
+    if not found:
+        found = [names[ours] for ours in _similar(" ".join(first), names)]
+    typed = " ".join(words[:2]) if verbs else words[0]
+    return f"{one_line(typed)!r} is no command{_meant(found[:3])}"
 
 
 def _our_words(typed: str) -> list[str]:
@@ -129,26 +129,11 @@ def _spelled(name: str) -> str:
     return name.lower().strip().replace(" ", "_")
 
 
-def prepare(parser: argparse.ArgumentParser) -> None:
-    """Have a parser report a mistake in one line, and suggest what to type."""
+def _similar(wrong: str, known: Iterable[str]) -> list[str]:
+    import difflib  # most command lines are right
 
-    def error(message: str) -> NoReturn:
-        if message.startswith(_UNKNOWN):
-            word = message.removeprefix(_UNKNOWN).split(" ")[0]
-            message = f"{word!r} is one argument too many"
-            if word.startswith("-"):
-                option = word.partition("=")[0]
-                message = no_option(option, parser._option_string_actions)
-        parser.exit(EXIT_USAGE, complaint(message, parser.prog))
-
-    parser.error = error  # type: ignore[method-assign]
-    # Since Python 3.14 help is coloured; our streams escape what colours it.
-    vars(parser)["color"] = False
+    return difflib.get_close_matches(wrong[:100], [*known], 3, 0.7)
 
 
-def complaint(message: str, prog: str) -> str:
-    """The line for a mistake on the command line.
-
-    :param prog: whose ``--help`` to read
-    """
-    return f"poolmgr: {one_line(message)}. See '{prog} --help'\n"
+def _meant(names: Sequence[str]) -> str:
+    return f" (did you mean {' or '.join(names)}?)" if names else ""

@@ -1,15 +1,14 @@
 """``poolmgr status --watch``: a view to leave open."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
 import termios
 import time
 import tty
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -27,7 +26,7 @@ from poolmgr.worker.signals import Interrupted
 _PLAIN = 120
 
 #: Short, so that a small window has room for the function, too.
-_COLUMNS = ("Function", "Wait", "Run", "Workers", "+/s")
+_COLUMNS = ("Wait", "Run", "Workers", "+/s")
 
 
 def watch(
@@ -53,13 +52,20 @@ def watch(
     def view() -> RenderableType:
         return _view(seen, interval)
 
-    if on_screen:
-        live = Live(console=console, screen=True, get_renderable=view)
-        watching = _on_screen(live, _follow(seen, interval, live.refresh))
-    else:
-        watching = _follow(seen, interval, lambda: console.print(view(), ""))
+    def show() -> None:
+        if on_screen:
+            live.refresh()
+        else:
+            console.print(view(), "")
+
+    async def follow() -> None:
+        # Here a signal cannot come in the middle of a step.
+        with _screen(live) if on_screen else nullcontext():
+            await _follow(seen, interval, show)
+
+    live = Live(console=console, screen=True, get_renderable=view)
     try:
-        app.interruption.run(watching)
+        app.interruption.run(follow())
     except Interrupted as interrupted:
         if interrupted.number != signal.SIGINT:
             raise
@@ -71,66 +77,63 @@ class _Server:
 
     :ivar functions: what it told; empty if it is down
     :ivar problem: why it told nothing; empty if it did
+    :ivar down_since: by the clock; 0 while it is up
     """
 
     def __init__(self, address: Address, options: ConnectionOptions) -> None:
         self._address = address
         self._options = options
-        self._told_at = self._down_since = 0.0
+        self._asked_at = self.down_since = 0.0
         #: By how many jobs a second each function has grown.
-        self._changes: dict[str, float] = {}
+        self._growth: dict[str, float] = {}
         self.functions: Sequence[admin.FunctionStatus] = ()
-        self.problem = ""
+        self.problem = "asking"
 
     async def ask(self) -> None:
         """Ask it."""
-        before, told_before = self.functions, self._told_at
-        self._changes = {}
+        before = {each.name: each.queued for each in self.functions}
+        was_up, asked_before = not self.problem, self._asked_at
+        self._growth, self._asked_at = {}, time.monotonic()
         try:
             self.functions = await admin.status(self._address, self._options)
         except TransportError as error:
-            if not self.problem:
-                self._down_since = time.time()
-            self.functions, self._told_at = (), 0.0
+            self.down_since = self.down_since or time.time()
             said = str(error).removeprefix(f"job server {self._address}: ")
-            self.problem = one_line(said)
+            self.functions, self.problem = (), one_line(said)
             return
-        self.problem, self._told_at = "", time.monotonic()
-        if told_before:
-            jobs = {each.name: each.queued for each in before}
-            for each in self.functions:
-                grown = each.queued - jobs.get(each.name, 0)
-                elapsed = self._told_at - told_before
-                self._changes[each.name] = grown / elapsed
+        self.problem, self.down_since = "", 0.0
+        for each in self.functions if was_up else ():
+            grown = each.queued - before.get(each.name, 0)
+            # Without the "-" that a small number would have before its 0.0.
+            change = grown / (self._asked_at - asked_before)
+            self._growth[each.name] = round(change, 1) + 0.0
 
     def show(self) -> Iterator[RenderableType]:
         """What is to be seen of it."""
-        if self.problem:
-            down = format_duration(int(time.time() - self._down_since))
-            since = f"{_clock(self._down_since)} ({down})"
+        if self.down_since:
+            down = format_duration(int(time.time() - self.down_since))
+            since = f"{_clock(self.down_since)} ({down})"
             yield _line(f"{self._address} DOWN since {since}", "bold red")
-            yield _line(f"  {self.problem}")
-            return
-        yield _line(str(self._address), "bold")
+        else:
+            yield _line(str(self._address), "bold")
         if not self.functions:
             nothing = "no functions: no worker is connected"
-            yield _line(f"  {nothing if self._told_at else 'asking'}")
+            yield _line(f"  {self.problem or nothing}")
             return
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-        first, *others = _COLUMNS
-        table.add_column(first)  # the only one that becomes narrower
-        for title in others:
+        table.add_column("Function")  # the only one that becomes narrower
+        for title in _COLUMNS:
             table.add_column(title, no_wrap=True, justify="right")
         for each in sorted(self.functions, key=lambda each: each.name):
-            numbers = each.queued - each.running, each.running, each.workers
-            name, change = one_line(each.name), self._change(each.name)
-            table.add_row(_line(name), *map(str, numbers), change)
+            growth = self._growth.get(each.name)
+            table.add_row(
+                _line(one_line(each.name)),
+                str(each.queued - each.running),
+                str(each.running),
+                str(each.workers),
+                "" if growth is None else f"{growth:+.1f}",
+            )
         yield table
-
-    def _change(self, function: str) -> str:
-        change = self._changes.get(function)
-        # Without the "-" that a small number would have before its 0.0.
-        return "" if change is None else f"{round(change, 1) + 0.0:+.1f}"
 
 
 async def _follow(
@@ -141,6 +144,16 @@ async def _follow(
     :param show: called after each update
     """
     loop = asyncio.get_running_loop()
+
+    def read_keys() -> None:
+        typed = os.read(0, 100)
+        if not typed:  # the end of a file
+            loop.remove_reader(0)
+        if b"q" in typed:
+            signal.raise_signal(signal.SIGINT)
+
+    if sys.stdin.isatty():
+        loop.add_reader(0, read_keys)
     while True:
         started = loop.time()
         await asyncio.gather(*(server.ask() for server in servers))
@@ -150,7 +163,7 @@ async def _follow(
 
 def _view(servers: Sequence[_Server], interval: float) -> RenderableType:
     """All that is to be seen."""
-    down = sum(bool(server.problem) for server in servers)
+    down = sum(bool(server.down_since) for server in servers)
     functions = [each for server in servers for each in server.functions]
     running = sum(function.running for function in functions)
     waiting = sum(function.queued for function in functions) - running
@@ -159,33 +172,11 @@ def _view(servers: Sequence[_Server], interval: float) -> RenderableType:
         f"{_clock(time.time())} {words}{waiting} waiting, {running} running "
         f"(every {interval:g}s)"
     )
-    shown: list[RenderableType] = [_line(first, "bold")]
-    for server in servers:
-        shown += server.show()
-    return Group(*shown)
+    shown = (each for server in servers for each in server.show())
+    return Group(_line(first, "bold"), *shown)
 
 
-async def _on_screen(live: Live, work: Coroutine[Any, Any, None]) -> None:
-    """Go on until ``q`` is typed."""
-    loop = asyncio.get_running_loop()
-    working = asyncio.create_task(work)
-
-    def read_keys() -> None:
-        typed = os.read(0, 100)
-        if not typed:  # the end of a file
-            loop.remove_reader(0)
-        if b"q" in typed:
-            working.cancel()
-
-    with _screen(live):
-        if sys.stdin.isatty():
-            loop.add_reader(0, read_keys)
-        await asyncio.wait({working})
-    if not working.cancelled():
-        working.result()
-
-
-@contextlib.contextmanager
+@contextmanager
 def _screen(live: Live) -> Iterator[None]:
     """Have the whole screen, and nothing on it of what is typed."""
     # Ctrl-Z would leave the shell with this screen.
@@ -198,7 +189,7 @@ def _screen(live: Live) -> Iterator[None]:
         yield
     finally:
         # It may be gone: who closed the window wants nothing back.
-        with contextlib.suppress(OSError, termios.error):
+        with suppress(OSError, termios.error):
             live.stop()
             if modes:
                 termios.tcsetattr(0, termios.TCSADRAIN, modes)

@@ -55,7 +55,6 @@ class WorkerCommand(PoolmgrCommand):
     """
 
     service = True
-    ends_on_hangup = False
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Check, serve, drain.
@@ -86,9 +85,8 @@ class WorkerCommand(PoolmgrCommand):
         )
         return asyncio.run(self._serve(conf, driver))
 
-    def _adjust_log(self, settings: WorkerSettings) -> None:
-        level, format_ = settings.log_level, settings.log_format
-        logs.adjust(self.app.options, True, level, format_)
+    def _adjust_log(self, to: WorkerSettings) -> None:
+        logs.adjust(self.app.options, True, to.log_level, to.log_format)
 
     async def _serve(self, conf: Configuration, driver: Driver) -> int:
         end_on_defects()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from poolmgr.cli.app import PoolmgrApp
+from poolmgr.cli.usage import UsageError
 from tests.docs.blocks import ROOT
 
 #: Commands of the package that the tutorial makes, which is not installed
@@ -79,10 +80,9 @@ def problem(line: str) -> str | None:
             # The driver of the example is not installed here, either.
             here = line.replace("--driver rack", "--driver fake")
             _parse(shlex.split(here, comments=True))
-    except SystemExit as ended:
-        if ended.code:
-            return said.getvalue().strip().rpartition("\n")[2]
-    except ValueError as error:
+    except SystemExit:  # a command's --help
+        return None
+    except (UsageError, ValueError) as error:
         return str(error)
     return None
 

@@ -11,7 +11,7 @@ import poolmgr
 import poolmgr.gearman
 import poolmgr.testing
 from poolmgr import errors
-from poolmgr.cli import app, usage
+from poolmgr.cli import app
 from poolmgr.config.options import list_opts
 from poolmgr.drivers.lifecycle import driver_plugins
 from poolmgr.jobs.registries import action_plugins
@@ -102,7 +102,7 @@ def test_every_public_name_is_there(page: Page) -> None:
 
 
 def test_every_exit_code_is_there() -> None:
-    codes = {EXIT_DRAINED, 1, usage.EXIT_USAGE, app.EXIT_SIGPIPE}
+    codes = {EXIT_DRAINED, 1, app.EXIT_USAGE, app.EXIT_SIGPIPE}
     codes |= {EXIT_STOPPED_JOBS, 128 + signal.SIGINT, 128 + signal.SIGTERM}
     codes |= {128 + signal.SIGHUP}
     page = (SOURCE / "commands.rst").read_text()
