@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what is loaded later, for type checkers and editors
     from poolmgr.errors import PoolmgrError
     from poolmgr.events import Observer
-    from poolmgr.jobs.pool_manager import AsyncPoolManager, PoolManager
+    from poolmgr.jobs.manager import AsyncPoolManager
+    from poolmgr.jobs.pool_manager import PoolManager
     from poolmgr.ownership import Job
     from poolmgr.settings import PoolSettings
 
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AsyncPoolManager": "poolmgr.jobs.pool_manager",
+    "AsyncPoolManager": "poolmgr.jobs.manager",
     "Job": "poolmgr.ownership",
     "Observer": "poolmgr.events",
     "PoolManager": "poolmgr.jobs.pool_manager",

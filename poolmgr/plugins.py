@@ -18,9 +18,11 @@ from poolmgr.errors import (
     PluginBroken,
     PluginConflict,
     PluginError,
+    PluginFailed,
     PluginNotFound,
+    PoolmgrError,
 )
-from poolmgr.foreign import is_interrupt, told
+from poolmgr.foreign import is_interrupt, log_defect, told
 
 # stevedore keeps what it has found beneath the user's home. For a user without
 # one that is a folder "~" in the current one: it would be made there, and what
@@ -201,6 +203,20 @@ def _package(point: EntryPoint) -> str:
         if each == point and each.dist is not None:
             return f"{each.dist.name} {each.dist.version}"
     return "?"
+
+
+def known(error: BaseException, doing: str) -> PoolmgrError:
+    """Return the error itself if it is one of ours, else one that names it.
+
+    :param doing: what was being done, for the log
+    """
+    # Not isinstance(): an object can lie about its class.
+    if issubclass(type(error), PoolmgrError):
+        return error  # type: ignore[return-value]
+    log_defect(LOG, doing, error)
+    failure = PluginFailed(f"{doing}: {told(error)}")
+    failure.__cause__ = error
+    return failure
 
 
 def docstring(point: EntryPoint) -> str:

@@ -25,13 +25,14 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from poolmgr.actions.context import BlockingContext as BlockingContext
 from poolmgr.actions.context import Context as Context
-from poolmgr.actions.fields import Field, convert, defect_of_field
+from poolmgr.actions.fields import Field, convert
 from poolmgr.actions.fields import NoFields as NoFields
 from poolmgr.actions.fields import device_name as device_name
 from poolmgr.actions.fields import field_of as field_of
 from poolmgr.actions.fields import ip_address as ip_address
 from poolmgr.actions.fields import is_required as is_required
 from poolmgr.actions.fields import text as text
+from poolmgr.plugins import ACTIONS, Registry
 
 RequestT = TypeVar("RequestT")
 
@@ -109,6 +110,13 @@ class Action(abc.ABC, Generic[RequestT]):
         return None
 
 
+def action_plugins(
+    given: Mapping[str, type[Action[Any]]] | None = None,
+) -> Registry[Action[Any]]:
+    """The actions that are installed, and those given."""
+    return Registry("action", ACTIONS, Action, defect, given)  # type: ignore[type-abstract]
+
+
 def defect(action: type[Action[Any]]) -> str | None:
     """Return what is wrong with an action's class, None if nothing is."""
     takes = getattr(action, "takes", None)
@@ -119,15 +127,10 @@ def defect(action: type[Action[Any]]) -> str | None:
         return "'answers' must be a tuple of names"
     if {"response", "action"} & {*answers}:
         return "'answers' must not name 'action' or 'response'"
-    if type(action.long) is not bool:
-        return "'long' must be True or False"
     try:
         limits(action)
     except ValueError as error:
         return str(error)
-    for field in dataclasses.fields(takes):
-        if wrong := defect_of_field(field):
-            return f"'takes': the field {field.name!r}: {wrong}"
     return None
 
 
@@ -136,20 +139,20 @@ def limits(action: type[Action[Any]]) -> tuple[float | None, float]:
 
     :raises ValueError: one of them is no number of seconds within a day
     """
-    timeout = action.timeout
+    timeout, cleanup_time = action.timeout, action.cleanup_time
     if timeout is not None:
-        timeout = _seconds("timeout", timeout, 0.001)
-    return timeout, _seconds("cleanup_time", action.cleanup_time, 0.0)
+        _require_seconds("timeout", timeout, 0.001)
+    _require_seconds("cleanup_time", cleanup_time, 0.0)
+    return timeout, cleanup_time
 
 
-def _seconds(name: str, value: object, least: float) -> float:
+def _require_seconds(name: str, value: object, least: float) -> None:
     is_number = isinstance(value, (int, float)) and type(value) is not bool
     # So written that it refuses NaN, which is neither more nor less.
     if not (is_number and least <= value <= LONGEST):  # type: ignore[operator]
         raise ValueError(
             f"{name!r} must be a number of seconds from {least:g} to {LONGEST}"
         )
-    return float(value)  # type: ignore[arg-type]
 
 
 def field_from_text(
@@ -161,7 +164,7 @@ def field_from_text(
     :raises PluginFailed: the field's ``from_text`` fails otherwise
     """
     from_text = field.metadata.get("from_text", str)
-    return convert(f"action {action.__name__}", field.name, from_text, text)
+    return convert(action.__name__, field.name, from_text, text)
 
 
 def description(action: type[Action[Any]]) -> str:

@@ -30,35 +30,32 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
 
     async def find_of_job(self) -> Sequence[FloatingIP]:
         """See :meth:`CreatingAction.find_of_job`."""
-        return await self.context.cloud.ips_of_job(self.context.job.unique)
+        unique = self.context.job.unique
+        found = await self.context.cloud.ips_of_job(unique)
+        # What is attached has reached its client.
+        return [ip for ip in found if ip.device_id is None]
 
     async def reread(self, ip: FloatingIP) -> FloatingIP | None:
         """See :meth:`CreatingAction.reread`."""
         now = await self.context.cloud.find_ip(ip.address)
         return now if now is not None and now.id == ip.id else None
 
-    def is_spare(self, ip: FloatingIP, before: Mark | None) -> bool:
-        """See :meth:`CreatingAction.is_spare`."""
-        # What is attached has reached its client.
-        return ip.device_id is None and super().is_spare(ip, before)
-
     async def write_mark(self, ip: FloatingIP, mark: Mark) -> None:
         """See :meth:`CreatingAction.write_mark`."""
+        loop, before = asyncio.get_running_loop(), ip.mark or mark
+        end = loop.time() + _SEEN_LATE
         now: FloatingIP | None = ip
-        end = asyncio.get_running_loop().time() + _SEEN_LATE
         for pause in backoff(0.1, 2.0):
             try:
                 await self.context.cloud.mark_ip(now or ip, mark)
                 return
             except Changed:
-                now = await self.context.cloud.find_ip(ip.address)
-                if now is None and asyncio.get_running_loop().time() < end:
-                    pass  # what is new may not be to be seen yet
-                elif now is None or now.id != ip.id:
-                    raise
-                elif mark.is_still(now.mark):
+                now = await self.reread(ip)
+                if now is None and loop.time() > end:
+                    raise  # before that it may only be shown late
+                if now is not None and mark.is_still(now.mark):
                     return  # it was only the answer that was lost
-                elif ip.mark is None or not ip.mark.is_still(now.mark):
+                if now is not None and not before.is_still(now.mark):
                     raise
             await asyncio.sleep(pause)
 

@@ -1,19 +1,24 @@
 """What an action is given besides its request."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol
 
 from poolmgr.cloud import BlockingCloud, Cloud
 from poolmgr.cloud.pace import time_limit
-from poolmgr.errors import PoolmgrError
-from poolmgr.ownership import Job, Mark, Ownership, time_now
+from poolmgr.cloud.pool import CallPool
+from poolmgr.errors import PluginFailed, PoolmgrError, Stopped
+from poolmgr.ownership import Job, Mark, Ownership
+from poolmgr.plugins import known
 from poolmgr.settings import PoolSettings
 from poolmgr.tracing import RequestContext
 
-T = TypeVar("T")
+#: Most steps of a job that progress can be told of: clients count in 32 bits.
+MOST_STEPS = 2**31 - 1
 
 Log = logging.LoggerAdapter[logging.Logger]
 
@@ -21,10 +26,14 @@ Log = logging.LoggerAdapter[logging.Logger]
 class Run(Protocol):
     """The run of an action, as its context needs it."""
 
+    action: Any
     settings: PoolSettings
     job: Job
-    log: Log
     trace: RequestContext
+
+    @property
+    def log(self) -> Log:
+        """Where the action logs."""
 
     @property
     def error(self) -> PoolmgrError | None:
@@ -45,21 +54,22 @@ class JobContext:
 
     :ivar settings: the pool's settings
     :ivar job: which delivery of which job this is
-    :ivar log: where to log; every line bears the job
     :ivar request_id: finds the job in the logs, the cloud's included; to be
         sent along with what is asked of other services, too
-    :ivar began: when this delivery began, as marks write times
     """
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self.settings = run.settings
         self.job = run.job
-        self.log = run.log
         self.request_id = run.trace.request_id
-        self.began = time_now()
         # A context is made on the loop, for whatever thread.
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def log(self) -> Log:
+        """Where to log; every line bears the job."""
+        return self._run.log
 
     @property
     def ownership(self) -> Ownership:
@@ -103,6 +113,22 @@ class JobContext:
         says it."""
         self._run.trace.trouble = error
 
+    def report(self, done: int, total: int) -> None:
+        """Tell whoever waits how far the job has come.
+
+        :param done: steps that are done
+        :param total: all steps
+        :raises PluginFailed: these are no numbers of steps
+        """
+        are_whole = type(done) is int and type(total) is int
+        if not (are_whole and 0 <= done <= total <= MOST_STEPS):
+            raise PluginFailed(
+                "progress must be two whole numbers of steps, the first not "
+                f"above the second, of {MOST_STEPS} at most"
+            )
+        # From whatever thread.
+        self._loop.call_soon_threadsafe(self._run.report, done, total)
+
     def remaining(self) -> float:
         """Seconds until the job's time is up; never negative."""
         return max(0.0, self._run.trace.end - self._loop.time())
@@ -110,32 +136,6 @@ class JobContext:
     def new_mark(self) -> Mark:
         """Make the mark to put on what is made for this job."""
         return Mark.for_job(self.settings.pool, self.job)
-
-    def is_left_over(self, mark: Mark | None) -> bool:
-        """Whether an earlier delivery of this job left what bears this."""
-        return mark is not None and mark.is_of(self.settings.pool, self.job)
-
-    def is_spare(self, mark: Mark | None, before: Mark | None) -> bool:
-        """Whether a thing made for this job can be deleted, once the job has
-        another answer.
-
-        What was handed over under the job's handle was not answered, or the
-        job would not have come again.  But this worker may have lost its
-        connection without noticing: then a later delivery may be building, or
-        may have answered, what was made or taken over after this one began.
-
-        :param mark: the thing's mark, of this job
-        :param before: its mark when this delivery began, None if it was not
-            to be seen then
-        """
-        if mark is None or mark.pool != self.settings.pool:
-            return False
-        if mark.taken != (before.taken if before else 0):
-            return False
-        if before is not None and mark.is_left:
-            return True
-        same = bool(self.job.handle) and mark.handle == self.job.handle
-        return same and mark.made <= self.began
 
 
 class Context(JobContext):
@@ -147,14 +147,6 @@ class Context(JobContext):
     def __init__(self, run: Run, cloud: Cloud) -> None:
         super().__init__(run)
         self.cloud = cloud
-
-    def report(self, done: int, total: int) -> None:
-        """Tell whoever waits how far the job has come.
-
-        :param done: steps that are done
-        :param total: all steps
-        """
-        self._run.report(done, total)
 
     def close(self) -> bool:
         """If nobody waits, let no later delivery join this run.
@@ -199,14 +191,6 @@ class BlockingContext(JobContext):
         super().__init__(run)
         self.cloud = cloud
 
-    def report(self, done: int, total: int) -> None:
-        """See :meth:`Context.report`."""
-        self._on_loop(lambda: self._run.report(done, total))
-
-    def close(self) -> bool:
-        """See :meth:`Context.close`."""
-        return self._on_loop(self._run.close)
-
     def delivered_before(self) -> bool:
         """See :meth:`Context.delivered_before`."""
         return self.cloud.wait(self._run.delivered_before())
@@ -216,8 +200,43 @@ class BlockingContext(JobContext):
         end."""
         self.cloud.wait(asyncio.sleep(seconds))
 
-    def _on_loop(self, function: Callable[[], T]) -> T:
-        async def call() -> T:
-            return function()
 
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+async def call_method(
+    run: Run, cloud: Cloud, name: str, args: tuple[object, ...]
+) -> Any:
+    """Call a method of a run's action; a plain ``def`` runs on a thread of
+    its own.
+
+    A cancel reaches an ``async def`` as usual, and a plain ``def`` as an
+    error of its call of the cloud.
+
+    :raises PoolmgrError: whatever the method raised
+    """
+    doing = f"action {type(run.action).__name__}"
+    try:
+        method = getattr(run.action, name)
+        if inspect.iscoroutinefunction(method):
+            return await method(*args, Context(run, cloud))
+        return await _call_on_thread(run, cloud, doing, partial(method, *args))
+    except BaseException as error:
+        # A plugin may raise a CancelledError of its own.
+        task = asyncio.current_task()
+        cancelled = task is not None and task.cancelling() > 0
+        if cancelled and isinstance(error, asyncio.CancelledError):
+            raise
+        failure = known(error, doing)
+    raise failure
+
+
+async def _call_on_thread(
+    run: Run, cloud: Cloud, doing: str, method: Callable[..., object]
+) -> object:
+    blocking = BlockingCloud(cloud, asyncio.get_running_loop())
+    thread = CallPool(1)
+    done = thread.submit(partial(method, BlockingContext(run, blocking)))
+    thread.close()  # it ends with its work
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        blocking.interrupt(run.error or Stopped(doing))
+        return await asyncio.shield(done)

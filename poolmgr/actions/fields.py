@@ -28,10 +28,14 @@ def text(help: str, longest: int = 255) -> dict[str, Any]:
     """
 
     def check(value: object) -> str:
-        if not isinstance(value, str) or not 0 < len(value) <= longest:
-            raise ValueError(f"must be text of 1 to {longest} characters")
-        if not value.isprintable():
-            raise ValueError("must be printable")
+        if (
+            not isinstance(value, str)
+            or not value.isprintable()
+            or not 0 < len(value) <= longest
+        ):
+            raise ValueError(
+                f"must be printable text of 1 to {longest} characters"
+            )
         return value
 
     return field_of(check, help)
@@ -80,16 +84,6 @@ def field_of(
     return {"check": check, "help": help, "from_text": from_text}
 
 
-def defect_of_field(field: Field) -> str | None:
-    """Return what is wrong with a field's metadata, None if nothing is."""
-    for name in ("check", "from_text"):
-        if not callable(field.metadata.get(name, str)):
-            return f"{name!r} must be a function"
-    if type(field.metadata.get("help", "")) is not str:
-        return "'help' must be text"
-    return None
-
-
 def is_required(field: Field) -> bool:
     """Whether a request's field has no default."""
     missing = dataclasses.MISSING
@@ -106,27 +100,21 @@ def parse_request(
     :raises InvalidField: a field is missing or not what it has to be
     :raises PluginFailed: the action's own check of it fails otherwise
     """
-    doing = f"action {action}"
     values = {}
     for field in dataclasses.fields(takes):
         if field.name in message:
-            value = message[field.name]
-            if isinstance(value, (dict, list)):
-                # The answer has it as it came, whatever the action does.
-                value = copy.deepcopy(value)
+            # The answer has it as it came, whatever the action does.
+            value = copy.deepcopy(message[field.name])
             if check := field.metadata.get("check"):
-                value = convert(doing, field.name, check, value)
+                value = convert(action, field.name, check, value)
             values[field.name] = value
         elif is_required(field):
             raise InvalidField(field.name, "is missing")
-    try:
-        return takes(**values)
-    except BaseException as error:
-        raise PluginFailed(f"{doing}: its request: {told(error)}") from error
+    return takes(**values)
 
 
 def convert(
-    doing: str, name: str, function: Callable[[Any], object], value: object
+    action: str, name: str, function: Callable[[Any], object], value: object
 ) -> object:
     """Call an action's own function for a field's value.
 
@@ -139,5 +127,5 @@ def convert(
         raise InvalidField(name, one_line(words_of(error))) from None
     except BaseException as error:
         raise PluginFailed(
-            f"{doing}: its check of {name!r}: {told(error)}"
+            f"action {action}: its check of {name!r}: {told(error)}"
         ) from error

@@ -1,22 +1,22 @@
-"""The life of a thing that a job makes, from its creation to its hand-over.
+"""The life of a thing that a job creates, until it is handed over.
 
 A job can be delivered several times: its worker may die, or lose its
 connection.  Each job has to end with one thing, and no thing may be left that
-nobody owns.  So whatever is made bears a mark with its job from the first
+nobody owns.  So whatever is created bears a mark with its job from the first
 moment; an action looks first for what an earlier delivery left; the mark
-becomes "handed over" before the answer is sent, never after; and what was made
-besides is deleted then.
+becomes "handed over" before the answer is sent, never after; and what was
+created besides is deleted then.
 
-:class:`CreatingAction` does all this; an action that makes something describes
-its thing to it in the methods of :class:`~poolmgr.actions.thing.ThingAction`.
+:class:`CreatingAction` does all this; an action that creates something
+describes its thing to it.
 """
 
+import abc
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
-from poolmgr.actions.base import Context, RequestT
-from poolmgr.actions.thing import ThingAction, ThingT
+from poolmgr.actions.base import Action, Context, RequestT
 from poolmgr.cloud.pace import backoff
 from poolmgr.errors import (
     Changed,
@@ -24,24 +24,107 @@ from poolmgr.errors import (
     DeviceNotDeleted,
     PoolmgrError,
 )
-from poolmgr.ownership import Mark
+from poolmgr.ownership import Mark, time_now
 
-#: Seconds that deleting what a job has made besides may take, at most.
+#: Seconds that deleting what a job has created besides may take, at most.
 _OTHERS_TIME = 15.0
 #: The same, when the job fails, perhaps because the cloud is down.
 _OTHERS_TIME_OF_FAIL = 5.0
-#: Seconds that looking whose a thing is may take, before it is deleted.
-_LOOK_TIME = 2.0
+#: Seconds that reading or marking a thing once more may take, at the end.
+_READ_TIME = 2.0
 
 
-class CreatingAction(ThingAction[RequestT, ThingT]):
-    """An action that makes one thing for each job."""
+class Thing(Protocol):
+    """What an action creates."""
+
+    @property
+    def id(self) -> str:
+        """The cloud's own id."""
+
+    @property
+    def mark(self) -> Mark | None:
+        """What poolmgr wrote on it."""
+
+
+ThingT = TypeVar("ThingT", bound=Thing)
+
+
+class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
+    """An action that creates one thing for each job.
+
+    :ivar context: what it was given to run
+    """
+
+    context: Context
 
     def __init__(self) -> None:
-        #: The mark with which this run has made its thing.
-        self._made: Mark | None = None
+        self._began = time_now()
+        #: The mark with which this run has created its thing.
+        self._created: Mark | None = None
         #: The thing, and the mark with which it was handed over.
         self._given: tuple[ThingT, Mark] | None = None
+
+    # -- the thing ----------------------------------------------------------
+
+    @abc.abstractmethod
+    async def create(self, request: RequestT) -> ThingT:
+        """Create the thing, with ``self.context.new_mark()`` on
+        it from birth.
+
+        It need not be ready.
+        """
+
+    @abc.abstractmethod
+    async def find_of_job(self) -> Sequence[ThingT]:
+        """List the things whose mark has the unique of the job.
+
+        What a client uses already need not be among them.
+        """
+
+    @abc.abstractmethod
+    async def reread(self, thing: ThingT) -> ThingT | None:
+        """Return the thing as it is now, None if it is gone."""
+
+    @abc.abstractmethod
+    async def write_mark(self, thing: ThingT, mark: Mark) -> None:
+        """Write another mark on the thing.
+
+        :raises Changed: somebody else has written one since the thing was
+            read
+        """
+
+    @abc.abstractmethod
+    async def delete(self, thing: ThingT) -> None:
+        """Delete the thing and wait until it is gone."""
+
+    @abc.abstractmethod
+    def answer(self, thing: ThingT) -> dict[str, Any]:
+        """Return the fields that the action adds to the answer."""
+
+    @abc.abstractmethod
+    def name(self, thing: ThingT) -> str:
+        """Name a thing, for the log: "device x"."""
+
+    async def wait_ready(self, thing: ThingT) -> ThingT:
+        """Wait until the thing can be handed over.
+
+        :returns: the thing as it is then
+        :raises DeviceFailed: it will not be ready
+        """
+        return thing
+
+    def not_deleted(
+        self, thing: ThingT, cause: BaseException, why: PoolmgrError
+    ) -> None:
+        """Take note of a thing that could not be deleted.
+
+        :param cause: why it was to be deleted; the reason of the FAIL, unless
+            this raises another
+        :param why: why that failed
+        """
+        self.context.log.warning("%s is left: %s", self.name(thing), why)
+
+    # -- its life -----------------------------------------------------------
 
     async def run(
         self, request: RequestT, context: Context
@@ -97,84 +180,80 @@ class CreatingAction(ThingAction[RequestT, ThingT]):
         return now if now is not None and mark.is_still(now.mark) else None
 
     async def _left_over(self) -> list[ThingT]:
-        """What earlier deliveries made and did not answer, the best first."""
-        if not self.context.job.unique:
-            return []
-        found = await self.find_of_job()
-        left = [each for each in found if self.context.is_left_over(each.mark)]
-        return sorted(left, key=self.rank)
+        """What earlier deliveries created and did not answer.
+
+        What was handed over comes first: its worker may have been deleting
+        the others.
+        """
+        job, pool = self.context.job, self.context.settings.pool
+        found = await self.find_of_job() if job.unique else ()
+        left = [x for x in found if x.mark and x.mark.is_of(pool, job)]
+        return sorted(left, key=lambda x: x.mark is None or x.mark.is_left)
 
     async def _obtain(self, request: RequestT, left: list[ThingT]) -> ThingT:
         """Get a thing that is ready and handed over."""
-        if left:
+        for thing in left:
+            mark = thing.mark or self.context.new_mark()
+            self.context.log.info("takes over %s", self.name(thing))
             try:
-                thing, mark = await self.take_over(left[0])
-                self.context.log.info("takes over %s", self.name(thing))
-                return await self._hand_over(thing, mark)
+                taken = mark.taken_over_by(self.context.job)
+                return await self._hand_over(thing, taken)
             except DeviceFailed as error:
-                self.context.log.warning("%s; building another", error)
+                self.context.log.warning("%s; another is needed", error)
         thing = await self.create(request)
-        mark = self._made = thing.mark or self.context.new_mark()
+        mark = self._created = thing.mark or self.context.new_mark()
         return await self._hand_over(thing, mark)
 
     async def _hand_over(self, thing: ThingT, mark: Mark) -> ThingT:
-        """Wait until the thing is ready, and mark it; else delete it."""
+        """Wait until the thing is ready, and mark it; else delete it.
+
+        :param mark: whose it is
+        """
+        given = mark.handed_over()
         try:
             thing = await self.wait_ready(thing)
-            await self._mark_handed_over(thing, mark)
+            # Before the answer is sent, never after: what a client has must
+            # not look like what nobody owns.  And not from birth: a worker
+            # that is killed while the cloud creates it may leave what the
+            # next delivery cannot see yet.
+            if self.context.close():
+                # The next delivery may have handed it over by now.
+                self.context.log.info(
+                    "%s is left to the job's next delivery", self.name(thing)
+                )
+                return thing
+            self._given = thing, given
+            if thing.mark != given:
+                await self.write_mark(thing, given)
         except Changed:
             raise  # another delivery has it
         except BaseException as error:
-            if self.context.abandoned:
-                await self._leave(thing)
-            else:
-                await self._discard(thing, self.context.error or error)
+            await self._give_up(thing, self.context.error or error)
             raise
         return thing
 
-    async def _mark_handed_over(self, thing: ThingT, mark: Mark) -> None:
-        # Before the answer is sent, never after: what a client has must not
-        # look like what nobody owns.  And not from birth: a worker that is
-        # killed while the cloud creates it may leave what the next delivery
-        # cannot see yet.
-        if self.context.close():
-            # As it is: the next delivery may have handed it over by now.
-            self.context.log.info(
-                "nobody waits for %s any more; it is left for the job's next "
-                "delivery",
-                self.name(thing),
-            )
-            return
-        self._given = thing, mark.handed_over()
-        if thing.mark != mark.handed_over():
-            await self.write_mark(thing, mark.handed_over())
-
-    async def _leave(self, thing: ThingT) -> None:
-        """Leave the thing to the job's next delivery."""
-        self.context.log.warning("%s is left", self.name(thing))
-        # It may say by now that a client has it; and none will.
+    async def _give_up(self, thing: ThingT, cause: BaseException) -> None:
+        """Delete what cannot be handed over, unless another delivery has it,
+        or may have it."""
+        context, name = self.context, self.name(thing)
         try:
-            async with self.context.limit(_LOOK_TIME):
-                await self.undelivered({}, False, self.context)
-        except PoolmgrError as error:
-            self.context.log.warning("%s: %s", self.name(thing), error)
-
-    async def _discard(self, thing: ThingT, cause: BaseException) -> None:
-        """Delete what cannot be handed over."""
-        if await self._is_anothers(thing):
-            self.context.log.warning(
-                "%s is left: another delivery has taken it over",
-                self.name(thing),
-            )
-            return
-        try:
-            async with self.context.limit(self.cleanup_time):
-                await self.delete(thing)
+            if context.abandoned:
+                context.log.warning("%s is left", name)
+                # It may say by now that a client has it; and none will.
+                async with context.limit(_READ_TIME):
+                    await self.undelivered({}, False, context)
+            elif await self._is_anothers(thing):
+                context.log.warning(
+                    "%s is left: another delivery has taken it over", name
+                )
+            else:
+                async with context.limit(self.cleanup_time):
+                    await self.delete(thing)
         except PoolmgrError as why:
-            error = self.not_deleted(thing, cause, why)
-            if error is not None:
-                raise error from cause
-            self.context.log.warning("%s is left: %s", self.name(thing), why)
+            if context.abandoned:
+                context.log.warning("%s: %s", name, why)
+            else:
+                self.not_deleted(thing, cause, why)
 
     async def _is_anothers(self, thing: ThingT) -> bool:
         """Whether another worker is known to have taken the thing over.
@@ -185,7 +264,7 @@ class CreatingAction(ThingAction[RequestT, ThingT]):
         :param thing: as it was when we last wrote on it or read it
         """
         try:
-            async with self.context.limit(_LOOK_TIME):
+            async with self.context.limit(_READ_TIME):
                 now = await self.reread(thing)
         except PoolmgrError:
             return False  # a cloud that cannot be read may still delete
@@ -197,30 +276,57 @@ class CreatingAction(ThingAction[RequestT, ThingT]):
     async def _delete_others(
         self, kept: ThingT | None, left: list[ThingT], seconds: float
     ) -> None:
-        """Delete what this job has made besides; not at the thing's cost.
+        """Delete what this job has created besides; not at the thing's cost.
 
-        A worker that was killed may have made a thing that was not to be seen
-        yet when the job came here.
+        A worker that was killed may have created a thing that was not to be
+        seen yet when the job came here.
 
         :param kept: the thing that the answer has
         :param left: what was to be seen when the job came here
         """
-        if not self.context.job.unique or self.context.abandoned:
+        context = self.context
+        if not context.job.unique or context.abandoned:
             return
         before = {each.id: each.mark for each in left}
         try:
-            async with self.context.limit(seconds):
+            async with context.limit(seconds):
                 for other in await self.find_of_job():
                     is_kept = kept is not None and other.id == kept.id
                     was = before.get(other.id)
-                    if not is_kept and self.is_spare(other, was):
+                    if not is_kept and self._is_spare(other.mark, was):
                         name = self.name(other)
-                        self.context.log.warning("deletes %s, too", name)
+                        context.log.warning("deletes %s, too", name)
                         await self.delete(other)
         except asyncio.CancelledError:
             # What is handed over has to be answered all the same.
-            self.context.log.info(
-                "another one may still exist: %s", self.context.error
-            )
+            context.log.info("another may still exist: %s", context.error)
         except PoolmgrError as error:
-            self.context.log.warning("another one may still exist: %s", error)
+            context.log.warning("another may still exist: %s", error)
+
+    def _is_spare(self, mark: Mark | None, before: Mark | None) -> bool:
+        """Whether a thing of this job can be deleted, once the job has
+        another answer.
+
+        What was handed over under the job's handle was not answered, or the
+        job would not have come again.  But this worker may have lost its
+        connection without noticing: then a later delivery may be building, or
+        may have answered, what was created or taken over after this one began.
+
+        :param mark: the thing's mark, of this job
+        :param before: its mark when this delivery began, None if it was not
+            to be seen then
+        """
+        if mark is None or mark.pool != self.context.settings.pool:
+            return False
+        if mark == self._created:
+            return True  # a creation that took effect twice
+        if mark.taken != (before.taken if before else 0):
+            return False
+        if before is not None and mark.is_left:
+            return True
+        handle = self.context.job.handle
+        return (
+            bool(handle)
+            and handle == mark.handle
+            and (mark.made <= self._began)
+        )

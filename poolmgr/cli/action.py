@@ -10,6 +10,7 @@ from typing import Any
 from cliff.formatters.base import ListFormatter, SingleFormatter
 
 from poolmgr.actions.base import (
+    action_plugins,
     description,
     field_from_text,
     is_required,
@@ -21,8 +22,7 @@ from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
 from poolmgr.jobs.delivery import Delivery
-from poolmgr.jobs.pool_manager import AsyncPoolManager
-from poolmgr.jobs.registries import action_plugins
+from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.plugins import stevedore
 from poolmgr.worker.signals import Interrupted
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
+from poolmgr.actions.base import action_plugins
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
 from poolmgr.cli.commands import command_name
 from poolmgr.cli.usage import UsageError
@@ -14,7 +15,6 @@ from poolmgr.config.options import as_text
 from poolmgr.config.remarks import ignored_options, log_remarks
 from poolmgr.drivers.lifecycle import driver_plugins
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.registries import action_plugins
 from poolmgr.plugins import Plugin
 from poolmgr.settings.rules import Option, options_of
 from poolmgr.text import one_line

@@ -9,7 +9,7 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.gearman import Client
 from poolmgr.gearman.server import JobServer
-from poolmgr.jobs.pool_manager import AsyncPoolManager
+from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.settings import PoolSettings, WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service

@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Sequence
 
+from poolmgr.actions.base import action_plugins
 from poolmgr.cli.base import Age, PoolmgrLister, Table
 from poolmgr.cli.options import duration, positive
 from poolmgr.jobs.in_flight import InFlight
-from poolmgr.jobs.registries import action_plugins, longest_job
+from poolmgr.jobs.request import longest_job
 from poolmgr.reaper.reaper import Finding, Reaper
 from poolmgr.text import one_line
 

@@ -22,7 +22,7 @@ from poolmgr.config.reload import Reload
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import ConfigError
-from poolmgr.jobs.pool_manager import AsyncPoolManager
+from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import PoolSettings, ReaperSettings, WorkerSettings
 from poolmgr.text import one_line

@@ -34,8 +34,6 @@ def log_ended(ended: EndedJob) -> None:
     """Log the one line that every job has."""
     job, error = ended.job, ended.outcome.error
     level = logging.INFO if error is None else logging.WARNING
-    if not LOG.isEnabledFor(level):
-        return
     if error is None:
         # A client's field with a blank could look like two fields.
         about = ended.about.items()

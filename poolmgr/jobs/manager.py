@@ -4,16 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Self
 
-from poolmgr.actions.base import Action
-from poolmgr.cloud import Cloud
+from poolmgr.actions.base import Action, action_plugins
+from poolmgr.cloud import Cloud, Pace
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.lifecycle import driver_plugins, make_driver
 from poolmgr.errors import Closed, Stopped
 from poolmgr.events import EndedJob, Observer, Outcome, RunningJob, tell
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.log import log_ended
 from poolmgr.jobs.message import Message
-from poolmgr.jobs.registries import action_plugins
-from poolmgr.jobs.request import read_message
+from poolmgr.jobs.request import JobRequest
 from poolmgr.jobs.run import FOLLOW_UP_TIME, JobRun
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
@@ -22,39 +23,59 @@ from poolmgr.settings import PoolSettings
 _CANCEL_TIME = 1.0
 
 
-class JobManager:
-    """Runs actions on a cloud, on an event loop.
+class AsyncPoolManager:
+    """Runs actions on a cloud; for programs that have an event loop.
 
-    Everything is called on that loop, except ``is_long``, which any thread
-    may call.  ``async with`` closes it.
+    It is used on one loop; only ``is_long`` and ``running`` may be called by
+    any thread.  ``async with`` closes it.
 
-    :param cloud: the cloud
+    :param driver: the cloud, or the name of an installed driver, which is
+        then made with its default settings and closed with the manager
     :param settings: the pool's settings
     :param actions: action classes by name, used besides the installed ones
-    :param observer: told of every job that ends; what it raises is logged
+    :param observer: told of every job that ends, and of every call of the
+        cloud; what it raises is logged
+    :param pace: the times of waiting for the cloud
+    :ivar driver: the cloud's driver
+    :ivar cloud: the cloud, for what no action does
     :ivar ask_delivered_before: asks a job server whether a worker was lost
         with a job; set by who can ask it
+    :raises PluginError: the driver named cannot be used
+    :raises Forked: the driver was made before this process was forked
     """
 
     def __init__(
         self,
-        cloud: Cloud,
+        driver: Driver | Cloud | str,
         settings: PoolSettings | None = None,
         actions: Mapping[str, type[Action[Any]]] | None = None,
         observer: Observer | None = None,
+        pace: Pace = Pace(),  # noqa: B008 - it is frozen
     ) -> None:
-        self.cloud = cloud
         self.settings = settings or PoolSettings()
         self.observer = observer or Observer()
+        self._owns_driver = isinstance(driver, str)
+        if isinstance(driver, str):
+            driver = make_driver(driver_plugins().load(driver))
+        if isinstance(driver, Cloud):  # one that was made specially
+            self.cloud = driver
+        else:
+            driver.require_own_process()
+            self.cloud = Cloud(
+                driver,
+                ownership=lambda: self.settings.ownership,
+                observer=observer,
+                pace=pace,
+            )
+        self.driver = self.cloud.driver
         self.actions = action_plugins(actions)
         self.ask_delivered_before: Callable[[Job], Awaitable[bool]]
         self.ask_delivered_before = _nobody_knows
-        # Those that have no answer yet.
-        self._runs: dict[JobRun, None] = {}
-        # By unique and content: a client may confuse its uniques.
-        self._same: dict[tuple[str, str], JobRun] = {}
+        # Those that have no answer yet, by unique and content: a client may
+        # confuse its uniques.
+        self._runs: dict[tuple[str, str], JobRun] = {}
         # Of actions, which may never end; and those that undo answers.
-        self._actions: set[asyncio.Task[None]] = set()
+        self._actions: set[asyncio.Task[Any]] = set()
         self._follow_ups: set[asyncio.Task[None]] = set()
         self._stopped = False
         self._closed = False
@@ -106,10 +127,9 @@ class JobManager:
         :param job: as of :meth:`run`
         :param progress: called as ``progress(done, total)``
         """
-        asked = read_message(message, self.actions, self.settings)
+        asked = JobRequest(message, self.actions, self.settings)
         job = job or Job.by_hand()
-        key = job.unique, asked.content
-        run = self._same.get(key) if job.unique else None
+        run = self._runs.get((job.unique, asked.content))
         if run is None or run.closed:
             run = JobRun(self, asked, job)
             error = asked.error
@@ -117,26 +137,25 @@ class JobManager:
                 error = Closed()
             elif error is None and self._stopped:
                 error = Stopped("starting the job")
-            if error is not None:
-                run.refuse(error)
-            else:
-                self._runs[run] = None
-                self._same[key] = run
+            if error is None:
+                self._runs[self._key(run)] = run
                 _keep(run.start(), self._actions)
+            else:
+                run.refuse(error)
         return run.join(job, progress)
 
     def is_long(self, message: object) -> bool:
         """Whether a message asks for a long action; False when for none."""
         try:
             name = wire.decode(message)["action"]
-            return self.actions.load(name).long is True  # type: ignore[arg-type]
+            return bool(self.actions.load(name).long)  # type: ignore[arg-type]
         except Exception:
             return False
 
     def running(self) -> list[RunningJob]:
         """The jobs that run now, the oldest first."""
         # Copied in one step: other threads may call this, too.
-        found = [run.state() for run in list(self._runs)]
+        found = [run.state() for run in list(self._runs.values())]
         return sorted(found, key=lambda job: -job.seconds)
 
     @property
@@ -154,12 +173,13 @@ class JobManager:
     def stop(self) -> None:
         """Have every job end soon: it clears up and its answer is a FAIL."""
         self._stopped = True
-        for run in list(self._runs):
+        for run in list(self._runs.values()):
             run.cancel(Stopped)
 
     def longest_cleanup(self) -> float:
         """Seconds that the jobs running now may take once stopped."""
-        return max((r.asked.cleanup_time for r in self._runs), default=0.0)
+        runs = self._runs.values()
+        return max((run.asked.cleanup_time for run in runs), default=0.0)
 
     @property
     def is_idle(self) -> bool:
@@ -167,7 +187,8 @@ class JobManager:
         return not (self._actions or self._follow_ups)
 
     async def close(self) -> None:
-        """Stop, and let the jobs clear up.
+        """Stop, let the jobs clear up, and close the driver if it was made
+        here.
 
         A job that does not end in the time it has for clearing up is left.
         """
@@ -189,6 +210,11 @@ class JobManager:
             task.cancel()
         if self._actions:
             await asyncio.wait(self._actions, timeout=_CANCEL_TIME)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the cloud; no job runs any more."""
+        self.cloud.close(keep_driver=not self._owns_driver)
 
     # -- for runs -----------------------------------------------------------
 
@@ -198,19 +224,21 @@ class JobManager:
 
     def run_ended(self, run: JobRun, ended: EndedJob) -> None:
         """See :class:`~poolmgr.jobs.run.RunOwner`."""
-        self._runs.pop(run, None)
-        key = run.job.unique, run.asked.content
-        if self._same.get(key) is run:
-            del self._same[key]
+        if self._runs.get(self._key(run)) is run:
+            del self._runs[self._key(run)]
         log_ended(ended)
         tell(self.observer.job_ended, ended)
+
+    def _key(self, run: JobRun) -> tuple[str, str]:
+        # A job without a unique is nobody else's.
+        return run.job.unique or run.trace.request_id, run.asked.content
 
 
 async def _nobody_knows(job: Job) -> bool:
     return False
 
 
-def _keep(task: asyncio.Task[None], among: set[asyncio.Task[None]]) -> None:
+def _keep(task: asyncio.Task[Any], among: set[asyncio.Task[Any]]) -> None:
     """Keep a task while it runs."""
     among.add(task)
     task.add_done_callback(among.discard)

@@ -7,8 +7,7 @@ documentation.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from poolmgr.errors import InvalidMessage
 
@@ -23,7 +22,6 @@ PASS = "PASS"  # noqa: S105 - a verdict, not a password
 FAIL = "FAIL"
 
 Message = dict[str, object]
-
 
 # A string (left alone, even when it never ends) or a comma before a closing
 # bracket.  Neither alternative can be entered twice for the same character,
@@ -41,15 +39,17 @@ def decode(message: object) -> Message:
     :raises InvalidMessage: for everything that is not one JSON object
         within :data:`MAX_BYTES` and :data:`MAX_DEPTH`
     """
-    if isinstance(message, Mapping):
-        return _from_mapping(message)
     if isinstance(message, (bytes, bytearray, memoryview)):
-        return _from_text(_to_text(bytes(message)))
+        message = _text_of(bytes(message))
     if isinstance(message, str):
-        return _from_text(message)
-    raise InvalidMessage(
-        f"a message is bytes, text or a mapping, not {type(message).__name__}"
-    )
+        message = _value_of(message)
+    if not isinstance(message, Mapping):
+        kind = type(message).__name__
+        raise InvalidMessage(f"a message is a JSON object, not {kind}")
+    fields = dict(message)
+    if not all(isinstance(name, str) for name in fields):
+        raise InvalidMessage("the name of a field is not text")
+    return fields
 
 
 def encode(answer: Message) -> bytes:
@@ -57,31 +57,15 @@ def encode(answer: Message) -> bytes:
     return json.dumps(answer).encode("ascii")
 
 
-def answer(
-    message: Mapping[str, object],
-    response: str,
-    added: Mapping[str, object],
-    withheld: Iterable[str] = (),
-) -> Message:
-    """Put an answer together.
-
-    :param message: the request's own fields
-    :param response: :data:`PASS` or :data:`FAIL`
-    :param added: what the action adds; it wins over the request's own
-    :param withheld: fields of the request that are not returned
-    """
-    hidden = {"response", *withheld}
-    own = {key: value for key, value in message.items() if key not in hidden}
-    return {**own, **added, "response": response}
-
-
-def snapshot(fields: Mapping[str, object]) -> Message:
+def snapshot(fields: object) -> Message:
     """A copy of somebody's fields that nothing can change any more.
 
     :returns: what they are for whoever reads them from the wire
     :raises Exception: they are no JSON object within the limits, or one of
         their objects raises
     """
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"{type(fields).__name__} is no mapping")
     text = json.dumps(dict(fields), allow_nan=False)
     if len(text) > MAX_ADDED:
         raise ValueError(f"it has more than {MAX_ADDED} characters")
@@ -90,7 +74,7 @@ def snapshot(fields: Mapping[str, object]) -> Message:
     return copied
 
 
-def _to_text(payload: bytes) -> str:
+def _text_of(payload: bytes) -> str:
     if len(payload) > MAX_BYTES:
         raise InvalidMessage(
             f"the payload has {len(payload)} bytes; "
@@ -102,27 +86,15 @@ def _to_text(payload: bytes) -> str:
         raise InvalidMessage(f"the payload is not UTF-8: {error}") from None
 
 
-def _from_text(text: str) -> Message:
+def _value_of(text: str) -> object:
+    # The document's own BUILD_IP example ends with a comma.
+    text = _TRAILING_COMMA.sub(_keep_strings, text)
     try:
-        value = _parse(text)
-    except ValueError:
-        # The document's own BUILD_IP example ends with a comma.
-        without = _TRAILING_COMMA.sub(_keep_strings, text)
-        try:
-            value = _parse(without)
-        except ValueError as error:
-            raise InvalidMessage(f"the payload is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidMessage("the payload is JSON, but not an object")
+        value: object = _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidMessage(f"the payload is not JSON: {error}") from None
     _check_depth(value)
     return value
-
-
-def _parse(text: str) -> object:
-    try:
-        return _DECODER.decode(text)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
 
 
 def _keep_strings(match: re.Match[str]) -> str:
@@ -154,27 +126,10 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _check_depth(value: Message) -> None:
-    level = 0
-    nested: list[Any] = [value]
-    while nested:
-        level += 1
-        if level > MAX_DEPTH:
-            raise InvalidMessage(f"nested deeper than {MAX_DEPTH} levels")
-        nested = [
-            inner
-            for outer in nested
-            for inner in (outer.values() if type(outer) is dict else outer)
-            if isinstance(inner, (dict, list))
-        ]
-
-
-def _from_mapping(mapping: Mapping[object, object]) -> Message:
-    result: Message = {}
-    for key, value in mapping.items():
-        if not isinstance(key, str):
-            raise InvalidMessage(f"a field's name is text, not {key!r}")
-        result[key] = value
-    # A caller's own objects are shown as they show themselves, if they can.
-    json.dumps(result, sort_keys=True, default=repr)
-    return result
+def _check_depth(value: object, level: int = 1) -> None:
+    if not isinstance(value, (dict, list)):
+        return
+    if level > MAX_DEPTH:
+        raise InvalidMessage(f"nested deeper than {MAX_DEPTH} levels")
+    for inner in value.values() if isinstance(value, dict) else value:
+        _check_depth(inner, level + 1)

@@ -1,76 +1,80 @@
-"""The library's faces of the manager: one for async programs, one that
-blocks."""
+"""The library's blocking face of the manager."""
 
 import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from poolmgr.actions.base import Action
-from poolmgr.cloud import BlockingCloud, Cloud, Pace
+from poolmgr.cloud import BlockingCloud, Pace
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.lifecycle import driver_plugins, make_driver
 from poolmgr.errors import Closed, Forked
-from poolmgr.events import Observer, RunningJob
-from poolmgr.jobs.delivery import BlockingDelivery as BlockingDelivery
-from poolmgr.jobs.delivery import Progress
-from poolmgr.jobs.manager import JobManager, added_by
+from poolmgr.events import Observer, Outcome, RunningJob
+from poolmgr.jobs.delivery import Delivery, Progress
+from poolmgr.jobs.manager import AsyncPoolManager, added_by
 from poolmgr.jobs.message import Message
-from poolmgr.jobs.request import read_message
+from poolmgr.jobs.request import JobRequest
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
 
 T = TypeVar("T")
 
 
-class AsyncPoolManager(JobManager):
-    """Runs actions on a cloud; for programs that have an event loop.
+class BlockingDelivery:
+    """One delivery of a job; its outcome is waited for on any thread.
 
-    ``async with`` closes it.  It is used on one loop.
-
-    :param driver: the cloud, or the name of an installed driver, which is
-        then made with its default settings and closed with the manager
-    :param settings: the pool's settings
-    :param actions: action classes by name, used besides the installed ones
-    :param observer: told of every job that ends, and of every call of the
-        cloud
-    :param pace: the times of waiting for the cloud
-    :ivar driver: the cloud's driver
-    :raises PluginError: the driver named cannot be used
-    :raises Forked: the driver was made before this process was forked
+    :param delivery: the delivery
+    :param on_loop: calls a function on the loop that it is on
     """
 
     def __init__(
         self,
-        driver: Driver | str,
-        settings: PoolSettings | None = None,
-        actions: Mapping[str, type[Action[Any]]] | None = None,
-        observer: Observer | None = None,
-        pace: Pace = Pace(),  # noqa: B008 - it is frozen
+        delivery: Delivery,
+        on_loop: Callable[[Callable[[], object]], object],
     ) -> None:
-        self._owns_driver = isinstance(driver, str)
-        if isinstance(driver, str):
-            driver = make_driver(driver_plugins().load(driver))
-        driver.require_own_process()
-        self.driver = driver
-        cloud = Cloud(
-            driver,
-            ownership=lambda: self.settings.ownership,
-            observer=observer,
-            pace=pace,
+        self._future: Future[Outcome] = Future()
+        # So that nobody can cancel it: there is one answer in any case.
+        self._future.set_running_or_notify_cancel()
+        self._process = os.getpid()
+        self._delivery = delivery
+        self._on_loop = on_loop
+        delivery.future.add_done_callback(
+            lambda done: self._future.set_result(done.result())
         )
-        super().__init__(cloud, settings, actions, observer)
 
-    async def close(self) -> None:
-        """See :meth:`JobManager.close`; closes the driver if it was made
-        here."""
-        await super().close()
-        self.let_go()
+    @property
+    def future(self) -> Future[Outcome]:
+        """It has the outcome; never an exception.
 
-    def let_go(self) -> None:
-        """Close the cloud; no job runs any more."""
-        self.cloud.close(keep_driver=not self._owns_driver)
+        :raises Forked: in the child of a fork, where it never comes
+        """
+        if self._process != os.getpid():
+            raise Forked("delivery")
+        return self._future
+
+    def cancel(self) -> bool:
+        """See :meth:`Delivery.cancel`."""
+        return bool(self._tell(self._delivery.cancel))
+
+    def connection_lost(self) -> None:
+        """See :meth:`Delivery.connection_lost`."""
+        self._tell(self._delivery.connection_lost)
+
+    def undo(self) -> None:
+        """See :meth:`Delivery.undo`."""
+        self._tell(self._delivery.undo)
+
+    def undelivered(self, sent: bool) -> None:
+        """See :meth:`Delivery.undelivered`."""
+        self._tell(lambda: self._delivery.undelivered(sent))
+
+    def _tell(self, function: Callable[[], object]) -> object:
+        with suppress(Closed):  # then there is nothing to be done any more
+            return self._on_loop(function)
+        return None
 
 
 class PoolManager:
@@ -144,7 +148,7 @@ class PoolManager:
         try:
             return self.submit(message, job).future.result().answer
         except Closed as closed:
-            asked = read_message(message, self._manager.actions, self.settings)
+            asked = JobRequest(message, self._manager.actions, self.settings)
             return asked.fail(asked.error or closed).answer
 
     def execute(self, action: str, **fields: object) -> Mapping[str, Any]:

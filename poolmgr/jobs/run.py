@@ -4,21 +4,16 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol
 
-from poolmgr.actions.context import Log
+from poolmgr.actions.context import call_method
 from poolmgr.cloud import Cloud
 from poolmgr.cloud.pace import time_limit
-from poolmgr.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    PoolmgrError,
-    Stopped,
-)
+from poolmgr.errors import Cancelled, DeadlineExceeded, PoolmgrError, Stopped
 from poolmgr.events import EndedJob, Outcome, RunningJob
 from poolmgr.foreign import words_of
-from poolmgr.jobs.call import ActionCaller
-from poolmgr.jobs.delivery import Delivery, Progress, check_progress
+from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.log import JobLog
 from poolmgr.jobs.request import GRACE, JobRequest
 from poolmgr.ownership import Job
@@ -51,15 +46,17 @@ class JobRun:
     :param asked: what the job asks for
     :param job: the first delivery
     :ivar settings: those that it began with
+    :ivar action: the object that runs
+    :ivar trace: tells the cloud what its calls are for
     :ivar closed: whether no delivery can join any more
     :ivar undo_failed: whether something that was to be undone is left
     """
 
     def __init__(self, owner: RunOwner, asked: JobRequest, job: Job) -> None:
         self.asked = asked
+        self.action = asked.instance
         self.job = job
         self.settings = asked.settings
-        self.log: Log = JobLog(asked, job)
         urgent = asked.action is not None and not asked.action.long
         self.trace = RequestContext(asked.name, job, urgent=urgent)
         self.closed = False
@@ -76,20 +73,20 @@ class JobRun:
         # Whether a client may have had the answer, though nobody knows.
         self._doubted = False
 
-    def start(self) -> "asyncio.Task[None]":
+    def start(self) -> "asyncio.Task[Any]":
         """Start the action.
 
         :returns: its task, which may never end
         """
-        action = self.asked.action
-        assert action is not None  # noqa: S101 - it was read
-        self._caller = ActionCaller(action, self, self._owner.cloud)
-        self._doing = f"action {action.__name__}"
-        self.trace.end = self._started + self.asked.timeout
+        seconds = self.asked.timeout
+        self.trace.end = self._started + seconds
         with bound(self.trace):
-            self._task = self._loop.create_task(self._run())
-        self._task.add_done_callback(self._give_up)
-        self._set_timer(self.asked.timeout, self.cancel, self._late)
+            self._task = self._loop.create_task(
+                self._call("run", self.asked.request)
+            )
+        self._task.add_done_callback(self._action_ended)
+        late = partial(DeadlineExceeded, seconds=seconds)
+        self._timer = self._loop.call_later(seconds, self.cancel, late)
         return self._task
 
     def state(self) -> RunningJob:
@@ -131,8 +128,7 @@ class JobRun:
             return False
         if any(not d.lost for d in self._deliveries if d is not delivery):
             self._deliveries.remove(delivery)
-            error = Cancelled(self.trace.doing or self._doing)
-            delivery.answer(self.asked.fail(error))
+            delivery.answer(self.asked.fail(Cancelled(self.asked.title)))
         else:
             self.cancel(Cancelled)
         return True
@@ -164,6 +160,20 @@ class JobRun:
 
     # -- for the action's context -------------------------------------------
 
+    @property
+    def log(self) -> JobLog:
+        """A log whose lines bear the job."""
+        return JobLog(self.asked, self.job)
+
+    @property
+    def error(self) -> PoolmgrError | None:
+        """Why it was cancelled; None while it was not."""
+        if isinstance(self._error, DeadlineExceeded):
+            # What went wrong last says more than that the time was up.  Who
+            # waits at a circuit breaker notes it only when the cancel comes.
+            return self.trace.trouble or self._error
+        return self._error
+
     def close(self) -> bool:
         """If nobody waits, let no delivery join any more."""
         self.closed = self.closed or self.trace.abandoned
@@ -174,13 +184,12 @@ class JobRun:
         return await self._owner.ask_delivered_before(self.job)
 
     def report(self, done: int, total: int) -> None:
-        """Tell whoever waits of progress.
-
-        :raises PluginFailed: these are no numbers of steps
-        """
-        check_progress(self._doing, done, total)
+        """Tell whoever waits of progress."""
         for delivery in self._deliveries:
             delivery.report(done, total)
+
+    def _call(self, name: str, *args: object) -> Coroutine[Any, Any, Any]:
+        return call_method(self, self._owner.cloud, name, args)
 
     # -- the end ------------------------------------------------------------
 
@@ -197,44 +206,27 @@ class JobRun:
         """
         if self._error is not None or self._outcome is not None:
             return
-        self._error = why(self.trace.doing or self._doing)
+        self._error = why(self.trace.doing or self.asked.title)
         # Whoever cancelled a job and sends it again wants a new one.
         self.closed = self.closed or why is Cancelled
-        self.trace.doing, self.trace.trouble = "", None
-        self.trace.end = self._loop.time() + self.asked.cleanup_time
-        self._set_timer(self.asked.cleanup_time + GRACE, self._give_up)
-        self._task.cancel()
-
-    def _set_timer(
-        self, seconds: float, then: Callable[..., None], *args: object
-    ) -> None:
+        seconds = self.asked.cleanup_time
+        self.trace.end = self._loop.time() + seconds
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, then, *args)
+        self._timer = self._loop.call_later(seconds + GRACE, self._give_up)
+        self._task.cancel()
 
-    def _late(self, doing: str) -> PoolmgrError:
-        # What went wrong last says more than that the time was up.
-        late = DeadlineExceeded(doing, self.asked.timeout)
-        return self.trace.trouble or late
-
-    @property
-    def error(self) -> PoolmgrError | None:
-        """Why it was cancelled; None while it was not."""
-        if isinstance(self._error, DeadlineExceeded) and self.trace.trouble:
-            # Who waited at a breaker notes it only when the cancel comes.
-            self._error, self.trace.trouble = self.trace.trouble, None
-        return self._error
-
-    def _give_up(self, *_task: object) -> None:
+    def _give_up(self) -> None:
         """Answer, if nobody has, although the action has not returned."""
-        if self._outcome is None:
-            error = self.error or Stopped(self._doing)
-            self._finish(self.asked.fail(error))
+        self._finish(self.asked.fail(self.error or Stopped(self.asked.title)))
 
-    async def _run(self) -> None:
+    def _action_ended(self, task: "asyncio.Task[Any]") -> None:
+        """Give the answer, unless it was given already: then undo it."""
+        if task.cancelled():
+            self._give_up()
+            return
         try:
-            returned = await self._caller.call("run", self.asked.request)
-            self._passed = self.asked.succeed(returned)
+            self._passed = self.asked.succeed(task.result())
         except PoolmgrError as error:
             self._finish(self.asked.fail(error))
             return
@@ -251,10 +243,17 @@ class JobRun:
         self._outcome = outcome
         if self._timer is not None:
             self._timer.cancel()
-        seconds = self._loop.time() - self._started
+        ended = EndedJob(
+            self.job,
+            "" if self.asked.action is None else self.asked.name.upper(),
+            self.asked.name,
+            self.trace.request_id,
+            self.asked.fields,
+            outcome,
+            self._loop.time() - self._started,
+        )
         try:
             with bound(self.trace):
-                ended = self.asked.ended(self.trace, outcome, seconds)
                 self._owner.run_ended(self, ended)
         finally:
             for delivery in self._deliveries:
@@ -280,7 +279,7 @@ class JobRun:
         self.trace.end = math.inf
         try:
             async with time_limit(self.trace, FOLLOW_UP_TIME, doing):
-                await self._caller.call(name, *args)
+                await self._call(name, *args)
         except PoolmgrError as error:
             self.log.error("%s failed: %s", doing, one_line(words_of(error)))
         else:

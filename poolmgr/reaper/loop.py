@@ -7,8 +7,8 @@ import random
 from poolmgr.errors import PoolmgrError
 from poolmgr.events import tell
 from poolmgr.jobs.in_flight import InFlight
-from poolmgr.jobs.manager import JobManager
-from poolmgr.jobs.registries import longest_job
+from poolmgr.jobs.manager import AsyncPoolManager
+from poolmgr.jobs.request import longest_job
 from poolmgr.reaper.reaper import Finding, Reaper
 from poolmgr.settings import ReaperSettings
 from poolmgr.settings.gearman import GearmanSettings
@@ -30,7 +30,7 @@ class ReaperLoop:
 
     def __init__(
         self,
-        manager: JobManager,
+        manager: AsyncPoolManager,
         settings: ReaperSettings,
         gearman: GearmanSettings,
     ) -> None:

@@ -14,7 +14,7 @@ from poolmgr.gearman.address import host_name
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.in_flight import delivered_before
-from poolmgr.jobs.manager import JobManager
+from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.ownership import Job
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
@@ -57,7 +57,7 @@ class AssignedJobs:
 
     def __init__(
         self,
-        manager: JobManager,
+        manager: AsyncPoolManager,
         gearman: GearmanSettings,
         settings: WorkerSettings,
     ) -> None:

@@ -10,7 +10,7 @@ from poolmgr.actions.base import Action
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.errors import PluginConflict, PluginError
 from poolmgr.gearman import ConnectionStatus
-from poolmgr.jobs.manager import JobManager
+from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.plugins import Registry
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
@@ -48,7 +48,7 @@ class Service:
 
     def __init__(
         self,
-        manager: JobManager,
+        manager: AsyncPoolManager,
         gearman: GearmanSettings,
         settings: WorkerSettings,
     ) -> None:

@@ -11,8 +11,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from poolmgr.actions.base import action_plugins
 from poolmgr.drivers.base import Driver
-from poolmgr.jobs.registries import action_plugins, longest_job
+from poolmgr.jobs.request import longest_job
 from tests.chaos import clouds
 from tests.chaos.audit import Finding, serious
 from tests.chaos.customer import Customer

@@ -118,7 +118,9 @@ def test_an_unknown_action_is_a_fail_with_the_message_returned(
 
 def test_the_case_of_the_action_does_not_matter_and_is_kept() -> None:
     with PoolManager("fake") as manager:
-        answer = manager.run({"action": "Build_Ip", "tag": "ünï\u0000"})
+        answer = manager.run(
+            {"action": "Build_Ip", "tag": "ünï\u0000", "response": "MAYBE"}
+        )
 
     assert answer["response"] == "PASS"
     assert answer["action"] == "Build_Ip"
@@ -228,26 +230,26 @@ def deep(levels: int) -> object:
         (raising(MemoryError()), "MemoryError"),
         (recurse, "RecursionError"),
         (raising(Unspeakable()), "Unspeakable"),
-        (lambda context: None, "returned NoneType"),
-        (lambda context: [("a", 1)], "returned list"),
+        (lambda context: None, "NoneType is no mapping"),
+        (lambda context: [("a", 1)], "list is no mapping"),
         (lambda context: {"other": 1}, "returned the fields"),
         (lambda context: {}, "returned the fields"),
-        (lambda context: {"a": object()}, "not JSON"),
-        (lambda context: {"a": float("nan")}, "not JSON"),
-        (lambda context: {"a": [float("-inf")]}, "not JSON"),
-        (lambda context: {"a": 10**5000}, "not JSON"),
-        (lambda context: {"a": circular()}, "not JSON"),
-        (lambda context: {"a": deep(200)}, "not JSON"),
-        (lambda context: {"a": deep(100_000)}, "not JSON"),
-        (lambda context: {"a": (each for each in "ab")}, "not JSON"),
-        (lambda context: {"a": {"1": 1, 1: 2}}, "not JSON"),
-        (lambda context: {"a": {(1, 2): 1}}, "not JSON"),
-        (lambda context: {"a": b"bytes"}, "not JSON"),
-        (lambda context: {"a": "x" * 17 * 1024 * 1024}, "not JSON"),
-        (lambda context: Treacherous("keys", a=1), "not JSON"),
-        (lambda context: {"a": Treacherous("items", b=1)}, "not JSON"),
+        (lambda context: {"a": object()}, "no JSON object"),
+        (lambda context: {"a": float("nan")}, "no JSON object"),
+        (lambda context: {"a": [float("-inf")]}, "no JSON object"),
+        (lambda context: {"a": 10**5000}, "no JSON object"),
+        (lambda context: {"a": circular()}, "no JSON object"),
+        (lambda context: {"a": deep(200)}, "no JSON object"),
+        (lambda context: {"a": deep(100_000)}, "no JSON object"),
+        (lambda context: {"a": (each for each in "ab")}, "no JSON object"),
+        (lambda context: {"a": {"1": 1, 1: 2}}, "no JSON object"),
+        (lambda context: {"a": {(1, 2): 1}}, "no JSON object"),
+        (lambda context: {"a": b"bytes"}, "no JSON object"),
+        (lambda context: {"a": "x" * 17 * 1024 * 1024}, "no JSON object"),
+        (lambda context: Treacherous("keys", a=1), "no JSON object"),
+        (lambda context: {"a": Treacherous("items", b=1)}, "no JSON object"),
         (lambda context: {5: 1}, "returned the fields"),
-        (lambda context: Liar(), "returned Liar, not a mapping"),
+        (lambda context: Liar(), "no JSON object"),
         (lambda context: context.report(1, "2"), "progress"),
         (lambda context: context.report(float("nan"), 1), "progress"),
         (lambda context: context.report(-1, 1), "progress"),
@@ -521,7 +523,6 @@ def test_a_third_partys_request_is_typed_and_checked(
         ("answers", "name", "'answers' must be a tuple"),
         ("answers", (1,), "'answers' must be a tuple"),
         ("answers", ("response",), "must not name"),
-        ("long", "yes", "'long' must be"),
         ("timeout", "soon", "'timeout' must be a number"),
         ("timeout", -1, "'timeout' must be a number"),
         ("timeout", 0, "'timeout' must be a number"),
@@ -592,16 +593,11 @@ def test_callers_objects_cannot_break_an_answer(
     hostile, circular = Hostile(), []  # type: ignore[var-annotated]
     circular.append(circular)
 
-    class Raising(dict[str, object]):
-        def items(self) -> Any:
-            raise RuntimeError("no")
-
     for each in (
         {"action": hostile},
         {"action": "ACT", "x": hostile},
         {"action": "ACT", "x": circular},
         {"action": "ACT", 5: 1},
-        Raising(action="ACT"),
     ):
         assert manager.run(each)["response"] == "FAIL"
     assert manager.run({"action": "ACT", "x": {1, 2}})["response"] == "PASS"

@@ -53,10 +53,10 @@ def test_commas_inside_of_strings_are_kept() -> None:
     [
         (b"", "not JSON"),
         (b"\xff\xfe", "not UTF-8"),
-        (b"[]", "not an object"),
-        (b"5", "not an object"),
-        (b"null", "not an object"),
-        (b'"BUILD_IP"', "not an object"),
+        (b"[]", "a JSON object, not list"),
+        (b"5", "a JSON object, not int"),
+        (b"null", "a JSON object, not NoneType"),
+        (b'"BUILD_IP"', "a JSON object, not str"),
         (b'{"a": 1', "not JSON"),
         (b'{"a": 1} {"b": 2}', "not JSON"),
         (b'{"a": 1, "a": 2}', "twice"),
@@ -64,13 +64,13 @@ def test_commas_inside_of_strings_are_kept() -> None:
         (b'{"a": NaN}', "NaN"),
         (b'{"a": -Infinity}', "Infinity"),
         (b'{"a": 1e999}', "too large"),
-        (b"[" * 500_000, "nested too deep"),
-        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "nested"),
+        (b"[" * 500_000, "not JSON"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "not JSON"),
         (b'{"a":' * 101 + b"1" + b"}" * 101, "deeper than 100"),
         (b" " * (10 * 1024 * 1024), "at most 1048576"),
         (5, "not int"),
         (None, "not NoneType"),
-        ({5: 1}, "name is text"),
+        ({5: 1}, "not text"),
     ],
 )
 def test_what_is_no_message_is_refused_with_the_reason(
@@ -104,16 +104,6 @@ def test_any_bytes_are_a_message_or_refused(payload: bytes) -> None:
     except InvalidMessage:
         return
     assert json.loads(message.encode(decoded)) == decoded
-
-
-def test_the_answer_has_the_response_whatever_the_caller_sent() -> None:
-    answer = message.answer(
-        {"action": "X", "response": "MAYBE", "name": "theirs"},
-        message.PASS,
-        {"name": "ours"},
-    )
-
-    assert answer == {"action": "X", "name": "ours", "response": "PASS"}
 
 
 def test_surrogates_survive_the_way_back() -> None:

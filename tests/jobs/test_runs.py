@@ -13,7 +13,7 @@ from poolmgr.actions.base import Action, Context, NoFields
 from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.events import Outcome
 from poolmgr.jobs.delivery import Delivery
-from poolmgr.jobs.manager import JobManager
+from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.ownership import Mark
 from tests.cloud.scripted import ScriptedDriver, cloud_of
 
@@ -32,11 +32,11 @@ def driver() -> ScriptedDriver:
 
 def managing(
     driver: ScriptedDriver, action: type[Action[Any]] | None = None
-) -> JobManager:
+) -> AsyncPoolManager:
     """A manager of the cloud with one more action, ACT."""
     settings = PoolSettings(explain_failures=True)
     given = {"ACT": action} if action else None
-    return JobManager(cloud_of(driver), settings, given)
+    return AsyncPoolManager(cloud_of(driver), settings, given)
 
 
 def now() -> float:

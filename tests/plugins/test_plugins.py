@@ -9,9 +9,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from poolmgr import errors
-from poolmgr.actions.base import Action
+from poolmgr.actions.base import Action, action_plugins
 from poolmgr.drivers.lifecycle import driver_plugins
-from poolmgr.jobs.registries import action_plugins
 from poolmgr.plugins import Plugin, Registry
 from tests import environments, processes
 
