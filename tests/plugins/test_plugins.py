@@ -112,7 +112,7 @@ def test_the_example_is_a_command_and_a_driver(
     )
     assert (done.returncode, done.stderr) == (
         2,
-        "poolmgr: 'prefix' must be printable\n",
+        "poolmgr: 'prefix' must be printable text of 1 to 255 characters\n",
     )
     help_ = poolmgr("count-devices", "--help", beside=beside).stdout
     assert "Count the devices." in help_
