@@ -32,13 +32,14 @@ PEER_DELAY = 0.05
 class _AssignedJob:
     """A job that was assigned to us.
 
-    :ivar clients: of one that had to wait: how many clients it had then
+    :ivar clients: how many clients it had when it began to wait; None if it
+        did not, or if that is not known
     """
 
     assignment: Assignment
     long: bool
     delivery: Delivery | None = None
-    clients: "asyncio.Task[int | None] | None" = None
+    clients: int | None = None
 
 
 class AssignedJobs:
@@ -110,13 +111,12 @@ class AssignedJobs:
         size = len(assignment.payload)
         priority = self._queries.next_priority(assignment.server)
         if self.slots.admit(job, long, size, priority):
-            clients = self._queries.count_clients(assignment)
-            job.clients = asyncio.create_task(clients)
+            self._run(self._note_clients(job))
 
     async def _prefetch_later(self) -> None:
         await asyncio.sleep(PEER_DELAY)
         up = [x.address for x in self.worker.links if x.state == "up"]
-        await self._queries.read_priorities(up)
+        await self._queries.prepare(up)
         with self.slots.prefetching():
             self.worker.grab()
 
@@ -126,21 +126,21 @@ class AssignedJobs:
         task.add_done_callback(self._tasks.discard)
 
     def _start(self, job: _AssignedJob) -> None:
-        if job.clients is None:
-            self._begin(job)
+        if job.clients:
+            self._run(self._begin_if_wanted(job))
         else:
-            self._run(self._begin_if_wanted(job, job.clients))
+            self._begin(job)
 
-    async def _begin_if_wanted(
-        self, job: _AssignedJob, clients: "asyncio.Task[int | None]"
-    ) -> None:
+    async def _note_clients(self, job: _AssignedJob) -> None:
+        job.clients = await self._queries.count_clients(job.assignment)
+
+    async def _begin_if_wanted(self, job: _AssignedJob) -> None:
         """Do not build for a client that has gone while its job waited.
 
         Out of its own queue the job server would have dropped the job.
         """
         assignment = job.assignment
-        count = self._queries.count_clients
-        gone = await clients and await count(assignment) == 0
+        gone = await self._queries.count_clients(assignment) == 0
         if not (gone or assignment.lost or self.stopped):
             self._begin(job)
             return

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Iterable
+from dataclasses import replace
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman import (
@@ -15,10 +16,8 @@ from poolmgr.gearman import (
 
 #: The priority of most jobs, between high (0) and low (2).
 _NORMAL = 1
-#: Seconds that a job server has to tell how many clients a job has.
-_TIMEOUT = 2.0
-#: The same for how many jobs wait: to know is worth no more.
-_PRIORITIES_TIMEOUT = 0.5
+#: Seconds that a job server has for each answer: to know is worth no more.
+_TIMEOUT = 1.0
 
 
 class JobServerQueries:
@@ -33,19 +32,29 @@ class JobServerQueries:
 
     def __init__(self, function: str, options: ConnectionOptions) -> None:
         self._function = function
-        self._options = options
-        self._clients: dict[Address, asyncio.Task[Client]] = {}
+        self._options = replace(options, connect_timeout=_TIMEOUT)
+        self._clients: dict[Address, Client] = {}
         self._waiting: dict[Address, list[int]] = {}
 
-    async def read_priorities(self, servers: Collection[Address]) -> None:
-        """Ask job servers how many jobs of each priority wait.
+    async def prepare(self, servers: Iterable[Address]) -> None:
+        """Ask job servers how many jobs of each priority wait, and connect.
 
         A job server hands out jobs of high priority first and does not say
         which they are, so it is asked before.  If other workers take some of
         them meanwhile, some are taken for higher than they are.
         """
-        found = await asyncio.gather(*map(self._read, servers))
-        self._waiting = dict(zip(servers, found, strict=True))
+        self._waiting.clear()
+        await asyncio.gather(*map(self._prepare, servers))
+
+    async def _prepare(self, server: Address) -> None:
+        # Of one that does not answer in time nothing is known, then.
+        with contextlib.suppress(TransportError):
+            if server not in self._clients:
+                client = Client([server], self._options)
+                self._clients[server] = await client.__aenter__()
+            self._waiting[server] = await admin.waiting(
+                server, self._function, self._options
+            )
 
     def next_priority(self, server: Address) -> int:
         """The priority of the job that a server has just handed out."""
@@ -61,42 +70,24 @@ class JobServerQueries:
 
         A job in background has none from the start.
         """
-        unique = b"" if job.cut else job.raw_unique
+        client = self._clients.get(job.server)
+        if client is None:
+            return None
         try:
             async with asyncio.timeout(_TIMEOUT) as limit:
-                client = await asyncio.shield(self._client(job.server))
+                unique = b"" if job.cut else job.raw_unique
                 return await client.listeners(unique)
         except TimeoutError:
             if not limit.expired():
                 raise
         except (TransportError, ValueError):
             pass
-        await self._disconnect(job.server)
+        if self._clients.get(job.server) is client:
+            del self._clients[job.server]
+            await client.__aexit__(None, None, None)
         return None
 
     async def close(self) -> None:
         """Close the connections."""
-        for server in list(self._clients):
-            await self._disconnect(server)
-
-    async def _read(self, server: Address) -> list[int]:
-        try:
-            return await admin.waiting(
-                server, self._function, self._options, _PRIORITIES_TIMEOUT
-            )
-        except TransportError:
-            return []  # jobs of this one have no priority, then
-
-    def _client(self, server: Address) -> asyncio.Task[Client]:
-        if server not in self._clients:
-            connecting = Client([server], self._options).__aenter__()
-            self._clients[server] = asyncio.create_task(connecting)
-        return self._clients[server]
-
-    async def _disconnect(self, server: Address) -> None:
-        task = self._clients.pop(server, None)
-        if task is None:
-            return
-        task.cancel()
-        with contextlib.suppress(TransportError, asyncio.CancelledError):
-            await (await task).__aexit__(None, None, None)
+        for client in self._clients.values():
+            await client.__aexit__(None, None, None)
