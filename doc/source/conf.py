@@ -21,6 +21,8 @@ extensions = [
 graphviz_output_format = "svg"
 # Literal blocks are output or commands, not Python.
 highlight_language = "text"
+# Quotes and ellipses, but no dashes: "--debug" stays as it is.
+smartquotes_action = "qe"
 html_theme = "furo"
 html_title = f"poolmgr {release}"
 # A prompt is no part of a command.

@@ -22,8 +22,8 @@ class PoolSettings:
     # It has to fit, with the rest of a mark, into what clouds allow.
     pool: str = setting(
         "libra",
-        "Name of this pool, in the mark of all that poolmgr makes. Pools in "
-        "one project of the cloud need different names.",
+        "Name of this pool, in all its marks. Pools in one project of the "
+        "cloud need different names.",
         check=like(
             r"[A-Za-z0-9._-]{1,40}",
             "1 to 40 letters, digits, '.', '-' and '_'",
@@ -37,7 +37,7 @@ class PoolSettings:
     az: str = setting("1", "Number of Libra's zone, for 'az' in answers.")
     authority: Authority = setting(
         "pattern",
-        "What may be deleted, assigned and removed. 'owned': only what bears "
+        "What poolmgr may delete, assign and remove. 'owned': only what has "
         "this pool's mark. 'pattern': also unmarked devices named "
         "<basename>-<uuid>, as Libra's are, and unmarked floating IPs that "
         "are unattached or on such a device. 'any': all that the credentials "
@@ -55,14 +55,14 @@ class PoolSettings:
     )
     quota_wait: float = setting(
         300.0,
-        "Seconds that a build waits for room when the cloud's quota is used "
-        "up, at most half of the time it has left.",
+        "Seconds that a build waits for room while the cloud's quota is used "
+        "up; at most half of its remaining time. Commands do not wait.",
         min=0,
     )
     check_port: int | None = setting(
         None,
-        "TCP port that a floating IP has to answer on before ASSIGN_IP is a "
-        "PASS; else it is detached again. Unset: no port is tried.",
+        "TCP port that must accept a connection before ASSIGN_IP is a PASS; "
+        "otherwise the address is detached again. Unset: no check.",
         min=1,
         max=65535,
         mutable=True,
@@ -94,34 +94,34 @@ class WorkerSettings:
 
     function: str = setting(
         "libra_pool_mgm",
-        "Function that the worker registers at the job servers.",
+        "Function that the worker registers with the job servers.",
         check=like(
             r"[^\s\x00-\x1f\x7f-\x9f]+",
             "a name without blanks and control characters",
         ),
     )
     long_jobs: int = setting(
-        500, "Most builds that run at once.", min=1, mutable=True
+        500, "Maximum number of concurrent builds.", min=1, mutable=True
     )
     short_jobs: int = setting(
-        50, "Most other jobs that run at once.", min=1, mutable=True
+        50, "Maximum number of other concurrent jobs.", min=1, mutable=True
     )
     held_jobs: int = setting(
         10000,
-        "Most builds that wait in the worker, to reach short jobs behind "
-        "them. With 0, short jobs wait with them at the job server.",
+        "Maximum number of prefetched builds, to reach short jobs behind "
+        "them. With 0, short jobs wait behind builds.",
         min=0,
         mutable=True,
     )
     drain_timeout: float = setting(
         300.0,
-        "Seconds that running jobs get after a signal to end. Then they "
-        "clean up and are answered with a FAIL.",
+        "Seconds for running jobs after a signal to stop. Then they clean up "
+        "and fail.",
         min=0,
         mutable=True,
     )
     log_level: Literal["error", "warning", "info", "debug"] = setting(
-        "info", "How much is logged, without -v, -q or --debug.", mutable=True
+        "info", "Level of the log, without -v, -q or --debug.", mutable=True
     )
     log_format: Literal["text", "json"] = setting(
         "text", "Format of the log, without --log-format."
@@ -142,7 +142,7 @@ class MonitoringSettings:
     )
     address: str = setting(
         "127.0.0.1",
-        "Address to listen on. Whoever reaches the pages can read names, "
+        "Address to listen on. Whoever can connect to it can read names, "
         "addresses and reasons without a password.",
         check=like(
             r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|[0-9A-Fa-f:.]+",
@@ -154,8 +154,8 @@ class MonitoringSettings:
     )
     hosts: tuple[str, ...] = setting(
         (),
-        "Host names that the pages may be asked by, besides addresses, this "
-        "machine's name and 'localhost'.",
+        "Host names that requests may use, besides addresses, this machine's "
+        "name and 'localhost'.",
         words=True,
     )
 
@@ -170,24 +170,26 @@ class ReaperSettings:
     mode: Literal["off", "report", "delete"] = setting(
         "report",
         "What a worker does about orphans: devices and floating IPs of this "
-        "pool that no job owns. 'report': it logs each. 'delete': it deletes "
-        "them, too.",
+        "pool that no job owns. 'report': logs each. 'delete': deletes them, "
+        "too.",
         mutable=True,
     )
     interval: float = setting(
         300.0,
-        "Seconds between two runs. An orphan is deleted by the second.",
+        "Seconds between two runs; deleting an orphan takes two.",
         min=0.1,
         mutable=True,
     )
     older_than: float = setting(
         1800.0,
-        "Seconds that an orphan has to be old; at least the longest time-out "
-        "of a job counts.",
+        "Minimum age of an orphan in seconds. The longest time-out of a job "
+        "counts if that is longer.",
         min=0,
         mutable=True,
     )
-    limit: int = setting(10, "Most deletions of one run.", min=1, mutable=True)
+    limit: int = setting(
+        10, "Maximum deletions in one run.", min=1, mutable=True
+    )
 
     def __post_init__(self) -> None:
         check(self, "reaper")

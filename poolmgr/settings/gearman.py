@@ -18,22 +18,19 @@ class GearmanSettings:
 
     servers: tuple[str, ...] = setting(
         ("localhost:4730",),
-        "Job servers, host:port. Each is served.",
+        "Job servers, as host:port. The worker serves all of them.",
         check=_check_servers,
         words=True,
     )
     ssl_ca: str | None = setting(
         None,
-        "File of certificates (PEM) to verify the job servers with. It turns "
-        "TLS on.",
+        "Certificates (PEM) to verify the job servers with. Turns TLS on.",
     )
     ssl_cert: str | None = setting(
-        None, "File of our certificate (PEM). Needs ssl_key and ssl_ca."
+        None, "Client certificate (PEM). Needs ssl_key and ssl_ca."
     )
-    ssl_key: str | None = setting(
-        None, "File of the private key (PEM) of ssl_cert."
-    )
-    keepalive: bool = setting(True, "Have the system probe idle connections.")
+    ssl_key: str | None = setting(None, "Private key (PEM) of ssl_cert.")
+    keepalive: bool = setting(True, "Probe idle connections (TCP keepalive).")
     keepcnt: int = setting(
         3, "Unanswered probes that end a connection.", min=1, max=127
     )
@@ -45,15 +42,15 @@ class GearmanSettings:
     )
     heartbeat: float = setting(
         10.0,
-        "Seconds of silence before a job server is asked for an answer, and "
-        "then seconds it has to give one.",
+        "Seconds of silence before the worker asks a job server for an "
+        "answer, and for that answer.",
         min=0.1,
     )
     connect_timeout: float = setting(
-        10.0, "Seconds for connecting, TLS handshake included.", min=0.1
+        10.0, "Seconds for connecting, the TLS handshake included.", min=0.1
     )
     reconnect_sleep: float = setting(
-        5.0, "Most seconds between two attempts to connect.", min=0.1
+        5.0, "Longest pause between two attempts, in seconds.", min=0.1
     )
 
     def __post_init__(self) -> None:

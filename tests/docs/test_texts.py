@@ -23,7 +23,6 @@ from tests.docs.excused import OF_THEIR_OWN
 from tests.docs.plain import folded, like, loose
 from tests.docs.printed import PRINTED, Printer
 from tests.docs.steps import SHELLS, Step, is_shell, steps_of
-from tests.environments import EXAMPLE
 
 #: What the other modules here look at.
 LOOKED_AT = {*SHELLS, "ini", "systemd", "json", "python", "yaml", INCLUDE}
@@ -50,18 +49,6 @@ def texts() -> list[Block]:
     ]
 
 
-def trees() -> list[Block]:
-    return [
-        block
-        for block in blocks(LITERAL, "text")
-        if block.text.partition("\n")[0].endswith("/")
-    ]
-
-
-def others() -> list[Block]:
-    return [block for block in texts() if block not in trees()]
-
-
 def printer(block: Block) -> Printer | None:
     return next(
         (
@@ -73,7 +60,7 @@ def printer(block: Block) -> Printer | None:
     )
 
 
-@of(others())
+@of(texts())
 def test_it_is_printed(
     block: Block, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -84,18 +71,6 @@ def test_it_is_printed(
 
     shown, real = folded(loose(block.text)), folded(loose(printed))
     assert re.search(like(shown), real), f"{block.where}:\n{real}"
-
-
-@of(trees())
-def test_files_that_are_shown_are_there(block: Block) -> None:
-    folder = EXAMPLE.parent
-    depths = [folder]
-    for line in block.text.splitlines():
-        name = line.split()[0]
-        depth = (len(line) - len(line.lstrip())) // 4
-        depths[depth + 1 :] = [depths[depth] / name.rstrip("/")]
-        assert depths[-1].exists(), f"{block.where}: {name}"
-        assert depths[-1].is_dir() == name.endswith("/")
 
 
 def test_measurements_are_those_of_the_benchmarks() -> None:
@@ -133,6 +108,6 @@ def test_nothing_is_looked_at_by_nobody(block: Block) -> None:
 
 
 def test_there_is_somebody_to_print_for() -> None:
-    used = {printer(block) for block in others()}
+    used = {printer(block) for block in texts()}
 
     assert used >= {*PRINTED.values()}

@@ -25,40 +25,40 @@ class FakeSettings:
 
     state: str | None = setting(
         None,
-        "File that keeps the devices and floating IPs. Unset: they end with "
-        "the process.",
+        "File of the devices and floating IPs, shared by all processes that "
+        "use it. Unset: the cloud is in memory.",
     )
-    image: str = setting("fake-image", "Image that devices are made from.")
+    image: str = setting("fake-image", "Image of the devices.")
     boot_time: float = setting(
         0.0, "Seconds that a device takes to boot.", min=0, max=86400
     )
     boot_spread: float = setting(
-        0.0, "Seconds by which that varies at random.", min=0, max=86400
+        0.0, "Seconds by which boots vary at random.", min=0, max=86400
     )
     call_time: float = setting(
         0.0, "Seconds that each call of the cloud takes.", min=0, max=3600
     )
     boot_failure_rate: float = setting(
-        0.0, "Part of the devices that fail to boot, 0 to 1.", min=0, max=1
+        0.0, "Share of the devices that fail to boot, 0 to 1.", min=0, max=1
     )
     call_failure_rate: float = setting(
-        0.0, "Part of the calls that fail, 0 to 1.", min=0, max=1
+        0.0, "Share of the calls that fail, 0 to 1.", min=0, max=1
     )
     device_quota: int = setting(
-        10000, "Most devices there can be.", min=0, max=1000000
+        10000, "Maximum number of devices.", min=0, max=1000000
     )
     ip_quota: int = setting(
-        10000, "Most floating IPs there can be.", min=0, max=1000000
+        10000, "Maximum number of floating IPs.", min=0, max=1000000
     )
     device_range: str = setting(
-        "10.0.0.0/16", "Addresses that devices get.", check=network_of
+        "10.0.0.0/16", "Network of the devices' addresses.", check=network_of
     )
     ip_range: str = setting(
-        "198.18.0.0/16", "Addresses of the floating IPs.", check=network_of
+        "198.18.0.0/16", "Network of the floating IPs.", check=network_of
     )
     closed_port: int | None = setting(
         None,
-        "TCP port on which floating IPs do not accept connections.",
+        "TCP port on which attached floating IPs refuse connections.",
         min=1,
         max=65535,
     )

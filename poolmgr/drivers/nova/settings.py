@@ -38,11 +38,11 @@ class NovaSettings:
 
     cloud: str | None = setting(
         None,
-        "Cloud in clouds.yaml. Or give auth_url and credentials here. Unset: "
+        "Cloud in clouds.yaml, instead of auth_url and credentials. Unset: "
         "OS_CLOUD, or OS_AUTH_URL and so on.",
     )
     auth_type: Literal["password", "v3applicationcredential", "v3token"] = (
-        setting("password", "How to log in at auth_url.")
+        setting("password", "Type of login at auth_url.")
     )
     auth_url: str | None = setting(
         None, "Address of Keystone.", check=_check_address
@@ -58,20 +58,20 @@ class NovaSettings:
     project_domain_id: str | None = setting(None, "Its id. Unset: 'default'.")
     application_credential_id: str | None = setting(None, "Id of one.")
     application_credential_name: str | None = setting(
-        None, "Its name, instead; needs the user, too."
+        None, "Name of an application credential; needs the user."
     )
     application_credential_secret: str | None = setting(
         None, "Its secret.", secret=True
     )
     token: str | None = setting(
-        None, "Token to log in with; it cannot be renewed.", secret=True
+        None, "Token to log in with; cannot be renewed.", secret=True
     )
     region_name: str | None = setting(None, "Region to use.")
     interface: Literal["public", "internal", "admin"] | None = setting(
-        None, "Kind of endpoints. Unset: public."
+        None, "Type of endpoints. Unset: public."
     )
-    cafile: str | None = setting(None, "Certificates (PEM) of authorities.")
-    certfile: str | None = setting(None, "Certificate (PEM) of our own.")
+    cafile: str | None = setting(None, "CA certificates (PEM).")
+    certfile: str | None = setting(None, "Client certificate (PEM).")
     keyfile: str | None = setting(None, "Private key (PEM) of certfile.")
     insecure: bool = setting(False, "Do not verify certificates.")
     compute_endpoint: str | None = setting(
@@ -82,7 +82,7 @@ class NovaSettings:
     )
     compute_api_version: str | None = setting(
         None,
-        "Nova microversion. Unset: 2.79, or older.",
+        "Nova microversion. Unset: up to 2.79.",
         check=_check_version,
     )
 
@@ -91,18 +91,18 @@ class NovaSettings:
     image: str = setting("", "Image, by name or id.")
     flavor: str = setting("", "Flavor, by name or id.")
     networks: tuple[str, ...] = setting(
-        (), "Networks, by name or id. Unset: the one there is."
+        (), "Networks, by name or id. Unset: the only network."
     )
     security_groups: tuple[str, ...] = setting(
         (), "Security groups, by name or id. Unset: the project's default."
     )
-    key_name: str | None = setting(None, "Key pair.")
+    key_name: str | None = setting(None, "Key pair of the user.")
     availability_zones: tuple[str, ...] = setting(
         (), "Availability zones, used in turn. Unset: Nova chooses."
     )
     server_group: str | None = setting(None, "Server group, by name or id.")
     config_drive: bool = setting(False, "Give devices a configuration drive.")
-    user_data: str | None = setting(None, "File of the devices' user data.")
+    user_data: str | None = setting(None, "File for cloud-init on devices.")
     metadata: tuple[str, ...] = setting(
         (), "More metadata: KEY=VALUE entries.", check=_check_metadata
     )
@@ -110,36 +110,36 @@ class NovaSettings:
     # -- addresses ----------------------------------------------------------
 
     address_network: str | None = setting(
-        None, "Network whose address of a device is answered. Unset: any."
+        None, "Network of the address that is answered. Unset: any."
     )
     address_version: Literal["4", "6"] = setting(
-        "4", "IP version of the address answered."
+        "4", "IP version of that address."
     )
     address_type: Literal["best", "floating", "fixed"] = setting(
         "best",
-        "Kind of the address answered. 'best': a floating one, else a "
-        "public one, else the first fixed one.",
+        "Type of that address. 'best': a floating IP, else a public address, "
+        "else the first fixed one.",
     )
     device_floating_ip: bool = setting(
         False, "Give each device a floating IP, and release both together."
     )
     floating_network: str | None = setting(
-        None, "External network, by name or id. Unset: the one there is."
+        None, "External network, by name or id. Unset: the only one."
     )
 
     # -- calls --------------------------------------------------------------
 
     console_lines: int = setting(
-        0, "Console lines logged of a device in ERROR.", min=0, max=1000
+        0, "Console lines logged of a failed device.", min=0, max=1000
     )
     call_timeout: float = setting(
-        30.0, "Seconds that a call of the cloud may take.", min=0.1, max=600
+        30.0, "Seconds for one call of the cloud.", min=0.1, max=600
     )
     calls_at_once: int = setting(
-        32, "Most calls at once; a quarter is for short jobs.", min=1, max=1000
+        32, "Concurrent calls; a quarter is for short jobs.", min=1, max=1000
     )
     calls_per_second: float = setting(
-        0.0, "Most calls begun in a second; 0: any number.", min=0, max=10000
+        0.0, "Rate limit: calls a second; 0: no limit.", min=0, max=10000
     )
 
     def __post_init__(self) -> None:
