@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,26 +27,84 @@ LOG = logging.getLogger(__name__)
 PEER_DELAY = 0.05
 
 
-@dataclass(eq=False, slots=True)
-class _AssignedJob:
-    """A job that was assigned to us.
+class AssignedJob:
+    """A job that was assigned to us, until its answer is sent.
 
     :ivar clients: how many clients it had when it began to wait; None if it
         did not, or if that is not known
     """
 
-    assignment: Assignment
-    long: bool
-    delivery: Delivery | None = None
-    clients: int | None = None
+    # A worker may have ten thousand of them.
+    __slots__ = ("_delivery", "_jobs", "assignment", "clients", "long")
+
+    def __init__(
+        self, jobs: "AssignedJobs", assignment: Assignment, long: bool
+    ) -> None:
+        self.assignment = assignment
+        self.long = long
+        self.clients: int | None = None
+        self._jobs = jobs
+        self._delivery: Delivery | None = None
+        assignment.on_lost = self._connection_lost
+
+    def begin(self) -> None:
+        """Run the action; the answer is sent when there is one."""
+        assignment = self.assignment
+        # A client that gives "-" has the payload stand for its unique: it is
+        # nobody's name, and jobs that look alike are still several jobs.
+        unique = "" if assignment.unique == "-" else assignment.unique
+        self._delivery = self._jobs.manager.submit(
+            assignment.payload,
+            Job(unique, assignment.handle, str(assignment.server)),
+            assignment.progress,
+        )
+        # It may be long, and is not needed any more.
+        assignment.payload = b""
+        self._delivery.future.add_done_callback(self._answer)
+
+    def drop(self) -> None:
+        """Do not build for a client that has gone while its job waited."""
+        LOG.info(
+            "unique=%s handle=%s server=%s: not begun: its client has gone "
+            "while it waited",
+            one_line(self.assignment.unique),
+            one_line(self.assignment.handle),
+            self.assignment.server,
+        )
+        self.assignment.complete(wire.encode({"response": "FAIL"}))
+
+    def _answer(self, future: "asyncio.Future[Outcome]") -> None:
+        outcome = future.result()
+        on_answered = self._answered if outcome.followed else None
+        self.assignment.complete(wire.encode(outcome.answer), on_answered)
+        self._jobs.ended(self)
+
+    def _answered(self, status: AnswerStatus) -> None:
+        assert self._delivery is not None  # noqa: S101 - it was answered
+        if status is AnswerStatus.UNKNOWN:
+            LOG.warning(
+                "job server %s does not know %s any more",
+                self.assignment.server,
+                one_line(self.assignment.handle),
+            )
+            self._delivery.undo()
+        elif status is not AnswerStatus.DELIVERED:
+            self._delivery.undelivered(sent=status is AnswerStatus.LOST)
+
+    def _connection_lost(self) -> None:
+        """The job server will deliver the job again."""
+        if self._delivery is not None:
+            self._delivery.connection_lost()
+        self._jobs.connection_lost(self)
 
 
 class AssignedJobs:
-    """Starts jobs that come as there are slots, and sends their answers.
+    """Starts jobs that come as there are slots.
 
     :param manager: runs the jobs
     :param gearman: where the job servers are
     :param settings: how many jobs of each kind may be here
+    :ivar manager: runs the jobs
     :ivar slots: reserved before a job is asked for
     :ivar worker: brings the jobs
     :ivar undeliverable: builds that run, but whose connection was lost
@@ -64,9 +121,9 @@ class AssignedJobs:
     ) -> None:
         options = gearman.connection_options()
         manager.ask_delivered_before = partial(delivered_before, options)
-        self._manager = manager
+        self.manager = manager
         self._queries = JobServerQueries(settings.function, options)
-        self.slots: JobSlots[_AssignedJob] = JobSlots(
+        self.slots: JobSlots[AssignedJob] = JobSlots(
             settings,
             self._start,
             lambda: self._run(self._prefetch_later()),
@@ -80,7 +137,7 @@ class AssignedJobs:
             options,
             client_id=f"poolmgr-{host_name()}-{os.getpid()}",
         )
-        self.undeliverable: set[_AssignedJob] = set()
+        self.undeliverable: set[AssignedJob] = set()
         self.stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -98,6 +155,19 @@ class AssignedJobs:
         """
         return self.slots.in_use > len(self.undeliverable)
 
+    def ended(self, job: AssignedJob) -> None:
+        """A job that had a slot does not need it any more."""
+        self.undeliverable.discard(job)
+        self.slots.done(job.long)
+        self.worker.grab()
+
+    def connection_lost(self, job: AssignedJob) -> None:
+        """A job's answer cannot be delivered any more."""
+        if self.slots.drop(job):
+            self.worker.grab()
+        elif job.long:
+            self.undeliverable.add(job)
+
     # -- starting -----------------------------------------------------------
 
     def _take(self, assignment: Assignment) -> None:
@@ -105,9 +175,8 @@ class AssignedJobs:
         if self.stopped:
             self.slots.release()
             return
-        long = self._manager.is_long(assignment.payload)
-        job = _AssignedJob(assignment, long)
-        assignment.on_lost = partial(self._connection_lost, job)
+        long = self.manager.is_long(assignment.payload)
+        job = AssignedJob(self, assignment, long)
         size = len(assignment.payload)
         priority = self._queries.next_priority(assignment.server)
         if self.slots.admit(job, long, size, priority):
@@ -125,84 +194,22 @@ class AssignedJobs:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _start(self, job: _AssignedJob) -> None:
+    async def _note_clients(self, job: AssignedJob) -> None:
+        job.clients = await self._queries.count_clients(job.assignment)
+
+    def _start(self, job: AssignedJob) -> None:
         if job.clients:
             self._run(self._begin_if_wanted(job))
         else:
-            self._begin(job)
+            job.begin()
 
-    async def _note_clients(self, job: _AssignedJob) -> None:
-        job.clients = await self._queries.count_clients(job.assignment)
-
-    async def _begin_if_wanted(self, job: _AssignedJob) -> None:
-        """Do not build for a client that has gone while its job waited.
-
-        Out of its own queue the job server would have dropped the job.
-        """
-        assignment = job.assignment
-        gone = await self._queries.count_clients(assignment) == 0
-        if not (gone or assignment.lost or self.stopped):
-            self._begin(job)
-            return
-        if gone and not assignment.lost:
-            LOG.info(
-                "unique=%s handle=%s server=%s: not begun: its client has "
-                "gone while it waited",
-                one_line(assignment.unique),
-                one_line(assignment.handle),
-                assignment.server,
-            )
-            assignment.complete(wire.encode({"response": "FAIL"}))
-        self._end(job)
-
-    def _begin(self, job: _AssignedJob) -> None:
-        assignment = job.assignment
-        # A client that gives "-" has the payload stand for its unique: it is
-        # nobody's name, and jobs that look alike are still several jobs.
-        unique = "" if assignment.unique == "-" else assignment.unique
-        job.delivery = self._manager.submit(
-            assignment.payload,
-            Job(unique, assignment.handle, str(assignment.server)),
-            assignment.progress,
-        )
-        # It may be long, and is not needed any more.
-        assignment.payload = b""
-        job.delivery.future.add_done_callback(partial(self._answer, job))
-
-    # -- ending -------------------------------------------------------------
-
-    def _answer(
-        self, job: _AssignedJob, future: "asyncio.Future[Outcome]"
-    ) -> None:
-        outcome = future.result()
-        on_answered = None
-        if outcome.followed:
-            on_answered = partial(self._answered, job)
-        job.assignment.complete(wire.encode(outcome.answer), on_answered)
-        self.undeliverable.discard(job)
-        self._end(job)
-
-    def _end(self, job: _AssignedJob) -> None:
-        self.slots.done(job.long)
-        self.worker.grab()
-
-    def _answered(self, job: _AssignedJob, status: AnswerStatus) -> None:
-        assert job.delivery is not None  # noqa: S101 - it was answered
-        if status is AnswerStatus.UNKNOWN:
-            LOG.warning(
-                "job server %s does not know %s any more",
-                job.assignment.server,
-                one_line(job.assignment.handle),
-            )
-            job.delivery.undo()
-        elif status is not AnswerStatus.DELIVERED:
-            job.delivery.undelivered(sent=status is AnswerStatus.LOST)
-
-    def _connection_lost(self, job: _AssignedJob) -> None:
-        """The job server will deliver the job again."""
-        if self.slots.drop(job):
-            self.worker.grab()
-        elif job.delivery is not None:
-            job.delivery.connection_lost()
-            if job.long:
-                self.undeliverable.add(job)
+    async def _begin_if_wanted(self, job: AssignedJob) -> None:
+        # Out of its own queue the job server would have dropped the job.
+        gone = await self._queries.count_clients(job.assignment) == 0
+        if job.assignment.lost or self.stopped:
+            self.ended(job)
+        elif gone:
+            job.drop()
+            self.ended(job)
+        else:
+            job.begin()
