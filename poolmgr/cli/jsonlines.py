@@ -30,30 +30,29 @@ class JsonLines(JsonFormatter):
             "logger": record.name,
             "message": record.message,
         }
-        ended: EndedJob | None = getattr(record, "poolmgr_job", None)
-        context = getattr(record, "context", None)
-        if context:
+        if context := getattr(record, "context", None):
             log_data["request_id"] = context.request_id
-        if context and context.job:
-            log_data["action"] = one_line(context.action)
-            for name in ("unique", "handle", "server"):
-                if value := getattr(context.job, name):
-                    log_data[name] = one_line(value)
-        if ended:
-            log_data |= _of_end(ended)
+            if context.job:
+                log_data["action"] = one_line(context.action)
+                for name in ("unique", "handle", "server"):
+                    if value := getattr(context.job, name):
+                        log_data[name] = one_line(value)
+        if ended := getattr(record, "poolmgr_job", None):
+            log_data |= _fields_of(ended)
         if record.exc_text:
             log_data["exception"] = record.exc_text
 
 
-def _of_end(ended: EndedJob) -> dict[str, object]:
+def _fields_of(ended: EndedJob) -> dict[str, object]:
     outcome = ended.outcome
-    fields: dict[str, object] = {
-        "outcome": "PASS" if outcome.error is None else "FAIL",
-        "duration": round(ended.seconds, 6),
+    duration = round(ended.seconds, 6)
+    if outcome.error is None:
+        return {"outcome": "PASS", "duration": duration, **ended.about}
+    return {
+        "outcome": "FAIL",
+        "duration": duration,
+        **ended.about,
+        "error": outcome.code,
+        "reason": one_line(outcome.reason),
+        "retryable": outcome.retryable,
     }
-    fields |= ended.about
-    if outcome.error is not None:
-        fields["error"] = outcome.code
-        fields["reason"] = one_line(outcome.reason)
-        fields["retryable"] = outcome.retryable
-    return fields

@@ -8,7 +8,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from typing import Any
 
@@ -20,7 +19,8 @@ from poolmgr.worker.signals import Interrupted
 
 LOG = logging.getLogger("poolmgr.cli")
 
-#: ``verbose_level`` without -v and -q.
+#: By ``verbose_level``, which is 1 without -v and -q.
+_LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 _USUAL = 1
 
 _SERVICE = logging.Formatter(
@@ -31,49 +31,42 @@ _SERVICE = logging.Formatter(
 _YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")
 
 _console = logging.StreamHandler()
+#: Those that the log goes to, that of ``--log-file`` first.
+_handlers: list[logging.StreamHandler[Any]] = [_console]
 
 
 class LogFile(WatchedFileHandler):
     """Writes lines into the file that has the path now, so that logrotate
     can move the old one away.
 
-    Only its owner can write it, whatever the umask.  What cannot be written
-    is told once, and costs neither a traceback nor the caller.
+    What cannot be written is told once, and costs neither a traceback nor the
+    caller.
     """
 
-    _error: BaseException | None = None
-    _failing = False
+    _is_failing = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
-        self._error = None
+        error = None
         try:
-            super().emit(record)
-        except OSError as error:  # it cannot be opened anew
-            self._error = error
-        if self._failing == bool(self._error):
+            self.reopenIfNeeded()
+            self.stream = self.stream or self._open()
+            self.stream.write(f"{self.format(record)}\n")
+            self.flush()
+        except Exception as caught:
+            error = caught
+        if self._is_failing == bool(error):
             return
-        self._failing = bool(self._error)
-        if self._error:
-            why = getattr(self._error, "strerror", None)
+        self._is_failing = bool(error)
+        if error:
             LOG.error(
                 "--log-file %r cannot be written: %s; lines are lost until it "
                 "can be",
                 self.baseFilename,
-                why or words_of(self._error),
+                getattr(error, "strerror", None) or words_of(error),
             )
         else:
             LOG.warning("--log-file %r is written again", self.baseFilename)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Keep why a line could not be written; the base calls it."""
-        self._error = sys.exception()
-
-    def _open(self) -> TextIOWrapper:
-        def opener(path: str, flags: int) -> int:
-            return os.open(path, flags, 0o644)
-
-        return open(self.baseFilename, "a", opener=opener)
 
 
 class _Message(logging.Formatter):
@@ -166,10 +159,13 @@ def configure(options: argparse.Namespace) -> None:
             raise _unusable("--log-config-append", path, error) from None
         _limit_libraries(logging.WARNING)
     elif path := options.log_file:
+        # Only its owner can write the log.
+        os.umask(os.umask(0o022) | 0o022)
         try:
-            logging.getLogger().addHandler(LogFile(path))
+            _handlers.insert(0, LogFile(path))
         except (OSError, ValueError) as error:
             raise _unusable("--log-file", path, error) from None
+        logging.getLogger().addHandler(_handlers[0])
     adjust(options)
 
 
@@ -194,22 +190,21 @@ def adjust(
     """
     if options.log_config_append:
         return
-    levels = [logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG]
-    level = levels[min(options.verbose_level + service, 3)]
+    level = _LEVELS[min(options.verbose_level + service, 3)]
     if log_level and options.verbose_level == _USUAL:
         level = logging.getLevelNamesMapping()[log_level.upper()]
-    is_json = (options.log_format or log_format) == "json"
     if options.debug:
         level = logging.DEBUG
     full: logging.Formatter = _SERVICE
+    is_json = (options.log_format or log_format) == "json"
     if is_json:
         from poolmgr.cli.jsonlines import JsonLines
 
         full = JsonLines()
-    for file in _files():
-        file.setFormatter(full)
-    plain = not (service or options.debug or is_json)
-    _console.setFormatter(_Message() if plain else full)
+    for handler in _handlers:
+        handler.setFormatter(full)
+    if not (service or options.debug or is_json):
+        _console.setFormatter(_Message())
     logging.getLogger().setLevel(level)
     _limit_libraries(level)
     # A command's FAIL is its error; the job's line would say it twice, and so
@@ -234,13 +229,8 @@ def descriptors() -> Iterator[int]:
     Each has a number of its own until the next is asked for: the log may
     close its own meanwhile, and a connection may get that number.
     """
-    for stream in (*(file.stream for file in _files()), _console.stream):
-        if stream:
+    for handler in _handlers:
+        if stream := handler.stream:
             number = os.dup(stream.fileno())
             yield number
             os.close(number)
-
-
-def _files() -> list[LogFile]:
-    handlers = logging.getLogger().handlers
-    return [each for each in handlers if isinstance(each, LogFile)]
