@@ -10,34 +10,13 @@ from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any, Self, TypeVar
 
-from poolmgr.config.options import (
-    GROUPS,
-    Group,
-    as_text,
-    by_name,
-    names_of,
-    value_of,
-)
-from poolmgr.config.sources import (
-    Given,
-    Key,
-    Layer,
-    from_command_line,
-    read_environment,
-    read_files,
-    usual_path,
-)
+from poolmgr import settings
+from poolmgr.config import options, sources
+from poolmgr.config.sources import Given, Key
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import driver_plugins, make_driver
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.plugins import Registry
-from poolmgr.settings import (
-    DriverSettings,
-    MonitoringSettings,
-    PoolSettings,
-    ReaperSettings,
-    WorkerSettings,
-)
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.settings.rules import IsSettings, Option, options_of
 from poolmgr.text import one_line, secrecy
@@ -81,18 +60,19 @@ class Configuration:
     ) -> None:
         self._paths: list[str] = []
         if not files and not alone:
-            self._paths += usual_path("poolmgr.conf")
+            self._paths += sources.usual_path("poolmgr.conf")
         if not directories and not alone:
-            self._paths += usual_path("poolmgr.conf.d")
+            self._paths += sources.usual_path("poolmgr.conf.d")
         self._paths += map(os.path.expanduser, (*files, *directories))
         self.alone = alone
         self.drivers = drivers or driver_plugins()
-        self._command_line: Layer = {}
+        self._command_line: sources.Layer = {}
         self._read_sources()
 
     def _read_sources(self) -> None:
-        self.files = read_files(self._paths)
-        self.environment = {} if self.alone else read_environment(os.environ)
+        environment = {} if self.alone else os.environ
+        self.files = sources.read_files(self._paths)
+        self.environment = sources.read_environment(environment)
 
     def again(self) -> Self:
         """What the same files say now; the command line wins as before.
@@ -118,7 +98,8 @@ class Configuration:
         self._use("--os-cloud", ("nova", "auth_url"), "")
 
     def _use(self, option: str, key: Key, text: str) -> None:
-        self._command_line[key] = from_command_line(option, key, text)
+        text = text.replace("$", "$$")  # it means itself there
+        self._command_line[key] = Given(key, text, "command line", option)
 
     def given(self, option: Option) -> Given | None:
         """What sets an option; None if nothing does.
@@ -128,7 +109,7 @@ class Configuration:
         """
         files = reversed(self.files)
         for source in (self._command_line, self.environment, *files):
-            for name in names_of(option):
+            for name in options.names_of(option):
                 if name in source:
                     return source[name]
         return None
@@ -137,46 +118,46 @@ class Configuration:
 
     def driver_name(self) -> str:
         """Name of the driver to use."""
-        return self.group("poolmgr", DriverSettings).driver
+        return self.group("poolmgr", settings.DriverSettings).driver
 
-    def pool(self) -> PoolSettings:
+    def pool(self) -> settings.PoolSettings:
         """The group ``[poolmgr]``."""
-        return self.group("poolmgr", PoolSettings)
+        return self.group("poolmgr", settings.PoolSettings)
 
-    def worker(self) -> WorkerSettings:
+    def worker(self) -> settings.WorkerSettings:
         """The group ``[worker]``."""
-        return self.group("worker", WorkerSettings)
+        return self.group("worker", settings.WorkerSettings)
 
-    def reaper(self) -> ReaperSettings:
+    def reaper(self) -> settings.ReaperSettings:
         """The group ``[reaper]``."""
-        return self.group("reaper", ReaperSettings)
+        return self.group("reaper", settings.ReaperSettings)
 
-    def monitoring(self) -> MonitoringSettings:
+    def monitoring(self) -> settings.MonitoringSettings:
         """The group ``[monitoring]``."""
-        return self.group("monitoring", MonitoringSettings)
+        return self.group("monitoring", settings.MonitoringSettings)
 
     def gearman(self) -> GearmanSettings:
         """The group ``[gearman]``."""
         return self.group("gearman", GearmanSettings)
 
-    def group(self, group: str, settings: type[S]) -> S:
+    def group(self, group: str, kind: type[S]) -> S:
         """The settings of a class, from the options of a group.
 
         :raises ConfigError: one of them is wrong
         """
-        made, problems = self._make(group, settings)
+        made, problems = self._make(group, kind)
         if made is None:
             raise ConfigError(problems[0])
         return made
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[options.Group]:
         """The settings classes and their groups: poolmgr's own, Nova's, and
         those of the driver that is configured.
 
         :raises ConfigError: there is none of its name
         :raises PluginError: it cannot be loaded
         """
-        found = [*GROUPS]
+        found = [*options.GROUPS]
         if (name := self.driver_name().lower()) != "nova":
             found.append((name, self._driver_class().Settings))
         return found
@@ -188,20 +169,20 @@ class Configuration:
             for each of the others
         :raises PluginError: the driver that is configured cannot be loaded
         """
-        found, problems, groups = [], [], [*GROUPS]
+        found, problems, groups = [], [], [*options.GROUPS]
         try:
             groups = self.groups()
         except ConfigError as error:
             problems.append(str(error))
-        for group, settings in groups:
-            made, wrong = self._make(group, settings)
+        for group, kind in groups:
+            made, wrong = self._make(group, kind)
             found.append((group, made))
             problems += wrong
-        problems = [*dict.fromkeys(problems)]
-        for problem in problems[:-1]:
+        *others, last = dict.fromkeys(problems) or [""]
+        for problem in others:
             LOG.error("%s", problem)
-        if problems:
-            raise ConfigError(problems[-1])
+        if last:
+            raise ConfigError(last)
         return found
 
     def make_driver(self) -> Driver:
@@ -211,9 +192,9 @@ class Configuration:
         :raises ConfigError: there is no such driver, or a value is wrong, be
             it one of another group
         """
-        settings = dict(self.read_all())
+        made = dict(self.read_all())
         name = self.driver_name().lower()
-        return make_driver(self._driver_class(), settings[name])
+        return make_driver(self._driver_class(), made[name])
 
     def _driver_class(self) -> type[Driver]:
         try:
@@ -224,48 +205,37 @@ class Configuration:
                 "configuration file)"
             ) from None
 
-    def _make(
-        self, group: str, settings: type[S]
-    ) -> tuple[S | None, list[str]]:
+    def _make(self, group: str, kind: type[S]) -> tuple[S | None, list[str]]:
         """The settings of a class, or what is wrong with them."""
-        known = by_name((*GROUPS, (group, settings)))
-        values: dict[str, Any] = {}
-        problems = []
-        for option in options_of(group, settings):
+        known = options.by_name((*options.GROUPS, (group, kind)))
+        values, problems = {}, []
+        for option in options_of(group, kind):
             secrecy.show(option.name)
-            values[option.name] = option.default
-            if (given := self.given(option)) is not None:
-                try:
-                    values[option.name] = self._value(given, option, known)
-                except ValueError as error:
-                    problems.append(f"{given.where}: {one_line(str(error))}")
+            if (given := self.given(option)) is None:
+                continue
+            try:
+                text = self._text(option, known)
+                note = secrecy.hide if option.rule.secret else secrecy.show
+                note(given.text, text)
+                values[option.name] = options.value_of(text, option)
+            except ValueError as error:
+                problems.append(f"{given.where}: {one_line(str(error))}")
+            except RecursionError:
+                problems.append(f"{given.where}: refers to itself")
         if not problems:
             try:
-                return settings(**values), []
+                return kind(**values), []
             except ConfigError as error:  # they do not fit together
                 problems.append(str(error))
         return None, problems
 
-    def _value(
-        self, given: Given, option: Option, known: Mapping[Key, Option]
-    ) -> Any:
-        note = secrecy.hide if option.rule.secret else secrecy.show
-        note(given.text)
-        try:
-            text = self._text(given, option, known)
-        except RecursionError:
-            raise ValueError("refers to itself") from None
-        note(text)
-        return value_of(text, option)
-
-    def _text(
-        self, given: Given, option: Option, known: Mapping[Key, Option]
-    ) -> str:
-        """A text with the values of the options that it names."""
+    def _text(self, option: Option, known: Mapping[Key, Option]) -> str:
+        """The text of an option, with those of the options that it names."""
+        if (given := self.given(option)) is None:
+            return options.as_text(option.default)
         if given.problem:
             raise ValueError(given.problem)
-        template = _References(given.text)
-        values = {}
+        template, texts = _References(given.text), {}
         for name in template.get_identifiers():
             group, _, plain = name.rpartition(".")
             named = known.get((group or option.group, plain))
@@ -274,10 +244,5 @@ class Configuration:
                 raise ValueError(
                     "refers to an option that does not exist; write $$ for a $"
                 )
-            other = self.given(named)
-            values[name] = (
-                self._text(other, named, known)
-                if other is not None
-                else as_text(named.default)
-            )
-        return template.safe_substitute(values)
+            texts[name] = self._text(named, known)
+        return template.safe_substitute(texts)

@@ -10,15 +10,9 @@ from collections.abc import Iterable
 from configparser import RawConfigParser
 from typing import TYPE_CHECKING, Any
 
+from poolmgr import settings
 from poolmgr.config.sources import COMMENT, Key
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.settings import (
-    DriverSettings,
-    MonitoringSettings,
-    PoolSettings,
-    ReaperSettings,
-    WorkerSettings,
-)
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.settings.rules import IsSettings, Option, options_of
 
@@ -29,11 +23,11 @@ Group = tuple[str, type[IsSettings]]
 
 #: The groups that there are whatever the driver.
 GROUPS: tuple[Group, ...] = (
-    ("poolmgr", DriverSettings),
-    ("poolmgr", PoolSettings),
-    ("worker", WorkerSettings),
-    ("reaper", ReaperSettings),
-    ("monitoring", MonitoringSettings),
+    ("poolmgr", settings.DriverSettings),
+    ("poolmgr", settings.PoolSettings),
+    ("worker", settings.WorkerSettings),
+    ("reaper", settings.ReaperSettings),
+    ("monitoring", settings.MonitoringSettings),
     ("gearman", GearmanSettings),
     ("nova", NovaSettings),
 )
@@ -79,18 +73,20 @@ def names_of(option: Option) -> list[Key]:
     return [new, ("mgm", old), ("global", old)]
 
 
+def options_in(groups: Iterable[Group]) -> list[Option]:
+    """The options of groups."""
+    return [option for group in groups for option in options_of(*group)]
+
+
 def by_name(groups: Iterable[Group]) -> dict[Key, Option]:
     """The options of groups by each of their names."""
-    return {
-        name: option
-        for group in groups
-        for option in options_of(*group)
-        for name in names_of(option)
-    }
+    found = options_in(groups)
+    return {name: option for option in found for name in names_of(option)}
 
 
 # -- texts and values -------------------------------------------------------
 
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: A value of a list that is written as in other languages.
 _FOREIGN = re.compile(r"""[\[({]*["'].*|.*["'][\])}]*|[\[({][^:]*""", re.S)
 
@@ -100,6 +96,8 @@ def value_of(text: str, option: Option) -> Any:
 
     :raises ValueError: it stands for none that the option can have
     """
+    if _CONTROL.search(text):
+        raise ValueError("has a control character in it, or is not UTF-8")
     value: Any = text.strip()
     if option.kind is tuple:
         value = _list(text, option.rule.words)
@@ -172,9 +170,8 @@ def list_opts() -> "list[tuple[str, list[cfg.Opt]]]":
 
     found: dict[str, list[cfg.Opt]] = {}
     groups: list[Group] = [*GROUPS, ("fake", FakeSettings)]
-    for group, settings in groups:
-        options = options_of(group, settings)
-        found.setdefault(group, []).extend(map(_option, options))
+    for option in options_in(groups):
+        found.setdefault(option.group, []).append(_option(option))
     return list(found.items())
 
 

@@ -4,20 +4,18 @@ effect, old names, and secrets that everybody can read."""
 import difflib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from poolmgr.config.configuration import Configuration
-from poolmgr.config.options import by_name, names_of
+from poolmgr.config.options import by_name, names_of, options_in
 from poolmgr.config.sources import Given, Key, variable_of
-from poolmgr.settings.rules import options_of
 from poolmgr.text import one_line, secrecy
 
 LOG = logging.getLogger(__name__)
 
 #: Groups that other parts of Libra have options in.
 _SHARED = ("default", "global", "worker", "gearman")
-
 #: Groups that Libra's Pool Manager had.
 _LIBRAS = ("default", "global", "mgm", "gearman")
 
@@ -25,22 +23,18 @@ _LIBRAS = ("default", "global", "mgm", "gearman")
 _REASONS: dict[str, tuple[str, ...]] = {
     "it is not needed any more": (
         *("rm_fip_ignore_500", "build_diag_timeout", "poll", "gearman_poll"),
-        *("ip_driver", "ip_network_id", "datadir"),
+        *("ip_driver", "ip_network_id", "datadir", "nodes", "api_server"),
+        *("check_interval", "failed_interval", "submit_interval", "driver"),
     ),
     "use [nova] calls_per_second": (
         "rate_limit_delete_device_period",
         "rate_limit_delete_device_max_count",
     ),
-    "Libra's Admin API keeps the number of spare devices": (
-        *("nodes", "api_server", "check_interval", "failed_interval"),
-        *("submit_interval", "driver"),
-    ),
-    "use [worker] log_level, or -v, -q and --debug": ("debug", "verbose"),
-    "use --log-config-append": ("log_config", "log_config_append"),
-    "the log goes to standard error, and into the file of --log-file": (
-        *("logfile", "logstash", "log_dir", "log_format", "log_file"),
-        *("use_syslog", "syslog", "syslog-socket", "syslog-facility"),
-        *("syslog_socket", "syslog_faculty", "syslog_facility"),
+    "options of the command line and [worker] say what is logged, and where": (
+        *("debug", "verbose", "log_config", "log_config_append", "logfile"),
+        *("logstash", "log_dir", "log_format", "log_file", "use_syslog"),
+        *("syslog", "syslog-socket", "syslog-facility", "syslog_socket"),
+        *("syslog_faculty", "syslog_facility"),
     ),
     "the worker stays in the foreground; what starts it sees to this": (
         *("daemon", "nodaemon", "pid", "user", "group"),
@@ -57,13 +51,13 @@ class Ignored:
 
     :ivar given: where
     :ivar why: the reason
-    :ivar foreign: what it is called if it seems to be another program's, or a
-        driver's that is not configured; else empty
+    :ivar foreign: whether it seems to be another program's, or a driver's
+        that is not configured
     """
 
     given: Given
     why: str
-    foreign: str = ""
+    foreign: bool = False
 
 
 def log_remarks(conf: Configuration) -> None:
@@ -74,24 +68,21 @@ def log_remarks(conf: Configuration) -> None:
     :raises PluginError: the driver that is configured cannot be loaded
     """
     secrets = {}
-    for group in conf.groups():
-        for option in options_of(*group):
-            if (given := conf.given(option)) is None:
-                continue
-            if given.line and given.key != names_of(option)[0]:
-                new = option.shown
-                LOG.info("%s is deprecated: use %s", given.where, new)
-            if option.rule.secret and given.line and given.text:
-                secrets[given.source] = option.shown
-            elif option.shown == "[gearman] ssl_key":
-                secrets[given.text] = option.shown
-    foreign = {}
-    for each in ignored_options(conf):
-        if each.foreign:
-            foreign[each.foreign] = True
-        else:
+    for option in options_in(conf.groups()):
+        if (given := conf.given(option)) is None:
+            continue
+        if given.line and given.key != names_of(option)[0]:
+            new = option.shown
+            LOG.info("%s is deprecated: use %s", given.where, new)
+        if option.rule.secret and given.line and given.text:
+            secrets[given.source] = option.shown
+        if option.shown == "[gearman] ssl_key":
+            secrets[given.text] = option.shown
+    ignored = ignored_options(conf)
+    for each in ignored:
+        if not each.foreign:
             LOG.warning("%s has no effect: %s", each.given.where, each.why)
-    if foreign:
+    if foreign := [each.given.shown for each in ignored if each.foreign]:
         LOG.info("ignored, options of other programs: %s", ", ".join(foreign))
     for path, what in secrets.items():
         if said := secrecy.exposure(path, what):
@@ -119,7 +110,14 @@ def ignored_options(conf: Configuration) -> list[Ignored]:
             if counts != given.key:
                 why = f"{source[counts].shown} counts"
                 found.append(Ignored(given, why))
-    return [*found, *_wrong_variables(conf, known)]
+    # Variables with too few underscores, or in small letters.
+    right = {variable_of(key).replace("__", "_"): key for key in known}
+    for variable in () if conf.alone else os.environ:
+        key = right.get(variable.upper().replace("__", "_"))
+        if key and variable != (meant := variable_of(key)):
+            given = Given(key, "", "environment", one_line(variable))
+            found.append(Ignored(given, f"did you mean {meant}?"))
+    return found
 
 
 def _unknown(
@@ -131,14 +129,11 @@ def _unknown(
     groups = {group for group, _name in known}
     near_group = _nearest(group, groups.union(drivers))
     near = _nearest(name, {name for g, name in known if g == near_group})
-    if near and given.line:
-        return Ignored(given, f"did you mean [{near_group}] {near}?")
     if near:
-        variable = variable_of((near_group, near))
-        return Ignored(given, f"did you mean {variable}?")
-    foreign = given.shown if group in _SHARED else ""
-    if group not in (*_SHARED, *groups):
-        foreign = given.shown.partition(" ")[0]
+        key = near_group, near
+        meant = f"[{near_group}] {near}" if given.line else variable_of(key)
+        return Ignored(given, f"did you mean {meant}?")
+    foreign = group in _SHARED or group not in groups
     return Ignored(given, "it is no option of poolmgr or its driver", foreign)
 
 
@@ -146,15 +141,3 @@ def _nearest(wrong: str, known: set[str]) -> str:
     # Long names are nobody's, and take long to compare.
     near = difflib.get_close_matches(wrong[:100], sorted(known), 1, 0.8)
     return near[0] if near else ""
-
-
-def _wrong_variables(
-    conf: Configuration, known: Iterable[Key]
-) -> Iterator[Ignored]:
-    """Variables with too few underscores, or in small letters."""
-    right = {variable_of(key).replace("__", "_"): key for key in known}
-    for variable in () if conf.alone else os.environ:
-        key = right.get(variable.upper().replace("__", "_"))
-        if key and variable != variable_of(key):
-            given = Given(key, "", "environment", one_line(variable))
-            yield Ignored(given, f"did you mean {variable_of(key)}?")

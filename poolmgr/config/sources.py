@@ -17,7 +17,6 @@ from poolmgr.text import one_line
 #: Group and name of an option, in lower case.
 Key = tuple[str, str]
 
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: What looks like a comment behind a value, or in the place of one.
 COMMENT = re.compile(r"^[#;]\s|\s[#;]")
 
@@ -55,12 +54,10 @@ Layer = dict[Key, Given]
 
 def usual_path(name: str) -> list[str]:
     """The first file or folder of a name in the usual places, if any."""
-    home = os.path.expanduser("~")
-    places = ["/etc/poolmgr", "/etc"]
-    if os.path.isabs(home):  # it is "~" for a user without one
-        places = [os.path.join(home, ".poolmgr"), home, *places]
-    paths = [os.path.join(place, name) for place in places]
-    return [path for path in paths if os.path.exists(path)][:1]
+    places = ["~/.poolmgr", "~", "/etc/poolmgr", "/etc"]
+    paths = [os.path.expanduser(f"{place}/{name}") for place in places]
+    # It begins with "~" still for a user without a home.
+    return [p for p in paths if os.path.isabs(p) and os.path.exists(p)][:1]
 
 
 def read_files(paths: Iterable[str]) -> list[Layer]:
@@ -125,8 +122,8 @@ class _Parser(BaseParser):
             raise ParseError(why, number, "")
         line = self._lines[number - 1].rstrip()
         is_quoted = line.endswith((f"{text}'", f'{text}"'))
-        problem = _problem(text)
-        if not (problem or is_quoted) and COMMENT.search(text):
+        problem = ""
+        if COMMENT.search(text) and not is_quoted:
             problem = (
                 "has a comment behind it; put that on a line of its own, or "
                 "the value in quotes if it is a part of it"
@@ -145,13 +142,9 @@ def read_environment(environment: Mapping[str, str]) -> Layer:
     found: Layer = {}
     for variable, text in environment.items():
         if match := re.fullmatch("OS_([A-Z0-9_]+)__([A-Z0-9_]+)", variable):
-            key = match[1].lower(), match[2].lower()
-            problem = _problem(text)
+            key, problem = (match[1].lower(), match[2].lower()), ""
             if text[:1] in ("'", '"') and text[0] == text[-1]:
-                problem = (
-                    "has quotes around it, which are a part of a value "
-                    "there; remove them"
-                )
+                problem = "has quotes around it, a part of it; remove them"
             found[key] = Given(key, text, "environment", variable, 0, problem)
     return found
 
@@ -159,14 +152,3 @@ def read_environment(environment: Mapping[str, str]) -> Layer:
 def variable_of(key: Key) -> str:
     """The variable of the environment that sets an option."""
     return f"OS_{key[0]}__{key[1]}".upper()
-
-
-def from_command_line(option: str, key: Key, text: str) -> Given:
-    """What an option of the command line sets; "$" means itself there."""
-    plain, problem = text.replace("$", "$$"), _problem(text)
-    return Given(key, plain, "command line", option, 0, problem)
-
-
-def _problem(text: str) -> str:
-    found = _CONTROL.search(text)
-    return "has a control character in it, or is not UTF-8" if found else ""

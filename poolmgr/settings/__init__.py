@@ -121,10 +121,10 @@ class WorkerSettings:
         mutable=True,
     )
     log_level: Literal["error", "warning", "info", "debug"] = setting(
-        "info", "Level of the log, without -v, -q or --debug.", mutable=True
+        "info", "Level of the log, without -v and -q.", mutable=True
     )
     log_format: Literal["text", "json"] = setting(
-        "text", "Format of the log, without --log-format."
+        "text", "Format of the worker's log, if --log-format is not given."
     )
 
     def __post_init__(self) -> None:

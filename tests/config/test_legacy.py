@@ -145,15 +145,10 @@ def test_a_worker_and_check_name_every_option(
         assert "planted" not in said
         for line in LAST.splitlines():
             name = line.partition(" =")[0]
-            whole = name if name.startswith("[") else f"] {name}"
-            if name not in ("[mgm]", "[DEFAULT]", *OF_ADMIN_API):
-                assert whole in said, line
+            if not name.startswith("["):
+                assert f"] {name}" in said, line
         assert f"[mgm] threads in {path}, line " in said
         assert f"[mgm] no_such in {path}, line " in said
-        assert "[admin_api], [mysql1]" in said
-
-
-OF_ADMIN_API = ("rate_limit_expunge_seconds", "vip_pool_size", "password")
 
 
 @pytest.mark.parametrize(

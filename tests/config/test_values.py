@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from poolmgr.cli.config import converted
 from poolmgr.config.configuration import Configuration
-from poolmgr.config.options import as_text, names_of
+from poolmgr.config.options import as_text, names_of, options_in
 from poolmgr.drivers.fake import FakeSettings
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.errors import ConfigError
-from poolmgr.settings.rules import Option, options_of
+from poolmgr.settings.rules import Option
 from tests.jobservers import JobServerProcess
 from tests.processes import poolmgr, worker
 
@@ -30,8 +30,7 @@ def every() -> Iterator[Option]:
     """Every option."""
     conf = Configuration(alone=True)
     conf.use_driver("fake")
-    for group, cls in conf.groups():
-        yield from options_of(group, cls)
+    yield from options_in(conf.groups())
 
 
 OPTIONS = [*every()]
