@@ -65,14 +65,18 @@ class Reap(PoolmgrLister):
         """Look and delete."""
         given, conf = parsed_args, self.configuration
         self._warn_of_actions()
-        pool, settings, gearman = conf.pool(), conf.reaper(), conf.gearman()
-        limit = given.limit or settings.limit
-        old = given.older_than
-        old = settings.older_than if old is None else old
-        old = max(old, longest_job(action_plugins(), pool))
-        servers = [] if given.without_job_servers else gearman.addresses()
-        jobs = InFlight(list, servers, gearman.connection_options())
         with self.open_cloud() as cloud:
+            pool, settings, gearman = (
+                conf.pool(),
+                conf.reaper(),
+                conf.gearman(),
+            )
+            limit = given.limit or settings.limit
+            old = given.older_than
+            old = settings.older_than if old is None else old
+            old = max(old, longest_job(action_plugins(), pool))
+            servers = [] if given.without_job_servers else gearman.addresses()
+            jobs = InFlight(list, servers, gearman.connection_options())
             reaper = Reaper(cloud.cloud, jobs, twice=not given.dry_run)
             with self.progress(lambda: "searching"):
                 found = cloud.wait(reaper.find(pool, old))
