@@ -5,7 +5,7 @@ import ipaddress
 import re
 
 from poolmgr.actions.assign_ip import AssignIp
-from poolmgr.actions.fields import parse_request
+from poolmgr.actions.base import parse_request
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.drivers.nova.calls import path_of
 from poolmgr.drivers.nova.credentials import Origin
@@ -54,4 +54,4 @@ def one(data: bytes) -> None:
 
 
 def _request(name: str, ip: str) -> None:
-    parse_request(AssignIp.takes, {"name": name, "ip": ip}, "AssignIp")
+    parse_request(AssignIp, {"name": name, "ip": ip})

@@ -5,16 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poolmgr.actions.base import Action, Context, device_name, ip_address
+from poolmgr.cloud.pace import backoff
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.errors import AttachedElsewhere, PoolmgrError
-
-#: Longest pause between two attempts to connect to a device, in seconds.
-_LONGEST_PAUSE = 5.0
+from poolmgr.errors import PoolmgrError
 
 
 @dataclass(frozen=True)
 class Request:
-    """What ASSIGN_IP takes."""
+    """What ASSIGN_IP and REMOVE_IP take."""
 
     ip: str = field(metadata=ip_address("address of the floating IP"))
     name: str = field(metadata=device_name("name of the device"))
@@ -48,11 +46,11 @@ class AssignIp(Action[Request]):
     async def _wait_for_port(
         self, ip: FloatingIP, port: int, context: Context
     ) -> None:
-        pause = 0.1
-        while not await context.cloud.accepts(ip.address, port):
+        for pause in backoff(0.1, 5.0):
+            if await context.cloud.accepts(ip.address, port):
+                return
             context.doing(f"waiting for port {port} of {ip.address} to accept")
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _detach(
         self, ip: FloatingIP, device: Device, context: Context
@@ -65,8 +63,6 @@ class AssignIp(Action[Request]):
             async with context.limit(self.cleanup_time):
                 # It may have changed since, if only in its status.
                 await context.cloud.detach_ip(ip.address, device)
-        except AttachedElsewhere:
-            pass  # somebody has moved it meanwhile
         except PoolmgrError as error:
-            # The reason for the FAIL is the port; this comes on top of it.
+            # Somebody may have moved it. The reason of the FAIL is the port.
             context.log.warning("cannot detach %s: %s", ip.address, error)

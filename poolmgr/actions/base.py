@@ -18,26 +18,96 @@ methods, and those of its ``cloud``, have the same names and block.
 """
 
 import abc
+import copy
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Mapping
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from poolmgr.actions.context import BlockingContext as BlockingContext
 from poolmgr.actions.context import Context as Context
-from poolmgr.actions.fields import Field, convert
-from poolmgr.actions.fields import NoFields as NoFields
-from poolmgr.actions.fields import device_name as device_name
-from poolmgr.actions.fields import field_of as field_of
-from poolmgr.actions.fields import ip_address as ip_address
-from poolmgr.actions.fields import is_required as is_required
-from poolmgr.actions.fields import text as text
+from poolmgr.errors import InvalidField, PluginFailed
+from poolmgr.foreign import told, words_of
+from poolmgr.ownership import is_device_name
 from poolmgr.plugins import ACTIONS, Registry
+from poolmgr.text import one_line
 
+Field = dataclasses.Field[Any]
 RequestT = TypeVar("RequestT")
 
 #: Most seconds that an action may take, or clear up in: a day.
 LONGEST = 86400
+
+
+@dataclass(frozen=True)
+class NoFields:
+    """The request of an action that takes nothing."""
+
+
+def text(help: str, longest: int = 255) -> dict[str, Any]:
+    """Metadata of a field that is printable text.
+
+    :param help: what it is, for a person
+    :param longest: most characters it may have; at least one
+    """
+
+    def check(value: object) -> str:
+        if (
+            not isinstance(value, str)
+            or not value.isprintable()
+            or not 0 < len(value) <= longest
+        ):
+            raise ValueError(
+                f"must be printable text of 1 to {longest} characters"
+            )
+        return value
+
+    return field_of(check, help)
+
+
+def device_name(help: str) -> dict[str, Any]:
+    """Metadata of a field that is a device's name."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not is_device_name(value):
+            raise ValueError(
+                "must be a device's name: 1 to 63 letters, digits, '-' and "
+                "'.', with a letter or digit at both ends"
+            )
+        return value
+
+    return field_of(check, help)
+
+
+def ip_address(help: str) -> dict[str, Any]:
+    """Metadata of a field that is an IPv4 or IPv6 address."""
+
+    def check(value: object) -> str:
+        try:
+            if not isinstance(value, str) or "%" in value:
+                raise ValueError
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError("must be an IP address like 192.0.2.1") from None
+
+    return field_of(check, help)
+
+
+def field_of(
+    check: Callable[[object], Any],
+    help: str,
+    from_text: Callable[[str], object] = str,
+) -> dict[str, Any]:
+    """Metadata of a field of any kind.
+
+    :param check: takes the value from the message, returns what the request
+        gets; raises ValueError, "must be ...", if it is none
+    :param help: what it is, for a person
+    :param from_text: what the message has when a command has this text
+    """
+    return {"check": check, "help": help, "from_text": from_text}
 
 
 class Action(abc.ABC, Generic[RequestT]):
@@ -155,6 +225,31 @@ def _require_seconds(name: str, value: object, least: float) -> None:
         )
 
 
+def is_required(field: Field) -> bool:
+    """Whether a request's field has no default."""
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
+
+
+def parse_request(
+    action: type[Action[Any]], message: Mapping[str, object]
+) -> Any:
+    """Make an action's request from a message.
+
+    :raises InvalidField: a field is missing or not what it has to be
+    :raises PluginFailed: the action's own check of it fails otherwise
+    """
+    values = {}
+    for field in dataclasses.fields(action.takes):
+        if field.name in message:
+            # The answer has it as it came, whatever the action does.
+            value = copy.deepcopy(message[field.name])
+            values[field.name] = _convert(action, field, "check", value)
+        elif is_required(field):
+            raise InvalidField(field.name, "is missing")
+    return action.takes(**values)
+
+
 def field_from_text(
     action: type[Action[Any]], field: Field, text: str
 ) -> object:
@@ -163,8 +258,22 @@ def field_from_text(
     :raises InvalidField: the text cannot be that
     :raises PluginFailed: the field's ``from_text`` fails otherwise
     """
-    from_text = field.metadata.get("from_text", str)
-    return convert(action.__name__, field.name, from_text, text)
+    return _convert(action, field, "from_text", text)
+
+
+def _convert(
+    action: type[Action[Any]], field: Field, by: str, value: object
+) -> object:
+    """Have an action's own function convert a field's value, if it has it."""
+    if by not in field.metadata:
+        return value
+    try:
+        return field.metadata[by](value)
+    except ValueError as error:
+        raise InvalidField(field.name, one_line(words_of(error))) from None
+    except BaseException as error:
+        doing = f"action {action.__name__}: {by} of {field.name!r}"
+        raise PluginFailed(f"{doing}: {told(error)}") from error
 
 
 def description(action: type[Action[Any]]) -> str:

@@ -20,8 +20,6 @@ from poolmgr.tracing import RequestContext
 #: Most steps of a job that progress can be told of: clients count in 32 bits.
 MOST_STEPS = 2**31 - 1
 
-Log = logging.LoggerAdapter[logging.Logger]
-
 
 class Run(Protocol):
     """The run of an action, as its context needs it."""
@@ -30,10 +28,6 @@ class Run(Protocol):
     settings: PoolSettings
     job: Job
     trace: RequestContext
-
-    @property
-    def log(self) -> Log:
-        """Where the action logs."""
 
     @property
     def error(self) -> PoolmgrError | None:
@@ -54,22 +48,20 @@ class JobContext:
 
     :ivar settings: the pool's settings
     :ivar job: which delivery of which job this is
+    :ivar log: where to log; a worker's log puts the request id in every line
     :ivar request_id: finds the job in the logs, the cloud's included; to be
         sent along with what is asked of other services, too
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, cloud: Any) -> None:
+        self.cloud = cloud
+        self.log = logging.getLogger(type(run.action).__module__)
         self._run = run
         self.settings = run.settings
         self.job = run.job
         self.request_id = run.trace.request_id
         # A context is made on the loop, for whatever thread.
         self._loop = asyncio.get_running_loop()
-
-    @property
-    def log(self) -> Log:
-        """Where to log; every line bears the job."""
-        return self._run.log
 
     @property
     def ownership(self) -> Ownership:
@@ -144,9 +136,7 @@ class Context(JobContext):
     :ivar cloud: the cloud
     """
 
-    def __init__(self, run: Run, cloud: Cloud) -> None:
-        super().__init__(run)
-        self.cloud = cloud
+    cloud: Cloud
 
     def close(self) -> bool:
         """If nobody waits, let no later delivery join this run.
@@ -187,9 +177,7 @@ class BlockingContext(JobContext):
     :ivar cloud: the cloud; its methods block
     """
 
-    def __init__(self, run: Run, cloud: BlockingCloud) -> None:
-        super().__init__(run)
-        self.cloud = cloud
+    cloud: BlockingCloud
 
     def delivered_before(self) -> bool:
         """See :meth:`Context.delivered_before`."""

@@ -14,10 +14,11 @@ describes its thing to it.
 import abc
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from poolmgr.actions.base import Action, Context, RequestT
 from poolmgr.cloud.pace import backoff
+from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import (
     Changed,
     DeviceFailed,
@@ -27,26 +28,12 @@ from poolmgr.errors import (
 from poolmgr.ownership import Mark, time_now
 
 #: Seconds that deleting what a job has created besides may take, at most.
-_OTHERS_TIME = 15.0
-#: The same, when the job fails, perhaps because the cloud is down.
-_OTHERS_TIME_OF_FAIL = 5.0
+_OTHERS_TIME = 5.0
 #: Seconds that reading or marking a thing once more may take, at the end.
 _READ_TIME = 2.0
 
 
-class Thing(Protocol):
-    """What an action creates."""
-
-    @property
-    def id(self) -> str:
-        """The cloud's own id."""
-
-    @property
-    def mark(self) -> Mark | None:
-        """What poolmgr wrote on it."""
-
-
-ThingT = TypeVar("ThingT", bound=Thing)
+ThingT = TypeVar("ThingT", bound=Device | FloatingIP)
 
 
 class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
@@ -143,13 +130,12 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             except DeviceNotDeleted:
                 raise  # the client is told of it
             except BaseException:
-                await self._delete_others(None, left, _OTHERS_TIME_OF_FAIL)
+                await self._delete_others(None, left)
                 raise
             await asyncio.sleep(pause)
         # Only now, so that a next delivery takes this one and not another
         # that is about to go.
-        seconds = min(_OTHERS_TIME, context.remaining() / 2)
-        await self._delete_others(thing, left, seconds)
+        await self._delete_others(thing, left)
         return self.answer(thing)
 
     async def undo(self, answer: Mapping[str, Any], context: Context) -> None:
@@ -218,9 +204,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             # next delivery cannot see yet.
             if self.context.close():
                 # The next delivery may have handed it over by now.
-                self.context.log.info(
-                    "%s is left to the job's next delivery", self.name(thing)
-                )
+                self.context.log.info("%s is left", self.name(thing))
                 return thing
             self._given = thing, given
             if thing.mark != given:
@@ -243,9 +227,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
                 async with context.limit(_READ_TIME):
                     await self.undelivered({}, False, context)
             elif await self._is_anothers(thing):
-                context.log.warning(
-                    "%s is left: another delivery has taken it over", name
-                )
+                context.log.warning("%s is left: another has it", name)
             else:
                 async with context.limit(self.cleanup_time):
                     await self.delete(thing)
@@ -274,7 +256,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         return not ours and now.mark.taken != thing.mark.taken
 
     async def _delete_others(
-        self, kept: ThingT | None, left: list[ThingT], seconds: float
+        self, kept: ThingT | None, left: list[ThingT]
     ) -> None:
         """Delete what this job has created besides; not at the thing's cost.
 
@@ -288,6 +270,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         if not context.job.unique or context.abandoned:
             return
         before = {each.id: each.mark for each in left}
+        seconds = min(_OTHERS_TIME, context.remaining() / 2)
         try:
             async with context.limit(seconds):
                 for other in await self.find_of_job():
@@ -324,9 +307,5 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             return False
         if before is not None and mark.is_left:
             return True
-        handle = self.context.job.handle
-        return (
-            bool(handle)
-            and handle == mark.handle
-            and (mark.made <= self._began)
-        )
+        same = bool(mark.handle) and mark.handle == self.context.job.handle
+        return same and mark.made <= self._began

@@ -1,17 +1,9 @@
 """REMOVE_IP."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from poolmgr.actions.base import Action, Context, device_name, ip_address
-
-
-@dataclass(frozen=True)
-class Request:
-    """What REMOVE_IP takes."""
-
-    ip: str = field(metadata=ip_address("address of the floating IP"))
-    name: str = field(metadata=device_name("name of the device"))
+from poolmgr.actions.assign_ip import Request
+from poolmgr.actions.base import Action, Context
 
 
 class RemoveIp(Action[Request]):

@@ -1,33 +1,12 @@
 """What is logged of jobs."""
 
 import logging
-from typing import Any
 
 from poolmgr.events import EndedJob
 from poolmgr.jobs.message import FAIL, PASS
-from poolmgr.jobs.request import JobRequest
-from poolmgr.ownership import Job
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
-
-
-class JobLog(logging.LoggerAdapter[logging.Logger]):
-    """Puts the job before every line that an action logs."""
-
-    def __init__(self, asked: JobRequest, job: Job) -> None:
-        module = asked.action.__module__ if asked.action else __name__
-        super().__init__(logging.getLogger(module), {})
-        prefix = (
-            f"{one_line(asked.name)} unique={one_line(job.unique)} "
-            f"handle={one_line(job.handle)}"
-        )
-        # What a client says is no format.
-        self._prefix = prefix.replace("%", "\\x25")
-
-    def process(self, msg: object, kwargs: Any) -> tuple[str, Any]:
-        """See :meth:`logging.LoggerAdapter.process`."""
-        return f"{self._prefix}: {msg}", kwargs
 
 
 def log_ended(ended: EndedJob) -> None:

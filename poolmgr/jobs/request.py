@@ -4,8 +4,7 @@ import contextlib
 import json
 from typing import Any
 
-from poolmgr.actions.base import Action, limits
-from poolmgr.actions.fields import parse_request
+from poolmgr.actions.base import Action, limits, parse_request
 from poolmgr.errors import (
     DeviceNotDeleted,
     PluginError,
@@ -84,8 +83,7 @@ class JobRequest:
         # What the class says is taken once: it is a plugin's, and may change.
         self._answers = tuple(action.answers)
         self.timeout, self.cleanup_time = _times(action, self.settings)
-        doing = action.__name__
-        self.request = parse_request(action.takes, self.fields, doing)
+        self.request = parse_request(action, self.fields)
         self.instance = action()
 
     @property

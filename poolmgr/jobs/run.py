@@ -14,7 +14,6 @@ from poolmgr.errors import Cancelled, DeadlineExceeded, PoolmgrError, Stopped
 from poolmgr.events import EndedJob, Outcome, RunningJob
 from poolmgr.foreign import words_of
 from poolmgr.jobs.delivery import Delivery, Progress
-from poolmgr.jobs.log import JobLog
 from poolmgr.jobs.request import GRACE, JobRequest
 from poolmgr.ownership import Job
 from poolmgr.text import one_line
@@ -106,11 +105,8 @@ class JobRun:
     def join(self, job: Job, progress: Progress | None) -> Delivery:
         """Add a delivery that waits for the answer."""
         if self._deliveries:
-            LOG.info(
-                "unique=%s handle=%s joins the running job",
-                one_line(job.unique),
-                one_line(job.handle),
-            )
+            what = f"joined by the delivery {one_line(job.handle)}"
+            self._log(logging.INFO, what)
         delivery = Delivery(self, progress)
         self._deliveries.append(delivery)
         self.count_waiters()
@@ -146,11 +142,9 @@ class JobRun:
         if not self._has_unheard_pass():
             return
         # Where it was not sent, the loss of the connection has been told.
-        self.log.log(
-            logging.WARNING if self._doubted else logging.INFO,
-            "connection lost %s its answer was sent",
-            "just after" if self._doubted else "before",
-        )
+        when = "just after" if self._doubted else "before"
+        level = logging.WARNING if self._doubted else logging.INFO
+        self._log(level, f"connection lost {when} its answer was sent")
         doing = "noting that its answer was not delivered"
         self._follow_up(doing, "undelivered", self._doubted)
 
@@ -159,11 +153,6 @@ class JobRun:
         return passed and self.trace.abandoned
 
     # -- for the action's context -------------------------------------------
-
-    @property
-    def log(self) -> JobLog:
-        """A log whose lines bear the job."""
-        return JobLog(self.asked, self.job)
 
     @property
     def error(self) -> PoolmgrError | None:
@@ -263,7 +252,7 @@ class JobRun:
     # -- after the end ------------------------------------------------------
 
     def _undo(self) -> None:
-        self.log.warning("its answer was not wanted; undoing it")
+        self._log(logging.WARNING, "its answer was not wanted; undoing it")
         self.undo_failed = True
         self._follow_up("undoing an answer", "undo")
 
@@ -281,6 +270,11 @@ class JobRun:
             async with time_limit(self.trace, FOLLOW_UP_TIME, doing):
                 await self._call(name, *args)
         except PoolmgrError as error:
-            self.log.error("%s failed: %s", doing, one_line(words_of(error)))
+            failed = f"{doing} failed: {one_line(words_of(error))}"
+            self._log(logging.ERROR, failed)
         else:
             self.undo_failed = False
+
+    def _log(self, level: int, what: str) -> None:
+        unique, handle = one_line(self.job.unique), one_line(self.job.handle)
+        LOG.log(level, "unique=%s handle=%s: %s", unique, handle, what)

@@ -242,7 +242,6 @@ def deep(levels: int) -> object:
         (lambda context: {"a": deep(200)}, "no JSON object"),
         (lambda context: {"a": deep(100_000)}, "no JSON object"),
         (lambda context: {"a": (each for each in "ab")}, "no JSON object"),
-        (lambda context: {"a": {"1": 1, 1: 2}}, "no JSON object"),
         (lambda context: {"a": {(1, 2): 1}}, "no JSON object"),
         (lambda context: {"a": b"bytes"}, "no JSON object"),
         (lambda context: {"a": "x" * 17 * 1024 * 1024}, "no JSON object"),
