@@ -106,6 +106,8 @@ def _daemons_stay_down(as_root: list[str]) -> Iterator[None]:
 
 
 def _install_python(location: Location) -> None:
+    # To upgrade OpenStack: change requirements.txt, install it into a fresh
+    # environment, and write its "pip freeze" into constraints.txt.
     requirements = HERE / "requirements.txt"
     constraints = HERE / "constraints.txt"
     wanted = requirements.read_bytes() + constraints.read_bytes()
