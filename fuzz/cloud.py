@@ -1,12 +1,15 @@
 """What a cloud answers: understood, or an error of the cloud."""
 
 import contextlib
+from typing import Any
 
+from keystoneauth1.access.access import AccessInfo, AccessInfoV3
+from keystoneauth1.session import Session
 from requests import Response
 
-from poolmgr.drivers.nova import NovaCloud, NovaSettings, failures
-from poolmgr.drivers.nova.calls import Call
-from poolmgr.drivers.nova.services import Services
+from poolmgr.drivers.nova import NovaCloud, NovaSettings
+from poolmgr.drivers.nova.api import Api
+from poolmgr.drivers.nova.calls import Call, Service, error_of_answer
 from poolmgr.errors import CloudError
 
 SEEDS = [
@@ -24,19 +27,22 @@ SEEDS = [
 ]
 
 
-class _SameAnswer(Services):
+class _SameAnswer(Api):
     """Answers every call alike."""
 
     def __init__(self, body: bytes) -> None:
-        self._body = body
+        self.session, self.microversion = Session(), "2.79"
+        self._answer = Response()
+        self._answer.status_code, self._answer._content = 200, body
 
-    def send(self, call: Call, timeout: float) -> Response:
-        response = Response()
-        response.status_code, response._content = 200, self._body
-        return response
+    def log_in(self, timeout: float) -> AccessInfo:
+        return AccessInfoV3({"token": {"project": {"id": "p"}}}, "token")
 
-    def project_id(self, timeout: float) -> str:
-        return "p"
+    def url(self, service: Service, timeout: float) -> str:
+        return "http://cloud.example"
+
+    def exchange(self, call: Call, url: str, send: object) -> Any:
+        return self._answer
 
 
 def one(data: bytes) -> None:
@@ -47,12 +53,12 @@ def one(data: bytes) -> None:
         answer.status_code, answer._content = status, data
         answer.headers["Retry-After"] = text[:30]
         call = Call("GET", "network", "/x")
-        error = failures.error_of_answer(call, answer)
+        error = error_of_answer(call, answer)
         assert str(error).isprintable()
         assert len(str(error)) < 4000
         assert 0.0 <= getattr(error, "retry_after", 0.0) <= 300.0
     driver = NovaCloud.__new__(NovaCloud)
-    driver.services = _SameAnswer(data)
+    driver.api = _SameAnswer(data)
     driver.settings = NovaSettings()
     for ask in (
         lambda: driver.list_devices(60.0),

@@ -7,7 +7,7 @@ import re
 from poolmgr.actions.assign_ip import AssignIp
 from poolmgr.actions.base import parse_request
 from poolmgr.drivers.nova import NovaSettings
-from poolmgr.drivers.nova.calls import path_of
+from poolmgr.drivers.nova.api import path_of
 from poolmgr.drivers.nova.credentials import Origin
 from poolmgr.drivers.nova.session import keystone_url
 from poolmgr.errors import CloudRefused, ConfigError, InvalidField

@@ -79,7 +79,7 @@ DEFECTS = {
     "links": "poolmgr.gearman.packet_connection.reason_of",
     "names": "poolmgr.gearman.address.one_line",
     "admin": "poolmgr.gearman.admin.decoded",
-    "cloud": "poolmgr.drivers.nova.failures.masked",
+    "cloud": "poolmgr.drivers.nova.calls.masked",
     "marks": "poolmgr.ownership.Mark.read",
     "message": "poolmgr.jobs.message.decode",
     "packets": "poolmgr.gearman.protocol.Packet",

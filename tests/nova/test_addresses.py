@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from poolmgr.drivers.nova import NovaSettings
-from poolmgr.drivers.nova.shown import address_of, is_public
+from poolmgr.drivers.nova.devices import address_of
 from tests.nova.pools import Pools
 from tests.polling import until
 
@@ -39,6 +39,7 @@ PUBLIC = entry("15.185.175.81")
         ({"a": [entry("2001:db8::1")]}, None),
         ({"a": [entry("2001:db8::1"), PRIVATE]}, "10.20.1.4"),
         ({"a": [entry("172.16.0.9")], "b": [entry("8.8.8.8")]}, "8.8.8.8"),
+        ({"a": [entry("100.64.0.9")], "b": [entry("8.8.8.8")]}, "8.8.8.8"),
         ({"a": [entry("192.168.0.9")], "b": [PRIVATE]}, "192.168.0.9"),
         # What a cloud calls public but numbers privately is still private.
         ({"public": [entry("10.1.2.3")]}, "10.1.2.3"),
@@ -77,27 +78,6 @@ def test_network_version_and_kind_can_be_asked_for(
     )
 
     assert address_of(BOTH, settings) == chosen
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("8.8.8.8", True),
-        ("198.18.0.1", True),
-        ("172.15.255.255", True),
-        ("172.16.0.1", False),
-        ("172.31.255.255", False),
-        ("172.32.0.0", True),
-        ("192.168.1.1", False),
-        ("100.64.0.1", False),
-        ("169.254.1.1", False),
-        ("2001:db8::1", True),
-        ("fd00::1", False),
-        ("fe80::1", False),
-    ],
-)
-def test_what_is_public(address: str, public: bool) -> None:
-    assert is_public(address) is public
 
 
 # -- what is answered -------------------------------------------------------

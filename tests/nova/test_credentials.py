@@ -8,8 +8,8 @@ import pytest
 
 from poolmgr.cloud import open_cloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings, connection_of
-from poolmgr.drivers.nova.credentials import Origin
-from poolmgr.drivers.nova.session import connect, keystone_url
+from poolmgr.drivers.nova.credentials import Origin, connect
+from poolmgr.drivers.nova.session import keystone_url
 from poolmgr.errors import AuthenticationFailed, CloudUnavailable, ConfigError
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.testing.openstack.identity import CREDENTIAL, CREDENTIAL_ID
@@ -195,7 +195,7 @@ def test_what_is_missing_is_told_in_one_line(
     given: dict[str, str], words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        connect(NovaSettings(**given))  # type: ignore[arg-type]
+        connect(Origin(NovaSettings(**given)))  # type: ignore[arg-type]
 
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -210,7 +210,7 @@ def test_a_clouds_yaml_that_is_none_is_told_in_one_line(
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
 
     with pytest.raises(ConfigError) as caught:
-        connect(NovaSettings(cloud="loopback"))
+        connect(Origin(NovaSettings(cloud="loopback")))
 
     assert "\n" not in str(caught.value)
 

@@ -99,15 +99,3 @@ def test_a_list_of_ever_new_entries_is_given_up(
 
     assert error["code"] == "cloud_unavailable"
     assert f"GET {path} have no end" in error["message"]
-
-
-def test_a_list_of_too_many_entries_is_given_up(
-    pools: Pools, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api, "MOST_ENTRIES", 3)
-    pool = pools.new({"max_limit": 2})
-    for number in range(5):
-        pool.server(f"other-{number}")
-
-    with pytest.raises(CloudUnavailable, match="have no end"):
-        pool.openstack.driver.list_devices(timeout=TIMEOUT)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from poolmgr.cloud import BlockingCloud, open_cloud
-from poolmgr.drivers.nova import NovaCloud, NovaSettings, once
+from poolmgr.drivers.nova import NovaCloud, NovaSettings, session
 from poolmgr.errors import CloudRefused, PoolmgrError
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.clouds import openstack_on
@@ -88,7 +88,7 @@ def test_one_login_that_trickles_keeps_no_others_from_logging_in(
     monkeypatch: pytest.MonkeyPatch,
     trickle: Mapping[str, float],
 ) -> None:
-    monkeypatch.setattr(once, "LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(session, "LONGEST_WAIT", 0.2)
     pool = pools.new(nova={"call_timeout": 60.0}, short_timeout=3.0)
     pool.fault(Fault(service="identity", **trickle))  # type: ignore[arg-type]
     slow = pool.submit("BUILD_IP")

@@ -1,87 +1,127 @@
-"""What one verb of the driver asks of the cloud."""
+"""What the driver asks of the services, and how their answers are read.
 
-from dataclasses import replace
-from typing import TypeVar
+They are plain calls on the SDK's session: its resource objects cost many times
+the JSON they are made from, and its cloud layer does more than it is asked.
+
+Clouds show null, or nothing, where their documents promise a text.  An entry
+of a list that cannot be used is left out, which is logged once; a field is
+read as if it was empty, and all else is as it would be without.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
-from msgspec import Raw
+from keystoneauth1.access.access import AccessInfo
+from keystoneauth1.session import Session as KeystoneSession
+from openstack.config.cloud_region import CloudRegion
+from requests import Response
 
-from poolmgr.drivers.nova import failures
-from poolmgr.drivers.nova.calls import (
-    Answer,
-    Call,
-    Entry,
-    is_id,
-    parse_answer,
-    read_entries,
-)
-from poolmgr.drivers.nova.failures import NotSent, Refused
-from poolmgr.drivers.nova.services import Services
-from poolmgr.errors import Busy, CloudUnavailable, OutcomeUnknown
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.nova.calls import Call, Refused, error_of_answer
+from poolmgr.drivers.nova.credentials import Origin
+from poolmgr.drivers.nova.session import Session
+from poolmgr.errors import CloudRefused, CloudUnavailable
+from poolmgr.text import one_line
+from poolmgr.tracing import current
 
-#: Pages of one list that are read, and entries, at most.
+LOG = logging.getLogger(__name__)
+
+#: Pages of one list that are read at most.
 MOST_PAGES = 1000
-MOST_ENTRIES = 200_000
 #: How often a list is read again from its beginning.
 _MOST_RESTARTS = 5
 
-T = TypeVar("T", bound=Entry)
+#: The newest microversion of Nova, after "2.", whose answers are known.
+_NEWEST_MICROVERSION = 79
+#: The oldest that will do: since then a server has its tags from birth.
+#: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
+_OLDEST_MICROVERSION = 52
+
+# Ids are uuids, mostly; names of key pairs have blanks and "@", too.
+_SEGMENT = re.compile(r"(?!\.+\Z)[A-Za-z0-9_@. -]{1,255}")
+_warned: set[str] = set()
+
+#: The fields of an answer, each still JSON: most of it is never looked at.
+Answer = dict[str, msgspec.Raw]
 
 
-class _Link(msgspec.Struct):
-    """A link of a page; where it leads does not matter."""
+class Entry(msgspec.Struct, gc=False):
+    """An entry of a list; the garbage collector need not look at it.
 
-    rel: str = "next"
-
-
-class Api:
-    """Makes the calls of one verb of the driver.
-
-    :param services: the cloud's
-    :ivar timeout: seconds that each request may take
-    :ivar calls: how many were made
+    :ivar id: the cloud's id; what has none cannot be used
     """
 
-    def __init__(self, services: Services, timeout: float) -> None:
-        self._services = services
-        self.timeout = timeout
-        self.calls = 0
+    id: str
 
-    def run(self, call: Call) -> Answer:
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Entry)
+
+
+class Api(Session):
+    """The services of a cloud.
+
+    :ivar microversion: the one to speak with Nova in. Unless it is set, it is
+        the newest that both know: the documents that say what Nova knows are
+        often wrong or hidden, its 406 is not.
+    """
+
+    def __init__(
+        self,
+        session: KeystoneSession,
+        region: CloudRegion,
+        origin: Origin,
+        driver: Driver,
+    ) -> None:
+        super().__init__(session, region, origin, driver)
+        self._wanted = origin.settings.compute_api_version
+        self.microversion = self._wanted or f"2.{_NEWEST_MICROVERSION}"
+
+    def run(self, call: Call, timeout: float) -> Answer:
         """Make a call; the fields of its answer.
 
+        :param timeout: seconds that each request may take
         :raises Refused: the cloud says no
         :raises CloudUnavailable: it does not work at the moment
         :raises OutcomeUnknown: the call creates something, and whether it has
             is not known
         """
-        self.calls += 1
-        try:
-            response = self._services.send(call, self.timeout)
-            if response.status_code < 300:
-                return parse_answer(call, response.content)
-            where = ""
-            if response.status_code in (404, 405, 410) and call.expects:
-                # Perhaps another service is there.
-                where = self._services.described(call.service)
-            raise failures.error_of_answer(call, response, where)
-        except (Busy, NotSent):
-            raise
-        except CloudUnavailable as error:
-            if not call.creates:
-                raise
-            raise OutcomeUnknown(str(error), error.retry_after) from error
+        access = self.log_in(timeout)
+        response = self._send(call, access, timeout)
+        if response.status_code == 401:
+            # keystoneauth would have one of many threads log in again, and
+            # the others give up.
+            self.forget(access)
+            access = self.log_in(timeout)
+            response = self._send(call, access, timeout)
+        is_unknown = response.status_code == 406 and call.service == "compute"
+        if is_unknown and self._takes_another_microversion(response.text):
+            response = self._send(call, access, timeout)
+        if response.status_code < 300:
+            return _parse(call, response.content)
+        where = ""
+        if response.status_code in (404, 405, 410) and call.expects:
+            # Perhaps another service is there.
+            where = self.described(call.service)
+        raise error_of_answer(call, response, where)
 
-    def run_if_there(self, call: Call) -> Answer | None:
+    def run_if_there(self, call: Call, timeout: float) -> Answer | None:
         """Make a call about one thing; None if the cloud has no such thing."""
         try:
-            return self.run(call)
+            return self.run(call, timeout)
         except Refused as error:
             if error.status != 404:
                 raise
             return None
 
-    def read_list(self, call: Call, form: type[T]) -> list[T]:
+    def read_list(self, call: Call, form: type[E], timeout: float) -> list[E]:
         """The entries of a list, each once; see :meth:`run`.
 
         The next page is asked for by the id of the last entry; where links
@@ -92,12 +132,13 @@ class Api:
         """
         key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
         query = dict(call.params or {})
-        found: dict[str, T] = {}
-        restarts = 0
-        for _page in range(MOST_PAGES):
+        call = msgspec.structs.replace(call, params=query, expects=key)
+        found: dict[str, E] = {}
+        restarts = pages = 0
+        while pages < MOST_PAGES and restarts <= _MOST_RESTARTS:
+            pages += 1
             try:
-                page = replace(call, params=query, expects=key)
-                entries, has_more = self._read_page(page, key)
+                answer = self.run(call, timeout)
             except Refused as error:
                 if "marker" not in query or error.status not in (400, 404):
                     raise
@@ -105,49 +146,178 @@ class Api:
                 del query["marker"]
                 found.clear()
                 restarts += 1
-                if restarts > _MOST_RESTARTS:
-                    break
                 continue
             before = len(found)
-            for entry in read_entries(key, entries, form):
+            entries = decode(call, answer[key], list[msgspec.Raw])
+            for entry in _readable(key, entries, form):
                 found.setdefault(entry.id, entry)
                 query["marker"] = entry.id
-            if not has_more:
+            links = bytes(answer.get(f"{key}_links", b"[]"))
+            if not entries or links in (b"[]", b"null"):
                 return list(found.values())
-            if len(found) == before or len(found) > MOST_ENTRIES:
+            if len(found) == before:
                 break
         raise CloudUnavailable(
             f"the answers to {call} have no end, or change faster than they "
             f"can be read: given up after {len(found)} entries"
         )
 
-    def create(self, call: Call, form: type[T]) -> T:
+    def create(self, call: Call, form: type[E], timeout: float) -> E:
         """Create something; what the answer shows of it.
 
         :raises OutcomeUnknown: whether it was created is not known
         """
         # The list's name without its "s" is that of what is in it.
         field = call.path[1:-1]
-        call = replace(call, expects=field, creates=True)
-        with failures.understood(call, creates=True):
-            made = msgspec.json.decode(self.run(call)[field], type=form)
-            if not is_id(made.id):
-                # It is there all the same, and has to be found by its mark.
-                raise ValueError(made.id)
-            return made
-
-    def project_id(self) -> str:
-        """The project whose things are ours; raises as :meth:`run` does."""
-        return self._services.project_id(self.timeout)
+        call = msgspec.structs.replace(call, expects=field, creates=True)
+        made = decode(call, self.run(call, timeout)[field], form)
+        if not _SEGMENT.fullmatch(made.id):
+            # It is there all the same, and has to be found by its mark.
+            raise call.failed(f"the answer to {call} has an id that is none")
+        return made
 
     # -- inside -------------------------------------------------------------
 
-    def _read_page(self, call: Call, key: str) -> tuple[list[Raw], bool]:
-        """The entries of a page, and whether there is another page."""
-        answer = self.run(call)
-        with failures.understood(call):
-            entries = msgspec.json.decode(answer[key], type=list[Raw])
-            given = answer.get(f"{key}_links", b"[]")
-            links = msgspec.json.decode(given, type=list[_Link] | None)
-        has_next = any(link.rel != "previous" for link in links or ())
-        return entries, bool(entries) and has_next
+    def _send(
+        self, call: Call, access: AccessInfo, timeout: float
+    ) -> Response:
+        """Send a request."""
+        url, context = self.url(call.service, timeout), current()
+        headers = {
+            "Accept": "application/json",
+            "X-Auth-Token": str(access.auth_token),
+            **(call.headers or {}),
+        }
+        is_nova = call.service == "compute"
+        send = partial(
+            self.session.request,
+            url + call.path,
+            call.method,
+            params=call.params,
+            json=call.body,
+            headers=headers,
+            microversion=self.microversion if is_nova else None,
+            microversion_service_type=call.service,
+            # Its services write it into their logs as the global request id.
+            global_request_id=context.request_id if context else None,
+            authenticated=False,
+            raise_exc=False,
+            # It would have the bodies.
+            log=False,
+            # The SDK's sleeps until the wall clock has caught up.
+            rate_semaphore=nullcontext(),
+            timeout=timeout,
+        )
+        return self.exchange(call, url, send)
+
+    def _takes_another_microversion(self, said: str) -> bool:
+        """Whether there is another one to try than Nova has refused.
+
+        https://docs.openstack.org/api-guide/compute/microversions.html
+
+        :param said: its answer, which has the range that it knows
+        """
+        known = r"minimum is 2\.(\d+) and maximum is 2\.(\d+)"
+        found = re.search(known, said, re.I)
+        if found is None or self._wanted:
+            return False
+        least, most = int(found[1]), int(found[2])
+        if most < _OLDEST_MICROVERSION:
+            return False
+        self.microversion = f"2.{max(least, min(most, _NEWEST_MICROVERSION))}"
+        return True
+
+
+def path_of(collection: str, which: str, *rest: str) -> str:
+    """The path of a thing in a collection, and perhaps of a part of it.
+
+    An id comes from the cloud, a name from the configuration.  A path with
+    ``..`` in it would be another path, and quoting does not help, for what
+    stands between may undo it.
+
+    :param collection: as "/servers"
+    :param which: its id, or its name
+    :raises CloudRefused: no thing can have such an id or name
+    """
+    if not _SEGMENT.fullmatch(which):
+        raise CloudRefused(
+            f"there can be no {collection}/{one_line(which, 80)!r}"
+        )
+    return "/".join((collection, quote(which, safe=""), *rest))
+
+
+def decode(call: Call, part: msgspec.Raw, form: type[T]) -> T:
+    """A part of an answer.
+
+    :raises CloudUnavailable: it has another form
+    """
+    try:
+        return msgspec.json.decode(part, type=form)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise call.failed(
+            f"the answer to {call} is not understood: a part of it is "
+            "missing, or has another form than documented"
+        ) from error
+
+
+def object_field(answer: Answer, field: str) -> dict[str, Any]:
+    """A field that is an object; empty if it is none."""
+    try:
+        return msgspec.json.decode(answer[field], type=dict[str, Any])
+    except (LookupError, msgspec.MsgspecError):
+        return {}
+
+
+def text(value: object) -> str:
+    """A field that should be a text; empty if it is none."""
+    return value if isinstance(value, str) else ""
+
+
+def objects(value: object) -> list[Mapping[str, Any]]:
+    """Those in a list that are objects; none if it is no list."""
+    entries = value if isinstance(value, list) else []
+    return [entry for entry in entries if isinstance(entry, Mapping)]
+
+
+def _parse(call: Call, body: bytes) -> Answer:
+    try:
+        answer = _fields(body or b"{}")
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        # What it is may have secrets in it.
+        why = f"the answer to {call} is no JSON object"
+        raise call.failed(why) from None
+    field = bytes(answer.get(call.expects, b""))
+    if call.expects and not field.startswith((b"{", b"[")):
+        raise call.failed(f"the answer to {call} has no {call.expects!r}")
+    return answer
+
+
+def _fields(body: bytes) -> Answer:
+    try:
+        return msgspec.json.decode(body, type=Answer)
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        # One name that somebody spoilt must not hide all the others: halves
+        # of characters can be written in JSON, and nowhere else.
+        value = json.loads(body.decode("utf-8", "replace"))
+        again = json.dumps(value, ensure_ascii=False)
+        return msgspec.json.decode(
+            again.encode("utf-8", "replace"), type=Answer
+        )
+
+
+def _readable(
+    what: str, entries: Iterable[msgspec.Raw], form: type[T]
+) -> Iterator[T]:
+    """Those entries of a list that can be read.
+
+    :param what: what they are, for the log: "servers"
+    :param form: what is read of each
+    """
+    for entry in entries:
+        try:
+            yield msgspec.json.decode(entry, type=form)
+        except (ValueError, msgspec.MsgspecError) as error:
+            if what not in _warned:
+                _warned.add(what)
+                why = one_line(str(error))
+                LOG.warning("left out of the cloud's %s: %s", what, why)

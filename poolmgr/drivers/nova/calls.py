@@ -1,46 +1,73 @@
-"""A call of a service of the cloud, and how its answer is read.
+"""A call of a service of the cloud, and what its failure means.
 
-Clouds show null, or nothing, where their documents promise a text.  An entry
-of a list that cannot be used is left out, which is logged once; a field is
-read as if it was empty, and all else is as it would be without.
+https://docs.openstack.org/api-guide/compute/faults.html and
+https://docs.openstack.org/api-ref/network/v2/#faults say which statuses there
+are; what is a quota and what is not, only the texts do.
 """
 
 import json
-import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
-from urllib.parse import quote
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from http.client import BadStatusLine
+from typing import Any, Literal
 
 import msgspec
+from keystoneauth1 import exceptions as auth
+from requests import Response
+from requests import exceptions as http
+from urllib3 import exceptions as urllib3
 
-from poolmgr.errors import CloudRefused, CloudUnavailable
+from poolmgr import errors
 from poolmgr.text import one_line
-
-LOG = logging.getLogger(__name__)
+from poolmgr.text.secrecy import masked
 
 Service = Literal["identity", "compute", "network", "image"]
-#: The fields of an answer, each still JSON: most of it is never looked at.
-Answer = Mapping[str, msgspec.Raw]
-T = TypeVar("T")
 
-#: What reading an answer of another form than documented may raise.
-MISREAD = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    msgspec.MsgspecError,
+#: Longest text of a cloud that is repeated, in characters.
+_LONGEST = 300
+#: Longest time that a cloud can have us wait, in seconds.
+_LONGEST_WAIT = 300.0
+#: What a request that is not answered raises, and what our transport does.
+FAILURES = (
+    auth.ClientException,
+    urllib3.HTTPError,
+    OSError,
+    errors.CloudError,
 )
-# Ids are uuids, mostly; names of key pairs have blanks and "@", too.
-_SEGMENT = re.compile(r"(?!\.+\Z)[A-Za-z0-9_@. -]{1,255}")
-_warned: set[str] = set()
+
+# What no person wrote: a token, or data that we sent and got back.
+_LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
+_REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
+_NAMES: dict[Service, str] = {
+    "identity": "Keystone",
+    "compute": "Nova",
+    "network": "Neutron",
+    "image": "Glance",
+}
+# Neutron's types of errors for a quota, or a network's addresses, used up.
+_USED_UP = (
+    "OverQuota",
+    "IpAddressGenerationFailure",
+    "IpAddressGenerationFailureAllSubnets",
+    "ExternalIpAddressExhausted",
+)
+# The same in words: Nova has no types, and repeats what Neutron said.
+_SAYS_USED_UP = (
+    r"quota\b.{0,40}\bexceeded|exceeded\b.{0,40}\bquota"
+    r"|\bover (a|the|its) (quota|limit)\b"
+    r"|\b(no|zero) (more |fixed |floating |free |available )*"
+    r"(ip addresses|ips\b)"
+    r"|\b(ips|ip addresses) .{0,20}\bexhausted"
+    r"|unable to find any ip address"
+)
+# Of OpenSSL's reasons, those that may pass by themselves.
+_PASSING = ("INTERNAL_ERROR", "EOF", "BAD_RECORD_MAC", "USER_CANCELLED")
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A call of a service.
 
     :ivar expects: the field that the answer has to have: what stands between
@@ -55,108 +82,204 @@ class Call:
     params: Mapping[str, Any] | None = None
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
-    expects: str | None = None
+    expects: str = ""
     creates: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
+    def failed(
+        self, why: str, retry_after: float = 0.0
+    ) -> errors.CloudUnavailable:
+        """The error of a request that was sent, and not answered well."""
+        if self.creates:
+            return errors.OutcomeUnknown(why, retry_after)
+        return errors.CloudUnavailable(why, retry_after)
 
-class Entry(msgspec.Struct, gc=False):
-    """An entry of a list; the garbage collector need not look at it.
 
-    :ivar id: the cloud's id; what has none cannot be used
+class Refused(errors.CloudRefused):
+    """The cloud said no.
+
+    :ivar status: the HTTP status
+    :ivar kind: Neutron's type of the error, empty elsewhere
     """
 
-    id: str
+    def __init__(self, message: str, status: int, kind: str = "") -> None:
+        self.status = status
+        self.kind = kind
+        super().__init__(message)
 
 
-def is_id(text: str) -> bool:
-    """Whether a thing can have this id, or name."""
-    return _SEGMENT.fullmatch(text) is not None
+def error_of_answer(
+    call: Call, answer: Response, where: str = ""
+) -> errors.CloudError:
+    """The error that an answer is.
 
-
-def path_of(collection: str, which: str, *rest: str) -> str:
-    """The path of a thing in a collection, and perhaps of a part of it.
-
-    An id comes from the cloud, a name from the configuration.  A path with
-    ``..`` in it would be another path, and quoting does not help, for what
-    stands between may undo it.
-
-    :param collection: as "/servers"
-    :param which: its id, or its name
-    :raises CloudRefused: no thing can have such an id or name
+    :param where: where it comes from, if that may be wrong
     """
-    if not is_id(which):
-        raise CloudRefused(
-            f"there can be no {collection}/{one_line(which, 80)!r}"
-        )
-    return "/".join((collection, quote(which, safe=""), *rest))
+    status, headers = answer.status_code, answer.headers
+    said, kind = _reason_in(answer.content.decode("utf-8", "replace"))
+    name, own = _NAMES[call.service], _request_id(headers)
+    what = f"{call} at {where}" if where else str(call)
+    message = f"{name} answered {status} to {what}: {said or 'no reason'}{own}"
+    if _is_used_up(status, said, kind):
+        return errors.QuotaExceeded(f"{name}: {said}{own}")
+    if status in (413, 429):
+        return errors.Busy(message, _retry_after(headers))
+    if status >= 500:
+        return call.failed(message, _retry_after(headers))
+    if status == 401:
+        return errors.AuthenticationFailed(message)
+    if status == 412:
+        return errors.Changed(f"somebody else changed it meanwhile: {message}")
+    if status == 409 and call.service == "compute" and not call.creates:
+        # The server is in the middle of something; it will not be for long.
+        return errors.Busy(message)
+    return Refused(message, status, kind)
 
 
-def parse_answer(call: Call, body: bytes) -> Answer:
-    """The fields of the answer, {} if it is empty.
+def error_of_failure(
+    call: Call, error: BaseException, url: str, tls: str
+) -> errors.CloudError:
+    """The error that one of :data:`FAILURES` is.
 
-    :raises CloudUnavailable: it is not what the call expects
+    :param url: where the call went
+    :param tls: the settings that decide about certificates
     """
-    try:
-        answer = _fields(body or b"{}")
-    except (ValueError, msgspec.MsgspecError, RecursionError):
-        # What it is may have secrets in it.
-        what = f"the answer to {call} is no JSON object"
-        raise CloudUnavailable(what) from None
-    field = bytes(answer.get(call.expects or "", b"{"))
-    if not field.startswith((b"{", b"[")) or (
-        call.expects and call.expects not in answer
+    if isinstance(error, errors.CloudUnavailable):
+        return call.failed(str(error))
+    if isinstance(error, errors.CloudError):
+        return error
+    if isinstance(error, auth.InvalidResponse):
+        what = f"{call}: what answers at {one_line(url)} is no Keystone"
+        return errors.CloudUnavailable(what)
+    if isinstance(error, auth.HttpError) and error.response is not None:
+        return error_of_answer(call, error.response, url)
+    if isinstance(
+        error,
+        (
+            auth.HttpError,
+            auth.AuthPluginException,
+            auth.AuthorizationFailure,
+        ),
     ):
-        raise CloudUnavailable(f"the answer to {call} has no {call.expects!r}")
-    return answer
+        return errors.AuthenticationFailed(_foreign(str(error)))
+    return _error_of_connection(call, [*_chain(error)], url, tls)
 
 
-def _fields(body: bytes) -> Answer:
-    form = dict[str, msgspec.Raw]
-    try:
-        return msgspec.json.decode(body, type=form)
-    except (UnicodeDecodeError, msgspec.DecodeError):
-        # One name that somebody spoilt must not hide all the others: halves
-        # of characters can be written in JSON, and nowhere else.
-        value = json.loads(body.decode("utf-8", "replace"))
-        again = json.dumps(value, ensure_ascii=False)
-        return msgspec.json.decode(again.encode("utf-8", "replace"), type=form)
+def _is_used_up(status: int, said: str, kind: str) -> bool:
+    """Whether a quota or a network's addresses are used up.
 
-
-def object_field(answer: Answer, field: str) -> dict[str, Any]:
-    """A field that is an object; empty if it is none."""
-    try:
-        return msgspec.json.decode(answer[field], type=dict[str, Any])
-    except (LookupError, msgspec.MsgspecError):
-        return {}
-
-
-def read_entries(
-    what: str, entries: Iterable[msgspec.Raw], form: type[T]
-) -> Iterator[T]:
-    """Those entries of a list that can be read.
-
-    :param what: what they are, for the log: "servers"
-    :param form: what is read of each
+    The type of the error and its words say so, with one status or another.
     """
-    for entry in entries:
-        try:
-            yield msgspec.json.decode(entry, type=form)
-        except (ValueError, msgspec.MsgspecError) as error:
-            if what not in _warned:
-                _warned.add(what)
-                why = one_line(str(error))
-                LOG.warning("left out of the cloud's %s: %s", what, why)
+    if kind in _USED_UP:
+        return True
+    if status in (403, 409) and re.search(r"\bquota\b|exceeded", said, re.I):
+        return True
+    # A limit on calls is often called a quota, too.
+    return status != 429 and bool(re.search(_SAYS_USED_UP, said, re.I | re.S))
 
 
-def text(value: object) -> str:
-    """A field that should be a text; empty if it is none."""
-    return value if isinstance(value, str) else ""
+def _reason_in(text: str) -> tuple[str, str]:
+    """The reason in an answer's body, and Neutron's type of it."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        # A proxy's page of HTML: its first words will do.
+        words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+        return _foreign(words), ""
+    if isinstance(body, dict) and len(body) == 1:
+        (body,) = body.values()
+    if isinstance(body, dict):
+        message = str(body.get("message", ""))
+        return _foreign(message.strip()), str(body.get("type", ""))
+    return _foreign(str(body)), ""
 
 
-def objects(value: object) -> list[Mapping[str, Any]]:
-    """Those in a list that are objects; none if it is no list."""
-    entries = value if isinstance(value, list) else []
-    return [entry for entry in entries if isinstance(entry, Mapping)]
+def _foreign(text: str) -> str:
+    """What somebody else says, on one line that is not too long."""
+    return one_line(masked(_LONG_WORD.sub("[...]", text)), _LONGEST)
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    """The service's own name for the call, by which its log tells more."""
+    name = headers.get("X-OpenStack-Request-ID", "")
+    return f" [{name}]" if _REQUEST_ID.fullmatch(name) else ""
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds in a Retry-After header, which may have a date.
+
+    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
+    value = headers.get("Retry-After", "").strip()
+    try:
+        if re.fullmatch(r"[0-9.]+", value):
+            seconds = float(value)
+        else:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    except (TypeError, ValueError):
+        return 0.0
+    return max(0.0, min(seconds, _LONGEST_WAIT))
+
+
+# -- no answers ---------------------------------------------------------------
+
+
+def _error_of_connection(
+    call: Call, chain: list[BaseException], url: str, tls: str
+) -> errors.CloudError:
+    """The error of a request that was not answered.
+
+    :param chain: why, the innermost reason last
+    """
+    where = one_line(re.sub(r"(?<=[^/:])/.*", "", url))
+    if any(isinstance(each, urllib3.ProxyError) for each in chain):
+        where += " through the proxy of the environment"
+    for each in reversed(chain):
+        if mistake := _mistake(each, tls):
+            return errors.CloudRefused(
+                f"{call}: cannot use {where}: {mistake}"
+            )
+    words = getattr(chain[-1], "strerror", None) or str(chain[-1])
+    why = _foreign(words) or "it failed without a reason"
+    text = f"{call}: cannot reach {where}: {why}"
+    unconnected = (urllib3.NewConnectionError, urllib3.ConnectTimeoutError)
+    if any(isinstance(each, unconnected) for each in chain):
+        return errors.CloudUnavailable(text)
+    return call.failed(text)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what led to it.
+
+    What the system or OpenSSL says is wrapped up many times on its way
+    through urllib3, requests and keystoneauth.
+    """
+    while error is not None:
+        yield error
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
+
+
+def _mistake(error: BaseException, tls: str) -> str:
+    """What is wrong that no waiting mends; empty if it may pass."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = one_line(error.verify_message).rstrip(".")
+        return f"its certificate is not accepted: {why}; see {tls}"
+    if isinstance(error, (ssl.SSLError, urllib3.SSLError)):
+        reason = getattr(error, "reason", None) or str(error)
+        if any(name in reason for name in _PASSING):
+            return ""
+        why = _foreign(reason.lower().replace("_", " "))
+        return f"TLS: {why}; see its address, and {tls}"
+    if type(error) is OSError and "invalid path" in str(error):
+        # requests says so of a file of certificates, or a key.
+        return f"{_foreign(str(error))}; see {tls}"
+    if isinstance(
+        error, (http.InvalidURL, http.InvalidSchema, http.MissingSchema)
+    ):
+        return _foreign(str(error))
+    if type(error) is BadStatusLine:
+        return "what answers there does not speak HTTP; see its address"
+    return ""

@@ -1,13 +1,16 @@
 """Credentials: which are used, what of them is secret, and where they are."""
 
+import importlib.metadata
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from keystoneauth1.loading import get_plugin_loader
+from keystoneauth1.session import Session
+from openstack.config import OpenStackConfig
+from openstack.config.cloud_region import CloudRegion
 from openstack.config.loader import CONFIG_FILES, SECURE_FILES
 
 from poolmgr.drivers.nova.settings import NovaSettings
@@ -30,10 +33,6 @@ _NEEDED = {
     "v3token": "token",
     "v3applicationcredential": "application_credential_secret",
 }
-_NAMED = (
-    "name the cloud by --os-cloud, OS_CLOUD or [nova] cloud, or give "
-    "[nova] auth_url and the credentials"
-)
 # Of what keystoneauth's plugins take, what may be shown: ids, names, addresses
 # and how to log in. All else is a secret.
 _HARMLESS = re.compile(
@@ -43,26 +42,32 @@ _HARMLESS = re.compile(
 _ADDRESS = re.compile(
     r"https?://([^\s/@?#:\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[^\s?#]*)?"
 )
+_NAMED = (
+    "name the cloud by --os-cloud, OS_CLOUD or [nova] cloud, or give "
+    "[nova] auth_url and the credentials"
+)
+_LOOKED_FOR = (
+    "clouds.yaml is looked for in this folder, ~/.config/openstack and "
+    "/etc/openstack, or is the file that OS_CLIENT_CONFIG_FILE names"
+)
+_SDK_MANUAL = "https://docs.openstack.org/openstacksdk/latest/user/config/"
 
 
-@dataclass(frozen=True)
 class Origin:
     """Says where settings come from, so that a message can.
 
     :ivar settings: the group ``[nova]``
     :ivar is_given: whether the caller made the connection: then its settings
         are not ours to know
+    :ivar cloud: the name of the cloud in clouds.yaml, None if there is none
     """
 
-    settings: NovaSettings
-    is_given: bool = False
-
-    @property
-    def cloud(self) -> str | None:
-        """The name of the cloud in clouds.yaml, None if there is none."""
-        if self.is_given or self.settings.auth_url:
-            return None
-        return self.settings.cloud or os.environ.get("OS_CLOUD")
+    def __init__(self, settings: NovaSettings, is_given: bool = False) -> None:
+        self.settings = settings
+        self.is_given = is_given
+        self.cloud: str | None = None
+        if not (is_given or settings.auth_url):
+            self.cloud = settings.cloud or os.environ.get("OS_CLOUD")
 
     def __str__(self) -> str:
         """Where the credentials are set."""
@@ -105,27 +110,33 @@ def is_address(url: str) -> bool:
     return _ADDRESS.fullmatch(url) is not None
 
 
-def wanted_of(origin: Origin) -> dict[str, Any]:
-    """What to ask the SDK for: a cloud of clouds.yaml, or credentials.
+def connect(origin: Origin) -> tuple[Session, CloudRegion]:
+    """A session, which has asked for nothing yet, and the cloud's settings.
 
-    :raises ConfigError: nothing says which cloud, or something is missing
+    :raises ConfigError: in one line, what is missing or wrong
     """
-    settings = origin.settings
-    secrecy.show(origin.cloud, _NAMED)
-    found = {name: getattr(settings, o) for name, o in _OVERRIDES.items()}
-    wanted = {name: value for name, value in found.items() if value}
-    if settings.insecure:
-        wanted["verify"] = False
-    if origin.cloud:
-        for _path, auth in _credentials_in_files(origin):
-            hide(auth)
-        return {"cloud": origin.cloud, **wanted}
-    if settings.auth_url:
-        plugin, auth = _login(settings)
-        return {"auth_type": plugin, "auth": auth, **wanted}
-    if os.environ.get("OS_AUTH_URL"):
-        return wanted
-    raise ConfigError(f"[nova]: no cloud is configured; {_NAMED}")
+    wanted = _wanted(origin)
+    try:
+        region = _choose(wanted)
+        session = region.get_session()
+    except Exception as error:
+        raise unusable(origin, error) from error
+    _hide(region.get_auth_args())
+    secrecy.show(region.name, region.get_region_name())
+    return session, region
+
+
+def unusable(origin: Origin, error: Exception) -> ConfigError:
+    """The error of settings that the SDK does not take.
+
+    keystoneauth tells what is missing by exceptions of no class, and over a
+    wrong form the SDK trips in all ways.
+    """
+    said = one_line(secrecy.masked(str(error)))
+    if "was not found" in said:
+        return ConfigError(f"[nova]: {said} ({_LOOKED_FOR})")
+    why = f"openstacksdk cannot use this: {said}; see {_SDK_MANUAL}"
+    return ConfigError(f"{origin}: {why}")
 
 
 def secret_files(origin: Origin) -> Iterator[tuple[str, str]]:
@@ -137,7 +148,86 @@ def secret_files(origin: Origin) -> Iterator[tuple[str, str]]:
             yield path, f"clouds.{origin.cloud}.auth.{name}"
 
 
-def hide(auth: Mapping[str, Any]) -> None:
+# -- inside -------------------------------------------------------------------
+
+
+def _wanted(origin: Origin) -> dict[str, Any]:
+    """What to ask the SDK for: a cloud of clouds.yaml, or credentials.
+
+    :raises ConfigError: nothing says which cloud, or something is missing
+    """
+    settings = origin.settings
+    secrecy.show(origin.cloud, _NAMED, _LOOKED_FOR)
+    found = {name: getattr(settings, o) for name, o in _OVERRIDES.items()}
+    wanted = {name: value for name, value in found.items() if value}
+    if settings.insecure:
+        wanted["verify"] = False
+    if origin.cloud:
+        for _path, auth in _credentials_in_files(origin):
+            _hide(auth)
+        return {"cloud": origin.cloud, **wanted}
+    if settings.auth_url:
+        plugin, auth = _login(settings)
+        return {"auth_type": plugin, "auth": auth, **wanted}
+    if os.environ.get("OS_AUTH_URL"):
+        return wanted
+    raise ConfigError(f"[nova]: no cloud is configured; {_NAMED}")
+
+
+class _Config(OpenStackConfig):
+    """The SDK's configuration; before 4.5 it loses tokens."""
+
+    def magic_fixes(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Mend what is written in an old form; with the token kept."""
+        token = config.get("auth", {}).get("token")
+        return super().magic_fixes(
+            {**config, "token": token} if token else config
+        )
+
+
+def _choose(wanted: dict[str, Any]) -> CloudRegion:
+    """A cloud of the configuration, with the settings of ``[nova]``."""
+    config = _Config(
+        load_yaml_config="cloud" in wanted,
+        # With variables of poolmgr's own among them ("OS_NOVA__IMAGE"); the
+        # SDK leaves alone what it does not know.
+        load_envvars="auth" not in wanted,
+        app_name="poolmgr",
+        app_version=importlib.metadata.version("poolmgr"),
+    )
+    clouds = config.cloud_config["clouds"]
+    entry = clouds.get(wanted.get("cloud", "envvars"))
+    if "region_name" in wanted and entry and "regions" not in entry:
+        # Where the cloud has one region, the SDK would take no other.
+        entry["region_name"] = wanted["region_name"]
+    return config.get_one(**wanted)
+
+
+def _login(settings: NovaSettings) -> tuple[str, Mapping[str, str]]:
+    """The plugin of ``[nova]``, and its credentials."""
+    needed = _NEEDED[settings.auth_type]
+    plugin = f"v3{settings.auth_type.removeprefix('v3')}"
+    names = {option.dest for option in get_plugin_loader(plugin).get_options()}
+    if plugin == "v3applicationcredential":
+        # It has a project, and Keystone refuses to hear of one.
+        names = {name for name in names if not name.startswith("project_")}
+    found = {name: getattr(settings, name, None) for name in names}
+    auth = {name: value for name, value in found.items() if value}
+    _hide(auth)
+    if needed not in auth:
+        raise ConfigError(
+            f"[nova] {needed} is missing (auth_type is {settings.auth_type})"
+        )
+    if needed == "password" and not ({"username", "user_id"} & {*auth}):
+        raise ConfigError("[nova] username is missing")
+    # Names are names in a domain; Libra's options know of none.
+    for what, name in (("user", "username"), ("project", "project_name")):
+        if name in auth and f"{what}_domain_name" not in auth:
+            auth.setdefault(f"{what}_domain_id", "default")
+    return plugin, auth
+
+
+def _hide(auth: Mapping[str, Any]) -> None:
     """See to it that the secrets in credentials are never shown.
 
     What is no secret may be shown, even if a secret is the same.
@@ -157,30 +247,6 @@ def _secrets_in(auth: Mapping[str, Any]) -> dict[str, str]:
         for name, value in auth.items()
         if not _HARMLESS.fullmatch(name) and value
     }
-
-
-def _login(settings: NovaSettings) -> tuple[str, Mapping[str, str]]:
-    """The plugin of ``[nova]``, and its credentials."""
-    needed = _NEEDED[settings.auth_type]
-    plugin = f"v3{settings.auth_type.removeprefix('v3')}"
-    names = {option.dest for option in get_plugin_loader(plugin).get_options()}
-    if plugin == "v3applicationcredential":
-        # It has a project, and Keystone refuses to hear of one.
-        names = {name for name in names if not name.startswith("project_")}
-    found = {name: getattr(settings, name, None) for name in names}
-    auth = {name: value for name, value in found.items() if value}
-    hide(auth)
-    if needed not in auth:
-        raise ConfigError(
-            f"[nova] {needed} is missing (auth_type is {settings.auth_type})"
-        )
-    if needed == "password" and not ({"username", "user_id"} & {*auth}):
-        raise ConfigError("[nova] username is missing")
-    # Names are names in a domain; Libra's options know of none.
-    for what, name in (("user", "username"), ("project", "project_name")):
-        if name in auth and f"{what}_domain_name" not in auth:
-            auth.setdefault(f"{what}_domain_id", "default")
-    return plugin, auth
 
 
 def _credentials_in_files(origin: Origin) -> Iterator[tuple[str, Any]]:

@@ -11,14 +11,12 @@ from poolmgr.drivers.base import Device, Finding, FloatingIP, Limits
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call
-from poolmgr.drivers.nova.credentials import secret_files
+from poolmgr.drivers.nova.credentials import Origin, connect, secret_files
+from poolmgr.drivers.nova.devices import NovaDevice
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.parts import Parts
 from poolmgr.drivers.nova.servers import Servers
-from poolmgr.drivers.nova.services import Services
-from poolmgr.drivers.nova.session import access_from, connect
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.drivers.nova.shown import NO_REASON, NovaDevice
 from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
 from poolmgr.text import one_line
 from poolmgr.text.secrecy import exposure
@@ -52,18 +50,18 @@ class NovaCloud(Servers, FloatingIPs):
             call_timeout=settings.call_timeout,
             poll_interval=_POLL_INTERVAL,
         )
+        self._origin = Origin(settings, is_given=connection is not None)
         if connection is None:
-            access = connect(settings)
+            session, region = connect(self._origin)
         else:
-            access = access_from(connection, settings)
-        self._origin = access.origin
-        self.services = Services(access, self, settings.compute_api_version)
-        self.parts = Parts(self.services, settings)
+            session, region = connection.session, connection.config
+        self.api = Api(session, region, self._origin, self)
+        self.parts = Parts(self.api, settings)
         self.zones = cycle(settings.availability_zones or [""])
 
     def close(self) -> None:
         """Let go of the connections."""
-        self.services.close()
+        self.api.close()
 
     def check(self, timeout: float) -> Sequence[Finding]:
         """See :meth:`Driver.check`.
@@ -76,14 +74,16 @@ class NovaCloud(Servers, FloatingIPs):
         where = self.settings.cloud or self.settings.auth_url or ""
         wanted = self.settings.compute_api_version or ""
         try:
-            project = self.services.project_id(timeout)
+            project = self.api.project_id(timeout)
             # The cheapest call there is agrees on the microversion.
-            cheap = Call("GET", "compute", "/flavors", {"limit": 1})
-            Api(self.services, timeout).run(replace(cheap, expects="flavors"))
-            version = self.services.microversion
+            query = {"limit": 1}
+            cheap = Call(
+                "GET", "compute", "/flavors", query, expects="flavors"
+            )
+            self.api.run(cheap, timeout)
             return [
                 Finding("cloud", where, f"project {project}"),
-                Finding("compute_api_version", wanted, version),
+                Finding("compute_api_version", wanted, self.api.microversion),
                 *self.parts.check(timeout),
             ]
         except CloudUnavailable:
@@ -108,25 +108,6 @@ class NovaCloud(Servers, FloatingIPs):
             (ip,) = self.find_ips([ip.address], timeout) or [ip]
         is_on = ip.device_id == device.id
         return replace(device, address=ip.address if is_on else None)
-
-    def explain_failure(self, device: Device, timeout: float) -> str:
-        """See :meth:`Driver.explain_failure`."""
-        fault = device.fault or NO_REASON
-        lines = self.settings.console_lines
-        console = ""
-        try:
-            if fault == NO_REASON:
-                # Some clouds show it of a single server only.
-                seen = self.get_device(device.id, timeout)
-                fault = (seen and seen.fault) or fault
-            if lines:
-                console = self.console(device, lines, timeout)
-        except CloudError as error:
-            LOG.info("no more of device %s: %s", device.name, error)
-        for line in console.splitlines():
-            LOG.warning("console of %s: %s", device.name, one_line(line))
-        told = f"; its console: {one_line(console)}" if console else ""
-        return f"{fault}{told}"
 
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""

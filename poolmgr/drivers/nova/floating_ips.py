@@ -7,13 +7,19 @@ from typing import Any
 
 from poolmgr import errors
 from poolmgr.drivers.base import Device, Driver, FloatingIP
-from poolmgr.drivers.nova import marks, shown
-from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import Call, object_field, path_of, text
-from poolmgr.drivers.nova.failures import NotSent, Refused
+from poolmgr.drivers.nova import marks
+from poolmgr.drivers.nova.api import (
+    Api,
+    Entry,
+    object_field,
+    objects,
+    path_of,
+    text,
+)
+from poolmgr.drivers.nova.calls import Call, Refused
+from poolmgr.drivers.nova.devices import ip_in
 from poolmgr.drivers.nova.parts import FLOATING_NETWORK, Parts
 from poolmgr.drivers.nova.servers import parted
-from poolmgr.drivers.nova.services import Services
 from poolmgr.ownership import Mark
 
 # Neutron cannot be asked for what begins so or so, or for a port of null.
@@ -24,18 +30,64 @@ _NO_WAY = "ExternalGatewayForFloatingIPNotFound"
 _NO_PORT = "PortNotFound"
 # Neutron does not know the path: it runs without the extension "router".
 _NO_ROUTERS = "HTTPNotFound"
+#: What an address is attached to if Neutron does not tell: it is not free.
+_UNKNOWN = "unknown"
 # Changes of one floating IP take turns: by its id, each has one of these.
 _TURNS = [threading.Lock() for _turn in range(64)]
+
+
+class _IP(Entry, gc=False):
+    """What is read of a floating IP.
+
+    https://docs.openstack.org/api-ref/network/v2/#list-floating-ips
+    """
+
+    floating_ip_address: str
+    port_id: Any = _UNKNOWN
+    port_details: Any = None
+    revision_number: Any = None
+    description: Any = marks.UNREADABLE
+    created_at: Any = None
+
+    def device(self, devices: Mapping[str, str]) -> str | None:
+        """What it is attached to: the server's id, mostly; None if nothing.
+
+        A port that no server has is no device's, but not free either.
+
+        :param devices: ids of servers by their ports, where Neutron shows
+            none
+        """
+        if self.port_id is None:
+            return None
+        port = text(self.port_id)
+        return self.shown_device or devices.get(port) or port or _UNKNOWN
+
+    @property
+    def shown_device(self) -> str:
+        """The id of the server that Neutron shows with it.
+
+        It does where the extension "fip-port-details" is enabled, mostly.
+        """
+        details = self.port_details
+        known = isinstance(details, Mapping) and details.get("device_id")
+        return text(known)
+
+
+class _Port(Entry, gc=False):
+    """What is read of a port."""
+
+    device_id: Any = None
+    fixed_ips: Any = None
 
 
 class FloatingIPs(Driver):
     """The verbs of a driver that are about floating IPs.
 
-    :ivar services: the cloud's
+    :ivar api: the cloud's services
     :ivar parts: has the network that they are taken from
     """
 
-    services: Services
+    api: Api
     parts: Parts
 
     def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
@@ -44,17 +96,14 @@ class FloatingIPs(Driver):
 
     def list_ips(self, timeout: float) -> list[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
-        return self._ips(Api(self.services, timeout), {})
+        return self._ips([{}], timeout)
 
     def find_ips(
         self, addresses: Collection[str], timeout: float
     ) -> list[FloatingIP]:
         """See :meth:`Driver.find_ips`."""
-        api = Api(self.services, timeout)
-        found = []
-        for some in parted(addresses):
-            found += self._ips(api, {"floating_ip_address": some})
-        return found
+        queries = [{"floating_ip_address": some} for some in parted(addresses)]
+        return self._ips(queries, timeout)
 
     def ips_of_jobs(
         self, uniques: Collection[str], timeout: float
@@ -69,15 +118,14 @@ class FloatingIPs(Driver):
         wanted |= {unique: unique for unique in uniques}
         return [
             replace(ip, mark=replace(ip.mark, unique=wanted[ip.mark.unique]))
-            for ip in self._ips(Api(self.services, timeout), _UNATTACHED)
+            for ip in self._ips([_UNATTACHED], timeout)
             if ip.mark and ip.mark.unique in wanted and not ip.goes_with
         ]
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
         description = marks.description_of(mark, ip.goes_with or "")
-        api = Api(self.services, timeout)
-        now = self._update(api, ip, {"description": description})
+        now = self._update(ip, {"description": description}, timeout)
         if now.get("description") != description:
             raise errors.Changed(f"floating IP {ip.address} was not marked")
 
@@ -85,23 +133,24 @@ class FloatingIPs(Driver):
         self, ip: FloatingIP, device: Device, timeout: float
     ) -> None:
         """See :meth:`Driver.attach_ip`."""
-        api = Api(self.services, timeout)
         places = [
-            (port.id, address)
-            for port in self._ports_of(api, device)
-            for address in shown.addresses_of(port)
+            {"port_id": port.id, "fixed_ip_address": address}
+            for port in self._ports_of(device, timeout)
+            for fixed in objects(port.fixed_ips)
+            if "." in (address := text(fixed.get("ip_address")))
         ]
         # The device's own address first: it is of the network that was
         # asked for, and the others may not be reachable.
-        places.sort(key=lambda place: place[1] != device.address)
+        places.sort(
+            key=lambda place: place["fixed_ip_address"] != device.address
+        )
         error: errors.CloudError = errors.CloudUnavailable(
             f"Neutron shows no port with an IPv4 address of device "
             f"{device.name!r}"
         )
-        for port_id, address in places:
+        for place in places:
             try:
-                change = {"port_id": port_id, "fixed_ip_address": address}
-                self._update(api, ip, change)
+                self._update(ip, place, timeout)
                 return
             except Refused as refused:
                 if refused.kind == _NO_PORT:
@@ -115,47 +164,53 @@ class FloatingIPs(Driver):
 
     def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
         """See :meth:`Driver.detach_ip`."""
-        self._update(Api(self.services, timeout), ip, {"port_id": None})
+        self._update(ip, {"port_id": None}, timeout)
 
     def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
         """See :meth:`Driver.delete_ip`."""
         call = Call("DELETE", "network", path_of(_IPS, ip.id))
-        return Api(self.services, timeout).run_if_there(call) is not None
+        return self.api.run_if_there(call, timeout) is not None
 
     def allocate(self, description: str, timeout: float) -> FloatingIP:
         """Allocate one.
 
         :param description: its mark
         """
-        api = Api(self.services, timeout)
-
-        def create(found: Mapping[str, Any]) -> FloatingIP:
-            network = found[FLOATING_NETWORK]
-            new = {"floating_network_id": network, "description": description}
-            call = Call("POST", "network", _IPS, body={"floatingip": new})
-            ip = shown.floating_ip_of(api.create(call, shown.ShownIP), {})
-            if ip is None:
-                raise errors.OutcomeUnknown(f"the answer to {call} is odd")
-            return ip
-
-        return self.parts.use([FLOATING_NETWORK], timeout, create)
+        parts = self.parts.get([FLOATING_NETWORK], timeout)
+        try:
+            return self._create_ip(parts, description, timeout)
+        except Refused as error:
+            parts = self.parts.get_again(parts, error, timeout)
+            return self._create_ip(parts, description, timeout)
 
     def ips_of_device(
         self, device: Device, timeout: float
     ) -> list[FloatingIP]:
         """Those that come and go with a device."""
-        api = Api(self.services, timeout)
-        ports = [port.id for port in self._ports_of(api, device)]
-        found = self._ips(api, _UNATTACHED)
-        if ports:
-            found += self._ips(api, {"port_id": ports})
+        queries: list[Mapping[str, Any]] = [_UNATTACHED]
+        if ports := [port.id for port in self._ports_of(device, timeout)]:
+            queries.append({"port_id": ports})
+        found = self._ips(queries, timeout)
         by_id = {ip.id: ip for ip in found if ip.goes_with == device.id}
         return list(by_id.values())
 
     # -- inside -------------------------------------------------------------
 
+    def _create_ip(
+        self, parts: Mapping[str, Any], description: str, timeout: float
+    ) -> FloatingIP:
+        new = {
+            "floating_network_id": parts[FLOATING_NETWORK],
+            "description": description,
+        }
+        call = Call("POST", "network", _IPS, body={"floatingip": new})
+        ip = _ip_of(self.api.create(call, _IP, timeout), {})
+        if ip is None:
+            raise errors.OutcomeUnknown(f"the answer to {call} is odd")
+        return ip
+
     def _update(
-        self, api: Api, ip: FloatingIP, change: Mapping[str, Any]
+        self, ip: FloatingIP, change: Mapping[str, Any], timeout: float
     ) -> dict[str, Any]:
         """Change one; what Neutron says that it is now.
 
@@ -170,15 +225,17 @@ class FloatingIPs(Driver):
             "PUT",
             "network",
             path_of(_IPS, ip.id),
-            body={"floatingip": dict(change)},
+            body={"floatingip": change},
             headers={"If-Match": f"revision_number={ip.revision}"},
             expects="floatingip",
         )
         turn = _TURNS[hash(ip.id) % len(_TURNS)]
-        if not turn.acquire(timeout=api.timeout):
-            raise NotSent(f"{call}: another change of it takes too long")
+        if not turn.acquire(timeout=timeout):
+            raise errors.CloudUnavailable(
+                f"{call}: another change of it takes too long"
+            )
         try:
-            return object_field(api.run(call), "floatingip")
+            return object_field(self.api.run(call, timeout), "floatingip")
         except Refused as error:
             if error.status == 404 and error.kind == "FloatingIPNotFound":
                 raise errors.Changed(f"{error}") from None
@@ -186,44 +243,56 @@ class FloatingIPs(Driver):
         finally:
             turn.release()
 
-    def _ports_of(self, api: Api, device: Device) -> list[shown.Port]:
+    def _ports_of(self, device: Device, timeout: float) -> list[_Port]:
         """A device's ports."""
         query = {"device_id": device.id, "fields": ["id", "fixed_ips"]}
-        return api.read_list(
-            Call("GET", "network", "/ports", query), shown.Port
-        )
+        call = Call("GET", "network", "/ports", query)
+        return self.api.read_list(call, _Port, timeout)
 
-    def _ips(self, api: Api, query: Mapping[str, Any]) -> list[FloatingIP]:
+    def _ips(
+        self, queries: Iterable[Mapping[str, Any]], timeout: float
+    ) -> list[FloatingIP]:
         # An administrator would be shown those of all projects.
         ours = {
-            "project_id": api.project_id(),
-            "fields": list(shown.ShownIP.__struct_fields__),
+            "project_id": self.api.project_id(timeout),
+            "fields": list(_IP.__struct_fields__),
         }
-        call = Call("GET", "network", _IPS, {**ours, **query})
-        try:
-            entries = api.read_list(call, shown.ShownIP)
-        except Refused as error:
-            if error.kind != _NO_ROUTERS:
-                raise
-            return []
-        devices = self._devices_of_ports(api, entries)
-        found = [shown.floating_ip_of(each, devices) for each in entries]
-        return [ip for ip in found if ip is not None]
-
-    def _devices_of_ports(
-        self, api: Api, entries: Iterable[shown.ShownIP]
-    ) -> dict[str, str]:
-        """Ids of the servers, by their ports, that Neutron does not show.
-
-        It does where the extension "fip-port-details" is enabled, mostly.
-        """
-        bare = {
-            text(entry.port_id) for entry in entries if not entry.shown_device
-        }
+        entries: list[_IP] = []
+        for query in queries:
+            call = Call("GET", "network", _IPS, {**ours, **query})
+            try:
+                entries += self.api.read_list(call, _IP, timeout)
+            except Refused as error:
+                if error.kind != _NO_ROUTERS:
+                    raise
+        bare = {text(e.port_id) for e in entries if not e.shown_device}
         devices: dict[str, str] = {}
         for some in parted(bare - {""}):
             query = {"id": some, "fields": ["id", "device_id"]}
             call = Call("GET", "network", "/ports", query)
-            ports = api.read_list(call, shown.Port)
-            devices |= {port.id: text(port.device_id) for port in ports}
-        return devices
+            for port in self.api.read_list(call, _Port, timeout):
+                devices[port.id] = text(port.device_id)
+        found = (_ip_of(entry, devices) for entry in entries)
+        return [ip for ip in found if ip is not None]
+
+
+def _ip_of(entry: _IP, devices: Mapping[str, str]) -> FloatingIP | None:
+    """A floating IP; None if its address is none.
+
+    :param devices: ids of servers by their ports, where Neutron shows none
+    """
+    address, revision = ip_in(entry.floating_ip_address), entry.revision_number
+    if address is None:
+        return None
+    description = "" if entry.description is None else entry.description
+    mark, goes_with = marks.mark_in_description(description)
+    return FloatingIP(
+        id=entry.id,
+        address=str(address),
+        device_id=entry.device(devices),
+        # Without one Neutron refuses every change, by its 412.
+        revision=revision if isinstance(revision, int) else 0,
+        mark=mark,
+        created=text(entry.created_at).replace("Z", "+00:00") or None,
+        goes_with=goes_with or None,
+    )

@@ -1,6 +1,7 @@
 """Nova's servers, which are poolmgr's devices."""
 
 import base64
+import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -9,20 +10,28 @@ from typing import Any
 import msgspec
 
 from poolmgr.drivers.base import Device, Driver, Poll
-from poolmgr.drivers.nova import marks, shown
-from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import Call, Entry, object_field, path_of
-from poolmgr.drivers.nova.failures import understood
+from poolmgr.drivers.nova import marks
+from poolmgr.drivers.nova.api import Api, Entry, object_field, path_of, text
+from poolmgr.drivers.nova.calls import Call, Refused
+from poolmgr.drivers.nova.devices import (
+    NO_REASON,
+    NovaDevice,
+    Server,
+    device_of,
+)
 from poolmgr.drivers.nova.parts import Parts
-from poolmgr.drivers.nova.services import Services
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.drivers.nova.shown import NovaDevice, Server
-from poolmgr.errors import CloudUnavailable
+from poolmgr.errors import CloudError, CloudUnavailable
 from poolmgr.ownership import Mark
+from poolmgr.text import one_line
 from poolmgr.text.secrecy import masked
+
+LOG = logging.getLogger(__name__)
 
 #: Names, tags, ids in one question, so that its address stays below 8 KiB.
 A_QUESTION = 60
+#: Servers on one page of Nova's lists.
+_PAGE = 1000
 _SERVERS = "/servers"
 
 
@@ -30,79 +39,83 @@ class Servers(Driver):
     """The verbs of a driver that are about devices.
 
     :ivar settings: the group ``[nova]``
-    :ivar services: the cloud's
+    :ivar api: the cloud's services
     :ivar parts: what servers are made of
     :ivar zones: the zones to build in, in turn; empty for any
     """
 
-    services: Services
+    settings: NovaSettings
+    api: Api
     parts: Parts
     zones: Iterator[str]
-    settings: NovaSettings
 
     def create_device(
         self, name: str, mark: Mark, timeout: float
     ) -> NovaDevice:
         """See :meth:`Driver.create_device`."""
-        api = Api(self.services, timeout)
+        own_ip = self.settings.device_floating_ip
         metadata = dict(e.split("=", 1) for e in self.settings.metadata)
-        if own_ip := self.settings.device_floating_ip:
-            metadata |= marks.OWN_IP
-
-        def create(found: Mapping[str, Any]) -> str:
-            body = self._body(found)
-            body["server"] |= {
-                "name": name,
-                "metadata": {**metadata, **marks.metadata_of(mark)},
-                "tags": marks.tags_of(mark, name),
-            }
-            call = Call("POST", "compute", _SERVERS, body=body)
-            return api.create(call, Entry).id
-
-        id_ = self.parts.use(self.parts.of_servers, timeout, create)
+        metadata |= marks.OWN_IP if own_ip else {}
+        named = {
+            "name": name,
+            "metadata": metadata | marks.metadata_of(mark),
+            "tags": marks.tags_of(mark, name),
+        }
+        found = self.parts.get(self.parts.of_servers, timeout)
+        try:
+            made = self._create_server(named, found, timeout)
+        except Refused as error:
+            found = self.parts.get_again(found, error, timeout)
+            made = self._create_server(named, found, timeout)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return NovaDevice(
-            id_, name, "building", None, now, mark=mark, own_ip=own_ip
+            made.id, name, "building", None, now, mark=mark, own_ip=own_ip
         )
 
     def list_devices(self, timeout: float) -> list[NovaDevice]:
         """See :meth:`Driver.list_devices`."""
-        return self._servers(Api(self.services, timeout), {})
+        return self._servers([{}], timeout)
 
     def find_devices(
         self, names: Collection[str], timeout: float
     ) -> list[NovaDevice]:
         """See :meth:`Driver.find_devices`."""
-        return self._named(Api(self.services, timeout), names)
+        found = self._servers(_by_name(names), timeout)
+        return [device for device in found if device.name in names]
 
     def devices_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> list[NovaDevice]:
         """See :meth:`Driver.devices_of_jobs`."""
         tags = {marks.job_tag(unique) for unique in uniques}
-        found = self._tagged(Api(self.services, timeout), tags)
+        found = self._servers(_by_tag(tags), timeout)
         return [d for d in found if d.mark and d.mark.unique in uniques]
 
     def poll(self, devices: Collection[Device], timeout: float) -> Poll:
         """See :meth:`Driver.poll`."""
-        api = Api(self.services, timeout)
-        known = {device.id: device for device in devices}
-        marked = [device for device in devices if device.mark]
-        unchanged: set[str] = set()
-        if len(marked) > A_QUESTION:
+        booting: set[str] = set()
+        if len(devices) > A_QUESTION:
             # Of a thousand that boot, hardly one has changed since the last
-            # look: who still boots is told by one short list.
-            building = {d.id for d in marked if d.status == "building"}
-            unchanged = building.intersection(self._booting(api, marked))
-        tags = {
-            marks.own_tag(device.mark, device.name)
-            for device in marked
-            if device.mark and device.id not in unchanged
+            # poll: who still boots is told by one short list.
+            booting = self._booting(devices, timeout)
+        unchanged = {
+            device.id
+            for device in devices
+            if device.status == "building" and device.id in booting
         }
-        unmarked = {device.name for device in devices if not device.mark}
-        found = self._tagged(api, tags) + self._named(api, unmarked)
-        seen = [shown.completed(each, known.get(each.id)) for each in found]
-        return Poll(seen, unchanged, api.calls)
+        rest = [device for device in devices if device.id not in unchanged]
+        tags = {marks.own_tag(d.mark, d.name) for d in rest if d.mark}
+        names = {device.name for device in rest if not device.mark}
+        queries = [*_by_tag(tags), *_by_name(names)]
+        seen = []
+        for each in self._servers(queries, timeout):
+            if each.name and each.mark is not marks.UNREADABLE:
+                seen.append(each)
+            else:
+                # Nova does not tell at the moment, as of a cell that is down.
+                unchanged.add(each.id)
+        requests = len(queries) + -(-len(booting) // _PAGE)
+        return Poll(seen, unchanged, requests)
 
     def get_device(self, id: str, timeout: float) -> NovaDevice | None:
         """See :meth:`Driver.get_device`.
@@ -110,32 +123,47 @@ class Servers(Driver):
         :raises CloudUnavailable: Nova shows it without its name or metadata
         """
         call = Call("GET", "compute", path_of(_SERVERS, id), expects="server")
-        answer = Api(self.services, timeout).run_if_there(call)
+        answer = self.api.run_if_there(call, timeout)
         if answer is None:
             return None
-        with understood(call):
-            # It is the one that was asked for, whatever it says.
-            fields = {**object_field(answer, "server"), "id": id}
-            device = shown.device_of(
-                msgspec.convert(fields, Server), self.settings
-            )
+        # It is the one that was asked for, whatever it says.
+        fields = {**object_field(answer, "server"), "id": id}
+        device = device_of(msgspec.convert(fields, Server), self.settings)
         if device and (device.mark is marks.UNREADABLE or not device.name):
             raise CloudUnavailable(
                 f"the answer to {call} has no name or no metadata"
             )
         return device
 
+    def explain_failure(self, device: Device, timeout: float) -> str:
+        """See :meth:`Driver.explain_failure`."""
+        fault, console = device.fault or NO_REASON, ""
+        try:
+            if fault == NO_REASON:
+                # Some clouds show it of a single server only.
+                seen = self.get_device(device.id, timeout)
+                fault = (seen and seen.fault) or fault
+            if lines := self.settings.console_lines:
+                console = self._console(device, lines, timeout)
+        except CloudError as error:
+            LOG.info("no more of device %s: %s", device.name, error)
+        for line in console.splitlines():
+            LOG.warning("console of %s: %s", device.name, one_line(line))
+        return (
+            f"{fault}; its console: {one_line(console)}" if console else fault
+        )
+
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
-        api, before = Api(self.services, timeout), device.mark
+        before = device.mark
         if before is None or before.unique != mark.unique:
             for tag in marks.tags_of(mark, device.name):
                 path = path_of(_SERVERS, device.id, "tags", tag)
-                api.run(Call("PUT", "compute", path))
+                self.api.run(Call("PUT", "compute", path), timeout)
         changes = marks.changes(mark, before)
         path = path_of(_SERVERS, device.id, "metadata")
-        body = {"metadata": changes}
-        answer = api.run(Call("POST", "compute", path, body=body))
+        call = Call("POST", "compute", path, body={"metadata": changes})
+        answer = self.api.run(call, timeout)
         if changes.items() <= object_field(answer, "metadata").items():
             return
         seen = self.get_device(device.id, timeout)
@@ -145,25 +173,23 @@ class Servers(Driver):
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
         call = Call("DELETE", "compute", path_of(_SERVERS, device.id))
-        return Api(self.services, timeout).run_if_there(call) is not None
-
-    def console(self, device: Device, lines: int, timeout: float) -> str:
-        """The last lines of a server's console."""
-        path = path_of(_SERVERS, device.id, "action")
-        body = {"os-getConsoleOutput": {"length": lines}}
-        call = Call("POST", "compute", path, body=body)
-        answer = Api(self.services, timeout).run(call)
-        output = msgspec.json.decode(answer.get("output", b"null"))
-        return masked(output) if isinstance(output, str) else ""
+        return self.api.run_if_there(call, timeout) is not None
 
     # -- inside -------------------------------------------------------------
 
-    def _body(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """What a request for a server has in it besides its name and mark.
+    def _create_server(
+        self,
+        named: Mapping[str, Any],
+        found: Mapping[str, Any],
+        timeout: float,
+    ) -> Entry:
+        """Ask for a server.
 
-        :param found: the parts
+        :param named: its name and its mark
+        :param found: its parts
         """
         server: dict[str, Any] = {
+            **named,
             "imageRef": found["image"],
             "flavorRef": found["flavor"],
             "networks": [{"uuid": id_} for id_ in found["networks"]],
@@ -180,39 +206,40 @@ class Servers(Driver):
             server["config_drive"] = True
         if zone := next(self.zones):
             server["availability_zone"] = zone
-        if "server_group" not in found:
-            return {"server": server}
-        hints = {"group": found["server_group"]}
-        return {"server": server, "os:scheduler_hints": hints}
+        body: dict[str, Any] = {"server": server}
+        if "server_group" in found:
+            body["os:scheduler_hints"] = {"group": found["server_group"]}
+        call = Call("POST", "compute", _SERVERS, body=body)
+        return self.api.create(call, Entry, timeout)
 
-    def _named(self, api: Api, names: Collection[str]) -> list[NovaDevice]:
-        found = []
-        for some in parted(names):
-            # Nova's filter is a regular expression, and its databases may
-            # not mind the case. It takes "|" for an ordinary letter, so that
-            # each of the names is there or not; what else matches is nobody's.
-            each = "".join(f"({re.escape(name)})?" for name in some)
-            found += self._servers(api, {"name": f"^{each}$"})
-        return [device for device in found if device.name in names]
-
-    def _tagged(self, api: Api, tags: Collection[str]) -> list[NovaDevice]:
-        found = []
-        for some in parted(tags):
-            found += self._servers(api, {"tags-any": ",".join(some)})
+    def _servers(
+        self, queries: Iterable[Mapping[str, str]], timeout: float
+    ) -> list[NovaDevice]:
+        found: list[NovaDevice] = []
+        for query in queries:
+            call = Call("GET", "compute", "/servers/detail", query)
+            for server in self.api.read_list(call, Server, timeout):
+                if device := device_of(server, self.settings):
+                    found.append(device)
         return found
 
-    def _booting(self, api: Api, devices: Iterable[Device]) -> Iterator[str]:
+    def _booting(self, devices: Iterable[Device], timeout: float) -> set[str]:
         """Ids of all servers that boot, of the pools of these devices."""
-        for pool in sorted({d.mark.pool for d in devices if d.mark}):
+        found: set[str] = set()
+        for pool in {device.mark.pool for device in devices if device.mark}:
             query = {"status": "BUILD", "tags": marks.pool_tag(pool)}
             call = Call("GET", "compute", _SERVERS, query)
-            yield from (each.id for each in api.read_list(call, Entry))
+            entries = self.api.read_list(call, Entry, timeout)
+            found.update(entry.id for entry in entries)
+        return found
 
-    def _servers(self, api: Api, query: Mapping[str, str]) -> list[NovaDevice]:
-        call = Call("GET", "compute", "/servers/detail", query)
-        servers = api.read_list(call, Server)
-        found = [shown.device_of(each, self.settings) for each in servers]
-        return [device for device in found if device is not None]
+    def _console(self, device: Device, lines: int, timeout: float) -> str:
+        path = path_of(_SERVERS, device.id, "action")
+        body = {"os-getConsoleOutput": {"length": lines}}
+        call = Call("POST", "compute", path, body=body)
+        answer = self.api.run(call, timeout)
+        output = msgspec.json.decode(answer.get("output", b"null"))
+        return masked(text(output))
 
 
 def parted(items: Collection[str]) -> Iterator[list[str]]:
@@ -220,3 +247,21 @@ def parted(items: Collection[str]) -> Iterator[list[str]]:
     order = sorted(items)
     for start in range(0, len(order), A_QUESTION):
         yield order[start : start + A_QUESTION]
+
+
+def _by_tag(tags: Collection[str]) -> Iterator[dict[str, str]]:
+    """The questions for servers with one of these tags."""
+    for some in parted(tags):
+        yield {"tags-any": ",".join(some)}
+
+
+def _by_name(names: Collection[str]) -> Iterator[dict[str, str]]:
+    """The questions for servers with one of these names, and perhaps more.
+
+    Nova's filter is a regular expression, and its databases may not mind the
+    case.  It takes "|" for an ordinary letter, so that each of the names is
+    there or not; what else matches is nobody's.
+    """
+    for some in parted(names):
+        each = "".join(f"({re.escape(name)})?" for name in some)
+        yield {"name": f"^{each}$"}

@@ -1,94 +1,238 @@
-"""From settings to a session: who we are, and at which cloud."""
+"""Logged in at Keystone, and where the services are."""
 
 import copy
 import importlib.metadata
 import logging
-import os
 import re
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar, cast
 
+from keystoneauth1 import session as keystone
+from keystoneauth1.access.access import AccessInfo
+from keystoneauth1.exceptions import CatalogException
 from keystoneauth1.identity import v3
 from keystoneauth1.identity.generic.base import BaseGenericPlugin
-from keystoneauth1.session import Session, TCPKeepAliveAdapter
-from openstack.config import OpenStackConfig
 from openstack.config.cloud_region import CloudRegion
 from openstack.connection import Connection
-from requests.adapters import HTTPAdapter
 
-from poolmgr.drivers.nova.credentials import Origin, hide, wanted_of
-from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.drivers.nova.transport import Transport
-from poolmgr.errors import ConfigError
+from poolmgr import errors
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.nova.calls import (
+    FAILURES,
+    Call,
+    Refused,
+    Service,
+    error_of_failure,
+)
+from poolmgr.drivers.nova.credentials import Origin, is_address, unusable
+from poolmgr.drivers.nova.transport import bounded
+from poolmgr.events import CloudCall
 from poolmgr.text import one_line, secrecy
 
 LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
-_LOOKED_FOR = (
-    "clouds.yaml is looked for in this folder, ~/.config/openstack and "
-    "/etc/openstack, or is the file that OS_CLIENT_CONFIG_FILE names"
-)
-_SDK_MANUAL = "https://docs.openstack.org/openstacksdk/latest/user/config/"
+#: Seconds after which a login that is not over keeps no other waiting.
+LONGEST_WAIT = 5.0
+#: Seconds that a token has to be good for, so that it lasts for a call.
+_LONG_ENOUGH = 120
+_LOGIN = Call("POST", "identity", "/auth/tokens")
+_VERSIONS = {"compute": "v2.1", "network": "v2.0", "image": "v2"}
+#: What keystoneauth raises over an answer of another form than documented.
+_MISREAD = (AttributeError, LookupError, TypeError, ValueError)
 
 
-@dataclass(frozen=True)
-class Access:
-    """How to get to a cloud.
+class Session:
+    """A session with a cloud: knows its token, project and addresses.
 
-    :ivar session: of keystoneauth; nobody else uses it
-    :ivar config: the cloud's settings, as the SDK has them
-    :ivar origin: says where they come from
+    :param session: of keystoneauth; it is left as it is
+    :param region: the cloud's settings, as the SDK has them
+    :param origin: says where they are set
+    :param driver: whose requests these are: has the limiter, and is told of
+        each
     """
 
-    session: Session
-    config: CloudRegion
-    origin: Origin
+    def __init__(
+        self,
+        session: keystone.Session,
+        region: CloudRegion,
+        origin: Origin,
+        driver: Driver,
+    ) -> None:
+        self._plugin = _plugin(session, region, origin)
+        self.session = bounded(session, origin.settings.calls_at_once)
+        self._region = region
+        self._origin = origin
+        self._driver = driver
+        # The settings that decide about certificates.
+        self._tls = (
+            f"{origin.of('cacert')} or REQUESTS_CA_BUNDLE, and "
+            f"{origin.of('cert')}"
+        )
+        # The login that counts, if there is one.  Of all threads that come at
+        # once, one puts its own here: setdefault() is one step.
+        self._logins: dict[str, Future[AccessInfo]] = {}
+        self._good_until = 0.0
+        self._urls: dict[Service, str] = {}
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Let the connections go; requests from now on fail."""
+        self._is_closed = True
+        self.session.session.close()
+
+    def exchange(self, call: Call, url: str, send: Callable[[], T]) -> T:
+        """What a request is answered; sent in its turn, timed and reported.
+
+        :param send: sends it
+        :raises CloudError: it is not answered
+        """
+        if self._is_closed:
+            raise errors.CloudUnavailable(f"{call}: the driver is closed")
+        self._driver.limiter.acquire()
+        started, status = time.monotonic(), None
+        try:
+            answer = send()
+            status = getattr(answer, "status_code", 201)
+            return answer
+        except FAILURES as error:
+            status = getattr(error, "http_status", None)
+            raise error_of_failure(call, error, url, self._tls) from error
+        finally:
+            took = time.monotonic() - started
+            LOG.debug("%s: %s in %.3f s", call, status or "no answer", took)
+            self._driver.report_call(
+                CloudCall(call.service, call.method, status, took)
+            )
+
+    # -- Keystone -----------------------------------------------------------
+
+    def log_in(self, timeout: float) -> AccessInfo:
+        """What Keystone told at the last login; good for a while.
+
+        :raises AuthenticationFailed: it refuses the login
+        :raises CloudUnavailable: it cannot be asked at the moment
+        """
+        access = self._last_login(timeout)
+        if time.monotonic() > self._good_until:
+            self.forget(access)
+            access = self._last_login(timeout)
+        return access
+
+    def forget(self, access: AccessInfo) -> None:
+        """Log in anew next time, unless that was done since this login."""
+        latest = self._logins.get("latest")
+        if latest and latest.done() and latest.result() is access:
+            self._drop(latest)
+
+    def project_id(self, timeout: float) -> str:
+        """The project whose things are ours.
+
+        :raises CloudRefused: the login has none
+        """
+        project = self.log_in(timeout).project_id
+        if not project:
+            raise errors.CloudRefused(
+                "the login is for no project; set "
+                + self._origin.of("project_name")
+            )
+        return project
+
+    def url(self, service: Service, timeout: float) -> str:
+        """A service's address, with the version.
+
+        :raises CloudRefused: there is none
+        """
+        if service not in self._urls:
+            given = self._region.get_endpoint(service)
+            found = given or self._url_in_catalog(service, timeout)
+            self._urls[service] = with_version(found, _VERSIONS[service])
+        return self._urls[service]
+
+    def described(self, service: Service) -> str:
+        """A service's address and where it is set, for messages."""
+        where = "the catalog"
+        if self._region.get_endpoint(service):
+            where = self._origin.of(f"{service}_endpoint_override")
+        return one_line(f"{self._urls[service]} (the address is from {where})")
+
+    # -- inside -------------------------------------------------------------
+
+    def _last_login(self, timeout: float) -> AccessInfo:
+        """The login that counts; who comes during one shares its result.
+
+        A failure as well: a Keystone that refuses the login, or hangs, is not
+        asked by each of a hundred threads.  It is not remembered.
+        """
+        mine: Future[AccessInfo] = Future()
+        latest = self._logins.setdefault("latest", mine)
+        if latest is mine:
+            try:
+                mine.set_result(self._ask_keystone(timeout))
+            except BaseException as error:
+                self._drop(mine)
+                mine.set_exception(error)
+        try:
+            return latest.result(min(timeout, LONGEST_WAIT))
+        except TimeoutError:
+            self._drop(latest)
+            why = "logging in: it takes too long"
+            raise errors.CloudUnavailable(why) from None
+
+    def _drop(self, login: Future[AccessInfo]) -> None:
+        if self._logins.get("latest") is login:
+            self._logins.pop("latest", None)
+
+    def _ask_keystone(self, timeout: float) -> AccessInfo:
+        session = copy.copy(self.session)
+        session.timeout = timeout
+        url = str(self._plugin.auth_url)
+        ask = partial(self._plugin.get_auth_ref, session)
+        try:
+            access = self.exchange(_LOGIN, url, ask)
+            secrecy.hide(access.auth_token, passing=True)
+        except (errors.AuthenticationFailed, Refused) as error:
+            raise errors.AuthenticationFailed(
+                f"the cloud refuses the login: {error} (the credentials are "
+                f"from {self._origin})"
+            ) from error
+        except _MISREAD as error:
+            why = f"the answer to the login at {url} is not understood"
+            raise errors.CloudUnavailable(why) from error
+        self._good_until = _end_of(access)
+        return access
+
+    def _url_in_catalog(self, service: Service, timeout: float) -> str:
+        region, origin = self._region, self._origin
+        self.project_id(timeout)
+        catalog = self.log_in(timeout).service_catalog
+        try:
+            found = catalog.url_for(
+                service_type=region.get_service_type(service),
+                service_name=region.get_service_name(service),
+                interface=region.get_interface(service) or "public",
+                region_name=region.get_region_name(service) or None,
+            )
+        except (CatalogException, *_MISREAD) as error:
+            raise errors.CloudRefused(
+                f"the catalog has no service {service!r}: "
+                f"{one_line(str(error))}; "
+                f"see {origin.of('region_name')} and {origin.of('interface')}"
+            ) from error
+        if not is_address(url := str(found)):
+            what = f"the catalog's address of the service {service!r}"
+            raise errors.CloudRefused(f"{what} is none: {one_line(url)!r}")
+        return url
 
 
-def connect(settings: NovaSettings) -> Access:
-    """The way to a cloud; no call is made yet.
-
-    :raises ConfigError: in one line, what is missing or wrong
-    """
-    origin = Origin(settings)
-    wanted = wanted_of(origin)
-    secrecy.show(_LOOKED_FOR)
-    try:
-        config = _choose(wanted)
-        session = config.get_session()
-        hide(config.get_auth_args())
-        secrecy.show(config.name, config.get_region_name())
-        return _prepared(session, config, origin)
-    except ConfigError:
-        raise
-    except Exception as error:
-        # keystoneauth tells what is missing by exceptions of no class, and
-        # over a wrong form the SDK trips in all ways.
-        said = one_line(secrecy.masked(str(error)))
-        if "was not found" in said:
-            raise ConfigError(f"[nova]: {said} ({_LOOKED_FOR})") from None
-        raise ConfigError(
-            f"{origin}: openstacksdk cannot use this: {said}; see "
-            f"{_SDK_MANUAL}"
-        ) from error
-
-
-def connection_of(session: Session) -> Connection:
+def connection_of(session: keystone.Session) -> Connection:
     """A connection on a session that somebody else has made."""
     version = importlib.metadata.version("poolmgr")
     return Connection(session=session, app_name="poolmgr", app_version=version)
-
-
-def access_from(connection: Connection, settings: NovaSettings) -> Access:
-    """The way to a cloud by a connection that somebody else has made.
-
-    It stays as it is: what is changed is a copy of its session.
-    """
-    session = copy.copy(connection.session)
-    session.session = session._session = copy.copy(session.session)
-    session.session.adapters = OrderedDict(session.session.adapters)
-    return _prepared(session, connection.config, Origin(settings, True))
 
 
 def keystone_url(url: str, origin: Origin) -> str:
@@ -120,73 +264,45 @@ def with_version(url: str, version: str) -> str:
     return re.sub(ending, f"/{version}", url, count=1)
 
 
-# -- inside -------------------------------------------------------------------
+def _plugin(
+    session: keystone.Session, region: CloudRegion, origin: Origin
+) -> v3.BaseAuth:
+    """How a session logs in, at version 3.
 
-
-class _Config(OpenStackConfig):
-    """The SDK's configuration; before 4.5 it loses tokens."""
-
-    def magic_fixes(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Mend what is written in an old form; with the token kept."""
-        token = config.get("auth", {}).get("token")
-        return super().magic_fixes(
-            {**config, "token": token} if token else config
-        )
-
-
-def _choose(wanted: dict[str, Any]) -> CloudRegion:
-    """A cloud of the configuration, with the settings of ``[nova]``."""
-    config = _Config(
-        load_yaml_config="cloud" in wanted,
-        # With variables of poolmgr's own among them ("OS_NOVA__IMAGE"); the
-        # SDK leaves alone what it does not know.
-        load_envvars="auth" not in wanted,
-        app_name="poolmgr",
-        app_version=importlib.metadata.version("poolmgr"),
-    )
-    clouds = config.cloud_config["clouds"]
-    entry = clouds.get(wanted.get("cloud", "envvars"))
-    if "region_name" in wanted and entry and "regions" not in entry:
-        # Where the cloud has one region, the SDK would take no other.
-        entry["region_name"] = wanted["region_name"]
-    return config.get_one(**wanted)
-
-
-def _prepared(session: Session, config: CloudRegion, origin: Origin) -> Access:
-    """Have a session log in at version 3, and send requests by our transport.
-
-    What somebody has mounted for a purpose of his own stays.
+    :raises ConfigError: it does in another way, or has a wrong address
     """
     plugin = session.auth
     if not isinstance(plugin, (BaseGenericPlugin, v3.BaseAuth)):
-        raise ConfigError(
+        raise errors.ConfigError(
             f"{origin.of('auth_type')} is not a Keystone v3 login type; "
             "use password, v3applicationcredential or v3token"
         )
     for service in ("compute", "network", "image"):
-        if given := config.get_endpoint(service):
+        if given := region.get_endpoint(service):
             origin.check_address(f"{service}_endpoint_override", str(given))
     url = keystone_url(plugin.auth_url or "", origin)
-    session.auth = copy.copy(plugin)
-    session.auth.auth_url = url
     if isinstance(plugin, BaseGenericPlugin):
         # It would ask Keystone which versions it has, and wait for itself
         # for ever when that is answered with 401.
-        session.auth = plugin.create_plugin(session, (3, 0), url)
-    http = session.session
-    plain = {
-        prefix: type(adapter) in (HTTPAdapter, TCPKeepAliveAdapter)
-        for prefix, adapter in http.adapters.items()
-    }
-    trusts = http.trust_env and all(plain.values())
-    transport = Transport(origin.settings.calls_at_once, trusts)
-    for prefix in filter(plain.get, plain):
-        http.mount(prefix, transport)
-    if trusts:
-        # The environment is read once, and not for each request.
-        http.trust_env = False
-        if session.verify is True:
-            names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-            bundles = filter(None, map(os.environ.get, names))
-            session.verify = next(bundles, True)
-    return Access(session, config, origin)
+        try:
+            made = plugin.create_plugin(session, (3, 0), url)
+        except Exception as error:
+            raise unusable(origin, error) from error
+        return cast(v3.BaseAuth, made)
+    plugin = copy.copy(plugin)
+    plugin.auth_url = url
+    return plugin
+
+
+def _end_of(access: AccessInfo) -> float:
+    """When to log in again, by a clock that nobody sets.
+
+    Of its times only the difference counts: the cloud's clock may be another.
+    One that does not say when it expires is used until it is refused.
+    """
+    with suppress(AttributeError, LookupError, TypeError, ValueError):
+        expires, issued = access.expires, access.issued
+        if expires is not None and issued is not None:
+            lasts = (expires - issued).total_seconds() - _LONG_ENOUGH
+            return time.monotonic() + lasts
+    return float("inf")

@@ -5,26 +5,45 @@ unpacks what is packed without a bound, and keystoneauth follows redirects with
 token and password to any host.
 """
 
+import copy
 import io
-import socket
+import os
 import time
 from functools import cache, partial
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urljoin
 
-from keystoneauth1.session import TCPKeepAliveAdapter
+from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from requests import PreparedRequest, Response
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Timeout
 
 from poolmgr.errors import CloudRefused, CloudUnavailable
-from poolmgr.text import one_line
 
 #: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
 LONGEST_ANSWER = 64 * 1024 * 1024
 _REDIRECTS = (301, 302, 303, 305, 307, 308)
+
+
+def bounded(session: Session, size: int) -> Session:
+    """A copy of a session that sends its requests by our transport.
+
+    :param size: connections that are kept open
+    """
+    session = copy.copy(session)
+    http = session.session = session._session = copy.copy(session.session)
+    http.adapters = copy.copy(http.adapters)
+    transport = Transport(size, http.trust_env)
+    for prefix in ("http://", "https://"):
+        http.mount(prefix, transport)
+    if http.trust_env and session.verify is True:
+        for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+            session.verify = os.environ.get(name) or session.verify
+    # What is in the environment was read now, and is not for each request.
+    http.trust_env = False
+    return session
 
 
 class Transport(TCPKeepAliveAdapter):
@@ -45,13 +64,11 @@ class Transport(TCPKeepAliveAdapter):
         self, *args: Any, **kwargs: Any
     ) -> Any:
         """See :class:`requests.adapters.HTTPAdapter`."""
-        return _with_time(
-            super().get_connection_with_tls_context(*args, **kwargs)
-        )
+        return _timed(super().get_connection_with_tls_context(*args, **kwargs))
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
         """The same, as requests before 2.32 calls it."""
-        return _with_time(super().get_connection(*args, **kwargs))
+        return _timed(super().get_connection(*args, **kwargs))
 
     def send(
         self, request: PreparedRequest, *args: Any, **kwargs: Any
@@ -63,78 +80,23 @@ class Transport(TCPKeepAliveAdapter):
         """
         url = request.url or ""
         request.headers["Accept-Encoding"] = "identity"
-        environment = self._proxies(urljoin(url, "/")) if self._proxies else {}
-        kwargs["proxies"] = {**(kwargs.get("proxies") or {}), **environment}
+        if self._proxies:
+            proxies = self._proxies(urljoin(url, "/"))
+            kwargs["proxies"] = {**(kwargs.get("proxies") or {}), **proxies}
         kwargs["timeout"] = Timeout(total=kwargs["timeout"])
         kwargs["stream"] = True
         response = super().send(request, *args, **kwargs)
-        what = one_line(f"{request.method} {url.partition('?')[0]}")
+        what = f"the answer to {request.method} {url.partition('?')[0]}"
         # As if requests had read it.
-        response._content = _read(response, f"the answer to {what}")
+        response._content = _read(response, what)
         response._content_consumed = True
         if response.status_code in _REDIRECTS:
             raise CloudRefused(
-                f"{what} is answered by a redirect ({response.status_code}), "
-                "which poolmgr does not follow: give the address of the "
-                "service itself (auth_url, or the endpoint in the cloud's "
-                "catalog)"
+                f"{what} is a redirect ({response.status_code}), which "
+                "poolmgr does not follow: give the address of the service "
+                "itself (auth_url, or the endpoint in the cloud's catalog)"
             )
         return response
-
-
-def _with_time(pool: Any) -> Any:
-    """A pool whose new connections read their answers in time."""
-    if not isinstance(pool.ConnectionCls, partial):
-        pool.ConnectionCls = partial(_timed, pool.ConnectionCls)
-    return pool
-
-
-def _timed(kind: Any, *args: Any, **kwargs: Any) -> Any:
-    """A connection on which the time-out of a read is that of the answer."""
-    connection = kind(*args, **kwargs)
-    connection.response_class = _begin_answer
-    return connection
-
-
-def _begin_answer(
-    sock: socket.socket, *args: Any, **kwargs: Any
-) -> HTTPResponse:
-    """Begin to read an answer, to a CONNECT as well."""
-    response = HTTPResponse(sock, *args, **kwargs)
-    seconds = sock.gettimeout()
-    if seconds is not None:
-        timed = _Timed(response.fp.detach(), sock, time.monotonic() + seconds)
-        response.fp = io.BufferedReader(timed)
-    return response
-
-
-class _Timed(io.RawIOBase):
-    """What comes from a socket until a time.
-
-    :param raw: reads from the socket
-    :param end: the time, monotonic
-    """
-
-    def __init__(
-        self, raw: io.RawIOBase, sock: socket.socket, end: float
-    ) -> None:
-        self._raw = raw
-        self._sock = sock
-        self._end = end
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        super().close()
-        self._raw.close()
 
 
 def _read(response: Response, what: str) -> bytes:
@@ -159,3 +121,53 @@ def _read(response: Response, what: str) -> bytes:
         # Unpacked it may be a thousand times as long.
         raise CloudUnavailable(f"{what} is packed, which nobody asked for")
     return bytes(body)
+
+
+def _timed(pool: Any) -> Any:
+    """A pool on whose connections a time-out is that of the whole answer."""
+    if not isinstance(pool.ConnectionCls, partial):
+        pool.ConnectionCls = partial(_connection, pool.ConnectionCls)
+    return pool
+
+
+def _connection(kind: Any, *args: Any, **kwargs: Any) -> Any:
+    connection = kind(*args, **kwargs)
+    connection.response_class = _Answer
+    return connection
+
+
+class _Answer(HTTPResponse):
+    """An answer, to a CONNECT as well, that is read until its time is over."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        if seconds := sock.gettimeout():
+            end = time.monotonic() + seconds
+            self.fp = io.BufferedReader(_Bytes(self.fp.detach(), sock, end))
+
+
+class _Bytes(io.RawIOBase):
+    """What comes from a socket until a time.
+
+    :param raw: reads from the socket
+    :param end: the time, monotonic
+    """
+
+    def __init__(self, raw: io.RawIOBase, sock: Any, end: float) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._end = end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
