@@ -23,6 +23,7 @@ from poolmgr.errors import (
     PoolmgrError,
 )
 from poolmgr.foreign import is_interrupt, log_defect, told
+from poolmgr.text import one_line
 
 # stevedore keeps what it has found beneath the user's home. For a user without
 # one that is a folder "~" in the current one: it would be made there, and what
@@ -119,6 +120,21 @@ class Registry(Generic[T]):
                 # Another thread may be first: then all have its class.
                 self._loaded.setdefault(key, self._load(name))
         return self._loaded[key]
+
+    def load_all(self) -> None:
+        """Import every plugin now, so that nothing waits for it later.
+
+        One that is broken is told in the log.
+
+        :raises PluginConflict: two of them share a name
+        """
+        for name in self.names():
+            try:
+                self.load(name)
+            except PluginConflict:
+                raise
+            except PluginError as error:
+                LOG.error("%s", one_line(str(error)))
 
     def inspect(self) -> list[Plugin]:
         """Everything found, tried out."""

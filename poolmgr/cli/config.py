@@ -18,7 +18,6 @@ from poolmgr.errors import ConfigError
 from poolmgr.plugins import Plugin
 from poolmgr.settings.rules import Option, options_of
 from poolmgr.text import one_line
-from poolmgr.worker.service import load_actions
 
 
 class ConfigConvert(PoolmgrCommand):
@@ -223,7 +222,7 @@ def require_usable(conf: Configuration) -> None:
         log_remarks(conf)
     conf.read_all()
     conf.gearman().connection_options()
-    load_actions(action_plugins())
+    action_plugins().load_all()
 
 
 class PluginList(PoolmgrLister):

@@ -28,8 +28,15 @@ from poolmgr.settings import PoolSettings, ReaperSettings, WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 from poolmgr.worker.report import Report
-from poolmgr.worker.service import Service, end_on_defects
-from poolmgr.worker.signals import TOGETHER, Ending, end_tasks, handle, say
+from poolmgr.worker.service import Service
+from poolmgr.worker.signals import (
+    TOGETHER,
+    Ending,
+    end_on_defects,
+    end_tasks,
+    handle,
+    say,
+)
 from poolmgr.worker.systemd import Notifier
 
 if TYPE_CHECKING:

@@ -3,29 +3,30 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
-from poolmgr.actions.base import Action
 from poolmgr.cloud.breaker import Breaker
-from poolmgr.errors import PluginConflict, PluginError
-from poolmgr.gearman import ConnectionStatus
+from poolmgr.gearman import Assignment, ConnectionStatus, Worker
+from poolmgr.gearman.address import host_name
+from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import AsyncPoolManager
-from poolmgr.plugins import Registry
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
-from poolmgr.text import one_line
-from poolmgr.worker.jobs import AssignedJobs
+from poolmgr.worker.jobs import AssignedJob
+from poolmgr.worker.queries import JobServerQueries
+from poolmgr.worker.slots import JobSlots
 
 LOG = logging.getLogger(__name__)
 
 #: Every running job was answered.
 EXIT_DRAINED = 0
-#: What the process ends with when a callback of its own has failed.
-EXIT_DEFECT = 1
 #: The time to drain was up: some jobs were stopped and answered with FAIL.
 EXIT_STOPPED_JOBS = 3
 
+#: Seconds in which other workers may take builds that would wait here.
+PEER_DELAY = 0.05
 #: Seconds between two looks at whether everything is answered.
 _TICK = 0.05
 
@@ -54,9 +55,30 @@ class Service:
     ) -> None:
         self.manager = manager
         self.settings = settings
-        load_actions(manager.actions)
-        self._jobs = AssignedJobs(manager, gearman, settings)
-        self.slots = self._jobs.slots
+        manager.actions.load_all()
+        options = gearman.connection_options()
+        manager.ask_delivered_before = partial(delivered_before, options)
+        self._queries = JobServerQueries(settings.function, options)
+        self.slots: JobSlots[AssignedJob] = JobSlots(
+            settings,
+            self._start,
+            lambda: self._run(self._prefetch_later()),
+            lambda: manager.stuck,
+        )
+        self._worker = Worker(
+            gearman.addresses(),
+            settings.function,
+            self._take,
+            self.slots,
+            options,
+            client_id=f"poolmgr-{host_name()}-{os.getpid()}",
+        )
+        # Builds that run, but whose connection was lost.
+        self._undeliverable: set[AssignedJob] = set()
+        # Whether to start what still comes. If not, it goes back when the
+        # connection is closed, for another worker.
+        self._starts = True
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
 
@@ -69,10 +91,11 @@ class Service:
             more, and who started us can do so again
         """
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(self._jobs.worker.run())
+            serving = group.create_task(self._worker.run())
             await self._stop.wait()
             code = await self._drain()
-            await self._jobs.close()
+            await self._worker.close()
+            await self._queries.close()
             serving.cancel()
         return code
 
@@ -84,7 +107,7 @@ class Service:
         """Use other limits and times from now on."""
         self.settings = settings
         self.slots.adopt(settings)
-        self._jobs.worker.grab()
+        self._worker.grab()
 
     def call(self, function: Callable[[], None]) -> bool:
         """Have the event loop call something soon; from any thread.
@@ -105,7 +128,7 @@ class Service:
     @property
     def links(self) -> list[ConnectionStatus]:
         """How each connection to a job server is."""
-        return self._jobs.worker.links
+        return self._worker.links
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -113,11 +136,70 @@ class Service:
         circuits = self.manager.cloud.circuits
         return {**circuits.capacity, **circuits.calls}
 
+    # -- jobs ---------------------------------------------------------------
+
+    def _take(self, assignment: Assignment) -> None:
+        """Take a job that a slot was reserved for."""
+        if not self._starts:
+            self.slots.release()
+            return
+        long = self.manager.is_long(assignment.payload)
+        job = AssignedJob(self, assignment, long)
+        size = len(assignment.payload)
+        priority = self._queries.next_priority(assignment.server)
+        if self.slots.admit(job, long, size, priority):
+            self._run(self._note_clients(job))
+
+    async def _prefetch_later(self) -> None:
+        await asyncio.sleep(PEER_DELAY)
+        up = [x.address for x in self._worker.links if x.state == "up"]
+        await self._queries.prepare(up)
+        with self.slots.prefetching():
+            self._worker.grab()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _note_clients(self, job: AssignedJob) -> None:
+        job.clients = await self._queries.count_clients(job.assignment)
+
+    def _start(self, job: AssignedJob) -> None:
+        if job.clients:
+            self._run(self._begin_if_wanted(job))
+        else:
+            job.begin()
+
+    async def _begin_if_wanted(self, job: AssignedJob) -> None:
+        # Out of its own queue the job server would have dropped the job.
+        gone = await self._queries.count_clients(job.assignment) == 0
+        if job.assignment.lost or not self._starts:
+            self.job_ended(job)
+        elif gone:
+            job.drop()
+            self.job_ended(job)
+        else:
+            job.begin()
+
+    def job_ended(self, job: AssignedJob) -> None:
+        """See :class:`~poolmgr.worker.jobs.JobOwner`."""
+        self._undeliverable.discard(job)
+        self.slots.done(job.long)
+        self._worker.grab()
+
+    def job_lost(self, job: AssignedJob) -> None:
+        """See :class:`~poolmgr.worker.jobs.JobOwner`."""
+        if self.slots.drop(job):
+            self._worker.grab()
+        elif job.long:
+            self._undeliverable.add(job)
+
     # -- the end ------------------------------------------------------------
 
     async def _drain(self) -> int:
-        jobs, slots = self._jobs, self.slots
-        jobs.worker.drain()
+        slots = self.slots
+        self._worker.drain()
         self.manager.cloud.circuits.hurry()
         LOG.info(
             "running: %d, they get %g s; waiting: %d, they get half of that "
@@ -130,7 +212,7 @@ class Service:
         # Builds that wait begin as long as they are likely to end in time. To
         # give them back would cost each a retry, and gearmand gives up a job
         # that has had --job-retries of them.
-        while jobs.is_busy:
+        while self._is_busy:
             # Looked at each time: it may be made shorter meanwhile.
             limit = self.settings.drain_timeout
             spent = self._loop.time() - began
@@ -139,7 +221,7 @@ class Service:
             if spent >= limit:
                 return await self._stop_jobs()
             await asyncio.sleep(_TICK)
-        if lost := len(jobs.undeliverable):
+        if lost := len(self._undeliverable):
             LOG.warning(
                 "drained; %d jobs were lost with their connection: their job "
                 "servers give them to other workers",
@@ -151,46 +233,18 @@ class Service:
 
     async def _stop_jobs(self) -> int:
         LOG.warning("the time to drain is up: stopping the running jobs")
-        self._jobs.stopped = True
+        self._starts = False
         self.manager.stop()
         end = self._loop.time() + self.manager.longest_cleanup() + 5.0
-        while self._jobs.is_busy and self._loop.time() < end:
+        while self._is_busy and self._loop.time() < end:
             await asyncio.sleep(_TICK)
         return EXIT_STOPPED_JOBS
 
+    @property
+    def _is_busy(self) -> bool:
+        """Whether anything has to be waited for.
 
-def load_actions(actions: Registry[Action[Any]]) -> None:
-    """Import every action now: the loop must not wait for it later.
-
-    :raises PluginConflict: two of them share a name
-    """
-    for name in actions.names():
-        try:
-            actions.load(name)
-        except PluginConflict:
-            raise
-        except PluginError as error:
-            LOG.error("%s", one_line(str(error)))
-
-
-def end_on_defects() -> None:
-    """Have a callback that fails end the process from now on.
-
-    It would lack something until somebody notices.  What supervises it starts
-    it again, and its jobs go to another worker at once.
-    """
-
-    def handle(
-        loop: asyncio.AbstractEventLoop, context: dict[str, Any]
-    ) -> None:
-        loop.default_exception_handler(context)
-        # Only what was called by the loop itself has one: what breaks in a
-        # connection costs that connection.
-        if "handle" in context:
-            LOG.critical(
-                "a callback has died, which is a defect of poolmgr: "
-                "stopping at once"
-            )
-            os._exit(EXIT_DEFECT)
-
-    asyncio.get_running_loop().set_exception_handler(handle)
+        A build that nobody can answer is not waited for; what it has made
+        is for the job's next delivery.
+        """
+        return self.slots.in_use > len(self._undeliverable)

@@ -25,6 +25,8 @@ T = TypeVar("T")
 EARLY = "ended early"
 #: What ends a command; blocked until :func:`handle` says how.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: What the process ends with when a callback of its own has failed.
+EXIT_DEFECT = 1
 #: Seconds that a log line has to be written.
 _LOG_TIME = 1.0
 #: Seconds that tasks have to end once they are cancelled.
@@ -170,3 +172,25 @@ def say(level: int, text: str) -> None:
     thread = threading.Thread(target=saying, daemon=True)
     thread.start()
     thread.join(_LOG_TIME)
+
+
+def end_on_defects() -> None:
+    """Have a callback that fails end the process from now on.
+
+    It would lack something until somebody notices.  What supervises it starts
+    it again, and its jobs go to another worker at once.
+    """
+    import asyncio
+
+    def end(loop: Any, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        # Only what was called by the loop itself has one: what breaks in a
+        # connection costs that connection.
+        if "handle" in context:
+            LOG.critical(
+                "a callback has died, which is a defect of poolmgr: "
+                "stopping at once"
+            )
+            os._exit(EXIT_DEFECT)
+
+    asyncio.get_running_loop().set_exception_handler(end)
