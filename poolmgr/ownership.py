@@ -69,15 +69,14 @@ class Mark:
 
         :returns: None if pool or state is missing: then it is no mark
         """
-        found = dict.fromkeys(_TEXTS, "")
-        for name in _TEXTS:
-            if isinstance(value := fields.get(name), str):
-                found[name] = value
-        if not (found["pool"] and found["state"]):
-            return None
+        texts = [fields.get(name) for name in _TEXTS]
+        pool, unique, handle, made, state = (
+            text if isinstance(text, str) else "" for text in texts
+        )
         taken = str(fields.get("taken", ""))
         number = int(taken) if re.fullmatch("[0-9]{1,9}", taken) else 0
-        return cls(**found, taken=number)
+        mark = cls(pool, unique, handle, made, state, number)
+        return mark if pool and state else None
 
     @classmethod
     def for_job(cls, pool: str, job: Job) -> "Mark":
@@ -217,15 +216,10 @@ def clean_basename(basename: str) -> str:
     :raises ValueError: when names made from it would not be host names
     """
     cleaned = basename.replace("_", "-")
-    if len(cleaned) > MAX_BASENAME:
+    if len(cleaned) > MAX_BASENAME or not _NAME.fullmatch(cleaned):
         raise ValueError(
-            f"must have at most {MAX_BASENAME} characters, so that names "
-            f"stay within {MAX_NAME}; {basename!r} has {len(cleaned)}"
-        )
-    if not _NAME.fullmatch(cleaned):
-        raise ValueError(
-            "must be letters, digits, '-' and '.', with a letter or digit "
-            f"at both ends, not {basename!r}"
+            f"must be at most {MAX_BASENAME} letters, digits, '-' and '.', "
+            f"with a letter or digit at both ends, not {basename!r}"
         )
     return cleaned
 

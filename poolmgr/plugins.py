@@ -14,14 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar
 
-from poolmgr.errors import (
-    PluginBroken,
-    PluginConflict,
-    PluginError,
-    PluginFailed,
-    PluginNotFound,
-    PoolmgrError,
-)
+from poolmgr import errors
 from poolmgr.foreign import is_interrupt, log_defect, told
 from poolmgr.text import one_line
 
@@ -95,26 +88,23 @@ class Registry(Generic[T]):
         self.namespace = namespace
         self._base = base
         self._defect = defect
-        self._given = {self.key(n): cls for n, cls in (given or {}).items()}
+        self._given = {n.upper(): cls for n, cls in (given or {}).items()}
         self._loaded: dict[str, type[T]] = {}
-
-    def key(self, name: str) -> str:
-        """What names are compared by; their case does not matter."""
-        return name.upper()
 
     def names(self) -> list[str]:
         """The names of all plugins, as they were registered."""
-        found = {self.key(p.name): p.name for p in self._points}
+        found = {point.name.upper(): point.name for point in self._points}
         return sorted({*found.values(), *(self._given.keys() - found)})
 
     def load(self, name: str) -> type[T]:
         """The class of a plugin, imported when it is first asked for.
 
+        :param name: its name; the case does not matter
         :raises PluginNotFound: there is none of the name
         :raises PluginConflict: there are several
         :raises PluginBroken: it cannot be imported, or is no such plugin
         """
-        key = self.key(name)
+        key = name.upper()
         if key not in self._loaded:
             with _LOADING:
                 # Another thread may be first: then all have its class.
@@ -138,52 +128,53 @@ class Registry(Generic[T]):
 
     def inspect(self) -> list[Plugin]:
         """Everything found, tried out."""
-        return [self._inspect(point) for point in self._points]
-
-    def _inspect(self, point: EntryPoint) -> Plugin:
-        state, reason = "ok", ""
-        try:
-            self.load(point.name)
-        except PluginConflict as error:
-            state, reason = "conflict", str(error)
-        except PluginError as error:
-            state, reason = "broken", str(error)
-        package = _package(point)
-        return Plugin(self.kind, point.name, package, state, reason)
+        found = []
+        for point in self._points:
+            state, reason = "ok", ""
+            try:
+                self.load(point.name)
+            except errors.PluginError as error:
+                conflict = isinstance(error, errors.PluginConflict)
+                state, reason = (
+                    "conflict" if conflict else "broken",
+                    str(error),
+                )
+            package = _package(point)
+            plugin = Plugin(self.kind, point.name, package, state, reason)
+            found.append(plugin)
+        return found
 
     @property
     def _points(self) -> list[EntryPoint]:
         found = entry_points(self.namespace)
-        return sorted(found, key=lambda point: self.key(point.name))
+        return sorted(found, key=lambda point: point.name.upper())
 
     def _find(self, name: str) -> EntryPoint:
-        key = self.key(name)
-        points = [p for p in self._points if self.key(p.name) == key]
+        key = name.upper()
+        points = [p for p in self._points if p.name.upper() == key]
         if not points:
-            raise PluginNotFound(self.kind, name, self.names())
+            raise errors.PluginNotFound(self.kind, name, self.names())
         if len(points) > 1:
             found = sorted(f"{p.value} ({_package(p)})" for p in points)
-            raise PluginConflict(self.kind, name, found)
-        if not EntryPoint.pattern.match(points[0].value):
-            wrong = f"{points[0].value!r} is not like module:Class"
-            raise PluginBroken(self.kind, name, wrong)
+            raise errors.PluginConflict(self.kind, name, found)
         return points[0]
 
     def _load(self, name: str) -> type[T]:
-        given = self._given.get(self.key(name))
-        load = (lambda: given) if given is not None else self._find(name).load
+        given = self._given.get(name.upper())
+        point = None if given else self._find(name)
         try:
             # What it prints would be taken for what a command prints.
             with contextlib.redirect_stdout(sys.stderr):
-                plugin = load()
+                plugin: Any = point.load() if point else given
                 wrong = self._wrong(plugin)
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            raise PluginBroken(self.kind, name, told(error)) from error
+            reason = told(error)
+            raise errors.PluginBroken(self.kind, name, reason) from error
         if wrong is not None:
-            raise PluginBroken(self.kind, name, wrong)
-        return plugin
+            raise errors.PluginBroken(self.kind, name, wrong)
+        return plugin  # type: ignore[no-any-return]
 
     def _wrong(self, plugin: object) -> str | None:
         """What is wrong with what an entry point names."""
@@ -206,7 +197,7 @@ def entry_points(namespace: str) -> list[EntryPoint]:
     try:
         found = stevedore.NamedExtensionManager(namespace, names=[])
     except Exception as error:
-        raise PluginError(
+        raise errors.PluginError(
             f"the entry points of a package cannot be read: {told(error)}"
         ) from error
     return found.list_entry_points()
@@ -221,16 +212,16 @@ def _package(point: EntryPoint) -> str:
     return "?"
 
 
-def known(error: BaseException, doing: str) -> PoolmgrError:
+def known(error: BaseException, doing: str) -> errors.PoolmgrError:
     """Return the error itself if it is one of ours, else one that names it.
 
     :param doing: what was being done, for the log
     """
     # Not isinstance(): an object can lie about its class.
-    if issubclass(type(error), PoolmgrError):
+    if issubclass(type(error), errors.PoolmgrError):
         return error  # type: ignore[return-value]
     log_defect(LOG, doing, error)
-    failure = PluginFailed(f"{doing}: {told(error)}")
+    failure = errors.PluginFailed(f"{doing}: {told(error)}")
     failure.__cause__ = error
     return failure
 

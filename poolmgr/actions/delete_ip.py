@@ -32,44 +32,39 @@ class DeleteIp(Action[Request]):
     ) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
         ip = await context.cloud.our_ip(request.ip)
-        await _check_not_given_anew(ip, context)
+        if _may_be_given_anew(ip, context.job.handle) and (
+            await context.delivered_before()
+        ):
+            raise Changed(
+                f"floating IP {ip.address!r} is new, and this job was "
+                "delivered before: it may be somebody else's by now; it was "
+                "not touched"
+            )
         await context.cloud.delete_ip(ip)
         return {}
 
 
-async def _check_not_given_anew(ip: FloatingIP, context: Context) -> None:
-    """Go on only with a floating IP that the client can have meant.
+def _may_be_given_anew(ip: FloatingIP, handle: str) -> bool:
+    """Whether the client may have meant an earlier one of this address.
 
-    An earlier delivery may have deleted that one, and the cloud have given
-    its address to somebody else since.
+    An earlier delivery may have deleted that, and the cloud have given its
+    address to somebody else since; unless the job that built this one came
+    to the job server before this job.  A job server counts its jobs: the last
+    part of a handle is the number.
 
-    :raises Changed: that may be so
+    :param handle: the job's
     """
-    made = ip.mark.made if ip.mark else None
+    made, built = (ip.mark.made, ip.mark.handle) if ip.mark else ("", "")
     age = age_of(ip.created or made, datetime.now(UTC))
     if age is not None and age > _RECENT:
-        return
-    if _was_built_before(ip, context):
-        return
-    if await context.delivered_before():
-        raise Changed(
-            f"floating IP {ip.address!r} is new, and this job was delivered "
-            "before: it may be somebody else's by now; it was not touched"
-        )
-
-
-def _was_built_before(ip: FloatingIP, context: Context) -> bool:
-    """Whether the job that built it came to the job server before this one.
-
-    A job server counts its jobs: the last part of a handle is the number.
-    """
-    if ip.mark is None or ip.mark.state == "building":
         return False
-    server, _colon, number = context.job.handle.rpartition(":")
-    its_server, _colon, its_number = ip.mark.handle.rpartition(":")
+    if ip.mark is None or ip.mark.state == "building":
+        return True
+    server, _colon, number = handle.rpartition(":")
+    its_server, _colon, its_number = built.rpartition(":")
+    are_numbers = number.isdecimal() and its_number.isdecimal()
     return (
-        server == its_server
-        and number.isdecimal()
-        and its_number.isdecimal()
-        and int(its_number) < int(number)
+        not are_numbers
+        or server != its_server
+        or int(its_number) >= int(number)
     )

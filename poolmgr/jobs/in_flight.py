@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 
-from poolmgr.errors import ConfigError, TransportError
+from poolmgr.cloud.pace import time_limit
+from poolmgr.errors import PoolmgrError
 from poolmgr.events import RunningJob
 from poolmgr.gearman import Address, Client, ConnectionOptions, admin
 from poolmgr.ownership import Job, Mark
+from poolmgr.tracing import RequestContext
 
 LOG = logging.getLogger(__name__)
 
@@ -42,41 +44,36 @@ class InFlight:
             known to none
         """
         found: dict[Mark, str] = {}
-        if marks and self._servers:
+        if marks:
             for reasons in await asyncio.gather(
                 *(self._ask(server, marks) for server in self._servers)
             ):
                 found.update(reasons)
-        here = {
-            _name(each.job.unique, each.job.handle) for each in self._running()
-        }
+        here = {each.job.unique or each.job.handle for each in self._running()}
         for mark in marks:
-            if _name(mark.unique, mark.handle) in here:
+            if (mark.unique or mark.handle) in here:
                 found[mark] = "its job runs here"
         return found
 
     async def _ask(
         self, server: Address, marks: Collection[Mark]
     ) -> dict[Mark, str]:
-        found = {}
+        limit = 2 * self._options.connect_timeout
+        has = f"job server {server} has its job"
         try:
-            limit = self._options.connect_timeout
-            async with asyncio.timeout(2 * limit) as time_out:
-                async with Client([server], self._options) as client:
-                    for mark in marks:
-                        if await client.has(
-                            unique=mark.unique, handle=mark.handle
-                        ):
-                            found[mark] = f"job server {server} has its job"
-        except TimeoutError:
-            if not time_out.expired():
-                raise
-            return dict.fromkeys(marks, f"job server {server} did not answer")
-        except TransportError as error:
+            async with (
+                time_limit(RequestContext(), limit, "asking it"),
+                Client([server], self._options) as client,
+            ):
+                return {
+                    mark: has
+                    for mark in marks
+                    if await client.has(unique=mark.unique, handle=mark.handle)
+                }
+        except PoolmgrError as error:
             why = str(error).rpartition(f"{server}: ")[2]
             reason = f"job server {server} cannot be asked: {why}"
             return dict.fromkeys(marks, reason)
-        return found
 
 
 async def delivered_before(options: ConnectionOptions, job: Job) -> bool:
@@ -88,12 +85,7 @@ async def delivered_before(options: ConnectionOptions, job: Job) -> bool:
     try:
         address = Address.parse(job.server)
         jobs = await admin.show_jobs(address, options, _ASK_TIME)
-    except (ConfigError, TransportError) as error:
+    except PoolmgrError as error:
         LOG.info("cannot tell whether a job was delivered before: %s", error)
         return False
     return any(each.retries for each in jobs if each.handle == job.handle)
-
-
-def _name(unique: str, handle: str) -> tuple[str, str]:
-    """What a job is known by: its handle only if it has no unique."""
-    return unique, "" if unique else handle

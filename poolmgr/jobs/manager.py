@@ -210,10 +210,6 @@ class AsyncPoolManager:
             task.cancel()
         if self._actions:
             await asyncio.wait(self._actions, timeout=_CANCEL_TIME)
-        self.let_go()
-
-    def let_go(self) -> None:
-        """Close the cloud; no job runs any more."""
         self.cloud.close(keep_driver=not self._owns_driver)
 
     # -- for runs -----------------------------------------------------------

@@ -111,8 +111,9 @@ class PoolManager:
         self.driver = self._manager.driver
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._started: (
+            tuple[asyncio.AbstractEventLoop, threading.Thread] | None
+        ) = None
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -220,13 +221,10 @@ class PoolManager:
         if self._process != os.getpid():
             return
         with self._lock:
-            was_closed, self._closed = self._closed, True
-        if was_closed:
-            return
-        loop, thread = self._loop, self._thread
-        if loop is None or thread is None:
-            self._manager.let_go()
-            return
+            if self._closed:
+                return
+            loop, thread = self._start()
+            self._closed = True
         closing = self._manager.close()
         asyncio.run_coroutine_threadsafe(closing, loop).result()
         if self._manager.is_idle:
@@ -246,7 +244,7 @@ class PoolManager:
         # Before the lock: a thread of the parent may have held it.
         if self._process != os.getpid():
             raise Forked("PoolManager")
-        if threading.current_thread() is self._thread:
+        if self._started and threading.current_thread() is self._started[1]:
             return function()
 
         async def call() -> T:
@@ -254,19 +252,20 @@ class PoolManager:
 
         # What comes before close() is called before the loop ends.
         with self._lock:
-            loop = self._started_loop()
+            if self._closed:
+                raise Closed
+            loop, _thread = self._start()
             called = asyncio.run_coroutine_threadsafe(call(), loop)
         return called.result()
 
-    def _started_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop, which runs on a thread of its own; with the lock held."""
-        if self._closed:
-            raise Closed
-        if self._loop is None:
+    def _start(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+        """Start the loop on a thread of its own, if that is not done; with
+        the lock held."""
+        if self._started is None:
             loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=loop.run_forever, name="poolmgr-loop", daemon=True
             )
-            self._thread.start()
-            self._loop = loop
-        return self._loop
+            thread.start()
+            self._started = loop, thread
+        return self._started

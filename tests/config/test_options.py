@@ -128,7 +128,7 @@ def test_the_command_line_wins(configuration: Configure) -> None:
         ("[worker]\nlong_jobs = 0\n", "long_jobs"),
         ("[worker]\nlong_jobs = many\n", "long_jobs"),
         ("[poolmgr]\nauthority = all\n", "authority"),
-        ("[poolmgr]\nbasename = a/b\n", ": must be letters"),
+        ("[poolmgr]\nbasename = a/b\n", ": must be at most 26 letters"),
         ("[poolmgr]\npool = a/b\n", ": must be 1 to 40 letters"),
         ("[poolmgr]\ncheck_port = 70000\n", "check_port"),
         ("[gearman]\nservers =\n", "line 2: is empty"),

@@ -147,10 +147,10 @@ TARGETS = {
     "stranger:Typo": "has no attribute 'Typo'",
     "strangr:Wrong0": "No module named 'strangr'",
     "stranger": "is not a subclass of poolmgr.actions.base.Action",
-    "stranger:": "'stranger:' is not like module:Class",
-    "my-stranger:A": "'my-stranger:A' is not like module:Class",
+    "stranger:": "AttributeError",
+    "my-stranger:A": "AttributeError",
     ".stranger:A": "TypeError",
-    "": "'' is not like module:Class",
+    "": "AttributeError",
 }
 
 
