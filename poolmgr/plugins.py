@@ -121,9 +121,9 @@ class Registry(Generic[T]):
         for name in self.names():
             try:
                 self.load(name)
-            except PluginConflict:
+            except errors.PluginConflict:
                 raise
-            except PluginError as error:
+            except errors.PluginError as error:
                 LOG.error("%s", one_line(str(error)))
 
     def inspect(self) -> list[Plugin]:
