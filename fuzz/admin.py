@@ -1,12 +1,13 @@
 """What a job server says in its text protocol."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman import Address, ConnectionOptions, admin
+from poolmgr.gearman.connection import Connection
+from poolmgr.gearman.protocol import Parser
 
 SEEDS = [
     b"f\t3\t1\t2\ng\t0\t0\t0\n.\n",
@@ -22,18 +23,20 @@ def one(data: bytes) -> None:
     """The data is all that it says, and then it hangs up."""
 
     async def connect(
-        _address: Address,
+        address: Address,
         _options: ConnectionOptions,
-        factory: Callable[[], Any],
-    ) -> Any:
-        protocol = factory()
-        protocol.data_received(data)
-        protocol.connection_lost(None)
+        greeting: bytes,
+        received: Any,
+        parser: Parser,
+    ) -> Connection:
+        connection = Connection(address, greeting, parser, received, 10.0)
+        connection.data_received(data)
+        connection.connection_lost(None)
         try:
-            await protocol.answered
+            await connection.answered
         except ConnectionError as error:
             raise TransportError("closed") from error
-        return protocol
+        return connection
 
     async def ask() -> None:
         for question in (admin.status, admin.workers, admin.show_jobs):

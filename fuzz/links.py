@@ -1,7 +1,7 @@
 """The ends of connections: a worker, a client, and the built-in server."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
 from typing import Any
 from unittest import mock
 
@@ -11,13 +11,11 @@ from poolmgr.gearman import (
     Assignment,
     Client,
     ConnectionOptions,
-    Slots,
-    SubmittedJob,
+    Worker,
 )
-from poolmgr.gearman.packet_connection import PacketConnection
-from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
-from poolmgr.gearman.server import JobServer, ServerConnection
-from poolmgr.gearman.worker_connection import WorkerConnection
+from poolmgr.gearman.connection import Connection
+from poolmgr.gearman.protocol import RESPONSE, PacketType, Parser, encode
+from poolmgr.gearman.server import JobServer
 
 T = PacketType
 
@@ -64,6 +62,10 @@ class _Wire(asyncio.Transport):
         """Everything is out at once."""
         return 0
 
+    def is_closing(self) -> bool:
+        """Whether it was told to end."""
+        return self.ended
+
     def abort(self) -> None:
         """The peer sees to the rest."""
         self.ended = True
@@ -76,9 +78,6 @@ class _Wire(asyncio.Transport):
 
 
 class _Socket:
-    def setsockopt(self, *_option: int) -> None:
-        """Nothing."""
-
     def fileno(self) -> int:
         """Any."""
         return 9
@@ -95,83 +94,85 @@ class _Slots:
         """Nothing."""
 
 
-class _Owner:
-    """A worker that answers each job at once."""
+def one(data: bytes) -> None:
+    """The first byte says to whom the rest is said."""
+    whom = (_worker, _client, _server)[(data[:1] or b"\0")[0] % 3]
+    _LOOP.run_until_complete(whom(data[1:]))
 
-    function = b"f"
-    client_id = b"id"
 
-    def __init__(self) -> None:
-        self.slots: Slots = _Slots()
-        self.connection = WorkerConnection(Address("h"), self, _OPTIONS)
+async def _server(data: bytes) -> None:
+    reader = asyncio.StreamReader()
+    wire: Any = _Wire()
+    writer = asyncio.StreamWriter(wire, wire, reader, _LOOP)
+    reader.feed_data(data)
+    reader.feed_eof()
+    await JobServer().serve(reader, writer)
 
-    def on_job(self, job: Assignment) -> None:
-        """Answer it."""
+
+async def _worker(data: bytes) -> None:
+    def answer(job: Assignment) -> None:
         job.progress(1, 2)
         job.complete(job.payload, lambda _status: None)
 
-    def grab(self) -> None:
-        """Ask for jobs."""
-        while self.connection.can_grab:
-            self.connection.grab()
+    worker = Worker([Address("h")], "f", answer, _Slots(), _OPTIONS, "id")
+    with mock.patch("poolmgr.gearman.worker.connect", _connect):
+        serving = asyncio.create_task(worker.run())
+        while not _made:
+            await asyncio.sleep(0)
+        await _tell(data)
+        # Some turns, for it to hear of the end.
+        for _turn in range(5):
+            await asyncio.sleep(0)
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    assert not worker.grabs_outstanding
 
 
-def one(data: bytes) -> None:
-    """The first byte says to whom the rest is said."""
-    _LOOP.run_until_complete(_tell((data[:1] or b"\0")[0] % 3, data[1:]))
-
-
-async def _tell(whom: int, data: bytes) -> None:
-    protocol, questions = await _connected(whom)
-    asked = [asyncio.ensure_future(question) for question in questions]
-    wire = _Wire()
-    protocol.connection_made(wire)
-    half = len(data) // 2
-    for piece in (data[:half], data[half:]):
-        await asyncio.sleep(0)
-        if not wire.ended:
-            _feed(protocol, piece)
-    protocol.connection_lost(None)
-    if isinstance(protocol, PacketConnection):
-        assert protocol.gone.result().isprintable()
-    for answer in await asyncio.gather(*asked, return_exceptions=True):
+async def _client(data: bytes) -> None:
+    client = Client([Address("h")], _OPTIONS)
+    with mock.patch("poolmgr.gearman.client.connect", _connect):
+        await client.__aenter__()
+    questions = [
+        asyncio.ensure_future(_result(client)),
+        asyncio.ensure_future(client.has(handle="h")),
+    ]
+    await _tell(data)
+    for answer in await asyncio.gather(*questions, return_exceptions=True):
         if isinstance(answer, BaseException):
             assert isinstance(answer, PoolmgrError), repr(answer)
 
 
-def _feed(protocol: Any, data: bytes) -> None:
-    if isinstance(protocol, PacketConnection):
-        protocol.get_buffer(-1)[: len(data)] = data
-        protocol.buffer_updated(len(data))
-    else:
-        protocol.data_received(data)
-    if isinstance(protocol, WorkerConnection) and protocol.answered.done():
-        protocol.look_for_jobs()
-
-
-async def _connected(whom: int) -> tuple[Any, list[Coroutine[Any, Any, Any]]]:
-    """An end of a connection, and what waits for answers there."""
-    if whom == 2:
-        return ServerConnection(JobServer()), []
-    if whom != 1:
-        return _Owner().connection, []
-    connections: list[Any] = []
-
-    async def connect(
-        _address: Address,
-        _options: ConnectionOptions,
-        factory: Callable[[], Any],
-    ) -> Any:
-        connections.append(factory())
-        return connections[0]
-
-    client = Client([Address("h")], _OPTIONS)
-    with mock.patch("poolmgr.gearman.client.connect", connect):
-        await client.__aenter__()
-    submitted = _result(client.submit("f", b"p", unique="u"))
-    return connections[0], [submitted, client.has(handle="h")]
-
-
-async def _result(submitted: Coroutine[Any, Any, SubmittedJob]) -> bytes:
-    job = await submitted
+async def _result(client: Client) -> bytes:
+    job = await client.submit("f", b"p", unique="u")
     return await job.result()
+
+
+_made: list[Connection] = []
+_wire = _Wire()
+
+
+async def _connect(
+    address: Address,
+    options: ConnectionOptions,
+    greeting: bytes,
+    received: Any,
+) -> Connection:
+    parser = Parser(max_packet=options.max_packet)
+    connection = Connection(address, greeting, parser, received, 10.0)
+    _wire.ended = False
+    connection.connection_made(_wire)
+    _made.append(connection)
+    return connection
+
+
+async def _tell(data: bytes) -> None:
+    """It is said in two pieces to the connection made last."""
+    connection = _made.pop()
+    half = len(data) // 2
+    for piece in (data[:half], data[half:]):
+        await asyncio.sleep(0)
+        if not _wire.ended:
+            connection.data_received(piece)
+    connection.connection_lost(None)
+    assert connection.gone.result().isprintable()

@@ -76,8 +76,8 @@ def test_every_target_is_run() -> None:
 
 
 DEFECTS = {
-    "links": "poolmgr.gearman.packet_connection.reason_of",
-    "names": "poolmgr.gearman.address.one_line",
+    "links": "poolmgr.gearman.connection.reason_of",
+    "names": "poolmgr.gearman.endpoint.one_line",
     "admin": "poolmgr.gearman.admin.decoded",
     "cloud": "poolmgr.drivers.nova.calls.masked",
     "marks": "poolmgr.ownership.Mark.read",

@@ -1,29 +1,32 @@
 """A Gearman transport on asyncio and the standard library.
 
 - :mod:`~poolmgr.gearman.worker`: takes jobs from many job servers
+- :mod:`~poolmgr.gearman.assignment`: a job that was taken, and its answer
 - :mod:`~poolmgr.gearman.client`: submits jobs and waits for their answers
 - :mod:`~poolmgr.gearman.admin`: asks a job server how it is
 - :mod:`~poolmgr.gearman.server`: a job server for demonstrations and tests
-- :mod:`~poolmgr.gearman.protocol`: the packets, for whoever needs them
-- :mod:`~poolmgr.gearman.tls`: what to verify a job server with
+- :mod:`~poolmgr.gearman.connection`: what all but the server connect by
+- :mod:`~poolmgr.gearman.endpoint`: addresses, options, sockets, TLS
+- :mod:`~poolmgr.gearman.protocol`: the packets
 
 It knows nothing of pools and clouds.
 """
 
-from poolmgr.gearman.address import Address
-from poolmgr.gearman.client import Client
-from poolmgr.gearman.connection import ConnectionOptions
-from poolmgr.gearman.jobs import (
-    AnswerStatus,
-    Assignment,
+from poolmgr.gearman.assignment import AnswerStatus, Assignment
+from poolmgr.gearman.client import (
+    Client,
     JobFailed,
     JobTimeout,
     SubmittedJob,
 )
+from poolmgr.gearman.endpoint import (
+    Address,
+    ConnectionOptions,
+    client_context,
+    host_name,
+)
 from poolmgr.gearman.protocol import ProtocolError
-from poolmgr.gearman.tls import client_context
-from poolmgr.gearman.worker import ConnectionStatus, Worker
-from poolmgr.gearman.worker_connection import Slots
+from poolmgr.gearman.worker import ConnectionStatus, Slots, Worker
 
 __all__ = [
     "Address",
@@ -39,4 +42,5 @@ __all__ = [
     "SubmittedJob",
     "Worker",
     "client_context",
+    "host_name",
 ]

@@ -1,23 +1,24 @@
 """Ask a job server how it is: its text protocol.
 
-A question and its answer, connecting included, may take ``timeout``
-seconds; None is the options' ``connect_timeout``.
+A question and its answer, connecting included, may take the options'
+``connect_timeout``.
 """
 
-import asyncio
 import re
-from dataclasses import dataclass, replace
-from typing import cast
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman.address import Address
-from poolmgr.gearman.connection import (
-    Connection,
-    ConnectionOptions,
-    connect,
+from poolmgr.gearman.connection import connect
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
+from poolmgr.gearman.protocol import (
+    STRANGERS,
+    Packet,
+    PacketType,
+    Parser,
+    not_understood,
 )
-from poolmgr.gearman.reasons import identify
-from poolmgr.text import decoded, one_line
+from poolmgr.text import decoded
 
 
 @dataclass(frozen=True)
@@ -64,122 +65,108 @@ _JOB = re.compile(rb"(.*?)\t(\d+)\t\d+\t\d+\r?\n", re.DOTALL)
 
 
 async def status(
-    address: Address,
-    options: ConnectionOptions | None = None,
-    timeout: float | None = None,
+    address: Address, options: ConnectionOptions | None = None
 ) -> list[FunctionStatus]:
     """The functions that the job server knows.
 
     :raises TransportError: it cannot be asked, or answers nonsense
     """
+    found = await _ask(address, options, b"status", _FUNCTION)
     return [
-        FunctionStatus(decoded(match[1]), *map(int, match.groups()[1:]))
-        for match in await _ask(address, options, timeout, "status", _FUNCTION)
+        FunctionStatus(decoded(name), *map(int, counts))
+        for name, *counts in found
     ]
 
 
 async def waiting(
-    address: Address,
-    function: str,
-    options: ConnectionOptions | None = None,
-    timeout: float | None = None,
+    address: Address, function: str, options: ConnectionOptions | None = None
 ) -> list[int]:
     """How many jobs of a function wait: of high, normal, low priority.
 
     :raises TransportError: it cannot be asked, or does not know the question
     """
-    for match in await _ask(
-        address, options, timeout, "prioritystatus", _PRIORITIES
-    ):
-        if decoded(match[1]) == function:
-            return list(map(int, match.groups()[1:]))
+    found = await _ask(address, options, b"prioritystatus", _PRIORITIES)
+    for name, *counts in found:
+        if decoded(name) == function:
+            return list(map(int, counts))
     return [0, 0, 0]
 
 
 async def workers(
-    address: Address,
-    options: ConnectionOptions | None = None,
-    timeout: float | None = None,
+    address: Address, options: ConnectionOptions | None = None
 ) -> list[WorkerStatus]:
     """Who is connected to the job server, ourselves included.
 
     :raises TransportError: it cannot be asked, or answers nonsense
     """
     found = []
-    for match in await _ask(address, options, timeout, "workers", _WORKER):
-        ip, client_id, functions = map(decoded, match.groups())
+    for row in await _ask(address, options, b"workers", _WORKER):
+        ip, client_id, functions = map(decoded, row)
         names = tuple(filter(None, functions.split(" ")))
         found.append(WorkerStatus(ip, client_id, names))
     return found
 
 
 async def show_jobs(
-    address: Address,
-    options: ConnectionOptions | None = None,
-    timeout: float | None = None,
+    address: Address, options: ConnectionOptions | None = None
 ) -> list[JobStatus]:
     """The jobs that the job server has.
 
     :raises TransportError: it cannot be asked, or answers nonsense
     """
-    return [
-        JobStatus(decoded(match[1]), int(match[2]))
-        for match in await _ask(address, options, timeout, "show jobs", _JOB)
-    ]
+    found = await _ask(address, options, b"show jobs", _JOB)
+    return [JobStatus(decoded(handle), int(n)) for handle, n in found]
+
+
+class _TextParser(Parser):
+    """Takes the lines that answer a command for one packet.
+
+    :param record: the form of what the answer lists
+    :param limit: bytes that it may have
+    """
+
+    def __init__(self, record: re.Pattern[bytes], limit: int) -> None:
+        super().__init__()
+        self._record = record
+        self._limit = limit
+        self._said = b""
+
+    def feed(self, data: bytes) -> Iterator[Packet]:
+        """The answer, when it is complete.
+
+        :raises ProtocolError: it will not be
+        """
+        self._said += data
+        said = self._said
+        # A name may have a line with nothing but a dot, too; but then more
+        # follows at once.
+        if (b"\n" + said).endswith((b"\n.\n", b"\n.\r\n")):
+            yield Packet(PacketType.ECHO_RES, [said[: said.rindex(b".")]])
+        elif len(said) > self._limit or (
+            said.startswith((b"ERR ", *STRANGERS))
+            and not self._record.match(said)
+        ):
+            raise not_understood(said)
 
 
 async def _ask(
     address: Address,
     options: ConnectionOptions | None,
-    timeout: float | None,
-    command: str,
+    command: bytes,
     record: re.Pattern[bytes],
-) -> list[re.Match[bytes]]:
-    """Connect and ask; the records of the answer, which has nothing else."""
+) -> list[tuple[bytes, ...]]:
+    """Connect and ask; the groups of each record of the answer."""
     options = options or ConnectionOptions()
-    if timeout is not None:
-        options = replace(options, connect_timeout=timeout)
-    limit = options.max_packet
+    parser = _TextParser(record, options.max_packet)
     try:
-        question = await connect(
-            address, options, lambda: _Question(command.encode(), limit)
+        connection = await connect(
+            address, options, command + b"\r\n", lambda *_: None, parser
         )
-        question.drop("answered")
-        text: bytes = question.answered.result()
+        connection.drop("answered")
+        (text,) = connection.answered.result()
         found = list(record.finditer(text))
         if sum(len(each[0]) for each in found) != len(text):
-            wrong = one_line(text, 60)
-            raise TransportError(f"answer not understood: '{wrong}'")
-        return found
+            raise not_understood(text)
+        return [each.groups() for each in found]
     except TransportError as error:
         raise TransportError(f"job server {address}: {error}") from error
-
-
-class _Question(Connection, asyncio.Protocol):
-    """A command and its answer of several lines."""
-
-    def __init__(self, command: bytes, limit: int) -> None:
-        super().__init__()
-        self._command = command
-        self._limit = limit
-        self._said = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        cast(asyncio.Transport, transport).write(self._command + b"\r\n")
-
-    def data_received(self, data: bytes) -> None:
-        self._said += data
-        said = bytes(self._said)
-        start = f"'{one_line(said, 60)}'"
-        what = identify(said)
-        if what and b"\t" not in said and b" :" not in said:
-            self.drop(f"{start}: {what}")
-        elif said.startswith(b"ERR ") or len(said) > self._limit:
-            self.drop(f"answer not understood: {start}")
-        # A name may have a line with nothing but a dot, too; but then more
-        # follows at once.
-        elif (
-            said.endswith((b"\n.\n", b"\n.\r\n")) or said in (b".\n", b".\r\n")
-        ) and not self.answered.done():
-            self.answered.set_result(said[: said.rindex(b".")])

@@ -1,34 +1,72 @@
 """Submit jobs and wait for their answers."""
 
 import asyncio
+import contextlib
 import uuid
-from collections import deque
 from collections.abc import Sequence
-from typing import Any, Self
+from functools import partial
+from typing import Self
 
 from poolmgr.errors import ConfigError, TransportError
-from poolmgr.gearman.address import Address
-from poolmgr.gearman.connection import (
-    ConnectionOptions,
-    connect,
-    quiet_future,
-)
-from poolmgr.gearman.jobs import JobFailed, SubmittedJob
-from poolmgr.gearman.packet_connection import PacketConnection
+from poolmgr.gearman.connection import Connection, connect, quiet_future
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.protocol import (
     MAX_NAME,
     SUBMIT,
     PacketType,
     Priority,
     ProtocolError,
+    encode,
 )
-from poolmgr.text import one_line
+from poolmgr.text import decoded, one_line
 
-_IGNORED = (
-    PacketType.ECHO_RES,
-    PacketType.WORK_DATA,
-    PacketType.WORK_WARNING,
-)
+T = PacketType
+
+
+class JobFailed(TransportError):
+    """The worker gave the job up, or it was cancelled."""
+
+
+class JobTimeout(TransportError):
+    """No answer within the time one was willing to wait."""
+
+
+class SubmittedJob:
+    """A job that a job server has taken.
+
+    :ivar server: the job server
+    :ivar handle: its name of the job
+    :ivar background: then nobody is told of its end
+    :ivar progress: numerator and denominator, as the worker last said
+    :ivar answer: done when the answer came, or there will be none
+    """
+
+    def __init__(
+        self, server: Address, handle: bytes, background: bool = False
+    ) -> None:
+        self.server = server
+        self.handle = decoded(handle)
+        self.background = background
+        self.progress: tuple[int, int] | None = None
+        self.answer: asyncio.Future[bytes] = quiet_future()
+
+    async def result(self, timeout: float | None = None) -> bytes:
+        """The worker's answer.
+
+        :param timeout: seconds; None waits as long as it takes
+        :raises JobTimeout: no answer yet; one may wait again
+        :raises JobFailed: the worker gave up, or the job was cancelled
+        :raises TransportError: the connection was lost, or it is in background
+        """
+        if self.background:
+            raise TransportError(f"job {self.handle} is in background")
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(self.answer)
+        except TimeoutError:
+            raise JobTimeout(
+                f"job {self.handle}: no answer within {timeout:g} s"
+            ) from None
 
 
 class Client:
@@ -41,6 +79,8 @@ class Client:
     :param servers: in the order in which they are tried
     """
 
+    _connection: Connection
+
     def __init__(
         self,
         servers: Sequence[Address],
@@ -51,10 +91,6 @@ class Client:
         self._servers = servers
         self._options = options or ConnectionOptions()
         self._server = servers[0]
-        self._connection: PacketConnection | None = None
-        # What answers each question; they are answered in their order.
-        self._questions: deque[tuple[PacketType, asyncio.Future[Any]]]
-        self._questions = deque()
         self._jobs: dict[bytes, list[SubmittedJob]] = {}
 
     async def __aenter__(self) -> Self:
@@ -62,24 +98,24 @@ class Client:
 
         :raises TransportError: with all servers and why each failed
         """
+        greeting = encode(T.ECHO_REQ, b"")
         failures = []
         for server in self._servers:
             try:
                 self._connection = await connect(
-                    server, self._options, self._make_connection
+                    server, self._options, greeting, self._received
                 )
                 self._server = server
+                self._connection.gone.add_done_callback(self._ended)
                 return self
             except TransportError as error:
                 failures.append(f"{server}: {error}")
         raise TransportError(f"no job server reached: {'; '.join(failures)}")
 
     async def __aexit__(self, *error: object) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # After an error nobody has the time.
-            seconds = 2 if error == (None, None, None) else 0
-            await connection.close("the client was closed", seconds)
+        # After an error nobody has the time.
+        seconds = 2 if error == (None, None, None) else 0
+        await self._connection.close(seconds)
 
     async def submit(
         self,
@@ -110,12 +146,12 @@ class Client:
             )
         if not function or "\0" in function:
             raise ConfigError("a function's name is not empty, without NUL")
-        job: SubmittedJob = await self._ask(
-            PacketType.JOB_CREATED,
+        job: SubmittedJob = await self._connection.ask(
+            T.JOB_CREATED,
             SUBMIT[priority, background],
             *(function.encode(), raw, payload),
+            read=partial(self._created, background),
         )
-        job.background = background
         return job
 
     async def has(self, *, unique: str = "", handle: str = "") -> bool:
@@ -126,15 +162,14 @@ class Client:
             or if the unique is longer than gearmand keeps
         :raises TransportError: the connection is lost
         """
-        kind = PacketType.GET_STATUS_UNIQUE
-        answer = PacketType.STATUS_RES_UNIQUE
+        kind, answer = T.GET_STATUS_UNIQUE, T.STATUS_RES_UNIQUE
         raw = _encoded(unique)
         if not 0 < len(raw) <= MAX_NAME:
-            kind, answer = PacketType.GET_STATUS, PacketType.STATUS_RES
+            kind, answer = T.GET_STATUS, T.STATUS_RES
             raw = _encoded(handle)
         if len(raw) > MAX_NAME or b"\0" in raw:
             return False  # gearmand answers nothing, or closes the connection
-        status = await self._ask(answer, kind, raw)
+        status = await self._connection.ask(answer, kind, raw)
         return bool(status[1] == b"1")
 
     async def listeners(self, unique: bytes) -> int | None:
@@ -147,81 +182,44 @@ class Client:
         # Without a unique of its own nobody's name tells which job it is.
         if unique in (b"", b"-") or len(unique) > MAX_NAME:
             return None
-        status = await self._ask(
-            PacketType.STATUS_RES_UNIQUE, PacketType.GET_STATUS_UNIQUE, unique
+        status = await self._connection.ask(
+            T.STATUS_RES_UNIQUE, T.GET_STATUS_UNIQUE, unique
         )
         return int(status[5]) if status[1] == b"1" else None
 
-    def _ask(
-        self, answered_by: PacketType, kind: PacketType, *args: bytes
-    ) -> asyncio.Future[Any]:
-        connection = self._connection
-        if connection is None:
-            raise TransportError("the client is not connected")
-        if connection.gone.done():
-            raise self._error(connection.gone.result())
-        answer = quiet_future()
-        self._questions.append((answered_by, answer))
-        connection.send(kind, *args)
-        return answer
-
-    def _make_connection(self) -> PacketConnection:
-        return PacketConnection(self._options, self._received, self._ended)
+    def _created(self, background: bool, args: list[bytes]) -> SubmittedJob:
+        # Known from now on, not when submit() goes on: its end may be next.
+        job = SubmittedJob(self._server, args[0], background)
+        self._jobs.setdefault(args[0], []).append(job)
+        return job
 
     def _received(self, kind: PacketType, args: list[bytes]) -> None:
         match kind:
-            case PacketType.WORK_COMPLETE:
+            case T.WORK_COMPLETE:
                 for job in self._jobs.pop(args[0], ()):
-                    job.completed(args[1])
-            case PacketType.WORK_FAIL | PacketType.WORK_EXCEPTION:
+                    job.answer.set_result(args[1])
+            case T.WORK_FAIL | T.WORK_EXCEPTION:
                 # gearmand ends some of these handles with a NUL of its own.
                 for job in self._jobs.pop(args[0].rstrip(b"\0"), ()):
                     why = f"job {job.handle} failed: the worker gave it up"
-                    job.failed(JobFailed(why))
-            case PacketType.WORK_STATUS:
-                self._progressed(*args)
-            case _ if kind not in _IGNORED:
-                self._answered(kind, args)
+                    job.answer.set_exception(JobFailed(why))
+            case T.WORK_STATUS:
+                with contextlib.suppress(ValueError):
+                    # What a worker says is no reason to lose its job.
+                    progress = int(args[1]), int(args[2])
+                    for job in self._jobs.get(args[0], ()):
+                        job.progress = progress
+            case T.WORK_DATA | T.WORK_WARNING:
+                pass
+            case _:
+                raise ProtocolError(f"{kind.name} out of turn")
 
-    def _answered(self, kind: PacketType, args: list[bytes]) -> None:
-        expected = self._questions[0][0] if self._questions else None
-        if expected is None or kind not in (PacketType.ERROR, expected):
-            raise ProtocolError(f"{kind.name} out of turn")
-        _, answer = self._questions.popleft()
-        result: object = args
-        if kind is PacketType.JOB_CREATED:
-            # Known from now on, not when submit() goes on: its end may be
-            # next.
-            result = job = SubmittedJob(self._server, args[0])
-            self._jobs.setdefault(args[0], []).append(job)
-        if answer.done():
-            return  # nobody waits for it any more
-        if kind is PacketType.ERROR:
-            said = f"{one_line(args[0])}: {one_line(args[1])}"
-            answer.set_exception(self._error(said))
-        else:
-            answer.set_result(result)
-
-    def _progressed(self, handle: bytes, done: bytes, of: bytes) -> None:
-        try:
-            progress = int(done), int(of)
-        except ValueError:
-            return  # what a worker says is no reason to lose its job
-        for job in self._jobs.get(handle, ()):
-            job.progress = progress
-
-    def _ended(self, reason: str) -> None:
+    def _ended(self, gone: asyncio.Future[str]) -> None:
         """Nobody who waits will be answered any more."""
-        error = self._error(reason)
-        for _, answer in self._questions:
-            if not answer.done():
-                answer.set_exception(error)
+        error = TransportError(f"job server {self._server}: {gone.result()}")
         for jobs in self._jobs.values():
             for job in jobs:
-                job.failed(error)
-
-    def _error(self, why: str) -> TransportError:
-        return TransportError(f"job server {self._server}: {why}")
+                job.answer.set_exception(error)
 
 
 def _encoded(name: str) -> bytes:

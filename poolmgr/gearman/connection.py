@@ -1,87 +1,230 @@
-"""Open a connection to a job server, held up by nothing but itself."""
+"""A connection to a job server: packets, questions, and a heartbeat."""
 
 import asyncio
-import random
-import socket
-import ssl as _ssl
-import threading
+import os
+import ssl
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman.address import Address
-from poolmgr.gearman.reasons import reason_of
+from poolmgr.gearman.endpoint import Address, ConnectionOptions, open_socket
+from poolmgr.gearman.protocol import (
+    PacketType,
+    Parser,
+    ProtocolError,
+    encode,
+)
+from poolmgr.text import one_line
 
-#: Seconds after which a host's next address is tried as well.
-HEAD_START = 0.25
+#: What may be wrong when there is a connection and no answer.
+_HINT = "{}: it may not be a job server (gearmand), or speak only TLS"
+# With TLS 1.3 our handshake ends before the server has looked at our
+# certificate, and not every server says what it thinks of it.
+_TLS_HINT = (
+    "TLS: {}: it may not speak TLS, may not accept our certificate, or have "
+    "no job server behind it"
+)
 
-_Found = list[tuple[Any, ...]]  # what getaddrinfo returns
+_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client "
+    "certificate: set [gearman] ssl_cert and ssl_key",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says our certificate has expired",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority of our "
+    "certificate",
+    "WRONG_VERSION_NUMBER": "what answers there does not speak TLS",
+}
+"""What the commonest errors of TLS mean, by OpenSSL's names."""
+
+Read = Callable[[list[bytes]], object]
+Received = Callable[[PacketType, list[bytes]], None]
 
 
-@dataclass(frozen=True)
-class ConnectionOptions:
-    """Settings of every connection; times are in seconds.
+class _Question(NamedTuple):
+    answer: PacketType
+    read: Read
+    future: asyncio.Future[Any]
 
-    :ivar ssl: None is plain TCP; see :func:`poolmgr.gearman.client_context`
-    :ivar connect_timeout: for name look-up, TCP, TLS and the first answer
-        together
-    :ivar heartbeat: how often the server is asked for a sign of life, and
-        how long it has to give one
-    :ivar keepalive: whether TCP looks for vanished peers, too
-    :ivar keepalive_idle: silence before the first TCP probe
-    :ivar keepalive_interval: between two TCP probes
-    :ivar keepalive_count: unanswered TCP probes that end the connection
-    :ivar retry_first: wait before the first reconnect; it doubles each time
-    :ivar retry_longest: the longest wait before a reconnect
-    :ivar max_packet: bytes; a peer that announces more is dropped. Only a
-        job that is longer is taken, with its payload cut.
+
+class Connection(asyncio.Protocol):
+    """Packets that come and go, questions and their answers.
+
+    :param address: of the job server, for errors
+    :param greeting: what is sent first, with an ECHO_REQ at its end
+    :param parser: finds packets in what the job server sends
+    :param received: takes each packet that answers no question; a
+        :exc:`ProtocolError` drops the connection
+    :param heartbeat: seconds between two looks for a sign of life
+    :ivar answered: done when the greeting was answered, or never will be
+    :ivar gone: done when the connection has ended, with the reason
     """
 
-    ssl: _ssl.SSLContext | None = None
-    connect_timeout: float = 10
-    heartbeat: float = 10
-    keepalive: bool = True
-    keepalive_idle: int = 10
-    keepalive_interval: int = 5
-    keepalive_count: int = 3
-    retry_first: float = 0.1
-    retry_longest: float = 5
-    max_packet: int = 16 * 1024 * 1024
-
-
-class Connection(asyncio.BaseProtocol):
-    """One connection, whatever is spoken on it.
-
-    :ivar answered: done when the job server has answered for the first
-        time; the error if it never will
-    """
-
-    def __init__(self) -> None:
-        self.answered: asyncio.Future[Any] = quiet_future()
+    def __init__(
+        self,
+        address: Address,
+        greeting: bytes,
+        parser: Parser,
+        received: Received,
+        heartbeat: float,
+    ) -> None:
+        self._address = address
+        self._parser = parser
+        self._received = received
+        self._heartbeat = heartbeat
+        self._loop = asyncio.get_running_loop()
+        self.gone: asyncio.Future[str] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
-        self._dropped_for: str | None = None
+        self._dropped_for: TransportError | None = None
+        self._out = [greeting]
+        self.answered = quiet_future()
+        self.answered.add_done_callback(lambda _: self._watch_later())
+        # They are answered in their order.
+        self._questions = deque(
+            [_Question(PacketType.ECHO_RES, list, self.answered)]
+        )
+        self._refused = False  # there was an ERROR since the last ECHO_RES
+        self._heard = True  # the peer has sent something since it was asked
+        self._backlog = 0  # bytes that were not yet on their way then
+
+    def send(self, kind: PacketType, *args: bytes) -> None:
+        """Send after what was sent before; lost if the connection is."""
+        # What is sent in one turn of the loop goes out in one piece.
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(encode(kind, *args))
+
+    def ask(
+        self,
+        answer: PacketType,
+        kind: PacketType,
+        *args: bytes,
+        read: Read = list,
+    ) -> asyncio.Future[Any]:
+        """Send a question; its answer, or a :exc:`TransportError`.
+
+        :param answer: the type of the answer; an ERROR is an error
+        :param read: makes the result of the answer's arguments, before
+            another packet is taken
+        """
+        future = quiet_future()
+        if self.gone.done():
+            future.set_exception(self._error(self.gone.result()))
+        else:
+            self._questions.append(_Question(answer, read, future))
+            self.send(kind, *args)
+        return future
+
+    def echo(self) -> asyncio.Future[bool]:
+        """Ask for a sign of life."""
+        return self.ask(
+            PacketType.ECHO_RES, PacketType.ECHO_REQ, b"", read=self._echoed
+        )
+
+    def deliver(self, kind: PacketType, *args: bytes) -> asyncio.Future[bool]:
+        """Send what the job server may refuse; whether it took it.
+
+        An ERROR does not say which packet it is about. So this one stands
+        between two ECHO_REQ: an ERROR between their responses is about it.
+        """
+        self.echo()
+        self.send(kind, *args)
+        return self.echo()
 
     def drop(self, reason: str) -> None:
         """End the connection at once; what was not yet sent is lost."""
-        if self._dropped_for is None:
-            self._dropped_for = reason
+        self._dropped_for = self._dropped_for or TransportError(reason)
         if self._transport is not None:
             self._transport.abort()
 
+    async def close(self, timeout: float) -> None:
+        """End the connection when what was sent before has gone out.
+
+        :param timeout: seconds that this may take
+        """
+        self._dropped_for = TransportError("the connection was closed")
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+            await asyncio.wait([self.gone], timeout=timeout)
+            self.drop("closed")
+
+    # -- called by asyncio --------------------------------------------------
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        try:
+            for packet in self._parser.feed(data):
+                if not self._answer(*packet):
+                    self._received(*packet)
+        except ProtocolError as error:
+            self.drop(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        error = self._dropped_for or exc or ConnectionError()
+        self.gone.set_result(reason_of(error))
         if not self.answered.done():
-            if self._dropped_for is not None:
-                exc = TransportError(self._dropped_for)
-            self.answered.set_exception(exc or ConnectionError())
+            self.answered.set_exception(error)
+        for question in self._questions:
+            if not question.future.done():
+                reason = self._error(self.gone.result())
+                question.future.set_exception(reason)
 
+    # -- within -------------------------------------------------------------
 
-C = TypeVar("C", bound=Connection)
+    def _flush(self) -> None:
+        if self._transport is not None:
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+
+    def _echoed(self, _args: list[bytes]) -> bool:
+        """Whether there was no ERROR since the last ECHO_RES."""
+        refused, self._refused = self._refused, False
+        return not refused
+
+    def _answer(self, kind: PacketType, args: list[bytes]) -> bool:
+        """Give the first question its answer, if this is one."""
+        if kind is PacketType.ERROR:
+            self._refused = True
+        if not self._questions:
+            return False
+        answer, read, future = self._questions[0]
+        # No ERROR answers an ECHO_REQ: it is about something before.
+        failed = kind is PacketType.ERROR and answer is not PacketType.ECHO_RES
+        if kind is not answer and not failed:
+            return False
+        self._questions.popleft()
+        if future.done():
+            return True  # nobody waits for it any more
+        if failed:
+            said = f"{one_line(args[0])}: {one_line(args[1])}"
+            future.set_exception(self._error(said))
+        else:
+            future.set_result(read(args))
+        return True
+
+    def _error(self, reason: str) -> TransportError:
+        return TransportError(f"job server {self._address}: {reason}")
+
+    def _watch_later(self) -> None:
+        self._loop.call_later(self._heartbeat, self._watch)
+
+    def _watch(self) -> None:
+        if self._transport is None:
+            return
+        # A peer that takes what waits to be sent lives, too: the question
+        # waits behind it.
+        backlog = self._transport.get_write_buffer_size()
+        if not self._heard and backlog >= self._backlog:
+            self.drop(f"no sign of life for {self._heartbeat:g} s")
+            return
+        self._heard, self._backlog = False, backlog
+        self.echo()
+        self._watch_later()
 
 
 def quiet_future() -> asyncio.Future[Any]:
@@ -91,39 +234,41 @@ def quiet_future() -> asyncio.Future[Any]:
     return future
 
 
-_NO_TLS = "it may not speak TLS"
-_NO_JOB_SERVER = "it may not be a job server (gearmand), or speak only TLS"
-# With TLS 1.3 our handshake ends before the server has looked at our
-# certificate, and not every server says what it thinks of it.
-_REFUSED = "it may not accept our certificate, or have no job server behind it"
-
-
 async def connect(
-    address: Address, options: ConnectionOptions, factory: Callable[[], C]
-) -> C:
-    """Connect and wait for the first answer.
+    address: Address,
+    options: ConnectionOptions,
+    greeting: bytes,
+    received: Received,
+    parser: Parser | None = None,
+) -> Connection:
+    """Connect, greet, and wait for the first answer.
 
     Nothing else tells a job server from what only accepts connections.
 
-    :param factory: makes the connection, which asks something when it is
-        made
+    :param greeting: what is sent first; its end is answered
+    :param received: takes each packet that answers no question; a
+        :exc:`ProtocolError` drops the connection
     :raises TransportError: with the reason on one line
     """
-    tls = options.ssl is not None
-    limit = options.connect_timeout
-    missing, prefix, hint = "not connected", "", ""
+    missing, hint = "not connected", "{}"
     try:
-        async with asyncio.timeout(limit) as time_out:
-            sock = await _open_socket(address, options)
-            if tls:
-                missing, prefix, hint = "no handshake", "TLS: ", _NO_TLS
-            _, connection = await asyncio.get_running_loop().create_connection(
-                factory,
+        async with asyncio.timeout(options.connect_timeout) as time_out:
+            sock = await open_socket(address, options)
+            missing = "no answer"
+            hint = _TLS_HINT if options.ssl else _HINT
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(
+                lambda: Connection(
+                    address,
+                    greeting,
+                    parser or Parser(max_packet=options.max_packet),
+                    received,
+                    options.heartbeat,
+                ),
                 sock=sock,
                 ssl=options.ssl,
-                server_hostname=address.host if tls else None,
+                server_hostname=address.host if options.ssl else None,
             )
-            missing, hint = "no answer", _REFUSED if tls else _NO_JOB_SERVER
             try:
                 await connection.answered
             except BaseException:
@@ -133,92 +278,24 @@ async def connect(
     except (OSError, ValueError) as error:  # ValueError: of an odd name
         reason = reason_of(error)
         if time_out.expired():
-            reason = f"{missing} within {limit:g} s"
-        if hint and not isinstance(error, _ssl.SSLError):
-            reason = f"{prefix}{reason}: {hint}"
+            reason = f"{missing} within {options.connect_timeout:g} s"
+        if not isinstance(error, ssl.SSLError):
+            reason = hint.format(reason)
         raise TransportError(reason) from error
 
 
-async def _open_socket(
-    address: Address, options: ConnectionOptions
-) -> socket.socket:
-    """Connect to the first of the host's addresses that answers."""
-    found = await _look_up(address)
-    # One of them may accept connections and serve none: begin with another
-    # each time.
-    random.shuffle(found)
-    tries: set[asyncio.Task[socket.socket]] = set()
-    failure: BaseException = OSError("the host has no address")
-    try:
-        while found or tries:
-            if found:
-                attempt = _connect_socket(found.pop(), options)
-                tries.add(asyncio.create_task(attempt))
-            done, _ = await asyncio.wait(
-                tries,
-                timeout=HEAD_START if found else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            for task in done:
-                tries.remove(task)
-                error = task.exception()
-                if error is None:
-                    return task.result()
-                failure = error
-        raise failure
-    finally:
-        for task in tries:
-            task.add_done_callback(_close_socket)
-            task.cancel()
-
-
-def _close_socket(task: asyncio.Task[socket.socket]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()
-
-
-async def _look_up(address: Address) -> _Found:
-    """The host's addresses.
-
-    The thread is a daemon: the end of the process must not wait for a name
-    that does not resolve.
-    """
-    future: Future[_Found] = Future()
-    future.set_running_or_notify_cancel()
-
-    def work() -> None:
-        try:
-            future.set_result(
-                socket.getaddrinfo(
-                    address.host, address.port, type=socket.SOCK_STREAM
-                )
-            )
-        except Exception as error:
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="gearman-dns", daemon=True).start()
-    return await asyncio.wrap_future(future)
-
-
-async def _connect_socket(
-    found: tuple[Any, ...], options: ConnectionOptions
-) -> socket.socket:
-    family, kind, protocol, _name, where = found
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setblocking(False)
-        if options.keepalive:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in (
-                ("TCP_KEEPIDLE", options.keepalive_idle),
-                ("TCP_KEEPINTVL", options.keepalive_interval),
-                ("TCP_KEEPCNT", options.keepalive_count),
-            ):
-                if hasattr(socket, name):  # not every system has them
-                    option = getattr(socket, name)
-                    sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        await asyncio.get_running_loop().sock_connect(sock, where)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+def reason_of(error: Exception) -> str:
+    """Why a connection was not made, or has ended."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = one_line(error.verify_message).rstrip(".")
+        return f"TLS: the job server's certificate is refused: {why}"
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or str(error)
+        return f"TLS: {_ALERTS.get(reason) or one_line(reason)}"
+    if isinstance(error, OSError) and error.strerror:
+        # asyncio's own words repeat the address.
+        if error.errno is not None and error.errno > 0:
+            return os.strerror(error.errno)
+        return one_line(error.strerror)
+    # An end without an error has no words.
+    return one_line(str(error)) or "closed by the job server"

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Literal, NamedTuple, Self
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman.reasons import identify
+from poolmgr.text import one_line
 
 REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
@@ -20,10 +20,6 @@ RESPONSE = b"\0RES"
 MAX_NAME = 63
 
 _HEADER = struct.Struct(">4sII")
-
-
-class ProtocolError(TransportError):
-    """The peer sent what is not a packet of the protocol."""
 
 
 class PacketType(IntEnum):
@@ -86,6 +82,28 @@ SUBMIT: dict[tuple[Priority, bool], PacketType] = {
 }
 """What hands in a job, by its priority and whether it is in background."""
 
+STRANGERS = {
+    b"\x15\x03": "it speaks TLS and was spoken to in plain text: set "
+    "[gearman] ssl_ca, or name its port without TLS",
+    b"HTTP": "an HTTP server answers there, not a job server (gearmand)",
+    b"<": "an HTTP server answers there, not a job server (gearmand)",
+    b"SSH-": "an SSH server answers there, not a job server (gearmand)",
+}
+"""What a server is by its first bytes; none has more than four."""
+
+
+class ProtocolError(TransportError):
+    """The peer sent what is not of the protocol."""
+
+
+def not_understood(said: bytes) -> ProtocolError:
+    """The error of a peer that said this, and what it may be."""
+    reason = f"answer not understood: '{one_line(said, 60)}'"
+    for beginning, what in STRANGERS.items():
+        if said.startswith(beginning):
+            reason += f": {what}"
+    return ProtocolError(reason)
+
 
 class Packet(NamedTuple):
     """One packet; as many arguments as its type has."""
@@ -117,7 +135,7 @@ class Parser:
         self._magic = magic
         self._max = max_packet
         self._buffer = bytearray()  # what is of no packet yet
-        self._passed = 0  # bytes that were cut from the packet in it
+        self._cut = 0  # bytes that were cut from the packet in it
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """The packets that are complete with this piece of the stream.
@@ -134,13 +152,12 @@ class Parser:
 
     def _next(self) -> Packet | None:
         buffer = self._buffer
+        # What is no job server may say little and then wait.
+        if len(buffer) >= 4 and not buffer.startswith(self._magic):
+            raise not_understood(bytes(buffer[:4]))
         if len(buffer) < _HEADER.size:
-            # What is no job server may say little and then wait.
-            if len(buffer) >= len(self._magic):
-                self._check_magic(bytes(buffer[: len(self._magic)]))
             return None
-        magic, number, length = _HEADER.unpack_from(buffer)
-        self._check_magic(magic)
+        _, number, length = _HEADER.unpack_from(buffer)
         kind = _KNOWN.get(number)
         if kind is None:
             raise ProtocolError(f"unknown packet type {number}")
@@ -148,36 +165,26 @@ class Parser:
         # delivered again, for ever.
         if length > self._max and kind is not PacketType.JOB_ASSIGN_UNIQ:
             raise ProtocolError(f"packet of {length} bytes announced")
-        end = _HEADER.size + min(length, self._max)
+        excess = max(0, length - self._max)
+        end = _HEADER.size + length - excess
         # Cut it here, but give it out only when all of it has come: gearmand
         # frees what is answered, even what it is still sending.
-        over = _HEADER.size + length - end - self._passed
-        if over and len(buffer) > end:
-            passed = min(over, len(buffer) - end)
-            del buffer[end : end + passed]
-            self._passed += passed
-            over -= passed
-        if over or len(buffer) < end:
+        cut = min(len(buffer) - end, excess - self._cut)
+        if cut > 0:
+            del buffer[end : end + cut]
+            self._cut += cut
+        if len(buffer) < end or self._cut < excess:
             return None
         body = bytes(memoryview(buffer)[_HEADER.size : end])
         del buffer[:end]
-        self._passed = 0
+        self._cut = 0
         return Packet(kind, _split(kind, body))
-
-    def _check_magic(self, said: bytes) -> None:
-        if said != self._magic:
-            error = f"packet with the magic {said!r}"
-            if what := identify(said):
-                error += f": {what}"
-            raise ProtocolError(error)
 
 
 def _split(kind: PacketType, body: bytes) -> list[bytes]:
-    if not kind.arguments:
-        if body:
-            raise ProtocolError(f"{kind.name} with an argument")
+    if not (body or kind.arguments):
         return []
-    args = body.split(b"\0", kind.arguments - 1)
+    args = body.split(b"\0", max(kind.arguments - 1, 0))
     if len(args) != kind.arguments:
         raise ProtocolError(
             f"{kind.name} with {len(args)} instead of {kind.arguments} "

@@ -7,20 +7,23 @@ knows nobody's rights and is not fast.
 import argparse
 import asyncio
 import contextlib
-from collections.abc import Iterable
-from typing import cast
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
-from poolmgr.gearman.address import Address, host_name
+from poolmgr.gearman.endpoint import Address, host_name
 from poolmgr.gearman.protocol import (
+    PRIORITIES,
     REQUEST,
     RESPONSE,
     SUBMIT,
     PacketType,
     Parser,
+    Priority,
     ProtocolError,
     encode,
 )
-from poolmgr.gearman.served_jobs import Jobs, status_of
 
 T = PacketType
 
@@ -29,190 +32,264 @@ _FINAL = (T.WORK_COMPLETE, T.WORK_FAIL, T.WORK_EXCEPTION)
 _PASSED_ON = (*_FINAL, T.WORK_STATUS, T.WORK_DATA, T.WORK_WARNING)
 
 
+@dataclass(eq=False)
+class Peer:
+    """A worker, a client, or somebody who asks how things are.
+
+    :ivar functions: what it can do
+    :ivar asleep: whether it waits to be called
+    """
+
+    writer: asyncio.StreamWriter
+    client_id: bytes = b"-"
+    functions: dict[bytes, None] = field(default_factory=dict)
+    asleep: bool = False
+
+    def send(self, kind: PacketType, *args: bytes) -> None:
+        """Send a packet."""
+        self.writer.write(encode(kind, *args, magic=RESPONSE))
+
+    @property
+    def description(self) -> bytes:
+        """Number, address, name, functions."""
+        number = self.writer.get_extra_info("socket").fileno()
+        ip = self.writer.get_extra_info("peername")[0].encode()
+        functions = b" ".join(self.functions)
+        return b"%d %s %s : %s" % (number, ip, self.client_id, functions)
+
+
+@dataclass(eq=False)
+class Job:
+    """A job.
+
+    :ivar background: whether it stays when nobody waits
+    :ivar clients: who waits for its answer
+    :ivar worker: who runs it, None while it waits
+    :ivar progress: numerator and denominator, as the worker last said
+    """
+
+    handle: bytes
+    function: bytes
+    unique: bytes
+    payload: bytes
+    priority: Priority
+    background: bool
+    clients: list[Peer] = field(default_factory=list)
+    worker: Peer | None = None
+    progress: tuple[bytes, bytes] = (b"0", b"0")
+
+    @property
+    def name(self) -> tuple[bytes, bytes]:
+        """What jobs are one by, as gearmand has it: a unique of "-" stands
+        for the payload."""
+        unique = self.payload if self.unique == b"-" else self.unique
+        return self.function, unique
+
+
 class JobServer:
     """The server.
 
     :param host: where to listen
     :param port: where to listen; 0 for any port that is free
     :ivar address: where it listens
-    :ivar jobs: its jobs
-    :ivar connections: to its workers and clients
+    :ivar jobs: its jobs by their handles, in the order of the queue
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.address = Address(host, port)
-        self.jobs = Jobs(b"H:%s" % host_name().encode())
-        self.connections: set[ServerConnection] = set()
+        self.jobs: dict[bytes, Job] = {}
+        self._peers: set[Peer] = set()
+        self._numbers = itertools.count(1)
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen; :attr:`address` has the port then."""
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: ServerConnection(self),
-            self.address.host,
-            self.address.port,
-        )
+        host, port = self.address.host, self.address.port
+        self._server = await asyncio.start_server(self.serve, host, port)
         port = self._server.sockets[0].getsockname()[1]
-        self.address = Address(self.address.host, port)
+        self.address = Address(host, port)
 
     async def close(self) -> None:
         """Stop listening and close every connection."""
         if self._server is not None:
             self._server.close()
-        for connection in list(self.connections):
-            connection.transport.abort()
-        # The transports close in the loop's next turns.
-        while self.connections:
+        for peer in self._peers:
+            peer.writer.transport.abort()
+        # The connections end in the loop's next turns.
+        while self._peers:
             await asyncio.sleep(0)
 
-    def wake(self) -> None:
-        """Call the workers that sleep and have a job now."""
-        for each in self.connections:
-            if each.asleep and self.jobs.next(each.functions):
-                each.asleep = False
-                each.send(T.NOOP)
-
-
-class ServerConnection(asyncio.Protocol):
-    """A worker, a client, or somebody who asks how things are.
-
-    :ivar transport: asyncio's end of it
-    :ivar functions: what it can do
-    :ivar asleep: whether it waits to be called
-    """
-
-    transport: asyncio.Transport
-
-    def __init__(self, server: JobServer) -> None:
-        self._server = server
-        self._jobs = server.jobs
-        self._parser = Parser(magic=REQUEST)
-        self._begun = False
-        self._text: bytes | None = None  # half a line of the admin protocol
-        self._client_id = b"-"
-        self.functions: dict[bytes, None] = {}
-        self.asleep = False
-
-    def send(self, kind: PacketType, *args: bytes) -> None:
-        """Send a packet."""
-        self.transport.write(encode(kind, *args, magic=RESPONSE))
-
-    # -- called by asyncio --------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self._server.connections.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(self)
-        self._jobs.forget(self)
-        self._server.wake()
-
-    def data_received(self, data: bytes) -> None:
-        # A packet starts with NUL, a line of the admin protocol with none.
-        if not self._begun and data[:1] != b"\0":
-            self._text = b""
-        self._begun = True
-        if self._text is not None:
-            *lines, self._text = (self._text + data).split(b"\n")
-            for line in lines:
-                self.transport.write(self._answer(line.split()))
-            return
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Serve a connection to its end."""
+        peer = Peer(writer)
+        self._peers.add(peer)
         try:
-            for kind, args in self._parser.feed(data):
-                self._received(kind, args)
-        except ProtocolError:
-            self.transport.abort()
+            data = await reader.read(1)
+            # A packet starts with NUL, a line of the admin protocol does not.
+            if data == b"\0":
+                parser = Parser(magic=REQUEST)
+                while data:
+                    for kind, args in parser.feed(data):
+                        self._received(peer, kind, *args)
+                    data = await reader.read(65536)
+            while data:
+                data += await reader.readline()
+                writer.write(self._answer(data.split()))
+                data = await reader.read(1)
+        except (OSError, ValueError, ProtocolError):
+            pass  # a line without end is a ValueError
+        finally:
+            writer.close()
+            self._peers.discard(peer)
+            self._forget(peer)
+            self._wake()
 
     # -- packets ------------------------------------------------------------
 
-    def _received(self, kind: PacketType, args: list[bytes]) -> None:
+    def _received(self, peer: Peer, kind: PacketType, *args: bytes) -> None:
         match kind:
             case _ if kind in _SUBMIT:
-                function, unique, payload = args
-                priority, background = _SUBMIT[kind]
-                client = None if background else self
-                created = self._jobs.submit(
-                    function, unique, payload, priority, client
-                )
-                self.send(T.JOB_CREATED, created.handle)
-                self._server.wake()
+                self._submit(peer, kind, *args)
             case _ if kind in _PASSED_ON:
-                self._pass_on(kind, args)
+                self._pass_on(peer, kind, *args)
             case T.CAN_DO:
-                self.functions[args[0]] = None
+                peer.functions[args[0]] = None
             case T.GRAB_JOB_UNIQ:
-                self._grab()
+                self._grab(peer)
             case T.PRE_SLEEP:
-                self.asleep = True
-                self._server.wake()
+                peer.asleep = True
+                self._wake()
             case T.ECHO_REQ:
-                self.send(T.ECHO_RES, *args)
+                peer.send(T.ECHO_RES, *args)
             case T.SET_CLIENT_ID:
-                self._client_id = args[0]
+                peer.client_id = args[0]
             case T.GET_STATUS:
-                job = self._jobs.by_handle.get(args[0])
-                self.send(T.STATUS_RES, args[0], *status_of(job)[:-1])
+                status = _status(self.jobs.get(args[0]))
+                peer.send(T.STATUS_RES, args[0], *status[:-1])
             case T.GET_STATUS_UNIQUE:
-                job = self._jobs.named(args[0])
-                self.send(T.STATUS_RES_UNIQUE, args[0], *status_of(job))
+                named = (j for j in self.jobs.values() if j.unique == args[0])
+                status = _status(next(named, None))
+                peer.send(T.STATUS_RES_UNIQUE, args[0], *status)
             case _:
-                self.send(T.ERROR, b"INVALID_PACKET", kind.name.encode())
+                peer.send(T.ERROR, b"INVALID_PACKET", kind.name.encode())
 
-    def _grab(self) -> None:
-        self.asleep = False
-        job = self._jobs.next(self.functions)
-        if job is None:
-            self.send(T.NO_JOB)
+    def _submit(
+        self,
+        client: Peer,
+        kind: PacketType,
+        function: bytes,
+        unique: bytes,
+        payload: bytes,
+    ) -> None:
+        """Queue a job, or find the one of the same unique."""
+        handle = b"H:%s:%d" % (host_name().encode(), next(self._numbers))
+        new = Job(handle, function, unique, payload, *_SUBMIT[kind])
+        for job in self.jobs.values():
+            if job.unique and job.name == new.name:
+                break
         else:
-            self._jobs.assign(job, self)
-            what = job.handle, job.function, job.unique, job.payload
-            self.send(T.JOB_ASSIGN_UNIQ, *what)
+            job = self.jobs[handle] = new
+        if not new.background:
+            job.clients.append(client)
+        client.send(T.JOB_CREATED, job.handle)
+        self._wake()
 
-    def _pass_on(self, kind: PacketType, args: list[bytes]) -> None:
+    def _next(self, worker: Peer) -> Job | None:
+        """The next job for a worker."""
+        able = [
+            job
+            for job in self.jobs.values()
+            if job.worker is None and job.function in worker.functions
+        ]
+        return min(
+            able, key=lambda job: PRIORITIES.index(job.priority), default=None
+        )
+
+    def _grab(self, worker: Peer) -> None:
+        worker.asleep = False
+        job = self._next(worker)
+        if job is None:
+            worker.send(T.NO_JOB)
+        else:
+            job.worker = worker
+            what = job.handle, job.function, job.unique, job.payload
+            worker.send(T.JOB_ASSIGN_UNIQ, *what)
+
+    def _pass_on(self, worker: Peer, kind: PacketType, *args: bytes) -> None:
         """Pass on to the clients what a worker says of its job."""
-        job = self._jobs.by_handle.get(args[0])
-        if job is None or job.worker is not self:
-            self.send(T.ERROR, b"JOB_NOT_FOUND", b"Job+not+found")
+        job = self.jobs.get(args[0])
+        if job is None or job.worker is not worker:
+            worker.send(T.ERROR, b"JOB_NOT_FOUND", b"Job+not+found")
             return
         for client in job.clients:
             client.send(kind, *args)
         if kind is T.WORK_STATUS:
             job.progress = args[1], args[2]
         if kind in _FINAL:
-            self._jobs.end(job)
+            del self.jobs[job.handle]
+
+    def _forget(self, peer: Peer) -> None:
+        """Somebody has gone.
+
+        A worker's jobs go back to the end of the queue; with its last client
+        a job that waits goes, too.
+        """
+        # gearmand takes them back last first.
+        for job in reversed(list(self.jobs.values())):
+            job.clients = [c for c in job.clients if c is not peer]
+            if job.worker is peer:
+                job.worker = None
+                self.jobs[job.handle] = self.jobs.pop(job.handle)
+            if job.worker is None and not (job.clients or job.background):
+                del self.jobs[job.handle]
+
+    def _wake(self) -> None:
+        """Call the workers that sleep and have a job now."""
+        for peer in self._peers:
+            if peer.asleep and self._next(peer):
+                peer.asleep = False
+                peer.send(T.NOOP)
 
     # -- the admin protocol -------------------------------------------------
 
     def _answer(self, words: list[bytes]) -> bytes:
-        connections = self._server.connections
+        lines: Iterable[bytes]
         match words:
             case [b"status"]:
-                able = [f for c in connections for f in c.functions]
-                return _listed(self._jobs.status(able))
-            case [b"prioritystatus"]:
-                return _listed(self._jobs.priority_status())
+                lines = self._count_jobs()
             case [b"workers"]:
-                return _listed(each._described() for each in connections)
-            case [b"version"]:
-                return b"OK poolmgr-built-in\n"
+                lines = [peer.description for peer in self._peers]
             case [b"show", b"jobs"]:
-                return _listed(self._jobs.show_jobs())
-        return b"ERR UNKNOWN_COMMAND Unknown+server+command\r\n"
+                # Retries and whether it is ignored are always 0 here.
+                lines = (
+                    b"%s\t0\t0\t%d" % (job.handle, job.worker is None)
+                    for job in self.jobs.values()
+                )
+            case _:
+                return b"ERR UNKNOWN_COMMAND Unknown+server+command\r\n"
+        return b"".join(b"%s\n" % line for line in lines) + b".\n"
 
-    def _described(self) -> bytes:
-        number = self.transport.get_extra_info("socket").fileno()
-        peer = self.transport.get_extra_info("peername")[0].encode()
-        functions = b" ".join(self.functions)
-        return b"%d %s %s : %s" % (number, peer, self._client_id, functions)
+    def _count_jobs(self) -> Iterator[bytes]:
+        """Function, jobs, running jobs, workers."""
+        jobs = self.jobs.values()
+        total = Counter(job.function for job in jobs)
+        running = Counter(job.function for job in jobs if job.worker)
+        able = Counter(f for peer in self._peers for f in peer.functions)
+        for f in sorted({*total, *able}):
+            yield b"%s\t%d\t%d\t%d" % (f, total[f], running[f], able[f])
 
 
-def _listed(lines: Iterable[bytes]) -> bytes:
-    return b"".join(b"%s\n" % line for line in lines) + b".\n"
+def _status(job: Job | None) -> list[bytes]:
+    """Known, running, progress, and how many clients wait."""
+    if job is None:
+        return [b"0"] * 5
+    running = b"1" if job.worker else b"0"
+    return [b"1", running, *job.progress, b"%d" % len(job.clients)]
 
 
-async def serve(host: str, port: int) -> None:
-    """Run a server until it is cancelled."""
+async def _run(host: str, port: int) -> None:
     server = JobServer(host, port)
     await server.start()
     print(
@@ -230,7 +307,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=4730)
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(options.host, options.port))
+        asyncio.run(_run(options.host, options.port))
 
 
 if __name__ == "__main__":

@@ -7,18 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from poolmgr.errors import ConfigError, TransportError
-from poolmgr.gearman.address import Address
-from poolmgr.gearman.connection import ConnectionOptions, connect
-from poolmgr.gearman.jobs import Assignment
-from poolmgr.gearman.worker_connection import (
-    Owner,
-    Slots,
-    WorkerConnection,
-)
+from poolmgr.gearman.assignment import Assignment
+from poolmgr.gearman.connection import Connection, connect
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
+from poolmgr.gearman.protocol import PacketType, ProtocolError, encode
 from poolmgr.text import one_line
 
 log = logging.getLogger(__name__)
@@ -26,6 +21,8 @@ log = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing waits for the job servers to take the answers."""
 
+GRABS = 8
+"""GRAB_JOB_UNIQ that may be on their way on one connection."""
 
 STEADY = 3.0
 """Seconds after which a connection counts as good, and its loss as a new
@@ -33,7 +30,6 @@ one."""
 
 REASONS = 8
 """How many of the last reasons are not logged again."""
-
 
 State = Literal["connecting", "up", "waiting"]
 
@@ -55,93 +51,192 @@ class ConnectionStatus:
     reconnects: int = 0
 
 
-class Reconnector:
-    """Keeps a worker connected to one job server: connects, and again.
+class Slots(Protocol):
+    """How many jobs may come; called in the loop's thread."""
 
-    :ivar status: how the connection is at the moment
-    :ivar connection: the present one, once the server has answered
+    def reserve(self) -> bool:
+        """Take a slot for one job that may arrive; False if none is free."""
+
+    def release(self) -> None:
+        """Give back a slot that was reserved: no job came."""
+
+
+class WorkerConnection:
+    """A worker's connection to one job server, made again when it is lost.
+
+    :ivar status: how it is at the moment
+    :ivar grabs: how many GRABs are on their way; each has a slot
     """
 
+    _connection: Connection  # the last one that was made
+
     def __init__(
-        self, address: Address, owner: Owner, options: ConnectionOptions
+        self, worker: "Worker", address: Address, options: ConnectionOptions
     ) -> None:
         self.status = ConnectionStatus(address, "connecting", time.time())
-        self.connection: WorkerConnection | None = None
-        self._owner = owner
+        self.grabs = 0
+        self._worker = worker
         self._options = options
         self._task: asyncio.Task[None] | None = None
-        self._retired = False
+        self._leaving = False
+        self._window = 0  # how many GRABs there may be
+        self._asleep = False
+        self._unanswered: set[Assignment] = set()
         # Of this outage; one that fails in turns must not fill the log.
         self._logged: deque[str] = deque(maxlen=REASONS)
 
     async def run(self) -> None:
-        """Serve until retired."""
+        """Serve until the worker leaves; if cancelled, it is cut."""
         self._task = asyncio.current_task()
-        failures = 0
-        while not self._retired:
-            began = asyncio.get_running_loop().time()
-            what, reason = await self._serve()
-            lasted = asyncio.get_running_loop().time() - began
-            steady = what == "lost" and lasted >= STEADY
-            failures = 1 if steady else failures + 1
-            if not self._retired:
-                self._failed(what, reason)
-                await asyncio.sleep(_delay(failures, self._options))
-                attempts = self.status.reconnects + 1
-                self._change("connecting", reconnects=attempts)
+        pause = self._options.retry_first
+        while not self._leaving:
+            reason = await self._serve()
+            if self._leaving:
+                return
+            up = self.status.state == "up"
+            if up and time.time() - self.status.since >= STEADY:
+                pause = self._options.retry_first
+            if reason not in self._logged:
+                self._logged.append(reason)
+                what = "lost" if up else "not reached"
+                self._log(logging.WARNING, f"{what}: {reason}")
+            self._change("waiting", last_error=reason)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+            pause = min(2 * pause, self._options.retry_longest)
+            attempts = self.status.reconnects + 1
+            self._change("connecting", reconnects=attempts)
 
-    def retire(self) -> None:
-        """Never connect again; a present connection stays."""
-        self._retired = True
-        if self.connection is None and self._task is not None:
-            self._task.cancel()
-
-    async def _serve(self) -> tuple[str, str]:
-        """Connect and stay; how and why that came to an end."""
-        address = self.status.address
+    async def _serve(self) -> str:
+        """Connect and stay; why that came to an end."""
         try:
             connection = await connect(
-                address,
+                self.status.address,
                 self._options,
-                partial(WorkerConnection, address, self._owner, self._options),
+                self._worker.greeting,
+                self._received,
             )
         except TransportError as error:
-            return "not reached", str(error)
+            return str(error)
+        self._connection = connection
         self._change("up")
         self._logged.clear()
-        log.info("Job server %s: connected and registered", address)
-        self.connection = connection
+        self._log(logging.INFO, "connected and registered")
         try:
-            connection.look_for_jobs()
-            # Not awaited itself: to cancel us must not end the future.
-            await asyncio.wait([connection.gone])
-            return "lost", connection.gone.result()
+            while not connection.gone.done():
+                # gearmand wakes nobody for a job whose time has come, and
+                # with --worker-wakeup it may wake a worker without a slot.
+                self._look_for_jobs()
+                # Not awaited itself: to cancel us must not end the future.
+                await asyncio.wait(
+                    [connection.gone], timeout=self._options.heartbeat
+                )
+            return connection.gone.result()
         finally:
-            self.connection = None
             connection.drop("the worker was stopped")
+            self._lose_jobs()
+
+    # -- what the worker asks -----------------------------------------------
+
+    @property
+    def can_grab(self) -> bool:
+        """Whether it would send a GRAB if there were a slot."""
+        ready = self.status.state == "up" and not self._leaving
+        return ready and self.grabs < self._window
+
+    def grab(self) -> None:
+        """Ask for a job, for which a slot is reserved."""
+        self.grabs += 1
+        self._asleep = False
+        self._connection.send(PacketType.GRAB_JOB_UNIQ)
+
+    def leave(self) -> None:
+        """Grab no more, and do not connect again."""
+        self._leaving = True
+        if self.status.state == "up":
+            # A server counts on a worker that sleeps. One last GRAB ends it.
+            if self._asleep and self._worker.slots.reserve():
+                self.grab()
+        elif self._task is not None:
+            self._task.cancel()
+
+    async def close(self) -> None:
+        """Send what is to be sent, learn what became of it, and end."""
+        self.leave()
+        if self.status.state == "up":
+            settled = self._connection.echo()
+            await asyncio.wait([settled], timeout=CLOSE_TIMEOUT)
+            await self._connection.close(1)
+
+    # -- what the job server says -------------------------------------------
+
+    def _received(self, kind: PacketType, args: list[bytes]) -> None:
+        match kind:
+            case PacketType.JOB_ASSIGN_UNIQ | PacketType.NO_JOB if self.grabs:
+                self.grabs -= 1
+                if kind is PacketType.NO_JOB:
+                    self._no_job()
+                else:
+                    self._assigned(args[0], args[2], args[3])
+            case PacketType.NOOP:
+                self._asleep = False
+                self._look_for_jobs()
+            case PacketType.ERROR:
+                code, text = map(one_line, args)
+                self._log(logging.INFO, f"ERROR {code}: {text}")
+            case _:
+                raise ProtocolError(f"{kind.name} out of turn")
+
+    def _look_for_jobs(self) -> None:
+        """There may be jobs now."""
+        self._window = max(self._window, 1)
+        self._worker.grab()
+
+    def _assigned(self, handle: bytes, unique: bytes, payload: bytes) -> None:
+        self._window = GRABS
+        job = Assignment(
+            self.status.address,
+            self._connection,
+            self._unanswered,
+            *(handle, unique, payload),
+        )
+        self._unanswered.add(job)
+        self._worker.on_job(job)
+        self._worker.grab()
+
+    def _no_job(self) -> None:
+        self._window = 0
+        if not (self.grabs or self._leaving):
+            # To be woken when there is something.
+            self._asleep = True
+            self._connection.send(PacketType.PRE_SLEEP)
+        self._worker.slots.release()
+        self._worker.grab()
+
+    def _lose_jobs(self) -> None:
+        """Nothing in flight can be answered any more."""
+        jobs = list(self._unanswered)
+        self._unanswered.clear()
+        self._window, self._asleep = 0, False
+        if jobs:
+            self._log(
+                logging.WARNING,
+                f"{len(jobs)} jobs were lost with the connection; it gives "
+                "them to a worker again if it still has them",
+            )
+        while self.grabs:
+            self.grabs -= 1
+            self._worker.slots.release()
+        for job in jobs:
+            if job.on_lost is not None:
+                job.on_lost()
+        self._worker.grab()
 
     def _change(self, state: State, **changes: Any) -> None:
-        self.status = replace(
-            self.status, state=state, since=time.time(), **changes
-        )
+        now = time.time()
+        self.status = replace(self.status, state=state, since=now, **changes)
 
-    def _failed(self, what: str, reason: str) -> None:
-        self._change("waiting", last_error=reason)
-        if reason not in self._logged:
-            self._logged.append(reason)
-            address = self.status.address
-            log.warning("Job server %s: %s: %s", address, what, reason)
-
-
-def _delay(failures: int, options: ConnectionOptions) -> float:
-    """Seconds to wait before the next attempt, with jitter.
-
-    :param failures: attempts in a row that came to nothing, from 1 up
-    """
-    # The exponent is bounded: 2.0 ** 1024 overflows after some days.
-    doubled = options.retry_first * 2.0 ** min(failures - 1, 60)
-    longest = min(options.retry_longest, doubled)
-    return longest * random.uniform(0.5, 1)  # noqa: S311
+    def _log(self, level: int, text: str) -> None:
+        log.log(level, "Job server %s: %s", self.status.address, text)
 
 
 class Worker:
@@ -172,15 +267,19 @@ class Worker:
             raise ConfigError("no job server is given")
         if not function:
             raise ConfigError("the function has no name")
-        self.function = _encoded("function", function)
-        self.client_id = _encoded("client id", client_id)
+        # Once for a connection: gearmand would count another worker.
+        self.greeting = (
+            encode(PacketType.SET_CLIENT_ID, _encoded("client id", client_id))
+            + encode(PacketType.CAN_DO, _encoded("function", function))
+            + encode(PacketType.ECHO_REQ, b"")
+        )
         self.on_job = on_job
         self.slots = slots
-        self._reconnectors = tuple(
-            Reconnector(server, self, options or ConnectionOptions())
+        self._connections = [
+            WorkerConnection(self, server, options or ConnectionOptions())
             for server in dict.fromkeys(servers)
-        )
-        self._turns = list(self._reconnectors)  # who is next to grab is first
+        ]
+        self._turns = list(self._connections)  # who is next to grab is first
 
     async def run(self) -> None:
         """Serve until :meth:`close`; if cancelled, connections are cut.
@@ -189,8 +288,8 @@ class Worker:
             server unserved
         """
         async with asyncio.TaskGroup() as group:
-            for reconnector in self._reconnectors:
-                group.create_task(reconnector.run())
+            for connection in self._connections:
+                group.create_task(connection.run())
 
     def drain(self) -> None:
         """Take no more jobs; connections stay for the answers of those at
@@ -199,7 +298,6 @@ class Worker:
         A job may still arrive for each GRAB that is on its way, see
         :attr:`grabs_outstanding`. A connection that is lost stays so.
         """
-        self._retire()
         for connection in self._connections:
             connection.leave()
 
@@ -209,10 +307,7 @@ class Worker:
         It takes at most about :data:`CLOSE_TIMEOUT` seconds. Jobs that
         were not completed are lost: their servers hand them on.
         """
-        self._retire()
-        await asyncio.gather(
-            *(each.finish(CLOSE_TIMEOUT) for each in self._connections)
-        )
+        await asyncio.gather(*(each.close() for each in self._connections))
 
     def grab(self) -> None:
         """Ask for jobs as far as there are slots; to be called when one is
@@ -221,18 +316,12 @@ class Worker:
         Each server has one GRAB in turn, so none that always has jobs can
         take all the slots.
         """
-        while True:
-            for reconnector in self._turns:
-                connection = reconnector.connection
-                if connection is not None and connection.can_grab:
-                    break
-            else:
-                return
+        while ready := [each for each in self._turns if each.can_grab]:
             if not self.slots.reserve():
                 return
-            self._turns.remove(reconnector)
-            self._turns.append(reconnector)
-            connection.grab()
+            self._turns.remove(ready[0])
+            self._turns.append(ready[0])
+            ready[0].grab()
 
     @property
     def grabs_outstanding(self) -> int:
@@ -242,16 +331,7 @@ class Worker:
     @property
     def links(self) -> list[ConnectionStatus]:
         """How each connection is, in the order of the servers."""
-        return [reconnector.status for reconnector in self._reconnectors]
-
-    def _retire(self) -> None:
-        for reconnector in self._reconnectors:
-            reconnector.retire()
-
-    @property
-    def _connections(self) -> list[WorkerConnection]:
-        present = [each.connection for each in self._reconnectors]
-        return [each for each in present if each is not None]
+        return [connection.status for connection in self._connections]
 
 
 def _encoded(what: str, name: str) -> bytes:

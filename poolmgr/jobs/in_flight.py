@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import PoolmgrError
@@ -84,7 +85,8 @@ async def delivered_before(options: ConnectionOptions, job: Job) -> bool:
     """
     try:
         address = Address.parse(job.server)
-        jobs = await admin.show_jobs(address, options, _ASK_TIME)
+        quick = replace(options, connect_timeout=_ASK_TIME)
+        jobs = await admin.show_jobs(address, quick)
     except PoolmgrError as error:
         LOG.info("cannot tell whether a job was delivered before: %s", error)
         return False

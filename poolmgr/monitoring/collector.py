@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -132,7 +132,8 @@ class StateCollector(Collector):
 
     async def _ask(self, server: Address) -> FunctionStatus | None:
         try:
-            functions = await admin.status(server, self.options, TIMEOUT)
+            options = replace(self.options, connect_timeout=TIMEOUT)
+            functions = await admin.status(server, options)
         except TransportError:
             return None
         name = self.service.settings.function

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 from poolmgr.cloud.breaker import Breaker
-from poolmgr.gearman import Assignment, ConnectionStatus, Worker
-from poolmgr.gearman.address import host_name
+from poolmgr.gearman import Assignment, ConnectionStatus, Worker, host_name
 from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.settings import WorkerSettings

@@ -81,8 +81,8 @@ def test_any_bytes_are_packets_or_refused_however_they_are_cut(
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"HTTP/1.1 400", "magic"),
-        (b"\0REQ" + struct.pack(">II", 6, 0), "magic"),
+        (b"HTTP/1.1 400", "not understood"),
+        (b"\0REQ" + struct.pack(">II", 6, 0), "not understood"),
         (b"\0RES" + struct.pack(">II", 6, 1001), "1001 bytes"),
         (b"\0RES" + struct.pack(">Ii", 6, -1), "4294967295 bytes"),
         (b"\0RES" + struct.pack(">II", 99, 0), "type 99"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman import Client, admin
+from poolmgr.gearman import Address, Client, admin
 from poolmgr.gearman.protocol import Priority
 from tests.asking import FUNCTION
 from tests.jobservers import JobServerProcess, gearmand
@@ -74,18 +74,16 @@ def test_builds_that_nobody_ever_waited_for_are_built(
 
 
 def test_builds_that_wait_in_a_worker_begin_in_the_order_of_their_priority(
-    job_server: JobServerProcess, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
     config = state.config(ONE_BUILD, boot_time=NEVER)
-    server = job_server.address
-
     names = [
         *("running", "low-1", "low-2", "normal-1", "high-1"),
         *("low-3", "normal-2", "high-2"),
     ]
 
-    async def submit() -> None:
+    async def submit(server: Address) -> None:
         """Each waits in the worker before the next is handed in."""
         payload = json.dumps(BUILD).encode()
         async with Client([server]) as client:
@@ -107,9 +105,12 @@ def test_builds_that_wait_in_a_worker_begin_in_the_order_of_their_priority(
         begun.extend(uniques)
         return bool(uniques)
 
-    with worker([str(server)], config, tmp_path) as process:
+    with (
+        gearmand() as server,
+        worker([str(server.address)], config, tmp_path) as process,
+    ):
         process.wait_for("registered")
-        asyncio.run(asyncio.wait_for(submit(), TIMEOUT))
+        asyncio.run(asyncio.wait_for(submit(server.address), TIMEOUT))
         for _each in names:
             until(another_has_begun)
             state.boot(begun[-1:])

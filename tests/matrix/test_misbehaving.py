@@ -19,17 +19,21 @@ RES = b"\0RES"
 
 #: What a server says, and what a worker has against it.
 NONSENSE = {
-    b"HTTP/1.1 400 Bad Request\r\n\r\n": "magic b'HTTP': an HTTP server",
-    b"SSH-2.0-OpenSSH_9.2\r\n": "magic b'SSH-': an SSH server",
-    b"\0REQ" + struct.pack(">II", 6, 0): "magic b'\\x00REQ'",
+    b"HTTP/1.1 400 Bad\r\n\r\n": "not understood: 'HTTP': an HTTP server",
+    b"SSH-2.0-OpenSSH_9.2\r\n": "not understood: 'SSH-': an SSH server",
+    b"\0REQ" + struct.pack(">II", 6, 0): "not understood: '\\x00REQ'",
     RES + struct.pack(">Ii", 6, -1): "packet of 4294967295 bytes",
     RES + struct.pack(">II", 8, 2**31): "packet of 2147483648 bytes",
     RES + struct.pack(">II", 4711, 0): "unknown packet type 4711",
     RES + struct.pack(">II", 31, 3) + b"abc": "with 1 instead of 4 arguments",
-    RES + struct.pack(">II", 6, 3) + b"abc": "NOOP with an argument",
+    RES
+    + struct.pack(">II", 6, 3)
+    + b"abc": "NOOP with 1 instead of 0 arguments",
     encode(PacketType.NO_JOB, magic=RES): "NO_JOB out of turn",
     encode(PacketType.ECHO_RES, b"", magic=RES) * 9: "ECHO_RES out of turn",
-    encode(PacketType.JOB_CREATED, b"H:x:1", magic=RES): "not for a worker",
+    encode(
+        PacketType.JOB_CREATED, b"H:x:1", magic=RES
+    ): "JOB_CREATED out of turn",
     # Half a packet, and then nothing: what it lacks is waited for.
     RES + b"\0\0": "no answer within 0.5 s",
     RES + struct.pack(">II", 31, 2**20) + b"H:x:1\0": "no answer within 0.5 s",

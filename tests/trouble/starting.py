@@ -64,7 +64,7 @@ def driver_unknown(stage: Stage) -> str:
     return stage.run("--driver", "novaa", "worker")
 
 
-@scene("TLS: CA file ... cannot be read")
+@scene("TLS: CA file ... cannot be used")
 def tls_files(stage: Stage) -> str:
     return started(stage, "[gearman]\nssl_ca = /etc/poolmgr/tls/ca.pem\n")
 

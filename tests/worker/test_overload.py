@@ -74,7 +74,7 @@ def test_a_full_cloud_is_logged_once_and_builds_by_others_go_first(
                 await asyncio.gather(
                     *[job.result(5.0) for job in jobs], return_exceptions=True
                 )
-                return sum(job.done for job in jobs)
+                return sum(job.answer.done() for job in jobs)
 
     with gearmand() as server:
         with worker([str(server.address)], full, tmp_path) as process:
@@ -140,7 +140,7 @@ def test_a_slow_cloud_keeps_no_short_job_waiting_for_builds(
             await ask("REMOVE_IP", **on)
             await ask("DELETE_DEVICE", name=device["name"])
 
-            assert sum(job.done for job in builds) < 50
+            assert sum(job.answer.done() for job in builds) < 50
 
     with LoopbackCloud(latency=0.3) as cloud, gearmand() as server:
         with nova_worker(cloud, server.address, tmp_path):

@@ -231,7 +231,7 @@ def test_builds_go_to_the_worker_that_has_a_place_for_them(
                 await asyncio.gather(
                     *(job.result(5.0) for job in jobs), return_exceptions=True
                 )
-                answered = sum(job.done for job in jobs)
+                answered = sum(job.answer.done() for job in jobs)
             # With the other gone, who is full takes all to reach this one.
             ip = await client.submit(FUNCTION, b'{"action": "BUILD_IP"}')
             return answered, json.loads(await ip.result(20.0))["response"]
@@ -377,8 +377,8 @@ def test_a_build_that_the_job_server_has_forgotten_leaves_no_device(
             async with Client([server.address]) as client:
                 await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
                 await until(lambda: device_count(tmp_path) == 1)
-                (job,) = server.jobs
-                server.jobs.end(job)
+                (handle,) = server.jobs
+                del server.jobs[handle]
                 await until(lambda: device_count(tmp_path) == 0)
 
     asyncio.run(scenario())

@@ -1,0 +1,191 @@
+"""Where a job server is, and how to reach it."""
+
+import asyncio
+import contextlib
+import random
+import re
+import socket
+import ssl as _ssl
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Self
+
+from poolmgr.errors import ConfigError
+from poolmgr.text import one_line
+
+#: Seconds that each of a host's addresses has before the next is tried.
+HEAD_START = 0.5
+
+_FORM = re.compile(
+    r"(?:\[(?P<v6>[^][\s]+)\]|(?P<name>[^][:\s]+))(?::(?P<port>[0-9]{1,5}))?"
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Host and port of a job server.
+
+    :ivar host: a name or an IP address; IPv6 without brackets
+    :ivar port: 1 to 65535
+    """
+
+    host: str
+    port: int = 4730
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
+
+        :raises ConfigError: when it is none of them
+        """
+        match = _FORM.fullmatch(text.strip())
+        port = int(match["port"] or cls.port) if match else 0
+        if match is None or not text.isprintable() or not 0 < port <= 65535:
+            raise ConfigError(
+                f"job server {one_line(text)!r} is not HOST, HOST:PORT, "
+                "[IPV6] or [IPV6]:PORT with a port from 1 to 65535"
+            )
+        return cls(match["v6"] or match["name"], port)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def host_name() -> str:
+    """The name of this host, as a word that the protocol can carry."""
+    return re.sub(r"[^\w.-]+", "-", socket.gethostname())
+
+
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """Settings of every connection; times are in seconds.
+
+    :ivar ssl: None is plain TCP; see :func:`poolmgr.gearman.client_context`
+    :ivar connect_timeout: for name look-up, TCP, TLS and the first answer
+        together
+    :ivar heartbeat: how often the server is asked for a sign of life, and
+        how long it has to give one
+    :ivar keepalive: whether TCP looks for vanished peers, too
+    :ivar keepalive_idle: silence before the first TCP probe
+    :ivar keepalive_interval: between two TCP probes
+    :ivar keepalive_count: unanswered TCP probes that end the connection
+    :ivar retry_first: wait before the first reconnect; it doubles each time
+    :ivar retry_longest: the longest wait before a reconnect
+    :ivar max_packet: bytes; a peer that announces more is dropped. Only a
+        job that is longer is taken, with its payload cut.
+    """
+
+    ssl: _ssl.SSLContext | None = None
+    connect_timeout: float = 10
+    heartbeat: float = 10
+    keepalive: bool = True
+    keepalive_idle: int = 10
+    keepalive_interval: int = 5
+    keepalive_count: int = 3
+    retry_first: float = 0.1
+    retry_longest: float = 5
+    max_packet: int = 16 * 1024 * 1024
+
+
+def client_context(
+    ca: str | None, cert: str | None, key: str | None
+) -> _ssl.SSLContext | None:
+    """What to verify a job server with, and who we are.
+
+    The host name is always verified, and TLS is 1.2 or newer.
+
+    :param ca: file of the authorities that a server's certificate must be
+        signed by
+    :param cert: file of our certificate, followed by intermediate ones
+    :param key: file of our private key, without a pass phrase
+    :returns: None, which is plain TCP, only when all three are unset
+    :raises ConfigError: when one is missing or cannot be used
+    """
+    if not (ca or cert or key):
+        return None
+    if not ca or bool(cert) != bool(key):
+        raise ConfigError(
+            "TLS needs a CA file to verify the job servers with, a "
+            "certificate its key, and a key its certificate"
+        )
+    # Of these no system authority is trusted, only what `ca` holds.
+    context = _ssl.SSLContext(_ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _ssl.TLSVersion.TLSv1_2
+    what = f"CA file {ca!r}"
+    try:
+        context.load_verify_locations(ca)
+        if cert:
+            what = f"certificate {cert!r} and key {key!r}"
+            # Without a password of its own OpenSSL would ask the terminal.
+            context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", "") or getattr(error, "strerror", "")
+        raise ConfigError(
+            one_line(f"TLS: {what} cannot be used ({why or error})")
+        ) from error
+    return context
+
+
+def _no_password() -> bytes:
+    raise ValueError("the key has a pass phrase")
+
+
+async def open_socket(
+    address: Address, options: ConnectionOptions
+) -> socket.socket:
+    """Connect to the first of the host's addresses that answers."""
+    found = await _look_up(address)
+    # One of them may accept connections and serve none: begin with another
+    # each time.
+    random.shuffle(found)
+    *others, last = found
+    for each in others:
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(HEAD_START):
+                return await _connect_socket(each, options)
+    return await _connect_socket(last, options)
+
+
+async def _look_up(address: Address) -> list[tuple[Any, ...]]:
+    """The host's addresses.
+
+    The thread is a daemon: the end of the process must not wait for a name
+    that does not resolve.
+    """
+    future: Future[list[tuple[Any, ...]]] = Future()
+    future.set_running_or_notify_cancel()
+    where = address.host, address.port
+
+    def work() -> None:
+        try:
+            future.set_result(
+                socket.getaddrinfo(*where, type=socket.SOCK_STREAM)
+            )
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="gearman-dns", daemon=True).start()
+    return await asyncio.wrap_future(future)
+
+
+async def _connect_socket(
+    found: tuple[Any, ...], options: ConnectionOptions
+) -> socket.socket:
+    family, kind, protocol, _name, where = found
+    sock = socket.socket(family, kind, protocol)
+    tcp = socket.IPPROTO_TCP
+    try:
+        sock.setblocking(False)
+        if options.keepalive:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            idle, interval = options.keepalive_idle, options.keepalive_interval
+            sock.setsockopt(tcp, socket.TCP_KEEPIDLE, idle)
+            sock.setsockopt(tcp, socket.TCP_KEEPINTVL, interval)
+            sock.setsockopt(tcp, socket.TCP_KEEPCNT, options.keepalive_count)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
