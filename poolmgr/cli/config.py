@@ -13,6 +13,7 @@ from poolmgr.cli.usage import UsageError
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import as_text
 from poolmgr.config.remarks import ignored_options, log_remarks
+from poolmgr.drivers.base import Finding
 from poolmgr.drivers.lifecycle import driver_plugins
 from poolmgr.errors import ConfigError
 from poolmgr.plugins import Plugin
@@ -32,17 +33,10 @@ class ConfigConvert(PoolmgrCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which file, and where to."""
-        parser.add_argument(
-            "file",
-            metavar="FILE",
-            help="the configuration file to convert",
-        )
-        parser.add_argument(
-            "--output",
-            metavar="NEW",
-            help="the file to write, which must not exist (default: "
-            "standard output, without secrets)",
-        )
+        add, output = parser.add_argument, "standard output, without secrets"
+        add("file", metavar="FILE", help="configuration file to convert")
+        new = f"file to write, which must not exist (default: {output})"
+        add("--output", metavar="NEW", help=new)
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Convert it."""
@@ -83,7 +77,7 @@ def converted(path: str, secrets: bool = True) -> list[str]:
                 lines += ["", f"[{group}]"]
             if given.key != (group, option.name):
                 lines.append(f"# was {given.shown}")
-            if option.rule.secret and not secrets:
+            if option.secret and not secrets:
                 lines.append(f"# {option.name} = {_NOT_SHOWN}")
                 continue
             value = as_text(getattr(settings, option.name))
@@ -131,20 +125,19 @@ class ConfigShow(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """List them."""
-        rows = list(self._rows(parsed_args.formatter == "table"))
+        given = parsed_args
+        rows = [*self._rows(given.formatter == "table")]
         log_remarks(self.configuration)
-        groups = {str(group) for group, *_rest in rows}
-        for wanted in parsed_args.group:
-            if wanted not in groups:
+        known = sorted({row[0] for row in rows})
+        for wanted in given.group:
+            if wanted not in known:
                 raise UsageError(
                     f"there is no group {one_line(wanted)!r}; choose of: "
-                    f"{', '.join(sorted(groups))}"
+                    f"{', '.join(known)}"
                 )
-        if parsed_args.group:
-            rows = [row for row in rows if row[0] in parsed_args.group]
-        if parsed_args.set:
-            rows = [row for row in rows if row[3] != "default"]
-        return self.columns, rows
+        groups, rest = given.group or known, "default" if given.set else ""
+        shown = [r for r in rows if r[0] in groups and r[3] != rest]
+        return self.columns, shown
 
     def _rows(self, as_texts: bool) -> Iterator[Row]:
         """A row for each option.
@@ -154,7 +147,7 @@ class ConfigShow(PoolmgrLister):
         for group, settings in self.configuration.read_all():
             for option in options_of(group, type(settings)):
                 value = getattr(settings, option.name)
-                if option.rule.secret and value:
+                if option.secret and value:
                     value = "***"
                 if as_texts:
                     value = as_text(value)
@@ -192,20 +185,13 @@ class Check(PoolmgrLister):
         if not found:
             name = one_line(conf.driver_name())
             self.app.LOG.warning("the driver %r has nothing to check", name)
-        self.failed = any(finding.problem for finding in found)
-        return (
-            self.columns,
-            [
-                (
-                    finding.setting,
-                    one_line(finding.value),
-                    one_line(finding.found),
-                    "wrong" if finding.problem else "ok",
-                    one_line(finding.problem or ""),
-                )
-                for finding in found
-            ],
-        )
+        self.failed = any(each.problem for each in found)
+        return self.columns, [_row(each) for each in found]
+
+
+def _row(found: Finding) -> Row:
+    state = "wrong" if found.problem else "ok"
+    return found.setting, found.value, found.found, state, found.problem or ""
 
 
 def require_usable(conf: Configuration) -> None:
@@ -234,18 +220,17 @@ class PluginList(PoolmgrLister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Load every plugin."""
         plugins = [*action_plugins().inspect(), *driver_plugins().inspect()]
-        return (
-            self.columns,
-            [(p.kind, p.name, p.package, *self._state(p)) for p in plugins],
-        )
+        return self.columns, [self._row(each) for each in plugins]
 
-    def _state(self, plugin: Plugin) -> tuple[str, str]:
-        hides = self.app.command_manager.hides
-        if plugin.kind != "action" or plugin.state != "ok":
-            return plugin.state, one_line(plugin.error)
-        if not hides(plugin.name):
-            return "ok", ""
-        return "hidden", (
-            f"'poolmgr {command_name(plugin.name)}' is another command; jobs "
-            "and 'poolmgr submit' run the action"
-        )
+    def _row(self, plugin: Plugin) -> Row:
+        state, error = plugin.state, plugin.error
+        is_usable_action = plugin.kind == "action" and state == "ok"
+        if is_usable_action and self.app.command_manager.hides(plugin.name):
+            state, error = (
+                "hidden",
+                (
+                    f"'poolmgr {command_name(plugin.name)}' is another command; "
+                    "jobs and 'poolmgr submit' run the action"
+                ),
+            )
+        return plugin.kind, plugin.name, plugin.package, state, error

@@ -16,7 +16,6 @@ from poolmgr.config.sources import Given, Key
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import driver_plugins, make_driver
 from poolmgr.errors import ConfigError, PluginNotFound
-from poolmgr.plugins import Registry
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.settings.rules import IsSettings, Option, options_of
 from poolmgr.text import one_line, secrecy
@@ -43,9 +42,8 @@ class Configuration:
         first ``poolmgr.conf.d`` there is
     :param alone: whether the files count alone, without the environment and
         the usual places
-    :param drivers: the drivers to choose of; None for those installed
     :ivar alone: the same
-    :ivar drivers: the same
+    :ivar drivers: the drivers that are installed
     :ivar files: what each file sets, in the order in which they are read
     :ivar environment: what the environment sets
     :raises ConfigError: a file cannot be read
@@ -56,7 +54,6 @@ class Configuration:
         files: Sequence[str] = (),
         directories: Sequence[str] = (),
         alone: bool = False,
-        drivers: Registry[Driver] | None = None,
     ) -> None:
         self._paths: list[str] = []
         if not files and not alone:
@@ -65,7 +62,7 @@ class Configuration:
             self._paths += sources.usual_path("poolmgr.conf.d")
         self._paths += map(os.path.expanduser, (*files, *directories))
         self.alone = alone
-        self.drivers = drivers or driver_plugins()
+        self.drivers = driver_plugins()
         self._command_line: sources.Layer = {}
         self._read_sources()
 
@@ -215,7 +212,7 @@ class Configuration:
                 continue
             try:
                 text = self._text(option, known)
-                note = secrecy.hide if option.rule.secret else secrecy.show
+                note = secrecy.hide if option.secret else secrecy.show
                 note(given.text, text)
                 values[option.name] = options.value_of(text, option)
             except ValueError as error:

@@ -100,7 +100,7 @@ def value_of(text: str, option: Option) -> Any:
         raise ValueError("has a control character in it, or is not UTF-8")
     value: Any = text.strip()
     if option.kind is tuple:
-        value = _list(text, option.rule.words)
+        value = _list(text, option.words)
     elif value and "\n" in text:
         raise ValueError(
             "goes on in the next line; an option begins at the start of one"
@@ -176,22 +176,25 @@ def list_opts() -> "list[tuple[str, list[cfg.Opt]]]":
 
 
 def _option(option: Option) -> "cfg.Opt":
-    from oslo_config import cfg
+    from oslo_config import cfg, types
 
-    rule, default = option.rule, option.default
-    kinds = {bool: cfg.BoolOpt, int: cfg.IntOpt, float: cfg.FloatOpt}
-    kinds |= {str: cfg.StrOpt, tuple: cfg.ListOpt}
-    bounds = {"min": rule.min, "max": rule.max, "choices": option.choices}
-    made: cfg.Opt = kinds[option.kind](
+    kinds = {
+        bool: types.Boolean(),
+        int: types.Number(int, "integer value", option.min, option.max),
+        float: types.Float(option.min, option.max),
+        str: types.String(choices=option.choices or None),
+        tuple: types.List(),
+    }
+    default = option.default
+    return cfg.Opt(
         option.name,
-        default=list(default) if isinstance(default, tuple) else default,
-        help=rule.help,
-        secret=rule.secret,
-        mutable=rule.mutable,
+        type=kinds[option.kind],
+        default=[*default] if isinstance(default, tuple) else default,
+        help=option.help,
+        secret=option.secret,
+        mutable=option.mutable,
         deprecated_opts=[
             cfg.DeprecatedOpt(name, group=group)
             for group, name in names_of(option)[1:2]
         ],
-        **{k: v for k, v in bounds.items() if v not in (None, ())},
     )
-    return made

@@ -62,9 +62,9 @@ class Reload:
             if before == now:
                 continue
             shown = one_line(f"{before!r} -> {now!r}")
-            if option.rule.secret:
+            if option.secret:
                 shown = "*** -> ***"
-            if adopt and option.rule.mutable:
+            if adopt and option.mutable:
                 changed[option.name] = now
                 LOG.info("%s: %s", option.shown, shown)
             else:

@@ -74,7 +74,7 @@ def log_remarks(conf: Configuration) -> None:
         if given.line and given.key != names_of(option)[0]:
             new = option.shown
             LOG.info("%s is deprecated: use %s", given.where, new)
-        if option.rule.secret and given.line and given.text:
+        if option.secret and given.line and given.text:
             secrets[given.source] = option.shown
         if option.shown == "[gearman] ssl_key":
             secrets[given.text] = option.shown

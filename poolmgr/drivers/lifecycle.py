@@ -11,7 +11,6 @@ from poolmgr.drivers.verbs import name_of
 from poolmgr.errors import PluginFailed, PoolmgrError
 from poolmgr.foreign import is_interrupt, told
 from poolmgr.plugins import DRIVERS, Registry
-from poolmgr.settings import Rule
 
 LOG = logging.getLogger(__name__)
 
@@ -86,6 +85,6 @@ def defect(driver: type[Driver]) -> str | None:
     except BaseException as error:
         return f"'Settings' has types that are not there: {told(error)}"
     for each in dataclasses.fields(settings):
-        if not isinstance(each.metadata.get("rule"), Rule):
+        if "help" not in each.metadata:
             return f"the setting {each.name!r} must be made by setting()"
     return None

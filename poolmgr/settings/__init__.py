@@ -9,7 +9,6 @@ from typing import Literal
 
 from poolmgr.ownership import Authority, Ownership, clean_basename
 from poolmgr.settings.rules import IsSettings as IsSettings
-from poolmgr.settings.rules import Rule as Rule
 from poolmgr.settings.rules import check as check
 from poolmgr.settings.rules import like as like
 from poolmgr.settings.rules import setting as setting

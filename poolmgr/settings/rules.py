@@ -6,19 +6,10 @@ A settings class is a frozen dataclass of :func:`setting` fields that calls
 
 import re
 import types
+import typing
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from typing import (
-    Any,
-    ClassVar,
-    Literal,
-    Protocol,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from poolmgr.errors import ConfigError
 
@@ -28,47 +19,24 @@ T = TypeVar("T")
 _MOST = 1e9
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What is known of a setting besides its type and default.
+class IsSettings(Protocol):
+    """A settings class: a dataclass of :func:`setting` fields."""
 
-    :ivar help: what it does, for a person
-    :ivar min: the lowest value, of a number
-    :ivar max: the highest value, of a number
-    :ivar secret: whether it must never be shown
-    :ivar check: raises ValueError or ConfigError when the value cannot be
-        used
-    :ivar mutable: whether it may change while the process runs
-    :ivar words: whether blanks separate the values of a list, too
-    """
-
-    help: str
-    min: float | None = None
-    max: float | None = None
-    secret: bool = False
-    check: Callable[[Any], object] | None = None
-    mutable: bool = False
-    words: bool = False
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
-def setting(default: T, help: str, **rule: Any) -> T:
+def setting(default: T, help: str, **more: Any) -> T:
     """A field of a settings class.
 
     Its type is one of bool, int, float, str, ``tuple[str, ...]`` and
     ``Literal``, or one of these and None.
 
     :param default: its default; a tuple of text for many values
-    :param help: what it does
-    :param rule: the rest of :class:`Rule`
+    :param help: what it does, for a person
+    :param more: ``min`` to ``words`` of an :class:`Option`
     """
-    made: T = field(default=default, metadata={"rule": Rule(help, **rule)})
+    made: T = field(default=default, metadata={"help": help, **more})
     return made
-
-
-class IsSettings(Protocol):
-    """A settings class: a dataclass of :func:`setting` fields."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +48,14 @@ class Option:
     :ivar kind: bool, int, float, str or tuple
     :ivar choices: all values it can have; empty for any
     :ivar default: what it is if nothing sets it
-    :ivar rule: what else is known of it
+    :ivar help: what it does, for a person
+    :ivar min: the lowest value, of a number
+    :ivar max: the highest value, of a number
+    :ivar secret: whether it must never be shown
+    :ivar check: raises ValueError or ConfigError when the value cannot be
+        used
+    :ivar mutable: whether it may change while the process runs
+    :ivar words: whether blanks separate the values of a list, too
     """
 
     group: str
@@ -88,7 +63,13 @@ class Option:
     kind: type
     choices: tuple[str, ...]
     default: Any
-    rule: Rule
+    help: str
+    min: float | None = None
+    max: float | None = None
+    secret: bool = False
+    check: Callable[[Any], object] | None = None
+    mutable: bool = False
+    words: bool = False
 
     @property
     def shown(self) -> str:
@@ -105,41 +86,37 @@ class Option:
             if value is not None:
                 self._require(value)
         except (ValueError, ConfigError) as error:
-            secret = self.rule.secret
-            return "is not what it has to be" if secret else str(error)
+            return "is not what it has to be" if self.secret else str(error)
         return ""
 
     def _require(self, value: Any) -> None:
-        rule = self.rule
         if self.choices and value not in self.choices:
             known = ", ".join(self.choices)
             raise ValueError(f"must be one of {known}, not {value!r}")
         # Put like this since nan is neither above nor below anything.
         if isinstance(value, (int, float)) and not abs(value) <= _MOST:
-            raise ValueError(
-                f"must be a number up to {_MOST:g}, not {value!r}"
-            )
-        if rule.min is not None and value < rule.min:
-            raise ValueError(f"must be at least {rule.min:g}, not {value!r}")
-        if rule.max is not None and value > rule.max:
-            raise ValueError(f"must be at most {rule.max:g}, not {value!r}")
-        if rule.check is not None:
-            rule.check(value)
+            raise ValueError(f"must be up to {_MOST:g}, not {value!r}")
+        if self.min is not None and value < self.min:
+            raise ValueError(f"must be at least {self.min:g}, not {value!r}")
+        if self.max is not None and value > self.max:
+            raise ValueError(f"must be at most {self.max:g}, not {value!r}")
+        if self.check is not None:
+            self.check(value)
 
 
 def options_of(group: str, settings: type[IsSettings]) -> list[Option]:
     """The options of a settings class."""
-    hints, found = get_type_hints(settings), []
+    hints, found = typing.get_type_hints(settings), []
     for each in fields(settings):
         hint, choices = hints[each.name], ()
-        if get_origin(hint) in (Union, types.UnionType):
-            (hint,) = set(get_args(hint)) - {types.NoneType}
-        if get_origin(hint) is Literal:
-            hint, choices = str, get_args(hint)
-        kind = get_origin(hint) or hint
-        rule = each.metadata["rule"]
-        option = Option(group, each.name, kind, choices, each.default, rule)
-        found.append(option)
+        if typing.get_origin(hint) in (typing.Union, types.UnionType):
+            (hint,) = set(typing.get_args(hint)) - {types.NoneType}
+        if typing.get_origin(hint) is typing.Literal:
+            hint, choices = str, typing.get_args(hint)
+        kind, name = typing.get_origin(hint) or hint, each.name
+        found.append(
+            Option(group, name, kind, choices, each.default, **each.metadata)
+        )
     return found
 
 

@@ -226,7 +226,10 @@ def test_options_of_another_driver_are_not_taken_for_ours(
     given: dict[str, type[Driver]] = {"nova": NovaCloud, "novax": FakeCloud}
     drivers = Registry("driver", "tests.none", Driver, given=given)  # type: ignore[type-abstract]
 
-    log_remarks(Configuration([str(path)], drivers=drivers))
+    conf = Configuration([str(path)])
+    conf.drivers = drivers
+
+    log_remarks(conf)
 
     said = [record.getMessage() for record in caplog.records]
     assert said[0].endswith("has no effect: did you mean [nova] cloud?")

@@ -411,7 +411,7 @@ def test_nothing_new_is_said_to_be_so(
 
 def test_a_settings_class_says_itself_what_may_change() -> None:
     own = options_of("worker", WorkerSettings)
-    mutable = {option.name for option in own if option.rule.mutable}
+    mutable = {option.name for option in own if option.mutable}
     options = dict(list_opts())["worker"]
 
     assert mutable == {option.name for option in options if option.mutable}
