@@ -224,13 +224,8 @@ class PluginList(PoolmgrLister):
 
     def _row(self, plugin: Plugin) -> Row:
         state, error = plugin.state, plugin.error
-        is_usable_action = plugin.kind == "action" and state == "ok"
-        if is_usable_action and self.app.command_manager.hides(plugin.name):
-            state, error = (
-                "hidden",
-                (
-                    f"'poolmgr {command_name(plugin.name)}' is another command; "
-                    "jobs and 'poolmgr submit' run the action"
-                ),
-            )
+        hides = self.app.command_manager.hides
+        if plugin.kind == "action" and state == "ok" and hides(plugin.name):
+            state, command = "hidden", command_name(plugin.name)
+            error = f"'poolmgr {command}' is another command; jobs run it"
         return plugin.kind, plugin.name, plugin.package, state, error

@@ -92,9 +92,10 @@ def positive(text: str) -> int:
 @_argument
 def seconds(text: str) -> float:
     """A number of seconds, more than 0."""
-    number = float(text)
+    number = float(text) if text.replace(".", "", 1).isdecimal() else 0.0
     if not 0 < number <= _YEAR:
-        raise ValueError(f"must be more than 0, at most {_YEAR}, not {number}")
+        limits = f"more than 0 and at most {_YEAR} seconds"
+        raise ValueError(f"must be {limits}, not {text[:100]!r}")
     return number
 
 
