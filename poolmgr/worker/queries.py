@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-from poolmgr.errors import TransportError
+from poolmgr.cloud.pace import time_limit
+from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import (
     Address,
     Assignment,
@@ -13,6 +14,7 @@ from poolmgr.gearman import (
     ConnectionOptions,
     admin,
 )
+from poolmgr.tracing import RequestContext
 
 #: The priority of most jobs, between high (0) and low (2).
 _NORMAL = 1
@@ -74,18 +76,14 @@ class JobServerQueries:
         if client is None:
             return None
         try:
-            async with asyncio.timeout(_TIMEOUT) as limit:
+            async with time_limit(RequestContext(), _TIMEOUT, "asking"):
                 unique = b"" if job.cut else job.raw_unique
                 return await client.listeners(unique)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        except (TransportError, ValueError):
-            pass
-        if self._clients.get(job.server) is client:
-            del self._clients[job.server]
-            await client.__aexit__(None, None, None)
-        return None
+        except (PoolmgrError, ValueError):
+            if self._clients.get(job.server) is client:
+                del self._clients[job.server]
+                await client.__aexit__(None, None, None)
+            return None
 
     async def close(self) -> None:
         """Close the connections."""
