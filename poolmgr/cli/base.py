@@ -1,7 +1,11 @@
 """What the commands have in common, and how they show values."""
 
-import argparse
 import re
+from argparse import (
+    ArgumentParser,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -19,7 +23,6 @@ from poolmgr.cli.usage import report_in_one_line, require_columns
 from poolmgr.text import format_duration, one_line
 
 if TYPE_CHECKING:  # what only some commands load
-    from poolmgr.cloud import BlockingCloud
     from poolmgr.config.configuration import Configuration
 
 Row = Sequence[Any]
@@ -88,40 +91,31 @@ class PoolmgrCommand(Command):
         no SIGHUP ends
     :cvar columns: those of its output, if they are known beforehand
     :ivar failed: whether its exit code is 1 although it shows something
+    :ivar left_out: columns that there was no room for
     """
 
     app: PoolmgrApp
     service = False
     columns: Sequence[str] = ()
     failed = False
+    left_out: Sequence[str] = ()
 
     @property
     def configuration(self) -> "Configuration":
         """What the files and the global options say."""
         return self.app.configuration
 
-    def open_cloud(
-        self, timeout: float | None = None
-    ) -> "AbstractContextManager[BlockingCloud]":
-        """Use the configured cloud.
-
-        :param timeout: seconds that each call may take; None for any number
-        """
-        from poolmgr.cloud import open_cloud
-
-        driver = self.configuration.make_driver()
-        return open_cloud(driver, timeout=timeout)
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Run it; what it asks the cloud for itself has one request id."""
-        from poolmgr.tracing import RequestContext, bound
-
+    def run(self, parsed_args: Namespace) -> int:
+        """Run it; columns that do not exist are refused beforehand."""
         if self.columns:
             require_columns(parsed_args.columns, self.columns)
-        if self.service:
-            return int(super().run(parsed_args))
-        with bound(RequestContext()):
-            return int(super().run(parsed_args)) or int(self.failed)
+        code = int(super().run(parsed_args)) or int(self.failed)
+        if self.left_out:
+            left_out = ", ".join(self.left_out)
+            self.say(
+                f"no room for {left_out}: -c COLUMN or -f json shows them"
+            )
+        return code
 
     def say(self, said: str) -> None:
         """Tell the person; data goes to standard output alone."""
@@ -139,15 +133,15 @@ class PoolmgrCommand(Command):
             return show_progress(err, self.cmd_name or "", step)
         return nullcontext()
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def get_parser(self, prog_name: str) -> ArgumentParser:
         """A parser whose complaints are one line."""
         parser = super().get_parser(prog_name)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.formatter_class = RawDescriptionHelpFormatter
         report_in_one_line(parser)
         self.add_arguments(parser)
         return parser
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the command's own arguments."""
 
     def get_epilog(self) -> str:
@@ -165,23 +159,9 @@ class _Shows(PoolmgrCommand, DisplayCommandBase):  # type: ignore[type-arg]
     """
 
     spare: Sequence[str] = ()
-    _left_out: Sequence[str] = ()
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Show it, and say what there was no room for."""
-        code = super().run(parsed_args)
-        if self._left_out:
-            self.say(
-                f"no room for {', '.join(self._left_out)}: -c COLUMN or "
-                "-f json shows them"
-            )
-        return code
 
     def rows(
-        self,
-        given: argparse.Namespace,
-        names: Sequence[str],
-        data: Iterable[Row],
+        self, given: Namespace, names: Sequence[str], data: Iterable[Row]
     ) -> Sequence[Row]:
         """Make the rows of a list to show; leave out columns of a table until
         a terminal has room for the others.
@@ -202,7 +182,7 @@ class _Shows(PoolmgrCommand, DisplayCommandBase):  # type: ignore[type-arg]
                 if sum(widths.values()) + 3 * len(widths) + 1 > room:
                     widths.pop(name, None)
             given.columns = [*widths]
-            self._left_out = [name for name in names if name not in widths]
+            self.left_out = [name for name in names if name not in widths]
         return rows
 
 
@@ -210,10 +190,7 @@ class PoolmgrShowOne(_Shows, ShowOne):
     """A command that shows one thing."""
 
     def produce_output(
-        self,
-        parsed_args: argparse.Namespace,
-        column_names: Sequence[str],
-        data: Any,
+        self, parsed_args: Namespace, column_names: Sequence[str], data: Any
     ) -> int:
         """Print it."""
         format_ = parsed_args.formatter
@@ -233,10 +210,7 @@ class PoolmgrLister(_Shows, Lister):
     empty = "nothing to show"
 
     def produce_output(
-        self,
-        parsed_args: argparse.Namespace,
-        column_names: Sequence[str],
-        data: Any,
+        self, parsed_args: Namespace, column_names: Sequence[str], data: Any
     ) -> int:
         """Print it, or say that there is nothing."""
         rows = self.rows(parsed_args, column_names, data)

@@ -10,6 +10,7 @@ from poolmgr.actions.base import action_plugins
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
 from poolmgr.cli.commands import command_name
 from poolmgr.cli.usage import UsageError
+from poolmgr.cloud import open_cloud
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import as_text
 from poolmgr.config.remarks import ignored_options, log_remarks
@@ -180,7 +181,7 @@ class Check(PoolmgrLister):
         conf = self.configuration
         require_usable(conf)
         longest = conf.pool().short_timeout
-        with self.open_cloud() as cloud:
+        with open_cloud(conf.make_driver()) as cloud:
             found = cloud.check(longest)
         if not found:
             name = one_line(conf.driver_name())

@@ -12,7 +12,7 @@ from poolmgr.cli.base import (
     Table,
 )
 from poolmgr.cli.options import duration
-from poolmgr.cloud import Cloud
+from poolmgr.cloud import Cloud, open_cloud
 from poolmgr.drivers.base import Status
 from poolmgr.ownership import Mark, Ownership, State
 from poolmgr.reaper.inventory import (
@@ -39,7 +39,8 @@ class _InventoryCommand(PoolmgrCommand):
         """Ask the configured cloud something, for as long as a short action
         may take."""
         pool = self.configuration.pool()
-        with self.open_cloud(pool.short_timeout) as cloud:
+        driver = self.configuration.make_driver()
+        with open_cloud(driver, timeout=pool.short_timeout) as cloud:
             return cloud.wait(question(cloud.cloud, pool.ownership))
 
 

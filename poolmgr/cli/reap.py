@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from poolmgr.actions.base import action_plugins
 from poolmgr.cli.base import Age, PoolmgrLister, Table
 from poolmgr.cli.options import duration, positive
+from poolmgr.cloud import open_cloud
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.request import longest_job
 from poolmgr.reaper.reaper import Finding, Reaper
@@ -65,18 +66,15 @@ class Reap(PoolmgrLister):
         """Look and delete."""
         given, conf = parsed_args, self.configuration
         self._warn_of_actions()
-        with self.open_cloud() as cloud:
-            pool, settings, gearman = (
-                conf.pool(),
-                conf.reaper(),
-                conf.gearman(),
-            )
-            limit = given.limit or settings.limit
-            old = given.older_than
-            old = settings.older_than if old is None else old
-            old = max(old, longest_job(action_plugins(), pool))
-            servers = [] if given.without_job_servers else gearman.addresses()
-            jobs = InFlight(list, servers, gearman.connection_options())
+        driver = conf.make_driver()  # names all values that are wrong
+        pool, settings, gearman = conf.pool(), conf.reaper(), conf.gearman()
+        limit = given.limit or settings.limit
+        old = given.older_than
+        old = settings.older_than if old is None else old
+        old = max(old, longest_job(action_plugins(), pool))
+        servers = [] if given.without_job_servers else gearman.addresses()
+        jobs = InFlight(list, servers, gearman.connection_options())
+        with open_cloud(driver) as cloud:
             reaper = Reaper(cloud.cloud, jobs, twice=not given.dry_run)
             with self.progress(lambda: "searching"):
                 found = cloud.wait(reaper.find(pool, old))

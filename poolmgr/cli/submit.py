@@ -29,7 +29,6 @@ class Submit(PoolmgrShowOne):
 
     formatter_default = "json"
     _job: SubmittedJob | None = None
-    _reason = ""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The message, and how to send it."""
@@ -59,14 +58,6 @@ class Submit(PoolmgrShowOne):
         )
         add("--unique", help="the job's unique ID (default: a new uuid)")
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Print the answer, and below it why it is a FAIL."""
-        code = super().run(parsed_args)
-        if self._reason:
-            self.app.stdout.flush()
-            self.app.LOG.error("%s", self._reason)
-        return code
-
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Send it, and wait for the answer."""
         given = parsed_args
@@ -81,14 +72,15 @@ class Submit(PoolmgrShowOne):
                 handle = self._job.handle
                 interrupted.said += f"; job {handle} was not waited for"
             raise
-        if answer.get("response") == "FAIL":
-            self.failed, self._reason = True, _reason(answer)
+        self.failed = answer.get("response") == "FAIL"
         try:
             require_columns(given.columns, answer)
         except UsageError:
             if self.failed:  # a FAIL has fewer fields
-                raise PoolmgrError(self._reason) from None
+                raise PoolmgrError(_reason(answer)) from None
             raise
+        if self.failed:
+            self.app.LOG.error("%s", _reason(answer))
         return self.dict2columns(answer)
 
     async def _answer(self, given: argparse.Namespace) -> dict[str, object]:
