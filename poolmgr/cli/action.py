@@ -1,9 +1,10 @@
 """A command for an action, made from the action's own description."""
 
-import argparse
 import asyncio
 import dataclasses
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import compress
 from typing import Any
 
@@ -26,6 +27,9 @@ from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.plugins import stevedore
 from poolmgr.worker.signals import Interrupted
 
+# Not the plain name of a field: it could be one that cliff uses.
+_FIELD = "field_"
+
 
 class ActionCommand(PoolmgrShowOne):
     """Run an action without a job server, once or many times.
@@ -37,14 +41,14 @@ class ActionCommand(PoolmgrShowOne):
     # What all of many have in common can go; why one failed cannot.
     spare = ("az", "type")
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def get_parser(self, prog_name: str) -> ArgumentParser:
         """The action's fields: the required ones are arguments."""
         self.plugin = plugin = action_plugins().load(self.action)
         self._description = description(plugin)
-        self._fields = dataclasses.fields(plugin.takes)
-        names = (field.name for field in self._fields)
+        fields = dataclasses.fields(plugin.takes)
+        names = (field.name for field in fields)
         self.columns = ("action", *names, *plugin.answers, "response")
-        repeats = bool(plugin.answers) and not self._fields
+        repeats = plugin.answers and not fields
         if repeats:
             self._add_formats_of_lists()
         parser = super().get_parser(prog_name)
@@ -59,8 +63,8 @@ class ActionCommand(PoolmgrShowOne):
                 help="run it N times; shows a row for each, with the reason "
                 "if it failed; the exit code is 1 if any did",
             )
-        for field in self._fields:
-            _add(parser, field)
+        for field in fields:
+            self._add(parser, field)
         return parser
 
     def _add_formats_of_lists(self) -> None:
@@ -71,7 +75,25 @@ class ActionCommand(PoolmgrShowOne):
         more = [each for each in formats if each.name not in known]
         self._formatter_plugins.extensions += more
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
+    def _add(
+        self, parser: ArgumentParser, field: "dataclasses.Field[Any]"
+    ) -> None:
+        add = partial(
+            parser.add_argument,
+            type=partial(field_from_text, self.plugin, field),
+            metavar=field.name.upper(),
+            help=field.metadata.get("help", "").replace("%", "%%"),
+        )
+        option, dest = field.name.replace("_", "-"), _FIELD + field.name
+        # cliff's formatters have options of their own, as --prefix.
+        if f"--{option}" in parser._option_string_actions:
+            option = f"field-{option}"
+        if is_required(field):
+            add(dest)
+        else:
+            add(f"--{option}", dest=dest)
+
+    def run(self, parsed_args: Namespace) -> int:
         """Run it; refuse a format that cannot show it beforehand."""
         format_ = parsed_args.formatter
         formatter = self._formatter_plugins[format_].obj
@@ -83,9 +105,15 @@ class ActionCommand(PoolmgrShowOne):
             raise UsageError(f"-f {format_} is for lists: give --count N")
         return super().run(parsed_args)
 
-    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+    def take_action(self, parsed_args: Namespace) -> Table:
         """Run it; a FAIL is an error, or of many a row."""
-        outcomes = self._outcomes(parsed_args)
+        message: dict[str, object] = {"action": self.action}
+        for name, value in vars(parsed_args).items():
+            if name.startswith(_FIELD) and value is not None:
+                message[name.removeprefix(_FIELD)] = value
+        at_once = self.configuration.worker().long_jobs
+        batch = Batch(message, parsed_args.count or 1, at_once)
+        outcomes = self._run(batch)
         if parsed_args.count is None:
             if outcomes[0].error is not None:
                 raise outcomes[0].error
@@ -100,10 +128,7 @@ class ActionCommand(PoolmgrShowOne):
         return self.columns, [[*map(a.get, self.columns)] for a in answers]
 
     def produce_output(
-        self,
-        parsed_args: argparse.Namespace,
-        column_names: Sequence[str],
-        data: Any,
+        self, parsed_args: Namespace, column_names: Sequence[str], data: Any
     ) -> int:
         """Show an answer, or a row for each of many."""
         if parsed_args.count is None:
@@ -117,21 +142,13 @@ class ActionCommand(PoolmgrShowOne):
         self.formatter.emit_list(chosen, rows, self.app.stdout, parsed_args)
         return 0
 
-    def _outcomes(self, given: argparse.Namespace) -> Sequence[Outcome]:
-        """Run it as often as the command line says."""
-        conf = self.configuration
-        message: dict[str, object] = {"action": self.action}
-        for field in self._fields:
-            text = getattr(given, _dest(field))
-            if text is not None:
-                message[field.name] = field_from_text(self.plugin, field, text)
-        driver = conf.make_driver()
-        batch = Batch(message, given.count or 1, conf.worker().long_jobs)
+    def _run(self, batch: "Batch") -> Sequence[Outcome]:
+        driver = self.configuration.make_driver()
         # A signal that comes when the last has ended is too late.
         self.app.interruption.hold()
         try:
             with self.progress(batch.step):
-                manager = AsyncPoolManager(driver, conf.pool())
+                manager = AsyncPoolManager(driver, self.configuration.pool())
                 return self.app.interruption.run(batch.run(manager))
         except Interrupted as interrupted:
             if self.plugin.answers:
@@ -141,33 +158,40 @@ class ActionCommand(PoolmgrShowOne):
             close_driver(driver)
 
 
+@dataclasses.dataclass
 class Batch:
     """Copies of a message, run here.
 
-    :param message: what is asked for
-    :param count: how many times
-    :param at_once: how many of them at a time
+    :ivar message: what is asked for
+    :ivar count: how many times
+    :ivar at_once: how many of them at a time
     """
 
-    def __init__(
-        self, message: Mapping[str, object], count: int, at_once: int
-    ) -> None:
-        self._message = message
-        self._count = count
-        self._slots = asyncio.Semaphore(at_once)
-        self._deliveries: list[Delivery] = []
-        self._stopping = False
+    message: Mapping[str, object]
+    count: int
+    at_once: int
+    _deliveries: list[Delivery] = dataclasses.field(default_factory=list)
+    _stopping = False
 
     async def run(self, manager: AsyncPoolManager) -> Sequence[Outcome]:
         """Run all; nothing of them is left when it is cancelled.
 
         :returns: the outcomes, in the order in which they were asked for
         """
-        jobs = [self._run_one(manager) for _number in range(self._count)]
+        slots = asyncio.Semaphore(self.at_once)
+
+        async def run_one() -> None:
+            async with slots:
+                delivery = manager.submit(self.message)
+                self._deliveries.append(delivery)
+                await asyncio.wait([delivery.future])
+
         try:
             async with manager:
                 try:
-                    await asyncio.gather(*jobs)
+                    await asyncio.gather(
+                        *(run_one() for _ in range(self.count))
+                    )
                 except asyncio.CancelledError:
                     await self._clear_up(manager)
                     raise
@@ -176,12 +200,6 @@ class Batch:
             if self._stopping:
                 raise
         return self._ended()
-
-    async def _run_one(self, manager: AsyncPoolManager) -> None:
-        async with self._slots:
-            delivery = manager.submit(self._message)
-            self._deliveries.append(delivery)
-            await asyncio.wait([delivery.future])
 
     async def _clear_up(self, manager: AsyncPoolManager) -> None:
         """Undo all: nobody would ever hear of what was made."""
@@ -198,7 +216,7 @@ class Batch:
     def cleared_up(self) -> str:
         """How it was cleared up after an interruption, for a line; only once
         the manager is closed."""
-        started = f"{len(self._deliveries)} of {self._count} had started"
+        started = f"{len(self._deliveries)} of {self.count} had started"
         left = sum(map(_may_be_left, self._deliveries))
         if not left:
             return f"{started}; all that was made is deleted"
@@ -214,7 +232,7 @@ class Batch:
         ended = self._ended()
         running = len(self._deliveries) - len(ended)
         failed = sum(outcome.error is not None for outcome in ended)
-        words = f"{len(ended)}/{self._count} done, {running} running"
+        words = f"{len(ended)}/{self.count} done, {running} running"
         return f"{words}, {failed} failed" if failed else words
 
     def _ended(self) -> list[Outcome]:
@@ -233,25 +251,3 @@ def _may_be_left(delivery: Delivery) -> bool:
 def command_for(action: str) -> type[ActionCommand]:
     """The class of an action's command."""
     return type("ActionCommand", (ActionCommand,), {"action": action})
-
-
-def _add(
-    parser: argparse.ArgumentParser, field: "dataclasses.Field[Any]"
-) -> None:
-    metavar = field.name.upper()
-    help_ = field.metadata.get("help", "").replace("%", "%%")
-    if is_required(field):
-        parser.add_argument(_dest(field), metavar=metavar, help=help_)
-        return
-    option = field.name.replace("_", "-")
-    # cliff's formatters have options of their own, as --prefix.
-    if f"--{option}" in parser._option_string_actions:
-        option = f"field-{option}"
-    parser.add_argument(
-        f"--{option}", dest=_dest(field), metavar=metavar, help=help_
-    )
-
-
-def _dest(field: "dataclasses.Field[Any]") -> str:
-    # Not the plain name: it could be one that cliff uses.
-    return f"field_{field.name}"

@@ -3,7 +3,6 @@
 import argparse
 import atexit
 import importlib.metadata
-import itertools
 import logging
 import os
 import signal
@@ -13,19 +12,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cliff.app import App
-from cliff.command import Command
 from cliff.help import HelpCommand
 
 from poolmgr.cli import logs
 from poolmgr.cli.commands import Commands
 from poolmgr.cli.options import add_options
 from poolmgr.cli.terminal import Stream
-from poolmgr.cli.usage import (
-    UsageError,
-    no_command,
-    no_option,
-    report_in_one_line,
-)
+from poolmgr.cli.usage import UNKNOWN, UsageError, report_in_one_line
 from poolmgr.errors import PluginError, RequestError
 from poolmgr.text import one_line
 from poolmgr.worker.signals import ENDING, Interrupted, Interruption, handle
@@ -134,7 +127,9 @@ class PoolmgrApp(App):
             return 0
         if self.options.deferred_help:
             words = ["help", *words]
-        factory, name, arguments = self.find_command(words)
+        if words[0].startswith("-"):
+            self.parser.error(f"{UNKNOWN}{words[0]}")
+        factory, name, arguments = self.command_manager.find_command(words)
         command = factory(self, self.options, cmd_name=name)
         is_service = getattr(command, "service", False)
         logs.adjust(self.options, service=is_service)
@@ -142,24 +137,6 @@ class PoolmgrApp(App):
             self._end_on(signal.SIGHUP)
         parser = command.get_parser(f"{self.NAME} {name}")
         return command.run(parser.parse_args(arguments))
-
-    def find_command(
-        self, words: list[str]
-    ) -> tuple[type[Command], str, list[str]]:
-        """Find a command: its class, its name, and its arguments.
-
-        :raises UsageError: there is none, with what may have been meant
-        """
-        try:
-            return self.command_manager.find_command(words)
-        except ValueError:
-            pass
-        if words[0].startswith("-"):
-            wrong = no_option(words[0], self.parser)
-        else:
-            named = itertools.takewhile(lambda w: w[:1] != "-", words)
-            wrong = no_command([*named], self.command_manager.commands)
-        raise UsageError(f"{one_line(wrong)}. See '{self.NAME} --help'")
 
     def _end_on(self, *numbers: signal.Signals) -> None:
         for number in numbers:
@@ -196,7 +173,6 @@ class Help(HelpCommand):
         if not parsed_args.cmd:
             self.app.print_help()
             return 0
-        self.app.find_command(parsed_args.cmd)
         return super().take_action(parsed_args)
 
 

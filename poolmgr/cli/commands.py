@@ -3,8 +3,10 @@
 from importlib.metadata import EntryPoint
 from typing import Any
 
+from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
+from poolmgr.cli.usage import UsageError, no_command
 from poolmgr.plugins import ACTIONS, docstring, entry_points
 
 _OF_ACTIONS = "run an action without a job server"
@@ -73,6 +75,19 @@ class Commands(CommandManager):
         """Whether one of our own commands has the name of an action's."""
         point = self.commands.get(command_name(action))
         return point is not None and not isinstance(point, ActionPoint)
+
+    def find_command(
+        self, argv: list[str]
+    ) -> tuple[type[Command], str, list[str]]:
+        """Find a command: its class, its name, and its arguments.
+
+        :raises UsageError: there is none, with what may have been meant
+        """
+        try:
+            return super().find_command(argv)
+        except ValueError:
+            words = argv[: self._get_last_possible_command_index(argv)]
+            raise UsageError(no_command(words, self.commands)) from None
 
     def add_command(self, name: str, command_class: object) -> None:
         """Leave out cliff's ``help`` and ``complete``: there are our own."""

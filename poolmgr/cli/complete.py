@@ -76,8 +76,9 @@ class Complete(PoolmgrCommand):
 
     def _parser(self, name: str) -> argparse.ArgumentParser:
         """The parser of a command; an empty one if its plugin is broken."""
+        manager = self.app.command_manager
         try:
-            factory, name, _rest = self.app.find_command(name.split())
+            factory, name, _rest = manager.find_command(name.split())
             command = factory(self.app, None, cmd_name=name)
             parser = _completed(command.get_parser(name))
         except Exception:
@@ -87,8 +88,8 @@ class Complete(PoolmgrCommand):
                 columns = getattr(command, "columns", ())
                 action.choices = [name.replace(" ", "_") for name in columns]
             elif action.dest == "cmd":  # of help
-                names = self.app.command_manager.names()
-                action.choices = sorted({each.split()[0] for each in names})
+                words = {each.split()[0] for each in manager.names()}
+                action.choices = sorted(words)
         return parser
 
 

@@ -1,6 +1,6 @@
 """``poolmgr device`` and ``poolmgr ip``: what there is in the cloud."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar, get_args
 
@@ -47,7 +47,7 @@ class _InventoryCommand(PoolmgrCommand):
 class _List(_InventoryCommand, PoolmgrLister):
     """A command that lists what there is."""
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
         """The filters that all lists have."""
         add = parser.add_argument
         states = (*map(_dashed, get_args(State)), "unmarked")
@@ -57,9 +57,7 @@ class _List(_InventoryCommand, PoolmgrLister):
         help_ = "only older than this: 90 (seconds), 10m, 2h, 3d"
         add("--older-than", metavar="DURATION", type=duration, help=help_)
 
-    def table(
-        self, items: Iterable[Item[Any]], given: argparse.Namespace
-    ) -> Table:
+    def table(self, items: Iterable[Item[Any]], given: Namespace) -> Table:
         """Those that pass the filters that all lists have."""
         names = [n for n in self.columns if given.all or n not in _WHOSE]
         fields = [name.lower().replace(" ", "_") for name in names]
@@ -77,14 +75,14 @@ class DeviceList(_List):
     empty = "no devices"
     spare = ("ID", "Job", "State", "Age", "Status", "Address")
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
         """The filters."""
         super().add_arguments(parser)
         add = parser.add_argument
         add("--status", choices=get_args(Status), help="only with this status")
         add("--name", metavar="TEXT", default="", help="only with TEXT in it")
 
-    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+    def take_action(self, parsed_args: Namespace) -> Table:
         """List them."""
         status, name = parsed_args.status, parsed_args.name
         found = [
@@ -93,27 +91,6 @@ class DeviceList(_List):
             if status in (None, item.thing.status) and name in item.name
         ]
         return self.table(found, parsed_args)
-
-
-class DeviceShow(_InventoryCommand, PoolmgrShowOne):
-    """Show a device, of this pool or another."""
-
-    columns = (
-        *("id", "name", "status", "address", "floating_ips", "fault"),
-        *("created", *_DETAILS),
-    )
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Which one."""
-        parser.add_argument("device", metavar="NAME-or-ID", help="the device")
-
-    def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """Show it."""
-        devices, ips = self.ask(list_everything)
-        item = find_one("device", parsed_args.device, devices)
-        id_ = item.thing.id
-        addresses = [ip.name for ip in ips if ip.thing.device_id == id_]
-        return self.columns, _values(item, self.columns, addresses)
 
 
 class IpList(_List):
@@ -126,7 +103,7 @@ class IpList(_List):
     empty = "no floating IPs"
     spare = ("ID", "Job", "State", "Age", "Attached to")
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
         """The filters."""
         super().add_arguments(parser)
         add = parser.add_mutually_exclusive_group().add_argument
@@ -135,7 +112,7 @@ class IpList(_List):
         help_ = "only attached to this device"
         parser.add_argument("--device", metavar="NAME-or-ID", help=help_)
 
-    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+    def take_action(self, parsed_args: Namespace) -> Table:
         """List them."""
         _devices, ips = self.ask(list_everything)
         given = parsed_args
@@ -149,26 +126,53 @@ class IpList(_List):
         return self.table(found, given)
 
 
-class IpShow(_InventoryCommand, PoolmgrShowOne):
+class _Show(_InventoryCommand, PoolmgrShowOne):
+    """A command that shows one thing, of this pool or another.
+
+    :cvar kind: what it is
+    """
+
+    kind = ""
+
+    def take_action(self, parsed_args: Namespace) -> Table:
+        """Show it."""
+        devices, ips = self.ask(list_everything)
+        items = devices if self.kind == "device" else ips
+        item: Item[Any] = find_one(self.kind, parsed_args.which, items)
+        id_ = item.thing.id
+        addresses = [ip.name for ip in ips if ip.thing.device_id == id_]
+        return self.columns, _values(item, self.columns, addresses)
+
+
+class DeviceShow(_Show):
+    """Show a device, of this pool or another."""
+
+    kind = "device"
+    columns = (
+        *("id", "name", "status", "address", "floating_ips", "fault"),
+        *("created", *_DETAILS),
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Which one."""
+        parser.add_argument("which", metavar="NAME-or-ID", help="the device")
+
+
+class IpShow(_Show):
     """Show a floating IP, of this pool or another."""
 
+    kind = "floating IP"
     columns = (
         *("id", "address", "attached_to", "device_id", "created"),
         *_DETAILS,
     )
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
         """Which one."""
-        parser.add_argument("ip", metavar="ADDRESS-or-ID", help="the IP")
-
-    def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """Show it."""
-        _devices, ips = self.ask(list_everything)
-        item = find_one("floating IP", parsed_args.ip, ips)
-        return self.columns, _values(item, self.columns)
+        parser.add_argument("which", metavar="ADDRESS-or-ID", help="the IP")
 
 
-def _is_wanted(item: Item[Any], given: argparse.Namespace) -> bool:
+def _is_wanted(item: Item[Any], given: Namespace) -> bool:
     """Whether a thing passes the filters that all lists have."""
     mark, least = item.mark, given.older_than
     state = _dashed(mark.state) if mark else "unmarked"
@@ -186,7 +190,7 @@ def _values(
 ) -> list[object]:
     """The values of fields of a thing.
 
-    :param addresses: the floating IPs of a device
+    :param addresses: the floating IPs that are attached to it
     """
     # What is empty in a mark is as good as missing.
     mark = item.mark or Mark("", "", "", "", "")

@@ -8,7 +8,8 @@ from typing import NoReturn
 from poolmgr.errors import PoolmgrError
 from poolmgr.text import one_line
 
-_UNKNOWN = "unrecognized arguments: "
+#: How argparse complains of what it does not know.
+UNKNOWN = "unrecognized arguments: "
 
 #: What other clients call things, and our word for it.
 _SYNONYMS = {
@@ -53,11 +54,11 @@ def report_in_one_line(parser: argparse.ArgumentParser) -> None:
     """Have a parser raise a mistake, with what to type instead."""
 
     def error(message: str) -> NoReturn:
-        if message.startswith(_UNKNOWN):
-            word = message.removeprefix(_UNKNOWN).split(" ")[0]
+        if message.startswith(UNKNOWN):
+            word = message.removeprefix(UNKNOWN).split(" ")[0]
             message = f"{word!r} is one argument too many"
             if word.startswith("-"):
-                message = no_option(word, parser)
+                message = _no_option(word, parser)
         raise UsageError(f"{one_line(message)}. See '{parser.prog} --help'")
 
     parser.error = error  # type: ignore[method-assign]
@@ -81,7 +82,7 @@ def require_columns(wanted: Iterable[str], names: Collection[str]) -> None:
             )
 
 
-def no_option(word: str, parser: argparse.ArgumentParser) -> str:
+def _no_option(word: str, parser: argparse.ArgumentParser) -> str:
     """That an option does not exist, and which may have been meant."""
     option = word.partition("=")[0]
     if option[:2] != "--":
@@ -116,7 +117,8 @@ def no_command(words: Sequence[str], known: Iterable[str]) -> str:
     if not found:
         found = [names[ours] for ours in _similar(" ".join(first), names)]
     typed = " ".join(words[:2]) if verbs else words[0]
-    return f"{one_line(typed)!r} is no command{_meant(found[:3])}"
+    said = f"{one_line(typed)!r} is no command{_meant(found[:3])}"
+    return f"{said}. See 'poolmgr --help'"
 
 
 def _our_words(typed: str) -> list[str]:

@@ -8,9 +8,8 @@ import logging
 import os
 import signal
 import socket
-import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from threading import Timer
 
 from poolmgr.cli import logs
 from poolmgr.cli.base import PoolmgrCommand
@@ -32,15 +31,13 @@ from poolmgr.worker.service import Service
 from poolmgr.worker.signals import (
     TOGETHER,
     Ending,
+    Handler,
     end_on_defects,
     end_tasks,
     handle,
     say,
 )
 from poolmgr.worker.systemd import Notifier
-
-if TYPE_CHECKING:
-    from poolmgr.monitoring.statistics import Statistics
 
 LOG = logging.getLogger(__name__)
 
@@ -97,8 +94,10 @@ class WorkerCommand(PoolmgrCommand):
 
     async def _serve(self, conf: Configuration, driver: Driver) -> int:
         end_on_defects()
-        statistics = None
-        if conf.monitoring().enabled:  # else none of its libraries is loaded
+        statistics, monitoring = None, conf.monitoring()
+        if monitoring.enabled:  # else none of its libraries is loaded
+            from poolmgr.monitoring.pages import Pages
+            from poolmgr.monitoring.server import serve
             from poolmgr.monitoring.statistics import Statistics
 
             statistics = Statistics()
@@ -109,7 +108,10 @@ class WorkerCommand(PoolmgrCommand):
                 service = Service(manager, conf.gearman(), conf.worker())
                 self._report.service = service
                 if statistics:
-                    _serve_pages(conf, service, statistics)
+                    options = conf.gearman().connection_options()
+                    hosts = [socket.gethostname(), *monitoring.hosts]
+                    shown = Pages(service, statistics, options, hosts)
+                    serve(monitoring, shown)
                 watch = asyncio.create_task(self._notifier.watch(service))
                 code = await self._drained(conf, manager, service)
             # Here and not before: to undo answers that reached nobody takes
@@ -128,7 +130,19 @@ class WorkerCommand(PoolmgrCommand):
     ) -> int:
         """Serve until a signal ends that, and obey the others."""
         reaper = ReaperLoop(manager, conf.reaper(), conf.gearman())
-        reload = self._reload(conf, manager, service, reaper)
+
+        def adopt_worker(settings: WorkerSettings) -> None:
+            self._adjust_log(settings)
+            service.adopt(settings)
+
+        reload = Reload(
+            conf,
+            {
+                PoolSettings: manager.adopt,
+                WorkerSettings: adopt_worker,
+                ReaperSettings: reaper.adopt,
+            },
+        )
 
         def hang_up() -> None:
             manager.cloud.try_again()
@@ -136,17 +150,7 @@ class WorkerCommand(PoolmgrCommand):
             reload.run()
             self._notifier.reloaded()
 
-        def drain(number: signal.Signals) -> None:
-            text = "draining; a second one ends it at once"
-            say(logging.INFO, f"{number.name}: {text}")
-            service.call(self._notifier.stopping)
-            service.call(service.stop)
-
-        def drain_soon(number: signal.Signals) -> None:
-            # Once it is logged, another one is a second one.
-            threading.Timer(TOGETHER, drain, [number]).start()
-
-        self._ending.gently = drain_soon
+        self._ending.gently = self._drain_soon(service)
         handle(lambda _number: service.call(hang_up), signal.SIGHUP)
         _spare_collections()
         reaping = asyncio.create_task(reaper.run())
@@ -155,48 +159,20 @@ class WorkerCommand(PoolmgrCommand):
         finally:
             reaping.cancel()
 
-    def _reload(
-        self,
-        conf: Configuration,
-        manager: AsyncPoolManager,
-        service: Service,
-        reaper: ReaperLoop,
-    ) -> Reload:
-        """What SIGHUP does."""
+    def _drain_soon(self, service: Service) -> Handler:
+        def drain(number: signal.Signals) -> None:
+            text = "draining; a second one ends it at once"
+            say(logging.INFO, f"{number.name}: {text}")
+            service.call(self._notifier.stopping)
+            service.call(service.stop)
 
-        def adopt_pool(settings: PoolSettings) -> None:
-            manager.adopt(settings)
-            reaper.adopt(reaper.settings)  # it knows how long a job may take
-
-        def adopt_worker(settings: WorkerSettings) -> None:
-            self._adjust_log(settings)
-            service.adopt(settings)
-
-        return Reload(
-            conf,
-            {
-                PoolSettings: adopt_pool,
-                WorkerSettings: adopt_worker,
-                ReaperSettings: reaper.adopt,
-            },
-        )
+        # Once it is logged, another one is a second one.
+        return lambda number: Timer(TOGETHER, drain, [number]).start()
 
 
 def _end_at_start(number: signal.Signals) -> None:
     say(logging.INFO, f"{number.name}: ending before it has served")
     os._exit(0)
-
-
-def _serve_pages(
-    conf: Configuration, service: Service, statistics: "Statistics"
-) -> None:
-    """Serve the status page, metrics and health until the process ends."""
-    from poolmgr.monitoring.pages import Pages
-    from poolmgr.monitoring.server import serve
-
-    options, settings = conf.gearman().connection_options(), conf.monitoring()
-    hosts = [socket.gethostname(), *settings.hosts]
-    serve(settings, Pages(service, statistics, options, hosts))
 
 
 def _spare_collections() -> None:

@@ -169,6 +169,7 @@ class Connection(asyncio.Protocol):
         self.gone.set_result(reason_of(error))
         if not self.answered.done():
             self.answered.set_exception(error)
+            self.answered.exception()  # seen: the loop may end right now
         for question in self._questions:
             if not question.future.done():
                 reason = self._error(self.gone.result())

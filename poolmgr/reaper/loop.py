@@ -38,19 +38,13 @@ class ReaperLoop:
         jobs = InFlight(manager.running, servers, options)
         self._reaper = Reaper(manager.cloud, jobs)
         self._manager = manager
-        self._job_time = 0.0
+        self._job_time = longest_job(manager.actions, manager.settings)
         self._logged: set[tuple[str, str, str]] = set()
-        self.adopt(settings)
+        self.settings = settings
 
     def adopt(self, settings: ReaperSettings) -> None:
-        """Use other settings from now on, and the manager's as they are.
-
-        Jobs that began under those before may still run, so the time that a
-        job may take never becomes shorter.
-        """
+        """Use other settings from now on."""
         self.settings = settings
-        longest = longest_job(self._manager.actions, self._manager.settings)
-        self._job_time = max(self._job_time, longest)
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -68,11 +62,15 @@ class ReaperLoop:
 
     async def run_once(self) -> None:
         """Find orphans once, and remove them if that is wanted."""
-        settings = self.settings
+        settings, pool = self.settings, self._manager.settings
+        # Jobs that began under other settings may still run, so the time that
+        # a job may take never becomes shorter.
+        longest = longest_job(self._manager.actions, pool)
+        self._job_time = max(self._job_time, longest)
         old = max(settings.older_than, self._job_time)
         try:
             with bound(RequestContext()):
-                found = await self._reaper.find(self._manager.settings, old)
+                found = await self._reaper.find(pool, old)
                 if settings.mode == "delete":
                     found = await self._reaper.remove(found, settings.limit)
         except PoolmgrError as error:
