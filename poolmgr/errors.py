@@ -188,7 +188,7 @@ class DeviceNotDeleted(CloudError):
     ) -> None:
         self.name, self.answer = name, dict(answer)
         self.cause, self.reason = words_of(cause), words_of(reason)
-        left = f"device {name!r} is left, it cannot be deleted"
+        left = f"device {name!r} could not be deleted"
         super().__init__(f"{self.cause}; {left}: {self.reason}")
 
 
@@ -226,12 +226,12 @@ class Cancelled(PoolmgrError):
 
 
 class Closed(PoolmgrError):
-    """The pool manager was closed; make another one."""
+    """The pool manager was closed; create a new one."""
 
     code = "closed"
 
     def __init__(self) -> None:
-        super().__init__("the pool manager is closed; make another one")
+        super().__init__("the pool manager is closed; create a new one")
 
 
 class Forked(PoolmgrError):
@@ -243,7 +243,7 @@ class Forked(PoolmgrError):
         self.what = what
         super().__init__(
             f"the {what} was made before this process was forked and cannot "
-            "be used in it: make another one after the fork"
+            "be used in it: create a new one after the fork"
         )
 
 

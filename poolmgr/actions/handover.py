@@ -109,7 +109,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             this raises another
         :param why: why that failed
         """
-        self.context.log.warning("%s is left: %s", self.name(thing), why)
+        self.context.log.warning("cannot delete %s: %s", self.name(thing), why)
 
     # -- its life -----------------------------------------------------------
 
@@ -155,7 +155,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         try:
             await self.write_mark(thing, mark)
         except Changed as error:
-            context.log.info("%s; it is left as it is", error)
+            context.log.info("%s; keeping it", error)
 
     async def _still_given(self) -> ThingT | None:
         """The thing, if it is as this run has handed it over."""
@@ -180,12 +180,12 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         """Get a thing that is ready and handed over."""
         for thing in left:
             mark = thing.mark or self.context.new_mark()
-            self.context.log.info("takes over %s", self.name(thing))
+            self.context.log.info("taking over %s", self.name(thing))
             try:
                 taken = mark.taken_over_by(self.context.job)
                 return await self._hand_over(thing, taken)
             except DeviceFailed as error:
-                self.context.log.warning("%s; another is needed", error)
+                self.context.log.warning("%s; creating another one", error)
         thing = await self.create(request)
         mark = self._created = thing.mark or self.context.new_mark()
         return await self._hand_over(thing, mark)
@@ -204,7 +204,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             # next delivery cannot see yet.
             if self.context.close():
                 # The next delivery may have handed it over by now.
-                self.context.log.info("%s is left", self.name(thing))
+                self.context.log.info("%s is kept", self.name(thing))
                 return thing
             self._given = thing, given
             if thing.mark != given:
@@ -222,12 +222,12 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         context, name = self.context, self.name(thing)
         try:
             if context.abandoned:
-                context.log.warning("%s is left", name)
+                context.log.warning("%s is kept", name)
                 # It may say by now that a client has it; and none will.
                 async with context.limit(_READ_TIME):
                     await self.undelivered({}, False, context)
             elif await self._is_anothers(thing):
-                context.log.warning("%s is left: another has it", name)
+                context.log.warning("%s is kept: another has it", name)
             else:
                 async with context.limit(self.cleanup_time):
                     await self.delete(thing)
@@ -278,7 +278,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
                     was = before.get(other.id)
                     if not is_kept and self._is_spare(other.mark, was):
                         name = self.name(other)
-                        context.log.warning("deletes %s, too", name)
+                        context.log.warning("also deleting %s", name)
                         await self.delete(other)
         except asyncio.CancelledError:
             # What is handed over has to be answered all the same.

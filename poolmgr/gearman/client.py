@@ -59,7 +59,7 @@ class SubmittedJob:
         :raises TransportError: the connection was lost, or it is in background
         """
         if self.background:
-            raise TransportError(f"job {self.handle} is in background")
+            raise TransportError(f"job {self.handle} is a background job")
         try:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(self.answer)
@@ -145,7 +145,7 @@ class Client:
                 f"NUL: gearmand takes {MAX_NAME} bytes without NUL"
             )
         if not function or "\0" in function:
-            raise ConfigError("a function's name is not empty, without NUL")
+            raise ConfigError("a function needs a name without NUL")
         job: SubmittedJob = await self._connection.ask(
             T.JOB_CREATED,
             SUBMIT[priority, background],
@@ -201,7 +201,7 @@ class Client:
             case T.WORK_FAIL | T.WORK_EXCEPTION:
                 # gearmand ends some of these handles with a NUL of its own.
                 for job in self._jobs.pop(args[0].rstrip(b"\0"), ()):
-                    why = f"job {job.handle} failed: the worker gave it up"
+                    why = f"job {job.handle} failed: the worker sent WORK_FAIL"
                     job.answer.set_exception(JobFailed(why))
             case T.WORK_STATUS:
                 with contextlib.suppress(ValueError):
@@ -212,7 +212,7 @@ class Client:
             case T.WORK_DATA | T.WORK_WARNING:
                 pass
             case _:
-                raise ProtocolError(f"{kind.name} out of turn")
+                raise ProtocolError(f"unexpected {kind.name}")
 
     def _ended(self, gone: asyncio.Future[str]) -> None:
         """Nobody who waits will be answered any more."""

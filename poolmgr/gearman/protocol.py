@@ -83,7 +83,7 @@ SUBMIT: dict[tuple[Priority, bool], PacketType] = {
 """What hands in a job, by its priority and whether it is in background."""
 
 STRANGERS = {
-    b"\x15\x03": "it speaks TLS and was spoken to in plain text: set "
+    b"\x15\x03": "it speaks TLS, this side plain text: set "
     "[gearman] ssl_ca, or name its port without TLS",
     b"HTTP": "an HTTP server answers there, not a job server (gearmand)",
     b"<": "an HTTP server answers there, not a job server (gearmand)",

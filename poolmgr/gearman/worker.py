@@ -184,7 +184,7 @@ class WorkerConnection:
                 code, text = map(one_line, args)
                 self._log(logging.INFO, f"ERROR {code}: {text}")
             case _:
-                raise ProtocolError(f"{kind.name} out of turn")
+                raise ProtocolError(f"unexpected {kind.name}")
 
     def _look_for_jobs(self) -> None:
         """There may be jobs now."""
@@ -220,8 +220,8 @@ class WorkerConnection:
         if jobs:
             self._log(
                 logging.WARNING,
-                f"{len(jobs)} jobs were lost with the connection; it gives "
-                "them to a worker again if it still has them",
+                f"{len(jobs)} jobs were lost with the connection; it "
+                "delivers them again if it still has them",
             )
         while self.grabs:
             self.grabs -= 1

@@ -254,7 +254,7 @@ def test_an_address_that_cannot_be_given_back_is_named_in_the_log(
 
     assert answer["response"] == "FAIL"
     (left,) = cloud.list_ips(SOON)
-    assert f"floating IP {left.address} is left: nor deleting" in caplog.text
+    assert f"cannot delete floating IP {left.address}: nor" in caplog.text
 
 
 def test_an_address_is_nobodys_until_right_before_its_answer() -> None:

@@ -29,8 +29,8 @@ NONSENSE = {
     RES
     + struct.pack(">II", 6, 3)
     + b"abc": "NOOP with 1 instead of 0 arguments",
-    encode(PacketType.NO_JOB, magic=RES): "NO_JOB out of turn",
-    encode(PacketType.ECHO_RES, b"", magic=RES) * 9: "ECHO_RES out of turn",
+    encode(PacketType.NO_JOB, magic=RES): "unexpected NO_JOB",
+    encode(PacketType.ECHO_RES, b"", magic=RES) * 9: "unexpected ECHO_RES",
     encode(
         PacketType.JOB_CREATED, b"H:x:1", magic=RES
     ): "JOB_CREATED out of turn",

@@ -82,7 +82,7 @@ def test_the_job_of_a_killed_worker_is_finished_by_another(
             killed.signal(signal.SIGKILL)
 
             assert answer.result(TIMEOUT)["name"] == left.name
-            other.wait_for("takes over")
+            other.wait_for("taking over")
 
     (there,) = pool.devices()
     assert there.id == left.id

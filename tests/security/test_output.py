@@ -164,8 +164,8 @@ def test_a_device_with_a_hostile_name_is_one_line_of_the_log(
         manager.run({"action": "BUILD_DEVICE"}, job)
 
     said = [record.getMessage() for record in caplog.records]
-    assert any("takes over device =x" in each for each in said)
-    assert any("deletes device =x" in each for each in said)
+    assert any("taking over device =x" in each for each in said)
+    assert any("deleting device =x" in each for each in said)
     assert all(map(str.isprintable, said)), said
 
 

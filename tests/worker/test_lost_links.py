@@ -34,6 +34,6 @@ def test_many_jobs_that_are_lost_are_one_warning(
     lost, why = warnings
     assert lost == (
         f"Job server {server}: 10 jobs were lost with the connection; it "
-        "gives them to a worker again if it still has them"
+        "delivers them again if it still has them"
     )
     assert why.startswith(f"Job server {server}: lost: ")

@@ -239,7 +239,7 @@ def test_a_build_whose_link_is_lost_while_draining_is_taken_over(
             with worker([str(server.address)], config, tmp_path) as second:
                 second.wait_for("registered")
                 between.cut()
-                second.wait_for("takes over")
+                second.wait_for("taking over")
                 assert first.exit_code() == 0
 
                 (answer,) = answers()

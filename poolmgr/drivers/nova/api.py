@@ -241,7 +241,7 @@ def path_of(collection: str, which: str, *rest: str) -> str:
     """
     if not _SEGMENT.fullmatch(which):
         raise CloudRefused(
-            f"there can be no {collection}/{one_line(which, 80)!r}"
+            f"{collection}/{one_line(which, 80)!r} is not a valid id"
         )
     return "/".join((collection, quote(which, safe=""), *rest))
 
@@ -284,7 +284,7 @@ def _parse(call: Call, body: bytes) -> Answer:
         answer = _fields(body or b"{}")
     except (ValueError, msgspec.MsgspecError, RecursionError):
         # What it is may have secrets in it.
-        why = f"the answer to {call} is no JSON object"
+        why = f"the answer to {call} is not a JSON object"
         raise call.failed(why) from None
     field = bytes(answer.get(call.expects, b""))
     if call.expects and not field.startswith((b"{", b"[")):
@@ -320,4 +320,4 @@ def _readable(
             if what not in _warned:
                 _warned.add(what)
                 why = one_line(str(error))
-                LOG.warning("left out of the cloud's %s: %s", what, why)
+                LOG.warning("ignored in the cloud's %s: %s", what, why)

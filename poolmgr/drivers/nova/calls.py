@@ -151,7 +151,7 @@ def error_of_failure(
     if isinstance(error, errors.CloudError):
         return error
     if isinstance(error, auth.InvalidResponse):
-        what = f"{call}: what answers at {one_line(url)} is no Keystone"
+        what = f"{call}: the server at {one_line(url)} is not Keystone"
         return errors.CloudUnavailable(what)
     if isinstance(error, auth.HttpError) and error.response is not None:
         return error_of_answer(call, error.response, url)
@@ -266,20 +266,20 @@ def _mistake(error: BaseException, tls: str) -> str:
     """What is wrong that no waiting mends; empty if it may pass."""
     if isinstance(error, ssl.SSLCertVerificationError):
         why = one_line(error.verify_message).rstrip(".")
-        return f"its certificate is not accepted: {why}; see {tls}"
+        return f"its certificate is refused: {why}; check {tls}"
     if isinstance(error, (ssl.SSLError, urllib3.SSLError)):
         reason = getattr(error, "reason", None) or str(error)
         if any(name in reason for name in _PASSING):
             return ""
         why = _foreign(reason.lower().replace("_", " "))
-        return f"TLS: {why}; see its address, and {tls}"
+        return f"TLS: {why}; check its address and {tls}"
     if type(error) is OSError and "invalid path" in str(error):
         # requests says so of a file of certificates, or a key.
-        return f"{_foreign(str(error))}; see {tls}"
+        return f"{_foreign(str(error))}; check {tls}"
     if isinstance(
         error, (http.InvalidURL, http.InvalidSchema, http.MissingSchema)
     ):
         return _foreign(str(error))
     if type(error) is BadStatusLine:
-        return "what answers there does not speak HTTP; see its address"
+        return "not an HTTP server; check the address"
     return ""

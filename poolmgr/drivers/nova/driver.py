@@ -121,6 +121,6 @@ class NovaCloud(Servers, FloatingIPs):
 
     def _own_ip(self, device: Device, timeout: float) -> FloatingIP:
         if device.mark is None:
-            raise CloudRefused(f"device {device.name!r} bears no mark")
+            raise CloudRefused(f"device {device.name!r} has no mark")
         mark = device.mark.handed_over()
         return self.allocate(marks.description_of(mark, device.id), timeout)

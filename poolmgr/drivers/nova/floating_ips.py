@@ -206,7 +206,7 @@ class FloatingIPs(Driver):
         call = Call("POST", "network", _IPS, body={"floatingip": new})
         ip = _ip_of(self.api.create(call, _IP, timeout), {})
         if ip is None:
-            raise errors.OutcomeUnknown(f"the answer to {call} is odd")
+            raise errors.OutcomeUnknown(f"the answer to {call} is malformed")
         return ip
 
     def _update(
@@ -232,7 +232,7 @@ class FloatingIPs(Driver):
         turn = _TURNS[hash(ip.id) % len(_TURNS)]
         if not turn.acquire(timeout=timeout):
             raise errors.CloudUnavailable(
-                f"{call}: another change of it takes too long"
+                f"{call}: waits for another change of it"
             )
         try:
             return object_field(self.api.run(call, timeout), "floatingip")

@@ -102,7 +102,7 @@ class Parts:
         again = self.get(parts, timeout)
         if again == parts:
             raise error
-        LOG.info("refused, and done again: %s", one_line(str(error)))
+        LOG.info("refused, trying again: %s", one_line(str(error)))
         return again
 
     def check(self, timeout: float) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ class Parts:
             except CloudRefused as error:
                 problem = str(error)
                 if isinstance(error, _NoFloatingIPs) and is_optional:
-                    found, problem = "none, so there are no floating IPs", None
+                    found, problem = "none: no floating IPs", None
             yield Finding(setting, value, found, problem)
 
     # -- look-ups -----------------------------------------------------------

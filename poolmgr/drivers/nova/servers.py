@@ -146,7 +146,7 @@ class Servers(Driver):
             if lines := self.settings.console_lines:
                 console = self._console(device, lines, timeout)
         except CloudError as error:
-            LOG.info("no more of device %s: %s", device.name, error)
+            LOG.info("no details of device %s: %s", device.name, error)
         for line in console.splitlines():
             LOG.warning("console of %s: %s", device.name, one_line(line))
         return (

@@ -114,12 +114,12 @@ def _read(response: Response, what: str) -> bytes:
     except (ReadTimeoutError, TimeoutError) as error:
         raise CloudUnavailable(f"{what} came too slowly") from error
     except (HTTPError, HTTPException, OSError) as error:
-        raise CloudUnavailable(f"{what} broke off") from error
+        raise CloudUnavailable(f"{what} ended early") from error
     finally:
         response.close()
     if response.headers.get("Content-Encoding", "identity") != "identity":
         # Unpacked it may be a thousand times as long.
-        raise CloudUnavailable(f"{what} is packed, which nobody asked for")
+        raise CloudUnavailable(f"{what} is compressed; poolmgr asks for plain")
     return bytes(body)
 
 
