@@ -33,7 +33,7 @@ NONSENSE = {
     encode(PacketType.ECHO_RES, b"", magic=RES) * 9: "unexpected ECHO_RES",
     encode(
         PacketType.JOB_CREATED, b"H:x:1", magic=RES
-    ): "JOB_CREATED out of turn",
+    ): "unexpected JOB_CREATED",
     # Half a packet, and then nothing: what it lacks is waited for.
     RES + b"\0\0": "no answer within 0.5 s",
     RES + struct.pack(">II", 31, 2**20) + b"H:x:1\0": "no answer within 0.5 s",
