@@ -4,7 +4,7 @@ hour of the cloud."""
 import time
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import prometheus_client as prometheus
@@ -117,11 +117,6 @@ class Minute:
     failed: int = 0
     total: float = 0.0
     longest: float = 0.0
-
-    @property
-    def mean(self) -> float:
-        """How long a call took in the mean, in seconds."""
-        return self.total / self.calls if self.calls else 0.0
 
 
 class ReaperRun(NamedTuple):
@@ -241,7 +236,7 @@ class Statistics(Observer):
         """The calls of the cloud by minute, the oldest first; minutes
         without a call are there, too."""
         present = int(self._clock() // 60)
-        known = {each.number: replace(each) for each in self._minutes}
+        known = {each.number: each for each in self._minutes}
         numbers = range(present - MINUTES + 1, present + 1)
         return [known.get(number, Minute(number)) for number in numbers]
 

@@ -153,8 +153,7 @@ class Service:
         await asyncio.sleep(PEER_DELAY)
         up = [x.address for x in self._worker.links if x.state == "up"]
         await self._queries.prepare(up)
-        with self.slots.prefetching():
-            self._worker.grab()
+        self.slots.prefetch(self._worker.grab)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,7 +1,6 @@
 """Which job may run now: builds never keep short jobs waiting."""
 
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from poolmgr.settings import WorkerSettings
@@ -33,7 +32,7 @@ class JobSlots(Generic[JobT]):
     :param settings: how many jobs of each kind may be here
     :param start: starts a job
     :param wait_for_peers: called when a build would have to wait here; some
-        time later :meth:`prefetching` is to be entered
+        time later :meth:`prefetch` is to be called
     :param no_capacity: whether a build that is started would only wait
     :ivar long: how many long jobs run
     :ivar short: how many short jobs run
@@ -90,12 +89,15 @@ class JobSlots(Generic[JobT]):
         self._reserved += 1
         return True
 
-    @contextmanager
-    def prefetching(self) -> Iterator[None]:
-        """Other workers had their time: in the block jobs are asked for."""
+    def prefetch(self, grab: Callable[[], None]) -> None:
+        """Ask for builds that have to wait here: other workers had their
+        time.
+
+        :param grab: asks for jobs as far as slots can be reserved
+        """
         self._waiting_for_peers = False
         self._to_prefetch = max(1, self.held // 2)
-        yield
+        grab()
         if not self._reserved:
             # No job server has anything.
             self._to_prefetch = 0

@@ -76,7 +76,7 @@ def test_the_last_hour_is_an_hour() -> None:
     assert len(hour) == MINUTES
     first, *others = hour
     assert (first.calls, first.failed, first.longest) == (3, 2, 0.4)
-    assert first.mean == pytest.approx(0.3)
+    assert first.total == pytest.approx(0.9)
     assert not any(minute.calls for minute in others)
     clock.now += 60
     assert not any(minute.calls for minute in statistics.last_hour)

@@ -128,8 +128,9 @@ def test_who_waits_takes_up_room_by_its_size() -> None:
     slots: JobSlots[str] = JobSlots(settings, started.append, lambda: None)
 
     def reserve() -> bool:
-        with slots.prefetching():
-            return slots.reserve()
+        reserved: list[bool] = []
+        slots.prefetch(lambda: reserved.append(slots.reserve()))
+        return reserved[0]
 
     for job in ("running", "one", "two"):
         assert reserve()

@@ -35,9 +35,23 @@ class Slots:
     def admit(self, job: str, long: bool, priority: int = 0) -> None:
         """A job comes as soon as there may be one."""
         if not self.slots.reserve():
-            with self.slots.prefetching():
-                assert self.slots.reserve()
+            assert self.prefetch(1) == 1
         self.slots.admit(job, long, priority=priority)
+
+    def prefetch(self, there: int) -> int:
+        """Other workers had their time; how many jobs are asked for.
+
+        :param there: how many the job servers have
+        """
+        asked = 0
+
+        def grab() -> None:
+            nonlocal asked
+            while asked < there and self.slots.reserve():
+                asked += 1
+
+        self.slots.prefetch(grab)
+        return asked
 
 
 def test_a_short_job_starts_however_many_builds_wait() -> None:
@@ -133,8 +147,7 @@ def test_what_would_wait_here_is_left_to_others_for_a_moment() -> None:
 
     # Of what is still there then one is taken, after another moment another.
     for moment in (1, 2, 3):
-        with here.slots.prefetching():
-            assert here.slots.reserve()
+        assert here.prefetch(5) == 1
         here.slots.admit(f"build {moment}", long=True)
         assert not here.slots.reserve()
         assert here.moments == moment + 1
@@ -150,9 +163,8 @@ def test_workers_who_are_all_full_prefetch_as_many_each() -> None:
     while queue:
         for each in workers:
             assert not each.slots.reserve()
-            with each.slots.prefetching():
-                while queue and each.slots.reserve():
-                    each.slots.admit(f"build {queue.pop()}", long=True)
+            for _each in range(each.prefetch(len(queue))):
+                each.slots.admit(f"build {queue.pop()}", long=True)
 
     assert [each.slots.held for each in workers] == [4, 4]
 
@@ -162,11 +174,7 @@ def test_a_thousand_builds_are_passed_in_twenty_moments() -> None:
     here.admit("build", long=True)
     while here.slots.held < 1000:
         assert not here.slots.reserve()
-        with here.slots.prefetching():
-            number = 0
-            while here.slots.reserve():
-                number += 1
-        for _each in range(number):
+        for _each in range(here.prefetch(1000)):
             held = here.slots.held
             here.slots.admit(f"build {held}", long=True)
 
@@ -177,13 +185,12 @@ def test_what_was_not_taken_is_not_taken_later() -> None:
     here = Slots(long=1, short=9, held=99)
     for number in range(9):
         here.admit(f"build {number}", long=True)
-    with here.slots.prefetching():
-        assert here.slots.reserve()
+    assert here.prefetch(1) == 1
     here.slots.release()  # no more there at the moment
 
     assert not here.slots.reserve()
-    with here.slots.prefetching():
-        pass  # the job servers have said meanwhile that there is nothing
+    # The job servers have said meanwhile that there is nothing.
+    assert here.prefetch(0) == 0
     assert not here.slots.reserve()
 
 
