@@ -90,7 +90,7 @@ def converted(path: str, secrets: bool = True) -> list[str]:
         )
     if dropped := ignored_options(conf):
         lines += ["", "# These have no effect and were left out."]
-    lines += [f"# {each.given.shown}: {each.why}" for each in dropped]
+    lines += [f"# {given.shown}: {why}" for given, why in dropped.items()]
     return [f"# Converted from {one_line(path)}.", *lines]
 
 

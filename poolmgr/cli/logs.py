@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import logging.config
 import os
 import re
 import sys
@@ -149,30 +150,23 @@ def configure(options: argparse.Namespace) -> None:
     :raises ConfigError: a file of the options cannot be used
     """
     logging.setLogRecordFactory(make_record)
-    if path := options.log_config_append:
-        from logging.config import fileConfig
-
-        try:
+    option, path = "--log-file", options.log_file
+    if options.log_config_append:
+        option, path = "--log-config-append", options.log_config_append
+    try:
+        if options.log_config_append:
             with open(path) as file:
-                fileConfig(file, disable_existing_loggers=False)
-        except Exception as error:  # of whatever class the file names, too
-            raise _unusable("--log-config-append", path, error) from None
-        _limit_libraries(logging.WARNING)
-    elif path := options.log_file:
-        # Only its owner can write the log.
-        os.umask(os.umask(0o022) | 0o022)
-        try:
+                logging.config.fileConfig(file, disable_existing_loggers=False)
+        elif path:
+            # Only its owner can write it.
+            os.umask(os.umask(0o022) | 0o022)
             _handlers.insert(0, LogFile(path))
-        except (OSError, ValueError) as error:
-            raise _unusable("--log-file", path, error) from None
-        logging.getLogger().addHandler(_handlers[0])
+            logging.getLogger().addHandler(_handlers[0])
+    except Exception as error:  # of whatever class a file names, too
+        raise ConfigError(
+            f"{option} {one_line(path)!r} cannot be used: {told(error)}"
+        ) from None
     adjust(options)
-
-
-def _unusable(option: str, path: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"{option} {one_line(path)!r} cannot be used: {told(error)}"
-    )
 
 
 def adjust(
@@ -189,6 +183,7 @@ def adjust(
     :param log_format: how lines are written if no option says it
     """
     if options.log_config_append:
+        _limit_libraries(logging.WARNING)
         return
     level = _LEVELS[min(options.verbose_level + service, 3)]
     if log_level and options.verbose_level == _USUAL:

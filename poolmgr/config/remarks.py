@@ -5,7 +5,6 @@ import difflib
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import by_name, names_of, options_in
@@ -45,19 +44,9 @@ _REASONS: dict[str, tuple[str, ...]] = {
 OBSOLETE = {name: why for why, names in _REASONS.items() for name in names}
 
 
-@dataclass(frozen=True)
-class Ignored:
-    """What is set and has no effect.
-
-    :ivar given: where
-    :ivar why: the reason
-    :ivar foreign: whether it seems to be another program's, or a driver's
-        that is not configured
-    """
-
-    given: Given
-    why: str
-    foreign: bool = False
+#: Why other options have none; in groups of others, they may be theirs.
+_UNKNOWN = "it is no option of poolmgr or its driver"
+FOREIGN = f"{_UNKNOWN}, but perhaps another program's"
 
 
 def log_remarks(conf: Configuration) -> None:
@@ -78,19 +67,21 @@ def log_remarks(conf: Configuration) -> None:
             secrets[given.source] = option.shown
         if option.shown == "[gearman] ssl_key":
             secrets[given.text] = option.shown
-    ignored = ignored_options(conf)
-    for each in ignored:
-        if not each.foreign:
-            LOG.warning("%s has no effect: %s", each.given.where, each.why)
-    if foreign := [each.given.shown for each in ignored if each.foreign]:
+    foreign = []
+    for given, why in ignored_options(conf).items():
+        if why == FOREIGN:
+            foreign.append(given.shown)
+        else:
+            LOG.warning("%s has no effect: %s", given.where, why)
+    if foreign:
         LOG.info("ignored, options of other programs: %s", ", ".join(foreign))
     for path, what in secrets.items():
         if said := secrecy.exposure(path, what):
             LOG.warning("%s", one_line(said))
 
 
-def ignored_options(conf: Configuration) -> list[Ignored]:
-    """Find the options and variables that have no effect.
+def ignored_options(conf: Configuration) -> dict[Given, str]:
+    """Find the options and variables that have no effect, and why.
 
     In a group that is poolmgr's alone every option has to be its own. In one
     that others have, too, one is foreign unless it is spelt much like ours.
@@ -99,42 +90,40 @@ def ignored_options(conf: Configuration) -> list[Ignored]:
     :raises PluginError: it cannot be loaded
     """
     known = by_name(conf.groups())
-    drivers = [name.lower() for name in conf.drivers.names()]
-    found = []
+    drivers = {name.lower() for name in conf.drivers.names()}
+    found = {}
     for source in (*conf.files, conf.environment):
         for given in source.values():
             if (option := known.get(given.key)) is None:
-                found.append(_unknown(given, known, drivers))
+                found[given] = _reason(given, known, drivers)
                 continue
             counts = next(n for n in names_of(option) if n in source)
             if counts != given.key:
-                why = f"{source[counts].shown} counts"
-                found.append(Ignored(given, why))
+                found[given] = f"{source[counts].shown} counts"
     # Variables with too few underscores, or in small letters.
     right = {variable_of(key).replace("__", "_"): key for key in known}
     for variable in () if conf.alone else os.environ:
         key = right.get(variable.upper().replace("__", "_"))
         if key and variable != (meant := variable_of(key)):
             given = Given(key, "", "environment", one_line(variable))
-            found.append(Ignored(given, f"did you mean {meant}?"))
+            found[given] = f"did you mean {meant}?"
     return found
 
 
-def _unknown(
-    given: Given, known: Iterable[Key], drivers: Iterable[str]
-) -> Ignored:
+def _reason(given: Given, known: Iterable[Key], drivers: set[str]) -> str:
+    """Why an option that is not known has no effect."""
     group, name = given.key
     if given.line and group in _LIBRAS and name in OBSOLETE:
-        return Ignored(given, OBSOLETE[name])
+        return OBSOLETE[name]
     groups = {group for group, _name in known}
-    near_group = _nearest(group, groups.union(drivers))
+    near_group = _nearest(group, groups | drivers)
     near = _nearest(name, {name for g, name in known if g == near_group})
+    if near and given.line:
+        return f"did you mean [{near_group}] {near}?"
     if near:
-        key = near_group, near
-        meant = f"[{near_group}] {near}" if given.line else variable_of(key)
-        return Ignored(given, f"did you mean {meant}?")
-    foreign = group in _SHARED or group not in groups
-    return Ignored(given, "it is no option of poolmgr or its driver", foreign)
+        return f"did you mean {variable_of((near_group, near))}?"
+    is_shared = group in _SHARED or group not in groups
+    return FOREIGN if is_shared else _UNKNOWN
 
 
 def _nearest(wrong: str, known: set[str]) -> str:

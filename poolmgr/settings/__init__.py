@@ -126,9 +126,6 @@ class WorkerSettings:
         "text", "Format of the worker's log, if --log-format is not given."
     )
 
-    def __post_init__(self) -> None:
-        check(self, "worker")
-
 
 @dataclass(frozen=True)
 class MonitoringSettings:
@@ -158,9 +155,6 @@ class MonitoringSettings:
         words=True,
     )
 
-    def __post_init__(self) -> None:
-        check(self, "monitoring")
-
 
 @dataclass(frozen=True)
 class ReaperSettings:
@@ -189,6 +183,3 @@ class ReaperSettings:
     limit: int = setting(
         10, "Maximum deletions in one run.", min=1, mutable=True
     )
-
-    def __post_init__(self) -> None:
-        check(self, "reaper")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman import Address, ConnectionOptions, client_context
-from poolmgr.settings.rules import check, setting
+from poolmgr.settings.rules import setting
 
 
 def _check_servers(servers: tuple[str, ...]) -> None:
@@ -52,9 +52,6 @@ class GearmanSettings:
     reconnect_sleep: float = setting(
         5.0, "Longest pause between two attempts, in seconds.", min=0.1
     )
-
-    def __post_init__(self) -> None:
-        check(self, "gearman")
 
     def addresses(self) -> list[Address]:
         """The job servers' addresses."""

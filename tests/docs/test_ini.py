@@ -93,7 +93,7 @@ def test_options_are_known_and_their_values_are_taken(
             assert name in settings, f"{where}: there is no such option"
             shown = re.sub(r"\s*,\s*", ", ", value)
             assert plain(settings[name]) == shown, where
-    assert ignored_options(conf) == []
+    assert ignored_options(conf) == {}
 
 
 @of(whose("setup.cfg"))
