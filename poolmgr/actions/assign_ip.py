@@ -12,7 +12,7 @@ from poolmgr.errors import PoolmgrError
 
 @dataclass(frozen=True)
 class Request:
-    """What ASSIGN_IP and REMOVE_IP take."""
+    """The fields of ASSIGN_IP and REMOVE_IP."""
 
     ip: str = field(metadata=ip_address("address of the floating IP"))
     name: str = field(metadata=device_name("name of the device"))
@@ -21,8 +21,7 @@ class Request:
 class AssignIp(Action[Request]):
     """Attach a floating IP to a device; move it if it is attached elsewhere.
 
-    It is only taken from another device of the pool, and moved in one step;
-    this is how a load balancer fails over.
+    It moves in one step, and only from another device of the pool.
     """
 
     takes = Request

@@ -60,8 +60,8 @@ class ActionCommand(PoolmgrShowOne):
                 "--count",
                 type=positive,
                 metavar="N",
-                help="run it N times; shows a row for each, with the reason "
-                "if it failed; the exit code is 1 if any did",
+                help="run it N times and show a row for each; the exit code "
+                "is 1 if any failed",
             )
         for field in fields:
             self._add(parser, field)
@@ -100,7 +100,7 @@ class ActionCommand(PoolmgrShowOne):
         if parsed_args.count is not None:
             self.columns = (*self.plugin.answers, "response", "error")
             if not isinstance(formatter, ListFormatter):
-                raise UsageError(f"-f {format_} shows one thing, not --count")
+                raise UsageError(f"-f {format_} cannot show --count")
         elif not isinstance(formatter, SingleFormatter):
             raise UsageError(f"-f {format_} is for lists: give --count N")
         return super().run(parsed_args)
@@ -219,7 +219,7 @@ class Batch:
         started = f"{len(self._deliveries)} of {self.count} had started"
         left = sum(map(_may_be_left, self._deliveries))
         if not left:
-            return f"{started}; all that was made is deleted"
+            return f"{started}; everything created was deleted"
         return (
             f"{started}; {left} could not be deleted: see 'poolmgr device "
             "list --all' and 'poolmgr ip list --all'"

@@ -112,9 +112,7 @@ class PoolmgrCommand(Command):
         code = int(super().run(parsed_args)) or int(self.failed)
         if self.left_out:
             left_out = ", ".join(self.left_out)
-            self.say(
-                f"no room for {left_out}: -c COLUMN or -f json shows them"
-            )
+            self.say(f"not shown: {left_out}; use -c COLUMN or -f json")
         return code
 
     def say(self, said: str) -> None:

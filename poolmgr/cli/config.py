@@ -85,8 +85,8 @@ def converted(path: str, secrets: bool = True) -> list[str]:
             lines.append(f"{option.name} = {value}")
     if not lines:
         raise ConfigError(
-            f"{one_line(path)} has no option of the Pool Manager, as those "
-            "of [mgm]: nothing to convert"
+            f"{one_line(path)} has no options of the Pool Manager, such as "
+            "those in [mgm]; nothing to convert"
         )
     if dropped := ignored_options(conf):
         lines += ["", "# These have no effect and were left out."]

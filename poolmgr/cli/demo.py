@@ -46,7 +46,7 @@ _CLOUD = FakeSettings(
 )
 
 _HOW_TO_GO_ON = """\
-The job server and the worker go on until Ctrl-C. In another terminal:
+The job server and the worker run until Ctrl-C. In another terminal:
   poolmgr --gearman-server {0} status
   poolmgr --gearman-server {0} submit '{{"action": "BUILD_DEVICE"}}'
 """

@@ -12,9 +12,9 @@ from poolmgr.text import one_line
 class Health(PoolmgrCommand):
     """Check the health of the worker on this machine.
 
-    For container engines and other supervisors: asks the worker's health page
-    (see [monitoring]) and prints the answer. The exit code is 1 if the worker
-    is unhealthy or does not answer.
+    Prints the worker's health page (see [monitoring]), for container engines
+    and other supervisors. The exit code is 1 if the worker is unhealthy or
+    does not answer.
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -23,10 +23,10 @@ class Health(PoolmgrCommand):
         add(
             "--ready",
             action="store_true",
-            help="also require that it is registered with a job server and "
-            "that its cloud answers",
+            help="check whether it is ready for jobs: registered with a job "
+            "server, and its cloud works",
         )
-        help_, name = "longest wait for the answer (default: 5)", "SECONDS"
+        help_, name = "time limit (default: 5)", "SECONDS"
         add("--timeout", type=seconds, default=5.0, metavar=name, help=help_)
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:

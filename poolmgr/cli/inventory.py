@@ -51,9 +51,9 @@ class _List(_InventoryCommand, PoolmgrLister):
         """The filters that all lists have."""
         add = parser.add_argument
         states = (*map(_dashed, get_args(State)), "unmarked")
-        add("--all", action="store_true", help="also those of others")
+        add("--all", action="store_true", help="all in the project")
         add("--state", type=_dashed, choices=states, help="only in this state")
-        add("--job", metavar="UNIQUE", help="only made by the job UNIQUE")
+        add("--job", metavar="UNIQUE", help="only of the job UNIQUE")
         help_ = "only older than this: 90 (seconds), 10m, 2h, 3d"
         add("--older-than", metavar="DURATION", type=duration, help=help_)
 
@@ -80,7 +80,7 @@ class DeviceList(_List):
         super().add_arguments(parser)
         add = parser.add_argument
         add("--status", choices=get_args(Status), help="only with this status")
-        add("--name", metavar="TEXT", default="", help="only with TEXT in it")
+        add("--name", metavar="TEXT", default="", help="only names with TEXT")
 
     def take_action(self, parsed_args: Namespace) -> Table:
         """List them."""

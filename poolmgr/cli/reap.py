@@ -97,8 +97,8 @@ class Reap(PoolmgrLister):
         for action in action_plugins().inspect():
             if action.state != "ok":
                 self.app.LOG.warning(
-                    "how long jobs of the action %s may take is not known "
-                    "(%s): --older-than has to be longer",
+                    "the time-out of the action %s is unknown (%s): "
+                    "--older-than must be longer",
                     one_line(action.name),
                     one_line(action.error),
                 )

@@ -50,7 +50,7 @@ class Status(PoolmgrLister):
         if not parsed_args.watch:
             return super().run(parsed_args)
         if parsed_args.formatter != "table" or parsed_args.columns:
-            raise UsageError("--watch has a format of its own: no -f, no -c")
+            raise UsageError("--watch cannot be used with -f or -c")
         from poolmgr.cli.watch import watch
 
         return watch(self.app, *self._servers(), parsed_args.interval)

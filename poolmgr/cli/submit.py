@@ -23,8 +23,7 @@ _NO_REASON = (
 class Submit(PoolmgrShowOne):
     """Send a message to the job servers and print the answer.
 
-    The message is sent as it is. A FAIL is printed, too, and the exit code is
-    1 then.
+    The message is sent unchanged. After a FAIL the exit code is 1.
     """
 
     formatter_default = "json"
@@ -43,12 +42,12 @@ class Submit(PoolmgrShowOne):
             "--wait",
             action=argparse.BooleanOptionalAction,
             default=True,
-            help="wait for the answer and print it (the default), or print "
-            "the job's handle and leave; the answer is lost then",
+            help="wait for the answer and print it (the default), or only "
+            "print the job's handle; nobody gets the answer then",
         )
         same = "the same as --no-wait"
         add("--background", action="store_false", dest="wait", help=same)
-        longest = "longest time in all, connecting included (default: none)"
+        longest = "time limit, connecting included (default: none)"
         add("--timeout", type=seconds, metavar="SECONDS", help=longest)
         add(
             "--priority",
@@ -70,7 +69,7 @@ class Submit(PoolmgrShowOne):
         except Interrupted as interrupted:
             if self._job is not None:
                 handle = self._job.handle
-                interrupted.said += f"; job {handle} was not waited for"
+                interrupted.said += f"; job {handle} continues"
             raise
         self.failed = answer.get("response") == "FAIL"
         try:

@@ -56,7 +56,7 @@ def report_in_one_line(parser: argparse.ArgumentParser) -> None:
     def error(message: str) -> NoReturn:
         if message.startswith(UNKNOWN):
             word = message.removeprefix(UNKNOWN).split(" ")[0]
-            message = f"{word!r} is one argument too many"
+            message = f"unexpected argument {word!r}"
             if word.startswith("-"):
                 message = _no_option(word, parser)
         raise UsageError(f"{one_line(message)}. See '{parser.prog} --help'")
@@ -117,7 +117,7 @@ def no_command(words: Sequence[str], known: Iterable[str]) -> str:
     if not found:
         found = [names[ours] for ours in _similar(" ".join(first), names)]
     typed = " ".join(words[:2]) if verbs else words[0]
-    said = f"{one_line(typed)!r} is no command{_meant(found[:3])}"
+    said = f"{one_line(typed)!r} is not a command{_meant(found[:3])}"
     return f"{said}. See 'poolmgr --help'"
 
 

@@ -48,14 +48,14 @@ _COLLECT_AFTER = 5000
 class WorkerCommand(PoolmgrCommand):
     """Run a worker until a signal stops it.
 
-    SIGTERM or SIGINT: takes no more jobs, finishes those that are running,
-    and ends; a second one ends it at once, and the job servers hand its jobs
-    to other workers. SIGHUP: reads the configuration files again. SIGUSR2:
-    writes a report of what it is doing into the log.
+    SIGTERM, SIGINT: take no more jobs, finish the running ones, and exit. A
+    second signal stops the worker at once; the job servers hand its jobs to
+    other workers. SIGHUP: reload the configuration. SIGUSR2: write a report
+    of what the worker is doing into the log.
 
-    Exit codes: 0 all running jobs were answered; 1 it could not start, or
-    ended by an internal error; 3 the drain time was over and some jobs were
-    stopped; 130 or 143 ended at once.
+    Exit codes: 0: all running jobs were answered. 1: the worker could not
+    start, or failed because of a bug. 3: some jobs were stopped because the
+    drain timeout was up. 130, 143: stopped at once.
     """
 
     service = True
@@ -161,7 +161,7 @@ class WorkerCommand(PoolmgrCommand):
 
     def _drain_soon(self, service: Service) -> Handler:
         def drain(number: signal.Signals) -> None:
-            text = "draining; a second one ends it at once"
+            text = "draining; a second signal stops it at once"
             say(logging.INFO, f"{number.name}: {text}")
             service.call(self._notifier.stopping)
             service.call(service.stop)
@@ -171,7 +171,7 @@ class WorkerCommand(PoolmgrCommand):
 
 
 def _end_at_start(number: signal.Signals) -> None:
-    say(logging.INFO, f"{number.name}: ending before it has served")
+    say(logging.INFO, f"{number.name}: stopping before it served")
     os._exit(0)
 
 

@@ -164,7 +164,7 @@ def test_a_commands_help_tells_its_exit_codes(args: list[str]) -> None:
     done = poolmgr(*args)
 
     assert done.returncode == 0
-    assert "Exit codes: 0 all running" in done.stdout
+    assert "Exit codes: 0: all running" in done.stdout
 
 
 def test_an_actions_help_comes_from_the_action() -> None:

@@ -21,7 +21,7 @@ from tests.polling import until
 from tests.processes import TIMEOUT, Process, poolmgr, worker
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-DELETED = "3 of 3 had started; all that was made is deleted"
+DELETED = "3 of 3 had started; everything created was deleted"
 
 each = pytest.mark.parametrize("number", ENDING)
 

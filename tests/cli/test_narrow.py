@@ -45,7 +45,7 @@ def test_each_device_is_a_line_and_the_rest_is_named(
     assert len(lines) == 3 + 4 + 1
     assert re.findall(r"\w+", lines[1]) == ["Name", "Status", "Address", "Age"]
     assert lines[-1] == (
-        "poolmgr: no room for State, Job, ID: -c COLUMN or -f json shows them"
+        "poolmgr: not shown: State, Job, ID; use -c COLUMN or -f json"
     )
 
 
@@ -87,7 +87,7 @@ def test_many_that_were_built_have_a_line_each(cloud: dict[str, str]) -> None:
     lines = seen(cloud, 80, "build-device", "--count", "4")
 
     assert names(lines) == 4
-    assert lines[-1].startswith("poolmgr: no room for type, az: ")
+    assert lines[-1].startswith("poolmgr: not shown: type, az; ")
 
 
 def test_why_one_of_many_failed_is_always_shown(cloud: dict[str, str]) -> None:

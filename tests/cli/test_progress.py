@@ -77,7 +77,7 @@ def test_each_that_failed_says_why(cloud: dict[str, str]) -> None:
     ("args", "words"),
     [
         (["--count", "0"], "--count: must be 1 or more"),
-        (["--count", "2", "-f", "shell"], "-f shell shows one thing"),
+        (["--count", "2", "-f", "shell"], "-f shell cannot show --count"),
         (["-f", "csv"], "-f csv is for lists: give --count"),
         (["--count", "2", "-c", "nmae"], "'nmae' (did you mean name?)"),
         (["-c", "nmae"], "'nmae' (did you mean name?)"),

@@ -170,8 +170,8 @@ def test_a_pipe_gets_one_table_after_the_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--watch", "-f", "json"], "--watch has a format of its own"),
-        (["--watch", "-c", "Server"], "--watch has a format of its own"),
+        (["--watch", "-f", "json"], "--watch cannot be used"),
+        (["--watch", "-c", "Server"], "--watch cannot be used"),
         (["--watch", "--workers"], "not allowed with"),
         (["--watch", "--interval", "0"], "must be more than 0"),
         (["--watch", "--interval", "nan"], "must be more than 0"),

@@ -15,55 +15,55 @@ from tests.terminals import terminal
     [
         (
             ["biuld-device"],
-            "poolmgr: 'biuld-device' is no command "
+            "poolmgr: 'biuld-device' is not a command "
             "(did you mean build-device?). See 'poolmgr --help'",
         ),
         (
             ["help", "wroker"],
-            "poolmgr: 'wroker' is no command (did you mean worker?). See "
+            "poolmgr: 'wroker' is not a command (did you mean worker?). See "
             "'poolmgr --help'",
         ),
         (
             ["wroker", "--help"],
-            "poolmgr: 'wroker' is no command (did you mean worker?). See "
+            "poolmgr: 'wroker' is not a command (did you mean worker?). See "
             "'poolmgr --help'",
         ),
         (
             ["device", "lst", "--all"],
-            "poolmgr: 'device lst' is no command (did you mean device list "
+            "poolmgr: 'device lst' is not a command (did you mean device list "
             "or device show?). See 'poolmgr --help'",
         ),
         (
             ["device"],
-            "poolmgr: 'device' is no command (did you mean device list or "
+            "poolmgr: 'device' is not a command (did you mean device list or "
             "device show?). See 'poolmgr --help'",
         ),
         (
             ["create-device"],
-            "poolmgr: 'create-device' is no command (did you mean "
+            "poolmgr: 'create-device' is not a command (did you mean "
             "build-device?). See 'poolmgr --help'",
         ),
         (
             ["server", "list"],
-            "poolmgr: 'server' is no command (did you mean device list?). "
+            "poolmgr: 'server' is not a command (did you mean device list?). "
             "See 'poolmgr --help'",
         ),
         (
             ["attach-ip"],
-            "poolmgr: 'attach-ip' is no command (did you mean assign-ip?). "
+            "poolmgr: 'attach-ip' is not a command (did you mean assign-ip?). "
             "See 'poolmgr --help'",
         ),
         (
             ["delete-devcie"],
-            "poolmgr: 'delete-devcie' is no command (did you mean "
+            "poolmgr: 'delete-devcie' is not a command (did you mean "
             "delete-device or delete-ip?). See 'poolmgr --help'",
         ),
         (
             ["device", "delete", "x"],
-            "poolmgr: 'device delete' is no command (did you mean "
+            "poolmgr: 'device delete' is not a command (did you mean "
             "delete-device?). See 'poolmgr --help'",
         ),
-        (["zzz"], "poolmgr: 'zzz' is no command. See 'poolmgr --help'"),
+        (["zzz"], "poolmgr: 'zzz' is not a command. See 'poolmgr --help'"),
         (
             ["--drivr", "fake", "build-ip"],
             "poolmgr: there is no option --drivr (did you mean --driver?). "
@@ -76,7 +76,7 @@ from tests.terminals import terminal
         ),
         (
             ["build-ip", "more"],
-            "poolmgr: 'more' is one argument too many. See "
+            "poolmgr: unexpected argument 'more'. See "
             "'poolmgr build-ip --help'",
         ),
         (
@@ -106,7 +106,7 @@ def test_it_is_told_in_one_line(args: list[str], said: str) -> None:
 def test_deleting_is_never_proposed_for_another_word(word: str) -> None:
     said = poolmgr(word, "x").stderr
 
-    assert "is no command" in said
+    assert "is not a command" in said
     assert "delete" not in said.replace(word, "")
     assert "remove" not in said
     assert "reap" not in said.replace(word, "")
@@ -132,7 +132,7 @@ def test_a_wrong_field_is_told_before_the_cloud_is_asked() -> None:
 
 
 def test_help_keeps_paragraphs() -> None:
-    assert "\n\nExit codes: 0 all running" in poolmgr("help", "worker").stdout
+    assert "\n\nExit codes: 0: all running" in poolmgr("help", "worker").stdout
 
 
 def test_help_fits_the_terminal() -> None:

@@ -75,7 +75,7 @@ def test_a_start_that_waits_for_the_cloud_is_broken_off(
             process.end()
 
     _start, line = process.lines
-    assert f"{number.name}: ending before it has served" in line
+    assert f"{number.name}: stopping before it served" in line
 
 
 @either
