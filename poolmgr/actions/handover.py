@@ -51,15 +51,10 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         #: The thing, and the mark with which it was handed over.
         self._given: tuple[ThingT, Mark] | None = None
 
-    # -- the thing ----------------------------------------------------------
-
     @abc.abstractmethod
     async def create(self, request: RequestT) -> ThingT:
-        """Create the thing, with ``self.context.new_mark()`` on
-        it from birth.
-
-        It need not be ready.
-        """
+        """Create the thing, with ``self.context.new_mark()`` on it from
+        birth.  It need not be ready."""
 
     @abc.abstractmethod
     async def find_of_job(self) -> Sequence[ThingT]:
@@ -111,8 +106,6 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         """
         self.context.log.warning("cannot delete %s: %s", self.name(thing), why)
 
-    # -- its life -----------------------------------------------------------
-
     async def run(
         self, request: RequestT, context: Context
     ) -> Mapping[str, Any]:
@@ -121,7 +114,15 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         for pause in backoff(0.1, 2.0):
             left = await self._left_over()
             try:
-                thing = await self._obtain(request, left)
+                if left:
+                    thing = left[0]
+                    context.log.info("taking over %s", self.name(thing))
+                    before = thing.mark or context.new_mark()
+                    mark = before.taken_over_by(context.job)
+                else:
+                    thing = await self.create(request)
+                    mark = self._created = thing.mark or context.new_mark()
+                thing = await self._hand_over(thing, mark)
                 break
             except Changed as error:
                 # Another delivery is not done with it.
@@ -129,9 +130,11 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
                 context.log.info("%s; looking again", error)
             except DeviceNotDeleted:
                 raise  # the client is told of it
-            except BaseException:
-                await self._delete_others(None, left)
-                raise
+            except BaseException as error:
+                if not (left and isinstance(error, DeviceFailed)):
+                    await self._delete_others(None, left)
+                    raise
+                context.log.warning("%s; creating another one", error)
             await asyncio.sleep(pause)
         # Only now, so that a next delivery takes this one and not another
         # that is about to go.
@@ -175,20 +178,6 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         found = await self.find_of_job() if job.unique else ()
         left = [x for x in found if x.mark and x.mark.is_of(pool, job)]
         return sorted(left, key=lambda x: x.mark is None or x.mark.is_left)
-
-    async def _obtain(self, request: RequestT, left: list[ThingT]) -> ThingT:
-        """Get a thing that is ready and handed over."""
-        for thing in left:
-            mark = thing.mark or self.context.new_mark()
-            self.context.log.info("taking over %s", self.name(thing))
-            try:
-                taken = mark.taken_over_by(self.context.job)
-                return await self._hand_over(thing, taken)
-            except DeviceFailed as error:
-                self.context.log.warning("%s; creating another one", error)
-        thing = await self.create(request)
-        mark = self._created = thing.mark or self.context.new_mark()
-        return await self._hand_over(thing, mark)
 
     async def _hand_over(self, thing: ThingT, mark: Mark) -> ThingT:
         """Wait until the thing is ready, and mark it; else delete it.
@@ -260,8 +249,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
     ) -> None:
         """Delete what this job has created besides; not at the thing's cost.
 
-        A worker that was killed may have created a thing that was not to be
-        seen yet when the job came here.
+        A worker that was killed may have created what was not to be seen yet.
 
         :param kept: the thing that the answer has
         :param left: what was to be seen when the job came here
