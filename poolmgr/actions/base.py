@@ -195,8 +195,6 @@ def defect(action: type[Action[Any]]) -> str | None:
     answers = action.answers
     if type(answers) is not tuple or any(type(n) is not str for n in answers):
         return "'answers' must be a tuple of names"
-    if {"response", "action"} & {*answers}:
-        return "'answers' must not name 'action' or 'response'"
     try:
         limits(action)
     except ValueError as error:

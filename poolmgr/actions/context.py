@@ -17,9 +17,6 @@ from poolmgr.plugins import known
 from poolmgr.settings import PoolSettings
 from poolmgr.tracing import RequestContext
 
-#: Most steps of a job that progress can be told of: clients count in 32 bits.
-MOST_STEPS = 2**31 - 1
-
 
 class Run(Protocol):
     """The run of an action, as its context needs it."""
@@ -110,14 +107,12 @@ class JobContext:
 
         :param done: steps that are done
         :param total: all steps
-        :raises PluginFailed: these are no numbers of steps
+        :raises PluginFailed: they are no such numbers
         """
         are_whole = type(done) is int and type(total) is int
-        if not (are_whole and 0 <= done <= total <= MOST_STEPS):
-            raise PluginFailed(
-                "progress must be two whole numbers of steps, the first not "
-                f"above the second, of {MOST_STEPS} at most"
-            )
+        if not (are_whole and 0 <= done <= total):
+            wrong = "must be two whole numbers, the first not above the other"
+            raise PluginFailed(f"progress {wrong}")
         # From whatever thread.
         self._loop.call_soon_threadsafe(self._run.report, done, total)
 

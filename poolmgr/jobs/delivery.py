@@ -23,11 +23,8 @@ class SharedRun(Protocol):
     def cancel_delivery(self, delivery: "Delivery") -> bool:
         """See :meth:`Delivery.cancel`."""
 
-    def take_back(self) -> None:
-        """See :meth:`Delivery.undo`."""
-
-    def undelivered(self, sent: bool) -> None:
-        """See :meth:`Delivery.undelivered`."""
+    def undelivered(self, sent: bool, refused: bool = False) -> None:
+        """See to an answer that was not delivered."""
 
 
 class Delivery:
@@ -72,7 +69,7 @@ class Delivery:
         it.
         """
         self.connection_lost()
-        self._run.take_back()
+        self._run.undelivered(sent=False, refused=True)
 
     def undelivered(self, sent: bool) -> None:
         """Say that the connection broke before the job server took the

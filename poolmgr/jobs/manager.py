@@ -1,7 +1,7 @@
 """The one place where a message becomes an answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 from poolmgr.actions.base import Action, action_plugins
@@ -15,12 +15,9 @@ from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.log import log_ended
 from poolmgr.jobs.message import Message
 from poolmgr.jobs.request import JobRequest
-from poolmgr.jobs.run import FOLLOW_UP_TIME, JobRun
+from poolmgr.jobs.run import FOLLOW_UP_TIME, JobRun, keep
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
-
-#: Seconds that actions whose jobs were answered may take to end.
-_CANCEL_TIME = 1.0
 
 
 class AsyncPoolManager:
@@ -40,6 +37,7 @@ class AsyncPoolManager:
     :ivar cloud: the cloud, for what no action does
     :ivar ask_delivered_before: asks a job server whether a worker was lost
         with a job; set by who can ask it
+    :ivar follow_ups: tasks that undo answers; they are waited for
     :raises PluginError: the driver named cannot be used
     :raises Forked: the driver was made before this process was forked
     """
@@ -69,14 +67,14 @@ class AsyncPoolManager:
             )
         self.driver = self.cloud.driver
         self.actions = action_plugins(actions)
-        self.ask_delivered_before: Callable[[Job], Awaitable[bool]]
-        self.ask_delivered_before = _nobody_knows
+        self.ask_delivered_before: Callable[[Job], Awaitable[bool]] | None
+        self.ask_delivered_before = None
         # Those that have no answer yet, by unique and content: a client may
         # confuse its uniques.
         self._runs: dict[tuple[str, str], JobRun] = {}
         # Of actions, which may never end; and those that undo answers.
         self._actions: set[asyncio.Task[Any]] = set()
-        self._follow_ups: set[asyncio.Task[None]] = set()
+        self.follow_ups: set[asyncio.Task[Any]] = set()
         self._stopped = False
         self._closed = False
 
@@ -139,7 +137,7 @@ class AsyncPoolManager:
                 error = Stopped("starting the job")
             if error is None:
                 self._runs[self._key(run)] = run
-                _keep(run.start(), self._actions)
+                keep(run.start(), self._actions)
             else:
                 run.refuse(error)
         return run.join(job, progress)
@@ -157,11 +155,6 @@ class AsyncPoolManager:
         # Copied in one step: other threads may call this, too.
         found = [run.state() for run in list(self._runs.values())]
         return sorted(found, key=lambda job: -job.seconds)
-
-    @property
-    def stuck(self) -> bool:
-        """Whether a build that is started now would only wait."""
-        return self.cloud.circuits.stuck
 
     def adopt(self, settings: PoolSettings) -> None:
         """Use other settings for the jobs that come from now on.
@@ -184,7 +177,7 @@ class AsyncPoolManager:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs, not even an action whose job was answered."""
-        return not (self._actions or self._follow_ups)
+        return not (self._actions or self.follow_ups)
 
     async def close(self) -> None:
         """Stop, let the jobs clear up, and close the driver if it was made
@@ -195,28 +188,20 @@ class AsyncPoolManager:
         self._closed = True
         self.stop()
         seconds = self.longest_cleanup() + 1.0
-        if self._follow_ups:
+        if self.follow_ups:
             seconds = max(seconds, FOLLOW_UP_TIME)
         try:
             async with asyncio.timeout(seconds) as limit:
                 # What ends may have to be undone.
-                while tasks := self._actions | self._follow_ups:
+                while tasks := self._actions | self.follow_ups:
                     await asyncio.wait(tasks)
                 await self.cloud.settled()
         except TimeoutError:
             if not limit.expired():
                 raise
-        for task in self._actions:
-            task.cancel()
-        if self._actions:
-            await asyncio.wait(self._actions, timeout=_CANCEL_TIME)
         self.cloud.close(keep_driver=not self._owns_driver)
 
     # -- for runs -----------------------------------------------------------
-
-    def start_follow_up(self, work: Coroutine[Any, Any, None]) -> None:
-        """See :class:`~poolmgr.jobs.run.RunOwner`."""
-        _keep(asyncio.get_running_loop().create_task(work), self._follow_ups)
 
     def run_ended(self, run: JobRun, ended: EndedJob) -> None:
         """See :class:`~poolmgr.jobs.run.RunOwner`."""
@@ -228,16 +213,6 @@ class AsyncPoolManager:
     def _key(self, run: JobRun) -> tuple[str, str]:
         # A job without a unique is nobody else's.
         return run.job.unique or run.trace.request_id, run.asked.content
-
-
-async def _nobody_knows(job: Job) -> bool:
-    return False
-
-
-def _keep(task: asyncio.Task[Any], among: set[asyncio.Task[Any]]) -> None:
-    """Keep a task while it runs."""
-    among.add(task)
-    task.add_done_callback(among.discard)
 
 
 def added_by(outcome: Outcome) -> Mapping[str, Any]:

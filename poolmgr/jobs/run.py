@@ -29,10 +29,8 @@ class RunOwner(Protocol):
     """What runs jobs, as a run needs it."""
 
     cloud: Cloud
-    ask_delivered_before: Callable[[Job], Awaitable[bool]]
-
-    def start_follow_up(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine, and wait for it before closing."""
+    ask_delivered_before: Callable[[Job], Awaitable[bool]] | None
+    follow_ups: set[asyncio.Task[Any]]
 
     def run_ended(self, run: "JobRun", ended: EndedJob) -> None:
         """The run has its outcome."""
@@ -69,7 +67,6 @@ class JobRun:
         # What the action has returned, if it is none of its failures.
         self._passed: Outcome | None = None
         self._error: PoolmgrError | None = None
-        # Whether a client may have had the answer, though nobody knows.
         self._doubted = False
 
     def start(self) -> "asyncio.Task[Any]":
@@ -129,17 +126,19 @@ class JobRun:
             self.cancel(Cancelled)
         return True
 
-    def take_back(self) -> None:
-        """Undo a PASS that nobody has had; see :meth:`Delivery.undo`."""
-        if self._doubted:
-            self.undelivered(True)
-        elif self._has_unheard_pass():
-            self._undo()
+    def undelivered(self, sent: bool, refused: bool = False) -> None:
+        """See to a PASS that nobody has had, or nobody for certain.
 
-    def undelivered(self, sent: bool) -> None:
-        """See :meth:`Delivery.undelivered`."""
+        :param sent: see :meth:`Delivery.undelivered`
+        :param refused: the job server did not want the answer
+        """
+        # Whether a client may have had the answer, though nobody knows.
         self._doubted = self._doubted or sent
-        if not self._has_unheard_pass():
+        passed = self._passed is not None and self._outcome is self._passed
+        if not (passed and self.trace.abandoned):
+            return
+        if refused and not self._doubted:
+            self._undo()
             return
         # Where it was not sent, the loss of the connection has been told.
         when = "just after" if self._doubted else "before"
@@ -147,10 +146,6 @@ class JobRun:
         self._log(level, f"connection lost {when} its answer was sent")
         doing = "noting that its answer was not delivered"
         self._follow_up(doing, "undelivered", self._doubted)
-
-    def _has_unheard_pass(self) -> bool:
-        passed = self._passed is not None and self._outcome is self._passed
-        return passed and self.trace.abandoned
 
     # -- for the action's context -------------------------------------------
 
@@ -170,7 +165,8 @@ class JobRun:
 
     async def delivered_before(self) -> bool:
         """Ask the job server whether a worker was lost with the job."""
-        return await self._owner.ask_delivered_before(self.job)
+        ask = self._owner.ask_delivered_before
+        return ask is not None and await ask(self.job)
 
     def report(self, done: int, total: int) -> None:
         """Tell whoever waits of progress."""
@@ -261,7 +257,7 @@ class JobRun:
         assert self._passed is not None  # noqa: S101 - it has passed
         work = self._call_after(doing, name, self._passed.added, *args)
         with bound(self.trace):
-            self._owner.start_follow_up(work)
+            keep(self._loop.create_task(work), self._owner.follow_ups)
 
     async def _call_after(self, doing: str, name: str, *args: object) -> None:
         self._error = self.trace.trouble = None
@@ -278,3 +274,9 @@ class JobRun:
     def _log(self, level: int, what: str) -> None:
         unique, handle = one_line(self.job.unique), one_line(self.job.handle)
         LOG.log(level, "unique=%s handle=%s: %s", unique, handle, what)
+
+
+def keep(task: asyncio.Task[Any], among: set[asyncio.Task[Any]]) -> None:
+    """Keep a task while it runs."""
+    among.add(task)
+    task.add_done_callback(among.discard)

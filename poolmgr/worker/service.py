@@ -62,7 +62,7 @@ class Service:
             settings,
             self._start,
             lambda: self._run(self._prefetch_later()),
-            lambda: manager.stuck,
+            lambda: manager.cloud.circuits.stuck,
         )
         self._worker = Worker(
             gearman.addresses(),
@@ -214,7 +214,7 @@ class Service:
             # Looked at each time: it may be made shorter meanwhile.
             limit = self.settings.drain_timeout
             spent = self._loop.time() - began
-            if spent >= limit / 2 or self.manager.stuck:
+            if spent >= limit / 2 or self.manager.cloud.circuits.stuck:
                 slots.pause()
             if spent >= limit:
                 return await self._stop_jobs()
