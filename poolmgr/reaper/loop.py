@@ -48,12 +48,10 @@ class ReaperLoop:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        # Not at once, and not with the other workers of the pool.
-        first, longest = 0.1, 1.0
         while True:
-            jitter = random.uniform(first, longest)  # noqa: S311
+            # Not at the same time as the other workers of the pool.
+            jitter = random.uniform(0.5, 1.5)  # noqa: S311
             await asyncio.sleep(self.settings.interval * jitter)
-            first, longest = 0.9, 1.1
             if self.settings.mode != "off":
                 try:
                     await self.run_once()
