@@ -4,7 +4,6 @@ import asyncio
 import json
 import shlex
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from poolmgr import AsyncPoolManager
 from poolmgr.cli.demo import ADDRESS, DEVICE, REQUESTS
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.gearman import Address, Client, admin
-from poolmgr.gearman.server import JobServer
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service
@@ -179,31 +177,6 @@ def test_builds_in_flight_never_keep_short_jobs_waiting(
     assert {answer["response"] for answer in found} == {"PASS"}
 
 
-def test_builds_stay_with_the_job_server_if_none_is_to_be_held(
-    job_server: JobServerProcess, tmp_path: Path
-) -> None:
-    config = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 3\n"
-    config += "held_jobs = 0\n"
-
-    async def running() -> int:
-        (function,) = await admin.status(job_server.address)
-        return function.running
-
-    async def submit() -> None:
-        async with Client([job_server.address]) as client:
-            for _build in range(10):
-                await client.submit(
-                    FUNCTION, b'{"action": "BUILD_DEVICE"}', background=True
-                )
-
-    with worker([str(job_server.address)], config, tmp_path) as process:
-        process.wait_for("registered")
-        asyncio.run(submit())
-        wait_until(lambda: asyncio.run(running()) == 3)
-        time.sleep(0.3)  # more would come at once if they did
-        assert asyncio.run(running()) == 3
-
-
 def test_builds_go_to_the_worker_that_has_a_place_for_them(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
@@ -246,46 +219,6 @@ def test_builds_go_to_the_worker_that_has_a_place_for_them(
 
 
 # -- several job servers ----------------------------------------------------
-
-
-def test_a_dead_and_a_silent_server_do_not_hold_up_a_third(
-    tmp_path: Path,
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        servers = [
-            f"127.0.0.1:{jobservers.free_port()}",
-            f"127.0.0.1:{silent.getsockname()[1]}",
-        ]
-        with gearmand() as good, worker([*servers, str(good.address)]):
-            (answer,) = ask(good.address, {"action": "BUILD_IP"})
-
-    assert answer["response"] == "PASS"
-
-
-def test_a_server_that_comes_later_is_served(tmp_path: Path) -> None:
-    with gearmand() as up, gearmand(start=False) as late:
-        with worker([str(up.address), str(late.address)]) as process:
-            process.wait_for("registered")
-            ask(up.address, {"action": "BUILD_IP"})
-            late.start()
-            process.wait_for(f"{late.address}: connected and registered")
-
-            (answer,) = ask(late.address, {"action": "BUILD_IP"})
-
-    assert answer["response"] == "PASS"
-
-
-def test_a_server_that_restarts_is_served_again(
-    job_server: JobServerProcess,
-) -> None:
-    with worker([str(job_server.address)]) as process:
-        process.wait_for("registered")
-        ask(job_server.address, {"action": "BUILD_IP"})
-        for _time in range(2):
-            job_server.restart()
-            process.wait_for("registered")
-            (answer,) = ask(job_server.address, {"action": "BUILD_IP"})
-            assert answer["response"] == "PASS"
 
 
 def test_a_defect_of_the_transport_ends_the_worker_for_another_to_be_started(
@@ -357,31 +290,6 @@ def test_a_killed_workers_build_is_taken_over_by_another(
 
     assert found["response"] == "PASS"
     assert device_count(tmp_path) == 1
-
-
-def test_a_build_that_the_job_server_has_forgotten_leaves_no_device(
-    tmp_path: Path,
-) -> None:
-    config = f"[fake]\nboot_time = 1\nstate = {tmp_path / 'cloud.db'}\n"
-
-    async def scenario() -> None:
-        server = JobServer()
-        await server.start()
-        try:
-            await forget(server)
-        finally:
-            await server.close()
-
-    async def forget(server: JobServer) -> None:
-        with worker([str(server.address)], config, tmp_path):
-            async with Client([server.address]) as client:
-                await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
-                await until(lambda: device_count(tmp_path) == 1)
-                (handle,) = server.jobs
-                del server.jobs[handle]
-                await until(lambda: device_count(tmp_path) == 0)
-
-    asyncio.run(scenario())
 
 
 async def until(condition: Callable[[], bool]) -> None:
