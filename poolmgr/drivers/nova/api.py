@@ -148,7 +148,7 @@ class Api(Session):
                 restarts += 1
                 continue
             before = len(found)
-            entries = decode(call, answer[key], list[msgspec.Raw])
+            entries = _decode(call, answer[key], list[msgspec.Raw])
             for entry in _readable(key, entries, form):
                 found.setdefault(entry.id, entry)
                 query["marker"] = entry.id
@@ -162,6 +162,14 @@ class Api(Session):
             f"can be read: given up after {len(found)} entries"
         )
 
+    def read(self, call: Call, form: type[T], timeout: float) -> T:
+        """Make a call; the field of its answer that it expects.
+
+        :param form: of the field
+        :raises CloudUnavailable: it has another form; see :meth:`run`
+        """
+        return _decode(call, self.run(call, timeout)[call.expects], form)
+
     def create(self, call: Call, form: type[E], timeout: float) -> E:
         """Create something; what the answer shows of it.
 
@@ -170,7 +178,7 @@ class Api(Session):
         # The list's name without its "s" is that of what is in it.
         field = call.path[1:-1]
         call = msgspec.structs.replace(call, expects=field, creates=True)
-        made = decode(call, self.run(call, timeout)[field], form)
+        made = self.read(call, form, timeout)
         if not _SEGMENT.fullmatch(made.id):
             # It is there all the same, and has to be found by its mark.
             raise call.failed(f"the answer to {call} has an id that is none")
@@ -246,28 +254,6 @@ def path_of(collection: str, which: str, *rest: str) -> str:
     return "/".join((collection, quote(which, safe=""), *rest))
 
 
-def decode(call: Call, part: msgspec.Raw, form: type[T]) -> T:
-    """A part of an answer.
-
-    :raises CloudUnavailable: it has another form
-    """
-    try:
-        return msgspec.json.decode(part, type=form)
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise call.failed(
-            f"the answer to {call} is not understood: a part of it is "
-            "missing, or has another form than documented"
-        ) from error
-
-
-def object_field(answer: Answer, field: str) -> dict[str, Any]:
-    """A field that is an object; empty if it is none."""
-    try:
-        return msgspec.json.decode(answer[field], type=dict[str, Any])
-    except (LookupError, msgspec.MsgspecError):
-        return {}
-
-
 def text(value: object) -> str:
     """A field that should be a text; empty if it is none."""
     return value if isinstance(value, str) else ""
@@ -299,10 +285,16 @@ def _fields(body: bytes) -> Answer:
         # One name that somebody spoilt must not hide all the others: halves
         # of characters can be written in JSON, and nowhere else.
         value = json.loads(body.decode("utf-8", "replace"))
-        again = json.dumps(value, ensure_ascii=False)
-        return msgspec.json.decode(
-            again.encode("utf-8", "replace"), type=Answer
-        )
+        again = json.dumps(value, ensure_ascii=False).encode(errors="replace")
+        return msgspec.json.decode(again, type=Answer)
+
+
+def _decode(call: Call, part: msgspec.Raw, form: type[T]) -> T:
+    try:
+        return msgspec.json.decode(part, type=form)
+    except (ValueError, msgspec.MsgspecError) as error:
+        why = "a part of it is missing, or has another form than documented"
+        raise call.failed(f"the answer to {call}: {why}") from error
 
 
 def _readable(

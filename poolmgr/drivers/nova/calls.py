@@ -8,17 +8,14 @@ are; what is a quota and what is not, only the texts do.
 import json
 import re
 import ssl
-import time
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from http.client import BadStatusLine
 from typing import Any, Literal
 
 import msgspec
 from keystoneauth1 import exceptions as auth
 from requests import Response
-from requests import exceptions as http
-from urllib3 import exceptions as urllib3
+from urllib3 import exceptions as http
 
 from poolmgr import errors
 from poolmgr.text import one_line
@@ -31,13 +28,9 @@ _LONGEST = 300
 #: Longest time that a cloud can have us wait, in seconds.
 _LONGEST_WAIT = 300.0
 #: What a request that is not answered raises, and what our transport does.
-FAILURES = (
-    auth.ClientException,
-    urllib3.HTTPError,
-    OSError,
-    errors.CloudError,
-)
+FAILURES = (auth.ClientException, http.HTTPError, OSError, errors.CloudError)
 
+_NO_LOGIN = (auth.AuthPluginException, auth.AuthorizationFailure)
 # What no person wrote: a token, or data that we sent and got back.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
@@ -47,16 +40,11 @@ _NAMES: dict[Service, str] = {
     "network": "Neutron",
     "image": "Glance",
 }
-# Neutron's types of errors for a quota, or a network's addresses, used up.
+# A quota, or a network's addresses, used up: by Neutron's types of errors and
+# in words, for Nova has no types, and repeats what Neutron said.
 _USED_UP = (
-    "OverQuota",
-    "IpAddressGenerationFailure",
-    "IpAddressGenerationFailureAllSubnets",
-    "ExternalIpAddressExhausted",
-)
-# The same in words: Nova has no types, and repeats what Neutron said.
-_SAYS_USED_UP = (
-    r"quota\b.{0,40}\bexceeded|exceeded\b.{0,40}\bquota"
+    r"OverQuota|IpAddressGenerationFailure|ExternalIpAddressExhausted"
+    r"|quota\b.{0,40}\bexceeded|exceeded\b.{0,40}\bquota"
     r"|\bover (a|the|its) (quota|limit)\b"
     r"|\b(no|zero) (more |fixed |floating |free |available )*"
     r"(ip addresses|ips\b)"
@@ -122,7 +110,7 @@ def error_of_answer(
     name, own = _NAMES[call.service], _request_id(headers)
     what = f"{call} at {where}" if where else str(call)
     message = f"{name} answered {status} to {what}: {said or 'no reason'}{own}"
-    if _is_used_up(status, said, kind):
+    if _is_used_up(status, f"{kind} {said}"):
         return errors.QuotaExceeded(f"{name}: {said}{own}")
     if status in (413, 429):
         return errors.Busy(message, _retry_after(headers))
@@ -155,29 +143,17 @@ def error_of_failure(
         return errors.CloudUnavailable(what)
     if isinstance(error, auth.HttpError) and error.response is not None:
         return error_of_answer(call, error.response, url)
-    if isinstance(
-        error,
-        (
-            auth.HttpError,
-            auth.AuthPluginException,
-            auth.AuthorizationFailure,
-        ),
-    ):
+    if isinstance(error, _NO_LOGIN):
         return errors.AuthenticationFailed(_foreign(str(error)))
     return _error_of_connection(call, [*_chain(error)], url, tls)
 
 
-def _is_used_up(status: int, said: str, kind: str) -> bool:
-    """Whether a quota or a network's addresses are used up.
-
-    The type of the error and its words say so, with one status or another.
-    """
-    if kind in _USED_UP:
-        return True
+def _is_used_up(status: int, said: str) -> bool:
+    """Whether a quota or a network's addresses are used up."""
     if status in (403, 409) and re.search(r"\bquota\b|exceeded", said, re.I):
         return True
     # A limit on calls is often called a quota, too.
-    return status != 429 and bool(re.search(_SAYS_USED_UP, said, re.I | re.S))
+    return status != 429 and bool(re.search(_USED_UP, said, re.I | re.S))
 
 
 def _reason_in(text: str) -> tuple[str, str]:
@@ -208,19 +184,10 @@ def _request_id(headers: Mapping[str, str]) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds in a Retry-After header, which may have a date.
-
-    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
-    """
-    value = headers.get("Retry-After", "").strip()
-    try:
-        if re.fullmatch(r"[0-9.]+", value):
-            seconds = float(value)
-        else:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-    except (TypeError, ValueError):
-        return 0.0
-    return max(0.0, min(seconds, _LONGEST_WAIT))
+    """Seconds that the cloud wants to be left alone."""
+    value = headers.get("Retry-After", "")
+    seconds = float(value) if re.fullmatch(r"\d{1,9}(\.\d+)?", value) else 0.0
+    return min(seconds, _LONGEST_WAIT)
 
 
 # -- no answers ---------------------------------------------------------------
@@ -234,7 +201,7 @@ def _error_of_connection(
     :param chain: why, the innermost reason last
     """
     where = one_line(re.sub(r"(?<=[^/:])/.*", "", url))
-    if any(isinstance(each, urllib3.ProxyError) for each in chain):
+    if any(isinstance(each, http.ProxyError) for each in chain):
         where += " through the proxy of the environment"
     for each in reversed(chain):
         if mistake := _mistake(each, tls):
@@ -244,7 +211,7 @@ def _error_of_connection(
     words = getattr(chain[-1], "strerror", None) or str(chain[-1])
     why = _foreign(words) or "it failed without a reason"
     text = f"{call}: cannot reach {where}: {why}"
-    unconnected = (urllib3.NewConnectionError, urllib3.ConnectTimeoutError)
+    unconnected = (http.NewConnectionError, http.ConnectTimeoutError)
     if any(isinstance(each, unconnected) for each in chain):
         return errors.CloudUnavailable(text)
     return call.failed(text)
@@ -267,7 +234,7 @@ def _mistake(error: BaseException, tls: str) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = one_line(error.verify_message).rstrip(".")
         return f"its certificate is refused: {why}; check {tls}"
-    if isinstance(error, (ssl.SSLError, urllib3.SSLError)):
+    if isinstance(error, (ssl.SSLError, http.SSLError)):
         reason = getattr(error, "reason", None) or str(error)
         if any(name in reason for name in _PASSING):
             return ""
@@ -276,9 +243,8 @@ def _mistake(error: BaseException, tls: str) -> str:
     if type(error) is OSError and "invalid path" in str(error):
         # requests says so of a file of certificates, or a key.
         return f"{_foreign(str(error))}; check {tls}"
-    if isinstance(
-        error, (http.InvalidURL, http.InvalidSchema, http.MissingSchema)
-    ):
+    if isinstance(error, ValueError):
+        # The address is none.
         return _foreign(str(error))
     if type(error) is BadStatusLine:
         return "not an HTTP server; check the address"

@@ -55,6 +55,12 @@ class NovaDevice(Device):
 
     own_ip: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether Nova tells its name and its mark; not of a cell that is
+        down."""
+        return bool(self.name) and self.mark is not marks.UNREADABLE
+
 
 def device_of(server: Server, settings: NovaSettings) -> NovaDevice | None:
     """The device that a server is; None if it is gone.
@@ -107,7 +113,7 @@ def address_of(addresses: object, settings: NovaSettings) -> str | None:
         if settings.address_network not in (None, network):
             continue
         for entry in objects(entries):
-            ip = ip_in(entry.get("addr"))
+            ip = _ip_in(entry.get("addr"))
             if ip is None or str(ip.version) != settings.address_version:
                 continue
             is_floating = entry.get("OS-EXT-IPS:type") == "floating"
@@ -122,7 +128,7 @@ def address_of(addresses: object, settings: NovaSettings) -> str | None:
     return str(chosen[0]) if chosen else None
 
 
-def ip_in(text: object) -> IP | None:
+def _ip_in(text: object) -> IP | None:
     """The address that a field has; None if it has none."""
     try:
         return ipaddress.ip_address(str(text))

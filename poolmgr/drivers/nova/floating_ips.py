@@ -11,13 +11,11 @@ from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import (
     Api,
     Entry,
-    object_field,
     objects,
     path_of,
     text,
 )
 from poolmgr.drivers.nova.calls import Call, Refused
-from poolmgr.drivers.nova.devices import ip_in
 from poolmgr.drivers.nova.parts import FLOATING_NETWORK, Parts
 from poolmgr.drivers.nova.servers import parted
 from poolmgr.ownership import Mark
@@ -48,19 +46,6 @@ class _IP(Entry, gc=False):
     revision_number: Any = None
     description: Any = marks.UNREADABLE
     created_at: Any = None
-
-    def device(self, devices: Mapping[str, str]) -> str | None:
-        """What it is attached to: the server's id, mostly; None if nothing.
-
-        A port that no server has is no device's, but not free either.
-
-        :param devices: ids of servers by their ports, where Neutron shows
-            none
-        """
-        if self.port_id is None:
-            return None
-        port = text(self.port_id)
-        return self.shown_device or devices.get(port) or port or _UNKNOWN
 
     @property
     def shown_device(self) -> str:
@@ -204,10 +189,7 @@ class FloatingIPs(Driver):
             "description": description,
         }
         call = Call("POST", "network", _IPS, body={"floatingip": new})
-        ip = _ip_of(self.api.create(call, _IP, timeout), {})
-        if ip is None:
-            raise errors.OutcomeUnknown(f"the answer to {call} is malformed")
-        return ip
+        return _ip_of(self.api.create(call, _IP, timeout), {})
 
     def _update(
         self, ip: FloatingIP, change: Mapping[str, Any], timeout: float
@@ -235,7 +217,7 @@ class FloatingIPs(Driver):
                 f"{call}: waits for another change of it"
             )
         try:
-            return object_field(self.api.run(call, timeout), "floatingip")
+            return self.api.read(call, dict[str, Any], timeout)
         except Refused as error:
             if error.status == 404 and error.kind == "FloatingIPNotFound":
                 raise errors.Changed(f"{error}") from None
@@ -272,24 +254,26 @@ class FloatingIPs(Driver):
             call = Call("GET", "network", "/ports", query)
             for port in self.api.read_list(call, _Port, timeout):
                 devices[port.id] = text(port.device_id)
-        found = (_ip_of(entry, devices) for entry in entries)
-        return [ip for ip in found if ip is not None]
+        return [_ip_of(entry, devices) for entry in entries]
 
 
-def _ip_of(entry: _IP, devices: Mapping[str, str]) -> FloatingIP | None:
-    """A floating IP; None if its address is none.
+def _ip_of(entry: _IP, devices: Mapping[str, str]) -> FloatingIP:
+    """A floating IP.
 
     :param devices: ids of servers by their ports, where Neutron shows none
     """
-    address, revision = ip_in(entry.floating_ip_address), entry.revision_number
-    if address is None:
-        return None
+    revision = entry.revision_number
     description = "" if entry.description is None else entry.description
     mark, goes_with = marks.mark_in_description(description)
+    device_id = None
+    if entry.port_id is not None:
+        port = text(entry.port_id)
+        # A port that no server has is no device's, but not free either.
+        device_id = entry.shown_device or devices.get(port) or port or _UNKNOWN
     return FloatingIP(
         id=entry.id,
-        address=str(address),
-        device_id=entry.device(devices),
+        address=entry.floating_ip_address,
+        device_id=device_id,
         # Without one Neutron refuses every change, by its 412.
         revision=revision if isinstance(revision, int) else 0,
         mark=mark,

@@ -150,14 +150,10 @@ class Parts:
     def _zones(
         self, wanted: Collection[str], timeout: float
     ) -> Collection[str]:
-        field = "availabilityZoneInfo"
-        call = Call("GET", "compute", "/os-availability-zone", expects=field)
-        answer = self._api.run(call, timeout)
-        there = {
-            str(zone.get("zoneName"))
-            for zone in objects(msgspec.json.decode(answer[field]))
-            if zone.get("zoneState") != {"available": False}
-        }
+        path, field = "/os-availability-zone", "availabilityZoneInfo"
+        call = Call("GET", "compute", path, expects=field)
+        zones = objects(self._api.read(call, list[Any], timeout))
+        there = {str(zone.get("zoneName")) for zone in zones}
         for zone in wanted:
             # "zone:host" is for administrators; Nova will say.
             if zone.partition(":")[0] not in there:

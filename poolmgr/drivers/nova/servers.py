@@ -11,7 +11,7 @@ import msgspec
 
 from poolmgr.drivers.base import Device, Driver, Poll
 from poolmgr.drivers.nova import marks
-from poolmgr.drivers.nova.api import Api, Entry, object_field, path_of, text
+from poolmgr.drivers.nova.api import Api, Entry, path_of, text
 from poolmgr.drivers.nova.calls import Call, Refused
 from poolmgr.drivers.nova.devices import (
     NO_REASON,
@@ -49,9 +49,7 @@ class Servers(Driver):
     parts: Parts
     zones: Iterator[str]
 
-    def create_device(
-        self, name: str, mark: Mark, timeout: float
-    ) -> NovaDevice:
+    def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
         """See :meth:`Driver.create_device`."""
         own_ip = self.settings.device_floating_ip
         metadata = dict(e.split("=", 1) for e in self.settings.metadata)
@@ -109,7 +107,7 @@ class Servers(Driver):
         queries = [*_by_tag(tags), *_by_name(names)]
         seen = []
         for each in self._servers(queries, timeout):
-            if each.name and each.mark is not marks.UNREADABLE:
+            if each.is_whole:
                 seen.append(each)
             else:
                 # Nova does not tell at the moment, as of a cell that is down.
@@ -117,19 +115,22 @@ class Servers(Driver):
         requests = len(queries) + -(-len(booting) // _PAGE)
         return Poll(seen, unchanged, requests)
 
-    def get_device(self, id: str, timeout: float) -> NovaDevice | None:
+    def get_device(self, id: str, timeout: float) -> Device | None:
         """See :meth:`Driver.get_device`.
 
         :raises CloudUnavailable: Nova shows it without its name or metadata
         """
         call = Call("GET", "compute", path_of(_SERVERS, id), expects="server")
-        answer = self.api.run_if_there(call, timeout)
-        if answer is None:
+        try:
+            shown = self.api.read(call, dict[str, Any], timeout)
+        except Refused as error:
+            if error.status != 404:
+                raise
             return None
         # It is the one that was asked for, whatever it says.
-        fields = {**object_field(answer, "server"), "id": id}
-        device = device_of(msgspec.convert(fields, Server), self.settings)
-        if device and (device.mark is marks.UNREADABLE or not device.name):
+        server = msgspec.convert({**shown, "id": id}, Server)
+        device = device_of(server, self.settings)
+        if device and not device.is_whole:
             raise CloudUnavailable(
                 f"the answer to {call} has no name or no metadata"
             )
@@ -162,12 +163,10 @@ class Servers(Driver):
                 self.api.run(Call("PUT", "compute", path), timeout)
         changes = marks.changes(mark, before)
         path = path_of(_SERVERS, device.id, "metadata")
-        call = Call("POST", "compute", path, body={"metadata": changes})
-        answer = self.api.run(call, timeout)
-        if changes.items() <= object_field(answer, "metadata").items():
-            return
-        seen = self.get_device(device.id, timeout)
-        if seen is None or seen.mark != mark:
+        body = {"metadata": changes}
+        call = Call("POST", "compute", path, body=body, expects="metadata")
+        now = self.api.read(call, dict[str, Any], timeout)
+        if not changes.items() <= now.items():
             raise CloudUnavailable(f"device {device.name!r} was not marked")
 
     def delete_device(self, device: Device, timeout: float) -> bool:

@@ -114,13 +114,30 @@ class Session:
     def log_in(self, timeout: float) -> AccessInfo:
         """What Keystone told at the last login; good for a while.
 
+        Who comes during a login shares its result, a failure as well: a
+        Keystone that refuses the login, or hangs, is not asked by each of a
+        hundred threads.  A failure is not remembered.
+
         :raises AuthenticationFailed: it refuses the login
         :raises CloudUnavailable: it cannot be asked at the moment
         """
-        access = self._last_login(timeout)
-        if time.monotonic() > self._good_until:
-            self.forget(access)
-            access = self._last_login(timeout)
+        mine: Future[AccessInfo] = Future()
+        latest = self._logins.setdefault("latest", mine)
+        if latest is mine:
+            try:
+                mine.set_result(self._ask_keystone(timeout))
+            except BaseException as error:
+                self._drop(mine)
+                mine.set_exception(error)
+        try:
+            access = latest.result(min(timeout, LONGEST_WAIT))
+        except TimeoutError:
+            self._drop(latest)
+            why = "logging in: it takes too long"
+            raise errors.CloudUnavailable(why) from None
+        if latest is not mine and time.monotonic() > self._good_until:
+            self._drop(latest)
+            return self.log_in(timeout)
         return access
 
     def forget(self, access: AccessInfo) -> None:
@@ -162,27 +179,6 @@ class Session:
 
     # -- inside -------------------------------------------------------------
 
-    def _last_login(self, timeout: float) -> AccessInfo:
-        """The login that counts; who comes during one shares its result.
-
-        A failure as well: a Keystone that refuses the login, or hangs, is not
-        asked by each of a hundred threads.  It is not remembered.
-        """
-        mine: Future[AccessInfo] = Future()
-        latest = self._logins.setdefault("latest", mine)
-        if latest is mine:
-            try:
-                mine.set_result(self._ask_keystone(timeout))
-            except BaseException as error:
-                self._drop(mine)
-                mine.set_exception(error)
-        try:
-            return latest.result(min(timeout, LONGEST_WAIT))
-        except TimeoutError:
-            self._drop(latest)
-            why = "logging in: it takes too long"
-            raise errors.CloudUnavailable(why) from None
-
     def _drop(self, login: Future[AccessInfo]) -> None:
         if self._logins.get("latest") is login:
             self._logins.pop("latest", None)
@@ -209,24 +205,22 @@ class Session:
     def _url_in_catalog(self, service: Service, timeout: float) -> str:
         region, origin = self._region, self._origin
         self.project_id(timeout)
-        catalog = self.log_in(timeout).service_catalog
         try:
-            found = catalog.url_for(
+            url = self.log_in(timeout).service_catalog.url_for(
                 service_type=region.get_service_type(service),
                 service_name=region.get_service_name(service),
                 interface=region.get_interface(service) or "public",
                 region_name=region.get_region_name(service) or None,
             )
+            if not is_address(str(url)):
+                raise ValueError(f"its address is none: {url!r}")
         except (CatalogException, *_MISREAD) as error:
             raise errors.CloudRefused(
                 f"the catalog has no service {service!r}: "
                 f"{one_line(str(error))}; "
                 f"see {origin.of('region_name')} and {origin.of('interface')}"
             ) from error
-        if not is_address(url := str(found)):
-            what = f"the catalog's address of the service {service!r}"
-            raise errors.CloudRefused(f"{what} is none: {one_line(url)!r}")
-        return url
+        return str(url)
 
 
 def connection_of(session: keystone.Session) -> Connection:

@@ -10,14 +10,13 @@ import io
 import os
 import time
 from functools import cache, partial
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import urljoin
 
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from requests import PreparedRequest, Response
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Timeout
 
 from poolmgr.errors import CloudRefused, CloudUnavailable
@@ -60,23 +59,19 @@ class Transport(TCPKeepAliveAdapter):
         self._proxies = cache(get_environ_proxies) if trust_env else None
         super().__init__(pool_maxsize=size)
 
-    def get_connection_with_tls_context(
-        self, *args: Any, **kwargs: Any
-    ) -> Any:
+    def get_connection_with_tls_context(self, *args: Any, **kw: Any) -> Any:
         """See :class:`requests.adapters.HTTPAdapter`."""
-        return _timed(super().get_connection_with_tls_context(*args, **kwargs))
-
-    def get_connection(self, *args: Any, **kwargs: Any) -> Any:
-        """The same, as requests before 2.32 calls it."""
-        return _timed(super().get_connection(*args, **kwargs))
+        pool: Any = super().get_connection_with_tls_context(*args, **kw)
+        if not isinstance(pool.ConnectionCls, partial):
+            pool.ConnectionCls = partial(_connection, pool.ConnectionCls)
+        return pool
 
     def send(
         self, request: PreparedRequest, *args: Any, **kwargs: Any
     ) -> Response:
         """Send a request; the body of the response has been read.
 
-        :raises CloudError: there is no answer in time, or none that can be
-            taken
+        :raises CloudError: the answer cannot be taken
         """
         url = request.url or ""
         request.headers["Accept-Encoding"] = "identity"
@@ -88,8 +83,13 @@ class Transport(TCPKeepAliveAdapter):
         response = super().send(request, *args, **kwargs)
         what = f"the answer to {request.method} {url.partition('?')[0]}"
         # As if requests had read it.
-        response._content = _read(response, what)
+        response._content = _body(response, what)
         response._content_consumed = True
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            # Unpacked it may be a thousand times as long.
+            raise CloudUnavailable(
+                f"{what} is compressed; poolmgr asks for plain"
+            )
         if response.status_code in _REDIRECTS:
             raise CloudRefused(
                 f"{what} is a redirect ({response.status_code}), which "
@@ -99,35 +99,16 @@ class Transport(TCPKeepAliveAdapter):
         return response
 
 
-def _read(response: Response, what: str) -> bytes:
-    """The body of an answer.
-
-    :raises CloudUnavailable: it is too long, broke off, or is packed in a way
-        that nobody asked for
-    """
+def _body(response: Response, what: str) -> bytes:
     body = bytearray()
     try:
         while piece := response.raw.read(65536, decode_content=False):
             body += piece
             if len(body) > LONGEST_ANSWER:
                 raise CloudUnavailable(f"{what} is too long")
-    except (ReadTimeoutError, TimeoutError) as error:
-        raise CloudUnavailable(f"{what} came too slowly") from error
-    except (HTTPError, HTTPException, OSError) as error:
-        raise CloudUnavailable(f"{what} ended early") from error
     finally:
         response.close()
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        # Unpacked it may be a thousand times as long.
-        raise CloudUnavailable(f"{what} is compressed; poolmgr asks for plain")
     return bytes(body)
-
-
-def _timed(pool: Any) -> Any:
-    """A pool on whose connections a time-out is that of the whole answer."""
-    if not isinstance(pool.ConnectionCls, partial):
-        pool.ConnectionCls = partial(_connection, pool.ConnectionCls)
-    return pool
 
 
 def _connection(kind: Any, *args: Any, **kwargs: Any) -> Any:
