@@ -1,12 +1,12 @@
 """The application: options, help, logging, signals, exit codes."""
 
-import argparse
 import atexit
 import importlib.metadata
 import logging
 import os
 import signal
 import sys
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -45,15 +45,23 @@ class PoolmgrApp(App):
 
     def __init__(self) -> None:
         self.interruption = Interruption()
+        version = importlib.metadata.version("poolmgr")
         super().__init__(
             description="Pool Manager of Libra, the OpenStack load-balancer "
             "service.",
-            version=importlib.metadata.version("poolmgr"),
+            version=version,
             command_manager=Commands(),
             # So that "poolmgr worker --help" is about the worker.
             deferred_help=True,
         )
-        self.options = self.parser.parse_args([])
+        parser = self.parser
+        parser.prog = self.NAME
+        parser.usage = "%(prog)s [options] command [arguments]"
+        # "--d" would be --driver today, and --debug tomorrow.
+        parser.allow_abbrev = False
+        add_options(parser, f"{self.NAME} {version}")
+        report_in_one_line(parser)
+        self.options = parser.parse_args([])
 
     @cached_property
     def configuration(self) -> "Configuration":
@@ -73,27 +81,10 @@ class PoolmgrApp(App):
             conf.use_servers(given.gearman_server)
         return conf
 
-    def build_option_parser(
-        self,
-        description: str | None,
-        version: str | None,
-        argparse_kwargs: dict[str, Any] | None = None,
-    ) -> argparse.ArgumentParser:
-        """The options that stand before the command."""
-        parser = super().build_option_parser(
-            description,
-            version,
-            {
-                "prog": self.NAME,
-                "usage": "%(prog)s [options] command [arguments]",
-                # "--d" would be --driver today, and --debug tomorrow.
-                "allow_abbrev": False,
-                "conflict_handler": "resolve",
-            },
-        )
-        add_options(parser, f"{self.NAME} {version}")
-        report_in_one_line(parser)
-        return parser
+    def build_option_parser(self, *args: Any, **kwargs: Any) -> ArgumentParser:
+        """cliff's options, which ours can replace."""
+        kwargs["argparse_kwargs"] = {"conflict_handler": "resolve"}
+        return super().build_option_parser(*args, **kwargs)
 
     def run(self, argv: list[str]) -> int:
         """Run a command line; returns the exit code.
@@ -155,7 +146,7 @@ class PoolmgrApp(App):
             for name, summary in summaries.items():
                 text = one_line(summary).replace("%", "%%")
                 formatter.add_argument(
-                    argparse.Action([], name, metavar=name, help=text)
+                    Action([], name, metavar=name, help=text)
                 )
             formatter.end_section()
         formatter.add_text(f"'{self.NAME} help COMMAND' explains a command.")
@@ -168,7 +159,7 @@ class Help(HelpCommand):
 
     app: PoolmgrApp
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
+    def take_action(self, parsed_args: Namespace) -> int:
         """Help on a command, or on all of them."""
         if not parsed_args.cmd:
             self.app.print_help()

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from copy import deepcopy
 
 import shtab
 
@@ -43,7 +44,9 @@ class Complete(PoolmgrCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Print it."""
         shell = parsed_args.shell
-        root = self._options()
+        options = self.app.parser
+        _complete(options)
+        root = deepcopy(options)
         root.prog = parsed_args.name
         nouns = {"": root.add_subparsers()}
         for summaries in self.app.command_manager.groups().values():
@@ -58,7 +61,7 @@ class Complete(PoolmgrCommand):
                     add_help=False,
                     conflict_handler="resolve",
                     # Global options can follow the command, too.
-                    parents=[self._options(), self._parser(name)],
+                    parents=[deepcopy(options), self._parser(name)],
                 )
         preamble = _ZSH if shell == "zsh" else ""
         script = shtab.complete(root, shell, preamble=preamble)
@@ -70,19 +73,16 @@ class Complete(PoolmgrCommand):
         self.app.stdout.write(f"{script}\n")
         return 0
 
-    def _options(self) -> argparse.ArgumentParser:
-        """A parser of the options before the command."""
-        return _completed(self.app.build_option_parser(None, None))
-
     def _parser(self, name: str) -> argparse.ArgumentParser:
         """The parser of a command; an empty one if its plugin is broken."""
         manager = self.app.command_manager
         try:
             factory, name, _rest = manager.find_command(name.split())
             command = factory(self.app, None, cmd_name=name)
-            parser = _completed(command.get_parser(name))
+            parser = command.get_parser(name)
         except Exception:
             return argparse.ArgumentParser(add_help=False)
+        _complete(parser)
         for action in parser._actions:
             if action.dest == "columns":
                 columns = getattr(command, "columns", ())
@@ -93,8 +93,8 @@ class Complete(PoolmgrCommand):
         return parser
 
 
-def _completed(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """A parser that knows what its values can be."""
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Have a parser know what its values can be."""
     for group in parser._action_groups:
         group.conflict_handler = "resolve"  # argparse has not cliff's own
     for action in parser._actions:
@@ -103,7 +103,6 @@ def _completed(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         elif action.dest == "driver":
             names = {point.name for point in entry_points(DRIVERS)}
             action.choices = sorted(filter(_HARMLESS.fullmatch, names))
-    return parser
 
 
 def _name(text: str) -> str:

@@ -2,15 +2,15 @@
 
 import argparse
 import asyncio
-import json
 import sys
 from dataclasses import replace
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.options import seconds
 from poolmgr.cli.usage import UsageError, require_columns
-from poolmgr.errors import PoolmgrError, TransportError
+from poolmgr.errors import InvalidMessage, PoolmgrError, TransportError
 from poolmgr.gearman import Client, SubmittedJob
+from poolmgr.jobs.message import decode
 from poolmgr.settings.gearman import with_advice
 from poolmgr.worker.signals import Interrupted
 
@@ -101,13 +101,11 @@ class Submit(PoolmgrShowOne):
         except TimeoutError:
             if not limit.expired():
                 raise
-            late = f"no answer within {given.timeout:g} s"
-            if self._job is not None:
-                raise TransportError(
-                    f"job {self._job.handle}: {late}"
-                ) from None
             asked = ", ".join(map(str, servers))
-            raise TransportError(f"{late} from {asked}") from None
+            if self._job is not None:
+                asked = f"job {self._job.handle}"
+            late = f"{asked}: no answer within {given.timeout:g} s"
+            raise TransportError(late) from None
 
     async def _send(
         self, client: Client, given: argparse.Namespace
@@ -123,13 +121,9 @@ class Submit(PoolmgrShowOne):
             return {"handle": self._job.handle}
         answer = await self._job.result()
         try:
-            decoded = json.loads(answer)
-        except ValueError:
-            decoded = None
-        if not isinstance(decoded, dict):
-            wrong = f"the answer is not a JSON object: {answer[:200]!r}"
-            raise PoolmgrError(wrong)
-        return decoded
+            return decode(answer)
+        except InvalidMessage as error:
+            raise PoolmgrError(f"the answer: {error}") from None
 
     def _step(self) -> str:
         job = self._job
