@@ -37,8 +37,8 @@ class RequestContext:
         lasts longer than that is not begun
     :ivar abandoned: whether nobody waits for it any more and another worker
         may have its job: then what it has made is left as it is
-    :ivar left: what was made after the work was cancelled and could not be
-        deleted: its name or address, and why
+    :ivar left: why what was made after the work was cancelled could not be
+        deleted; empty if nothing is left
     :ivar doing: what it waits for, in words: whoever ends the wait says it
     :ivar trouble: the last failure of what it repeats; None when nothing
         fails
@@ -50,7 +50,7 @@ class RequestContext:
     urgent: bool = False
     end: float = math.inf
     abandoned: bool = False
-    left: tuple[str, str] | None = None
+    left: str = ""
     doing: str = ""
     trouble: PoolmgrError | None = None
 

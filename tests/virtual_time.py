@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from poolmgr.cloud.pool import CallPool
+
 T = TypeVar("T")
 
 
@@ -48,7 +50,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-class VirtualPool:
+class VirtualPool(CallPool):
     """Runs work at once; its answer comes after some seconds.
 
     :param seconds: asked after each work how long it took; infinite for one
@@ -56,6 +58,7 @@ class VirtualPool:
     """
 
     def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
+        super().__init__(size=0)
         self._seconds = seconds
 
     def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
@@ -77,6 +80,3 @@ class VirtualPool:
         if (seconds := self._seconds()) < math.inf:
             loop.call_later(seconds, answer)
         return future
-
-    def close(self) -> None:
-        """There is nothing to close."""

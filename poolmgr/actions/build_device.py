@@ -39,13 +39,11 @@ class BuildDevice(CreatingAction[NoFields, Device]):
             )
         except asyncio.CancelledError:
             trace = current()
-            if trace is None or trace.left is None:
+            if trace is None or not trace.left:
                 raise
-            name, reason = trace.left
+            cause, why = self.context.error, trace.left
             answer = self._answer(name, "")
-            raise DeviceNotDeleted(
-                name, context.error, reason, answer
-            ) from None
+            raise DeviceNotDeleted(name, cause, why, answer) from None
 
     async def wait_ready(self, device: Device) -> Device:
         """See :meth:`CreatingAction.wait_ready`."""

@@ -145,7 +145,7 @@ class WorkerCommand(PoolmgrCommand):
         )
 
         def hang_up() -> None:
-            manager.cloud.try_again()
+            manager.cloud.circuits.login.hint()
             self._notifier.reloading()
             reload.run()
             self._notifier.reloaded()

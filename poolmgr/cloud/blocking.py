@@ -174,7 +174,7 @@ def open_cloud(
         end = asyncio.Event()
         started.set_result((asyncio.get_running_loop(), end))
         await end.wait()
-        await cloud.settled()
+        await cloud.calls.settle()
 
     thread = threading.Thread(
         target=lambda: asyncio.run(serve()), name="poolmgr-loop", daemon=True

@@ -3,13 +3,10 @@
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from poolmgr.cloud.pace import Pace, backoff, pause_after
-from poolmgr.drivers.verbs import Verb
 from poolmgr.errors import (
     AuthenticationFailed,
     Busy,
@@ -44,6 +41,7 @@ class Breaker:
         opening says nothing about how things are since
     :ivar reason: why the last call failed; empty when it did not
     :ivar may_wait: whether anybody may wait while it is open
+    :ivar waiting: how many wait
 
     :param what: for the log
     :param failure: the errors that count as one
@@ -68,15 +66,12 @@ class Breaker:
         self.openings = 0
         self.reason = ""
         self.may_wait = True
+        self.waiting = 0
         self._failures = 0
         self._pauses: Iterator[float] = iter(())
         self._next = 0.0  # when the next attempt may begin, by the loop
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def waiting(self) -> int:
-        """How many wait until they may try."""
-        return len(self._waiting)
+        self._queue = asyncio.Lock()  # its holder has the next attempt
+        self._changed = asyncio.Event()
 
     async def wait(self, max_wait: float = math.inf) -> None:
         """Wait until a call may be tried.
@@ -84,28 +79,33 @@ class Breaker:
         :param max_wait: seconds to wait while it is open, at most
         :raises PoolmgrError: the refusal, after a wait in vain
         """
-        loop = asyncio.get_running_loop()
-        if not self.open or self._next <= loop.time():
-            self._begin()
+        if not self.open:
             return
         refused = self.refusal(self.reason)
         if (context := current()) is not None:
             context.trouble = refused
-        if not self.may_wait or max_wait <= 0:
-            raise refused
-        turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(turn)
-        seconds = max_wait if max_wait < math.inf else None
+        self.waiting += 1
         try:
-            async with asyncio.timeout(seconds) as limit:
-                await turn
+            seconds = max_wait if max_wait < math.inf else None
+            async with asyncio.timeout(seconds) as limit, self._queue:
+                while self.open and self._is_early:
+                    if not self.may_wait:
+                        raise refused
+                    self._changed.clear()
+                    await self._changed.wait()
+                if self.open:
+                    self._try_in(self.longest)
         except TimeoutError:
             if limit.expired():
                 raise self.refusal(self.reason) from None
             raise
         finally:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
+            self.waiting -= 1
+
+    @property
+    def _is_early(self) -> bool:
+        # The timer may be early by the clock's resolution.
+        return self._next - asyncio.get_running_loop().time() > 0.001
 
     def record(
         self, error: BaseException | None = None, began: int | None = None
@@ -126,14 +126,12 @@ class Breaker:
     def hint(self) -> None:
         """Try at once: something has happened that makes it promising."""
         self._next = 0.0
-        self._admit()
+        self._changed.set()
 
     def hurry(self) -> None:
         """Let nobody wait any more while it is open."""
         self.may_wait = False
-        for turn in self._waiting:
-            if not turn.done():
-                turn.set_exception(self.refusal(self.reason))
+        self._changed.set()
 
     def _fail(self, error: PoolmgrError, began: int) -> None:
         self._failures += 1
@@ -152,29 +150,15 @@ class Breaker:
         if self.open and began == self.openings:
             LOG.info("circuit closed: %s", self.what)
             self.open = False
-            self._admit()
+            self._changed.set()
         if not self.open:
             self.reason = ""
             self._failures = 0
 
-    def _begin(self) -> None:
-        if self.open:
-            self._try_in(self.longest)
-
     def _try_in(self, pause: float) -> None:
         loop = asyncio.get_running_loop()
         self._next = loop.time() + pause
-        loop.call_at(self._next, self._admit)
-
-    def _admit(self) -> None:
-        """Let begin whoever may."""
-        # The timer may be early by the clock's resolution.
-        now = asyncio.get_running_loop().time() + 0.001
-        while self._waiting and (not self.open or self._next <= now):
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                self._begin()
+        loop.call_at(self._next, self._changed.set)
 
 
 class Circuits:
@@ -186,7 +170,8 @@ class Circuits:
 
     :ivar calls: the breakers of calls, by kind and service, and of the login
     :ivar login: open while the cloud refuses the credentials
-    :ivar quotas: the breakers of the cloud's room, by the verb that needs it
+    :ivar quotas: the breakers of the cloud's room, by the circuit of the verb
+        that needs it
     :ivar boots: open while no device boots
     :ivar capacity: quotas and boots, by what they are for
 
@@ -212,8 +197,10 @@ class Circuits:
         full = QuotaExceeded, QuotaExceeded
         times = pace.room_first, pace.room_longest
         self.quotas = {
-            "create_device": Breaker("creating devices", *full, *times),
-            "create_ip": Breaker("allocating floating IPs", *full, *times),
+            "making compute": Breaker("creating devices", *full, *times),
+            "making network": Breaker(
+                "allocating floating IPs", *full, *times
+            ),
         }
         # Of its own floating IP: the next device gets none, either.
         failures = DeviceFailed, QuotaExceeded
@@ -221,21 +208,15 @@ class Circuits:
             "building devices", failures, _no_boots, *times, _FAILURES
         )
         self.capacity = {
-            "device quota": self.quotas["create_device"],
-            "floating ip quota": self.quotas["create_ip"],
+            "device quota": self.quotas["making compute"],
+            "floating ip quota": self.quotas["making network"],
             "boots": self.boots,
         }
-
-    def of(self, verb: Verb[Any]) -> list[Breaker]:
-        """Return those that a call of a verb has to pass."""
-        quota = self.quotas.get(verb.name)
-        others = [self.login, self.calls[verb.circuit]]
-        return [quota, *others] if quota else others
 
     @property
     def stuck(self) -> bool:
         """Whether a build that is started now would only wait."""
-        needed = [self.quotas["create_device"], self.boots]
+        needed = [self.quotas["making compute"], self.boots]
         needed += [b for name, b in self.calls.items() if "compute" in name]
         return any(breaker.open for breaker in needed)
 

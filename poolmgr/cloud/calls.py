@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from poolmgr.cloud.breaker import Breaker, Circuits
-from poolmgr.cloud.pace import Pace, backoff, pause_after
-from poolmgr.cloud.pool import WATCH, CallPool, Pool, RateLimiter, Watch
+from poolmgr.cloud.pace import Pace, backoff, pause_after, pause_before_retry
+from poolmgr.cloud.pool import WATCH, CallPool, RateLimiter, Watch
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import Verb, name_of
@@ -30,8 +31,26 @@ T = TypeVar("T")
 
 #: Told what a creation has made, were it late; None when nobody knows.
 Note = Callable[[T | None], None]
-#: The breakers that a call has passed, and how often each had opened.
-Passed = list[tuple[Breaker, int]]
+
+
+@dataclass(eq=False)
+class _Call(Watch, Generic[T]):
+    """One call of a verb.
+
+    :ivar task: runs it
+    :ivar passed: the breakers that let it pass, and how often each had opened
+    :ivar begun: whether a thread has begun it
+    :ivar given_up: whether its answer has not come in time
+    """
+
+    task: asyncio.Task[T] = field(init=False)
+    verb: Verb[T]
+    args: tuple[object, ...]
+    note: Note[T] | None
+    urgent: bool
+    passed: Sequence[tuple[Breaker, int]] = ()
+    begun: bool = False
+    given_up: bool = False
 
 
 class Calls:
@@ -50,7 +69,7 @@ class Calls:
         self,
         driver: Driver,
         pace: Pace,
-        pool: Pool | None,
+        pool: CallPool | None,
         observer: Observer | None,
     ) -> None:
         self.driver, self.pace = driver, pace
@@ -65,7 +84,7 @@ class Calls:
         self._slots = asyncio.Semaphore(most)
         self._build_slots = asyncio.Semaphore(max(1, most - urgent))
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: set[Watch] = set()
+        self._under_way: set[_Call[Any]] = set()
         self._returned_at = -math.inf
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -103,10 +122,13 @@ class Calls:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def settled(self) -> None:
-        """Wait until all of these tasks have ended."""
+    async def settle(self) -> None:
+        """Wait until all of these tasks have ended; then give up what hangs,
+        before the loop is closed."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
+        for call in self._under_way:
+            call.task.cancel()
 
     async def ask(
         self,
@@ -134,19 +156,19 @@ class Calls:
         self._loop = asyncio.get_running_loop()
         context = current() or RequestContext()
         pauses = backoff(self.pace.retry_first, self.pace.retry_longest)
-        for attempt, pause in enumerate(pauses, 1):
-            passed = await self._take_slot(verb, context, room_until)
-            call = self._loop.create_task(
-                self._call(verb, args, note, passed, context.urgent)
-            )
-            call.add_done_callback(_retrieve)
+        attempt = 0
+        while True:
+            call = _Call(self._loop.time, verb, args, note, context.urgent)
+            await self._take_slot(call, context, room_until)
+            task = call.task = self._loop.create_task(self._run(call))
+            task.add_done_callback(_retrieve)
             try:
-                answer = await asyncio.shield(call)
+                answer = await asyncio.shield(task)
                 context.trouble = None
                 return answer
             except asyncio.CancelledError:
                 if not verb.is_read:
-                    await asyncio.wait([call])
+                    await asyncio.wait([task])
                 raise
             except QuotaExceeded:
                 if self._loop.time() >= room_until:
@@ -154,127 +176,110 @@ class Calls:
             except CloudUnavailable as error:
                 if note is not None and isinstance(error, OutcomeUnknown):
                     raise
-                asked = pause_after(error)
-                if self.circuits.calls[verb.circuit].open:
-                    pause = asked  # it waits there
+                pause, attempt = pause_after(error), attempt + 1
+                if not self.circuits.calls[verb.circuit].open:
+                    pause = max(pause, next(pauses))  # else it waits there
                 # Once is nothing; who waits for long wants to know why.
                 level = logging.WARNING if attempt == 3 else logging.INFO
-                await pause_before_retry(error, max(pause, asked), level)
-        raise AssertionError("it is asked until this is left")
+                await pause_before_retry(error, pause, level)
 
     async def _take_slot(
-        self, verb: Verb[Any], context: RequestContext, room_until: float
-    ) -> Passed:
-        """Wait until the verb may be called."""
-        loop = asyncio.get_running_loop()
-        breakers = self.circuits.of(verb)
+        self, call: _Call[Any], context: RequestContext, room_until: float
+    ) -> None:
+        """Wait until it is the call's turn."""
+        loop, verb = asyncio.get_running_loop(), call.verb
+        quota = self.circuits.quotas.get(verb.circuit)
+        others = [self.circuits.login, self.circuits.calls[verb.circuit]]
+        breakers = [quota, *others] if quota else others
         while not self._closed:
             context.doing = f"waiting for {name_of(self.driver)}: {verb.name}"
-            for breaker in breakers:
-                if breaker.open:
-                    is_quota = breaker is self.circuits.quotas.get(verb.name)
-                    wait = room_until - loop.time() if is_quota else math.inf
-                    await breaker.wait(wait)
-            passed = [(each, each.openings) for each in breakers]
-            if not context.urgent:
+            for each in breakers:
+                if each.open:
+                    left = room_until - loop.time()
+                    await each.wait(left if each is quota else math.inf)
+            call.passed = [(each, each.openings) for each in breakers]
+            if not call.urgent:
                 await self._build_slots.acquire()
             try:
                 await self._slots.acquire()
             except asyncio.CancelledError:
-                if not context.urgent:
+                if not call.urgent:
                     self._build_slots.release()
                 raise
             # Hundreds may have waited for a slot when a circuit opened.
-            if all(each.openings == count for each, count in passed):
-                return passed
-            self._free_slot(context.urgent)
+            if all(each.openings == count for each, count in call.passed):
+                return
+            self._free_slot(call)
         raise Closed
 
-    def _free_slot(self, urgent: bool) -> None:
+    def _free_slot(self, call: _Call[Any]) -> None:
         self._slots.release()
-        if not urgent:
+        if not call.urgent:
             self._build_slots.release()
 
-    async def _call(
-        self,
-        verb: Verb[T],
-        args: tuple[object, ...],
-        note: Note[T] | None,
-        passed: Passed,
-        urgent: bool,
-    ) -> T:
-        """Have a thread call a verb; in a slot, and in a task of its own."""
-        watch = Watch(asyncio.get_running_loop().time)
-        running = self._pool.submit(partial(self._work, watch, verb, args))
-        self._under_way.add(watch)
-        running.add_done_callback(partial(self._returned, watch, verb, note))
+    async def _run(self, call: _Call[T]) -> T:
+        """Have a thread do a call; in a slot, and in a task of its own."""
         error: BaseException | None = None
         try:
-            await self._wait_in_time(watch, verb, running)
+            running = self._pool.submit(partial(self._work, call))
+            self._under_way.add(call)
+            running.add_done_callback(partial(self._returned, call))
+            await self._wait_in_time(call, running)
             return running.result()
         except BaseException as raised:
             error = raised
-            if note is not None and isinstance(error, OutcomeUnknown):
-                note(None)
+            if call.note is not None and isinstance(error, OutcomeUnknown):
+                call.note(None)
             raise
         finally:
-            for breaker, openings in passed:
+            for breaker, openings in call.passed:
                 breaker.record(error, openings)
-            self._free_slot(urgent)
+            self._free_slot(call)
 
-    def _work(
-        self, watch: Watch, verb: Verb[T], args: tuple[object, ...]
-    ) -> T:
-        """Call a verb; on a thread."""
-        if watch.given_up:
+    def _work(self, call: _Call[T]) -> T:
+        """Call the verb; on a thread."""
+        if call.given_up:
             raise CloudUnavailable("it was given up before it began")
-        WATCH.set(watch)
-        watch.begun, watch.since = True, watch.clock()
-        return verbs.call(self.driver, verb, *args, self._timeout)
+        WATCH.set(call)
+        call.begun, call.since = True, call.clock()
+        return verbs.call(self.driver, call.verb, *call.args, self._timeout)
 
     async def _wait_in_time(
-        self, watch: Watch, verb: Verb[Any], running: "asyncio.Future[Any]"
+        self, call: _Call[T], running: "asyncio.Future[T]"
     ) -> None:
         """Wait until a call has returned; give it up if that takes too long.
 
         :raises CloudUnavailable: it was given up
         """
         allowed = self._timeout + self.pace.grace
-        while not running.done():
-            left = watch.since + allowed - watch.clock()
-            if left <= 0:
-                break
+        left = allowed
+        while left > 0:
             await asyncio.wait([running], timeout=min(left, allowed))
-        else:
-            return
-        watch.given_up = True
-        name = f"{name_of(self.driver)}: {verb.name}"
+            if running.done():
+                return
+            left = call.since + allowed - call.clock()
+        call.given_up = True
+        name = f"{name_of(self.driver)}: {call.verb.name}"
         text = f"{name}: no answer within {self._timeout:.3g} s"
         LOG.warning("%s; its thread is left", text)
-        if watch.begun and not verb.is_read:
+        if call.begun and not call.verb.is_read:
             raise OutcomeUnknown(text)
         raise CloudUnavailable(text)
 
-    def _returned(
-        self,
-        watch: Watch,
-        verb: Verb[T],
-        note: Note[T] | None,
-        running: "asyncio.Future[T]",
-    ) -> None:
+    def _returned(self, call: _Call[T], running: "asyncio.Future[T]") -> None:
         """Note what a call has come to, were it late."""
-        self._under_way.discard(watch)
-        self._returned_at = watch.clock()
+        self._under_way.discard(call)
+        self._returned_at = call.clock()
         error = running.exception()
-        if error is None and note is not None:
-            note(running.result())
-        if watch.begun and not self._driver_reports:
+        if error is None and call.note is not None:
+            call.note(running.result())
+        if call.begun and not self._driver_reports:
             status = 200 if error is None else None
             if isinstance(error, CloudError):
                 status = None if isinstance(error, CloudUnavailable) else 400
-            took = watch.clock() - watch.since
-            call = CloudCall(verb.service, verb.name, status, took)
-            tell(self._observer.cloud_called, call)
+            took, verb = call.clock() - call.since, call.verb
+            told = CloudCall(verb.service, verb.name, status, took)
+            tell(self._observer.cloud_called, told)
 
     def _report(self, call: CloudCall) -> None:
         """See ``Driver.report_call``; on any thread."""
@@ -292,19 +297,3 @@ def _retrieve(call: asyncio.Task[Any]) -> None:
     """Have asyncio not complain that nobody waited for an error."""
     if not call.cancelled():
         call.exception()
-
-
-async def pause_before_retry(
-    error: CloudUnavailable, pause: float, level: int = logging.INFO
-) -> None:
-    """Sleep before a retry; raise at once if there is no time for that.
-
-    :param error: why there is one
-    :raises CloudUnavailable: the error given
-    """
-    context = current() or RequestContext()
-    context.trouble = error
-    if pause >= context.end - asyncio.get_running_loop().time():
-        raise error
-    LOG.log(level, "%s; retrying in %.1f s", error, pause)
-    await asyncio.sleep(pause)

@@ -1,24 +1,41 @@
 """The cloud as actions see it: it waits, repeats, and limits by itself."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from poolmgr.cloud.calls import Calls
-from poolmgr.cloud.ips import FloatingIPs
-from poolmgr.cloud.pace import Pace, time_limit
-from poolmgr.cloud.pool import Pool
+from poolmgr.cloud.devices import Devices, unique_of
+from poolmgr.cloud.lifecycle import PAUSES, Creation, delete_until_gone
+from poolmgr.cloud.pace import Pace, backoff, time_limit
+from poolmgr.cloud.pool import CallPool
+from poolmgr.cloud.shared import Lookups
 from poolmgr.drivers import verbs
-from poolmgr.drivers.base import Driver, Finding
+from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP
 from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.drivers.verbs import Verb
-from poolmgr.errors import CloudError, DeadlineExceeded
+from poolmgr.errors import (
+    AttachedElsewhere,
+    Changed,
+    CloudError,
+    DeadlineExceeded,
+    NotFound,
+    NotOwned,
+)
 from poolmgr.events import Observer
-from poolmgr.ownership import Ownership
+from poolmgr.ownership import Mark, Ownership
 from poolmgr.tracing import RequestContext, bound, current
 
+LOG = logging.getLogger(__name__)
 
-class Cloud(FloatingIPs):
+#: Seconds after which a list that lacked something is asked for once more.
+_HOLE = 0.5
+
+
+class Cloud(Devices):
     """A driver with everything that waits around it.
 
     All coroutines run on one loop.  They have no time-outs of their own: end
@@ -29,13 +46,18 @@ class Cloud(FloatingIPs):
     device or floating IP that was just made is deleted then, or left as it is
     if the context is abandoned; a second cancel does not wait for that.
 
+    Clouds lose requests, and others change things in between.  So to attach
+    and to detach is to ask until the change is seen to be in effect.
+
     :param driver: the cloud's driver
     :param ownership: tells what may be touched; None for everything
     :param observer: told of each request to the cloud
     :param pool: runs the driver's verbs; None for threads
     :param pace: the times of waiting
     :ivar driver: the cloud's driver
+    :ivar calls: calls the driver
     :ivar circuits: the circuit breakers
+    :ivar poller: polls what is waited for
     """
 
     def __init__(
@@ -44,43 +66,23 @@ class Cloud(FloatingIPs):
         *,
         ownership: Callable[[], Ownership] | None = None,
         observer: Observer | None = None,
-        pool: Pool | None = None,
+        pool: CallPool | None = None,
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
     ) -> None:
         super().__init__(Calls(driver, pace, pool, observer), ownership)
+        self._by_address = Lookups(
+            self.calls, verbs.FIND_IPS, lambda ip: ip.address
+        )
+        self._ips_by_job = Lookups(self.calls, verbs.IPS_OF_JOBS, unique_of)
 
     @property
     def image(self) -> str:
-        """The image that devices are made from, as configured.
-
-        :raises PluginFailed: the driver's image is no text
-        """
-        return verbs.image_of(self.driver)
-
-    @property
-    def awaited(self) -> int:
-        """How many devices are waited for."""
-        return self._poller.waiting
-
-    @property
-    def view_age(self) -> float:
-        """Seconds since the cloud was asked for these with success; 0 while
-        there are none."""
-        return self._poller.age
-
-    @property
-    def overdue(self) -> float:
-        """Seconds since a call of the driver should have returned, and none
-        has: something inside this process hangs."""
-        return self._calls.overdue
-
-    def try_again(self) -> None:
-        """Log in at once although the cloud has refused it."""
-        self.circuits.login.hint()
+        """The image that devices are made from, as configured."""
+        return self.driver.image
 
     async def accepts(self, address: str, port: int) -> bool:
         """Tell whether a TCP connection to an address can be made now."""
-        return await self._calls.ask(verbs.ACCEPTS, address, port)
+        return await self.calls.ask(verbs.ACCEPTS, address, port)
 
     async def call_driver(self, method: str, *args: object) -> Any:
         """Call a method of the driver that other drivers do not have.
@@ -97,7 +99,7 @@ class Cloud(FloatingIPs):
         :raises PluginFailed: there is no such method, or it is defective
         """
         verb: Verb[Any] = Verb(method, "changing compute", Any)
-        return await self._calls.ask(verb, *args)
+        return await self.calls.ask(verb, *args)
 
     async def check(self, timeout: float = 60.0) -> Sequence[Finding]:
         """Check the driver's settings against the cloud.
@@ -109,13 +111,9 @@ class Cloud(FloatingIPs):
         try:
             with bound(context):
                 async with time_limit(context, timeout):
-                    return await self._calls.ask(verbs.CHECK)
+                    return await self.calls.ask(verbs.CHECK)
         except (CloudError, DeadlineExceeded) as error:
             return [Finding("cloud", "", problem=str(error))]
-
-    async def settled(self) -> None:
-        """Wait until everything that was made too late is deleted."""
-        await self._calls.settled()
 
     def close(self, keep_driver: bool = False) -> None:
         """End the threads and close the driver; one that hangs is left.
@@ -124,7 +122,180 @@ class Cloud(FloatingIPs):
 
         :param keep_driver: whether the driver stays open
         """
-        self._poller.close()
-        self._calls.close()
+        self.poller.close()
+        self.calls.close()
         if not keep_driver:
-            close_driver(self.driver, self._pace.close)
+            close_driver(self.driver, self.calls.pace.close)
+
+    # -- floating IPs -------------------------------------------------------
+
+    async def create_ip(self, mark: Mark, max_wait: float = 0.0) -> FloatingIP:
+        """Allocate a floating IP, marked from birth.
+
+        :param max_wait: seconds to wait for room in the cloud, at most
+        :raises QuotaExceeded: there is none left, for us or at all
+        :raises CloudError: the cloud says no
+        """
+        until = asyncio.get_running_loop().time() + max_wait
+        ask = self.calls.ask
+        return await Creation(
+            self.calls,
+            "a floating IP",
+            partial(ask, verbs.CREATE_IP, mark, room_until=until),
+            partial(ask, verbs.FIND_CREATED_IPS, "ip", "", mark),
+            self._delete_ip,
+        ).run()
+
+    async def list_ips(self) -> Sequence[FloatingIP]:
+        """List all floating IPs, other people's too."""
+        return await self.calls.ask(verbs.LIST_IPS)
+
+    async def find_ip(self, address: str) -> FloatingIP | None:
+        """Return the floating IP of exactly this address, None if none."""
+        found = await self._by_address.get(address)
+        return found[0] if found else None
+
+    async def get_ip(self, address: str) -> FloatingIP:
+        """Return the floating IP of this address, whoever's it is.
+
+        :raises NotFound: two lists lack it
+        """
+        found = await self.find_ip(address)
+        if found is None:
+            # A list can have holes, but hardly the same twice.
+            await asyncio.sleep(_HOLE)
+            found = await self.find_ip(address)
+        if found is None:
+            raise NotFound("floating IP", address)
+        return found
+
+    async def ips_of_job(self, unique: str) -> Sequence[FloatingIP]:
+        """List the floating IPs whose mark has this unique."""
+        return await self._ips_by_job.get(unique)
+
+    async def our_ip(self, address: str) -> FloatingIP:
+        """Return the floating IP of exactly this address.
+
+        :raises NotFound: there is none
+        :raises NotOwned: it is not ours
+        """
+        ip = await self.get_ip(address)
+        await self._require_our_ip(ip)
+        return ip
+
+    async def device_of_ip(self, ip: FloatingIP) -> Device | None:
+        """Return the device a floating IP is attached to, None if none."""
+        return await self.get_device(ip.device_id) if ip.device_id else None
+
+    async def mark_ip(self, ip: FloatingIP, mark: Mark) -> None:
+        """Write another mark on a floating IP.
+
+        :raises Changed: the floating IP is not what ``ip`` says any more
+        :raises NotOwned: it is not ours
+        """
+        await self._require_our_ip(ip)
+        await self.calls.ask(verbs.MARK_IP, ip, mark)
+
+    async def delete_ip(self, ip: FloatingIP) -> None:
+        """Give a floating IP back, attached or not.
+
+        One that is gone already is no error.
+
+        :raises NotOwned: it is not ours
+        :raises CloudError: the cloud says no
+        """
+        await self._require_our_ip(ip)
+        await self._delete_ip(ip)
+        self.circuits.quotas["making network"].hint()
+
+    async def attach_ip(
+        self, ip: FloatingIP | str, device: Device
+    ) -> FloatingIP:
+        """Attach a floating IP, wherever it is, until it is in effect.
+
+        :param ip: the floating IP as it was just read, or its address
+        :returns: the floating IP as it is then
+        :raises NotFound: there is no such floating IP
+        :raises NotOwned: it is not ours
+        :raises CloudError: the cloud says no
+        """
+
+        async def attach(ip: FloatingIP) -> None:
+            await self._require_our_ip(ip)
+            await self.calls.ask(verbs.ATTACH_IP, ip, device)
+
+        return await self._change("attaching", ip, attach, device.id)
+
+    async def detach_ip(
+        self, ip: FloatingIP | str, device: Device | None = None
+    ) -> FloatingIP:
+        """Detach a floating IP, until it is in effect; it stays allocated.
+
+        :param ip: the floating IP as it was just read, or its address
+        :param device: the device that it has to be attached to, if it is
+            attached at all; None for any
+        :returns: the floating IP as it is then
+        :raises NotFound: there is no such floating IP
+        :raises AttachedElsewhere: it is attached to another device
+        :raises NotOwned: it is not ours
+        :raises CloudError: the cloud says no
+        """
+
+        async def detach(ip: FloatingIP) -> None:
+            if device is None or not self._is_ours(device):
+                await self._require_our_ip(ip)
+            if device is not None and ip.device_id != device.id:
+                raise AttachedElsewhere(ip.address, device.name)
+            await self.calls.ask(verbs.DETACH_IP, ip)
+
+        return await self._change("detaching", ip, detach, None)
+
+    async def _require_our_ip(self, ip: FloatingIP) -> None:
+        if self._ownership is None:
+            return
+        ownership, is_attached = self._ownership(), ip.device_id is not None
+        if ownership.of_ip(ip.mark, is_attached, ours=False):
+            return
+        # Its own mark does not say so; the device that it is on may.
+        ours = is_attached and self._is_ours(await self.device_of_ip(ip))
+        if not ownership.of_ip(ip.mark, is_attached, ours):
+            raise NotOwned("floating IP", ip.address, ownership.authority)
+
+    async def _delete_ip(self, ip: FloatingIP) -> None:
+        async def is_shown() -> bool:
+            now = await self.find_ip(ip.address)
+            return now is not None and now.id == ip.id
+
+        request = partial(self.calls.ask, verbs.DELETE_IP, ip)
+        name = f"floating IP {ip.address}"
+        await delete_until_gone(self.calls, name, request, is_shown)
+
+    async def _change(
+        self,
+        doing: str,
+        ip: FloatingIP | str,
+        request: Callable[[FloatingIP], Awaitable[None]],
+        wanted: str | None,
+    ) -> FloatingIP:
+        """Request a change until it is read back.
+
+        :param wanted: the id of the device that it is to be attached to
+        """
+        now = await self.get_ip(ip) if isinstance(ip, str) else ip
+        context = current() or RequestContext()
+        for pause in backoff(*PAUSES):
+            trouble: Changed | None = None
+            if now.device_id != wanted:
+                try:
+                    await request(now)
+                except Changed as error:
+                    trouble = error
+                now = await self.get_ip(now.address)
+            if now.device_id == wanted:
+                break
+            context.doing, context.trouble = f"{doing} {now.address}", trouble
+            why = trouble or "not in effect yet"
+            LOG.info("%s: %s; asking again", context.doing, why)
+            await asyncio.sleep(pause)
+            now = await self.get_ip(now.address)
+        return now

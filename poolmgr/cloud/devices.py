@@ -7,10 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from poolmgr.cloud.calls import Calls
-from poolmgr.cloud.lifecycle import Creation, delete_device
-from poolmgr.cloud.lookups import Lookups
+from poolmgr.cloud.lifecycle import Creation, delete_until_gone
 from poolmgr.cloud.pace import backoff
-from poolmgr.cloud.poller import Poller
+from poolmgr.cloud.shared import Lookups, Poller
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import (
@@ -38,15 +37,10 @@ class Devices:
     def __init__(
         self, calls: Calls, ownership: Callable[[], Ownership] | None
     ) -> None:
-        self._calls = calls
-        self._pace = calls.pace
+        self.calls = calls
         self._ownership = ownership
-        self.driver = calls.driver
-        self.circuits = calls.circuits
-        self._poller = Poller(
-            partial(calls.ask, verbs.POLL),
-            calls.driver.limits.poll_interval,
-        )
+        self.driver, self.circuits = calls.driver, calls.circuits
+        self.poller = Poller(calls, calls.driver.limits.poll_interval)
         self._by_name = Lookups(
             calls, verbs.FIND_DEVICES, lambda device: device.name
         )
@@ -61,19 +55,16 @@ class Devices:
         :raises QuotaExceeded: there is no room for one more
         :raises CloudError: the cloud says no
         """
-        loop = asyncio.get_running_loop()
-        end = loop.time() + max_wait
+        until = asyncio.get_running_loop().time() + max_wait
         await self.circuits.boots.wait(max_wait)
-        creation = Creation(
-            self._calls,
+        ask = self.calls.ask
+        return await Creation(
+            self.calls,
             f"device {name!r}",
-            verbs.CREATE_DEVICE,
-            (name, mark),
-            verbs.FIND_CREATED_DEVICES,
-            ("device", name, mark),
+            partial(ask, verbs.CREATE_DEVICE, name, mark, room_until=until),
+            partial(ask, verbs.FIND_CREATED_DEVICES, "device", name, mark),
             self._delete_device,
-        )
-        return await creation.run(end - loop.time())
+        ).run()
 
     async def wait_ready(self, device: Device) -> Device:
         """Wait until a device is ready.
@@ -83,7 +74,7 @@ class Devices:
         :raises CloudError: the cloud does not do what is left to do for it
         """
         try:
-            ready = await self._finish(await self._wait_ready(device))
+            ready = await self._finish(await self._boot(device))
         except (DeviceFailed, QuotaExceeded) as error:
             self.circuits.boots.record(error)
             raise
@@ -102,12 +93,12 @@ class Devices:
         await self._delete_device(device)
         if device.mark is None or not device.mark.is_left:
             # What a failed build leaves makes no room that was not there.
-            self.circuits.quotas["create_device"].hint()
+            self.circuits.quotas["making compute"].hint()
             self.circuits.boots.hint()
 
     async def list_devices(self) -> Sequence[Device]:
         """List all devices, other people's too."""
-        return await self._calls.ask(verbs.LIST_DEVICES)
+        return await self.calls.ask(verbs.LIST_DEVICES)
 
     async def find_devices(self, name: str) -> Sequence[Device]:
         """List the devices of exactly this name."""
@@ -119,7 +110,7 @@ class Devices:
 
     async def get_device(self, id: str) -> Device | None:
         """Return the device of this id, None if there is none."""
-        return await self._calls.ask(verbs.GET_DEVICE, id)
+        return await self.calls.ask(verbs.GET_DEVICE, id)
 
     async def mark_device(self, device: Device, mark: Mark) -> None:
         """Write another mark on a device that is active.
@@ -128,7 +119,7 @@ class Devices:
         :raises CloudError: the cloud says no
         """
         self._require_ours(device)
-        await self._calls.ask(verbs.MARK_DEVICE, device, mark)
+        await self.calls.ask(verbs.MARK_DEVICE, device, mark)
 
     async def our_device(self, name: str) -> Device:
         """Return the one device of exactly this name.
@@ -159,10 +150,7 @@ class Devices:
             device.name, device.mark
         )
 
-    async def _delete_device(self, device: Device) -> None:
-        await delete_device(self._calls, self._poller, device)
-
-    async def _wait_ready(self, device: Device) -> Device:
+    async def _boot(self, device: Device) -> Device:
         """Wait until a device is active and has an address."""
         context, loop = current(), asyncio.get_running_loop()
         missed_at: float | None = None
@@ -170,14 +158,14 @@ class Devices:
             if device.status == "failed":
                 raise DeviceFailed(device.name, await self._explain(device))
             if context is not None:
-                context.doing = _doing(device)
-            seen = await self._poller.news(device)
+                context.doing = _waiting_for(device)
+            seen = await self.poller.news(device)
             now = loop.time()
             if seen is not None:
                 device, missed_at = seen, None
             elif missed_at is None:
                 missed_at = now  # lists have holes, and show late what is new
-            elif now - missed_at >= self._pace.out_of_sight:
+            elif now - missed_at >= self.calls.pace.out_of_sight:
                 seen = await self.get_device(device.id)
                 if seen is None:
                     raise DeviceFailed(device.name, "it disappeared")
@@ -187,32 +175,65 @@ class Devices:
     async def _finish(self, device: Device) -> Device:
         """Have the driver do what is left to do for an active device."""
         context = current() or RequestContext()
-        for pause in backoff(self._pace.retry_first, self._pace.retry_longest):
+        pauses = backoff(
+            self.calls.pace.retry_first, self.calls.pace.retry_longest
+        )
+        while True:
             try:
-                finished = await self._calls.ask(verbs.FINISH_DEVICE, device)
+                finished = await self.calls.ask(verbs.FINISH_DEVICE, device)
                 if finished.ready:
                     return finished
             except Changed as error:
                 LOG.info("device %s: %s; trying again", device.name, error)
                 context.trouble = error
             context.doing = f"finishing device {device.name!r}"
-            await asyncio.sleep(pause)
-        raise AssertionError("the pauses never end")
+            await asyncio.sleep(next(pauses))
 
     async def _explain(self, device: Device) -> str:
         """Return why a device failed, with all that the cloud tells."""
         fault = device.fault or "no reason was given"
         failed = replace(device, fault=fault)
         try:
-            async with asyncio.timeout(self._pace.explain):
-                said = await self._calls.ask(verbs.EXPLAIN_FAILURE, failed)
+            async with asyncio.timeout(self.calls.pace.explain):
+                said = await self.calls.ask(verbs.EXPLAIN_FAILURE, failed)
         except (PoolmgrError, TimeoutError) as error:
             LOG.info("no reason of device %s: %s", device.name, error)
             return fault
         return said or fault
 
+    async def _delete_device(self, device: Device) -> None:
+        async def is_shown() -> bool:
+            if await self.get_device(device.id) is not None:
+                return True
+            listed = await self.find_devices(device.name)
+            return any(each.id == device.id for each in listed)
 
-def _doing(device: Device) -> str:
+        await delete_until_gone(
+            self.calls,
+            f"device {device.name!r}",
+            partial(self.calls.ask, verbs.DELETE_DEVICE, device),
+            is_shown,
+            partial(self._goes, device),
+        )
+
+    async def _goes(self, device: Device) -> bool:
+        """Tell whether a device is soon neither listed nor shown any more."""
+        context = current() or RequestContext()
+        try:
+            async with asyncio.timeout(self.calls.pace.delete_again) as limit:
+                while True:
+                    context.doing = f"deleting device {device.name!r}"
+                    seen = await self.poller.news(device)
+                    if seen is None and not await self.get_device(device.id):
+                        return True
+                    device = seen or device
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return False
+
+
+def _waiting_for(device: Device) -> str:
     seen: str = device.status
     if device.status == "active":
         seen += ", but without an address"

@@ -1,13 +1,16 @@
 """The times that waiting for a cloud is made of."""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from poolmgr.errors import DeadlineExceeded, PoolmgrError
-from poolmgr.tracing import RequestContext
+from poolmgr.errors import CloudUnavailable, DeadlineExceeded, PoolmgrError
+from poolmgr.tracing import RequestContext, current
+
+LOG = logging.getLogger(__name__)
 
 # Its own: a program may have seeded Python's.
 _JITTER = random.Random()  # noqa: S311 - no secret
@@ -53,7 +56,7 @@ class Pace:
     room_first: float = 5.0
     room_longest: float = 30.0
     lookup_slow: float = 2.0
-    look_first: float = 0.5
+    look_first: float = 2.0
     look_longest: float = 5.0
     out_of_sight: float = 10.0
     delete_again: float = 15.0
@@ -82,6 +85,22 @@ def pause_after(error: PoolmgrError) -> float:
     pause = getattr(error, "retry_after", 0.0)
     is_number = isinstance(pause, (int, float))
     return min(pause, _LONGEST_PAUSE) if is_number and pause > 0 else 0.0
+
+
+async def pause_before_retry(
+    error: CloudUnavailable, pause: float, level: int = logging.INFO
+) -> None:
+    """Sleep before a retry; raise at once if there is no time for that.
+
+    :param error: why there is one
+    :raises CloudUnavailable: the error given
+    """
+    context = current() or RequestContext()
+    context.trouble = error
+    if pause >= context.end - asyncio.get_running_loop().time():
+        raise error
+    LOG.log(level, "%s; retrying in %.1f s", error, pause)
+    await asyncio.sleep(pause)
 
 
 @asynccontextmanager

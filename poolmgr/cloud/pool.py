@@ -14,25 +14,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from poolmgr.errors import CloudUnavailable
 from poolmgr.foreign import told
 from poolmgr.tracing import current
 
 T = TypeVar("T")
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
-
-
-class Pool(Protocol):
-    """What runs blocking work for the loop; tests have one without threads."""
-
-    def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        """Have the work run, in a copy of the present context."""
-
-    def close(self) -> None:
-        """End the threads as soon as their work ends."""
 
 
 class CallPool:
@@ -70,24 +60,16 @@ class CallPool:
         self._pending += 1
         self._queue.put(run)
         if self._threads < min(self._pending, self._size):
-            self._start_thread(future)
+            threading.Thread(
+                target=self._serve, name="poolmgr-call", daemon=True
+            ).start()
+            self._threads += 1
         return future
 
     def close(self) -> None:
         """End the threads; one that hangs ends when it returns."""
         for _thread in range(self._threads):
             self._queue.put(None)
-
-    def _start_thread(self, future: "asyncio.Future[Any]") -> None:
-        thread = threading.Thread(
-            target=self._serve, name="poolmgr-call", daemon=True
-        )
-        try:
-            thread.start()
-            self._threads += 1
-        except RuntimeError as error:  # the system gives us none
-            if not self._threads:
-                future.set_exception(CloudUnavailable(told(error)))
 
     def _serve(self) -> None:
         while (run := self._queue.get()) is not None:
@@ -122,20 +104,20 @@ def _ordinary(error: BaseException) -> Exception:
     return ordinary
 
 
+@dataclass(eq=False)
 class Watch:
     """Since when a call owes an answer.
 
     :ivar clock: tells the time
     :ivar since: when it began, or was about to send its last request;
         infinite while it waits at the rate limiter
-    :ivar begun: whether a thread has begun it
-    :ivar given_up: whether its answer has not come in time
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
-        self.since = clock()
-        self.begun = self.given_up = False
+    clock: Callable[[], float]
+    since: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.since = self.clock()
 
 
 #: The watch over the call that the present thread makes.

@@ -36,7 +36,7 @@ nothing was made; raise ``OutcomeUnknown`` when that is not certain.
 import abc
 import os
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 from poolmgr.drivers.values import Device as Device
@@ -64,10 +64,6 @@ class _Unlimited:
         pass
 
 
-def _ignore(call: CloudCall) -> None:
-    pass
-
-
 class Driver(abc.ABC):
     """A cloud.
 
@@ -78,9 +74,6 @@ class Driver(abc.ABC):
     :ivar limits: how much the driver may be asked
     :ivar limiter: set by ``Cloud``; a driver calls ``limiter.acquire()``
         before each request that it sends
-    :ivar report_call: set by ``Cloud``; a driver may call it with a
-        :class:`~poolmgr.events.CloudCall` after each request, for the
-        metrics. If it never does, each verb counts as one request.
 
     :param settings: an instance of :attr:`Settings`
     """
@@ -88,16 +81,13 @@ class Driver(abc.ABC):
     Settings: ClassVar[type[IsSettings]]
     image: str
     limits: Limits = Limits()
-    limiter: RequestLimiter
-    report_call: Callable[[CloudCall], None]
+    limiter: RequestLimiter = _Unlimited()
     _made_in: int
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         made = super().__new__(cls)
         # A driver may be a frozen dataclass.
         object.__setattr__(made, "_made_in", os.getpid())
-        object.__setattr__(made, "limiter", _Unlimited())
-        object.__setattr__(made, "report_call", _ignore)
         return made
 
     @abc.abstractmethod
@@ -234,6 +224,13 @@ class Driver(abc.ABC):
         """
 
     # -- both ---------------------------------------------------------------
+
+    def report_call(self, call: CloudCall) -> None:  # noqa: B027
+        """Report a request, for the metrics; ``Cloud`` replaces this.
+
+        A driver may call it after each request. If it never does, each verb
+        counts as one request.
+        """
 
     def find_created(
         self, kind: Kind, name: str, mark: Mark, timeout: float

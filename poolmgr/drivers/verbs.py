@@ -101,17 +101,6 @@ def call(driver: Driver, verb: Verb[T], *args: object) -> T:
         raise PluginFailed(f"{name}: {told(error)}") from error
 
 
-def image_of(driver: Driver) -> str:
-    """Return the image that a driver makes devices from.
-
-    :raises PluginFailed: it is no text
-    """
-    if not isinstance(driver.image, str):
-        kind = type(driver.image).__name__
-        raise PluginFailed(f"{name_of(driver)}: image is a {kind}, not str")
-    return driver.image
-
-
 def _checked(returned: Any, hint: Any) -> Any:
     if hint is NoneType or hint is Any:
         return returned  # what has nothing to tell may return anything

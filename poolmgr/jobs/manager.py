@@ -195,7 +195,7 @@ class AsyncPoolManager:
                 # What ends may have to be undone.
                 while tasks := self._actions | self.follow_ups:
                     await asyncio.wait(tasks)
-                await self.cloud.settled()
+                await self.cloud.calls.settle()
         except TimeoutError:
             if not limit.expired():
                 raise

@@ -83,8 +83,8 @@ class StateCollector(Collector):
         cloud, run = self.service.manager.cloud, self.statistics.reaper_run
         breakers = self.service.breakers.items()
         found: Values = {
-            "poolmgr_watch_devices": {(): cloud.awaited},
-            "poolmgr_watch_age_seconds": {(): cloud.view_age},
+            "poolmgr_watch_devices": {(): cloud.poller.waiting},
+            "poolmgr_watch_age_seconds": {(): cloud.poller.age},
             "poolmgr_breaker_open": {(k,): each.open for k, each in breakers},
         }
         if run is not None:

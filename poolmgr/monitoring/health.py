@@ -36,7 +36,7 @@ def liveness(service: Service) -> Iterator[Check]:
     To be asked by any thread but the event loop's own.
     """
     yield _event_loop(service)
-    overdue = service.manager.cloud.overdue
+    overdue = service.manager.cloud.calls.overdue
     if overdue:
         found = (
             f"none has come back from the cloud for {overdue:.0f} s longer "

@@ -113,7 +113,7 @@ def test_an_interruption_ends_one_call_and_clean_up_works() -> None:
 
         with ThreadPoolExecutor(1) as pool:
             building = pool.submit(build)
-            until(lambda: cloud.cloud.awaited)
+            until(lambda: cloud.cloud.poller.waiting)
             asyncio.run_coroutine_threadsafe(
                 interrupt(),
                 cloud.loop,

@@ -45,7 +45,7 @@ async def test_as_many_hung_calls_as_there_are_slots_stop_nobody() -> None:
         task.cancel()
     await asyncio.wait(hung)
     await asyncio.sleep(1000.0)
-    assert cloud.overdue > 900.0
+    assert cloud.calls.overdue > 900.0
 
 
 async def test_the_watchdog_works_when_the_caller_has_gone() -> None:
@@ -172,7 +172,7 @@ async def test_a_refused_login_is_not_repeated_for_a_while() -> None:
 
     assert driver.calls == ["list_devices"]
     driver.before.clear()
-    cloud.try_again()
+    cloud.circuits.login.hint()
     assert await cloud.list_ips() == []
     assert await cloud.list_devices() == []
 

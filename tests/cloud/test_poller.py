@@ -181,8 +181,8 @@ async def test_closing_ends_every_wait() -> None:
     made = await cloud.create_device("d", MARK)
     waiting = asyncio.create_task(cloud.wait_ready(made))
     await asyncio.sleep(1.0)
-    assert cloud.awaited == 1
-    assert 0.0 < cloud.view_age < 1.0
+    assert cloud.poller.waiting == 1
+    assert 0.0 < cloud.poller.age < 1.0
 
     cloud.close()
 

@@ -129,18 +129,6 @@ def test_what_a_driver_may_not_raise_is_its_fault(
     assert failed["message"] == f"driver FakeCloud: {verb}: {words}"
 
 
-@pytest.mark.parametrize("value", [None, 5])
-def test_an_image_that_is_no_text_is_the_fault_of_the_driver(
-    value: object,
-) -> None:
-    cloud = FakeCloud()
-    cloud.image = value  # type: ignore[assignment]
-    with PoolManager(cloud, SETTINGS) as manager:
-        answer = manager.run({"action": "BUILD_DEVICE"})
-
-    assert "driver FakeCloud: image is" in str(answer["error"])
-
-
 @pytest.mark.parametrize("wrong", [None, [DEVICE]])
 def test_a_look_that_is_nonsense_is_made_again(
     wrong: object, caplog: pytest.LogCaptureFixture

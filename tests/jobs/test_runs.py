@@ -389,6 +389,23 @@ async def test_a_failed_device_that_stays_is_handed_back(
     assert "not done within 600 s; device" in outcome.reason
 
 
+async def test_a_device_that_came_too_late_and_stays_is_handed_back(
+    driver: ScriptedDriver,
+) -> None:
+    driver.seconds["create_device"] = 5.0
+    driver.before["delete_device"].append(CloudRefused("it stays"))
+    manager = managing(driver)
+    delivery = manager.submit(BUILD, JOB)
+    await asyncio.sleep(1.0)
+
+    manager.stop()
+
+    outcome: Outcome = await delivery.future
+    (left,) = driver.devices.values()
+    assert outcome.code == "device_not_deleted"
+    assert outcome.answer["name"] == left.name
+
+
 async def test_a_thousand_builds_wait_at_once(driver: ScriptedDriver) -> None:
     manager = managing(driver)
 

@@ -48,7 +48,7 @@ def test_a_device_that_was_left_booting_is_waited_for(
     pool = pools.new({"boot_time": 60.0})
     left = pool.left_by(OLD)
     job = pool.submit("BUILD_DEVICE", new)
-    until(lambda: pool.openstack.cloud.awaited)
+    until(lambda: pool.openstack.cloud.poller.waiting)
 
     pool.boot()
 

@@ -191,7 +191,7 @@ def test_an_address_that_neutron_keeps_is_not_deleted(pool: Pool) -> None:
 
     reason = pool.fails("DELETE_IP", "cloud_unavailable", ip=ip["ip"])
 
-    assert "still lists it" in reason
+    assert "still shows it" in reason
     assert pool.only_ip()["id"] == ip["id"]
 
 

@@ -111,4 +111,4 @@ def test_a_driver_tells_what_it_holds_back(pools: Pools) -> None:
 
     state = pool.openstack.cloud
     assert not state.circuits.calls["reading compute"].open
-    assert (state.awaited, state.view_age) == (0, 0.0)
+    assert (state.poller.waiting, state.poller.age) == (0, 0.0)

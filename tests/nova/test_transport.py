@@ -139,10 +139,10 @@ def test_what_hangs_in_a_library_is_given_up_and_seen(
     with monkeypatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", hang)
         assert error_of(pool.run("BUILD_IP"))["retryable"]
-        until(lambda: pool.openstack.cloud.overdue)
+        until(lambda: pool.openstack.cloud.calls.overdue)
         go_on.set()
 
-    until(lambda: not pool.openstack.cloud.overdue)
+    until(lambda: not pool.openstack.cloud.calls.overdue)
     pool.adopt(short_timeout=20.0)
     pool.ip()
 
