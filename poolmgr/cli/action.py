@@ -56,12 +56,9 @@ class ActionCommand(PoolmgrShowOne):
         if plugin.answers:
             parser.epilog = f"Answers {', '.join(plugin.answers)}."
         if repeats:
+            help_ = "run it N times and show a row for each"
             parser.add_argument(
-                "--count",
-                type=positive,
-                metavar="N",
-                help="run it N times and show a row for each; the exit code "
-                "is 1 if any failed",
+                "--count", type=positive, metavar="N", help=help_
             )
         for field in fields:
             self._add(parser, field)

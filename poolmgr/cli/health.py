@@ -20,12 +20,8 @@ class Health(PoolmgrCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """What to ask."""
         add = parser.add_argument
-        add(
-            "--ready",
-            action="store_true",
-            help="check whether it is ready for jobs: registered with a job "
-            "server, and its cloud works",
-        )
+        ready = "check whether job servers and cloud can be reached, too"
+        add("--ready", action="store_true", help=ready)
         help_, name = "time limit (default: 5)", "SECONDS"
         add("--timeout", type=seconds, default=5.0, metavar=name, help=help_)
 

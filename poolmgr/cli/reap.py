@@ -39,39 +39,35 @@ class Reap(PoolmgrLister):
         dry, yes = "show orphans, delete nothing", "delete without asking"
         what.add_argument("--dry-run", action="store_true", help=dry)
         what.add_argument("-y", "--yes", action="store_true", help=yes)
-        add(
-            "--older-than",
-            type=duration,
-            metavar="DURATION",
-            help="only those older than this: 90 (seconds), 10m, 2h, 3d "
-            "(default: [reaper] older_than)",
+        older = (
+            "only older than this, as 10m or 2h (default: [reaper] older_than)"
         )
+        add("--older-than", metavar="DURATION", type=duration, help=older)
         limit = "delete at most N (default: [reaper] limit)"
         add("--limit", metavar="N", type=positive, help=limit)
+        pause = "time between the two searches (default: 10s)"
         add(
             "--pause",
+            metavar="DURATION",
             type=duration,
             default=10,
-            metavar="DURATION",
-            help="time between the two searches (default: 10 seconds)",
+            help=pause,
         )
-        add(
-            "--without-job-servers",
-            action="store_true",
-            help="do not ask the job servers whether they still have a job; "
-            "for when one is gone for good",
-        )
+        unasked = "do not ask the job servers: one of them is gone for good"
+        add("--without-job-servers", action="store_true", help=unasked)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Look and delete."""
         given, conf = parsed_args, self.configuration
-        self._warn_of_actions()
+        actions = action_plugins()
+        # How long jobs of a broken action may take is not known.
+        actions.load_all()
         driver = conf.make_driver()  # names all values that are wrong
         pool, settings, gearman = conf.pool(), conf.reaper(), conf.gearman()
         limit = given.limit or settings.limit
         old = given.older_than
         old = settings.older_than if old is None else old
-        old = max(old, longest_job(action_plugins(), pool))
+        old = max(old, longest_job(actions, pool))
         servers = [] if given.without_job_servers else gearman.addresses()
         jobs = InFlight(list, servers, gearman.connection_options())
         with open_cloud(driver) as cloud:
@@ -91,17 +87,6 @@ class Reap(PoolmgrLister):
                     found = cloud.wait(reaper.remove(found, limit))
         self.failed |= any(each.verdict == "failed" for each in found)
         return self.columns, [_row(each) for each in found]
-
-    def _warn_of_actions(self) -> None:
-        """Tell of actions whose jobs it may misjudge."""
-        for action in action_plugins().inspect():
-            if action.state != "ok":
-                self.app.LOG.warning(
-                    "the time-out of the action %s is unknown (%s): "
-                    "--older-than must be longer",
-                    one_line(action.name),
-                    one_line(action.error),
-                )
 
     def _confirms(self, orphans: Sequence[Finding]) -> bool:
         """Whether to delete them; on a terminal somebody is asked."""

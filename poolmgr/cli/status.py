@@ -28,22 +28,11 @@ class Status(PoolmgrLister):
         what = parser.add_mutually_exclusive_group()
         workers = "show the workers instead of the queues"
         what.add_argument("--workers", action="store_true", help=workers)
-        what.add_argument(
-            "--watch",
-            action="store_true",
-            help="refresh the view until Ctrl-C (or q); also shows since when "
-            "a server is down, and how many jobs a second each queue grows "
-            "by",
-        )
+        watch = "refresh the view until Ctrl-C or q; shows how queues grow"
+        what.add_argument("--watch", action="store_true", help=watch)
         every = "time between two updates of --watch (default: 2)"
-        add = parser.add_argument
-        add(
-            "--interval",
-            type=seconds,
-            default=2.0,
-            metavar="SECONDS",
-            help=every,
-        )
+        add, name = parser.add_argument, "SECONDS"
+        add("--interval", type=seconds, default=2.0, metavar=name, help=every)
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Print what was told; 1 if a server was not."""

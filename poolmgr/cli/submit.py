@@ -32,29 +32,21 @@ class Submit(PoolmgrShowOne):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The message, and how to send it."""
         add = parser.add_argument
-        add(
-            "message",
-            metavar="MESSAGE",
-            help="""the message, like '{"action": "BUILD_DEVICE"}', or - """
-            "to read it from standard input",
-        )
+        message = """'{"action": "BUILD_DEVICE"}', or - for standard input"""
+        add("message", metavar="MESSAGE", help=message)
         add(
             "--wait",
             action=argparse.BooleanOptionalAction,
             default=True,
-            help="wait for the answer and print it (the default), or only "
-            "print the job's handle; nobody gets the answer then",
+            help="print the answer (the default), or only the job's handle; "
+            "nobody gets the answer then",
         )
         same = "the same as --no-wait"
         add("--background", action="store_false", dest="wait", help=same)
         longest = "time limit, connecting included (default: none)"
         add("--timeout", type=seconds, metavar="SECONDS", help=longest)
-        add(
-            "--priority",
-            choices=("low", "normal", "high"),
-            default="normal",
-            help="the job's priority (default: normal)",
-        )
+        ranks, help_ = ("low", "normal", "high"), "priority (default: normal)"
+        add("--priority", choices=ranks, default="normal", help=help_)
         add("--unique", help="the job's unique ID (default: a new uuid)")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
