@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -119,15 +120,11 @@ class Pages:
         Otherwise it is DNS rebinding: a foreign web page, whose name leads
         here, has a browser ask.
         """
-        try:
+        with suppress(ValueError):  # it is no host, or no address
             name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return name.rstrip(".") in self._hosts
-        return True
+            if name.rstrip(".") in self._hosts or ipaddress.ip_address(name):
+                return True
+        return False
 
 
 def _finalize(value: object) -> str:
