@@ -33,7 +33,6 @@ from poolmgr.worker.signals import (
     Ending,
     Handler,
     end_on_defects,
-    end_tasks,
     handle,
     say,
 )
@@ -87,7 +86,10 @@ class WorkerCommand(PoolmgrCommand):
             one_line(conf.pool().pool),
             one_line(", ".join(conf.gearman().servers)),
         )
-        return asyncio.run(self._serve(conf, driver))
+        try:
+            return self.app.interruption.run(self._serve(conf, driver))
+        finally:
+            close_driver(driver)
 
     def _adjust_log(self, to: WorkerSettings) -> None:
         logs.adjust(self.app.options, True, to.log_level, to.log_format)
@@ -101,29 +103,24 @@ class WorkerCommand(PoolmgrCommand):
             from poolmgr.monitoring.statistics import Statistics
 
             statistics = Statistics()
-        manager = AsyncPoolManager(driver, conf.pool(), observer=statistics)
-        try:
-            async with manager:
-                await _require_no_problem(manager.cloud, conf)
-                service = Service(manager, conf.gearman(), conf.worker())
-                self._report.service = service
-                if statistics:
-                    options = conf.gearman().connection_options()
-                    hosts = [socket.gethostname(), *monitoring.hosts]
-                    shown = Pages(service, statistics, options, hosts)
-                    serve(monitoring, shown)
-                watch = asyncio.create_task(self._notifier.watch(service))
-                code = await self._drained(conf, manager, service)
-            # Here and not before: to undo answers that reached nobody takes
-            # time, in which the worker still shows signs of life.
-            watch.cancel()
-            if await end_tasks():
-                # asyncio would wait for an action that does not end.
-                logging.shutdown()
-                os._exit(code)
-            return code
-        finally:
-            close_driver(driver)
+        pool = conf.pool()
+        async with AsyncPoolManager(
+            driver, pool, observer=statistics
+        ) as manager:
+            await _require_no_problem(manager.cloud, pool)
+            service = Service(manager, conf.gearman(), conf.worker())
+            self._report.service = service
+            if statistics:
+                options = conf.gearman().connection_options()
+                hosts = [socket.gethostname(), *monitoring.hosts]
+                pages = Pages(service, statistics, options, hosts)
+                serve(monitoring, pages)
+            # To the very end: to undo answers that reached nobody takes time,
+            # in which the worker still shows signs of life.
+            watch = asyncio.create_task(self._notifier.watch(service))
+            code = await self._drained(conf, manager, service)
+        watch.cancel()
+        return code
 
     async def _drained(
         self, conf: Configuration, manager: AsyncPoolManager, service: Service
@@ -186,13 +183,13 @@ def _spare_collections() -> None:
     gc.set_threshold(_COLLECT_AFTER)
 
 
-async def _require_no_problem(cloud: Cloud, conf: Configuration) -> None:
+async def _require_no_problem(cloud: Cloud, pool: PoolSettings) -> None:
     """Go on only if the driver's settings fit the cloud.
 
     :raises ConfigError: they do not; there is a line in the log for each
     """
     with bound(RequestContext(urgent=True)):
-        findings = await cloud.check(conf.pool().short_timeout)
+        findings = await cloud.check(pool.short_timeout)
     problems = [f.problem for f in findings if f.problem]
     for problem in problems[:-1]:
         LOG.error("%s", problem)

@@ -127,7 +127,7 @@ class Interruption(Ending):
             finally:
                 self._cancel = None
                 main.close()
-                self.left.update(await end_tasks())
+                self.left.update(await _end_tasks())
 
         loop = asyncio.new_event_loop()
         try:
@@ -149,7 +149,7 @@ class Interruption(Ending):
             raise Interrupted(number)
 
 
-async def end_tasks() -> set[Any]:
+async def _end_tasks() -> set[Any]:
     """Cancel all other tasks; those that do not end within a second.
 
     One of a plugin may not, nor one that waits for a call that hangs, and
