@@ -239,7 +239,7 @@ class Calls:
     def _work(self, call: _Call[T]) -> T:
         """Call the verb; on a thread."""
         if call.given_up:
-            raise CloudUnavailable("it was given up before it began")
+            raise CloudUnavailable("given up before it began")
         WATCH.set(call)
         call.begun, call.since = True, call.clock()
         return verbs.call(self.driver, call.verb, *call.args, self._timeout)
@@ -261,7 +261,7 @@ class Calls:
         call.given_up = True
         name = f"{name_of(self.driver)}: {call.verb.name}"
         text = f"{name}: no answer within {self._timeout:.3g} s"
-        LOG.warning("%s; its thread is left", text)
+        LOG.warning("%s; its thread is abandoned", text)
         if call.begun and not call.verb.is_read:
             raise OutcomeUnknown(text)
         raise CloudUnavailable(text)

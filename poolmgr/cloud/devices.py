@@ -197,7 +197,7 @@ class Devices:
             async with asyncio.timeout(self.calls.pace.explain):
                 said = await self.calls.ask(verbs.EXPLAIN_FAILURE, failed)
         except (PoolmgrError, TimeoutError) as error:
-            LOG.info("no reason of device %s: %s", device.name, error)
+            LOG.info("no details of device %s: %s", device.name, error)
             return fault
         return said or fault
 

@@ -109,7 +109,7 @@ class Creation(Generic[T]):
         elif thing.id != self._kept:
             self._made[thing.id] = thing
         if self._is_over:
-            LOG.warning("%s may have been made after all", self.what)
+            LOG.warning("%s may have been created after all", self.what)
             self.calls.own(self._clean_up())
 
     async def _wait_for_clean_up(self, error: BaseException) -> None:
@@ -192,8 +192,8 @@ async def delete_until_gone(
         elif loop.time() > end:
             if await is_shown():
                 raise CloudUnavailable(
-                    f"the cloud says that there is no {what} to delete, and "
-                    "still shows it"
+                    f"the cloud says that {what} does not exist, but still "
+                    "shows it"
                 )
             return
         LOG.info("%s is still there", what)

@@ -103,7 +103,7 @@ def value_of(text: str, option: Option) -> Any:
         value = _list(text, option.words)
     elif value and "\n" in text:
         raise ValueError(
-            "goes on in the next line; an option begins at the start of one"
+            "continues on the next line; unindent the next option"
         )
     if not value:
         if option.default not in (None, "", ()):
@@ -138,8 +138,8 @@ def _list(text: str, words: bool) -> tuple[str, ...]:
     found = tuple(filter(None, map(str.strip, items)))
     if any(map(_FOREIGN.fullmatch, found)):
         raise ValueError(
-            "must be values with commas between them, without quotes and "
-            f"brackets around, not {text!r}"
+            "must be values separated by commas, without quotes and "
+            f"brackets, not {text!r}"
         )
     return found
 

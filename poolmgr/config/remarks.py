@@ -29,13 +29,13 @@ _REASONS: dict[str, tuple[str, ...]] = {
         "rate_limit_delete_device_period",
         "rate_limit_delete_device_max_count",
     ),
-    "options of the command line and [worker] say what is logged, and where": (
+    "use [worker] and the command line for logging": (
         *("debug", "verbose", "log_config", "log_config_append", "logfile"),
         *("logstash", "log_dir", "log_format", "log_file", "use_syslog"),
         *("syslog", "syslog-socket", "syslog-facility", "syslog_socket"),
         *("syslog_faculty", "syslog_facility"),
     ),
-    "the worker stays in the foreground; what starts it sees to this": (
+    "the worker stays in the foreground; use the service manager": (
         *("daemon", "nodaemon", "pid", "user", "group"),
     ),
 }
@@ -45,7 +45,7 @@ OBSOLETE = {name: why for why, names in _REASONS.items() for name in names}
 
 
 #: Why other options have none; in groups of others, they may be theirs.
-_UNKNOWN = "it is no option of poolmgr or its driver"
+_UNKNOWN = "it is not an option of poolmgr or its driver"
 FOREIGN = f"{_UNKNOWN}, but perhaps another program's"
 
 
@@ -74,7 +74,7 @@ def log_remarks(conf: Configuration) -> None:
         else:
             LOG.warning("%s has no effect: %s", given.where, why)
     if foreign:
-        LOG.info("ignored, options of other programs: %s", ", ".join(foreign))
+        LOG.info("ignored options of other programs: %s", ", ".join(foreign))
     for path, what in secrets.items():
         if said := secrecy.exposure(path, what):
             LOG.warning("%s", one_line(said))

@@ -118,15 +118,15 @@ class _Parser(BaseParser):
         # It is told of when the next line has been read.
         number, text = self.lineno - len(value), "\n".join(value)
         if not self._section:
-            why = "there is no [section], as [worker], before it"
+            why = "there is no [section] before it, such as [worker]"
             raise ParseError(why, number, "")
         line = self._lines[number - 1].rstrip()
         is_quoted = line.endswith((f"{text}'", f'{text}"'))
         problem = ""
         if COMMENT.search(text) and not is_quoted:
             problem = (
-                "has a comment behind it; put that on a line of its own, or "
-                "the value in quotes if it is a part of it"
+                "has a comment after it; put that on a line of its own, or "
+                "quote the value if that is a part of it"
             )
         name = self._section.lower(), key.lower()
         before = self.found.get(name)
@@ -144,7 +144,7 @@ def read_environment(environment: Mapping[str, str]) -> Layer:
         if match := re.fullmatch("OS_([A-Z0-9_]+)__([A-Z0-9_]+)", variable):
             key, problem = (match[1].lower(), match[2].lower()), ""
             if text[:1] in ("'", '"') and text[0] == text[-1]:
-                problem = "has quotes around it, a part of it; remove them"
+                problem = "must not have quotes"
             found[key] = Given(key, text, "environment", variable, 0, problem)
     return found
 

@@ -42,7 +42,7 @@ def make_driver(cls: type[Driver], settings: object = None) -> Driver:
         ) from error
     if not issubclass(type(driver), Driver):
         kind = type(driver).__name__
-        raise PluginFailed(f"driver {cls.__name__} makes a {kind}, no driver")
+        raise PluginFailed(f"driver {cls.__name__} is a {kind}, not a Driver")
     return driver
 
 
@@ -59,7 +59,7 @@ def close_driver(driver: Driver, timeout: float = _CLOSING_TIME) -> None:
         closing.join(timeout)
     if closing.is_alive():
         LOG.error(
-            "%s: close has not returned within %g s and is left",
+            "%s: close has not returned within %g s; continuing",
             name_of(driver),
             timeout,
         )
@@ -83,7 +83,7 @@ def defect(driver: type[Driver]) -> str | None:
     try:
         get_type_hints(settings)
     except BaseException as error:
-        return f"'Settings' has types that are not there: {told(error)}"
+        return f"'Settings' has unknown types: {told(error)}"
     for each in dataclasses.fields(settings):
         if "help" not in each.metadata:
             return f"the setting {each.name!r} must be made by setting()"

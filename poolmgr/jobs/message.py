@@ -45,7 +45,7 @@ def decode(message: object) -> Message:
         message = _value_of(message)
     if not isinstance(message, Mapping):
         kind = type(message).__name__
-        raise InvalidMessage(f"a message is a JSON object, not {kind}")
+        raise InvalidMessage(f"a message must be a JSON object, not {kind}")
     fields = dict(message)
     if not all(isinstance(name, str) for name in fields):
         raise InvalidMessage("the name of a field is not text")
@@ -65,7 +65,7 @@ def snapshot(fields: object) -> Message:
         their objects raises
     """
     if not isinstance(fields, Mapping):
-        raise TypeError(f"{type(fields).__name__} is no mapping")
+        raise TypeError(f"{type(fields).__name__} is not a mapping")
     text = json.dumps(dict(fields), allow_nan=False)
     if len(text) > MAX_ADDED:
         raise ValueError(f"it has more than {MAX_ADDED} characters")

@@ -114,7 +114,7 @@ class JobRequest:
             # The action may go on changing what it returned.
             added = wire.snapshot(returned)
         except BaseException as error:
-            what = f"{doing} no JSON object: {told(error)}"
+            what = f"{doing} what is not a JSON object: {told(error)}"
             raise PluginFailed(what) from None
         if added.keys() != set(self._answers):
             fields = f"{sorted(added)}, not {sorted(self._answers)}"

@@ -248,7 +248,7 @@ class JobRun:
     # -- after the end ------------------------------------------------------
 
     def _undo(self) -> None:
-        self._log(logging.WARNING, "its answer was not wanted; undoing it")
+        self._log(logging.WARNING, "its answer was refused; undoing it")
         self.undo_failed = True
         self._follow_up("undoing an answer", "undo")
 

@@ -10,7 +10,7 @@ from poolmgr.worker.service import Service
 
 #: Seconds that the event loop has to answer.
 LOOP_TIMEOUT = 2.0
-_ASK_IT = "SIGUSR2 has the worker say why"
+_ASK_IT = "SIGUSR2 logs what it is doing"
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def liveness(service: Service) -> Iterator[Check]:
     overdue = service.manager.cloud.calls.overdue
     if overdue:
         found = (
-            f"none has come back from the cloud for {overdue:.0f} s longer "
-            f"than one may take; {_ASK_IT}"
+            f"all calls of the cloud hang, for {overdue:.0f} s longer "
+            f"than allowed; {_ASK_IT}"
         )
         yield Check(False, "calls", found)
 
@@ -48,15 +48,15 @@ def liveness(service: Service) -> Iterator[Check]:
 def readiness(service: Service) -> Iterator[Check]:
     """Whether a job that came now would be done."""
     draining = service.draining
-    found = "drains: it takes no more jobs" if draining else "takes jobs"
+    found = "draining: it takes no more jobs" if draining else "takes jobs"
     yield Check(not draining, "worker", found)
     yield _job_servers(service)
     circuits = service.manager.cloud.circuits
     down = _open_circuits(circuits.calls)
-    found = "; ".join(down) or "answers, as far as it was asked"
+    found = "; ".join(down) or "answers"
     yield Check(not down, "cloud", found)
     full = _open_circuits(circuits.capacity)
-    found = "; ".join(full) or "no quota is known to be used up"
+    found = "; ".join(full) or "no quota is used up"
     yield Check(not full, "capacity", found)
 
 

@@ -173,7 +173,7 @@ class Reaper:
         try:
             async with _time_limit(f"removing {found}"):
                 if not await self._is_unchanged(thing):
-                    return found.kept("it was changed in the last moment")
+                    return found.kept("it was changed meanwhile")
                 busy = await self._jobs.reasons([found.mark])
                 if found.mark in busy:
                     return found.kept(busy[found.mark])

@@ -68,7 +68,7 @@ class AssignedJob:
     def drop(self) -> None:
         """Do not build for a client that has gone while its job waited."""
         LOG.info(
-            "unique=%s handle=%s server=%s: not begun: its client has gone "
+            "unique=%s handle=%s server=%s: dropped: its client has gone "
             "while it waited",
             one_line(self.assignment.unique),
             one_line(self.assignment.handle),

@@ -200,8 +200,8 @@ class Service:
         self._worker.drain()
         self.manager.cloud.circuits.hurry()
         LOG.info(
-            "running: %d, they get %g s; waiting: %d, they get half of that "
-            "to begin",
+            "draining: %d running jobs have %g s, %d prefetched builds "
+            "half of that to start",
             slots.long + slots.short,
             self.settings.drain_timeout,
             slots.held,
@@ -221,7 +221,7 @@ class Service:
             await asyncio.sleep(_TICK)
         if lost := len(self._undeliverable):
             LOG.warning(
-                "drained; %d jobs were lost with their connection: their job "
+                "drained; %d jobs lost with their connections: the job "
                 "servers give them to other workers",
                 lost,
             )

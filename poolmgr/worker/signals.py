@@ -188,7 +188,7 @@ def end_on_defects() -> None:
         # connection costs that connection.
         if "handle" in context:
             LOG.critical(
-                "a callback has died, which is a defect of poolmgr: "
+                "an internal callback failed (a bug in poolmgr): "
                 "stopping at once"
             )
             os._exit(EXIT_DEFECT)

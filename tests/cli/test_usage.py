@@ -180,7 +180,7 @@ def test_options_that_nobody_reads_are_told(
 
     done = poolmgr("--config-file", str(path), "--driver", "fake", *command)
 
-    no_option = "it is no option of poolmgr or its driver"
+    no_option = "it is not an option of poolmgr or its driver"
     assert done.returncode == 0
     said = [x for x in done.stderr.splitlines() if str(path) in x]
     assert said == [

@@ -255,7 +255,7 @@ async def test_a_device_that_is_shown_and_not_found_is_not_deleted() -> None:
     device = driver.add_device()
     driver.delete_device = lambda *_: False  # type: ignore[method-assign]
 
-    with pytest.raises(CloudUnavailable, match="and still shows it"):
+    with pytest.raises(CloudUnavailable, match="but still shows it"):
         await cloud.delete_device(device)
 
 

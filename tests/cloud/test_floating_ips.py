@@ -127,7 +127,7 @@ async def test_an_address_that_is_listed_and_not_found_is_not_deleted() -> (
     ip = driver.add_ip()
     driver.delete_ip = lambda *_: False  # type: ignore[method-assign]
 
-    with pytest.raises(CloudUnavailable, match="and still shows it"):
+    with pytest.raises(CloudUnavailable, match="but still shows it"):
         await cloud_of(driver).delete_ip(ip)
 
 

@@ -102,7 +102,7 @@ def test_comments_say_what_changed(tmp_path: Path) -> None:
     assert "# was [mgm] threads\n" in text
     assert "# was [mgm] tcp_check_port\ncheck_port = 8080\n" in text
     assert "# was [mgm] nova_insecure\ninsecure = true\n" in text
-    assert "# [admin_api] port: it is no option of poolmgr" in text
+    assert "# [admin_api] port: it is not an option of poolmgr" in text
 
 
 def test_a_secret_is_never_shown(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_options_of_another_driver_are_not_taken_for_ours(
     said = [record.getMessage() for record in caplog.records]
     assert said[0].endswith("has no effect: did you mean [nova] cloud?")
     assert said[0].startswith("[novaa]")
-    assert said[1:] == ["ignored, options of other programs: [novax] cloud"]
+    assert said[1:] == ["ignored options of other programs: [novax] cloud"]
 
 
 # -- the sample -------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_draining_is_made_shorter_while_it_goes_on(
         answers = asked(job_server.address, BUILD)
         until(lambda: devices(state) == 1)
         process.signal(signal.SIGTERM)
-        process.wait_for("running: 1,")
+        process.wait_for("draining: 1 running jobs")
 
         text += "[worker]\ndrain_timeout = 0.1\n"
         hang_up(process, tmp_path / "worker.conf", text)

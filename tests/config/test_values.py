@@ -214,7 +214,7 @@ def test_unknown_variables_are_named() -> None:
     for command in (["check"], ["config", "show"]):
         said = poolmgr(*args, *command, **variables).stderr
         for variable, meant in UNKNOWN.items():
-            hint = f"did you mean {meant}?" if meant else "it is no option"
+            hint = f"did you mean {meant}?" if meant else "it is not an option"
             line = f"{variable} has no effect: {hint}"
             assert line in said
         for variable in OTHERS:
@@ -333,7 +333,7 @@ def test_lists_and_names_are_read_as_they_are_meant(
     [
         (
             "[worker]\nlong_jobs = 1\n  short_jobs = 2\n",
-            "[worker] long_jobs in FILE, line 2: goes on in the next line",
+            "[worker] long_jobs in FILE, line 2: continues on the next line",
         ),
         ("[worker]\n\n  long_jobs = 1\n", "FILE, line 3: Unexpected contin"),
         ("[worker] # x\nlong_jobs = 1\n", "FILE, line 1: Invalid section"),

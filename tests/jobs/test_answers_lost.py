@@ -116,7 +116,7 @@ def test_an_answer_refused_by_the_job_server_is_undone(
                     await client.submit(FUNCTION, message)
                     await asyncio.to_thread(until, lambda: renamed)
                     await asyncio.to_thread(
-                        process.wait_for, "its answer was not wanted"
+                        process.wait_for, "its answer was refused"
                     )
 
             asyncio.run(submit())

@@ -89,7 +89,7 @@ class Break(Base):
 
         assert process.exit_code() == 1
 
-    assert "a callback has died" in "".join(process.lines)
+    assert "an internal callback failed" in "".join(process.lines)
 
 
 def test_a_thread_of_a_plugin_that_dies_disturbs_nobody(
@@ -140,7 +140,7 @@ SETTINGS = {
     "Settings = None": "'Settings' must be a dataclass",
     "Settings = Raising()": "'Settings' raises LookupError: no",
     "Settings = having('int')": "'x' must be made by setting()",
-    "Settings = having('Nowhere', help='')": "types that are not there",
+    "Settings = having('Nowhere', help='')": "unknown types",
 }
 #: Targets of entry points that cannot be, and what is said of them.
 TARGETS = {

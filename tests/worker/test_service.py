@@ -366,7 +366,7 @@ def test_a_second_signal_ends_it_at_once(
         asyncio.run(submit())
         wait_until(lambda: device_count(tmp_path) == 1)
         process.signal(signal.SIGTERM)
-        process.wait_for("running: 1,")
+        process.wait_for("draining: 1 running jobs")
         process.signal(number)
 
         assert process.exit_code() == 128 + number
@@ -397,7 +397,7 @@ def test_no_job_is_taken_while_draining(
         )
         wait_until(lambda: device_count(tmp_path) == 1)
         process.signal(signal.SIGTERM)
-        process.wait_for("running: 1,")
+        process.wait_for("draining: 1 running jobs")
         # Its last GRAB may still be on its way, and bring one job.
         for _twice in range(2):
             asyncio.run(submit())

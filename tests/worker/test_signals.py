@@ -140,7 +140,7 @@ def test_a_job_that_was_asked_for_before_the_signal_is_answered() -> None:
     with gearmand() as server, relay(server.address, grab) as between:
         with worker([str(between.address)]) as process:
             answers = signalled_in_a_grab(process, server, grab)
-            process.wait_for("running: 0,")
+            process.wait_for("draining: 0 running jobs")
             grab.go_on.set()
 
             assert process.exit_code() == 0
@@ -214,12 +214,12 @@ def test_a_link_lost_while_draining_is_not_waited_for(
         asked(job_server.address, BUILD)
         until(lambda: len(devices(state)) == 1)
         process.signal(signal.SIGTERM)
-        process.wait_for("running: 1,")
+        process.wait_for("draining: 1 running jobs")
         job_server.kill()
 
         assert process.exit_code() == 0
 
-    assert "drained; 1 jobs were lost" in "".join(process.lines)
+    assert "drained; 1 jobs lost" in "".join(process.lines)
     # Another worker may be about to take it over.
     assert len(devices(state)) == 1
 
@@ -235,7 +235,7 @@ def test_a_build_whose_link_is_lost_while_draining_is_taken_over(
             answers = asked(server.address, BUILD)
             until(lambda: len(devices(state)) == 1)
             first.signal(signal.SIGTERM)
-            first.wait_for("running: 1,")
+            first.wait_for("draining: 1 running jobs")
             with worker([str(server.address)], config, tmp_path) as second:
                 second.wait_for("registered")
                 between.cut()
