@@ -9,7 +9,7 @@ from poolmgr.actions.base import parse_request
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.drivers.nova.api import path_of
 from poolmgr.drivers.nova.credentials import Origin
-from poolmgr.drivers.nova.session import keystone_url
+from poolmgr.drivers.nova.sdk import keystone_url
 from poolmgr.errors import CloudRefused, ConfigError, InvalidField
 from poolmgr.gearman import Address
 from poolmgr.ownership import clean_basename, new_name

@@ -9,7 +9,7 @@ import pytest
 from poolmgr.cloud import open_cloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings, connection_of
 from poolmgr.drivers.nova.credentials import Origin, connect
-from poolmgr.drivers.nova.session import keystone_url
+from poolmgr.drivers.nova.sdk import keystone_url
 from poolmgr.errors import AuthenticationFailed, CloudUnavailable, ConfigError
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from poolmgr.testing.openstack.identity import CREDENTIAL, CREDENTIAL_ID

@@ -22,7 +22,7 @@ from poolmgr.cli.terminal import Stream
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.drivers.nova.credentials import Origin
-from poolmgr.drivers.nova.session import keystone_url
+from poolmgr.drivers.nova.sdk import keystone_url
 from poolmgr.errors import ConfigError
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poolmgr.drivers.nova.driver import NovaCloud
-    from poolmgr.drivers.nova.session import connection_of
+    from poolmgr.drivers.nova.sdk import connection_of
     from poolmgr.drivers.nova.settings import NovaSettings
 
 __all__ = ["NovaCloud", "NovaSettings", "connection_of"]
@@ -17,7 +17,7 @@ __all__ = ["NovaCloud", "NovaSettings", "connection_of"]
 _MODULES = {
     "NovaCloud": "driver",
     "NovaSettings": "settings",
-    "connection_of": "session",
+    "connection_of": "sdk",
 }
 
 

@@ -12,24 +12,16 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
-from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from keystoneauth1.access.access import AccessInfo
-from keystoneauth1.session import Session as KeystoneSession
-from openstack.config.cloud_region import CloudRegion
-from requests import Response
+from msgspec.structs import replace
 
-from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova.calls import Call, Refused, error_of_answer
-from poolmgr.drivers.nova.credentials import Origin
 from poolmgr.drivers.nova.session import Session
 from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.text import one_line
-from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
 
@@ -37,12 +29,6 @@ LOG = logging.getLogger(__name__)
 MOST_PAGES = 1000
 #: How often a list is read again from its beginning.
 _MOST_RESTARTS = 5
-
-#: The newest microversion of Nova, after "2.", whose answers are known.
-_NEWEST_MICROVERSION = 79
-#: The oldest that will do: since then a server has its tags from birth.
-#: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
-_OLDEST_MICROVERSION = 52
 
 # Ids are uuids, mostly; names of key pairs have blanks and "@", too.
 _SEGMENT = re.compile(r"(?!\.+\Z)[A-Za-z0-9_@. -]{1,255}")
@@ -66,23 +52,7 @@ E = TypeVar("E", bound=Entry)
 
 
 class Api(Session):
-    """The services of a cloud.
-
-    :ivar microversion: the one to speak with Nova in. Unless it is set, it is
-        the newest that both know: the documents that say what Nova knows are
-        often wrong or hidden, its 406 is not.
-    """
-
-    def __init__(
-        self,
-        session: KeystoneSession,
-        region: CloudRegion,
-        origin: Origin,
-        driver: Driver,
-    ) -> None:
-        super().__init__(session, region, origin, driver)
-        self._wanted = origin.settings.compute_api_version
-        self.microversion = self._wanted or f"2.{_NEWEST_MICROVERSION}"
+    """Makes calls, and reads their answers."""
 
     def run(self, call: Call, timeout: float) -> Answer:
         """Make a call; the fields of its answer.
@@ -94,16 +64,16 @@ class Api(Session):
             is not known
         """
         access = self.log_in(timeout)
-        response = self._send(call, access, timeout)
+        response = self.send(call, access, timeout)
         if response.status_code == 401:
             # keystoneauth would have one of many threads log in again, and
             # the others give up.
             self.forget(access)
             access = self.log_in(timeout)
-            response = self._send(call, access, timeout)
+            response = self.send(call, access, timeout)
         is_unknown = response.status_code == 406 and call.service == "compute"
-        if is_unknown and self._takes_another_microversion(response.text):
-            response = self._send(call, access, timeout)
+        if is_unknown and self.takes_another_microversion(response.text):
+            response = self.send(call, access, timeout)
         if response.status_code < 300:
             return _parse(call, response.content)
         where = ""
@@ -112,14 +82,15 @@ class Api(Session):
             where = self.described(call.service)
         raise error_of_answer(call, response, where)
 
-    def run_if_there(self, call: Call, timeout: float) -> Answer | None:
-        """Make a call about one thing; None if the cloud has no such thing."""
+    def exists(self, call: Call, timeout: float) -> bool:
+        """Make a call about a thing; False if the cloud has no such thing."""
         try:
-            return self.run(call, timeout)
+            self.run(call, timeout)
         except Refused as error:
             if error.status != 404:
                 raise
-            return None
+            return False
+        return True
 
     def read_list(self, call: Call, form: type[E], timeout: float) -> list[E]:
         """The entries of a list, each once; see :meth:`run`.
@@ -132,7 +103,7 @@ class Api(Session):
         """
         key = call.path.split("/")[1].removeprefix("os-").replace("-", "_")
         query = dict(call.params or {})
-        call = msgspec.structs.replace(call, params=query, expects=key)
+        call = replace(call, params=query, expects=key)
         found: dict[str, E] = {}
         restarts = pages = 0
         while pages < MOST_PAGES and restarts <= _MOST_RESTARTS:
@@ -177,63 +148,12 @@ class Api(Session):
         """
         # The list's name without its "s" is that of what is in it.
         field = call.path[1:-1]
-        call = msgspec.structs.replace(call, expects=field, creates=True)
+        call = replace(call, expects=field, creates=True)
         made = self.read(call, form, timeout)
         if not _SEGMENT.fullmatch(made.id):
             # It is there all the same, and has to be found by its mark.
             raise call.failed(f"the answer to {call} has an id that is none")
         return made
-
-    # -- inside -------------------------------------------------------------
-
-    def _send(
-        self, call: Call, access: AccessInfo, timeout: float
-    ) -> Response:
-        """Send a request."""
-        url, context = self.url(call.service, timeout), current()
-        headers = {
-            "Accept": "application/json",
-            "X-Auth-Token": str(access.auth_token),
-            **(call.headers or {}),
-        }
-        is_nova = call.service == "compute"
-        send = partial(
-            self.session.request,
-            url + call.path,
-            call.method,
-            params=call.params,
-            json=call.body,
-            headers=headers,
-            microversion=self.microversion if is_nova else None,
-            microversion_service_type=call.service,
-            # Its services write it into their logs as the global request id.
-            global_request_id=context.request_id if context else None,
-            authenticated=False,
-            raise_exc=False,
-            # It would have the bodies.
-            log=False,
-            # The SDK's sleeps until the wall clock has caught up.
-            rate_semaphore=nullcontext(),
-            timeout=timeout,
-        )
-        return self.exchange(call, url, send)
-
-    def _takes_another_microversion(self, said: str) -> bool:
-        """Whether there is another one to try than Nova has refused.
-
-        https://docs.openstack.org/api-guide/compute/microversions.html
-
-        :param said: its answer, which has the range that it knows
-        """
-        known = r"minimum is 2\.(\d+) and maximum is 2\.(\d+)"
-        found = re.search(known, said, re.I)
-        if found is None or self._wanted:
-            return False
-        least, most = int(found[1]), int(found[2])
-        if most < _OLDEST_MICROVERSION:
-            return False
-        self.microversion = f"2.{max(least, min(most, _NEWEST_MICROVERSION))}"
-        return True
 
 
 def path_of(collection: str, which: str, *rest: str) -> str:

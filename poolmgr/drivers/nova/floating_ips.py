@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from poolmgr import errors
@@ -98,14 +97,9 @@ class FloatingIPs(Driver):
         Only those that are attached to nothing: whose client has one has its
         answer, too, and a big project has thousands of these.
         """
-        # What stands for a unique that is too long is read as that unique.
-        wanted = {marks.digest_of(unique): unique for unique in uniques}
-        wanted |= {unique: unique for unique in uniques}
-        return [
-            replace(ip, mark=replace(ip.mark, unique=wanted[ip.mark.unique]))
-            for ip in self._ips([_UNATTACHED], timeout)
-            if ip.mark and ip.mark.unique in wanted and not ip.goes_with
-        ]
+        found = self._ips([_UNATTACHED], timeout)
+        ours = [ip for ip in found if ip.mark and ip.mark.unique in uniques]
+        return [ip for ip in ours if not ip.goes_with]
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
@@ -154,7 +148,7 @@ class FloatingIPs(Driver):
     def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
         """See :meth:`Driver.delete_ip`."""
         call = Call("DELETE", "network", path_of(_IPS, ip.id))
-        return self.api.run_if_there(call, timeout) is not None
+        return self.api.exists(call, timeout)
 
     def allocate(self, description: str, timeout: float) -> FloatingIP:
         """Allocate one.
@@ -226,8 +220,10 @@ class FloatingIPs(Driver):
             turn.release()
 
     def _ports_of(self, device: Device, timeout: float) -> list[_Port]:
-        """A device's ports."""
         query = {"device_id": device.id, "fields": ["id", "fixed_ips"]}
+        return self._ports(query, timeout)
+
+    def _ports(self, query: Mapping[str, Any], timeout: float) -> list[_Port]:
         call = Call("GET", "network", "/ports", query)
         return self.api.read_list(call, _Port, timeout)
 
@@ -251,8 +247,7 @@ class FloatingIPs(Driver):
         devices: dict[str, str] = {}
         for some in parted(bare - {""}):
             query = {"id": some, "fields": ["id", "device_id"]}
-            call = Call("GET", "network", "/ports", query)
-            for port in self.api.read_list(call, _Port, timeout):
+            for port in self._ports(query, timeout):
                 devices[port.id] = text(port.device_id)
         return [_ip_of(entry, devices) for entry in entries]
 

@@ -8,6 +8,7 @@ because its tags would need a second call.
 import base64
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
@@ -15,12 +16,9 @@ from poolmgr.ownership import Mark, State
 
 #: The mark of a thing that may have one, which cannot be read: no pool's.
 UNREADABLE = Mark("", "", "", "", state="unreadable")
-_PREFIX = "poolmgr_"
 #: Metadata of a server that has a floating IP of its own.
 OWN_IP = {"poolmgr_floating_ip": "own"}
 _FIELDS = ("pool", "unique", "handle", "made", "state", "taken", "answer")
-#: The metadata that it is read from, and what each is.
-_KEYS = tuple((f"{_PREFIX}{field}", field) for field in _FIELDS)
 #: Longest description of a floating IP that Neutron takes, in characters.
 _LONGEST_DESCRIPTION = 255
 _INTRODUCTION = "poolmgr"
@@ -36,9 +34,7 @@ def metadata_of(mark: Mark) -> dict[str, str]:
     if mark.state in _ANSWERS:
         fields["state"] = "handed-over"
         fields["answer"] = f"{mark.state}-{mark.taken}"
-    return {
-        f"{_PREFIX}{field}": _escaped(value) for field, value in fields.items()
-    }
+    return {f"poolmgr_{name}": _escaped(fields[name]) for name in fields}
 
 
 def changes(mark: Mark, before: Mark | None) -> dict[str, str]:
@@ -52,11 +48,11 @@ def mark_in(metadata: object) -> Mark | None:
     if not isinstance(metadata, Mapping):
         return UNREADABLE
     found = {}
-    for key, field in _KEYS:
-        value = metadata.get(key)
+    for field in _FIELDS:
+        value = metadata.get(f"poolmgr_{field}", "")
         if isinstance(value, str):
             found[field] = unquote(value) if "%" in value else value
-        elif field in ("pool", "state") and key in metadata:
+        elif field in ("pool", "state"):
             return UNREADABLE
     return _mark(found)
 
@@ -105,10 +101,8 @@ def description_of(mark: Mark, device_id: str = "") -> str:
         fields["unique64"] = base64.urlsafe_b64encode(unique).decode()
         text = _line(fields)
     if len(text) > _LONGEST_DESCRIPTION:
-        # Nothing that gearmand makes is that long.
-        del fields["unique64"]
-        fields.update(unique=digest_of(mark.unique), handle="")
-        text = _line(fields)
+        # Long names of pool, job server and device: least depends on this.
+        text = _line({**fields, "handle": ""})
     return text
 
 
@@ -121,14 +115,10 @@ def mark_in_description(description: object) -> tuple[Mark | None, str]:
         return None, ""
     pairs = (word.partition("=") for word in words)
     found = {key: unquote(value) for key, _equals, value in pairs}
-    if "unique64" in found:
-        found["unique"] = _from_base64(found["unique64"])
+    with suppress(ValueError):
+        encoded = base64.urlsafe_b64decode(found.get("unique64", ""))
+        found.setdefault("unique", encoded.decode())
     return _mark(found), found.get("device", "")
-
-
-def digest_of(unique: str) -> str:
-    """What stands for a unique that is too long to be written."""
-    return f"sha256:{_digest(unique)}"
 
 
 def _fields(mark: Mark) -> dict[str, str]:
@@ -159,13 +149,6 @@ def _mark(found: Mapping[str, str]) -> Mark | None:
 def _line(fields: Mapping[str, str]) -> str:
     pairs = (f"{key}={_escaped(value)}" for key, value in fields.items())
     return " ".join([_INTRODUCTION, *pairs])
-
-
-def _from_base64(text: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(text).decode()
-    except ValueError:
-        return ""
 
 
 def _escaped(text: str) -> str:

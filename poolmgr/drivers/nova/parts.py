@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from poolmgr.drivers.base import Finding
 from poolmgr.drivers.nova.api import Api, Entry, objects, path_of
-from poolmgr.drivers.nova.calls import Call, Refused
+from poolmgr.drivers.nova.calls import Call, Refused, Service
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudRefused
 from poolmgr.text import one_line
@@ -45,8 +45,8 @@ _SETTINGS = (
 _NEEDED = ("image", "flavor", "networks", FLOATING_NETWORK)
 
 
-class _NoFloatingIPs(CloudRefused):
-    """The cloud has no external network."""
+class _NoNetwork(CloudRefused):
+    """The cloud has no network of the kind."""
 
 
 class _Named(Entry, gc=False):
@@ -107,8 +107,8 @@ class Parts:
 
     def check(self, timeout: float) -> Iterator[Finding]:
         """Look every part up, and say what was found."""
-        is_optional = not self._settings.device_floating_ip
         self._found.clear()
+        has_own_ips = self._settings.device_floating_ip
         for setting in self._all:
             value = _shown(getattr(self._settings, setting))
             found, problem = "", None
@@ -116,8 +116,9 @@ class Parts:
                 found = _shown(self.get([setting], timeout)[setting])
             except CloudRefused as error:
                 problem = str(error)
-                if isinstance(error, _NoFloatingIPs) and is_optional:
-                    found, problem = "none: no floating IPs", None
+                is_needed = setting != FLOATING_NETWORK or has_own_ips
+                if isinstance(error, _NoNetwork) and not is_needed:
+                    found, problem = "none, so there are no floating IPs", None
             yield Finding(setting, value, found, problem)
 
     # -- look-ups -----------------------------------------------------------
@@ -130,20 +131,17 @@ class Parts:
             return _user_data(wanted)
         if setting == "availability_zones":
             return self._zones(wanted, timeout)
-        if setting == "networks" and not wanted:
-            return [self._only_network(setting, timeout)]
-        if setting == FLOATING_NETWORK and not wanted:
-            return self._only_network(setting, timeout)
         if isinstance(wanted, tuple):
-            return [self._one(setting, each, timeout) for each in wanted]
-        return self._one(setting, wanted, timeout)
+            every = wanted or ("",)
+            return [self._id_of(setting, each, timeout) for each in every]
+        return self._id_of(setting, wanted or "", timeout)
 
     def _key(self, wanted: str, timeout: float) -> str:
         try:
             call = Call("GET", "compute", path_of("/os-keypairs", wanted))
         except CloudRefused as error:
             raise CloudRefused(f"[nova] key_name: {error}") from None
-        if self._api.run_if_there(call, timeout) is None:
+        if not self._api.exists(call, timeout):
             raise CloudRefused(f"[nova] key_name: {wanted!r} not found")
         return wanted
 
@@ -163,53 +161,58 @@ class Parts:
                 )
         return wanted
 
-    def _one(self, setting: str, wanted: str, timeout: float) -> str:
-        """Id of the one thing that has a name, or else that id."""
-        if not wanted:
+    def _id_of(self, setting: str, wanted: str, timeout: float) -> str:
+        """Id of the one thing that has a name, or else that id.
+
+        :param wanted: empty for the one network there is
+        """
+        things = _LISTS[setting]
+        if not (wanted or things.service == "network"):
             raise CloudRefused(f"[nova] {setting} is not set")
-        list_ = _LISTS[setting]
-        by_id = f"in:{wanted}" if list_.service == "image" else wanted
-        queries = [{"name": wanted}, {"id": by_id}]
-        if list_.service == "compute":
-            # Nova cannot be asked for these by name or id.
-            queries = [{}]
         found: list[_Named] = []
-        for query in queries:
-            call = msgspec.structs.replace(
-                list_, params={**(list_.params or {}), **query}
-            )
+        for query in _queries(setting, things.service, wanted):
+            call = replace(things, params={**(things.params or {}), **query})
             every = self._api.read_list(call, _Named, timeout)
-            found = [each for each in every if each.id == wanted]
+            found = [each for each in every if wanted in ("", each.id)]
             found = found or [each for each in every if each.name == wanted]
             if found:
                 break
-        if len(found) > 1:
+        if wanted and len(found) > 1:
             # Those of others are shared with us.
             project = self._api.project_id(timeout)
             found = [f for f in found if f.project_id == project] or found
         if len(found) == 1:
             return found[0].id
-        why = f"not found{_CONDITIONS.get(setting, '')}"
-        if found:
-            why = f"is the name of {len(found)}; use the id"
-        raise CloudRefused(f"[nova] {setting}: {wanted!r} {why}")
+        raise _error_of(setting, wanted, found)
 
-    def _only_network(self, setting: str, timeout: float) -> str:
-        """Id of the network there is."""
-        is_external = setting == FLOATING_NETWORK
-        query = {"router:external": is_external}
-        call = Call("GET", "network", "/networks", query)
-        found = self._api.read_list(call, _Named, timeout)
-        if len(found) == 1:
-            return found[0].id
-        kind = "external networks" if is_external else "networks"
-        if is_external and not found:
-            raise _NoFloatingIPs(f"[nova] {setting}: there are no {kind}")
-        names = ", ".join(sorted(repr(n.name) for n in found)[:5])
-        raise CloudRefused(
-            f"[nova] {setting} is not set and there are {len(found)} {kind}"
-            f" ({names}); name one"
-        )
+
+def _queries(
+    setting: str, service: Service, wanted: str
+) -> list[dict[str, Any]]:
+    """What lists are asked for, until one has what is wanted."""
+    if wanted and service != "compute":
+        id_ = f"in:{wanted}" if service == "image" else wanted
+        return [{"name": wanted}, {"id": id_}]
+    # Nova cannot be asked by name or id.
+    return [{"router:external": False} if setting == "networks" else {}]
+
+
+def _error_of(
+    setting: str, wanted: str, found: Collection[_Named]
+) -> CloudRefused:
+    """The error of a setting that names not one thing."""
+    kind = "external networks" if setting == FLOATING_NETWORK else "networks"
+    names = ", ".join(sorted(repr(each.name) for each in found)[:5])
+    if found and wanted:
+        why = f": {len(found)} resources are named {wanted!r}: use the id"
+    elif found:
+        there = f"there are {len(found)} {kind} ({names})"
+        why = f" is not set and {there}; name one"
+    elif wanted:
+        why = f": {wanted!r} not found{_CONDITIONS.get(setting, '')}"
+    else:
+        return _NoNetwork(f"[nova] {setting}: there are no {kind}")
+    return CloudRefused(f"[nova] {setting}{why}")
 
 
 def _shown(found: str | bytes | Collection[str] | None) -> str:

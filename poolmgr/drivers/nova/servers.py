@@ -172,7 +172,7 @@ class Servers(Driver):
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
         call = Call("DELETE", "compute", path_of(_SERVERS, device.id))
-        return self.api.run_if_there(call, timeout) is not None
+        return self.api.exists(call, timeout)
 
     # -- inside -------------------------------------------------------------
 
@@ -217,9 +217,9 @@ class Servers(Driver):
         found: list[NovaDevice] = []
         for query in queries:
             call = Call("GET", "compute", "/servers/detail", query)
-            for server in self.api.read_list(call, Server, timeout):
-                if device := device_of(server, self.settings):
-                    found.append(device)
+            servers = self.api.read_list(call, Server, timeout)
+            devices = (device_of(each, self.settings) for each in servers)
+            found += filter(None, devices)
         return found
 
     def _booting(self, devices: Iterable[Device], timeout: float) -> set[str]:
@@ -228,8 +228,7 @@ class Servers(Driver):
         for pool in {device.mark.pool for device in devices if device.mark}:
             query = {"status": "BUILD", "tags": marks.pool_tag(pool)}
             call = Call("GET", "compute", _SERVERS, query)
-            entries = self.api.read_list(call, Entry, timeout)
-            found.update(entry.id for entry in entries)
+            found |= {e.id for e in self.api.read_list(call, Entry, timeout)}
         return found
 
     def _console(self, device: Device, lines: int, timeout: float) -> str:

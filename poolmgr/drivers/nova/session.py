@@ -1,23 +1,20 @@
 """Logged in at Keystone, and where the services are."""
 
 import copy
-import importlib.metadata
 import logging
 import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from keystoneauth1 import session as keystone
 from keystoneauth1.access.access import AccessInfo
 from keystoneauth1.exceptions import CatalogException
-from keystoneauth1.identity import v3
-from keystoneauth1.identity.generic.base import BaseGenericPlugin
 from openstack.config.cloud_region import CloudRegion
-from openstack.connection import Connection
+from requests import Response
 
 from poolmgr import errors
 from poolmgr.drivers.base import Driver
@@ -28,10 +25,11 @@ from poolmgr.drivers.nova.calls import (
     Service,
     error_of_failure,
 )
-from poolmgr.drivers.nova.credentials import Origin, is_address, unusable
-from poolmgr.drivers.nova.transport import bounded
+from poolmgr.drivers.nova.credentials import Origin, is_address
+from poolmgr.drivers.nova.sdk import bounded, login_of, with_version
 from poolmgr.events import CloudCall
 from poolmgr.text import one_line, secrecy
+from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,6 +38,11 @@ T = TypeVar("T")
 LONGEST_WAIT = 5.0
 #: Seconds that a token has to be good for, so that it lasts for a call.
 _LONG_ENOUGH = 120
+#: The newest microversion of Nova, after "2.", whose answers are known.
+_NEWEST_MICROVERSION = 79
+#: The oldest that will do: since then a server has its tags from birth.
+#: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
+_OLDEST_MICROVERSION = 52
 _LOGIN = Call("POST", "identity", "/auth/tokens")
 _VERSIONS = {"compute": "v2.1", "network": "v2.0", "image": "v2"}
 #: What keystoneauth raises over an answer of another form than documented.
@@ -54,6 +57,9 @@ class Session:
     :param origin: says where they are set
     :param driver: whose requests these are: has the limiter, and is told of
         each
+    :ivar microversion: the one to speak with Nova in. Unless it is set, it is
+        the newest that both know: the documents that say what Nova knows are
+        often wrong or hidden, its 406 is not.
     """
 
     def __init__(
@@ -63,7 +69,7 @@ class Session:
         origin: Origin,
         driver: Driver,
     ) -> None:
-        self._plugin = _plugin(session, region, origin)
+        self._plugin = login_of(session, region, origin)
         self.session = bounded(session, origin.settings.calls_at_once)
         self._region = region
         self._origin = origin
@@ -79,11 +85,63 @@ class Session:
         self._good_until = 0.0
         self._urls: dict[Service, str] = {}
         self._is_closed = False
+        self._wanted = origin.settings.compute_api_version
+        self.microversion = self._wanted or f"2.{_NEWEST_MICROVERSION}"
 
     def close(self) -> None:
         """Let the connections go; requests from now on fail."""
         self._is_closed = True
         self.session.session.close()
+
+    def send(self, call: Call, access: AccessInfo, timeout: float) -> Response:
+        """Send the request of a call; what it is answered.
+
+        :raises CloudError: it is not answered
+        """
+        url, context = self.url(call.service, timeout), current()
+        headers = {
+            "Accept": "application/json",
+            "X-Auth-Token": str(access.auth_token),
+            **(call.headers or {}),
+        }
+        is_nova = call.service == "compute"
+        send = partial(
+            self.session.request,
+            url + call.path,
+            call.method,
+            params=call.params,
+            json=call.body,
+            headers=headers,
+            microversion=self.microversion if is_nova else None,
+            microversion_service_type=call.service,
+            # Its services write it into their logs as the global request id.
+            global_request_id=context.request_id if context else None,
+            authenticated=False,
+            raise_exc=False,
+            # It would have the bodies.
+            log=False,
+            # The SDK's sleeps until the wall clock has caught up.
+            rate_semaphore=nullcontext(),
+            timeout=timeout,
+        )
+        return self.exchange(call, url, send)
+
+    def takes_another_microversion(self, said: str) -> bool:
+        """Whether there is another one to try than Nova has refused.
+
+        https://docs.openstack.org/api-guide/compute/microversions.html
+
+        :param said: its answer, which has the range that it knows
+        """
+        known = r"minimum is 2\.(\d+) and maximum is 2\.(\d+)"
+        found = re.search(known, said, re.I)
+        if found is None or self._wanted:
+            return False
+        least, most = int(found[1]), int(found[2])
+        if most < _OLDEST_MICROVERSION:
+            return False
+        self.microversion = f"2.{max(least, min(most, _NEWEST_MICROVERSION))}"
+        return True
 
     def exchange(self, call: Call, url: str, send: Callable[[], T]) -> T:
         """What a request is answered; sent in its turn, timed and reported.
@@ -221,71 +279,6 @@ class Session:
                 f"see {origin.of('region_name')} and {origin.of('interface')}"
             ) from error
         return str(url)
-
-
-def connection_of(session: keystone.Session) -> Connection:
-    """A connection on a session that somebody else has made."""
-    version = importlib.metadata.version("poolmgr")
-    return Connection(session=session, app_name="poolmgr", app_version=version)
-
-
-def keystone_url(url: str, origin: Origin) -> str:
-    """Keystone's address, with version 3.
-
-    :raises ConfigError: it is no address
-    """
-    bare = origin.check_address("auth_url", url)
-    newer = with_version(bare, "v3")
-    if bare.endswith("/v2.0"):
-        LOG.warning(
-            "%s is of the Identity API 2.0, which is gone; using %s",
-            origin.of("auth_url"),
-            one_line(newer),
-        )
-    return newer
-
-
-def with_version(url: str, version: str) -> str:
-    """A service's address with another version.
-
-    No version document is read: the versions that poolmgr speaks have had
-    their addresses for ten years, and such documents are often wrong, or
-    hidden.
-
-    :param url: it may end with a version, and then a project
-    """
-    ending = r"(/v\d+(\.\d+)?(/[^/]*)?)?/*\Z"
-    return re.sub(ending, f"/{version}", url, count=1)
-
-
-def _plugin(
-    session: keystone.Session, region: CloudRegion, origin: Origin
-) -> v3.BaseAuth:
-    """How a session logs in, at version 3.
-
-    :raises ConfigError: it does in another way, or has a wrong address
-    """
-    plugin = session.auth
-    if not isinstance(plugin, (BaseGenericPlugin, v3.BaseAuth)):
-        raise errors.ConfigError(
-            f"{origin.of('auth_type')} is not a Keystone v3 login type; "
-            "use password, v3applicationcredential or v3token"
-        )
-    for service in ("compute", "network", "image"):
-        if given := region.get_endpoint(service):
-            origin.check_address(f"{service}_endpoint_override", str(given))
-    url = keystone_url(plugin.auth_url or "", origin)
-    if isinstance(plugin, BaseGenericPlugin):
-        # It would ask Keystone which versions it has, and wait for itself
-        # for ever when that is answered with 401.
-        try:
-            made = plugin.create_plugin(session, (3, 0), url)
-        except Exception as error:
-            raise unusable(origin, error) from error
-        return cast(v3.BaseAuth, made)
-    plugin = copy.copy(plugin)
-    plugin.auth_url = url
-    return plugin
 
 
 def _end_of(access: AccessInfo) -> float:

@@ -1,29 +1,106 @@
-"""HTTP beneath the SDK: bounds for every answer, whoever asked for it.
+"""What poolmgr changes in a session of keystoneauth.
 
-requests has a time-out for each read, so an answer that trickles has none; it
-unpacks what is packed without a bound, and keystoneauth follows redirects with
-token and password to any host.
+It logs in at version 3, and there are bounds for every answer, whoever asked
+for it: requests has a time-out for each read, so an answer that trickles has
+none; it unpacks what is packed without a bound, and keystoneauth follows
+redirects with token and password to any host.
 """
 
 import copy
+import importlib.metadata
 import io
+import logging
 import os
+import re
 import time
 from functools import cache, partial
 from http.client import HTTPResponse
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urljoin
 
+from keystoneauth1.identity import v3
+from keystoneauth1.identity.generic.base import BaseGenericPlugin
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
+from openstack.config.cloud_region import CloudRegion
+from openstack.connection import Connection
 from requests import PreparedRequest, Response
 from requests.utils import get_environ_proxies
 from urllib3.util import Timeout
 
-from poolmgr.errors import CloudRefused, CloudUnavailable
+from poolmgr.drivers.nova.credentials import Origin, unusable
+from poolmgr.errors import CloudRefused, CloudUnavailable, ConfigError
+from poolmgr.text import one_line
+
+LOG = logging.getLogger(__name__)
 
 #: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
 LONGEST_ANSWER = 64 * 1024 * 1024
 _REDIRECTS = (301, 302, 303, 305, 307, 308)
+
+
+def connection_of(session: Session) -> Connection:
+    """A connection on a session that somebody else has made."""
+    version = importlib.metadata.version("poolmgr")
+    return Connection(session=session, app_name="poolmgr", app_version=version)
+
+
+def keystone_url(url: str, origin: Origin) -> str:
+    """Keystone's address, with version 3.
+
+    :raises ConfigError: it is no address
+    """
+    bare = origin.check_address("auth_url", url)
+    newer = with_version(bare, "v3")
+    if bare.endswith("/v2.0"):
+        LOG.warning(
+            "%s is of the Identity API 2.0, which is gone; using %s",
+            origin.of("auth_url"),
+            one_line(newer),
+        )
+    return newer
+
+
+def with_version(url: str, version: str) -> str:
+    """A service's address with another version.
+
+    No version document is read: the versions that poolmgr speaks have had
+    their addresses for ten years, and such documents are often wrong, or
+    hidden.
+
+    :param url: it may end with a version, and then a project
+    """
+    ending = r"(/v\d+(\.\d+)?(/[^/]*)?)?/*\Z"
+    return re.sub(ending, f"/{version}", url, count=1)
+
+
+def login_of(
+    session: Session, region: CloudRegion, origin: Origin
+) -> v3.BaseAuth:
+    """How a session logs in, at version 3.
+
+    :raises ConfigError: it does in another way, or has a wrong address
+    """
+    plugin = session.auth
+    if not isinstance(plugin, (BaseGenericPlugin, v3.BaseAuth)):
+        raise ConfigError(
+            f"{origin.of('auth_type')} is not a Keystone v3 login type; "
+            "use password, v3applicationcredential or v3token"
+        )
+    for service in ("compute", "network", "image"):
+        if given := region.get_endpoint(service):
+            origin.check_address(f"{service}_endpoint_override", str(given))
+    url = keystone_url(plugin.auth_url or "", origin)
+    if isinstance(plugin, BaseGenericPlugin):
+        # It would ask Keystone which versions it has, and wait for itself
+        # for ever when that is answered with 401.
+        try:
+            made = plugin.create_plugin(session, (3, 0), url)
+        except Exception as error:
+            raise unusable(origin, error) from error
+        return cast(v3.BaseAuth, made)
+    plugin = copy.copy(plugin)
+    plugin.auth_url = url
+    return plugin
 
 
 def bounded(session: Session, size: int) -> Session:
