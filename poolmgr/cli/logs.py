@@ -7,10 +7,12 @@ import os
 import re
 import sys
 import threading
-import traceback
+import time
 from collections.abc import Iterator
 from logging.handlers import WatchedFileHandler
 from typing import Any
+
+from pythonjsonlogger.json import JsonFormatter
 
 from poolmgr.errors import ConfigError
 from poolmgr.foreign import told, words_of
@@ -77,6 +79,46 @@ class _Message(logging.Formatter):
         return f"poolmgr: {record.getMessage()}"
 
 
+class JsonLines(JsonFormatter):
+    """One JSON object a line; what the end of a job tells are fields of it."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def add_fields(
+        self,
+        log_data: dict[str, Any],
+        record: logging.LogRecord,
+        message_dict: dict[str, Any],
+    ) -> None:
+        """The fields of an event, instead of all that the record has."""
+        log_data |= {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.message,
+        }
+        if context := getattr(record, "context", None):
+            log_data["request_id"] = context.request_id
+            if context.job:
+                log_data["action"] = one_line(context.action)
+                for name in ("unique", "handle", "server"):
+                    if value := getattr(context.job, name):
+                        log_data[name] = one_line(value)
+        if ended := getattr(record, "poolmgr_job", None):
+            failed, outcome = ended.outcome.error is not None, ended.outcome
+            log_data["outcome"] = "FAIL" if failed else "PASS"
+            log_data["duration"] = round(ended.seconds, 6)
+            log_data |= ended.about
+            if failed:
+                log_data["error"] = outcome.code
+                log_data["reason"] = one_line(outcome.reason)
+                log_data["retryable"] = outcome.retryable
+        if record.exc_text:
+            log_data["exception"] = record.exc_text
+
+
 def make_record(*args: Any, **more: Any) -> logging.LogRecord:
     """Make a record that is safe to write down; a factory for logging.
 
@@ -88,17 +130,17 @@ def make_record(*args: Any, **more: Any) -> logging.LogRecord:
     try:
         message = record.getMessage()
     except Exception as error:
-        message = (
-            f"a log message of {record.pathname}:{record.lineno} cannot be "
-            f"formatted: {type(error).__name__}"
+        where, kind = (
+            f"{record.pathname}:{record.lineno}",
+            type(error).__name__,
         )
+        message = f"a log message of {where} cannot be formatted: {kind}"
     if record.name.startswith("openstack.config"):
         # A password that begins with "*" is an alias to YAML.
         message = _YAML_WORD.sub(r"\1 ***", message)
     record.msg, record.args = one_line(message), None
     if record.exc_info and record.exc_info[0]:
-        found = "".join(traceback.format_exception(*record.exc_info))
-        record.exc_text = lines(found.rstrip("\n"))
+        record.exc_text = lines(_SERVICE.formatException(record.exc_info))
     context = current()
     request_id = context.request_id if context else "-"
     said = context is None or request_id in record.msg
@@ -122,25 +164,21 @@ def log_all() -> None:
     _console.setFormatter(_Message())
     logging.getLogger().addHandler(_console)
     logging.captureWarnings(True)
-    threading.excepthook = _thread_died
-    sys.unraisablehook = _was_ignored
+    threading.excepthook = sys.unraisablehook = _log_unraised
 
 
-def _thread_died(died: threading.ExceptHookArgs) -> None:
-    if issubclass(died.exc_type, SystemExit):
-        return
-    name = died.thread.name if died.thread else "?"
-    error = died.exc_value
-    LOG.error("thread %s has died: %r", name, error, exc_info=error)
-
-
-def _was_ignored(ignored: "sys.UnraisableHookArgs") -> None:
-    error = ignored.exc_value
+def _log_unraised(
+    failed: "threading.ExceptHookArgs | sys.UnraisableHookArgs",
+) -> None:
+    """Log what ended a thread, or what Python dropped in a destructor."""
+    error, thread = failed.exc_value, getattr(failed, "thread", None)
     if isinstance(error, Interrupted):
-        # It came in a destructor, and Python has dropped it.
         LOG.warning("%s: %s", error.number.name, error.said)
         os._exit(128 + error.number)
-    what = ignored.err_msg or "an exception was ignored"
+    if isinstance(error, SystemExit):
+        return
+    name = getattr(thread, "name", "?")
+    what = f"thread {name} has died" if thread else "an exception was ignored"
     LOG.error("%s: %r", what, error, exc_info=error)
 
 
@@ -190,12 +228,8 @@ def adjust(
         level = logging.getLevelNamesMapping()[log_level.upper()]
     if options.debug:
         level = logging.DEBUG
-    full: logging.Formatter = _SERVICE
     is_json = (options.log_format or log_format) == "json"
-    if is_json:
-        from poolmgr.cli.jsonlines import JsonLines
-
-        full = JsonLines()
+    full = JsonLines() if is_json else _SERVICE
     for handler in _handlers:
         handler.setFormatter(full)
     if not (service or options.debug or is_json):

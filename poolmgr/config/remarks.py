@@ -15,38 +15,9 @@ LOG = logging.getLogger(__name__)
 
 #: Groups that other parts of Libra have options in.
 _SHARED = ("default", "global", "worker", "gearman")
-#: Groups that Libra's Pool Manager had.
-_LIBRAS = ("default", "global", "mgm", "gearman")
-
-#: Why options of Libra's Pool Manager have no effect.
-_REASONS: dict[str, tuple[str, ...]] = {
-    "it is not needed any more": (
-        *("rm_fip_ignore_500", "build_diag_timeout", "poll", "gearman_poll"),
-        *("ip_driver", "ip_network_id", "datadir", "nodes", "api_server"),
-        *("check_interval", "failed_interval", "submit_interval", "driver"),
-    ),
-    "use [nova] calls_per_second": (
-        "rate_limit_delete_device_period",
-        "rate_limit_delete_device_max_count",
-    ),
-    "use [worker] and the command line for logging": (
-        *("debug", "verbose", "log_config", "log_config_append", "logfile"),
-        *("logstash", "log_dir", "log_format", "log_file", "use_syslog"),
-        *("syslog", "syslog-socket", "syslog-facility", "syslog_socket"),
-        *("syslog_faculty", "syslog_facility"),
-    ),
-    "the worker stays in the foreground; use the service manager": (
-        *("daemon", "nodaemon", "pid", "user", "group"),
-    ),
-}
-
-#: The same by the names of the options.
-OBSOLETE = {name: why for why, names in _REASONS.items() for name in names}
-
-
-#: Why other options have none; in groups of others, they may be theirs.
-_UNKNOWN = "it is not an option of poolmgr or its driver"
-FOREIGN = f"{_UNKNOWN}, but perhaps another program's"
+#: Why an option has no effect; in groups of others, it may be theirs.
+_UNUSED = "poolmgr does not use it"
+FOREIGN = f"{_UNUSED}, another program may"
 
 
 def log_remarks(conf: Configuration) -> None:
@@ -113,8 +84,6 @@ def ignored_options(conf: Configuration) -> dict[Given, str]:
 def _reason(given: Given, known: Iterable[Key], drivers: set[str]) -> str:
     """Why an option that is not known has no effect."""
     group, name = given.key
-    if given.line and group in _LIBRAS and name in OBSOLETE:
-        return OBSOLETE[name]
     groups = {group for group, _name in known}
     near_group = _nearest(group, groups | drivers)
     near = _nearest(name, {name for g, name in known if g == near_group})
@@ -123,7 +92,7 @@ def _reason(given: Given, known: Iterable[Key], drivers: set[str]) -> str:
     if near:
         return f"did you mean {variable_of((near_group, near))}?"
     is_shared = group in _SHARED or group not in groups
-    return FOREIGN if is_shared else _UNKNOWN
+    return FOREIGN if is_shared else _UNUSED
 
 
 def _nearest(wrong: str, known: set[str]) -> str:

@@ -214,7 +214,11 @@ def test_unknown_variables_are_named() -> None:
     for command in (["check"], ["config", "show"]):
         said = poolmgr(*args, *command, **variables).stderr
         for variable, meant in UNKNOWN.items():
-            hint = f"did you mean {meant}?" if meant else "it is not an option"
+            hint = (
+                f"did you mean {meant}?"
+                if meant
+                else "poolmgr does not use it"
+            )
             line = f"{variable} has no effect: {hint}"
             assert line in said
         for variable in OTHERS:

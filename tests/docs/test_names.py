@@ -7,7 +7,6 @@ import pytest
 
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import by_name
-from poolmgr.config.remarks import OBSOLETE
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.settings.rules import options_of
 from tests.docs.blocks import ROOT, SOURCE, pages
@@ -25,8 +24,6 @@ def options() -> dict[str, set[str]]:
     conf.use_driver("fake")
     for group, name in by_name(conf.groups()):
         known.setdefault(group, set()).add(name)
-    for group in ("mgm", "gearman"):
-        known[group] |= OBSOLETE.keys()
     return known
 
 
@@ -52,12 +49,6 @@ def test_every_option_of_nova_in_a_table_or_with_a_value_exists() -> None:
             assert name in known
     for name in re.findall(r"``(\w+_\w+)\s?=\s?\w+``", NOVA):
         assert name in known
-
-
-def test_nothing_obsolete_is_recommended() -> None:
-    for name in OBSOLETE:
-        # The others are words of English, too.
-        assert "_" not in name or name not in NOVA
 
 
 def test_every_promise_is_shown_by_tests_that_there_are() -> None:

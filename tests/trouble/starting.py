@@ -76,7 +76,7 @@ def unknown_option(stage: Stage) -> str:
     return stage.log(options, "registered")
 
 
-@scene("has no effect: it is not needed any more")
+@scene("has no effect: poolmgr does not use it")
 def obsolete(stage: Stage) -> str:
     text = "[mgm]\nbuild_diag_timeout = 10\nrm_fip_ignore_500 = true\n"
     options = stage.at(
