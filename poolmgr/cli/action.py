@@ -19,6 +19,7 @@ from poolmgr.actions.base import (
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.options import positive
 from poolmgr.cli.usage import UsageError
+from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
@@ -108,9 +109,10 @@ class ActionCommand(PoolmgrShowOne):
         for name, value in vars(parsed_args).items():
             if name.startswith(_FIELD) and value is not None:
                 message[name.removeprefix(_FIELD)] = value
+        driver = self.configuration.make_driver()  # names all wrong values
         at_once = self.configuration.worker().long_jobs
         batch = Batch(message, parsed_args.count or 1, at_once)
-        outcomes = self._run(batch)
+        outcomes = self._run(batch, driver)
         if parsed_args.count is None:
             if outcomes[0].error is not None:
                 raise outcomes[0].error
@@ -139,8 +141,7 @@ class ActionCommand(PoolmgrShowOne):
         self.formatter.emit_list(chosen, rows, self.app.stdout, parsed_args)
         return 0
 
-    def _run(self, batch: "Batch") -> Sequence[Outcome]:
-        driver = self.configuration.make_driver()
+    def _run(self, batch: "Batch", driver: Driver) -> Sequence[Outcome]:
         # A signal that comes when the last has ended is too late.
         self.app.interruption.hold()
         try:

@@ -130,11 +130,8 @@ def make_record(*args: Any, **more: Any) -> logging.LogRecord:
     try:
         message = record.getMessage()
     except Exception as error:
-        where, kind = (
-            f"{record.pathname}:{record.lineno}",
-            type(error).__name__,
-        )
-        message = f"a log message of {where} cannot be formatted: {kind}"
+        where, why = f"{record.pathname}:{record.lineno}", type(error)
+        message = f"{where}: a log message cannot be formatted: {why}"
     if record.name.startswith("openstack.config"):
         # A password that begins with "*" is an alias to YAML.
         message = _YAML_WORD.sub(r"\1 ***", message)
