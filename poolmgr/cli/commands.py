@@ -92,10 +92,6 @@ class Commands(CommandManager):
     def add_command(self, name: str, command_class: object) -> None:
         """Leave out cliff's ``help`` and ``complete``: there are our own."""
 
-    def names(self) -> list[str]:
-        """The names of all commands, sorted."""
-        return sorted(self.commands)
-
     def groups(self) -> dict[str, dict[str, str]]:
         """The commands with a line for each, by the reader's purpose."""
         groups = {title: [*names] for title, names in _GROUPS.items()}

@@ -88,7 +88,7 @@ class Complete(PoolmgrCommand):
                 columns = getattr(command, "columns", ())
                 action.choices = [name.replace(" ", "_") for name in columns]
             elif action.dest == "cmd":  # of help
-                words = {each.split()[0] for each in manager.names()}
+                words = {each.split()[0] for each in manager.commands}
                 action.choices = sorted(words)
         return parser
 

@@ -1,6 +1,7 @@
 """``poolmgr status --watch``: a view to leave open."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -8,7 +9,7 @@ import termios
 import time
 import tty
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -47,25 +48,12 @@ def watch(
     assert isinstance(out, Stream)  # noqa: S101 - it is a process
     on_screen = is_terminal(out)
     console = Console(file=out.raw, width=None if on_screen else _PLAIN)
-    seen = [_Server(each, options) for each in servers]
-
-    def view() -> RenderableType:
-        return _view(seen, interval)
-
-    def show() -> None:
-        if on_screen:
-            live.refresh()
-        else:
-            console.print(view(), "")
-
-    async def follow() -> None:
-        # Here a signal cannot come in the middle of a step.
-        with _screen(live) if on_screen else nullcontext():
-            await _follow(seen, interval, show)
-
-    live = Live(console=console, screen=True, get_renderable=view)
+    view = _View([_Server(each, options) for each in servers], interval)
+    live = Live(view, console=console, screen=True)
+    show = live.refresh if on_screen else partial(console.print, view, "")
+    screen = _screen(live) if on_screen else contextlib.nullcontext()
     try:
-        app.interruption.run(follow())
+        app.interruption.run(view.follow(show, screen))
     except Interrupted as interrupted:
         if interrupted.number != signal.SIGINT:
             raise
@@ -108,8 +96,7 @@ class _Server:
             change = grown / (self._asked_at - asked_before)
             self._growth[each.name] = round(change, 1) + 0.0
 
-    def show(self) -> Iterator[RenderableType]:
-        """What is to be seen of it."""
+    def __rich_console__(self, *_how: object) -> Iterator[RenderableType]:
         if self.down_since:
             down = format_duration(int(time.time() - self.down_since))
             since = f"{_clock(self.down_since)} ({down})"
@@ -136,47 +123,55 @@ class _Server:
         yield table
 
 
-async def _follow(
-    servers: Sequence[_Server], interval: float, show: Callable[[], object]
-) -> None:
-    """Ask again and again; for ever.
-
-    :param show: called after each update
-    """
-    loop = asyncio.get_running_loop()
-
-    def read_keys() -> None:
-        typed = os.read(0, 100)
-        if not typed:  # the end of a file
-            loop.remove_reader(0)
-        if b"q" in typed:
-            signal.raise_signal(signal.SIGINT)
-
-    if sys.stdin.isatty():
-        loop.add_reader(0, read_keys)
-    while True:
-        started = loop.time()
-        await asyncio.gather(*(server.ask() for server in servers))
-        show()
-        await asyncio.sleep(started + interval - loop.time())
-
-
-def _view(servers: Sequence[_Server], interval: float) -> RenderableType:
+class _View:
     """All that is to be seen."""
-    down = sum(bool(server.down_since) for server in servers)
-    functions = [each for server in servers for each in server.functions]
-    running = sum(function.running for function in functions)
-    waiting = sum(function.queued for function in functions) - running
-    words = f"{down} of {len(servers)} down, " if down else ""
-    first = (
-        f"{_clock(time.time())} {words}{waiting} waiting, {running} running "
-        f"(every {interval:g}s)"
-    )
-    shown = (each for server in servers for each in server.show())
-    return Group(_line(first, "bold"), *shown)
+
+    def __init__(self, servers: Sequence[_Server], interval: float) -> None:
+        self._servers = servers
+        self._interval = interval
+
+    async def follow(
+        self,
+        show: Callable[[], object],
+        screen: contextlib.AbstractContextManager[None],
+    ) -> None:
+        """Ask again and again; for ever.
+
+        :param show: called after each update
+        :param screen: where; no signal comes in the middle of its steps
+        """
+        loop = asyncio.get_running_loop()
+        if sys.stdin.isatty():
+            loop.add_reader(0, _read_keys, loop)
+        with screen:
+            while True:
+                started = loop.time()
+                await asyncio.gather(*(each.ask() for each in self._servers))
+                show()
+                await asyncio.sleep(started + self._interval - loop.time())
+
+    def __rich__(self) -> RenderableType:
+        down = sum(bool(server.down_since) for server in self._servers)
+        functions = [f for server in self._servers for f in server.functions]
+        running = sum(function.running for function in functions)
+        waiting = sum(function.queued for function in functions) - running
+        words = f"{down} of {len(self._servers)} down, " if down else ""
+        first = (
+            f"{_clock(time.time())} {words}{waiting} waiting, {running} "
+            f"running (every {self._interval:g}s)"
+        )
+        return Group(_line(first, "bold"), *self._servers)
 
 
-@contextmanager
+def _read_keys(loop: asyncio.AbstractEventLoop) -> None:
+    typed = os.read(0, 100)
+    if not typed:  # the end of a file
+        loop.remove_reader(0)
+    if b"q" in typed:
+        signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
 def _screen(live: Live) -> Iterator[None]:
     """Have the whole screen, and nothing on it of what is typed."""
     # Ctrl-Z would leave the shell with this screen.
@@ -189,7 +184,7 @@ def _screen(live: Live) -> Iterator[None]:
         yield
     finally:
         # It may be gone: who closed the window wants nothing back.
-        with suppress(OSError, termios.error):
+        with contextlib.suppress(OSError, termios.error):
             live.stop()
             if modes:
                 termios.tcsetattr(0, termios.TCSADRAIN, modes)

@@ -78,7 +78,7 @@ def test_every_action_and_driver_is_there(page: Page) -> None:
 def test_every_command_is_there_with_its_usage(page: Page) -> None:
     shown = page("commands")
 
-    for name in app.PoolmgrApp().command_manager.names():
+    for name in app.PoolmgrApp().command_manager.commands:
         assert f"poolmgr-{name.replace(' ', '-')}" in ids(shown)
         assert f"poolmgr {name}" in plain(shown)
 

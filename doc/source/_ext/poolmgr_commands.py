@@ -26,7 +26,7 @@ class Commands(Directive):
         """Make the sections."""
         app = PoolmgrApp()
         made: list[nodes.Node] = []
-        for name in app.command_manager.names():
+        for name in sorted(app.command_manager.commands):
             section = nodes.section(
                 "",
                 nodes.title(text=name),
