@@ -74,11 +74,14 @@ class PoolmgrApp(App):
         given = self.options
         conf = Configuration(given.config_file, given.config_dir)
         if given.driver is not None:
-            conf.use_driver(given.driver)
+            conf.use("--driver", ("poolmgr", "driver"), given.driver)
         if given.os_cloud is not None:
-            conf.use_cloud(given.os_cloud)
+            conf.use("--os-cloud", ("nova", "cloud"), given.os_cloud)
+            # Whatever credentials are configured.
+            conf.use("--os-cloud", ("nova", "auth_url"), "")
         if given.gearman_server:
-            conf.use_servers(given.gearman_server)
+            servers = ", ".join(given.gearman_server)
+            conf.use("--gearman-server", ("gearman", "servers"), servers)
         return conf
 
     def build_option_parser(self, *args: Any, **kwargs: Any) -> ArgumentParser:

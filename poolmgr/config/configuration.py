@@ -80,22 +80,14 @@ class Configuration:
         fresh._read_sources()
         return fresh
 
-    def use_driver(self, name: str) -> None:
-        """Have the command line's ``--driver`` win over everything else."""
-        self._use("--driver", ("poolmgr", "driver"), name)
+    def use(self, option: str, key: Key, text: str) -> None:
+        """Have an option of the command line win over everything else.
 
-    def use_servers(self, servers: Sequence[str]) -> None:
-        """Likewise ``--gearman-server``."""
-        texts = ", ".join(servers)
-        self._use("--gearman-server", ("gearman", "servers"), texts)
-
-    def use_cloud(self, name: str) -> None:
-        """Likewise ``--os-cloud``, whatever credentials are configured."""
-        self._use("--os-cloud", ("nova", "cloud"), name)
-        self._use("--os-cloud", ("nova", "auth_url"), "")
-
-    def _use(self, option: str, key: Key, text: str) -> None:
-        text = text.replace("$", "$$")  # it means itself there
+        :param option: as it is written there
+        :param key: the option of the configuration that it sets
+        :param text: its value, in which a "$" means itself
+        """
+        text = text.replace("$", "$$")
         self._command_line[key] = Given(key, text, "command line", option)
 
     def given(self, option: Option) -> Given | None:

@@ -23,8 +23,7 @@ class GearmanSettings:
         words=True,
     )
     ssl_ca: str | None = setting(
-        None,
-        "Certificates (PEM) to verify the job servers with. Turns TLS on.",
+        None, "Certificates (PEM) of the job servers. Turns TLS on."
     )
     ssl_cert: str | None = setting(
         None, "Client certificate (PEM). Needs ssl_key and ssl_ca."

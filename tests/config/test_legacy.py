@@ -66,7 +66,7 @@ password = planted-secret
 
 def read(path: Path) -> Configuration:
     conf = Configuration([str(path)], alone=True)
-    conf.use_driver("fake")
+    conf.use("--driver", ("poolmgr", "driver"), "fake")
     return conf
 
 

@@ -115,8 +115,8 @@ def test_the_environment_sets_options(
 def test_the_command_line_wins(configuration: Configure) -> None:
     conf = configuration("[poolmgr]\ndriver = nova\n[gearman]\nservers = a\n")
 
-    conf.use_driver("fake")
-    conf.use_servers(["b:1", "c:2"])
+    conf.use("--driver", ("poolmgr", "driver"), "fake")
+    conf.use("--gearman-server", ("gearman", "servers"), "b:1, c:2")
 
     assert conf.driver_name() == "fake"
     assert conf.gearman().servers == ("b:1", "c:2")
@@ -141,7 +141,7 @@ def test_what_is_wrong_is_told_in_one_line(
 ) -> None:
     conf = configuration(text)
     if "nope" not in text:
-        conf.use_driver("fake")
+        conf.use("--driver", ("poolmgr", "driver"), "fake")
 
     with pytest.raises(ConfigError) as caught:
         (conf.pool(), conf.worker(), conf.gearman())
@@ -188,7 +188,7 @@ def test_every_old_option_has_an_effect_or_is_named(
 ) -> None:
     caplog.set_level("INFO")
     conf = configuration(LIBRA_CFG)
-    conf.use_driver("fake")
+    conf.use("--driver", ("poolmgr", "driver"), "fake")
 
     log_remarks(conf)
 

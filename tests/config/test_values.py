@@ -29,7 +29,7 @@ SECRET = "planted-secret"
 def every() -> Iterator[Option]:
     """Every option."""
     conf = Configuration(alone=True)
-    conf.use_driver("fake")
+    conf.use("--driver", ("poolmgr", "driver"), "fake")
     yield from options_in(conf.groups())
 
 
@@ -43,7 +43,7 @@ def read(path: Path, group: str) -> list[object]:
     """The settings of a group, as a file has them."""
     conf = Configuration([str(path)], alone=True)
     conf.driver_name()
-    conf.use_driver("fake")
+    conf.use("--driver", ("poolmgr", "driver"), "fake")
     found = conf.groups()
     return [conf.group(*each) for each in found if each[0] == group]
 
@@ -282,9 +282,9 @@ def test_check_fails_where_a_worker_would(
 def test_the_command_line_is_checked_too(option: str, name: str) -> None:
     conf = Configuration(["/dev/null"], alone=True)
     if option == "--driver":
-        conf.use_driver(name)
+        conf.use("--driver", ("poolmgr", "driver"), name)
     else:
-        conf.use_servers([name])
+        conf.use(option, ("gearman", "servers"), name)
 
     with pytest.raises(ConfigError) as caught:
         (conf.driver_name(), conf.gearman())
@@ -367,7 +367,7 @@ USUAL = st.sampled_from(
 
 def all_settings(path: Path) -> list[object]:
     conf = Configuration([str(path)], alone=True)
-    conf.use_driver("fake")
+    conf.use("--driver", ("poolmgr", "driver"), "fake")
     return [conf.group(*each) for each in conf.groups()]
 
 

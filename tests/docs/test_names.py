@@ -21,7 +21,7 @@ def options() -> dict[str, set[str]]:
     """The names of all options, old ones included, by their groups."""
     known: dict[str, set[str]] = {"fake": set()}
     conf = Configuration(alone=True)
-    conf.use_driver("fake")
+    conf.use("--driver", ("poolmgr", "driver"), "fake")
     for group, name in by_name(conf.groups()):
         known.setdefault(group, set()).add(name)
     return known

@@ -24,9 +24,7 @@ class FakeSettings:
     """Settings of the fake cloud: the group ``[fake]``."""
 
     state: str | None = setting(
-        None,
-        "File of the devices and floating IPs, shared by all processes that "
-        "use it. Unset: the cloud is in memory.",
+        None, "File of the devices and floating IPs. Unset: in memory."
     )
     image: str = setting("fake-image", "Image of the devices.")
     boot_time: float = setting(
@@ -57,10 +55,7 @@ class FakeSettings:
         "198.18.0.0/16", "Network of the floating IPs.", check=network_of
     )
     closed_port: int | None = setting(
-        None,
-        "TCP port on which attached floating IPs refuse connections.",
-        min=1,
-        max=65535,
+        None, "TCP port that attached floating IPs refuse.", min=1, max=65535
     )
 
     def __post_init__(self) -> None:

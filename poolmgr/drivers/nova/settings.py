@@ -81,9 +81,7 @@ class NovaSettings:
         None, "Address of Neutron, likewise.", check=_check_address
     )
     compute_api_version: str | None = setting(
-        None,
-        "Nova microversion. Unset: up to 2.79.",
-        check=_check_version,
+        None, "Nova microversion. Unset: up to 2.79.", check=_check_version
     )
 
     # -- what devices are made of -------------------------------------------
