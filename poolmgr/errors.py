@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree of exceptions.
+"""All errors of poolmgr.
 
 Each has a ``code`` that programs may rely on, and says whether the same
 request may succeed later (``retryable``).
@@ -29,7 +29,7 @@ class ConfigError(PoolmgrError):
 
 
 class RequestError(PoolmgrError):
-    """The request cannot be carried out as it was sent."""
+    """The request is wrong."""
 
     code = "bad_request"
 
@@ -72,7 +72,7 @@ class NotFound(PoolmgrError):
 
 
 class Ambiguous(PoolmgrError):
-    """Several things bear the ``name``, those of ``ids``; none was touched."""
+    """Several resources (``ids``) have the ``name``; none was touched."""
 
     code = "ambiguous"
 
@@ -105,23 +105,23 @@ class AttachedElsewhere(PoolmgrError):
 
 
 class CloudError(PoolmgrError):
-    """The cloud did not do what it was asked; all that drivers may raise."""
+    """The cloud failed or refused; the base of all errors of drivers."""
 
     code = "cloud"
 
 
 class CloudRefused(CloudError):
-    """The request is wrong or not allowed; asking again is of no use."""
+    """The cloud refuses the request for good."""
 
     code = "cloud_refused"
 
 
 class CloudUnavailable(CloudError):
-    """The cloud cannot be reached, is overloaded, or failed inside.
+    """The cloud cannot be reached, is overloaded, or failed internally.
 
-    What was asked has had no effect, or can be asked again safely.
+    The request had no effect, or can be repeated safely.
 
-    :ivar retry_after: seconds that the cloud wants to be left alone
+    :ivar retry_after: seconds to wait before the next request
     """
 
     code = "cloud_unavailable"
@@ -134,11 +134,11 @@ class CloudUnavailable(CloudError):
 
 
 class Busy(CloudUnavailable):
-    """The cloud works, but has no time for this: a 429, a thing in use."""
+    """The cloud works, but is busy: too many requests, or a device in use."""
 
 
 class OutcomeUnknown(CloudUnavailable):
-    """The request may have taken effect or not: its answer was lost."""
+    """The request may have taken effect: its answer was lost."""
 
 
 class QuotaExceeded(CloudError):
@@ -155,14 +155,14 @@ class AuthenticationFailed(CloudError):
 
 
 class Changed(CloudError):
-    """Somebody else changed the thing meanwhile; read it again."""
+    """Somebody else has changed the resource meanwhile."""
 
     code = "changed"
     retryable = True
 
 
 class DeviceFailed(CloudError):
-    """The device went to ERROR, with a ``fault``, or vanished while built."""
+    """The device failed to boot, with a ``fault``, or vanished."""
 
     code = "device_failed"
     retryable = True
@@ -173,8 +173,8 @@ class DeviceFailed(CloudError):
 
 
 class DeviceNotDeleted(CloudError):
-    """A device failed for a ``cause`` and stays, for a ``reason``; ``answer``
-    has what the client needs to ask for DELETE_DEVICE later."""
+    """A device failed (``cause``) and could not be deleted (``reason``);
+    ``answer`` has its name, for a DELETE_DEVICE later."""
 
     code = "device_not_deleted"
     retryable = True
@@ -193,7 +193,7 @@ class DeviceNotDeleted(CloudError):
 
 
 class DeadlineExceeded(PoolmgrError):
-    """What the job was ``doing`` was not done within ``seconds``."""
+    """The job was not done within ``seconds``."""
 
     code = "deadline"
     retryable = True
@@ -204,7 +204,7 @@ class DeadlineExceeded(PoolmgrError):
 
 
 class Stopped(PoolmgrError):
-    """The process is stopping; what the job was ``doing`` was given up."""
+    """The process is stopping, so the job was given up."""
 
     code = "stopped"
     retryable = True
@@ -215,7 +215,7 @@ class Stopped(PoolmgrError):
 
 
 class Cancelled(PoolmgrError):
-    """The job's caller cancelled it; what it was ``doing`` was given up."""
+    """The caller cancelled the job."""
 
     code = "cancelled"
     retryable = True
@@ -235,7 +235,7 @@ class Closed(PoolmgrError):
 
 
 class Forked(PoolmgrError):
-    """The process was forked; its child has to make its own objects."""
+    """An object was created before a fork and used in the child."""
 
     code = "forked"
 
@@ -261,7 +261,7 @@ class PluginError(PoolmgrError):
 
 
 class PluginFailed(PluginError):
-    """A plugin raised what it may not raise, or returned nonsense."""
+    """A plugin raised an unexpected error or returned a wrong value."""
 
     code = "plugin_failed"
 

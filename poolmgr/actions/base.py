@@ -49,8 +49,8 @@ class NoFields:
 def text(help: str, longest: int = 255) -> dict[str, Any]:
     """Metadata of a field that is printable text.
 
-    :param help: what it is, for a person
-    :param longest: most characters it may have; at least one
+    :param help: its description in the command's help
+    :param longest: maximum number of characters
     """
 
     def check(value: object) -> str:
@@ -102,28 +102,27 @@ def field_of(
 ) -> dict[str, Any]:
     """Metadata of a field of any kind.
 
-    :param check: takes the value from the message, returns what the request
-        gets; raises ValueError, "must be ...", if it is none
-    :param help: what it is, for a person
-    :param from_text: what the message has when a command has this text
+    :param check: takes the value from the message and returns the value for
+        the request; raises ValueError with "must be ..." if it is wrong
+    :param help: its description in the command's help
+    :param from_text: converts a command's text to the value in the message
     """
     return {"check": check, "help": help, "from_text": from_text}
 
 
 class Action(abc.ABC, Generic[RequestT]):
-    """A thing that jobs can ask for.
+    """An action; each job has its own object.
 
-    The first line of its docstring describes its command.  There is an object
-    of it for each job.  Each of the methods is ``async def`` or plain ``def``.
+    The first line of the docstring describes its command.  Each method is
+    ``async def`` or plain ``def``.
 
-    :cvar takes: a frozen dataclass of the fields it takes. Those without
-        a default are required. Messages may have any other fields besides.
-    :cvar answers: the fields it adds to the answer, all of them always
-    :cvar long: whether it waits for something slow, as a boot is. Short
+    :cvar takes: a frozen dataclass of its fields. Those without a default are
+        required. Messages may have other fields as well.
+    :cvar answers: the fields that it adds to each answer
+    :cvar long: whether it waits for something slow, such as a boot. Short
         actions never wait for long ones.
-    :cvar timeout: seconds it may take, a day at most; None for what is
-        configured
-    :cvar cleanup_time: seconds more to clear up in after its deadline
+    :cvar timeout: seconds that it may take, at most a day; None: as configured
+    :cvar cleanup_time: additional seconds to clean up after the deadline
     """
 
     takes: type[RequestT]
@@ -136,27 +135,27 @@ class Action(abc.ABC, Generic[RequestT]):
     def run(
         self, request: RequestT, context: Any
     ) -> Mapping[str, Any] | Awaitable[Mapping[str, Any]]:
-        """Do it.
+        """Run the action.
 
-        When the job's time is up, or the process stops, an ``async def`` is
-        cancelled and a plain ``def`` gets the error from a call of the cloud,
-        once.  Either has :attr:`cleanup_time` seconds to clear up then.
+        At the job's deadline, or when the process stops, an ``async def`` is
+        cancelled, and in a plain ``def`` one call of the cloud raises the
+        error.  Both then have :attr:`cleanup_time` seconds to clean up.
 
         :param context: a :class:`Context`, or a :class:`BlockingContext` for
             a plain ``def``
-        :returns: the fields named in :attr:`answers`, ready for JSON. They
-            are copied at once: what changes later does not count.
-        :raises PoolmgrError: the answer is a FAIL for this reason. Any other
-            exception is a FAIL as well, but a defect of the plugin.
+        :returns: the fields named in :attr:`answers`, as values for JSON.
+            They are copied at once.
+        :raises PoolmgrError: the reason of a FAIL. Any other exception is a
+            FAIL as well, and logged as a bug of the plugin.
         """
 
     def undo(
         self, answer: Mapping[str, Any], context: Any
     ) -> Awaitable[None] | None:
-        """Take back what a PASS made, for nobody will have the answer.
+        """Undo a PASS whose answer nobody gets.
 
-        Called, on the object that ran, when the job server does not know the
-        job any more, or the action passed after its time.
+        Called on the object that ran, if the job server does not know the job
+        any more, or the action passed after its deadline.
 
         :param answer: what :meth:`run` returned, as its client reads it
         :param context: as of :meth:`run`
@@ -166,12 +165,11 @@ class Action(abc.ABC, Generic[RequestT]):
     def undelivered(
         self, answer: Mapping[str, Any], sent: bool, context: Any
     ) -> Awaitable[None] | None:
-        """Note that the answer of a PASS may not have reached its client.
+        """Handle a PASS whose answer may not have reached the client.
 
-        Called, on the object that ran, when the connection to the job server
-        broke.  The job may be delivered again, and another worker be at it
-        already; so this is to leave things for that delivery, and for the
-        reaper.
+        Called on the object that ran, if the connection to the job server
+        broke.  Another worker may already have the job: leave everything for
+        that delivery and for the reaper.
 
         :param answer: what :meth:`run` returned, as its client reads it
         :param sent: False when it certainly did not reach its client

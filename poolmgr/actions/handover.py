@@ -1,14 +1,13 @@
-"""The life of a thing that a job creates, until it is handed over.
+"""Actions that create something: one resource for each job, and no orphans.
 
 A job can be delivered several times: its worker may die, or lose its
-connection.  Each job has to end with one thing, and no thing may be left that
-nobody owns.  So whatever is created bears a mark with its job from the first
-moment; an action looks first for what an earlier delivery left; the mark
-becomes "handed over" before the answer is sent, never after; and what was
-created besides is deleted then.
+connection.  So the creating call marks the resource with the job; the action
+first looks for what an earlier delivery left; the mark becomes "handed over"
+right before the answer, never after; and whatever else was created for the job
+is deleted then.
 
-:class:`CreatingAction` does all this; an action that creates something
-describes its thing to it.
+:class:`CreatingAction` does all this.  A subclass says how to create, find,
+mark and delete the resource.
 """
 
 import abc
@@ -37,9 +36,9 @@ ThingT = TypeVar("ThingT", bound=Device | FloatingIP)
 
 
 class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
-    """An action that creates one thing for each job.
+    """An action that creates one device or floating IP for each job.
 
-    :ivar context: what it was given to run
+    :ivar context: the context of the run
     """
 
     context: Context
@@ -53,25 +52,25 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
 
     @abc.abstractmethod
     async def create(self, request: RequestT) -> ThingT:
-        """Create the thing, with ``self.context.new_mark()`` on it from
-        birth.  It need not be ready."""
+        """Create the thing with the mark ``self.context.new_mark()``.  It
+        need not be ready."""
 
     @abc.abstractmethod
     async def find_of_job(self) -> Sequence[ThingT]:
         """List the things whose mark has the unique of the job.
 
-        What a client uses already need not be among them.
+        They need not include what a client already uses.
         """
 
     @abc.abstractmethod
     async def reread(self, thing: ThingT) -> ThingT | None:
-        """Return the thing as it is now, None if it is gone."""
+        """Return the thing as it is now, or None if it is gone."""
 
     @abc.abstractmethod
     async def write_mark(self, thing: ThingT, mark: Mark) -> None:
-        """Write another mark on the thing.
+        """Replace the mark of the thing.
 
-        :raises Changed: somebody else has written one since the thing was
+        :raises Changed: somebody else has replaced it since the thing was
             read
         """
 
@@ -98,11 +97,11 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
     def not_deleted(
         self, thing: ThingT, cause: BaseException, why: PoolmgrError
     ) -> None:
-        """Take note of a thing that could not be deleted.
+        """Handle a thing that could not be deleted.
 
-        :param cause: why it was to be deleted; the reason of the FAIL, unless
-            this raises another
-        :param why: why that failed
+        :param cause: why it had to be deleted; the reason of the FAIL, unless
+            this raises another error
+        :param why: why the deletion failed
         """
         self.context.log.warning("cannot delete %s: %s", self.name(thing), why)
 

@@ -1,4 +1,4 @@
-"""The contract of a driver: what a cloud can do, in short blocking verbs.
+"""The contract of a driver: the operations of a cloud as short blocking calls.
 
 A driver is a class that an entry point in ``poolmgr.drivers`` names::
 
@@ -6,31 +6,30 @@ A driver is a class that an entry point in ``poolmgr.drivers`` names::
     poolmgr.drivers =
         mycloud = mypackage.mycloud:MyCloud
 
-There is one object of it in a process, and several threads call it at once.
-A verb asks the cloud once, or a few times, and returns: it does not wait for
-what the cloud does afterwards, does not repeat what failed, and does not
-sleep.  :class:`poolmgr.cloud.Cloud` does all of that, for every driver, and
-limits how many verbs run at once.
+A process has one object of it, which several threads call at once.  A method
+makes one request, or a few, and returns: it does not wait for the effect,
+retry or sleep.  :class:`poolmgr.cloud.Cloud` does all of that, for every
+driver, and limits how many methods run at once.
 
-``timeout`` is in seconds, and counts anew with each request that waits at
-:attr:`Driver.limiter`: a verb of several requests may use it for each.  When
-it is over, the verb should raise.  A verb raises subclasses of
-:class:`~poolmgr.errors.CloudError` and nothing else:
+``timeout`` is in seconds.  It starts again after each wait at
+:attr:`Driver.limiter`, so a method may use it for each of its requests.  After
+it, the method should raise.  A method raises only subclasses of
+:class:`~poolmgr.errors.CloudError`:
 
 ===========================  ================================================
-``CloudUnavailable``         no answer, or a failure inside the cloud; the
-                             same request can be repeated
-``Busy``                     the same, and only for the moment: too many
-                             requests, or the device is in use
-``OutcomeUnknown``           the request may have taken effect or not
-``QuotaExceeded``            there is no room for one more
-``Changed``                  somebody else changed the thing meanwhile
-``CloudRefused``             the cloud says no, and will say it again
-``AuthenticationFailed``     it does not accept the credentials
+``CloudUnavailable``         no answer, or an internal error of the cloud;
+                             the request had no effect or can be repeated
+``Busy``                     the same, but the cloud works: too many requests,
+                             or the device is in use
+``OutcomeUnknown``           the request may have taken effect
+``QuotaExceeded``            the quota is used up
+``Changed``                  somebody else has changed the resource
+``CloudRefused``             the cloud refuses the request for good
+``AuthenticationFailed``     the cloud does not accept the credentials
 ===========================  ================================================
 
-A creation is repeated after ``CloudUnavailable``, so raise that only when
-nothing was made; raise ``OutcomeUnknown`` when that is not certain.
+A creation is repeated after ``CloudUnavailable``: raise that only if nothing
+was created, and ``OutcomeUnknown`` if that is not certain.
 """
 
 import abc
@@ -101,23 +100,23 @@ class Driver(abc.ABC):
 
         Returns while it still boots.
 
-        :raises QuotaExceeded: there is no room for one more
-        :raises OutcomeUnknown: it may have been made
+        :raises QuotaExceeded: the quota is used up
+        :raises OutcomeUnknown: the device may have been created
         """
 
     @abc.abstractmethod
     def list_devices(self, timeout: float) -> Sequence[Device]:
-        """List all devices, other people's too."""
+        """List all devices of the project."""
 
     def get_device(self, id: str, timeout: float) -> Device | None:
-        """Return the device of this id, None if there is none."""
+        """Return the device with this id, or None."""
         every = self.list_devices(timeout)
         return next((each for each in every if each.id == id), None)
 
     def find_devices(
         self, names: Collection[str], timeout: float
     ) -> Sequence[Device]:
-        """List the devices of exactly these names."""
+        """List the devices with exactly these names."""
         every = self.list_devices(timeout)
         return [device for device in every if device.name in names]
 
@@ -129,41 +128,41 @@ class Driver(abc.ABC):
         return [d for d in every if d.mark and d.mark.unique in uniques]
 
     def poll(self, devices: Collection[Device], timeout: float) -> Poll:
-        """Look at devices that boot or are being deleted.
+        """Read the state of devices that boot or are being deleted.
 
-        Called about once a second for all of them together.
+        Called about once a second, for all of them together.
         """
         names = {device.name for device in devices}
         return Poll(self.find_devices(names, timeout))
 
     def finish_device(self, device: Device, timeout: float) -> Device:
-        """Do what is left to do for a device that has just become active.
+        """Finish a device that has just become active.
 
-        It may be called again after it succeeded.
+        This may be called again after it has succeeded.
 
-        :returns: the device as it is then; if it is not ready, this is called
+        :returns: the device as it is now; if it is not ready, this is called
             again after a pause
         """
         return device
 
     def explain_failure(self, device: Device, timeout: float) -> str:
-        """Return why a device failed, with all that the cloud tells."""
+        """Return why a device failed, in the cloud's words."""
         return device.fault or ""
 
     @abc.abstractmethod
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
-        """Write another mark on a device that is active.
+        """Replace the mark of an active device.
 
         Two workers may do so at once.  :meth:`Mark.written_over
-        <poolmgr.ownership.Mark.written_over>` tells what has to be there
-        afterwards.
+        <poolmgr.ownership.Mark.written_over>` returns the mark
+        to write.
         """
 
     @abc.abstractmethod
     def delete_device(self, device: Device, timeout: float) -> bool:
         """Ask for a device's deletion; do not wait for it.
 
-        :returns: False when the cloud says that it has no such device
+        :returns: False if the cloud has no such device
         """
 
     # -- floating IPs -------------------------------------------------------
@@ -172,18 +171,18 @@ class Driver(abc.ABC):
     def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
         """Allocate a floating IP, marked in the same request.
 
-        :raises QuotaExceeded: there is none left, for us or at all
-        :raises OutcomeUnknown: it may have been allocated
+        :raises QuotaExceeded: the quota or the network is used up
+        :raises OutcomeUnknown: the address may have been allocated
         """
 
     @abc.abstractmethod
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
-        """List all floating IPs, other people's too."""
+        """List all floating IPs of the project."""
 
     def find_ips(
         self, addresses: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
-        """List the floating IPs of exactly these addresses."""
+        """List the floating IPs with exactly these addresses."""
         return [ip for ip in self.list_ips(timeout) if ip.address in addresses]
 
     def ips_of_jobs(
@@ -195,9 +194,9 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
-        """Write another mark on a floating IP.
+        """Replace the mark of a floating IP.
 
-        :raises Changed: the floating IP is not what ``ip`` says any more
+        :raises Changed: the floating IP has changed since ``ip`` was read
         """
 
     @abc.abstractmethod
@@ -206,21 +205,21 @@ class Driver(abc.ABC):
     ) -> None:
         """Attach a floating IP, wherever it was before, in one step.
 
-        :raises Changed: the floating IP is not what ``ip`` says any more
+        :raises Changed: the floating IP has changed since ``ip`` was read
         """
 
     @abc.abstractmethod
     def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
         """Detach a floating IP; it stays allocated.
 
-        :raises Changed: the floating IP is not what ``ip`` says any more
+        :raises Changed: the floating IP has changed since ``ip`` was read
         """
 
     @abc.abstractmethod
     def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
-        """Give a floating IP back, attached or not.
+        """Release a floating IP, attached or not.
 
-        :returns: False when the cloud says that it has no such floating IP
+        :returns: False if the cloud has no such floating IP
         """
 
     # -- both ---------------------------------------------------------------
@@ -235,7 +234,7 @@ class Driver(abc.ABC):
     def find_created(
         self, kind: Kind, name: str, mark: Mark, timeout: float
     ) -> Sequence[Device | FloatingIP]:
-        """List what a creation with this name and mark has made.
+        """List what a creation with this name and mark has created.
 
         Called when the outcome of a creation is unknown.
 
@@ -247,7 +246,7 @@ class Driver(abc.ABC):
         return [ip for ip in self.list_ips(timeout) if ip.mark == mark]
 
     def accepts(self, address: str, port: int, timeout: float) -> bool:
-        """Tell whether a TCP connection to an address can be made now."""
+        """Tell whether an address accepts a TCP connection now."""
         try:
             with socket.create_connection((address, port), min(5.0, timeout)):
                 return True
@@ -255,12 +254,12 @@ class Driver(abc.ABC):
             return False
 
     def check(self, timeout: float) -> Sequence[Finding]:
-        """Check the settings against the cloud, before they are needed.
+        """Check the settings against the cloud.
 
-        ``poolmgr check`` shows what this returns, and a worker does not
-        start when there is a problem.
+        ``poolmgr check`` shows the findings, and a worker does not start if
+        there is a problem.
 
-        :returns: what was looked at, problems and all
+        :returns: a finding for each setting
         """
         return ()
 
@@ -268,7 +267,7 @@ class Driver(abc.ABC):
         """Close connections; the driver is not used any more."""
 
     def require_own_process(self) -> None:
-        """Raise unless this is the process that the driver was made in.
+        """Raise unless this process created the driver.
 
         Its connections cannot be used in a child process.
 

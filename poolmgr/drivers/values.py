@@ -1,4 +1,4 @@
-"""What drivers and the rest of poolmgr tell each other of a cloud."""
+"""The values that drivers and the rest of poolmgr exchange."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ class Device:
     :ivar id: the cloud's own id
     :ivar name: its name; the cloud may have several of one name
     :ivar status: "building", "active" or "failed"
-    :ivar address: where clients reach it, None until it has one
-    :ivar created: when it was made, ISO 8601 in UTC
-    :ivar fault: the cloud's own words when it failed
-    :ivar mark: what poolmgr wrote on it, None if it did not make it
+    :ivar address: its address for clients, None until it has one
+    :ivar created: when it was created, ISO 8601 in UTC
+    :ivar fault: the cloud's reason for a failure
+    :ivar mark: its mark, None if poolmgr did not create it
     """
 
     id: str
@@ -65,15 +65,14 @@ class FloatingIP:
 
     :ivar id: the cloud's own id
     :ivar address: the address itself
-    :ivar device_id: the device it is attached to, None when to nothing
-    :ivar revision: changes whenever the cloud's record does; what
+    :ivar device_id: the device that it is attached to, or None
+    :ivar revision: changes with every change of the floating IP;
         :meth:`Driver.attach_ip`, :meth:`Driver.detach_ip` and
-        :meth:`Driver.mark_ip` compare
-    :ivar mark: what poolmgr wrote on it, None if it did not make it
-    :ivar created: when it was allocated, ISO 8601 in UTC, None when the
-        cloud does not tell
-    :ivar goes_with: the id of the device that it was made for and is deleted
-        with; None when it is one of its own
+        :meth:`Driver.mark_ip` compare it
+    :ivar mark: its mark, None if poolmgr did not create it
+    :ivar created: when it was allocated, ISO 8601 in UTC, or None if unknown
+    :ivar goes_with: the id of the device that it belongs to and is deleted
+        with, or None
     """
 
     id: str
@@ -93,12 +92,12 @@ class FloatingIP:
 
 @dataclass(frozen=True)
 class Finding:
-    """What the check of a setting against the cloud has found.
+    """The result of checking a setting against the cloud.
 
     :ivar setting: the setting's name
     :ivar value: its value, empty when unset
-    :ivar found: what that is in the cloud, as an id
-    :ivar problem: in one line, what is wrong with it; None if nothing is
+    :ivar found: the id of the resource in the cloud
+    :ivar problem: what is wrong, in one line, or None
     """
 
     setting: str
@@ -113,15 +112,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Poll:
-    """What one poll of devices that boot, or are deleted, has found.
+    """The result of one poll of devices that boot or are being deleted.
 
-    A device that was asked for and is in neither was not found.
+    A device that is neither in ``seen`` nor in ``unchanged`` was not found.
 
-    :ivar seen: devices as they are now; others than those asked for may be
-        among them
-    :ivar unchanged: ids of devices that are there and still building
-    :ivar requests: requests to the cloud that the poll took; the more, the
-        longer the pause until the next
+    :ivar seen: devices as they are now, and possibly others
+    :ivar unchanged: ids of devices that are still building
+    :ivar requests: requests that the poll took; the more, the longer the pause
+        until the next
     """
 
     seen: Sequence[Device]
@@ -137,14 +135,13 @@ class Poll:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a driver may be asked at once, and how long a verb may take.
+    """Limits for the calls of a driver.
 
-    :ivar calls_at_once: verbs that run at the same time, at most
+    :ivar calls_at_once: maximum number of concurrent calls
     :ivar calls_per_second: requests a second that :attr:`Driver.limiter`
-        lets through; 0 for any number
-    :ivar call_timeout: seconds for one verb
-    :ivar poll_interval: seconds between two polls of devices that boot, at
-        least
+        lets through; 0: no limit
+    :ivar call_timeout: seconds for one call
+    :ivar poll_interval: minimum seconds between two polls
     """
 
     calls_at_once: int = 20
