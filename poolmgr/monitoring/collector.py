@@ -5,6 +5,7 @@ import importlib.metadata
 import math
 import platform
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -94,27 +95,20 @@ class StateCollector(Collector):
         return found
 
     def _job_servers(self) -> Values:
-        links, queues = self.service.links, self._read_queues()
-        told = [(where, queue) for where, queue in queues.items() if queue]
-        jobs: dict[tuple[str, ...], float] = {}
-        for where, queue in told:
-            jobs[where, "waiting"] = max(0, queue.queued - queue.running)
-            jobs[where, "running"] = queue.running
-        return {
-            "poolmgr_job_server_reconnects": {
-                (str(each.address),): each.reconnects for each in links
-            },
-            "poolmgr_job_server_connected": {
-                (str(each.address),): each.state == "up" for each in links
-            },
-            "poolmgr_job_server_answers": {
-                (where,): queue is not None for where, queue in queues.items()
-            },
-            "poolmgr_job_server_jobs": jobs,
-            "poolmgr_job_server_workers": {
-                (where,): queue.workers for where, queue in told
-            },
-        }
+        found: Values = defaultdict(dict)
+        for link in self.service.links:
+            server = str(link.address)
+            up = link.state == "up"
+            found["poolmgr_job_server_connected"][server,] = up
+            found["poolmgr_job_server_reconnects"][server,] = link.reconnects
+        for server, queue in self._read_queues().items():
+            found["poolmgr_job_server_answers"][server,] = queue is not None
+            if queue is not None:
+                jobs = found["poolmgr_job_server_jobs"]
+                jobs[server, "waiting"] = max(0, queue.queued - queue.running)
+                jobs[server, "running"] = queue.running
+                found["poolmgr_job_server_workers"][server,] = queue.workers
+        return found
 
     def _read_queues(self) -> dict[str, FunctionStatus | None]:
         """The queue of each job server, None if it did not answer."""
