@@ -1,15 +1,13 @@
 """What a cloud answers: understood, or an error of the cloud."""
 
 import contextlib
-from typing import Any
 
 from keystoneauth1.access.access import AccessInfo, AccessInfoV3
-from keystoneauth1.session import Session
 from requests import Response
 
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import Call, Service, error_of_answer
+from poolmgr.drivers.nova.calls import Call, error_of_answer
 from poolmgr.errors import CloudError
 
 SEEDS = [
@@ -31,17 +29,13 @@ class _SameAnswer(Api):
     """Answers every call alike."""
 
     def __init__(self, body: bytes) -> None:
-        self.session, self.microversion = Session(), "2.79"
         self._answer = Response()
         self._answer.status_code, self._answer._content = 200, body
 
     def log_in(self, timeout: float) -> AccessInfo:
         return AccessInfoV3({"token": {"project": {"id": "p"}}}, "token")
 
-    def url(self, service: Service, timeout: float) -> str:
-        return "http://cloud.example"
-
-    def exchange(self, call: Call, url: str, send: object) -> Any:
+    def send(self, call: Call, access: AccessInfo, timeout: float) -> Response:
         return self._answer
 
 

@@ -149,7 +149,7 @@ class Api(Session):
         # The list's name without its "s" is that of what is in it.
         field = call.path[1:-1]
         call = replace(call, expects=field, creates=True)
-        made = self.read(call, form, timeout)
+        made = _decode(call, self.run(call, timeout)[field], form)
         if not _SEGMENT.fullmatch(made.id):
             # It is there all the same, and has to be found by its mark.
             raise call.failed(f"the answer to {call} has an id that is none")

@@ -126,7 +126,7 @@ def error_of_answer(
     return Refused(message, status, kind)
 
 
-def error_of_failure(
+def error_of(
     call: Call, error: BaseException, url: str, tls: str
 ) -> errors.CloudError:
     """The error that one of :data:`FAILURES` is.

@@ -7,13 +7,7 @@ from typing import Any
 from poolmgr import errors
 from poolmgr.drivers.base import Device, Driver, FloatingIP
 from poolmgr.drivers.nova import marks
-from poolmgr.drivers.nova.api import (
-    Api,
-    Entry,
-    objects,
-    path_of,
-    text,
-)
+from poolmgr.drivers.nova.api import Api, Entry, objects, path_of, text
 from poolmgr.drivers.nova.calls import Call, Refused
 from poolmgr.drivers.nova.parts import FLOATING_NETWORK, Parts
 from poolmgr.drivers.nova.servers import parted

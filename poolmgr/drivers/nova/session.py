@@ -4,11 +4,9 @@ import copy
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import nullcontext, suppress
-from functools import partial
-from typing import TypeVar
+from contextlib import contextmanager, nullcontext, suppress
 
 from keystoneauth1 import session as keystone
 from keystoneauth1.access.access import AccessInfo
@@ -23,7 +21,7 @@ from poolmgr.drivers.nova.calls import (
     Call,
     Refused,
     Service,
-    error_of_failure,
+    error_of,
 )
 from poolmgr.drivers.nova.credentials import Origin, is_address
 from poolmgr.drivers.nova.sdk import bounded, login_of, with_version
@@ -32,7 +30,6 @@ from poolmgr.text import one_line, secrecy
 from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
-T = TypeVar("T")
 
 #: Seconds after which a login that is not over keeps no other waiting.
 LONGEST_WAIT = 5.0
@@ -47,6 +44,12 @@ _LOGIN = Call("POST", "identity", "/auth/tokens")
 _VERSIONS = {"compute": "v2.1", "network": "v2.0", "image": "v2"}
 #: What keystoneauth raises over an answer of another form than documented.
 _MISREAD = (AttributeError, LookupError, TypeError, ValueError)
+
+
+class _Exchange:
+    """A request; the status of its answer, if there is one."""
+
+    status: int | None = None
 
 
 class Session:
@@ -105,26 +108,27 @@ class Session:
             **(call.headers or {}),
         }
         is_nova = call.service == "compute"
-        send = partial(
-            self.session.request,
-            url + call.path,
-            call.method,
-            params=call.params,
-            json=call.body,
-            headers=headers,
-            microversion=self.microversion if is_nova else None,
-            microversion_service_type=call.service,
-            # Its services write it into their logs as the global request id.
-            global_request_id=context.request_id if context else None,
-            authenticated=False,
-            raise_exc=False,
-            # It would have the bodies.
-            log=False,
-            # The SDK's sleeps until the wall clock has caught up.
-            rate_semaphore=nullcontext(),
-            timeout=timeout,
-        )
-        return self.exchange(call, url, send)
+        with self._exchange(call, url) as exchange:
+            response = self.session.request(
+                url + call.path,
+                call.method,
+                params=call.params,
+                json=call.body,
+                headers=headers,
+                microversion=self.microversion if is_nova else None,
+                microversion_service_type=call.service,
+                # Its services log it as the global request id.
+                global_request_id=context.request_id if context else None,
+                authenticated=False,
+                raise_exc=False,
+                # It would have the bodies.
+                log=False,
+                # The SDK's sleeps until the wall clock has caught up.
+                rate_semaphore=nullcontext(),
+                timeout=timeout,
+            )
+            exchange.status = response.status_code
+        return response
 
     def takes_another_microversion(self, said: str) -> bool:
         """Whether there is another one to try than Nova has refused.
@@ -142,30 +146,6 @@ class Session:
             return False
         self.microversion = f"2.{max(least, min(most, _NEWEST_MICROVERSION))}"
         return True
-
-    def exchange(self, call: Call, url: str, send: Callable[[], T]) -> T:
-        """What a request is answered; sent in its turn, timed and reported.
-
-        :param send: sends it
-        :raises CloudError: it is not answered
-        """
-        if self._is_closed:
-            raise errors.CloudUnavailable(f"{call}: the driver is closed")
-        self._driver.limiter.acquire()
-        started, status = time.monotonic(), None
-        try:
-            answer = send()
-            status = getattr(answer, "status_code", 201)
-            return answer
-        except FAILURES as error:
-            status = getattr(error, "http_status", None)
-            raise error_of_failure(call, error, url, self._tls) from error
-        finally:
-            took = time.monotonic() - started
-            LOG.debug("%s: %s in %.3f s", call, status or "no answer", took)
-            self._driver.report_call(
-                CloudCall(call.service, call.method, status, took)
-            )
 
     # -- Keystone -----------------------------------------------------------
 
@@ -237,6 +217,28 @@ class Session:
 
     # -- inside -------------------------------------------------------------
 
+    @contextmanager
+    def _exchange(self, call: Call, url: str) -> Iterator[_Exchange]:
+        """Send a request in the block: in its turn, timed and reported.
+
+        :raises CloudError: it is not answered
+        """
+        if self._is_closed:
+            raise errors.CloudUnavailable(f"{call}: the driver is closed")
+        self._driver.limiter.acquire()
+        exchange, started = _Exchange(), time.monotonic()
+        try:
+            yield exchange
+        except FAILURES as error:
+            exchange.status = getattr(error, "http_status", None)
+            raise error_of(call, error, url, self._tls) from error
+        finally:
+            status, took = exchange.status, time.monotonic() - started
+            LOG.debug("%s: %s in %.3f s", call, status or "no answer", took)
+            self._driver.report_call(
+                CloudCall(call.service, call.method, status, took)
+            )
+
     def _drop(self, login: Future[AccessInfo]) -> None:
         if self._logins.get("latest") is login:
             self._logins.pop("latest", None)
@@ -245,9 +247,10 @@ class Session:
         session = copy.copy(self.session)
         session.timeout = timeout
         url = str(self._plugin.auth_url)
-        ask = partial(self._plugin.get_auth_ref, session)
         try:
-            access = self.exchange(_LOGIN, url, ask)
+            with self._exchange(_LOGIN, url) as exchange:
+                access = self._plugin.get_auth_ref(session)
+                exchange.status = 201
             secrecy.hide(access.auth_token, passing=True)
         except (errors.AuthenticationFailed, Refused) as error:
             raise errors.AuthenticationFailed(
