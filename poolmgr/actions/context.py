@@ -3,8 +3,8 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Protocol
 
@@ -147,20 +147,12 @@ class Context(JobContext):
         """Ask the job server whether a worker was lost with this job."""
         return await self._run.delivered_before()
 
-    @asynccontextmanager
-    async def limit(self, seconds: float) -> AsyncIterator[None]:
-        """Bound the block in time.
+    def limit(self, seconds: float) -> AbstractAsyncContextManager[None]:
+        """Bound a block in time, by ``async with``.
 
         :raises DeadlineExceeded: it was not done; says what it waited for
         """
-        trace = self._run.trace
-        # What goes wrong in the block is no reason for what comes after it.
-        trouble, trace.trouble = trace.trouble, None
-        try:
-            async with time_limit(trace, seconds):
-                yield
-        finally:
-            trace.trouble = trouble
+        return time_limit(self._run.trace, seconds)
 
 
 class BlockingContext(JobContext):

@@ -117,19 +117,24 @@ async def time_limit(
     :raises DeadlineExceeded: the time is up
     :raises PoolmgrError: the last failure of what was repeated until then
     """
-    before = context.end
-    if seconds is not None:
-        now = asyncio.get_running_loop().time()
-        context.end = min(before, now + seconds)
+    if seconds is None:
+        yield
+        return
+    before, trouble = context.end, context.trouble
+    context.end = min(before, asyncio.get_running_loop().time() + seconds)
     end = context.end
+    # What went wrong before is no reason for what does in the block, and what
+    # goes wrong there is none for what comes after it.
+    context.trouble = None
     try:
         async with asyncio.timeout(seconds) as limit:
             yield
     except TimeoutError:
         if not limit.expired():
             raise
-        late = DeadlineExceeded(context.doing or doing, seconds or 0.0)
+        late = DeadlineExceeded(context.doing or doing, seconds)
         raise context.trouble or late from None
     finally:
+        context.trouble = trouble
         if context.end == end:  # else the job was cancelled meanwhile
             context.end = before

@@ -92,19 +92,6 @@ def test_the_type_has_the_base_name_as_it_was_configured(
     assert answer["type"] == "basename: libra_stg, image: fake-image"
 
 
-def test_a_device_is_marked_as_handed_over_before_it_is_answered(
-    manager: PoolManager, cloud: FakeCloud
-) -> None:
-    job = Job("unique", "H:host:1", "127.0.0.1:4730")
-
-    answer = manager.run({"action": "BUILD_DEVICE"}, job)
-
-    (device,) = cloud.find_devices([str(answer["name"])], SOON)
-    assert device.mark is not None
-    assert device.mark.state == "handed over"
-    assert (device.mark.unique, device.mark.handle) == ("unique", "H:host:1")
-
-
 def failing(**settings: object) -> PoolManager:
     cloud = FakeCloud(FakeSettings(**settings))  # type: ignore[arg-type]
     return PoolManager(
@@ -120,15 +107,6 @@ def test_a_device_that_fails_is_deleted_and_its_fault_told() -> None:
     assert code(answer) == "device_failed"
     assert "the fake cloud let it fail" in str(answer["error"])
     assert "name" not in answer
-    assert not manager.driver.list_devices(SOON)
-
-
-def test_a_device_that_boots_too_long_is_deleted() -> None:
-    manager = failing(boot_time=60.0)
-
-    answer = run(manager, "BUILD_DEVICE")
-
-    assert code(answer) == "deadline"
     assert not manager.driver.list_devices(SOON)
 
 
@@ -558,21 +536,6 @@ def test_a_redelivered_build_takes_over_the_device_it_left(
     assert len(cloud.list_ips(SOON)) == 1
 
 
-def test_a_failed_device_that_was_left_is_not_taken_over(
-    cloud: FakeCloud,
-) -> None:
-    old = Job("unique", "H:host:1")
-    broken = FakeCloud(FakeSettings(boot_failure_rate=1.0))
-    left = broken.create_device("libra-left", Mark.for_job("libra", old), SOON)
-    broken._settings = FakeSettings()
-
-    answer = PoolManager(broken).run({"action": "BUILD_DEVICE"}, old)
-
-    assert answer["response"] == "PASS"
-    (there,) = broken.list_devices(SOON)
-    assert there.name == answer["name"] != left.name
-
-
 def test_a_device_that_fails_while_it_is_taken_over_is_built_anew() -> None:
     class Failing(FakeCloud):
         """The device that was left fails as it is waited for."""
@@ -635,20 +598,6 @@ def test_what_the_same_delivery_made_besides_is_deleted(
     assert answer["response"] == "PASS"
     there = {device.name for device in cloud.list_devices(SOON)}
     assert there == {answer["name"], *(["libra-late"] if stays else [])}
-
-
-@pytest.mark.parametrize("unique", ["", "again"])
-def test_a_unique_used_again_gets_a_device_of_its_own(
-    cloud: FakeCloud, unique: str
-) -> None:
-    manager = PoolManager(cloud)
-
-    names = {
-        manager.run({"action": "BUILD_DEVICE"}, Job(unique, handle))["name"]
-        for handle in ("H:host:1", "H:host:2")
-    }
-
-    assert len(names) == 2
 
 
 @pytest.mark.parametrize("request_text", REQUESTS)

@@ -734,23 +734,6 @@ def test_an_action_learns_that_nobody_waits_any_more(
     assert gate.wanted == [False]
 
 
-def test_a_redelivery_takes_the_place_of_a_lost_one(
-    managing: Callable[..., PoolManager],
-) -> None:
-    gate = Gate()
-    manager = managing(gated(gate))
-    lost = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
-    assert gate.entered.acquire(timeout=10.0)
-    lost.connection_lost()
-
-    again = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
-    gate.open.set()
-
-    assert again.future.result(10.0).answer["response"] == "PASS"
-    assert gate.wanted == [True]
-    assert len(gate.runs) == 1
-
-
 def test_an_answer_that_the_job_server_refused_is_undone(
     cloud: FakeCloud,
 ) -> None:

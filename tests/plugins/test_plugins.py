@@ -9,9 +9,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from poolmgr import errors
-from poolmgr.actions.base import Action, action_plugins
+from poolmgr.actions.base import action_plugins
 from poolmgr.drivers.lifecycle import driver_plugins
-from poolmgr.plugins import Plugin, Registry
 from tests import environments, processes
 
 
@@ -189,7 +188,7 @@ def test_an_action_with_the_name_of_a_command_is_told(
     assert {r["State"] for n, r in found.items() if n != "REAP"} == {"ok"}
 
 
-def test_reap_tells_of_actions_whose_time_is_not_known(
+def test_reap_names_actions_that_cannot_be_loaded(
     example: Path, broken: Path
 ) -> None:
     done = poolmgr("--driver", "fake", "reap", beside=[example, broken])
@@ -223,13 +222,3 @@ def test_our_own_plugins_are_found_and_load() -> None:
 def test_a_name_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(errors.PluginNotFound, match="NOPE.*BUILD_IP"):
         action_plugins().load("NOPE")
-
-
-def test_a_class_of_the_wrong_kind_is_broken() -> None:
-    wrong: Registry[object] = Registry("action", "poolmgr.drivers", Action)
-
-    (plugin,) = (p for p in wrong.inspect() if p.name == "fake")
-
-    assert isinstance(plugin, Plugin)
-    assert plugin.state == "broken"
-    assert "is not a subclass of poolmgr.actions.base.Action" in plugin.error
