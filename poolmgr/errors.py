@@ -188,7 +188,7 @@ class DeviceNotDeleted(CloudError):
     ) -> None:
         self.name, self.answer = name, dict(answer)
         self.cause, self.reason = words_of(cause), words_of(reason)
-        left = f"device {name!r} could not be deleted"
+        left = f"device {name!r} was not deleted"
         super().__init__(f"{self.cause}; {left}: {self.reason}")
 
 

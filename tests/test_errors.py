@@ -95,7 +95,7 @@ def test_an_error_comes_back_from_another_process() -> None:
         error = pool.submit(fail).exception(120.0)
 
     assert isinstance(error, errors.DeviceNotDeleted)
-    assert str(error) == "so; device 'libra-1' could not be deleted: no"
+    assert str(error) == "so; device 'libra-1' was not deleted: no"
     assert error.answer == {"name": "libra-1"}
     assert (error.cause, error.__notes__) == ("so", ["a note"])
 

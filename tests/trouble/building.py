@@ -102,7 +102,7 @@ def boots_too_slowly(stage: Stage) -> str:
     )
 
 
-@scene("could not be deleted:")
+@scene("was not deleted:")
 def not_deleted(stage: Stage) -> str:
     cloud = stage.cloud()
     cloud.fault(Fault.server_error(NO_HOST, times=None))
