@@ -53,7 +53,9 @@ class Running:
     async def registered(self, number: int = 1) -> None:
         """Wait until so many servers know it."""
         await until(
-            lambda: [s.state for s in self.worker.links].count("up") == number
+            lambda: (
+                [s.state for s in self.worker.statuses].count("up") == number
+            )
         )
 
     def done(self, job: Assignment, answer: bytes = b"") -> None:

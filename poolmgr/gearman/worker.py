@@ -329,7 +329,7 @@ class Worker:
         return sum(connection.grabs for connection in self._connections)
 
     @property
-    def links(self) -> list[ConnectionStatus]:
+    def statuses(self) -> list[ConnectionStatus]:
         """How each connection is, in the order of the servers."""
         return [connection.status for connection in self._connections]
 

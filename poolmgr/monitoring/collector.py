@@ -96,11 +96,11 @@ class StateCollector(Collector):
 
     def _job_servers(self) -> Values:
         found: Values = defaultdict(dict)
-        for link in self.service.links:
-            server = str(link.address)
-            up = link.state == "up"
+        for each in self.service.connections:
+            server = str(each.address)
+            up = each.state == "up"
             found["poolmgr_job_server_connected"][server,] = up
-            found["poolmgr_job_server_reconnects"][server,] = link.reconnects
+            found["poolmgr_job_server_reconnects"][server,] = each.reconnects
         for server, queue in self._read_queues().items():
             found["poolmgr_job_server_answers"][server,] = queue is not None
             if queue is not None:
@@ -120,7 +120,9 @@ class StateCollector(Collector):
         return self._queues
 
     async def _ask_all(self) -> dict[str, FunctionStatus | None]:
-        servers = [connection.address for connection in self.service.links]
+        servers = [
+            connection.address for connection in self.service.connections
+        ]
         found = await asyncio.gather(*map(self._ask, servers))
         return dict(zip(map(str, servers), found, strict=True))
 

@@ -73,7 +73,7 @@ def _event_loop(service: Service) -> Check:
 
 
 def _job_servers(service: Service) -> Check:
-    connections = service.links
+    connections = service.connections
     up = sum(each.state == "up" for each in connections)
     found = f"registered with {up} of {len(connections)}"
     if not up:

@@ -95,7 +95,7 @@ def _threads() -> Iterator[str]:
 
 def _job_servers(service: Service) -> Iterator[str]:
     now = time.time()
-    for each in service.links:
+    for each in service.connections:
         yield (
             f"{each.address} {each.state} for {now - each.since:.1f} s, "
             f"reconnects={each.reconnects}, "

@@ -125,9 +125,9 @@ class Service:
         return self._stop.is_set()
 
     @property
-    def links(self) -> list[ConnectionStatus]:
+    def connections(self) -> list[ConnectionStatus]:
         """How each connection to a job server is."""
-        return self._worker.links
+        return self._worker.statuses
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -151,7 +151,7 @@ class Service:
 
     async def _prefetch_later(self) -> None:
         await asyncio.sleep(PEER_DELAY)
-        up = [x.address for x in self._worker.links if x.state == "up"]
+        up = [x.address for x in self._worker.statuses if x.state == "up"]
         await self._queries.prepare(up)
         self.slots.prefetch(self._worker.grab)
 

@@ -128,19 +128,19 @@ def _watchdog(environment: Mapping[str, str]) -> float | None:
 
 def status(service: Service) -> str:
     """How a worker is, in a line for a person."""
-    slots, settings, links = service.slots, service.settings, service.links
+    slots, settings = service.slots, service.settings
     said = [
         "draining" if service.draining else "",
         f"{slots.long} of {settings.long_jobs} builds",
         f"{slots.short} of {settings.short_jobs} short jobs running",
         f"{slots.held} builds waiting" if slots.held else "",
-        f"{_servers_up(service)} of {len(links)} job servers",
+        f"{_servers_up(service)} of {len(service.connections)} job servers",
     ]
     return ", ".join(filter(None, said))
 
 
 def _servers_up(service: Service) -> int:
-    return sum(each.state == "up" for each in service.links)
+    return sum(each.state == "up" for each in service.connections)
 
 
 def _extension(seconds: float = _EXTENSION) -> str:

@@ -30,7 +30,7 @@ def test_a_stopped_server_is_noticed_by_its_silence(
             await worker.registered()
             job_server.signal(signal.SIGSTOP)
             try:
-                await until(lambda: worker.worker.links[0].state != "up")
+                await until(lambda: worker.worker.statuses[0].state != "up")
             finally:
                 job_server.signal(signal.SIGCONT)
             await worker.registered()
@@ -45,7 +45,7 @@ def test_a_server_that_is_not_there_is_told_once(
 
     async def scenario() -> None:
         async with running(address, options=QUICK) as worker:
-            await until(lambda: worker.worker.links[0].reconnects > 3)
+            await until(lambda: worker.worker.statuses[0].reconnects > 3)
 
     asyncio.run(scenario())
 

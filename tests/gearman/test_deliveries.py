@@ -51,7 +51,7 @@ def test_of_100_answers_just_that_of_an_unknown_job_is_told_to_be_unknown(
             for n, each in enumerate(submitted):
                 if each.handle != unknown:
                     assert await each.result(TIMEOUT) == b"%d" % n
-            (connection,) = worker.worker.links
+            (connection,) = worker.worker.statuses
         assert [
             n for n in outcomes if outcomes[n] is AnswerStatus.UNKNOWN
         ] == [50]

@@ -58,7 +58,7 @@ def test_a_host_of_any_name_serves(
             gearman = GearmanSettings(servers=(str(server.address),))
             service = Service(manager, gearman, WorkerSettings())
             serving = asyncio.create_task(service.run())
-            await until(lambda: service.links[0].state == "up")
+            await until(lambda: service.connections[0].state == "up")
             (named,) = [
                 each
                 for each in await admin.workers(server.address)

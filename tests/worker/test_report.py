@@ -186,8 +186,8 @@ def test_a_section_that_fails_is_said_to(tmp_path: Path) -> None:
     path = tmp_path / "report"
     with path.open("w") as file:
         report = Report(lambda: [-1, file.fileno()])
-        report.service = Mock(spec_set=["links", "breakers"])
-        report.service.links = None
+        report.service = Mock(spec_set=["connections", "breakers"])
+        report.service.connections = None
         report.service.breakers = {"a\nb": Mock(open=True, reason="down")}
         report.write()
 
