@@ -130,12 +130,9 @@ class ConfigShow(PoolmgrLister):
         rows = [*self._rows(given.formatter == "table")]
         log_remarks(self.configuration)
         known = sorted({row[0] for row in rows})
-        for wanted in given.group:
-            if wanted not in known:
-                raise UsageError(
-                    f"there is no group {one_line(wanted)!r}; choose of: "
-                    f"{', '.join(known)}"
-                )
+        for wanted in {*given.group}.difference(known):
+            absent = f"there is no group {one_line(wanted)!r}"
+            raise UsageError(f"{absent}; choose of: {', '.join(known)}")
         groups, rest = given.group or known, "default" if given.set else ""
         shown = [r for r in rows if r[0] in groups and r[3] != rest]
         return self.columns, shown

@@ -13,6 +13,9 @@ from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
 
+#: A group's name, and its settings.
+_Group = tuple[str, Any]
+
 
 class Reload:
     """Reads the configuration again, and hands on what may change.
@@ -42,19 +45,18 @@ class Reload:
             log_remarks(conf)
             conf.read_all()
             conf.gearman().connection_options()
+            read = [(g, conf.group(g, type(old))) for g, old in self._in_force]
         except PoolmgrError as error:
             LOG.error("configuration not reloaded: %s", error)
             return
-        in_force = []
-        for group, old in self._in_force:
-            new = conf.group(group, type(old))
-            in_force.append((group, self._take(group, old, new)))
-        if in_force == self._in_force:
+        if read == self._in_force:
             LOG.info("configuration reloaded: no changes")
-        self._in_force = in_force
+        self._in_force = [*map(self._take, self._in_force, read)]
 
-    def _take(self, group: str, old: Any, new: Any) -> Any:
+    def _take(self, present: _Group, read: _Group) -> _Group:
         """Adopt what may change, name the rest; returns what is in force."""
+        group, old = present
+        _group, new = read
         adopt = self._adopters.get(type(old))
         changed: dict[str, Any] = {}
         for option in options_of(group, type(old)):
@@ -73,4 +75,4 @@ class Reload:
         in_force = replace(old, **changed)
         if adopt and changed:
             adopt(in_force)
-        return in_force
+        return group, in_force

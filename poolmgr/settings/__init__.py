@@ -150,7 +150,7 @@ class ReaperSettings:
         mutable=True,
     )
     interval: float = setting(
-        300.0, "Seconds between runs; deleting takes 2.", min=0.1, mutable=True
+        300.0, "Seconds between two runs.", min=0.1, mutable=True
     )
     older_than: float = setting(
         1800.0,

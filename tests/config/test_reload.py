@@ -384,9 +384,23 @@ def test_values_are_one_line(
     assert message.isprintable()
 
 
+def test_a_wrong_value_of_the_driver_in_use_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "worker.conf"
+    path.write_text("[poolmgr]\ndriver = fake\n")
+    reload = Reload(Configuration([str(path)]), {})
+    path.write_text("[poolmgr]\ndriver = nova\n[fake]\nip_quota = -1\n")
+
+    reload.run()
+
+    assert "configuration not reloaded: [fake] ip_quota in" in caplog.text
+
+
 def test_monitoring_is_not_changed_by_a_reload(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     path = tmp_path / "worker.conf"
     path.write_text("")
     reload = Reload(Configuration([str(path)]), {})
@@ -395,6 +409,7 @@ def test_monitoring_is_not_changed_by_a_reload(
     reload.run()
 
     assert "[monitoring] port: 9473 -> 1 needs a restart" in caplog.text
+    assert "no changes" not in caplog.text
 
 
 def test_nothing_new_is_said_to_be_so(

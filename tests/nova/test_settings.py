@@ -83,7 +83,7 @@ def test_metadata_and_user_data_are_given_to_the_device(
     ("changes", "words"),
     [
         ({"metadata": ("role",)}, "KEY=VALUE"),
-        ({"metadata": ("poolmgr_pool=x",)}, "leave 'poolmgr_pool=x' to pool"),
+        ({"metadata": ("poolmgr_pool=x",)}, "none of poolmgr_"),
         ({"metadata": ("a/b=x",)}, "KEY=VALUE"),
         ({"metadata": ("a=" + "x" * 256,)}, "255"),
         ({"address_version": "5"}, "must be one of 4, 6"),

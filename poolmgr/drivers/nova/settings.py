@@ -17,14 +17,13 @@ _check_version = like(
 
 
 def _check_metadata(entries: tuple[str, ...]) -> None:
+    form = r"(?!poolmgr_)[A-Za-z0-9_:. -]{1,255}=.{0,255}"
     for entry in entries:
-        if not re.fullmatch(r"[A-Za-z0-9_:. -]{1,255}=.{0,255}", entry, re.S):
+        if not re.fullmatch(form, entry, re.S):
             raise ValueError(
-                "must be KEY=VALUE entries, each of at most 255 characters, "
-                f"not {entry!r}"
+                "must be KEY=VALUE entries, each of at most 255 characters "
+                f"and none of poolmgr_*, not {entry!r}"
             )
-        if entry.startswith("poolmgr_"):
-            raise ValueError(f"must leave {entry!r} to poolmgr")
 
 
 @dataclass(frozen=True)
