@@ -46,15 +46,11 @@ class Cloud(Devices):
     device or floating IP that was just made is deleted then, or left as it is
     if the context is abandoned; a second cancel does not wait for that.
 
-    Clouds lose requests, and others change things in between.  So to attach
-    and to detach is to ask until the change is seen to be in effect.
-
     :param driver: the cloud's driver
     :param ownership: tells what may be touched; None for everything
     :param observer: told of each request to the cloud
     :param pool: runs the driver's verbs; None for threads
     :param pace: the times of waiting
-    :ivar driver: the cloud's driver
     :ivar calls: calls the driver
     :ivar circuits: the circuit breakers
     :ivar poller: polls what is waited for
@@ -224,7 +220,7 @@ class Cloud(Devices):
             await self._require_our_ip(ip)
             await self.calls.ask(verbs.ATTACH_IP, ip, device)
 
-        return await self._change("attaching", ip, attach, device.id)
+        return await self._change(ip, attach, device)
 
     async def detach_ip(
         self, ip: FloatingIP | str, device: Device | None = None
@@ -248,7 +244,7 @@ class Cloud(Devices):
                 raise AttachedElsewhere(ip.address, device.name)
             await self.calls.ask(verbs.DETACH_IP, ip)
 
-        return await self._change("detaching", ip, detach, None)
+        return await self._change(ip, detach, None)
 
     async def _require_our_ip(self, ip: FloatingIP) -> None:
         if self._ownership is None:
@@ -272,16 +268,21 @@ class Cloud(Devices):
 
     async def _change(
         self,
-        doing: str,
         ip: FloatingIP | str,
         request: Callable[[FloatingIP], Awaitable[None]],
-        wanted: str | None,
+        device: Device | None,
     ) -> FloatingIP:
         """Request a change until it is read back.
 
-        :param wanted: the id of the device that it is to be attached to
+        Clouds lose requests, and others change things in between.
+
+        :param device: what the floating IP is to be attached to
         """
         now = await self.get_ip(ip) if isinstance(ip, str) else ip
+        wanted = device.id if device else None
+        doing = f"detaching {now.address}"
+        if device is not None:
+            doing = f"attaching {now.address} to device {device.name!r}"
         context = current() or RequestContext()
         for pause in backoff(*PAUSES):
             trouble: Changed | None = None
@@ -293,9 +294,9 @@ class Cloud(Devices):
                 now = await self.get_ip(now.address)
             if now.device_id == wanted:
                 break
-            context.doing, context.trouble = f"{doing} {now.address}", trouble
+            context.doing, context.trouble = doing, trouble
             why = trouble or "not in effect yet"
-            LOG.info("%s: %s; asking again", context.doing, why)
+            LOG.info("%s: %s; asking again", doing, why)
             await asyncio.sleep(pause)
             now = await self.get_ip(now.address)
         return now
