@@ -123,8 +123,6 @@ class Cloud(Devices):
         if not keep_driver:
             close_driver(self.driver, self.calls.pace.close)
 
-    # -- floating IPs -------------------------------------------------------
-
     async def create_ip(self, mark: Mark, max_wait: float = 0.0) -> FloatingIP:
         """Allocate a floating IP, marked from birth.
 
