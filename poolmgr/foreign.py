@@ -1,6 +1,5 @@
 """Exceptions that other people's code raises, in libraries and plugins."""
 
-import logging
 import threading
 
 from poolmgr.text import one_line
@@ -19,17 +18,6 @@ def told(error: BaseException) -> str:
     """An exception in one line: its type and its text."""
     kind, words = type(error).__name__, words_of(error)
     return one_line(f"{kind}: {words}" if words not in ("", kind) else kind)
-
-
-def log_defect(log: logging.Logger, what: str, error: BaseException) -> None:
-    """Log a plugin's unexpected exception with its traceback.
-
-    :param what: what failed
-    """
-    try:
-        log.error("%s failed unexpectedly", what, exc_info=error)
-    except BaseException:  # its traceback, too, is made by a plugin
-        log.error("%s failed unexpectedly, and cannot be shown", what)
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar
 
 from poolmgr import errors
-from poolmgr.foreign import is_interrupt, log_defect, told
+from poolmgr.foreign import is_interrupt, told
 from poolmgr.text import one_line
 
 # stevedore keeps what it has found beneath the user's home. For a user without
@@ -220,7 +220,10 @@ def known(error: BaseException, doing: str) -> errors.PoolmgrError:
     # Not isinstance(): an object can lie about its class.
     if issubclass(type(error), errors.PoolmgrError):
         return error  # type: ignore[return-value]
-    log_defect(LOG, doing, error)
+    try:
+        LOG.error("%s failed unexpectedly", doing, exc_info=error)
+    except BaseException:  # its traceback, too, is made by a plugin
+        LOG.error("%s failed unexpectedly, and cannot be shown", doing)
     failure = errors.PluginFailed(f"{doing}: {told(error)}")
     failure.__cause__ = error
     return failure

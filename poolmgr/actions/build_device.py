@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from poolmgr.actions.base import NoFields
 from poolmgr.actions.handover import CreatingAction
 from poolmgr.drivers.base import Device
-from poolmgr.errors import DeviceNotDeleted, PoolmgrError
+from poolmgr.errors import CloudError, DeviceNotDeleted, PoolmgrError
 from poolmgr.ownership import Mark, new_name
 from poolmgr.text import one_line
 from poolmgr.tracing import current
@@ -32,18 +32,18 @@ class BuildDevice(CreatingAction[NoFields, Device]):
     async def create(self, request: NoFields) -> Device:
         """See :meth:`CreatingAction.create`."""
         context = self.context
-        name = new_name(context.ownership.basename)
+        name = new_name(context.settings.ownership.basename)
         try:
             return await context.cloud.create_device(
                 name, context.new_mark(), max_wait=context.max_wait
             )
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancel:
             trace = current()
-            if trace is None or not trace.left:
-                raise
-            cause, why = self.context.error, trace.left
-            answer = self._answer(name, "")
-            raise DeviceNotDeleted(name, cause, why, answer) from None
+            if trace is not None and trace.left:
+                left = Device("", name, "failed", None, "")
+                cause, why = context.error or cancel, CloudError(trace.left)
+                self.not_deleted(left, cause, why)
+            raise
 
     async def wait_ready(self, device: Device) -> Device:
         """See :meth:`CreatingAction.wait_ready`."""
@@ -70,13 +70,10 @@ class BuildDevice(CreatingAction[NoFields, Device]):
 
     def answer(self, device: Device) -> dict[str, str]:
         """See :meth:`CreatingAction.answer`."""
-        return self._answer(device.name, device.address or "")
-
-    def _answer(self, name: str, address: str) -> dict[str, str]:
         settings, image = self.context.settings, self.context.cloud.image
         return {
-            "name": name,
-            "addr": address,
+            "name": device.name,
+            "addr": device.address or "",
             "type": f"basename: {settings.basename}, image: {image}",
             "az": settings.az,
         }

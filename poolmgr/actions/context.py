@@ -12,7 +12,7 @@ from poolmgr.cloud import BlockingCloud, Cloud
 from poolmgr.cloud.pace import time_limit
 from poolmgr.cloud.pool import CallPool
 from poolmgr.errors import PluginFailed, PoolmgrError, Stopped
-from poolmgr.ownership import Job, Mark, Ownership
+from poolmgr.ownership import Job, Mark
 from poolmgr.plugins import known
 from poolmgr.settings import PoolSettings
 from poolmgr.tracing import RequestContext
@@ -59,11 +59,6 @@ class JobContext:
         self.request_id = run.trace.request_id
         # A context is made on the loop, for whatever thread.
         self._loop = asyncio.get_running_loop()
-
-    @property
-    def ownership(self) -> Ownership:
-        """What may be touched."""
-        return self.settings.ownership
 
     @property
     def abandoned(self) -> bool:

@@ -3,17 +3,14 @@
 A driver that returns or raises what it may not is named as the one to blame.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP
-from poolmgr.errors import PluginFailed, PoolmgrError
-from poolmgr.foreign import is_interrupt, log_defect, told
-
-LOG = logging.getLogger(__name__)
+from poolmgr.foreign import is_interrupt
+from poolmgr.plugins import known
 
 T = TypeVar("T")
 
@@ -94,11 +91,10 @@ def call(driver: Driver, verb: Verb[T], *args: object) -> T:
         checked: T = _checked(returned, verb.returns)
         return checked
     except BaseException as error:
-        if is_interrupt(error) or issubclass(type(error), PoolmgrError):
+        if is_interrupt(error):
             raise
-        name = f"{name_of(driver)}: {verb.name}"
-        log_defect(LOG, name, error)
-        raise PluginFailed(f"{name}: {told(error)}") from error
+        failure = known(error, f"{name_of(driver)}: {verb.name}")
+    raise failure
 
 
 def _checked(returned: Any, hint: Any) -> Any:

@@ -3,7 +3,6 @@
 import logging
 
 from poolmgr.events import EndedJob
-from poolmgr.jobs.message import FAIL, PASS
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ def log_ended(ended: EndedJob) -> None:
         one_line(job.unique) or "-",
         one_line(job.handle) or "-",
         job.server or "-",
-        PASS if error is None else FAIL,
+        ended.outcome.answer["response"],
         ended.seconds,
         ended.request_id,
         more,
