@@ -88,7 +88,7 @@ class PoolmgrCommand(Command):
     """A command of poolmgr.
 
     :cvar service: whether it is a service, whose log is its voice and which
-        no SIGHUP ends
+        says itself what SIGHUP does
     :cvar columns: those of its output, if they are known beforehand
     :ivar failed: whether its exit code is 1 although it shows something
     :ivar left_out: columns that there was no room for

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import signal
 
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
@@ -72,6 +73,7 @@ class Demo(PoolmgrCommand):
         :returns: the worker's exit code
         :raises PoolmgrError: an answer was a FAIL
         """
+        handle(self.app.interruption, signal.SIGHUP)
         return self.app.interruption.run(self._run(parsed_args.stay))
 
     async def _run(self, stay: bool) -> int:

@@ -92,7 +92,7 @@ def no_way_to_the_device(stage: Stage) -> str:
     return by_hand(stage, "assign-ip", ip_of(stage), name)
 
 
-@scene("attaching ... to device 'libra-...': not done within ... s")
+@scene("attaching ...: not done within ... s")
 def not_in_effect(stage: Stage) -> str:
     cloud = stage.cloud()
     name, ip = device_of(stage), ip_of(stage)
