@@ -4,12 +4,15 @@ import argparse
 import json
 import logging
 import time
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from poolmgr.cli.logs import adjust
+from poolmgr.drivers.nova import calls
+from poolmgr.errors import OutcomeUnknown
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import DETAILS, IPS, SERVERS, Pools, error_of
 
@@ -221,6 +224,20 @@ def test_a_page_of_a_proxy_is_told_in_one_short_line(pools: Pools) -> None:
     assert "Bad Gateway" in message
     assert len(message) < 600
     assert "\n" not in message
+
+
+def test_an_answer_that_ends_within_a_chunk_is_an_unknown_outcome() -> None:
+    """http.client tells of it while it handles a ValueError."""
+    call = calls.Call("POST", "compute", SERVERS, creates=True)
+    with pytest.raises(IncompleteRead) as caught:
+        try:
+            int(b"", 16)
+        except ValueError:
+            raise IncompleteRead(b"")  # noqa: B904
+
+    error = calls.error_of(call, caught.value, "http://nova.example", "cacert")
+
+    assert isinstance(error, OutcomeUnknown)
 
 
 SECRET = "planted-secret"

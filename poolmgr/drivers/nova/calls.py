@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 from keystoneauth1 import exceptions as auth
-from requests import Response
+from requests import RequestException, Response
 from urllib3 import exceptions as http
 
 from poolmgr import errors
@@ -243,7 +243,7 @@ def _mistake(error: BaseException, tls: str) -> str:
     if type(error) is OSError and "invalid path" in str(error):
         # requests says so of a file of certificates, or a key.
         return f"{_foreign(str(error))}; check {tls}"
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError) and isinstance(error, RequestException):
         # The address is none.
         return _foreign(str(error))
     if type(error) is BadStatusLine:

@@ -24,6 +24,7 @@ from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from openstack.config.cloud_region import CloudRegion
 from openstack.connection import Connection
 from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.util import Timeout
 
@@ -112,8 +113,10 @@ def bounded(session: Session, size: int) -> Session:
     http = session.session = session._session = copy.copy(session.session)
     http.adapters = copy.copy(http.adapters)
     transport = Transport(size, http.trust_env)
-    for prefix in ("http://", "https://"):
-        http.mount(prefix, transport)
+    for prefix, adapter in [*http.adapters.items()]:
+        # What somebody has mounted for a purpose of his own stays.
+        if type(adapter) in (HTTPAdapter, TCPKeepAliveAdapter):
+            http.mount(prefix, transport)
     if http.trust_env and session.verify is True:
         for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
             session.verify = os.environ.get(name) or session.verify
