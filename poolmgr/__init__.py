@@ -7,8 +7,7 @@ As a library::
     with PoolManager(driver="fake") as manager:
         answer = manager.run({"action": "BUILD_DEVICE"})
 
-Importing this module imports nothing else of poolmgr; what is used is loaded
-then.
+This module loads the rest of poolmgr only when it is used.
 """
 
 import importlib

@@ -1,8 +1,4 @@
-"""What happens in a process, as plain values, and who is told of it.
-
-An :class:`Observer` makes metrics or traces of them; nothing here knows a
-library for either.
-"""
+"""Events as plain values, for observers that make metrics or traces."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +19,12 @@ _ABOUT = ("name", "ip", "addr")
 
 @dataclass(frozen=True)
 class CloudCall:
-    """A call of the cloud that is over.
+    """A call of the cloud that has ended.
 
-    :ivar service: "compute", "network", "image" or "identity"; another driver
-        has others, a few
-    :ivar method: of HTTP, or what is like it
-    :ivar status: of HTTP; None when there was no answer
+    :ivar service: "compute", "network", "image", "identity", or the few names
+        of another driver
+    :ivar method: the HTTP method, or a similar name
+    :ivar status: the HTTP status; None without an answer
     :ivar seconds: how long it took
     """
 
@@ -39,7 +35,7 @@ class CloudCall:
 
     @property
     def is_answer(self) -> bool:
-        """Whether the service did its work, were it to say no."""
+        """Whether the service answered, even if it refused."""
         return self.status is not None and self.status < 500
 
 
@@ -48,10 +44,10 @@ class Outcome:
     """How a job ended.
 
     :ivar answer: the whole answer, as it goes over the wire
-    :ivar added: what the action added to it
-    :ivar error: why it is a FAIL; None when it is a PASS
-    :ivar code: its error's code; empty when it is a PASS
-    :ivar reason: its error's text; empty when it is a PASS
+    :ivar added: the fields that the action added
+    :ivar error: the error of a FAIL; None for a PASS
+    :ivar code: the error's code; empty for a PASS
+    :ivar reason: the error's text; empty for a PASS
     :ivar retryable: whether the same request may succeed later
     :ivar followed: whether the action wants to know when its answer did not
         reach the client
@@ -71,12 +67,12 @@ class RunningJob:
     """A job that runs now.
 
     :ivar job: the delivery that it was started for
-    :ivar action: the action's name, as the message has it
+    :ivar action: the action's name in the message
     :ivar seconds: how long it has been running
     :ivar limit: seconds after which it is answered in any case
-    :ivar deliveries: how many wait for its answer
-    :ivar request_id: finds it in the logs of the cloud
-    :ivar doing: what it waits for, in words; empty if for nothing
+    :ivar deliveries: number of deliveries that wait for the answer
+    :ivar request_id: its id in the logs of the cloud
+    :ivar doing: what it waits for, or empty
     """
 
     job: Job
@@ -93,12 +89,11 @@ class EndedJob:
     """A job that has ended.
 
     :ivar job: the delivery that it was started for
-    :ivar action: the name of its action, as it is installed; empty if the
-        message names none that can be used
-    :ivar requested_action: the action's name, as the message has it
-    :ivar request_id: finds it in the logs of the cloud
+    :ivar action: the name of the installed action; empty if there is none
+    :ivar requested_action: the action's name in the message
+    :ivar request_id: its id in the logs of the cloud
     :ivar request: the message's own fields; {} if it could not be read
-    :ivar outcome: its answer, and why it is a FAIL
+    :ivar outcome: how it ended
     :ivar seconds: how long it took
     """
 
@@ -112,7 +107,7 @@ class EndedJob:
 
     @property
     def about(self) -> dict[str, str]:
-        """Name and addresses of what the job was about, if they are known."""
+        """Name and addresses of the job's device or floating IP, if known."""
         fields = {**self.request, **self.outcome.added}
         return {
             name: one_line(value)
@@ -122,15 +117,15 @@ class EndedJob:
 
 
 class ReaperFinding(Protocol):
-    """What the reaper has found of one thing; ``str()`` names it."""
+    """A finding of the reaper; ``str()`` names the resource."""
 
     @property
     def kind(self) -> str:
-        """What it is: "device" or "floating IP"."""
+        """ "device" or "floating IP"."""
 
     @property
     def verdict(self) -> str:
-        """What becomes of it: "kept", "unowned", "removed" or "failed"."""
+        """ "kept", "unowned", "removed" or "failed"."""
 
     @property
     def reason(self) -> str:
@@ -138,22 +133,21 @@ class ReaperFinding(Protocol):
 
 
 class Observer:
-    """Does nothing; subclasses override what they want to know.
+    """Does nothing; subclasses override the methods that they need.
 
     Called on the event loop, so it has to be quick.
     """
 
     def job_ended(self, ended: EndedJob) -> None:
-        """A job has its answer; one that several deliveries share, once."""
+        """A job has ended; called once if several deliveries share it."""
 
     def cloud_called(self, call: CloudCall) -> None:
-        """The cloud was called."""
+        """A call of the cloud has ended."""
 
     def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
-        """The reaper has looked.
+        """The reaper has run.
 
-        :param findings: what it found, and what became of each; None when it
-            could not be told
+        :param findings: what it found; None if the run failed
         """
 
 

@@ -82,19 +82,18 @@ class PoolManager:
 
     It starts no thread before the first job, configures no logging, and can
     be used from many threads at once; ``with`` closes it.  After a fork the
-    child has to make its own, with a driver of its own: this one's threads and
-    connections are the parent's.
+    child needs its own manager and driver.
 
-    :param driver: the cloud, or the name of an installed driver, which is
-        then made with its default settings and closed with the manager
+    :param driver: a driver, or the name of an installed one, which is then
+        created with its default settings and closed with the manager
     :param settings: the pool's settings
-    :param actions: action classes by name, used besides the installed ones
+    :param actions: action classes by name, besides the installed ones
     :param observer: told of every job that ends, and of every call of the
         cloud
-    :param pace: the times of waiting for the cloud
+    :param pace: how long to wait for the cloud
     :ivar driver: the cloud's driver
     :raises PluginError: the driver named cannot be used
-    :raises Forked: the driver was made before this process was forked
+    :raises Forked: the driver was created before this process was forked
     """
 
     def __init__(
@@ -129,10 +128,10 @@ class PoolManager:
 
     @property
     def cloud(self) -> BlockingCloud:
-        """The cloud, for what no action does.
+        """The cloud, for operations that no action offers.
 
         :raises Closed: the manager is closed
-        :raises Forked: the manager was made before this process was forked
+        :raises Forked: the manager was created before this process was forked
         """
         loop = self._on_loop(asyncio.get_running_loop)
         return BlockingCloud(self._manager.cloud, loop)
@@ -142,9 +141,8 @@ class PoolManager:
 
         :param message: its payload as bytes, its text, or a mapping
         :param job: the delivery; a new one when None
-        :returns: the answer; whatever happens there is exactly one, and it
-            has ``"response"``
-        :raises Forked: the manager was made before this process was forked
+        :returns: the answer, always with ``"response"``
+        :raises Forked: the manager was created before this process was forked
         """
         try:
             return self.submit(message, job).future.result().answer
@@ -153,9 +151,9 @@ class PoolManager:
             return asked.fail(asked.error or closed).answer
 
     def execute(self, action: str, **fields: object) -> Mapping[str, Any]:
-        """Run an action, for callers who prefer exceptions.
+        """Run an action, and raise instead of answering FAIL.
 
-        :param action: its name, as ``"BUILD_DEVICE"``
+        :param action: its name, such as ``"BUILD_DEVICE"``
         :param fields: the request's fields
         :returns: the fields that the action adds to an answer
         :raises PoolmgrError: in place of a FAIL
@@ -169,16 +167,16 @@ class PoolManager:
         job: Job | None = None,
         progress: Progress | None = None,
     ) -> BlockingDelivery:
-        """Start a job and do not wait for it.
+        """Start a job without waiting for it.
 
-        A delivery of a job that runs here already joins it.
+        A delivery of a running job joins it.
 
         :param message: as of :meth:`run`
         :param job: as of :meth:`run`
-        :param progress: called as ``progress(done, total)``, on a thread of
-            the manager's
+        :param progress: called as ``progress(done, total)`` on a thread of the
+            manager
         :raises Closed: the manager is closed
-        :raises Forked: the manager was made before this process was forked
+        :raises Forked: the manager was created before this process was forked
         """
         return self._on_loop(
             lambda: BlockingDelivery(
@@ -187,36 +185,33 @@ class PoolManager:
         )
 
     def is_long(self, message: object) -> bool:
-        """Whether a message asks for a long action; False when for none."""
+        """Whether a message asks for a long action."""
         return self._manager.is_long(message)
 
     def running(self) -> list[RunningJob]:
         """The jobs that run now, the oldest first.
 
-        :raises Forked: the manager was made before this process was forked
+        :raises Forked: the manager was created before this process was forked
         """
         return self._on_loop(self._manager.running)
 
     def adopt(self, settings: PoolSettings) -> None:
-        """Use other settings for the jobs that come from now on.
-
-        Those that run keep what they began with.
-        """
+        """Use other settings for new jobs; running jobs keep theirs."""
         self._manager.adopt(settings)
 
     def stop(self) -> None:
-        """Have every job end soon: it clears up and its answer is a FAIL.
+        """Cancel all jobs: they clean up and fail.
 
-        :raises Forked: the manager was made before this process was forked
+        :raises Forked: the manager was created before this process was forked
         """
         self._on_loop(self._manager.stop)
 
     def close(self) -> None:
-        """Stop, let the jobs clear up, and close the driver if it was made
-        here.
+        """Cancel all jobs, let them clean up, and close the driver if the
+        manager created it.
 
-        A job that does not end in the time it has for clearing up is left.
-        In the child of a fork this does nothing: all of it is the parent's.
+        A job that does not end in its clean-up time is abandoned.  In the
+        child of a fork this does nothing.
         """
         if self._process != os.getpid():
             return
@@ -239,7 +234,7 @@ class PoolManager:
         """Call a function of the manager's where nothing else runs.
 
         :raises Closed: the manager is closed
-        :raises Forked: the manager was made before this process was forked
+        :raises Forked: the manager was created before this process was forked
         """
         # Before the lock: a thread of the parent may have held it.
         if self._process != os.getpid():

@@ -1,4 +1,4 @@
-"""For the tests of plugins: what every action and every driver has to do.
+"""Conformance tests for actions and drivers.
 
 Needs pytest: ``pip install poolmgr[testing]``.
 

@@ -1,4 +1,4 @@
-"""What every action has to do, as tests."""
+"""The tests that every action must pass."""
 
 import dataclasses
 import json
@@ -34,14 +34,14 @@ _TIMEOUT = 30.0
 
 
 class ActionConformance:
-    """Subclass it, say which action it is, and give it a message.
+    """Subclass this, and set ``action`` and, if needed, ``message``.
 
-    The action, async or plain, need not be installed. It runs as a job does,
-    on a fake cloud in memory; a fixture ``driver`` of your own replaces that.
+    The action need not be installed. It runs on a fake cloud in memory;
+    override the fixture ``driver`` to use another one.
 
     :cvar action: the action's class
-    :cvar message: fields of a request that passes; a method ``prepare``
-        makes in the cloud what it needs
+    :cvar message: fields of a request that passes; ``prepare`` creates what
+        they need
     """
 
     #: What it is called in these tests.
@@ -59,22 +59,22 @@ class ActionConformance:
 
     @pytest.fixture
     def manager(self, driver: Driver) -> Iterator[PoolManager]:
-        """Runs the action; a FAIL says why."""
+        """A manager that runs the action; a FAIL has its reason."""
         settings = PoolSettings(explain_failures=True)
         given = {self.NAME: self.action}
         with PoolManager(driver, settings, given) as manager:
             yield manager
 
     def prepare(self, manager: PoolManager) -> Mapping[str, object]:
-        """Make what the action needs.
+        """Create what the action needs.
 
-        :returns: fields for the message besides those of ``message``, as the
-            name of a device that was built
+        :returns: more fields for the message, such as the name of a device
+            that was built
         """
         return {}
 
     def request(self, manager: PoolManager) -> dict[str, object]:
-        """A message that passes, all that it needs being there."""
+        """A message that passes."""
         return {
             "action": self.NAME,
             **self.message,

@@ -1,4 +1,4 @@
-"""What every driver has to do, as tests."""
+"""The tests that every driver must pass."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +11,13 @@ from poolmgr.testing.ip_tests import FloatingIpTests
 
 
 class DriverConformance(DeviceTests, FloatingIpTests):
-    """Subclass it and give it a fixture ``driver``.
+    """Subclass this, with a fixture ``driver``.
 
-    The cloud needs room for four devices and two floating IPs. Whatever the
-    tests make is deleted after each, and the driver closed.
+    The cloud needs room for four devices and two floating IPs. After each
+    test everything that it has created is deleted, and the driver closed.
 
-    :cvar timeout: seconds that a verb may take, and a boot
-    :cvar pace: the times of waiting
+    :cvar timeout: seconds that a call, and a boot, may take
+    :cvar pace: how long to wait for the cloud
     """
 
     def test_many_threads_may_use_it_at_once(

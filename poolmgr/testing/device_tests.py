@@ -1,4 +1,4 @@
-"""What every driver has to do with devices, as tests."""
+"""The tests of a driver's devices."""
 
 from dataclasses import replace
 

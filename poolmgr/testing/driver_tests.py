@@ -14,7 +14,7 @@ BASENAME = "conformance"
 
 
 class DriverTests:
-    """Makes things in the cloud of a driver, and deletes them.
+    """Creates resources in the cloud of a driver, and deletes them.
 
     :cvar timeout: seconds that a verb may take, and a boot
     :cvar pace: the times of waiting

@@ -1,4 +1,4 @@
-"""What every driver has to do with floating IPs, as tests."""
+"""The tests of a driver's floating IPs."""
 
 import pytest
 
