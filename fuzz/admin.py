@@ -30,7 +30,8 @@ def one(data: bytes) -> None:
         parser: Parser,
     ) -> Connection:
         connection = Connection(address, greeting, parser, received, 10.0)
-        connection.data_received(data)
+        connection.get_buffer(-1)[: len(data)] = data
+        connection.buffer_updated(len(data))
         connection.connection_lost(None)
         try:
             await connection.answered

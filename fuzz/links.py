@@ -112,7 +112,7 @@ async def _server(data: bytes) -> None:
 async def _worker(data: bytes) -> None:
     def answer(job: Assignment) -> None:
         job.progress(1, 2)
-        job.complete(job.payload, lambda _status: None)
+        job.deliver(job.payload)
 
     worker = Worker([Address("h")], "f", answer, _Slots(), _OPTIONS, "id")
     with mock.patch("poolmgr.gearman.worker.connect", _connect):
@@ -173,6 +173,7 @@ async def _tell(data: bytes) -> None:
     for piece in (data[:half], data[half:]):
         await asyncio.sleep(0)
         if not _wire.ended:
-            connection.data_received(piece)
+            connection.get_buffer(-1)[: len(piece)] = piece
+            connection.buffer_updated(len(piece))
     connection.connection_lost(None)
     assert connection.gone.result().isprintable()

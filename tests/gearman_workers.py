@@ -52,10 +52,9 @@ class Running:
 
     async def registered(self, number: int = 1) -> None:
         """Wait until so many servers know it."""
+        connections = self.worker.connections
         await until(
-            lambda: (
-                [s.state for s in self.worker.statuses].count("up") == number
-            )
+            lambda: [c.state for c in connections].count("up") == number
         )
 
     def done(self, job: Assignment, answer: bytes = b"") -> None:

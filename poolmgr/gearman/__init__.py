@@ -12,7 +12,7 @@
 It knows nothing of pools and clouds.
 """
 
-from poolmgr.gearman.assignment import AnswerStatus, Assignment
+from poolmgr.gearman.assignment import Assignment
 from poolmgr.gearman.client import (
     Client,
     JobFailed,
@@ -23,24 +23,19 @@ from poolmgr.gearman.endpoint import (
     Address,
     ConnectionOptions,
     client_context,
-    host_name,
 )
-from poolmgr.gearman.protocol import ProtocolError
-from poolmgr.gearman.worker import ConnectionStatus, Slots, Worker
+from poolmgr.gearman.worker import Slots, Worker, WorkerConnection
 
 __all__ = [
     "Address",
-    "AnswerStatus",
     "Assignment",
     "Client",
     "ConnectionOptions",
-    "ConnectionStatus",
     "JobFailed",
     "JobTimeout",
-    "ProtocolError",
     "Slots",
     "SubmittedJob",
     "Worker",
+    "WorkerConnection",
     "client_context",
-    "host_name",
 ]

@@ -6,23 +6,21 @@ A question and its answer, connecting included, may take the options'
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.connection import connect
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.protocol import (
-    STRANGERS,
     Packet,
     PacketType,
     Parser,
-    not_understood,
+    ProtocolError,
 )
-from poolmgr.text import decoded
+from poolmgr.text import decoded, one_line
 
 
-@dataclass(frozen=True)
-class FunctionStatus:
+class FunctionStatus(NamedTuple):
     """One function of a job server.
 
     :ivar queued: its jobs, those that are running included
@@ -36,24 +34,12 @@ class FunctionStatus:
     workers: int
 
 
-@dataclass(frozen=True)
-class WorkerStatus:
+class WorkerStatus(NamedTuple):
     """One connection of a job server; clients have no functions."""
 
     ip: str
     client_id: str
     functions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """One job of a job server.
-
-    :ivar retries: how often a worker was lost with it
-    """
-
-    handle: str
-    retries: int
 
 
 # Names are those of any worker and client, with line feeds and tabs, so that
@@ -109,13 +95,14 @@ async def workers(
 
 async def show_jobs(
     address: Address, options: ConnectionOptions | None = None
-) -> list[JobStatus]:
-    """The jobs that the job server has.
+) -> dict[str, int]:
+    """The handles of the jobs that the job server has, and how often a
+    worker was lost with each.
 
     :raises TransportError: it cannot be asked, or answers nonsense
     """
     found = await _ask(address, options, b"show jobs", _JOB)
-    return [JobStatus(decoded(handle), int(n)) for handle, n in found]
+    return {decoded(handle): int(retries) for handle, retries in found}
 
 
 class _TextParser(Parser):
@@ -123,10 +110,12 @@ class _TextParser(Parser):
 
     :param record: the form of what the answer lists
     :param limit: bytes that it may have
+    :ivar rows: the groups of each record
     """
 
     def __init__(self, record: re.Pattern[bytes], limit: int) -> None:
         super().__init__()
+        self.rows: list[tuple[bytes, ...]] = []
         self._record = record
         self._limit = limit
         self._said = b""
@@ -134,19 +123,23 @@ class _TextParser(Parser):
     def feed(self, data: bytes) -> Iterator[Packet]:
         """The answer, when it is complete.
 
-        :raises ProtocolError: it will not be
+        :raises ProtocolError: it is none
         """
         self._said += data
         said = self._said
         # A name may have a line with nothing but a dot, too; but then more
         # follows at once.
-        if (b"\n" + said).endswith((b"\n.\n", b"\n.\r\n")):
-            yield Packet(PacketType.ECHO_RES, [said[: said.rindex(b".")]])
-        elif len(said) > self._limit or (
-            said.startswith((b"ERR ", *STRANGERS))
-            and not self._record.match(said)
-        ):
-            raise not_understood(said)
+        complete = (b"\n" + said).endswith((b"\n.\n", b"\n.\r\n"))
+        if complete:
+            end = said.rindex(b".")
+            found = list(self._record.finditer(said, 0, end))
+            if sum(len(each[0]) for each in found) == end:
+                self.rows = [each.groups() for each in found]
+                yield Packet(PacketType.ECHO_RES, [])
+                return
+        refused = said.startswith(b"ERR ") and b"\t" not in said
+        if complete or refused or len(said) > self._limit:
+            raise ProtocolError(f"answer not understood: {one_line(said, 60)}")
 
 
 async def _ask(
@@ -162,11 +155,7 @@ async def _ask(
         connection = await connect(
             address, options, command + b"\r\n", lambda *_: None, parser
         )
-        connection.drop("answered")
-        (text,) = connection.answered.result()
-        found = list(record.finditer(text))
-        if sum(len(each[0]) for each in found) != len(text):
-            raise not_understood(text)
-        return [each.groups() for each in found]
     except TransportError as error:
         raise TransportError(f"job server {address}: {error}") from error
+    connection.drop("answered")
+    return parser.rows

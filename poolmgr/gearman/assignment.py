@@ -3,28 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 from poolmgr.gearman.connection import Connection
 from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import MAX_NAME, PacketType
 from poolmgr.text import decoded
-
-
-class AnswerStatus(Enum):
-    """What became of an answer."""
-
-    DELIVERED = "delivered"
-    """The job server took it."""
-    UNKNOWN = "unknown"
-    """The job server does not know the job (any more): it was cancelled."""
-    LOST = "lost"
-    """The connection was lost before the one or the other was known."""
-    UNSENT = "unsent"
-    """The connection was gone before the answer could be sent."""
-
-
-OnAnswered = Callable[[AnswerStatus], None]
 
 
 @dataclass(eq=False, slots=True)
@@ -80,23 +63,22 @@ class Assignment:
         somebody else."""
         return self.connection.gone.done()
 
-    def complete(
-        self, answer: bytes, on_answered: OnAnswered | None = None
-    ) -> None:
-        """Answer the job. Nothing is sent when it is lost.
+    def complete(self, answer: bytes) -> None:
+        """Answer the job. Nothing is sent when it is lost."""
+        self.unanswered.discard(self)
+        self.connection.send(PacketType.WORK_COMPLETE, self.raw_handle, answer)
 
-        :param on_answered: called once with what became of the answer
+    def deliver(self, answer: bytes) -> asyncio.Future[bool]:
+        """Answer the job, and learn what becomes of the answer.
+
+        :returns: whether the job server took it; it does not if it does not
+            know the job (any more). A :exc:`TransportError` if the
+            connection was lost before the one or the other was known
         """
         self.unanswered.discard(self)
-        what = PacketType.WORK_COMPLETE, self.raw_handle, answer
-        if on_answered is None:
-            self.connection.send(*what)
-        elif self.lost:
-            on_answered(AnswerStatus.UNSENT)
-        else:
-            self.connection.deliver(*what).add_done_callback(
-                lambda taken: on_answered(_status(taken))
-            )
+        return self.connection.deliver(
+            PacketType.WORK_COMPLETE, self.raw_handle, answer
+        )
 
     def progress(self, done: int, total: int) -> None:
         """Tell the client how far a job is that is not answered."""
@@ -105,9 +87,3 @@ class Assignment:
             self.connection.send(
                 PacketType.WORK_STATUS, self.raw_handle, steps
             )
-
-
-def _status(taken: asyncio.Future[bool]) -> AnswerStatus:
-    if taken.exception() is not None:
-        return AnswerStatus.LOST
-    return AnswerStatus.DELIVERED if taken.result() else AnswerStatus.UNKNOWN

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
 from poolmgr.errors import ConfigError, TransportError
-from poolmgr.gearman.connection import Connection, connect, quiet_future
+from poolmgr.gearman.connection import Connection, connect, fail
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.protocol import (
     MAX_NAME,
@@ -31,24 +32,18 @@ class JobTimeout(TransportError):
     """No answer within the time one was willing to wait."""
 
 
+@dataclass(eq=False)
 class SubmittedJob:
     """A job that a job server has taken.
 
-    :ivar server: the job server
-    :ivar handle: its name of the job
-    :ivar background: then nobody is told of its end
-    :ivar progress: numerator and denominator, as the worker last said
+    :ivar handle: the job server's name of it
     :ivar answer: done when the answer came, or there will be none
+    :ivar progress: numerator and denominator, as the worker last said
     """
 
-    def __init__(
-        self, server: Address, handle: bytes, background: bool = False
-    ) -> None:
-        self.server = server
-        self.handle = decoded(handle)
-        self.background = background
-        self.progress: tuple[int, int] | None = None
-        self.answer: asyncio.Future[bytes] = quiet_future()
+    handle: str
+    answer: asyncio.Future[bytes]
+    progress: tuple[int, int] | None = None
 
     async def result(self, timeout: float | None = None) -> bytes:
         """The worker's answer.
@@ -58,8 +53,6 @@ class SubmittedJob:
         :raises JobFailed: the worker gave up, or the job was cancelled
         :raises TransportError: the connection was lost, or it is in background
         """
-        if self.background:
-            raise TransportError(f"job {self.handle} is a background job")
         try:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(self.answer)
@@ -86,11 +79,8 @@ class Client:
         servers: Sequence[Address],
         options: ConnectionOptions | None = None,
     ) -> None:
-        if not servers:
-            raise ConfigError("no job server is given")
         self._servers = servers
         self._options = options or ConnectionOptions()
-        self._server = servers[0]
         self._jobs: dict[bytes, list[SubmittedJob]] = {}
 
     async def __aenter__(self) -> Self:
@@ -105,8 +95,6 @@ class Client:
                 self._connection = await connect(
                     server, self._options, greeting, self._received
                 )
-                self._server = server
-                self._connection.gone.add_done_callback(self._ended)
                 return self
             except TransportError as error:
                 failures.append(f"{server}: {error}")
@@ -189,8 +177,12 @@ class Client:
 
     def _created(self, background: bool, args: list[bytes]) -> SubmittedJob:
         # Known from now on, not when submit() goes on: its end may be next.
-        job = SubmittedJob(self._server, args[0], background)
-        self._jobs.setdefault(args[0], []).append(job)
+        job = SubmittedJob(decoded(args[0]), self._connection.expect())
+        if background:
+            why = f"job {job.handle} is a background job"
+            fail(job.answer, TransportError(why))
+        else:
+            self._jobs.setdefault(args[0], []).append(job)
         return job
 
     def _received(self, kind: PacketType, args: list[bytes]) -> None:
@@ -202,7 +194,7 @@ class Client:
                 # gearmand ends some of these handles with a NUL of its own.
                 for job in self._jobs.pop(args[0].rstrip(b"\0"), ()):
                     why = f"job {job.handle} failed: the worker sent WORK_FAIL"
-                    job.answer.set_exception(JobFailed(why))
+                    fail(job.answer, JobFailed(why))
             case T.WORK_STATUS:
                 with contextlib.suppress(ValueError):
                     # What a worker says is no reason to lose its job.
@@ -213,13 +205,6 @@ class Client:
                 pass
             case _:
                 raise ProtocolError(f"unexpected {kind.name}")
-
-    def _ended(self, gone: asyncio.Future[str]) -> None:
-        """Nobody who waits will be answered any more."""
-        error = TransportError(f"job server {self._server}: {gone.result()}")
-        for jobs in self._jobs.values():
-            for job in jobs:
-                job.answer.set_exception(error)
 
 
 def _encoded(name: str) -> bytes:

@@ -26,16 +26,6 @@ _TLS_HINT = (
     "no job server behind it"
 )
 
-_ALERTS = {
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client "
-    "certificate: set [gearman] ssl_cert and ssl_key",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says our certificate has expired",
-    "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority of our "
-    "certificate",
-    "WRONG_VERSION_NUMBER": "what answers there does not speak TLS",
-}
-"""What the commonest errors of TLS mean, by OpenSSL's names."""
-
 Read = Callable[[list[bytes]], object]
 Received = Callable[[PacketType, list[bytes]], None]
 
@@ -46,7 +36,7 @@ class _Question(NamedTuple):
     future: asyncio.Future[Any]
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Packets that come and go, questions and their answers.
 
     :param address: of the job server, for errors
@@ -74,14 +64,16 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
-        self._dropped_for: TransportError | None = None
+        self._dropped_for: str | None = None
+        # Kept: what asyncio gets for each piece costs a third of a job's time.
+        self._in = memoryview(bytearray(64 * 1024))
         self._out = [greeting]
-        self.answered = quiet_future()
+        self._expected: set[asyncio.Future[Any]] = set()
+        self.answered = self.expect()
         self.answered.add_done_callback(lambda _: self._watch_later())
         # They are answered in their order.
-        self._questions = deque(
-            [_Question(PacketType.ECHO_RES, list, self.answered)]
-        )
+        first = _Question(PacketType.ECHO_RES, list, self.answered)
+        self._questions = deque([first])
         self._refused = False  # there was an ERROR since the last ECHO_RES
         self._heard = True  # the peer has sent something since it was asked
         self._backlog = 0  # bytes that were not yet on their way then
@@ -106,12 +98,18 @@ class Connection(asyncio.Protocol):
         :param read: makes the result of the answer's arguments, before
             another packet is taken
         """
-        future = quiet_future()
+        future = self.expect()
+        self._questions.append(_Question(answer, read, future))
+        self.send(kind, *args)
+        return future
+
+    def expect(self) -> asyncio.Future[Any]:
+        """A future that fails when the connection ends."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._expected.add(future)
+        future.add_done_callback(self._expected.discard)
         if self.gone.done():
-            future.set_exception(self._error(self.gone.result()))
-        else:
-            self._questions.append(_Question(answer, read, future))
-            self.send(kind, *args)
+            fail(future, self._error(self.gone.result()))
         return future
 
     def echo(self) -> asyncio.Future[bool]:
@@ -132,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def drop(self, reason: str) -> None:
         """End the connection at once; what was not yet sent is lost."""
-        self._dropped_for = self._dropped_for or TransportError(reason)
+        self._dropped_for = self._dropped_for or reason
         if self._transport is not None:
             self._transport.abort()
 
@@ -141,7 +139,7 @@ class Connection(asyncio.Protocol):
 
         :param timeout: seconds that this may take
         """
-        self._dropped_for = TransportError("the connection was closed")
+        self._dropped_for = "the connection was closed"
         self._flush()
         if self._transport is not None:
             self._transport.close()
@@ -154,10 +152,15 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._flush()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to put what the peer has sent."""
+        return self._in
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take so many bytes of it."""
         self._heard = True
         try:
-            for packet in self._parser.feed(data):
+            for packet in self._parser.feed(bytes(self._in[:nbytes])):
                 if not self._answer(*packet):
                     self._received(*packet)
         except ProtocolError as error:
@@ -165,15 +168,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        error = self._dropped_for or exc or ConnectionError()
-        self.gone.set_result(reason_of(error))
-        if not self.answered.done():
-            self.answered.set_exception(error)
-            self.answered.exception()  # seen: the loop may end right now
-        for question in self._questions:
-            if not question.future.done():
-                reason = self._error(self.gone.result())
-                question.future.set_exception(reason)
+        reason = self._dropped_for or reason_of(exc)
+        self.gone.set_result(reason)
+        for future in self._expected:
+            fail(future, self._error(reason))
 
     # -- within -------------------------------------------------------------
 
@@ -189,22 +187,19 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, kind: PacketType, args: list[bytes]) -> bool:
         """Give the first question its answer, if this is one."""
+        expected = self._questions[0].answer if self._questions else None
+        failed = False
         if kind is PacketType.ERROR:
             self._refused = True
-        if not self._questions:
+            # None answers an ECHO_REQ: it is about something before.
+            failed = expected not in (None, PacketType.ECHO_RES)
+        if kind is not expected and not failed:
             return False
-        answer, read, future = self._questions[0]
-        # No ERROR answers an ECHO_REQ: it is about something before.
-        failed = kind is PacketType.ERROR and answer is not PacketType.ECHO_RES
-        if kind is not answer and not failed:
-            return False
-        self._questions.popleft()
-        if future.done():
-            return True  # nobody waits for it any more
+        _, read, future = self._questions.popleft()
         if failed:
-            said = f"{one_line(args[0])}: {one_line(args[1])}"
-            future.set_exception(self._error(said))
-        else:
+            code, text = map(one_line, args)
+            fail(future, self._error(f"{code}: {text}"))
+        elif not future.done():  # or nobody waits for it any more
             future.set_result(read(args))
         return True
 
@@ -228,11 +223,11 @@ class Connection(asyncio.Protocol):
         self._watch_later()
 
 
-def quiet_future() -> asyncio.Future[Any]:
-    """A future whose error nobody needs to look at."""
-    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    future.add_done_callback(lambda f: f.cancelled() or f.exception())
-    return future
+def fail(future: asyncio.Future[Any], error: TransportError) -> None:
+    """End a future by an error that nobody needs to look at."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # it has been looked at
 
 
 async def connect(
@@ -276,27 +271,35 @@ async def connect(
                 connection.drop("given up")
                 raise
             return connection
+    except TransportError:
+        reason = connection.gone.result()
     except (OSError, ValueError) as error:  # ValueError: of an odd name
         reason = reason_of(error)
         if time_out.expired():
             reason = f"{missing} within {options.connect_timeout:g} s"
-        if not isinstance(error, ssl.SSLError):
-            reason = hint.format(reason)
-        raise TransportError(reason) from error
+    if not reason.startswith("TLS: "):
+        reason = hint.format(reason)
+    raise TransportError(reason)
 
 
-def reason_of(error: Exception) -> str:
-    """Why a connection was not made, or has ended."""
+def reason_of(error: Exception | None) -> str:
+    """Why a connection was not made, or has ended.
+
+    :param error: None if the peer has closed it
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
         why = one_line(error.verify_message).rstrip(".")
         return f"TLS: the job server's certificate is refused: {why}"
     if isinstance(error, ssl.SSLError):
-        reason = error.reason or str(error)
-        return f"TLS: {_ALERTS.get(reason) or one_line(reason)}"
+        reason = one_line(error.reason or str(error)).replace("_", " ").lower()
+        _, alert, what = reason.rpartition(" alert ")
+        if alert:  # what the job server says, most often of our certificate
+            what = f"it says: {what}; check [gearman] ssl_cert and ssl_key"
+        return f"TLS: {what}"
     if isinstance(error, OSError) and error.strerror:
         # asyncio's own words repeat the address.
         if error.errno is not None and error.errno > 0:
             return os.strerror(error.errno)
         return one_line(error.strerror)
-    # An end without an error has no words.
-    return one_line(str(error)) or "closed by the job server"
+    # What asyncio makes of an end in the TLS handshake has no words.
+    return one_line(str(error or "")) or "closed by the job server"

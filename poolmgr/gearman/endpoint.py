@@ -53,11 +53,6 @@ class Address:
         return f"{host}:{self.port}"
 
 
-def host_name() -> str:
-    """The name of this host, as a word that the protocol can carry."""
-    return re.sub(r"[^\w.-]+", "-", socket.gethostname())
-
-
 @dataclass(frozen=True)
 class ConnectionOptions:
     """Settings of every connection; times are in seconds.

@@ -82,27 +82,9 @@ SUBMIT: dict[tuple[Priority, bool], PacketType] = {
 }
 """What hands in a job, by its priority and whether it is in background."""
 
-STRANGERS = {
-    b"\x15\x03": "it speaks TLS, this side plain text: set "
-    "[gearman] ssl_ca, or name its port without TLS",
-    b"HTTP": "an HTTP server answers there, not a job server (gearmand)",
-    b"<": "an HTTP server answers there, not a job server (gearmand)",
-    b"SSH-": "an SSH server answers there, not a job server (gearmand)",
-}
-"""What a server is by its first bytes; none has more than four."""
-
 
 class ProtocolError(TransportError):
     """The peer sent what is not of the protocol."""
-
-
-def not_understood(said: bytes) -> ProtocolError:
-    """The error of a peer that said this, and what it may be."""
-    reason = f"answer not understood: '{one_line(said, 60)}'"
-    for beginning, what in STRANGERS.items():
-        if said.startswith(beginning):
-            reason += f": {what}"
-    return ProtocolError(reason)
 
 
 class Packet(NamedTuple):
@@ -154,7 +136,8 @@ class Parser:
         buffer = self._buffer
         # What is no job server may say little and then wait.
         if len(buffer) >= 4 and not buffer.startswith(self._magic):
-            raise not_understood(bytes(buffer[:4]))
+            said = one_line(bytes(buffer[:4]))
+            raise ProtocolError(f"answer not understood: {said}")
         if len(buffer) < _HEADER.size:
             return None
         _, number, length = _HEADER.unpack_from(buffer)

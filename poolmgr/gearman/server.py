@@ -9,25 +9,25 @@ import asyncio
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from poolmgr.gearman.endpoint import Address, host_name
+from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import (
     PRIORITIES,
     REQUEST,
     RESPONSE,
     SUBMIT,
-    PacketType,
     Parser,
-    Priority,
     ProtocolError,
     encode,
 )
+from poolmgr.gearman.protocol import PacketType as T
 
-T = PacketType
-
-_SUBMIT = {kind: submitted for submitted, kind in SUBMIT.items()}
+_SUBMIT = {
+    kind: (PRIORITIES.index(priority), background)
+    for (priority, background), kind in SUBMIT.items()
+}
 _FINAL = (T.WORK_COMPLETE, T.WORK_FAIL, T.WORK_EXCEPTION)
 _PASSED_ON = (*_FINAL, T.WORK_STATUS, T.WORK_DATA, T.WORK_WARNING)
 
@@ -45,7 +45,7 @@ class Peer:
     functions: dict[bytes, None] = field(default_factory=dict)
     asleep: bool = False
 
-    def send(self, kind: PacketType, *args: bytes) -> None:
+    def send(self, kind: T, *args: bytes) -> None:
         """Send a packet."""
         self.writer.write(encode(kind, *args, magic=RESPONSE))
 
@@ -62,21 +62,20 @@ class Peer:
 class Job:
     """A job.
 
+    :ivar rank: of its priority, 0 is the highest
     :ivar background: whether it stays when nobody waits
     :ivar clients: who waits for its answer
     :ivar worker: who runs it, None while it waits
-    :ivar progress: numerator and denominator, as the worker last said
     """
 
     handle: bytes
     function: bytes
     unique: bytes
     payload: bytes
-    priority: Priority
+    rank: int
     background: bool
     clients: list[Peer] = field(default_factory=list)
     worker: Peer | None = None
-    progress: tuple[bytes, bytes] = (b"0", b"0")
 
     @property
     def name(self) -> tuple[bytes, bytes]:
@@ -95,12 +94,13 @@ class JobServer:
     :ivar jobs: its jobs by their handles, in the order of the queue
     """
 
+    _server: asyncio.Server
+
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.address = Address(host, port)
         self.jobs: dict[bytes, Job] = {}
         self._peers: set[Peer] = set()
         self._numbers = itertools.count(1)
-        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen; :attr:`address` has the port then."""
@@ -111,8 +111,7 @@ class JobServer:
 
     async def close(self) -> None:
         """Stop listening and close every connection."""
-        if self._server is not None:
-            self._server.close()
+        self._server.close()
         for peer in self._peers:
             peer.writer.transport.abort()
         # The connections end in the loop's next turns.
@@ -132,7 +131,7 @@ class JobServer:
                 parser = Parser(magic=REQUEST)
                 while data:
                     for kind, args in parser.feed(data):
-                        self._received(peer, kind, *args)
+                        self._received(peer, kind, args)
                     data = await reader.read(65536)
             while data:
                 data += await reader.readline()
@@ -148,12 +147,12 @@ class JobServer:
 
     # -- packets ------------------------------------------------------------
 
-    def _received(self, peer: Peer, kind: PacketType, *args: bytes) -> None:
+    def _received(self, peer: Peer, kind: T, args: list[bytes]) -> None:
         match kind:
             case _ if kind in _SUBMIT:
-                self._submit(peer, kind, *args)
+                self._submit(peer, kind, args)
             case _ if kind in _PASSED_ON:
-                self._pass_on(peer, kind, *args)
+                self._pass_on(peer, kind, args)
             case T.CAN_DO:
                 peer.functions[args[0]] = None
             case T.GRAB_JOB_UNIQ:
@@ -175,16 +174,10 @@ class JobServer:
             case _:
                 peer.send(T.ERROR, b"INVALID_PACKET", kind.name.encode())
 
-    def _submit(
-        self,
-        client: Peer,
-        kind: PacketType,
-        function: bytes,
-        unique: bytes,
-        payload: bytes,
-    ) -> None:
+    def _submit(self, client: Peer, kind: T, args: list[bytes]) -> None:
         """Queue a job, or find the one of the same unique."""
-        handle = b"H:%s:%d" % (host_name().encode(), next(self._numbers))
+        function, unique, payload = args
+        handle = b"H:built-in:%d" % next(self._numbers)
         new = Job(handle, function, unique, payload, *_SUBMIT[kind])
         for job in self.jobs.values():
             if job.unique and job.name == new.name:
@@ -203,9 +196,7 @@ class JobServer:
             for job in self.jobs.values()
             if job.worker is None and job.function in worker.functions
         ]
-        return min(
-            able, key=lambda job: PRIORITIES.index(job.priority), default=None
-        )
+        return min(able, key=lambda job: job.rank, default=None)
 
     def _grab(self, worker: Peer) -> None:
         worker.asleep = False
@@ -217,7 +208,7 @@ class JobServer:
             what = job.handle, job.function, job.unique, job.payload
             worker.send(T.JOB_ASSIGN_UNIQ, *what)
 
-    def _pass_on(self, worker: Peer, kind: PacketType, *args: bytes) -> None:
+    def _pass_on(self, worker: Peer, kind: T, args: list[bytes]) -> None:
         """Pass on to the clients what a worker says of its job."""
         job = self.jobs.get(args[0])
         if job is None or job.worker is not worker:
@@ -225,8 +216,6 @@ class JobServer:
             return
         for client in job.clients:
             client.send(kind, *args)
-        if kind is T.WORK_STATUS:
-            job.progress = args[1], args[2]
         if kind in _FINAL:
             del self.jobs[job.handle]
 
@@ -255,20 +244,12 @@ class JobServer:
     # -- the admin protocol -------------------------------------------------
 
     def _answer(self, words: list[bytes]) -> bytes:
-        lines: Iterable[bytes]
-        match words:
-            case [b"status"]:
-                lines = self._count_jobs()
-            case [b"workers"]:
-                lines = [peer.description for peer in self._peers]
-            case [b"show", b"jobs"]:
-                # Retries and whether it is ignored are always 0 here.
-                lines = (
-                    b"%s\t0\t0\t%d" % (job.handle, job.worker is None)
-                    for job in self.jobs.values()
-                )
-            case _:
-                return b"ERR UNKNOWN_COMMAND Unknown+server+command\r\n"
+        if words == [b"status"]:
+            lines = list(self._count_jobs())
+        elif words == [b"workers"]:
+            lines = [peer.description for peer in self._peers]
+        else:
+            return b"ERR UNKNOWN_COMMAND Unknown+server+command\r\n"
         return b"".join(b"%s\n" % line for line in lines) + b".\n"
 
     def _count_jobs(self) -> Iterator[bytes]:
@@ -282,21 +263,16 @@ class JobServer:
 
 
 def _status(job: Job | None) -> list[bytes]:
-    """Known, running, progress, and how many clients wait."""
+    """Known, running, progress (never), and how many clients wait."""
     if job is None:
         return [b"0"] * 5
     running = b"1" if job.worker else b"0"
-    return [b"1", running, *job.progress, b"%d" % len(job.clients)]
+    return [b"1", running, b"0", b"0", b"%d" % len(job.clients)]
 
 
-async def _run(host: str, port: int) -> None:
-    server = JobServer(host, port)
+async def _run(server: JobServer) -> None:
     await server.start()
-    print(
-        f"job server for demonstrations and tests (not for production) "
-        f"on {server.address}",
-        flush=True,
-    )
+    print(f"job server (not for production) on {server.address}", flush=True)
     await asyncio.Event().wait()
 
 
@@ -305,9 +281,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4730)
-    options = parser.parse_args()
+    server = JobServer(**vars(parser.parse_args()))
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_run(options.host, options.port))
+        asyncio.run(_run(server))
 
 
 if __name__ == "__main__":

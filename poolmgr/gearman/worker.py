@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from poolmgr.errors import ConfigError, TransportError
+from poolmgr.errors import TransportError
 from poolmgr.gearman.assignment import Assignment
 from poolmgr.gearman.connection import Connection, connect
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
@@ -34,23 +34,6 @@ REASONS = 8
 State = Literal["connecting", "up", "waiting"]
 
 
-@dataclass(frozen=True)
-class ConnectionStatus:
-    """How a worker's connection to one job server is, at the moment.
-
-    :ivar state: "up" is registered; "waiting" is before the next attempt
-    :ivar since: when that began, in seconds since the epoch
-    :ivar last_error: why it was last lost or not reached, None if never
-    :ivar reconnects: attempts after the first
-    """
-
-    address: Address
-    state: State
-    since: float
-    last_error: str | None = None
-    reconnects: int = 0
-
-
 class Slots(Protocol):
     """How many jobs may come; called in the loop's thread."""
 
@@ -64,7 +47,10 @@ class Slots(Protocol):
 class WorkerConnection:
     """A worker's connection to one job server, made again when it is lost.
 
-    :ivar status: how it is at the moment
+    :ivar state: "up" is registered; "waiting" is before the next attempt
+    :ivar since: when that began, in seconds since the epoch
+    :ivar last_error: why it was last lost or not reached, None if never
+    :ivar reconnects: attempts after the first
     :ivar grabs: how many GRABs are on their way; each has a slot
     """
 
@@ -73,8 +59,11 @@ class WorkerConnection:
     def __init__(
         self, worker: "Worker", address: Address, options: ConnectionOptions
     ) -> None:
-        self.status = ConnectionStatus(address, "connecting", time.time())
+        self.address = address
+        self.last_error: str | None = None
+        self.reconnects = 0
         self.grabs = 0
+        self._enter("connecting")
         self._worker = worker
         self._options = options
         self._task: asyncio.Task[None] | None = None
@@ -93,24 +82,25 @@ class WorkerConnection:
             reason = await self._serve()
             if self._leaving:
                 return
-            up = self.status.state == "up"
-            if up and time.time() - self.status.since >= STEADY:
+            up = self.state == "up"
+            if up and time.time() - self.since >= STEADY:
                 pause = self._options.retry_first
             if reason not in self._logged:
                 self._logged.append(reason)
                 what = "lost" if up else "not reached"
                 self._log(logging.WARNING, f"{what}: {reason}")
-            self._change("waiting", last_error=reason)
+            self.last_error = reason
+            self._enter("waiting")
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
             pause = min(2 * pause, self._options.retry_longest)
-            attempts = self.status.reconnects + 1
-            self._change("connecting", reconnects=attempts)
+            self.reconnects += 1
+            self._enter("connecting")
 
     async def _serve(self) -> str:
         """Connect and stay; why that came to an end."""
         try:
             connection = await connect(
-                self.status.address,
+                self.address,
                 self._options,
                 self._worker.greeting,
                 self._received,
@@ -118,7 +108,7 @@ class WorkerConnection:
         except TransportError as error:
             return str(error)
         self._connection = connection
-        self._change("up")
+        self._enter("up")
         self._logged.clear()
         self._log(logging.INFO, "connected and registered")
         try:
@@ -140,7 +130,7 @@ class WorkerConnection:
     @property
     def can_grab(self) -> bool:
         """Whether it would send a GRAB if there were a slot."""
-        ready = self.status.state == "up" and not self._leaving
+        ready = self.state == "up" and not self._leaving
         return ready and self.grabs < self._window
 
     def grab(self) -> None:
@@ -152,7 +142,7 @@ class WorkerConnection:
     def leave(self) -> None:
         """Grab no more, and do not connect again."""
         self._leaving = True
-        if self.status.state == "up":
+        if self.state == "up":
             # A server counts on a worker that sleeps. One last GRAB ends it.
             if self._asleep and self._worker.slots.reserve():
                 self.grab()
@@ -162,7 +152,7 @@ class WorkerConnection:
     async def close(self) -> None:
         """Send what is to be sent, learn what became of it, and end."""
         self.leave()
-        if self.status.state == "up":
+        if self.state == "up":
             settled = self._connection.echo()
             await asyncio.wait([settled], timeout=CLOSE_TIMEOUT)
             await self._connection.close(1)
@@ -194,7 +184,7 @@ class WorkerConnection:
     def _assigned(self, handle: bytes, unique: bytes, payload: bytes) -> None:
         self._window = GRABS
         job = Assignment(
-            self.status.address,
+            self.address,
             self._connection,
             self._unanswered,
             *(handle, unique, payload),
@@ -231,12 +221,12 @@ class WorkerConnection:
                 job.on_lost()
         self._worker.grab()
 
-    def _change(self, state: State, **changes: Any) -> None:
-        now = time.time()
-        self.status = replace(self.status, state=state, since=now, **changes)
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.since = time.time()
 
     def _log(self, level: int, text: str) -> None:
-        log.log(level, "Job server %s: %s", self.status.address, text)
+        log.log(level, "Job server %s: %s", self.address, text)
 
 
 class Worker:
@@ -247,11 +237,12 @@ class Worker:
     so no job lies about waiting for one. All methods belong to the loop's
     thread.
 
-    :param function: the name of the function
+    :param function: the name of the function, without blanks
     :param on_job: called with each job; must neither block nor raise
     :param slots: how many jobs may come
-    :param client_id: how the job servers' ``workers`` list calls us
-    :raises ConfigError: no server, or a name that the protocol cannot carry
+    :param client_id: how the job servers' ``workers`` list calls us; what is
+        no letter or digit becomes a dash
+    :ivar connections: in the order of the servers
     """
 
     def __init__(
@@ -263,23 +254,20 @@ class Worker:
         options: ConnectionOptions | None = None,
         client_id: str = "",
     ) -> None:
-        if not servers:
-            raise ConfigError("no job server is given")
-        if not function:
-            raise ConfigError("the function has no name")
+        client_id = re.sub(r"[^\w.-]+", "-", client_id)
         # Once for a connection: gearmand would count another worker.
         self.greeting = (
-            encode(PacketType.SET_CLIENT_ID, _encoded("client id", client_id))
-            + encode(PacketType.CAN_DO, _encoded("function", function))
+            encode(PacketType.SET_CLIENT_ID, client_id.encode())
+            + encode(PacketType.CAN_DO, function.encode())
             + encode(PacketType.ECHO_REQ, b"")
         )
         self.on_job = on_job
         self.slots = slots
-        self._connections = [
+        self.connections = [
             WorkerConnection(self, server, options or ConnectionOptions())
             for server in dict.fromkeys(servers)
         ]
-        self._turns = list(self._connections)  # who is next to grab is first
+        self._turns = list(self.connections)  # who is next to grab is first
 
     async def run(self) -> None:
         """Serve until :meth:`close`; if cancelled, connections are cut.
@@ -288,7 +276,7 @@ class Worker:
             server unserved
         """
         async with asyncio.TaskGroup() as group:
-            for connection in self._connections:
+            for connection in self.connections:
                 group.create_task(connection.run())
 
     def drain(self) -> None:
@@ -298,7 +286,7 @@ class Worker:
         A job may still arrive for each GRAB that is on its way, see
         :attr:`grabs_outstanding`. A connection that is lost stays so.
         """
-        for connection in self._connections:
+        for connection in self.connections:
             connection.leave()
 
     async def close(self) -> None:
@@ -307,7 +295,7 @@ class Worker:
         It takes at most about :data:`CLOSE_TIMEOUT` seconds. Jobs that
         were not completed are lost: their servers hand them on.
         """
-        await asyncio.gather(*(each.close() for each in self._connections))
+        await asyncio.gather(*(each.close() for each in self.connections))
 
     def grab(self) -> None:
         """Ask for jobs as far as there are slots; to be called when one is
@@ -326,18 +314,4 @@ class Worker:
     @property
     def grabs_outstanding(self) -> int:
         """For how many GRABs a job may still arrive."""
-        return sum(connection.grabs for connection in self._connections)
-
-    @property
-    def statuses(self) -> list[ConnectionStatus]:
-        """How each connection is, in the order of the servers."""
-        return [connection.status for connection in self._connections]
-
-
-def _encoded(what: str, name: str) -> bytes:
-    if any(c.isspace() or not c.isprintable() for c in name):
-        raise ConfigError(
-            f"the {what} {one_line(name)!r} contains blanks or control"
-            " characters"
-        )
-    return name.encode()
+        return sum(connection.grabs for connection in self.connections)

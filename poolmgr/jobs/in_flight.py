@@ -90,4 +90,4 @@ async def delivered_before(options: ConnectionOptions, job: Job) -> bool:
     except PoolmgrError as error:
         LOG.info("cannot tell whether a job was delivered before: %s", error)
         return False
-    return any(each.retries for each in jobs if each.handle == job.handle)
+    return jobs.get(job.handle, 0) > 0

@@ -53,7 +53,12 @@ class GearmanSettings:
     )
 
     def addresses(self) -> list[Address]:
-        """The job servers' addresses."""
+        """The job servers' addresses.
+
+        :raises ConfigError: there is none
+        """
+        if not self.servers:
+            raise ConfigError("[gearman] servers names no job server")
         return [Address.parse(text) for text in self.servers]
 
     def connection_options(self) -> ConnectionOptions:

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+from functools import partial
 from typing import Protocol
 
 from poolmgr.events import Outcome
-from poolmgr.gearman import AnswerStatus, Assignment
+from poolmgr.gearman import Assignment
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.manager import AsyncPoolManager
@@ -63,7 +64,8 @@ class AssignedJob:
         )
         # It may be long, and is not needed any more.
         assignment.payload = b""
-        self._delivery.future.add_done_callback(self._answer)
+        answer = partial(self._answer, self._delivery)
+        self._delivery.future.add_done_callback(answer)
 
     def drop(self) -> None:
         """Do not build for a client that has gone while its job waited."""
@@ -76,23 +78,32 @@ class AssignedJob:
         )
         self.assignment.complete(wire.encode({"response": "FAIL"}))
 
-    def _answer(self, future: "asyncio.Future[Outcome]") -> None:
+    def _answer(
+        self, delivery: Delivery, future: "asyncio.Future[Outcome]"
+    ) -> None:
         outcome = future.result()
-        on_answered = self._answered if outcome.followed else None
-        self.assignment.complete(wire.encode(outcome.answer), on_answered)
+        answer = wire.encode(outcome.answer)
+        if not outcome.followed:
+            self.assignment.complete(answer)
+        elif self.assignment.lost:
+            delivery.undelivered(sent=False)
+        else:
+            taken = self.assignment.deliver(answer)
+            taken.add_done_callback(partial(self._answered, delivery))
         self._owner.job_ended(self)
 
-    def _answered(self, status: AnswerStatus) -> None:
-        assert self._delivery is not None  # noqa: S101 - it was answered
-        if status is AnswerStatus.UNKNOWN:
+    def _answered(
+        self, delivery: Delivery, taken: "asyncio.Future[bool]"
+    ) -> None:
+        if taken.exception() is not None:
+            delivery.undelivered(sent=True)
+        elif not taken.result():
             LOG.warning(
                 "job server %s does not know %s any more",
                 self.assignment.server,
                 one_line(self.assignment.handle),
             )
-            self._delivery.undo()
-        elif status is not AnswerStatus.DELIVERED:
-            self._delivery.undelivered(sent=status is AnswerStatus.LOST)
+            delivery.undo()
 
     def _connection_lost(self) -> None:
         """The job server will deliver the job again."""

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 from poolmgr.cloud.breaker import Breaker
-from poolmgr.gearman import Assignment, ConnectionStatus, Worker, host_name
+from poolmgr.gearman import Assignment, Worker, WorkerConnection
 from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.settings import WorkerSettings
@@ -70,7 +71,7 @@ class Service:
             self._take,
             self.slots,
             options,
-            client_id=f"poolmgr-{host_name()}-{os.getpid()}",
+            client_id=f"poolmgr-{socket.gethostname()}-{os.getpid()}",
         )
         # Builds that run, but whose connection was lost.
         self._undeliverable: set[AssignedJob] = set()
@@ -125,9 +126,9 @@ class Service:
         return self._stop.is_set()
 
     @property
-    def connections(self) -> list[ConnectionStatus]:
+    def connections(self) -> Sequence[WorkerConnection]:
         """How each connection to a job server is."""
-        return self._worker.statuses
+        return self._worker.connections
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -151,7 +152,7 @@ class Service:
 
     async def _prefetch_later(self) -> None:
         await asyncio.sleep(PEER_DELAY)
-        up = [x.address for x in self._worker.statuses if x.state == "up"]
+        up = [x.address for x in self._worker.connections if x.state == "up"]
         await self._queries.prepare(up)
         self.slots.prefetch(self._worker.grab)
 

@@ -180,7 +180,7 @@ def test_the_checks_print_what_is_shown(stage: Stage) -> None:
             )
             said = words(done.stdout + done.stderr)
             # stunnel says why and resets: that may overtake what it says.
-            lost = re.sub(" it demands .*", f" {RESET}", output)
+            lost = re.sub(" it says: .*", f" {RESET}", output)
             assert said in (words(output), words(lost)), step.where
 
 

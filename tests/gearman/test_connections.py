@@ -30,7 +30,7 @@ def test_a_stopped_server_is_noticed_by_its_silence(
             await worker.registered()
             job_server.signal(signal.SIGSTOP)
             try:
-                await until(lambda: worker.worker.statuses[0].state != "up")
+                await until(lambda: worker.worker.connections[0].state != "up")
             finally:
                 job_server.signal(signal.SIGCONT)
             await worker.registered()
@@ -45,7 +45,7 @@ def test_a_server_that_is_not_there_is_told_once(
 
     async def scenario() -> None:
         async with running(address, options=QUICK) as worker:
-            await until(lambda: worker.worker.statuses[0].reconnects > 3)
+            await until(lambda: worker.worker.connections[0].reconnects > 3)
 
     asyncio.run(scenario())
 
@@ -78,8 +78,8 @@ def test_a_server_that_fails_now_thus_now_so_is_told_of_once_each(
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        (b"\x15\x03\x01\0\x02\x02\x46", "it speaks TLS"),
-        (b"SSH-2.0-x\r\n", "an SSH server"),
+        (b"\x15\x03\x01\0\x02\x02\x46", "or speak only TLS"),
+        (b"SSH-2.0-x\r\n", "not understood: SSH-"),
         (b"", "it may not be a job server"),
     ],
     ids=["tls", "ssh", "silent"],

@@ -1,19 +1,13 @@
 """What became of an answer is known, and it reaches no other job."""
 
 import asyncio
-import functools
 
-from poolmgr.gearman import AnswerStatus, Assignment, Client
-from tests.gearman_workers import FUNCTION, TIMEOUT, running, until
+import pytest
+
+from poolmgr.errors import TransportError
+from poolmgr.gearman import Client
+from tests.gearman_workers import FUNCTION, TIMEOUT, running
 from tests.jobservers import JobServerProcess
-
-
-async def told(job: Assignment) -> AnswerStatus:
-    """Answer a job; what became of the answer."""
-    known: asyncio.Future[AnswerStatus] = asyncio.Future()
-    job.complete(b"y", known.set_result)
-    async with asyncio.timeout(TIMEOUT):
-        return await known
 
 
 def test_an_answer_that_was_taken_is_known_to_be(
@@ -23,7 +17,7 @@ def test_an_answer_that_was_taken_is_known_to_be(
         address = job_server.address
         async with running(address) as worker, Client([address]) as client:
             await client.submit(FUNCTION, b"x")
-            assert await told(await worker.job()) is AnswerStatus.DELIVERED
+            assert await (await worker.job()).deliver(b"y")
 
     asyncio.run(scenario())
 
@@ -33,7 +27,6 @@ def test_of_100_answers_just_that_of_an_unknown_job_is_told_to_be_unknown(
 ) -> None:
     async def scenario() -> None:
         address = job_server.address
-        outcomes: dict[int, AnswerStatus] = {}
         async with running(address) as worker, Client([address]) as client:
             submitted = [
                 await client.submit(FUNCTION, b"%d" % n) for n in range(100)
@@ -42,23 +35,14 @@ def test_of_100_answers_just_that_of_an_unknown_job_is_told_to_be_unknown(
             unknown = jobs[50].handle
             jobs[50].raw_handle = b"H:nowhere:1"
             # All at once: an error does not say of which answer it is.
-            for n, job in enumerate(jobs):
-                job.complete(
-                    job.payload,
-                    functools.partial(outcomes.__setitem__, n),
-                )
-            await until(lambda: len(outcomes) == 100)
+            taken = await asyncio.gather(
+                *[job.deliver(job.payload) for job in jobs]
+            )
+            assert taken == [n != 50 for n in range(100)]
             for n, each in enumerate(submitted):
                 if each.handle != unknown:
                     assert await each.result(TIMEOUT) == b"%d" % n
-            (connection,) = worker.worker.statuses
-        assert [
-            n for n in outcomes if outcomes[n] is AnswerStatus.UNKNOWN
-        ] == [50]
-        assert set(outcomes.values()) == {
-            AnswerStatus.UNKNOWN,
-            AnswerStatus.DELIVERED,
-        }
+            (connection,) = worker.worker.connections
         assert (connection.state, connection.reconnects) == ("up", 0)
 
     asyncio.run(scenario())
@@ -82,7 +66,9 @@ def test_a_result_never_reaches_the_same_handle_of_a_restarted_server(
                 submitted = await client.submit(FUNCTION, b"new")
                 new = await worker.job()
                 assert new.handle == old.handle
-                assert await told(old) is AnswerStatus.UNSENT
+                assert old.lost
+                with pytest.raises(TransportError):
+                    await old.deliver(b"y")
                 worker.done(new, b"answer to new")
                 assert await submitted.result(TIMEOUT) == b"answer to new"
 

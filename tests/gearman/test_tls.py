@@ -87,8 +87,8 @@ def test_a_server_silent_in_the_handshake_is_given_up(
     async def scenario(address: Address) -> str:
         mine = options(files.client())
         async with running(address, options=mine) as worker:
-            await until(lambda: worker.worker.statuses[0].last_error)
-            return str(worker.worker.statuses[0].last_error)
+            await until(lambda: worker.worker.connections[0].last_error)
+            return str(worker.worker.connections[0].last_error)
 
     with peer(is_silent) as silent:
         address = Address("localhost", silent.address.port)

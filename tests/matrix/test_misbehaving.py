@@ -19,9 +19,9 @@ RES = b"\0RES"
 
 #: What a server says, and what a worker has against it.
 NONSENSE = {
-    b"HTTP/1.1 400 Bad\r\n\r\n": "not understood: 'HTTP': an HTTP server",
-    b"SSH-2.0-OpenSSH_9.2\r\n": "not understood: 'SSH-': an SSH server",
-    b"\0REQ" + struct.pack(">II", 6, 0): "not understood: '\\x00REQ'",
+    b"HTTP/1.1 400 Bad\r\n\r\n": "not understood: HTTP: it may not",
+    b"SSH-2.0-OpenSSH_9.2\r\n": "not understood: SSH-",
+    b"\0REQ" + struct.pack(">II", 6, 0): "not understood: \\x00REQ",
     RES + struct.pack(">Ii", 6, -1): "packet of 4294967295 bytes",
     RES + struct.pack(">II", 8, 2**31): "packet of 2147483648 bytes",
     RES + struct.pack(">II", 4711, 0): "unknown packet type 4711",

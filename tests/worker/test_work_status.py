@@ -9,11 +9,18 @@ import pytest
 from poolmgr.gearman.protocol import Packet, PacketType
 from tests.asking import FUNCTION
 from tests.gearman.test_server import Peer
-from tests.jobservers import JobServerProcess
+from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import worker
 
 T = PacketType
+
+
+@pytest.fixture
+def job_server() -> Iterator[JobServerProcess]:
+    """The built-in one keeps no progress."""
+    with gearmand() as server:
+        yield server
 
 
 @pytest.fixture
