@@ -45,27 +45,27 @@ class Breaker:
 
     :param what: for the log
     :param failure: the errors that count as one
+    :param times: seconds before the first attempt, and between two attempts
+        at most
     :param refusal: makes the error for who waits in vain, from the words of
         the last failure
-    :param first: seconds before the first attempt
-    :param longest: seconds between two attempts, at most
     :param threshold: failures in a row that open it
+    :param may_wait: see above
     :param log_level: of the line that says that it has opened
     """
 
     what: str
     failure: type[PoolmgrError] | tuple[type[PoolmgrError], ...]
+    times: tuple[float, float]
     refusal: Callable[[str], PoolmgrError]
-    first: float
-    longest: float
     threshold: int = 1
+    may_wait: bool = True
     log_level: int = logging.WARNING
 
     def __post_init__(self) -> None:
         self.open = False
         self.openings = 0
         self.reason = ""
-        self.may_wait = True
         self.waiting = 0
         self._failures = 0
         self._pauses: Iterator[float] = iter(())
@@ -94,7 +94,7 @@ class Breaker:
                     self._changed.clear()
                     await self._changed.wait()
                 if self.open:
-                    self._try_in(self.longest)
+                    self._try_in(self.times[1])
         except TimeoutError:
             if limit.expired():
                 raise self.refusal(self.reason) from None
@@ -139,7 +139,7 @@ class Breaker:
         if not self.open and self._failures >= self.threshold:
             self.open = True
             self.openings = began = self.openings + 1
-            self._pauses = backoff(self.first, self.longest)
+            self._pauses = backoff(*self.times)
             what, why = self.what, one_line(self.reason)
             LOG.log(self.log_level, "circuit open: %s: %s", what, why)
         if self.open and began == self.openings:
@@ -179,37 +179,30 @@ class Circuits:
     """
 
     def __init__(self, pace: Pace) -> None:
-        down = CloudUnavailable, CloudUnavailable
         times = pace.breaker_first, pace.breaker_longest
+        down = CloudUnavailable, times, CloudUnavailable, _FAILURES
         self.calls = {
-            f"{kind} {service}": Breaker(
-                f"{kind} {things}", *down, *times, _FAILURES
-            )
+            f"{kind} {service}": Breaker(f"{kind} {things}", *down)
             for service, things in _THINGS.items()
             for kind in ("reading", "changing", "making")
         }
-        refused = AuthenticationFailed, AuthenticationFailed
         times = pace.login_first, pace.login_longest
-        self.login = Breaker("logging in", *refused, *times)
-        # Nobody waits for it: each job's own line has the reason.
-        self.login.may_wait, self.login.log_level = False, logging.INFO
+        refused = AuthenticationFailed, times, AuthenticationFailed
+        self.login = Breaker("logging in", *refused, may_wait=False)
+        # Each job's own line has the reason.
+        self.login.log_level = logging.INFO
         self.calls["login"] = self.login
-        full = QuotaExceeded, QuotaExceeded
         times = pace.room_first, pace.room_longest
-        self.quotas = {
-            "making compute": Breaker("creating devices", *full, *times),
-            "making network": Breaker(
-                "allocating floating IPs", *full, *times
-            ),
-        }
+        full = QuotaExceeded, times, QuotaExceeded
+        devices = Breaker("creating devices", *full)
+        ips = Breaker("allocating floating IPs", *full)
+        self.quotas = {"making compute": devices, "making network": ips}
         # Of its own floating IP: the next device gets none, either.
-        failures = DeviceFailed, QuotaExceeded
-        self.boots = Breaker(
-            "building devices", failures, _no_boots, *times, _FAILURES
-        )
+        failed = (DeviceFailed, QuotaExceeded), times, _no_boots, _FAILURES
+        self.boots = Breaker("building devices", *failed)
         self.capacity = {
-            "device quota": self.quotas["making compute"],
-            "floating ip quota": self.quotas["making network"],
+            "device quota": devices,
+            "floating ip quota": ips,
             "boots": self.boots,
         }
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from poolmgr.cloud.calls import Calls
@@ -86,27 +87,27 @@ class Creation(Generic[T]):
         return made
 
     async def _create(self) -> T:
-        pace, requests = self.calls.pace, 0
-        for pause in backoff(pace.look_first, pace.look_longest):
+        pace, unknown = self.calls.pace, OutcomeUnknown()
+        pauses = backoff(pace.look_first, pace.look_longest)
+        for pause in islice(pauses, _MOST_REQUESTS):
             try:
                 return await self.create(note=self._note)
             except OutcomeUnknown as error:
-                LOG.warning("%s; checking whether it was created", error)
-                pause = max(pause, pause_after(error))
-                await pause_before_retry(error, pause)
-                for thing in (*self._made.values(), *await self.find()):
-                    LOG.info("%s was made", self.what)
-                    return thing
-                requests += 1
-                if requests == _MOST_REQUESTS:
-                    raise
-        raise AssertionError("the pauses never end")
+                unknown = error
+            LOG.warning("%s; checking whether it was created", unknown)
+            await pause_before_retry(unknown, max(pause, pause_after(unknown)))
+            for thing in (*self._made.values(), *await self.find()):
+                LOG.info("%s was made", self.what)
+                return thing
+        raise unknown
 
     def _note(self, thing: T | None) -> None:
         """Take note of an answer; it may come when all is over."""
+        if thing is not None and thing.id == self._kept:
+            return
         if thing is None:
             self._is_lost = True
-        elif thing.id != self._kept:
+        else:
             self._made[thing.id] = thing
         if self._is_over:
             LOG.warning("%s may have been created after all", self.what)

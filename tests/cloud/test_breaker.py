@@ -16,8 +16,7 @@ def breaker(**changes: Any) -> Breaker:
         "what": "asking",
         "failure": CloudUnavailable,
         "refusal": CloudUnavailable,
-        "first": 10.0,
-        "longest": 10.0,
+        "times": (10.0, 10.0),
         **changes,
     }
     return Breaker(**given)
@@ -98,7 +97,7 @@ async def test_one_attempt_a_pause_finds_out_for_all() -> None:
 
 
 async def test_a_hint_has_the_next_attempt_made_at_once() -> None:
-    made = breaker(first=3600.0, longest=3600.0)
+    made = breaker(times=(3600.0, 3600.0))
     await fail(made)
     waiting = asyncio.create_task(succeed(made))
     await asyncio.sleep(1.0)
@@ -113,7 +112,7 @@ async def test_a_hint_has_the_next_attempt_made_at_once() -> None:
 async def test_an_attempt_that_hangs_does_not_hold_up_the_next_for_long() -> (
     None
 ):
-    made = breaker(first=1.0, longest=10.0)
+    made = breaker(times=(1.0, 10.0))
     await fail(made)
     hanging = asyncio.create_task(succeed(made, seconds=600.0))
     await asyncio.sleep(2.0)

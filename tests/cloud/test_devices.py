@@ -163,14 +163,14 @@ async def test_what_is_made_twice_is_deleted_once() -> None:
 
 async def test_what_hung_and_is_made_after_all_is_deleted() -> None:
     driver = ScriptedDriver()
-    driver.seconds["create_device"] = 100.0
+    driver.seconds["create_device"] = 200.0
     driver.hidden = {"1", "2", "3"}
     cloud = cloud_of(driver)
 
     with pytest.raises(OutcomeUnknown, match="no answer within 30 s"):
         await cloud.create_device("libra-1", MARK)
     driver.hidden.clear()
-    await asyncio.sleep(100.0)
+    await asyncio.sleep(200.0)
     await cloud.calls.settle()
 
     assert driver.devices == {}
