@@ -109,8 +109,9 @@ class PoolmgrApp(App):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
             return EXIT_SIGPIPE
         except Exception as error:
-            self.LOG.error("%s", error, exc_info=self.options.debug)
             is_mistake = isinstance(error, (UsageError, RequestError))
+            traced = self.options.debug and not is_mistake
+            self.LOG.error("%s", error, exc_info=traced)
             return EXIT_USAGE if is_mistake else 1
 
     def _run(self, argv: list[str]) -> int:
@@ -126,11 +127,13 @@ class PoolmgrApp(App):
         factory, name, arguments = self.command_manager.find_command(words)
         command = factory(self, self.options, cmd_name=name)
         is_service = getattr(command, "service", False)
-        logs.adjust(self.options, service=is_service)
         if not is_service:
             self._end_on(signal.SIGHUP)
         parser = command.get_parser(f"{self.NAME} {name}")
-        return command.run(parser.parse_args(arguments))
+        given = parser.parse_args(arguments)
+        # What is wrong with the command line is told as other commands do.
+        logs.adjust(self.options, service=is_service)
+        return command.run(given)
 
     def _end_on(self, *numbers: signal.Signals) -> None:
         for number in numbers:

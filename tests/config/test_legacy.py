@@ -173,6 +173,7 @@ def test_options_of_the_old_daemon_say_what_to_use(
     done = poolmgr(*args)
 
     assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("poolmgr: ")
     assert what in done.stderr
     assert done.stderr.count("\n") == 1
     assert "planted" not in done.stderr
