@@ -41,13 +41,13 @@ class Run(Protocol):
 
 
 class JobContext:
-    """What contexts of both kinds have.
+    """The common part of both contexts.
 
     :ivar settings: the pool's settings
-    :ivar job: which delivery of which job this is
+    :ivar job: the delivery that runs
     :ivar log: where to log; a worker's log puts the request id in every line
-    :ivar request_id: finds the job in the logs, the cloud's included; to be
-        sent along with what is asked of other services, too
+    :ivar request_id: the job's id in all logs, those of the cloud included;
+        send it with requests to other services
     """
 
     def __init__(self, run: Run, cloud: Any) -> None:
@@ -62,46 +62,47 @@ class JobContext:
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody waits for the answer at this moment.
+        """Whether nobody waits for the answer now.
 
-        Then another worker may have the job, so what was made for it is to be
-        left as it is.  A delivery that comes now still joins.
+        Another worker may have the job then: leave everything that was created
+        for it.  A new delivery can still join.
         """
         return self._run.trace.abandoned
 
     @property
     def error(self) -> PoolmgrError | None:
-        """Why the job has to end, once it was cancelled: its time was up, the
-        process stops, or its caller cancelled it."""
+        """Why the job was cancelled, or None: its deadline, a stop of the
+        process, or its caller."""
         return self._run.error
 
     @property
     def max_wait(self) -> float:
-        """Seconds to wait for room in the cloud; it leaves time for a boot.
+        """Seconds to wait for quota, which leaves time for a boot.
 
-        None at all for what was asked by hand: a person wants to know.
+        Commands do not wait.
         """
         if not self.job.server:
             return 0.0
         return min(self.settings.quota_wait, self.remaining() / 2)
 
     def doing(self, what: str) -> None:
-        """Note what the action waits for; a FAIL at the deadline says it.
+        """Set what the action waits for, for the reason of a FAIL at the
+        deadline.
 
-        Calls of the cloud note it themselves.
+        Calls of the cloud do that themselves.
         """
         self._run.trace.doing = what
 
     def failing(self, error: PoolmgrError) -> None:
-        """Note what the action is going to try again; a FAIL at the deadline
-        says it."""
+        """Set the error before a retry, for the reason of a FAIL at the
+        deadline."""
         self._run.trace.trouble = error
 
     def report(self, done: int, total: int) -> None:
-        """Tell whoever waits how far the job has come.
+        """Report the job's progress to its clients.
 
-        :param done: steps that are done
-        :param total: all steps
+        :param done: number of finished steps
+        :param total: number of all steps
         :raises PluginFailed: they are no such numbers
         """
         are_whole = type(done) is int and type(total) is int
@@ -112,16 +113,16 @@ class JobContext:
         self._loop.call_soon_threadsafe(self._run.report, done, total)
 
     def remaining(self) -> float:
-        """Seconds until the job's time is up; never negative."""
+        """Seconds until the job's deadline; never negative."""
         return max(0.0, self._run.trace.end - self._loop.time())
 
     def new_mark(self) -> Mark:
-        """Make the mark to put on what is made for this job."""
+        """Return the mark for what is created for this job."""
         return Mark.for_job(self.settings.pool, self.job)
 
 
 class Context(JobContext):
-    """What an ``async def`` is given; it runs on the event loop.
+    """The context of an ``async def``, which runs on the event loop.
 
     :ivar cloud: the cloud
     """
@@ -131,8 +132,8 @@ class Context(JobContext):
     def close(self) -> bool:
         """If nobody waits, let no later delivery join this run.
 
-        The job server starts the job anew then.  To be called before what was
-        made is left unmarked, or for the next delivery.
+        The next delivery then starts a new run.  Call this before leaving
+        something for it.
 
         :returns: whether nobody waits
         """
@@ -143,18 +144,18 @@ class Context(JobContext):
         return await self._run.delivered_before()
 
     def limit(self, seconds: float) -> AbstractAsyncContextManager[None]:
-        """Bound a block in time, by ``async with``.
+        """Limit the time of a block: ``async with context.limit(5):``.
 
-        :raises DeadlineExceeded: it was not done; says what it waited for
+        :raises DeadlineExceeded: the block was not done in time
         """
         return time_limit(self._run.trace, seconds)
 
 
 class BlockingContext(JobContext):
-    """What a plain ``def`` is given; it runs on a thread and may block.
+    """The context of a plain ``def``, which runs on a thread and may block.
 
-    When the job's time is up, or the process stops, the call of the cloud
-    under way raises, or else the next; later calls work, for clearing up.
+    At the job's deadline, or when the process stops, the current or next call
+    of the cloud raises; later calls work, to clean up.
 
     :ivar cloud: the cloud; its methods block
     """
@@ -166,8 +167,7 @@ class BlockingContext(JobContext):
         return self.cloud.wait(self._run.delivered_before())
 
     def sleep(self, seconds: float) -> None:
-        """Sleep; raises as a call of the cloud does when the job has to
-        end."""
+        """Sleep; raises like a call of the cloud when the job has to end."""
         self.cloud.wait(asyncio.sleep(seconds))
 
 

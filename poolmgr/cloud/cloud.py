@@ -36,24 +36,24 @@ _HOLE = 0.5
 
 
 class Cloud(Devices):
-    """A driver with everything that waits around it.
+    """Waits, retries, limits and checks for a driver.
 
-    All coroutines run on one loop.  They have no time-outs of their own: end
-    them by :func:`asyncio.timeout`, or by a cancel.  What they wait for is
-    noted in the caller's :class:`~poolmgr.tracing.RequestContext`.
+    All coroutines run on one loop.  They have no time-outs of their own: use
+    :func:`asyncio.timeout`, or cancel them.  The caller's
+    :class:`~poolmgr.tracing.RequestContext` says what they wait for.
 
-    A cancel takes effect when a request that changes something has ended.  A
-    device or floating IP that was just made is deleted then, or left as it is
-    if the context is abandoned; a second cancel does not wait for that.
+    A cancel takes effect after the current changing request.  A device or
+    floating IP that was just created is then deleted, or left if the context
+    is abandoned; a second cancel does not wait for that.
 
     :param driver: the cloud's driver
-    :param ownership: tells what may be touched; None for everything
+    :param ownership: says what may be touched; None: everything
     :param observer: told of each request to the cloud
-    :param pool: runs the driver's verbs; None for threads
-    :param pace: the times of waiting
+    :param pool: runs the driver's methods; None: threads
+    :param pace: how long to wait
     :ivar calls: calls the driver
     :ivar circuits: the circuit breakers
-    :ivar poller: polls what is waited for
+    :ivar poller: polls the devices that jobs wait for
     """
 
     def __init__(
@@ -73,26 +73,25 @@ class Cloud(Devices):
 
     @property
     def image(self) -> str:
-        """The image that devices are made from, as configured."""
+        """The configured image of devices."""
         return self.driver.image
 
     async def accepts(self, address: str, port: int) -> bool:
-        """Tell whether a TCP connection to an address can be made now."""
+        """Tell whether an address accepts a TCP connection now."""
         return await self.calls.ask(verbs.ACCEPTS, address, port)
 
     async def call_driver(self, method: str, *args: object) -> Any:
-        """Call a method of the driver that other drivers do not have.
+        """Call a method of the driver that is not in the contract.
 
-        It gets the arguments and a time-out in seconds, as each method of a
-        driver does, and runs on a thread, within the driver's limits.  After
-        ``CloudUnavailable`` it is called again, so it must be repeatable.
-        Nothing checks ownership here: pass on what :meth:`our_device` or
-        :meth:`our_ip` returned.
+        It gets the arguments and a time-out in seconds, and runs on a thread
+        within the driver's limits.  It must be repeatable: it is called again
+        after ``CloudUnavailable``.  Ownership is not checked: pass the result
+        of :meth:`our_device` or :meth:`our_ip`.
 
         :param method: the method's name
         :returns: what it returns
-        :raises CloudError: the cloud says no
-        :raises PluginFailed: there is no such method, or it is defective
+        :raises CloudError: the cloud refuses
+        :raises PluginFailed: the driver has no such method, or a bug
         """
         verb: Verb[Any] = Verb(method, "changing compute", Any)
         return await self.calls.ask(verb, *args)
@@ -100,8 +99,8 @@ class Cloud(Devices):
     async def check(self, timeout: float = 60.0) -> Sequence[Finding]:
         """Check the driver's settings against the cloud.
 
-        :param timeout: seconds after which it is a finding that the cloud
-            does not answer
+        :param timeout: seconds after which a finding says that the cloud does
+            not answer
         """
         context = replace(current() or RequestContext(), urgent=True)
         try:
@@ -112,7 +111,7 @@ class Cloud(Devices):
             return [Finding("cloud", "", problem=str(error))]
 
     def close(self, keep_driver: bool = False) -> None:
-        """End the threads and close the driver; one that hangs is left.
+        """End the threads and close the driver; do not wait for one that hangs.
 
         It may be called after the loop has ended, too.
 
@@ -124,11 +123,11 @@ class Cloud(Devices):
             close_driver(self.driver, self.calls.pace.close)
 
     async def create_ip(self, mark: Mark, max_wait: float = 0.0) -> FloatingIP:
-        """Allocate a floating IP, marked from birth.
+        """Allocate a floating IP with a mark.
 
-        :param max_wait: seconds to wait for room in the cloud, at most
-        :raises QuotaExceeded: there is none left, for us or at all
-        :raises CloudError: the cloud says no
+        :param max_wait: maximum seconds to wait for quota
+        :raises QuotaExceeded: the quota or the network is used up
+        :raises CloudError: the cloud refuses
         """
         until = asyncio.get_running_loop().time() + max_wait
         ask = self.calls.ask
@@ -141,16 +140,16 @@ class Cloud(Devices):
         ).run()
 
     async def list_ips(self) -> Sequence[FloatingIP]:
-        """List all floating IPs, other people's too."""
+        """List all floating IPs of the project."""
         return await self.calls.ask(verbs.LIST_IPS)
 
     async def find_ip(self, address: str) -> FloatingIP | None:
-        """Return the floating IP of exactly this address, None if none."""
+        """Return the floating IP of exactly this address, or None."""
         found = await self._by_address.get(address)
         return found[0] if found else None
 
     async def get_ip(self, address: str) -> FloatingIP:
-        """Return the floating IP of this address, whoever's it is.
+        """Return the floating IP of this address, of this pool or another.
 
         :raises NotFound: two lists lack it
         """
@@ -171,32 +170,32 @@ class Cloud(Devices):
         """Return the floating IP of exactly this address.
 
         :raises NotFound: there is none
-        :raises NotOwned: it is not ours
+        :raises NotOwned: it is not this pool's
         """
         ip = await self.get_ip(address)
         await self._require_our_ip(ip)
         return ip
 
     async def device_of_ip(self, ip: FloatingIP) -> Device | None:
-        """Return the device a floating IP is attached to, None if none."""
+        """Return the device that a floating IP is attached to, or None."""
         return await self.get_device(ip.device_id) if ip.device_id else None
 
     async def mark_ip(self, ip: FloatingIP, mark: Mark) -> None:
-        """Write another mark on a floating IP.
+        """Replace the mark of a floating IP.
 
-        :raises Changed: the floating IP is not what ``ip`` says any more
-        :raises NotOwned: it is not ours
+        :raises Changed: the floating IP has changed since ``ip`` was read
+        :raises NotOwned: it is not this pool's
         """
         await self._require_our_ip(ip)
         await self.calls.ask(verbs.MARK_IP, ip, mark)
 
     async def delete_ip(self, ip: FloatingIP) -> None:
-        """Give a floating IP back, attached or not.
+        """Release a floating IP, attached or not.
 
-        One that is gone already is no error.
+        It is no error if it is already gone.
 
-        :raises NotOwned: it is not ours
-        :raises CloudError: the cloud says no
+        :raises NotOwned: it is not this pool's
+        :raises CloudError: the cloud refuses
         """
         await self._require_our_ip(ip)
         await self._delete_ip(ip)
@@ -205,13 +204,13 @@ class Cloud(Devices):
     async def attach_ip(
         self, ip: FloatingIP | str, device: Device
     ) -> FloatingIP:
-        """Attach a floating IP, wherever it is, until it is in effect.
+        """Attach or move a floating IP, and wait until that is in effect.
 
         :param ip: the floating IP as it was just read, or its address
-        :returns: the floating IP as it is then
+        :returns: the floating IP as it is now
         :raises NotFound: there is no such floating IP
-        :raises NotOwned: it is not ours
-        :raises CloudError: the cloud says no
+        :raises NotOwned: it is not this pool's
+        :raises CloudError: the cloud refuses
         """
 
         async def attach(ip: FloatingIP) -> None:
@@ -223,16 +222,15 @@ class Cloud(Devices):
     async def detach_ip(
         self, ip: FloatingIP | str, device: Device | None = None
     ) -> FloatingIP:
-        """Detach a floating IP, until it is in effect; it stays allocated.
+        """Detach a floating IP, and wait until that is in effect.
 
         :param ip: the floating IP as it was just read, or its address
-        :param device: the device that it has to be attached to, if it is
-            attached at all; None for any
-        :returns: the floating IP as it is then
+        :param device: the only device that it may be attached to; None: any
+        :returns: the floating IP as it is now
         :raises NotFound: there is no such floating IP
         :raises AttachedElsewhere: it is attached to another device
-        :raises NotOwned: it is not ours
-        :raises CloudError: the cloud says no
+        :raises NotOwned: it is not this pool's
+        :raises CloudError: the cloud refuses
         """
 
         async def detach(ip: FloatingIP) -> None:
