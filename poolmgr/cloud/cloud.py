@@ -111,9 +111,10 @@ class Cloud(Devices):
             return [Finding("cloud", "", problem=str(error))]
 
     def close(self, keep_driver: bool = False) -> None:
-        """End the threads and close the driver; do not wait for one that hangs.
+        """End the threads and close the driver, without waiting for one that
+        hangs.
 
-        It may be called after the loop has ended, too.
+        It may be called after the loop has ended.
 
         :param keep_driver: whether the driver stays open
         """
