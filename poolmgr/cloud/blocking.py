@@ -33,13 +33,13 @@ def _blocking(
 
 
 class BlockingCloud:
-    """The methods of :class:`~poolmgr.cloud.Cloud`, as blocking ones.
+    """The methods of :class:`~poolmgr.cloud.Cloud` as blocking methods.
 
-    Any thread may call them, but the loop's own.
+    Call them from any thread except the loop's own.
 
     :param cloud: the cloud
     :param loop: the loop that runs it, on another thread
-    :param timeout: seconds that each call may take; None for any number
+    :param timeout: seconds for each call; None: no limit
     :ivar cloud: the cloud
     :ivar loop: the loop
     """
@@ -59,15 +59,15 @@ class BlockingCloud:
     def within(self, seconds: float) -> "BlockingCloud":
         """Return the same cloud with another time-out.
 
-        :param seconds: that each call may take
+        :param seconds: for each call
         """
         return BlockingCloud(self.cloud, self.loop, seconds)
 
     def interrupt(self, error: PoolmgrError) -> None:
-        """Have the call that is under way, else the next, raise an error.
+        """Let the current or next call raise an error.
 
-        It is raised once: calls after that work, to clean up.  To be called
-        on the loop.
+        It is raised once: later calls work, to clean up.  Call this on the
+        loop.
         """
         self._interruption = error
         for task in self._running:
@@ -77,9 +77,9 @@ class BlockingCloud:
         """Run a coroutine on the loop and return what it returns.
 
         :raises DeadlineExceeded: it took too long
-        :raises PoolmgrError: what it raised, or the last failure of what it
-            was repeating when it had taken too long
-        :raises Forked: the process was forked since the driver was made
+        :raises PoolmgrError: the error of the coroutine, or of its last retry
+            when it took too long
+        :raises Forked: the driver was created before a fork
         """
         try:
             self.cloud.driver.require_own_process()
@@ -165,7 +165,7 @@ def open_cloud(
     :param ownership: tells what may be touched; None for everything
     :param observer: told of each request to the cloud
     :param pace: the times of waiting
-    :param timeout: seconds that each call may take; None for any number
+    :param timeout: seconds for each call; None: no limit
     """
     cloud = Cloud(driver, ownership=ownership, observer=observer, pace=pace)
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()

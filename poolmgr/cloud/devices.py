@@ -28,10 +28,10 @@ LOG = logging.getLogger(__name__)
 
 
 class Devices:
-    """What :class:`~poolmgr.cloud.Cloud` does with devices.
+    """The methods of :class:`~poolmgr.cloud.Cloud` for devices.
 
     :param calls: calls the driver
-    :param ownership: tells what may be touched; None for everything
+    :param ownership: says what may be touched; None: everything
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Devices:
     async def create_device(
         self, name: str, mark: Mark, max_wait: float = 0.0
     ) -> Device:
-        """Ask for a device, marked from birth; do not wait for its boot.
+        """Create a device with a mark; do not wait for its boot.
 
-        :param max_wait: seconds to wait for room in the cloud, at most
-        :raises QuotaExceeded: there is no room for one more
-        :raises CloudError: the cloud says no
+        :param max_wait: maximum seconds to wait for quota
+        :raises QuotaExceeded: the quota is used up
+        :raises CloudError: the cloud refuses
         """
         until = asyncio.get_running_loop().time() + max_wait
         await self.circuits.boots.wait(max_wait)
@@ -69,9 +69,9 @@ class Devices:
     async def wait_ready(self, device: Device) -> Device:
         """Wait until a device is ready.
 
-        :returns: the device as it is then
+        :returns: the device as it is now
         :raises DeviceFailed: it failed, or is gone
-        :raises CloudError: the cloud does not do what is left to do for it
+        :raises CloudError: the cloud refuses to finish it
         """
         try:
             ready = await self._finish(await self._boot(device))
@@ -86,8 +86,8 @@ class Devices:
 
         A device that is gone already is no error.
 
-        :raises NotOwned: it is not ours
-        :raises CloudError: the cloud says no
+        :raises NotOwned: it is not this pool's
+        :raises CloudError: the cloud refuses
         """
         self._require_ours(device)
         await self._delete_device(device)
@@ -97,7 +97,7 @@ class Devices:
             self.circuits.boots.hint()
 
     async def list_devices(self) -> Sequence[Device]:
-        """List all devices, other people's too."""
+        """List all devices of the project."""
         return await self.calls.ask(verbs.LIST_DEVICES)
 
     async def find_devices(self, name: str) -> Sequence[Device]:
@@ -109,14 +109,14 @@ class Devices:
         return await self._by_job.get(unique)
 
     async def get_device(self, id: str) -> Device | None:
-        """Return the device of this id, None if there is none."""
+        """Return the device with this id, or None."""
         return await self.calls.ask(verbs.GET_DEVICE, id)
 
     async def mark_device(self, device: Device, mark: Mark) -> None:
-        """Write another mark on a device that is active.
+        """Replace the mark of an active device.
 
-        :raises NotOwned: it is not ours
-        :raises CloudError: the cloud says no
+        :raises NotOwned: it is not this pool's
+        :raises CloudError: the cloud refuses
         """
         self._require_ours(device)
         await self.calls.ask(verbs.MARK_DEVICE, device, mark)
@@ -126,7 +126,7 @@ class Devices:
 
         :raises NotFound: there is none
         :raises Ambiguous: there are several
-        :raises NotOwned: it is not ours
+        :raises NotOwned: it is not this pool's
         """
         found = await self.find_devices(name)
         if not found:

@@ -1,4 +1,4 @@
-"""The times that waiting for a cloud is made of."""
+"""How long to wait for a cloud."""
 
 import asyncio
 import logging
@@ -22,27 +22,23 @@ _LONGEST_PAUSE = 3600.0
 class Pace:
     """Times in seconds; tests shorten them.
 
-    :ivar grace: a verb may overrun its time-out by so much, for a driver can
-        often say best why there is no answer
-    :ivar retry_first: pause before a request is repeated for the first time;
-        it doubles with each repetition
+    :ivar grace: additional time for a driver to say why there is no answer
+    :ivar retry_first: pause before the first retry; it doubles with each one
     :ivar retry_longest: longest such pause
-    :ivar breaker_first: pause before a service that fails is tried again
+    :ivar breaker_first: pause before a trial call to a failing service
     :ivar breaker_longest: longest such pause
-    :ivar login_first: pause after a refused login; clouds lock accounts after
-        a few of these
+    :ivar login_first: pause after a refused login, since clouds lock accounts
     :ivar login_longest: longest such pause
     :ivar room_first: pause after a quota was exceeded, or boots have failed
     :ivar room_longest: longest such pause
-    :ivar lookup_slow: a look-up without an answer for so long delays no other
-    :ivar look_first: pause before a lost creation is looked for again
+    :ivar lookup_slow: time after which a look-up delays no others
+    :ivar look_first: pause before the next look-up of a lost creation
     :ivar look_longest: longest such pause
-    :ivar out_of_sight: a device, or an address, that the cloud does not show
-        for so long counts as gone
-    :ivar delete_again: pause before a device that is still there is deleted
-        once more
+    :ivar out_of_sight: time after which a device or address that the cloud
+        does not show counts as gone
+    :ivar delete_again: pause before a deletion is repeated
     :ivar explain: time for finding out why a device failed
-    :ivar clean_up: time for deleting what was made too late
+    :ivar clean_up: time for deleting what was created too late
     :ivar close: time for a driver to close
     """
 
