@@ -24,12 +24,12 @@ def one(data: bytes) -> None:
 
     async def connect(
         address: Address,
-        _options: ConnectionOptions,
+        options: ConnectionOptions,
         greeting: bytes,
         received: Any,
         parser: Parser,
     ) -> Connection:
-        connection = Connection(address, greeting, parser, received, 10.0)
+        connection = Connection(address, options, greeting, received, parser)
         connection.get_buffer(-1)[: len(data)] = data
         connection.buffer_updated(len(data))
         connection.connection_lost(None)

@@ -14,7 +14,7 @@ from poolmgr.gearman import (
     Worker,
 )
 from poolmgr.gearman.connection import Connection
-from poolmgr.gearman.protocol import RESPONSE, PacketType, Parser, encode
+from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 from poolmgr.gearman.server import JobServer
 
 T = PacketType
@@ -74,13 +74,7 @@ class _Wire(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the server asks for."""
-        return _Socket() if name == "socket" else ("127.0.0.1", 1)
-
-
-class _Socket:
-    def fileno(self) -> int:
-        """Any."""
-        return 9
+        return ("127.0.0.1", 1)
 
 
 class _Slots:
@@ -158,8 +152,7 @@ async def _connect(
     greeting: bytes,
     received: Any,
 ) -> Connection:
-    parser = Parser(max_packet=options.max_packet)
-    connection = Connection(address, greeting, parser, received, 10.0)
+    connection = Connection(address, options, greeting, received)
     _wire.ended = False
     connection.connection_made(_wire)
     _made.append(connection)

@@ -1,7 +1,7 @@
 """A Gearman transport on asyncio and the standard library.
 
 - :mod:`~poolmgr.gearman.worker`: takes jobs from many job servers
-- :mod:`~poolmgr.gearman.assignment`: a job that was taken, and its answer
+- :mod:`~poolmgr.gearman.assignment`: a job that was assigned, and its answer
 - :mod:`~poolmgr.gearman.client`: submits jobs and waits for their answers
 - :mod:`~poolmgr.gearman.admin`: asks a job server how it is
 - :mod:`~poolmgr.gearman.server`: a job server for demonstrations and tests
@@ -12,7 +12,7 @@
 It knows nothing of pools and clouds.
 """
 
-from poolmgr.gearman.assignment import Assignment
+from poolmgr.gearman.assignment import Assignment, Slots
 from poolmgr.gearman.client import (
     Client,
     JobFailed,
@@ -24,7 +24,7 @@ from poolmgr.gearman.endpoint import (
     ConnectionOptions,
     client_context,
 )
-from poolmgr.gearman.worker import Slots, Worker, WorkerConnection
+from poolmgr.gearman.worker import Worker, WorkerConnection
 
 __all__ = [
     "Address",

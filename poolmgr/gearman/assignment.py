@@ -1,13 +1,24 @@
-"""A job that a job server has assigned to a worker, and its answer."""
+"""Jobs that job servers assign to a worker, and how many may come."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from poolmgr.gearman.connection import Connection
 from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import MAX_NAME, PacketType
 from poolmgr.text import decoded
+
+
+class Slots(Protocol):
+    """How many jobs may come; called in the loop's thread."""
+
+    def reserve(self) -> bool:
+        """Take a slot for one job that may arrive; False if none is free."""
+
+    def release(self) -> None:
+        """Give back a slot that was reserved: no job came."""
 
 
 @dataclass(eq=False, slots=True)

@@ -201,9 +201,7 @@ class Client:
                     progress = int(args[1]), int(args[2])
                     for job in self._jobs.get(args[0], ()):
                         job.progress = progress
-            case T.WORK_DATA | T.WORK_WARNING:
-                pass
-            case _:
+            case _ if kind not in (T.WORK_DATA, T.WORK_WARNING):
                 raise ProtocolError(f"unexpected {kind.name}")
 
 

@@ -41,10 +41,9 @@ class Connection(asyncio.BufferedProtocol):
 
     :param address: of the job server, for errors
     :param greeting: what is sent first, with an ECHO_REQ at its end
-    :param parser: finds packets in what the job server sends
     :param received: takes each packet that answers no question; a
         :exc:`ProtocolError` drops the connection
-    :param heartbeat: seconds between two looks for a sign of life
+    :param parser: finds packets in what the job server sends
     :ivar answered: done when the greeting was answered, or never will be
     :ivar gone: done when the connection has ended, with the reason
     """
@@ -52,15 +51,15 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(
         self,
         address: Address,
+        options: ConnectionOptions,
         greeting: bytes,
-        parser: Parser,
         received: Received,
-        heartbeat: float,
+        parser: Parser | None = None,
     ) -> None:
         self._address = address
-        self._parser = parser
         self._received = received
-        self._heartbeat = heartbeat
+        self._parser = parser or Parser(max_packet=options.max_packet)
+        self._heartbeat = options.heartbeat
         self._loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
@@ -241,26 +240,18 @@ async def connect(
 
     Nothing else tells a job server from what only accepts connections.
 
-    :param greeting: what is sent first; its end is answered
-    :param received: takes each packet that answers no question; a
-        :exc:`ProtocolError` drops the connection
+    :returns: see :class:`Connection` for it and the parameters
     :raises TransportError: with the reason on one line
     """
+    connection = Connection(address, options, greeting, received, parser)
     missing, hint = "not connected", "{}"
     try:
         async with asyncio.timeout(options.connect_timeout) as time_out:
             sock = await open_socket(address, options)
             missing = "no answer"
             hint = _TLS_HINT if options.ssl else _HINT
-            loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(
-                lambda: Connection(
-                    address,
-                    greeting,
-                    parser or Parser(max_packet=options.max_packet),
-                    received,
-                    options.heartbeat,
-                ),
+            await asyncio.get_running_loop().create_connection(
+                lambda: connection,
                 sock=sock,
                 ssl=options.ssl,
                 server_hostname=address.host if options.ssl else None,

@@ -155,9 +155,8 @@ async def _look_up(address: Address) -> list[tuple[Any, ...]]:
 
     def work() -> None:
         try:
-            future.set_result(
-                socket.getaddrinfo(*where, type=socket.SOCK_STREAM)
-            )
+            found = socket.getaddrinfo(*where, type=socket.SOCK_STREAM)
+            future.set_result(found)
         except Exception as error:
             future.set_exception(error)
 

@@ -51,11 +51,10 @@ class Peer:
 
     @property
     def description(self) -> bytes:
-        """Number, address, name, functions."""
-        number = self.writer.get_extra_info("socket").fileno()
+        """Number (always 0), address, name, functions."""
         ip = self.writer.get_extra_info("peername")[0].encode()
         functions = b" ".join(self.functions)
-        return b"%d %s %s : %s" % (number, ip, self.client_id, functions)
+        return b"0 %s %s : %s" % (ip, self.client_id, functions)
 
 
 @dataclass(eq=False)

@@ -7,10 +7,10 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman.assignment import Assignment
+from poolmgr.gearman.assignment import Assignment, Slots
 from poolmgr.gearman.connection import Connection, connect
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.protocol import PacketType, ProtocolError, encode
@@ -25,23 +25,9 @@ GRABS = 8
 """GRAB_JOB_UNIQ that may be on their way on one connection."""
 
 STEADY = 3.0
-"""Seconds after which a connection counts as good, and its loss as a new
-one."""
-
-REASONS = 8
-"""How many of the last reasons are not logged again."""
+"""Seconds after which a connection counts as good, and its loss as new."""
 
 State = Literal["connecting", "up", "waiting"]
-
-
-class Slots(Protocol):
-    """How many jobs may come; called in the loop's thread."""
-
-    def reserve(self) -> bool:
-        """Take a slot for one job that may arrive; False if none is free."""
-
-    def release(self) -> None:
-        """Give back a slot that was reserved: no job came."""
 
 
 class WorkerConnection:
@@ -70,9 +56,9 @@ class WorkerConnection:
         self._leaving = False
         self._window = 0  # how many GRABs there may be
         self._asleep = False
-        self._unanswered: set[Assignment] = set()
+        self._jobs: set[Assignment] = set()
         # Of this outage; one that fails in turns must not fill the log.
-        self._logged: deque[str] = deque(maxlen=REASONS)
+        self._logged: deque[str] = deque(maxlen=8)
 
     async def run(self) -> None:
         """Serve until the worker leaves; if cancelled, it is cut."""
@@ -107,25 +93,21 @@ class WorkerConnection:
             )
         except TransportError as error:
             return str(error)
-        self._connection = connection
+        self._connection, gone = connection, connection.gone
         self._enter("up")
         self._logged.clear()
         self._log(logging.INFO, "connected and registered")
         try:
-            while not connection.gone.done():
+            while not gone.done():
                 # gearmand wakes nobody for a job whose time has come, and
                 # with --worker-wakeup it may wake a worker without a slot.
                 self._look_for_jobs()
                 # Not awaited itself: to cancel us must not end the future.
-                await asyncio.wait(
-                    [connection.gone], timeout=self._options.heartbeat
-                )
-            return connection.gone.result()
+                await asyncio.wait([gone], timeout=self._options.heartbeat)
+            return gone.result()
         finally:
             connection.drop("the worker was stopped")
             self._lose_jobs()
-
-    # -- what the worker asks -----------------------------------------------
 
     @property
     def can_grab(self) -> bool:
@@ -157,8 +139,6 @@ class WorkerConnection:
             await asyncio.wait([settled], timeout=CLOSE_TIMEOUT)
             await self._connection.close(1)
 
-    # -- what the job server says -------------------------------------------
-
     def _received(self, kind: PacketType, args: list[bytes]) -> None:
         match kind:
             case PacketType.JOB_ASSIGN_UNIQ | PacketType.NO_JOB if self.grabs:
@@ -184,12 +164,9 @@ class WorkerConnection:
     def _assigned(self, handle: bytes, unique: bytes, payload: bytes) -> None:
         self._window = GRABS
         job = Assignment(
-            self.address,
-            self._connection,
-            self._unanswered,
-            *(handle, unique, payload),
+            self.address, self._connection, self._jobs, handle, unique, payload
         )
-        self._unanswered.add(job)
+        self._jobs.add(job)
         self._worker.on_job(job)
         self._worker.grab()
 
@@ -204,8 +181,8 @@ class WorkerConnection:
 
     def _lose_jobs(self) -> None:
         """Nothing in flight can be answered any more."""
-        jobs = list(self._unanswered)
-        self._unanswered.clear()
+        jobs = list(self._jobs)
+        self._jobs.clear()
         self._window, self._asleep = 0, False
         if jobs:
             self._log(
