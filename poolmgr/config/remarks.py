@@ -38,13 +38,11 @@ def log_remarks(conf: Configuration) -> None:
             secrets[given.source] = option.shown
         if option.shown == "[gearman] ssl_key":
             secrets[given.text] = option.shown
-    foreign = []
-    for given, why in ignored_options(conf).items():
-        if why == FOREIGN:
-            foreign.append(given.shown)
-        else:
+    ignored = ignored_options(conf)
+    for given, why in ignored.items():
+        if why != FOREIGN:
             LOG.warning("%s has no effect: %s", given.where, why)
-    if foreign:
+    if foreign := [g.shown for g, why in ignored.items() if why == FOREIGN]:
         LOG.info("ignored options of other programs: %s", ", ".join(foreign))
     for path, what in secrets.items():
         if said := secrecy.exposure(path, what):

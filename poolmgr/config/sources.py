@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 
 from oslo_config.iniparser import BaseParser, ParseError
 
@@ -98,11 +99,9 @@ class _Parser(BaseParser):
         self.found: Layer = {}
         self._path = path
         self._section = ""
-        with open(
-            path, encoding="utf-8-sig", errors="surrogateescape", newline="\n"
-        ) as file:
-            # An empty line ends the last value, too.
-            self._lines = [*file, ""]
+        text = Path(path).read_text("utf-8-sig", "surrogateescape")
+        # An empty line ends the last value, too.
+        self._lines = [*text.split("\n"), ""]
         try:
             self.parse(self._lines)
         except ParseError as error:
