@@ -7,7 +7,7 @@ from itertools import cycle
 
 from openstack.connection import Connection
 
-from poolmgr.drivers.base import Device, Finding, FloatingIP, Limits
+from poolmgr.drivers.base import Device, Finding, Limits
 from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call
@@ -17,7 +17,7 @@ from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.parts import Parts
 from poolmgr.drivers.nova.servers import Servers
 from poolmgr.drivers.nova.settings import NovaSettings
-from poolmgr.errors import CloudError, CloudRefused, CloudUnavailable
+from poolmgr.errors import CloudError, CloudUnavailable
 from poolmgr.text import one_line
 from poolmgr.text.secrecy import exposure
 
@@ -75,11 +75,8 @@ class NovaCloud(Servers, FloatingIPs):
         wanted = self.settings.compute_api_version or ""
         try:
             project = self.api.project_id(timeout)
-            # The cheapest call there is agrees on the microversion.
-            query = {"limit": 1}
-            cheap = Call(
-                "GET", "compute", "/flavors", query, expects="flavors"
-            )
+            # A cheap call agrees on the microversion.
+            cheap = Call("GET", "compute", "/flavors", expects="flavors")
             self.api.run(cheap, timeout)
             return [
                 Finding("cloud", where, f"project {project}"),
@@ -98,10 +95,15 @@ class NovaCloud(Servers, FloatingIPs):
 
         :returns: without an address, where it is not in effect yet
         """
-        if not (isinstance(device, NovaDevice) and device.own_ip):
+        has_own = isinstance(device, NovaDevice) and device.own_ip
+        if not has_own or device.mark is None:
             return device
-        found = self.ips_of_device(device, timeout)
-        ip = found[0] if found else self._own_ip(device, timeout)
+        if found := self.ips_of_device(device, timeout):
+            ip = found[0]
+        else:
+            mark = device.mark.handed_over()
+            description = marks.description_of(mark, device.id)
+            ip = self.allocate(description, timeout)
         if ip.device_id != device.id:
             self.attach_ip(ip, device, timeout)
             # One that is new may not be to be seen yet.
@@ -116,11 +118,3 @@ class NovaCloud(Servers, FloatingIPs):
             for ip in self.ips_of_device(device, timeout):
                 self.delete_ip(ip, timeout)
         return super().delete_device(device, timeout)
-
-    # -- inside -------------------------------------------------------------
-
-    def _own_ip(self, device: Device, timeout: float) -> FloatingIP:
-        if device.mark is None:
-            raise CloudRefused(f"device {device.name!r} has no mark")
-        mark = device.mark.handed_over()
-        return self.allocate(marks.description_of(mark, device.id), timeout)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from urllib.parse import quote, unquote
 
 from poolmgr.ownership import Mark, State
@@ -21,6 +22,8 @@ OWN_IP = {"poolmgr_floating_ip": "own"}
 _FIELDS = ("pool", "unique", "handle", "made", "state", "taken", "answer")
 #: Longest description of a floating IP that Neutron takes, in characters.
 _LONGEST_DESCRIPTION = 255
+# ASCII without blanks: databases of clouds refuse more than that.
+_escaped = partial(quote, safe="!$&'()*+,-./:;@[]^_{|}~", errors="replace")
 _INTRODUCTION = "poolmgr"
 # In a server's metadata, what became of the answer stands beside the state,
 # with the number of the hand-over that it is about: the two are changed by
@@ -149,11 +152,6 @@ def _mark(found: Mapping[str, str]) -> Mark | None:
 def _line(fields: Mapping[str, str]) -> str:
     pairs = (f"{key}={_escaped(value)}" for key, value in fields.items())
     return " ".join([_INTRODUCTION, *pairs])
-
-
-def _escaped(text: str) -> str:
-    """ASCII without blanks: databases of clouds refuse more than that."""
-    return quote(text, safe="!$&'()*+,-./:;@[]^_{|}~", errors="replace")
 
 
 def _digest(text: str) -> str:
