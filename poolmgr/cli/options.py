@@ -38,11 +38,8 @@ def add_options(parser: argparse.ArgumentParser, version: str) -> None:
     )
     folder = "read all .conf files in this folder, repeatable"
     add("--config-dir", metavar="DIR", help=folder, **many)
-    add(
-        "--driver",
-        type=driver,
-        help="cloud driver: nova (default), fake, or one of 'plugin list'",
-    )
+    installed = "cloud driver: nova (default), fake, or one of 'plugin list'"
+    add("--driver", type=driver, help=installed)
     cloud = "cloud in clouds.yaml (default: [nova] cloud, or OS_CLOUD)"
     add("--os-cloud", metavar="NAME", type=cloud_name, help=cloud)
     add(
@@ -60,12 +57,8 @@ def add_options(parser: argparse.ArgumentParser, version: str) -> None:
     add("--log-file", metavar="FILE", help="log to a file as well")
     format_ = "log format (default: [worker] log_format, or text)"
     add("--log-format", choices=["text", "json"], help=format_)
-    add(
-        "--log-config-append",
-        metavar="FILE",
-        help="file for Python's logging.config.fileConfig, instead of other "
-        "log options",
-    )
+    whole = "file for logging.config.fileConfig, replaces other log options"
+    add("--log-config-append", metavar="FILE", help=whole)
 
 
 def _argument(read: Callable[[str], T]) -> Callable[[str], T]:
