@@ -26,8 +26,9 @@ class AsyncPoolManager:
     It is used on one loop; only ``is_long`` and ``running`` may be called by
     any thread.  ``async with`` closes it.
 
-    :param driver: the cloud, or the name of an installed driver, which is
-        then made with its default settings and closed with the manager
+    :param driver: the cloud's driver; or the name of an installed one, which
+        is made with its default settings and closed with the manager; or a
+        :class:`~poolmgr.cloud.Cloud`
     :param settings: the pool's settings
     :param actions: action classes by name, used besides the installed ones
     :param observer: told of every job that ends, and of every call of the
