@@ -50,17 +50,25 @@ class NovaSettings:
     user_id: str | None = setting(None, "User id, instead of the name.")
     password: str | None = setting(None, "User's password.", secret=True)
     user_domain_name: str | None = setting(None, "Name of the user's domain.")
-    user_domain_id: str | None = setting(None, "Its id. Unset: 'default'.")
+    user_domain_id: str | None = setting(
+        None, "Id of the user's domain. Unset: 'default'."
+    )
     project_name: str | None = setting(None, "Project name.")
     project_id: str | None = setting(None, "Project id, instead of the name.")
-    project_domain_name: str | None = setting(None, "Name of its domain.")
-    project_domain_id: str | None = setting(None, "Its id. Unset: 'default'.")
-    application_credential_id: str | None = setting(None, "Id of one.")
+    project_domain_name: str | None = setting(
+        None, "Name of the project's domain."
+    )
+    project_domain_id: str | None = setting(
+        None, "Id of the project's domain. Unset: 'default'."
+    )
+    application_credential_id: str | None = setting(
+        None, "Id of an application credential."
+    )
     application_credential_name: str | None = setting(
         None, "Name of an application credential; needs the user."
     )
     application_credential_secret: str | None = setting(
-        None, "Its secret.", secret=True
+        None, "Secret of the application credential.", secret=True
     )
     token: str | None = setting(
         None, "Token to log in with; cannot be renewed.", secret=True
@@ -77,7 +85,7 @@ class NovaSettings:
         None, "Address of Nova. Unset: the catalog's.", check=_check_address
     )
     network_endpoint: str | None = setting(
-        None, "Address of Neutron, likewise.", check=_check_address
+        None, "Address of Neutron. Unset: the catalog's.", check=_check_address
     )
     compute_api_version: str | None = setting(
         None, "Nova microversion. Unset: up to 2.79.", check=_check_version
@@ -110,12 +118,12 @@ class NovaSettings:
         None, "Network of the address that is answered. Unset: any."
     )
     address_version: Literal["4", "6"] = setting(
-        "4", "IP version of that address."
+        "4", "IP version of the address that is answered."
     )
     address_type: Literal["best", "floating", "fixed"] = setting(
         "best",
-        "Type of that address. 'best': a floating IP, else a public address, "
-        "else the first fixed one.",
+        "Type of the address that is answered. 'best': a floating IP, else a "
+        "public address, else the first fixed one.",
     )
     device_floating_ip: bool = setting(
         False, "Give each device a floating IP, and release both together."
