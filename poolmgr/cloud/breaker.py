@@ -120,7 +120,7 @@ class Breaker:
         is_busy = isinstance(error, Busy)  # what is busy works
         if isinstance(error, self.failure) and not is_busy:
             self._fail(error, began)
-        elif error is None or is_busy or _is_answer(error):
+        elif self._failures and (is_busy or _is_answer(error)):
             self._succeed(began)
 
     def hint(self) -> None:
@@ -219,10 +219,10 @@ class Circuits:
             breaker.hurry()
 
 
-def _is_answer(error: BaseException) -> bool:
+def _is_answer(error: BaseException | None) -> bool:
     """Whether the cloud works, were it to say no."""
     unavailable = isinstance(error, CloudUnavailable)
-    return isinstance(error, CloudError) and not unavailable
+    return error is None or (isinstance(error, CloudError) and not unavailable)
 
 
 def _no_boots(reason: str) -> CloudUnavailable:

@@ -3,15 +3,14 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from poolmgr.cloud.breaker import Breaker, Circuits
 from poolmgr.cloud.pace import Pace, backoff, pause_after, pause_before_retry
-from poolmgr.cloud.pool import WATCH, CallPool, RateLimiter, Watch
+from poolmgr.cloud.pool import CALL, Call, CallPool, Note, RateLimiter
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import Verb, name_of
@@ -28,29 +27,6 @@ from poolmgr.tracing import RequestContext, current
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-#: Told what a creation has made, were it late; None when nobody knows.
-Note = Callable[[T | None], None]
-
-
-@dataclass(eq=False)
-class _Call(Watch, Generic[T]):
-    """One call of a verb.
-
-    :ivar task: runs it
-    :ivar passed: the breakers that let it pass, and how often each had opened
-    :ivar begun: whether a thread has begun it
-    :ivar given_up: whether its answer has not come in time
-    """
-
-    task: asyncio.Task[T] = field(init=False)
-    verb: Verb[T]
-    args: tuple[object, ...]
-    note: Note[T] | None
-    urgent: bool
-    passed: Sequence[tuple[Breaker, int]] = ()
-    begun: bool = False
-    given_up: bool = False
 
 
 class Calls:
@@ -84,7 +60,7 @@ class Calls:
         self._slots = asyncio.Semaphore(most)
         self._build_slots = asyncio.Semaphore(max(1, most - urgent))
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: set[_Call[Any]] = set()
+        self._under_way: set[Call[Any]] = set()
         self._returned_at = -math.inf
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -158,7 +134,7 @@ class Calls:
         pauses = backoff(self.pace.retry_first, self.pace.retry_longest)
         attempt = 0
         while True:
-            call = _Call(self._loop.time, verb, args, note, context.urgent)
+            call = Call(self._loop.time, verb, args, note, context.urgent)
             await self._take_slot(call, context, room_until)
             task = call.task = self._loop.create_task(self._run(call))
             task.add_done_callback(_retrieve)
@@ -184,7 +160,7 @@ class Calls:
                 await pause_before_retry(error, pause, level)
 
     async def _take_slot(
-        self, call: _Call[Any], context: RequestContext, room_until: float
+        self, call: Call[Any], context: RequestContext, room_until: float
     ) -> None:
         """Wait until it is the call's turn."""
         loop, verb = asyncio.get_running_loop(), call.verb
@@ -197,7 +173,7 @@ class Calls:
                 if each.open:
                     left = room_until - loop.time()
                     await each.wait(left if each is quota else math.inf)
-            call.passed = [(each, each.openings) for each in breakers]
+            call.breakers, call.openings = breakers, _openings(breakers)
             if not call.urgent:
                 await self._build_slots.acquire()
             try:
@@ -207,17 +183,17 @@ class Calls:
                     self._build_slots.release()
                 raise
             # Hundreds may have waited for a slot when a circuit opened.
-            if all(each.openings == count for each, count in call.passed):
+            if call.openings == _openings(breakers):
                 return
             self._free_slot(call)
         raise Closed
 
-    def _free_slot(self, call: _Call[Any]) -> None:
+    def _free_slot(self, call: Call[Any]) -> None:
         self._slots.release()
         if not call.urgent:
             self._build_slots.release()
 
-    async def _run(self, call: _Call[T]) -> T:
+    async def _run(self, call: Call[T]) -> T:
         """Have a thread do a call; in a slot, and in a task of its own."""
         error: BaseException | None = None
         try:
@@ -232,20 +208,20 @@ class Calls:
                 call.note(None)
             raise
         finally:
-            for breaker, openings in call.passed:
-                breaker.record(error, openings)
+            for each, began in zip(call.breakers, call.openings, strict=True):
+                each.record(error, began)
             self._free_slot(call)
 
-    def _work(self, call: _Call[T]) -> T:
+    def _work(self, call: Call[T]) -> T:
         """Call the verb; on a thread."""
         if call.given_up:
             raise CloudUnavailable("given up before it began")
-        WATCH.set(call)
+        CALL.set(call)
         call.begun, call.since = True, call.clock()
         return verbs.call(self.driver, call.verb, *call.args, self._timeout)
 
     async def _wait_in_time(
-        self, call: _Call[T], running: "asyncio.Future[T]"
+        self, call: Call[T], running: "asyncio.Future[T]"
     ) -> None:
         """Wait until a call has returned; give it up if that takes too long.
 
@@ -266,7 +242,7 @@ class Calls:
             raise OutcomeUnknown(text)
         raise CloudUnavailable(text)
 
-    def _returned(self, call: _Call[T], running: "asyncio.Future[T]") -> None:
+    def _returned(self, call: Call[T], running: "asyncio.Future[T]") -> None:
         """Note what a call has come to, were it late."""
         self._under_way.discard(call)
         self._returned_at = call.clock()
@@ -291,6 +267,10 @@ class Calls:
         if self._loop is not None:
             with suppress(RuntimeError):  # it is closed
                 self._loop.call_soon_threadsafe(report)
+
+
+def _openings(breakers: Sequence[Breaker]) -> list[int]:
+    return [each.openings for each in breakers]
 
 
 def _retrieve(call: asyncio.Task[Any]) -> None:

@@ -31,8 +31,7 @@ from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds after which a list that lacked something is asked for once more.
-_HOLE = 0.5
+_HOLE = 0.5  # seconds until a list that lacked something is asked for again
 
 
 class Cloud(Devices):
@@ -259,8 +258,8 @@ class Cloud(Devices):
             now = await self.find_ip(ip.address)
             return now is not None and now.id == ip.id
 
-        request = partial(self.calls.ask, verbs.DELETE_IP, ip)
-        name = f"floating IP {ip.address}"
+        name, ask = f"floating IP {ip.address}", self.calls.ask
+        request = partial(ask, verbs.DELETE_IP, ip)
         await delete_until_gone(self.calls, name, request, is_shown)
 
     async def _change(

@@ -73,8 +73,27 @@ class Devices:
         :raises DeviceFailed: it failed, or is gone
         :raises CloudError: the cloud refuses to finish it
         """
+        # One coroutine, for thousands may be here.
+        context, loop = (
+            current() or RequestContext(),
+            asyncio.get_running_loop(),
+        )
+        missed_at: float | None = None
         try:
-            ready = await self._finish(await self._boot(device))
+            while not device.ready:
+                if device.status == "failed":
+                    reason = await self._explain(device)
+                    raise DeviceFailed(device.name, reason)
+                context.doing = _waiting_for(device)
+                seen = await self.poller.news(device)
+                now = loop.time()
+                if seen is not None:
+                    device, missed_at = seen, None
+                elif missed_at is None:
+                    missed_at = now  # lists have holes, and show late
+                elif now - missed_at >= self.calls.pace.out_of_sight:
+                    device, missed_at = await self._reread(device), None
+            ready = await self._finish(device)
         except (DeviceFailed, QuotaExceeded) as error:
             self.circuits.boots.record(error)
             raise
@@ -150,27 +169,11 @@ class Devices:
             device.name, device.mark
         )
 
-    async def _boot(self, device: Device) -> Device:
-        """Wait until a device is active and has an address."""
-        context, loop = current(), asyncio.get_running_loop()
-        missed_at: float | None = None
-        while not device.ready:
-            if device.status == "failed":
-                raise DeviceFailed(device.name, await self._explain(device))
-            if context is not None:
-                context.doing = _waiting_for(device)
-            seen = await self.poller.news(device)
-            now = loop.time()
-            if seen is not None:
-                device, missed_at = seen, None
-            elif missed_at is None:
-                missed_at = now  # lists have holes, and show late what is new
-            elif now - missed_at >= self.calls.pace.out_of_sight:
-                seen = await self.get_device(device.id)
-                if seen is None:
-                    raise DeviceFailed(device.name, "it disappeared")
-                device, missed_at = seen, None
-        return device
+    async def _reread(self, device: Device) -> Device:
+        found = await self.get_device(device.id)
+        if found is None:
+            raise DeviceFailed(device.name, "it disappeared")
+        return found
 
     async def _finish(self, device: Device) -> Device:
         """Have the driver do what is left to do for an active device."""

@@ -11,16 +11,20 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from poolmgr.cloud.breaker import Breaker
+from poolmgr.drivers.verbs import Verb
 from poolmgr.foreign import told
 from poolmgr.tracing import current
 
 T = TypeVar("T")
+
+Note = Callable[[T | None], None]
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 
@@ -105,23 +109,39 @@ def _ordinary(error: BaseException) -> Exception:
 
 
 @dataclass(eq=False)
-class Watch:
-    """Since when a call owes an answer.
+class Call(Generic[T]):
+    """One call of a verb.
 
     :ivar clock: tells the time
-    :ivar since: when it began, or was about to send its last request;
-        infinite while it waits at the rate limiter
+    :ivar note: told what a creation has made, were it late; None when nobody
+        knows
+    :ivar since: since when it owes an answer: when it began, or was about to
+        send its last request; infinite while it waits at the rate limiter
+    :ivar task: waits for it
+    :ivar breakers: those that let it pass
+    :ivar openings: how often each of them had opened then
+    :ivar begun: whether a thread has begun it
+    :ivar given_up: whether its answer has not come in time
     """
 
     clock: Callable[[], float]
+    verb: Verb[T]
+    args: tuple[object, ...]
+    note: Note[T] | None
+    urgent: bool
     since: float = field(init=False)
+    task: asyncio.Task[T] = field(init=False)
+    breakers: Sequence[Breaker] = ()
+    openings: Sequence[int] = ()
+    begun: bool = False
+    given_up: bool = False
 
     def __post_init__(self) -> None:
         self.since = self.clock()
 
 
-#: The watch over the call that the present thread makes.
-WATCH: ContextVar[Watch | None] = ContextVar("poolmgr_watch", default=None)
+#: The call that the present thread makes.
+CALL: ContextVar[Call[Any] | None] = ContextVar("poolmgr_call", default=None)
 
 
 class RateLimiter:
@@ -141,14 +161,14 @@ class RateLimiter:
 
     def acquire(self) -> None:
         """Block until a request may be sent."""
-        watch = WATCH.get()
+        call = CALL.get()
         if self._per_second:
-            if watch is not None:
-                watch.since = math.inf
+            if call is not None:
+                call.since = math.inf
             context = current()
             self._wait(context is not None and context.urgent)
-        if watch is not None:
-            watch.since = watch.clock()
+        if call is not None:
+            call.since = call.clock()
 
     def _wait(self, urgent: bool) -> None:
         with self._changed:

@@ -25,7 +25,7 @@ def _require(value: object, kind: Any, *fields: str) -> None:
             raise TypeError(f"a {what}'s {name} is {found!r}, not {wanted}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Device:
     """A server of the cloud.
 
@@ -59,7 +59,7 @@ class Device:
         return self.status == "active" and self.address is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FloatingIP:
     """An address that can be moved between devices.
 
