@@ -112,8 +112,8 @@ class WorkerConnection:
     @property
     def can_grab(self) -> bool:
         """Whether it would send a GRAB if there were a slot."""
-        ready = self.state == "up" and not self._leaving
-        return ready and self.grabs < self._window
+        ready = self.grabs < self._window and not self._leaving
+        return ready and self.state == "up"
 
     def grab(self) -> None:
         """Ask for a job, for which a slot is reserved."""
