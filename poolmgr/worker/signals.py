@@ -59,7 +59,6 @@ class Ending:
         self.number: Number | None = None
         self.gently = gently
         self._at = 0.0
-        self._again = False
 
     def __call__(self, number: Number) -> None:
         """Take a signal; for :func:`handle`."""
@@ -67,10 +66,7 @@ class Ending:
             self.number, self._at = number, time.monotonic()
             self.gently(number)
         elif time.monotonic() - self._at > TOGETHER:
-            self._at = time.monotonic()
-            if not self._again:
-                self._again = True
-                say(logging.WARNING, f"{number.name} again: stopping at once")
+            say(logging.WARNING, f"{number.name} again: stopping at once")
             os._exit(128 + number)
 
 

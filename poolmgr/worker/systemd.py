@@ -42,14 +42,8 @@ class Notifier:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        address = environment.get("NOTIFY_SOCKET", "")
         self.watchdog = _watchdog(environment)
-        self._socket: socket.socket | None = None
-        # There are others than Unix sockets, for virtual machines.
-        if address.startswith(("/", "@")):
-            self._address = re.sub("^@", "\0", address)
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.setblocking(False)
+        self._address = environment.get("NOTIFY_SOCKET", "")
         self._ready = False
 
     def send(self, *lines: str) -> bool:
@@ -57,18 +51,17 @@ class Notifier:
 
         :returns: whether the manager's socket has taken them
         """
-        if self._socket is None:
+        # There are others than Unix sockets, for virtual machines.
+        if not self._address.startswith(("/", "@")):
             return False
-        try:
-            self._socket.sendto("\n".join(lines).encode(), self._address)
-        except OSError:
-            return False
+        address = re.sub("^@", "\0", self._address)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            try:
+                sock.sendto("\n".join(lines).encode(), address)
+            except OSError:
+                return False
         return True
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self._socket is not None:
-            self._socket.close()
 
     def starting(self, seconds: float) -> None:
         """The worker checks its settings against the cloud.
@@ -99,7 +92,7 @@ class Notifier:
 
     async def watch(self, service: Service) -> None:
         """Tell how a service is, until cancelled."""
-        if self._socket is None:
+        if not self._address:
             return
         began = time.monotonic()
         longest = min(_INTERVAL, (self.watchdog or 3600.0) / 3)

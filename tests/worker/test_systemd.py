@@ -201,7 +201,6 @@ def test_the_watchdog_is_that_of_this_process(
     notifier = Notifier({"NOTIFY_SOCKET": "@nobody", **environment})
 
     assert notifier.watchdog == expected
-    notifier.close()
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
@@ -217,7 +216,6 @@ def test_a_manager_that_does_not_read_keeps_nobody_waiting() -> None:
         until(lambda: not notifier.send("WATCHDOG=1"), pause=0)
         assert manager.next() == ["WATCHDOG=1"]
     assert not notifier.send("WATCHDOG=1")
-    notifier.close()
 
 
 # -- the unit ---------------------------------------------------------------

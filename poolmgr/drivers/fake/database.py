@@ -4,7 +4,6 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +16,9 @@ Values = Iterable[str] | None
 #: What finds devices and floating IPs of jobs.
 UNIQUE = "json_extract(mark, '$.unique')"
 _TABLES = f"""
+PRAGMA journal_mode = WAL;
+-- A power cut may cost the fake cloud its last devices.
+PRAGMA synchronous = OFF;
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS device (
     id TEXT PRIMARY KEY, name TEXT, address TEXT UNIQUE,
@@ -40,24 +42,15 @@ def open_database(path: str) -> sqlite3.Connection:
     :raises ConfigError: the file cannot be used
     """
     try:
-        with ExitStack() as unless_usable:
-            db = sqlite3.connect(
-                path,
-                timeout=30.0,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            unless_usable.callback(db.close)
-            db.execute("PRAGMA journal_mode = WAL")
-            # A power cut may cost the fake cloud its last devices.
-            db.execute("PRAGMA synchronous = OFF")
-            db.executescript(_TABLES)
-            unless_usable.pop_all()
-            return db
+        db = sqlite3.connect(
+            path, timeout=30.0, isolation_level=None, check_same_thread=False
+        )
+        db.executescript(_TABLES)
     except sqlite3.Error as error:
         raise ConfigError(
             f"[fake] state: cannot use {path!r} as a database: {error}"
         ) from error
+    return db
 
 
 def find_devices(
