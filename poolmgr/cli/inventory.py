@@ -14,7 +14,7 @@ from poolmgr.cli.base import (
 from poolmgr.cli.options import duration
 from poolmgr.cloud import Cloud, open_cloud
 from poolmgr.drivers.base import Status
-from poolmgr.ownership import Mark, Ownership, State
+from poolmgr.ownership import Ownership, State
 from poolmgr.reaper.inventory import (
     Item,
     find_one,
@@ -28,6 +28,7 @@ T = TypeVar("T")
 _WHOSE = ("Pool", "Ours")
 #: Fields that tell whose a thing is and what it was made for.
 _DETAILS = ("age", "ours", "pool", "state", "job", "handle", "made")
+_OF_MARK = ("pool", "state", "unique", "handle", "made")
 
 
 class _InventoryCommand(PoolmgrCommand):
@@ -60,9 +61,8 @@ class _List(_InventoryCommand, PoolmgrLister):
     def table(self, items: Iterable[Item[Any]], given: Namespace) -> Table:
         """Those that pass the filters that all lists have."""
         names = [n for n in self.columns if given.all or n not in _WHOSE]
-        fields = [name.lower().replace(" ", "_") for name in names]
         wanted = [item for item in items if _is_wanted(item, given)]
-        return names, [_values(item, fields) for item in wanted]
+        return names, [_values(item, names) for item in wanted]
 
 
 class DeviceList(_List):
@@ -130,9 +130,15 @@ class _Show(_InventoryCommand, PoolmgrShowOne):
     """A command that shows one thing, of this pool or another.
 
     :cvar kind: what it is
+    :cvar which: how it can be named
     """
 
-    kind = ""
+    kind = which = ""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Which one."""
+        help_ = f"the {self.kind}"
+        parser.add_argument("which", metavar=self.which, help=help_)
 
     def take_action(self, parsed_args: Namespace) -> Table:
         """Show it."""
@@ -147,29 +153,21 @@ class _Show(_InventoryCommand, PoolmgrShowOne):
 class DeviceShow(_Show):
     """Show a device, of this pool or another."""
 
-    kind = "device"
+    kind, which = "device", "NAME-or-ID"
     columns = (
         *("id", "name", "status", "address", "floating_ips", "fault"),
         *("created", *_DETAILS),
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        """Which one."""
-        parser.add_argument("which", metavar="NAME-or-ID", help="the device")
-
 
 class IpShow(_Show):
     """Show a floating IP, of this pool or another."""
 
-    kind = "floating IP"
+    kind, which = "floating IP", "ADDRESS-or-ID"
     columns = (
         *("id", "address", "attached_to", "device_id", "created"),
         *_DETAILS,
     )
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        """Which one."""
-        parser.add_argument("which", metavar="ADDRESS-or-ID", help="the IP")
 
 
 def _is_wanted(item: Item[Any], given: Namespace) -> bool:
@@ -186,30 +184,24 @@ def _is_wanted(item: Item[Any], given: Namespace) -> bool:
 
 
 def _values(
-    item: Item[Any], fields: Iterable[str], addresses: Sequence[str] = ()
+    item: Item[Any], columns: Iterable[str], addresses: Sequence[str] = ()
 ) -> list[object]:
-    """The values of fields of a thing.
+    """The values of columns of a thing.
 
     :param addresses: the floating IPs that are attached to it
     """
-    # What is empty in a mark is as good as missing.
-    mark = item.mark or Mark("", "", "", "", "")
+    mark = vars(item.mark) if item.mark else dict.fromkeys(_OF_MARK)
     known = {
+        **vars(item.thing),
+        # What is empty in a mark is as good as missing.
+        **{name: mark[name] or None for name in _OF_MARK},
         "age": None if item.age is None else Age(item.age),
         "ours": item.ours,
         "attached_to": item.attached_to,
         "floating_ips": [*addresses],
-        "pool": mark.pool or None,
-        "state": mark.state or None,
-        "job": mark.unique or None,
-        "handle": mark.handle or None,
-        "made": mark.made or None,
     }
-    # The others are what the driver says of it.
-    return [
-        known[name] if name in known else getattr(item.thing, name)
-        for name in fields
-    ]
+    known["job"] = known["unique"]
+    return [known[name.lower().replace(" ", "_")] for name in columns]
 
 
 def _dashed(state: str) -> str:

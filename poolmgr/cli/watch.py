@@ -1,7 +1,6 @@
 """``poolmgr status --watch``: a view to leave open."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -9,6 +8,7 @@ import termios
 import time
 import tty
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 
 from rich.console import Console, Group, RenderableType
@@ -48,12 +48,26 @@ def watch(
     assert isinstance(out, Stream)  # noqa: S101 - it is a process
     on_screen = is_terminal(out)
     console = Console(file=out.raw, width=None if on_screen else _PLAIN)
-    view = _View([_Server(each, options) for each in servers], interval)
-    live = Live(view, console=console, screen=True)
-    show = live.refresh if on_screen else partial(console.print, view, "")
-    screen = _screen(live) if on_screen else contextlib.nullcontext()
+    asked = [_Server(each, options) for each in servers]
+    view = partial(_view, asked, interval)
+
+    async def follow() -> None:
+        loop = asyncio.get_running_loop()
+        if sys.stdin.isatty():
+            loop.add_reader(0, _read_keys, loop)
+        # No signal comes in the middle of its steps.
+        with _screen(console, view) if on_screen else nullcontext() as live:
+            while True:
+                started = loop.time()
+                await asyncio.gather(*(each.ask() for each in asked))
+                if live:
+                    live.refresh()
+                else:
+                    console.print(view(), "")
+                await asyncio.sleep(started + interval - loop.time())
+
     try:
-        app.interruption.run(view.follow(show, screen))
+        app.interruption.run(follow())
     except Interrupted as interrupted:
         if interrupted.number != signal.SIGINT:
             raise
@@ -92,9 +106,7 @@ class _Server:
         self.problem, self.down_since = "", 0.0
         for each in self.functions if was_up else ():
             grown = each.queued - before.get(each.name, 0)
-            # Without the "-" that a small number would have before its 0.0.
-            change = grown / (self._asked_at - asked_before)
-            self._growth[each.name] = round(change, 1) + 0.0
+            self._growth[each.name] = grown / (self._asked_at - asked_before)
 
     def __rich_console__(self, *_how: object) -> Iterator[RenderableType]:
         if self.down_since:
@@ -118,49 +130,23 @@ class _Server:
                 str(each.queued - each.running),
                 str(each.running),
                 str(each.workers),
-                "" if growth is None else f"{growth:+.1f}",
+                "" if growth is None else f"{growth:+z.1f}",
             )
         yield table
 
 
-class _View:
+def _view(servers: Sequence[_Server], interval: float) -> RenderableType:
     """All that is to be seen."""
-
-    def __init__(self, servers: Sequence[_Server], interval: float) -> None:
-        self._servers = servers
-        self._interval = interval
-
-    async def follow(
-        self,
-        show: Callable[[], object],
-        screen: contextlib.AbstractContextManager[None],
-    ) -> None:
-        """Ask again and again; for ever.
-
-        :param show: called after each update
-        :param screen: where; no signal comes in the middle of its steps
-        """
-        loop = asyncio.get_running_loop()
-        if sys.stdin.isatty():
-            loop.add_reader(0, _read_keys, loop)
-        with screen:
-            while True:
-                started = loop.time()
-                await asyncio.gather(*(each.ask() for each in self._servers))
-                show()
-                await asyncio.sleep(started + self._interval - loop.time())
-
-    def __rich__(self) -> RenderableType:
-        down = sum(bool(server.down_since) for server in self._servers)
-        functions = [f for server in self._servers for f in server.functions]
-        running = sum(function.running for function in functions)
-        waiting = sum(function.queued for function in functions) - running
-        words = f"{down} of {len(self._servers)} down, " if down else ""
-        first = (
-            f"{_clock(time.time())} {words}{waiting} waiting, {running} "
-            f"running (every {self._interval:g}s)"
-        )
-        return Group(_line(first, "bold"), *self._servers)
+    down = sum(bool(server.down_since) for server in servers)
+    functions = [f for server in servers for f in server.functions]
+    running = sum(function.running for function in functions)
+    waiting = sum(function.queued for function in functions) - running
+    words = f"{down} of {len(servers)} down, " if down else ""
+    first = (
+        f"{_clock(time.time())} {words}{waiting} waiting, {running} "
+        f"running (every {interval:g}s)"
+    )
+    return Group(_line(first, "bold"), *servers)
 
 
 def _read_keys(loop: asyncio.AbstractEventLoop) -> None:
@@ -171,20 +157,23 @@ def _read_keys(loop: asyncio.AbstractEventLoop) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
-@contextlib.contextmanager
-def _screen(live: Live) -> Iterator[None]:
+@contextmanager
+def _screen(
+    console: Console, view: Callable[[], RenderableType]
+) -> Iterator[Live]:
     """Have the whole screen, and nothing on it of what is typed."""
     # Ctrl-Z would leave the shell with this screen.
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     modes = termios.tcgetattr(0) if sys.stdin.isatty() else None
     if modes:
         tty.setcbreak(0, termios.TCSADRAIN)
+    live = Live(console=console, screen=True, get_renderable=view)
     live.start(refresh=True)
     try:
-        yield
+        yield live
     finally:
         # It may be gone: who closed the window wants nothing back.
-        with contextlib.suppress(OSError, termios.error):
+        with suppress(OSError, termios.error):
             live.stop()
             if modes:
                 termios.tcsetattr(0, termios.TCSADRAIN, modes)
