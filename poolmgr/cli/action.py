@@ -5,10 +5,7 @@ import dataclasses
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import compress
 from typing import Any
-
-from cliff.formatters.base import ListFormatter, SingleFormatter
 
 from poolmgr.actions.base import (
     action_plugins,
@@ -16,10 +13,9 @@ from poolmgr.actions.base import (
     field_from_text,
     is_required,
 )
-from poolmgr.cli.base import PoolmgrShowOne, Table
+from poolmgr.cli.base import PoolmgrLister, PoolmgrShowOne, Table
 from poolmgr.cli.options import positive
 from poolmgr.cli.usage import UsageError
-from poolmgr.drivers.base import Driver
 from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
@@ -39,8 +35,7 @@ class ActionCommand(PoolmgrShowOne):
     """
 
     action = ""
-    # What all of many have in common can go; why one failed cannot.
-    spare = ("az", "type")
+    _many: "_Many | None" = None
 
     def get_parser(self, prog_name: str) -> ArgumentParser:
         """The action's fields: the required ones are arguments."""
@@ -49,14 +44,22 @@ class ActionCommand(PoolmgrShowOne):
         fields = dataclasses.fields(plugin.takes)
         names = (field.name for field in fields)
         self.columns = ("action", *names, *plugin.answers, "response")
-        repeats = plugin.answers and not fields
-        if repeats:
-            self._add_formats_of_lists()
+        self._of_one = self._formatter_plugins.names()
+        if plugin.answers and not fields:
+            self._many = _Many(self.app, None, self.cmd_name)
+            self._many.one = self
+            self._many.columns = (*plugin.answers, "response", "error")
+            self._formatter_plugins.extensions += [
+                each
+                for each in self._many.formats
+                if each.name not in self._of_one
+            ]
         parser = super().get_parser(prog_name)
-        parser.set_defaults(count=None)
+        # Its rows come in the order in which they were asked for.
+        parser.set_defaults(count=None, sort_columns=[])
         if plugin.answers:
             parser.epilog = f"Answers {', '.join(plugin.answers)}."
-        if repeats:
+        if self._many:
             help_ = "run it N times and show a row for each"
             parser.add_argument(
                 "--count", type=positive, metavar="N", help=help_
@@ -64,14 +67,6 @@ class ActionCommand(PoolmgrShowOne):
         for field in fields:
             self._add(parser, field)
         return parser
-
-    def _add_formats_of_lists(self) -> None:
-        formats: stevedore.ExtensionManager[Any] = stevedore.ExtensionManager(
-            "cliff.formatter.list", invoke_on_load=True
-        )
-        known = self._formatter_plugins.names()
-        more = [each for each in formats if each.name not in known]
-        self._formatter_plugins.extensions += more
 
     def _add(
         self, parser: ArgumentParser, field: "dataclasses.Field[Any]"
@@ -94,54 +89,29 @@ class ActionCommand(PoolmgrShowOne):
     def run(self, parsed_args: Namespace) -> int:
         """Run it; refuse a format that cannot show it beforehand."""
         format_ = parsed_args.formatter
-        formatter = self._formatter_plugins[format_].obj
-        if parsed_args.count is not None:
-            self.columns = (*self.plugin.answers, "response", "error")
-            if not isinstance(formatter, ListFormatter):
+        if self._many and parsed_args.count is not None:
+            if format_ not in self._many.formats:
                 raise UsageError(f"-f {format_} cannot show --count")
-        elif not isinstance(formatter, SingleFormatter):
+            return self._many.run(parsed_args)
+        if format_ not in self._of_one:
             raise UsageError(f"-f {format_} is for lists: give --count N")
         return super().run(parsed_args)
 
     def take_action(self, parsed_args: Namespace) -> Table:
-        """Run it; a FAIL is an error, or of many a row."""
+        """Run it; a FAIL is an error."""
+        (outcome,) = self.outcomes(parsed_args, 1)
+        if outcome.error is not None:
+            raise outcome.error
+        return self.dict2columns(outcome.answer)
+
+    def outcomes(self, given: Namespace, count: int) -> Sequence[Outcome]:
+        """Run it so many times."""
         message: dict[str, object] = {"action": self.action}
-        for name, value in vars(parsed_args).items():
+        for name, value in vars(given).items():
             if name.startswith(_FIELD) and value is not None:
                 message[name.removeprefix(_FIELD)] = value
         driver = self.configuration.make_driver()  # names all wrong values
-        at_once = self.configuration.worker().long_jobs
-        batch = Batch(message, parsed_args.count or 1, at_once)
-        outcomes = self._run(batch, driver)
-        if parsed_args.count is None:
-            if outcomes[0].error is not None:
-                raise outcomes[0].error
-            return self.dict2columns(outcomes[0].answer)
-        if failed := sum(outcome.error is not None for outcome in outcomes):
-            self.failed = True
-            self.app.LOG.error("%d of %d failed", failed, len(outcomes))
-        answers = [
-            {**outcome.answer, "error": outcome.reason or None}
-            for outcome in outcomes
-        ]
-        return self.columns, [[*map(a.get, self.columns)] for a in answers]
-
-    def produce_output(
-        self, parsed_args: Namespace, column_names: Sequence[str], data: Any
-    ) -> int:
-        """Show an answer, or a row for each of many."""
-        if parsed_args.count is None:
-            return super().produce_output(parsed_args, column_names, data)
-        rows = self.rows(parsed_args, column_names, data)
-        chosen, _selector = self._generate_columns_and_selector(
-            parsed_args, column_names
-        )
-        wanted = [name in chosen for name in column_names]
-        rows = [[*compress(row, wanted)] for row in rows]
-        self.formatter.emit_list(chosen, rows, self.app.stdout, parsed_args)
-        return 0
-
-    def _run(self, batch: "Batch", driver: Driver) -> Sequence[Outcome]:
+        batch = Batch(message, count, self.configuration.worker().long_jobs)
         # A signal that comes when the last has ended is too late.
         self.app.interruption.hold()
         try:
@@ -154,6 +124,31 @@ class ActionCommand(PoolmgrShowOne):
             raise
         finally:
             close_driver(driver)
+
+
+class _Many(PoolmgrLister):
+    """Run an action many times: a row for each.
+
+    :ivar one: the command that runs it once
+    """
+
+    one: ActionCommand
+    # What all have in common can go; why one failed cannot.
+    spare = ("az", "type")
+
+    @property
+    def formats(self) -> "stevedore.ExtensionManager[Any]":
+        """Those that can show it."""
+        return self._formatter_plugins
+
+    def take_action(self, parsed_args: Namespace) -> Table:
+        """Run it; a FAIL is a row."""
+        outcomes = self.one.outcomes(parsed_args, parsed_args.count)
+        if failed := sum(outcome.error is not None for outcome in outcomes):
+            self.failed = True
+            self.app.LOG.error("%d of %d failed", failed, len(outcomes))
+        answers = [{**o.answer, "error": o.reason or None} for o in outcomes]
+        return self.columns, [[*map(a.get, self.columns)] for a in answers]
 
 
 @dataclasses.dataclass

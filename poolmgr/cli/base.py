@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from cliff.columns import FormattableColumn
 from cliff.command import Command
-from cliff.display import DisplayCommandBase
 from cliff.lister import Lister
 from cliff.show import ShowOne
 from cliff.utils import terminal_width
@@ -91,14 +90,12 @@ class PoolmgrCommand(Command):
         says itself what SIGHUP does
     :cvar columns: those of its output, if they are known beforehand
     :ivar failed: whether its exit code is 1 although it shows something
-    :ivar left_out: columns that there was no room for
     """
 
     app: PoolmgrApp
     service = False
     columns: Sequence[str] = ()
     failed = False
-    left_out: Sequence[str] = ()
 
     @property
     def configuration(self) -> "Configuration":
@@ -109,11 +106,7 @@ class PoolmgrCommand(Command):
         """Run it; columns that do not exist are refused beforehand."""
         if self.columns:
             require_columns(parsed_args.columns, self.columns)
-        code = int(super().run(parsed_args)) or int(self.failed)
-        if self.left_out:
-            left_out = ", ".join(self.left_out)
-            self.say(f"not shown: {left_out}; use -c COLUMN or -f json")
-        return code
+        return int(super().run(parsed_args)) or int(self.failed)
 
     def say(self, said: str) -> None:
         """Tell the person; data goes to standard output alone."""
@@ -148,43 +141,7 @@ class PoolmgrCommand(Command):
         return self._epilog or ""
 
 
-# The oldest cliff allowed has no DisplayCommandBase[Any].
-class _Shows(PoolmgrCommand, DisplayCommandBase):  # type: ignore[type-arg]
-    """A command that shows data, made harmless.
-
-    :cvar spare: columns that a table on a terminal can do without where there
-        is no room for all; the first goes first
-    """
-
-    spare: Sequence[str] = ()
-
-    def rows(
-        self, given: Namespace, names: Sequence[str], data: Iterable[Row]
-    ) -> Sequence[Row]:
-        """Make the rows of a list to show; leave out columns of a table until
-        a terminal has room for the others.
-
-        cliff would break the cells of all columns over several lines, and
-        nobody could read or copy them.
-        """
-        rows = [[shown(cell, given.formatter) for cell in row] for row in data]
-        on_screen = given.formatter == "table" and self.app.stdout.isatty()
-        if on_screen and rows and not given.columns:
-            room = given.max_width or terminal_width() or 80
-            widths = {
-                name: max(len(name), *(len(str(row[at])) for row in rows))
-                for at, name in enumerate(names)
-            }
-            for name in self.spare:
-                # Each column has a line and a blank before it, a blank behind.
-                if sum(widths.values()) + 3 * len(widths) + 1 > room:
-                    widths.pop(name, None)
-            given.columns = [*widths]
-            self.left_out = [name for name in names if name not in widths]
-        return rows
-
-
-class PoolmgrShowOne(_Shows, ShowOne):
+class PoolmgrShowOne(PoolmgrCommand, ShowOne):
     """A command that shows one thing."""
 
     def produce_output(
@@ -199,22 +156,53 @@ class PoolmgrShowOne(_Shows, ShowOne):
         return super().produce_output(parsed_args, names, values)
 
 
-class PoolmgrLister(_Shows, Lister):
+class PoolmgrLister(PoolmgrCommand, Lister):
     """A command that shows a list.
 
     :cvar empty: what to say of an empty list
+    :cvar spare: columns that a table on a terminal can do without where there
+        is no room for all; the first goes first
     """
 
     empty = "nothing to show"
+    spare: Sequence[str] = ()
 
     def produce_output(
         self, parsed_args: Namespace, column_names: Sequence[str], data: Any
     ) -> int:
         """Print it, or say that there is nothing."""
-        rows = self.rows(parsed_args, column_names, data)
-        format_ = parsed_args.formatter
+        given, format_ = parsed_args, parsed_args.formatter
+        rows = [[shown(cell, format_) for cell in row] for row in data]
         if not rows and self.empty and format_ not in EXACT:
             self.say(self.empty)
-        if not rows and format_ == "table" and not parsed_args.print_empty:
+        if not rows and format_ == "table" and not given.print_empty:
             return 0
-        return super().produce_output(parsed_args, column_names, rows)
+        on_screen = format_ == "table" and self.app.stdout.isatty()
+        if not rows or not on_screen or given.columns:
+            return super().produce_output(given, column_names, rows)
+        given.columns = self._fitting(column_names, rows, given.max_width)
+        code = super().produce_output(given, column_names, rows)
+        left_out = [n for n in column_names if n not in given.columns]
+        if left_out:
+            names = ", ".join(left_out)
+            self.say(f"not shown: {names}; use -c COLUMN or -f json")
+        return code
+
+    def _fitting(
+        self, names: Sequence[str], rows: Sequence[Row], max_width: int
+    ) -> list[str]:
+        """The columns that a terminal has room for.
+
+        cliff would break the cells of all columns over several lines, and
+        nobody could read or copy them.
+        """
+        room = max_width or terminal_width() or 80
+        widths = {
+            name: max(len(name), *(len(str(row[at])) for row in rows))
+            for at, name in enumerate(names)
+        }
+        for name in self.spare:
+            # Each column has a line and a blank before it, a blank behind.
+            if sum(widths.values()) + 3 * len(widths) + 1 > room:
+                widths.pop(name, None)
+        return [*widths]

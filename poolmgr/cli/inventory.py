@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar, get_args
 
 from poolmgr.cli.base import (
@@ -190,9 +191,9 @@ def _values(
 
     :param addresses: the floating IPs that are attached to it
     """
-    mark = vars(item.mark) if item.mark else dict.fromkeys(_OF_MARK)
+    mark = asdict(item.mark) if item.mark else dict.fromkeys(_OF_MARK)
     known = {
-        **vars(item.thing),
+        **asdict(item.thing),
         # What is empty in a mark is as good as missing.
         **{name: mark[name] or None for name in _OF_MARK},
         "age": None if item.age is None else Age(item.age),
