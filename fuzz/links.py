@@ -120,7 +120,7 @@ async def _worker(data: bytes) -> None:
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
-    assert not worker.grabs_outstanding
+    assert not any(each.grabs for each in worker.connections)
 
 
 async def _client(data: bytes) -> None:

@@ -130,15 +130,13 @@ class Registry(Generic[T]):
         """Everything found, tried out."""
         found = []
         for point in self._points:
-            state, reason = "ok", ""
             try:
                 self.load(point.name)
+                state, reason = "ok", ""
+            except errors.PluginConflict as error:
+                state, reason = "conflict", str(error)
             except errors.PluginError as error:
-                conflict = isinstance(error, errors.PluginConflict)
-                state, reason = (
-                    "conflict" if conflict else "broken",
-                    str(error),
-                )
+                state, reason = "broken", str(error)
             package = _package(point)
             plugin = Plugin(self.kind, point.name, package, state, reason)
             found.append(plugin)

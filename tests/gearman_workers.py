@@ -45,6 +45,11 @@ class Running:
         )
         self._task = asyncio.create_task(self.worker.run())
 
+    @property
+    def asks(self) -> bool:
+        """Whether a job may still arrive for what it has asked."""
+        return any(each.grabs for each in self.worker.connections)
+
     async def job(self) -> Assignment:
         """The next job that comes."""
         async with asyncio.timeout(TIMEOUT):

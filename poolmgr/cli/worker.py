@@ -68,6 +68,10 @@ class WorkerCommand(PoolmgrCommand):
         # Before all that takes time: a signal ends the start, too.
         self._ending = Ending(_end_at_start)
         handle(self._ending, signal.SIGTERM, signal.SIGINT)
+        # Obeyed once it serves. What is blocked would stay so in the programs
+        # that plugins start.
+        self._early: list[signal.Signals] = []
+        handle(self._early.append, signal.SIGHUP)
         self._report = Report(logs.descriptors)
         handle(self._report.start, signal.SIGUSR2)
         self._notifier = Notifier(os.environ)
@@ -149,6 +153,8 @@ class WorkerCommand(PoolmgrCommand):
 
         self._ending.gently = self._drain_soon(service)
         handle(lambda _number: service.call(hang_up), signal.SIGHUP)
+        if self._early:
+            service.call(hang_up)
         _spare_collections()
         reaping = asyncio.create_task(reaper.run())
         try:

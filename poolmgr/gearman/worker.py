@@ -260,8 +260,8 @@ class Worker:
         """Take no more jobs; connections stay for the answers of those at
         hand.
 
-        A job may still arrive for each GRAB that is on its way, see
-        :attr:`grabs_outstanding`. A connection that is lost stays so.
+        A job may still arrive for each GRAB that is on its way. A connection
+        that is lost stays so.
         """
         for connection in self.connections:
             connection.leave()
@@ -287,8 +287,3 @@ class Worker:
             self._turns.remove(ready[0])
             self._turns.append(ready[0])
             ready[0].grab()
-
-    @property
-    def grabs_outstanding(self) -> int:
-        """For how many GRABs a job may still arrive."""
-        return sum(connection.grabs for connection in self.connections)

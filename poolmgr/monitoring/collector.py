@@ -120,9 +120,7 @@ class StateCollector(Collector):
         return self._queues
 
     async def _ask_all(self) -> dict[str, FunctionStatus | None]:
-        servers = [
-            connection.address for connection in self.service.connections
-        ]
+        servers = [each.address for each in self.service.connections]
         found = await asyncio.gather(*map(self._ask, servers))
         return dict(zip(map(str, servers), found, strict=True))
 

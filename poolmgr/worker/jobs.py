@@ -1,7 +1,8 @@
-"""A job in a worker's hands, from its assignment to its answer."""
+"""The jobs in a worker's hands, and which of them may run now."""
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -11,9 +12,14 @@ from poolmgr.jobs import message as wire
 from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.ownership import Job
+from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
+
+#: Bytes of the prefetched builds from which on no more are taken: 10,000 of
+#: the documented ones have 2 MiB.
+HELD_BYTES = 64 * 1024 * 1024
 
 
 class JobOwner(Protocol):
@@ -34,18 +40,20 @@ class JobOwner(Protocol):
 class AssignedJob:
     """A job that was assigned to us, until its answer is sent.
 
+    :ivar long: whether it is a build, or as long as one
+    :ivar priority: of those that wait the lowest number begins first
+    :ivar size: bytes that it takes up while it waits
     :ivar clients: how many clients it had when it began to wait; None if it
         did not, or if that is not known
     """
 
-    # A worker may have ten thousand of them.
-    __slots__ = ("_delivery", "_owner", "assignment", "clients", "long")
-
     def __init__(
-        self, owner: JobOwner, assignment: Assignment, long: bool
+        self, owner: JobOwner, assignment: Assignment, priority: int
     ) -> None:
         self.assignment = assignment
-        self.long = long
+        self.long = owner.manager.is_long(assignment.payload)
+        self.priority = priority
+        self.size = len(assignment.payload)
         self.clients: int | None = None
         self._owner = owner
         self._delivery: Delivery | None = None
@@ -110,3 +118,150 @@ class AssignedJob:
         if self._delivery is not None:
             self._delivery.connection_lost()
         self._owner.job_lost(self)
+
+
+class JobSlots:
+    """Slots for long and for short jobs, and builds that were prefetched.
+
+    The job server hands jobs out in order and none can be put back, so to
+    reach an urgent job the builds before it have to be taken.  A slot is
+    reserved before a job is asked for, when it is not known of which kind it
+    will be.
+
+    A build that could not start here is left to other workers for a moment:
+    one of them may have a slot for it.  If it is still there afterwards, it
+    is prefetched, and with it half as many as wait here already: workers who
+    are all full share what there is, and an urgent job behind a thousand
+    builds is reached within a second.
+
+    Everything is called on the worker's loop; any thread may read the
+    numbers.
+
+    :param settings: how many jobs of each kind may be here
+    :param start: starts a job
+    :param wait_for_peers: called when a build would have to wait here; some
+        time later :meth:`prefetch` is to be called
+    :param no_capacity: whether a build that is started would only wait
+    :ivar long: how many long jobs run
+    :ivar short: how many short jobs run
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        start: Callable[[AssignedJob], None],
+        wait_for_peers: Callable[[], None],
+        no_capacity: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.long = self.short = 0
+        self._settings = settings
+        self._start = start
+        self._wait_for_peers = wait_for_peers
+        self._no_capacity = no_capacity
+        self._reserved = 0
+        self._waiting_for_peers = False
+        # How many builds may be taken that have to wait here.
+        self._to_prefetch = 0
+        # A dictionary keeps the order in which they came.
+        self._held: dict[AssignedJob, None] = {}
+        self._held_bytes = 0
+        self._paused = False
+
+    @property
+    def held(self) -> int:
+        """How many long jobs wait for one of those that run to end."""
+        return len(self._held)
+
+    @property
+    def in_use(self) -> int:
+        """How many jobs run, will start, or may still come."""
+        will_start = 0 if self._paused else self.held
+        return self.long + self.short + will_start + self._reserved
+
+    def reserve(self) -> bool:
+        """Keep a slot for one more job; False when there is none."""
+        long = self._settings.long_jobs - self.long
+        short = self._settings.short_jobs - self.short
+        held = self._settings.held_jobs - self.held
+        if self._held_bytes >= HELD_BYTES:
+            held = 0
+        if self._reserved >= min(short, long + held):
+            return False
+        if self._reserved >= long or self._no_capacity():
+            if not self._to_prefetch:
+                if not self._waiting_for_peers:
+                    self._waiting_for_peers = True
+                    self._wait_for_peers()
+                return False
+            self._to_prefetch -= 1
+        self._reserved += 1
+        return True
+
+    def prefetch(self, grab: Callable[[], None]) -> None:
+        """Ask for builds that have to wait here: other workers had their
+        time.
+
+        :param grab: asks for jobs as far as slots can be reserved
+        """
+        self._waiting_for_peers = False
+        self._to_prefetch = max(1, self.held // 2)
+        grab()
+        if not self._reserved:
+            # No job server has anything.
+            self._to_prefetch = 0
+
+    def release(self) -> None:
+        """Give back a slot that no job came for."""
+        self._reserved -= 1
+        self._to_prefetch = 0
+
+    def admit(self, job: AssignedJob) -> bool:
+        """Take in a job that a slot was reserved for; start it if it may.
+
+        :returns: whether it waits
+        """
+        self._reserved -= 1
+        if not job.long:
+            self.short += 1
+            self._start(job)
+            return False
+        self._held[job] = None
+        self._held_bytes += job.size
+        self._start_held()
+        return job in self._held
+
+    def done(self, job: AssignedJob) -> None:
+        """A job has ended; the next that waits takes its slot."""
+        if job.long:
+            self.long -= 1
+            self._start_held()
+        else:
+            self.short -= 1
+
+    def drop(self, job: AssignedJob) -> bool:
+        """Forget a job that waits; whether it did."""
+        if job not in self._held:
+            return False
+        del self._held[job]
+        self._held_bytes -= job.size
+        return True
+
+    def pause(self) -> None:
+        """Start no long job any more."""
+        self._paused = True
+
+    def adopt(self, settings: WorkerSettings) -> None:
+        """Have other limits; jobs beyond them go on, and no more come."""
+        self._settings = settings
+        self._start_held()
+
+    def _start_held(self) -> None:
+        while (
+            self._held
+            and self.long < self._settings.long_jobs
+            and not self._paused
+        ):
+            job = min(self._held, key=lambda each: each.priority)
+            self.drop(job)
+            self.long += 1
+            self._start(job)

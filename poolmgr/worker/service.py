@@ -14,9 +14,8 @@ from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
-from poolmgr.worker.jobs import AssignedJob
+from poolmgr.worker.jobs import AssignedJob, JobSlots
 from poolmgr.worker.queries import JobServerQueries
-from poolmgr.worker.slots import JobSlots
 
 LOG = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class Service:
         options = gearman.connection_options()
         manager.ask_delivered_before = partial(delivered_before, options)
         self._queries = JobServerQueries(settings.function, options)
-        self.slots: JobSlots[AssignedJob] = JobSlots(
+        self.slots = JobSlots(
             settings,
             self._start,
             lambda: self._run(self._prefetch_later()),
@@ -143,11 +142,9 @@ class Service:
         if not self._starts:
             self.slots.release()
             return
-        long = self.manager.is_long(assignment.payload)
-        job = AssignedJob(self, assignment, long)
-        size = len(assignment.payload)
         priority = self._queries.next_priority(assignment.server)
-        if self.slots.admit(job, long, size, priority):
+        job = AssignedJob(self, assignment, priority)
+        if self.slots.admit(job):
             self._run(self._note_clients(job))
 
     async def _prefetch_later(self) -> None:
@@ -184,7 +181,7 @@ class Service:
     def job_ended(self, job: AssignedJob) -> None:
         """See :class:`~poolmgr.worker.jobs.JobOwner`."""
         self._undeliverable.discard(job)
-        self.slots.done(job.long)
+        self.slots.done(job)
         self._worker.grab()
 
     def job_lost(self, job: AssignedJob) -> None:

@@ -6,6 +6,7 @@ another thread, because the log may be what hangs.
 """
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -66,6 +67,7 @@ class Ending:
             self.number, self._at = number, time.monotonic()
             self.gently(number)
         elif time.monotonic() - self._at > TOGETHER:
+            self._at = math.inf  # those that come meanwhile change nothing
             say(logging.WARNING, f"{number.name} again: stopping at once")
             os._exit(128 + number)
 

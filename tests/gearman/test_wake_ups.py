@@ -67,7 +67,7 @@ def test_a_wake_up_that_a_full_worker_swallows_costs_no_job() -> None:
                     free.done(await free.job())
                 (status,) = await admin.status(address)
                 assert status.queued == status.running
-                await until(lambda: not free.worker.grabs_outstanding)
+                await until(lambda: not free.asks)
 
     asyncio.run(scenario())
 
@@ -81,7 +81,7 @@ def test_a_worker_that_leaves_does_not_ask_again() -> None:
                 async with Client([address], options) as client:
                     await worker.registered()
                     worker.worker.drain()
-                    await until(lambda: not worker.worker.grabs_outstanding)
+                    await until(lambda: not worker.asks)
                     await client.submit(FUNCTION, b"x", background=True)
                     # So many heartbeats; a GRAB would come with the first.
                     for _each in range(5):

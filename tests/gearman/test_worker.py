@@ -202,7 +202,7 @@ def test_a_worker_that_drains_takes_no_job_but_delivers_its_answers(
             submitted = await client.submit(FUNCTION, b"x")
             job = await worker.job()
             worker.worker.drain()
-            await until(lambda: not worker.worker.grabs_outstanding)
+            await until(lambda: not worker.asks)
             await client.submit(FUNCTION, b"late", background=True)
             (status,) = await admin.status(address)
             assert (status.queued, status.running) == (2, 1)

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -20,7 +21,7 @@ from poolmgr.gearman.protocol import (
 )
 from poolmgr.jobs import message
 from poolmgr.settings import WorkerSettings
-from poolmgr.worker.slots import HELD_BYTES, JobSlots
+from poolmgr.worker.jobs import HELD_BYTES, AssignedJob, JobSlots
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import Process
@@ -123,33 +124,37 @@ def test_builds_that_wait_in_the_worker_have_so_many_bytes_at_most(
 
 
 def test_who_waits_takes_up_room_by_its_size() -> None:
-    started: list[str] = []
     settings = WorkerSettings(long_jobs=1, short_jobs=1, held_jobs=100)
-    slots: JobSlots[str] = JobSlots(settings, started.append, lambda: None)
+    started: list[object] = []
+    slots = JobSlots(settings, started.append, lambda: None)
+    running, one, two, three = (
+        Mock(AssignedJob, long=True, priority=0, size=part * HELD_BYTES // 2)
+        for part in (1, 1, 1, 2)
+    )
 
     def reserve() -> bool:
         reserved: list[bool] = []
         slots.prefetch(lambda: reserved.append(slots.reserve()))
         return reserved[0]
 
-    for job in ("running", "one", "two"):
+    for job in (running, one, two):
         assert reserve()
-        slots.admit(job, True, HELD_BYTES // 2)
+        slots.admit(job)
 
     assert not reserve()
     assert (slots.long, slots.short, slots.held) == (1, 0, 2)
 
-    assert slots.drop("two")
+    assert slots.drop(two)
     assert reserve()
-    slots.admit("three", True, HELD_BYTES)
+    slots.admit(three)
     assert not reserve()
 
-    slots.done(long=True)  # "one" begins
+    slots.done(running)  # one begins
     assert not reserve()
-    slots.done(long=True)  # and "three"
+    slots.done(one)  # and three
     assert reserve()
-    assert started == ["running", "one", "three"]
-    assert not slots.drop("three")
+    assert started == [running, one, three]
+    assert not slots.drop(three)
 
 
 @pytest.mark.parametrize("piece", [1, 7, 12, 100, 10_000])

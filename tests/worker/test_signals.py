@@ -49,6 +49,16 @@ def silent() -> Iterator[socket.socket]:
         yield server
 
 
+def blocked_signals(process: Process) -> set[int]:
+    """The masks of blocked signals of a process's threads."""
+    return {
+        int(line.split()[1], 16)
+        for status in Path(f"/proc/{process.pid}/task").glob("*/status")
+        for line in status.read_text().splitlines()
+        if line.startswith("SigBlk:")
+    }
+
+
 # -- the start --------------------------------------------------------------
 
 
@@ -67,6 +77,8 @@ def test_a_start_that_waits_for_the_cloud_is_broken_off(
         process = Process(["--config-file", str(config), "worker"])
         try:
             connection, _peer = cloud.accept()
+            # What a plugin starts meanwhile gets all signals, too.
+            assert blocked_signals(process) == {0}
             process.signal(number)
 
             assert process.exit_code() == 0

@@ -1,9 +1,19 @@
 """Builds never keep short jobs waiting."""
 
+from typing import Any
+from unittest.mock import Mock
+
 import pytest
 
 from poolmgr.settings import WorkerSettings
-from poolmgr.worker.slots import JobSlots
+from poolmgr.worker.jobs import AssignedJob, JobSlots
+
+
+def build(name: str, priority: int = 0, long: bool = True) -> Mock:
+    """A job that was assigned to a worker."""
+    job = Mock(AssignedJob, long=long, priority=priority, size=0)
+    job.name = name
+    return job
 
 
 class Slots:
@@ -14,15 +24,20 @@ class Slots:
     """
 
     def __init__(self, long: int, short: int, held: int) -> None:
-        self.started: list[str] = []
+        self.running: list[Any] = []
         self.moments = 0
         self.no_capacity = False
-        self.slots: JobSlots[str] = JobSlots(
+        self.slots = JobSlots(
             WorkerSettings(long_jobs=long, short_jobs=short, held_jobs=held),
-            self.started.append,
+            self.running.append,
             self._wait_for_peers,
             lambda: self.no_capacity,
         )
+
+    @property
+    def started(self) -> list[str]:
+        """The names of the jobs that have started."""
+        return [job.name for job in self.running]
 
     @property
     def load(self) -> tuple[int, int, int]:
@@ -32,11 +47,16 @@ class Slots:
     def _wait_for_peers(self) -> None:
         self.moments += 1
 
-    def admit(self, job: str, long: bool, priority: int = 0) -> None:
-        """A job comes as soon as there may be one."""
-        if not self.slots.reserve():
-            assert self.prefetch(1) == 1
-        self.slots.admit(job, long, priority=priority)
+    def admit(self, *jobs: AssignedJob) -> None:
+        """Each job comes as soon as there may be one."""
+        for job in jobs:
+            if not self.slots.reserve():
+                assert self.prefetch(1) == 1
+            self.slots.admit(job)
+
+    def end_build(self) -> None:
+        """A build that runs has ended."""
+        self.slots.done(build("any"))
 
     def prefetch(self, there: int) -> int:
         """Other workers had their time; how many jobs are asked for.
@@ -57,9 +77,9 @@ class Slots:
 def test_a_short_job_starts_however_many_builds_wait() -> None:
     here = Slots(long=1, short=1, held=100)
     for number in range(50):
-        here.admit(f"build {number}", long=True)
+        here.admit(build(f"build {number}"))
 
-    here.admit("assign", long=False)
+    here.admit(build("assign", long=False))
 
     assert here.started == ["build 0", "assign"]
     assert here.load == (1, 1, 49)
@@ -68,10 +88,10 @@ def test_a_short_job_starts_however_many_builds_wait() -> None:
 def test_builds_that_wait_start_in_turn() -> None:
     here = Slots(long=1, short=1, held=10)
     for number in range(3):
-        here.admit(f"build {number}", long=True)
+        here.admit(build(f"build {number}"))
 
-    here.slots.done(long=True)
-    here.slots.done(long=True)
+    here.end_build()
+    here.end_build()
 
     assert here.started == ["build 0", "build 1", "build 2"]
     assert here.load == (1, 0, 0)
@@ -80,22 +100,22 @@ def test_builds_that_wait_start_in_turn() -> None:
 def test_of_those_that_wait_the_most_urgent_starts_first() -> None:
     here = Slots(long=1, short=1, held=10)
     for job, priority in (("a", 1), ("b", 2), ("c", 1), ("d", 0)):
-        here.admit(job, long=True, priority=priority)
+        here.admit(build(job, priority))
 
     for _each in range(3):
-        here.slots.done(long=True)
+        here.end_build()
 
     assert here.started == ["a", "d", "c", "b"]
 
 
 def test_no_job_is_asked_for_without_a_slot_for_either_kind() -> None:
     full = Slots(long=1, short=2, held=0)
-    full.admit("build", long=True)
+    full.admit(build("build"))
 
     assert not full.slots.reserve()
     assert not full.moments
 
-    full.slots.done(long=True)
+    full.end_build()
     assert full.slots.reserve()
 
 
@@ -111,25 +131,25 @@ def test_a_slot_is_reserved_once() -> None:
 
 def test_a_job_that_waits_can_be_dropped() -> None:
     here = Slots(long=1, short=1, held=10)
-    for job in ("a", "b", "c"):
-        here.admit(job, long=True)
+    jobs = a, b, _c = [build(name) for name in "abc"]
+    here.admit(*jobs)
 
-    assert here.slots.drop("b")
-    assert not here.slots.drop("a")
+    assert here.slots.drop(b)
+    assert not here.slots.drop(a)
 
-    here.slots.done(long=True)
-    here.slots.done(long=True)
+    here.end_build()
+    here.end_build()
     assert here.started == ["a", "c"]
 
 
 def test_nothing_long_starts_once_they_are_paused() -> None:
     here = Slots(long=1, short=1, held=10)
-    here.admit("a", long=True)
-    here.admit("b", long=True)
+    here.admit(build("a"))
+    here.admit(build("b"))
     assert here.slots.in_use == 2
 
     here.slots.pause()
-    here.slots.done(long=True)
+    here.end_build()
 
     assert here.started == ["a"]
     assert here.load == (0, 0, 1)
@@ -138,7 +158,7 @@ def test_nothing_long_starts_once_they_are_paused() -> None:
 
 def test_what_would_wait_here_is_left_to_others_for_a_moment() -> None:
     here = Slots(long=1, short=5, held=100)
-    here.admit("build 0", long=True)
+    here.admit(build("build 0"))
 
     # It asks for a moment once, however often it would like to take one.
     assert not here.slots.reserve()
@@ -148,7 +168,7 @@ def test_what_would_wait_here_is_left_to_others_for_a_moment() -> None:
     # Of what is still there then one is taken, after another moment another.
     for moment in (1, 2, 3):
         assert here.prefetch(5) == 1
-        here.slots.admit(f"build {moment}", long=True)
+        here.slots.admit(build(f"build {moment}"))
         assert not here.slots.reserve()
         assert here.moments == moment + 1
     assert here.slots.held == 3
@@ -158,25 +178,25 @@ def test_workers_who_are_all_full_prefetch_as_many_each() -> None:
     queue = list(range(8))
     workers = [Slots(long=1, short=9, held=99) for _each in range(2)]
     for each in workers:
-        each.admit("build", long=True)
+        each.admit(build("build"))
 
     while queue:
         for each in workers:
             assert not each.slots.reserve()
             for _each in range(each.prefetch(len(queue))):
-                each.slots.admit(f"build {queue.pop()}", long=True)
+                each.slots.admit(build(f"build {queue.pop()}"))
 
     assert [each.slots.held for each in workers] == [4, 4]
 
 
 def test_a_thousand_builds_are_passed_in_twenty_moments() -> None:
     here = Slots(long=1, short=5000, held=5000)
-    here.admit("build", long=True)
+    here.admit(build("build"))
     while here.slots.held < 1000:
         assert not here.slots.reserve()
         for _each in range(here.prefetch(1000)):
             held = here.slots.held
-            here.slots.admit(f"build {held}", long=True)
+            here.slots.admit(build(f"build {held}"))
 
     assert here.moments <= 20
 
@@ -184,7 +204,7 @@ def test_a_thousand_builds_are_passed_in_twenty_moments() -> None:
 def test_what_was_not_taken_is_not_taken_later() -> None:
     here = Slots(long=1, short=9, held=99)
     for number in range(9):
-        here.admit(f"build {number}", long=True)
+        here.admit(build(f"build {number}"))
     assert here.prefetch(1) == 1
     here.slots.release()  # no more there at the moment
 
