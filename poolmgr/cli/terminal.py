@@ -1,7 +1,6 @@
 """What goes to a terminal: made harmless; and how far a command is."""
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,8 +9,6 @@ from typing import Any, TextIO
 
 from poolmgr.text import format_duration, lines, one_line
 
-#: Seconds until progress is shown: what is quicker needs none.
-_DELAY = 0.5
 #: Columns that stay free, for the "^C" of who interrupts the command.
 _SPARE = 3
 
@@ -56,50 +53,36 @@ def show_progress(
     :param name: the command
     :param step: what it is doing, at this moment
     """
-    started = time.monotonic()
-
-    def line() -> str:
-        passed = format_duration(int(time.monotonic() - started))
-        return f"{name}: {one_line(step())}, {passed}"
-
-    def show() -> None:
-        _show(stream, line, timer.finished)
-
-    timer = threading.Timer(_DELAY, show)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-
-
-def _show(
-    stream: Stream, line: Callable[[], str], done: threading.Event
-) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
+    started = time.monotonic()
     console = Console(file=stream.raw, highlight=False)
 
-    def render() -> Text:
-        text = Text(line(), no_wrap=True)
+    def line() -> Text:
+        passed = format_duration(int(time.monotonic() - started))
+        text = Text(f"{name}: {one_line(step())}, {passed}", no_wrap=True)
         text.truncate(max(console.width - _SPARE, 1))
         return text
 
     live = Live(
         console=console,
-        get_renderable=render,
+        get_renderable=line,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    with suppress(OSError), live:  # the terminal may be gone
-        # A second signal ends the process at once and would leave it hidden.
-        console.show_cursor(True)
+    try:
+        with suppress(OSError):  # the terminal may be gone
+            live.start()
+            # A second signal ends the process at once, and would leave it
+            # hidden.
+            console.show_cursor(True)
         # What is logged meanwhile comes above the line.
         stream.put = partial(console.out, end="")
-        done.wait()
+        yield
+    finally:
         stream.put = stream.raw.write
+        with suppress(OSError):
+            live.stop()
