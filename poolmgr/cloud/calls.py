@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -113,10 +113,9 @@ class Calls:
         room_until: float = 0.0,
         note: Note[T] | None = None,
     ) -> T:
-        """Call a verb until the cloud answers.
+        """Call a verb until the cloud answers, or a time-out ends it.
 
-        Whoever does not want to wait for ever ends it by a time-out.  A
-        creation is not repeated when it may have taken effect.
+        A creation is not repeated when it may have taken effect.
 
         When the caller is cancelled, a verb that changes something is waited
         for all the same, so that what is done next comes after it; a second
@@ -136,28 +135,33 @@ class Calls:
         while True:
             call = Call(self._loop.time, verb, args, note, context.urgent)
             await self._take_slot(call, context, room_until)
-            task = call.task = self._loop.create_task(self._run(call))
-            task.add_done_callback(_retrieve)
             try:
-                answer = await asyncio.shield(task)
+                answer = await self._wait_for(call)
                 context.trouble = None
                 return answer
-            except asyncio.CancelledError:
-                if not verb.is_read:
-                    await asyncio.wait([task])
-                raise
             except QuotaExceeded:
                 if self._loop.time() >= room_until:
                     raise
             except CloudUnavailable as error:
                 if note is not None and isinstance(error, OutcomeUnknown):
                     raise
-                pause, attempt = pause_after(error), attempt + 1
-                if not self.circuits.calls[verb.circuit].open:
-                    pause = max(pause, next(pauses))  # else it waits there
-                # Once is nothing; who waits for long wants to know why.
-                level = logging.WARNING if attempt == 3 else logging.INFO
-                await pause_before_retry(error, pause, level)
+                attempt += 1
+                await self._pause(verb, error, attempt, pauses)
+
+    async def _pause(
+        self,
+        verb: Verb[Any],
+        error: CloudUnavailable,
+        attempt: int,
+        pauses: Iterator[float],
+    ) -> None:
+        """Pause before a call is repeated, at least as long as asked for."""
+        pause = pause_after(error)
+        if not self.circuits.calls[verb.circuit].open:
+            pause = max(pause, next(pauses))  # else it waits there
+        # Once is nothing; who waits for long wants to know why.
+        level = logging.WARNING if attempt == 3 else logging.INFO
+        await pause_before_retry(error, pause, level)
 
     async def _take_slot(
         self, call: Call[Any], context: RequestContext, room_until: float
@@ -192,6 +196,17 @@ class Calls:
         self._slots.release()
         if not call.urgent:
             self._build_slots.release()
+
+    async def _wait_for(self, call: Call[T]) -> T:
+        """Start a call in a task of its own, and wait until it has ended."""
+        task = call.task = asyncio.create_task(self._run(call))
+        task.add_done_callback(_retrieve)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not call.verb.is_read:
+                await asyncio.wait([task])
+            raise
 
     async def _run(self, call: Call[T]) -> T:
         """Have a thread do a call; in a slot, and in a task of its own."""
