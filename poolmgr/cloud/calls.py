@@ -118,8 +118,7 @@ class Calls:
         A creation is not repeated when it may have taken effect.
 
         When the caller is cancelled, a verb that changes something is waited
-        for all the same, so that what is done next comes after it; a second
-        cancel ends that.
+        for all the same; a second cancel ends that.
 
         :param room_until: how long to wait for room in the cloud, by the
             loop's clock
