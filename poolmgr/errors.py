@@ -7,7 +7,7 @@ request may succeed later (``retryable``).
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from poolmgr.foreign import words_of
+from poolmgr.text import words_of
 
 
 class PoolmgrError(Exception):

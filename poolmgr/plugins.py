@@ -15,8 +15,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar
 
 from poolmgr import errors
-from poolmgr.foreign import is_interrupt, told
-from poolmgr.text import one_line
+from poolmgr.text import one_line, told
 
 # stevedore keeps what it has found beneath the user's home. For a user without
 # one that is a folder "~" in the current one: it would be made there, and what
@@ -225,6 +224,16 @@ def known(error: BaseException, doing: str) -> errors.PoolmgrError:
     failure = errors.PluginFailed(f"{doing}: {told(error)}")
     failure.__cause__ = error
     return failure
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether a signal raised this, as Ctrl-C does, and not a defect.
+
+    Signals are handled on the main thread. SystemExit is a defect of who
+    raises it: only the program may end itself.
+    """
+    on_main = threading.current_thread() is threading.main_thread()
+    return on_main and isinstance(error, KeyboardInterrupt)
 
 
 def docstring(point: EntryPoint) -> str:

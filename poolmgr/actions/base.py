@@ -29,10 +29,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 from poolmgr.actions.context import BlockingContext as BlockingContext
 from poolmgr.actions.context import Context as Context
 from poolmgr.errors import InvalidField, PluginFailed
-from poolmgr.foreign import told, words_of
 from poolmgr.ownership import is_device_name
 from poolmgr.plugins import ACTIONS, Registry
-from poolmgr.text import one_line
+from poolmgr.text import one_line, told, words_of
 
 Field = dataclasses.Field[Any]
 RequestT = TypeVar("RequestT")

@@ -15,8 +15,7 @@ from typing import Any
 from pythonjsonlogger.json import JsonFormatter
 
 from poolmgr.errors import ConfigError
-from poolmgr.foreign import told, words_of
-from poolmgr.text import lines, one_line
+from poolmgr.text import lines, one_line, told, words_of
 from poolmgr.tracing import current
 from poolmgr.worker.signals import Interrupted
 

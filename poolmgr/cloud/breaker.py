@@ -16,8 +16,7 @@ from poolmgr.errors import (
     PoolmgrError,
     QuotaExceeded,
 )
-from poolmgr.foreign import words_of
-from poolmgr.text import one_line
+from poolmgr.text import one_line, words_of
 from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.drivers.verbs import Verb
-from poolmgr.foreign import told
+from poolmgr.text import told
 from poolmgr.tracing import current
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from typing import get_type_hints
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import name_of
 from poolmgr.errors import PluginFailed, PoolmgrError
-from poolmgr.foreign import is_interrupt, told
-from poolmgr.plugins import DRIVERS, Registry
+from poolmgr.plugins import DRIVERS, Registry, is_interrupt
+from poolmgr.text import told
 
 LOG = logging.getLogger(__name__)
 

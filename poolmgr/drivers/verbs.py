@@ -9,8 +9,7 @@ from types import NoneType
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from poolmgr.drivers.base import Device, Driver, FloatingIP
-from poolmgr.foreign import is_interrupt
-from poolmgr.plugins import known
+from poolmgr.plugins import is_interrupt, known
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ from poolmgr.errors import (
     UnknownAction,
 )
 from poolmgr.events import Outcome
-from poolmgr.foreign import told, words_of
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.message import FAIL, PASS, Message
 from poolmgr.plugins import Registry, known
 from poolmgr.settings import PoolSettings
+from poolmgr.text import told, words_of
 
 #: Seconds after its time in which an action can still say why it failed.
 GRACE = 0.5

@@ -12,11 +12,10 @@ from poolmgr.cloud import Cloud
 from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import Cancelled, DeadlineExceeded, PoolmgrError, Stopped
 from poolmgr.events import EndedJob, Outcome, RunningJob
-from poolmgr.foreign import words_of
 from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.request import GRACE, JobRequest
 from poolmgr.ownership import Job
-from poolmgr.text import one_line
+from poolmgr.text import one_line, words_of
 from poolmgr.tracing import RequestContext, bound
 
 LOG = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Text: foreign text made fit for a log or a terminal, lengths of time."""
+"""Text: that of others made fit for a log or a terminal, lengths of time."""
 
 import re
 
@@ -43,6 +43,21 @@ def lines(text: str) -> str:
 def decoded(data: bytes) -> str:
     """The text of any bytes; what is not UTF-8 is shown as ``\\xNN``."""
     return data.decode("utf-8", "backslashreplace")
+
+
+def words_of(error: object) -> str:
+    """The text of any object; the name of its type if it has none."""
+    try:
+        # Joined, so that a subclass of str becomes plain text.
+        return str.join("", [str(error)])
+    except BaseException:
+        return type(error).__name__
+
+
+def told(error: BaseException) -> str:
+    """An exception in one line: its type and its text."""
+    kind, words = type(error).__name__, words_of(error)
+    return one_line(f"{kind}: {words}" if words not in ("", kind) else kind)
 
 
 def _printable(text: str, besides: str = "") -> str:
