@@ -14,8 +14,7 @@ from poolmgr.actions.base import (
     is_required,
 )
 from poolmgr.cli.base import PoolmgrLister, PoolmgrShowOne, Table
-from poolmgr.cli.options import positive
-from poolmgr.cli.usage import UsageError
+from poolmgr.cli.usage import UsageError, positive
 from poolmgr.drivers.lifecycle import close_driver
 from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome

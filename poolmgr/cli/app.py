@@ -16,9 +16,13 @@ from cliff.help import HelpCommand
 
 from poolmgr.cli import logs
 from poolmgr.cli.commands import Commands
-from poolmgr.cli.options import add_options
 from poolmgr.cli.terminal import Stream
-from poolmgr.cli.usage import UNKNOWN, UsageError, report_in_one_line
+from poolmgr.cli.usage import (
+    UNKNOWN,
+    UsageError,
+    add_options,
+    report_in_one_line,
+)
 from poolmgr.errors import PluginError, RequestError
 from poolmgr.text import one_line
 from poolmgr.worker.signals import ENDING, Interrupted, Interruption, handle

@@ -23,7 +23,7 @@ _GROUPS: dict[str, dict[str, str]] = {
     },
     "run a worker, send it jobs": {
         "check": "config:Check",
-        "health": "health:Health",
+        "health": "status:Health",
         "status": "status:Status",
         "submit": "submit:Submit",
         "worker": "worker:WorkerCommand",

@@ -12,7 +12,7 @@ from poolmgr.cli.base import (
     PoolmgrShowOne,
     Table,
 )
-from poolmgr.cli.options import duration
+from poolmgr.cli.usage import duration
 from poolmgr.cloud import Cloud, open_cloud
 from poolmgr.drivers.base import Status
 from poolmgr.ownership import Ownership, State

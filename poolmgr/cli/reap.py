@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from poolmgr.actions.base import action_plugins
 from poolmgr.cli.base import Age, PoolmgrLister, Table
-from poolmgr.cli.options import duration, positive
+from poolmgr.cli.usage import duration, positive
 from poolmgr.cloud import open_cloud
 from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.request import longest_job

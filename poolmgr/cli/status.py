@@ -1,13 +1,14 @@
-"""``poolmgr status``."""
+"""``poolmgr status`` and ``health``: how job servers and the worker are."""
 
 import argparse
+from http.client import HTTPConnection, HTTPException
 
-from poolmgr.cli.base import PoolmgrLister, Row, Table
-from poolmgr.cli.options import seconds
-from poolmgr.cli.usage import UsageError
-from poolmgr.errors import TransportError
+from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
+from poolmgr.cli.usage import UsageError, seconds
+from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import Address, ConnectionOptions, admin
 from poolmgr.settings.gearman import with_advice
+from poolmgr.text import one_line
 
 _QUEUES = ("Server", "Function", "Waiting", "Running", "Workers")
 _WORKERS = ("Server", "Address", "Worker", "Functions")
@@ -77,3 +78,48 @@ async def _workers(server: Address, options: ConnectionOptions) -> list[Row]:
         for worker in await admin.workers(server, options)
         if worker.functions
     ]
+
+
+class Health(PoolmgrCommand):
+    """Check the health of the worker on this machine.
+
+    Prints the worker's health page (see [monitoring]), for container engines
+    and other supervisors. The exit code is 1 if the worker is unhealthy or
+    does not answer.
+    """
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """What to ask."""
+        add = parser.add_argument
+        ready = "check whether job servers and cloud can be reached, too"
+        add("--ready", action="store_true", help=ready)
+        help_, name = "time limit (default: 5)", "SECONDS"
+        add("--timeout", type=seconds, default=5.0, metavar=name, help=help_)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Ask it."""
+        settings = self.configuration.monitoring()
+        if not settings.enabled:
+            raise PoolmgrError("[monitoring] is disabled")
+        if not settings.port:
+            raise PoolmgrError("[monitoring] port is 0: set a fixed port")
+        host, timeout = settings.address, parsed_args.timeout
+        page = HTTPConnection(host, settings.port, timeout)
+        where = f"[{host}]" if ":" in host else host
+        where = one_line(f"{where}:{settings.port}")
+        try:
+            page.request("GET", "/readyz" if parsed_args.ready else "/healthz")
+            answer = page.getresponse()
+            body = answer.read(65536).decode(errors="replace")
+        except TimeoutError:
+            raise PoolmgrError(
+                f"the worker at {where} has not answered within {timeout:g} s"
+            ) from None
+        except (OSError, HTTPException) as error:
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise PoolmgrError(
+                f"no worker answers at {where}: {why}; is one running, with "
+                "this configuration?"
+            ) from None
+        self.app.stdout.write(body)
+        return 0 if answer.status == 200 else 1

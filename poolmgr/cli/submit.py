@@ -6,8 +6,7 @@ import sys
 from dataclasses import replace
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
-from poolmgr.cli.options import seconds
-from poolmgr.cli.usage import UsageError, require_columns
+from poolmgr.cli.usage import UsageError, require_columns, seconds
 from poolmgr.errors import InvalidMessage, PoolmgrError, TransportError
 from poolmgr.gearman import Client, SubmittedJob
 from poolmgr.jobs.message import decode
@@ -83,16 +82,16 @@ class Submit(PoolmgrShowOne):
             longest = min(options.connect_timeout, share)
             options = replace(options, connect_timeout=longest)
         try:
-            async with asyncio.timeout(given.timeout) as limit:
-                async with Client(servers, options) as client:
-                    return await self._send(client, given)
+            async with (
+                asyncio.timeout(given.timeout),
+                Client(servers, options) as client,
+            ):
+                return await self._send(client, given)
         except TransportError as error:
             if self._job is not None:
                 raise
             raise TransportError(with_advice(error)) from error
         except TimeoutError:
-            if not limit.expired():
-                raise
             asked = ", ".join(map(str, servers))
             if self._job is not None:
                 asked = f"job {self._job.handle}"
