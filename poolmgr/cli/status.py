@@ -65,11 +65,10 @@ class Status(PoolmgrLister):
 
 
 async def _queues(server: Address, options: ConnectionOptions) -> list[Row]:
-    rows: list[Row] = []
-    for each in await admin.status(server, options):
-        numbers = each.queued - each.running, each.running, each.workers
-        rows.append((str(server), each.name, *numbers))
-    return rows
+    return [
+        (str(server), f.name, f.queued - f.running, f.running, f.workers)
+        for f in await admin.status(server, options)
+    ]
 
 
 async def _workers(server: Address, options: ConnectionOptions) -> list[Row]:

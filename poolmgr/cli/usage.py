@@ -5,7 +5,6 @@ value raises :class:`argparse.ArgumentTypeError` if a text is no such value.
 """
 
 import argparse
-import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -196,7 +195,6 @@ def add_options(parser: argparse.ArgumentParser, version: str) -> None:
 def _argument(read: Callable[[str], T]) -> Callable[[str], T]:
     """Have argparse show what a reader of texts finds wrong."""
 
-    @functools.wraps(read)
     def read_argument(text: str) -> T:
         try:
             return read(text)
