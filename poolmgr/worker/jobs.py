@@ -144,6 +144,7 @@ class JobSlots:
     :param no_capacity: whether a build that is started would only wait
     :ivar long: how many long jobs run
     :ivar short: how many short jobs run
+    :ivar lost: builds that run, but whose connection was lost
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class JobSlots:
         no_capacity: Callable[[], bool] = lambda: False,
     ) -> None:
         self.long = self.short = 0
+        self.lost: set[AssignedJob] = set()
         self._settings = settings
         self._start = start
         self._wait_for_peers = wait_for_peers
@@ -173,10 +175,15 @@ class JobSlots:
         return len(self._held)
 
     @property
-    def in_use(self) -> int:
-        """How many jobs run, will start, or may still come."""
+    def busy(self) -> bool:
+        """Whether jobs run, will start, or may still come.
+
+        A build that nobody can answer does not count; what it has made is
+        for the job's next delivery.
+        """
         will_start = 0 if self._paused else self.held
-        return self.long + self.short + will_start + self._reserved
+        here = self.long + self.short + will_start + self._reserved
+        return here > len(self.lost)
 
     def reserve(self) -> bool:
         """Keep a slot for one more job; False when there is none."""
@@ -232,19 +239,19 @@ class JobSlots:
 
     def done(self, job: AssignedJob) -> None:
         """A job has ended; the next that waits takes its slot."""
+        self.lost.discard(job)
         if job.long:
             self.long -= 1
             self._start_held()
         else:
             self.short -= 1
 
-    def drop(self, job: AssignedJob) -> bool:
-        """Forget a job that waits; whether it did."""
-        if job not in self._held:
-            return False
-        del self._held[job]
-        self._held_bytes -= job.size
-        return True
+    def lose(self, job: AssignedJob) -> None:
+        """A job's connection was lost: it is forgotten if it still waits."""
+        if job in self._held:
+            self._take_out(job)
+        elif job.long:
+            self.lost.add(job)
 
     def pause(self) -> None:
         """Start no long job any more."""
@@ -262,6 +269,10 @@ class JobSlots:
             and not self._paused
         ):
             job = min(self._held, key=lambda each: each.priority)
-            self.drop(job)
+            self._take_out(job)
             self.long += 1
             self._start(job)
+
+    def _take_out(self, job: AssignedJob) -> None:
+        del self._held[job]
+        self._held_bytes -= job.size

@@ -72,8 +72,6 @@ class Service:
             options,
             client_id=f"poolmgr-{socket.gethostname()}-{os.getpid()}",
         )
-        # Builds that run, but whose connection was lost.
-        self._undeliverable: set[AssignedJob] = set()
         # Whether to start what still comes. If not, it goes back when the
         # connection is closed, for another worker.
         self._starts = True
@@ -180,16 +178,13 @@ class Service:
 
     def job_ended(self, job: AssignedJob) -> None:
         """See :class:`~poolmgr.worker.jobs.JobOwner`."""
-        self._undeliverable.discard(job)
         self.slots.done(job)
         self._worker.grab()
 
     def job_lost(self, job: AssignedJob) -> None:
         """See :class:`~poolmgr.worker.jobs.JobOwner`."""
-        if self.slots.drop(job):
-            self._worker.grab()
-        elif job.long:
-            self._undeliverable.add(job)
+        self.slots.lose(job)
+        self._worker.grab()
 
     # -- the end ------------------------------------------------------------
 
@@ -208,7 +203,7 @@ class Service:
         # Builds that wait begin as long as they are likely to end in time. To
         # give them back would cost each a retry, and gearmand gives up a job
         # that has had --job-retries of them.
-        while self._is_busy:
+        while slots.busy:
             # Looked at each time: it may be made shorter meanwhile.
             limit = self.settings.drain_timeout
             spent = self._loop.time() - began
@@ -217,7 +212,7 @@ class Service:
             if spent >= limit:
                 return await self._stop_jobs()
             await asyncio.sleep(_TICK)
-        if lost := len(self._undeliverable):
+        if lost := len(slots.lost):
             LOG.warning(
                 "drained; %d jobs lost with their connections: the job "
                 "servers give them to other workers",
@@ -232,15 +227,6 @@ class Service:
         self._starts = False
         self.manager.stop()
         end = self._loop.time() + self.manager.longest_cleanup() + 5.0
-        while self._is_busy and self._loop.time() < end:
+        while self.slots.busy and self._loop.time() < end:
             await asyncio.sleep(_TICK)
         return EXIT_STOPPED_JOBS
-
-    @property
-    def _is_busy(self) -> bool:
-        """Whether anything has to be waited for.
-
-        A build that nobody can answer is not waited for; what it has made
-        is for the job's next delivery.
-        """
-        return self.slots.in_use > len(self._undeliverable)

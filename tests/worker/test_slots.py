@@ -129,13 +129,14 @@ def test_a_slot_is_reserved_once() -> None:
     assert one.reserve()
 
 
-def test_a_job_that_waits_can_be_dropped() -> None:
+def test_a_job_that_waits_goes_with_its_connection() -> None:
     here = Slots(long=1, short=1, held=10)
     jobs = a, b, _c = [build(name) for name in "abc"]
     here.admit(*jobs)
 
-    assert here.slots.drop(b)
-    assert not here.slots.drop(a)
+    here.slots.lose(b)
+    here.slots.lose(a)
+    assert here.slots.lost == {a}
 
     here.end_build()
     here.end_build()
@@ -146,14 +147,14 @@ def test_nothing_long_starts_once_they_are_paused() -> None:
     here = Slots(long=1, short=1, held=10)
     here.admit(build("a"))
     here.admit(build("b"))
-    assert here.slots.in_use == 2
+    assert here.slots.busy
 
     here.slots.pause()
     here.end_build()
 
     assert here.started == ["a"]
     assert here.load == (0, 0, 1)
-    assert here.slots.in_use == 0
+    assert not here.slots.busy
 
 
 def test_what_would_wait_here_is_left_to_others_for_a_moment() -> None:
