@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
 from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.manager import AsyncPoolManager
-from poolmgr.plugins import stevedore
 from poolmgr.worker.signals import Interrupted
 
 # Not the plain name of a field: it could be one that cliff uses.
@@ -48,13 +47,11 @@ class ActionCommand(PoolmgrShowOne):
             self._many = _Many(self.app, None, self.cmd_name)
             self._many.one = self
             self._many.columns = (*plugin.answers, "response", "error")
-            self._formatter_plugins.extensions += [
-                each
-                for each in self._many.formats
-                if each.name not in self._of_one
-            ]
+            formats: Iterable[Any] = self._many._formatter_plugins
+            more = [each for each in formats if each.name not in self._of_one]
+            self._formatter_plugins.extensions += more
         parser = super().get_parser(prog_name)
-        # Its rows come in the order in which they were asked for.
+        # The rows of many come in the order in which they were asked for.
         parser.set_defaults(count=None, sort_columns=[])
         if plugin.answers:
             parser.epilog = f"Answers {', '.join(plugin.answers)}."
@@ -89,7 +86,7 @@ class ActionCommand(PoolmgrShowOne):
         """Run it; refuse a format that cannot show it beforehand."""
         format_ = parsed_args.formatter
         if self._many and parsed_args.count is not None:
-            if format_ not in self._many.formats:
+            if format_ not in self._many._formatter_plugins:
                 raise UsageError(f"-f {format_} cannot show --count")
             return self._many.run(parsed_args)
         if format_ not in self._of_one:
@@ -134,11 +131,6 @@ class _Many(PoolmgrLister):
     one: ActionCommand
     # What all have in common can go; why one failed cannot.
     spare = ("az", "type")
-
-    @property
-    def formats(self) -> "stevedore.ExtensionManager[Any]":
-        """Those that can show it."""
-        return self._formatter_plugins
 
     def take_action(self, parsed_args: Namespace) -> Table:
         """Run it; a FAIL is a row."""
