@@ -47,9 +47,8 @@ def is_terminal(stream: Stream) -> bool:
 def show_progress(
     stream: Stream, name: str, step: Callable[[], str]
 ) -> Iterator[None]:
-    """Show a line that says how far the work is, while the block runs.
+    """Show a line on a terminal that says how far the work is.
 
-    :param stream: a terminal
     :param name: the command
     :param step: what it is doing, at this moment
     """
@@ -60,7 +59,7 @@ def show_progress(
     started = time.monotonic()
     console = Console(file=stream.raw, highlight=False)
 
-    def line() -> Text:
+    def draw_line() -> Text:
         passed = format_duration(int(time.monotonic() - started))
         text = Text(f"{name}: {one_line(step())}, {passed}", no_wrap=True)
         text.truncate(max(console.width - _SPARE, 1))
@@ -68,7 +67,7 @@ def show_progress(
 
     live = Live(
         console=console,
-        get_renderable=line,
+        get_renderable=draw_line,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
@@ -76,8 +75,7 @@ def show_progress(
     try:
         with suppress(OSError):  # the terminal may be gone
             live.start()
-            # A second signal ends the process at once, and would leave it
-            # hidden.
+            # A second signal ends the process with the cursor as it is.
             console.show_cursor(True)
         # What is logged meanwhile comes above the line.
         stream.put = partial(console.out, end="")

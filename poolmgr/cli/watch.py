@@ -46,32 +46,34 @@ def watch(
     """
     out = app.stdout
     assert isinstance(out, Stream)  # noqa: S101 - it is a process
-    on_screen = is_terminal(out)
-    console = Console(file=out.raw, width=None if on_screen else _PLAIN)
     asked = [_Server(each, options) for each in servers]
-    view = partial(_view, asked, interval)
-
-    async def follow() -> None:
-        loop = asyncio.get_running_loop()
-        if sys.stdin.isatty():
-            loop.add_reader(0, _read_keys, loop)
-        # No signal comes in the middle of its steps.
-        with _screen(console, view) if on_screen else nullcontext() as live:
-            while True:
-                started = loop.time()
-                await asyncio.gather(*(each.ask() for each in asked))
-                if live:
-                    live.refresh()
-                else:
-                    console.print(view(), "")
-                await asyncio.sleep(started + interval - loop.time())
-
     try:
-        app.interruption.run(follow())
+        app.interruption.run(_follow(out, asked, interval))
     except Interrupted as interrupted:
         if interrupted.number != signal.SIGINT:
             raise
     return 0
+
+
+async def _follow(
+    out: Stream, asked: Sequence["_Server"], interval: float
+) -> None:
+    """Ask the job servers for ever, and show what they answer."""
+    loop, on_screen = asyncio.get_running_loop(), is_terminal(out)
+    console = Console(file=out.raw, width=None if on_screen else _PLAIN)
+    view = partial(_view, asked, interval)
+    if sys.stdin.isatty():
+        loop.add_reader(0, _read_keys, loop)
+    # No signal comes in the middle of its steps.
+    with _screen(console, view) if on_screen else nullcontext() as live:
+        while True:
+            started = loop.time()
+            await asyncio.gather(*(each.ask() for each in asked))
+            if live:
+                live.refresh()
+            else:
+                console.print(view(), "")
+            await asyncio.sleep(started + interval - loop.time())
 
 
 class _Server:
