@@ -84,7 +84,7 @@ class Mark:
         return cls(pool, job.unique, job.handle, time_now())
 
     def handed_over(self) -> "Mark":
-        """The same, once a client is about to have the thing."""
+        """The same, once a client is about to have the resource."""
         return replace(self, state="handed over")
 
     def withdrawn(self) -> "Mark":
@@ -103,7 +103,7 @@ class Mark:
 
     @property
     def is_left(self) -> bool:
-        """Whether no client can have the thing."""
+        """Whether no client can have the resource."""
         return self.state in ("building", "withdrawn")
 
     def is_of(self, pool: str, job: Job) -> bool:

@@ -28,14 +28,14 @@ from poolmgr.ownership import Mark, time_now
 
 #: Seconds that deleting what a job has created besides may take, at most.
 _OTHERS_TIME = 5.0
-#: Seconds that reading or marking a thing once more may take, at the end.
+#: Seconds that reading or marking a resource once more may take, at the end.
 _READ_TIME = 2.0
 
 
-ThingT = TypeVar("ThingT", bound=Device | FloatingIP)
+ResourceT = TypeVar("ResourceT", bound=Device | FloatingIP)
 
 
-class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
+class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
     """An action that creates one device or floating IP for each job.
 
     :ivar context: the context of the run
@@ -45,65 +45,65 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
 
     def __init__(self) -> None:
         self._began = time_now()
-        #: The mark with which this run has created its thing.
+        #: The mark with which this run has created its resource.
         self._created: Mark | None = None
-        #: The thing, and the mark with which it was handed over.
-        self._given: tuple[ThingT, Mark] | None = None
+        #: The resource, and the mark with which it was handed over.
+        self._given: tuple[ResourceT, Mark] | None = None
 
     @abc.abstractmethod
-    async def create(self, request: RequestT) -> ThingT:
-        """Create the thing with the mark ``self.context.new_mark()``.  It
+    async def create(self, request: RequestT) -> ResourceT:
+        """Create the resource with the mark ``self.context.new_mark()``.  It
         need not be ready."""
 
     @abc.abstractmethod
-    async def find_of_job(self) -> Sequence[ThingT]:
-        """List the things whose mark has the unique of the job.
+    async def find_of_job(self) -> Sequence[ResourceT]:
+        """List the resources whose mark has the unique of the job.
 
         They need not include what a client already uses.
         """
 
     @abc.abstractmethod
-    async def reread(self, thing: ThingT) -> ThingT | None:
-        """Return the thing as it is now, or None if it is gone."""
+    async def reread(self, resource: ResourceT) -> ResourceT | None:
+        """Return the resource as it is now, or None if it is gone."""
 
     @abc.abstractmethod
-    async def write_mark(self, thing: ThingT, mark: Mark) -> None:
-        """Replace the mark of the thing.
+    async def write_mark(self, resource: ResourceT, mark: Mark) -> None:
+        """Replace the mark of the resource.
 
-        :raises Changed: somebody else has replaced it since the thing was
+        :raises Changed: somebody else has replaced it since the resource was
             read
         """
 
     @abc.abstractmethod
-    async def delete(self, thing: ThingT) -> None:
-        """Delete the thing and wait until it is gone."""
+    async def delete(self, resource: ResourceT) -> None:
+        """Delete the resource and wait until it is gone."""
 
     @abc.abstractmethod
-    def answer(self, thing: ThingT) -> dict[str, Any]:
+    def answer(self, resource: ResourceT) -> dict[str, Any]:
         """Return the fields that the action adds to the answer."""
 
     @abc.abstractmethod
-    def name(self, thing: ThingT) -> str:
-        """Name a thing, for the log: "device x"."""
+    def name(self, resource: ResourceT) -> str:
+        """Name a resource, for the log: "device x"."""
 
-    async def wait_ready(self, thing: ThingT) -> ThingT:
-        """Wait until the thing can be handed over.
+    async def wait_ready(self, resource: ResourceT) -> ResourceT:
+        """Wait until the resource can be handed over.
 
-        :returns: the thing as it is then
+        :returns: the resource as it is then
         :raises DeviceFailed: it will not be ready
         """
-        return thing
+        return resource
 
     def not_deleted(
-        self, thing: ThingT, cause: BaseException, why: PoolmgrError
+        self, resource: ResourceT, cause: BaseException, why: PoolmgrError
     ) -> None:
-        """Handle a thing that could not be deleted.
+        """Handle a resource that could not be deleted.
 
-        :param cause: why it had to be deleted; the reason of the FAIL, unless
-            this raises another error
+        :param cause: why it had to be deleted, and the reason of the FAIL
         :param why: why the deletion failed
         """
-        self.context.log.warning("cannot delete %s: %s", self.name(thing), why)
+        name = self.name(resource)
+        self.context.log.warning("cannot delete %s: %s", name, why)
 
     async def run(
         self, request: RequestT, context: Context
@@ -114,14 +114,14 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             left = await self._left_over()
             try:
                 if left:
-                    thing = left[0]
-                    context.log.info("taking over %s", self.name(thing))
-                    before = thing.mark or context.new_mark()
+                    resource = left[0]
+                    context.log.info("taking over %s", self.name(resource))
+                    before = resource.mark or context.new_mark()
                     mark = before.taken_over_by(context.job)
                 else:
-                    thing = await self.create(request)
-                    mark = self._created = thing.mark or context.new_mark()
-                thing = await self._hand_over(thing, mark)
+                    resource = await self.create(request)
+                    mark = self._created = resource.mark or context.new_mark()
+                resource = await self._hand_over(resource, mark)
                 break
             except Changed as error:
                 # Another delivery is not done with it.
@@ -137,37 +137,39 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             await asyncio.sleep(pause)
         # Only now, so that a next delivery takes this one and not another
         # that is about to go.
-        await self._delete_others(thing, left)
-        return self.answer(thing)
+        await self._delete_others(resource, left)
+        return self.answer(resource)
 
     async def undo(self, answer: Mapping[str, Any], context: Context) -> None:
-        """Delete the thing, unless another delivery has taken it over."""
-        thing = await self._still_given()
-        if thing is not None:
-            await self.delete(thing)
+        """Delete the resource, unless another delivery has taken it over."""
+        resource = await self._still_given()
+        if resource is not None:
+            await self.delete(resource)
 
     async def undelivered(
         self, answer: Mapping[str, Any], sent: bool, context: Context
     ) -> None:
-        """Mark the thing, unless another delivery has taken it over."""
-        thing = await self._still_given()
-        if thing is None or thing.mark is None:
+        """Mark the resource, unless another delivery has taken it over."""
+        resource = await self._still_given()
+        if resource is None or resource.mark is None:
             return
-        mark = thing.mark.unconfirmed() if sent else thing.mark.withdrawn()
+        mark = (
+            resource.mark.unconfirmed() if sent else resource.mark.withdrawn()
+        )
         try:
-            await self.write_mark(thing, mark)
+            await self.write_mark(resource, mark)
         except Changed as error:
             context.log.info("%s; keeping it", error)
 
-    async def _still_given(self) -> ThingT | None:
-        """The thing, if it is as this run has handed it over."""
+    async def _still_given(self) -> ResourceT | None:
+        """The resource, if it is as this run has handed it over."""
         if self._given is None:
             return None
-        thing, mark = self._given
-        now = await self.reread(thing)
+        resource, mark = self._given
+        now = await self.reread(resource)
         return now if now is not None and mark.is_still(now.mark) else None
 
-    async def _left_over(self) -> list[ThingT]:
+    async def _left_over(self) -> list[ResourceT]:
         """What earlier deliveries created and did not answer.
 
         What was handed over comes first: its worker may have been deleting
@@ -178,79 +180,80 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         left = [x for x in found if x.mark and x.mark.is_of(pool, job)]
         return sorted(left, key=lambda x: x.mark is None or x.mark.is_left)
 
-    async def _hand_over(self, thing: ThingT, mark: Mark) -> ThingT:
-        """Wait until the thing is ready, and mark it; else delete it.
+    async def _hand_over(self, resource: ResourceT, mark: Mark) -> ResourceT:
+        """Wait until the resource is ready, and mark it; else delete it.
 
         :param mark: whose it is
         """
         given = mark.handed_over()
         try:
-            thing = await self.wait_ready(thing)
+            resource = await self.wait_ready(resource)
             # Before the answer is sent, never after: what a client has must
             # not look like what nobody owns.  And not from birth: a worker
             # that is killed while the cloud creates it may leave what the
             # next delivery cannot see yet.
             if self.context.close():
                 # The next delivery may have handed it over by now.
-                self.context.log.info("%s is kept", self.name(thing))
-                return thing
-            self._given = thing, given
-            if thing.mark != given:
-                await self.write_mark(thing, given)
+                self.context.log.info("%s is kept", self.name(resource))
+                return resource
+            self._given = resource, given
+            if resource.mark != given:
+                await self.write_mark(resource, given)
         except Changed:
             raise  # another delivery has it
         except BaseException as error:
-            await self._give_up(thing, self.context.error or error)
+            await self._give_up(resource, self.context.error or error)
             raise
-        return thing
+        return resource
 
-    async def _give_up(self, thing: ThingT, cause: BaseException) -> None:
+    async def _give_up(
+        self, resource: ResourceT, cause: BaseException
+    ) -> None:
         """Delete what cannot be handed over, unless another delivery has it,
         or may have it."""
-        context, name = self.context, self.name(thing)
+        context, name = self.context, self.name(resource)
         try:
             if context.abandoned:
                 context.log.warning("%s is kept", name)
                 # It may say by now that a client has it; and none will.
                 async with context.limit(_READ_TIME):
                     await self.undelivered({}, False, context)
-            elif await self._is_anothers(thing):
+            elif await self._is_anothers(resource):
                 context.log.warning("%s is kept: another has it", name)
             else:
                 async with context.limit(self.cleanup_time):
-                    await self.delete(thing)
+                    await self.delete(resource)
         except PoolmgrError as why:
             if context.abandoned:
                 context.log.warning("%s: %s", name, why)
             else:
-                self.not_deleted(thing, cause, why)
+                self.not_deleted(resource, cause, why)
 
-    async def _is_anothers(self, thing: ThingT) -> bool:
-        """Whether another worker is known to have taken the thing over.
+    async def _is_anothers(self, resource: ResourceT) -> bool:
+        """Whether another worker is known to have taken the resource over.
 
-        The job server may have noticed before we do that our connection is
-        gone.
+        The job server may notice before we do that our connection is gone.
 
-        :param thing: as it was when we last wrote on it or read it
+        :param resource: as it was when we last wrote on it or read it
         """
         try:
             async with self.context.limit(_READ_TIME):
-                now = await self.reread(thing)
+                now = await self.reread(resource)
         except PoolmgrError:
             return False  # a cloud that cannot be read may still delete
-        if now is None or now.mark is None or thing.mark is None:
+        if now is None or now.mark is None or resource.mark is None:
             return False
         ours = self._given is not None and self._given[1].is_still(now.mark)
-        return not ours and now.mark.taken != thing.mark.taken
+        return not ours and now.mark.taken != resource.mark.taken
 
     async def _delete_others(
-        self, kept: ThingT | None, left: list[ThingT]
+        self, kept: ResourceT | None, left: list[ResourceT]
     ) -> None:
-        """Delete what this job has created besides; not at the thing's cost.
+        """Delete what this job has created besides.
 
         A worker that was killed may have created what was not to be seen yet.
 
-        :param kept: the thing that the answer has
+        :param kept: the resource that the answer has
         :param left: what was to be seen when the job came here
         """
         context = self.context
@@ -274,7 +277,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
             context.log.warning("another may still exist: %s", error)
 
     def _is_spare(self, mark: Mark | None, before: Mark | None) -> bool:
-        """Whether a thing of this job can be deleted, once the job has
+        """Whether a resource of this job can be deleted, once the job has
         another answer.
 
         What was handed over under the job's handle was not answered, or the
@@ -282,9 +285,8 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ThingT]):
         connection without noticing: then a later delivery may be building, or
         may have answered, what was created or taken over after this one began.
 
-        :param mark: the thing's mark, of this job
-        :param before: its mark when this delivery began, None if it was not
-            to be seen then
+        :param mark: the resource's mark, of this job
+        :param before: its mark when this delivery began, None if unseen then
         """
         if mark is None or mark.pool != self.context.settings.pool:
             return False

@@ -142,7 +142,7 @@ class PoolmgrCommand(Command):
 
 
 class PoolmgrShowOne(PoolmgrCommand, ShowOne):
-    """A command that shows one thing."""
+    """A command that shows one resource."""
 
     def produce_output(
         self, parsed_args: Namespace, column_names: Sequence[str], data: Any

@@ -25,9 +25,9 @@ from poolmgr.reaper.inventory import (
 
 T = TypeVar("T")
 
-#: Columns that tell whose a thing is; lists have them with ``--all``.
+#: Columns that tell whose a resource is; lists have them with ``--all``.
 _WHOSE = ("Pool", "Ours")
-#: Fields that tell whose a thing is and what it was made for.
+#: Fields that tell whose a resource is and what it was made for.
 _DETAILS = ("age", "ours", "pool", "state", "job", "handle", "made")
 _OF_MARK = ("pool", "state", "unique", "handle", "made")
 
@@ -89,7 +89,7 @@ class DeviceList(_List):
         found = [
             item
             for item in self.ask(list_devices)
-            if status in (None, item.thing.status) and name in item.name
+            if status in (None, item.resource.status) and name in item.name
         ]
         return self.table(found, parsed_args)
 
@@ -122,13 +122,13 @@ class IpList(_List):
             for ip in ips
             if not (given.attached and ip.attached_to is None)
             and not (given.unattached and ip.attached_to is not None)
-            and given.device in (None, ip.attached_to, ip.thing.device_id)
+            and given.device in (None, ip.attached_to, ip.resource.device_id)
         ]
         return self.table(found, given)
 
 
 class _Show(_InventoryCommand, PoolmgrShowOne):
-    """A command that shows one thing, of this pool or another.
+    """A command that shows one resource, of this pool or another.
 
     :cvar kind: what it is
     :cvar which: how it can be named
@@ -146,8 +146,8 @@ class _Show(_InventoryCommand, PoolmgrShowOne):
         devices, ips = self.ask(list_everything)
         items = devices if self.kind == "device" else ips
         item: Item[Any] = find_one(self.kind, parsed_args.which, items)
-        id_ = item.thing.id
-        addresses = [ip.name for ip in ips if ip.thing.device_id == id_]
+        id_ = item.resource.id
+        addresses = [ip.name for ip in ips if ip.resource.device_id == id_]
         return self.columns, _values(item, self.columns, addresses)
 
 
@@ -172,7 +172,7 @@ class IpShow(_Show):
 
 
 def _is_wanted(item: Item[Any], given: Namespace) -> bool:
-    """Whether a thing passes the filters that all lists have."""
+    """Whether a resource passes the filters that all lists have."""
     mark, least = item.mark, given.older_than
     state = _dashed(mark.state) if mark else "unmarked"
     return (
@@ -187,13 +187,13 @@ def _is_wanted(item: Item[Any], given: Namespace) -> bool:
 def _values(
     item: Item[Any], columns: Iterable[str], addresses: Sequence[str] = ()
 ) -> list[object]:
-    """The values of columns of a thing.
+    """The values of columns of a resource.
 
     :param addresses: the floating IPs that are attached to it
     """
     mark = asdict(item.mark) if item.mark else dict.fromkeys(_OF_MARK)
     known = {
-        **asdict(item.thing),
+        **asdict(item.resource),
         # What is empty in a mark is as good as missing.
         **{name: mark[name] or None for name in _OF_MARK},
         "age": None if item.age is None else Age(item.age),

@@ -104,4 +104,4 @@ def _row(found: Finding) -> tuple[object, ...]:
     item, mark = found.item, found.mark
     age = None if item.age is None else Age(item.age)
     what = found.kind, item.name, age, mark.state, mark.unique or None
-    return *what, found.verdict, found.reason, item.thing.id
+    return *what, found.verdict, found.reason, item.resource.id

@@ -23,7 +23,7 @@ LOG = logging.getLogger(__name__)
 
 #: Failures in a row after which something is only tried now and then.
 _FAILURES = 5
-_THINGS = {"compute": "devices", "network": "floating IPs"}
+_RESOURCES = {"compute": "devices", "network": "floating IPs"}
 
 
 @dataclass(eq=False)
@@ -181,8 +181,8 @@ class Circuits:
         times = pace.breaker_first, pace.breaker_longest
         down = CloudUnavailable, times, CloudUnavailable, _FAILURES
         self.calls = {
-            f"{kind} {service}": Breaker(f"{kind} {things}", *down)
-            for service, things in _THINGS.items()
+            f"{kind} {service}": Breaker(f"{kind} {resources}", *down)
+            for service, resources in _RESOURCES.items()
             for kind in ("reading", "changing", "making")
         }
         times = pace.login_first, pace.login_longest

@@ -243,6 +243,6 @@ def _waiting_for(device: Device) -> str:
     return f"waiting for device {device.name!r} to boot (it is {seen})"
 
 
-def unique_of(thing: Device | FloatingIP) -> str | None:
+def unique_of(resource: Device | FloatingIP) -> str | None:
     """Return the unique of the job that something was made for."""
-    return thing.mark.unique if thing.mark else None
+    return resource.mark.unique if resource.mark else None

@@ -26,7 +26,7 @@ PAUSES = 0.1, 2.0
 _MOST_REQUESTS = 3
 
 
-class _Thing(Protocol):
+class _Resource(Protocol):
     @property
     def id(self) -> str: ...
 
@@ -34,7 +34,7 @@ class _Thing(Protocol):
     def mark(self) -> Mark | None: ...
 
 
-T = TypeVar("T", bound=_Thing)
+T = TypeVar("T", bound=_Resource)
 
 
 @dataclass(eq=False)
@@ -43,11 +43,11 @@ class Creation(Generic[T]):
 
     A request whose answer is lost may have had its effect, or have it later:
     so what it made is looked for before the request is repeated.  When nobody
-    waits for the thing any more, what was made of it is deleted; unless its
+    waits for the resource any more, what was made of it is deleted; unless its
     job was abandoned, for then another worker may have found it.
 
     :param calls: calls the driver
-    :param what: the thing's name, for the log
+    :param what: the resource's name, for the log
     :param create: requests it; takes the ``note`` of :meth:`Calls.ask`
     :param find: finds what such requests have made
     :param delete: deletes one of these
@@ -96,19 +96,19 @@ class Creation(Generic[T]):
                 unknown = error
             LOG.warning("%s; checking whether it was created", unknown)
             await pause_before_retry(unknown, max(pause, pause_after(unknown)))
-            for thing in (*self._made.values(), *await self.find()):
+            for resource in (*self._made.values(), *await self.find()):
                 LOG.info("%s was made", self.what)
-                return thing
+                return resource
         raise unknown
 
-    def _note(self, thing: T | None) -> None:
+    def _note(self, resource: T | None) -> None:
         """Take note of an answer; it may come when all is over."""
-        if thing is not None and thing.id == self._kept:
+        if resource is not None and resource.id == self._kept:
             return
-        if thing is None:
+        if resource is None:
             self._is_lost = True
         else:
-            self._made[thing.id] = thing
+            self._made[resource.id] = resource
         if self._is_over:
             LOG.warning("%s may have been created after all", self.what)
             self.calls.own(self._clean_up())
@@ -133,26 +133,26 @@ class Creation(Generic[T]):
                     # What is known first: a cloud that cannot be read may
                     # still delete.
                     while self._made:
-                        id_, thing = self._made.popitem()
+                        id_, resource = self._made.popitem()
                         deleted.add(id_)
-                        await self._discard(thing)
-                    for thing in await self.find() if self._is_lost else ():
-                        if thing.id not in deleted:
-                            await self._discard(thing)
+                        await self._discard(resource)
+                    for resource in await self.find() if self._is_lost else ():
+                        if resource.id not in deleted:
+                            await self._discard(resource)
         except PoolmgrError as error:
             LOG.warning("%s may still exist: %s", self.what, error)
 
-    async def _discard(self, thing: T) -> None:
-        taken = thing.mark is not None and thing.mark.taken > 0
+    async def _discard(self, resource: T) -> None:
+        taken = resource.mark is not None and resource.mark.taken > 0
         if taken or self._context.abandoned:
             # Another worker has it, or may have it.
-            LOG.warning("%s is left: %s", self.what, thing.id)
+            LOG.warning("%s is left: %s", self.what, resource.id)
             return
         LOG.info("deleting %s: nobody waits for it", self.what)
         left = "" if self._kept else "there was no time"
         self._context.left = left
         try:
-            await self.delete(thing)
+            await self.delete(resource)
         except PoolmgrError as error:
             LOG.warning("%s is left: %s", self.what, error)
             self._context.left = left and str(error)
@@ -173,13 +173,13 @@ async def delete_until_gone(
     listed and answers 404 to DELETE, one whose cell is down is in no list, and
     a new one may not be shown yet.
 
-    :param what: the thing's name, for the log
-    :param request: requests it; tells whether the cloud has such a thing
+    :param what: the resource's name, for the log
+    :param request: requests it; tells whether the cloud has such a resource
     :param is_shown: tells whether it is to be seen
     :param goes: tells whether it is soon not to be seen any more; None for
         what is deleted at once
-    :raises CloudUnavailable: the cloud says that there is no such thing, and
-        shows it
+    :raises CloudUnavailable: the cloud says that there is no such resource,
+        and shows it
     """
     loop = asyncio.get_running_loop()
     end, accepted = loop.time() + calls.pace.out_of_sight, False

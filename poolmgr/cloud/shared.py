@@ -156,7 +156,7 @@ class Lookups(Generic[V]):
 
     :param calls: calls the driver
     :param verb: takes keys, returns what there is of all of them
-    :param key_of: the key that a thing in the answer belongs to
+    :param key_of: the key that a resource in the answer belongs to
     """
 
     def __init__(

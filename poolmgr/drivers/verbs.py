@@ -102,10 +102,10 @@ def _checked(returned: Any, hint: Any) -> Any:
     if get_origin(hint) is not Sequence:
         _require(returned, hint)
         return returned
-    things = list(returned)
-    for each in things:
+    resources = list(returned)
+    for each in resources:
         _require(each, get_args(hint)[0])
-    return things
+    return resources
 
 
 def _require(value: object, kind: Any) -> None:

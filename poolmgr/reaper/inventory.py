@@ -1,6 +1,6 @@
 """What there is in the cloud, and what of it is this pool's.
 
-Nothing here changes anything, so other people's things are listed, too.
+Nothing here changes anything, so other people's resources are listed, too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,14 +20,14 @@ Thing = TypeVar("Thing", Device, FloatingIP)
 class Item(Generic[Thing]):
     """A device or a floating IP.
 
-    :ivar thing: as the driver tells it
+    :ivar resource: as the driver tells it
     :ivar age: seconds since it was made, None when that is not known
     :ivar ours: whether it is this pool's to touch
     :ivar attached_to: name of the device that a floating IP is attached to,
         or its id if the driver does not list it; None when to nothing
     """
 
-    thing: Thing
+    resource: Thing
     age: int | None
     ours: bool
     attached_to: str | None = None
@@ -35,19 +35,19 @@ class Item(Generic[Thing]):
     @property
     def kind(self) -> str:
         """What it is."""
-        return "device" if isinstance(self.thing, Device) else "floating IP"
+        return "device" if isinstance(self.resource, Device) else "floating IP"
 
     @property
     def name(self) -> str:
         """What people call it: a device's name, an address."""
-        if isinstance(self.thing, Device):
-            return self.thing.name
-        return self.thing.address
+        if isinstance(self.resource, Device):
+            return self.resource.name
+        return self.resource.address
 
     @property
     def mark(self) -> Mark | None:
         """What poolmgr wrote on it, None if it did not make it."""
-        return self.thing.mark
+        return self.resource.mark
 
 
 async def list_devices(
@@ -74,7 +74,7 @@ async def list_everything(
     """
     ips = await cloud.list_ips()
     devices = await list_devices(cloud, ownership)
-    by_id = {each.thing.id: each for each in devices}
+    by_id = {each.resource.id: each for each in devices}
 
     def item(ip: FloatingIP) -> Item[FloatingIP]:
         device = by_id.get(ip.device_id or "")
@@ -99,19 +99,19 @@ def find_one(
     :raises NotFound: there is none
     :raises Ambiguous: several have the name, and none the id
     """
-    by_id = [each for each in items if each.thing.id == which]
+    by_id = [each for each in items if each.resource.id == which]
     by_name = [each for each in items if each.name == which]
     found = by_id or by_name
     if not found:
         raise NotFound(kind, which)
     if len(found) > 1:
-        raise Ambiguous(kind, which, [each.thing.id for each in found])
+        raise Ambiguous(kind, which, [each.resource.id for each in found])
     return found[0]
 
 
-def _age(thing: Device | FloatingIP) -> int | None:
-    made = thing.mark.made if thing.mark else None
-    return age_of(thing.created or made, datetime.now(UTC))
+def _age(resource: Device | FloatingIP) -> int | None:
+    made = resource.mark.made if resource.mark else None
+    return age_of(resource.created or made, datetime.now(UTC))
 
 
 def _oldest_first(items: Iterable[Item[Thing]]) -> list[Item[Thing]]:

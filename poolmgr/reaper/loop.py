@@ -84,7 +84,7 @@ class ReaperLoop:
 
 def _key(found: Finding) -> tuple[str, str, str]:
     """What is logged once."""
-    return found.item.thing.id, found.verdict, found.mark.state
+    return found.item.resource.id, found.verdict, found.mark.state
 
 
 def _log(found: Finding) -> None:

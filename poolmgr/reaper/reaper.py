@@ -1,7 +1,7 @@
 """Finds orphans, says why they are some, and removes them when told to.
 
 A worker that dies with its job server leaves devices that no job will ever
-take over.  Each rule is there to spare a thing that may have an owner; the
+take over.  Each rule is there to spare a resource that may have an owner; the
 reasons say which of them did.
 """
 
@@ -35,9 +35,9 @@ Verdict = Literal["kept", "unowned", "removed", "failed"]
 
 @dataclass(frozen=True)
 class Finding:
-    """A thing that may be an orphan.
+    """A resource that may be an orphan.
 
-    :ivar item: the thing
+    :ivar item: the resource
     :ivar mark: what poolmgr wrote on it
     :ivar verdict: "kept"; "unowned", to be removed; "removed"; or "failed"
         to be
@@ -69,7 +69,7 @@ class Reaper:
 
     :param cloud: the cloud
     :param jobs: knows which jobs are in flight
-    :param twice: whether two runs have to find a thing unowned; one is
+    :param twice: whether two runs have to find a resource unowned; one is
         enough if nothing will be removed
     """
 
@@ -91,7 +91,7 @@ class Reaper:
         """Find what may be an orphan; nothing is changed.
 
         :param pool: the pool's settings
-        :param old: seconds from which on no job can be at work on a thing
+        :param old: seconds from which on no job can be at work on a resource
         :returns: all that is not plainly somebody's, devices first, the
             oldest of each kind first
         :raises CloudError: the cloud does not tell, or half of the pool has
@@ -103,7 +103,7 @@ class Reaper:
         busy = await self._jobs.reasons(marks)
         seen, self._seen = self._seen, {}
         for place, each in enumerate(found):
-            id_ = each.item.thing.id
+            id_ = each.item.resource.id
             if each.verdict == "unowned" and each.mark in busy:
                 found[place] = each.kept(busy[each.mark])
             elif each.verdict == "unowned" and self._twice:
@@ -151,7 +151,7 @@ class Reaper:
             if item.mark is not None and item.mark.pool == pool.pool
         ]
         self._require_plausible(Counter(item.kind for item, _mark in ours))
-        ids = {item.thing.id for item in devices}
+        ids = {item.resource.id for item in devices}
         judged = [judge(item, mark, ids, old) for item, mark in ours]
         return [each for each in judged if each is not None]
 
@@ -169,49 +169,49 @@ class Reaper:
                 )
 
     async def _remove(self, found: Finding) -> Finding:
-        thing: Device | FloatingIP = found.item.thing
+        resource: Device | FloatingIP = found.item.resource
         try:
             async with _time_limit(f"removing {found}"):
-                if not await self._is_unchanged(thing):
+                if not await self._is_unchanged(resource):
                     return found.kept("it was changed meanwhile")
                 busy = await self._jobs.reasons([found.mark])
                 if found.mark in busy:
                     return found.kept(busy[found.mark])
                 LOG.warning("removing %s: %s", found, one_line(found.reason))
-                if isinstance(thing, Device):
-                    await self._cloud.delete_device(thing)
+                if isinstance(resource, Device):
+                    await self._cloud.delete_device(resource)
                 else:
-                    await self._cloud.delete_ip(thing)
+                    await self._cloud.delete_ip(resource)
         except PoolmgrError as error:
             reason = f"{found.reason}; cannot remove it: {error}"
             return replace(found, verdict="failed", reason=reason)
         return replace(found, verdict="removed")
 
-    async def _is_unchanged(self, thing: Device | FloatingIP) -> bool:
-        if isinstance(thing, Device):
-            return thing in await self._cloud.find_devices(thing.name)
-        if await self._cloud.find_ip(thing.address) != thing:
+    async def _is_unchanged(self, resource: Device | FloatingIP) -> bool:
+        if isinstance(resource, Device):
+            return resource in await self._cloud.find_devices(resource.name)
+        if await self._cloud.find_ip(resource.address) != resource:
             return False
         # Lists lack what is in a part of the cloud that is down.
-        owner = thing.goes_with
+        owner = resource.goes_with
         return owner is None or await self._cloud.get_device(owner) is None
 
 
 def judge(
     item: Item[Any], mark: Mark, devices: Collection[str], old: float
 ) -> Finding | None:
-    """Return what a thing of this pool is by itself; None if it has an owner.
+    """Return what a resource of this pool is; None if it has an owner.
 
     :param mark: its mark
     :param devices: the ids of the devices that there are
     :param old: seconds from which on no job can be at work on it
     """
-    thing = item.thing
+    resource = item.resource
     found = Finding(item, mark, "unowned", _made_for(mark))
-    if isinstance(thing, FloatingIP) and thing.goes_with is not None:
-        if thing.goes_with in devices or thing.device_id is not None:
+    if isinstance(resource, FloatingIP) and resource.goes_with is not None:
+        if resource.goes_with in devices or resource.device_id is not None:
             return None
-        reason = f"its device {thing.goes_with} is gone"
+        reason = f"its device {resource.goes_with} is gone"
         found = replace(found, reason=reason)
     elif mark.state == "unconfirmed":
         return found.kept(

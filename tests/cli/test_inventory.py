@@ -87,7 +87,7 @@ def looked(
 
 
 def ids(items: Iterable[Item[Any]]) -> str:
-    return "".join(item.thing.id for item in items)
+    return "".join(item.resource.id for item in items)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_the_age_of_a_floating_ip_is_the_clouds_or_the_marks(
 ) -> None:
     _devices, ips = looked(cloud)
 
-    ages = {item.thing.id: item.age for item in ips}
+    ages = {item.resource.id: item.age for item in ips}
     assert ages["a"] == pytest.approx(1800, abs=1200)
     assert ages["b"] == pytest.approx(3600, abs=1800)
     assert ages["c"] is None
@@ -198,8 +198,8 @@ def test_a_time_without_a_zone_is_utc_and_one_to_come_is_now() -> None:
 def test_one_is_found_by_name_or_id(cloud: Told) -> None:
     devices, ips = looked(cloud)
 
-    assert find_one("device", "web", devices).thing is OURS
-    assert find_one("device", "4", devices).thing is THEIRS
+    assert find_one("device", "web", devices).resource is OURS
+    assert find_one("device", "4", devices).resource is THEIRS
     assert find_one("floating IP", "198.18.0.1", ips).attached_to == "web"
     assert find_one("floating IP", "d", ips).attached_to == "unlisted"
     assert find_one("floating IP", "b", ips).attached_to is None
@@ -216,7 +216,7 @@ def test_an_id_wins_over_another_devices_name() -> None:
 
     devices, _ips = looked(Told([named, OURS]))
 
-    assert find_one("device", "1", devices).thing is OURS
+    assert find_one("device", "1", devices).resource is OURS
 
 
 @pytest.mark.parametrize(

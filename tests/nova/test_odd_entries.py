@@ -127,7 +127,7 @@ def test_an_odd_floating_ip_hides_no_other(pool: Pool) -> None:
     for value in odd_ones(shown):
         oddity.now = lambda _entry, value=value: value  # type: ignore[misc]
         _devices, found = pool.openstack.wait(list_everything(*look))
-        ips = {item.name: item.thing for item in found}
+        ips = {item.name: item.resource for item in found}
         assert str(good["ip"]) in ips, as_json(value)
         if str(odd["ip"]) in ips and value != {**shown, "port_id": None}:
             # It is attached, whatever is said of it.

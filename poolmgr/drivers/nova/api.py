@@ -83,7 +83,7 @@ class Api(Session):
         raise error_of_answer(call, response, where)
 
     def exists(self, call: Call, timeout: float) -> bool:
-        """Make a call about a thing; False if the cloud has no such thing."""
+        """Make a call about a resource; False if the cloud has none."""
         try:
             self.run(call, timeout)
         except Refused as error:
@@ -157,7 +157,7 @@ class Api(Session):
 
 
 def path_of(collection: str, which: str, *rest: str) -> str:
-    """The path of a thing in a collection, and perhaps of a part of it.
+    """The path of a resource in a collection, and perhaps of a part of it.
 
     An id comes from the cloud, a name from the configuration.  A path with
     ``..`` in it would be another path, and quoting does not help, for what
@@ -165,7 +165,7 @@ def path_of(collection: str, which: str, *rest: str) -> str:
 
     :param collection: as "/servers"
     :param which: its id, or its name
-    :raises CloudRefused: no thing can have such an id or name
+    :raises CloudRefused: no resource can have such an id or name
     """
     if not _SEGMENT.fullmatch(which):
         raise CloudRefused(

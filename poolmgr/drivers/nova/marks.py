@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from poolmgr.ownership import Mark, State
 
-#: The mark of a thing that may have one, which cannot be read: no pool's.
+#: The mark of a resource that may have one, which cannot be read: no pool's.
 UNREADABLE = Mark("", "", "", "", state="unreadable")
 #: Metadata of a server that has a floating IP of its own.
 OWN_IP = {"poolmgr_floating_ip": "own"}

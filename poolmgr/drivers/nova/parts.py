@@ -1,6 +1,6 @@
 """What devices and floating IPs are made of: looked up once, and remembered.
 
-Every look-up raises :class:`~poolmgr.errors.CloudRefused` when the thing is
+Every look-up raises :class:`~poolmgr.errors.CloudRefused` when the resource is
 not there, or there are several.
 """
 
@@ -162,16 +162,16 @@ class Parts:
         return wanted
 
     def _id_of(self, setting: str, wanted: str, timeout: float) -> str:
-        """Id of the one thing that has a name, or else that id.
+        """Id of the one resource that has a name, or else that id.
 
         :param wanted: empty for the one network there is
         """
-        things = _LISTS[setting]
-        if not (wanted or things.service == "network"):
+        listing = _LISTS[setting]
+        if not (wanted or listing.service == "network"):
             raise CloudRefused(f"[nova] {setting} is not set")
         found: list[_Named] = []
-        for query in _queries(setting, things.service, wanted):
-            call = replace(things, params={**(things.params or {}), **query})
+        for query in _queries(setting, listing.service, wanted):
+            call = replace(listing, params={**(listing.params or {}), **query})
             every = self._api.read_list(call, _Named, timeout)
             found = [each for each in every if wanted in ("", each.id)]
             found = found or [each for each in every if each.name == wanted]
@@ -200,7 +200,7 @@ def _queries(
 def _error_of(
     setting: str, wanted: str, found: Collection[_Named]
 ) -> CloudRefused:
-    """The error of a setting that names not one thing."""
+    """The error of a setting that names not one resource."""
     kind = "external networks" if setting == FLOATING_NETWORK else "networks"
     names = ", ".join(sorted(repr(each.name) for each in found)[:5])
     if found and wanted:

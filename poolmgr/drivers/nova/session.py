@@ -185,7 +185,7 @@ class Session:
             self._drop(latest)
 
     def project_id(self, timeout: float) -> str:
-        """The project whose things are ours.
+        """The project whose resources are ours.
 
         :raises CloudRefused: the login has none
         """
