@@ -51,11 +51,12 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
                 return
             except Changed:
                 now = await self.reread(ip)
-                if now is None and loop.time() > end:
-                    raise  # before that it may only be shown late
-                if now is not None and mark.is_still(now.mark):
+                if now is None:
+                    if loop.time() > end:
+                        raise  # before that it may only be shown late
+                elif mark.is_still(now.mark):
                     return  # it was only the answer that was lost
-                if now is not None and not before.is_still(now.mark):
+                elif not before.is_still(now.mark):
                     raise
             await asyncio.sleep(pause)
 

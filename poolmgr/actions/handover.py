@@ -31,7 +31,6 @@ _OTHERS_TIME = 5.0
 #: Seconds that reading or marking a resource once more may take, at the end.
 _READ_TIME = 2.0
 
-
 ResourceT = TypeVar("ResourceT", bound=Device | FloatingIP)
 
 
@@ -113,14 +112,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         for pause in backoff(0.1, 2.0):
             left = await self._left_over()
             try:
-                if left:
-                    resource = left[0]
-                    context.log.info("taking over %s", self.name(resource))
-                    before = resource.mark or context.new_mark()
-                    mark = before.taken_over_by(context.job)
-                else:
-                    resource = await self.create(request)
-                    mark = self._created = resource.mark or context.new_mark()
+                resource, mark = await self._obtain(request, left)
                 resource = await self._hand_over(resource, mark)
                 break
             except Changed as error:
@@ -170,21 +162,28 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         return now if now is not None and mark.is_still(now.mark) else None
 
     async def _left_over(self) -> list[ResourceT]:
-        """What earlier deliveries created and did not answer.
-
-        What was handed over comes first: its worker may have been deleting
-        the others.
-        """
+        """What earlier deliveries created and did not answer."""
+        # Handed over first: its worker may have been deleting the others.
         job, pool = self.context.job, self.context.settings.pool
         found = await self.find_of_job() if job.unique else ()
         left = [x for x in found if x.mark and x.mark.is_of(pool, job)]
         return sorted(left, key=lambda x: x.mark is None or x.mark.is_left)
 
-    async def _hand_over(self, resource: ResourceT, mark: Mark) -> ResourceT:
-        """Wait until the resource is ready, and mark it; else delete it.
+    async def _obtain(
+        self, request: RequestT, left: list[ResourceT]
+    ) -> tuple[ResourceT, Mark]:
+        """Take over what is left, else create; return it with its mark."""
+        context = self.context
+        if left:
+            context.log.info("taking over %s", self.name(left[0]))
+            mark = left[0].mark or context.new_mark()
+            return left[0], mark.taken_over_by(context.job)
+        created = await self.create(request)
+        self._created = created.mark or context.new_mark()
+        return created, self._created
 
-        :param mark: whose it is
-        """
+    async def _hand_over(self, resource: ResourceT, mark: Mark) -> ResourceT:
+        """Wait until the resource is ready, and mark it; else delete it."""
         given = mark.handed_over()
         try:
             resource = await self.wait_ready(resource)

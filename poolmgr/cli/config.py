@@ -18,7 +18,7 @@ from poolmgr.drivers.base import Finding
 from poolmgr.drivers.lifecycle import driver_plugins
 from poolmgr.errors import ConfigError
 from poolmgr.plugins import Plugin
-from poolmgr.settings.rules import Option, options_of
+from poolmgr.settings.rules import IsSettings, Option, options_of
 from poolmgr.text import one_line
 
 
@@ -71,18 +71,8 @@ def converted(path: str, secrets: bool = True) -> list[str]:
     """
     conf, lines = Configuration([path], alone=True), []
     for group, settings in conf.read_all():
-        for option in options_of(group, type(settings)):
-            if (given := conf.given(option)) is None:
-                continue
-            if f"[{group}]" not in lines:
-                lines += ["", f"[{group}]"]
-            if given.key != (group, option.name):
-                lines.append(f"# was {given.shown}")
-            if option.secret and not secrets:
-                lines.append(f"# {option.name} = {_NOT_SHOWN}")
-                continue
-            value = as_text(getattr(settings, option.name))
-            lines.append(f"{option.name} = {value}")
+        given = _given_lines(conf, group, settings, secrets)
+        lines += ["", f"[{group}]", *given] if given else []
     if not lines:
         raise ConfigError(
             f"{one_line(path)} has no options of the Pool Manager, such as "
@@ -92,6 +82,24 @@ def converted(path: str, secrets: bool = True) -> list[str]:
         lines += ["", "# These have no effect and were left out."]
     lines += [f"# {given.shown}: {why}" for given, why in dropped.items()]
     return [f"# Converted from {one_line(path)}.", *lines]
+
+
+def _given_lines(
+    conf: Configuration, group: str, settings: IsSettings, secrets: bool
+) -> list[str]:
+    """The lines of a group's options that are given, by today's names."""
+    lines = []
+    for option in options_of(group, type(settings)):
+        if (given := conf.given(option)) is None:
+            continue
+        if given.key != (group, option.name):
+            lines.append(f"# was {given.shown}")
+        if option.secret and not secrets:
+            lines.append(f"# {option.name} = {_NOT_SHOWN}")
+        else:
+            value = as_text(getattr(settings, option.name))
+            lines.append(f"{option.name} = {value}")
+    return lines
 
 
 def _write(path: str, text: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from pythonjsonlogger.json import JsonFormatter
 
 from poolmgr.errors import ConfigError
+from poolmgr.events import EndedJob
 from poolmgr.text import lines, one_line, told, words_of
 from poolmgr.tracing import current
 from poolmgr.worker.signals import Interrupted
@@ -106,16 +107,23 @@ class JsonLines(JsonFormatter):
                     if value := getattr(context.job, name):
                         log_data[name] = one_line(value)
         if ended := getattr(record, "poolmgr_job", None):
-            failed, outcome = ended.outcome.error is not None, ended.outcome
-            log_data["outcome"] = "FAIL" if failed else "PASS"
-            log_data["duration"] = round(ended.seconds, 6)
-            log_data |= ended.about
-            if failed:
-                log_data["error"] = outcome.code
-                log_data["reason"] = one_line(outcome.reason)
-                log_data["retryable"] = outcome.retryable
+            log_data |= _fields_of(ended)
         if record.exc_text:
             log_data["exception"] = record.exc_text
+
+
+def _fields_of(ended: EndedJob) -> dict[str, Any]:
+    outcome, failed = ended.outcome, ended.outcome.error is not None
+    fields = {
+        "outcome": "FAIL" if failed else "PASS",
+        "duration": round(ended.seconds, 6),
+        **ended.about,
+    }
+    if failed:
+        fields["error"] = outcome.code
+        fields["reason"] = one_line(outcome.reason)
+        fields["retryable"] = outcome.retryable
+    return fields
 
 
 def make_record(*args: Any, **more: Any) -> logging.LogRecord:

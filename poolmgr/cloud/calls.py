@@ -177,19 +177,22 @@ class Calls:
                     left = room_until - loop.time()
                     await each.wait(left if each is quota else math.inf)
             call.breakers, call.openings = breakers, _openings(breakers)
-            if not call.urgent:
-                await self._build_slots.acquire()
-            try:
-                await self._slots.acquire()
-            except asyncio.CancelledError:
-                if not call.urgent:
-                    self._build_slots.release()
-                raise
+            await self._acquire_slot(call)
             # Hundreds may have waited for a slot when a circuit opened.
             if call.openings == _openings(breakers):
                 return
             self._free_slot(call)
         raise Closed
+
+    async def _acquire_slot(self, call: Call[Any]) -> None:
+        if not call.urgent:
+            await self._build_slots.acquire()
+        try:
+            await self._slots.acquire()
+        except asyncio.CancelledError:
+            if not call.urgent:
+                self._build_slots.release()
+            raise
 
     def _free_slot(self, call: Call[Any]) -> None:
         self._slots.release()

@@ -27,26 +27,32 @@ def log_remarks(conf: Configuration) -> None:
     :raises ConfigError: there is no driver of the name that is configured
     :raises PluginError: the driver that is configured cannot be loaded
     """
-    secrets = {}
     for option in options_in(conf.groups()):
-        if (given := conf.given(option)) is None:
-            continue
-        if given.line and given.key != names_of(option)[0]:
+        given = conf.given(option)
+        if given and given.line and given.key != names_of(option)[0]:
             new = option.shown
             LOG.info("%s is deprecated: use %s", given.where, new)
-        if option.secret and given.line and given.text:
-            secrets[given.source] = option.shown
-        if option.shown == "[gearman] ssl_key":
-            secrets[given.text] = option.shown
     ignored = ignored_options(conf)
     for given, why in ignored.items():
         if why != FOREIGN:
             LOG.warning("%s has no effect: %s", given.where, why)
     if foreign := [g.shown for g, why in ignored.items() if why == FOREIGN]:
         LOG.info("ignored options of other programs: %s", ", ".join(foreign))
-    for path, what in secrets.items():
+    for path, what in _files_with_secrets(conf).items():
         if said := secrecy.exposure(path, what):
             LOG.warning("%s", one_line(said))
+
+
+def _files_with_secrets(conf: Configuration) -> dict[str, str]:
+    """The files that have a secret, and the option that it is for."""
+    found = {}
+    for option in options_in(conf.groups()):
+        given = conf.given(option)
+        if given and given.line and given.text and option.secret:
+            found[given.source] = option.shown
+        if given and option.shown == "[gearman] ssl_key":
+            found[given.text] = option.shown
+    return found
 
 
 def ignored_options(conf: Configuration) -> dict[Given, str]:

@@ -11,7 +11,7 @@ read as if it was empty, and all else is as it would be without.
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -123,8 +123,7 @@ class Api(Session):
             for entry in _readable(key, entries, form):
                 found.setdefault(entry.id, entry)
                 query["marker"] = entry.id
-            links = bytes(answer.get(f"{key}_links", b"[]"))
-            if not entries or links in (b"[]", b"null"):
+            if _is_last(answer, key, entries):
                 return list(found.values())
             if len(found) == before:
                 break
@@ -177,6 +176,11 @@ def path_of(collection: str, which: str, *rest: str) -> str:
 def text(value: object) -> str:
     """A field that should be a text; empty if it is none."""
     return value if isinstance(value, str) else ""
+
+
+def _is_last(answer: Answer, key: str, entries: Sequence[object]) -> bool:
+    links = bytes(answer.get(f"{key}_links", b"[]"))
+    return not entries or links in (b"[]", b"null")
 
 
 def objects(value: object) -> list[Mapping[str, Any]]:

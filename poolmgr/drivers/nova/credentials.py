@@ -263,10 +263,15 @@ def _credentials_in_files(origin: Origin) -> Iterator[tuple[str, Any]]:
         paths = [given, *usual] if given else usual
         for path in [p for p in paths if os.access(p, os.R_OK)][:1]:
             found = _read_yaml(path) if origin.cloud else None
-            for name in ("clouds", origin.cloud, "auth"):
-                found = found.get(name) if isinstance(found, dict) else None
-            if isinstance(found, dict):
-                yield path, {str(name): value for name, value in found.items()}
+            yield path, _auth_of(found, origin.cloud)
+
+
+def _auth_of(found: Any, cloud: str | None) -> dict[str, Any]:
+    for name in ("clouds", cloud, "auth"):
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return {}
+    return {str(name): value for name, value in found.items()}
 
 
 def _read_yaml(path: str) -> Any:

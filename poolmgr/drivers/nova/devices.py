@@ -1,7 +1,7 @@
 """What Nova shows of servers, and the devices that they are."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,16 @@ def _fault(server: Server) -> str:
     return one_line(said, _LONGEST_FAULT) or NO_REASON
 
 
+def _entries(
+    addresses: object, wanted: str | None
+) -> Iterator[Mapping[str, Any]]:
+    """The addresses in a network; a floating IP is in its port's."""
+    networks = addresses if isinstance(addresses, Mapping) else {}
+    for network, entries in networks.items():
+        if wanted in (None, network):
+            yield from objects(entries)
+
+
 def address_of(addresses: object, settings: NovaSettings) -> str | None:
     """The address that clients reach a server by; None while it has none.
 
@@ -107,17 +117,12 @@ def address_of(addresses: object, settings: NovaSettings) -> str | None:
     """
     floating: list[IP] = []
     fixed: list[IP] = []
-    networks = addresses if isinstance(addresses, Mapping) else {}
-    for network, entries in networks.items():
-        # A floating IP is listed with the network of its port.
-        if settings.address_network not in (None, network):
+    for entry in _entries(addresses, settings.address_network):
+        ip = _ip_in(entry.get("addr"))
+        if ip is None or str(ip.version) != settings.address_version:
             continue
-        for entry in objects(entries):
-            ip = _ip_in(entry.get("addr"))
-            if ip is None or str(ip.version) != settings.address_version:
-                continue
-            is_floating = entry.get("OS-EXT-IPS:type") == "floating"
-            (floating if is_floating else fixed).append(ip)
+        is_floating = entry.get("OS-EXT-IPS:type") == "floating"
+        (floating if is_floating else fixed).append(ip)
     public = [ip for ip in fixed if ip.is_global]
     chosen = [*floating, *public, *fixed]
     if settings.address_type == "fixed":
