@@ -40,6 +40,13 @@ def test_it_tells_jobs_links_lanes_and_threads(
         process.wait_for("registered")
         asked(job_server.address, *[BUILD] * 3, uniques=("u-1", "u-2", "u-3"))
         until(lambda: running(job_server.address) == 3)
+        # The last may still be on its way, and the others before their boot.
+        until(
+            lambda: (
+                (text := "\n".join(report(process))).count(" to boot ") == 2
+                and "held: 1 of" in text
+            )
+        )
         lines = report(process)
         (answer,) = asked(job_server.address, BUILD_IP)()
 
