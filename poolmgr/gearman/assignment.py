@@ -1,4 +1,4 @@
-"""Jobs that job servers assign to a worker, and how many may come."""
+"""Jobs that job servers assign to a worker, and slots for them."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from poolmgr.text import decoded
 
 
 class Slots(Protocol):
-    """How many jobs may come; called in the loop's thread."""
+    """Slots for jobs; called on the loop's thread."""
 
     def reserve(self) -> bool:
-        """Take a slot for one job that may arrive; False if none is free."""
+        """Reserve a slot for a job that may arrive; False if none is free."""
 
     def release(self) -> None:
-        """Give back a slot that was reserved: no job came."""
+        """Release a reserved slot, because no job arrived."""
 
 
 @dataclass(eq=False, slots=True)
@@ -26,8 +26,8 @@ class Assignment:
     """One job to be answered; all its methods belong to the loop's thread.
 
     :ivar server: the job server that assigned it
-    :ivar connection: what brought it; no other may answer it
-    :ivar unanswered: all jobs of the connection that are to be answered
+    :ivar connection: the connection it arrived on, which has to answer it
+    :ivar unanswered: the unanswered jobs of that connection
     :ivar raw_handle: the handle as it is on the wire
     :ivar raw_unique: the unique as it is on the wire
     :ivar payload: what the client sent
@@ -63,7 +63,7 @@ class Assignment:
     def unique(self) -> str:
         """The client's name of the job; may be empty.
 
-        What is left of one that was cut is made unique by the handle.
+        One that was cut gets the handle added, to be unique again.
         """
         unique = decoded(self.raw_unique)
         return f"{unique}+{self.handle}" if self.cut else unique
@@ -75,16 +75,16 @@ class Assignment:
         return self.connection.gone.done()
 
     def complete(self, answer: bytes) -> None:
-        """Answer the job. Nothing is sent when it is lost."""
+        """Answer the job; a lost job has no effect."""
         self.unanswered.discard(self)
         self.connection.send(PacketType.WORK_COMPLETE, self.raw_handle, answer)
 
     def deliver(self, answer: bytes) -> asyncio.Future[bool]:
-        """Answer the job, and learn what becomes of the answer.
+        """Answer the job, and tell whether the answer was accepted.
 
-        :returns: whether the job server took it; it does not if it does not
-            know the job (any more). A :exc:`TransportError` if the
-            connection was lost before the one or the other was known
+        :returns: False if the job server does not know the job any more; a
+            :exc:`TransportError` if the connection was lost before that was
+            known
         """
         self.unanswered.discard(self)
         return self.connection.deliver(
@@ -92,7 +92,7 @@ class Assignment:
         )
 
     def progress(self, done: int, total: int) -> None:
-        """Tell the client how far a job is that is not answered."""
+        """Tell the client how far an unanswered job is."""
         if self in self.unanswered:
             steps = b"%d\0%d" % (done, total)
             self.connection.send(

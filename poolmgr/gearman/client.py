@@ -29,7 +29,7 @@ class JobFailed(TransportError):
 
 
 class JobTimeout(TransportError):
-    """No answer within the time one was willing to wait."""
+    """There was no answer in time."""
 
 
 @dataclass(eq=False)
@@ -48,10 +48,11 @@ class SubmittedJob:
     async def result(self, timeout: float | None = None) -> bytes:
         """The worker's answer.
 
-        :param timeout: seconds; None waits as long as it takes
-        :raises JobTimeout: no answer yet; one may wait again
+        :param timeout: seconds; None for no limit
+        :raises JobTimeout: there is no answer yet; call it again to wait on
         :raises JobFailed: the worker gave up, or the job was cancelled
-        :raises TransportError: the connection was lost, or it is in background
+        :raises TransportError: the connection is lost, or the job is a
+            background job
         """
         try:
             async with asyncio.timeout(timeout):
@@ -65,9 +66,9 @@ class SubmittedJob:
 class Client:
     """Submits jobs to the first of the job servers that can be reached.
 
-    Use it with ``async with``. Many jobs may be under way at once; each
-    comes back by itself. A lost connection is not replaced: all jobs that
-    wait on it fail then, and so does each later submit.
+    Use it with ``async with``. Many jobs can run at once. The client does
+    not reconnect: when its connection is lost, all waiting jobs fail, and so
+    does every later :meth:`submit`.
 
     :param servers: in the order in which they are tried
     """
@@ -86,7 +87,7 @@ class Client:
     async def __aenter__(self) -> Self:
         """Connect.
 
-        :raises TransportError: with all servers and why each failed
+        :raises TransportError: no server can be reached; it names each reason
         """
         greeting = encode(T.ECHO_REQ, b"")
         failures = []
@@ -101,7 +102,7 @@ class Client:
         raise TransportError(f"no job server reached: {'; '.join(failures)}")
 
     async def __aexit__(self, *error: object) -> None:
-        # After an error nobody has the time.
+        # After an error the caller does not wait for the last packets.
         seconds = 2 if error == (None, None, None) else 0
         await self._connection.close(seconds)
 
@@ -114,12 +115,11 @@ class Client:
         background: bool = False,
         priority: Priority = "normal",
     ) -> SubmittedJob:
-        """Hand in a job.
+        """Submit a job and wait until the server has accepted it.
 
-        :param unique: two jobs of one unique (and function) are one while
-            they are queued or running; None takes a fresh one, an empty one
-            is never the same as another
-        :returns: when the server has taken the job
+        :param unique: a job joins the queued or running job that has the same
+            unique and function; None for a new unique, empty for a job that
+            joins none
         :raises ConfigError: the function or the unique cannot be sent
         :raises TransportError: the server refused it, or the connection is
             lost
@@ -143,11 +143,11 @@ class Client:
         return job
 
     async def has(self, *, unique: str = "", handle: str = "") -> bool:
-        """Whether the job server has a job, queued or running.
+        """Tell whether the job server has a job, queued or running.
 
         :param unique: the client's name of the job
-        :param handle: the job server's, which counts if there is no unique,
-            or if the unique is longer than gearmand keeps
+        :param handle: the job server's name of the job, used if there is no
+            unique or it is longer than gearmand keeps
         :raises TransportError: the connection is lost
         """
         kind, answer = T.GET_STATUS_UNIQUE, T.STATUS_RES_UNIQUE
@@ -161,8 +161,8 @@ class Client:
         return bool(status[1] == b"1")
 
     async def listeners(self, unique: bytes) -> int | None:
-        """How many clients wait for the answer of a job; 0 if it is in
-        background, None if that cannot be told.
+        """Count the clients that wait for a job's answer: 0 for a background
+        job, None if it is not known.
 
         :param unique: as it is on the wire
         :raises TransportError: the connection is lost

@@ -22,7 +22,7 @@ CLOSE_TIMEOUT = 5.0
 """Seconds that closing waits for the job servers to take the answers."""
 
 GRABS = 8
-"""GRAB_JOB_UNIQ that may be on their way on one connection."""
+"""GRAB_JOB_UNIQ requests in flight on one connection, at most."""
 
 STEADY = 3.0
 """Seconds after which a connection counts as good, and its loss as new."""
@@ -37,7 +37,7 @@ class WorkerConnection:
     :ivar since: when that began, in seconds since the epoch
     :ivar last_error: why it was last lost or not reached, None if never
     :ivar reconnects: attempts after the first
-    :ivar grabs: how many GRABs are on their way; each has a slot
+    :ivar grabs: GRAB requests in flight; a slot is reserved for each
     """
 
     _connection: Connection  # the last one that was made
@@ -61,7 +61,7 @@ class WorkerConnection:
         self._logged: deque[str] = deque(maxlen=8)
 
     async def run(self) -> None:
-        """Serve until the worker leaves; if cancelled, it is cut."""
+        """Serve until the worker leaves; a cancel cuts the connection."""
         self._task = asyncio.current_task()
         pause = self._options.retry_first
         while not self._leaving:
@@ -83,7 +83,7 @@ class WorkerConnection:
             self._enter("connecting")
 
     async def _serve(self) -> str:
-        """Connect and stay; why that came to an end."""
+        """Connect and serve; return why the connection ended."""
         try:
             connection = await connect(
                 self.address,
@@ -111,12 +111,12 @@ class WorkerConnection:
 
     @property
     def can_grab(self) -> bool:
-        """Whether it would send a GRAB if there were a slot."""
+        """Whether it can send a GRAB as soon as there is a slot."""
         ready = self.grabs < self._window and not self._leaving
         return ready and self.state == "up"
 
     def grab(self) -> None:
-        """Ask for a job, for which a slot is reserved."""
+        """Ask for a job; its slot is already reserved."""
         self.grabs += 1
         self._asleep = False
         self._connection.send(PacketType.GRAB_JOB_UNIQ)
@@ -125,14 +125,15 @@ class WorkerConnection:
         """Grab no more, and do not connect again."""
         self._leaving = True
         if self.state == "up":
-            # A server counts on a worker that sleeps. One last GRAB ends it.
+            # The server would wake a sleeping worker for the next job, and
+            # wait for it. One last GRAB ends the sleep.
             if self._asleep and self._worker.slots.reserve():
                 self.grab()
         elif self._task is not None:
             self._task.cancel()
 
     async def close(self) -> None:
-        """Send what is to be sent, learn what became of it, and end."""
+        """Send all answers, wait until they are accepted, and disconnect."""
         self.leave()
         if self.state == "up":
             settled = self._connection.echo()
@@ -157,7 +158,7 @@ class WorkerConnection:
                 raise ProtocolError(f"unexpected {kind.name}")
 
     def _look_for_jobs(self) -> None:
-        """There may be jobs now."""
+        """The server has woken us: it may have jobs."""
         self._window = max(self._window, 1)
         self._worker.grab()
 
@@ -180,7 +181,7 @@ class WorkerConnection:
         self._worker.grab()
 
     def _lose_jobs(self) -> None:
-        """Nothing in flight can be answered any more."""
+        """The connection is lost, and with it the jobs in flight."""
         jobs = list(self._jobs)
         self._jobs.clear()
         self._window, self._asleep = 0, False
@@ -209,14 +210,13 @@ class WorkerConnection:
 class Worker:
     """Takes jobs of one function from all its job servers.
 
-    Every server is served by itself: none that is dead, silent, or slow to
-    connect holds up another. A slot is reserved before a job is asked for,
-    so no job lies about waiting for one. All methods belong to the loop's
-    thread.
+    Each server is served independently: none that is dead, silent, or slow to
+    connect delays another. A slot is reserved before a job is asked for, so
+    every job that arrives has one. Call all methods on the loop's thread.
 
     :param function: the name of the function, without blanks
     :param on_job: called with each job; must neither block nor raise
-    :param slots: how many jobs may come
+    :param slots: the slots for jobs
     :param client_id: how the job servers' ``workers`` list calls us; what is
         no letter or digit becomes a dash
     :ivar connections: in the order of the servers
@@ -257,29 +257,26 @@ class Worker:
                 group.create_task(connection.run())
 
     def drain(self) -> None:
-        """Take no more jobs; connections stay for the answers of those at
-        hand.
+        """Take no more jobs; connections stay open for the answers.
 
-        A job may still arrive for each GRAB that is on its way. A connection
-        that is lost stays so.
+        A job may still arrive for each GRAB in flight. A lost connection is
+        not made again.
         """
         for connection in self.connections:
             connection.leave()
 
     async def close(self) -> None:
-        """Send what is to be sent, learn what became of it, and end.
+        """Send all answers, wait until they are accepted, and disconnect.
 
         It takes at most about :data:`CLOSE_TIMEOUT` seconds. Jobs that
-        were not completed are lost: their servers hand them on.
+        were not completed are lost: their servers deliver them again.
         """
         await asyncio.gather(*(each.close() for each in self.connections))
 
     def grab(self) -> None:
-        """Ask for jobs as far as there are slots; to be called when one is
-        free again.
+        """Ask for as many jobs as there are slots; call it when one is free.
 
-        Each server has one GRAB in turn, so none that always has jobs can
-        take all the slots.
+        Servers take turns, so a busy one cannot take all the slots.
         """
         while ready := [each for each in self._turns if each.can_grab]:
             if not self.slots.reserve():
