@@ -21,9 +21,18 @@ def sent(call: Call) -> str | None:
     return call.headers.get("X-OpenStack-Request-Id")
 
 
-def logged(caplog: pytest.LogCaptureFixture, action: str) -> str:
-    """The request id in the line that a job has in the log."""
-    (line,) = (m for m in caplog.messages if m.startswith(f"action={action} "))
+def logged(
+    caplog: pytest.LogCaptureFixture, action: str, name: str = ""
+) -> str:
+    """The request id in the line that a job has in the log.
+
+    :param name: the device's; a job of an earlier test may still end
+    """
+    (line,) = (
+        each
+        for each in caplog.messages
+        if each.startswith(f"action={action} ") and name in each
+    )
     found = re.search(r" request=(\S+)", line)
     assert found is not None
     assert REQUEST_ID.fullmatch(found[1])
@@ -62,9 +71,9 @@ def test_the_watch_has_an_id_of_its_own_for_each_look(
 ) -> None:
     caplog.set_level(logging.INFO)
     pool = pools.new({"boot_time": 1.5})
-    pool.build()
+    name = str(pool.build()["name"])
 
-    mine = logged(caplog, "BUILD_DEVICE")
+    mine = logged(caplog, "BUILD_DEVICE", name)
     assert "POST /servers" in asked_for(pool.cloud, mine)
     looks = [sent(c) for c in pool.cloud.calls if c.path == DETAILS]
     others = [each for each in looks if each != mine]
