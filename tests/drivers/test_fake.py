@@ -65,6 +65,32 @@ def test_processes_share_a_file_without_losing_anything(
     cloud.close()
 
 
+def test_processes_make_a_file_together(tmp_path: Path) -> None:
+    program = """
+import multiprocessing, sys
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
+
+def use(state, together):
+    together.wait()
+    FakeCloud(FakeSettings(state=state)).list_devices(30.0)
+
+processes = multiprocessing.get_context("fork")
+for number in range(40):
+    given = f"{sys.argv[1]}/{number}.db", processes.Barrier(6)
+    started = [processes.Process(target=use, args=given) for _n in range(6)]
+    for each in started:
+        each.start()
+    for each in started:
+        each.join()
+        assert each.exitcode == 0
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("content", [b"not a database", b""])
 def test_a_state_that_is_none_is_refused_in_one_line(
     tmp_path: Path, content: bytes

@@ -16,8 +16,8 @@ Values = Iterable[str] | None
 #: What finds devices and floating IPs of jobs.
 UNIQUE = "json_extract(mark, '$.unique')"
 _TABLES = f"""
-PRAGMA journal_mode = WAL;
--- A power cut may cost the fake cloud its last devices.
+-- Not WAL: processes that turn it on together fail. A power cut may cost the
+-- fake cloud its last devices.
 PRAGMA synchronous = OFF;
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS device (
