@@ -187,9 +187,12 @@ class Circuits:
         }
         times = pace.login_first, pace.login_longest
         refused = AuthenticationFailed, times, AuthenticationFailed
-        self.login = Breaker("logging in", *refused, may_wait=False)
-        # Each job's own line has the reason.
-        self.login.log_level = logging.INFO
+        self.login = Breaker(
+            "logging in",
+            *refused,
+            may_wait=False,
+            log_level=logging.INFO,  # each job's own line has the reason
+        )
         self.calls["login"] = self.login
         times = pace.room_first, pace.room_longest
         full = QuotaExceeded, times, QuotaExceeded

@@ -74,10 +74,8 @@ class Devices:
         :raises CloudError: the cloud refuses to finish it
         """
         # One coroutine, for thousands may be here.
-        context, loop = (
-            current() or RequestContext(),
-            asyncio.get_running_loop(),
-        )
+        context = current() or RequestContext()
+        loop = asyncio.get_running_loop()
         missed_at: float | None = None
         try:
             while not device.ready:
