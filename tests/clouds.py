@@ -1,10 +1,12 @@
-"""Drivers on loopback clouds."""
+"""Drivers on loopback clouds, and what is in a fake cloud."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from poolmgr.cloud import BlockingCloud, open_cloud
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.testing.openstack import LoopbackCloud
 
@@ -15,6 +17,14 @@ MADE_OF: Mapping[str, Any] = {
     "networks": ("private",),
     "floating_network": "public",
 }
+
+
+def fake_devices(state: Path) -> list[str]:
+    """The names of the devices of the fake cloud in a file."""
+    if not state.exists():
+        return []
+    with closing(FakeCloud(FakeSettings(state=str(state)))) as cloud:
+        return [device.name for device in cloud.list_devices(30.0)]
 
 
 def nova_group(cloud: str, **more: object) -> str:

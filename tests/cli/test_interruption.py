@@ -6,14 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.clouds import nova_group
+from tests.clouds import fake_devices, nova_group
 from tests.environments import install_beside
 from tests.jobservers import builtin
 from tests.peers import black_hole, is_silent, peer
@@ -26,14 +25,6 @@ DELETED = "3 of 3 had started; everything created was deleted"
 each = pytest.mark.parametrize("number", ENDING)
 
 
-def devices(state: Path) -> int:
-    """How many devices a fake cloud has."""
-    if not state.exists():
-        return 0
-    with closing(FakeCloud(FakeSettings(state=str(state)))) as cloud:
-        return len(cloud.list_devices(30.0))
-
-
 @contextmanager
 def building(state: Path, *through: str) -> Iterator[Process]:
     """Three devices that never boot are being built."""
@@ -44,7 +35,7 @@ def building(state: Path, *through: str) -> Iterator[Process]:
         OS_FAKE__BOOT_TIME="3600",
     )
     try:
-        until(lambda: devices(state) == 3, TIMEOUT)
+        until(lambda: len(fake_devices(state)) == 3, TIMEOUT)
         yield process
     finally:
         process.end()
@@ -66,7 +57,7 @@ def test_nothing_of_what_was_begun_is_left(
     assert process.lines == [
         f"poolmgr: {number.name}: ended early; {DELETED}\n"
     ]
-    assert devices(state) == 0
+    assert fake_devices(state) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces")
@@ -83,7 +74,7 @@ def test_nor_by_process_1_of_a_container(
 
         assert process.exit_code() == 128 + number
 
-    assert devices(state) == 0
+    assert fake_devices(state) == []
 
 
 def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
@@ -96,15 +87,19 @@ def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
         assert process.exit_code() in {128 + number for number in ENDING}
 
     assert len(process.lines) == 1
-    assert devices(state) == 0
+    assert fake_devices(state) == []
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+@contextmanager
+def stopped(
+    tmp_path: Path, fault: Fault
+) -> Iterator[tuple[LoopbackCloud, Process]]:
+    """A build on a loopback cloud that has just been told to stop."""
     config = tmp_path / "poolmgr.conf"
     config.write_text(nova_group("loopback"))
     with LoopbackCloud(boot_time=3600.0) as cloud:
         clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
-        cloud.fault(Fault("DELETE", "/servers/[^/]+", hang=3600.0))
+        cloud.fault(fault)
         process = Process(
             ["--config-file", str(config), "build-device"],
             OS_CLIENT_CONFIG_FILE=str(clouds),
@@ -112,34 +107,28 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         try:
             until(lambda: cloud.servers, TIMEOUT)
             process.signal(signal.SIGTERM)
-            until(lambda: cloud.count("DELETE"), TIMEOUT)
-            # Those that come together with the first are one with it.
-            until(lambda: process.ended_by(signal.SIGTERM), TIMEOUT)
-
-            assert process.exit_code() == 143
+            yield cloud, process
         finally:
             process.end()
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    hangs = Fault("DELETE", "/servers/[^/]+", hang=3600.0)
+    with stopped(tmp_path, hangs) as (cloud, process):
+        until(lambda: cloud.count("DELETE"), TIMEOUT)
+        # Those that come together with the first are one with it.
+        until(lambda: process.ended_by(signal.SIGTERM), TIMEOUT)
+
+        assert process.exit_code() == 143
         assert len(cloud.servers) == 1
 
     assert "SIGTERM again: stopping at once" in process.lines[-1]
 
 
 def test_what_could_not_be_deleted_is_told(tmp_path: Path) -> None:
-    config = tmp_path / "poolmgr.conf"
-    config.write_text(nova_group("loopback"))
-    with LoopbackCloud(boot_time=3600.0) as cloud:
-        clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
-        cloud.fault(Fault("DELETE", "/servers/[^/]+", status=403, times=None))
-        process = Process(
-            ["--config-file", str(config), "build-device"],
-            OS_CLIENT_CONFIG_FILE=str(clouds),
-        )
-        try:
-            until(lambda: cloud.servers, TIMEOUT)
-            process.signal(signal.SIGTERM)
-            assert process.exit_code() == 143
-        finally:
-            process.end()
+    refused = Fault("DELETE", "/servers/[^/]+", status=403, times=None)
+    with stopped(tmp_path, refused) as (_cloud, process):
+        assert process.exit_code() == 143
 
     assert "1 could not be deleted" in process.lines[-1]
 

@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,12 @@ from poolmgr.actions.base import Action, Context
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import list_opts
 from poolmgr.config.reload import Reload
-from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from poolmgr.drivers.fake import FakeCloud
 from poolmgr.errors import ConfigError, NotFound
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.rules import options_of
 from tests.asking import asked
+from tests.clouds import fake_devices
 from tests.jobservers import JobServerProcess, builtin
 from tests.polling import until
 from tests.processes import Process, worker
@@ -27,14 +27,6 @@ from tests.processes import Process, worker
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}
 UNKNOWN = {"action": "NOPE"}
-
-
-def devices(path: Path) -> int:
-    """How many devices there are."""
-    if not path.exists():
-        return 0
-    with closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
-        return len(cloud.list_devices(10.0))
 
 
 def hang_up(process: Process, config: Path, text: str) -> None:
@@ -55,15 +47,15 @@ def test_more_builds_may_run(
     with worker([str(job_server.address)], text + "1", tmp_path) as process:
         process.wait_for("registered")
         asked(job_server.address, *[BUILD] * 3)
-        until(lambda: devices(state) == 1)
+        until(lambda: len(fake_devices(state)) == 1)
 
         hang_up(process, tmp_path / "worker.conf", text + "2")
 
         assert process.wait_for("[worker] long_jobs: 1 -> 2\n")
-        until(lambda: devices(state) == 2)
+        until(lambda: len(fake_devices(state)) == 2)
         # And not all three.
         asked(job_server.address, BUILD_IP)()
-        assert devices(state) == 2
+        assert len(fake_devices(state)) == 2
 
 
 def test_draining_is_made_shorter_while_it_goes_on(
@@ -74,7 +66,7 @@ def test_draining_is_made_shorter_while_it_goes_on(
     with worker([str(job_server.address)], text, tmp_path) as process:
         process.wait_for("registered")
         answers = asked(job_server.address, BUILD)
-        until(lambda: devices(state) == 1)
+        until(lambda: len(fake_devices(state)) == 1)
         process.signal(signal.SIGTERM)
         process.wait_for("draining: 1 running jobs")
 

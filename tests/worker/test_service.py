@@ -4,13 +4,11 @@ import asyncio
 import json
 import shlex
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +24,11 @@ from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service
 from tests import jobservers
+from tests.asking import Answers, asked
+from tests.clouds import fake_devices
+from tests.gearman_workers import until as until_on_loop
 from tests.jobservers import JobServerProcess, gearmand
+from tests.polling import until
 from tests.processes import Process, poolmgr, worker
 
 FUNCTION = "libra_pool_mgm"
@@ -48,25 +50,6 @@ def ask(server: Address, *messages: object) -> list[dict[str, object]]:
         m if isinstance(m, bytes) else json.dumps(m).encode() for m in messages
     ]
     return asyncio.run(answers(server, *payloads))
-
-
-def device_count(tmp_path: Path) -> int:
-    path = tmp_path / "cloud.db"
-    if not path.exists():
-        return 0
-    with closing(sqlite3.connect(path)) as db:
-        try:
-            (count,) = db.execute("SELECT count(*) FROM device").fetchone()
-        except sqlite3.OperationalError:
-            return 0  # the worker has not made its tables yet
-    return int(count)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30.0
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 # -- the document -----------------------------------------------------------
@@ -249,7 +232,9 @@ def test_a_build_whose_link_was_lost_gives_its_place_back(
     async def submit() -> None:
         async with Client([job_server.address]) as client:
             await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
-            await until(lambda: device_count(tmp_path) == 1)
+            await until_on_loop(
+                lambda: len(fake_devices(tmp_path / "cloud.db")) == 1
+            )
 
     with worker([str(job_server.address)], config, tmp_path) as process:
         process.wait_for("registered")
@@ -274,7 +259,7 @@ def test_a_killed_workers_build_is_taken_over_by_another(
     async def scenario(first: Process) -> dict[str, object]:
         async with Client([job_server.address]) as client:
             job = await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
-            while not device_count(tmp_path):
+            while not fake_devices(tmp_path / "cloud.db"):
                 await asyncio.sleep(0.02)
             first.signal(signal.SIGKILL)
             found = json.loads(await job.result(30.0))
@@ -289,13 +274,7 @@ def test_a_killed_workers_build_is_taken_over_by_another(
             found = answer()
 
     assert found["response"] == "PASS"
-    assert device_count(tmp_path) == 1
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30.0):
-        while not condition():
-            await asyncio.sleep(0.02)
+    assert len(fake_devices(tmp_path / "cloud.db")) == 1
 
 
 # -- signals ----------------------------------------------------------------
@@ -312,22 +291,32 @@ def test_an_idle_worker_ends_with_0(
         assert process.exit_code() == 0
 
 
+@contextmanager
+def stopped_while_building(
+    job_server: JobServerProcess, tmp_path: Path, config: str
+) -> Iterator[tuple[Process, Callable[[], Answers]]]:
+    """A worker that was told to stop during a build, and what waits for the
+    build's answer."""
+    with worker([str(job_server.address)], config, tmp_path) as process:
+        process.wait_for("registered")
+        answers = asked(job_server.address, {"action": "BUILD_DEVICE"})
+        until(lambda: len(fake_devices(tmp_path / "cloud.db")) == 1)
+        process.signal(signal.SIGTERM)
+        yield process, answers
+
+
 def test_a_signal_lets_running_jobs_finish(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     config = f"[fake]\nboot_time = 1\nstate = {tmp_path / 'cloud.db'}\n"
-    with worker([str(job_server.address)], config, tmp_path) as process:
-        process.wait_for("registered")
-        asked = _in_thread(
-            lambda: ask(job_server.address, {"action": "BUILD_DEVICE"})
-        )
-        wait_until(lambda: device_count(tmp_path) == 1)
-        process.signal(signal.SIGTERM)
-
+    with stopped_while_building(job_server, tmp_path, config) as (
+        process,
+        answers,
+    ):
         assert process.exit_code() == 0
-        (answer,) = asked()
+        (answer,) = answers()
     assert answer["response"] == "PASS"
-    assert device_count(tmp_path) == 1
+    assert len(fake_devices(tmp_path / "cloud.db")) == 1
 
 
 def test_jobs_that_do_not_finish_in_time_are_stopped_and_answered(
@@ -335,18 +324,14 @@ def test_jobs_that_do_not_finish_in_time_are_stopped_and_answered(
 ) -> None:
     config = f"[fake]\nboot_time = 3600\nstate = {tmp_path / 'cloud.db'}\n"
     config += "[worker]\ndrain_timeout = 0.3\n"
-    with worker([str(job_server.address)], config, tmp_path) as process:
-        process.wait_for("registered")
-        asked = _in_thread(
-            lambda: ask(job_server.address, {"action": "BUILD_DEVICE"})
-        )
-        wait_until(lambda: device_count(tmp_path) == 1)
-        process.signal(signal.SIGTERM)
-
+    with stopped_while_building(job_server, tmp_path, config) as (
+        process,
+        answers,
+    ):
         assert process.exit_code() == 3
-        (answer,) = asked()
+        (answer,) = answers()
     assert answer == {"action": "BUILD_DEVICE", "response": "FAIL"}
-    assert device_count(tmp_path) == 0
+    assert len(fake_devices(tmp_path / "cloud.db")) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -364,21 +349,20 @@ def test_a_second_signal_ends_it_at_once(
     with worker([str(job_server.address)], config, tmp_path) as process:
         process.wait_for("registered")
         asyncio.run(submit())
-        wait_until(lambda: device_count(tmp_path) == 1)
+        until(lambda: len(fake_devices(tmp_path / "cloud.db")) == 1)
         process.signal(signal.SIGTERM)
         process.wait_for("draining: 1 running jobs")
         process.signal(number)
 
         assert process.exit_code() == 128 + number
     # It is there for the worker that has the job next.
-    assert device_count(tmp_path) == 1
+    assert len(fake_devices(tmp_path / "cloud.db")) == 1
 
 
 def test_no_job_is_taken_while_draining(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     config = f"[fake]\nboot_time = 1.5\nstate = {tmp_path / 'cloud.db'}\n"
-    server = [str(job_server.address)]
 
     async def submit() -> None:
         async with Client([job_server.address]) as client:
@@ -390,13 +374,10 @@ def test_no_job_is_taken_while_draining(
         (function,) = await admin.status(job_server.address)
         return function.queued - function.running
 
-    with worker(server, config, tmp_path) as process:
-        process.wait_for("registered")
-        build = _in_thread(
-            lambda: ask(job_server.address, {"action": "BUILD_DEVICE"})
-        )
-        wait_until(lambda: device_count(tmp_path) == 1)
-        process.signal(signal.SIGTERM)
+    with stopped_while_building(job_server, tmp_path, config) as (
+        process,
+        answers,
+    ):
         process.wait_for("draining: 1 running jobs")
         # Its last GRAB may still be on its way, and bring one job.
         for _twice in range(2):
@@ -405,7 +386,7 @@ def test_no_job_is_taken_while_draining(
         assert left >= 1
 
         assert process.exit_code() == 0
-        assert build()[0]["response"] == "PASS"
+        assert answers()[0]["response"] == "PASS"
         assert asyncio.run(waiting()) == left
 
 

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from tests.asking import Answers, asked, running
+from tests.clouds import fake_devices
 from tests.jobservers import JobServerProcess, builtin, gearmand
 from tests.peers import black_hole
 from tests.polling import until
@@ -26,14 +26,6 @@ BUILD_IP = {"action": "BUILD_IP"}
 GRAB_JOB_UNIQ = b"\0REQ\0\0\0\x1e"
 
 either = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-
-
-def devices(path: Path) -> list[str]:
-    """The names of the devices there are."""
-    if not path.exists():
-        return []
-    with closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
-        return [d.name for d in cloud.list_devices(10.0)]
 
 
 def fake(path: Path, boot_time: float, rest: str = "") -> str:
@@ -184,13 +176,13 @@ def test_signals_that_come_together_are_one(
     with worker([str(job_server.address)], config, tmp_path) as process:
         process.wait_for("registered")
         asked(job_server.address, BUILD)
-        until(lambda: len(devices(state)) == 1)
+        until(lambda: len(fake_devices(state)) == 1)
         process.signal(signal.SIGINT)
         process.signal(signal.SIGTERM)
 
         assert process.exit_code() == 3
 
-    assert devices(state) == []
+    assert fake_devices(state) == []
 
 
 def test_builds_that_wait_in_the_worker_go_to_another(
@@ -212,7 +204,7 @@ def test_builds_that_wait_in_the_worker_go_to_another(
 
     assert {answer["response"] for answer in found} == {"PASS"}
     names = [answer["name"] for answer in found]
-    assert sorted(names) == sorted(devices(state))
+    assert sorted(names) == sorted(fake_devices(state))
     assert len(set(names)) == 100
 
 
@@ -224,7 +216,7 @@ def test_a_link_lost_while_draining_is_not_waited_for(
     with worker([str(job_server.address)], config, tmp_path) as process:
         process.wait_for("registered")
         asked(job_server.address, BUILD)
-        until(lambda: len(devices(state)) == 1)
+        until(lambda: len(fake_devices(state)) == 1)
         process.signal(signal.SIGTERM)
         process.wait_for("draining: 1 running jobs")
         job_server.kill()
@@ -233,7 +225,7 @@ def test_a_link_lost_while_draining_is_not_waited_for(
 
     assert "drained; 1 jobs lost" in "".join(process.lines)
     # Another worker may be about to take it over.
-    assert len(devices(state)) == 1
+    assert len(fake_devices(state)) == 1
 
 
 def test_a_build_whose_link_is_lost_while_draining_is_taken_over(
@@ -245,7 +237,7 @@ def test_a_build_whose_link_is_lost_while_draining_is_taken_over(
         with worker([str(between.address)], config, tmp_path) as first:
             first.wait_for("registered")
             answers = asked(server.address, BUILD)
-            until(lambda: len(devices(state)) == 1)
+            until(lambda: len(fake_devices(state)) == 1)
             first.signal(signal.SIGTERM)
             first.wait_for("draining: 1 running jobs")
             with worker([str(server.address)], config, tmp_path) as second:
@@ -257,7 +249,7 @@ def test_a_build_whose_link_is_lost_while_draining_is_taken_over(
                 (answer,) = answers()
 
     assert answer["response"] == "PASS"
-    assert devices(state) == [answer["name"]]
+    assert fake_devices(state) == [answer["name"]]
 
 
 # -- standard files that are not there --------------------------------------
