@@ -1,4 +1,4 @@
-"""Many jobs at once, and their answers."""
+"""Batches of jobs and their answers."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ Answer = dict[str, Any]
 
 
 class Batch:
-    """One client that hands in its jobs at once and waits for the answers.
+    """A client that submits its jobs at once and waits for the answers.
 
     :ivar uniques: of each job
     :ivar handles: of each job, once :meth:`submitted`
@@ -58,13 +58,13 @@ class Batch:
         self._thread.start()
 
     def submitted(self) -> None:
-        """Wait until the job server has all of them."""
+        """Wait until the job server has accepted all jobs."""
         assert self._has_submitted.wait(TIMEOUT)
         if self._error is not None:
             raise self._error
 
     def results(self) -> list[bytes | BaseException]:
-        """What came of each job, once all are known."""
+        """Return each job's answer or error, once all are known."""
         self._thread.join(TIMEOUT)
         assert not self._thread.is_alive(), "not all jobs were answered"
         if self._error is not None:
@@ -72,7 +72,7 @@ class Batch:
         return self._results
 
     def answers(self) -> list[Answer]:
-        """The answers; every job must have had one."""
+        """Return the answers; fail unless every job has one."""
         found = []
         for result in self.results():
             if isinstance(result, BaseException):
@@ -81,14 +81,14 @@ class Batch:
         return found
 
     def passes(self) -> list[Answer]:
-        """The answers, each a PASS."""
+        """Return the answers; fail unless each is a PASS."""
         found = self.answers()
         assert {answer["response"] for answer in found} == {"PASS"}, found
         return found
 
     def close(self) -> None:
-        """Have it gone; who waits still is disconnected."""
-        with suppress(RuntimeError):  # it is over
+        """Disconnect, even while jobs are unanswered."""
+        with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(TIMEOUT)
 
@@ -129,7 +129,7 @@ def batch(
     uniques: Sequence[str] | None = None,
     options: ConnectionOptions | None = None,
 ) -> Iterator[Batch]:
-    """Hand in jobs, and be their client while the block runs."""
+    """Submit jobs and stay connected while the block runs."""
     made = Batch(server, messages, uniques, options)
     try:
         made.submitted()
@@ -139,7 +139,7 @@ def batch(
 
 
 def ask(server: Address, message: object = BUILD_IP) -> Answer:
-    """The answer to one job."""
+    """Submit one job and return its answer."""
     with batch(server, [message]) as one:
         return one.answers()[0]
 
@@ -157,13 +157,13 @@ async def _queue(server: Address, payloads: Sequence[bytes]) -> list[str]:
 
 
 def queue(server: Address, messages: Sequence[object]) -> list[str]:
-    """Hand in jobs that nobody waits for; their uniques."""
+    """Submit background jobs and return their uniques."""
     payloads = [json.dumps(message).encode() for message in messages]
     return asyncio.run(_queue(server, payloads))
 
 
 def at(server: Address) -> tuple[int, int]:
-    """How many jobs a server has, and how many of them a worker has."""
+    """Return a server's numbers of queued and of running jobs."""
     for function in asyncio.run(admin.status(server)):
         if function.name == FUNCTION:
             return function.queued, function.running

@@ -1,16 +1,16 @@
-"""What a worker did, by its log."""
+"""Read from a worker's log what it did."""
 
 from collections import Counter
 
 from poolmgr.gearman import Address
 from tests.processes import Process
 
-#: Seconds in which a silent server is noticed with the default settings.
+#: Seconds within which the default settings notice a silent server.
 NOTICED = 30.0
 
 
 def executions(process: Process) -> Counter[str]:
-    """How often a worker has run each unique to an end."""
+    """Return how often a worker has finished each unique."""
     return Counter(
         _word(line, "unique=")
         for line in list(process.lines)
@@ -19,7 +19,7 @@ def executions(process: Process) -> Counter[str]:
 
 
 def passed(process: Process) -> set[str]:
-    """The uniques of the jobs that a worker has run to a PASS."""
+    """Return the uniques of the jobs that passed."""
     return {
         _word(line, "unique=")
         for line in list(process.lines)
@@ -28,12 +28,12 @@ def passed(process: Process) -> set[str]:
 
 
 def registrations(process: Process) -> int:
-    """How often a worker has registered at any server."""
+    """Return how often a worker has registered with any server."""
     return sum("registered" in line for line in list(process.lines))
 
 
 def complaints(process: Process, server: Address | str) -> list[str]:
-    """What a worker has had to say against a job server."""
+    """Return a worker's complaints about a job server."""
     words = f"Job server {server}: "
     return [
         line.partition(words)[2].rstrip("\n")

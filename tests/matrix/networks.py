@@ -10,7 +10,7 @@ import pytest
 
 from tests.wanted import program
 
-#: Where each end is; nobody outside sees them.
+#: The addresses of both ends; they are not visible from outside.
 SERVER = "10.213.0.1"
 WORKER = "10.213.0.2"
 NOBODY = "02:00:00:00:00:01"
@@ -27,12 +27,12 @@ class Host:
     pid: int
 
     def through(self) -> list[str]:
-        """A command that runs another one there."""
+        """Return a command prefix that runs a command in the namespace."""
         user = [] if os.geteuid() == 0 else ["--user", "--preserve"]
         return ["nsenter", f"--target={self.pid}", *user, "--net", "--"]
 
     def run(self, *command: str) -> None:
-        """Run a command there."""
+        """Run a command in the namespace."""
         subprocess.run(
             [*self.through(), *command],
             check=True,
@@ -43,7 +43,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Cable:
-    """What is between the two hosts.
+    """The cable between the two hosts.
 
     :ivar server: the host of the job server
     :ivar worker: the host of the worker
@@ -53,15 +53,15 @@ class Cable:
     worker: Host
 
     def unplug(self) -> None:
-        """Neither end hears of the other any more, nor that it is so."""
+        """Cut the cable; neither end is notified."""
         self.server.run("ip", "link", "set", "cable", "down")
 
     def swallow(self) -> None:
-        """Packets go to a machine that there is not."""
+        """Send all packets to a machine that does not exist."""
         self._neighbours("replace", "lladdr", NOBODY, "nud", "permanent")
 
     def mend(self) -> None:
-        """Have all as it was."""
+        """Restore the connection."""
         self.server.run("ip", "link", "set", "cable", "up")
         self._neighbours("replace", "lladdr", NOBODY, "nud", "stale")
         self._neighbours("del")
@@ -73,7 +73,7 @@ class Cable:
 
 @contextmanager
 def cable() -> Iterator[Cable]:
-    """Two hosts; skips the test where the kernel refuses, in CI as well.
+    """Yield two hosts; skip the test where the kernel refuses, also in CI.
 
     That the tools are not there is a failure in CI.
     """
@@ -106,7 +106,7 @@ def _unshare() -> list[str]:
 
 @contextmanager
 def _held(command: Sequence[str]) -> Iterator[int]:
-    """A namespace for as long as the block runs; who holds it."""
+    """Hold a namespace while the block runs; yield its process."""
     process = subprocess.Popen(
         [*command, "sh", "-c", "echo; exec cat"],
         stdin=subprocess.PIPE,

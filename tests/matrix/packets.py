@@ -1,4 +1,4 @@
-"""What a relay does packet by packet, on one link."""
+"""A relay filter that works packet by packet, on one connection."""
 
 import struct
 import threading
@@ -10,7 +10,7 @@ _HEADER = struct.Struct(">4sII")
 
 
 class EachPacket:
-    """A relay's filter that sees whole packets.
+    """A relay filter that receives whole packets.
 
     Text, as the admin protocol has it, is passed on as it is.
 
@@ -31,7 +31,7 @@ class EachPacket:
 
 
 def _split(data: bytes) -> tuple[list[bytes], bytes]:
-    """The whole packets, and the beginning of the next."""
+    """Split data into whole packets and the start of the next."""
     packets = []
     while len(data) >= _HEADER.size:
         _magic, _kind, length = _HEADER.unpack_from(data)
@@ -44,7 +44,7 @@ def _split(data: bytes) -> tuple[list[bytes], bytes]:
 
 
 def renamed(answer: bytes) -> bytes:
-    """An answer with the handle of a job that there is not.
+    """Return an answer with the handle of a job that does not exist.
 
     gearmand answers it with JOB_NOT_FOUND, as it does when it has forgotten
     the job.

@@ -1,4 +1,4 @@
-"""What is in the cloud of a worker that is a process."""
+"""The state of a worker process's fake cloud."""
 
 import sqlite3
 import time
@@ -11,20 +11,20 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Mark
 from tests.matrix.batches import Answer, Batch
 
-#: Seconds of a boot that the test ends itself, with :meth:`State.boot`.
+#: Seconds of a boot that the test ends with :meth:`State.boot`.
 NEVER = 3600
-#: The configuration of a worker that has one job at a time.
+#: The configuration of a worker with one slot.
 ONE_PLACE = "[worker]\nlong_jobs = 1\nshort_jobs = 1\nheld_jobs = 0\n"
 
 
 class State:
-    """What is in the fake cloud of a worker process."""
+    """The fake cloud of a worker process."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "cloud.db"
 
     def config(self, rest: str = "", **fake: object) -> str:
-        """A worker's configuration with this cloud.
+        """Return a worker's configuration with this cloud.
 
         :param rest: other groups
         :param fake: other options of the group [fake]
@@ -34,23 +34,23 @@ class State:
         return "\n".join(["[fake]", *lines, rest, ""])
 
     def devices(self) -> list[Device]:
-        """All devices."""
+        """Return all devices."""
         with self._cloud() as cloud:
             return list(cloud.list_devices(10.0))
 
     def marks(self) -> list[Mark]:
-        """The marks of all devices and floating IPs."""
+        """Return the marks of all devices and floating IPs."""
         with self._cloud() as cloud:
             found = [d.mark for d in cloud.list_devices(10.0)]
             found += [ip.mark for ip in cloud.list_ips(10.0)]
         return [mark for mark in found if mark is not None]
 
     def owned(self) -> list[str]:
-        """The uniques of the jobs whose client has a thing, or may."""
+        """Return the uniques of the jobs whose clients may own a resource."""
         return sorted(m.unique for m in self.marks() if not m.is_left)
 
     def owners(self) -> dict[str, str]:
-        """The names of the devices, and whose client has each, or may."""
+        """Return the unique of the job that owns each device, by name."""
         return {
             device.name: device.mark.unique
             for device in self.devices()
@@ -58,7 +58,7 @@ class State:
         }
 
     def boot(self, uniques: Iterable[str]) -> None:
-        """Have the devices of jobs be ready now, whenever they were to be."""
+        """Finish the boot of the jobs' devices now."""
         names = {d.mark.unique: d.name for d in self.devices() if d.mark}
         now = time.time()
         with closing(sqlite3.connect(self.path, timeout=20.0)) as db, db:
@@ -68,7 +68,7 @@ class State:
             )
 
     def boots(self) -> list[tuple[float, float]]:
-        """When each device was made and when it was ready, in order."""
+        """Return when each device was created and ready, in order."""
         with closing(sqlite3.connect(self.path)) as db:
             found = db.execute(
                 "SELECT created, ready FROM device ORDER BY created"
@@ -85,7 +85,7 @@ class State:
 def require_one_device_a_job(
     state: State, batch: Batch, answers: Sequence[Answer]
 ) -> None:
-    """Each client has a device of its own, and there is no other."""
+    """Check that each client has its own device, and nobody has another."""
     owners = state.owners()
     mine = {
         answer["name"]: unique

@@ -1,4 +1,4 @@
-"""TLS in front of a gearmand, which cannot speak it itself."""
+"""TLS terminators in front of gearmand, which itself has no TLS."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ TIMEOUT = 20.0
 def terminator(
     kind: str, behind: Address, identity: Identity
 ) -> AbstractContextManager[Address]:
-    """Where TLS is taken off; it demands a client's certificate.
+    """Run a TLS terminator that requires a client certificate.
 
     :param kind: "stunnel" or "python"
     :param behind: the job server in plain TCP
@@ -32,7 +32,7 @@ def terminator(
 
 
 def need_stunnel() -> str:
-    """The path of stunnel; skips the test without, but not in CI."""
+    """Return the path of stunnel; without it skip the test, except in CI."""
     return program("stunnel4", "stunnel")
 
 
@@ -52,7 +52,7 @@ def _before(behind: Address, identity: Identity) -> Iterator[Address]:
 
 @contextmanager
 def stunnel(config: Path, port: int) -> Iterator[None]:
-    """stunnel, for as long as the block runs.
+    """Run stunnel while the block runs.
 
     :param config: its configuration file
     :param port: where it will listen
@@ -102,7 +102,7 @@ def _python(behind: Address, identity: Identity) -> Iterator[Address]:
         listening.set_result(server.sockets[0].getsockname()[1])
         await ended.wait()
         server.close()
-        # Those who serve somebody still.
+        # Threads that still serve a connection.
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

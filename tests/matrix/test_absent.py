@@ -1,4 +1,4 @@
-"""Job servers that are not there, or do not answer, beside one that does."""
+"""Job servers that are down or do not answer, next to one that works."""
 
 import socket
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.processes import worker
 QUICK = "[gearman]\nconnect_timeout = 1\nheartbeat = 0.5\n"
 
 
-def test_of_two_the_first_is_dead_and_later_comes_to_life() -> None:
+def test_a_dead_first_server_is_served_once_it_starts() -> None:
     with gearmand(start=False) as first, gearmand() as second:
         servers = [str(first.address), str(second.address)]
         with worker(servers) as process:
@@ -30,13 +30,13 @@ def test_of_two_the_first_is_dead_and_later_comes_to_life() -> None:
 
             assert ask(first.address, BUILD)["response"] == "PASS"
             assert ask(second.address, BUILD)["response"] == "PASS"
-            # It is told once, however often it was tried.
+            # It is logged once, however often the worker retried.
             assert complaints(process, first.address) == [
                 "not reached: Connection refused"
             ]
 
 
-def test_of_two_one_dies_and_the_other_is_served_as_before() -> None:
+def test_the_death_of_one_server_does_not_affect_the_other() -> None:
     with gearmand() as first, gearmand() as second:
         servers = [str(first.address), str(second.address)]
         with worker(servers) as process:
@@ -48,8 +48,8 @@ def test_of_two_one_dies_and_the_other_is_served_as_before() -> None:
             assert registrations(process) == 2
 
 
-def test_the_start_waits_for_no_server_that_answers_no_packet() -> None:
-    """With the default time-outs: it is long before they are up."""
+def test_unresponsive_servers_do_not_delay_the_start() -> None:
+    """The default time-outs are much longer than this test."""
     with gearmand() as good, black_hole() as hole, peer(is_silent) as silent:
         require_black(hole.port)
         servers = [str(hole), str(silent.address), str(good.address)]
@@ -63,14 +63,14 @@ def test_the_start_waits_for_no_server_that_answers_no_packet() -> None:
 
 
 def require_black(port: int) -> None:
-    """Make sure that there is nobody to connect to."""
+    """Make sure that connecting times out."""
     with socket.socket() as sock:
         sock.settimeout(0.5)
         with pytest.raises(TimeoutError):
             sock.connect(("127.0.0.1", port))
 
 
-def test_given_up_they_are_tried_again_and_do_not_hold_up_others(
+def test_unresponsive_servers_are_retried_without_delaying_others(
     tmp_path: Path,
 ) -> None:
     with gearmand() as good, black_hole() as hole, peer(is_silent) as silent:
@@ -87,10 +87,10 @@ def test_given_up_they_are_tried_again_and_do_not_hold_up_others(
             assert "not reached: no answer within 1 s: it may" in line
 
 
-def test_one_that_hangs_at_a_grab_has_the_only_place_for_a_while(
+def test_a_server_that_hangs_at_a_grab_blocks_the_only_slot_until_noticed(
     tmp_path: Path,
 ) -> None:
-    """gearmand does not do that on demand, so a scripted server does."""
+    """gearmand cannot be made to hang, so a scripted server does."""
     with gearmand() as good, peer(hangs_at_a_grab) as hung:
         servers = [str(hung.address), str(good.address)]
         with worker(servers, QUICK + ONE_PLACE, tmp_path) as process:
@@ -102,10 +102,10 @@ def test_one_that_hangs_at_a_grab_has_the_only_place_for_a_while(
             assert ask(good.address, BUILD)["response"] == "PASS"
 
 
-def test_a_server_silent_in_the_tls_handshake_holds_up_no_other(
+def test_a_silent_tls_handshake_does_not_delay_other_servers(
     tmp_path: Path,
 ) -> None:
-    """With the default time-out: it is long before it is up."""
+    """The default time-out is much longer than this test."""
     files = Certificates(tmp_path, trustme.CA())
     config = f"[gearman]\n{files.config()}"
     with gearmand() as good, peer(is_silent) as silent:
@@ -120,7 +120,7 @@ def test_a_server_silent_in_the_tls_handshake_holds_up_no_other(
                 until(lambda: registrations(process) == 1)
 
 
-def test_nobody_at_all_is_waited_for_until_there_is_somebody() -> None:
+def test_the_worker_waits_until_the_first_job_server_starts() -> None:
     port = free_port()
     with worker([f"127.0.0.1:{port}"]) as process:
         process.wait_for("not reached: Connection refused")

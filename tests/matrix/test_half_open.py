@@ -1,6 +1,6 @@
-"""Links whose other end has gone without a word, between two hosts.
+"""Connections whose other end disappeared silently, between two hosts.
 
-Where there are no network namespaces, ``test_silent`` stands for these.
+``test_silent`` covers this where network namespaces are not available.
 """
 
 import json
@@ -26,13 +26,13 @@ IDLE, BUSY = (f"{SERVER}:{port}" for port in (4730, 4731))
 
 @contextmanager
 def gearmand(host: Host, where: str) -> Iterator[None]:
-    """A gearmand on a host."""
+    """Run a gearmand on a host."""
     address, _colon, port = where.partition(":")
     process = subprocess.Popen(
         [
             *(*host.through(), need_gearmand()),
             *(f"--listen={address}", f"--port={port}", "--log-file=none"),
-            # So that it notices a worker that has gone, as is advised.
+            # As documented, so that it notices vanished workers.
             *("--keepalive", "--keepalive-idle=2"),
             *("--keepalive-interval=1", "--keepalive-count=3"),
         ],
@@ -47,7 +47,7 @@ def gearmand(host: Host, where: str) -> Iterator[None]:
 
 @pytest.fixture
 def hosts() -> Iterator[Cable]:
-    """A host with two gearmands, and one for the worker."""
+    """Yield a host with two gearmands, and a host for the worker."""
     with ExitStack() as stack:
         made = stack.enter_context(cable())
         for where in (IDLE, BUSY):
@@ -55,8 +55,8 @@ def hosts() -> Iterator[Cable]:
         yield made
 
 
-class Asked:
-    """A build that somebody on a host has asked for."""
+class Submission:
+    """A build submitted from a host."""
 
     def __init__(self, host: Host, server: str) -> None:
         self._process = subprocess.Popen(
@@ -74,26 +74,26 @@ class Asked:
         assert json.loads(answer)["response"] == "PASS"
 
     def close(self) -> None:
-        """Have it gone."""
+        """Kill the client."""
         self._process.kill()
         self._process.communicate(timeout=20.0)
 
 
 @pytest.mark.endurance
 @pytest.mark.parametrize("fault", [Cable.unplug, Cable.swallow])
-def test_links_that_are_half_open_are_noticed_and_made_anew(
+def test_half_open_connections_are_noticed_and_reopened(
     hosts: Cable, tmp_path: Path, fault: Callable[[Cable], None]
 ) -> None:
-    """One is idle, and one has sent an answer that is not acknowledged."""
+    """One connection is idle; the other has sent an unacknowledged answer."""
     state = State(tmp_path)
     config = state.config(boot_time=NEVER)
     through = hosts.worker.through()
     with worker([IDLE, BUSY], config, tmp_path, through) as process:
         until(lambda: registrations(process) == 2)
-        with closing(Asked(hosts.server, BUSY)) as asked:
+        with closing(Submission(hosts.server, BUSY)) as asked:
             until(lambda: len(state.devices()) == 1)
-            # For as long as something is not acknowledged there is no
-            # keepalive; who receives it may wait for 40 ms.
+            # TCP sends no keepalives while data is unacknowledged, and the
+            # receiver may delay the acknowledgement by 40 ms.
             time.sleep(0.5)
             fault(hosts)
             idle = time.monotonic()
@@ -108,10 +108,10 @@ def test_links_that_are_half_open_are_noticed_and_made_anew(
             assert time.monotonic() - busy < NOTICED
 
             hosts.mend()
-            # gearmand has noticed, too, and delivers the job again.
+            # gearmand has noticed as well and redelivers the job.
             asked.passes()
         until(lambda: registrations(process) == 4)
-        with closing(Asked(hosts.server, IDLE)) as asked:
+        with closing(Submission(hosts.server, IDLE)) as asked:
             until(lambda: len(state.devices()) == 2)
             state.boot(mark.unique for mark in state.marks())
             asked.passes()

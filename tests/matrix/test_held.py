@@ -1,4 +1,4 @@
-"""Builds that wait in a worker keep what the job server's queue gives them."""
+"""Prefetched builds: their clients, priorities and retries."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ PRIORITIES: dict[str, Priority] = {
 ONE_BUILD = "[worker]\nlong_jobs = 1\n"
 
 
-def test_a_client_that_has_gone_has_no_more_devices_built(
+def test_prefetched_builds_of_a_disconnected_client_are_dropped(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
@@ -40,12 +40,12 @@ def test_a_client_that_has_gone_has_no_more_devices_built(
                 second.passes()
         until(lambda: at(job_server.address) == (0, 0))
 
-    # At most one was under way for who went, and one or two were ready.
+    # Of the disconnected client, at most one build was running and two done.
     assert len(state.devices()) <= 5
     assert any("its client has gone" in line for line in process.lines)
 
 
-def test_of_two_clients_of_one_job_one_may_go(
+def test_a_prefetched_build_is_kept_while_one_of_its_clients_remains(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
@@ -62,7 +62,7 @@ def test_of_two_clients_of_one_job_one_may_go(
             second.passes()
 
 
-def test_builds_that_nobody_ever_waited_for_are_built(
+def test_background_builds_are_built(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
@@ -73,7 +73,7 @@ def test_builds_that_nobody_ever_waited_for_are_built(
         until(lambda: len(state.devices()) == 5)
 
 
-def test_builds_that_wait_in_a_worker_begin_in_the_order_of_their_priority(
+def test_prefetched_builds_start_by_priority(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
@@ -84,7 +84,7 @@ def test_builds_that_wait_in_a_worker_begin_in_the_order_of_their_priority(
     ]
 
     async def submit(server: Address) -> None:
-        """Each waits in the worker before the next is handed in."""
+        """Submit the builds one by one, each after the worker has the last."""
         payload = json.dumps(BUILD).encode()
         async with Client([server]) as client:
             for number, name in enumerate(names, 1):
@@ -98,11 +98,11 @@ def test_builds_that_wait_in_a_worker_begin_in_the_order_of_their_priority(
                 while (await admin.status(server))[0].running < number:
                     await asyncio.sleep(0.01)
 
-    begun: list[str] = []
+    started: list[str] = []
 
-    def another_has_begun() -> bool:
-        uniques = {m.unique for m in state.marks() if m.unique not in begun}
-        begun.extend(uniques)
+    def another_has_started() -> bool:
+        uniques = {m.unique for m in state.marks() if m.unique not in started}
+        started.extend(uniques)
         return bool(uniques)
 
     with (
@@ -112,17 +112,17 @@ def test_builds_that_wait_in_a_worker_begin_in_the_order_of_their_priority(
         process.wait_for("registered")
         asyncio.run(asyncio.wait_for(submit(server.address), TIMEOUT))
         for _each in names:
-            until(another_has_begun)
-            state.boot(begun[-1:])
+            until(another_has_started)
+            state.boot(started[-1:])
 
-    assert begun == [
+    assert started == [
         *("running", "high-1", "high-2", "normal-1", "normal-2"),
         *("low-1", "low-2", "low-3"),
     ]
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_a_worker_that_ends_costs_no_build_that_waits_in_it_a_retry(
+def test_draining_costs_prefetched_builds_no_retry(
     tmp_path: Path, retries: int
 ) -> None:
     state = State(tmp_path)
@@ -137,7 +137,7 @@ def test_a_worker_that_ends_costs_no_build_that_waits_in_it_a_retry(
             assert process.exit_code() == 0
 
 
-def test_short_jobs_are_answered_while_builds_wait_in_a_worker_that_ends(
+def test_another_worker_answers_short_jobs_while_one_drains(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)

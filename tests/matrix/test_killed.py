@@ -1,4 +1,4 @@
-"""A job server that is killed, whatever it was at."""
+"""A job server is killed at various moments."""
 
 import threading
 from pathlib import Path
@@ -18,10 +18,10 @@ from tests.processes import worker
 from tests.relays import JOB_ASSIGN_UNIQ, relay
 
 
-def test_killed_while_idle_it_is_served_again(
+def test_a_server_killed_while_idle_is_served_again(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
-    # With one place: none of it may be lost with the server.
+    # A slot that leaked would show: there is only one.
     config = State(tmp_path).config(ONE_PLACE)
     with worker([str(job_server.address)], config, tmp_path) as process:
         for time in range(1, 4):
@@ -32,12 +32,12 @@ def test_killed_while_idle_it_is_served_again(
             job_server.restart()
 
 
-def test_killed_in_the_middle_of_a_job_it_leaves_one_owned_device(
+def test_a_server_killed_during_a_job_leaves_one_owned_device(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
-    # The first build goes on where nobody waits for it; the second, which
-    # its client sends when it has lost the first, is another job.
+    # The first build continues without a client. The client's second
+    # submission is a new job.
     config = state.config("[worker]\nlong_jobs = 2\n", boot_time=NEVER)
     with worker([str(job_server.address)], config, tmp_path) as process:
         process.wait_for("registered")
@@ -54,14 +54,14 @@ def test_killed_in_the_middle_of_a_job_it_leaves_one_owned_device(
         until(lambda: sum(executions(process).values()) == 2)
 
     assert state.owners() == {answer["name"]: second.uniques[0]}
-    assert len(state.devices()) == 2  # the reaper has the other
+    assert len(state.devices()) == 2  # the reaper deletes the other
 
 
 class FirstJob:
-    """A relay's filter that keeps the first job back.
+    """A relay filter that withholds the first job from the worker.
 
-    :param instead: what is passed on in its place; None cuts the link
-    :ivar came: set when it came
+    :param instead: sent in its place; None closes the connection
+    :ivar came: set when the job arrives
     """
 
     def __init__(self, instead: bytes | None) -> None:
@@ -69,14 +69,14 @@ class FirstJob:
         self._instead = instead
 
     def __call__(self, data: bytes) -> bytes | None:
-        """See what is on its way to the worker."""
+        """Filter data on its way to the worker."""
         if self.came.is_set() or JOB_ASSIGN_UNIQ not in data:
             return data
         self.came.set()
         return self._instead
 
 
-def test_killed_between_grab_and_job_the_place_is_free_again(
+def test_a_server_killed_between_grab_and_assignment_frees_the_slot(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
@@ -85,8 +85,8 @@ def test_killed_between_grab_and_job_the_place_is_free_again(
         config = state.config(ONE_PLACE)
         with worker([str(between.address)], config, tmp_path) as process:
             process.wait_for("registered")
-            # It may hand a job out before it tells the client that it has
-            # taken it: it is killed when it has done both.
+            # gearmand may assign the job before it confirms it to the
+            # client; kill it when it has done both.
             with batch(server.address, [BUILD]) as lost:
                 assert job.came.wait(TIMEOUT)
                 server.kill()
@@ -94,7 +94,7 @@ def test_killed_between_grab_and_job_the_place_is_free_again(
             assert isinstance(result, TransportError)
             server.start()
             process.wait_for("registered")
-            # Of which kind the lost job was the worker has never known.
+            # The worker never learned the kind of the lost job.
             answers = [ask(server.address, m) for m in (BUILD, BUILD_IP)]
 
             until(lambda: sum(executions(process).values()) == 2)
@@ -102,11 +102,11 @@ def test_killed_between_grab_and_job_the_place_is_free_again(
     assert len(state.owned()) == len(state.marks()) == 2
 
 
-def test_a_job_that_is_lost_between_grab_and_worker_comes_again(
+def test_a_job_lost_on_its_way_to_the_worker_is_redelivered(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
-    # The server lives and knows that the link has gone.
+    # The server is alive and notices the lost connection.
     cut = FirstJob(None)
     with gearmand() as server, relay(server.address, to_worker=cut) as between:
         config = state.config(ONE_PLACE)

@@ -1,4 +1,4 @@
-"""Much at once, big jobs, and the same job twice."""
+"""Many jobs, large messages, and the same job twice."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.processes import worker
 MANY = 20_000
 
 
-def test_ten_mebibytes_are_refused_and_cost_no_link(
+def test_messages_of_ten_mebibytes_fail_without_losing_the_connection(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     size = 10 * 1024 * 1024
@@ -27,13 +27,13 @@ def test_ten_mebibytes_are_refused_and_cost_no_link(
             *large, small = jobs.answers()
 
         assert registrations(process) == 1
-    # A message has at most a mebibyte; a longer one is not read.
+    # Messages longer than 1 MiB are not parsed.
     assert large == [{"response": "FAIL"}] * 2
     assert small["response"] == "PASS"
 
 
 @pytest.mark.endurance
-def test_a_long_queue_is_drained(tmp_path: Path) -> None:
+def test_a_queue_of_20000_jobs_is_processed(tmp_path: Path) -> None:
     state = State(tmp_path)
     config = state.config(ip_quota=MANY, ip_range="10.0.0.0/8")
     with gearmand() as server:
@@ -47,7 +47,7 @@ def test_a_long_queue_is_drained(tmp_path: Path) -> None:
     assert state.owned() == sorted(uniques)
 
 
-def test_with_one_place_three_servers_are_served_in_turn_one_job_at_a_time(
+def test_one_slot_serves_three_servers_in_turn(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
@@ -61,7 +61,7 @@ def test_with_one_place_three_servers_are_served_in_turn_one_job_at_a_time(
 
     for (_created, ready), (created, _ready) in pairwise(state.boots()):
         assert created >= ready
-    # In turn: none had to wait for another's queue to be empty.
+    # No server had to wait until the queue of another was empty.
     order = [
         line.partition("server=")[2].split(" ")[0]
         for line in process.lines
@@ -71,7 +71,7 @@ def test_with_one_place_three_servers_are_served_in_turn_one_job_at_a_time(
     assert max(order.index(str(server)) for server in servers) < min(last)
 
 
-def test_with_one_place_no_job_is_taken_to_wait_in_the_worker(
+def test_one_slot_prefetches_no_job(
     tmp_path: Path,
 ) -> None:
     config = State(tmp_path).config(ONE_PLACE, boot_time=3600)
@@ -82,12 +82,12 @@ def test_with_one_place_no_job_is_taken_to_wait_in_the_worker(
         with worker([str(s) for s in servers], config, tmp_path) as process:
             until(lambda: registrations(process) == 3)
             until(lambda: sum(at(s)[1] for s in servers) == 1)
-            for _look in range(20):  # more would come at once if they did
+            for _look in range(20):  # more would come at once
                 taken = [at(server) for server in servers]
                 assert sorted(taken) == [(2, 0), (2, 0), (2, 1)]
 
 
-def test_the_same_unique_twice_is_one_execution(
+def test_two_submissions_with_one_unique_run_once(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
@@ -106,7 +106,7 @@ def test_the_same_unique_twice_is_one_execution(
     assert list(state.owners()) == [answers[0]["name"]]
 
 
-def test_the_same_unique_at_two_servers_is_one_execution(
+def test_one_unique_at_two_servers_runs_once(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)

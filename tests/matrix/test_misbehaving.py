@@ -1,4 +1,4 @@
-"""Servers that accept and then do what no job server does."""
+"""Servers that accept a connection and violate the protocol."""
 
 import os
 import struct
@@ -17,7 +17,7 @@ from tests.relays import JOB_ASSIGN_UNIQ, relay
 
 RES = b"\0RES"
 
-#: What a server says, and what a worker has against it.
+#: What a server sends, and what the worker logs about it.
 NONSENSE = {
     b"HTTP/1.1 400 Bad\r\n\r\n": "not understood: HTTP: it may not",
     b"SSH-2.0-OpenSSH_9.2\r\n": "not understood: SSH-",
@@ -34,22 +34,22 @@ NONSENSE = {
     encode(
         PacketType.JOB_CREATED, b"H:x:1", magic=RES
     ): "unexpected JOB_CREATED",
-    # Half a packet, and then nothing: what it lacks is waited for.
+    # Half a packet and then silence: the worker waits for the rest.
     RES + b"\0\0": "no answer within 0.5 s",
     RES + struct.pack(">II", 31, 2**20) + b"H:x:1\0": "no answer within 0.5 s",
-    # A job may be longer than any packet; this one never comes.
+    # Jobs may be large, but the rest of this one never comes.
     RES + struct.pack(">II", 31, 2**31) + b"H:x:1\0": "no answer within 0.5 s",
 }
 
 
 def cpu_seconds(process: Process) -> float:
-    """The processor's time that a process has taken."""
+    """Return the CPU seconds that a process has used."""
     with open(f"/proc/{process.pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_nonsense_drops_the_link_and_nothing_else(tmp_path: Path) -> None:
+def test_invalid_packets_close_only_that_connection(tmp_path: Path) -> None:
     config = "[gearman]\nconnect_timeout = 0.5\nreconnect_sleep = 0.2\n"
     with gearmand() as good, peers(NONSENSE) as bad:
         servers = [*(str(each.address) for each in bad), str(good.address)]
@@ -59,19 +59,19 @@ def test_nonsense_drops_the_link_and_nothing_else(tmp_path: Path) -> None:
                 assert ask(good.address, BUILD)["response"] == "PASS"
 
             for each, words in zip(bad, NONSENSE.values(), strict=True):
-                # Some register before they are found out.
-                _until_told(words, process, each.address)
+                # The worker registers with some before it notices.
+                _wait_for_complaint(words, process, each.address)
             assert not complaints(process, good.address)
 
 
-def _until_told(words: str, process: Process, server: Address) -> None:
+def _wait_for_complaint(words: str, process: Process, server: Address) -> None:
     until(lambda: any(words in line for line in complaints(process, server)))
 
 
-def test_a_server_that_closes_at_once_costs_next_to_nothing(
+def test_reconnecting_to_a_closing_server_costs_little_cpu(
     tmp_path: Path,
 ) -> None:
-    """With the default pauses, of which each is at least half as long."""
+    """Jitter shortens each default pause by at most half."""
     tries = 7
     shortest = 0.5 * sum((0.1, 0.2, 0.4, 0.8, 1.6, 3.2))
     with gearmand() as good, peer(closes) as bad:
@@ -83,7 +83,7 @@ def test_a_server_that_closes_at_once_costs_next_to_nothing(
             spent = cpu_seconds(process) - before
             assert ask(good.address)["response"] == "PASS"
 
-            # Which it is depends on who is faster; each is told once.
+            # Timing decides which of the two it is; each is logged once.
             told = complaints(process, bad.address)
             assert len(told) == len(set(told))
             why = "it may not be a job server (gearmand), or speak only TLS"
@@ -96,7 +96,7 @@ def test_a_server_that_closes_at_once_costs_next_to_nothing(
     assert spent < 0.1 * (bad.times[tries - 1] - bad.times[0])
 
 
-def test_garbage_in_the_midst_of_jobs_costs_the_link_and_no_job(
+def test_garbage_between_jobs_costs_a_reconnect_and_no_job(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)

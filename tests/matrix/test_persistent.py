@@ -1,4 +1,4 @@
-"""A job server that keeps its queue on disk, and is killed."""
+"""A job server with its queue on disk is killed."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ RUNNING = 10
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4], ids=["booting", "answering"])
-def test_every_job_is_run_and_has_one_device(
+def test_a_killed_server_with_a_persistent_queue_leaves_one_device_per_job(
     tmp_path: Path, share: float
 ) -> None:
     """
-    :param share: of the jobs that are answered when the server is killed
+    :param share: fraction of the jobs answered before the server is killed
     """
     state = State(tmp_path)
     config = state.config(

@@ -1,4 +1,4 @@
-"""Jobs that the job server has forgotten, or that were cancelled."""
+"""Jobs that the job server no longer knows, or that were cancelled."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +20,10 @@ JOBS = 100
 
 
 class Refusal:
-    """Has gearmand refuse every so-many-th answer.
+    """A relay filter that makes gearmand refuse every N-th answer.
 
-    :ivar refused: the answers
+    :param every: N
+    :ivar refused: the refused packets
     """
 
     def __init__(self, every: int) -> None:
@@ -31,7 +32,7 @@ class Refusal:
         self._seen = 0
 
     def __call__(self, packet: bytes) -> bytes:
-        """See a packet on its way to the job server."""
+        """Pass on or rename a packet for the job server."""
         if not packet.startswith(WORK_COMPLETE):
             return packet
         self._seen += 1
@@ -41,7 +42,7 @@ class Refusal:
         return renamed(packet)
 
 
-def test_one_error_among_a_hundred_jobs_repeats_none(tmp_path: Path) -> None:
+def test_one_refused_answer_repeats_no_other_job(tmp_path: Path) -> None:
     state = State(tmp_path)
     config = state.config(
         f"[worker]\nlong_jobs = {JOBS}\n", boot_time=1, boot_spread=0.5
@@ -53,7 +54,7 @@ def test_one_error_among_a_hundred_jobs_repeats_none(tmp_path: Path) -> None:
                 process.wait_for("registered")
                 with batch(server.address, [BUILD] * JOBS) as jobs:
                     until(lambda: len(executions(process)) == JOBS)
-                    # gearmand waits for the one answer that it never had.
+                    # gearmand still waits for the one refused answer.
                     until(lambda: at(server.address) == (1, 1))
                     until(lambda: len(state.owned()) == JOBS - 1)
                     assert ask(server.address)["response"] == "PASS"
@@ -65,7 +66,7 @@ def test_one_error_among_a_hundred_jobs_repeats_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("message", [BUILD, BUILD_IP])
-def test_what_a_refused_answer_is_about_is_taken_back_and_only_that(
+def test_only_resources_of_refused_answers_are_deleted(
     tmp_path: Path, message: dict[str, str]
 ) -> None:
     state = State(tmp_path)
@@ -88,16 +89,15 @@ def test_what_a_refused_answer_is_about_is_taken_back_and_only_that(
 
 @pytest.fixture
 def server() -> Iterator[JobServerProcess]:
-    """gearmand: the built-in job server cancels nothing."""
+    """Yield a gearmand; the built-in job server cannot cancel."""
     with gearmand() as made:
         yield made
 
 
-def test_a_cancelled_job_disturbs_no_other(
+def test_a_cancelled_job_does_not_affect_others(
     server: JobServerProcess, tmp_path: Path
 ) -> None:
-    """gearmand tells the client, and nothing to the worker, whose answer it
-    takes and drops."""
+    """gearmand tells only the client, and drops the worker's answer."""
     state = State(tmp_path)
     config = state.config("[worker]\nlong_jobs = 10\n", boot_time=NEVER)
     address = server.address
@@ -113,7 +113,7 @@ def test_a_cancelled_job_disturbs_no_other(
             assert isinstance(result, JobFailed)
             state.boot([*doomed.uniques, *others.uniques])
             answers = others.passes()
-        # Nor does it keep its place.
+        # The cancelled job does not keep its slot.
         with batch(address, [BUILD] * 10) as more:
             until(lambda: len(state.devices()) == 20)
             state.boot(more.uniques)

@@ -1,4 +1,4 @@
-"""A job server that begins again with the handles it had given before."""
+"""A restarted job server reuses its handles."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.processes import worker
 JOBS = 100
 
 
-def test_no_result_reaches_another_job_of_the_same_handle(
+def test_no_result_reaches_another_job_with_the_same_handle(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
@@ -34,7 +34,7 @@ def test_no_result_reaches_another_job_of_the_same_handle(
             )
         process.wait_for("registered")
         with batch(server, new) as second:
-            # The old builds end while the new ones have their handles.
+            # The old builds end while new ones have the same handles.
             until(lambda: len(state.devices()) == 2 * JOBS)
             state.boot(first.uniques)
             until(lambda: len(executions(process)) == JOBS)
@@ -46,7 +46,7 @@ def test_no_result_reaches_another_job_of_the_same_handle(
 
     assert set(second.handles) == set(first.handles)
     assert [answer["n"] for answer in answers] == [m["n"] for m in new]
-    # Those of the first are nobody's: the reaper has them.
+    # Devices of the first batch are orphans for the reaper.
     owners = state.owners()
     assert owners == {
         answer["name"]: unique
@@ -54,7 +54,7 @@ def test_no_result_reaches_another_job_of_the_same_handle(
     }
 
 
-def test_only_the_last_of_several_restarts_leaves_owned_devices(
+def test_only_jobs_after_the_last_restart_own_devices(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)

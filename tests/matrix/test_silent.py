@@ -1,4 +1,4 @@
-"""Job servers that fall silent, with their links up."""
+"""Job servers that stop answering while their connections stay open."""
 
 import signal
 import threading
@@ -16,16 +16,15 @@ from tests.polling import until
 from tests.processes import worker
 from tests.relays import relay
 
-#: Of a client that does not mind.
+#: Options of a client that tolerates silence.
 RARE_PINGS = ConnectionOptions(heartbeat=60.0)
 
 
 @pytest.mark.endurance
-def test_servers_that_fall_silent_are_noticed_and_served_again(
+def test_silent_servers_are_noticed_and_served_again(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
-    """One is stopped; between the worker and another a relay, which stands
-    for a network that drops packets, falls silent."""
+    """One server is stopped; a relay to another one drops all packets."""
     state = State(tmp_path)
     swallows = threading.Event()
 
@@ -56,8 +55,8 @@ def test_servers_that_fall_silent_are_noticed_and_served_again(
                 finally:
                     job_server.signal(signal.SIGCONT)
                 swallows.clear()
-                # What was sent to the stopped one before, it has; all the
-                # rest is delivered again.
+                # The stopped server has what was sent before; everything
+                # else is redelivered.
                 answers = a.passes() + b.passes()
                 until(lambda: registrations(process) >= 5)
                 for server in (job_server, far, good):

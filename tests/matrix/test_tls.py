@@ -1,4 +1,4 @@
-"""TLS through a terminator that demands certificates, before a gearmand."""
+"""A TLS terminator in front of gearmand requires client certificates."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def files(tmp_path: Path) -> Certificates:
 
 
 @both
-def test_jobs_go_through_with_the_right_certificates(
+def test_jobs_pass_with_valid_certificates(
     files: Certificates, tmp_path: Path, kind: str
 ) -> None:
     state = State(tmp_path)
@@ -53,11 +53,11 @@ def test_jobs_go_through_with_the_right_certificates(
     assert len(state.owned()) == 51
 
 
-def named_otherwise(files: Certificates) -> tuple[Identity, Identity]:
+def wrong_name(files: Certificates) -> tuple[Identity, Identity]:
     return files.server("gearman.example.org"), files.client()
 
 
-def of_a_rogue_authority(files: Certificates) -> tuple[Identity, Identity]:
+def unknown_authority(files: Certificates) -> tuple[Identity, Identity]:
     rogue = Certificates(files.folder, trustme.CA(), files.authority)
     return rogue.server(), files.client()
 
@@ -70,12 +70,14 @@ def client_expired(files: Certificates) -> tuple[Identity, Identity]:
     return files.server(), files.client(expired=True)
 
 
-def client_of_a_rogue(files: Certificates) -> tuple[Identity, Identity]:
+def client_of_unknown_authority(
+    files: Certificates,
+) -> tuple[Identity, Identity]:
     rogue = Certificates(files.folder, trustme.CA(), files.authority)
     return files.server(), rogue.client()
 
 
-def client_without(files: Certificates) -> tuple[Identity, Identity]:
+def no_client_certificate(files: Certificates) -> tuple[Identity, Identity]:
     client = files.client()
     return files.server(), replace(client, cert="", key="")
 
@@ -87,15 +89,15 @@ Make = Callable[[Certificates], tuple[Identity, Identity]]
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (named_otherwise, "Hostname mismatch, certificate is not valid for"),
-        (of_a_rogue_authority, "unable to get local issuer certificate"),
+        (wrong_name, "Hostname mismatch, certificate is not valid for"),
+        (unknown_authority, "unable to get local issuer certificate"),
         (expired, "certificate has expired"),
         (client_expired, "it says: certificate expired; check"),
-        (client_of_a_rogue, "it says: unknown ca"),
-        (client_without, "it says: certificate required"),
+        (client_of_unknown_authority, "it says: unknown ca"),
+        (no_client_certificate, "it says: certificate required"),
     ],
 )
-def test_what_is_not_right_is_refused_with_a_reason(
+def test_invalid_certificates_are_refused_with_a_reason(
     files: Certificates, tmp_path: Path, kind: str, make: Make, words: str
 ) -> None:
     theirs, ours = make(files)
@@ -112,8 +114,8 @@ def test_what_is_not_right_is_refused_with_a_reason(
 def require_refused(
     front: Address, config: str, folder: Path, words: str
 ) -> None:
-    """A worker and a command say in one line that TLS was refused."""
-    # Not every terminator says so if it does not like a certificate.
+    """Check that a worker and a command report the TLS failure in one line."""
+    # Some terminators close without an alert.
     ours = words.startswith("it ")
     may_be = f"{words}|may not accept our" if ours else words
     with worker([str(front)], config, folder) as process:
@@ -132,7 +134,7 @@ def require_refused(
     assert re.search(f"{front}: TLS: .*({may_be})", asked.stderr)
 
 
-def test_a_server_that_speaks_no_tls_is_not_spoken_to_in_plain_text(
+def test_no_fallback_to_plain_text(
     files: Certificates, tmp_path: Path
 ) -> None:
     config = f"[gearman]\n{files.config()}"
@@ -141,9 +143,7 @@ def test_a_server_that_speaks_no_tls_is_not_spoken_to_in_plain_text(
         require_refused(front, config, tmp_path, "it may not speak TLS")
 
 
-def test_another_server_without_tls_is_refused(
-    files: Certificates, tmp_path: Path
-) -> None:
+def test_an_ssh_server_is_refused(files: Certificates, tmp_path: Path) -> None:
     config = f"[gearman]\n{files.config()}"
     with peer(says(b"SSH-2.0-x\r\n")) as ssh:
         front = Address("localhost", ssh.address.port)

@@ -1,4 +1,4 @@
-"""The link of a worker with a hundred builds in flight is cut."""
+"""A worker with a hundred builds in flight loses its connection."""
 
 from pathlib import Path
 
@@ -16,18 +16,18 @@ JOBS = 100
 
 
 def all_at_once(state: State) -> str:
-    """The configuration of a worker that runs all builds at once."""
+    """Return the configuration of a worker that runs all builds at once."""
     return state.config(
         f"[worker]\nlong_jobs = {JOBS}\n", boot_time=2, boot_spread=1
     )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3], ids=["booting", "answering"])
-def test_every_client_is_answered_and_has_one_device(
+def test_a_lost_connection_leaves_one_device_per_job(
     job_server: JobServerProcess, tmp_path: Path, share: float
 ) -> None:
     """
-    :param share: of the answers that are out when the link is cut
+    :param share: fraction of the jobs that are answered before the cut
     """
     state = State(tmp_path)
     config = all_at_once(state)
@@ -47,7 +47,7 @@ def test_every_client_is_answered_and_has_one_device(
     assert max(times.values()) <= 2
 
 
-def test_cut_again_and_again_it_is_one_device_a_job(
+def test_repeatedly_lost_connections_leave_one_device_per_job(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = State(tmp_path)
