@@ -19,7 +19,9 @@ from typing import Any
 import requests
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, Client, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 
 FUNCTION = "libra_pool_mgm"
 PEERS = Path(__file__).parent / "peers"

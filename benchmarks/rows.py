@@ -25,7 +25,7 @@ from benchmarks.rig import (
     threads,
     worker,
 )
-from poolmgr.gearman import Client
+from poolmgr.gearman.client import Client
 from poolmgr.testing.openstack import LoopbackCloud
 
 Figures = dict[str, float]

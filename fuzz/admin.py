@@ -5,8 +5,9 @@ from typing import Any
 from unittest import mock
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, ConnectionOptions, admin
+from poolmgr.gearman import admin
 from poolmgr.gearman.connection import Connection
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.protocol import Parser
 
 SEEDS = [

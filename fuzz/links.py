@@ -6,16 +6,13 @@ from typing import Any
 from unittest import mock
 
 from poolmgr.errors import PoolmgrError
-from poolmgr.gearman import (
-    Address,
-    Assignment,
-    Client,
-    ConnectionOptions,
-    Worker,
-)
+from poolmgr.gearman.assignment import Assignment
+from poolmgr.gearman.client import Client
 from poolmgr.gearman.connection import Connection
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 from poolmgr.gearman.server import JobServer
+from poolmgr.gearman.worker import Worker
 
 T = PacketType
 

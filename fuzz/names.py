@@ -11,7 +11,7 @@ from poolmgr.drivers.nova.api import path_of
 from poolmgr.drivers.nova.credentials import Origin
 from poolmgr.drivers.nova.sdk import keystone_url
 from poolmgr.errors import CloudRefused, ConfigError, InvalidField
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from poolmgr.ownership import clean_basename, new_name
 from poolmgr.text import format_duration, parse_duration
 

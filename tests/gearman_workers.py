@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from poolmgr.gearman import Address, Assignment, ConnectionOptions, Worker
+from poolmgr.gearman.assignment import Assignment
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
+from poolmgr.gearman.worker import Worker
 
 FUNCTION = "f"
 TIMEOUT = 20.0

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from tests import forkserver
 from tests.forkserver import Files, Started
 from tests.wanted import program

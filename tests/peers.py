@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 
 #: How an answer begins on the wire.
 WORK_COMPLETE = b"\0REQ\0\0\0\x0d"

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, Client
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 from tests.clouds import nova_group
 from tests.jobservers import JobServerProcess, gearmand
 from tests.processes import Process

@@ -27,7 +27,9 @@ from hypothesis import strategies as st
 
 from fuzz import TARGETS
 from poolmgr.errors import PoolmgrError, TransportError
-from poolmgr.gearman import Address, Client, ConnectionOptions, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.protocol import (
     REQUEST,
     RESPONSE,

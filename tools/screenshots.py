@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from poolmgr.gearman import Address, Client
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 from tests.browser import browser
 from tests.jobservers import free_port, gearmand
 from tests.processes import worker

@@ -9,7 +9,9 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from poolmgr.gearman import Address, Assignment, Worker
+from poolmgr.gearman.assignment import Assignment
+from poolmgr.gearman.endpoint import Address
+from poolmgr.gearman.worker import Worker
 
 
 class AnyNumber:

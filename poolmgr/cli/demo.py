@@ -8,7 +8,7 @@ import signal
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import PoolmgrError
-from poolmgr.gearman import Client
+from poolmgr.gearman.client import Client
 from poolmgr.gearman.server import JobServer
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.settings import PoolSettings, WorkerSettings

@@ -6,7 +6,8 @@ from http.client import HTTPConnection, HTTPException
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
 from poolmgr.cli.usage import UsageError, seconds
 from poolmgr.errors import PoolmgrError, TransportError
-from poolmgr.gearman import Address, ConnectionOptions, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.settings.gearman import with_advice
 from poolmgr.text import one_line
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from poolmgr.cli.base import PoolmgrShowOne, Table
 from poolmgr.cli.usage import UsageError, require_columns, seconds
 from poolmgr.errors import InvalidMessage, PoolmgrError, TransportError
-from poolmgr.gearman import Client, SubmittedJob
+from poolmgr.gearman.client import Client, SubmittedJob
 from poolmgr.jobs.message import decode
 from poolmgr.settings.gearman import with_advice
 from poolmgr.worker.signals import Interrupted

@@ -246,7 +246,7 @@ def cloud_name(name: str) -> str:
 @_argument
 def job_server(address: str) -> str:
     """The address of a job server."""
-    from poolmgr.gearman import Address
+    from poolmgr.gearman.endpoint import Address
 
     Address.parse(address)
     return address

@@ -19,7 +19,8 @@ from rich.text import Text
 from poolmgr.cli.app import PoolmgrApp
 from poolmgr.cli.terminal import Stream, is_terminal
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, ConnectionOptions, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.text import format_duration, one_line
 from poolmgr.worker.signals import Interrupted
 

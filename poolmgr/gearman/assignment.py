@@ -1,24 +1,13 @@
-"""Jobs that job servers assign to a worker, and slots for them."""
+"""Jobs that job servers assign to a worker."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from poolmgr.gearman.connection import Connection
 from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import MAX_NAME, PacketType
 from poolmgr.text import decoded
-
-
-class Slots(Protocol):
-    """Slots for jobs; called on the loop's thread."""
-
-    def reserve(self) -> bool:
-        """Reserve a slot for a job that may arrive; False if none is free."""
-
-    def release(self) -> None:
-        """Release a reserved slot, because no job arrived."""
 
 
 @dataclass(eq=False, slots=True)

@@ -7,10 +7,10 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman.assignment import Assignment, Slots
+from poolmgr.gearman.assignment import Assignment
 from poolmgr.gearman.connection import Connection, connect
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.protocol import PacketType, ProtocolError, encode
@@ -28,6 +28,16 @@ STEADY = 3.0
 """Seconds after which a connection counts as good, and its loss as new."""
 
 State = Literal["connecting", "up", "waiting"]
+
+
+class Slots(Protocol):
+    """Slots for jobs; called on the loop's thread."""
+
+    def reserve(self) -> bool:
+        """Reserve a slot for a job that may arrive; False if none is free."""
+
+    def release(self) -> None:
+        """Release a reserved slot, because no job arrived."""
 
 
 class WorkerConnection:

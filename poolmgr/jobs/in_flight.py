@@ -8,7 +8,9 @@ from dataclasses import replace
 from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import PoolmgrError
 from poolmgr.events import RunningJob
-from poolmgr.gearman import Address, Client, ConnectionOptions, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.ownership import Job, Mark
 from poolmgr.tracing import RequestContext
 

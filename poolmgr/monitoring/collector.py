@@ -17,8 +17,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, ConnectionOptions, admin
+from poolmgr.gearman import admin
 from poolmgr.gearman.admin import FunctionStatus
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.monitoring.statistics import COUNTERS, HELP, LABELS, Statistics
 from poolmgr.worker.service import Service
 

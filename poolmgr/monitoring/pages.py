@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from prometheus_client import generate_latest
 
-from poolmgr.gearman import ConnectionOptions
+from poolmgr.gearman.endpoint import ConnectionOptions
 from poolmgr.monitoring.collector import StateCollector
 from poolmgr.monitoring.health import liveness, readiness
 from poolmgr.monitoring.statistics import Statistics

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from poolmgr.errors import ConfigError, TransportError
-from poolmgr.gearman import Address, ConnectionOptions, client_context
+from poolmgr.gearman.endpoint import Address, ConnectionOptions, client_context
 from poolmgr.settings.rules import setting
 
 

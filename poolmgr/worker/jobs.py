@@ -7,7 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from poolmgr.events import Outcome
-from poolmgr.gearman import Assignment
+from poolmgr.gearman.assignment import Assignment
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.manager import AsyncPoolManager

@@ -7,13 +7,10 @@ from dataclasses import replace
 
 from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import PoolmgrError, TransportError
-from poolmgr.gearman import (
-    Address,
-    Assignment,
-    Client,
-    ConnectionOptions,
-    admin,
-)
+from poolmgr.gearman import admin
+from poolmgr.gearman.assignment import Assignment
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.tracing import RequestContext
 
 #: The priority of most jobs, between high (0) and low (2).

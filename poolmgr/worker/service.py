@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from poolmgr.cloud.breaker import Breaker
-from poolmgr.gearman import Assignment, Worker, WorkerConnection
+from poolmgr.gearman.assignment import Assignment
+from poolmgr.gearman.worker import Worker, WorkerConnection
 from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.settings import WorkerSettings

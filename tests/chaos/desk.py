@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Client, JobFailed, JobTimeout
+from poolmgr.gearman.client import Client, JobFailed, JobTimeout
 from tests.asking import FUNCTION
 from tests.chaos.field import Field
 from tests.chaos.ledger import Entry, Ledger

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poolmgr.gearman import Address, Client
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
 from tests.asking import FUNCTION
 from tests.chaos.audit import serious

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman import Address, Client
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 from tests.jobservers import JobServerProcess, builtin, gearmand
 from tests.polling import until
 from tests.processes import poolmgr, worker

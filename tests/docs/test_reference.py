@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 import poolmgr
-import poolmgr.gearman
 import poolmgr.testing
 from poolmgr import errors
 from poolmgr.actions.base import action_plugins
@@ -97,7 +96,7 @@ def test_every_public_name_is_there(page: Page) -> None:
     # Under the name of the module that it is defined in, or the public one.
     last = {each.rpartition(".")[2] for each in ids(shown)}
 
-    for package in (poolmgr, poolmgr.gearman, poolmgr.testing):
+    for package in (poolmgr, poolmgr.testing):
         assert {*package.__all__} - {*last, "__version__"} == set(), package
 
 

@@ -13,7 +13,8 @@ from types import ModuleType
 
 import pytest
 
-from poolmgr.gearman import Address, connection
+from poolmgr.gearman import connection
+from poolmgr.gearman.endpoint import Address
 from tests.docs.blocks import SOURCE, blocks_of, captioned
 from tests.docs.steps import steps_in
 from tests.jobservers import JobServerProcess, free_port, gearmand

@@ -3,7 +3,7 @@
 import socket
 import struct
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import PacketType, encode
 from tests.gearman_workers import TIMEOUT
 

@@ -3,7 +3,7 @@
 import pytest
 
 from poolmgr.errors import ConfigError
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 
 
 @pytest.mark.parametrize(

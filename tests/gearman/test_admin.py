@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, Client, ConnectionOptions, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from tests.gearman_workers import FUNCTION, running
 from tests.jobservers import JobServerProcess, gearmand
 from tests.peers import closes, is_silent, peer, says

@@ -6,7 +6,8 @@ import contextlib
 import pytest
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, Client, JobFailed
+from poolmgr.gearman.client import Client, JobFailed
+from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 from tests.asking import cancel
 from tests.gearman_workers import FUNCTION, TIMEOUT, running

@@ -11,7 +11,8 @@ import socket
 import pytest
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, Client, ConnectionOptions
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from tests.gearman_workers import running, until
 from tests.jobservers import JobServerProcess, free_port
 from tests.peers import peer, says

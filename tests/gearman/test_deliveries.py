@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Client
+from poolmgr.gearman.client import Client
 from tests.gearman_workers import FUNCTION, TIMEOUT, running
 from tests.jobservers import JobServerProcess
 

@@ -8,7 +8,9 @@ from contextlib import ExitStack
 import pytest
 
 from poolmgr.errors import ConfigError
-from poolmgr.gearman import Address, Client, ConnectionOptions, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.gearman.protocol import PacketType
 from tests.gearman.raw import RawPeer
 from tests.gearman_workers import FUNCTION, TIMEOUT, running

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from poolmgr.errors import ConfigError
-from poolmgr.gearman import Address, ConnectionOptions, client_context
+from poolmgr.gearman.endpoint import Address, ConnectionOptions, client_context
 from tests.certificates import Certificates, Identity
 from tests.gearman_workers import running, until
 from tests.peers import is_silent, peer

@@ -3,7 +3,9 @@
 import asyncio
 import time
 
-from poolmgr.gearman import Client, ConnectionOptions, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import ConnectionOptions
 from poolmgr.gearman.protocol import PacketType
 from tests.gearman.raw import RawPeer
 from tests.gearman_workers import FUNCTION, running, until

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from poolmgr.gearman import Client, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client
 from tests.gearman_workers import FUNCTION, TIMEOUT, Running, running, until
 from tests.jobservers import JobServerProcess, gearmand
 

@@ -11,7 +11,8 @@ import pytest
 
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import TransportError
-from poolmgr.gearman import Address, Client
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 from poolmgr.ownership import Mark
 from tests.asking import FUNCTION, asked
 from tests.jobservers import gearmand

@@ -8,13 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from poolmgr.gearman import (
-    Address,
-    Client,
-    ConnectionOptions,
-    SubmittedJob,
-    admin,
-)
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client, SubmittedJob
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from tests.asking import FUNCTION
 
 TIMEOUT = 60.0

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from tests.processes import Process
 
 #: Seconds within which the default settings notice a silent server.

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from tests.certificates import Identity
 from tests.jobservers import free_port
 from tests.wanted import program

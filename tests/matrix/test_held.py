@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman import Address, Client, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import Priority
 from tests.asking import FUNCTION
 from tests.jobservers import JobServerProcess, gearmand

@@ -4,7 +4,7 @@ import os
 import struct
 from pathlib import Path
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import PacketType, encode
 from tests.jobservers import gearmand
 from tests.matrix.batches import BUILD, ask, batch

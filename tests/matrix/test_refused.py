@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman import JobFailed
+from poolmgr.gearman.client import JobFailed
 from tests.asking import cancel
 from tests.jobservers import JobServerProcess, gearmand
 from tests.matrix.batches import BUILD, BUILD_IP, ask, at, batch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman import ConnectionOptions
+from poolmgr.gearman.endpoint import ConnectionOptions
 from tests.jobservers import JobServerProcess, gearmand
 from tests.matrix.batches import BUILD, ask, batch
 from tests.matrix.logs import NOTICED, complaints, registrations

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from tests.certificates import Certificates, Identity
 from tests.jobservers import gearmand
 from tests.matrix.batches import BUILD, batch

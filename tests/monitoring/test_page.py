@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.asking import asked, running
 from tests.browser import shown

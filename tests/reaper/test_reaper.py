@@ -21,7 +21,8 @@ from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.events import Observer, ReaperFinding, RunningJob
-from poolmgr.gearman import Address, Client, ConnectionOptions
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.jobs.in_flight import InFlight, delivered_before
 from poolmgr.ownership import Job, Mark
 from poolmgr.reaper.loop import ReaperLoop

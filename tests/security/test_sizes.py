@@ -11,7 +11,8 @@ import pytest
 
 from poolmgr import PoolManager
 from poolmgr.drivers.fake import FakeCloud
-from poolmgr.gearman import Address, Client
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 from poolmgr.gearman.protocol import (
     REQUEST,
     PacketType,

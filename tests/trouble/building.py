@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import Fault
 from tests.asking import asked
 from tests.processes import Process

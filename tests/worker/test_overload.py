@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from poolmgr.gearman import Address, Client, SubmittedJob, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client, SubmittedJob
+from poolmgr.gearman.endpoint import Address
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.jobservers import gearmand
 from tests.polling import until

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
 
-from poolmgr.gearman import Address
+from poolmgr.gearman.endpoint import Address
 from tests.docs.blocks import SOURCE, blocks_of
 from tests.jobservers import gearmand
 from tests.matrix.batches import BUILD, BUILD_IP, batch

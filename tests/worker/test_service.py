@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from poolmgr import AsyncPoolManager
 from poolmgr.cli.demo import ADDRESS, DEVICE, REQUESTS
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.gearman import Address, Client, admin
+from poolmgr.gearman import admin
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service
