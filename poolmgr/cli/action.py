@@ -15,7 +15,7 @@ from poolmgr.actions.base import (
 )
 from poolmgr.cli.base import PoolmgrLister, PoolmgrShowOne, Table
 from poolmgr.cli.usage import UsageError, positive
-from poolmgr.drivers.lifecycle import close_driver
+from poolmgr.drivers.verbs import close_driver
 from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
 from poolmgr.jobs.delivery import Delivery

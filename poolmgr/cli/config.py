@@ -15,7 +15,7 @@ from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import as_text
 from poolmgr.config.remarks import ignored_options, log_remarks
 from poolmgr.drivers.base import Finding
-from poolmgr.drivers.lifecycle import driver_plugins
+from poolmgr.drivers.verbs import driver_plugins
 from poolmgr.errors import ConfigError
 from poolmgr.plugins import Plugin
 from poolmgr.settings.rules import IsSettings, Option, options_of

@@ -19,7 +19,7 @@ from poolmgr.cloud.pool import limit_arenas
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.lifecycle import close_driver
+from poolmgr.drivers.verbs import close_driver
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.reaper.loop import ReaperLoop

@@ -15,8 +15,7 @@ from poolmgr.cloud.pool import CallPool
 from poolmgr.cloud.shared import Lookups
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP
-from poolmgr.drivers.lifecycle import close_driver
-from poolmgr.drivers.verbs import Verb
+from poolmgr.drivers.verbs import Verb, close_driver
 from poolmgr.errors import (
     AttachedElsewhere,
     Changed,
@@ -131,11 +130,16 @@ class Cloud(Devices):
         """
         until = asyncio.get_running_loop().time() + max_wait
         ask = self.calls.ask
+
+        async def find() -> Sequence[FloatingIP]:
+            found = await ask(verbs.IPS_OF_JOBS, [mark.unique])
+            return [ip for ip in found if ip.mark == mark]
+
         return await Creation(
             self.calls,
             "a floating IP",
             partial(ask, verbs.CREATE_IP, mark, room_until=until),
-            partial(ask, verbs.FIND_CREATED_IPS, "ip", "", mark),
+            find,
             self._delete_ip,
         ).run()
 

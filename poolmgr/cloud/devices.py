@@ -62,7 +62,7 @@ class Devices:
             self.calls,
             f"device {name!r}",
             partial(ask, verbs.CREATE_DEVICE, name, mark, room_until=until),
-            partial(ask, verbs.FIND_CREATED_DEVICES, "device", name, mark),
+            partial(ask, verbs.FIND_DEVICES, [name]),
             self._delete_device,
         ).run()
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from poolmgr.cloud.breaker import Breaker
+from poolmgr.drivers.base import RequestLimiter
 from poolmgr.drivers.verbs import Verb
 from poolmgr.text import told
 from poolmgr.tracing import current
@@ -144,7 +145,7 @@ class Call(Generic[T]):
 CALL: ContextVar[Call[Any] | None] = ContextVar("poolmgr_call", default=None)
 
 
-class RateLimiter:
+class RateLimiter(RequestLimiter):
     """A token bucket that threads wait at; urgent requests go first.
 
     After a quiet time as many may come together as a second allows.

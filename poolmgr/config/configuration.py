@@ -14,7 +14,7 @@ from poolmgr import settings
 from poolmgr.config import options, sources
 from poolmgr.config.sources import Given, Key
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.lifecycle import driver_plugins, make_driver
+from poolmgr.drivers.verbs import driver_plugins, make_driver
 from poolmgr.errors import ConfigError, PluginNotFound
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.settings.rules import IsSettings, Option, options_of

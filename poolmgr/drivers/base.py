@@ -36,12 +36,11 @@ import abc
 import os
 import socket
 from collections.abc import Collection, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 from poolmgr.drivers.values import Device as Device
 from poolmgr.drivers.values import Finding as Finding
 from poolmgr.drivers.values import FloatingIP as FloatingIP
-from poolmgr.drivers.values import Kind as Kind
 from poolmgr.drivers.values import Limits as Limits
 from poolmgr.drivers.values import Poll as Poll
 from poolmgr.drivers.values import Status as Status
@@ -51,16 +50,11 @@ from poolmgr.ownership import Mark
 from poolmgr.settings import IsSettings
 
 
-class RequestLimiter(Protocol):
-    """Limits the requests a second."""
+class RequestLimiter:
+    """Limits the requests a second; this one does not limit them."""
 
     def acquire(self) -> None:
         """Block until a request may be sent."""
-
-
-class _Unlimited:
-    def acquire(self) -> None:
-        pass
 
 
 class Driver(abc.ABC):
@@ -69,8 +63,8 @@ class Driver(abc.ABC):
     :cvar Settings: a dataclass of :func:`poolmgr.settings.setting` fields.
         Each becomes an option in the configuration group that is named like
         the driver.
-    :ivar image: the image that devices are made from, as configured
-    :ivar limits: how much the driver may be asked
+    :ivar image: the configured image of devices
+    :ivar limits: limits for the calls of the driver
     :ivar limiter: set by ``Cloud``; a driver calls ``limiter.acquire()``
         before each request that it sends
 
@@ -80,14 +74,14 @@ class Driver(abc.ABC):
     Settings: ClassVar[type[IsSettings]]
     image: str
     limits: Limits = Limits()
-    limiter: RequestLimiter = _Unlimited()
-    _made_in: int
+    limiter: RequestLimiter = RequestLimiter()
+    _created_in: int
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
-        made = super().__new__(cls)
+        driver = super().__new__(cls)
         # A driver may be a frozen dataclass.
-        object.__setattr__(made, "_made_in", os.getpid())
-        return made
+        object.__setattr__(driver, "_created_in", os.getpid())
+        return driver
 
     @abc.abstractmethod
     def __init__(self, settings: Any) -> None: ...
@@ -222,7 +216,7 @@ class Driver(abc.ABC):
         :returns: False if the cloud has no such floating IP
         """
 
-    # -- both ---------------------------------------------------------------
+    # -- other --------------------------------------------------------------
 
     def report_call(self, call: CloudCall) -> None:  # noqa: B027
         """Report a request, for the metrics; ``Cloud`` replaces this.
@@ -231,22 +225,8 @@ class Driver(abc.ABC):
         counts as one request.
         """
 
-    def find_created(
-        self, kind: Kind, name: str, mark: Mark, timeout: float
-    ) -> Sequence[Device | FloatingIP]:
-        """List what a creation with this name and mark has created.
-
-        Called when the outcome of a creation is unknown.
-
-        :param kind: "device" or "ip"
-        :param name: the device's name; empty for a floating IP
-        """
-        if kind == "device":
-            return self.find_devices([name], timeout)
-        return [ip for ip in self.list_ips(timeout) if ip.mark == mark]
-
     def accepts(self, address: str, port: int, timeout: float) -> bool:
-        """Tell whether an address accepts a TCP connection now."""
+        """Return whether an address accepts a TCP connection now."""
         try:
             with socket.create_connection((address, port), min(5.0, timeout)):
                 return True
@@ -273,5 +253,5 @@ class Driver(abc.ABC):
 
         :raises Forked: the process was forked since
         """
-        if self._made_in != os.getpid():
+        if self._created_in != os.getpid():
             raise Forked("driver")

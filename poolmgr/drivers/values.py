@@ -1,39 +1,53 @@
 """The values that drivers and the rest of poolmgr exchange."""
 
+import reprlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_origin
 
 from poolmgr.ownership import Mark
 
 Status = Literal["building", "active", "failed"]
-Kind = Literal["device", "ip"]
 
 
-def _require(value: object, kind: Any, *fields: str) -> None:
-    """Require that fields of a value have a type: a driver's are not trusted.
+def check_type(value: object, hint: Any, what: str) -> None:
+    """Check the type of a value that comes from a driver.
 
-    :raises TypeError: one has not
+    :param hint: a class, a union, a ``Literal``, or a collection of these
+    :param what: the name of the value in the error
+    :raises TypeError: the value has another type
     """
-    for name in fields:
-        found = getattr(value, name)
-        if not isinstance(found, kind):
-            what, wanted = (
-                type(value).__name__,
-                getattr(kind, "__name__", kind),
-            )
-            raise TypeError(f"a {what}'s {name} is {found!r}, not {wanted}")
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Collection, Sequence):
+        check_type(value, Collection, what)
+        for each in value:  # type: ignore[attr-defined]
+            check_type(each, args[0], f"an entry of {what}")
+        return
+    is_valid = value in args if origin is Literal else isinstance(value, hint)
+    if not is_valid:
+        wanted = getattr(hint, "__name__", hint)
+        raise TypeError(f"{what} is {reprlib.repr(value)}, not {wanted}")
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class _Checked:
+    """Checks the types of its fields, because a driver sets them."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            what = f"{type(self).__name__}.{field.name}"
+            check_type(getattr(self, field.name), field.type, what)
+
+
+@dataclass(frozen=True, slots=True)
+class Device(_Checked):
     """A server of the cloud.
 
     :ivar id: the cloud's own id
-    :ivar name: its name; the cloud may have several of one name
+    :ivar name: its name; the cloud may have several devices of one name
     :ivar status: "building", "active" or "failed"
     :ivar address: its address for clients, None until it has one
-    :ivar created: when it was created, ISO 8601 in UTC
+    :ivar created: creation time, ISO 8601 in UTC
     :ivar fault: the cloud's reason for a failure
     :ivar mark: its mark, None if poolmgr did not create it
     """
@@ -46,33 +60,26 @@ class Device:
     fault: str | None = None
     mark: Mark | None = None
 
-    def __post_init__(self) -> None:
-        _require(self, str, "id", "name", "created")
-        _require(self, str | None, "address", "fault")
-        _require(self, Mark | None, "mark")
-        if self.status not in get_args(Status):
-            raise TypeError(f"a device's status is {self.status!r}")
-
     @property
     def ready(self) -> bool:
-        """Whether it runs and can be reached."""
+        """Whether the device is active and has an address."""
         return self.status == "active" and self.address is not None
 
 
 @dataclass(frozen=True, slots=True)
-class FloatingIP:
+class FloatingIP(_Checked):
     """An address that can be moved between devices.
 
     :ivar id: the cloud's own id
     :ivar address: the address itself
-    :ivar device_id: the device that it is attached to, or None
+    :ivar device_id: id of the device that it is attached to, or None
     :ivar revision: changes with every change of the floating IP;
         :meth:`Driver.attach_ip`, :meth:`Driver.detach_ip` and
         :meth:`Driver.mark_ip` compare it
     :ivar mark: its mark, None if poolmgr did not create it
-    :ivar created: when it was allocated, ISO 8601 in UTC, or None if unknown
-    :ivar goes_with: the id of the device that it belongs to and is deleted
-        with, or None
+    :ivar created: allocation time, ISO 8601 in UTC, or None if unknown
+    :ivar goes_with: id of the device that it belongs to and is deleted with,
+        or None
     """
 
     id: str
@@ -83,21 +90,15 @@ class FloatingIP:
     created: str | None = None
     goes_with: str | None = None
 
-    def __post_init__(self) -> None:
-        _require(self, str, "id", "address")
-        _require(self, str | None, "device_id", "created", "goes_with")
-        _require(self, int, "revision")
-        _require(self, Mark | None, "mark")
 
-
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, slots=True)
+class Finding(_Checked):
     """The result of checking a setting against the cloud.
 
     :ivar setting: the setting's name
     :ivar value: its value, empty when unset
-    :ivar found: the id of the resource in the cloud
-    :ivar problem: what is wrong, in one line, or None
+    :ivar found: id of the resource in the cloud
+    :ivar problem: the problem in one line, or None
     """
 
     setting: str
@@ -105,32 +106,22 @@ class Finding:
     found: str = ""
     problem: str | None = None
 
-    def __post_init__(self) -> None:
-        _require(self, str, "setting", "value", "found")
-        _require(self, str | None, "problem")
 
-
-@dataclass(frozen=True)
-class Poll:
+@dataclass(frozen=True, slots=True)
+class Poll(_Checked):
     """The result of one poll of devices that boot or are being deleted.
 
     A device that is neither in ``seen`` nor in ``unchanged`` was not found.
 
-    :ivar seen: devices as they are now, and possibly others
+    :ivar seen: current state of the devices, and possibly of others
     :ivar unchanged: ids of devices that are still building
-    :ivar requests: requests that the poll took; the more, the longer the pause
-        until the next
+    :ivar requests: number of requests that the poll took; the more, the
+        longer the pause until the next poll
     """
 
     seen: Sequence[Device]
     unchanged: Collection[str] = ()
     requests: int = 1
-
-    def __post_init__(self) -> None:
-        _require(self, Collection, "seen", "unchanged")
-        _require(self, int, "requests")
-        if not all(isinstance(each, Device) for each in self.seen):
-            raise TypeError("a Poll's seen has what is no Device")
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,36 @@
-"""The verbs of a driver, and how one is called.
+"""Load, create, call and close drivers.
 
-A driver that returns or raises what it may not is named as the one to blame.
+Drivers are plugins: an error that a driver must not raise, or a result of
+the wrong type, becomes a :class:`~poolmgr.errors.PluginFailed` that names the
+driver.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import NoneType
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_origin, get_type_hints
 
-from poolmgr.drivers.base import Device, Driver, FloatingIP
-from poolmgr.plugins import is_interrupt, known
+from poolmgr.drivers.base import Driver
+from poolmgr.drivers.values import check_type
+from poolmgr.plugins import DRIVERS, Registry, is_interrupt, known
+from poolmgr.text import told
+
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Verb(Generic[T]):
     """A method of a driver.
 
-    :ivar name: its name
-    :ivar circuit: what it does, and which service it asks: one may fail while
-        the others work
-    :ivar returns: the type of what it returns
+    :ivar name: the method's name
+    :ivar circuit: the kind of operation and the service; each combination has
+        a circuit breaker of its own
+    :ivar returns: the return type
     """
 
     name: str
@@ -30,12 +39,12 @@ class Verb(Generic[T]):
 
     @property
     def service(self) -> str:
-        """Which service it asks."""
+        """The service of the cloud that the method uses."""
         return self.circuit.split()[1]
 
     @property
     def is_read(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether the method changes nothing."""
         return self.circuit.startswith("reading")
 
 
@@ -63,53 +72,94 @@ MARK_IP = _verb(Driver.mark_ip, "changing network")
 ATTACH_IP = _verb(Driver.attach_ip, "changing network")
 DETACH_IP = _verb(Driver.detach_ip, "changing network")
 DELETE_IP = _verb(Driver.delete_ip, "changing network")
-FIND_CREATED_DEVICES: Verb[Sequence[Device]] = Verb(
-    "find_created", "reading compute", Sequence[Device]
-)
-FIND_CREATED_IPS: Verb[Sequence[FloatingIP]] = Verb(
-    "find_created", "reading network", Sequence[FloatingIP]
-)
 CHECK = _verb(Driver.check)
 ACCEPTS = _verb(Driver.accepts, "reading network")
 
 
+def driver_plugins() -> Registry[Driver]:
+    """Return the registry of the installed drivers."""
+    return Registry("driver", DRIVERS, Driver, find_defect)  # type: ignore[type-abstract]
+
+
+def find_defect(driver: type[Driver]) -> str | None:
+    """Return what is wrong with a driver's class, or None."""
+    settings = getattr(driver, "Settings", None)
+    if not (isinstance(settings, type) and dataclasses.is_dataclass(settings)):
+        return "'Settings' must be a dataclass"
+    get_type_hints(settings)
+    for field in dataclasses.fields(settings):
+        if "help" not in field.metadata:
+            return f"the setting {field.name!r} must be made by setting()"
+    return None
+
+
+def make_driver(cls: type[Driver], settings: object = None) -> Driver:
+    """Create a driver from its settings.
+
+    :param settings: None for the defaults
+    :raises PoolmgrError: raised by the driver
+    :raises PluginFailed: the driver has a bug
+    """
+    with _blame(f"driver {cls.__name__}: __init__"):
+        return cls(cls.Settings() if settings is None else settings)
+
+
 def name_of(driver: Driver) -> str:
-    """Return what a driver is called in messages."""
+    """Return a driver's name for messages."""
     return f"driver {type(driver).__name__}"
 
 
 def call(driver: Driver, verb: Verb[T], *args: object) -> T:
-    """Call a method of a driver and check what it returns.
+    """Call a method of a driver and check the type of its result.
 
-    :returns: that; a sequence as a list
+    :returns: the result; a sequence as a list
     :raises PoolmgrError: raised by the driver
-    :raises PluginFailed: it raised or returned what it may not
+    :raises PluginFailed: the driver has a bug
+    """
+    with _blame(f"{name_of(driver)}: {verb.name}"):
+        result: Any = getattr(driver, verb.name)(*args)
+        if get_origin(verb.returns) is Sequence:
+            result = list(result)
+        # The result of a method that returns None is not used.
+        if verb.returns not in (Any, NoneType):
+            check_type(result, verb.returns, "its result")
+        return result  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _blame(doing: str) -> Iterator[None]:
+    """Turn an unexpected error of a driver into a ``PluginFailed``.
+
+    :param doing: the driver and its method
     """
     try:
-        returned = getattr(driver, verb.name)(*args)
-        checked: T = _checked(returned, verb.returns)
-        return checked
+        yield
     except BaseException as error:
         if is_interrupt(error):
             raise
-        failure = known(error, f"{name_of(driver)}: {verb.name}")
-    raise failure
+        raise known(error, doing)  # noqa: B904 - it has its cause
 
 
-def _checked(returned: Any, hint: Any) -> Any:
-    if hint is NoneType or hint is Any:
-        return returned  # what has nothing to tell may return anything
-    if get_origin(hint) is not Sequence:
-        _require(returned, hint)
-        return returned
-    resources = list(returned)
-    for each in resources:
-        _require(each, get_args(hint)[0])
-    return resources
+def close_driver(driver: Driver, timeout: float = 5.0) -> None:
+    """Close a driver; do not wait for one that hangs, log an error.
+
+    :param timeout: seconds until a driver that hangs is abandoned
+    """
+    closing = threading.Thread(
+        target=_close, args=(driver,), name="poolmgr-closing", daemon=True
+    )
+    closing.start()
+    closing.join(timeout)
+    if closing.is_alive():
+        LOG.error(
+            "%s: close has not returned within %g s; continuing",
+            name_of(driver),
+            timeout,
+        )
 
 
-def _require(value: object, kind: Any) -> None:
-    # What these are made of they have checked themselves.
-    if not isinstance(value, kind):
-        wanted = getattr(kind, "__name__", kind)
-        raise TypeError(f"returned a {type(value).__name__}, not {wanted}")
+def _close(driver: Driver) -> None:
+    try:
+        driver.close()
+    except BaseException as error:
+        LOG.error("%s: close: %s", name_of(driver), told(error))

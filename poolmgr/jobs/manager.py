@@ -7,7 +7,7 @@ from typing import Any, Self
 from poolmgr.actions.base import Action, action_plugins
 from poolmgr.cloud import Cloud, Pace
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.lifecycle import driver_plugins, make_driver
+from poolmgr.drivers.verbs import driver_plugins, make_driver
 from poolmgr.errors import Closed, Stopped
 from poolmgr.events import EndedJob, Observer, Outcome, RunningJob, tell
 from poolmgr.jobs import message as wire

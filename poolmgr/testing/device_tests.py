@@ -84,19 +84,6 @@ class DeviceTests(DriverTests):
 
         assert made <= {device.id for device in cloud.list_devices()}
 
-    def test_what_a_lost_creation_has_made_is_found(
-        self, driver: Driver, cloud: BlockingCloud
-    ) -> None:
-        name, mark = new_name(BASENAME), self.mark("lost")
-        ip_mark = self.mark("lost address")
-        device, ip = cloud.create_device(name, mark), cloud.create_ip(ip_mark)
-
-        found = driver.find_created("device", name, mark, self.timeout)
-        ips = driver.find_created("ip", "", ip_mark, self.timeout)
-
-        assert [each.id for each in found] == [device.id]
-        assert [each.id for each in ips] == [ip.id]
-
     def test_a_mark_can_be_changed(self, cloud: BlockingCloud) -> None:
         device = self.device(cloud)
         mark = replace(self.mark("other job").handed_over(), handle="H:b:2")

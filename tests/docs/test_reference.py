@@ -13,7 +13,7 @@ from poolmgr import errors
 from poolmgr.actions.base import action_plugins
 from poolmgr.cli import app
 from poolmgr.config.options import list_opts
-from poolmgr.drivers.lifecycle import driver_plugins
+from poolmgr.drivers.verbs import driver_plugins
 from poolmgr.worker.service import EXIT_DRAINED, EXIT_STOPPED_JOBS
 from tests.docs.blocks import SOURCE
 from tests.docs.builds import built

@@ -146,7 +146,7 @@ def test_a_look_that_is_nonsense_is_made_again(
 
         assert cloud.wait_ready(made).ready
 
-    assert "driver FakeCloud: poll: TypeError: returned" in caplog.text
+    assert "driver FakeCloud: poll: TypeError: its result is" in caplog.text
 
 
 def test_a_driver_that_heeds_no_time_out_is_named() -> None:
@@ -212,7 +212,7 @@ def test_a_driver_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].endswith(
-            "driver Strange cannot be made: GeneratorExit"
+            "driver Strange: __init__: GeneratorExit"
         )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from poolmgr import errors
 from poolmgr.actions.base import action_plugins
-from poolmgr.drivers.lifecycle import driver_plugins
+from poolmgr.drivers.verbs import driver_plugins
 from tests import environments, processes
 
 

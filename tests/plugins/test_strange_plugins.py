@@ -138,9 +138,9 @@ WRONG = {
 #: Settings of drivers that cannot be, and what is said of them.
 SETTINGS = {
     "Settings = None": "'Settings' must be a dataclass",
-    "Settings = Raising()": "'Settings' raises LookupError: no",
+    "Settings = Raising()": "LookupError: no",
     "Settings = having('int')": "'x' must be made by setting()",
-    "Settings = having('Nowhere', help='')": "unknown types",
+    "Settings = having('Nowhere', help='')": "name 'Nowhere' is not defined",
 }
 #: Targets of entry points that cannot be, and what is said of them.
 TARGETS = {
