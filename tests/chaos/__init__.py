@@ -1,4 +1,4 @@
-"""Kill -9 at many moments: what is answered is there, and nothing else is.
+"""Kill workers with SIGKILL at many moments: only answered resources remain.
 
 ``python -m tests.chaos --minutes 60`` runs for an hour; see
 "Kill workers" in ``doc/source/tests.rst``.

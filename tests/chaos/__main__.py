@@ -17,7 +17,7 @@ from tests.chaos.tally import Tally
 def main() -> int:
     """Run round after round until the time is up or one fails."""
     given = _parser().parse_args()
-    # All that it has started ends with it.
+    # Processes that it started end with it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     end = time.monotonic() + given.minutes * 60
@@ -47,13 +47,15 @@ def main() -> int:
     for failure in result.failures:
         print(f"\nFAILED {failure}")
     if result.failures:
-        print(f"\nagain: python -m tests.chaos --minutes 0 {_again(plan)}")
+        print(
+            f"\nagain: python -m tests.chaos --minutes 0 {_arguments_of(plan)}"
+        )
         print(f"logs: {place}")
     return int(bool(result.failures))
 
 
-def _again(plan: Plan) -> str:
-    """The arguments that run this round again."""
+def _arguments_of(plan: Plan) -> str:
+    """Return the arguments that repeat this round."""
     flags = "" if plan.faults else " --no-faults"
     return (
         f"--seed {plan.seed} --cloud {plan.cloud} --workers {plan.workers} "

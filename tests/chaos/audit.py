@@ -1,4 +1,4 @@
-"""Holds what is in the cloud against what the clients know."""
+"""Compares the cloud with what the clients know."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ Fault = Literal[
 
 @dataclass(frozen=True)
 class Finding:
-    """Something in the cloud that is not as the clients know it.
+    """A difference between the cloud and the clients' knowledge.
 
-    :ivar fault: "unowned": no client has it; "duplicate": likewise, and it
-        was made for a job that was answered with another one; "in doubt": its
-        answer was on the way when the job server died, nobody can tell;
-        "missing": a client has it by an answer, and it is not there, or not
-        as answered; "not deleted": it is there although its deletion was
-        answered with a PASS; "misplaced": an address on another device
+    :ivar fault: "unowned": no client owns the resource; "duplicate": the same,
+        and its job was answered with another one; "in doubt": the job server
+        died while the answer was on its way; "missing": the cloud lacks an
+        answered resource, or has a different one; "not deleted": the resource
+        exists although its deletion passed; "misplaced": an address is on
+        another device
     :ivar kind: device or address
-    :ivar name: which
-    :ivar entry: the job that it was made for
-    :ivar says: what is the case
-    :ivar left: whether its mark says that no client can have it
-    :ivar id: the cloud's id of it, empty if it is not there
+    :ivar name: the resource's name
+    :ivar entry: the job that it was created for
+    :ivar says: the difference in words
+    :ivar left: whether its mark rules out that a client owns it
+    :ivar id: the cloud's id, empty if the resource does not exist
     """
 
     fault: Fault
@@ -46,17 +46,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the cloud has of the pool.
+    """The pool's resources in the cloud.
 
-    :ivar devices: with the pool's mark
-    :ivar ips: likewise
+    :ivar devices: devices with the pool's mark
+    :ivar ips: floating IPs with the pool's mark
     """
 
     devices: Sequence[Device]
     ips: Sequence[FloatingIP]
 
     def audit(self, ledger: Ledger) -> list[Finding]:
-        """All that is not as it has to be."""
+        """Return all differences."""
         found: list[Finding] = []
         there: dict[tuple[Kind, str], list[Device | FloatingIP]]
         there = defaultdict(list)
@@ -64,8 +64,8 @@ class Scene:
             there["device", device.name].append(device)
         for ip in self.ips:
             there["address", ip.address].append(ip)
-        for (kind, name), things in there.items():
-            found += _judged(kind, name, things, ledger)
+        for (kind, name), resources in there.items():
+            found += _audit_name(kind, name, resources, ledger)
         found += self._unreachable(ledger)
         for holding in ledger.holdings:
             absent = (holding.kind, holding.name) not in there
@@ -80,8 +80,8 @@ class Scene:
             holding = ledger.held("device", device.name)
             if holding is None or holding.state != "owned":
                 continue
-            # A floating IP comes before the device's own address, and Nova
-            # goes on showing one for a moment after it was detached.
+            # A floating IP takes precedence over the device's own address,
+            # and Nova shows it for a moment after it was detached.
             ips = {h.name for h in ledger.holdings if h.kind == "address"}
             answered = (holding.entry.answer or {})["addr"]
             if device.address not in {answered, *ips}:
@@ -104,47 +104,49 @@ class Scene:
         return found
 
 
-def _judged(
+def _audit_name(
     kind: Kind,
     name: str,
-    things: list[Device | FloatingIP],
+    resources: list[Device | FloatingIP],
     ledger: Ledger,
 ) -> list[Finding]:
-    """What is wrong with the things of one name."""
+    """Return the findings about all resources with one name."""
     holding = ledger.held(kind, name)
     if holding is None:
-        return [_unowned(kind, name, thing, ledger) for thing in things]
+        return [
+            _unowned(kind, name, resource, ledger) for resource in resources
+        ]
     if holding.state == "gone":
         says = "it is there although it was deleted"
-        return [_finding("not deleted", holding, says, things[0].id)]
-    if len(things) > 1:
-        return [_finding("duplicate", holding, f"there are {len(things)}")]
-    says = _unlike(things[0], holding)
+        return [_finding("not deleted", holding, says, resources[0].id)]
+    if len(resources) > 1:
+        return [_finding("duplicate", holding, f"there are {len(resources)}")]
+    says = _difference(resources[0], holding)
     if holding.state == "owned" and says:
-        return [_finding("missing", holding, says, things[0].id)]
+        return [_finding("missing", holding, says, resources[0].id)]
     return []
 
 
-def _unlike(thing: Device | FloatingIP, holding: Holding) -> str:
-    """In what a thing differs from what was answered."""
+def _difference(resource: Device | FloatingIP, holding: Holding) -> str:
+    """Return how a resource differs from the answer; empty if it does not."""
     answer = holding.entry.answer or {}
-    mark = _mark(thing)
+    mark = _mark(resource)
     if mark.unique != holding.entry.unique:
         return f"its mark is of another job: {mark}"
     if mark.state != "handed over":
         return f"it was answered, and its mark says {mark.state!r}"
-    if isinstance(thing, Device):
-        if thing.status != "active":
-            return f"it is {thing.status}: {thing.fault}"
-    elif thing.id != answer["id"]:
-        return f"its id is {thing.id}, not as answered"
+    if isinstance(resource, Device):
+        if resource.status != "active":
+            return f"it is {resource.status}: {resource.fault}"
+    elif resource.id != answer["id"]:
+        return f"its id is {resource.id}, not as answered"
     return ""
 
 
 def _unowned(
-    kind: Kind, name: str, thing: Device | FloatingIP, ledger: Ledger
+    kind: Kind, name: str, resource: Device | FloatingIP, ledger: Ledger
 ) -> Finding:
-    mark = _mark(thing)
+    mark = _mark(resource)
     entry = ledger.of(mark.unique)
     fault: Fault = "unowned"
     if entry is not None and entry.passed:
@@ -154,7 +156,7 @@ def _unowned(
     made_for = "no job of ours" if entry is None else f"{entry}"
     ended = "" if entry is None else f", which was {entry.outcome}"
     says = f"{mark.state}, made for {made_for}{ended}"
-    return Finding(fault, kind, name, entry, says, mark.is_left, thing.id)
+    return Finding(fault, kind, name, entry, says, mark.is_left, resource.id)
 
 
 def _finding(
@@ -165,16 +167,16 @@ def _finding(
     )
 
 
-def _mark(thing: Device | FloatingIP) -> Mark:
-    assert thing.mark is not None, "it is of the pool"
-    return thing.mark
+def _mark(resource: Device | FloatingIP) -> Mark:
+    assert resource.mark is not None, "it is of the pool"
+    return resource.mark
 
 
 def serious(findings: Sequence[Finding], reaped: bool) -> list[Finding]:
-    """Those findings that must not be.
+    """Return the findings that are failures.
 
-    :param reaped: whether the reaper has passed; before, there may be what
-        it will find
+    :param reaped: whether the reaper has run; before that, orphans are
+        allowed
     """
     spared = ("unowned", "duplicate")
     return [

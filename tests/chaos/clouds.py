@@ -1,4 +1,4 @@
-"""The clouds that a run can be on."""
+"""The clouds that a run can use."""
 
 import json
 import subprocess
@@ -26,34 +26,34 @@ _TIMEOUT = 30.0
 class Cloud:
     """A cloud.
 
-    :ivar settings: what the workers' configuration says of it; it goes on
-        where the group ``[poolmgr]`` ends
-    :ivar environment: what the workers have in theirs
+    :ivar settings: its part of the workers' configuration, which continues
+        the group ``[poolmgr]``
+    :ivar environment: variables for the workers
     """
 
     settings = ""
     environment: Mapping[str, str] = {}
 
     def driver(self) -> Driver:
-        """A driver of our own, to be closed."""
+        """Return a new driver; the caller closes it."""
         raise NotImplementedError
 
     def trouble(self, fault: Json) -> None:
-        """Put a fault in force, if the cloud can have any."""
+        """Inject a fault, if the cloud supports that."""
 
     def calm(self) -> None:
-        """Lift all faults."""
+        """Remove all faults."""
 
     def record(self) -> list[Json]:
-        """All calls of all workers, if the cloud has a record."""
+        """Return the calls of all workers, if the cloud records them."""
         return []
 
     def close(self, pool: str) -> None:
-        """End it, or delete what the pool has there."""
+        """Stop the cloud, or delete the pool's resources in it."""
 
 
 class LoopbackProcess(Cloud):
-    """The loopback OpenStack, as a process of its own."""
+    """The loopback OpenStack as a separate process."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         path = folder / "clouds.yaml"
@@ -73,7 +73,7 @@ class LoopbackProcess(Cloud):
         )
         assert self._process.stdout is not None
         self._url = self._process.stdout.readline().strip()
-        self._process.stdout.readline()  # now the file is there
+        self._process.stdout.readline()  # now the file exists
         self._auth = json.loads(path.read_text())["clouds"]["loopback"]["auth"]
         self.settings = nova_group("loopback", call_timeout=5)
         self.environment = {"OS_CLIENT_CONFIG_FILE": str(path)}
@@ -96,7 +96,7 @@ class LoopbackProcess(Cloud):
         return calls
 
     def close(self, pool: str) -> None:
-        """End it."""
+        """Stop the process."""
         self._process.terminate()
         self._process.wait(_TIMEOUT)
         assert self._process.stdout is not None
@@ -114,7 +114,7 @@ class LoopbackProcess(Cloud):
 
 
 class FakeFile(Cloud):
-    """The fake cloud in a file; its own chance makes it fail."""
+    """The fake cloud in a file; it fails at random by itself."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self._state = str(folder / "cloud.db")
@@ -135,7 +135,7 @@ class FakeFile(Cloud):
 
 
 class RealCloud(Cloud):
-    """What ``./dev cloud up`` has brought up."""
+    """The OpenStack that ``./dev cloud up`` started."""
 
     def __init__(self) -> None:
         self._file = testcloud.Location.from_environment().clouds_file
@@ -153,7 +153,7 @@ class RealCloud(Cloud):
         )
 
     def close(self, pool: str) -> None:
-        """Delete what the pool has there."""
+        """Delete the pool's resources."""
         driver = self.driver()
         try:
             there = scene(driver, pool)
@@ -166,20 +166,20 @@ class RealCloud(Cloud):
 
 
 class _Owning(NovaCloud):
-    """A driver that closes a connection that it was given."""
+    """A driver that also closes the connection it was given."""
 
     def __init__(self, settings: NovaSettings, connection: Connection) -> None:
         super().__init__(settings, connection)
         self._given = connection
 
     def close(self) -> None:
-        """Let go of both."""
+        """Close both."""
         super().close()
         self._given.close()
 
 
 def make(plan: Plan, folder: Path) -> Cloud:
-    """The cloud of a plan."""
+    """Return the cloud of a plan."""
     if plan.cloud == "real":
         return RealCloud()
     if plan.cloud == "fake":

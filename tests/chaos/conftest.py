@@ -1,4 +1,4 @@
-"""Kills take long: everything in this folder is marked ``chaos``."""
+"""Marks all tests in this folder ``chaos``, since they take long."""
 
 from pathlib import Path
 

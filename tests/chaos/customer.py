@@ -1,4 +1,4 @@
-"""Who has devices and addresses, and wants more, and fewer."""
+"""A simulated customer who orders and returns devices and addresses."""
 
 import asyncio
 import random
@@ -16,13 +16,13 @@ Step = Callable[[], Awaitable[None]]
 
 
 class Customer:
-    """One client with one job at a time, as each object of Libra has.
+    """A client with one job at a time, like each object of Libra.
 
-    What it has nobody else touches; so after each answer it knows where each
-    of its addresses is.
+    No other client touches its resources, so after each answer it knows
+    where each of its addresses is.
 
-    :param driver: to see for itself whether an assignment is in effect
-    :param dice: what it wants next
+    :param driver: used to check whether an assignment took effect
+    :param dice: chooses the next step
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Customer:
         self._dice = dice
         self._devices: list[Holding] = []
         self._ips: list[Holding] = []
-        # Addresses of which nobody knows where they are, or will be.
+        # Addresses whose present or future device is unknown.
         self._doubtful: list[Holding] = []
 
     async def live(self, stop: asyncio.Event) -> None:
-        """Want one thing after another."""
+        """Take random steps until stopped."""
         while not stop.is_set():
             steps = self._steps()
             weights = [weight for weight, _step in steps]
@@ -46,7 +46,7 @@ class Customer:
             await step()
 
     def _steps(self) -> list[tuple[int, Step]]:
-        """What can be wanted now, and how much."""
+        """Return the possible next steps with their weights."""
         steps: list[tuple[int, Step]] = [(0, self._rest)]
         if len(self._devices) < _MOST:
             steps.append((4, self._build_device))
@@ -65,20 +65,20 @@ class Customer:
         return steps
 
     def _free(self) -> list[Holding]:
-        """Devices that no address is on."""
+        """Return the devices without an address."""
         ips = [*self._ips, *self._doubtful]
         taken = {name for ip in ips for name in ip.where}
         return [each for each in self._devices if each.name not in taken]
 
     def _placed(self) -> list[Holding]:
-        """Addresses that are on a device for certain."""
+        """Return the addresses that are certainly on a device."""
         return [
             ip
             for ip in self._ips
             if len(ip.where) == 1 and None not in ip.where
         ]
 
-    # -- what it wants ------------------------------------------------------
+    # -- steps --------------------------------------------------------------
 
     async def _rest(self) -> None:
         await asyncio.sleep(0.1)
@@ -126,24 +126,24 @@ class Customer:
         self._devices.remove(device)
         await self._gone(device, "DELETE_DEVICE", name=device.name)
 
-    # -- what it learns -----------------------------------------------------
+    # -- answers ------------------------------------------------------------
 
     async def _gone(
         self, holding: Holding, action: str, **fields: str
     ) -> None:
         entry = await self._desk.ask(action, **fields)
-        # Its first delivery may have deleted it and been killed.
+        # An earlier delivery may have deleted it before it was killed.
         gone = entry.passed or entry.reason == "not_found"
         holding.state = "gone" if gone else "maybe"
 
     def _placed_by(self, entry: Entry, ip: Holding, name: str | None) -> None:
-        """Note where an answer, or none, leaves an address."""
+        """Record where an answer, or a missing one, leaves an address."""
         if entry.passed:
             ip.where = {name}
             return
         ip.where = {*ip.where, name, None}
         if entry.lost:
-            # A worker that is alive may still be at it, for a while.
+            # A live worker may still be changing it for a while.
             self._ips.remove(ip)
             self._doubtful.append(ip)
 
@@ -151,7 +151,7 @@ class Customer:
         try:
             at = await asyncio.to_thread(self._place, ip.name)
         except PoolmgrError:
-            return  # the cloud is not to be asked just now
+            return  # the cloud cannot be asked now
         if {at} != ip.where:
             self._ledger.problem(
                 entry, f"it was answered with PASS; {ip.name} is on {at}"

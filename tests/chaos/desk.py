@@ -1,4 +1,4 @@
-"""Where jobs are handed in and answers come back."""
+"""A shared client that submits jobs and collects answers."""
 
 import asyncio
 import json
@@ -9,13 +9,13 @@ from tests.asking import FUNCTION
 from tests.chaos.field import Field
 from tests.chaos.ledger import Entry, Ledger
 
-#: Seconds in which every job has to be answered: the time of a build and of
-#: clearing up, and once more, for it may be taken over late.
+#: Seconds within which every job must be answered: twice the time of a build
+#: with its clean-up, since it may be taken over late.
 TIMEOUT = 240.0
 
 
 class Desk:
-    """A client that all share, and that comes back with its job server."""
+    """A shared client that reconnects when its job server is back."""
 
     def __init__(self, field: Field, ledger: Ledger) -> None:
         self._field = field
@@ -24,7 +24,7 @@ class Desk:
         self._connecting = asyncio.Lock()
 
     async def ask(self, action: str, **fields: str) -> Entry:
-        """Hand in a job and wait for its end, whichever it is."""
+        """Submit a job and wait until it is answered or lost."""
         client = await self._connected()
         deaths = self._field.deaths
         entry = self._ledger.open(action, **fields)
@@ -49,7 +49,7 @@ class Desk:
         return entry
 
     async def close(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         if self._client is not None:
             await self._client.__aexit__(None, None, None)
 

@@ -1,4 +1,4 @@
-"""The processes: a job server, workers, a cloud; all but that die."""
+"""The processes: a cloud, and a job server and workers to kill."""
 
 import os
 import random
@@ -15,16 +15,15 @@ from tests.chaos.pool import write_configuration
 from tests.jobservers import JobServerProcess
 from tests.polling import until
 
-#: Seconds that a worker may take to end when it is told to: it answers what
-#: runs, and that includes clearing up.
+#: Seconds that a worker may take to drain, including the clean-up of its jobs.
 _DRAIN = 120.0
 TIMEOUT = 60.0
 
 
 class Member:
-    """A worker that is killed and started again, and again.
+    """A worker that is killed and restarted repeatedly.
 
-    :ivar name: what people call it
+    :ivar name: its name in messages
     :ivar starts: how often it was started
     """
 
@@ -46,12 +45,12 @@ class Member:
 
     @property
     def alive(self) -> bool:
-        """Whether there is a process."""
+        """Whether its process runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def registered(self) -> bool:
-        """Whether it takes jobs."""
+        """Whether it is registered with the job server."""
         if not self.alive:
             return False
         with self._path.open("rb") as log:
@@ -74,21 +73,21 @@ class Member:
         )
 
     def kill(self) -> None:
-        """End it at once, in the middle of whatever it does."""
+        """Kill it with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(TIMEOUT)
             self._note("killed")
 
     def drain(self) -> int:
-        """Have it end its jobs and itself; the exit code."""
+        """Drain it and return its exit code."""
         assert self._process is not None
         if self.alive:
             self._process.send_signal(signal.SIGTERM)
         return self._process.wait(_DRAIN)
 
     def close(self) -> None:
-        """Have it gone."""
+        """End the process."""
         if self.alive:
             self.kill()
         self._log.close()
@@ -102,10 +101,10 @@ class Member:
 class Field:
     """A job server, a cloud, and workers.
 
-    :param name: of the pool
+    :param name: the pool's name
     :param server: the job server, started
     :ivar deaths: how often the job server was killed
-    :ivar kills: how often a worker was
+    :ivar kills: how often a worker was killed
     """
 
     def __init__(
@@ -136,14 +135,14 @@ class Field:
 
     @property
     def command(self) -> list[str]:
-        """``poolmgr`` with the pool's configuration."""
+        """The command line of ``poolmgr`` with the pool's configuration."""
         module = [sys.executable, "-m", "poolmgr"]
         return [*module, "--config-file", str(self.configuration)]
 
     def victims(self, dice: random.Random, several: bool) -> list[Member]:
-        """Workers to kill: such as take jobs.
+        """Return registered workers to kill.
 
-        :param several: whether all of them
+        :param several: whether to return all of them
         """
         there = [member for member in self.members if member.registered]
         return there if several or not there else [dice.choice(there)]
@@ -155,17 +154,19 @@ class Field:
 
     def kill_server(self) -> None:
         """Kill the job server, and with it all its jobs."""
-        self.deaths += 1  # before, for who sees his link break
+        self.deaths += (
+            1  # first, since clients check it when their connection breaks
+        )
         self.server.kill()
 
     def restore(self) -> None:
-        """Have everything running again."""
+        """Start all workers and wait until they are registered."""
         for member in self.members:
             member.start()
         until(lambda: all(m.registered for m in self.members), TIMEOUT, 0.1)
 
     def drain(self) -> None:
-        """Have all workers end their jobs and themselves."""
+        """Drain all workers."""
         codes = {member.name: member.drain() for member in self.members}
         assert set(codes.values()) == {0}, f"exit codes: {codes}"
 

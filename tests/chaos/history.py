@@ -1,4 +1,4 @@
-"""The history of one job, for who has to find out what went wrong."""
+"""The history of a job, for debugging a failed run."""
 
 import json
 import time
@@ -19,9 +19,9 @@ def history(
     record: Sequence[Json],
     folder: Path,
 ) -> str:
-    """What the client, the cloud and the workers tell of a job.
+    """Return what the client, the cloud and the workers recorded of a job.
 
-    :param names: what else it can be recognised by: ids, addresses, names
+    :param names: ids, addresses and names that also identify it
     :param entries: all jobs
     :param record: the cloud's record of calls
     :param folder: where the workers' logs are
@@ -32,7 +32,7 @@ def history(
     words = {str(word) for word in (*asked, *known, *names) if word}
     about = [e for e in entries if e is entry or words & {*e.fields.values()}]
     lines = [
-        *(line for each in about for line in _told(each)),
+        *(line for each in about for line in _client_lines(each)),
         "  calls of the cloud:",
         *(f"    {line}" for line in _calls(words, record)),
         "  the workers:",
@@ -41,8 +41,8 @@ def history(
     return "\n".join(lines)
 
 
-def _told(entry: Entry) -> Iterator[str]:
-    """What the client tells of a job."""
+def _client_lines(entry: Entry) -> Iterator[str]:
+    """Yield the client's view of a job."""
     yield f"  {entry} handle={entry.handle}"
     yield f"    handed in {_clock(entry.submitted)}"
     ended = _clock(entry.ended or 0)
@@ -50,7 +50,7 @@ def _told(entry: Entry) -> Iterator[str]:
 
 
 def _calls(words: set[str], record: Sequence[Json]) -> Iterator[str]:
-    """The calls about it; and those about what they have made."""
+    """Yield the calls that mention one of the words."""
     now, clock = time.monotonic(), time.time()
     for call in record:
         text = json.dumps(call)

@@ -1,4 +1,4 @@
-"""Kills workers, and now and then the job server, at any moment."""
+"""Kills workers, and sometimes the job server, at random moments."""
 
 import asyncio
 import contextlib
@@ -9,17 +9,17 @@ from tests.chaos.field import Field, Member
 from tests.chaos.plan import Plan
 from tests.chaos.trouble import hold
 
-#: Part of the kills that takes all workers at once; and of those that are
-#: aimed at a call, for nobody knows which worker's it is.
+#: Share of the kills that hit all workers at once; larger for kills aimed at
+#: a call, since it may be any worker's.
 _ALL, _ALL_AIMED = 0.15, 0.5
-#: Part of the kills that are aimed at a call that changes something.
+#: Share of the kills that are aimed at a changing call.
 _AIMED = 0.7
-#: Longest time in seconds that a worker, or the job server, is not there.
+#: Maximum seconds until a worker, or the job server, is restarted.
 _WORKER_AWAY, _SERVER_AWAY = 2.0, 2.0
 
 
 class Killer:
-    """Kills, and has what was killed started again, at once or later."""
+    """Kills processes and restarts them, at once or later."""
 
     def __init__(self, field: Field, plan: Plan, dice: random.Random) -> None:
         self._field = field
@@ -28,7 +28,7 @@ class Killer:
         self._returning: set[asyncio.Task[None]] = set()
 
     async def work(self, stop: asyncio.Event) -> None:
-        """Kill until it is enough; then all that was killed is back."""
+        """Kill until stopped, then restart everything that was killed."""
         while not stop.is_set():
             pause = self._dice.expovariate(1 / self._plan.pause)
             with contextlib.suppress(TimeoutError):
@@ -46,26 +46,26 @@ class Killer:
             return
         aimed = self._plan.faults and self._dice.random() < _AIMED
         if aimed:
-            # A call that takes long is likely to be met by the kill.
+            # A slow call is likely to be interrupted by the kill.
             fault = hold(self._dice)
             await asyncio.to_thread(self._field.cloud.trouble, fault)
             await asyncio.sleep(self._dice.uniform(0.2, fault["hang"]))
         several = chance > 1 - (_ALL_AIMED if aimed else _ALL)
         for member in self._field.victims(self._dice, several):
             self._field.kill(member)
-            self._later(self._back(member))
+            self._schedule(self._restart(member))
 
     async def _strike_server(self) -> None:
         self._field.kill_server()
         await asyncio.sleep(self._dice.choice([0.0, _SERVER_AWAY]))
         await asyncio.to_thread(self._field.server.start)
 
-    async def _back(self, member: Member) -> None:
+    async def _restart(self, member: Member) -> None:
         if self._dice.random() < 0.5:
             await asyncio.sleep(self._dice.uniform(0.0, _WORKER_AWAY))
         member.start()
 
-    def _later(self, what: Coroutine[None, None, None]) -> None:
+    def _schedule(self, what: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(what)
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)

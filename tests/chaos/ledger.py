@@ -1,4 +1,4 @@
-"""What the clients know: their jobs, and what they own by the answers."""
+"""The clients' knowledge: their jobs, and what the answers gave them."""
 
 import time
 import uuid
@@ -12,15 +12,15 @@ Kind = Literal["device", "address"]
 
 @dataclass
 class Entry:
-    """One job.
+    """A job.
 
-    :ivar number: counts the jobs
-    :ivar action: what it asks for
-    :ivar fields: the rest of the message
-    :ivar unique: the client's name for it, fresh for each
-    :ivar handle: the job server's name for it, once it has taken it
-    :ivar submitted: when, seconds of the epoch
-    :ivar answer: the answer, None before, and when there is none
+    :ivar number: a running number
+    :ivar action: the action
+    :ivar fields: the other fields of the message
+    :ivar unique: the client's unique, new for each job
+    :ivar handle: the job server's handle, once the job is accepted
+    :ivar submitted: time of the submission, in seconds since the epoch
+    :ivar answer: the answer, or None
     :ivar ended: when it was answered or lost
     :ivar lost: why there will be no answer
     """
@@ -42,7 +42,7 @@ class Entry:
 
     @property
     def reason(self) -> str:
-        """The code of a FAIL's reason."""
+        """The error code of a FAIL."""
         error = (self.answer or {}).get("error") or {}
         return str(error.get("code", ""))
 
@@ -60,14 +60,14 @@ class Entry:
 
 @dataclass
 class Holding:
-    """A device or an address that a client has by an answer.
+    """A device or address that an answer gave to a client.
 
-    :ivar kind: which of the two
-    :ivar name: a device's name, or the address
-    :ivar entry: the job that was answered with it
-    :ivar state: "owned"; "gone" once its deletion was answered with a PASS;
-        "maybe" when it may or may not be there
-    :ivar where: of an address, the devices it may be on; None is nowhere
+    :ivar kind: device or address
+    :ivar name: the device's name, or the address
+    :ivar entry: the job whose answer has it
+    :ivar state: "owned"; "gone" after its deletion passed; "maybe" if it may
+        or may not exist
+    :ivar where: the devices that an address may be on; None: not attached
     """
 
     kind: Kind
@@ -80,8 +80,8 @@ class Holding:
 class Ledger:
     """All jobs and all holdings of one run.
 
-    :ivar entries: the jobs, the oldest first
-    :ivar problems: what must not happen and did: a job and what is wrong
+    :ivar entries: the jobs, oldest first
+    :ivar problems: violated guarantees: the job and what is wrong
     """
 
     def __init__(self) -> None:
@@ -92,18 +92,18 @@ class Ledger:
 
     @property
     def holdings(self) -> list[Holding]:
-        """All of them."""
+        """All holdings."""
         return list(self._holdings.values())
 
     def open(self, action: str, **fields: str) -> Entry:
-        """Write down a job that is about to be handed in."""
+        """Record a job that is about to be submitted."""
         entry = Entry(len(self.entries) + 1, action, fields)
         self.entries.append(entry)
         self._by_unique[entry.unique] = entry
         return entry
 
     def answered(self, entry: Entry, answer: object) -> None:
-        """Write down an answer, and what is wrong with it."""
+        """Record an answer, and what is wrong with it."""
         entry.ended = time.time()
         problem = _problem(entry, answer)
         if problem is not None:
@@ -113,19 +113,19 @@ class Ledger:
             entry.answer = answer
 
     def lost(self, entry: Entry, why: str) -> None:
-        """Write down that there will be no answer, and that this may be."""
+        """Record that a job legitimately gets no answer."""
         entry.ended = time.time()
         entry.lost = why
 
     def problem(self, entry: Entry | None, what: str) -> None:
-        """Write down what must not happen."""
+        """Record a violated guarantee."""
         self.problems.append((entry, what))
 
     def hold(self, kind: Kind, entry: Entry) -> Holding | None:
-        """What an answer gives to its client; None if it gives nothing.
+        """Record the resource that an answer gives to its client, if any.
 
-        A FAIL of BUILD_DEVICE that has a name hands the device back, for the
-        client to delete it.
+        A FAIL of BUILD_DEVICE with a name leaves it to the client to delete
+        the device.
         """
         answer = entry.answer or {}
         name = answer.get("name" if kind == "device" else "ip")
@@ -140,11 +140,11 @@ class Ledger:
         return holding
 
     def of(self, unique: str) -> Entry | None:
-        """The job of a unique."""
+        """Return the job with a unique."""
         return self._by_unique.get(unique)
 
     def held(self, kind: Kind, name: str) -> Holding | None:
-        """Who has a device or an address."""
+        """Return the holding of a device or address."""
         return self._holdings.get((kind, name))
 
 
@@ -155,7 +155,7 @@ _ADDED = {
 
 
 def _problem(entry: Entry, answer: object) -> str | None:
-    """What is wrong with an answer, None if nothing is."""
+    """Return what is wrong with an answer, or None."""
     if not isinstance(answer, dict):
         return "the answer is no object"
     if answer.get("response") not in ("PASS", "FAIL"):

@@ -1,4 +1,4 @@
-"""What a run is like."""
+"""The parameters of a round."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,23 +8,23 @@ CloudKind = Literal["loopback", "fake", "real"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a round is like: the same for the same seed, but for its timing.
+    """The parameters of a round; a seed repeats it, except for its timing.
 
-    :ivar seed: of all chance in it
-    :ivar seconds: how long jobs come in and workers are killed
-    :ivar least_kills: it goes on until so many workers were killed
-    :ivar least_deaths: and until the job server was so often
-    :ivar workers: how many there are
-    :ivar customers: how many clients; each has one job at a time
-    :ivar cloud: which cloud
-    :ivar pause: seconds between two kills, on the average
-    :ivar faults: whether the cloud fails, too
-    :ivar server_share: part of the kills that are the job server's
-    :ivar latency: seconds that a call of the cloud takes
-    :ivar boot_time: seconds that a boot takes
-    :ivar boot_spread: seconds that it takes less or more
-    :ivar waits: whether the reaper waits until no job can be that old, as
-        the command does; else all workers have to be gone before
+    :ivar seed: seed of the random numbers
+    :ivar seconds: how long jobs are submitted and workers killed
+    :ivar least_kills: minimum number of killed workers
+    :ivar least_deaths: minimum number of kills of the job server
+    :ivar workers: number of workers
+    :ivar customers: number of clients; each has one job at a time
+    :ivar cloud: the cloud to use
+    :ivar pause: mean seconds between two kills
+    :ivar faults: whether the cloud fails as well
+    :ivar server_share: share of the kills that hit the job server
+    :ivar latency: seconds of a cloud call
+    :ivar boot_time: seconds of a boot
+    :ivar boot_spread: variation of the boot time, in seconds
+    :ivar waits: whether the reaper waits until no job can be that old, like
+        the command; otherwise all workers must have ended before
     """
 
     seed: int

@@ -13,13 +13,13 @@ from poolmgr.reaper.reaper import Finding, Reaper
 from poolmgr.settings import PoolSettings
 from tests.chaos.audit import Scene
 
-#: Seconds that an action of the pool may take.
+#: Deadline of the pool's actions in seconds.
 ACTION_TIME = 20.0
 _LOOK_TIME = 60.0
 
 
 def pool_settings(name: str) -> PoolSettings:
-    """The settings of the pool."""
+    """Return the pool's settings."""
     return PoolSettings(
         pool=name,
         basename=name,
@@ -34,7 +34,7 @@ def write_configuration(
 ) -> Path:
     """Write the workers' configuration.
 
-    :param driver: the driver's part of it
+    :param driver: the driver's part of the configuration
     :returns: the path
     """
     path.write_text(
@@ -61,7 +61,7 @@ limit = 10000
 
 
 def scene(driver: Driver, name: str) -> Scene:
-    """What the cloud has of the pool now."""
+    """Return the pool's present resources."""
     devices = driver.list_devices(_LOOK_TIME)
     ips = driver.list_ips(_LOOK_TIME)
     return Scene(
@@ -73,11 +73,11 @@ def scene(driver: Driver, name: str) -> Scene:
 def reaped(
     driver: Driver, name: str, servers: Sequence[Address]
 ) -> list[Finding]:
-    """What ``poolmgr reap`` does, for when no worker is at work any more.
+    """Reap like ``poolmgr reap``, after all workers have ended.
 
-    So it need not wait until what it finds is older than any job may be.
+    So it does not have to wait until orphans are older than any job.
     """
-    time.sleep(1.1)  # what is made in this second is not older than it
+    time.sleep(1.1)  # a resource created in this second is not old enough
     return asyncio.run(_look_twice_and_remove(driver, name, servers))
 
 

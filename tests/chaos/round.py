@@ -1,4 +1,4 @@
-"""A round: jobs and kills, an end, the reaper, the audit."""
+"""A round: jobs and kills, draining, the reaper, the audit."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ class Result:
     """How a round ended.
 
     :ivar tally: its figures
-    :ivar failures: what must not be, each with its history
+    :ivar failures: violated guarantees, each with the job's history
     """
 
     tally: Tally
@@ -42,9 +42,9 @@ class Result:
 
 
 class Round:
-    """One round on a field of its own.
+    """A round on its own field.
 
-    :param folder: for the workers' logs and the like; has to be there
+    :param folder: an existing folder for logs
     """
 
     def __init__(self, plan: Plan, folder: Path) -> None:
@@ -99,7 +99,7 @@ class Round:
             await asyncio.sleep(self._plan.seconds)
             while not self._is_enough(field):
                 await asyncio.sleep(0.1)
-            # Jobs that wait for their answers see no more of it.
+            # Jobs that still wait for answers are not affected any more.
             stop.set()
             calm.set()
         await desk.close()
@@ -119,7 +119,7 @@ class Round:
         self._audit(field, driver, reaped=True)
 
     def _reap(self, field: Field) -> None:
-        """Reap as people do, once nothing is younger than a job may be."""
+        """Run the command, once nothing is younger than the longest job."""
         jobs = longest_job(action_plugins(), pool_settings(field.name))
         time.sleep(jobs + 2.0)
         done = subprocess.run(
@@ -142,7 +142,8 @@ class Round:
             self._tally.after = counts
             doubts = [f for f in findings if f.fault == "in doubt"]
             told = [
-                f"{f}{self._told(field, f.entry, _names(f))}" for f in doubts
+                f"{f}{self._history_of(field, f.entry, _names(f))}"
+                for f in doubts
             ]
             (field.folder / "doubts.txt").write_text("\n\n".join(told))
         else:
@@ -155,12 +156,12 @@ class Round:
     def _fail(
         self, field: Field, what: str, entry: Entry | None, names: list[str]
     ) -> None:
-        self._failures.append(f"{what}{self._told(field, entry, names)}")
+        self._failures.append(f"{what}{self._history_of(field, entry, names)}")
 
-    def _told(
+    def _history_of(
         self, field: Field, entry: Entry | None, names: list[str]
     ) -> str:
-        """The history of a job, if there is one."""
+        """Return the history of a job, if there is one."""
         if entry is None:
             return ""
         record = field.cloud.record()

@@ -1,4 +1,4 @@
-"""A stage for one killing: the worker dies at a call that is named."""
+"""A stage for a single kill: the worker dies during a chosen call."""
 
 import asyncio
 import json
@@ -30,15 +30,14 @@ POOL = "stage"
 
 @dataclass(frozen=True)
 class Moment:
-    """When a worker is killed.
+    """The moment at which a worker is killed.
 
-    :ivar method: of the call at which it is
-    :ivar path: regular expression of the call's path
-    :ivar effect: what becomes of that call: "never" does not take effect;
-        "before": did, and was not answered; "late": does, so many seconds
-        after the kill
-    :ivar skip: so many such calls of the job come first
-    :ivar late: those seconds
+    :ivar method: HTTP method of the call
+    :ivar path: regular expression of its path
+    :ivar effect: "never": the call takes no effect; "before": it took effect
+        but was not answered; "late": it takes effect after the kill
+    :ivar skip: number of such calls that come before
+    :ivar late: seconds from the kill to a late effect
     """
 
     method: str
@@ -57,7 +56,7 @@ class Moment:
 class Hold:
     """A call that the cloud delays.
 
-    :ivar calls: the call, once it came in
+    :ivar calls: the call, once it has arrived
     """
 
     fault: Fault
@@ -65,7 +64,7 @@ class Hold:
 
     @property
     def over(self) -> bool:
-        """Whether it has had its effect, if it was to have one."""
+        """Whether the call is complete, with its effect if it has one."""
         if self.fault.drop or self.fault.after:
             return True
         return all(call.status is not None for call in self.calls)
@@ -73,7 +72,7 @@ class Hold:
 
 @dataclass
 class Stage:
-    """A job server, a cloud, and workers that are started one by one."""
+    """A job server, a cloud, and workers started one by one."""
 
     cloud: LoopbackCloud
     server: JobServerProcess
@@ -82,14 +81,14 @@ class Stage:
     ledger: Ledger = field(default_factory=Ledger)
 
     def start(self, address: Address | None = None) -> Process:
-        """A worker that is not registered yet.
+        """Start a worker without waiting for its registration.
 
-        :param address: where it finds the job server
+        :param address: the job server's address
         """
         server = address or self.server.address
         clouds = self.folder / "clouds.yaml"
         path = self.folder / f"{server.port}.conf"
-        # Not once more: another worker may be reading them.
+        # Written only once, since another worker may be reading it.
         if not clouds.exists():
             self.cloud.write_clouds_yaml(clouds)
         if not path.exists():
@@ -105,9 +104,9 @@ class Stage:
     def several(
         self, number: int = 2, address: Address | None = None
     ) -> list[Process]:
-        """So many workers; all but the first sleep until they get SIGCONT.
+        """Start several workers; all but the first are stopped until SIGCONT.
 
-        :param address: where the first finds the job server
+        :param address: the job server's address for the first worker
         """
         workers = [self.start(address)]
         workers += [self.start() for _number in range(number - 1)]
@@ -118,18 +117,18 @@ class Stage:
         return workers
 
     def submit(self, action: str, **fields: str) -> "Future[Entry]":
-        """Hand in a job; the entry when it is answered."""
+        """Submit a job and return its entry once it is answered."""
         entry = self.ledger.open(action, **fields)
         pool = ThreadPoolExecutor(1)
         self.stack.callback(pool.shutdown)
         return pool.submit(self._ask, entry)
 
     def passes(self, action: str, **fields: str) -> dict[str, Any]:
-        """The answer of a job that has to be a PASS."""
+        """Submit a job and return its answer, which must be a PASS."""
         return passed(self.submit(action, **fields))
 
     def hold(self, moment: Moment) -> Hold:
-        """Have the cloud hold back the call at which a worker is killed."""
+        """Make the cloud delay the call during which a worker is killed."""
         seconds = moment.late or TIMEOUT
         arrived: list[Call] = []
         lock = threading.Lock()
@@ -157,10 +156,10 @@ class Stage:
     def killed_at(
         self, moments: list[Moment], action: str, **fields: str
     ) -> tuple[dict[str, Any], Hold]:
-        """Kill the worker that has a job at this moment of it.
+        """Kill the job's workers, one at each moment.
 
-        :param moments: the next worker's at the next; then there is one left
-        :returns: the answer, and the last call at which one was killed
+        :param moments: one for each worker to kill; one more worker remains
+        :returns: the answer, and the call of the last kill
         """
         worker, *others = self.several(len(moments) + 1)
         hold = self.hold(moments[0])
@@ -176,13 +175,13 @@ class Stage:
         return passed(answer), last
 
     def check(self) -> None:
-        """The reaper passes; then all is as the clients know it."""
+        """Run the reaper and compare the cloud with the clients' records."""
         with nova_on(self.cloud) as driver:
             before = scene(driver, POOL).audit(self.ledger)
-            assert not serious(before, reaped=False), _told(before)
+            assert not serious(before, reaped=False), _as_lines(before)
             reaped(driver, POOL, [self.server.address])
             after = scene(driver, POOL).audit(self.ledger)
-            assert not after, _told(after)
+            assert not after, _as_lines(after)
         assert not self.ledger.problems
 
     def _ask(self, entry: Entry) -> Entry:
@@ -209,7 +208,7 @@ class Stage:
 
 
 def passed(answer: "Future[Entry]") -> dict[str, Any]:
-    """The answer, which has to be a PASS."""
+    """Return the answer, which must be a PASS."""
     entry = answer.result(2 * TIMEOUT)
     assert entry.passed, entry.answer
     assert entry.answer is not None
@@ -218,9 +217,9 @@ def passed(answer: "Future[Entry]") -> dict[str, Any]:
 
 @contextmanager
 def stage(folder: Path, **settings: Any) -> Iterator[Stage]:
-    """A stage.
+    """Run a stage.
 
-    :param settings: of the cloud
+    :param settings: the cloud's settings
     """
     common = {"boot_time": 0.3}
     with (
@@ -232,10 +231,10 @@ def stage(folder: Path, **settings: Any) -> Iterator[Stage]:
 
 
 def settled(hold: Hold) -> None:
-    """Wait until a call that is held has had its effect."""
+    """Wait until a delayed call is complete."""
     until(lambda: hold.over, TIMEOUT)
     time.sleep(0.05)
 
 
-def _told(findings: list[Any]) -> str:
+def _as_lines(findings: list[Any]) -> str:
     return "\n".join(map(str, findings))

@@ -1,4 +1,4 @@
-"""The figures of a run."""
+"""The figures of one or more rounds."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from tests.chaos.ledger import Ledger
 
 @dataclass
 class Tally:
-    """What has happened, of one round or several.
+    """The figures of one or more rounds.
 
-    :ivar rounds: how many
-    :ivar seconds: how long they took
-    :ivar kills: of workers
-    :ivar deaths: of the job server
-    :ivar problems: what was wrong with answers
-    :ivar reasons: of FAILs, by their codes
-    :ivar jobs: by action and outcome: "PASS", "FAIL", "lost"
-    :ivar before: what was found before the reaper: by kind and fault
-    :ivar after: what was found after it
+    :ivar rounds: number of rounds
+    :ivar seconds: their duration
+    :ivar kills: kills of workers
+    :ivar deaths: kills of the job server
+    :ivar problems: number of wrong answers
+    :ivar reasons: FAILs by error code
+    :ivar jobs: jobs by action and outcome: "PASS", "FAIL", "lost"
+    :ivar before: findings before the reaper, by kind and fault
+    :ivar after: findings after the reaper
     """
 
     rounds: int = 0
@@ -34,7 +34,7 @@ class Tally:
     after: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, other: "Tally") -> None:
-        """Count another one's figures, too."""
+        """Add the figures of another tally."""
         self.rounds += other.rounds
         self.seconds += other.seconds
         self.kills += other.kills
@@ -55,7 +55,7 @@ class Tally:
         self.problems += len(ledger.problems)
 
     def table(self) -> str:
-        """The figures, for a person."""
+        """Return the figures as a table."""
         rows = [
             ("time", f"{self.seconds / 60:.1f} min, {self.rounds} rounds"),
             ("workers killed", str(self.kills)),
@@ -106,5 +106,5 @@ class Tally:
 
 
 def counted(findings: Sequence[Finding]) -> Counter[tuple[str, str]]:
-    """How many there are of each kind."""
+    """Count findings by kind and fault."""
     return Counter((each.kind, each.fault) for each in findings)

@@ -1,4 +1,4 @@
-"""The audit finds what it has to find."""
+"""The audit finds every kind of fault."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ IP = "198.18.0.7"
 
 
 def built(ledger: Ledger, name: str = "pool-1") -> Entry:
-    """A device that was answered."""
+    """Return an answered device."""
     entry = ledger.open("BUILD_DEVICE")
     answer = {"action": "BUILD_DEVICE", "response": "PASS", "name": name}
     ledger.answered(entry, {**answer, "addr": ADDR, "type": "t", "az": "1"})
@@ -23,7 +23,7 @@ def built(ledger: Ledger, name: str = "pool-1") -> Entry:
 
 
 def allocated(ledger: Ledger) -> Entry:
-    """An address that was answered."""
+    """Return an answered address."""
     entry = ledger.open("BUILD_IP")
     answer = {"action": "BUILD_IP", "response": "PASS"}
     ledger.answered(entry, {**answer, "id": "ip-id", "ip": IP})
@@ -53,13 +53,13 @@ def ledger() -> Ledger:
     return Ledger()
 
 
-def test_all_is_well(ledger: Ledger) -> None:
+def test_a_consistent_cloud_has_no_findings(ledger: Ledger) -> None:
     one, two = built(ledger), allocated(ledger)
 
     assert faults(Scene([device(one)], [ip(two)]), ledger) == []
 
 
-def test_what_was_answered_has_to_be_there_as_answered(
+def test_missing_or_changed_resources_are_found(
     ledger: Ledger,
 ) -> None:
     entry = built(ledger)
@@ -76,13 +76,13 @@ def test_what_was_answered_has_to_be_there_as_answered(
         assert faults(Scene([other], []), ledger) == ["missing"]
 
 
-def test_a_second_thing_for_a_job_is_a_duplicate(ledger: Ledger) -> None:
+def test_a_second_resource_for_a_job_is_a_duplicate(ledger: Ledger) -> None:
     entry = built(ledger)
     spare = device(entry, "pool-2")
     found = Scene([device(entry), spare], []).audit(ledger)
 
     assert [(f.fault, f.name) for f in found] == [("duplicate", "pool-2")]
-    # The reaper would not find it: it is marked as somebody's.
+    # Its mark says "handed over", so the reaper would not find it.
     assert serious(found, reaped=False)
     assert spare.mark is not None
     spare = replace(spare, mark=replace(spare.mark, state="building"))
@@ -91,14 +91,14 @@ def test_a_second_thing_for_a_job_is_a_duplicate(ledger: Ledger) -> None:
     assert serious(found, reaped=True)
 
 
-def test_two_of_a_name_are_duplicates(ledger: Ledger) -> None:
+def test_two_devices_with_one_name_are_duplicates(ledger: Ledger) -> None:
     entry = built(ledger)
     twin = replace(device(entry), id="other-id")
 
     assert faults(Scene([device(entry), twin], []), ledger) == ["duplicate"]
 
 
-def test_what_a_failed_job_leaves_has_no_owner(ledger: Ledger) -> None:
+def test_resources_of_a_failed_job_are_unowned(ledger: Ledger) -> None:
     entry = ledger.open("BUILD_DEVICE")
     ledger.answered(entry, {"action": "BUILD_DEVICE", "response": "FAIL"})
     found = Scene([device(entry)], []).audit(ledger)
@@ -107,7 +107,7 @@ def test_what_a_failed_job_leaves_has_no_owner(ledger: Ledger) -> None:
     assert serious(found, reaped=False)
 
 
-def test_a_job_that_died_with_its_server_may_leave_a_doubt(
+def test_resources_of_a_lost_job_are_in_doubt(
     ledger: Ledger,
 ) -> None:
     entry = ledger.open("BUILD_DEVICE")
@@ -119,7 +119,7 @@ def test_a_job_that_died_with_its_server_may_leave_a_doubt(
     assert faults(Scene([left], []), ledger) == ["unowned"]
 
 
-def test_what_was_deleted_has_to_be_gone(ledger: Ledger) -> None:
+def test_deleted_resources_that_still_exist_are_found(ledger: Ledger) -> None:
     entry = built(ledger)
     holding = ledger.held("device", "pool-1")
     assert holding is not None
@@ -129,7 +129,7 @@ def test_what_was_deleted_has_to_be_gone(ledger: Ledger) -> None:
     assert faults(Scene([device(entry)], []), ledger) == ["not deleted"]
 
 
-def test_an_address_has_to_be_where_it_was_assigned(ledger: Ledger) -> None:
+def test_an_address_on_another_device_is_misplaced(ledger: Ledger) -> None:
     one, two = built(ledger), allocated(ledger)
     holding = ledger.held("address", IP)
     assert holding is not None
@@ -139,7 +139,7 @@ def test_an_address_has_to_be_where_it_was_assigned(ledger: Ledger) -> None:
     assert faults(Scene([device(one)], [ip(two)]), ledger) == ["misplaced"]
 
 
-def test_what_two_jobs_were_answered_with_is_a_problem(
+def test_one_resource_in_two_answers_is_a_problem(
     ledger: Ledger,
 ) -> None:
     first = built(ledger)
@@ -162,7 +162,7 @@ def test_what_two_jobs_were_answered_with_is_a_problem(
         {"action": "BUILD_IP", "response": "PASS", "id": "i"},
     ],
 )
-def test_an_answer_that_is_none_is_a_problem(
+def test_an_invalid_answer_is_a_problem(
     ledger: Ledger, answer: object
 ) -> None:
     entry = ledger.open("BUILD_IP")

@@ -1,8 +1,7 @@
-"""A worker is killed at each call of a job; another finishes the job.
+"""A worker is killed during each call of a job; another finishes the job.
 
-Each call that changes something is met thrice: it never took effect; it did
-and was not answered; it does so later, as a call does that is under way in
-the cloud when its caller dies.
+Each changing call is tried three times: it never takes effect; it took effect
+but was not answered; it takes effect after the worker has died.
 """
 
 import signal
@@ -33,7 +32,7 @@ PORTS = "/ports"
 
 
 def changing(method: str, path: str, skip: int = 0) -> list[Moment]:
-    """The moments of a call that changes something."""
+    """Return the three moments of a changing call."""
     return [
         Moment(method, path, "never", skip),
         Moment(method, path, "before", skip),
@@ -43,9 +42,9 @@ def changing(method: str, path: str, skip: int = 0) -> list[Moment]:
 
 
 BUILD_DEVICE = [
-    Moment("GET", DETAILS),  # the look for what was left
+    Moment("GET", DETAILS),  # looking for an earlier delivery's device
     *changing("POST", SERVERS),
-    Moment("GET", DETAILS, skip=1),  # the wait for the boot
+    Moment("GET", DETAILS, skip=1),  # waiting for the boot
     Moment("GET", DETAILS, skip=2),
     *changing("POST", METADATA),  # handing over
 ]
@@ -63,33 +62,33 @@ ASSIGN_IP = [
     Moment("GET", IPS),
     Moment("GET", PORTS),
     *changing("PUT", ONE_IP),
-    Moment("GET", IPS, skip=1),  # the look whether it is in effect
+    Moment("GET", IPS, skip=1),  # checking whether it took effect
 ]
 
 
 @pytest.fixture
 def there(tmp_path: Path) -> Iterator[Stage]:
-    """A stage whose cloud boots a device in a moment."""
+    """Yield a stage whose cloud boots devices at once."""
     with stage(tmp_path) as made:
         yield made
 
 
 def require_one_device(there: Stage, answer: dict[str, Any]) -> None:
-    """When the reaper has passed there is the one that was answered."""
+    """Check that only the answered resource is left after the reaper."""
     there.check()
     (device,) = there.cloud.servers
     assert device["name"] == answer["name"]
 
 
 def require_one_address(there: Stage, answer: dict[str, Any]) -> None:
-    """When the reaper has passed there is the one that was answered."""
+    """Check that only the answered resource is left after the reaper."""
     there.check()
     (ip,) = there.cloud.floating_ips
     assert ip["id"] == answer["id"]
 
 
 @pytest.mark.parametrize("moment", BUILD_DEVICE, ids=str)
-def test_a_build_killed_in_any_call_leaves_one_device(
+def test_a_build_killed_during_any_call_leaves_one_device(
     there: Stage, moment: Moment
 ) -> None:
     answer, hold = there.killed_at([moment], "BUILD_DEVICE")
@@ -106,7 +105,7 @@ def test_a_build_killed_in_any_call_leaves_one_device(
     ],
     ids=["BUILD_DEVICE", "BUILD_IP"],
 )
-def test_what_was_handed_over_and_lists_show_late_is_seen_before_the_answer(
+def test_a_handed_over_device_that_lists_show_late_is_found_before_the_answer(
     there: Stage, action: str, given: Moment, lists: str
 ) -> None:
     kind = "servers" if lists == DETAILS else "floatingips"
@@ -123,7 +122,7 @@ def test_what_was_handed_over_and_lists_show_late_is_seen_before_the_answer(
 
     answer, _hold = there.killed_at([given], action)
 
-    # No reaper would take what was handed over.
+    # The reaper would not delete it: it was handed over.
     things = there.cloud.servers + there.cloud.floating_ips
     assert there.cloud.count("POST", path=f"{SERVERS}|{IPS}") == 2
     (thing,) = things
@@ -132,7 +131,7 @@ def test_what_was_handed_over_and_lists_show_late_is_seen_before_the_answer(
 
 
 @pytest.mark.parametrize("moment", BUILD_IP, ids=str)
-def test_an_allocation_killed_in_any_call_leaves_one_address(
+def test_an_allocation_killed_during_any_call_leaves_one_address(
     there: Stage, moment: Moment
 ) -> None:
     answer, hold = there.killed_at([moment], "BUILD_IP")
@@ -142,7 +141,7 @@ def test_an_allocation_killed_in_any_call_leaves_one_address(
 
 
 @pytest.mark.parametrize("moment", ASSIGN_IP, ids=str)
-def test_an_assignment_killed_in_any_call_is_in_effect(
+def test_an_assignment_killed_during_any_call_takes_effect(
     there: Stage, moment: Moment
 ) -> None:
     first = there.start()
@@ -157,7 +156,7 @@ def test_an_assignment_killed_in_any_call_is_in_effect(
 
 
 @pytest.mark.parametrize("moment", DELETE_IP, ids=str)
-def test_a_deletion_killed_in_any_call_leaves_no_address(
+def test_a_deletion_killed_during_any_call_leaves_no_address(
     there: Stage, moment: Moment
 ) -> None:
     worker, other = there.several(2)
@@ -168,14 +167,14 @@ def test_a_deletion_killed_in_any_call_leaves_no_address(
     worker.signal(signal.SIGKILL)
     other.signal(signal.SIGCONT)
 
-    # What the first has deleted is not there for the second.
+    # The second delivery does not find what the first has deleted.
     assert answer.result(TIMEOUT).reason in ("", "not_found")
     settled(hold)
     assert there.cloud.floating_ips == []
 
 
 def allocated_by_somebody(cloud: LoopbackCloud, description: str) -> str:
-    """The id of a floating IP that nobody asked a worker for."""
+    """Allocate a floating IP without a worker and return its id."""
     wanted = {
         "floating_network_id": cloud.ids["public"],
         "description": description,
@@ -186,12 +185,12 @@ def allocated_by_somebody(cloud: LoopbackCloud, description: str) -> str:
 
 
 @pytest.mark.parametrize("pool", [POOL, "another", ""])
-def test_an_address_that_was_given_to_somebody_else_is_not_deleted(
+def test_an_address_reallocated_to_another_owner_is_not_deleted(
     tmp_path: Path, pool: str
 ) -> None:
     mark = Mark.for_job(pool, Job("another", "H:host:99")).handed_over()
     description = description_of(mark) if pool else ""
-    # The cloud has one address, and gives it to whoever asks next.
+    # The cloud has one address and gives it to the next caller.
     with stage(tmp_path, floating_range="198.18.0.0/30") as there:
         first = there.start()
         address = there.passes("BUILD_IP")["ip"]
@@ -210,7 +209,7 @@ def test_an_address_that_was_given_to_somebody_else_is_not_deleted(
         assert (ip["id"], ip["floating_ip_address"]) == (given, address)
 
 
-def test_an_attachment_that_comes_late_moves_nothing_back(
+def test_a_late_attachment_does_not_undo_a_newer_one(
     there: Stage,
 ) -> None:
     first = there.start()
@@ -230,7 +229,7 @@ def test_an_attachment_that_comes_late_moves_nothing_back(
 
 
 @pytest.mark.parametrize("moment", changing("POST", METADATA), ids=str)
-def test_a_device_whose_second_worker_is_killed_taking_it_over(
+def test_the_second_worker_is_killed_while_taking_over_a_device(
     there: Stage, moment: Moment
 ) -> None:
     handed_over = Moment("POST", METADATA)
@@ -242,7 +241,7 @@ def test_a_device_whose_second_worker_is_killed_taking_it_over(
 
 
 @pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
-def test_an_address_whose_second_worker_is_killed_taking_it_over(
+def test_the_second_worker_is_killed_while_taking_over_an_address(
     there: Stage, moment: Moment
 ) -> None:
     handed_over = Moment("PUT", ONE_IP)
@@ -254,7 +253,7 @@ def test_an_address_whose_second_worker_is_killed_taking_it_over(
 
 
 @pytest.mark.parametrize("moment", changing("PUT", ONE_IP), ids=str)
-def test_an_address_comes_late_and_the_next_worker_is_killed_handing_over(
+def test_a_late_allocation_and_a_kill_at_the_hand_over_leave_one_address(
     tmp_path: Path, moment: Moment
 ) -> None:
     creation = Moment("POST", IPS, "late", late=0.3)
@@ -265,14 +264,14 @@ def test_an_address_comes_late_and_the_next_worker_is_killed_handing_over(
         require_one_address(there, answer)
 
 
-def test_a_creation_that_takes_effect_while_its_successor_boots(
+def test_a_late_creation_leaves_one_device(
     tmp_path: Path,
 ) -> None:
     moment = Moment("POST", SERVERS, "late", late=1.5)
     with stage(tmp_path, boot_time=4.0) as there:
         answer, hold = there.killed_at([moment], "BUILD_DEVICE")
 
-        # No reaper is needed: the next delivery has seen it.
+        # The next delivery finds it, so no reaper is needed.
         assert hold.over
         (device,) = there.cloud.servers
         assert device["name"] == answer["name"]
@@ -280,7 +279,7 @@ def test_a_creation_that_takes_effect_while_its_successor_boots(
 
 
 @pytest.mark.parametrize("moment", changing("DELETE", ONE_SERVER), ids=str)
-def test_who_is_killed_deleting_a_spare_device_leaves_the_good_one(
+def test_a_worker_killed_while_deleting_a_spare_device_keeps_the_good_one(
     tmp_path: Path, moment: Moment
 ) -> None:
     creation = Moment("POST", SERVERS, "late", late=0.5)
@@ -296,7 +295,7 @@ def test_who_is_killed_deleting_a_spare_device_leaves_the_good_one(
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["lost", "arrives"])
 @pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP", "ASSIGN_IP"])
-def test_a_worker_killed_as_it_answers_leaves_one_thing_a_job(
+def test_a_worker_killed_while_answering_leaves_one_resource_per_job(
     there: Stage, action: str, arrives: bool
 ) -> None:
     fields = {}

@@ -1,4 +1,4 @@
-"""What goes wrong in the cloud, at random."""
+"""Random faults of the cloud."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from typing import Any
 from tests.chaos.clouds import Cloud
 
 Json = dict[str, Any]
-#: Seconds between two faults, on the average.
+#: Mean seconds between two faults.
 _PAUSE = 1.0
 _CREATE = [("POST", "/servers"), ("POST", "/floatingips")]
 _CHANGE = [
@@ -31,7 +31,7 @@ _ANY = [
 async def troubles(
     cloud: Cloud, dice: random.Random, stop: asyncio.Event
 ) -> None:
-    """Have one thing after the other go wrong until it is enough."""
+    """Inject random faults until stopped."""
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(dice.expovariate(1 / _PAUSE)):
@@ -43,7 +43,7 @@ async def troubles(
 
 
 def hold(dice: random.Random) -> Json:
-    """A call that changes something takes long, or its answer does."""
+    """Return a fault that delays a changing call or its answer."""
     return {
         **_one_of(dice, _CHANGE),
         "hang": dice.uniform(0.5, 2.5),
@@ -76,8 +76,8 @@ def _reset(dice: random.Random) -> Json:
     }
 
 
-def _unheard(dice: random.Random) -> Json:
-    """Something is made, and the answer says or is nothing."""
+def _lost_answer(dice: random.Random) -> Json:
+    """Return a fault that loses the answer to a creation."""
     effect: Json = dice.choice(
         [{"reset": True}, {"status": 500}, {"truncate": True}]
     )
@@ -93,7 +93,7 @@ def _bad_boot(dice: random.Random) -> Json:
         [
             {"error": "No valid host was found. "},
             {"error": "The host went away."},
-            # Before any boot ends: later it is no failure of a build.
+            # Before any boot can end; later the build would not notice.
             {"vanish": 0.3},
             {"vanish": 0.3},
             {"no_address": True},
@@ -113,7 +113,7 @@ _KINDS: dict[Callable[[random.Random], Json], int] = {
     _status: 3,
     _too_many: 2,
     _reset: 3,
-    _unheard: 4,
+    _lost_answer: 4,
     _page: 1,
     _bad_boot: 2,
     _lost_change: 1,

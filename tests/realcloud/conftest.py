@@ -1,8 +1,8 @@
-"""The real OpenStack that ``./dev cloud up`` brings up, for tests.
+"""Fixtures for the real OpenStack that ``./dev cloud up`` starts.
 
-Everything in this folder is marked ``realcloud``. Where no cloud runs, these
-tests are skipped; but in CI (``CI`` is set), or with ``TESTCLOUD=1``, one is
-brought up for them, and that it cannot be had is a failure.
+All tests in this folder are marked ``realcloud``. Without a running cloud they
+are skipped. In CI (``CI`` is set), or with ``TESTCLOUD=1``, a cloud is started
+for them, and it is a failure if that is impossible.
 """
 
 import os
@@ -28,7 +28,7 @@ TROUBLE = pytest.StashKey[str]()
 
 
 class RealCloud:
-    """The cloud, and the names of what is in it from the start."""
+    """The cloud and the names of its initial resources."""
 
     image = "tiny"
     flavor = "m1.nano"
@@ -47,11 +47,11 @@ class RealCloud:
         self._connections: dict[str, Connection] = {}
 
     def set_knob(self, name: str, value: object) -> None:
-        """Turn a knob; it is turned back after the test."""
+        """Set a knob of the cloud; it is reset after the test."""
         self.knobs.set(name, value)
 
     def connect(self, cloud: str = "testcloud") -> Connection:
-        """A connection to a cloud of the clouds.yaml, for all tests."""
+        """Return a connection to a cloud, shared by all tests."""
         if cloud not in self._connections:
             config = OpenStackConfig(
                 config_files=[str(self.clouds_file)], load_envvars=False
@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # Here and not in the fixture: no test's time limit covers this.
+    # Started here, outside the time limit of any test.
     mine = [item for item in session.items if item.path.is_relative_to(HERE)]
     if session.config.option.collectonly or not mine or testcloud.running():
         return
@@ -93,7 +93,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def real_cloud(request: pytest.FixtureRequest) -> Iterator[RealCloud]:
-    """The cloud."""
+    """Yield the cloud."""
     if trouble := request.session.stash.get(TROUBLE, ""):
         pytest.fail(trouble)
     cloud = RealCloud(testcloud.Location.from_environment())
@@ -110,11 +110,11 @@ def _knobs_turned_back(real_cloud: RealCloud) -> Iterator[None]:
 
 @pytest.fixture
 def swept(real_cloud: RealCloud) -> Iterator[str]:
-    """A prefix for the names of a test's servers.
+    """Yield a name prefix for a test's servers.
 
-    After the test those of the projects demo and small whose names begin
-    with it are gone, with the floating IPs at them and those that have the
-    prefix in their description or tags.
+    After the test, servers of the projects demo and small with this prefix are
+    deleted, with their floating IPs and those that have the prefix in their
+    description or tags.
     """
     prefix = f"test-{uuid.uuid4().hex[:8]}-"
     yield prefix
@@ -156,7 +156,7 @@ def _servers(cloud: Connection, prefix: str) -> list[Any]:
 
 
 def _testcloud(verb: str) -> str:
-    """Run ``python -m testcloud``; what it printed if it failed."""
+    """Run ``python -m testcloud`` and return its output if it failed."""
     done = subprocess.run(
         [sys.executable, "-m", "testcloud", verb],
         cwd=ROOT,
@@ -173,7 +173,7 @@ def _testcloud(verb: str) -> str:
 def pool(
     real_cloud: RealCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pool]:
-    """A pool of the test's own; nothing of it is left afterwards."""
+    """Yield a new pool; its resources are deleted after the test."""
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(real_cloud.clouds_file))
     pool = Pool(f"t{uuid.uuid4().hex[:8]}", tmp_path)
     yield pool

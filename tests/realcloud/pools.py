@@ -1,4 +1,4 @@
-"""A pool on the real cloud, and what a test needs to use it."""
+"""A pool on the real cloud."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,23 +22,23 @@ TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool of one test's own.
+    """The pool of one test.
 
-    :ivar name: its name, and the first part of its devices' names
-    :ivar folder: for files
+    :ivar name: its name, and the prefix of its devices' names
+    :ivar folder: a folder for files
     """
 
     name: str
     folder: Path
 
     def settings(self, **changes: Any) -> NovaSettings:
-        """The driver's settings."""
+        """Return the driver's settings."""
         common = {"cloud": "testcloud", **MADE_OF}
         return NovaSettings(**{**common, **changes})
 
     @contextmanager
     def driver(self, **changes: Any) -> Iterator[NovaCloud]:
-        """A driver."""
+        """Yield a driver."""
         driver = NovaCloud(self.settings(**changes))
         try:
             yield driver
@@ -47,14 +47,14 @@ class Pool:
 
     @contextmanager
     def openstack(self, **changes: Any) -> Iterator[BlockingCloud]:
-        """The cloud as actions see it."""
+        """Yield the cloud as actions see it."""
         driver = NovaCloud(self.settings(**changes))
         with open_cloud(driver, timeout=TIMEOUT) as openstack:
             yield openstack
 
     @contextmanager
     def manager(self, **changes: Any) -> Iterator[PoolManager]:
-        """A manager that gives its reasons."""
+        """Yield a manager that explains failures."""
         pool = PoolSettings(
             pool=self.name, basename=self.name, explain_failures=True
         )
@@ -64,7 +64,7 @@ class Pool:
 
     @contextmanager
     def worker(self, server: object) -> Iterator[Process]:
-        """A worker that is registered at a job server."""
+        """Run a worker that is registered with a job server."""
         process = Process(self._command(server, "worker"))
         try:
             yield process
@@ -72,25 +72,25 @@ class Pool:
             process.end()
 
     def submit(self, server: object, message: Mapping[str, object]) -> Message:
-        """Have a worker do a job; its answer."""
+        """Submit a job to a worker and return the answer."""
         command = self._command(server, "submit", json.dumps(message))
         answer: Message = json.loads(poolmgr(*command).stdout)
         return answer
 
     def devices(self) -> list[Device]:
-        """What bears this pool's mark."""
+        """Return the devices with this pool's mark."""
         with self.openstack() as openstack:
             found = openstack.list_devices()
         return [d for d in found if d.mark and d.mark.pool == self.name]
 
     def ips(self) -> list[FloatingIP]:
-        """Likewise."""
+        """Return the floating IPs with this pool's mark."""
         with self.openstack() as openstack:
             found = openstack.list_ips()
         return [ip for ip in found if ip.mark and ip.mark.pool == self.name]
 
     def sweep(self, cloud: str) -> None:
-        """Delete everything that bears this pool's mark."""
+        """Delete all resources with this pool's mark."""
         with (
             self.openstack(cloud=cloud) as openstack,
             ThreadPoolExecutor() as threads,

@@ -1,4 +1,4 @@
-"""The actions on a real OpenStack, and its ways to refuse them."""
+"""The actions on a real OpenStack, and how it refuses them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +64,7 @@ def by_id(cloud: RealCloud) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("parts", [named, by_id])
-def test_every_action_works_with_names_and_with_ids(
+def test_every_action_works_with_names_and_ids(
     real_cloud: RealCloud,
     pool: Pool,
     parts: Callable[[RealCloud], dict[str, Any]],
@@ -76,7 +76,7 @@ def test_every_action_works_with_names_and_with_ids(
         with pool.openstack() as openstack:
             found = openstack.find_ip(str(ip))
         assert found is not None
-        for device in (first, second):  # from nowhere, and from the other
+        for device in (first, second):  # attaching it, then moving it
             passed(manager, "ASSIGN_IP", ip=ip, name=device["name"])
         elsewhere = manager.run(
             {"action": "REMOVE_IP", "ip": ip, "name": first["name"]}
@@ -91,7 +91,7 @@ def test_every_action_works_with_names_and_with_ids(
     assert pool.ips() == []
 
 
-def test_a_device_has_its_own_floating_ip_when_that_is_wanted(
+def test_device_floating_ip_gives_each_device_its_own(
     pool: Pool,
 ) -> None:
     with pool.manager(device_floating_ip=True) as manager:
@@ -103,7 +103,7 @@ def test_a_device_has_its_own_floating_ip_when_that_is_wanted(
     assert pool.ips() == []
 
 
-def test_no_valid_host_fails_at_once_and_leaves_nothing(
+def test_no_valid_host_fails_at_once_and_leaves_nothing_behind(
     real_cloud: RealCloud, pool: Pool
 ) -> None:
     with pool.manager(flavor=real_cloud.absurd_flavor) as manager:
@@ -114,7 +114,9 @@ def test_no_valid_host_fails_at_once_and_leaves_nothing(
     assert pool.devices() == []
 
 
-def test_a_boot_that_fails_tells_why_and_leaves_nothing(pool: Pool) -> None:
+def test_a_failed_boot_has_a_reason_and_leaves_nothing_behind(
+    pool: Pool,
+) -> None:
     metadata = ("testcloud_fail=the disk is on fire",)
     with pool.manager(metadata=metadata) as manager:
         error = failed(manager.run({"action": "BUILD_DEVICE"}))
@@ -124,7 +126,7 @@ def test_a_boot_that_fails_tells_why_and_leaves_nothing(pool: Pool) -> None:
     assert pool.devices() == []
 
 
-def test_a_quota_of_devices_is_no_failure_of_the_device(pool: Pool) -> None:
+def test_an_exceeded_device_quota_is_not_a_device_failure(pool: Pool) -> None:
     with pool.manager(cloud="testcloud-small") as manager:
         built = [passed(manager, "BUILD_DEVICE") for _twice in range(2)]
         error = failed(manager.run({"action": "BUILD_DEVICE"}))
@@ -136,7 +138,7 @@ def test_a_quota_of_devices_is_no_failure_of_the_device(pool: Pool) -> None:
         passed(manager, "DELETE_DEVICE", name=again["name"])
 
 
-def test_a_quota_of_floating_ips(pool: Pool) -> None:
+def test_an_exceeded_floating_ip_quota_fails(pool: Pool) -> None:
     with pool.manager(cloud="testcloud-small") as manager:
         ip = passed(manager, "BUILD_IP")["ip"]
         error = failed(manager.run({"action": "BUILD_IP"}))
@@ -156,7 +158,7 @@ def test_a_quota_of_floating_ips(pool: Pool) -> None:
         ("availability_zones", ("no-such-zone",)),
     ],
 )
-def test_what_the_cloud_does_not_have_is_named(
+def test_settings_unknown_to_the_cloud_are_named(
     pool: Pool, setting: str, value: object
 ) -> None:
     with pool.manager(**{setting: value}) as manager:
@@ -169,7 +171,9 @@ def test_what_the_cloud_does_not_have_is_named(
     assert wrong.setting == setting
 
 
-def test_a_wrong_password_is_told(real_cloud: RealCloud, pool: Pool) -> None:
+def test_a_wrong_password_is_reported(
+    real_cloud: RealCloud, pool: Pool
+) -> None:
     auth = real_cloud.connect().config.get_auth_args()
     with pool.manager(
         cloud=None,
@@ -184,7 +188,7 @@ def test_a_wrong_password_is_told(real_cloud: RealCloud, pool: Pool) -> None:
     assert "planted-secret" not in error["message"]
 
 
-def test_a_token_may_expire_while_a_device_boots(
+def test_a_token_that_expires_during_a_boot_is_renewed(
     real_cloud: RealCloud, pool: Pool
 ) -> None:
     real_cloud.set_knob("boot_delay", 25)
@@ -195,7 +199,7 @@ def test_a_token_may_expire_while_a_device_boots(
     assert there.name == device["name"]
 
 
-def test_twenty_builds_at_once_are_twenty_devices(pool: Pool) -> None:
+def test_twenty_concurrent_builds_make_twenty_devices(pool: Pool) -> None:
     with pool.manager() as manager, ThreadPoolExecutor(20) as threads:
         built = list(
             threads.map(
@@ -214,7 +218,7 @@ def test_twenty_builds_at_once_are_twenty_devices(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("boots", [True, False])
-def test_what_an_earlier_delivery_left_is_taken_over(
+def test_a_redelivery_takes_over_the_earlier_device(
     real_cloud: RealCloud, pool: Pool, boots: bool
 ) -> None:
     old, new = Job("a job", "H:a:1"), Job("a job", "H:b:9")

@@ -1,4 +1,4 @@
-"""The driver passes the conformance suite on a real OpenStack, too."""
+"""The driver passes the conformance suite on a real OpenStack."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Workers are killed with -9 while they work on the real OpenStack."""
+"""Workers on the real OpenStack are killed with SIGKILL."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.realcloud.conftest import RealCloud
 
 
 @pytest.mark.timeout(300)
-def test_killed_workers_lose_nothing_and_make_nothing_twice(
+def test_killed_workers_leave_neither_orphans_nor_duplicates(
     real_cloud: RealCloud, tmp_path: Path
 ) -> None:
     plan = Plan(

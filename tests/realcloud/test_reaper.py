@@ -1,4 +1,4 @@
-"""What nobody owns is found and deleted on the real OpenStack."""
+"""Orphans on the real OpenStack are found and deleted."""
 
 import time
 
@@ -10,7 +10,7 @@ from tests.realcloud.pools import TIMEOUT, Pool
 from tests.reaping import BlockingReaper
 
 
-def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
+def test_the_reaper_deletes_only_orphans(pool: Pool) -> None:
     mark = Mark.for_job(pool.name, Job("unique", "H:host:1"))
     given = Mark.for_job(pool.name, Job("other", "H:host:2")).handed_over()
     with pool.manager(device_floating_ip=True) as manager:
@@ -29,7 +29,7 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
         own_pool = PoolSettings(pool=pool.name, basename=pool.name)
         reaper = BlockingReaper(cloud, pool=own_pool, old=0.0, twice=True)
 
-        time.sleep(1.1)  # what is made in this second is not older than it
+        time.sleep(1.1)  # a resource created in this second is not old enough
         reaper.find()
         done = {
             case.item.name: case.verdict
@@ -40,13 +40,13 @@ def test_what_is_left_goes_and_what_somebody_has_stays(pool: Pool) -> None:
             [*names[:2], *(ip.address for ip in ips[:2])], "removed"
         )
         assert [device.name for device in pool.devices()] == names[2:]
-        # Its own address, and the one that was handed over.
+        # The device's own address, and the one that was handed over.
         assert len(pool.ips()) == 2
 
         (owned,) = pool.devices()
         (own,) = (ip for ip in pool.ips() if ip.goes_with == owned.id)
         with pool.driver() as other:
-            # As somebody would by hand: its address is left.
+            # Deleted by hand, so its address is left behind.
             Servers.delete_device(other, owned, timeout=TIMEOUT)
             until(lambda: not pool.devices(), TIMEOUT, pause=0.2)
         time.sleep(1.1)

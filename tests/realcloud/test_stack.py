@@ -1,4 +1,4 @@
-"""The real cloud does what the tests of the driver count on."""
+"""The real cloud behaves as the driver's tests assume."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ TIMEOUT = 60.0
 def create(
     real_cloud: RealCloud, cloud: Connection, name: str, **more: Any
 ) -> Any:
-    """Ask for a server with all that one has."""
+    """Request a complete server."""
     mine = {"project_id": cloud.current_project_id}
     (network,) = cloud.network.networks(name=real_cloud.network, **mine)
     group = cloud.compute.find_server_group(real_cloud.server_group)
@@ -38,7 +38,7 @@ def create(
 
 
 def settled(cloud: Connection, server: Any) -> Any:
-    """Wait until a server is built or has failed."""
+    """Wait until a server is active or has failed."""
     return until(
         lambda: cloud.compute.get_server(server.id),
         lambda server: server.status != "BUILD",
@@ -46,7 +46,7 @@ def settled(cloud: Connection, server: Any) -> Any:
 
 
 def until(get: Callable[[], Any], test: Callable[[Any], bool]) -> Any:
-    """Wait until what is got passes a test."""
+    """Wait until a result passes a test."""
     end = time.monotonic() + TIMEOUT
     while not test(got := get()):
         assert time.monotonic() < end, got
@@ -54,7 +54,7 @@ def until(get: Callable[[], Any], test: Callable[[Any], bool]) -> Any:
     return got
 
 
-def test_a_server_boots_and_has_an_address(
+def test_a_server_boots_and_gets_an_address(
     real_cloud: RealCloud, swept: str
 ) -> None:
     cloud = real_cloud.connect()
@@ -63,7 +63,9 @@ def test_a_server_boots_and_has_an_address(
     assert server.addresses[real_cloud.network][0]["addr"].startswith("10.20.")
 
 
-def test_a_boot_takes_its_time(real_cloud: RealCloud, swept: str) -> None:
+def test_a_boot_takes_the_configured_time(
+    real_cloud: RealCloud, swept: str
+) -> None:
     cloud = real_cloud.connect()
     real_cloud.set_knob("boot_delay", "20-30")
     server = create(
@@ -74,7 +76,7 @@ def test_a_boot_takes_its_time(real_cloud: RealCloud, swept: str) -> None:
     assert 2.0 <= time.monotonic() - start < 20.0
 
 
-def test_a_boot_fails_with_the_text_asked_for(
+def test_a_boot_fails_with_the_configured_text(
     real_cloud: RealCloud, swept: str
 ) -> None:
     cloud = real_cloud.connect()
@@ -89,7 +91,7 @@ def test_a_boot_fails_with_the_text_asked_for(
     assert "the disk is on fire" in server.fault["message"]
 
 
-def test_no_host_holds_the_absurd_flavor(
+def test_no_host_fits_the_oversized_flavor(
     real_cloud: RealCloud, swept: str
 ) -> None:
     cloud = real_cloud.connect()
@@ -128,7 +130,9 @@ def test_a_floating_ip_is_active_while_it_is_attached(
     until(get_status, lambda status: status == "DOWN")
 
 
-def test_the_small_project_is_small(real_cloud: RealCloud, swept: str) -> None:
+def test_the_small_project_has_a_small_quota(
+    real_cloud: RealCloud, swept: str
+) -> None:
     cloud = real_cloud.connect("testcloud-small")
     for number in range(2):
         create(real_cloud, cloud, f"{swept}{number}")
@@ -145,7 +149,7 @@ def test_the_small_project_is_small(real_cloud: RealCloud, swept: str) -> None:
     assert "floatingip" in str(refused_ip.value)
 
 
-def test_short_tokens_end(real_cloud: RealCloud) -> None:
+def test_short_lived_tokens_expire(real_cloud: RealCloud) -> None:
     session = real_cloud.connect("testcloud-short").session
     url = session.get_endpoint(service_type="network", interface="public")
     token = {"X-Auth-Token": session.get_token()}

@@ -1,4 +1,4 @@
-"""Workers on a real OpenStack, their jobs from a real gearmand."""
+"""Workers on a real OpenStack with a real gearmand."""
 
 import signal
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def job_server() -> Iterator[JobServerProcess]:
         yield server
 
 
-def test_every_action_by_way_of_a_worker(
+def test_every_action_works_through_a_worker(
     pool: Pool, job_server: JobServerProcess
 ) -> None:
     def ask(action: str, **fields: object) -> dict[str, object]:
@@ -41,7 +41,7 @@ def test_every_action_by_way_of_a_worker(
     assert pool.ips() == []
 
 
-def test_two_workers_of_a_pool_share_its_jobs(
+def test_two_workers_share_the_jobs(
     pool: Pool, job_server: JobServerProcess
 ) -> None:
     with (
@@ -65,7 +65,7 @@ def test_two_workers_of_a_pool_share_its_jobs(
     assert done == 10
 
 
-def test_the_job_of_a_killed_worker_is_finished_by_another(
+def test_another_worker_finishes_the_job_of_a_killed_one(
     real_cloud: RealCloud, pool: Pool, job_server: JobServerProcess
 ) -> None:
     real_cloud.set_knob("boot_delay", 6)
