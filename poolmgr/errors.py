@@ -1,6 +1,6 @@
-"""All errors of poolmgr.
+"""The exceptions that poolmgr raises.
 
-Each has a ``code`` that programs may rely on, and says whether the same
+Each has a ``code``, which programs may rely on, and tells whether the same
 request may succeed later (``retryable``).
 """
 
@@ -11,14 +11,14 @@ from poolmgr.text import words_of
 
 
 class PoolmgrError(Exception):
-    """Anything poolmgr raises on purpose; it can be pickled and copied."""
+    """The base of all errors of poolmgr; can be pickled and copied."""
 
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
     answer: Mapping[str, object] = {}  #: more fields of the FAIL answer
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Python itself would call __init__ with the finished message.
+        # The default would call __init__ with the finished message.
         return type(self).__new__, (type(self), words_of(self)), vars(self)
 
 
@@ -41,54 +41,50 @@ class InvalidMessage(RequestError):
 
 
 class UnknownAction(RequestError):
-    """No ``action`` of that name is installed."""
+    """The ``action`` of the message is not installed."""
 
     code = "unknown_action"
 
     def __init__(self, action: str, known: Sequence[str] = ()) -> None:
-        self.action = action
         hint = f"; known are {', '.join(known)}" if known else ""
         super().__init__(f"unknown action {action}{hint}")
 
 
 class InvalidField(RequestError):
-    """A ``field`` of the request is missing or wrong, for a ``reason``."""
+    """A field of the request is missing or has a wrong value."""
 
     code = "invalid_field"
 
     def __init__(self, field: str, reason: str) -> None:
-        self.field, self.reason = field, reason
         super().__init__(f"{field!r} {reason}")
 
 
 class NotFound(PoolmgrError):
-    """The device or floating IP (``kind``) of this ``name`` does not exist."""
+    """The device or floating IP does not exist."""
 
     code = "not_found"
 
     def __init__(self, kind: str, name: str) -> None:
-        self.kind, self.name = kind, name
         super().__init__(f"there is no {kind} {name!r}")
 
 
 class Ambiguous(PoolmgrError):
-    """Several resources (``ids``) have the ``name``; none was touched."""
+    """Several resources have the name; none was touched."""
 
     code = "ambiguous"
 
     def __init__(self, kind: str, name: str, ids: Sequence[str]) -> None:
-        self.kind, self.name, self.ids = kind, name, tuple(ids)
         named = f"{len(ids)} {kind}s are named {name!r}"
         super().__init__(f"{named} ({', '.join(ids)}); none was touched")
 
 
 class NotOwned(PoolmgrError):
-    """The device or floating IP is not this pool's, so it was not touched."""
+    """The device or floating IP does not belong to this pool; it was not
+    touched."""
 
     code = "not_owned"
 
     def __init__(self, kind: str, name: str, authority: str) -> None:
-        self.kind, self.name, self.authority = kind, name, authority
         why = f"([poolmgr] authority is {authority!r}); it was not touched"
         super().__init__(f"{kind} {name!r} is not this pool's {why}")
 
@@ -99,19 +95,18 @@ class AttachedElsewhere(PoolmgrError):
     code = "attached_elsewhere"
 
     def __init__(self, address: str, device: str) -> None:
-        self.address, self.device = address, device
         what = f"floating IP {address!r} is attached to another device than"
         super().__init__(f"{what} {device!r}; it was not touched")
 
 
 class CloudError(PoolmgrError):
-    """The cloud failed or refused; the base of all errors of drivers."""
+    """The cloud failed or refused a request; the base of drivers' errors."""
 
     code = "cloud"
 
 
 class CloudRefused(CloudError):
-    """The cloud refuses the request for good."""
+    """The cloud refused the request; a retry would not help."""
 
     code = "cloud_refused"
 
@@ -134,11 +129,11 @@ class CloudUnavailable(CloudError):
 
 
 class Busy(CloudUnavailable):
-    """The cloud works, but is busy: too many requests, or a device in use."""
+    """The cloud works but is busy: rate limit reached, or device in use."""
 
 
 class OutcomeUnknown(CloudUnavailable):
-    """The request may have taken effect: its answer was lost."""
+    """The answer to the request was lost; it may have taken effect."""
 
 
 class QuotaExceeded(CloudError):
@@ -155,26 +150,27 @@ class AuthenticationFailed(CloudError):
 
 
 class Changed(CloudError):
-    """Somebody else has changed the resource meanwhile."""
+    """Another client changed the resource in the meantime."""
 
     code = "changed"
     retryable = True
 
 
 class DeviceFailed(CloudError):
-    """The device failed to boot, with a ``fault``, or vanished."""
+    """The device failed to boot, or disappeared."""
 
     code = "device_failed"
     retryable = True
 
     def __init__(self, name: str, fault: str) -> None:
-        self.name, self.fault = name, fault
         super().__init__(f"device {name!r} failed: {fault}")
 
 
 class DeviceNotDeleted(CloudError):
-    """A device failed (``cause``) and could not be deleted (``reason``);
-    ``answer`` has its name, for a DELETE_DEVICE later."""
+    """A device failed and could not be deleted.
+
+    The FAIL answer has its name, for a later DELETE_DEVICE.
+    """
 
     code = "device_not_deleted"
     retryable = True
@@ -186,20 +182,18 @@ class DeviceNotDeleted(CloudError):
         reason: object,
         answer: Mapping[str, object],
     ) -> None:
-        self.name, self.answer = name, dict(answer)
-        self.cause, self.reason = words_of(cause), words_of(reason)
-        left = f"device {name!r} was not deleted"
-        super().__init__(f"{self.cause}; {left}: {self.reason}")
+        self.answer = dict(answer)
+        left = f"device {name!r} was not deleted: {words_of(reason)}"
+        super().__init__(f"{words_of(cause)}; {left}")
 
 
 class DeadlineExceeded(PoolmgrError):
-    """The job was not done within ``seconds``."""
+    """The job was not done by its deadline."""
 
     code = "deadline"
     retryable = True
 
     def __init__(self, doing: str, seconds: float) -> None:
-        self.doing, self.seconds = doing, seconds
         super().__init__(f"{doing}: not done within {seconds:g} s")
 
 
@@ -210,7 +204,6 @@ class Stopped(PoolmgrError):
     retryable = True
 
     def __init__(self, doing: str) -> None:
-        self.doing = doing
         super().__init__(f"{doing}: given up because poolmgr is stopping")
 
 
@@ -221,7 +214,6 @@ class Cancelled(PoolmgrError):
     retryable = True
 
     def __init__(self, doing: str) -> None:
-        self.doing = doing
         super().__init__(f"{doing}: cancelled by the caller")
 
 
@@ -235,12 +227,11 @@ class Closed(PoolmgrError):
 
 
 class Forked(PoolmgrError):
-    """An object was created before a fork and used in the child."""
+    """An object that was created before a fork was used in the child."""
 
     code = "forked"
 
     def __init__(self, what: str) -> None:
-        self.what = what
         super().__init__(
             f"the {what} was made before this process was forked and cannot "
             "be used in it: create a new one after the fork"
@@ -267,34 +258,23 @@ class PluginFailed(PluginError):
 
 
 class PluginNotFound(PluginError):
-    """No action or driver (``kind``) of this ``name`` is installed."""
+    """The action or driver is not installed."""
 
     code = "plugin_not_found"
 
     def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
-        self.kind, self.name, self.known = kind, name, tuple(known)
         choices = ", ".join(known) or "(there are none)"
         absent = f"no {kind} named {name!r} is installed"
         super().__init__(f"{absent}; choose one of: {choices}")
 
 
 class PluginConflict(PluginError):
-    """Several installed plugins have the same ``name``; none is used."""
+    """Several installed plugins have the same name; none is used."""
 
     code = "plugin_conflict"
 
-    def __init__(self, kind: str, name: str, providers: Sequence[str]) -> None:
-        self.kind, self.name, self.providers = kind, name, tuple(providers)
-        refused = f"{kind} {name!r} is refused: it is provided by"
-        by = " and by ".join(providers)
-        super().__init__(f"{refused} {by}; uninstall all but one")
-
 
 class PluginBroken(PluginError):
-    """A plugin cannot be loaded, for a ``reason``."""
+    """A plugin cannot be loaded."""
 
     code = "plugin_broken"
-
-    def __init__(self, kind: str, name: str, reason: str) -> None:
-        self.kind, self.name, self.reason = kind, name, reason
-        super().__init__(f"{kind} {name!r} cannot be loaded: {reason}")

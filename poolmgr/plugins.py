@@ -1,4 +1,4 @@
-"""Plugins: found by entry points, loaded one by one when needed."""
+"""Plugins: found by entry points, imported when they are first needed."""
 
 import ast
 import contextlib
@@ -17,18 +17,18 @@ from typing import Any, Generic, TypeVar
 from poolmgr import errors
 from poolmgr.text import one_line, told
 
-# stevedore keeps what it has found beneath the user's home. For a user without
-# one that is a folder "~" in the current one: it would be made there, and what
-# is in it would be believed. It looks for the place when it is imported.
-_before = os.environ.get("XDG_CACHE_HOME")
-if not os.path.isabs(_before or os.path.expanduser("~/.cache")):
+# stevedore caches entry points under the user's home. If the user has no home,
+# it would create a directory "~" in the current one, and trust its contents.
+# It looks the directory up when it is imported.
+_cache_home = os.environ.get("XDG_CACHE_HOME")
+if not os.path.isabs(_cache_home or os.path.expanduser("~/.cache")):
     os.environ["XDG_CACHE_HOME"] = os.devnull
 try:
     import stevedore as stevedore
 finally:
     os.environ.pop("XDG_CACHE_HOME", None)
-    if _before is not None:
-        os.environ["XDG_CACHE_HOME"] = _before
+    if _cache_home is not None:
+        os.environ["XDG_CACHE_HOME"] = _cache_home
 
 LOG = logging.getLogger(__name__)
 
@@ -37,25 +37,16 @@ T = TypeVar("T")
 ACTIONS = "poolmgr.actions"
 DRIVERS = "poolmgr.drivers"
 
-#: Held while a plugin is imported. A fork waits for it, or else the plugin
-#: would stay half imported in the child, and who asks for it wait for ever.
-_LOADING = threading.RLock()
-os.register_at_fork(
-    before=_LOADING.acquire,
-    after_in_parent=_LOADING.release,
-    after_in_child=_LOADING.release,
-)
-
 
 @dataclass(frozen=True)
 class Plugin:
-    """What is known of one plugin.
+    """An installed plugin and its state.
 
     :ivar kind: "action" or "driver"
-    :ivar name: the entry point's name
-    :ivar package: the distribution it came with, and its version
+    :ivar name: the name of its entry point
+    :ivar package: name and version of its distribution
     :ivar state: "ok", "broken" or "conflict"
-    :ivar error: why it cannot be used, else empty
+    :ivar error: why it cannot be used; empty if it can
     """
 
     kind: str
@@ -69,10 +60,10 @@ class Registry(Generic[T]):
     """The plugins of one kind.
 
     :param kind: "action" or "driver", for messages
-    :param namespace: the entry points' group
-    :param base: what every plugin's class has to descend from
-    :param defect: says what is wrong with a class, None when nothing is
-    :param given: classes to use besides, or instead of, those found; by name
+    :param namespace: the group of the entry points
+    :param base: the class that plugins must be subclasses of
+    :param defect: returns what is wrong with a class, or None
+    :param given: classes by name; they take precedence over entry points
     """
 
     def __init__(
@@ -83,98 +74,92 @@ class Registry(Generic[T]):
         defect: Callable[[type[T]], str | None] = lambda plugin: None,
         given: Mapping[str, type[T]] | None = None,
     ) -> None:
-        self.kind = kind
-        self.namespace = namespace
+        self._kind = kind
+        self._namespace = namespace
         self._base = base
         self._defect = defect
         self._given = {n.upper(): cls for n, cls in (given or {}).items()}
         self._loaded: dict[str, type[T]] = {}
 
     def names(self) -> list[str]:
-        """The names of all plugins, as they were registered."""
-        found = {point.name.upper(): point.name for point in self._points}
+        """Return the sorted names of all plugins."""
+        found = {p.name.upper(): p.name for p in entry_points(self._namespace)}
         return sorted({*found.values(), *(self._given.keys() - found)})
 
     def load(self, name: str) -> type[T]:
-        """The class of a plugin, imported when it is first asked for.
+        """Return a plugin's class; the first call imports it.
 
-        :param name: its name; the case does not matter
-        :raises PluginNotFound: there is none of the name
-        :raises PluginConflict: there are several
-        :raises PluginBroken: it cannot be imported, or is no such plugin
+        :param name: the plugin's name, in upper or lower case
+        :raises PluginNotFound: no plugin has the name
+        :raises PluginConflict: several plugins have the name
+        :raises PluginBroken: it cannot be imported, or its class is wrong
         """
         key = name.upper()
         if key not in self._loaded:
-            with _LOADING:
-                # Another thread may be first: then all have its class.
-                self._loaded.setdefault(key, self._load(name))
+            self._loaded[key] = self._load(name)
         return self._loaded[key]
 
     def load_all(self) -> None:
-        """Import every plugin now, so that nothing waits for it later.
+        """Import all plugins now, and log the broken ones.
 
-        One that is broken is told in the log.
-
-        :raises PluginConflict: two of them share a name
+        :raises PluginConflict: two plugins have the same name
         """
         for name in self.names():
             try:
                 self.load(name)
-            except errors.PluginConflict:
-                raise
-            except errors.PluginError as error:
+            except errors.PluginBroken as error:
                 LOG.error("%s", one_line(str(error)))
 
     def inspect(self) -> list[Plugin]:
-        """Everything found, tried out."""
+        """Load all installed plugins and return their states."""
         found = []
-        for point in self._points:
+        points = entry_points(self._namespace)
+        for point in sorted(points, key=lambda point: point.name.upper()):
+            state, reason = "ok", ""
             try:
                 self.load(point.name)
-                state, reason = "ok", ""
-            except errors.PluginConflict as error:
-                state, reason = "conflict", str(error)
             except errors.PluginError as error:
-                state, reason = "broken", str(error)
+                conflict = isinstance(error, errors.PluginConflict)
+                state = "conflict" if conflict else "broken"
+                reason = str(error)
             package = _package(point)
-            plugin = Plugin(self.kind, point.name, package, state, reason)
+            plugin = Plugin(self._kind, point.name, package, state, reason)
             found.append(plugin)
         return found
 
-    @property
-    def _points(self) -> list[EntryPoint]:
-        found = entry_points(self.namespace)
-        return sorted(found, key=lambda point: point.name.upper())
-
-    def _find(self, name: str) -> EntryPoint:
-        key = name.upper()
-        points = [p for p in self._points if p.name.upper() == key]
-        if not points:
-            raise errors.PluginNotFound(self.kind, name, self.names())
-        if len(points) > 1:
-            found = sorted(f"{p.value} ({_package(p)})" for p in points)
-            raise errors.PluginConflict(self.kind, name, found)
-        return points[0]
-
     def _load(self, name: str) -> type[T]:
+        cause: BaseException | None = None
         given = self._given.get(name.upper())
         point = None if given else self._find(name)
         try:
-            # What it prints would be taken for what a command prints.
+            # A plugin's output would mix with the output of a command.
             with contextlib.redirect_stdout(sys.stderr):
                 plugin: Any = point.load() if point else given
-                wrong = self._wrong(plugin)
+                problem = self._check(plugin)
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            reason = told(error)
-            raise errors.PluginBroken(self.kind, name, reason) from error
-        if wrong is not None:
-            raise errors.PluginBroken(self.kind, name, wrong)
+            problem, cause = told(error), error
+        if problem is not None:
+            text = f"{self._kind} {name!r} cannot be loaded: {problem}"
+            raise errors.PluginBroken(text) from cause
         return plugin  # type: ignore[no-any-return]
 
-    def _wrong(self, plugin: object) -> str | None:
-        """What is wrong with what an entry point names."""
+    def _find(self, name: str) -> EntryPoint:
+        found = entry_points(self._namespace)
+        points = [p for p in found if p.name.upper() == name.upper()]
+        if not points:
+            raise errors.PluginNotFound(self._kind, name, self.names())
+        if len(points) > 1:
+            providers = sorted(f"{p.value} ({_package(p)})" for p in points)
+            raise errors.PluginConflict(
+                f"{self._kind} {name!r} is refused: it is provided by "
+                f"{' and by '.join(providers)}; uninstall all but one"
+            )
+        return points[0]
+
+    def _check(self, plugin: object) -> str | None:
+        """Return what is wrong with an entry point's object, or None."""
         if not (isinstance(plugin, type) and issubclass(plugin, self._base)):
             base = f"{self._base.__module__}.{self._base.__qualname__}"
             return f"{plugin!r} is not a subclass of {base}"
@@ -186,9 +171,9 @@ class Registry(Generic[T]):
 
 
 def entry_points(namespace: str) -> list[EntryPoint]:
-    """The entry points of a group, from stevedore's cache; none is loaded.
+    """Return a group's entry points from stevedore's cache; import none.
 
-    :raises PluginError: a package has some that cannot be read
+    :raises PluginError: a package's entry points cannot be read
     """
     found: stevedore.NamedExtensionManager[object]
     try:
@@ -201,8 +186,8 @@ def entry_points(namespace: str) -> list[EntryPoint]:
 
 
 def _package(point: EntryPoint) -> str:
-    """An entry point's package, "?" if it is not known: the cache of
-    stevedore does not tell it."""
+    """Return the name and version of an entry point's distribution."""
+    # stevedore's cache does not have them.
     for each in importlib.metadata.entry_points(group=point.group):
         if each == point and each.dist is not None:
             return f"{each.dist.name} {each.dist.version}"
@@ -210,16 +195,18 @@ def _package(point: EntryPoint) -> str:
 
 
 def known(error: BaseException, doing: str) -> errors.PoolmgrError:
-    """Return the error itself if it is one of ours, else one that names it.
+    """Return a plugin's error, converted to PluginFailed if unexpected.
 
-    :param doing: what was being done, for the log
+    An unexpected error is logged with its traceback.
+
+    :param doing: what failed, for the log and the error
     """
-    # Not isinstance(): an object can lie about its class.
+    # isinstance() would believe an object that lies about its class.
     if issubclass(type(error), errors.PoolmgrError):
         return error  # type: ignore[return-value]
     try:
         LOG.error("%s failed unexpectedly", doing, exc_info=error)
-    except BaseException:  # its traceback, too, is made by a plugin
+    except BaseException:  # formatting the traceback can run plugin code
         LOG.error("%s failed unexpectedly, and cannot be shown", doing)
     failure = errors.PluginFailed(f"{doing}: {told(error)}")
     failure.__cause__ = error
@@ -227,26 +214,25 @@ def known(error: BaseException, doing: str) -> errors.PoolmgrError:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether a signal raised this, as Ctrl-C does, and not a defect.
+    """Return whether a signal handler raised the error, as for Ctrl-C.
 
-    Signals are handled on the main thread. SystemExit is a defect of who
-    raises it: only the program may end itself.
+    Signal handlers run on the main thread. On other threads a
+    KeyboardInterrupt is a defect, and so is SystemExit on all threads.
     """
     on_main = threading.current_thread() is threading.main_thread()
     return on_main and isinstance(error, KeyboardInterrupt)
 
 
 def docstring(point: EntryPoint) -> str:
-    """The docstring of a plugin's class, read from its module's source.
+    """Return the docstring of a plugin's class, or "" if there is none.
 
-    Nothing is imported: help must not run other people's code, nor wait
-    for it.  Empty when it cannot be told.
+    It is parsed from the source: ``--help`` must not run plugins.
     """
     try:
         for node in ast.parse(_source(point.module)).body:
             if isinstance(node, ast.ClassDef) and node.name == point.attr:
                 return ast.get_docstring(node) or ""
-    except Exception:  # of the entry point, of the file, of what is in it
+    except Exception:  # the entry point, the file, or its content is wrong
         LOG.debug("no docstring of %s", point.value, exc_info=True)
     return ""
 
@@ -255,7 +241,7 @@ def _source(module: str) -> str:
     top, *parts = module.split(".")
     spec: Any = importlib.util.find_spec(top)
     for part in parts:
-        # PathFinder, because importlib.util.find_spec() imports parents.
+        # importlib.util.find_spec() would import the parent packages.
         spec = importlib.machinery.PathFinder.find_spec(
             f"{spec.name}.{part}", spec.submodule_search_locations
         )

@@ -78,8 +78,8 @@ class JobRequest:
             raise UnknownAction(self.name, actions.names())
         try:
             self.action = action = actions.load(name)
-        except PluginNotFound as error:
-            raise UnknownAction(repr(name), error.known) from None
+        except PluginNotFound:
+            raise UnknownAction(repr(name), actions.names()) from None
         # What the class says is taken once: it is a plugin's, and may change.
         self._answers = tuple(action.answers)
         self.timeout, self.cleanup_time = _times(action, self.settings)
