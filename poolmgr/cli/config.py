@@ -1,5 +1,4 @@
-"""``poolmgr config``, ``check`` and ``plugin``: what is set, and what is
-installed."""
+"""``poolmgr config``, ``check`` and ``plugin``: options and plugins."""
 
 import argparse
 import os
@@ -14,12 +13,12 @@ from poolmgr.cloud import open_cloud
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import as_text
 from poolmgr.config.remarks import ignored_options, log_remarks
-from poolmgr.drivers.base import Finding
 from poolmgr.drivers.verbs import driver_plugins
 from poolmgr.errors import ConfigError
 from poolmgr.plugins import Plugin
-from poolmgr.settings.rules import IsSettings, Option, options_of
 from poolmgr.text import one_line
+
+_NOT_SHOWN = "(a secret: not shown)"
 
 
 class ConfigConvert(PoolmgrCommand):
@@ -33,14 +32,14 @@ class ConfigConvert(PoolmgrCommand):
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Which file, and where to."""
+        """Add the two files."""
         add, output = parser.add_argument, "standard output, without secrets"
         add("file", metavar="FILE", help="configuration file to convert")
         new = f"file to write, which must not exist (default: {output})"
         add("--output", metavar="NEW", help=new)
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Convert it."""
+        """Convert the file."""
         new = parsed_args.output
         lines = converted(parsed_args.file, secrets=new is not None)
         text = "\n".join([*lines, ""])
@@ -50,29 +49,36 @@ class ConfigConvert(PoolmgrCommand):
                 self.say("--output NEW writes a file with the secrets in it")
         else:
             _write(new, text)
-            shown = one_line(new)
-            self.say(f"{shown} is written: give it to the worker's user")
+            self.say(
+                f"{one_line(new)} is written: give it to the worker's user"
+            )
         return 0
 
 
-_NOT_SHOWN = "(a secret: not shown)"
-
-
 def converted(path: str, secrets: bool = True) -> list[str]:
-    """Convert a configuration file, as a rule ``libra.cfg``.
+    """Convert a configuration file, such as ``libra.cfg``.
 
     :param path: the file
-    :param secrets: whether the new file has the secrets in it; else there is
-        a comment in the place of each
+    :param secrets: whether to include secrets; otherwise a comment replaces
+        each
     :returns: the lines of the new file
-    :raises ConfigError: it cannot be read, a value in it cannot be used, or
-        there is nothing in it that means anything to poolmgr
-    :raises PluginError: the driver that it names cannot be loaded
+    :raises ConfigError: the file cannot be read, has an invalid value, or has
+        no options of poolmgr
+    :raises PluginError: the driver that the file names cannot be loaded
     """
     conf, lines = Configuration([path], alone=True), []
-    for group, settings in conf.read_all():
-        given = _given_lines(conf, group, settings, secrets)
-        lines += ["", f"[{group}]", *given] if given else []
+    for option, value, given in conf.values():
+        if given is None:
+            continue
+        section = f"[{option.group}]"
+        if section not in lines:
+            lines += ["", section]
+        if given.key != (option.group, option.name):
+            lines.append(f"# was {given.shown}")
+        if option.secret and not secrets:
+            lines.append(f"# {option.name} = {_NOT_SHOWN}")
+        else:
+            lines.append(f"{option.name} = {as_text(value)}")
     if not lines:
         raise ConfigError(
             f"{one_line(path)} has no options of the Pool Manager, such as "
@@ -82,24 +88,6 @@ def converted(path: str, secrets: bool = True) -> list[str]:
         lines += ["", "# These have no effect and were left out."]
     lines += [f"# {given.shown}: {why}" for given, why in dropped.items()]
     return [f"# Converted from {one_line(path)}.", *lines]
-
-
-def _given_lines(
-    conf: Configuration, group: str, settings: IsSettings, secrets: bool
-) -> list[str]:
-    """The lines of a group's options that are given, by today's names."""
-    lines = []
-    for option in options_of(group, type(settings)):
-        if (given := conf.given(option)) is None:
-            continue
-        if given.key != (group, option.name):
-            lines.append(f"# was {given.shown}")
-        if option.secret and not secrets:
-            lines.append(f"# {option.name} = {_NOT_SHOWN}")
-        else:
-            value = as_text(getattr(settings, option.name))
-            lines.append(f"{option.name} = {value}")
-    return lines
 
 
 def _write(path: str, text: str) -> None:
@@ -127,47 +115,42 @@ class ConfigShow(PoolmgrLister):
     empty = "no option is set"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Which options."""
+        """Add the filters."""
         add, groups = parser.add_argument, "only these groups, such as worker"
         add("group", metavar="GROUP", nargs="*", help=groups)
         add("--set", action="store_true", help="only options that are set")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """List them."""
+        """List the options."""
         given = parsed_args
         rows = [*self._rows(given.formatter == "table")]
         log_remarks(self.configuration)
         known = sorted({row[0] for row in rows})
-        for wanted in {*given.group}.difference(known):
-            absent = f"there is no group {one_line(wanted)!r}"
+        for unknown in {*given.group}.difference(known):
+            absent = f"there is no group {one_line(unknown)!r}"
             raise UsageError(f"{absent}; choose of: {', '.join(known)}")
         groups, rest = given.group or known, "default" if given.set else ""
         shown = [r for r in rows if r[0] in groups and r[3] != rest]
         return self.columns, shown
 
-    def _rows(self, as_texts: bool) -> Iterator[Row]:
-        """A row for each option.
+    def _rows(self, in_table: bool) -> Iterator[Row]:
+        """Return a row for each option.
 
-        :param as_texts: whether a value is shown as a file has it
+        :param in_table: whether to show values as a file has them
         """
-        for group, settings in self.configuration.read_all():
-            for option in options_of(group, type(settings)):
-                value = getattr(settings, option.name)
-                if option.secret and value:
-                    value = "***"
-                if as_texts:
-                    value = as_text(value)
-                elif isinstance(value, tuple):
-                    value = list(value)
-                yield group, option.name, value, self._origin(option)
-
-    def _origin(self, option: Option) -> str:
-        given = self.configuration.given(option)
-        if given is None:
-            return "default"
-        origin = one_line(given.source)
-        is_old = given.line and given.key != (option.group, option.name)
-        return f"{origin}, {given.shown}" if is_old else origin
+        for option, value, given in self.configuration.values():
+            if option.secret and value:
+                value = "***"
+            elif in_table:
+                value = as_text(value)
+            elif isinstance(value, tuple):
+                value = list(value)
+            key, origin = (option.group, option.name), "default"
+            if given:
+                origin = given.source
+                if given.line and given.key != key:
+                    origin += f", {given.shown}"
+            yield *key, value, origin
 
 
 class Check(PoolmgrLister):
@@ -182,35 +165,32 @@ class Check(PoolmgrLister):
     empty = ""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """Ask the cloud."""
-        conf = self.configuration
+        """Check the settings."""
+        conf, rows = self.configuration, []
         require_usable(conf)
-        longest = conf.pool().short_timeout
+        timeout = conf.pool().short_timeout
         with open_cloud(conf.make_driver()) as cloud:
-            found = cloud.check(longest)
-        if not found:
+            for each in cloud.check(timeout):
+                state = "wrong" if each.problem else "ok"
+                found, problem = each.found, each.problem or ""
+                rows.append((each.setting, each.value, found, state, problem))
+                self.failed |= bool(problem)
+        if not rows:
             name = one_line(conf.driver_name())
             self.app.LOG.warning("the driver %r has nothing to check", name)
-        self.failed = any(each.problem for each in found)
-        return self.columns, [_row(each) for each in found]
-
-
-def _row(found: Finding) -> Row:
-    state = "wrong" if found.problem else "ok"
-    return found.setting, found.value, found.found, state, found.problem or ""
+        return self.columns, rows
 
 
 def require_usable(conf: Configuration) -> None:
-    """Go on only with values that can be used, and plugins that fit together;
-    log what has no effect, and secrets that everybody can read.
+    """Check all values and plugins, and log warnings.
 
-    ``check`` passes when a worker would start.
+    ``check`` and the start of a worker share these checks.
 
-    :raises ConfigError: in one line, which value is wrong
+    :raises ConfigError: a value is invalid
     :raises PluginError: the driver cannot be loaded, or two actions share a
         name
     """
-    with suppress(ConfigError):  # it is told below, with all others
+    with suppress(ConfigError):  # raised below, with all other problems
         log_remarks(conf)
     conf.read_all()
     conf.gearman().connection_options()
@@ -224,7 +204,7 @@ class PluginList(PoolmgrLister):
     spare = ("Package",)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """Load every plugin."""
+        """Load all plugins."""
         plugins = [*action_plugins().inspect(), *driver_plugins().inspect()]
         return self.columns, [self._row(each) for each in plugins]
 

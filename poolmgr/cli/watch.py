@@ -1,4 +1,4 @@
-"""``poolmgr status --watch``: a view to leave open."""
+"""``poolmgr status --watch``: a view of the queues that refreshes itself."""
 
 import asyncio
 import os
@@ -19,57 +19,57 @@ from rich.text import Text
 from poolmgr.cli.app import PoolmgrApp
 from poolmgr.cli.terminal import Stream, is_terminal
 from poolmgr.errors import TransportError
-from poolmgr.gearman import admin
+from poolmgr.gearman.admin import FunctionStatus, status
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.text import format_duration, one_line
 from poolmgr.worker.signals import Interrupted
 
-#: Columns of a line that goes into a pipe or a file.
-_PLAIN = 120
+#: Width of the view in a pipe or a file.
+_PLAIN_WIDTH = 120
 
-#: Short, so that a small window has room for the function, too.
+#: Short titles, which leave a small window room for the function's name.
 _COLUMNS = ("Wait", "Run", "Workers", "+/s")
 
 
 def watch(
     app: PoolmgrApp,
-    servers: Sequence[Address],
+    addresses: Sequence[Address],
     options: ConnectionOptions,
     interval: float,
 ) -> int:
-    """Show how the job servers are, again and again, until a signal.
+    """Show the queues of the job servers until a signal or ``q``.
 
-    On a terminal in one place; else one view after the other.
+    On a terminal the view is refreshed in place; otherwise one view is
+    printed after the other.
 
-    :param interval: seconds between two updates
-    :returns: the exit code: 0 after Ctrl-C or ``q``
+    :param interval: seconds between two views
+    :returns: exit code 0, after Ctrl-C or ``q``
     :raises Interrupted: after another signal
     """
     out = app.stdout
-    assert isinstance(out, Stream)  # noqa: S101 - it is a process
-    asked = [_Server(each, options) for each in servers]
+    assert isinstance(out, Stream)  # noqa: S101 - main() has replaced it
+    servers = [_Server(each, options) for each in addresses]
     try:
-        app.interruption.run(_follow(out, asked, interval))
+        app.interruption.run(_refresh(out, servers, interval))
     except Interrupted as interrupted:
         if interrupted.number != signal.SIGINT:
             raise
     return 0
 
 
-async def _follow(
-    out: Stream, asked: Sequence["_Server"], interval: float
+async def _refresh(
+    out: Stream, servers: Sequence["_Server"], interval: float
 ) -> None:
-    """Ask the job servers for ever, and show what they answer."""
+    """Ask the job servers and show the view, forever."""
     loop, on_screen = asyncio.get_running_loop(), is_terminal(out)
-    console = Console(file=out.raw, width=None if on_screen else _PLAIN)
-    view = partial(_view, asked, interval)
+    console = Console(file=out.raw, width=None if on_screen else _PLAIN_WIDTH)
+    view = partial(_view, servers, interval)
     if sys.stdin.isatty():
         loop.add_reader(0, _read_keys, loop)
-    # No signal comes in the middle of its steps.
     with _screen(console, view) if on_screen else nullcontext() as live:
         while True:
             started = loop.time()
-            await asyncio.gather(*(each.ask() for each in asked))
+            await asyncio.gather(*(each.ask() for each in servers))
             if live:
                 live.refresh()
             else:
@@ -78,40 +78,40 @@ async def _follow(
 
 
 class _Server:
-    """A job server, as it last answered.
+    """A job server and its last answer.
 
-    :ivar functions: what it told; empty if it is down
-    :ivar problem: why it told nothing; empty if it did
-    :ivar down_since: by the clock; 0 while it is up
+    :ivar functions: the functions and their queues; empty while it is down
+    :ivar problem: why there is no answer; empty if there is one
+    :ivar down_since: Unix time; 0 while it is up
     """
 
     def __init__(self, address: Address, options: ConnectionOptions) -> None:
         self._address = address
         self._options = options
         self._asked_at = self.down_since = 0.0
-        #: By how many jobs a second each function has grown.
+        #: Growth of each function's queue, in jobs a second.
         self._growth: dict[str, float] = {}
-        self.functions: Sequence[admin.FunctionStatus] = ()
+        self.functions: Sequence[FunctionStatus] = ()
         self.problem = "asking"
 
     async def ask(self) -> None:
-        """Ask it."""
+        """Ask for the queues."""
         before = {each.name: each.queued for each in self.functions}
         was_up, asked_before = not self.problem, self._asked_at
         self._growth, self._asked_at = {}, time.monotonic()
         try:
-            self.functions = await admin.status(self._address, self._options)
+            self.functions = await status(self._address, self._options)
         except TransportError as error:
             self.down_since = self.down_since or time.time()
-            said = str(error).removeprefix(f"job server {self._address}: ")
-            self.functions, self.problem = (), one_line(said)
+            reason = str(error).removeprefix(f"job server {self._address}: ")
+            self.functions, self.problem = (), one_line(reason)
             return
         self.problem, self.down_since = "", 0.0
         for each in self.functions if was_up else ():
             grown = each.queued - before.get(each.name, 0)
             self._growth[each.name] = grown / (self._asked_at - asked_before)
 
-    def __rich_console__(self, *_how: object) -> Iterator[RenderableType]:
+    def __rich_console__(self, *_options: object) -> Iterator[RenderableType]:
         if self.down_since:
             down = format_duration(int(time.time() - self.down_since))
             since = f"{_clock(self.down_since)} ({down})"
@@ -123,7 +123,7 @@ class _Server:
             yield _line(f"  {self.problem or nothing}")
             return
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("Function")  # the only one that becomes narrower
+        table.add_column("Function")  # the only column that may be narrowed
         for title in _COLUMNS:
             table.add_column(title, no_wrap=True, justify="right")
         for each in sorted(self.functions, key=lambda each: each.name):
@@ -139,22 +139,22 @@ class _Server:
 
 
 def _view(servers: Sequence[_Server], interval: float) -> RenderableType:
-    """All that is to be seen."""
+    """Return the whole view: a line of totals, and all servers."""
     down = sum(bool(server.down_since) for server in servers)
     functions = [f for server in servers for f in server.functions]
     running = sum(function.running for function in functions)
     waiting = sum(function.queued for function in functions) - running
-    words = f"{down} of {len(servers)} down, " if down else ""
-    first = (
-        f"{_clock(time.time())} {words}{waiting} waiting, {running} "
+    down_text = f"{down} of {len(servers)} down, " if down else ""
+    totals = (
+        f"{_clock(time.time())} {down_text}{waiting} waiting, {running} "
         f"running (every {interval:g}s)"
     )
-    return Group(_line(first, "bold"), *servers)
+    return Group(_line(totals, "bold"), *servers)
 
 
 def _read_keys(loop: asyncio.AbstractEventLoop) -> None:
     typed = os.read(0, 100)
-    if not typed:  # the end of a file
+    if not typed:  # end of file
         loop.remove_reader(0)
     if b"q" in typed:
         signal.raise_signal(signal.SIGINT)
@@ -164,8 +164,8 @@ def _read_keys(loop: asyncio.AbstractEventLoop) -> None:
 def _screen(
     console: Console, view: Callable[[], RenderableType]
 ) -> Iterator[Live]:
-    """Have the whole screen, and nothing on it of what is typed."""
-    # Ctrl-Z would leave the shell with this screen.
+    """Use the terminal's alternate screen, without echo of typed keys."""
+    # After Ctrl-Z the shell would be on the alternate screen.
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     modes = termios.tcgetattr(0) if sys.stdin.isatty() else None
     if modes:
@@ -175,7 +175,7 @@ def _screen(
     try:
         yield live
     finally:
-        # It may be gone: who closed the window wants nothing back.
+        # The terminal may be gone.
         with suppress(OSError, termios.error):
             live.stop()
             if modes:

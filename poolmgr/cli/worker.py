@@ -1,4 +1,4 @@
-"""``poolmgr worker``: what its process is made of, and what signals do."""
+"""``poolmgr worker``: puts the worker's process together."""
 
 import argparse
 import asyncio
@@ -14,9 +14,8 @@ from threading import Timer
 from poolmgr.cli import logs
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.cli.config import require_usable
-from poolmgr.cloud import Cloud
 from poolmgr.cloud.pool import limit_arenas
-from poolmgr.config.configuration import Configuration
+from poolmgr.config.configuration import Configuration, require_no_problems
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import close_driver
@@ -31,7 +30,6 @@ from poolmgr.worker.service import Service
 from poolmgr.worker.signals import (
     TOGETHER,
     Ending,
-    Handler,
     end_on_defects,
     handle,
     say,
@@ -40,7 +38,7 @@ from poolmgr.worker.systemd import Notifier
 
 LOG = logging.getLogger(__name__)
 
-#: New objects after which a worker looks for garbage among them.
+#: New objects after which Python looks for garbage; jobs leave hardly any.
 _COLLECT_AFTER = 5000
 
 
@@ -60,23 +58,23 @@ class WorkerCommand(PoolmgrCommand):
     service = True
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Check, serve, drain.
+        """Check the settings, serve, and drain.
 
         :returns: the exit code
-        :raises PoolmgrError: it cannot start
+        :raises PoolmgrError: the worker cannot start
         """
-        # Before all that takes time: a signal ends the start, too.
+        # The handlers come first, because a start may take long.
         self._ending = Ending(_end_at_start)
         handle(self._ending, signal.SIGTERM, signal.SIGINT)
-        # Obeyed once it serves. What is blocked would stay so in the programs
-        # that plugins start.
+        # Kept until the worker serves. If SIGHUP were blocked meanwhile, it
+        # would stay blocked in the programs that plugins start.
         self._early: list[signal.Signals] = []
         handle(self._early.append, signal.SIGHUP)
         self._report = Report(logs.descriptors)
         handle(self._report.start, signal.SIGUSR2)
         self._notifier = Notifier(os.environ)
         conf = self.configuration
-        with suppress(ConfigError):  # it is told below, with all others
+        with suppress(ConfigError):  # raised below, with all other problems
             self._adjust_log(conf.worker())
             self._notifier.starting(conf.pool().short_timeout)
         require_usable(conf)
@@ -91,17 +89,17 @@ class WorkerCommand(PoolmgrCommand):
             one_line(", ".join(conf.gearman().servers)),
         )
         try:
-            return self.app.interruption.run(self._serve(conf, driver))
+            return self.app.interruption.run(self._run(conf, driver))
         finally:
             close_driver(driver)
 
     def _adjust_log(self, to: WorkerSettings) -> None:
         logs.adjust(self.app.options, True, to.log_level, to.log_format)
 
-    async def _serve(self, conf: Configuration, driver: Driver) -> int:
+    async def _run(self, conf: Configuration, driver: Driver) -> int:
         end_on_defects()
         statistics, monitoring = None, conf.monitoring()
-        if monitoring.enabled:  # else none of its libraries is loaded
+        if monitoring.enabled:  # else its libraries are not even imported
             from poolmgr.monitoring.pages import Pages
             from poolmgr.monitoring.server import serve
             from poolmgr.monitoring.statistics import Statistics
@@ -111,7 +109,9 @@ class WorkerCommand(PoolmgrCommand):
         async with AsyncPoolManager(
             driver, pool, observer=statistics
         ) as manager:
-            await _require_no_problem(manager.cloud, pool)
+            with bound(RequestContext(urgent=True)):
+                findings = await manager.cloud.check(pool.short_timeout)
+            require_no_problems([f.problem for f in findings if f.problem])
             service = Service(manager, conf.gearman(), conf.worker())
             self._report.service = service
             if statistics:
@@ -119,17 +119,17 @@ class WorkerCommand(PoolmgrCommand):
                 hosts = [socket.gethostname(), *monitoring.hosts]
                 pages = Pages(service, statistics, options, hosts)
                 serve(monitoring, pages)
-            # To the very end: to undo answers that reached nobody takes time,
-            # in which the worker still shows signs of life.
+            # Cancelled last: closing the manager takes time, because it
+            # undoes undelivered answers, and the worker is alive meanwhile.
             watch = asyncio.create_task(self._notifier.watch(service))
-            code = await self._drained(conf, manager, service)
+            code = await self._serve(conf, manager, service)
         watch.cancel()
         return code
 
-    async def _drained(
+    async def _serve(
         self, conf: Configuration, manager: AsyncPoolManager, service: Service
     ) -> int:
-        """Serve until a signal ends that, and obey the others."""
+        """Serve, react to signals, and drain."""
         reaper = ReaperLoop(manager, conf.reaper(), conf.gearman())
 
         def adopt_worker(settings: WorkerSettings) -> None:
@@ -151,53 +151,29 @@ class WorkerCommand(PoolmgrCommand):
             reload.run()
             self._notifier.reloaded()
 
-        self._ending.gently = self._drain_soon(service)
-        handle(lambda _number: service.call(hang_up), signal.SIGHUP)
-        if self._early:
-            service.call(hang_up)
-        _spare_collections()
-        reaping = asyncio.create_task(reaper.run())
-        try:
-            return await service.run()
-        finally:
-            reaping.cancel()
-
-    def _drain_soon(self, service: Service) -> Handler:
         def drain(number: signal.Signals) -> None:
             text = "draining; a second signal stops it at once"
             say(logging.INFO, f"{number.name}: {text}")
             service.call(self._notifier.stopping)
             service.call(service.stop)
 
-        # Once it is logged, another one is a second one.
-        return lambda number: Timer(TOGETHER, drain, [number]).start()
+        # Delayed, so that a signal sent after the log line is the second one.
+        self._ending.gently = lambda n: Timer(TOGETHER, drain, [n]).start()
+        handle(lambda _number: service.call(hang_up), signal.SIGHUP)
+        if self._early:
+            service.call(hang_up)
+        # The objects of modules, plugins and SDK stay: with thousands of jobs,
+        # looking through them again and again would delay answers.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER)
+        reaping = asyncio.create_task(reaper.run())
+        try:
+            return await service.run()
+        finally:
+            reaping.cancel()
 
 
 def _end_at_start(number: signal.Signals) -> None:
     say(logging.INFO, f"{number.name}: stopping before it served")
     os._exit(0)
-
-
-def _spare_collections() -> None:
-    """Have garbage looked for where it can be.
-
-    What is there when a worker has started stays: modules, plugins, the SDK.
-    Jobs leave hardly any garbage that has to be looked for.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
-
-
-async def _require_no_problem(cloud: Cloud, pool: PoolSettings) -> None:
-    """Go on only if the driver's settings fit the cloud.
-
-    :raises ConfigError: they do not; there is a line in the log for each
-    """
-    with bound(RequestContext(urgent=True)):
-        findings = await cloud.check(pool.short_timeout)
-    problems = [f.problem for f in findings if f.problem]
-    for problem in problems[:-1]:
-        LOG.error("%s", problem)
-    if problems:
-        raise ConfigError(problems[-1])

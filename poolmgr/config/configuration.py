@@ -1,7 +1,4 @@
-"""The configuration: files, environment and command line become settings.
-
-Each value is checked, and what is wrong with it is said with its place.
-"""
+"""The configuration: settings from files, environment and command line."""
 
 import copy
 import logging
@@ -26,26 +23,25 @@ S = TypeVar("S", bound=IsSettings)
 
 
 class _References(Template):
-    """A text that names options as oslo.config has it: ``$name`` or
-    ``${group.name}``; ``$$`` stands for a ``$``."""
+    """A value with references to other options, in oslo.config's syntax:
+    ``$name``, ``${group.name}``, and ``$$`` for a ``$``."""
 
     idpattern = r"[_a-z][\._a-z0-9]*"
 
 
 class Configuration:
-    """The settings that the files, the environment and the command line
-    make.
+    """The settings that files, environment and command line make.
 
-    :param files: configuration files; when none is given, the first
-        ``poolmgr.conf`` there is in the usual folders
-    :param directories: folders of ``*.conf`` files; when none is given, the
-        first ``poolmgr.conf.d`` there is
-    :param alone: whether the files count alone, without the environment and
-        the usual places
-    :ivar alone: the same
-    :ivar drivers: the drivers that are installed
-    :ivar files: what each file sets, in the order in which they are read
-    :ivar environment: what the environment sets
+    :param files: configuration files; if there are none, the first
+        ``poolmgr.conf`` in the usual folders
+    :param directories: folders with ``*.conf`` files; if there are none, the
+        first ``poolmgr.conf.d`` in the usual folders
+    :param alone: whether to read only the given files, not the environment
+        and the usual folders
+    :ivar alone: the parameter
+    :ivar drivers: the installed drivers
+    :ivar files: the options that each file sets, in the order of reading
+    :ivar environment: the options that the environment sets
     :raises ConfigError: a file cannot be read
     """
 
@@ -72,7 +68,7 @@ class Configuration:
         self.environment = sources.read_environment(environment)
 
     def again(self) -> Self:
-        """What the same files say now; the command line wins as before.
+        """Read the same files again, with the same command line.
 
         :raises ConfigError: a file cannot be read
         """
@@ -81,20 +77,21 @@ class Configuration:
         return fresh
 
     def use(self, option: str, key: Key, text: str) -> None:
-        """Have an option of the command line win over everything else.
+        """Set an option from the command line.
 
-        :param option: as it is written there
-        :param key: the option of the configuration that it sets
-        :param text: its value, in which a "$" means itself
+        :param option: the command-line option, for messages
+        :param key: the option of the configuration to set
+        :param text: its value; a "$" is literal
         """
         text = text.replace("$", "$$")
         self._command_line[key] = Given(key, text, "command line", option)
 
     def given(self, option: Option) -> Given | None:
-        """What sets an option; None if nothing does.
+        """Return the text that sets an option; None if there is none.
 
-        The command line wins, then the environment, then the last file; in
-        each the first of the option's names.
+        The command line takes precedence over the environment, and that over
+        the files, the last one first. Within each, current names take
+        precedence over deprecated ones.
         """
         files = reversed(self.files)
         for source in (self._command_line, self.environment, *files):
@@ -106,33 +103,34 @@ class Configuration:
     # -- settings -----------------------------------------------------------
 
     def driver_name(self) -> str:
-        """Name of the driver to use."""
+        """Return the name of the configured driver."""
         return self.group("poolmgr", settings.DriverSettings).driver
 
     def pool(self) -> settings.PoolSettings:
-        """The group ``[poolmgr]``."""
+        """Return the group ``[poolmgr]``."""
         return self.group("poolmgr", settings.PoolSettings)
 
     def worker(self) -> settings.WorkerSettings:
-        """The group ``[worker]``."""
+        """Return the group ``[worker]``."""
         return self.group("worker", settings.WorkerSettings)
 
     def reaper(self) -> settings.ReaperSettings:
-        """The group ``[reaper]``."""
+        """Return the group ``[reaper]``."""
         return self.group("reaper", settings.ReaperSettings)
 
     def monitoring(self) -> settings.MonitoringSettings:
-        """The group ``[monitoring]``."""
+        """Return the group ``[monitoring]``."""
         return self.group("monitoring", settings.MonitoringSettings)
 
     def gearman(self) -> GearmanSettings:
-        """The group ``[gearman]``."""
+        """Return the group ``[gearman]``."""
         return self.group("gearman", GearmanSettings)
 
     def group(self, group: str, kind: type[S]) -> S:
-        """The settings of a class, from the options of a group.
+        """Return the settings of a group.
 
-        :raises ConfigError: one of them is wrong
+        :param kind: the settings class
+        :raises ConfigError: a value is invalid
         """
         made, problems = self._make(group, kind)
         if made is None:
@@ -140,11 +138,11 @@ class Configuration:
         return made
 
     def groups(self) -> list[options.Group]:
-        """The settings classes and their groups: poolmgr's own, Nova's, and
-        those of the driver that is configured.
+        """Return all groups and their settings classes, the configured
+        driver's included.
 
-        :raises ConfigError: there is none of its name
-        :raises PluginError: it cannot be loaded
+        :raises ConfigError: the driver is not installed
+        :raises PluginError: the driver cannot be loaded
         """
         found = [*options.GROUPS]
         if (name := self.driver_name().lower()) != "nova":
@@ -152,11 +150,11 @@ class Configuration:
         return found
 
     def read_all(self) -> list[tuple[str, Any]]:
-        """The settings of all groups, whoever needs them.
+        """Return all groups and their settings.
 
-        :raises ConfigError: which value is wrong; there is a line in the log
-            for each of the others
-        :raises PluginError: the driver that is configured cannot be loaded
+        :raises ConfigError: a value is invalid; if there are several, the
+            others are logged
+        :raises PluginError: the configured driver cannot be loaded
         """
         found, problems, groups = [], [], [*options.GROUPS]
         try:
@@ -167,19 +165,26 @@ class Configuration:
             made, wrong = self._make(group, kind)
             found.append((group, made))
             problems += wrong
-        *others, last = dict.fromkeys(problems) or [""]
-        for problem in others:
-            LOG.error("%s", problem)
-        if last:
-            raise ConfigError(last)
+        require_no_problems(problems)
         return found
 
-    def make_driver(self) -> Driver:
-        """Make the driver that is configured, with its own group's settings.
+    def values(self) -> list[tuple[Option, Any, Given | None]]:
+        """Return all options, their values, and the text that sets each.
 
-        :raises PluginError: it cannot be loaded
-        :raises ConfigError: there is no such driver, or a value is wrong, be
-            it one of another group
+        :raises PoolmgrError: see :meth:`read_all`
+        """
+        return [
+            (option, getattr(made, option.name), self.given(option))
+            for group, made in self.read_all()
+            for option in options_of(group, type(made))
+        ]
+
+    def make_driver(self) -> Driver:
+        """Make the configured driver with the settings of its group.
+
+        :raises PluginError: the driver cannot be loaded
+        :raises ConfigError: the driver is not installed, or a value of any
+            group is invalid
         """
         made = dict(self.read_all())
         name = self.driver_name().lower()
@@ -195,7 +200,7 @@ class Configuration:
             ) from None
 
     def _make(self, group: str, kind: type[S]) -> tuple[S | None, list[str]]:
-        """The settings of a class, or what is wrong with them."""
+        """Return the settings of a group, or the problems of its values."""
         known = options.by_name((*options.GROUPS, (group, kind)))
         values, problems = {}, []
         for option in options_of(group, kind):
@@ -214,12 +219,12 @@ class Configuration:
         if not problems:
             try:
                 return kind(**values), []
-            except ConfigError as error:  # they do not fit together
+            except ConfigError as error:  # the values contradict each other
                 problems.append(str(error))
         return None, problems
 
     def _text(self, option: Option, known: Mapping[Key, Option]) -> str:
-        """The text of an option, with those of the options that it names."""
+        """Return an option's text with its references replaced."""
         if (given := self.given(option)) is None:
             return options.as_text(option.default)
         if given.problem:
@@ -227,11 +232,23 @@ class Configuration:
         template, texts = _References(given.text), {}
         for name in template.get_identifiers():
             group, _, plain = name.rpartition(".")
-            named = known.get((group or option.group, plain))
-            named = named or known.get((group or given.key[0], plain))
+            named = known.get((group or given.key[0], plain))
+            named = named or known.get((group or option.group, plain))
             if named is None:
                 raise ValueError(
                     "refers to an option that does not exist; write $$ for a $"
                 )
             texts[name] = self._text(named, known)
         return template.safe_substitute(texts)
+
+
+def require_no_problems(problems: Sequence[str]) -> None:
+    """Raise the last of several problems, and log the others.
+
+    :raises ConfigError: there is a problem
+    """
+    *others, last = dict.fromkeys(problems) or [""]
+    for problem in others:
+        LOG.error("%s", problem)
+    if last:
+        raise ConfigError(last)

@@ -1,8 +1,7 @@
-"""Options: the fields of settings classes, their names and their texts.
+"""Options: their groups, old names, and conversion from and to text.
 
-They are made from the settings classes, so that there is one place for a
-default, a bound and a help text. What is wrong with a text is a ValueError;
-it shows the text, unless that is a secret.
+Options are derived from the settings classes, which declare their defaults,
+bounds and help texts.
 """
 
 import re
@@ -16,12 +15,12 @@ from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.settings.rules import IsSettings, Option, options_of
 
-if TYPE_CHECKING:  # only who makes the sample or the documentation loads it
+if TYPE_CHECKING:  # needed for the sample file and the documentation only
     from oslo_config import cfg
 
 Group = tuple[str, type[IsSettings]]
 
-#: The groups that there are whatever the driver.
+#: The groups that exist with any driver, and their settings classes.
 GROUPS: tuple[Group, ...] = (
     ("poolmgr", settings.DriverSettings),
     ("poolmgr", settings.PoolSettings),
@@ -32,7 +31,7 @@ GROUPS: tuple[Group, ...] = (
     ("nova", NovaSettings),
 )
 
-#: What options were called in Libra, in the group [mgm].
+#: The names of options in Libra's group [mgm].
 OLD_NAMES: dict[Key, str] = {
     ("poolmgr", "az"): "az",
     ("poolmgr", "basename"): "node_basename",
@@ -65,42 +64,44 @@ OLD_NAMES: dict[Key, str] = {
 
 
 def names_of(option: Option) -> list[Key]:
-    """All groups and names of an option, the new ones first."""
-    new = (option.group, option.name)
-    if (old := OLD_NAMES.get(new)) is None:
-        return [new]
-    # Libra's first releases took all options of [mgm] in [global], too.
-    return [new, ("mgm", old), ("global", old)]
+    """Return the keys of an option, the current one first."""
+    key = (option.group, option.name)
+    if (old := OLD_NAMES.get(key)) is None:
+        return [key]
+    # Libra's first releases also accepted the options of [mgm] in [global].
+    return [key, ("mgm", old), ("global", old)]
 
 
 def options_in(groups: Iterable[Group]) -> list[Option]:
-    """The options of groups."""
+    """Return the options of groups."""
     return [option for group in groups for option in options_of(*group)]
 
 
 def by_name(groups: Iterable[Group]) -> dict[Key, Option]:
-    """The options of groups by each of their names."""
+    """Return the options of groups by each of their keys."""
     found = options_in(groups)
     return {name: option for option in found for name in names_of(option)}
 
 
-# -- texts and values -------------------------------------------------------
+# -- conversion -------------------------------------------------------------
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-#: A value of a list that is written as in other languages.
-_FOREIGN = re.compile(r"""[\[({]*["'].*|.*["'][\])}]*|[\[({][^:]*""", re.S)
 
 
 def value_of(text: str, option: Option) -> Any:
-    """The value that a text stands for.
+    """Convert an option's text to its value.
 
-    :raises ValueError: it stands for none that the option can have
+    :raises ValueError: the text is invalid; the message shows it unless the
+        option is a secret
     """
     if _CONTROL.search(text):
         raise ValueError("has a control character in it, or is not UTF-8")
     value: Any = text.strip()
     if option.kind is tuple:
-        value = _list(text, option.words)
+        items = re.split(r"[,\s]" if option.words else r"[,\n]", text)
+        value = tuple(filter(None, map(str.strip, items)))
+        if any(item[0] in "'\"" or item[-1] in "'\"" for item in value):
+            raise ValueError("must be values separated by commas, unquoted")
     elif value and "\n" in text:
         raise ValueError(
             "continues on the next line; unindent the next option"
@@ -110,42 +111,27 @@ def value_of(text: str, option: Option) -> Any:
             raise ValueError("is empty; give it a value, or remove it")
         return option.default
     if option.kind is str:
-        value = text
+        value = text  # with the blanks that quotes have kept
     elif option.kind is not tuple:
-        value = _parse(value, option.kind)
-    if wrong := option.problem(value):
-        raise ValueError(wrong)
+        value = _convert(value, option.kind)
+    if problem := option.problem(value):
+        raise ValueError(problem)
     return value
 
 
-def _parse(text: str, kind: type) -> Any:
+def _convert(text: str, kind: type) -> Any:
     try:
         if kind is bool:
             return RawConfigParser.BOOLEAN_STATES[text.lower()]
         return kind(text)
     except (KeyError, ValueError):
-        meant = {bool: "true or false", int: "a whole number"}
-        what = meant.get(kind, "a number")
-        raise ValueError(f"must be {what}, not {text!r}") from None
-
-
-def _list(text: str, words: bool) -> tuple[str, ...]:
-    """The values of a list.
-
-    :param words: whether blanks separate them, as commas and new lines do
-    """
-    items = re.split(r"[,\s]" if words else r"[,\n]", text)
-    found = tuple(filter(None, map(str.strip, items)))
-    if any(map(_FOREIGN.fullmatch, found)):
-        raise ValueError(
-            "must be values separated by commas, without quotes and "
-            f"brackets, not {text!r}"
-        )
-    return found
+        names = {bool: "true or false", int: "a whole number"}
+        name = names.get(kind, "a number")
+        raise ValueError(f"must be {name}, not {text!r}") from None
 
 
 def as_text(value: object) -> str:
-    """A value as a configuration file has it."""
+    """Return a value as it is written in a configuration file."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -154,9 +140,9 @@ def as_text(value: object) -> str:
         return repr(value).removesuffix(".0")
     text = ", ".join(value) if isinstance(value, tuple) else str(value)
     text = text.replace("$", "$$")
-    # Quotes around what would lose its own, or be taken for a comment.
-    own = text[:1] == text[-1:] and text[:1] in ("'", '"')
-    if text and (own or text != text.strip() or COMMENT.search(text)):
+    # The parser removes quotes and outer blanks, and refuses comments.
+    is_quoted = text[:1] == text[-1:] and text[:1] in ("'", '"')
+    if text and (is_quoted or text != text.strip() or COMMENT.search(text)):
         return f'"{text}"'
     return text
 
@@ -165,7 +151,7 @@ def as_text(value: object) -> str:
 
 
 def list_opts() -> "list[tuple[str, list[cfg.Opt]]]":
-    """All options, by group, for oslo-config-generator and -validator."""
+    """Return all options by group, for oslo.config's tools."""
     from poolmgr.drivers.fake import FakeSettings
 
     found: dict[str, list[cfg.Opt]] = {}

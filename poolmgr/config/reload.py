@@ -1,4 +1,4 @@
-"""Reading the configuration again while the process runs."""
+"""Reloading the configuration of a running process."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -13,20 +13,16 @@ from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
 
-#: A group's name, and its settings.
-_Group = tuple[str, Any]
-
 
 class Reload:
-    """Reads the configuration again, and hands on what may change.
+    """Reloads the configuration and applies the changes of mutable options.
 
-    A settings class says itself which of its fields may change at run time
-    (``setting(..., mutable=True)``). All groups are read and checked before
-    anything changes: a mistake anywhere leaves all as it was.
+    All groups are read and checked before anything is applied: with any
+    mistake, nothing changes.
 
-    :param conf: what was read at the start
-    :param adopters: take the settings to use from now on, by their class;
-        nothing of other classes can change
+    :param conf: the configuration that the process started with
+    :param adopters: for each settings class with mutable options, a function
+        that puts new settings into effect
     """
 
     def __init__(
@@ -36,27 +32,33 @@ class Reload:
     ) -> None:
         self._conf = conf
         self._adopters = adopters
-        self._in_force = conf.read_all()
+        self._present = conf.read_all()
 
     def run(self) -> None:
-        """Read it again and log what came of it; raises nothing of that."""
+        """Reload the configuration; log errors instead of raising them."""
         try:
             conf = self._conf.again()
             log_remarks(conf)
             conf.read_all()
             conf.gearman().connection_options()
-            read = [(g, conf.group(g, type(old))) for g, old in self._in_force]
+            new = [(g, conf.group(g, type(old))) for g, old in self._present]
         except PoolmgrError as error:
             LOG.error("configuration not reloaded: %s", error)
             return
-        if read == self._in_force:
+        if new == self._present:
             LOG.info("configuration reloaded: no changes")
-        self._in_force = [*map(self._take, self._in_force, read)]
+        self._present = [
+            (group, self._apply(group, old, changed))
+            for (group, old), (_group, changed) in zip(
+                self._present, new, strict=True
+            )
+        ]
 
-    def _take(self, present: _Group, read: _Group) -> _Group:
-        """Adopt what may change, name the rest; returns what is in force."""
-        group, old = present
-        _group, new = read
+    def _apply(self, group: str, old: Any, new: Any) -> Any:
+        """Apply the mutable options, and log all that differ.
+
+        :returns: the settings in effect
+        """
         adopt = self._adopters.get(type(old))
         changed: dict[str, Any] = {}
         for option in options_of(group, type(old)):
@@ -70,9 +72,9 @@ class Reload:
                 changed[option.name] = now
                 LOG.info("%s: %s", option.shown, shown)
             else:
-                said = "%s: %s needs a restart, keeping the old value"
-                LOG.warning(said, option.shown, shown)
-        in_force = replace(old, **changed)
+                text = "%s: %s needs a restart, keeping the old value"
+                LOG.warning(text, option.shown, shown)
+        present = replace(old, **changed)
         if adopt and changed:
-            adopt(in_force)
-        return group, in_force
+            adopt(present)
+        return present

@@ -1,5 +1,5 @@
-"""What is said of a configuration besides wrong values: options without
-effect, old names, and secrets that everybody can read."""
+"""Warnings about a configuration: options without effect, deprecated names,
+and secrets that everybody can read."""
 
 import difflib
 import logging
@@ -13,56 +13,49 @@ from poolmgr.text import one_line, secrecy
 
 LOG = logging.getLogger(__name__)
 
-#: Groups that other parts of Libra have options in.
+#: Groups that other programs of Libra have options in, too.
 _SHARED = ("default", "global", "worker", "gearman")
-#: Why an option has no effect; in groups of others, it may be theirs.
+#: Why an option has no effect.
 _UNUSED = "poolmgr does not use it"
 FOREIGN = f"{_UNUSED}, another program may"
 
 
 def log_remarks(conf: Configuration) -> None:
-    """Log, once each, what has no effect, what has a new name, and files
-    with secrets that everybody can read.
+    """Log options without effect, deprecated names, and files with secrets
+    that everybody can read.
 
-    :raises ConfigError: there is no driver of the name that is configured
-    :raises PluginError: the driver that is configured cannot be loaded
+    :raises ConfigError: the configured driver is not installed
+    :raises PluginError: the configured driver cannot be loaded
     """
+    secrets = {}  # files, and the option that is in each
     for option in options_in(conf.groups()):
-        given = conf.given(option)
-        if given and given.line and given.key != names_of(option)[0]:
-            new = option.shown
-            LOG.info("%s is deprecated: use %s", given.where, new)
+        if (given := conf.given(option)) is None:
+            continue
+        if given.line and given.key != (option.group, option.name):
+            LOG.info("%s is deprecated: use %s", given.where, option.shown)
+        if given.line and given.text and option.secret:
+            secrets[given.source] = option.shown
+        if option.shown == "[gearman] ssl_key":
+            secrets[given.text] = option.shown
     ignored = ignored_options(conf)
     for given, why in ignored.items():
         if why != FOREIGN:
             LOG.warning("%s has no effect: %s", given.where, why)
     if foreign := [g.shown for g, why in ignored.items() if why == FOREIGN]:
         LOG.info("ignored options of other programs: %s", ", ".join(foreign))
-    for path, what in _files_with_secrets(conf).items():
-        if said := secrecy.exposure(path, what):
-            LOG.warning("%s", one_line(said))
-
-
-def _files_with_secrets(conf: Configuration) -> dict[str, str]:
-    """The files that have a secret, and the option that it is for."""
-    found = {}
-    for option in options_in(conf.groups()):
-        given = conf.given(option)
-        if given and given.line and given.text and option.secret:
-            found[given.source] = option.shown
-        if given and option.shown == "[gearman] ssl_key":
-            found[given.text] = option.shown
-    return found
+    for path, what in secrets.items():
+        if problem := secrecy.exposure(path, what):
+            LOG.warning("%s", one_line(problem))
 
 
 def ignored_options(conf: Configuration) -> dict[Given, str]:
-    """Find the options and variables that have no effect, and why.
+    """Return the options and variables without effect, with the reasons.
 
-    In a group that is poolmgr's alone every option has to be its own. In one
-    that others have, too, one is foreign unless it is spelt much like ours.
+    In groups that other programs share, an unknown option counts as theirs
+    unless its name resembles one of poolmgr's.
 
-    :raises ConfigError: there is no driver of the name that is configured
-    :raises PluginError: it cannot be loaded
+    :raises ConfigError: the configured driver is not installed
+    :raises PluginError: the configured driver cannot be loaded
     """
     known = by_name(conf.groups())
     drivers = {name.lower() for name in conf.drivers.names()}
@@ -72,21 +65,21 @@ def ignored_options(conf: Configuration) -> dict[Given, str]:
             if (option := known.get(given.key)) is None:
                 found[given] = _reason(given, known, drivers)
                 continue
-            counts = next(n for n in names_of(option) if n in source)
-            if counts != given.key:
-                found[given] = f"{source[counts].shown} counts"
-    # Variables with too few underscores, or in small letters.
+            first = next(n for n in names_of(option) if n in source)
+            if first != given.key:
+                found[given] = f"{source[first].shown} counts"
+    # Variables with a single underscore, or in lower case.
     right = {variable_of(key).replace("__", "_"): key for key in known}
     for variable in () if conf.alone else os.environ:
         key = right.get(variable.upper().replace("__", "_"))
-        if key and variable != (meant := variable_of(key)):
+        if key and variable != (correct := variable_of(key)):
             given = Given(key, "", "environment", one_line(variable))
-            found[given] = f"did you mean {meant}?"
+            found[given] = f"did you mean {correct}?"
     return found
 
 
 def _reason(given: Given, known: Iterable[Key], drivers: set[str]) -> str:
-    """Why an option that is not known has no effect."""
+    """Return why an unknown option has no effect."""
     group, name = given.key
     groups = {group for group, _name in known}
     near_group = _nearest(group, groups | drivers)
@@ -99,7 +92,8 @@ def _reason(given: Given, known: Iterable[Key], drivers: set[str]) -> str:
     return FOREIGN if is_shared else _UNUSED
 
 
-def _nearest(wrong: str, known: set[str]) -> str:
-    # Long names are nobody's, and take long to compare.
-    near = difflib.get_close_matches(wrong[:100], sorted(known), 1, 0.8)
+def _nearest(word: str, known: set[str]) -> str:
+    """Return the known word that resembles another most, or nothing."""
+    # Cut, because comparing long words takes long.
+    near = difflib.get_close_matches(word[:100], sorted(known), 1, 0.8)
     return near[0] if near else ""

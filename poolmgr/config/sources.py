@@ -1,4 +1,4 @@
-"""What sets options: files, the environment, the command line.
+"""Sources of options: files and the environment.
 
 The files have oslo.config's format and are read by its parser.
 """
@@ -18,20 +18,20 @@ from poolmgr.text import one_line
 #: Group and name of an option, in lower case.
 Key = tuple[str, str]
 
-#: What looks like a comment behind a value, or in the place of one.
+#: A comment after a value, or in place of one.
 COMMENT = re.compile(r"^[#;]\s|\s[#;]")
 
 
 @dataclass(frozen=True)
 class Given:
-    """What sets an option.
+    """The text of an option in one source.
 
     :ivar key: group and name, in lower case
-    :ivar text: the value as it stands there
-    :ivar source: the file, "environment" or "command line"
-    :ivar shown: the option as people write it there
-    :ivar line: the number of its line, of a file
-    :ivar problem: what is wrong with how it is written; empty if nothing
+    :ivar text: the text
+    :ivar source: the file's path, "environment" or "command line"
+    :ivar shown: the option as it is written in the source
+    :ivar line: the line number in the file; 0 for other sources
+    :ivar problem: why the text cannot be used; empty if it can
     """
 
     key: Key
@@ -43,33 +43,33 @@ class Given:
 
     @property
     def where(self) -> str:
-        """The place, as people look for it."""
+        """Option, file and line, for messages."""
         if not self.line:
             return self.shown
         return f"{self.shown} in {one_line(self.source)}, line {self.line}"
 
 
-#: What one source sets.
+#: The options that one source sets.
 Layer = dict[Key, Given]
 
 
 def usual_path(name: str) -> list[str]:
-    """The first file or folder of a name in the usual places, if any."""
-    places = ["~/.poolmgr", "~", "/etc/poolmgr", "/etc"]
-    paths = [os.path.expanduser(f"{place}/{name}") for place in places]
-    # It begins with "~" still for a user without a home.
+    """Return the first file or folder of a name in the usual folders."""
+    folders = ["~/.poolmgr", "~", "/etc/poolmgr", "/etc"]
+    paths = [os.path.expanduser(f"{folder}/{name}") for folder in folders]
+    # Paths of a user without a home still begin with "~".
     return [p for p in paths if os.path.isabs(p) and os.path.exists(p)][:1]
 
 
 def read_files(paths: Iterable[str]) -> list[Layer]:
-    """Read files, and the ``*.conf`` of folders, in this order.
+    """Read files, and the ``*.conf`` files in folders, in this order.
 
-    :raises ConfigError: one cannot be read
+    :raises ConfigError: a file cannot be read
     """
     found = []
     for path in paths:
         try:
-            found += [_Parser(file).found for file in _files_of(path)]
+            found += [_Parser(file).found for file in _files_in(path)]
         except (OSError, ValueError) as error:
             where = getattr(error, "filename", None) or path
             why = getattr(error, "strerror", None) or str(error)
@@ -80,7 +80,7 @@ def read_files(paths: Iterable[str]) -> list[Layer]:
     return found
 
 
-def _files_of(path: str) -> list[str]:
+def _files_in(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
     names = sorted(n for n in os.listdir(path) if fnmatch(n, "[!.]*.conf"))
@@ -88,11 +88,10 @@ def _files_of(path: str) -> list[str]:
 
 
 class _Parser(BaseParser):
-    """Finds the options of a file.
+    """A parser that collects the options of a file.
 
-    Case, and blanks around it, do not matter in the name of a section or an
-    option: they did not in Libra's files. What is not UTF-8 matters in a
-    value only.
+    Case and blanks in the names of sections and options do not matter, as in
+    Libra's files. Comments need not be UTF-8.
     """
 
     def __init__(self, path: str) -> None:
@@ -100,12 +99,12 @@ class _Parser(BaseParser):
         self._path = path
         self._section = ""
         text = Path(path).read_text("utf-8-sig", "surrogateescape")
-        # An empty line ends the last value, too.
+        # An empty line ends the last value.
         self._lines = [*text.split("\n"), ""]
         try:
             self.parse(self._lines)
         except ParseError as error:
-            # Without the line itself: it may have a secret in it.
+            # The line itself is not shown: it may contain a secret.
             raise ConfigError(
                 f"{one_line(path)}, line {error.lineno}: {error.msg}"
             ) from None
@@ -114,7 +113,7 @@ class _Parser(BaseParser):
         self._section = section.strip()
 
     def assignment(self, key: str, value: list[str]) -> None:
-        # It is told of when the next line has been read.
+        # The parser calls this at the line that follows the value.
         number, text = self.lineno - len(value), "\n".join(value)
         if not self._section:
             why = "there is no [section] before it, such as [worker]"
@@ -149,5 +148,5 @@ def read_environment(environment: Mapping[str, str]) -> Layer:
 
 
 def variable_of(key: Key) -> str:
-    """The variable of the environment that sets an option."""
+    """Return the environment variable that sets an option."""
     return f"OS_{key[0]}__{key[1]}".upper()

@@ -1,7 +1,7 @@
-"""What is known of a setting: its help, its bounds, and how it is checked.
+"""Rules of settings: help, bounds, and how values are checked.
 
-A settings class is a frozen dataclass of :func:`setting` fields that calls
-:func:`check` when it is made.
+A settings class is a frozen dataclass of :func:`setting` fields whose
+``__post_init__`` calls :func:`check`.
 """
 
 import re
@@ -15,8 +15,9 @@ from poolmgr.errors import ConfigError
 
 T = TypeVar("T")
 
-#: The largest number; what waits for longer than that overflows somewhere.
-_MOST = 1e9
+#: The largest absolute value of a number. Longer timeouts overflow in some
+#: system calls.
+_LARGEST = 1e9
 
 
 class IsSettings(Protocol):
@@ -26,14 +27,15 @@ class IsSettings(Protocol):
 
 
 def setting(default: T, help: str, **more: Any) -> T:
-    """A field of a settings class.
+    """Declare a field of a settings class.
 
-    Its type is one of bool, int, float, str, ``tuple[str, ...]`` and
-    ``Literal``, or one of these and None.
+    Its type is bool, int, float, str, ``tuple[str, ...]`` or ``Literal``, or
+    one of these and None.
 
-    :param default: its default; a tuple of text for many values
-    :param help: what it does, for a person
-    :param more: ``min`` to ``words`` of an :class:`Option`
+    :param default: the default; for a list, a tuple of strings
+    :param help: a description for operators
+    :param more: ``min``, ``max``, ``secret``, ``check``, ``mutable`` and
+        ``words`` of :class:`Option`
     """
     made: T = field(default=default, metadata={"help": help, **more})
     return made
@@ -41,21 +43,21 @@ def setting(default: T, help: str, **more: Any) -> T:
 
 @dataclass(frozen=True)
 class Option:
-    """A field of a settings class, as an option.
+    """A field of a settings class, as an option of the configuration.
 
-    :ivar group: its group
+    :ivar group: name of its group
     :ivar name: its name
     :ivar kind: bool, int, float, str or tuple
-    :ivar choices: all values it can have; empty for any
-    :ivar default: what it is if nothing sets it
-    :ivar help: what it does, for a person
-    :ivar min: the lowest value, of a number
-    :ivar max: the highest value, of a number
-    :ivar secret: whether it must never be shown
-    :ivar check: raises ValueError or ConfigError when the value cannot be
-        used
-    :ivar mutable: whether it may change while the process runs
-    :ivar words: whether blanks separate the values of a list, too
+    :ivar choices: the allowed values; empty if any value is allowed
+    :ivar default: the value if nothing sets the option
+    :ivar help: a description for operators
+    :ivar min: the lowest number allowed
+    :ivar max: the highest number allowed
+    :ivar secret: whether the value must never be shown
+    :ivar check: a function that raises ValueError or ConfigError for an
+        invalid value
+    :ivar mutable: whether a reload may change the value
+    :ivar words: whether blanks, too, separate the values of a list
     """
 
     group: str
@@ -73,39 +75,36 @@ class Option:
 
     @property
     def shown(self) -> str:
-        """The option as people write it."""
+        """Group and name, as ``[group] name``."""
         return f"[{self.group}] {self.name}"
 
     def problem(self, value: Any) -> str:
-        """What is wrong with a value, as words after the option's name.
+        """Return what is wrong with a value, to follow the option's name.
 
-        :returns: empty if nothing is; of a secret no more than that it is
-            wrong
+        :returns: a text without the value if the option is a secret; empty
+            if the value is valid
         """
-        try:
-            if value is not None:
-                self._require(value)
-        except (ValueError, ConfigError) as error:
-            return "is not what it has to be" if self.secret else str(error)
-        return ""
-
-    def _require(self, value: Any) -> None:
+        if value is None:
+            return ""
         if self.choices and value not in self.choices:
-            known = ", ".join(self.choices)
-            raise ValueError(f"must be one of {known}, not {value!r}")
-        # Put like this since nan is neither above nor below anything.
-        if isinstance(value, (int, float)) and not abs(value) <= _MOST:
-            raise ValueError(f"must be up to {_MOST:g}, not {value!r}")
+            return f"must be one of {', '.join(self.choices)}, not {value!r}"
+        # Negated, because every comparison with NaN is false.
+        if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+            return f"must be up to {_LARGEST:g}, not {value!r}"
         if self.min is not None and value < self.min:
-            raise ValueError(f"must be at least {self.min:g}, not {value!r}")
+            return f"must be at least {self.min:g}, not {value!r}"
         if self.max is not None and value > self.max:
-            raise ValueError(f"must be at most {self.max:g}, not {value!r}")
-        if self.check is not None:
-            self.check(value)
+            return f"must be at most {self.max:g}, not {value!r}"
+        try:
+            if self.check is not None:
+                self.check(value)
+        except (ValueError, ConfigError) as error:
+            return "is not valid" if self.secret else str(error)
+        return ""
 
 
 def options_of(group: str, settings: type[IsSettings]) -> list[Option]:
-    """The options of a settings class."""
+    """Return the options of a settings class."""
     hints, found = typing.get_type_hints(settings), []
     for each in fields(settings):
         hint, choices = hints[each.name], ()
@@ -121,25 +120,25 @@ def options_of(group: str, settings: type[IsSettings]) -> list[Option]:
 
 
 def check(settings: IsSettings, group: str) -> None:
-    """Check every value; for ``__post_init__``.
+    """Check all values; to be called by ``__post_init__``.
 
-    :param group: the group's name in the configuration, for the message
-    :raises ConfigError: in one line, what is wrong with which setting
+    :param group: name of the group in the configuration, for the message
+    :raises ConfigError: a value is invalid
     """
     for option in options_of(group, type(settings)):
-        if wrong := option.problem(getattr(settings, option.name)):
-            raise ConfigError(f"{option.shown} {wrong}")
+        if problem := option.problem(getattr(settings, option.name)):
+            raise ConfigError(f"{option.shown} {problem}")
 
 
-def like(pattern: str, meant: str) -> Callable[[str], None]:
-    """Make a check for texts of a form.
+def like(pattern: str, description: str) -> Callable[[str], None]:
+    """Return a ``check`` for strings that must match a pattern.
 
-    :param pattern: the form, as a regular expression
-    :param meant: the form, in words
+    :param pattern: a regular expression
+    :param description: what must match it, for the message
     """
 
-    def check_form(text: str) -> None:
+    def check_pattern(text: str) -> None:
         if not re.fullmatch(pattern, text):
-            raise ValueError(f"must be {meant}, not {text!r}")
+            raise ValueError(f"must be {description}, not {text!r}")
 
-    return check_form
+    return check_pattern
