@@ -116,7 +116,7 @@ class ActionCommand(PoolmgrShowOne):
                 return self.app.interruption.run(batch.run(manager))
         except Interrupted as interrupted:
             if self.plugin.answers:
-                interrupted.said += f"; {batch.cleared_up()}"
+                interrupted.detail += f"; {batch.cleared_up()}"
             raise
         finally:
             close_driver(driver)

@@ -105,7 +105,7 @@ class PoolmgrApp(App):
             finally:
                 self.stdout.flush()
         except Interrupted as ended:
-            self.LOG.warning("%s: %s", ended.number.name, ended.said)
+            self.LOG.warning("%s: %s", ended.number.name, ended.detail)
             return 128 + ended.number
         except BrokenPipeError:
             # Who read the output has gone; Python would complain of it

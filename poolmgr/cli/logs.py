@@ -177,7 +177,7 @@ def _log_unraised(
     """Log what ended a thread, or what Python dropped in a destructor."""
     error, thread = failed.exc_value, getattr(failed, "thread", None)
     if isinstance(error, Interrupted):
-        LOG.warning("%s: %s", error.number.name, error.said)
+        LOG.warning("%s: %s", error.number.name, error.detail)
         os._exit(128 + error.number)
     if isinstance(error, SystemExit):
         return

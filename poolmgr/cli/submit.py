@@ -60,7 +60,7 @@ class Submit(PoolmgrShowOne):
         except Interrupted as interrupted:
             if self._job is not None:
                 handle = self._job.handle
-                interrupted.said += f"; job {handle} continues"
+                interrupted.detail += f"; job {handle} continues"
             raise
         self.failed = answer.get("response") == "FAIL"
         try:

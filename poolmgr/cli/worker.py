@@ -21,11 +21,11 @@ from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import close_driver
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import AsyncPoolManager
+from poolmgr.monitoring.report import Report
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import PoolSettings, ReaperSettings, WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
-from poolmgr.worker.report import Report
 from poolmgr.worker.service import Service
 from poolmgr.worker.signals import (
     TOGETHER,
@@ -147,9 +147,8 @@ class WorkerCommand(PoolmgrCommand):
 
         def hang_up() -> None:
             manager.cloud.circuits.login.hint()
-            self._notifier.reloading()
-            reload.run()
-            self._notifier.reloaded()
+            with self._notifier.reloading():
+                reload.run()
 
         def drain(number: signal.Signals) -> None:
             text = "draining; a second signal stops it at once"

@@ -1,25 +1,24 @@
-"""Whether a worker is healthy, and whether it is ready for jobs."""
+"""Health checks of a worker: is it alive, and is it ready for jobs?"""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from poolmgr.cloud.breaker import Breaker
 from poolmgr.text import one_line
 from poolmgr.worker.service import Service
 
-#: Seconds that the event loop has to answer.
+#: Seconds that the event loop has to react.
 LOOP_TIMEOUT = 2.0
 _ASK_IT = "SIGUSR2 logs what it is doing"
 
 
-@dataclass(frozen=True)
-class Check:
-    """The result of one check.
+class Check(NamedTuple):
+    """The result of a check.
 
     :ivar good: whether it passed
-    :ivar what: what was checked
-    :ivar found: what the check found, in words
+    :ivar what: the part that was checked
+    :ivar found: the result in words
     """
 
     good: bool
@@ -31,9 +30,9 @@ class Check:
 
 
 def liveness(service: Service) -> Iterator[Check]:
-    """Whether the process works at all; if not, restart it.
+    """Check whether the process works; restart it if a check fails.
 
-    To be asked by any thread but the event loop's own.
+    Do not call this on the worker's event loop.
     """
     yield _event_loop(service)
     overdue = service.manager.cloud.calls.overdue
@@ -46,26 +45,22 @@ def liveness(service: Service) -> Iterator[Check]:
 
 
 def readiness(service: Service) -> Iterator[Check]:
-    """Whether a job that came now would be done."""
+    """Check whether the worker can do every kind of job now."""
     draining = service.draining
     found = "draining: it takes no more jobs" if draining else "takes jobs"
     yield Check(not draining, "worker", found)
     yield _job_servers(service)
     circuits = service.manager.cloud.circuits
-    down = _open_circuits(circuits.calls)
-    found = "; ".join(down) or "answers"
-    yield Check(not down, "cloud", found)
-    full = _open_circuits(circuits.capacity)
-    found = "; ".join(full) or "no quota is used up"
-    yield Check(not full, "capacity", found)
+    yield _circuits("cloud", circuits.calls, "answers")
+    yield _circuits("capacity", circuits.capacity, "no quota is used up")
 
 
 def _event_loop(service: Service) -> Check:
-    answered: Future[None] = Future()
-    if not service.call(lambda: answered.set_result(None)):
+    reaction: Future[None] = Future()
+    if not service.call(lambda: reaction.set_result(None)):
         return Check(False, "event loop", "is not running")
     try:
-        answered.result(LOOP_TIMEOUT)
+        reaction.result(LOOP_TIMEOUT)
     except TimeoutError:
         found = f"does not answer within {LOOP_TIMEOUT:g} s; {_ASK_IT}"
         return Check(False, "event loop", found)
@@ -73,27 +68,23 @@ def _event_loop(service: Service) -> Check:
 
 
 def _job_servers(service: Service) -> Check:
-    connections = service.connections
-    up = sum(each.state == "up" for each in connections)
-    found = f"registered with {up} of {len(connections)}"
-    if not up:
-        reasons = {
-            str(each.address): each.last_error
-            for each in connections
-            if each.last_error
-        }
-        found += "".join(f"; {where}: {why}" for where, why in reasons.items())
-    return Check(up > 0, "job servers", found)
+    total = len(service.connections)
+    found = [f"registered with {service.servers_up} of {total}"]
+    for each in service.connections:
+        if each.state != "up" and each.last_error:
+            found.append(f"{each.address}: {each.last_error}")
+    return Check(service.servers_up > 0, "job servers", "; ".join(found))
 
 
-def _open_circuits(breakers: Mapping[str, Breaker]) -> list[str]:
-    """Why each open circuit breaker opened.
+def _circuits(what: str, breakers: Mapping[str, Breaker], good: str) -> Check:
+    """Check that no circuit is open.
 
-    It stays open until an attempt succeeds, however long ago the last one
-    was: nothing better is known.
+    An open circuit fails the check until an attempt succeeds, even if the
+    last attempt was long ago.
     """
-    return [
+    found = [
         f"circuit open for {name}: {one_line(breaker.reason)}"
         for name, breaker in breakers.items()
         if breaker.open
     ]
+    return Check(not found, what, "; ".join(found) or good)

@@ -1,12 +1,10 @@
-"""The jobs in a worker's hands, and which of them may run now."""
+"""The jobs that a worker has, and the slots that they run in."""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import partial
-from typing import Protocol
 
-from poolmgr.events import Outcome
+from poolmgr.errors import TransportError
 from poolmgr.gearman.assignment import Assignment
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.delivery import Delivery
@@ -17,66 +15,73 @@ from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
 
-#: Bytes of the prefetched builds from which on no more are taken: 10,000 of
-#: the documented ones have 2 MiB.
+#: Size limit of all prefetched builds together, in bytes.  10,000 builds of
+#: the documented form have 2 MiB.
 HELD_BYTES = 64 * 1024 * 1024
 
 
-class JobOwner(Protocol):
-    """What has jobs, as they need it.
-
-    :ivar manager: runs them
-    """
-
-    manager: AsyncPoolManager
-
-    def job_ended(self, job: "AssignedJob") -> None:
-        """A job that had a slot does not need it any more."""
-
-    def job_lost(self, job: "AssignedJob") -> None:
-        """A job's answer cannot be delivered any more."""
-
-
 class AssignedJob:
-    """A job that was assigned to us, until its answer is sent.
+    """A job that a job server has assigned to this worker.
 
-    :ivar long: whether it is a build, or as long as one
-    :ivar priority: of those that wait the lowest number begins first
-    :ivar size: bytes that it takes up while it waits
-    :ivar clients: how many clients it had when it began to wait; None if it
-        did not, or if that is not known
+    :ivar long: whether it is a long job
+    :ivar priority: of the prefetched jobs the lowest number starts first
+    :ivar size: bytes of its payload
+    :ivar clients: number of clients that waited for it when it was
+        prefetched; None if it was not, or if the number is unknown
     """
 
     def __init__(
-        self, owner: JobOwner, assignment: Assignment, priority: int
+        self, assignment: Assignment, long: bool, priority: int
     ) -> None:
         self.assignment = assignment
-        self.long = owner.manager.is_long(assignment.payload)
+        self.long = long
         self.priority = priority
         self.size = len(assignment.payload)
         self.clients: int | None = None
-        self._owner = owner
         self._delivery: Delivery | None = None
-        assignment.on_lost = self._connection_lost
+        self._accepted: asyncio.Future[bool] | None = None
 
-    def begin(self) -> None:
-        """Run the action; the answer is sent when there is one."""
+    async def run(self, manager: AsyncPoolManager) -> None:
+        """Run the action and send the answer."""
         assignment = self.assignment
-        # A client that gives "-" has the payload stand for its unique: it is
-        # nobody's name, and jobs that look alike are still several jobs.
+        # With the unique "-" the payload identifies the job, so different
+        # jobs of the same payload would look like one.
         unique = "" if assignment.unique == "-" else assignment.unique
-        self._delivery = self._owner.manager.submit(
+        self._delivery = manager.submit(
             assignment.payload,
             Job(unique, assignment.handle, str(assignment.server)),
             assignment.progress,
         )
-        # It may be long, and is not needed any more.
-        assignment.payload = b""
-        answer = partial(self._answer, self._delivery)
-        self._delivery.future.add_done_callback(answer)
+        assignment.payload = b""  # it may be large
+        outcome = await self._delivery.future
+        answer = wire.encode(outcome.answer)
+        if not outcome.followed:
+            assignment.complete(answer)
+        elif assignment.lost:
+            self._delivery.undelivered(sent=False)
+        else:
+            self._accepted = assignment.deliver(answer)
+
+    async def confirm(self) -> None:
+        """Wait until the job server has accepted the answer; undo the job if
+        it refuses it."""
+        if self._delivery is None or self._accepted is None:
+            return
+        try:
+            accepted = await self._accepted
+        except TransportError:
+            self._delivery.undelivered(sent=True)
+            return
+        if not accepted:
+            LOG.warning(
+                "job server %s does not know %s any more",
+                self.assignment.server,
+                one_line(self.assignment.handle),
+            )
+            self._delivery.undo()
 
     def drop(self) -> None:
-        """Do not build for a client that has gone while its job waited."""
+        """Answer without running the action, because the client has gone."""
         LOG.info(
             "unique=%s handle=%s server=%s: dropped: its client has gone "
             "while it waited",
@@ -86,65 +91,36 @@ class AssignedJob:
         )
         self.assignment.complete(wire.encode({"response": "FAIL"}))
 
-    def _answer(
-        self, delivery: Delivery, future: "asyncio.Future[Outcome]"
-    ) -> None:
-        outcome = future.result()
-        answer = wire.encode(outcome.answer)
-        if not outcome.followed:
-            self.assignment.complete(answer)
-        elif self.assignment.lost:
-            delivery.undelivered(sent=False)
-        else:
-            taken = self.assignment.deliver(answer)
-            taken.add_done_callback(partial(self._answered, delivery))
-        self._owner.job_ended(self)
-
-    def _answered(
-        self, delivery: Delivery, taken: "asyncio.Future[bool]"
-    ) -> None:
-        if taken.exception() is not None:
-            delivery.undelivered(sent=True)
-        elif not taken.result():
-            LOG.warning(
-                "job server %s does not know %s any more",
-                self.assignment.server,
-                one_line(self.assignment.handle),
-            )
-            delivery.undo()
-
-    def _connection_lost(self) -> None:
-        """The job server will deliver the job again."""
+    def connection_lost(self) -> None:
+        """Note that the answer cannot be delivered; the job server delivers
+        the job again."""
         if self._delivery is not None:
             self._delivery.connection_lost()
-        self._owner.job_lost(self)
 
 
 class JobSlots:
-    """Slots for long and for short jobs, and builds that were prefetched.
+    """Slots for long and for short jobs, and the prefetched builds.
 
-    The job server hands jobs out in order and none can be put back, so to
-    reach an urgent job the builds before it have to be taken.  A slot is
-    reserved before a job is asked for, when it is not known of which kind it
-    will be.
+    A job server hands out jobs in order and takes none back, so the worker
+    has to take the builds in front of an urgent job as well.  It reserves a
+    slot before it asks for a job, whose kind is not known yet.
 
-    A build that could not start here is left to other workers for a moment:
-    one of them may have a slot for it.  If it is still there afterwards, it
-    is prefetched, and with it half as many as wait here already: workers who
-    are all full share what there is, and an urgent job behind a thousand
-    builds is reached within a second.
+    A build that could not start here is left to other workers for a moment,
+    because one of them may have a free slot.  If it is still queued after
+    that, it is prefetched, and with it half as many builds as are prefetched
+    already: full workers share the queue, and a worker reaches an urgent job
+    behind a thousand builds within a second.
 
-    Everything is called on the worker's loop; any thread may read the
-    numbers.
+    Call all methods on the worker's loop; any thread may read the numbers.
 
-    :param settings: how many jobs of each kind may be here
+    :param settings: the limits
     :param start: starts a job
-    :param wait_for_peers: called when a build would have to wait here; some
-        time later :meth:`prefetch` is to be called
-    :param no_capacity: whether a build that is started would only wait
-    :ivar long: how many long jobs run
-    :ivar short: how many short jobs run
-    :ivar lost: builds that run, but whose connection was lost
+    :param wait_for_peers: called before a build is prefetched; has to call
+        :meth:`prefetch` a moment later
+    :param no_capacity: returns whether a started build would only wait
+    :ivar long: number of running long jobs
+    :ivar short: number of running short jobs
+    :ivar lost: running long jobs whose connection was lost
     """
 
     def __init__(
@@ -162,31 +138,31 @@ class JobSlots:
         self._no_capacity = no_capacity
         self._reserved = 0
         self._waiting_for_peers = False
-        # How many builds may be taken that have to wait here.
+        # How many more builds may be prefetched now.
         self._to_prefetch = 0
-        # A dictionary keeps the order in which they came.
+        # A dictionary keeps the order in which they arrived.
         self._held: dict[AssignedJob, None] = {}
         self._held_bytes = 0
         self._paused = False
 
     @property
     def held(self) -> int:
-        """How many long jobs wait for one of those that run to end."""
+        """Number of prefetched jobs."""
         return len(self._held)
 
     @property
     def busy(self) -> bool:
-        """Whether jobs run, will start, or may still come.
+        """Whether jobs run, will start, or may still arrive.
 
-        A build that nobody can answer does not count; what it has made is
-        for the job's next delivery.
+        Builds whose connection was lost do not count: nobody gets their
+        answers, and the next delivery takes over what they have created.
         """
         will_start = 0 if self._paused else self.held
         here = self.long + self.short + will_start + self._reserved
         return here > len(self.lost)
 
     def reserve(self) -> bool:
-        """Keep a slot for one more job; False when there is none."""
+        """Reserve a slot for one more job; return False if none is free."""
         long = self._settings.long_jobs - self.long
         short = self._settings.short_jobs - self.short
         held = self._settings.held_jobs - self.held
@@ -205,27 +181,25 @@ class JobSlots:
         return True
 
     def prefetch(self, grab: Callable[[], None]) -> None:
-        """Ask for builds that have to wait here: other workers had their
-        time.
+        """Prefetch builds that no other worker has taken in the meantime.
 
-        :param grab: asks for jobs as far as slots can be reserved
+        :param grab: asks for as many jobs as slots can be reserved
         """
         self._waiting_for_peers = False
         self._to_prefetch = max(1, self.held // 2)
         grab()
-        if not self._reserved:
-            # No job server has anything.
+        if not self._reserved:  # no job server has a job
             self._to_prefetch = 0
 
     def release(self) -> None:
-        """Give back a slot that no job came for."""
+        """Release a reserved slot, because no job arrived."""
         self._reserved -= 1
         self._to_prefetch = 0
 
     def admit(self, job: AssignedJob) -> bool:
-        """Take in a job that a slot was reserved for; start it if it may.
+        """Put a job into its reserved slot, and start it if it may start.
 
-        :returns: whether it waits
+        :returns: whether it has to wait
         """
         self._reserved -= 1
         if not job.long:
@@ -238,7 +212,7 @@ class JobSlots:
         return job in self._held
 
     def done(self, job: AssignedJob) -> None:
-        """A job has ended; the next that waits takes its slot."""
+        """Release the slot of a job that has ended."""
         self.lost.discard(job)
         if job.long:
             self.long -= 1
@@ -247,18 +221,18 @@ class JobSlots:
             self.short -= 1
 
     def lose(self, job: AssignedJob) -> None:
-        """A job's connection was lost: it is forgotten if it still waits."""
+        """Forget a prefetched job, or mark a running one as lost."""
         if job in self._held:
-            self._take_out(job)
+            self._remove_held(job)
         elif job.long:
             self.lost.add(job)
 
     def pause(self) -> None:
-        """Start no long job any more."""
+        """Start no more long jobs."""
         self._paused = True
 
     def adopt(self, settings: WorkerSettings) -> None:
-        """Have other limits; jobs beyond them go on, and no more come."""
+        """Use new limits; jobs beyond them continue."""
         self._settings = settings
         self._start_held()
 
@@ -269,10 +243,10 @@ class JobSlots:
             and not self._paused
         ):
             job = min(self._held, key=lambda each: each.priority)
-            self._take_out(job)
+            self._remove_held(job)
             self.long += 1
             self._start(job)
 
-    def _take_out(self, job: AssignedJob) -> None:
+    def _remove_held(self, job: AssignedJob) -> None:
         del self._held[job]
         self._held_bytes -= job.size

@@ -1,4 +1,4 @@
-"""What a worker asks the job servers about the jobs in their queues."""
+"""Queries to the job servers about jobs in their queues."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,17 @@ from poolmgr.tracing import RequestContext
 
 #: The priority of most jobs, between high (0) and low (2).
 _NORMAL = 1
-#: Seconds that a job server has for each answer: to know is worth no more.
+#: Seconds to wait for an answer.  No query is important enough for more.
 _TIMEOUT = 1.0
 
 
 class JobServerQueries:
-    """Asks the job servers, on connections of its own.
+    """Queries the job servers, over separate connections.
 
-    A job server that does not know a question may close the connection, and
-    a worker's connection would take its jobs along.
+    A job server may close a connection on which it gets an unknown query.  If
+    that were a worker's connection, its jobs would be lost.
 
-    :param function: the name of the jobs' function
+    :param function: the function name of the jobs
     :param options: how to reach the job servers
     """
 
@@ -36,17 +36,18 @@ class JobServerQueries:
         self._waiting: dict[Address, list[int]] = {}
 
     async def prepare(self, servers: Iterable[Address]) -> None:
-        """Ask job servers how many jobs of each priority wait, and connect.
+        """Connect to the job servers, and ask how many jobs of each priority
+        are queued.
 
-        A job server hands out jobs of high priority first and does not say
-        which they are, so it is asked before.  If other workers take some of
-        them meanwhile, some are taken for higher than they are.
+        A job server hands out jobs of high priority first, but does not tell
+        a job's priority, so :meth:`next_priority` counts.  If other workers
+        take jobs meanwhile, some jobs get a higher priority than they have.
         """
         self._waiting.clear()
         await asyncio.gather(*map(self._prepare, servers))
 
     async def _prepare(self, server: Address) -> None:
-        # Of one that does not answer in time nothing is known, then.
+        # Without an answer all its jobs count as normal.
         with contextlib.suppress(TransportError):
             if server not in self._clients:
                 client = Client([server], self._options)
@@ -56,7 +57,7 @@ class JobServerQueries:
             )
 
     def next_priority(self, server: Address) -> int:
-        """The priority of the job that a server has just handed out."""
+        """Return the priority of the job that a server has just assigned."""
         waiting = self._waiting.get(server, [])
         for priority, count in enumerate(waiting):
             if count:
@@ -65,9 +66,9 @@ class JobServerQueries:
         return _NORMAL
 
     async def count_clients(self, job: Assignment) -> int | None:
-        """How many clients wait for a job; None if that cannot be told.
+        """Count the clients that wait for a job.
 
-        A job in background has none from the start.
+        :returns: 0 for a background job; None if the number is unknown
         """
         client = self._clients.get(job.server)
         if client is None:

@@ -1,4 +1,4 @@
-"""The worker: jobs come in, answers go out, until it is told to stop."""
+"""The worker: it takes jobs from the job servers and answers them."""
 
 import asyncio
 import logging
@@ -20,29 +20,29 @@ from poolmgr.worker.queries import JobServerQueries
 
 LOG = logging.getLogger(__name__)
 
-#: Every running job was answered.
+#: Exit code: all running jobs were answered.
 EXIT_DRAINED = 0
-#: The time to drain was up: some jobs were stopped and answered with FAIL.
+#: Exit code: the drain timeout was up, so some jobs were stopped and failed.
 EXIT_STOPPED_JOBS = 3
 
-#: Seconds in which other workers may take builds that would wait here.
+#: Seconds that other workers have to take a build before it is prefetched.
 PEER_DELAY = 0.05
-#: Seconds between two looks at whether everything is answered.
+#: Seconds between two checks of whether draining has finished.
 _TICK = 0.05
 
 
 class Service:
     """Serves the job servers until it is told to stop.
 
-    To be made on the loop that it runs on; everything but :meth:`call` and
-    what is to be read is called there.
+    Create it on the loop that it runs on, and call its methods there, except
+    :meth:`call`.  Any thread may read its attributes.
 
     :param manager: runs the jobs
     :param gearman: where the job servers are
-    :param settings: how many jobs, and times
+    :param settings: limits and timeouts
     :ivar manager: runs the jobs
-    :ivar settings: those in force
-    :ivar slots: how many jobs are here
+    :ivar settings: the current limits and timeouts
+    :ivar slots: the jobs in this worker
     :raises ConfigError: an address or the TLS settings cannot be used
     :raises PluginConflict: two plugins share the name of an action
     """
@@ -61,8 +61,8 @@ class Service:
         self._queries = JobServerQueries(settings.function, options)
         self.slots = JobSlots(
             settings,
-            self._start,
-            lambda: self._run(self._prefetch_later()),
+            lambda job: self._spawn(self._run(job)),
+            lambda: self._spawn(self._prefetch_later()),
             lambda: manager.cloud.circuits.stuck,
         )
         self._worker = Worker(
@@ -73,8 +73,8 @@ class Service:
             options,
             client_id=f"poolmgr-{socket.gethostname()}-{os.getpid()}",
         )
-        # Whether to start what still comes. If not, it goes back when the
-        # connection is closed, for another worker.
+        # If False, a job that arrives is left unanswered: when the connection
+        # closes, the job server hands it to another worker.
         self._starts = True
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -85,8 +85,8 @@ class Service:
 
         :returns: the exit code: :data:`EXIT_DRAINED` or
             :data:`EXIT_STOPPED_JOBS`
-        :raises ExceptionGroup: a defect of the transport: no job comes any
-            more, and who started us can do so again
+        :raises ExceptionGroup: the transport has failed because of a bug, so
+            no more jobs arrive
         """
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(self._worker.run())
@@ -98,39 +98,57 @@ class Service:
         return code
 
     def stop(self) -> None:
-        """Have :meth:`run` drain and return."""
+        """Make :meth:`run` drain and return."""
         self._stop.set()
 
     def adopt(self, settings: WorkerSettings) -> None:
-        """Use other limits and times from now on."""
+        """Use new limits and timeouts."""
         self.settings = settings
         self.slots.adopt(settings)
         self._worker.grab()
 
     def call(self, function: Callable[[], None]) -> bool:
-        """Have the event loop call something soon; from any thread.
+        """Schedule a function on the event loop; any thread may call this.
 
-        :returns: False when it is not running
+        :returns: False if the loop is closed
         """
         try:
             self._loop.call_soon_threadsafe(function)
-        except RuntimeError:  # it is closed
+        except RuntimeError:
             return False
         return True
 
     @property
     def draining(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether the worker takes no more jobs."""
         return self._stop.is_set()
 
     @property
     def connections(self) -> Sequence[WorkerConnection]:
-        """How each connection to a job server is."""
+        """The connections to the job servers."""
         return self._worker.connections
 
     @property
+    def servers_up(self) -> int:
+        """Number of job servers that the worker is registered with."""
+        return sum(each.state == "up" for each in self.connections)
+
+    @property
+    def status(self) -> str:
+        """The state of the worker in one line, for people."""
+        slots, settings = self.slots, self.settings
+        parts = [
+            "draining" if self.draining else "",
+            f"{slots.long} of {settings.long_jobs} builds",
+            f"{slots.short} of {settings.short_jobs} short jobs running",
+            f"{slots.held} builds waiting" if slots.held else "",
+            f"{self.servers_up} of {len(self.connections)} job servers",
+        ]
+        return ", ".join(filter(None, parts))
+
+    @property
     def breakers(self) -> dict[str, Breaker]:
-        """All circuit breakers, by what they are for."""
+        """All circuit breakers by name."""
         circuits = self.manager.cloud.circuits
         return {**circuits.capacity, **circuits.calls}
 
@@ -141,10 +159,14 @@ class Service:
         if not self._starts:
             self.slots.release()
             return
-        priority = self._queries.next_priority(assignment.server)
-        job = AssignedJob(self, assignment, priority)
+        job = AssignedJob(
+            assignment,
+            self.manager.is_long(assignment.payload),
+            self._queries.next_priority(assignment.server),
+        )
+        assignment.on_lost = partial(self._lose, job)
         if self.slots.admit(job):
-            self._run(self._note_clients(job))
+            self._spawn(self._count_clients(job))
 
     async def _prefetch_later(self) -> None:
         await asyncio.sleep(PEER_DELAY)
@@ -152,42 +174,43 @@ class Service:
         await self._queries.prepare(up)
         self.slots.prefetch(self._worker.grab)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _note_clients(self, job: AssignedJob) -> None:
+    async def _count_clients(self, job: AssignedJob) -> None:
         job.clients = await self._queries.count_clients(job.assignment)
 
-    def _start(self, job: AssignedJob) -> None:
+    async def _run(self, job: AssignedJob) -> None:
+        """Run a job in its slot, unless its client has gone meanwhile."""
+        gone = False
         if job.clients:
-            self._run(self._begin_if_wanted(job))
-        else:
-            job.begin()
-
-    async def _begin_if_wanted(self, job: AssignedJob) -> None:
-        # Out of its own queue the job server would have dropped the job.
-        gone = await self._queries.count_clients(job.assignment) == 0
-        if job.assignment.lost or not self._starts:
-            self.job_ended(job)
-        elif gone:
-            job.drop()
-            self.job_ended(job)
-        else:
-            job.begin()
-
-    def job_ended(self, job: AssignedJob) -> None:
-        """See :class:`~poolmgr.worker.jobs.JobOwner`."""
+            gone = await self._queries.count_clients(job.assignment) == 0
+        # After a lost connection, or when it closes, the job server delivers
+        # the job again.
+        if self._starts and not job.assignment.lost:
+            if gone:
+                job.drop()
+            else:
+                await job.run(self.manager)
         self.slots.done(job)
         self._worker.grab()
+        await job.confirm()
 
-    def job_lost(self, job: AssignedJob) -> None:
-        """See :class:`~poolmgr.worker.jobs.JobOwner`."""
+    def _lose(self, job: AssignedJob) -> None:
+        """Handle the loss of a job's connection."""
+        job.connection_lost()
         self.slots.lose(job)
         self._worker.grab()
 
-    # -- the end ------------------------------------------------------------
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # A failure is a bug. Raised in a callback, it ends the process.
+            task.result()
+
+    # -- draining -----------------------------------------------------------
 
     async def _drain(self) -> int:
         slots = self.slots
@@ -201,11 +224,11 @@ class Service:
             slots.held,
         )
         began = self._loop.time()
-        # Builds that wait begin as long as they are likely to end in time. To
-        # give them back would cost each a retry, and gearmand gives up a job
-        # that has had --job-retries of them.
+        # Prefetched builds start as long as they can be expected to end in
+        # time. To return one costs it a retry, and gearmand drops a job after
+        # --job-retries of them.
         while slots.busy:
-            # Looked at each time: it may be made shorter meanwhile.
+            # Read each time, because a reload may change it.
             limit = self.settings.drain_timeout
             spent = self._loop.time() - began
             if spent >= limit / 2 or self.manager.cloud.circuits.stuck:

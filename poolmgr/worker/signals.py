@@ -1,8 +1,8 @@
-"""What signals do to the process, and what ends it.
+"""Signal handlers, and how the process ends.
 
-Handlers run on the main thread, between two of Python's steps or in a call of
-the system that waits: also when an event loop hangs there.  They log on
-another thread, because the log may be what hangs.
+Python runs signal handlers on the main thread, between two instructions or
+inside a blocking system call, so they work while an event loop hangs.  They
+log on another thread, because the hanging call may be a write to the log.
 """
 
 import logging
@@ -22,24 +22,25 @@ Number = signal.Signals
 Handler = Callable[[Number], object]
 T = TypeVar("T")
 
-#: What is said of a command that a signal has ended.
-EARLY = "ended early"
-#: What ends a command; blocked until :func:`handle` says how.
+#: The signals that end a command; blocked until :func:`handle` is called.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-#: What the process ends with when a callback of its own has failed.
+#: The exit code after an internal callback has failed.
 EXIT_DEFECT = 1
-#: Seconds that a log line has to be written.
-_LOG_TIME = 1.0
-#: Seconds that tasks have to end once they are cancelled.
-_END_TIME = 1.0
-#: Seconds within which signals are one: Ctrl-C reaches a command, and its
-#: supervisor, which sends it SIGTERM.
+#: Seconds that a signal handler waits for its log line to be written.
+_LOG_TIMEOUT = 1.0
+#: Seconds that cancelled tasks have to end.
+_CANCEL_TIMEOUT = 1.0
+#: Seconds within which several signals count as one.  Ctrl-C in a terminal
+#: reaches the process and its supervisor, which then sends SIGTERM as well.
 TOGETHER = 0.05
 
 
 def handle(handler: Handler, *numbers: Number) -> None:
-    """Have signals do something from now on; also one that came while they
-    were blocked."""
+    """Install a signal handler and unblock its signals.
+
+    :param handler: called with each signal, including one that arrived while
+        it was blocked
+    """
 
     def call(number: int, _frame: FrameType | None) -> None:
         handler(Number(number))
@@ -50,10 +51,12 @@ def handle(handler: Handler, *numbers: Number) -> None:
 
 
 class Ending:
-    """How signals end the process: the first gently, the next at once.
+    """A handler for signals that end the process.
 
-    :param gently: what the first does
-    :ivar number: the first; None while there was none
+    The first signal ends it gracefully, the next one at once.
+
+    :param gently: called with the first signal
+    :ivar number: the first signal; None until it arrives
     """
 
     def __init__(self, gently: Handler) -> None:
@@ -62,83 +65,77 @@ class Ending:
         self._at = 0.0
 
     def __call__(self, number: Number) -> None:
-        """Take a signal; for :func:`handle`."""
+        """Handle a signal."""
         if self.number is None:
             self.number, self._at = number, time.monotonic()
             self.gently(number)
         elif time.monotonic() - self._at > TOGETHER:
-            self._at = math.inf  # those that come meanwhile change nothing
+            self._at = math.inf  # ignore further signals during the log call
             say(logging.WARNING, f"{number.name} again: stopping at once")
             os._exit(128 + number)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ends the command.
+    """A signal has ended the command.
 
     :ivar number: the signal
-    :ivar said: what became of the work, for the line that tells of it
+    :ivar detail: the state of the work, for the command's last line
     """
 
     def __init__(self, number: Number) -> None:
         super().__init__()
         self.number = number
-        self.said = EARLY
+        self.detail = "ended early"
 
 
 class Interruption(Ending):
-    """How signals end a command: by an exception, once, on the main thread.
+    """A handler that ends a command with :exc:`Interrupted`.
 
-    :ivar left: tasks that have not ended when they were cancelled; only
-        :func:`os._exit` ends a process without a word of them
+    It is raised once, on the main thread.
+
+    :ivar left: the tasks that did not end after they were cancelled.  If
+        there are any, end the process with :func:`os._exit`: otherwise
+        asyncio complains about them.
     """
 
     def __init__(self) -> None:
         super().__init__(self._interrupt)
-        self.left: set[object] = set()
+        self.left: set[Any] = set()
         self._held = False
         self._cancel: Callable[[], object] | None = None
 
     def hold(self) -> None:
-        """Raise nothing from now on, but by :meth:`run`.
+        """Raise nothing from now on, except from :meth:`run`.
 
-        For work that must not be left in the middle of a step.
+        For work that must not be interrupted between two steps.
         """
         self._held = True
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
-        """Do what :func:`asyncio.run` does; a signal cancels it.
+        """Run a coroutine on a new event loop; a signal cancels it.
 
-        A task that does not end when it is cancelled, as a plugin's may, is
-        left; asyncio would wait for it for ever.
+        :func:`asyncio.run` would wait for ever for a task that ignores its
+        cancellation, such as a plugin's; this leaves it in :attr:`left`.
 
-        :raises Interrupted: one has
+        :raises Interrupted: a signal has cancelled it
         """
-        import asyncio  # most commands do without
-
-        async def cancellable() -> T:
-            loop, task = asyncio.get_running_loop(), asyncio.current_task()
-            assert task is not None  # noqa: S101 - we are in one
-            self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
-            try:
-                self._check()
-                return await main
-            finally:
-                self._cancel = None
-                main.close()
-                self.left.update(await _end_tasks())
+        import asyncio  # most commands do not need it
 
         loop = asyncio.new_event_loop()
-        try:
-            return loop.run_until_complete(cancellable())
-        except asyncio.CancelledError:
-            self._check()
-            raise
-        finally:
-            loop.close()
-
-    def _check(self) -> None:
+        task = loop.create_task(main)
+        self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
         if self.number is not None:
-            raise Interrupted(self.number)
+            task.cancel()
+        try:
+            return loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            if self.number is None:
+                raise
+            raise Interrupted(self.number) from None
+        finally:
+            self._cancel = None
+            self.left |= loop.run_until_complete(_cancel_tasks())
+            loop.close()
 
     def _interrupt(self, number: Number) -> None:
         if self._cancel is not None:
@@ -147,12 +144,8 @@ class Interruption(Ending):
             raise Interrupted(number)
 
 
-async def _end_tasks() -> set[Any]:
-    """Cancel all other tasks; those that do not end within a second.
-
-    One of a plugin may not, nor one that waits for a call that hangs, and
-    asyncio would wait for it for ever.
-    """
+async def _cancel_tasks() -> set[Any]:
+    """Cancel all other tasks, and return those that do not end in time."""
     import asyncio
 
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -160,30 +153,31 @@ async def _end_tasks() -> set[Any]:
         task.cancel()
     if not tasks:
         return set()
-    _ended, left = await asyncio.wait(tasks, timeout=_END_TIME)
+    _ended, left = await asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT)
     return left
 
 
 def say(level: int, text: str) -> None:
-    """Log, but do not hang if who reads the log does."""
-    saying = partial(LOG.log, level, "%s", text)
-    thread = threading.Thread(target=saying, daemon=True)
+    """Log a line from a signal handler, without waiting for a log that
+    hangs."""
+    log = partial(LOG.log, level, "%s", text)
+    thread = threading.Thread(target=log, daemon=True)
     thread.start()
-    thread.join(_LOG_TIME)
+    thread.join(_LOG_TIMEOUT)
 
 
 def end_on_defects() -> None:
-    """Have a callback that fails end the process from now on.
+    """End the process as soon as a callback of the event loop fails.
 
-    It would lack something until somebody notices.  What supervises it starts
-    it again, and its jobs go to another worker at once.
+    The worker might otherwise go on without a part of itself.  A supervisor
+    restarts it, and the job servers hand its jobs to other workers at once.
     """
     import asyncio
 
     def end(loop: Any, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
-        # Only what was called by the loop itself has one: what breaks in a
-        # connection costs that connection.
+        # Only failures of callbacks have a handle.  Other failures, such as
+        # those in a protocol, end no more than their connection.
         if "handle" in context:
             LOG.critical(
                 "an internal callback failed (a bug in poolmgr): "

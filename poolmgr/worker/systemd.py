@@ -1,9 +1,9 @@
-"""Telling a service manager how the process is, as systemd is told.
+"""Notifications to systemd, or another service manager that speaks sd_notify.
 
-The protocol is a datagram of lines, so it is done here: of the packages that
-do it, sdnotify has had no release since 2017 and raises no error and reports
-none, systemd-python and cysystemd are compiled against libsystemd, and that
-of oslo.service comes with a framework for processes.
+The protocol is a datagram of lines, and no package is better than these few
+lines: sdnotify has had no release since 2017, systemd-python and cysystemd
+are compiled against libsystemd, and oslo.service's module comes with a
+framework for processes.
 """
 
 import asyncio
@@ -11,34 +11,32 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from poolmgr.worker.service import Service
 
-#: Seconds that a worker without a job server waits for one before it counts
-#: as started.  For ever would hold up the machine's boot, or have the worker
-#: killed and started again, for what it will get over by itself.
+#: Seconds after which a worker counts as started, even if it has reached no
+#: job server.  It reconnects by itself, so a restart would not help.
 GRACE = 10.0
 
-#: Seconds between two messages, at the most; and until it has started.
+#: Seconds between two notifications at most, and before the worker is ready.
 _INTERVAL = 5.0
 _STARTING_INTERVAL = 0.1
-#: Seconds that the manager is asked to add while the worker drains.
+#: Seconds by which a draining worker extends its stop timeout each time.
 _EXTENSION = 30.0
 
 
 class Notifier:
-    """Tells a service manager that a worker is ready, alive, busy, draining.
+    """Sends the state of a worker to the service manager.
 
-    All of it is done on the worker's loop, so one that hangs gives no sign of
-    life.  It never waits: a manager that does not read must not stop the
-    process.  So a message may be lost.
+    It runs on the worker's event loop, so that a loop that hangs triggers the
+    watchdog.  It never blocks: a notification that the manager does not read
+    is lost, and the next one repeats what matters.
 
-    :param environment: as systemd sets it: ``NOTIFY_SOCKET``, a path, or a
-        name that begins with ``@`` for an abstract one; ``WATCHDOG_USEC`` and
+    :param environment: has systemd's ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and
         ``WATCHDOG_PID``
-    :ivar watchdog: seconds within which the manager wants a sign of life;
-        None when it wants none
+    :ivar watchdog: the watchdog timeout in seconds; None if there is none
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -46,27 +44,20 @@ class Notifier:
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._ready = False
 
-    def send(self, *lines: str) -> bool:
-        """Send assignments, as ``READY=1``.
-
-        :returns: whether the manager's socket has taken them
-        """
-        # There are others than Unix sockets, for virtual machines.
-        if not self._address.startswith(("/", "@")):
-            return False
-        address = re.sub("^@", "\0", self._address)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            try:
-                sock.sendto("\n".join(lines).encode(), address)
-            except OSError:
-                return False
-        return True
+    def send(self, *lines: str) -> None:
+        """Send assignments such as ``READY=1``."""
+        # systemd has other kinds of sockets for virtual machines.
+        if self._address.startswith(("/", "@")):
+            address = re.sub("^@", "\0", self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
+                with suppress(OSError):
+                    sock.sendto("\n".join(lines).encode(), address)
 
     def starting(self, seconds: float) -> None:
-        """The worker checks its settings against the cloud.
+        """Announce that the settings are checked against the cloud.
 
-        :param seconds: that this may take
+        :param seconds: the longest time that this takes
         """
         self.send(
             "STATUS=checking the settings",
@@ -74,66 +65,46 @@ class Notifier:
         )
 
     def stopping(self) -> None:
-        """The worker drains from now on."""
+        """Announce that the worker drains."""
         self._ready = False
         self.send("STOPPING=1", _extension())
 
-    def reloading(self) -> None:
-        """The configuration is going to be read again."""
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Announce that the block reloads the configuration."""
         if self._ready:
             now = time.monotonic_ns() // 1000
             self.send("RELOADING=1", f"MONOTONIC_USEC={now}")
-
-    def reloaded(self) -> None:
-        """The configuration was read again."""
+        yield
         if self._ready:
-            # If it is not taken, it is repeated.
-            self._ready = self.send("READY=1")
+            self.send("READY=1")
 
     async def watch(self, service: Service) -> None:
-        """Tell how a service is, until cancelled."""
-        if not self._address:
-            return
-        began = time.monotonic()
-        longest = min(_INTERVAL, (self.watchdog or 3600.0) / 3)
+        """Send the state of a worker again and again, until cancelled."""
+        ready_at = time.monotonic() + GRACE
+        interval = min(_INTERVAL, (self.watchdog or 3600.0) / 3)
         while True:
-            lines = ["WATCHDOG=1", f"STATUS={status(service)}"]
-            pause = longest
+            lines = ["WATCHDOG=1", f"STATUS={service.status}"]
+            pause = interval
             if service.draining:
                 lines.append(_extension())
-            elif not self._ready:
-                pause = min(longest, _STARTING_INTERVAL)
-                if _servers_up(service) or time.monotonic() - began >= GRACE:
-                    lines.append("READY=1")
-            taken = self.send(*lines)
-            self._ready = self._ready or (taken and "READY=1" in lines)
+            elif service.servers_up or time.monotonic() >= ready_at:
+                self._ready = True
+            if self._ready:
+                lines.append("READY=1")
+            elif not service.draining:
+                pause = min(interval, _STARTING_INTERVAL)
+            self.send(*lines)
             await asyncio.sleep(pause)
 
 
 def _watchdog(environment: Mapping[str, str]) -> float | None:
-    """Seconds, if they are meant for this process and make sense."""
+    """Return the watchdog timeout, if there is one for this process."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     text = environment.get("WATCHDOG_USEC", "")
     micros = int(text) if text.isascii() and text.isdigit() else 0
     return micros / 1e6 or None
-
-
-def status(service: Service) -> str:
-    """How a worker is, in a line for a person."""
-    slots, settings = service.slots, service.settings
-    said = [
-        "draining" if service.draining else "",
-        f"{slots.long} of {settings.long_jobs} builds",
-        f"{slots.short} of {settings.short_jobs} short jobs running",
-        f"{slots.held} builds waiting" if slots.held else "",
-        f"{_servers_up(service)} of {len(service.connections)} job servers",
-    ]
-    return ", ".join(filter(None, said))
-
-
-def _servers_up(service: Service) -> int:
-    return sum(each.state == "up" for each in service.connections)
 
 
 def _extension(seconds: float = _EXTENSION) -> str:

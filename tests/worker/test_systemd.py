@@ -204,18 +204,17 @@ def test_the_watchdog_is_that_of_this_process(
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
-def test_only_unix_sockets_are_told(address: str) -> None:
-    notifier = Notifier({"NOTIFY_SOCKET": address})
-
-    assert not notifier.send("READY=1")
+def test_other_addresses_are_ignored(address: str) -> None:
+    Notifier({"NOTIFY_SOCKET": address}).send("READY=1")
 
 
-def test_a_manager_that_does_not_read_keeps_nobody_waiting() -> None:
+def test_a_manager_that_does_not_read_does_not_block_the_worker() -> None:
     with notify_socket() as manager:
         notifier = Notifier({"NOTIFY_SOCKET": manager.name})
-        until(lambda: not notifier.send("WATCHDOG=1"), pause=0)
+        for _ in range(2000):  # more than a socket's queue takes
+            notifier.send("WATCHDOG=1")
         assert manager.next() == ["WATCHDOG=1"]
-    assert not notifier.send("WATCHDOG=1")
+    notifier.send("WATCHDOG=1")
 
 
 # -- the unit ---------------------------------------------------------------
