@@ -1,4 +1,4 @@
-"""A client that asks while the test goes on."""
+"""A client that submits jobs while the test continues."""
 
 import asyncio
 import json
@@ -22,10 +22,9 @@ def asked(
     *messages: Mapping[str, object],
     uniques: tuple[str, ...] = (),
 ) -> Callable[[], Answers]:
-    """Submit all messages at once; returns what waits for the answers.
+    """Submit all messages at once and return a future of the answers.
 
-    :param uniques: the jobs' uniques; each has one of its own if none is
-        given
+    :param uniques: the jobs' uniques; new ones if empty
     """
 
     async def ask() -> Answers:
@@ -47,13 +46,13 @@ def asked(
 
 
 def running(server: Address) -> int:
-    """How many jobs are with the workers."""
+    """Return the number of jobs at the workers."""
     functions = asyncio.run(admin.status(server))
     return sum(f.running for f in functions if f.name == FUNCTION)
 
 
 def cancel(server: Address, handle: str) -> bool:
-    """Cancel a job, as an administrator does; whether there was one."""
+    """Cancel a job as an administrator; return whether it existed."""
     where = server.host, server.port
     with socket.create_connection(where, TIMEOUT) as sock:
         sock.sendall(f"cancel job {handle}\n".encode())

@@ -1,25 +1,25 @@
-"""Pages in a real browser, without a screen."""
+"""Pages in a real headless browser."""
 
 import subprocess
 from pathlib import Path
 
 from tests.wanted import program
 
-#: Seconds that a page may take on a machine that does other things, too.
+#: Maximum seconds to load a page on a busy machine.
 TIMEOUT = 100
 
 
 def browser() -> str:
-    """The path of one; skips the test without, but not in CI."""
+    """Return a browser's path; without one skip the test, except in CI."""
     return program("chromium", "google-chrome")
 
 
 def shown(url: str, profile: Path, *options: str) -> tuple[str, str]:
-    """What a page is when it has been loaded, and its console.
+    """Load a page and return its document and console.
 
-    :param profile: a folder for what the browser keeps
-    :param options: more of the browser's
-    :returns: the document as HTML, and what the browser logged
+    :param profile: a folder for the browser's files
+    :param options: more options of the browser
+    :returns: the document as HTML, and the browser's log
     """
     done = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""Certificates of a job server and of its workers, as files."""
+"""Certificate files for a job server and its workers."""
 
 import ssl
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ _YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 
 @dataclass(frozen=True)
 class Identity:
-    """A certificate, its key, and whom to trust, as files."""
+    """The files of a certificate, its key and the trusted authority."""
 
     cert: str
     key: str
     ca: str
 
     def config(self) -> str:
-        """It as the worker's."""
+        """Return a worker's options for it."""
         return (
             f"ssl_cert = {self.cert}\nssl_key = {self.key}\n"
             f"ssl_ca = {self.ca}\n"
         )
 
     def context(self) -> ssl.SSLContext:
-        """It as a server's that demands certificates."""
+        """Return a server's context that requires client certificates."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert, self.key)
         context.load_verify_locations(self.ca)
@@ -36,10 +36,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Certificates:
-    """An authority and what it signs.
+    """An authority and its certificates.
 
-    :ivar folder: where the files go
-    :ivar trusted: who signed the other side's, if that is not the same
+    :ivar folder: the folder of the files
+    :ivar trusted: the authority of the other side, if it is another one
     """
 
     folder: Path
@@ -49,15 +49,15 @@ class Certificates:
     def server(
         self, name: str = "localhost", expired: bool = False
     ) -> Identity:
-        """A job server's."""
+        """Issue a job server's certificate."""
         return self._issue("server", name, expired)
 
     def client(self, expired: bool = False) -> Identity:
-        """A worker's."""
+        """Issue a worker's certificate."""
         return self._issue("client", "worker@example.org", expired)
 
     def config(self) -> str:
-        """A worker's, as it is configured."""
+        """Return a worker's options for a new certificate."""
         return self.client().config()
 
     def _issue(self, what: str, name: str, expired: bool) -> Identity:

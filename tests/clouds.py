@@ -1,4 +1,4 @@
-"""Drivers on loopback clouds, and what is in a fake cloud."""
+"""Drivers on loopback clouds, and the contents of a fake cloud."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -10,7 +10,7 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.testing.openstack import LoopbackCloud
 
-#: What devices are made of on the loopback clouds and the real one alike.
+#: The settings of devices on loopback clouds and the real one.
 MADE_OF: Mapping[str, Any] = {
     "image": "tiny",
     "flavor": "m1.nano",
@@ -20,7 +20,7 @@ MADE_OF: Mapping[str, Any] = {
 
 
 def fake_devices(state: Path) -> list[str]:
-    """The names of the devices of the fake cloud in a file."""
+    """Return the names of the devices in a fake cloud's file."""
     if not state.exists():
         return []
     with closing(FakeCloud(FakeSettings(state=str(state)))) as cloud:
@@ -28,7 +28,7 @@ def fake_devices(state: Path) -> list[str]:
 
 
 def nova_group(cloud: str, **more: object) -> str:
-    """The group ``[nova]`` of a configuration file.
+    """Return the group ``[nova]`` of a configuration file.
 
     :param cloud: its name in clouds.yaml
     :param more: other options
@@ -42,9 +42,9 @@ def nova_group(cloud: str, **more: object) -> str:
 
 
 def settings_for(cloud: LoopbackCloud, **changes: Any) -> NovaSettings:
-    """Settings that fit a loopback cloud.
+    """Return settings for a loopback cloud.
 
-    :param changes: settings that are to be different
+    :param changes: different settings
     """
     common = {**cloud.credentials, **MADE_OF, "call_timeout": 10.0}
     return NovaSettings(**{**common, **changes})
@@ -52,7 +52,7 @@ def settings_for(cloud: LoopbackCloud, **changes: Any) -> NovaSettings:
 
 @contextmanager
 def nova_on(cloud: LoopbackCloud, **changes: Any) -> Iterator[NovaCloud]:
-    """Nova's driver on a loopback cloud."""
+    """Return a Nova driver on a loopback cloud."""
     driver = NovaCloud(settings_for(cloud, **changes))
     try:
         yield driver
@@ -64,10 +64,10 @@ def nova_on(cloud: LoopbackCloud, **changes: Any) -> Iterator[NovaCloud]:
 def openstack_on(
     cloud: LoopbackCloud, seconds: float = 10.0, **changes: Any
 ) -> Iterator[BlockingCloud]:
-    """A loopback cloud as actions see it.
+    """Yield a loopback cloud as actions see it.
 
-    :param seconds: that each call may take
-    :param changes: settings that are to be different
+    :param seconds: the time limit of each call
+    :param changes: different settings
     """
     driver = NovaCloud(settings_for(cloud, **changes))
     with open_cloud(driver, timeout=seconds) as openstack:

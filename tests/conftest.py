@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and hooks for all tests."""
 
 import inspect
 import os
@@ -13,21 +13,20 @@ from poolmgr.settings import PoolSettings
 from tests.jobservers import JobServerProcess, builtin, gearmand
 from tests.virtual_time import run
 
-# Each driver of a test would read all authorities that these name.
+# Otherwise each driver in a test would load these authorities.
 for _name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
     if _bundle := os.environ.pop(_name, ""):
         os.environ.setdefault("PIP_CERT", _bundle)
 
-# What an example takes depends on what else the machine does.
+# On a busy machine an example may take long.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what may take longest: at the end all would wait for it.
+    """Run the slowest tests first, so that nothing waits for them at the end.
 
-    Nor are those tests shared out among processes then, each of which would
-    prepare them again.
+    Tests that share expensive set-up then also stay in one process.
     """
 
     def longest(item: pytest.Item) -> float:
@@ -50,7 +49,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture
 def cloud() -> Iterator[FakeCloud]:
-    """A fake cloud in memory, its devices booting at once."""
+    """Yield a fake cloud in memory whose devices boot at once."""
     cloud = FakeCloud()
     yield cloud
     cloud.close()
@@ -58,7 +57,7 @@ def cloud() -> Iterator[FakeCloud]:
 
 @pytest.fixture
 def manager(cloud: FakeCloud) -> Iterator[PoolManager]:
-    """A manager of that cloud that gives its reasons."""
+    """Yield a manager of that cloud that explains failures."""
     settings = PoolSettings(
         basename="libra-stg-haproxy", az="3", explain_failures=True
     )
@@ -68,6 +67,6 @@ def manager(cloud: FakeCloud) -> Iterator[PoolManager]:
 
 @pytest.fixture(params=["gearmand", "builtin"])
 def job_server(request: pytest.FixtureRequest) -> Iterator[JobServerProcess]:
-    """A job server: the test runs with each of the two."""
+    """Yield a job server; the test runs with gearmand and the built-in one."""
     with gearmand() if request.param == "gearmand" else builtin() as server:
         yield server

@@ -1,7 +1,7 @@
-"""Packages with plugins, as they look once they are installed.
+"""Plugin packages as they look when installed.
 
-Their folders are found by PYTHONPATH. That pip installs such a package is for
-tests/docs/test_tutorial.py, whose package is the example's.
+PYTHONPATH makes them visible. tests/docs/test_tutorial.py installs the example
+package with pip.
 """
 
 import shutil
@@ -21,12 +21,12 @@ def install_beside(
     modules: Mapping[str, str] = {},
     **points: str,
 ) -> Path:
-    """Install a package into a folder of its own.
+    """Install a package into its own folder.
 
     :param name: the package's name, and that of its module
     :param module: the module's source
     :param modules: the sources of other modules, by name
-    :param points: its entry points by group, "." as "__", each a line or more
+    :param points: its entry points by group, with "__" for "."
     :returns: the folder
     """
     target = folder / name
@@ -42,12 +42,12 @@ def install_beside(
 def plugin_beside(
     folder: Path, source: str, modules: Mapping[str, str] = {}, **points: str
 ) -> Path:
-    """Likewise, a package with the module ``stranger``."""
+    """Install a package with the module ``stranger`` into its own folder."""
     return install_beside(folder, "stranger", source, modules, **points)
 
 
 def example_beside(folder: Path) -> Path:
-    """Likewise, the example's package."""
+    """Install the example package into its own folder."""
     target = folder / EXAMPLE.name
     config = ConfigParser()
     config.read(EXAMPLE / "setup.cfg")

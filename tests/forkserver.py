@@ -1,9 +1,8 @@
 """Python programs as real processes, without the time for their imports.
 
-A server imports what commands import, once for each process of the tests. It
-forks a child for each program, which gets the program's arguments,
-environment, folder and files, and then goes on as a new interpreter would.
-What only a new interpreter sees needs one: see :func:`start`.
+A server imports the modules of all commands, once for each test process. For
+each program it forks a child, which gets the program's arguments, environment,
+folder and files. Some programs need a new interpreter: see :func:`start`.
 """
 
 import atexit
@@ -30,14 +29,14 @@ from pkgutil import walk_packages
 from typing import Protocol
 
 ROOT = Path(__file__).parent.parent
-#: Variables that are read when Python starts.
+#: Variables that Python reads at its start.
 _EARLY = ("LANG", "LC_", "LD_", "PYTHON", "SSL", "TZ")
-_PATH = "PYTHONPATH"  # but a child can take this one over
-#: The kit for tests is run by few programs.
+_PATH = "PYTHONPATH"  # but a child can apply this one
+#: Few programs use the testing package.
 _NOT_IMPORTED = "poolmgr.testing."
-#: Modules that look at the home and the folder when they are imported.
+#: Modules that read the home and current folder at import.
 _AT_HOME = ("openstack.config.loader", "stevedore._cache")
-#: Imported by functions of what is imported anyway.
+#: Modules that functions import.
 _LAZY = (
     "asyncio",
     "cliff.columns",
@@ -52,26 +51,26 @@ _LAZY = (
     "yaml",
 )
 
-#: Descriptors of standard input, output and error.
+#: File descriptors of standard input, output and error.
 Files = tuple[int, int, int]
 
 
 class Started(Protocol):
-    """A process, as :class:`subprocess.Popen` has it."""
+    """A process with the interface of :class:`subprocess.Popen`."""
 
     pid: int
 
     def poll(self) -> int | None:
-        """The exit code; None as long as it runs."""
+        """Return the exit code, or None while it runs."""
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the exit code."""
+        """Wait for its end and return the exit code."""
 
     def send_signal(self, sig: int) -> None:
-        """Send a signal if it still runs."""
+        """Send a signal, unless it has ended."""
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
 
 
 def start(
@@ -84,13 +83,12 @@ def start(
 ) -> Started:
     """Run a module as ``python -m`` does.
 
-    It gets a new interpreter if there are others of the variables that Python
-    looks at when it starts, or if what it covers is measured.
+    Coverage and other values of Python's own variables need a new interpreter.
 
-    :param files: its standard input, output and error; a terminal as its
-        input becomes its controlling terminal
-    :param folder: where it runs; as a rule, where this process does
-    :param through: a command that runs it, as ``nsenter ...``
+    :param files: standard input, output and error; a terminal as input becomes
+        the controlling terminal
+    :param folder: its current folder; by default this process's
+    :param through: a command prefix, as ``nsenter ...``
     """
     if (
         _early(environment) == _early(os.environ)
@@ -133,22 +131,22 @@ class _Forked:
         self.pid = int(status.recv(64))
 
     def poll(self) -> int | None:
-        """The exit code; None as long as it runs."""
+        """Return the exit code, or None while it runs."""
         return self._code if self._ended(0.0) else None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the exit code."""
+        """Wait for its end and return the exit code."""
         if not self._ended(timeout) or self._code is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
         return self._code
 
     def send_signal(self, sig: int) -> None:
-        """Send a signal if it still runs."""
+        """Send a signal, unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, sig)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.send_signal(signal.SIGKILL)
 
     def _ended(self, timeout: float | None) -> bool:
@@ -161,7 +159,7 @@ class _Forked:
 
 
 class _Server:
-    """The server, as the tests see it."""
+    """The tests' side of the server."""
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
@@ -176,7 +174,7 @@ class _Server:
         atexit.register(self._end)
 
     def fork(self, request: object, files: Files) -> _Forked:
-        """Have it run a module."""
+        """Run a module in a new child."""
         data = json.dumps(request).encode()
         ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
@@ -198,23 +196,23 @@ def _server() -> _Server:
 
 
 def _preload() -> None:
-    """Import all that a command may import."""
+    """Import all modules that a command may use."""
     import poolmgr
 
     own = [each.name for each in walk_packages(poolmgr.__path__, "poolmgr.")]
     for name in [*own, *_LAZY]:
         if not name.startswith(_NOT_IMPORTED) and "__main__" not in name:
-            # What cannot be imported is the program's matter, not ours.
+            # A module that cannot be imported fails in the program.
             with suppress(ImportError):
                 importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # or each child would copy it all to look for garbage
+    gc.freeze()  # otherwise garbage collection in each child would copy it
 
 
 def _serve(control: socket.socket) -> tuple[str, list[str]] | None:
-    """Fork a child for each request until the tests have gone.
+    """Fork a child for each request until the tests end.
 
-    :returns: in a child, what it has to run
+    :returns: in a child, the program to run
     """
     running: dict[int, tuple[int, socket.socket]] = {}
     selector = selectors.DefaultSelector()
@@ -224,7 +222,7 @@ def _serve(control: socket.socket) -> tuple[str, list[str]] | None:
             if key.fileobj is not control:
                 pid, status = running.pop(key.fd)
                 _pid, code = os.waitpid(pid, 0)
-                with status, suppress(OSError):  # nobody may want to know
+                with status, suppress(OSError):  # the tests may have ended
                     status.send(b"%d" % os.waitstatus_to_exitcode(code))
                 selector.unregister(key.fd)
                 os.close(key.fd)
@@ -249,7 +247,7 @@ def _serve(control: socket.socket) -> tuple[str, list[str]] | None:
 
 
 def _become(data: bytes, fds: list[int]) -> tuple[str, list[str]]:
-    """Make a child what it would be had it been started by itself."""
+    """Give a child the state of a newly started process."""
     module, args, environment, folder = json.loads(data)
     os.chdir(folder)
     sys.path[0] = folder
@@ -306,9 +304,9 @@ def _main() -> None:
 
 
 def _finish(code: object) -> None:
-    """End as an interpreter does, without clearing all modules at last.
+    """Exit like an interpreter, but without clearing all modules.
 
-    Returns if there is more to do than that.
+    Returns if a complete exit is needed.
     """
     waited_for = [each for each in threading.enumerate() if not each.daemon]
     if len(waited_for) > 1 or not isinstance(code, int | None):

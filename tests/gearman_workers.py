@@ -1,4 +1,4 @@
-"""What the transport's tests share."""
+"""Helpers of the transport's tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,25 +13,25 @@ TIMEOUT = 20.0
 
 
 class CountedSlots:
-    """Slots for so many jobs at once."""
+    """A number of slots for concurrent jobs."""
 
     def __init__(self, free: int = 1000) -> None:
         self.free = free
 
     def reserve(self) -> bool:
-        """Take one."""
+        """Take a slot."""
         if not self.free:
             return False
         self.free -= 1
         return True
 
     def release(self) -> None:
-        """Give one back."""
+        """Give a slot back."""
         self.free += 1
 
 
 class Running:
-    """A worker at work, whose jobs the test answers."""
+    """A running worker whose jobs the test answers."""
 
     def __init__(
         self,
@@ -49,34 +49,34 @@ class Running:
 
     @property
     def asks(self) -> bool:
-        """Whether a job may still arrive for what it has asked."""
+        """Whether a requested job may still arrive."""
         return any(each.grabs for each in self.worker.connections)
 
     async def job(self) -> Assignment:
-        """The next job that comes."""
+        """Wait for the next job."""
         async with asyncio.timeout(TIMEOUT):
             return await self.jobs.get()
 
     async def registered(self, number: int = 1) -> None:
-        """Wait until so many servers know it."""
+        """Wait until it is registered with a number of servers."""
         connections = self.worker.connections
         await until(
             lambda: [c.state for c in connections].count("up") == number
         )
 
     def done(self, job: Assignment, answer: bytes = b"") -> None:
-        """Answer a job and have a slot for another."""
+        """Answer a job and free its slot."""
         job.complete(answer or job.payload)
         self.slots.release()
         self.worker.grab()
 
     async def echo(self) -> None:
-        """Answer every job with its payload, for ever."""
+        """Answer every job with its payload, until cancelled."""
         while True:
             self.done(await self.jobs.get())
 
     async def close(self) -> None:
-        """End it."""
+        """Stop it."""
         await self.worker.close()
         await self._task
 
@@ -88,7 +88,7 @@ async def running(
     options: ConnectionOptions | None = None,
     function: str = FUNCTION,
 ) -> AsyncIterator[Running]:
-    """A worker of these servers."""
+    """Run a worker of these servers."""
     worker = Running(servers, slots, options, function)
     try:
         yield worker
@@ -97,7 +97,7 @@ async def running(
 
 
 async def until(condition: object) -> None:
-    """Wait until it is so."""
+    """Wait until a condition is true."""
     assert callable(condition)
     async with asyncio.timeout(TIMEOUT):
         while not condition():

@@ -17,19 +17,19 @@ TIMEOUT = 20.0
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
 def need_gearmand() -> str:
-    """The path of gearmand; skips the test without, but not in CI."""
+    """Return gearmand's path; without it skip the test, except in CI."""
     return program("gearmand")
 
 
 class JobServerProcess:
-    """A job server that can be ended, killed, stopped and started again."""
+    """A job server that can be stopped, killed and restarted."""
 
     def __init__(
         self, start: Callable[[int, Files], Started], port: int | None = None
@@ -40,7 +40,7 @@ class JobServerProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         assert self._process is not None
         return self._process.pid
 
@@ -62,13 +62,13 @@ class JobServerProcess:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(TIMEOUT)
 
     def restart(self) -> None:
-        """Kill it and start it anew on the same port."""
+        """Kill it and restart it on the same port."""
         self.kill()
         self.start()
 
@@ -76,8 +76,8 @@ class JobServerProcess:
         where = (self.address.host, self.address.port)
         try:
             with socket.create_connection(where, 1.0) as sock:
-                # A port that nothing listens on yet may be chosen as the
-                # connection's own, which then is connected to itself.
+                # The kernel may choose the free port as the local port and
+                # connect the socket to itself.
                 return bool(sock.getsockname() != sock.getpeername())
         except OSError:
             return False
@@ -98,7 +98,7 @@ def _running(
 def gearmand(
     *args: str, port: int | None = None, start: bool = True
 ) -> AbstractContextManager[JobServerProcess]:
-    """Debian's gearmand."""
+    """Run Debian's gearmand."""
     path = need_gearmand()
 
     def run(port: int, files: Files) -> Started:
@@ -114,7 +114,7 @@ def gearmand(
 def builtin(
     port: int | None = None, start: bool = True
 ) -> AbstractContextManager[JobServerProcess]:
-    """Our own."""
+    """Run the built-in job server."""
 
     def run(port: int, files: Files) -> Started:
         args = ["--port", str(port)]

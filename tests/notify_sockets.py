@@ -1,4 +1,4 @@
-"""What systemd listens on, without systemd."""
+"""A notification socket like systemd's."""
 
 import secrets
 import socket
@@ -11,9 +11,9 @@ from tests.processes import TIMEOUT
 
 
 class NotifySocket:
-    """Receives what processes tell their service manager.
+    """Receives messages to a service manager.
 
-    :ivar name: for ``NOTIFY_SOCKET``
+    :ivar name: the value for ``NOTIFY_SOCKET``
     """
 
     def __init__(self, name: str) -> None:
@@ -22,7 +22,7 @@ class NotifySocket:
         self._socket.bind(name.replace("@", "\0", 1))
 
     def next(self, timeout: float = TIMEOUT) -> list[str]:
-        """The next message's lines; none if there is none in time."""
+        """Return the lines of the next message; empty after a time-out."""
         self._socket.settimeout(timeout)
         try:
             return self._socket.recv(65536).decode().split("\n")
@@ -30,7 +30,7 @@ class NotifySocket:
             return []
 
     def wait_for(self, line: str) -> list[list[str]]:
-        """All messages until one that has such a line, that included."""
+        """Return all messages up to and including one with such a line."""
         messages = []
         end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
@@ -46,9 +46,9 @@ class NotifySocket:
 
 @contextmanager
 def notify_socket(folder: Path | None = None) -> Iterator[NotifySocket]:
-    """A socket for a block.
+    """Yield a socket.
 
-    :param folder: where it is; None for an abstract one
+    :param folder: its folder; None: an abstract socket
     """
     unique = secrets.token_hex(8)
     name = str(folder / "notify") if folder else f"@poolmgr-{unique}"

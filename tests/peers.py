@@ -1,4 +1,4 @@
-"""Servers that are not what they should be."""
+"""Servers that misbehave."""
 
 import socket
 import threading
@@ -11,10 +11,10 @@ from poolmgr.gearman.protocol import RESPONSE, PacketType, encode
 
 
 class Peer:
-    """Listens, and does the same to everyone who comes.
+    """A server that treats all connections in the same way.
 
-    :param meet: is given each connection
-    :ivar times: when each came, by the monotonic clock
+    :param meet: called with each connection
+    :ivar times: time of each connection, by the monotonic clock
     """
 
     def __init__(self, meet: Callable[[socket.socket], None]) -> None:
@@ -27,7 +27,7 @@ class Peer:
         self._thread.start()
 
     def close(self) -> None:
-        """Have it gone."""
+        """Close it."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -48,16 +48,16 @@ class Peer:
 
 
 def closes(sock: socket.socket) -> None:
-    """Closes at once."""
+    """Close the connection at once."""
     sock.close()
 
 
 def is_silent(sock: socket.socket) -> None:
-    """Says nothing, for ever."""
+    """Send nothing."""
 
 
 def hangs_at_a_grab(sock: socket.socket) -> None:
-    """Takes a worker in, and falls silent when it is asked for a job."""
+    """Accept a worker, and fall silent when it asks for a job."""
     heard = b""
     while encode(PacketType.GRAB_JOB_UNIQ) not in heard:
         data = sock.recv(65536)
@@ -69,13 +69,13 @@ def hangs_at_a_grab(sock: socket.socket) -> None:
 
 
 def says(data: bytes) -> Callable[[socket.socket], None]:
-    """Says something, and then nothing."""
+    """Return a behaviour: send data, then nothing."""
     return lambda sock: sock.sendall(data)
 
 
 @contextmanager
 def peer(meet: Callable[[socket.socket], None]) -> Iterator[Peer]:
-    """Such a server for as long as the block runs."""
+    """Run a misbehaving server."""
     made = Peer(meet)
     try:
         yield made
@@ -85,7 +85,7 @@ def peer(meet: Callable[[socket.socket], None]) -> Iterator[Peer]:
 
 @contextmanager
 def black_hole() -> Iterator[Address]:
-    """A server that answers no SYN: its backlog is full."""
+    """Yield the address of a server with a full backlog: it answers no SYN."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -101,6 +101,6 @@ def black_hole() -> Iterator[Address]:
 
 @contextmanager
 def peers(said: Iterable[bytes]) -> Iterator[list[Peer]]:
-    """A server for each of these that says it to everyone."""
+    """Run a server for each of these, which sends it on every connection."""
     with ExitStack() as stack:
         yield [stack.enter_context(peer(says(data))) for data in said]

@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere."""
+"""Waiting for events in other threads and processes."""
 
 import time
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from collections.abc import Callable
 def until(
     true: Callable[[], object], timeout: float = 20.0, pause: float = 0.01
 ) -> None:
-    """Wait for something to be true.
+    """Wait until a condition is true.
 
-    :param timeout: seconds after which it has to be
+    :param timeout: maximum seconds to wait
     :param pause: seconds between two checks
     """
     end = time.monotonic() + timeout

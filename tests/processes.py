@@ -21,7 +21,7 @@ TIMEOUT = 30.0
 def poolmgr(
     *args: str, stdin: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+    """Run a command and wait for its end."""
     with TemporaryFile() as given, TemporaryFile() as out:
         with TemporaryFile() as error:
             given.write((stdin or "").encode())
@@ -49,9 +49,9 @@ def _written(file: IO[bytes]) -> str:
 
 
 class Process:
-    """A command that goes on, and what it has logged so far.
+    """A running command with its log.
 
-    :param through: a command that runs it, as ``nsenter ...``
+    :param through: a command prefix, as ``nsenter ...``
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Process:
         through: Sequence[str] = (),
         **environment: str,
     ) -> None:
-        # Without: the port is for one of them, and most tests want none.
+        # Most tests need no pages, and the default port is only free once.
         variables = {
             "OS_MONITORING__ENABLED": "false",
             **os.environ,
@@ -87,7 +87,7 @@ class Process:
             self._new.put(line)
 
     def wait_for(self, words: str) -> str:
-        """Wait for a line with these words that was not waited for yet."""
+        """Wait for the next new line with these words."""
         end = time.monotonic() + TIMEOUT
         while (left := end - time.monotonic()) > 0:
             try:
@@ -99,7 +99,7 @@ class Process:
         raise AssertionError(f"no {words!r} in:\n{''.join(self.lines)}")
 
     def ended_by(self, number: signal.Signals) -> bool:
-        """Send a signal, and whether it has ended by now."""
+        """Send a signal; return whether the process has ended."""
         self.signal(number)
         return self._process.poll() is not None
 
@@ -108,13 +108,13 @@ class Process:
         self._process.send_signal(number)
 
     def exit_code(self) -> int:
-        """Wait for its end."""
+        """Wait for its end and return the exit code."""
         code = self._process.wait(TIMEOUT)
         self._reader.join(TIMEOUT)
         return code
 
     def end(self) -> None:
-        """Have it gone: gently, at once, by force."""
+        """End it: by SIGTERM, twice if needed, then by SIGKILL."""
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
             if self._process.poll() is None:
                 self._process.send_signal(number)
@@ -133,12 +133,12 @@ def worker(
     through: Sequence[str] = (),
     **environment: str,
 ) -> Iterator[Process]:
-    """A worker on the fake cloud.
+    """Run a worker on the fake cloud.
 
-    :param config: a configuration file's text
-    :param folder: where to put that file
-    :param through: as of :class:`Process`
-    :param environment: variables besides its own
+    :param config: the text of its configuration file
+    :param folder: the folder of that file
+    :param through: see :class:`Process`
+    :param environment: additional variables
     """
     args = ["--driver", "fake"]
     for server in servers:

@@ -1,4 +1,4 @@
-"""What the reaper's tests share."""
+"""Helpers of the reaper's tests."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,12 +10,12 @@ from poolmgr.settings import PoolSettings
 
 
 class BlockingReaper:
-    """A reaper for tests that block.
+    """A blocking reaper.
 
-    It is content with one look, if nothing else is said.
+    By default one search is enough to delete.
 
-    :param old: seconds from which on no job can be at work on a thing
-    :param limit: how many things it may remove at once
+    :param old: age in seconds beyond which no job can use a resource
+    :param limit: maximum number of deletions
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class BlockingReaper:
         self._limit = limit
 
     def find(self) -> list[Finding]:
-        """Look once."""
+        """Search once."""
         return self._cloud.wait(self.reaper.find(self._pool, self._old))
 
     def remove(self, found: Sequence[Finding]) -> list[Finding]:
-        """Remove what is unowned."""
+        """Delete the orphans."""
         return self._cloud.wait(self.reaper.remove(found, self._limit))
 
 
 def verdicts(cases: Iterable[Finding]) -> dict[str, str]:
-    """What becomes of each thing, by its name."""
+    """Return the verdict on each resource, by name."""
     return {case.item.name: case.verdict for case in cases}

@@ -1,4 +1,4 @@
-"""What stands between a worker and its job server, and gets in the way."""
+"""Relays between a worker and its job server that interfere."""
 
 import socket
 import threading
@@ -7,21 +7,21 @@ from contextlib import contextmanager, suppress
 
 from poolmgr.gearman.endpoint import Address
 
-#: How an answer begins on the wire.
+#: The start of an answer on the wire.
 WORK_COMPLETE = b"\0REQ\0\0\0\x0d"
-#: How a job begins on the wire.
+#: The start of a job on the wire.
 JOB_ASSIGN_UNIQ = b"\0RES\0\0\0\x1f"
 
 Filter = Callable[[bytes], bytes | None]
 
 
 class Relay:
-    """Passes on what comes, both ways, until it is cut.
+    """Passes data on in both directions until it is cut.
 
-    :param server: where it leads
-    :param to_server: sees what the worker sends, and says what is passed on;
-        None cuts the link
-    :param to_worker: the same for what the server sends
+    :param server: the server's address
+    :param to_server: filters data from the worker; returns the data to pass
+        on, or None to close the connection
+    :param to_worker: filters data from the server
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class Relay:
         self._threads[0].start()
 
     def cut(self) -> None:
-        """Cut all links; new ones may come."""
+        """Close all connections; new ones are accepted."""
         for pair in self._pairs:
             for sock in pair:
                 _shut(sock)
 
     def close(self) -> None:
-        """Have it gone."""
+        """Close it."""
         _shut(self._listener)
         self._threads[0].join()
         self._listener.close()
@@ -102,7 +102,7 @@ def _shut(sock: socket.socket) -> None:
 def relay(
     server: Address, to_server: Filter = bytes, to_worker: Filter = bytes
 ) -> Iterator[Relay]:
-    """A relay for as long as the block runs."""
+    """Run a relay."""
     made = Relay(server, to_server, to_worker)
     try:
         yield made

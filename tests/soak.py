@@ -1,12 +1,12 @@
-"""A worker under load for as long as you like: does it stay flat?
+"""A worker under load: do its open files, threads and memory stay constant?
 
     python -m tests.soak --minutes 60 [--cloud fake|openstack]
 
-A gearmand, a worker, and on "openstack" the loopback OpenStack, all on
-loopback. Cycles of a load balancer's life (build, assign, remove, delete),
-jobs that fail in every way, and a restart of the job server a minute. A line
-a minute: jobs so far, then what the worker has of open files, threads and
-memory. Run it in the project's folder.
+Starts a gearmand, a worker, and with "openstack" the loopback OpenStack. Runs
+life cycles of load balancers (build, assign, remove, delete), jobs that fail
+in every way, and a restart of the job server each minute. Prints a line each
+minute: the jobs so far and the worker's open files, threads and memory. Run
+it in the project's folder.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from tests.processes import Process
 FUNCTION = "libra_pool_mgm"
 TIMEOUT = 120.0
 
-#: What fails: at once, in the action, in the cloud, by its payload.
+#: Jobs that fail: at once, in the action, in the cloud, by their payload.
 FAILING = (
     b'{"action": "NOPE"}',
     b"\xff",
@@ -42,7 +42,7 @@ FAILING = (
     b'{"action": "ASSIGN_IP", "ip": 5, "name": []}',
 )
 
-#: What a restart of the job server leaves without an owner goes, too.
+#: Orphans of a restarted job server are reaped as well.
 CONFIG = """\
 [poolmgr]
 long_timeout = 60
@@ -57,7 +57,7 @@ limit = 100
 
 @dataclass(frozen=True)
 class Gauge:
-    """What a process has.
+    """The resources of a process.
 
     :ivar files: open file descriptors
     :ivar threads: threads
@@ -70,7 +70,7 @@ class Gauge:
 
     @classmethod
     def of(cls, pid: int) -> "Gauge":
-        """Read it."""
+        """Return a process's present numbers."""
         status = dict(
             line.split(":", 1)
             for line in Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -83,7 +83,7 @@ class Gauge:
 
     @classmethod
     def at_rest(cls, pid: int, seconds: float = 12.0) -> "Gauge":
-        """The least of each for a while: idle threads need time to go."""
+        """Return the minimum of each over some time: idle threads end late."""
         found = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -100,7 +100,7 @@ class Load:
     """Jobs for a worker.
 
     :param server: the job server
-    :param lives: how many load balancers live at once
+    :param lives: number of concurrent load balancers
     """
 
     def __init__(self, server: Address, lives: int = 10) -> None:
@@ -110,9 +110,9 @@ class Load:
         self.lost = 0
 
     def run(self, rounds: int, *more: bytes) -> None:
-        """So many rounds of lives and failures.
+        """Run a number of rounds of life cycles and failures.
 
-        :param more: payloads of more jobs for each round
+        :param more: payloads of additional jobs in each round
         """
         asyncio.run(self._run(rounds, more))
 
@@ -167,7 +167,7 @@ class Load:
 
 @contextmanager
 def loopback() -> Iterator[tuple[str, str]]:
-    """An OpenStack in a process: its URL, and the path of a clouds.yaml."""
+    """Run an OpenStack process; yield its URL and a clouds.yaml's path."""
     command = [sys.executable, "-m", "poolmgr.testing.openstack"]
     process = subprocess.Popen(
         [*command, "--floating-ips", "100000"],
@@ -191,10 +191,10 @@ def loopback() -> Iterator[tuple[str, str]]:
 def soaking(
     cloud: str, folder: Path, **environment: str
 ) -> Iterator[tuple[JobServerProcess, Process, str | None]]:
-    """A job server, a worker, and the URL of its OpenStack if it has one.
+    """Yield a job server, a worker, and its OpenStack's URL if there is one.
 
     :param cloud: "fake" or "openstack"
-    :param environment: variables of the worker
+    :param environment: the worker's variables
     """
     config, options, url = CONFIG, ["--quiet"], None
     with ExitStack() as stack:
@@ -215,7 +215,7 @@ def soaking(
 
 
 def forget(url: str) -> None:
-    """Have an OpenStack forget its record: that grows."""
+    """Clear the growing record of an OpenStack."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"))
     connection.request("DELETE", "/record")
     assert connection.getresponse().status < 300
@@ -223,7 +223,7 @@ def forget(url: str) -> None:
 
 
 def main() -> None:
-    """Soak and print."""
+    """Run the load and print the lines."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak",
         description=__doc__,

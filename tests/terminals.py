@@ -1,4 +1,4 @@
-"""poolmgr on a terminal: what somebody sees who sits before it."""
+"""poolmgr on a terminal, as a person sees it."""
 
 import os
 import pty
@@ -19,12 +19,12 @@ TIMEOUT = 60.0
 
 
 class Terminal:
-    """A process that a terminal belongs to.
+    """A process on its own terminal.
 
-    :param start: starts it on a terminal, with these variables
-    :param columns: how wide the terminal is
-    :param rows: and how high
-    :param environment: variables; an empty one is not set
+    :param start: starts it on a terminal with these variables
+    :param columns: width of the terminal
+    :param rows: height of the terminal
+    :param environment: variables; empty ones are unset
     """
 
     def __init__(
@@ -51,36 +51,36 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What is to be seen, without blank lines."""
+        """Return the visible lines that are not blank."""
         self._read()
         shown = (line.rstrip() for line in self._screen.display)
         return [line for line in shown if line]
 
     @property
     def text(self) -> str:
-        """Likewise, as one text."""
+        """Return the visible lines as one text."""
         return "\n".join(self.lines)
 
     @property
     def screen(self) -> pyte.Screen:
-        """The characters with their colours."""
+        """The characters with colours."""
         self._read()
         return self._screen
 
     @property
     def raw(self) -> bytes:
-        """All that was written to it so far."""
+        """All output so far."""
         self._read()
         return self._raw
 
     @property
     def cursor_hidden(self) -> bool:
-        """Whether the cursor is not to be seen."""
+        """Whether the cursor is hidden."""
         self._read()
         return bool(self._screen.cursor.hidden)
 
     def wait_for(self, seen: Callable[[], object]) -> None:
-        """Wait until something is to be seen."""
+        """Wait until a text is visible."""
         try:
             until(seen, TIMEOUT)
         except AssertionError:
@@ -88,7 +88,7 @@ class Terminal:
 
     @property
     def modes(self) -> list[object]:
-        """What the terminal does with what is typed."""
+        """Return the terminal's input modes."""
         modes: list[object] = termios.tcgetattr(self._master)
         return modes
 
@@ -97,27 +97,27 @@ class Terminal:
         self._process.send_signal(number)
 
     def type(self, text: str) -> None:
-        """Type; Ctrl-C is ``\\x03``."""
+        """Type a text; Ctrl-C is ``\\x03``."""
         os.write(self._master, text.encode())
 
     def resize(self, columns: int, rows: int) -> None:
-        """Make the window another size."""
+        """Resize the window."""
         self._read()
         self._screen.resize(rows, columns)
         termios.tcsetwinsize(self._master, (rows, columns))
 
     def exit_code(self) -> int:
-        """Wait for its end."""
+        """Wait for its end and return the exit code."""
 
         def ended() -> bool:
-            self._read()  # or it would wait for us
+            self._read()  # otherwise it would wait for us
             return self._process.poll() is not None
 
         until(ended, TIMEOUT)
         return self._process.wait()
 
     def end(self) -> None:
-        """Have it gone."""
+        """Kill it."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait(TIMEOUT)
@@ -127,7 +127,7 @@ class Terminal:
         while select.select([self._master], [], [], 0)[0]:
             try:
                 data = os.read(self._master, 65536)
-            except OSError:  # its last user has gone
+            except OSError:  # no process uses it any more
                 return
             if not data:
                 return
@@ -143,11 +143,11 @@ def terminal(
     command: Sequence[str] = (),
     environment: Mapping[str, str] = {},
 ) -> Iterator[Terminal]:
-    """A command on a terminal.
+    """Run a command on a terminal.
 
-    :param args: what it is given
-    :param command: what it is; poolmgr if it is empty
-    :param environment: as of :class:`Terminal`
+    :param args: its arguments
+    :param command: the command; poolmgr if empty
+    :param environment: see :class:`Terminal`
     """
 
     def start(slave: int, variables: dict[str, str]) -> Started:

@@ -1,4 +1,4 @@
-"""The image, as far as it can be seen without a container engine."""
+"""The image, checked without a container engine."""
 
 import json
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def stages() -> list[list[tuple[str, str]]]:
-    """The instructions of each stage, each with its value."""
+    """Return the instructions of each stage with their values."""
     with (ROOT / "Containerfile").open("rb") as file:
         structure = DockerfileParser(fileobj=file).structure
     found: list[list[tuple[str, str]]] = []
@@ -34,7 +34,7 @@ def only(stage: list[tuple[str, str]], instruction: str) -> str:
     return value
 
 
-def test_the_image_is_a_worker_without_privileges_that_drains() -> None:
+def test_the_image_runs_an_unprivileged_worker_that_drains() -> None:
     _builder, image = stages()
 
     assert json.loads(only(image, "ENTRYPOINT")) == ["poolmgr"]
@@ -46,7 +46,7 @@ def test_the_image_is_a_worker_without_privileges_that_drains() -> None:
     assert f"--uid {user} --gid {group}" in only(image, "RUN")
 
 
-def test_the_image_has_no_cloud_and_no_secret() -> None:
+def test_the_image_contains_no_cloud_and_no_secret() -> None:
     for stage in stages():
         assert not [value for what, value in stage if what == "ARG"]
         for what, value in stage:
@@ -55,7 +55,7 @@ def test_the_image_has_no_cloud_and_no_secret() -> None:
 
 
 @pytest.mark.packages
-def test_what_is_copied_is_enough_to_build_and_run(tmp_path: Path) -> None:
+def test_the_copied_files_suffice_to_build_and_run(tmp_path: Path) -> None:
     builder, image = stages()
     sources = tmp_path / "src"
     sources.mkdir()
@@ -93,7 +93,7 @@ def copy(names: list[str], folder: Path) -> None:
 
 
 def moved(command: str, folder: Path) -> str:
-    """A command with the builder's folders in one of ours."""
+    """Return a command with the builder's folders moved into ours."""
     return re.sub(
         r"(?<![\w.])/(opt/poolmgr|wheels|src)\b", rf"{folder}/\1", command
     )

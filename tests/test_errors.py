@@ -1,4 +1,4 @@
-"""Errors travel: between processes, and as copies."""
+"""Errors can be copied, pickled and sent between processes."""
 
 import collections.abc
 import copy
@@ -36,7 +36,7 @@ def kinds(base: type[PoolmgrError]) -> Iterator[type[PoolmgrError]]:
 
 
 def all_kinds() -> list[type[PoolmgrError]]:
-    """All of poolmgr's errors, whatever module they are in."""
+    """Return all error classes of poolmgr."""
     for module in pkgutil.walk_packages(poolmgr.__path__, "poolmgr."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -46,7 +46,7 @@ def all_kinds() -> list[type[PoolmgrError]]:
 
 
 def sample(kind: type[PoolmgrError]) -> PoolmgrError:
-    """An error of a kind, made from values of the types it takes."""
+    """Create an error of a class with sample values."""
     if kind.__init__ is PoolmgrError.__init__:
         return kind("what went wrong")
     hints = typing.get_type_hints(kind.__init__)
@@ -71,7 +71,7 @@ def assert_same(copied: BaseException, error: PoolmgrError) -> None:
 
 
 @pytest.mark.parametrize("kind", all_kinds(), ids=lambda kind: kind.__name__)
-def test_an_error_can_be_copied_and_pickled(kind: type[PoolmgrError]) -> None:
+def test_errors_can_be_copied_and_pickled(kind: type[PoolmgrError]) -> None:
     error = sample(kind)
 
     assert_same(copy.copy(error), error)
@@ -81,7 +81,7 @@ def test_an_error_can_be_copied_and_pickled(kind: type[PoolmgrError]) -> None:
 
 
 def fail() -> None:
-    """Raise an error with several attributes, in another process."""
+    """Raise an error with several attributes."""
     error = errors.DeviceNotDeleted(
         "libra-1", Busy("so", 7.0), "no", {"name": "libra-1"}
     )
@@ -89,7 +89,7 @@ def fail() -> None:
     raise error
 
 
-def test_an_error_comes_back_from_another_process() -> None:
+def test_errors_cross_process_boundaries() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as pool:
         error = pool.submit(fail).exception(120.0)
@@ -100,9 +100,9 @@ def test_an_error_comes_back_from_another_process() -> None:
     assert error.__notes__ == ["a note"]
 
 
-def test_an_error_of_words_that_cannot_travel_keeps_its_text() -> None:
+def test_an_error_with_unpicklable_values_keeps_its_text() -> None:
     class Response:
-        """Something of a library's."""
+        """An object of a library."""
 
         def __str__(self) -> str:
             return "503 of nova"
@@ -117,14 +117,14 @@ def test_an_error_of_words_that_cannot_travel_keeps_its_text() -> None:
 
 
 class KeywordsOnly(errors.CloudUnavailable):
-    """Of somebody else's driver, and with keywords alone."""
+    """A third-party driver's error that takes only keywords."""
 
     def __init__(self, *, host: str) -> None:
         super().__init__(f"{host} is down")
         self.host = host
 
 
-def test_errors_of_others_travel_too() -> None:
+def test_third_party_errors_cross_process_boundaries() -> None:
     error = KeywordsOnly(host="nova")
 
     for copied in (

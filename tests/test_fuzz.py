@@ -1,7 +1,7 @@
-"""Whatever bytes come from outside, nothing else goes wrong.
+"""Arbitrary bytes from outside do no harm.
 
-The targets of ``fuzz/`` for a moment, and what needs true sockets. How to
-fuzz for longer is in the documentation, on the page about testing.
+Runs the targets of ``fuzz/`` briefly, and tests with real sockets. The page
+about the project's tests tells how to fuzz for longer.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ TIMEOUT = 20.0
 
 
 def mutations(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    """Bytes near the seeds: parts of them, and noise in between."""
+    """Generate bytes from parts of the seeds and noise."""
     part = st.builds(
         lambda seed, start, length: seed[start : start + length],
         st.sampled_from(seeds),
@@ -57,7 +57,7 @@ def mutations(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_target_finds_nothing(name: str) -> None:
+def test_fuzz_targets_find_nothing(name: str) -> None:
     target = importlib.import_module(f"fuzz.{name}")
     for seed in target.SEEDS:
         target.one(seed)
@@ -70,7 +70,7 @@ def test_a_target_finds_nothing(name: str) -> None:
     run()
 
 
-def test_every_target_is_run() -> None:
+def test_every_fuzz_target_is_run() -> None:
     folder = Path(__file__).parent.parent / "fuzz"
     modules = {path.stem for path in folder.glob("[!_]*.py")}
 
@@ -90,8 +90,8 @@ DEFECTS = {
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_target_finds_a_defect(name: str) -> None:
-    """None of them is one that finds nothing."""
+def test_fuzz_targets_detect_a_defect(name: str) -> None:
+    """Each target finds a planted defect."""
     target = importlib.import_module(f"fuzz.{name}")
 
     with mock.patch(DEFECTS[name], side_effect=ZeroDivisionError):
@@ -101,15 +101,15 @@ def test_a_target_finds_a_defect(name: str) -> None:
 
 
 def need_atheris() -> None:
-    """Skips the test without Atheris: it is not built for every machine.
+    """Skip the test without Atheris, which not every machine can have.
 
-    CI runs the targets by themselves.
+    CI runs the targets separately.
     """
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris is not installed: pip install .[fuzz]")
 
 
-def test_atheris_runs_a_target(tmp_path: Path) -> None:
+def test_atheris_runs_a_fuzz_target(tmp_path: Path) -> None:
     need_atheris()
     args = ["names", "--seconds", "2", "--folder", str(tmp_path)]
 
@@ -130,7 +130,7 @@ def test_atheris_runs_a_target(tmp_path: Path) -> None:
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_any_payload_has_one_answer_with_a_response(payload: bytes) -> None:
+def test_any_payload_gets_one_answer_with_a_response(payload: bytes) -> None:
     from fuzz.message import MANAGER
 
     sent = message.encode(MANAGER.run(payload))
@@ -141,7 +141,7 @@ def test_any_payload_has_one_answer_with_a_response(payload: bytes) -> None:
     assert b"\n" not in sent
 
 
-# -- true sockets ------------------------------------------------------------
+# -- real sockets ------------------------------------------------------------
 
 QUICK = ConnectionOptions(
     connect_timeout=5.0, retry_first=0.01, retry_longest=0.02, max_packet=5000
@@ -150,7 +150,7 @@ QUICK = ConnectionOptions(
 
 @st.composite
 def streams(draw: st.DrawFn, magic: bytes) -> bytes:
-    """Packets that might be meant, and noise."""
+    """Generate plausible packets and noise."""
     pieces = []
     for _each in range(draw(st.integers(0, 6))):
         if draw(st.integers(0, 9)) == 0:
@@ -167,7 +167,7 @@ def streams(draw: st.DrawFn, magic: bytes) -> bytes:
 
 
 class _Hostile(socketserver.ThreadingTCPServer):
-    """Says the same to everybody, and then hangs up."""
+    """A server that sends the same data to everyone and disconnects."""
 
     daemon_threads = True
 
@@ -180,7 +180,7 @@ class _Hostile(socketserver.ThreadingTCPServer):
 
     @property
     def address(self) -> Address:
-        """Where it is."""
+        """Its address."""
         return Address("127.0.0.1", int(self.server_address[1]))
 
 
@@ -197,9 +197,9 @@ class _Saying(socketserver.BaseRequestHandler):
 
 @contextmanager
 def saying(data: bytes, hold: float = 0.005) -> Iterator[_Hostile]:
-    """Such a server, in a thread of its own.
+    """Run such a server on its own thread.
 
-    :param hold: seconds after which it hangs up
+    :param hold: seconds until it disconnects
     """
     with _Hostile(data, hold) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -211,7 +211,7 @@ def saying(data: bytes, hold: float = 0.005) -> Iterator[_Hostile]:
 
 
 def run(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run it; what a callback raises is raised here."""
+    """Run a coroutine; raise errors of callbacks as well."""
     unexpected: list[str] = []
 
     async def watched() -> None:
@@ -233,7 +233,7 @@ socket_settings = settings(
 
 @socket_settings
 @given(streams(RESPONSE))
-def test_a_worker_outlives_any_server(data: bytes) -> None:
+def test_a_worker_survives_any_server(data: bytes) -> None:
     async def body() -> None:
         with saying(data) as server:
             worker = Running([server.address], options=QUICK)
@@ -247,7 +247,7 @@ def test_a_worker_outlives_any_server(data: bytes) -> None:
 
 @socket_settings
 @given(streams(RESPONSE))
-def test_a_client_is_answered_or_told_by_any_server(data: bytes) -> None:
+def test_a_client_gets_an_answer_or_error_from_any_server(data: bytes) -> None:
     async def body() -> None:
         said = ""
         with saying(data) as server:
@@ -264,7 +264,9 @@ def test_a_client_is_answered_or_told_by_any_server(data: bytes) -> None:
 
 @socket_settings
 @given(st.binary(max_size=200) | streams(RESPONSE))
-def test_who_asks_is_told_or_refused_by_any_server(data: bytes) -> None:
+def test_admin_commands_get_an_answer_or_error_from_any_server(
+    data: bytes,
+) -> None:
     async def body() -> None:
         said = ""
         with saying(data) as server:
@@ -280,7 +282,7 @@ def test_who_asks_is_told_or_refused_by_any_server(data: bytes) -> None:
 
 @socket_settings
 @given(st.lists(streams(REQUEST) | st.binary(max_size=50), max_size=5))
-def test_the_built_in_server_outlives_any_client(data: list[bytes]) -> None:
+def test_the_built_in_server_survives_any_client(data: list[bytes]) -> None:
     async def body() -> None:
         server = JobServer()
         await server.start()
@@ -289,7 +291,7 @@ def test_the_built_in_server_outlives_any_client(data: list[bytes]) -> None:
             with socket.create_connection(where) as peer:
                 peer.sendall(each)
                 await asyncio.sleep(0)
-        # It still works for others.
+        # It still serves others.
         await admin.status(server.address)
         async with Client([server.address]) as client:
             await client.submit("of nobody", b"p", background=True)
@@ -309,8 +311,8 @@ def test_the_built_in_server_outlives_any_client(data: list[bytes]) -> None:
     ],
     ids=["half a packet", "a packet without end", "many calls", "silence"],
 )
-def test_a_worker_does_not_spin_on_what_never_ends(data: bytes) -> None:
-    """Of a second it needs a part, whatever the server has said."""
+def test_a_worker_does_not_spin_on_endless_data(data: bytes) -> None:
+    """It uses only part of the CPU, whatever the server sends."""
 
     async def body() -> None:
         with saying(data, hold=TIMEOUT) as server:

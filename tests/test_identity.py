@@ -1,4 +1,4 @@
-"""Names, marks, and what belongs to a pool."""
+"""Names, marks, and the ownership of a pool."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from poolmgr.settings import PoolSettings
 JOB = Job("unique-1", "H:one:1", "127.0.0.1:4730")
 
 
-def test_a_new_name_is_the_base_name_and_a_uuid() -> None:
+def test_new_names_are_base_name_and_uuid() -> None:
     name = new_name(clean_basename("libra_stg_haproxy"))
 
     assert name.startswith("libra-stg-haproxy-")
@@ -25,12 +25,12 @@ def test_a_new_name_is_the_base_name_and_a_uuid() -> None:
     assert new_name("libra") != new_name("libra")
 
 
-def test_the_longest_base_name_still_makes_a_host_name() -> None:
+def test_the_longest_base_name_makes_a_valid_host_name() -> None:
     assert len(new_name(clean_basename("a" * 26))) == 63
 
 
 @pytest.mark.parametrize("basename", ["a" * 27, "", "-a", "a b", "a/b", "ä"])
-def test_a_base_name_that_cannot_be_used_is_told_at_the_start(
+def test_an_invalid_base_name_is_reported_at_start(
     basename: str,
 ) -> None:
     with pytest.raises(ConfigError, match=r"\[poolmgr\] basename must"):
@@ -41,7 +41,7 @@ def test_a_base_name_that_cannot_be_used_is_told_at_the_start(
     "name",
     ["../os-keypairs/k", "", "a/b", "-a", "a-", ".", "..", "a" * 64, "a\n"],
 )
-def test_what_could_be_a_path_is_no_device_name(name: str) -> None:
+def test_device_names_cannot_be_paths(name: str) -> None:
     assert not is_device_name(name)
 
 
@@ -49,26 +49,26 @@ def test_what_could_be_a_path_is_no_device_name(name: str) -> None:
     ("mark", "left_over"),
     [
         (Mark("p", "unique-1", "H:one:1", ""), True),
-        # Delivered again after the job server restarted with its queue.
+        # Redelivered after the job server restarted with its queue.
         (Mark("p", "unique-1", "H:one:99", ""), True),
-        # Handed over, but the answer was lost with the link.
+        # Handed over, but the answer was lost with the connection.
         (Mark("p", "unique-1", "H:one:1", "", "handed over"), True),
-        # The client uses the unique again for another job.
+        # The client reuses the unique for another job.
         (Mark("p", "unique-1", "H:one:99", "", "handed over"), False),
-        # Its answer was not sent, or perhaps did not arrive.
+        # The answer was not sent, or may not have arrived.
         (Mark("p", "unique-1", "H:one:99", "", "withdrawn"), True),
         (Mark("p", "unique-1", "H:one:99", "", "unconfirmed"), True),
         (Mark("p", "unique-2", "H:one:1", ""), False),
         (Mark("other", "unique-1", "H:one:1", ""), False),
     ],
 )
-def test_a_job_takes_over_what_its_earlier_delivery_left(
+def test_a_job_takes_over_resources_of_its_earlier_delivery(
     mark: Mark, left_over: bool
 ) -> None:
     assert mark.is_of("p", JOB) is left_over
 
 
-def test_a_job_without_a_unique_takes_nothing_over() -> None:
+def test_a_job_without_a_unique_takes_over_nothing() -> None:
     assert not Mark("p", "", "H:one:1", "").is_of("p", Job("", "H:one:1"))
 
 

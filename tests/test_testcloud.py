@@ -1,4 +1,4 @@
-"""What brings the real cloud up, without bringing it up."""
+"""The launcher of the real cloud, without starting it."""
 
 import json
 import os
@@ -20,7 +20,7 @@ FAMILY = "import subprocess; subprocess.run(['sleep', '600'])"
 
 @pytest.fixture
 def location(tmp_path: Path) -> Location:
-    """A cloud's folder."""
+    """Return a cloud's folder."""
     location = Location(tmp_path / "cloud")
     for folder in (location.data, location.records, location.logs):
         folder.mkdir(parents=True)
@@ -29,7 +29,7 @@ def location(tmp_path: Path) -> Location:
 
 @pytest.fixture
 def daemons(location: Location) -> Iterator[Daemons]:
-    """Its daemons, none of them running; they are ended after the test."""
+    """Yield stopped daemons; they are ended after the test."""
     daemons = Daemons(location)
     yield daemons
     for name in daemons.names():
@@ -37,13 +37,15 @@ def daemons(location: Location) -> Iterator[Daemons]:
 
 
 def start_family(daemons: Daemons) -> list[int]:
-    """Start a daemon of two processes; their ids."""
+    """Start a daemon of two processes and return their ids."""
     daemons.start("family", [sys.executable, "-c", FAMILY])
     wait_until("the child", lambda: len(daemons.pids("family")) == 2, 20)
     return daemons.pids("family")
 
 
-def test_the_environment_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_location(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("TESTCLOUD_DIR", raising=False)
     monkeypatch.delenv("TESTCLOUD_PORT", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
@@ -60,7 +62,7 @@ def test_an_empty_folder_is_no_running_cloud(location: Location) -> None:
     assert not running(location)
 
 
-def test_knobs_are_turned_and_turned_back(tmp_path: Path) -> None:
+def test_knobs_are_set_and_reset(tmp_path: Path) -> None:
     knobs = Knobs(tmp_path / "knobs.json")
     assert knobs.get("boot_delay") == 0
     knobs.set("boot_delay", "2-6")
@@ -98,14 +100,14 @@ def test_another_configuration_restarts_a_daemon(
     assert pids[0] != pids[1]
 
 
-def test_stopping_ends_the_whole_group(daemons: Daemons) -> None:
+def test_stopping_ends_the_process_group(daemons: Daemons) -> None:
     pids = start_family(daemons)
     daemons.stop("family")
     assert not any(alive(pid) for pid in pids)
     assert daemons.names() == []
 
 
-def test_what_a_killed_daemon_leaves_is_ended(daemons: Daemons) -> None:
+def test_children_of_a_killed_daemon_are_ended(daemons: Daemons) -> None:
     leader, child = start_family(daemons)
     os.kill(leader, 9)
     wait_until("the end", lambda: not daemons.alive("family"), 20)
@@ -114,7 +116,7 @@ def test_what_a_killed_daemon_leaves_is_ended(daemons: Daemons) -> None:
     assert not alive(child)
 
 
-def test_another_process_with_that_id_is_left_alone(
+def test_another_process_with_the_same_id_is_left_alone(
     location: Location, daemons: Daemons
 ) -> None:
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as other:
@@ -126,25 +128,25 @@ def test_another_process_with_that_id_is_left_alone(
         other.kill()
 
 
-def test_a_daemon_that_ends_is_not_waited_for(daemons: Daemons) -> None:
+def test_a_daemon_that_exits_fails_at_once(daemons: Daemons) -> None:
     daemons.start("brief", ["sh", "-c", "echo the reason; exit 1"])
     with pytest.raises(TestcloudError, match="the reason"):
         daemons.wait("brief", lambda: False)
 
 
-def test_a_failing_command_shows_what_it_said(tmp_path: Path) -> None:
+def test_a_failing_command_shows_its_output(tmp_path: Path) -> None:
     with pytest.raises(TestcloudError, match="the reason"):
         run("sh", "-c", "echo the reason; exit 1", log=tmp_path / "log")
 
 
-def test_what_runs_side_by_side_is_all_done() -> None:
+def test_parallel_steps_all_complete() -> None:
     seen: list[int] = []
     together(lambda: seen.append(1), lambda: seen.append(2))
     assert sorted(seen) == [1, 2]
 
 
 def alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

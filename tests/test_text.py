@@ -8,7 +8,7 @@ from poolmgr.text import one_line
 
 
 @given(st.text() | st.binary())
-def test_whatever_comes_is_one_printable_line(text: str | bytes) -> None:
+def test_any_text_becomes_one_printable_line(text: str | bytes) -> None:
     assert one_line(text).isprintable()
 
 
@@ -23,7 +23,7 @@ def test_whatever_comes_is_one_printable_line(text: str | bytes) -> None:
         (b"x" * 100_000, "x" * 1000 + "..."),
     ],
 )
-def test_what_is_not_printable_is_escaped(
+def test_unprintable_characters_are_escaped(
     text: str | bytes, shown: str
 ) -> None:
     assert one_line(text) == shown

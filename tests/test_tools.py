@@ -1,4 +1,4 @@
-"""What the project's own checks and releases are made with."""
+"""The project's tools for checks and releases."""
 
 import gzip
 import io
@@ -21,7 +21,7 @@ DEV = (ROOT / "dev").read_text()
 
 
 def packed(mtime: int, mode: int, owner: str, *names: str) -> bytes:
-    """A tar.gz of small files, as some machine would make it."""
+    """Create a tar.gz of small files as some machine would."""
     result = io.BytesIO()
     with gzip.GzipFile("there.tar", "wb", fileobj=result, mtime=mtime) as file:
         with tarfile.open(fileobj=file, mode="w") as archive:
@@ -33,7 +33,7 @@ def packed(mtime: int, mode: int, owner: str, *names: str) -> bytes:
     return result.getvalue()
 
 
-def test_archives_of_two_machines_are_made_alike() -> None:
+def test_archives_are_reproducible() -> None:
     here = packed(1_000_000_000, 0o644, "root", "p/a", "p/b")
     there = packed(1_100_000_000, 0o600, "somebody", "p/b", "p/a")
     assert here != there
@@ -49,14 +49,14 @@ def test_archives_of_two_machines_are_made_alike() -> None:
             assert (member.mtime, member.mode) == (1_200_000_000, 0o644)
 
 
-def test_what_may_be_executed_stays_so() -> None:
+def test_archives_keep_the_executable_bit() -> None:
     made = dist.alike(packed(1, 0o700, "me", "p/run"), 2)
 
     with tarfile.open(fileobj=io.BytesIO(made)) as archive:
         assert archive.getmember("p/run").mode == 0o755
 
 
-def test_what_poolmgr_needs_is_found_to_the_end() -> None:
+def test_requirements_are_resolved_recursively() -> None:
     found = audit.needed("poolmgr", set())
     names = {line.partition("==")[0] for line in found}
 
@@ -83,7 +83,7 @@ def test_what_poolmgr_needs_is_found_to_the_end() -> None:
         ),
     ],
 )
-def test_findings_are_lines_and_who_was_not_asked_for_does_not_count(
+def test_findings_of_other_packages_are_ignored(
     dependencies: list[dict[str, Any]], lines: list[str], audited: int
 ) -> None:
     assert audit.findings({"dependencies": dependencies}) == (lines, audited)
@@ -107,10 +107,10 @@ def test_findings_are_lines_and_who_was_not_asked_for_does_not_count(
         ("", "not audited: the service is down", 0),
     ],
 )
-def test_only_a_finding_is_a_failure(
+def test_only_findings_fail_the_audit(
     answer: str, said: str, code: int, tmp_path: Path
 ) -> None:
-    """With something in pip-audit's place that answers so."""
+    """A stand-in for pip-audit gives these answers."""
     (tmp_path / "pip_audit.py").write_text(
         "import sys\n"
         f"print({answer!r})\n"
@@ -131,7 +131,7 @@ def test_only_a_finding_is_a_failure(
     assert done.returncode == code, done.stderr
 
 
-def test_every_hook_before_a_commit_is_a_check_of_dev() -> None:
+def test_commit_hooks_are_checks_of_dev() -> None:
     text = (ROOT / ".pre-commit-config.yaml").read_text()
     (repo,) = yaml.safe_load(text)["repos"]
 
@@ -141,7 +141,7 @@ def test_every_hook_before_a_commit_is_a_check_of_dev() -> None:
         assert commands_in(hook["entry"]) <= commands_of_dev()
 
 
-def test_commands_that_are_told_are_there() -> None:
+def test_documented_dev_commands_exist() -> None:
     told = "".join(page.read_text() for page in pages())
 
     assert len(commands_in(told)) > 8
@@ -153,6 +153,6 @@ def commands_in(text: str) -> set[str]:
 
 
 def commands_of_dev() -> set[str]:
-    """The patterns of its case statement."""
+    """Return the patterns of its case statement."""
     patterns = re.findall(r"^([a-z |]+)\)$", DEV, re.MULTILINE)
     return {name.strip() for each in patterns for name in each.split("|")}

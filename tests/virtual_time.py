@@ -1,7 +1,7 @@
-"""A loop whose clock jumps to what happens next, and a pool without threads.
+"""A loop whose clock jumps to the next event, and a pool without threads.
 
-An ``async def test_...`` runs on such a loop: minutes of waiting take none.
-Nothing else may be real in it, neither threads nor sockets.
+An ``async def test_...`` runs on such a loop, where minutes of waiting take no
+time. It must not use real threads or sockets.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _Selector(selectors.DefaultSelector):
-    """Does not sleep, but counts what it would have slept."""
+    """A selector that counts the time instead of sleeping."""
 
     now = 0.0
 
@@ -33,7 +33,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """A loop on which nothing takes time."""
+    """A loop on virtual time."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
@@ -51,10 +51,10 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 class VirtualPool(CallPool):
-    """Runs work at once; its answer comes after some seconds.
+    """Runs work at once and delivers its result some virtual seconds later.
 
-    :param seconds: asked after each work how long it took; infinite for one
-        that hangs
+    :param seconds: called for each piece of work; returns its duration,
+        infinite for work that hangs
     """
 
     def __init__(self, seconds: Callable[[], float] = lambda: 0.0) -> None:
@@ -62,7 +62,7 @@ class VirtualPool(CallPool):
         self._seconds = seconds
 
     def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        """Run it, in a copy of the present context."""
+        """Run work in a copy of the current context."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         error: Exception | None = None

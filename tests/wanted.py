@@ -1,4 +1,4 @@
-"""Programs of the system's that tests run beside poolmgr."""
+"""System programs that the tests need."""
 
 import os
 import shutil
@@ -8,16 +8,16 @@ from typing import NoReturn
 
 import pytest
 
-#: Where ``./dev test`` puts what it does not install for the whole system, and
-#: where services are, which people have not in their PATH.
+#: Folders of programs that ``./dev test`` installs locally, and of services,
+#: which are often not in PATH.
 _ELSEWHERE = f"{Path(sys.executable).parent}:/usr/sbin:/usr/local/sbin"
 
 
 def program(*names: str, package: str = "") -> str:
-    """The path of a program; skips the test without, but not in CI.
+    """Return a program's path; without it skip the test, except in CI.
 
-    :param names: what it may be called
-    :param package: Debian's package of it, if that has another name
+    :param names: its possible names
+    :param package: its Debian package, if that has another name
     """
     for name in names:
         if path := shutil.which(name) or shutil.which(name, path=_ELSEWHERE):
@@ -26,7 +26,7 @@ def program(*names: str, package: str = "") -> str:
 
 
 def go_without(what: str) -> NoReturn:
-    """Skip the test, but not in CI, which is meant to have everything.
+    """Skip the test; fail in CI, which must have everything.
 
     :raises Failed: this is CI
     """

@@ -1,4 +1,4 @@
-"""The pages of the documentation, and the code blocks in them."""
+"""The documentation's pages and their code blocks."""
 
 import re
 import textwrap
@@ -13,9 +13,9 @@ from _pytest.mark import ParameterSet
 ROOT = Path(__file__).parent.parent.parent
 SOURCE = ROOT / "doc" / "source"
 
-#: What a literal block after ``::`` counts as where nothing else is said.
+#: The language of a literal block after ``::``.
 LITERAL = "literal"
-#: What ``literalinclude`` shows: its text is the file's name.
+#: The language of a ``literalinclude``; its text is the file's name.
 INCLUDE = "include"
 
 _DIRECTIVE = re.compile(
@@ -30,12 +30,12 @@ class Block:
     """A code block.
 
     :ivar page: the page's file
-    :ivar line: where its text begins, counted from 1
+    :ivar line: first line of its text, counted from 1
     :ivar language: as the page names it, or :data:`LITERAL`,
         or :data:`INCLUDE`
-    :ivar text: what is in it, without its indentation
+    :ivar text: its text without indentation
     :ivar before: the paragraph before it
-    :ivar options: those of the directive
+    :ivar options: the directive's options
     """
 
     page: Path
@@ -47,27 +47,27 @@ class Block:
 
     @property
     def where(self) -> str:
-        """For people: ``nova.rst:17``."""
+        """Its place, as ``nova.rst:17``."""
         return f"{self.page.name}:{self.line}"
 
 
 def pages() -> list[Path]:
-    """Every page there is."""
+    """Return all pages."""
     return [*sorted(ROOT.glob("*.rst")), *sorted(SOURCE.glob("**/*.rst"))]
 
 
 def blocks(*languages: str) -> list[Block]:
-    """The code blocks of all pages.
+    """Return the code blocks of all pages.
 
-    :param languages: only those in one of these
+    :param languages: only blocks in these languages
     """
     return [block for page in pages() for block in blocks_of(page, *languages)]
 
 
 def blocks_of(page: Path, *languages: str) -> list[Block]:
-    """The code blocks of a page, in their order.
+    """Return the code blocks of a page in order.
 
-    :param languages: only those in one of these
+    :param languages: only blocks in these languages
     """
     return [
         block
@@ -77,7 +77,7 @@ def blocks_of(page: Path, *languages: str) -> list[Block]:
 
 
 def captioned(page: Path, caption: str) -> Block:
-    """The one code block of a page that has this caption."""
+    """Return the page's code block with this caption."""
     (block,) = (
         block
         for block in blocks_of(page)
@@ -87,7 +87,7 @@ def captioned(page: Path, caption: str) -> Block:
 
 
 def of(found: list[Block]) -> pytest.MarkDecorator:
-    """Parametrises a test by ``block``, each named by page and line."""
+    """Parametrize a test by ``block``, with page and line as its id."""
     given: list[ParameterSet] = [
         pytest.param(block, id=block.where) for block in found
     ]
@@ -105,7 +105,7 @@ def _found(page: Path, lines: list[str]) -> Iterator[Block]:
         line = lines[at]
         directive = _DIRECTIVE.fullmatch(line)
         at += 1
-        if directive is None and not _announces(line):
+        if directive is None and not _introduces_block(line):
             continue
         before = _paragraph_before(lines, at - 1)
         options = {}
@@ -128,8 +128,8 @@ def _found(page: Path, lines: list[str]) -> Iterator[Block]:
         at = end
 
 
-def _announces(line: str) -> bool:
-    """Whether a literal block follows this line of text."""
+def _introduces_block(line: str) -> bool:
+    """Return whether a literal block follows this line."""
     return line.endswith("::") and not re.match(r" *\.\. ", line)
 
 
@@ -138,7 +138,7 @@ def _indent(line: str) -> int:
 
 
 def _indented(lines: list[str], at: int, indent: int) -> tuple[int, int]:
-    """From where to where lines are that are indented by more than this."""
+    """Return the range of the lines that are indented further."""
     while at < len(lines) and not lines[at].strip():
         at += 1
     start = end = at

@@ -1,4 +1,4 @@
-"""The documentation as Sphinx builds it."""
+"""The documentation, built by Sphinx."""
 
 import os
 import subprocess
@@ -11,9 +11,9 @@ from tests.docs.blocks import SOURCE
 def sphinx(
     builder: str, folder: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Build all pages anew, into ``folder / builder``.
+    """Build all pages from scratch into ``folder / builder``.
 
-    It goes on after a warning, and ends with 1 if there was one.
+    Warnings do not stop the build, but make its exit code 1.
     """
     return subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
@@ -28,7 +28,7 @@ def sphinx(
 
 
 def built(builder: str, folder: Path, **environment: str) -> Path:
-    """Where all pages are, built without a warning."""
+    """Build all pages without a warning and return their folder."""
     done = sphinx(builder, folder, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     return folder / builder

@@ -1,4 +1,4 @@
-"""The commands of the pages that the tests do not run, and why."""
+"""Commands of the pages that the tests do not run, with the reasons."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,8 @@ ENVIRONMENT = "would change the environment that the tests run in"
 ENGINE = "no container engine takes part in the tests"
 LONG = "runs for minutes, and CI or a release does so"
 
-#: By how a command begins. Their options and names are looked at as far as
-#: there is a parser for them.
+#: By the start of the command. Their options are still checked where a parser
+#: is available.
 EXCUSED: Mapping[str, str] = {
     "apt-get install": ROOT,
     "cp etc/systemd/": ROOT,
@@ -33,8 +33,7 @@ EXCUSED: Mapping[str, str] = {
     "source <(poolmgr complete --shell zsh)": "zsh; see test_complete.py",
 }
 
-#: Pages that have tests of their own, which run the commands shown there, or
-#: provoke the texts.
+#: Pages whose commands and texts have tests of their own.
 OF_THEIR_OWN: Mapping[str, str] = {
     "tls.rst": "test_docs_tls.py",
     "trouble.rst": "test_trouble.py",
@@ -43,9 +42,9 @@ OF_THEIR_OWN: Mapping[str, str] = {
 
 
 def excuse(words: list[str], command: str) -> str | None:
-    """Why a command is not run; None if it is.
+    """Return why a command is not run, or None if it is.
 
-    :param words: of a simple command in it
+    :param words: the words of a simple command in it
     """
     for start, reason in EXCUSED.items():
         if " ".join([*words, ""]).startswith(start):

@@ -1,4 +1,4 @@
-"""What is shown beside what is printed, without what differs each time."""
+"""Normalization of output, to compare it with a page."""
 
 import re
 
@@ -15,7 +15,7 @@ _PATTERNS = (
     (r"\b(\d+[dhm] )*\d+s\b", "AGE"),
     (r'"Age": \d+', '"Age": N'),
     (r"/tmp/loopback-\w+", "/tmp/loopback-NEW"),
-    # Columns are as wide as what is in them.
+    # Columns are as wide as their contents.
     (r"-{2,}", "-"),
     (r"[ \t]+", " "),
 )
@@ -24,26 +24,25 @@ UUID = re.compile(_PATTERNS[0][0])
 
 
 def plain(text: str) -> str:
-    """A text with ids, times and widths of columns made alike."""
+    """Return a text with normalized ids, times and column widths."""
     for pattern, name in _PATTERNS:
         text = re.sub(pattern, name, text)
     return "\n".join(line.strip() for line in text.strip().splitlines())
 
 
 def folded(text: str) -> str:
-    """Likewise, as one line: pages fold what is too long for them."""
+    """Return the same as one line, since pages fold long lines."""
     return " ".join(plain(text).split())
 
 
 def like(shown: str) -> str:
-    """Of what may be printed: "..." after a part of a word stands for the
-    rest of it."""
+    """Return whether a text matches one in which "..." ends a word."""
     parts = re.split(r"[\w-]*\.\.\.", shown)
     return r"\S*".join(map(re.escape, parts))
 
 
 def loose(text: str) -> str:
-    """Likewise, what a screen shows that counts: all numbers alike."""
+    """Return the same with all numbers normalized, for changing screens."""
     text = plain(text)
     text = re.sub(r"\b(\d+[dhms] ?)+\b", "AGE ", text)
     text = re.sub(r"[+-]?\d+(\.\d+)?", "N", text)

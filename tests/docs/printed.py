@@ -1,4 +1,4 @@
-"""What is really printed where a page shows a text."""
+"""The real output for texts that a page shows."""
 
 import logging
 import signal
@@ -16,7 +16,7 @@ from tests.notify_sockets import notify_socket
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
 
-#: A free folder, and what catches the log.
+#: Takes an empty folder and the log capture.
 Printer = Callable[[Path, pytest.LogCaptureFixture], str]
 BUILD = {"action": "BUILD_DEVICE"}
 NO_HOST = "No valid host was found."
@@ -86,7 +86,7 @@ def _said(process: Process) -> str:
     return "".join(process.lines)
 
 
-#: By the page, and how the text begins.
+#: By the page and the start of the text.
 PRINTED: Mapping[tuple[str, str], Printer] = {
     ("README.rst", "request"): demonstration,
     ("nova.rst", "poolmgr pool="): description,

@@ -1,4 +1,4 @@
-"""What the real parsers say of commands that a page shows."""
+"""Checks of a page's commands by the real parsers."""
 
 import argparse
 import contextlib
@@ -14,15 +14,15 @@ from poolmgr.cli.app import PoolmgrApp
 from poolmgr.cli.usage import UsageError
 from tests.docs.blocks import ROOT
 
-#: Commands of the package that the tutorial makes, which is not installed
-#: where the tests run; see tests/plugins/test_plugins.py.
+#: Commands of the tutorial's package, which is not installed here; see
+#: tests/plugins/test_plugins.py.
 PLUGINS = ("count-devices", "hello")
 _OURS = re.compile(r"(etc|doc|benchmarks|tools|testcloud|examples)/[\w./-]+")
 _TESTS_OF_THE_EXAMPLE = ROOT / "examples" / "poolmgr-rack"
 
 
 def fault(words: list[str]) -> str | None:
-    """What is wrong with a simple command; None if nothing can be seen."""
+    """Return what is wrong with a simple command, or None."""
     for word in words:
         if _OURS.fullmatch(word) and not (ROOT / word).exists():
             return f"there is no {word}"
@@ -37,7 +37,7 @@ def fault(words: list[str]) -> str | None:
 
 
 def _of_module(module: str, arguments: Sequence[str]) -> str | None:
-    """Options are those of its help."""
+    """Check the options of a Python module against its help."""
     if module in ("venv", "pip"):
         return None
     if module == "pytest":
@@ -67,9 +67,9 @@ def _help_of(module: str) -> str:
 
 
 def problem(line: str) -> str | None:
-    """What poolmgr has against a command line; None if it can be read.
+    """Return why poolmgr rejects a command line, or None.
 
-    :param line: what stands after ``poolmgr``
+    :param line: the words after ``poolmgr``
     """
     said = io.StringIO()
     try:
@@ -77,7 +77,7 @@ def problem(line: str) -> str | None:
             contextlib.redirect_stderr(said),
             contextlib.redirect_stdout(said),
         ):
-            # The driver of the example is not installed here, either.
+            # The example's driver is not installed here.
             here = line.replace("--driver rack", "--driver fake")
             _parse(shlex.split(here, comments=True))
     except SystemExit:  # a command's --help
@@ -94,5 +94,5 @@ def _parse(words: list[str]) -> argparse.Namespace:
         return options
     factory, name, arguments = app.command_manager.find_command(rest)
     parser = factory(app, None, cmd_name=name).get_parser(name)
-    parser.allow_abbrev = False  # a page shows whole names
+    parser.allow_abbrev = False  # pages use full names
     return parser.parse_args(arguments)

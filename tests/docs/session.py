@@ -1,4 +1,4 @@
-"""A page is a session: its commands are typed one after the other."""
+"""Runs a page as a session, command by command."""
 
 import os
 import re
@@ -28,25 +28,25 @@ _SYSTEM = re.compile(r"(?<![\w./])/(?=(etc|opt|srv|var)/)")
 
 
 class Session:
-    """Types commands, and compares what they print with what is shown.
+    """Runs commands and compares their output with the page.
 
-    :param stage: the place where
-    :param stack: ends what runs in the background
+    :param stage: the environment of the commands
+    :param stack: ends background processes
     """
 
     def __init__(self, stage: Stage, stack: ExitStack) -> None:
         self._stage = stage
         self._stack = stack
         self._background: list[_Background] = []
-        #: What the shell was told for all commands that follow.
+        #: Variables exported for all following commands.
         self._exports = ""
-        #: The last device that was printed.
+        #: The device that was printed last.
         self._device = ""
 
     def play(self, steps: Iterable[Step | Block]) -> list[str]:
-        """Type the commands and write the files of a page.
+        """Run the commands and write the files of a page.
 
-        :returns: what is wrong
+        :returns: the differences
         """
         problems = []
         for step in steps:
@@ -135,10 +135,10 @@ class Session:
                 return f"it shows:\n{shown.text}"
         return None
 
-    # -- what is shown, and what is real --------------------------------------
+    # -- names of the page and real names -------------------------------------
 
     def _real(self, command: str) -> str:
-        """A command with what is real in place of what the page has."""
+        """Return a command with real names in place of the page's."""
         text = self._stage.real(command)
         text = re.sub(r"\blibra-\.\.\.|\bNAME\b", self._device, text)
         text = re.sub(r"(?<!\S)[~\w./-]*/bin/(?=python|poolmgr)", "", text)
@@ -183,20 +183,20 @@ class Session:
 
 
 class _Background:
-    """A command that goes on."""
+    """A command in the background."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
         self._log = log
 
     def has_printed(self, sign: str, lines: int) -> bool:
-        """Whether it has come so far, or has ended."""
+        """Return whether it has printed a text or has ended."""
         text = self._log.read_text()
         enough = sign in text and len(text.splitlines()) >= lines
         return enough or self._process.poll() is not None
 
     def end(self) -> str | None:
-        """End it; what is wrong with how it ends."""
+        """End it and return what is wrong with its end."""
         self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(TIMEOUT)
         if code not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
@@ -204,6 +204,6 @@ class _Background:
         return None
 
     def kill(self) -> None:
-        """Have it gone."""
+        """Kill it."""
         self._process.kill()
         self._process.wait(TIMEOUT)

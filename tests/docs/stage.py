@@ -1,4 +1,4 @@
-"""The place where a page's commands are typed."""
+"""The environment in which a page's commands run."""
 
 import json
 import re
@@ -11,29 +11,29 @@ from tests.clouds import nova_group
 from tests.docs.blocks import Block
 from tests.jobservers import builtin
 
-#: What the pages call their cloud.
+#: The name of the cloud on the pages.
 CLOUD = "mycloud"
 
 
 def write_clouds(cloud: LoopbackCloud, path: Path) -> None:
-    """A clouds.yaml in which a loopback cloud bears the pages' name."""
+    """Write a clouds.yaml that gives a loopback cloud the pages' name."""
     cloud.write_clouds_yaml(path)
     (shown,) = json.loads(path.read_text())["clouds"].values()
     path.write_text(json.dumps({"clouds": {CLOUD: shown}}))
 
 
 class Stage:
-    """A home with a cloud and a configuration, and a job server.
+    """A home folder with a cloud, a configuration and a job server.
 
-    Pages that need something else have a stage of their own.
+    Some pages have a stage of their own.
 
-    :param folder: where its files are
-    :param stack: ends what goes on
+    :param folder: the folder of its files
+    :param stack: ends its processes
     """
 
-    #: Whether what is shown is what a terminal shows.
+    #: Whether the page shows terminal output.
     on_terminal: ClassVar[bool] = False
-    #: Whether the numbers that are shown are others each time.
+    #: Whether the numbers differ each time.
     numbers_differ: ClassVar[bool] = False
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
@@ -50,12 +50,12 @@ class Stage:
             "OS_GEARMAN__SERVERS": str(self.server.address),
             "OS_MONITORING__PORT": "0",
         }
-        #: What the page has, and what it is really.
+        #: Names of the page and the real ones.
         self._bound: dict[str, str] = {}
         self.prepare()
 
     def prepare(self) -> None:
-        """Have what the page begins with."""
+        """Set up what the page assumes."""
         clouds = self.home / ".config" / "openstack"
         clouds.mkdir(parents=True)
         write_clouds(self.cloud, clouds / "clouds.yaml")
@@ -63,7 +63,7 @@ class Stage:
             self.write(folder / "poolmgr.conf", nova_group(CLOUD))
 
     def meet(self, block: Block) -> None:
-        """Write a configuration file that has a name in the text before."""
+        """Write a configuration file that the preceding text names."""
         named = re.findall(r"``([\w-]+\.conf)``", block.before)
         if block.language == "ini" and named:
             self.write(self.folder / named[-1], block.text)
@@ -71,17 +71,17 @@ class Stage:
     # -- names --------------------------------------------------------------
 
     def bind(self, shown: str, real: str) -> None:
-        """What stands in the page for something real."""
+        """Map a name of the page to a real one."""
         self._bound.setdefault(shown, real)
 
     def real(self, text: str) -> str:
-        """A text of the page with what is real."""
+        """Return a text of the page with the real names."""
         for shown, real in self._bound.items():
             text = re.sub(rf"(?<!\w){re.escape(shown)}(?!\w)", real, text)
         return text
 
     def shown(self, text: str) -> str:
-        """A text with what the page has in place of what is real."""
+        """Return a text with the page's names in place of the real ones."""
         for shown, real in self._bound.items():
             text = text.replace(real, shown)
         return text
@@ -89,11 +89,11 @@ class Stage:
     # -- files --------------------------------------------------------------
 
     def at_root(self, path: str) -> Path:
-        """Where a file of the system is."""
+        """Return the path that stands for a system file."""
         return self.root / path.lstrip("/")
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file that nobody else can read."""
+        """Write a file that only its owner can read."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(text)

@@ -1,4 +1,4 @@
-"""The places of pages that begin with something of their own."""
+"""Stages for pages with their own starting point."""
 
 import time
 import uuid
@@ -22,7 +22,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 
 class Commands(Stage):
-    """A fake cloud that takes a moment, and a job server of two."""
+    """A slow fake cloud; one of two job servers is up."""
 
     on_terminal = True
 
@@ -66,7 +66,7 @@ def _mark(unique: str, age: float, handle: str = "") -> Mark:
     return Mark("libra", unique, handle, made.isoformat(timespec="seconds"))
 
 
-#: Name, age, whether it still boots, and its mark. The address is its place.
+#: Name, age, whether it still boots, and mark. Its index is its address.
 _DEVICES = (
     ("billing-db", 200 * DAY + MINUTE, False, None),
     (
@@ -83,14 +83,14 @@ _DEVICES = (
         _mark("b7e44c19", 192.0),
     ),
 )
-#: The device with a floating IP; each has its place in the list as its id.
+#: The device with a floating IP; a device's id is its index.
 _ON = str(uuid.UUID(int=1))
-#: Age, and the device that it is on.
+#: Age, and the device it is attached to.
 _IPS = ((5 * DAY + HOUR + MINUTE, _ON), (200.5 * MINUTE, None))
 
 
 class Migration(Stage):
-    """A libra.cfg, and nothing of poolmgr's."""
+    """A libra.cfg, and no configuration of poolmgr."""
 
     def prepare(self) -> None:
         """See :class:`Stage`."""
@@ -112,16 +112,16 @@ class Migration(Stage):
 
 
 class Start(Stage):
-    """A machine with nothing on it."""
+    """An empty machine."""
 
     def prepare(self) -> None:
         """See :class:`Stage`."""
 
 
 class Scaling(Stage):
-    """Two job servers and two workers, with builds for all of them."""
+    """Two job servers and two workers, with builds for all."""
 
-    #: Chance shares the builds out.
+    #: The distribution of the builds is random.
     numbers_differ = True
 
     def prepare(self) -> None:
@@ -144,7 +144,7 @@ class Scaling(Stage):
         until(lambda: sum(map(running, servers)) == 20)
 
 
-#: By the page's name; the others have a :class:`Stage`.
+#: By page name; other pages use :class:`Stage`.
 STAGES: Mapping[str, type[Stage]] = {
     "commands.rst": Commands,
     "inventory.rst": Inventory,
@@ -155,5 +155,5 @@ STAGES: Mapping[str, type[Stage]] = {
 
 
 def stage_of(page: Path, folder: Path, stack: ExitStack) -> Stage:
-    """The place for a page's commands."""
+    """Return the stage of a page."""
     return STAGES.get(page.name, Stage)(folder, stack)

@@ -1,4 +1,4 @@
-"""The commands that a page shows, in their order."""
+"""The commands of a page, in order."""
 
 import shlex
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ SHELLS = ("console", "shell", "sh", "bash")
 
 @dataclass(frozen=True)
 class Step:
-    """A command, and what is shown of what it prints.
+    """A command and its output on the page.
 
-    :ivar line: of the page
-    :ivar command: as it is typed, continued lines included
-    :ivar shown: what it prints; empty if the page does not say
-    :ivar fresh: whether it is typed at another terminal than the one before
+    :ivar line: its line on the page
+    :ivar command: its text, with continued lines
+    :ivar shown: its output; empty if the page shows none
+    :ivar fresh: whether it runs in another terminal than the one before
     """
 
     page: Path
@@ -28,24 +28,24 @@ class Step:
 
     @property
     def where(self) -> str:
-        """For people: ``nova.rst:17``."""
+        """Its place, as ``nova.rst:17``."""
         return f"{self.page.name}:{self.line}"
 
     @property
     def simple(self) -> list[list[str]]:
-        """The words of each simple command in it, without variables and
-        files; paths of programs in an environment are cut off."""
+        """The words of each simple command, without variables, redirections
+        and the paths of programs."""
         return list(_simple(self.command))
 
 
 def is_shell(block: Block) -> bool:
-    """Whether a block has commands in it."""
+    """Return whether a block contains commands."""
     prompt = block.language == LITERAL and block.text.startswith("$ ")
     return prompt or block.language in SHELLS
 
 
 def steps_of(page: Path) -> list[Step | Block]:
-    """The commands of a page, and the other blocks between them."""
+    """Return the commands of a page and the other blocks between them."""
     found: list[Step | Block] = []
     for block in blocks_of(page):
         if is_shell(block):
@@ -63,7 +63,7 @@ def steps_of(page: Path) -> list[Step | Block]:
 
 
 def _is_output(block: Block, found: list[Step | Block]) -> bool:
-    """Whether a block is what the command right above it prints."""
+    """Return whether a block is the output of the command above it."""
     return (
         block.language == "text"
         and bool(found)
@@ -84,7 +84,7 @@ class _Open:
 
 
 def steps_in(block: Block) -> Iterator[Step]:
-    """The commands of one block."""
+    """Return the commands of a block."""
     prompted = block.language in ("console", LITERAL)
     steps: list[_Open] = []
     for number, text in enumerate(block.text.splitlines(), block.line):

@@ -1,4 +1,4 @@
-"""The diagrams of the page on how a job flows."""
+"""The diagrams of the page "Life of a job"."""
 
 import re
 import subprocess
@@ -14,13 +14,13 @@ from tests.docs.builds import sphinx
 from tests.wanted import program
 
 PAGE = (SOURCE / "flow.rst").read_text()
-#: What fits beside the margins of a telephone that is 400 pixels wide, in
-#: points: there are 96 pixels, and 72 points, in an inch.
+#: The width in points that fits a phone 400 pixels wide, without margins:
+#: an inch has 96 pixels or 72 points.
 WIDEST = 340 * 72 / 96
 
 
 def diagrams() -> dict[str, str]:
-    """The diagrams' texts by their captions."""
+    """Return the diagrams' sources by caption."""
     found = re.findall(
         r"^\.\. graphviz::\n   :alt: (.*?)\n   :caption: (.*?)\n\n"
         r"((?:   [^\n]*\n|\n)+)",
@@ -33,7 +33,7 @@ def diagrams() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("caption", diagrams())
-def test_it_can_be_drawn_and_fits_a_telephone(caption: str) -> None:
+def test_diagrams_render_and_fit_a_phone(caption: str) -> None:
     done = subprocess.run(
         [program("dot", package="graphviz"), "-Tsvg"],
         input=diagrams()[caption],
@@ -42,21 +42,21 @@ def test_it_can_be_drawn_and_fits_a_telephone(caption: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    # Who cannot see it is told what it is.
+    # Screen readers need a description.
     assert f"<title>{caption}</title>" in done.stdout
     width = re.search(r'<svg width="(\d+)pt"', done.stdout)
     assert width is not None
     assert int(width[1]) <= WIDEST
 
 
-def test_the_states_are_those_that_there_are() -> None:
+def test_the_diagram_shows_all_states() -> None:
     text = diagrams()["The states of a device"]
     drawn = re.findall(r'^ +\w+ \[label="([\w ]+)\\n', text, re.MULTILINE)
 
     assert {*drawn} == {*get_args(State)}
 
 
-def test_without_dot_the_build_of_pages_says_what_to_install(
+def test_a_missing_dot_is_reported_with_its_package(
     tmp_path: Path,
 ) -> None:
     html = sphinx("html", tmp_path, PATH=str(tmp_path))

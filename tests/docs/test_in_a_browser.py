@@ -1,4 +1,4 @@
-"""The pages in a browser on a telephone."""
+"""The pages in a browser as wide as a phone."""
 
 import functools
 import html
@@ -16,11 +16,10 @@ from tests.browser import shown
 from tests.docs.blocks import SOURCE
 from tests.docs.builds import built
 
-#: As wide as a telephone, in CSS pixels.
+#: The width of a phone in CSS pixels.
 WIDTH = 400
-#: Loads each page into a frame of that width, one after the other, and tells
-#: how wide each would like to be, and what of it sticks out. Drawers, which
-#: the theme keeps beside the page until somebody opens them, do not count.
+#: Loads each page into a frame of that width and reports its natural width and
+#: overflowing elements, except the theme's closed drawers.
 MEASURE = """<!doctype html><pre id="found"></pre><script>
 function load(name) {
   return new Promise(done => {
@@ -56,7 +55,7 @@ measure();
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """A folder over HTTP, since frames of files may not be looked into."""
+    """Serve a folder over HTTP, since scripts cannot inspect file: frames."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_words: object) -> None:
@@ -76,12 +75,12 @@ def served(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The documentation as HTML, built anew."""
+    """Build the documentation as HTML."""
     return built("html", tmp_path_factory.mktemp("site"))
 
 
 @pytest.mark.browser
-def test_on_a_telephone_no_page_scrolls_sideways_and_nothing_is_cut(
+def test_no_page_scrolls_sideways_on_a_phone(
     site: Path, tmp_path: Path
 ) -> None:
     names = sorted(path.name for path in site.glob("*.html"))
@@ -99,7 +98,7 @@ def test_on_a_telephone_no_page_scrolls_sideways_and_nothing_is_cut(
     assert found.keys() == {*names}
     assert len(names) >= len(list(SOURCE.glob("*.rst")))
     assert {seen["window"] for seen in found.values()} == {WIDTH}
-    # The search page gets its heading from a script.
+    # A script adds the heading of the search page.
     bare = {name for name, seen in found.items() if not seen["headings"]}
     assert bare <= {"search.html"}
     assert {

@@ -1,4 +1,4 @@
-"""What the pages show of files is of files that tests run."""
+"""Files that the pages include are run by tests."""
 
 import pytest
 
@@ -6,13 +6,13 @@ from tests.docs.blocks import INCLUDE, ROOT, Block, blocks, of
 
 EXAMPLE = "examples/poolmgr-rack"
 
-#: Sphinx, told to stop at warnings, sees whether the part is in the file.
+#: Sphinx warns when the included part is missing.
 #: The examples' tests are run by tests/plugins/test_plugins.py.
 RUN = tuple(ROOT / each for each in ("tests", "poolmgr", EXAMPLE))
 
 
 @of(blocks(INCLUDE))
-def test_a_test_runs_it(block: Block) -> None:
+def test_included_files_are_run_by_tests(block: Block) -> None:
     path = (block.page.parent / block.text).resolve()
 
     assert path.is_file()

@@ -1,4 +1,4 @@
-"""Every configuration file that a page shows can be used as it is."""
+"""Every configuration file on a page is valid."""
 
 import configparser
 import importlib
@@ -12,7 +12,7 @@ from poolmgr.settings.rules import options_of
 from tests.docs.blocks import Block, blocks, blocks_of, of
 from tests.docs.programs import problem
 
-#: Files of others, by a section or an option that only they have.
+#: Files of other programs, by a section or option that only they have.
 OTHERS = {
     "[options.entry_points]": "setup.cfg",
     "[Service]": "systemd",
@@ -21,7 +21,7 @@ OTHERS = {
 
 
 def dialect(block: Block) -> str:
-    """Whose file it is: poolmgr's, or that of one of the others."""
+    """Return the program that a file is for."""
     for sign, whose in OTHERS.items():
         if sign in block.text:
             return whose
@@ -34,7 +34,7 @@ def whose(*names: str) -> list[Block]:
 
 
 def read(block: Block) -> configparser.ConfigParser:
-    """A file of somebody else's; options may be there several times."""
+    """Parse another program's file, in which options may repeat."""
     parser = configparser.ConfigParser(
         interpolation=None, strict=False, delimiters="="
     )
@@ -44,7 +44,7 @@ def read(block: Block) -> configparser.ConfigParser:
 
 
 def plain(value: object) -> str:
-    """A setting's value as it is written in a file."""
+    """Return a setting's value as written in a file."""
     match value:
         case bool():
             return str(value).lower()
@@ -61,12 +61,12 @@ def configured(block: Block, folder: Path) -> Configuration:
     return Configuration([str(path)], alone=True)
 
 
-def test_there_are_some() -> None:
+def test_some_are_found() -> None:
     assert len(whose("poolmgr")) >= 8
 
 
 def settings_of(conf: Configuration, group: str) -> dict[str, Any]:
-    """The values of a group, by the names of its options."""
+    """Return the values of a group by option name."""
     found: dict[str, Any] = {}
     for name, settings in conf.groups():
         if name == group:
@@ -77,9 +77,7 @@ def settings_of(conf: Configuration, group: str) -> dict[str, Any]:
 
 
 @of(whose("poolmgr"))
-def test_options_are_known_and_their_values_are_taken(
-    block: Block, tmp_path: Path
-) -> None:
+def test_options_and_values_are_valid(block: Block, tmp_path: Path) -> None:
     conf = configured(block, tmp_path)
     written = configparser.ConfigParser(interpolation=None)
     written.read_string(block.text)
@@ -97,8 +95,8 @@ def test_options_are_known_and_their_values_are_taken(
 
 
 @of(whose("setup.cfg"))
-def test_entry_points_lead_somewhere(block: Block) -> None:
-    """To what can be imported, or to a class that the page makes."""
+def test_entry_points_can_be_imported(block: Block) -> None:
+    """They name an importable object, or a class defined on the page."""
     made = "".join(b.text for b in blocks_of(block.page, "python"))
     points = read(block)["options.entry_points"]
 
@@ -112,7 +110,7 @@ def test_entry_points_lead_somewhere(block: Block) -> None:
 
 
 @of(whose("systemd"))
-def test_units_start_what_there_is(block: Block) -> None:
+def test_units_start_existing_commands(block: Block) -> None:
     unit = read(block)
 
     assert set(unit.sections()) <= {"before", "Unit", "Service", "Install"}
@@ -123,8 +121,8 @@ def test_units_start_what_there_is(block: Block) -> None:
 
 
 @of(whose("stunnel"))
-def test_services_of_stunnel_are_whole(block: Block) -> None:
-    """They are tried out where the page is about them."""
+def test_stunnel_services_are_complete(block: Block) -> None:
+    """test_tls_page runs them."""
     for name, service in read(block).items():
         if name not in ("DEFAULT", "before"):
             assert {"accept", "connect", "cert", "key"} <= service.keys()

@@ -1,4 +1,4 @@
-"""Commands within the text of a page can be read, too."""
+"""Commands within the text of a page can be parsed."""
 
 import re
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from tests.docs.blocks import pages
 from tests.docs.programs import fault
 from tests.docs.steps import Step
 
-#: What a command in the text begins with.
+#: The start of a command in the text.
 STARTS = ("poolmgr ", "./dev ", "python -m ")
-#: Commands of a page, of which one names several.
+#: A command that stands for several.
 SEVERAL = re.compile(r"(\w+)\|(\w+)")
 
 
 def commands() -> Iterator[ParameterSet]:
-    """Each once a page, named by page and line."""
+    """Return each command once per page, with page and line as its id."""
     for page in pages():
         text = page.read_text()
         for found in re.finditer(r"(?<!`)``([^`]+)``", text):
@@ -30,20 +30,20 @@ def commands() -> Iterator[ParameterSet]:
 
 
 def _each(command: str) -> list[str]:
-    """Of ``device list|show`` both."""
+    """Expand ``device list|show`` into both commands."""
     if found := SEVERAL.search(command):
         return [SEVERAL.sub(found[n], command, count=1) for n in (1, 2)]
     return [command]
 
 
 @pytest.mark.parametrize("step", [*commands()])
-def test_it_can_be_read(step: Step) -> None:
+def test_it_can_be_parsed(step: Step) -> None:
     for words in step.simple:
         problem = fault(words)
-        # The text may name a command without what it needs.
+        # The text may omit required arguments.
         if problem and "the following arguments are required" not in problem:
             pytest.fail(f"{step.where}: {step.command}: {problem}")
 
 
-def test_there_are_many() -> None:
+def test_commands_are_found() -> None:
     assert len(list(commands())) >= 50

@@ -1,4 +1,4 @@
-"""Every JSON that a page shows is what is sent, answered or logged."""
+"""Every JSON block is a real message, answer, mark or log line."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,9 @@ from tests.docs.plain import plain
 from tests.jobservers import builtin
 from tests.processes import worker
 
-#: A key that tells what a JSON is.
+#: A key that identifies the kind of JSON.
 LOG, SERVER, MESSAGE = "time", "metadata", "action"
-#: What a request that makes something is answered.
+#: The fields that creating actions add.
 DEVICE, IP = ("name", "addr", "type", "az"), ("id", "ip")
 ADDRESS = "198.18.0.1"
 
@@ -27,7 +27,7 @@ def shown(sign: str) -> list[Block]:
 
 
 def kind(block: Block) -> str:
-    """What it is, if it can be told; a log line has an action, too."""
+    """Return the kind of a JSON; log lines also have an action."""
     try:
         keys = json.loads(block.text).keys()
     except json.JSONDecodeError as error:
@@ -36,7 +36,7 @@ def kind(block: Block) -> str:
 
 
 def shape(value: Any) -> Any:
-    """A JSON without the values that differ each time."""
+    """Return a JSON without the values that differ each time."""
     match value:
         case dict():
             return {key: shape(each) for key, each in value.items()}
@@ -48,14 +48,12 @@ def shape(value: Any) -> Any:
 
 
 @of(blocks("json"))
-def test_each_is_looked_at(block: Block) -> None:
+def test_every_json_block_is_checked(block: Block) -> None:
     assert kind(block) in (LOG, SERVER, MESSAGE)
 
 
 @of(shown(LOG))
-def test_a_line_of_the_log_has_these_fields(
-    block: Block, tmp_path: Path
-) -> None:
+def test_log_lines_have_the_fields_shown(block: Block, tmp_path: Path) -> None:
     wanted = json.loads(block.text)
     message = {"action": wanted["action"], "name": "libra-absent"}
     with builtin() as server:
@@ -77,7 +75,7 @@ def test_a_line_of_the_log_has_these_fields(
 
 
 @of(shown(SERVER))
-def test_a_device_is_marked_like_this(block: Block) -> None:
+def test_marks_have_the_form_shown(block: Block) -> None:
     wanted = json.loads(block.text)
     job = Job(
         unique=wanted["metadata"]["poolmgr_unique"],
@@ -96,8 +94,8 @@ def test_a_device_is_marked_like_this(block: Block) -> None:
 
 
 @of(shown(MESSAGE))
-def test_a_message_is_answered_like_this(block: Block) -> None:
-    """A request is a PASS; an answer has the fields that are shown."""
+def test_answers_have_the_form_shown(block: Block) -> None:
+    """Requests pass, and answers have the fields shown."""
     wanted = json.loads(block.text)
     adds = {"BUILD_DEVICE": DEVICE, "BUILD_IP": IP}.get(wanted["action"], ())
     told = {*adds, "response", "error"}
@@ -121,7 +119,7 @@ def test_a_message_is_answered_like_this(block: Block) -> None:
 def prepare(
     manager: PoolManager, cloud: FakeCloud, request: dict[str, str]
 ) -> None:
-    """What a request is about is there."""
+    """Create the resource that a request is about."""
     if "ip" in request:
         manager.execute("BUILD_IP")
     if "name" in request:
@@ -130,7 +128,7 @@ def prepare(
         manager.execute("ASSIGN_IP", ip=request["ip"], name=request["name"])
 
 
-def test_there_are_some() -> None:
+def test_some_are_found() -> None:
     assert len(shown(LOG)) >= 1
     assert len(shown(SERVER)) >= 1
     assert len(shown(MESSAGE)) >= 2

@@ -1,4 +1,4 @@
-"""The manual page has all that the command line has."""
+"""The manual page covers the whole command line."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``poolmgr.1``, built without graphviz: it has no diagram."""
+    """Build ``poolmgr.1``, without graphviz: it has no diagram."""
     # CI runs this where it builds the documentation.
     folder = tmp_path_factory.mktemp("manual")
     return built("man", folder, PATH=str(folder)) / "poolmgr.1"
 
 
-def test_every_command_and_option_is_there(page: Path) -> None:
+def test_every_command_and_option_is_documented(page: Path) -> None:
     text = page.read_text().replace("\\-", "-").replace("\\(aq", "'")
     app = PoolmgrApp()
 
@@ -39,7 +39,7 @@ def test_every_command_and_option_is_there(page: Path) -> None:
     assert "%(" not in text
 
 
-def test_it_has_what_manual_pages_have(page: Path) -> None:
+def test_it_has_the_sections_of_a_manual_page(page: Path) -> None:
     text = page.read_text()
 
     sections = [
@@ -51,7 +51,7 @@ def test_it_has_what_manual_pages_have(page: Path) -> None:
     assert {"EXIT CODES", "ENVIRONMENT", "FILES"} <= set(sections)
 
 
-def test_it_can_be_read(page: Path) -> None:
+def test_it_can_be_parsed(page: Path) -> None:
     if (man := shutil.which("man")) is None:
         pytest.skip("man is not installed")
     done = subprocess.run(
@@ -63,7 +63,7 @@ def test_it_can_be_read(page: Path) -> None:
     )
 
     assert done.returncode == 0
-    # Narrow lines cannot always be adjusted; nothing else is wrong.
+    # man cannot always justify narrow lines; other warnings are faults.
     wrong = [x for x in done.stderr.splitlines() if "adjust" not in x]
     assert wrong == []
     assert "NAME" in done.stdout

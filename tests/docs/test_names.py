@@ -1,4 +1,4 @@
-"""What the pages name is there: options, old names, tests."""
+"""Options and tests that the pages name exist."""
 
 import re
 from pathlib import Path
@@ -13,12 +13,12 @@ from tests.docs.blocks import ROOT, SOURCE, pages
 
 NOVA = (SOURCE / "nova.rst").read_text()
 PROMISES = (SOURCE / "promises.rst").read_text()
-#: Groups of others, and such as an author of a plugin may have.
+#: Groups of other programs, and of example plugins.
 NOT_OURS = {"Service", "Unit", "rack", "options.entry_points"}
 
 
 def options() -> dict[str, set[str]]:
-    """The names of all options, old ones included, by their groups."""
+    """Return the names of all options by group, including deprecated ones."""
     known: dict[str, set[str]] = {"fake": set()}
     conf = Configuration(alone=True)
     conf.use("--driver", ("poolmgr", "driver"), "fake")
@@ -28,8 +28,8 @@ def options() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
-def test_every_option_that_is_named_exists(page: Path) -> None:
-    """As ``[group] option``, or ``OS_GROUP__OPTION``."""
+def test_named_options_exist(page: Path) -> None:
+    """The forms are ``[group] option`` and ``OS_GROUP__OPTION``."""
     known = options()
     prose = " ".join(page.read_text().split())
 
@@ -41,7 +41,7 @@ def test_every_option_that_is_named_exists(page: Path) -> None:
             assert name in known[group], f"{page.name}: [{group}] {name}"
 
 
-def test_every_option_of_nova_in_a_table_or_with_a_value_exists() -> None:
+def test_nova_options_in_tables_exist() -> None:
     known = {option.name for option in options_of("nova", NovaSettings)}
 
     for name in re.findall(r"^``(\w+)`` {2,}\S.*$", NOVA, re.MULTILINE):
@@ -51,7 +51,7 @@ def test_every_option_of_nova_in_a_table_or_with_a_value_exists() -> None:
         assert name in known
 
 
-def test_every_promise_is_shown_by_tests_that_there_are() -> None:
+def test_every_guarantee_names_existing_tests() -> None:
     named = set(re.findall(r"``(test_\w+)``", PROMISES))
     sources = "".join(
         path.read_text() for path in (ROOT / "tests").rglob("test_*.py")

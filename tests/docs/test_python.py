@@ -1,4 +1,4 @@
-"""Every piece of Python that a page shows runs."""
+"""Every Python block on a page runs."""
 
 import sys
 import types
@@ -22,23 +22,23 @@ PYTHON = {
 
 
 def run(block: Block, module: types.ModuleType) -> None:
-    """Run a block as if it stood in its page, as tracebacks tell it."""
+    """Run a block so that tracebacks name its page and line."""
     text = "\n" * (block.line - 1) + block.text
     exec(compile(text, str(block.page), "exec"), module.__dict__)  # noqa: S102
 
 
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.name)
-def test_a_page_runs_from_top_to_bottom(
+def test_python_blocks_run_from_top_to_bottom(
     page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A block uses what those above it have made."""
+    """Blocks use the names that earlier blocks define."""
     module = types.ModuleType("shown")
     monkeypatch.setitem(sys.modules, "shown", module)
     clouds = tmp_path / "clouds.yaml"
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
     with LoopbackCloud() as cloud:
         write_clouds(cloud, clouds)
-        # What the text says is there already.
+        # The text assumes that these exist.
         module.__dict__["session"] = cloud.connect().session
         try:
             for block in PYTHON[page]:
@@ -52,7 +52,7 @@ def test_a_page_runs_from_top_to_bottom(
         assert cloud.servers == []
 
 
-def test_the_action_of_the_readme_greets(
+def test_the_readme_action_runs(
     cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readme = ROOT / "README.rst"

@@ -1,4 +1,4 @@
-"""The reference has all that there is, as it is shown in a browser."""
+"""The HTML reference is complete."""
 
 import html
 import re
@@ -27,24 +27,24 @@ Page = Callable[[str], str]
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The HTML of a page, built anew."""
+    """Build a page and return its HTML."""
     program("dot", package="graphviz")
     folder = built("html", tmp_path_factory.mktemp("reference"))
     return lambda name: (folder / f"{name}.html").read_text()
 
 
 def plain(text: str) -> str:
-    """What is to be read of HTML, with plain quotes."""
+    """Return the text of HTML, with plain quotes."""
     said = html.unescape(re.sub(r"<[^>]+>", "", text))
     return re.sub("[\u2018\u2019]", "'", re.sub("[\u201c\u201d]", '"', said))
 
 
 def ids(text: str) -> set[str]:
-    """What can be linked to."""
+    """Return the link targets."""
     return {*re.findall(r' id="([^"]+)"', text)}
 
 
-def test_every_option_is_there_with_its_help(page: Page) -> None:
+def test_every_option_is_shown_with_its_help(page: Page) -> None:
     shown = page("options")
     said = " ".join(plain(shown).split())
 
@@ -54,7 +54,7 @@ def test_every_option_is_there_with_its_help(page: Page) -> None:
             assert " ".join(str(option.help).split())[:40] in said
 
 
-def test_every_old_name_is_there(page: Page) -> None:
+def test_every_deprecated_name_is_shown(page: Page) -> None:
     shown = plain(page("migration"))
 
     for _group, options in list_opts():
@@ -63,18 +63,18 @@ def test_every_old_name_is_there(page: Page) -> None:
                 assert f"[{old.group}] {old.name}" in shown
 
 
-def test_every_action_and_driver_is_there(page: Page) -> None:
+def test_every_action_and_driver_is_shown(page: Page) -> None:
     shown = page("plugins")
 
     for plugins in (action_plugins(), driver_plugins()):
         for name in plugins.names():
             summary = (plugins.load(name).__doc__ or "").splitlines()[0]
-            # A heading, and what it is.
+            # The heading is followed by the description.
             assert re.search(rf"<h\d>{name}<", shown), name
             assert summary in plain(shown)
 
 
-def test_every_command_is_there_with_its_usage(page: Page) -> None:
+def test_every_command_is_shown_with_its_usage(page: Page) -> None:
     shown = page("commands")
 
     for name in app.PoolmgrApp().command_manager.commands:
@@ -82,7 +82,7 @@ def test_every_command_is_there_with_its_usage(page: Page) -> None:
         assert f"poolmgr {name}" in plain(shown)
 
 
-def test_every_error_is_there_with_its_code(page: Page) -> None:
+def test_every_error_is_shown_with_its_code(page: Page) -> None:
     table, classes = page("errors"), page("wire")
 
     for name, error in vars(errors).items():
@@ -91,16 +91,16 @@ def test_every_error_is_there_with_its_code(page: Page) -> None:
             assert f"poolmgr.errors.{name}" in ids(classes)
 
 
-def test_every_public_name_is_there(page: Page) -> None:
+def test_every_public_name_is_shown(page: Page) -> None:
     shown = page("library") + page("plugins") + page("wire")
-    # Under the name of the module that it is defined in, or the public one.
+    # Under its defining module or its public name.
     last = {each.rpartition(".")[2] for each in ids(shown)}
 
     for package in (poolmgr, poolmgr.testing):
         assert {*package.__all__} - {*last, "__version__"} == set(), package
 
 
-def test_every_exit_code_is_there() -> None:
+def test_every_exit_code_is_shown() -> None:
     codes = {EXIT_DRAINED, 1, app.EXIT_USAGE, app.EXIT_SIGPIPE}
     codes |= {EXIT_STOPPED_JOBS, 128 + signal.SIGINT, 128 + signal.SIGTERM}
     codes |= {128 + signal.SIGHUP}

@@ -1,4 +1,4 @@
-"""Every command that a page shows does what the page says."""
+"""Every command on a page works as shown."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +22,9 @@ STEPS = [s for p in PAGES for s in steps_of(p) if isinstance(s, Step)]
     [page for page in PAGES if page.name not in OF_THEIR_OWN],
     ids=lambda page: page.name,
 )
-def test_commands_do_what_is_shown(page: Path, tmp_path: Path) -> None:
+def test_commands_print_what_the_page_shows(
+    page: Path, tmp_path: Path
+) -> None:
     with ExitStack() as stack:
         session = Session(stage_of(page, tmp_path, stack), stack)
         problems = session.play(steps_of(page))
@@ -31,12 +33,12 @@ def test_commands_do_what_is_shown(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.where)
-def test_a_command_can_be_read(step: Step) -> None:
-    """Those that are not run as well."""
+def test_commands_can_be_parsed(step: Step) -> None:
+    """This includes commands that are not run."""
     assert [fault(words) for words in step.simple if fault(words)] == []
 
 
-def test_nothing_is_excused_that_is_not_there() -> None:
+def test_excused_commands_exist() -> None:
     used = {excuse(words, s.command) for s in STEPS for words in s.simple}
 
     assert set(EXCUSED.values()) <= used

@@ -1,7 +1,4 @@
-"""Every text that a page shows is what is printed.
-
-And there is nothing on any page that no test looks at.
-"""
+"""Every text on a page is real output, and every block has a test."""
 
 import re
 from pathlib import Path
@@ -24,16 +21,16 @@ from tests.docs.plain import folded, like, loose
 from tests.docs.printed import PRINTED, Printer
 from tests.docs.steps import SHELLS, Step, is_shell, steps_of
 
-#: What the other modules here look at.
+#: The languages that other test modules check.
 LOOKED_AT = {*SHELLS, "ini", "systemd", "json", "python", "yaml", INCLUDE}
-#: What this one does.
+#: The languages checked here.
 MINE = {LITERAL, "text", "docker", "promql"}
-#: Benchmarks run for minutes: their page shows what they printed.
+#: Benchmarks take minutes, so their page is not reproduced.
 MEASURED = "results.rst"
 
 
 def texts() -> list[Block]:
-    """The texts that are no commands, nor printed by the one above them."""
+    """Return the texts that are neither commands nor their output."""
     printed = {
         step.shown
         for page in {block.page for block in blocks("text")}
@@ -61,7 +58,7 @@ def printer(block: Block) -> Printer | None:
 
 
 @of(texts())
-def test_it_is_printed(
+def test_texts_are_printed(
     block: Block, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     printing = printer(block)
@@ -73,7 +70,7 @@ def test_it_is_printed(
     assert re.search(like(shown), real), f"{block.where}:\n{real}"
 
 
-def test_measurements_are_those_of_the_benchmarks() -> None:
+def test_benchmark_results_have_the_benchmarks_rows() -> None:
     page = (SOURCE / MEASURED).read_text()
     shown = "".join(
         block.text for block in blocks("text") if block.page.name == MEASURED
@@ -85,7 +82,7 @@ def test_measurements_are_those_of_the_benchmarks() -> None:
 
 
 @of(blocks("docker"))
-def test_an_image_on_top_of_ours_fits_it(block: Block) -> None:
+def test_the_derived_image_fits_the_base_image(block: Block) -> None:
     ours = (ROOT / "Containerfile").read_text()
 
     assert block.text.startswith("FROM poolmgr\n")
@@ -96,18 +93,18 @@ def test_an_image_on_top_of_ours_fits_it(block: Block) -> None:
 
 
 @of(blocks("promql"))
-def test_questions_are_about_metrics_that_there_are(block: Block) -> None:
+def test_queries_use_existing_metrics(block: Block) -> None:
     for name in re.findall(r"\bpoolmgr_\w+", block.text):
         assert name.removesuffix("_total") in HELP
 
 
 @of(blocks())
-def test_nothing_is_looked_at_by_nobody(block: Block) -> None:
+def test_every_block_is_checked_by_a_test(block: Block) -> None:
     if block.language not in LOOKED_AT | MINE:
         pytest.fail(f"{block.where}: no test for {block.language!r}")
 
 
-def test_there_is_somebody_to_print_for() -> None:
+def test_every_printer_has_a_text() -> None:
     used = {printer(block) for block in texts()}
 
     assert used >= {*PRINTED.values()}

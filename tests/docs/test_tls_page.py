@@ -1,4 +1,4 @@
-"""What the page on TLS shows works, but for ports and folders as it stands."""
+"""The TLS page works as shown, except for ports and folders."""
 
 import grp
 import os
@@ -28,7 +28,7 @@ from tests.wanted import program
 PAGE = SOURCE / "tls.rst"
 SERVER, CLIENT = "/etc/stunnel/gearmand.conf", "/etc/stunnel/gearman.conf"
 NAME = "gearman-1.example.com"
-#: What is left to say when there was no answer.
+#: The message when there is no answer.
 RESET = (
     "Connection reset by peer: it may not speak TLS, may not accept our "
     "certificate, or have no job server behind it"
@@ -39,9 +39,9 @@ RESET = (
 class Stage:
     """The machines of the page, all in one folder.
 
-    :ivar behind: gearmand
-    :ivar front: where TLS is taken off
-    :ivar entry: where a client's plain Gearman goes in
+    :ivar behind: the address of gearmand
+    :ivar front: the address of the TLS terminator
+    :ivar entry: the address that takes a client's plain Gearman
     """
 
     folder: Path
@@ -50,11 +50,11 @@ class Stage:
     entry: Address
 
     def local(self, text: str) -> str:
-        """A text of the page, as it is here."""
+        """Return a text of the page with local paths and ports."""
         plain = self.behind.address.port
         for there, here in (
             (f"{NAME}:4731", str(self.front)),
-            # gearmand's port, at an address where it does not listen.
+            # gearmand's port at an address that it does not use
             (f"{NAME}:4730", f"127.0.0.2:{plain}"),
             ("10.1.2.3:4731", f"127.0.0.1:{self.front.port}"),
             ("connect = 127.0.0.1:4730", f"connect = 127.0.0.1:{plain}"),
@@ -70,9 +70,9 @@ class Stage:
         return text
 
     def write(self, caption: str, **changes: str) -> Path:
-        """A file of the page, as it is here.
+        """Write a file of the page with local paths and ports.
 
-        :param changes: values of options that are to be others
+        :param changes: options with other values
         """
         text = self.local(captioned(PAGE, caption).text)
         for name, value in changes.items():
@@ -87,15 +87,15 @@ class Stage:
         return path
 
     def issue(self, name: str, purpose: str) -> Path:
-        """One more certificate, as on the page."""
+        """Issue another certificate with the page's commands."""
         self.shell(f"issue {name} {purpose}")
         return self.folder / f"{name}.pem"
 
     def shell(self, more: str = "") -> None:
-        """Make the certificates that are not there, and more."""
+        """Run commands of the page in the shell."""
         text = self.local(captioned(PAGE, "in an empty folder").text)
         if more:
-            # The authority is there; what makes it is the first command.
+            # Skip the first command, which creates the authority.
             begin = text.index("openssl req -x509")
             end = text.index("\n\n", begin)
             text = text[:begin] + text[end:].partition("\nissue ")[0]
@@ -109,7 +109,7 @@ class Stage:
 
 
 def can_be_stunnel4() -> bool:
-    """Whether stunnel can become the user that Debian has made for it."""
+    """Return whether stunnel can switch to its Debian user."""
     try:
         grp.getgrnam("stunnel4")
     except KeyError:
@@ -119,7 +119,7 @@ def can_be_stunnel4() -> bool:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    """gearmand, and the certificates."""
+    """Yield a gearmand with the page's certificates."""
     need_stunnel()
     with gearmand() as server:
         front, entry = (Address("localhost", free_port()) for _ in "12")
@@ -130,13 +130,13 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 @contextmanager
 def worker_of(stage: Stage) -> Iterator[Process]:
-    """A worker with the page's configuration."""
+    """Run a worker with the page's configuration."""
     text = stage.write("poolmgr.conf").read_text()
     with worker([], text, stage.folder) as process:
         yield process
 
 
-def test_jobs_go_from_a_plain_client_to_the_worker(stage: Stage) -> None:
+def test_jobs_pass_from_a_plain_client_to_the_worker(stage: Stage) -> None:
     with (
         stunnel(stage.write(SERVER), stage.front.port),
         stunnel(stage.write(CLIENT), stage.entry.port),
@@ -148,11 +148,11 @@ def test_jobs_go_from_a_plain_client_to_the_worker(stage: Stage) -> None:
 
 
 def words(text: str) -> str:
-    """A text without the frames of tables."""
+    """Return a text without table borders."""
     return re.sub(r"[-+|\s]+", " ", text).strip()
 
 
-def test_the_checks_print_what_is_shown(stage: Stage) -> None:
+def test_the_checks_print_what_the_page_shows(stage: Stage) -> None:
     shown = blocks_of(PAGE, "console")
     steps = [step for block in shown for step in steps_in(block)]
     assert len(steps) == 1
@@ -180,12 +180,12 @@ def test_the_checks_print_what_is_shown(stage: Stage) -> None:
                 check=False,
             )
             said = words(done.stdout + done.stderr)
-            # stunnel says why and resets: that may overtake what it says.
+            # stunnel resets after its alert; the reset may overtake it.
             lost = re.sub(" it says: .*", f" {RESET}", output)
             assert said in (words(output), words(lost)), step.where
 
 
-def test_a_certificate_of_a_client_does_not_make_a_job_server(
+def test_a_client_certificate_is_not_valid_for_a_job_server(
     stage: Stage,
 ) -> None:
     stage.issue("localhost", "clientAuth")
@@ -198,7 +198,7 @@ def test_a_certificate_of_a_client_does_not_make_a_job_server(
         assert not answers(stage.entry)
 
 
-def test_another_job_servers_certificate_is_not_taken(stage: Stage) -> None:
+def test_another_servers_certificate_is_refused(stage: Stage) -> None:
     other = stage.issue("gearman-2.example.com", "serverAuth")
     config = stage.write(
         SERVER, cert=str(other), key=str(other.with_suffix(".key"))
@@ -213,7 +213,7 @@ def test_another_job_servers_certificate_is_not_taken(stage: Stage) -> None:
 
 
 def answers(address: Address) -> bool:
-    """Whether a job server answers there."""
+    """Return whether a job server answers."""
     done = subprocess.run(
         [sys.executable, "-m", "poolmgr"]
         + ["--gearman-server", str(address), "status"],
@@ -224,7 +224,7 @@ def answers(address: Address) -> bool:
     return done.returncode == 0
 
 
-def test_who_is_answered_when_all_is_well(stage: Stage) -> None:
+def test_the_working_setup_answers(stage: Stage) -> None:
     with (
         stunnel(stage.write(SERVER), stage.front.port),
         stunnel(stage.write(CLIENT), stage.entry.port),
@@ -232,7 +232,7 @@ def test_who_is_answered_when_all_is_well(stage: Stage) -> None:
         assert answers(stage.entry)
 
 
-def test_stunnel_looks_for_workers_that_vanished(stage: Stage) -> None:
+def test_stunnel_probes_for_vanished_workers(stage: Stage) -> None:
     ss = program("ss", package="iproute2")
 
     def timers() -> str:
@@ -254,7 +254,7 @@ def test_stunnel_looks_for_workers_that_vanished(stage: Stage) -> None:
         until(lambda: re.search(soon, timers()))
 
 
-def test_no_job_server_behind_the_terminator_may_be_the_reason(
+def test_the_reason_may_be_a_missing_job_server_behind_the_terminator(
     stage: Stage,
 ) -> None:
     stage.behind.kill()
@@ -272,7 +272,7 @@ def test_no_job_server_behind_the_terminator_may_be_the_reason(
     )
 
 
-def test_every_reason_that_is_listed_is_one_that_is_given() -> None:
+def test_every_listed_reason_is_given() -> None:
     section = PAGE.read_text().partition("Error messages")[2]
     listed = [
         reason
@@ -280,7 +280,7 @@ def test_every_reason_that_is_listed_is_one_that_is_given() -> None:
         if line.startswith("``")
         for reason in re.findall("``(.+?)``", line)
     ]
-    # OpenSSL's words are provoked by tests.
+    # Other tests cover OpenSSL's messages.
     here = Path(__file__)
     tests = (here, here.parents[1] / "matrix" / "test_tls.py")
     texts = [

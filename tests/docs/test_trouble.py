@@ -1,4 +1,4 @@
-"""What the page on troubleshooting quotes is what poolmgr says, and more."""
+"""The messages on the troubleshooting page are real."""
 
 import re
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from tests.trouble import building, devices, plugins, serving, starting
 from tests.trouble.scenes import SCENES
 from tests.trouble.stage import Stage
 
-#: Scenes are in these.
+#: The modules with scenes.
 MODULES = (building, devices, plugins, serving, starting)
-#: What may be there instead, depending on the machine or the moment.
+#: Alternatives that depend on machine or timing.
 INSTEAD = {
     "Name or service not known": "Temporary failure in name resolution",
     "closed by the job server": "Connection reset by peer",
@@ -22,7 +22,7 @@ INSTEAD = {
 
 
 def messages() -> set[str]:
-    """The page's definition lists explain these."""
+    """Return the messages in the page's definition lists."""
     page = (SOURCE / "trouble.rst").read_text()
     terms = re.findall(r"^(``.+``)\n {3}\S", page, re.MULTILINE)
     return {found for term in terms for found in re.findall("``(.+?)``", term)}
@@ -30,18 +30,18 @@ def messages() -> set[str]:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    """Where a scene is played."""
+    """Yield the stage of a scene."""
     with ExitStack() as stack:
         yield Stage(tmp_path, stack)
 
 
-def test_every_message_has_its_scene() -> None:
-    # Scenes of messages that need no explanation are played, too.
+def test_every_message_has_a_scene() -> None:
+    # Some scenes have messages that need no explanation.
     assert messages() <= SCENES.keys()
 
 
 @pytest.mark.parametrize("message", SCENES)
-def test_it_is_what_poolmgr_says(message: str, stage: Stage) -> None:
+def test_messages_are_what_poolmgr_prints(message: str, stage: Stage) -> None:
     printed = SCENES[message](stage)
 
     for usual, other in INSTEAD.items():

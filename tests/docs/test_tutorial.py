@@ -1,4 +1,4 @@
-"""The tutorial, typed into an empty folder to the letter."""
+"""The tutorial, followed literally in an empty folder."""
 
 import os
 import re
@@ -15,18 +15,18 @@ from tests.environments import EXAMPLE, ROOT
 
 pytestmark = pytest.mark.timeout(900)
 
-#: What a build or a run of the tests leaves in the sources.
+#: Files that a build or test run leaves in the sources.
 LEFTOVERS = shutil.ignore_patterns(
     "__pycache__", ".*", "*.egg-info", "build", "doc"
 )
 
-#: What the page shows, in turn: a file's name and text, or commands.
+#: The page's steps: a file's name and text, or commands.
 Block = tuple[str | None, str]
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> list[Block]:
-    """The page as its reader sees it."""
+    """Return the page's steps."""
     folder = tmp_path_factory.mktemp("page")
     subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-C", "-b", "xml"]
@@ -52,7 +52,7 @@ def _blocks(page: "ET.ElementTree[ET.Element]") -> Iterator[Block]:
 
 
 def _typed(block: Block) -> Iterator[str]:
-    """The lines for a shell that do what the block shows."""
+    """Return the block as shell commands."""
     name, text = block
     if name is None:
         for command in re.findall("^[$] (.*)$", text, re.MULTILINE):
@@ -62,7 +62,7 @@ def _typed(block: Block) -> Iterator[str]:
         yield f"cat >{name} <<'THE END'\n{text.rstrip()}\nTHE END"
 
 
-def test_the_page_shows_the_whole_package(shown: list[Block]) -> None:
+def test_the_tutorial_shows_the_complete_package(shown: list[Block]) -> None:
     files = {
         str(path.relative_to(EXAMPLE)): path.read_text().rstrip()
         for path in EXAMPLE.rglob("*")
@@ -73,8 +73,10 @@ def test_the_page_shows_the_whole_package(shown: list[Block]) -> None:
 
 
 @pytest.mark.packages
-def test_what_is_typed_works(shown: list[Block], tmp_path: Path) -> None:
-    # The page has poolmgr's sources there.
+def test_the_tutorial_works_as_typed(
+    shown: list[Block], tmp_path: Path
+) -> None:
+    # The page assumes poolmgr's sources there.
     shutil.copytree(ROOT, tmp_path / "poolmgr", ignore=LEFTOVERS)
     lines = [line for block in shown for line in _typed(block)]
 

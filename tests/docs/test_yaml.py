@@ -1,4 +1,4 @@
-"""Every YAML file that a page shows is one that its reader accepts."""
+"""Every YAML file on a page is accepted by its reader."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.monitoring.promtool import promtool
 
 
 def clouds(text: str, path: Path) -> None:
-    """The SDK finds each cloud, and all it takes to log in there."""
+    """Check that the SDK finds each cloud with its credentials."""
     path.write_text(text)
     config = OpenStackConfig([str(path)], load_envvars=False)
     for name in yaml.safe_load(text)["clouds"]:
@@ -33,7 +33,7 @@ def alerts(text: str, path: Path) -> None:
     promtool("check", "rules", str(path))
 
 
-#: Whose file it is that has such a key.
+#: The reader of a file, by a key in it.
 READERS: Mapping[str, Callable[[str, Path], None]] = {
     "clouds": clouds,
     "scrape_configs": prometheus,
@@ -42,7 +42,9 @@ READERS: Mapping[str, Callable[[str, Path], None]] = {
 
 
 @of(blocks("yaml"))
-def test_its_reader_accepts_it(block: Block, tmp_path: Path) -> None:
+def test_yaml_files_are_accepted_by_their_readers(
+    block: Block, tmp_path: Path
+) -> None:
     keys = yaml.safe_load(block.text).keys()
     readers = [READERS[key] for key in keys if key in READERS]
 
@@ -51,5 +53,5 @@ def test_its_reader_accepts_it(block: Block, tmp_path: Path) -> None:
     readers[0](block.text, tmp_path / "shown.yml")
 
 
-def test_there_are_some() -> None:
+def test_some_are_found() -> None:
     assert len(blocks("yaml")) >= 2

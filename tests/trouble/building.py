@@ -1,4 +1,4 @@
-"""A cloud that does not build, or does so slowly."""
+"""Scenes: builds that fail or are slow."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ NO_HOST = "No valid host was found."
 
 
 def by_hand(stage: Stage, *args: str, text: str = "", **nova: object) -> str:
-    """What a command prints, on the stage's cloud."""
+    """Return the output of a command on the stage's cloud."""
     return stage.run("--config-file", stage.config(text, **nova), *args)
 
 
 def working(
     stage: Stage, text: str = "", **nova: object
 ) -> tuple[Process, Address]:
-    """A worker on the stage's cloud, and its job server's address."""
+    """Run a worker on the stage's cloud; yield it and its job server."""
     server = stage.job_server().address
     config = stage.config(text, **nova)
     process = stage.worker(
@@ -32,7 +32,7 @@ def working(
 
 
 def saying(status: int, words: str) -> dict[str, Any]:
-    """An answer of Nova's, for a fault."""
+    """Return a fault that makes Nova give an answer."""
     body = {"fault": {"code": status, "message": words}}
     return {"status": status, "body": body, "times": None}
 

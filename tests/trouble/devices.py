@@ -1,4 +1,4 @@
-"""Devices and addresses that are not where, or what, they should be."""
+"""Scenes: devices and addresses in a wrong state."""
 
 import sqlite3
 from contextlib import closing
@@ -19,19 +19,19 @@ SHORT = "[poolmgr]\nshort_timeout = 5\n"
 
 
 def make(driver: Driver, mark: Mark) -> None:
-    """A device of a job that nobody has any more."""
+    """Create a device of a job that no job server knows."""
     with open_cloud(driver, timeout=30.0) as cloud:
         cloud.wait_ready(cloud.create_device(NAME, mark))
 
 
 def left_on(cloud: LoopbackCloud, pool: str = "libra") -> None:
-    """Likewise, on a loopback cloud."""
+    """Create such a device on a loopback cloud."""
     with nova_on(cloud) as driver:
         make(driver, Mark.for_job(pool, Job("9a1c")))
 
 
 def left_for_hours(stage: Stage, mark: Mark, ago: int = 7200) -> str:
-    """Likewise on the fake cloud: the configuration's text for that."""
+    """Create one on the fake cloud and return the configuration for it."""
     state = stage.folder / "cloud.db"
     with closing(FakeCloud(FakeSettings(state=str(state)))) as cloud:
         make(cloud, mark)
@@ -41,13 +41,13 @@ def left_for_hours(stage: Stage, mark: Mark, ago: int = 7200) -> str:
 
 
 def device_of(stage: Stage, **nova: str) -> str:
-    """The name of a new device."""
+    """Build a device and return its name."""
     only = ("-f", "value", "-c", "name")
     return by_hand(stage, "build-device", *only, **nova).strip()
 
 
 def ip_of(stage: Stage) -> str:
-    """A new floating IP."""
+    """Build a floating IP and return its address."""
     return by_hand(stage, "build-ip", "-f", "value", "-c", "ip").strip()
 
 
@@ -102,7 +102,7 @@ def not_in_effect(stage: Stage) -> str:
 
 @scene("to accept: not done within ... s")
 def port_closed(stage: Stage) -> str:
-    # Addresses at which this machine refuses connections itself.
+    # Addresses at which this machine refuses connections.
     stage.cloud(floating_range="127.0.128.0/24")
     text = f"{SHORT}check_port = {free_port()}\n"
     name, ip = device_of(stage), ip_of(stage)

@@ -1,4 +1,4 @@
-"""Plugins that are broken."""
+"""Scenes: broken plugins."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ COUNT = """
 
 
 def installed(stage: Stage, name: str, imports: str = "") -> Path:
-    """A package with the action COUNT; its folder."""
+    """Install a package with the action COUNT and return its folder."""
     module = name.replace("-", "_")
     return install_beside(
         stage.folder,
@@ -34,7 +34,7 @@ def installed(stage: Stage, name: str, imports: str = "") -> Path:
 
 
 def beside(folders: Sequence[Path]) -> dict[str, str]:
-    """What has these found."""
+    """Return the variables that make these packages visible."""
     return {"PYTHONPATH": ":".join(map(str, folders))}
 
 

@@ -1,4 +1,4 @@
-"""What provokes the messages of the page, by the message."""
+"""The scenes that provoke the page's messages."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from tests.trouble.stage import Stage
 
 Scene = Callable[[Stage], str]
 
-#: By the message as the page has it.
+#: By the message on the page.
 SCENES: dict[str, Scene] = {}
 
 
 def scene(*messages: str) -> Callable[[Scene], Scene]:
-    """Play this for these messages of the page."""
+    """Register a scene for messages of the page."""
 
     def add(play: Scene) -> Scene:
         assert not SCENES.keys() & {*messages}

@@ -1,4 +1,4 @@
-"""A worker that gets no jobs, jobs that get no answer, and its end."""
+"""Scenes: workers without jobs, jobs without answers, stopping."""
 
 import json
 import signal
@@ -74,7 +74,7 @@ def nobody_takes(stage: Stage) -> str:
 
 
 def submitted(stage: Stage, message: str) -> str:
-    """What a client and the worker say of a job that fails."""
+    """Return what client and worker print about a failed job."""
     options = stage.at(str(stage.job_server().address))
     process = stage.worker(*options)
     process.wait_for("registered")
@@ -131,7 +131,7 @@ def hangs(stage: Stage) -> str:
 
 
 def pages(stage: Stage, port: int, words: str, **env: str) -> Process:
-    """A worker with pages, once it has logged the words."""
+    """Run a worker with its pages until it has logged some words."""
     text = f"[monitoring]\nport = {port}\n"
     options = stage.at(str(stage.job_server().address), text)
     process = stage.worker(*options, OS_MONITORING__ENABLED="true", **env)

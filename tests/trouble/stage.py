@@ -1,4 +1,4 @@
-"""Where things go wrong on purpose, and what poolmgr prints then."""
+"""The stage of the scenes."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ FAKE = ("--driver", "fake")
 
 
 class Stage:
-    """Runs commands and workers in a folder of their own.
+    """Runs commands and workers in their own folder.
 
     :ivar folder: the folder
     """
@@ -25,29 +25,29 @@ class Stage:
         self._count = 0
 
     def cloud(self, **settings: Any) -> LoopbackCloud:
-        """A loopback cloud; poolmgr finds it in a clouds.yaml."""
+        """Start a loopback cloud and write a clouds.yaml for it."""
         cloud = self._stack.enter_context(LoopbackCloud(**settings))
         cloud.write_clouds_yaml(self.clouds_yaml)
         return cloud
 
     def job_server(self) -> JobServerProcess:
-        """A gearmand."""
+        """Start a gearmand."""
         return self._stack.enter_context(gearmand())
 
     def dead_address(self) -> str:
-        """Where nothing listens."""
+        """Return an address at which nothing listens."""
         return f"127.0.0.1:{free_port()}"
 
     @property
     def clouds_yaml(self) -> Path:
-        """The file that poolmgr looks into."""
+        """The path of clouds.yaml."""
         return self.folder / "clouds.yaml"
 
     def config(self, text: str = "", **nova: object) -> str:
-        """A configuration file: its path.
+        """Write a configuration file and return its path.
 
-        :param text: what is in it
-        :param nova: options of ``[nova]`` besides those that fit the cloud
+        :param text: its contents
+        :param nova: more options of ``[nova]``
         """
         self._count += 1
         path = self.folder / f"poolmgr{self._count}.conf"
@@ -57,23 +57,23 @@ class Stage:
         return str(path)
 
     def at(self, server: str, text: str = "") -> list[str]:
-        """Options for the fake cloud and one job server.
+        """Return options for the fake cloud and one job server.
 
-        :param text: what is in the configuration file
+        :param text: the contents of the configuration file
         """
         options = ["--config-file", self.config(text), *FAKE]
         return [*options, "--gearman-server", server]
 
     def run(self, *args: str) -> str:
-        """All that a command prints.
+        """Run a command and return its whole output.
 
-        :param args: what follows ``poolmgr``
+        :param args: the words after ``poolmgr``
         """
         done = poolmgr(*args, **self._variables())
         return done.stdout + done.stderr
 
     def worker(self, *args: str, **env: str) -> Process:
-        """A worker; ended with the stage.
+        """Start a worker; it ends with the stage.
 
         :param args: options before the command
         """
@@ -87,10 +87,10 @@ class Stage:
         words: str,
         then: Callable[[Process], object] = lambda process: None,
     ) -> str:
-        """What a worker logs until it has logged some words.
+        """Return a worker's log up to some words.
 
         :param args: options before the command
-        :param then: done before these are waited for
+        :param then: called before waiting for the words
         """
         process = self.worker(*args)
         then(process)
@@ -101,6 +101,6 @@ class Stage:
         return {
             "OS_CLIENT_CONFIG_FILE": str(self.clouds_yaml),
             "HOME": str(self.folder),
-            # A machine without a name server is not waited for.
+            # Do not wait on a machine without a name server.
             "RES_OPTIONS": "timeout:1 attempts:1",
         }

@@ -1,4 +1,4 @@
-"""A worker that does not start, and options that are not what they seem."""
+"""Scenes: workers that do not start, and misunderstood options."""
 
 import re
 import signal
@@ -10,7 +10,7 @@ from tests.trouble.stage import FAKE, Stage
 
 
 def started(stage: Stage, text: str) -> str:
-    """What a worker prints that cannot start with this configuration."""
+    """Return the output of a worker that cannot start."""
     return stage.run("--config-file", stage.config(text), *FAKE, "worker")
 
 
@@ -86,7 +86,7 @@ def obsolete(stage: Stage) -> str:
 
 
 def of_libra(stage: Stage) -> str:
-    """A libra.cfg, as it was."""
+    """Return an original libra.cfg."""
     return stage.config(
         f"[mgm]\nnova_auth_url = http://{stage.dead_address()}/v2.0\n"
         "nova_user = u\nnova_pass = secretsecret\nnova_tenant = t\n"
@@ -108,7 +108,7 @@ def readable_by_all(stage: Stage) -> str:
 
 
 def reread(stage: Stage, before: str, after: str, words: str) -> str:
-    """What a worker logs when its configuration changes and it gets SIGHUP."""
+    """Return a worker's log after a change of its configuration and SIGHUP."""
     options = stage.at(str(stage.job_server().address), before)
 
     def change(process: Process) -> None:
