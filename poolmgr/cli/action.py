@@ -1,13 +1,17 @@
-"""A command for an action, made from the action's own description."""
+"""The commands of actions, made from the actions' own descriptions."""
 
 import asyncio
 import dataclasses
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from cliff.formatters.base import ListFormatter, SingleFormatter
+from stevedore import ExtensionManager
+
 from poolmgr.actions.base import (
+    Action,
     action_plugins,
     description,
     field_from_text,
@@ -22,151 +26,148 @@ from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.worker.signals import Interrupted
 
-# Not the plain name of a field: it could be one that cliff uses.
+# cliff's options have names of their own, such as "columns".
 _FIELD = "field_"
 
 
 class ActionCommand(PoolmgrShowOne):
-    """Run an action without a job server, once or many times.
+    """The command of an action.
 
-    :cvar action: its name
+    :cvar action: the action's name
+    :cvar plugin: the action's class
     """
 
-    action = ""
-    _many: "_Many | None" = None
+    action: str
+    plugin: type[Action[Any]]
 
-    def get_parser(self, prog_name: str) -> ArgumentParser:
-        """The action's fields: the required ones are arguments."""
-        self.plugin = plugin = action_plugins().load(self.action)
-        self._description = description(plugin)
-        fields = dataclasses.fields(plugin.takes)
-        names = (field.name for field in fields)
-        self.columns = ("action", *names, *plugin.answers, "response")
-        self._of_one = self._formatter_plugins.names()
-        if plugin.answers and not fields:
-            self._many = _Many(self.app, None, self.cmd_name)
-            self._many.one = self
-            self._many.columns = (*plugin.answers, "response", "error")
-            formats: Iterable[Any] = self._many._formatter_plugins
-            more = [each for each in formats if each.name not in self._of_one]
-            self._formatter_plugins.extensions += more
-        parser = super().get_parser(prog_name)
-        # The rows of many come in the order in which they were asked for.
-        parser.set_defaults(count=None, sort_columns=[])
-        if plugin.answers:
-            parser.epilog = f"Answers {', '.join(plugin.answers)}."
-        if self._many:
-            help_ = "run it N times and show a row for each"
-            parser.add_argument(
-                "--count", type=positive, metavar="N", help=help_
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the action's fields; required ones are positional."""
+        for field in dataclasses.fields(self.plugin.takes):
+            option, dest = field.name.replace("_", "-"), _FIELD + field.name
+            # An output option, such as --prefix, may have the same name.
+            if f"--{option}" in parser._option_string_actions:
+                option = f"field-{option}"
+            add = partial(parser.add_argument, dest)
+            if not is_required(field):
+                add = partial(parser.add_argument, f"--{option}", dest=dest)
+            add(
+                type=partial(field_from_text, self.plugin, field),
+                metavar=field.name.upper(),
+                help=field.metadata.get("help", "").replace("%", "%%"),
             )
-        for field in fields:
-            self._add(parser, field)
-        return parser
-
-    def _add(
-        self, parser: ArgumentParser, field: "dataclasses.Field[Any]"
-    ) -> None:
-        add = partial(
-            parser.add_argument,
-            type=partial(field_from_text, self.plugin, field),
-            metavar=field.name.upper(),
-            help=field.metadata.get("help", "").replace("%", "%%"),
-        )
-        option, dest = field.name.replace("_", "-"), _FIELD + field.name
-        # cliff's formatters have options of their own, as --prefix.
-        if f"--{option}" in parser._option_string_actions:
-            option = f"field-{option}"
-        if is_required(field):
-            add(dest)
-        else:
-            add(f"--{option}", dest=dest)
-
-    def run(self, parsed_args: Namespace) -> int:
-        """Run it; refuse a format that cannot show it beforehand."""
-        format_ = parsed_args.formatter
-        if self._many and parsed_args.count is not None:
-            if format_ not in self._many._formatter_plugins:
-                raise UsageError(f"-f {format_} cannot show --count")
-            return self._many.run(parsed_args)
-        if format_ not in self._of_one:
-            raise UsageError(f"-f {format_} is for lists: give --count N")
-        return super().run(parsed_args)
 
     def take_action(self, parsed_args: Namespace) -> Table:
-        """Run it; a FAIL is an error."""
-        (outcome,) = self.outcomes(parsed_args, 1)
+        """Run the action once; a FAIL is an error."""
+        (outcome,) = self.run_jobs(parsed_args, 1)
         if outcome.error is not None:
             raise outcome.error
         return self.dict2columns(outcome.answer)
 
-    def outcomes(self, given: Namespace, count: int) -> Sequence[Outcome]:
-        """Run it so many times."""
+    def run_jobs(self, given: Namespace, count: int) -> Sequence[Outcome]:
+        """Run the action several times.
+
+        :returns: the outcomes, in the order in which the jobs were started
+        """
         message: dict[str, object] = {"action": self.action}
         for name, value in vars(given).items():
             if name.startswith(_FIELD) and value is not None:
                 message[name.removeprefix(_FIELD)] = value
-        driver = self.configuration.make_driver()  # names all wrong values
+        # First, because its error names all options that are wrong.
+        driver = self.configuration.make_driver()
         batch = Batch(message, count, self.configuration.worker().long_jobs)
-        # A signal that comes when the last has ended is too late.
+        # A signal after the last job's end must not hide the answers.
         self.app.interruption.hold()
         try:
-            with self.progress(batch.step):
+            with self.progress(batch.progress):
                 manager = AsyncPoolManager(driver, self.configuration.pool())
                 return self.app.interruption.run(batch.run(manager))
         except Interrupted as interrupted:
             if self.plugin.answers:
-                interrupted.detail += f"; {batch.cleared_up()}"
+                interrupted.detail += f"; {batch.cleanup_result()}"
             raise
         finally:
             close_driver(driver)
 
 
-class _Many(PoolmgrLister):
-    """Run an action many times: a row for each.
+class CountableCommand(ActionCommand, PoolmgrLister):
+    """The command of an action that creates resources and has no fields.
 
-    :ivar one: the command that runs it once
+    With ``--count`` it shows a list with a row for each job.
     """
 
-    one: ActionCommand
-    # What all have in common can go; why one failed cannot.
+    # The reason of a FAIL is always shown.
     spare = ("az", "type")
+    _shows_list = False
+
+    def _load_formatter_plugins(self) -> Any:
+        """Load the output formats for lists, too, such as csv."""
+        loaded: Any = super()._load_formatter_plugins()
+        known = loaded.names()
+        lists: Any = ExtensionManager("cliff.formatter.list", True)
+        loaded.extensions += [f for f in lists if f.name not in known]
+        return loaded
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add ``--count``."""
+        help_ = "run it N times and show a row for each"
+        parser.add_argument("--count", type=positive, metavar="N", help=help_)
 
     def take_action(self, parsed_args: Namespace) -> Table:
-        """Run it; a FAIL is a row."""
-        outcomes = self.one.outcomes(parsed_args, parsed_args.count)
+        """Run the action once or many times; of many, a FAIL is a row."""
+        given, formatter = parsed_args, self.formatter
+        self._shows_list = (
+            given.count is not None
+            or "error" in given.columns
+            or not isinstance(formatter, SingleFormatter)
+        )
+        if not self._shows_list:
+            return super().take_action(given)
+        if not isinstance(formatter, ListFormatter):
+            raise UsageError(f"-f {given.formatter} cannot show a list")
+        outcomes = self.run_jobs(given, given.count or 1)
         if failed := sum(outcome.error is not None for outcome in outcomes):
             self.failed = True
             self.app.LOG.error("%d of %d failed", failed, len(outcomes))
         answers = [{**o.answer, "error": o.reason or None} for o in outcomes]
-        return self.columns, [[*map(a.get, self.columns)] for a in answers]
+        # "action" is the same in all rows.
+        columns = self.columns if given.columns else self.columns[1:]
+        return columns, [[*map(a.get, columns)] for a in answers]
+
+    def produce_output(
+        self, parsed_args: Namespace, column_names: Sequence[str], data: Any
+    ) -> int:
+        """Print one result or a list."""
+        kind = PoolmgrLister if self._shows_list else PoolmgrShowOne
+        return kind.produce_output(self, parsed_args, column_names, data)
 
 
-@dataclasses.dataclass
 class Batch:
-    """Copies of a message, run here.
+    """Jobs with the same message, run in this process.
 
-    :ivar message: what is asked for
-    :ivar count: how many times
-    :ivar at_once: how many of them at a time
+    :param message: the message of each job
+    :param count: the number of jobs
+    :param concurrency: the number of jobs that run at once
     """
 
-    message: Mapping[str, object]
-    count: int
-    at_once: int
-    _deliveries: list[Delivery] = dataclasses.field(default_factory=list)
-    _stopping = False
+    def __init__(
+        self, message: Mapping[str, object], count: int, concurrency: int
+    ) -> None:
+        self._message = message
+        self._count = count
+        self._concurrency = concurrency
+        self._deliveries: list[Delivery] = []
+        self._is_cleaning_up = False
 
     async def run(self, manager: AsyncPoolManager) -> Sequence[Outcome]:
-        """Run all; nothing of them is left when it is cancelled.
+        """Run all jobs; if cancelled, undo them.
 
-        :returns: the outcomes, in the order in which they were asked for
+        :returns: the outcomes, in the order in which the jobs were started
         """
-        slots = asyncio.Semaphore(self.at_once)
+        slots = asyncio.Semaphore(self._concurrency)
 
         async def run_one() -> None:
             async with slots:
-                delivery = manager.submit(self.message)
+                delivery = manager.submit(self._message)
                 self._deliveries.append(delivery)
                 await asyncio.wait([delivery.future])
 
@@ -174,22 +175,22 @@ class Batch:
             async with manager:
                 try:
                     await asyncio.gather(
-                        *(run_one() for _ in range(self.count))
+                        *(run_one() for _ in range(self._count))
                     )
                 except asyncio.CancelledError:
-                    await self._clear_up(manager)
+                    await self._clean_up(manager)
                     raise
         except asyncio.CancelledError:
-            # When the last has ended it is too late.
-            if self._stopping:
+            # After the last job's end, its answer is shown instead.
+            if self._is_cleaning_up:
                 raise
-        return self._ended()
+        return self._outcomes()
 
-    async def _clear_up(self, manager: AsyncPoolManager) -> None:
-        """Undo all: nobody would ever hear of what was made."""
-        self._stopping = True
+    async def _clean_up(self, manager: AsyncPoolManager) -> None:
+        """Stop and undo all jobs, because their answers are not shown."""
+        self._is_cleaning_up = True
         manager.stop()
-        # One may pass at this very moment.
+        # A job may pass at this very moment.
         seconds = manager.longest_cleanup() + 1.0
         if futures := [each.future for each in self._deliveries]:
             await asyncio.wait(futures, timeout=seconds)
@@ -197,11 +198,13 @@ class Batch:
             if each.future.done():
                 each.undo()
 
-    def cleared_up(self) -> str:
-        """How it was cleared up after an interruption, for a line; only once
-        the manager is closed."""
-        started = f"{len(self._deliveries)} of {self.count} had started"
-        left = sum(map(_may_be_left, self._deliveries))
+    def cleanup_result(self) -> str:
+        """Describe what is left after an interruption.
+
+        Call it after the manager was closed.
+        """
+        started = f"{len(self._deliveries)} of {self._count} had started"
+        left = sum(map(_is_left, self._deliveries))
         if not left:
             return f"{started}; everything created was deleted"
         return (
@@ -209,23 +212,23 @@ class Batch:
             "list --all' and 'poolmgr ip list --all'"
         )
 
-    def step(self) -> str:
-        """What it is doing."""
-        if self._stopping:
+    def progress(self) -> str:
+        """Describe the state of the jobs in a few words."""
+        if self._is_cleaning_up:
             return "cleaning up"
-        ended = self._ended()
+        ended = self._outcomes()
         running = len(self._deliveries) - len(ended)
         failed = sum(outcome.error is not None for outcome in ended)
-        words = f"{len(ended)}/{self.count} done, {running} running"
+        words = f"{len(ended)}/{self._count} done, {running} running"
         return f"{words}, {failed} failed" if failed else words
 
-    def _ended(self) -> list[Outcome]:
+    def _outcomes(self) -> list[Outcome]:
         futures = [each.future for each in self._deliveries]
         return [future.result() for future in futures if future.done()]
 
 
-def _may_be_left(delivery: Delivery) -> bool:
-    """Whether something that a job made may still be there."""
+def _is_left(delivery: Delivery) -> bool:
+    """Return whether something that a job created may still exist."""
     future = delivery.future
     if not future.done() or delivery.undo_failed:
         return True
@@ -233,5 +236,21 @@ def _may_be_left(delivery: Delivery) -> bool:
 
 
 def command_for(action: str) -> type[ActionCommand]:
-    """The class of an action's command."""
-    return type("ActionCommand", (ActionCommand,), {"action": action})
+    """Make the class of an action's command.
+
+    :raises PluginError: the action cannot be loaded
+    """
+    plugin = action_plugins().load(action)
+    fields = [field.name for field in dataclasses.fields(plugin.takes)]
+    is_countable = plugin.answers and not fields
+    columns = ["action", *fields, *plugin.answers, "response"]
+    attributes: dict[str, Any] = {
+        "__doc__": description(plugin),
+        "action": action,
+        "plugin": plugin,
+        "columns": [*columns, "error"] if is_countable else columns,
+    }
+    if plugin.answers:
+        attributes["_epilog"] = f"Answers {', '.join(plugin.answers)}."
+    base = CountableCommand if is_countable else ActionCommand
+    return type(base.__name__, (base,), attributes)

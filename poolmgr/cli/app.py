@@ -6,10 +6,10 @@ import logging
 import os
 import signal
 import sys
-from argparse import Action, ArgumentParser, Namespace
+from argparse import Action, Namespace
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cliff.app import App
 from cliff.help import HelpCommand
@@ -30,17 +30,17 @@ from poolmgr.worker.signals import ENDING, Interrupted, Interruption, handle
 if TYPE_CHECKING:
     from poolmgr.config.configuration import Configuration
 
-#: The exit code of a mistake on the command line.
+#: Exit code if the command line is wrong.
 EXIT_USAGE = 2
-#: That when who reads the output has gone.
+#: Exit code if the reader of the output has gone.
 EXIT_SIGPIPE = 141
 
 
 class PoolmgrApp(App):
-    """``poolmgr``.
+    """The application ``poolmgr``.
 
-    :ivar interruption: how signals end a command
-    :ivar options: those before the command; the defaults until :meth:`run`
+    :ivar interruption: ends the command on a signal
+    :ivar options: the global options; defaults until :meth:`run`
     """
 
     NAME = "poolmgr"
@@ -49,27 +49,25 @@ class PoolmgrApp(App):
 
     def __init__(self) -> None:
         self.interruption = Interruption()
-        version = importlib.metadata.version("poolmgr")
         super().__init__(
             description="Pool Manager of Libra, the OpenStack load-balancer "
             "service.",
-            version=version,
+            version=importlib.metadata.version("poolmgr"),
             command_manager=Commands(),
-            # So that "poolmgr worker --help" is about the worker.
+            # "poolmgr worker --help" shows the help of the worker.
             deferred_help=True,
         )
-        parser = self.parser
-        parser.prog = self.NAME
-        parser.usage = "%(prog)s [options] command [arguments]"
-        # "--d" would be --driver today, and --debug tomorrow.
-        parser.allow_abbrev = False
-        add_options(parser, f"{self.NAME} {version}")
-        report_in_one_line(parser)
-        self.options = parser.parse_args([])
+        self.parser.prog = self.NAME
+        self.parser.usage = "%(prog)s [options] command [arguments]"
+        # A new option would make the abbreviation of another ambiguous.
+        self.parser.allow_abbrev = False
+        add_options(self.parser)
+        report_in_one_line(self.parser)
+        self.options = self.parser.parse_args([])
 
     @cached_property
     def configuration(self) -> "Configuration":
-        """What the files and the global options say.
+        """The options of files, environment and command line.
 
         :raises ConfigError: a file cannot be read
         """
@@ -81,35 +79,30 @@ class PoolmgrApp(App):
             conf.use("--driver", ("poolmgr", "driver"), given.driver)
         if given.os_cloud is not None:
             conf.use("--os-cloud", ("nova", "cloud"), given.os_cloud)
-            # Whatever credentials are configured.
+            # Replaces credentials that are configured.
             conf.use("--os-cloud", ("nova", "auth_url"), "")
         if given.gearman_server:
             servers = ", ".join(given.gearman_server)
             conf.use("--gearman-server", ("gearman", "servers"), servers)
         return conf
 
-    def build_option_parser(self, *args: Any, **kwargs: Any) -> ArgumentParser:
-        """cliff's options, which ours can replace."""
-        kwargs["argparse_kwargs"] = {"conflict_handler": "resolve"}
-        return super().build_option_parser(*args, **kwargs)
-
     def run(self, argv: list[str]) -> int:
-        """Run a command line; returns the exit code.
+        """Run a command line and return the exit code.
 
-        Here and nowhere else an error becomes a line and an exit code.
+        All errors of commands are reported here.
         """
         try:
             self._end_on(signal.SIGINT, signal.SIGTERM)
             try:
-                return self._run(argv)
+                return self._run_command(argv)
             finally:
                 self.stdout.flush()
         except Interrupted as ended:
             self.LOG.warning("%s: %s", ended.number.name, ended.detail)
             return 128 + ended.number
         except BrokenPipeError:
-            # Who read the output has gone; Python would complain of it
-            # once more when it flushes stdout at its end.
+            # Otherwise Python would report the error again at its end, when
+            # it flushes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
             return EXIT_SIGPIPE
         except Exception as error:
@@ -118,7 +111,7 @@ class PoolmgrApp(App):
             self.LOG.error("%s", error, exc_info=traced)
             return EXIT_USAGE if is_mistake else 1
 
-    def _run(self, argv: list[str]) -> int:
+    def _run_command(self, argv: list[str]) -> int:
         self.options, words = self.parser.parse_known_args(argv)
         logs.configure(self.options)
         if not words:
@@ -133,22 +126,21 @@ class PoolmgrApp(App):
         is_service = getattr(command, "service", False)
         if not is_service:
             self._end_on(signal.SIGHUP)
-        parser = command.get_parser(f"{self.NAME} {name}")
-        given = parser.parse_args(arguments)
-        # What is wrong with the command line is told as other commands do.
+        given = command.get_parser(f"{self.NAME} {name}").parse_args(arguments)
+        # Until here, a service reports errors like any other command.
         logs.adjust(self.options, service=is_service)
         return command.run(given)
 
     def _end_on(self, *numbers: signal.Signals) -> None:
         for number in numbers:
-            # Who started us may want it to be ignored, as nohup does.
+            # nohup, for instance, ignores SIGHUP for its command.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 handle(self.interruption, number)
 
     def print_help(self) -> None:
-        """Print the options and a line for every command.
+        """Print the options and one line for each command.
 
-        Nothing is imported for it.
+        No command or plugin is imported.
         """
         formatter = self.parser._get_formatter()
         for title, summaries in self.command_manager.groups().items():
@@ -170,7 +162,7 @@ class Help(HelpCommand):
     app: PoolmgrApp
 
     def take_action(self, parsed_args: Namespace) -> int:
-        """Help on a command, or on all of them."""
+        """Print the help of a command, or of all commands."""
         if not parsed_args.cmd:
             self.app.print_help()
             return 0
@@ -178,7 +170,7 @@ class Help(HelpCommand):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of a process; returns the exit code."""
+    """Run the command line of a process and return the exit code."""
     _open_standard_files()
     atexit.register(_ignore_signals)
     logs.log_all()
@@ -198,23 +190,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_standard_files() -> None:
-    """Have standard files in which nothing acts on a terminal.
+    """Open closed standard files, and make output harmless to a terminal.
 
-    One that was closed is /dev/null: else the next file that is opened would
-    be standard error, and a job server would read what is meant for the log.
+    If standard error were closed, the next file opened would take its place,
+    and a job server might receive the log.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
-    # For all that writes by itself, too: argparse, Python at its end.
+    # argparse and Python itself write to these, too.
     sys.stdout = Stream(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115
     sys.stderr = Stream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
 
 
 def _ignore_signals() -> None:
-    """Keep the exit code: Python takes its handlers away before it ends."""
+    """Ignore signals at exit, where Python has removed its handlers.
+
+    A signal would change the exit code.
+    """
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)

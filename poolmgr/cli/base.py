@@ -1,4 +1,4 @@
-"""What the commands have in common, and how they show values."""
+"""Base classes of the commands, and how they print values."""
 
 import re
 from argparse import (
@@ -18,28 +18,28 @@ from cliff.utils import terminal_width
 
 from poolmgr.cli.app import PoolmgrApp
 from poolmgr.cli.terminal import Stream, is_terminal, show_progress
-from poolmgr.cli.usage import report_in_one_line, require_columns
+from poolmgr.cli.usage import report_in_one_line
 from poolmgr.text import format_duration, one_line
 
-if TYPE_CHECKING:  # what only some commands load
+if TYPE_CHECKING:  # loaded only by the commands that need it
     from poolmgr.config.configuration import Configuration
 
 Row = Sequence[Any]
 Table = tuple[Sequence[str], Iterable[Any]]
 
-#: Formats for programs: they write down any text by their own rules.
+#: Formats for programs, which escape any text by their own rules.
 EXACT = ("json", "yaml")
 
 
 class Age(int):
-    """Seconds, in a table as "3m 12s"."""
+    """Seconds, which a table shows as "3m 12s"."""
 
 
 class Cell(FormattableColumn[Any]):
-    """A value in a table for people; unknown ones are sorted last."""
+    """A value in a table; unknown values are sorted last."""
 
     def human_readable(self) -> str:
-        """The value as one printable line."""
+        """Return the value as one printable line."""
         value = self._value
         if value is None:
             return ""
@@ -49,7 +49,7 @@ class Cell(FormattableColumn[Any]):
             return format_duration(value)
         if isinstance(value, list):
             value = ", ".join(map(str, value))
-        return _whole_line(value)
+        return _printable(value)
 
     def __lt__(self, other: object) -> bool:
         value = other._value if isinstance(other, Cell) else None
@@ -57,11 +57,11 @@ class Cell(FormattableColumn[Any]):
         return (self._value is None, self._value) < order
 
 
-def shown(value: object, format_: str) -> object:
-    """A value as one of cliff's formatters takes it: nothing in it acts.
+def formatted(value: object, format_: str) -> object:
+    """Return a value for an output format, with nothing in it that acts.
 
-    JSON and YAML have it as it is. Elsewhere it is one printable line, and in
-    a shell or a spreadsheet nothing in it is evaluated.
+    JSON and YAML have the value itself. The other formats have one printable
+    line, which neither a terminal, a shell nor a spreadsheet evaluates.
     """
     if isinstance(value, Age) and format_ != "table":
         return int(value)
@@ -71,25 +71,31 @@ def shown(value: object, format_: str) -> object:
         return Cell(value)
     if value is None or isinstance(value, bool):
         return value
-    line = _whole_line(value)
+    line = _printable(value)
     if format_ == "shell":
         return re.sub(r"([\\$`])", r"\\\1", line)
     if format_ == "csv" and re.match(r"[=+@-].", line):
-        return f"'{line}"  # else a spreadsheet takes it for a formula
+        return f"'{line}"  # a spreadsheet would take it for a formula
     return line
 
 
-def _whole_line(value: object) -> str:
+def _printable(value: object) -> str:
+    """Return a value as one printable line of any length."""
     return one_line(str(value), longest=len(str(value)))
+
+
+def _column_name(text: str) -> str:
+    """Return the name of a column in the spelling of ``-c``."""
+    return text.lower().strip().replace(" ", "_")
 
 
 class PoolmgrCommand(Command):
     """A command of poolmgr.
 
-    :cvar service: whether it is a service, whose log is its voice and which
-        says itself what SIGHUP does
-    :cvar columns: those of its output, if they are known beforehand
-    :ivar failed: whether its exit code is 1 although it shows something
+    :cvar service: whether it is a service, which logs what it does and
+        handles SIGHUP itself
+    :cvar columns: the columns of its output, if they are always the same
+    :ivar failed: whether the exit code is 1 although there is output
     """
 
     app: PoolmgrApp
@@ -99,36 +105,40 @@ class PoolmgrCommand(Command):
 
     @property
     def configuration(self) -> "Configuration":
-        """What the files and the global options say."""
+        """The options of files, environment and command line."""
         return self.app.configuration
 
     def run(self, parsed_args: Namespace) -> int:
-        """Run it; columns that do not exist are refused beforehand."""
-        if self.columns:
-            require_columns(parsed_args.columns, self.columns)
+        """Run the command and return the exit code."""
         return int(super().run(parsed_args)) or int(self.failed)
 
-    def say(self, said: str) -> None:
-        """Tell the person; data goes to standard output alone."""
+    def say(self, text: str) -> None:
+        """Write a line to standard error, unless ``--quiet`` is set."""
         if self.app.options.verbose_level:
             self.app.stdout.flush()
-            self.app.stderr.write(f"{self.app.NAME}: {said}\n")
+            self.app.stderr.write(f"{self.app.NAME}: {text}\n")
 
     def progress(
         self, step: Callable[[], str]
     ) -> AbstractContextManager[None]:
-        """Show how far it is while the block runs, on a terminal; see
-        :func:`~poolmgr.cli.terminal.show_progress`."""
+        """Show progress on a terminal while the block runs.
+
+        :param step: returns the current state of the work
+        """
         err, wanted = self.app.stderr, self.app.options.verbose_level
         if wanted and isinstance(err, Stream) and is_terminal(err):
             return show_progress(err, self.cmd_name or "", step)
         return nullcontext()
 
     def get_parser(self, prog_name: str) -> ArgumentParser:
-        """A parser whose complaints are one line."""
+        """Make the command's parser."""
         parser = super().get_parser(prog_name)
         parser.formatter_class = RawDescriptionHelpFormatter
         report_in_one_line(parser)
+        if self.columns:
+            option = parser._option_string_actions["--column"]
+            option.type = _column_name
+            option.choices = [*map(_column_name, self.columns)]
         self.add_arguments(parser)
         return parser
 
@@ -136,8 +146,10 @@ class PoolmgrCommand(Command):
         """Add the command's own arguments."""
 
     def get_epilog(self) -> str:
-        """Nothing: cliff looks through every package on the machine for
-        what it would say there."""
+        """Return the text at the end of the help.
+
+        cliff's method reads the metadata of every installed package.
+        """
         return self._epilog or ""
 
 
@@ -147,21 +159,21 @@ class PoolmgrShowOne(PoolmgrCommand, ShowOne):
     def produce_output(
         self, parsed_args: Namespace, column_names: Sequence[str], data: Any
     ) -> int:
-        """Print it."""
+        """Print the resource."""
         format_ = parsed_args.formatter
-        values = [shown(value, format_) for value in data]
-        names = [str(shown(name, format_)) for name in column_names]
+        values = [formatted(value, format_) for value in data]
+        names = [str(formatted(name, format_)) for name in column_names]
         if format_ == "shell":  # they are names of variables
             names = [re.sub(r"\W", "_", n, flags=re.ASCII) for n in names]
-        return super().produce_output(parsed_args, names, values)
+        return ShowOne.produce_output(self, parsed_args, names, values)
 
 
 class PoolmgrLister(PoolmgrCommand, Lister):
     """A command that shows a list.
 
-    :cvar empty: what to say of an empty list
-    :cvar spare: columns that a table on a terminal can do without where there
-        is no room for all; the first goes first
+    :cvar empty: the message for an empty list
+    :cvar spare: columns that a narrow terminal can omit, the least important
+        first
     """
 
     empty = "nothing to show"
@@ -170,39 +182,41 @@ class PoolmgrLister(PoolmgrCommand, Lister):
     def produce_output(
         self, parsed_args: Namespace, column_names: Sequence[str], data: Any
     ) -> int:
-        """Print it, or say that there is nothing."""
+        """Print the list, or a message that it is empty."""
         given, format_ = parsed_args, parsed_args.formatter
-        rows = [[shown(cell, format_) for cell in row] for row in data]
-        if not rows and self.empty and format_ not in EXACT:
-            self.say(self.empty)
-        if not rows and format_ == "table" and not given.print_empty:
-            return 0
+        rows = [[formatted(cell, format_) for cell in row] for row in data]
+        if not rows and format_ not in EXACT:
+            if self.empty:
+                self.say(self.empty)
+            if format_ == "table" and not given.print_empty:
+                return 0
+        omitted: list[str] = []
         on_screen = format_ == "table" and self.app.stdout.isatty()
-        if not rows or not on_screen or given.columns:
-            return super().produce_output(given, column_names, rows)
-        given.columns = self._fitting(column_names, rows, given.max_width)
-        code = super().produce_output(given, column_names, rows)
-        left_out = [n for n in column_names if n not in given.columns]
-        if left_out:
-            names = ", ".join(left_out)
+        if on_screen and not given.columns:
+            fitting = self._choose_columns(column_names, rows, given.max_width)
+            given.columns = fitting
+            omitted = [name for name in column_names if name not in fitting]
+        code = Lister.produce_output(self, given, column_names, rows)
+        if omitted:
+            names = ", ".join(omitted)
             self.say(f"not shown: {names}; use -c COLUMN or -f json")
         return code
 
-    def _fitting(
+    def _choose_columns(
         self, names: Sequence[str], rows: Sequence[Row], max_width: int
     ) -> list[str]:
-        """The columns that a terminal has room for.
+        """Return the columns for which a terminal has room.
 
-        cliff would break the cells of all columns over several lines, and
-        nobody could read or copy them.
+        cliff would break the cells of all columns into several lines, which
+        nobody could read or copy.
         """
         room = max_width or terminal_width() or 80
         widths = {
-            name: max(len(name), *(len(str(row[at])) for row in rows))
-            for at, name in enumerate(names)
+            column[0]: max(len(str(cell)) for cell in column)
+            for column in zip(names, *rows, strict=True)
         }
         for name in self.spare:
-            # Each column has a line and a blank before it, a blank behind.
+            # Each column has a border and two blanks.
             if sum(widths.values()) + 3 * len(widths) + 1 > room:
                 widths.pop(name, None)
         return [*widths]

@@ -1,4 +1,4 @@
-"""Which commands there are: our own, and one for every action."""
+"""The list of commands: poolmgr's own, and one for each action."""
 
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
-from poolmgr.cli.usage import UsageError, no_command
+from poolmgr.cli.usage import UsageError, unknown_command
 from poolmgr.plugins import ACTIONS, docstring, entry_points
 
 _OF_ACTIONS = "run an action without a job server"
-#: Our own commands by what one wants to do, each with its class.
+#: The classes of poolmgr's own commands, grouped for the help.
 _GROUPS: dict[str, dict[str, str]] = {
     "try it": {"demo": "demo:Demo", "help": "app:Help"},
     _OF_ACTIONS: {},
@@ -38,17 +38,17 @@ _GROUPS: dict[str, dict[str, str]] = {
 
 
 class ActionPoint(EntryPoint):
-    """An action's entry point that loads a command for it."""
+    """An action's entry point, which loads the action's command."""
 
     def load(self) -> Any:
-        """Make the command's class; the action is not imported yet."""
+        """Return the command's class."""
         from poolmgr.cli.action import command_for
 
         return command_for(self.name)
 
 
 class Commands(CommandManager):
-    """The commands; none is imported before it is run."""
+    """All commands. A command is imported when it is run."""
 
     commands: dict[str, EntryPoint]  # type: ignore[assignment]
 
@@ -56,9 +56,9 @@ class Commands(CommandManager):
         super().__init__("poolmgr.cli")
 
     def load_commands(self, namespace: str) -> None:
-        """Find the commands.
+        """Find all commands.
 
-        :raises PluginError: a package has actions that cannot be read
+        :raises PluginError: the entry points of a package cannot be read
         """
         for names in _GROUPS.values():
             for name, where in names.items():
@@ -67,33 +67,35 @@ class Commands(CommandManager):
         for point in entry_points(ACTIONS):
             name = command_name(point.name)
             if name.strip() and not self.hides(point.name):
-                # Of actions with one name all are refused, so any will do.
+                # Two actions with the same name are refused when loaded.
                 found = ActionPoint(point.name, point.value, point.group)
                 self.commands[name] = found
 
     def hides(self, action: str) -> bool:
-        """Whether one of our own commands has the name of an action's."""
+        """Return whether a command of poolmgr has the name of an action's."""
         point = self.commands.get(command_name(action))
         return point is not None and not isinstance(point, ActionPoint)
 
     def find_command(
         self, argv: list[str]
     ) -> tuple[type[Command], str, list[str]]:
-        """Find a command: its class, its name, and its arguments.
+        """Return a command's class, its name and its arguments.
 
-        :raises UsageError: there is none, with what may have been meant
+        :raises UsageError: there is no such command
+        :raises PluginError: the command's action cannot be loaded
         """
         try:
             return super().find_command(argv)
         except ValueError:
             words = argv[: self._get_last_possible_command_index(argv)]
-            raise UsageError(no_command(words, self.commands)) from None
+            error = unknown_command(words, self.commands)
+            raise UsageError(error) from None
 
     def add_command(self, name: str, command_class: object) -> None:
-        """Leave out cliff's ``help`` and ``complete``: there are our own."""
+        """Ignore cliff's own ``help`` and ``complete``."""
 
     def groups(self) -> dict[str, dict[str, str]]:
-        """The commands with a line for each, by the reader's purpose."""
+        """Return the name and summary of each command, by group."""
         groups = {title: [*names] for title, names in _GROUPS.items()}
         own = {name for names in groups.values() for name in names}
         groups[_OF_ACTIONS] = sorted(self.commands.keys() - own)
@@ -103,12 +105,12 @@ class Commands(CommandManager):
         }
 
     def _summary(self, name: str) -> str:
-        """The first line of the docstring; nothing is imported for it."""
+        """Return a docstring's first line, without importing the class."""
         point = self.commands[name]
         first, *_rest = docstring(point).splitlines() or [""]
         return first.rstrip(".") or f"({point.value})"
 
 
 def command_name(action: str) -> str:
-    """``BUILD_DEVICE`` is ``build-device`` on the command line."""
+    """Return an action's command: ``build-device`` for ``BUILD_DEVICE``."""
     return action.lower().replace("_", "-")

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
-from poolmgr.cli.usage import UsageError, require_columns, seconds
+from poolmgr.cli.usage import seconds
 from poolmgr.errors import InvalidMessage, PoolmgrError, TransportError
 from poolmgr.gearman.client import Client, SubmittedJob
 from poolmgr.jobs.message import decode
@@ -63,12 +63,6 @@ class Submit(PoolmgrShowOne):
                 interrupted.detail += f"; job {handle} continues"
             raise
         self.failed = answer.get("response") == "FAIL"
-        try:
-            require_columns(given.columns, answer)
-        except UsageError:
-            if self.failed:  # a FAIL has fewer fields
-                raise PoolmgrError(_reason(answer)) from None
-            raise
         if self.failed:
             self.app.LOG.error("%s", _reason(answer))
         return self.dict2columns(answer)

@@ -93,7 +93,7 @@ def test_a_full_cloud_is_told_of_once(cloud: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["--driver", "nope", "build-ip"], 2, "no driver named 'nope'"),
+        (["--driver", "nope", "build-ip"], 2, "invalid choice: 'nope'"),
         (["--config-file", "/nowhere", "build-ip"], 1, "/nowhere"),
         (
             ["build-ip"],

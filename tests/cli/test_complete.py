@@ -1,4 +1,4 @@
-"""Completion, in real shells on a terminal."""
+"""Completion in real shells on a terminal."""
 
 import os
 import subprocess
@@ -15,6 +15,11 @@ from tests.terminals import Terminal, terminal
 from tests.wanted import program
 
 PROMPT = "ready>"
+#: How a shell reads its script.
+READ = {
+    "bash": ". ./bash",
+    "zsh": 'autoload -U compinit; compinit -u; eval "$(cat zsh)"',
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def shell(name: str, scripts: Path) -> Iterator[Terminal]:
         },
     ) as shown:
         shown.wait_for(lambda: PROMPT in shown.text)
-        shown.type(f"cd {scripts}; . ./{name}; clear; echo loa''ded\r")
+        shown.type(f"cd {scripts}; {READ[name]}; clear; echo loa''ded\r")
         shown.wait_for(lambda: "loaded" in shown.text)
         yield shown
 
@@ -55,8 +60,8 @@ def shell(name: str, scripts: Path) -> Iterator[Terminal]:
 COMPLETED = {
     "buil\tdev\t": "build-device",
     "device list --status act\t": "device list --status active",
-    "device list -c Add\t": "device list -c Address",
-    "ip list -c Att\t": "ip list -c Attached_to",
+    "device list -c add\t": "device list -c address",
+    "ip list -c att\t": "ip list -c attached_to",
     "--driver fa\t build-i\t": "--driver fake build-ip",
     "build-ip --driver no\t": "build-ip --driver nova",
     "build-device --cou\t": "build-device --count",
@@ -64,7 +69,6 @@ COMPLETED = {
     "--config-file libra.\t": "--config-file libra.cfg",
     "--quiet stat\t --wat\t": "--quiet status --watch",
     "status --log-for\t j\t": "status --log-format json",
-    "help work\t": "help worker",
     "complete --shell z\t": "complete --shell zsh",
 }
 #: What is typed, and some of what is offered then.

@@ -1,4 +1,4 @@
-"""A wrong command line: one line, with what may be meant."""
+"""Mistakes on the command line: one line, with a suggestion."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.terminals import terminal
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (
             ["biuld-device"],
@@ -30,13 +30,13 @@ from tests.terminals import terminal
         ),
         (
             ["device", "lst", "--all"],
-            "poolmgr: 'device lst' is not a command (did you mean device list "
-            "or device show?). See 'poolmgr --help'",
-        ),
-        (
-            ["device"],
             "poolmgr: 'device' is not a command (did you mean device list or "
             "device show?). See 'poolmgr --help'",
+        ),
+        (
+            ["ip"],
+            "poolmgr: 'ip' is not a command (did you mean ip list or ip "
+            "show?). See 'poolmgr --help'",
         ),
         (
             ["create-device"],
@@ -54,14 +54,14 @@ from tests.terminals import terminal
             "See 'poolmgr --help'",
         ),
         (
-            ["delete-devcie"],
+            ["delete-devcie", "libra-1"],
             "poolmgr: 'delete-devcie' is not a command (did you mean "
-            "delete-device or delete-ip?). See 'poolmgr --help'",
+            "delete-device?). See 'poolmgr --help'",
         ),
         (
             ["device", "delete", "x"],
-            "poolmgr: 'device delete' is not a command (did you mean "
-            "delete-device?). See 'poolmgr --help'",
+            "poolmgr: 'device' is not a command (did you mean delete-device?)"
+            ". See 'poolmgr --help'",
         ),
         (["zzz"], "poolmgr: 'zzz' is not a command. See 'poolmgr --help'"),
         (
@@ -91,11 +91,13 @@ from tests.terminals import terminal
         ),
     ],
 )
-def test_it_is_told_in_one_line(args: list[str], said: str) -> None:
+def test_a_mistake_is_reported_in_one_line_with_a_suggestion(
+    args: list[str], message: str
+) -> None:
     done = poolmgr(*args)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"{said}\n"
+    assert done.stderr == f"{message}\n"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,9 @@ def test_it_is_told_in_one_line(args: list[str], said: str) -> None:
     ["relete-device", "delte-device", "select-ip", "remote-ip", "reaper"]
     + ["heap", "read", "move-ip", "re-ip", "repair"],
 )
-def test_deleting_is_never_proposed_for_another_word(word: str) -> None:
+def test_a_destructive_command_is_not_suggested_for_another_word(
+    word: str,
+) -> None:
     said = poolmgr(word, "x").stderr
 
     assert "is not a command" in said
@@ -112,23 +116,30 @@ def test_deleting_is_never_proposed_for_another_word(word: str) -> None:
     assert "reap" not in said.replace(word, "")
 
 
-def test_a_wrong_column_of_a_list_is_told() -> None:
+def test_an_unknown_column_of_a_list_is_refused() -> None:
     done = poolmgr("plugin", "list", "-c", "Naem")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "poolmgr: there is no column 'Naem' (did you mean name?); choose "
-        "of: Kind, Name, Package, State, Error\n"
+        "poolmgr: argument -c/--column: invalid choice: 'naem' (choose from "
+        "'kind', 'name', 'package', 'state', 'error'). See 'poolmgr plugin "
+        "list --help'\n"
     )
 
 
-def test_a_wrong_field_is_told_before_the_cloud_is_asked() -> None:
+def test_an_unknown_field_is_refused_before_the_cloud_is_asked() -> None:
     done = poolmgr("device", "show", "libra-1", "-c", "nmae")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        "there is no column 'nmae' (did you mean name or made?)" in done.stderr
-    )
+    assert "invalid choice: 'nmae' (choose from 'id', 'name', " in done.stderr
+
+
+def test_help_with_the_first_word_of_commands_lists_them() -> None:
+    for args in (["help", "device"], ["device", "--help"]):
+        done = poolmgr(*args)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "  device list\n  device show\n" in done.stdout
 
 
 def test_help_keeps_paragraphs() -> None:
@@ -172,7 +183,7 @@ threads = 1
 
 
 @pytest.mark.parametrize("command", [["check"], ["config", "show"]])
-def test_options_that_nobody_reads_are_told(
+def test_unknown_options_are_reported(
     tmp_path: Path, command: list[str]
 ) -> None:
     path = tmp_path / "a.conf"
@@ -197,7 +208,7 @@ def test_options_that_nobody_reads_are_told(
     ]
 
 
-def test_a_worker_tells_them_too(tmp_path: Path) -> None:
+def test_a_worker_reports_unknown_options(tmp_path: Path) -> None:
     path = tmp_path / "a.conf"
     path.write_text("[reaper]\nmod = off\n")
     args = ["--config-file", str(path), "--driver", "fake"]
@@ -209,7 +220,7 @@ def test_a_worker_tells_them_too(tmp_path: Path) -> None:
     assert "did you mean [reaper] mode?" in done.stderr
 
 
-def test_all_that_libra_had_is_no_mistake(tmp_path: Path) -> None:
+def test_options_of_libra_are_not_unknown(tmp_path: Path) -> None:
     path = tmp_path / "libra.cfg"
     path.write_text(LIBRA_CFG)
 
@@ -220,7 +231,7 @@ def test_all_that_libra_had_is_no_mistake(tmp_path: Path) -> None:
     assert "did you mean" not in done.stderr
 
 
-def test_a_fail_without_the_column_is_told_as_a_fail() -> None:
+def test_a_fail_without_the_requested_column_is_reported_as_a_fail() -> None:
     with builtin() as server, worker([str(server.address)]):
         done = poolmgr(
             *("--gearman-server", str(server.address), "submit"),

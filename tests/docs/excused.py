@@ -30,7 +30,7 @@ EXCUSED: Mapping[str, str] = {
     "./dev ": "sets up an environment of its own, or a cloud",
     "python -m benchmarks": LONG,
     "python -m tests.chaos": LONG,
-    "source <(poolmgr complete --shell zsh)": "zsh; see test_complete.py",
+    'eval "$(poolmgr complete --shell zsh)"': "zsh; see test_complete.py",
 }
 
 #: Pages whose commands and texts have tests of their own.

@@ -61,7 +61,8 @@ def file_broken(stage: Stage) -> str:
 
 @scene("no driver named 'novaa'")
 def driver_unknown(stage: Stage) -> str:
-    return stage.run("--driver", "novaa", "worker")
+    config = stage.config("[poolmgr]\ndriver = novaa")
+    return stage.run("--config-file", config, "worker")
 
 
 @scene("TLS: CA file ... cannot be used")
