@@ -7,7 +7,6 @@ import importlib.metadata
 import logging
 import os
 import signal
-import socket
 from contextlib import suppress
 from threading import Timer
 
@@ -100,7 +99,6 @@ class WorkerCommand(PoolmgrCommand):
         end_on_defects()
         statistics, monitoring = None, conf.monitoring()
         if monitoring.enabled:  # else its libraries are not even imported
-            from poolmgr.monitoring.pages import Pages
             from poolmgr.monitoring.server import serve
             from poolmgr.monitoring.statistics import Statistics
 
@@ -116,9 +114,7 @@ class WorkerCommand(PoolmgrCommand):
             self._report.service = service
             if statistics:
                 options = conf.gearman().connection_options()
-                hosts = [socket.gethostname(), *monitoring.hosts]
-                pages = Pages(service, statistics, options, hosts)
-                serve(monitoring, pages)
+                serve(monitoring, service, statistics, options)
             # Cancelled last: closing the manager takes time, because it
             # undoes undelivered answers, and the worker is alive meanwhile.
             watch = asyncio.create_task(self._notifier.watch(service))

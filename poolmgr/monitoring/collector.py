@@ -2,12 +2,11 @@
 
 import asyncio
 import importlib.metadata
-import math
 import platform
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -23,33 +22,33 @@ from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.monitoring.statistics import COUNTERS, HELP, LABELS, Statistics
 from poolmgr.worker.service import Service
 
-#: Seconds for which an answer is used: job servers are asked no more often,
-#: however often Prometheus asks.
-MAX_AGE = 10.0
-#: Seconds that a job server has for its answer.
+#: Seconds to wait for a job server's answer.
 TIMEOUT = 2.0
 
-#: The values of metrics by their labels' values.
+#: Values of metrics, by metric and by the values of its labels.
 Values = dict[str, dict[tuple[str, ...], float]]
 
 
-@dataclass(eq=False)
 class StateCollector(Collector):
-    """Reads metrics from what is known of the worker.
+    """Collects metrics of a worker's present state.
 
-    :ivar service: the worker
-    :ivar statistics: what it has done
-    :ivar options: how to reach the job servers
+    :param service: the worker
+    :param statistics: its history
+    :param options: how to reach the job servers
     """
 
-    service: Service
-    statistics: Statistics
-    options: ConnectionOptions
-    _asked_at: float = -math.inf
-    _queues: dict[str, FunctionStatus | None] = field(default_factory=dict)
+    def __init__(
+        self,
+        service: Service,
+        statistics: Statistics,
+        options: ConnectionOptions,
+    ) -> None:
+        self._service = service
+        self._statistics = statistics
+        self._options = replace(options, connect_timeout=TIMEOUT)
 
     def collect(self) -> Iterator[Metric]:
-        """Every one of them."""
+        """Yield all metrics."""
         found = self._worker() | self._cloud() | self._job_servers()
         for name, values in found.items():
             counts = name in COUNTERS
@@ -60,14 +59,14 @@ class StateCollector(Collector):
             yield family
 
     def _worker(self) -> Values:
-        manager, slots = self.service.manager, self.service.slots
-        limits = self.service.settings
+        manager, slots = self._service.manager, self._service.slots
+        limits = self._service.settings
         version = importlib.metadata.version("poolmgr")
         info = version, platform.python_version(), manager.settings.pool
         oldest = max((job.seconds for job in manager.running()), default=0.0)
         return {
             "poolmgr_build_info": {info: 1},
-            "poolmgr_draining": {(): self.service.draining},
+            "poolmgr_draining": {(): self._service.draining},
             "poolmgr_jobs_in_flight": {
                 ("long", "running"): slots.long,
                 ("short", "running"): slots.short,
@@ -82,27 +81,31 @@ class StateCollector(Collector):
         }
 
     def _cloud(self) -> Values:
-        cloud, run = self.service.manager.cloud, self.statistics.reaper_run
-        breakers = self.service.breakers.items()
+        cloud, history = self._service.manager.cloud, self._statistics
         found: Values = {
             "poolmgr_watch_devices": {(): cloud.poller.waiting},
             "poolmgr_watch_age_seconds": {(): cloud.poller.age},
-            "poolmgr_breaker_open": {(k,): each.open for k, each in breakers},
+            "poolmgr_breaker_open": {
+                (name,): breaker.open
+                for name, breaker in self._service.breakers.items()
+            },
         }
-        if run is not None:
-            age = max(0.0, time.time() - run.at)
-            found["poolmgr_reaper_findings"] = {**run.number}
+        if history.reaped_at:
+            age = max(0.0, time.time() - history.reaped_at)
+            found["poolmgr_reaper_findings"] = defaultdict(float)
+            for each in history.findings:
+                found["poolmgr_reaper_findings"][each.kind, each.verdict] += 1
             found["poolmgr_reaper_look_age_seconds"] = {(): age}
         return found
 
     def _job_servers(self) -> Values:
         found: Values = defaultdict(dict)
-        for each in self.service.connections:
+        for each in self._service.connections:
             server = str(each.address)
             up = each.state == "up"
             found["poolmgr_job_server_connected"][server,] = up
             found["poolmgr_job_server_reconnects"][server,] = each.reconnects
-        for server, queue in self._read_queues().items():
+        for server, queue in asyncio.run(self._read_queues()).items():
             found["poolmgr_job_server_answers"][server,] = queue is not None
             if queue is not None:
                 jobs = found["poolmgr_job_server_jobs"]
@@ -111,26 +114,17 @@ class StateCollector(Collector):
                 found["poolmgr_job_server_workers"][server,] = queue.workers
         return found
 
-    def _read_queues(self) -> dict[str, FunctionStatus | None]:
-        """The queue of each job server, None if it did not answer."""
-        now = time.monotonic()
-        if now - self._asked_at >= MAX_AGE:
-            # Whoever comes meanwhile gets the answers before these.
-            self._asked_at = now
-            self._queues = asyncio.run(self._ask_all())
-        return self._queues
-
-    async def _ask_all(self) -> dict[str, FunctionStatus | None]:
-        servers = [each.address for each in self.service.connections]
-        found = await asyncio.gather(*map(self._ask, servers))
+    async def _read_queues(self) -> dict[str, FunctionStatus | None]:
+        """Return the queue of each job server; None if it does not answer."""
+        servers = [each.address for each in self._service.connections]
+        found = await asyncio.gather(*map(self._read_queue, servers))
         return dict(zip(map(str, servers), found, strict=True))
 
-    async def _ask(self, server: Address) -> FunctionStatus | None:
+    async def _read_queue(self, server: Address) -> FunctionStatus | None:
         try:
-            options = replace(self.options, connect_timeout=TIMEOUT)
-            functions = await admin.status(server, options)
+            functions = await admin.status(server, self._options)
         except TransportError:
             return None
-        name = self.service.settings.function
+        name = self._service.settings.function
         ours = (each for each in functions if each.name == name)
         return next(ours, FunctionStatus(name, 0, 0, 0))

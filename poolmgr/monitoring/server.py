@@ -1,40 +1,181 @@
-"""The HTTP server of the pages, on threads of its own.
+"""The HTTP server of a worker's pages: status, health and metrics.
 
-It answers when the worker's event loop hangs.
+It has threads of its own, so it answers while the worker's event loop hangs.
 """
 
-import contextlib
+import importlib.metadata
+import ipaddress
 import logging
+import os
 import socket
 import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from http import HTTPStatus
+from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIEnvironment
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from prometheus_client import generate_latest
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 
-from poolmgr.monitoring.pages import Pages
+from poolmgr.gearman.endpoint import ConnectionOptions
+from poolmgr.monitoring.collector import StateCollector
+from poolmgr.monitoring.health import liveness, readiness
+from poolmgr.monitoring.statistics import Statistics
 from poolmgr.settings import MonitoringSettings
-from poolmgr.text import one_line
+from poolmgr.text import format_duration, one_line
+from poolmgr.worker.service import Service
 
 LOG = logging.getLogger(__name__)
 
-#: Connections beyond which the oldest are closed; waitress takes up to 100.
+#: Number of connections that are kept; waitress itself takes up to 100.
 MAX_CONNECTIONS = 32
-#: Longest request line and headers, in bytes; a request may have no body.
+#: Size limit of a request line and its headers, in bytes.
 MAX_HEADER = 8192
 #: Seconds that a connection may last.
 TIMEOUT = 10.0
+#: Headers of all responses.  A page loads nothing but its own style.
+_HEADERS = {
+    "Allow": "GET, HEAD",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; "
+    "style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_TEXT = "text/plain; charset=utf-8"
+_HTML = "text/html; charset=utf-8"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+#: Length limit of a value on the page, in characters.
+_LONGEST = 500
+
+#: Status, content type, body.
+Response = tuple[HTTPStatus, str, str]
+
+
+class Pages:
+    """The WSGI application of the pages.
+
+    :param service: the worker
+    :param statistics: its history
+    :param hosts: more host names that a request may have
+    """
+
+    def __init__(
+        self, service: Service, statistics: Statistics, hosts: Iterable[str]
+    ) -> None:
+        self._service = service
+        self._statistics = statistics
+        names = "localhost", socket.gethostname(), *hosts
+        self._hosts = {name.lower() for name in names}
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> list[bytes]:
+        """Respond to a request."""
+        status, content_type, text = self._respond(environ)
+        body = text.encode("utf-8", "backslashreplace")
+        headers = [
+            ("Content-Type", content_type),
+            ("Content-Length", str(len(body))),
+            *_HEADERS.items(),
+        ]
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _respond(self, environ: WSGIEnvironment) -> Response:
+        host, path = environ.get("HTTP_HOST"), environ["PATH_INFO"]
+        if host is not None and not self._is_own_name(host):
+            text = (
+                f"not served under the name {one_line(host, 100)!r}: ask by "
+                "address, or add the name to [monitoring] hosts\n"
+            )
+            return HTTPStatus.MISDIRECTED_REQUEST, _TEXT, text
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            text = "only GET and HEAD\n"
+            return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, text
+        if path == "/metrics":
+            metrics = generate_latest(self._statistics.registry)
+            return HTTPStatus.OK, _METRICS, metrics.decode()
+        if path not in ("/", "/healthz", "/readyz"):
+            text = "the pages are / /healthz /metrics /readyz\n"
+            return HTTPStatus.NOT_FOUND, _TEXT, text
+        checks = list(liveness(self._service))
+        if path != "/healthz":
+            checks += readiness(self._service)
+        if path == "/":
+            text = _ENVIRONMENT.get_template("status.html").render(
+                service=self._service,
+                statistics=self._statistics,
+                checks=checks,
+                minutes=self._statistics.last_hour,
+                now=time.time(),
+            )
+            return HTTPStatus.OK, _HTML, text
+        good = all(check.good for check in checks)
+        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+        return status, _TEXT, "".join(f"{check}\n" for check in checks)
+
+    def _is_own_name(self, host: str) -> bool:
+        """Return whether a Host header names this machine.
+
+        Other names may be DNS rebinding: a foreign web page whose host name
+        resolves to this machine.
+        """
+        with suppress(ValueError):  # no valid host, or no address
+            name = urlsplit(f"//{host}").hostname or ""
+            if name.rstrip(".") in self._hosts or ipaddress.ip_address(name):
+                return True
+        return False
+
+
+def _finalize(value: object) -> str:
+    """Return a value as one line with secrets masked, before Jinja2 escapes
+    it."""
+    if isinstance(value, Markup):
+        return value
+    return one_line(str(value), _LONGEST)
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _duration(seconds: float) -> str:
+    return format_duration(max(0, int(seconds)))
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("poolmgr.monitoring"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=_finalize,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {"date": _date, "duration": _duration}
+_ENVIRONMENT.globals |= {
+    "host": socket.gethostname(),
+    "pid": os.getpid(),
+    "version": importlib.metadata.version("poolmgr"),
+}
 
 
 class SingleRequest(HTTPRequestParser):  # type: ignore[misc]
-    """A request after which the connection is closed.
+    """A request whose connection is closed after the response.
 
-    Otherwise a client could send many at once, read none of the answers, and
-    have waitress keep them all.
+    Otherwise a client could send many requests and read no responses, which
+    waitress would all keep in memory.
     """
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Read the headers."""
+        """Parse the headers."""
         super().parse_header(header_plus)
         self.headers["CONNECTION"] = "close"
 
@@ -46,35 +187,44 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]
-    """Waitress, which also closes connections that are old or too many.
+    """A waitress server that limits the age and number of connections.
 
-    Waitress itself waits for a client as long as something comes from it now
-    and then, and accepts no one else when it has too many.
+    Waitress itself keeps a connection as long as it receives a byte now and
+    then, and accepts no others once it has too many.
     """
 
     channel_class = Channel
 
     def maintenance(self, now: float) -> None:
-        """Close the oldest connections; called once a second."""
+        """Close the oldest connections; waitress calls this each second."""
         channels = self.active_channels.values()
-        # No page is being made for these.
+        # The others have a page being rendered.
         idle = [each for each in channels if not each.requests]
         idle.sort(key=lambda channel: channel.creation_time)
         too_many = len(channels) - MAX_CONNECTIONS
         for place, channel in enumerate(idle):
             if place < too_many or channel.creation_time < now - TIMEOUT:
                 channel.will_close = True
-                # Not only marked: waitress would flush the answer before, and
-                # this client may never read it.
-                with contextlib.suppress(OSError):
+                # Waitress would send the rest of the response first, which
+                # this client may never read.
+                with suppress(OSError):
                     channel.socket.shutdown(socket.SHUT_RDWR)
 
 
-def serve(settings: MonitoringSettings, pages: Pages) -> None:
+def serve(
+    settings: MonitoringSettings,
+    service: Service,
+    statistics: Statistics,
+    options: ConnectionOptions,
+) -> None:
     """Serve the pages until the process ends.
 
-    If the address cannot be listened on, this is one line in the log: jobs
-    matter more.
+    If the address cannot be used, only log a warning: the jobs are more
+    important.
+
+    :param service: the worker
+    :param statistics: its history
+    :param options: how to reach the job servers
     """
     host, port = settings.address, settings.port
     shown = f"[{host}]" if ":" in host else host
@@ -91,8 +241,11 @@ def serve(settings: MonitoringSettings, pages: Pages) -> None:
             one_line(why),
         )
         return
+    collector = StateCollector(service, statistics, options)
+    statistics.registry.register(collector)
+    statistics.start_at_0(service.manager.actions.names())
     server = Server(
-        pages,
+        Pages(service, statistics, settings.hosts),
         _sock=sock,
         sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
         bind_socket=False,
@@ -103,7 +256,7 @@ def serve(settings: MonitoringSettings, pages: Pages) -> None:
         max_request_body_size=1,
         max_request_header_size=MAX_HEADER,
     )
-    # It would warn of many requests and connections; we can serve them.
+    # It warns of many requests and connections, which are no problem here.
     logging.getLogger("waitress").setLevel(logging.ERROR)
     port = sock.getsockname()[1]
     LOG.info("status page and metrics on http://%s:%d/", shown, port)

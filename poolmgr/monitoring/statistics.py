@@ -1,22 +1,20 @@
-"""What a worker has done: counters for Prometheus, the last jobs, the last
-hour of the cloud."""
+"""Statistics of a worker: counters for Prometheus, the last jobs, and the
+cloud calls of the last hour."""
 
 import time
-from collections import Counter as Counts
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import NamedTuple
 
 import prometheus_client as prometheus
-from prometheus_client import Counter, Histogram
-from prometheus_client.metrics import MetricWrapperBase
 
 from poolmgr import errors
 from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
 from poolmgr.jobs.message import FAIL, PASS
 from poolmgr.text import one_line
 
-#: The help of every metric. The list in the documentation is made from these.
+#: The help text of each metric. The documentation lists them, too.
 COUNTERS = {
     "poolmgr_jobs": "Jobs that have ended, by error code.",
     "poolmgr_cloud_calls": 'Calls of the cloud; "none" is no answer.',
@@ -45,7 +43,7 @@ GAUGES = {
     "poolmgr_reaper_look_age_seconds": "Time since its last complete run.",
 }
 HELP = COUNTERS | HISTOGRAMS | GAUGES
-#: The labels of those that have any.
+#: The labels of the metrics that have any.
 LABELS = {
     "poolmgr_build_info": ("version", "python", "pool"),
     "poolmgr_jobs": ("action", "outcome", "code"),
@@ -64,7 +62,7 @@ LABELS = {
     "poolmgr_reaper_removed": ("kind",),
     "poolmgr_reaper_findings": ("kind", "verdict"),
 }
-#: Upper bounds of the buckets of jobs and of calls of the cloud, in seconds.
+#: Upper bounds of the buckets for jobs and for cloud calls, in seconds.
 JOB_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
     *(60.0, 120.0, 300.0, 600.0),
@@ -72,24 +70,22 @@ JOB_BUCKETS = (
 CALL_BUCKETS = JOB_BUCKETS[:12]
 #: Minutes of history.
 MINUTES = 60
-#: Jobs, failures and findings of the reaper that are kept.
-_JOBS, _FINDINGS = 25, 50
-#: Characters that are kept of a text from outside.
+#: Number of jobs and of failures that are kept.
+_JOBS = 25
+#: Length limit of texts from outside, in characters.
 _LONGEST = 300
-
-MetricT = TypeVar("MetricT", bound=MetricWrapperBase)
 
 
 class RecentJob(NamedTuple):
     """A job that has ended.
 
-    :ivar at: when, in seconds since the epoch
-    :ivar action: its action, as the message had it
-    :ivar about: the device or the address, empty if not known
-    :ivar request_id: finds the job in the cloud's logs
-    :ivar seconds: how long it took
-    :ivar code: the error's code; empty for a PASS
-    :ivar reason: the error's text; empty for a PASS
+    :ivar at: the end, in seconds since the epoch
+    :ivar action: the action as it was in the message
+    :ivar about: the device or address; empty if unknown
+    :ivar request_id: the job's id in the logs of the cloud
+    :ivar seconds: the duration
+    :ivar code: the error code; empty for a PASS
+    :ivar reason: the error text; empty for a PASS
     """
 
     at: float
@@ -103,13 +99,14 @@ class RecentJob(NamedTuple):
 
 @dataclass
 class Minute:
-    """The calls of the cloud in one minute.
+    """The cloud calls in one minute.
 
-    :ivar number: which minute, in minutes of the monotonic clock
-    :ivar calls: how many calls
-    :ivar failed: how many of these had no answer, or a status of 500 and above
-    :ivar total: how long all of them took, in seconds
-    :ivar longest: how long the longest took, in seconds
+    :ivar number: minutes of the monotonic clock
+    :ivar calls: number of calls
+    :ivar failed: number of calls without an answer or with a status of 500
+        and above
+    :ivar total: seconds that all calls took
+    :ivar longest: seconds that the longest call took
     """
 
     number: int
@@ -119,63 +116,57 @@ class Minute:
     longest: float = 0.0
 
 
-class ReaperRun(NamedTuple):
-    """A run of the reaper.
-
-    :ivar at: when, in seconds since the epoch
-    :ivar number: of its findings, by kind and verdict
-    :ivar findings: the first of them
-    """
-
-    at: float
-    number: Mapping[tuple[str, ...], int]
-    findings: Sequence[ReaperFinding]
-
-
 class Statistics(Observer):
-    """What the pages show of the past, in bounded memory.
+    """The history of a worker, for its pages.
 
-    It is told on the event loop; any thread may read it.
+    The observer methods are called on the event loop; any thread may read.
 
-    :param clock: monotonic seconds
-    :ivar registry: where the metrics are; others may be added
-    :ivar started_at: when it began, in seconds since the epoch
+    :param clock: returns monotonic seconds
+    :ivar registry: the registry of the metrics; collectors can be added
+    :ivar started_at: the start, in seconds since the epoch
     :ivar recent: the last jobs that ended, the newest first
     :ivar failures: the last jobs that failed, the newest first
-    :ivar reaper_run: the last run of the reaper that came to an end
+    :ivar reaped_at: the last complete run of the reaper, in seconds since the
+        epoch; 0 before the first
+    :ivar findings: what that run found
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.started_at = time.time()
         self.recent: Sequence[RecentJob] = ()
         self.failures: Sequence[RecentJob] = ()
-        self.reaper_run: ReaperRun | None = None
+        self.reaped_at = 0.0
+        self.findings: Sequence[ReaperFinding] = ()
         self._clock = clock
         self._minutes: list[Minute] = []
-        # The library would tell of each counter when it was made, too.
+        # Without the creation time of each counter, which nobody needs.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
-        # Not the library's global registry, which may have anything in it.
+        # A plugin may use the library's global registry.
         self.registry = prometheus.CollectorRegistry(auto_describe=False)
         prometheus.ProcessCollector(registry=self.registry)
-        new = self._new
-        self._jobs = new(Counter, "poolmgr_jobs")
-        self._calls = new(Counter, "poolmgr_cloud_calls")
-        self._runs = new(Counter, "poolmgr_reaper_looks")
-        self._removed = new(Counter, "poolmgr_reaper_removed")
-        name = "poolmgr_job_duration_seconds"
-        self._job_seconds = new(Histogram, name, buckets=JOB_BUCKETS)
-        name = "poolmgr_cloud_call_duration_seconds"
-        self._call_seconds = new(Histogram, name, buckets=CALL_BUCKETS)
+        counter = partial(prometheus.Counter, registry=self.registry)
+        self._jobs = counter(*_definition("poolmgr_jobs"))
+        self._calls = counter(*_definition("poolmgr_cloud_calls"))
+        self._runs = counter(*_definition("poolmgr_reaper_looks"))
+        self._removed = counter(*_definition("poolmgr_reaper_removed"))
+        histogram = partial(prometheus.Histogram, registry=self.registry)
+        self._job_seconds = histogram(
+            *_definition("poolmgr_job_duration_seconds"), buckets=JOB_BUCKETS
+        )
+        self._call_seconds = histogram(
+            *_definition("poolmgr_cloud_call_duration_seconds"),
+            buckets=CALL_BUCKETS,
+        )
         for outcome in ("done", "failed"):
             self._runs.labels(outcome)
         for kind in ("device", "floating IP"):
             self._removed.labels(kind)
 
     def start_at_0(self, actions: Sequence[str]) -> None:
-        """Have the counters of these actions start at 0.
+        """Create the job counters of these actions, with the value 0.
 
-        Prometheus sees an increase only of a series that was there before,
-        so it would miss the first failure of its kind.
+        Prometheus sees no increase from a missing series to 1, so it would
+        miss the first failure of each kind.
         """
         for action in actions:
             self._jobs.labels(action, PASS, "")
@@ -210,7 +201,7 @@ class Statistics(Observer):
         self._call_seconds.labels(*labels).observe(call.seconds)
         number = int(self._clock() // 60)
         if not self._minutes or self._minutes[-1].number < number:
-            # A new list, for the page's thread may be reading the other.
+            # A new list, because another thread may be reading the old one.
             self._minutes = [*self._minutes[1 - MINUTES :], Minute(number)]
         minute = self._minutes[-1]
         minute.calls += 1
@@ -221,25 +212,20 @@ class Statistics(Observer):
     def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
         """See :class:`~poolmgr.events.Observer`."""
         self._runs.labels("failed" if findings is None else "done").inc()
-        if findings is None:
-            return
-        for each in findings:
-            if each.verdict == "removed":
-                self._removed.labels(each.kind).inc()
-        number: Counts[tuple[str, ...]] = Counts(
-            (each.kind, each.verdict) for each in findings
-        )
-        self.reaper_run = ReaperRun(time.time(), number, findings[:_FINDINGS])
+        if findings is not None:
+            self.reaped_at, self.findings = time.time(), findings
+            for each in findings:
+                if each.verdict == "removed":
+                    self._removed.labels(each.kind).inc()
 
     @property
     def last_hour(self) -> list[Minute]:
-        """The calls of the cloud by minute, the oldest first; minutes
-        without a call are there, too."""
+        """All minutes of the last hour, the oldest first."""
         present = int(self._clock() // 60)
         known = {each.number: each for each in self._minutes}
         numbers = range(present - MINUTES + 1, present + 1)
         return [known.get(number, Minute(number)) for number in numbers]
 
-    def _new(self, metric: type[MetricT], name: str, **more: Any) -> MetricT:
-        more["registry"] = self.registry
-        return metric(name, HELP[name], LABELS[name], **more)
+
+def _definition(name: str) -> tuple[str, str, tuple[str, ...]]:
+    return name, HELP[name], LABELS[name]

@@ -24,7 +24,6 @@ from tests.clouds import nova_on
 from tests.jobservers import builtin, free_port
 from tests.monitoring.promtool import promtool
 from tests.monitoring.watched import Watched, watched
-from tests.peers import peer
 from tests.polling import until
 
 ROOT = Path(__file__).parents[2]
@@ -220,19 +219,6 @@ def test_the_watch_tells_how_old_its_view_is(tmp_path: Path) -> None:
             until(lambda: now("poolmgr_watch_age_seconds") > 3)
             cloud.clear_faults()
             until(lambda: now("poolmgr_watch_age_seconds") < 3)
-
-
-def test_job_servers_are_not_asked_at_each_scrape(tmp_path: Path) -> None:
-    met = []
-
-    def meet(sock: Any) -> None:
-        met.append(sock.recv(100))
-
-    with builtin() as server, peer(meet) as other:
-        with watched([server.address, other.address], tmp_path) as it:
-            for _ in range(20):
-                assert it.get("/metrics").status == 200
-    assert 1 <= met.count(b"status\r\n") <= 2
 
 
 def test_every_action_is_counted_from_0(scraped: Samples) -> None:
