@@ -1,4 +1,4 @@
-"""For tools that still call setup.py; everything is in setup.cfg."""
+"""For tools that call setup.py; the metadata is in setup.cfg."""
 
 from setuptools import setup
 

@@ -1,10 +1,10 @@
-"""Compares poolmgr with another version of itself, side by side in one run.
+"""Compares two versions of poolmgr side by side in one run.
 
     python -m benchmarks [--against FOLDER] [--rounds N] [ROW...]
 
-FOLDER is a clone of another version whose ``.venv`` has been set up there by
-``./dev setup``.  Workers are real processes on a real gearmand and a loopback
-OpenStack; both versions take turns, and the table has the medians.
+FOLDER is a clone of the other version in which ``./dev setup`` has run.
+Workers are real processes on a real gearmand and a loopback OpenStack; both
+versions take turns, and the tables show the medians.
 """
 
 import argparse
@@ -38,7 +38,7 @@ ROWS: Mapping[str, Row] = {
 
 
 def main() -> None:
-    """Measure what is asked for, and print a table for each row."""
+    """Measure the requested rows and print a table for each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--against", metavar="FOLDER", type=Path)
     parser.add_argument("--rounds", metavar="N", type=int, default=3)
@@ -63,7 +63,7 @@ def main() -> None:
 def measured(
     row: Row, trees: list[Tree], rounds: int
 ) -> dict[Tree, dict[str, float]]:
-    """The medians of a row's figures, each tree in its turn."""
+    """Measure a row with each tree in turn and return the medians."""
     found: dict[Tree, list[dict[str, float]]] = {tree: [] for tree in trees}
     for _round in range(rounds):
         for tree, figures in found.items():
@@ -84,7 +84,7 @@ def measured(
 def show(
     name: str, trees: list[Tree], found: dict[Tree, dict[str, float]]
 ) -> None:
-    """Print a row's figures: a line for each."""
+    """Print a row's figures, one per line."""
     print(f"\n{name:<46}" + "".join(f"{tree.name:>12}" for tree in trees))
     for label in found[trees[0]]:
         cells = "".join(f"{found[tree][label]:>12.2f}" for tree in trees)

@@ -33,7 +33,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Tree:
     """A source tree of poolmgr with its virtual environment in ``.venv``.
 
-    :ivar name: what the tables call it
+    :ivar name: its name in the tables
     """
 
     name: str
@@ -49,7 +49,7 @@ class Tree:
 def process(
     *command: str, env: Mapping[str, str] | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that runs while the block does."""
+    """Run a process while the block runs."""
     running = subprocess.Popen(
         command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -61,7 +61,7 @@ def process(
 
 
 class Gearmand:
-    """A gearmand that can be killed and started again."""
+    """A gearmand that can be killed and restarted."""
 
     def __init__(self) -> None:
         path = shutil.which("gearmand", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -110,13 +110,13 @@ class Gearmand:
 
 @dataclass(frozen=True)
 class Cloud:
-    """A loopback cloud in a process of its own."""
+    """A loopback cloud in its own process."""
 
     url: str
     clouds_yaml: str
 
     def counts(self) -> Counter[str]:
-        """How many calls there were, by "compute POST 202" and so on."""
+        """Return the number of calls, by "compute POST 202" and so on."""
         found = requests.get(f"{self.url}/record/counts", timeout=120)
         return Counter(found.json())
 
@@ -128,7 +128,7 @@ class Cloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What poolmgr needs in its environment to use it."""
+        """Return the environment variables for poolmgr to use it."""
         return {
             "OS_CLIENT_CONFIG_FILE": self.clouds_yaml,
             "OS_NOVA__CLOUD": "loopback",
@@ -141,9 +141,9 @@ class Cloud:
 
 @contextlib.contextmanager
 def cloud(**options: object) -> Iterator[Cloud]:
-    """A loopback cloud that runs while the block does.
+    """Run a loopback cloud while the block runs.
 
-    :param options: those of ``python -m poolmgr.testing.openstack``
+    :param options: options of ``python -m poolmgr.testing.openstack``
     """
     command = [sys.executable, "-m", "poolmgr.testing.openstack"]
     for name, value in options.items():
@@ -163,7 +163,7 @@ def cloud(**options: object) -> Iterator[Cloud]:
 def worker(
     tree: Tree, server: Gearmand, environment: Mapping[str, str]
 ) -> Iterator[int]:
-    """A worker that runs while the block does; its process id."""
+    """Run a worker while the block runs; yield its process id."""
     with process(
         *(tree.python, "-P", "-m", "poolmgr", "--quiet"),
         *("--gearman-server", str(server.address), "worker"),
@@ -178,7 +178,7 @@ def worker(
 
 
 async def passed(client: Client, action: str, **fields: str) -> Json:
-    """The answer to a job, which has to be a PASS."""
+    """Submit a job and return its answer, which must be a PASS."""
     payload = json.dumps({"action": action, **fields}).encode()
     job = await client.submit(FUNCTION, payload)
     answer: Json = json.loads(await job.result(900.0))
@@ -187,7 +187,7 @@ async def passed(client: Client, action: str, **fields: str) -> Json:
 
 
 def compiled(name: str, *libraries: str) -> str | None:
-    """The path of a program in C; None if it cannot be built here."""
+    """Compile a C program; return its path, or None if that is impossible."""
     path = str(_FOLDER / name)
     built = subprocess.run(
         ["cc", "-O2", str(PEERS / f"{name}.c"), *libraries, "-o", path],
@@ -204,7 +204,7 @@ _FOLDER = Path(_TEMPORARY.name)
 async def rate(
     server: Gearmand, function: str, payload: str, jobs: int
 ) -> float:
-    """Answers a second to 50 clients in C, each waiting for its answer."""
+    """Return the answers a second to 50 clients in C."""
     clients = compiled("clients")
     assert clients is not None, "no compiler: apt-get install gcc libc6-dev"
     running = await asyncio.create_subprocess_exec(
@@ -217,14 +217,14 @@ async def rate(
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds of a process so far."""
+    """Return the CPU seconds that a process has used."""
     text = Path(f"/proc/{pid}/stat").read_text()
     fields = text.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def rss(pid: int) -> float:
-    """Resident memory of a process, in MiB."""
+    """Return the resident memory of a process in MiB."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Rss:"):
             return int(line.split()[1]) / 1024
@@ -232,5 +232,5 @@ def rss(pid: int) -> float:
 
 
 def threads(pid: int) -> int:
-    """How many threads a process has."""
+    """Return the number of threads of a process."""
     return len(list(Path(f"/proc/{pid}/task").iterdir()))

@@ -1,4 +1,4 @@
-"""What is measured: each function returns its figures by label."""
+"""The rows: each function measures and returns its figures by label."""
 
 import asyncio
 import os
@@ -30,18 +30,18 @@ from poolmgr.testing.openstack import LoopbackCloud
 
 Figures = dict[str, float]
 
-#: Seconds that a call of the loopback cloud takes.
+#: Seconds of a call to the loopback cloud.
 LATENCY = 0.05
 _ASSIGNMENTS = 100
 
 
 async def waiting_1000(tree: Tree) -> Figures:
-    """What 1,000 waiting builds cost, and what they do to ASSIGN_IP."""
+    """The cost of 1,000 waiting builds, and their effect on ASSIGN_IP."""
     return await _waiting(tree, 1000, 20.0)
 
 
 async def waiting_10000(tree: Tree) -> Figures:
-    """What 10,000 waiting builds cost, and what they do to ASSIGN_IP."""
+    """The cost of 10,000 waiting builds, and their effect on ASSIGN_IP."""
     return await _waiting(tree, 10000, 20.0)
 
 
@@ -75,7 +75,7 @@ async def _waiting(tree: Tree, builds: int, seconds: float) -> Figures:
 
 
 async def _let_wait(client: Client, there: Cloud, builds: int) -> None:
-    """Start builds whose servers never boot; wait until all were asked for."""
+    """Start builds that never boot; wait until all servers are requested."""
     there.fault(
         method="POST", path="/servers", times=None, fate={"stuck": True}
     )
@@ -98,13 +98,13 @@ async def _assignments(
 
 
 async def calls(tree: Tree) -> Figures:
-    """Calls of the cloud for each job, with 50 jobs at once."""
+    """Cloud calls for each job, with 50 jobs at once."""
     found: Figures = {}
     with cloud(latency=LATENCY, boot_time=5.0) as there:
         async with Gearmand() as server:
             with worker(tree, server, there.environment):
                 await server.has_worker(FUNCTION)
-                await asyncio.sleep(2.0)  # its check at the start
+                await asyncio.sleep(2.0)  # the worker's check at its start
                 async with Client([server.address]) as client:
 
                     async def run(
@@ -141,11 +141,11 @@ def _calls(there: Cloud) -> int:
 
 
 async def fill(tree: Tree) -> Figures:
-    """500 devices at 20 calls a second, beside the least that is possible."""
+    """The time for 500 devices at 20 calls a second, beside the minimum."""
     devices, limit, boot, spread, seed = 500, 20.0, 32.5, 27.5, 1
     chance = random.Random(seed)
     boots = [boot + chance.uniform(-spread, spread) for _ in range(devices)]
-    # A second's calls may come at once; then each POST has to wait its turn.
+    # The calls of one second may be made at once; then the rate limit applies.
     least = LATENCY + max(
         max(0.0, (number + 1 - limit) / limit) + LATENCY + each
         for number, each in enumerate(boots)
@@ -175,7 +175,7 @@ async def fill(tree: Tree) -> Figures:
 
 
 async def build_ip(tree: Tree) -> Figures:
-    """BUILD_IP a second of 50 clients, on a cloud of 20 ms a call."""
+    """BUILD_IP a second for 50 clients, on a cloud with calls of 20 ms."""
     with cloud(latency=0.02) as there:
         async with Gearmand() as server:
             with worker(tree, server, there.environment):
@@ -190,7 +190,7 @@ async def build_ip(tree: Tree) -> Figures:
 
 
 async def transport(tree: Tree) -> Figures:
-    """Echoes a second of 50 clients, beside a worker in C on libgearman."""
+    """Echoes a second for 50 clients, beside a C worker on libgearman."""
     echo = compiled("echo", "-lgearman")
     own = [tree.python, str(tree.folder / "benchmarks/peers/own_echo.py")]
     found: Figures = {}
@@ -239,7 +239,7 @@ sys.exit(app.run(sys.argv[1:]))
 
 
 def startup(tree: Tree) -> Figures:
-    """Seconds of commands, beside a bare cliff application's."""
+    """Seconds of commands, beside a bare cliff application."""
     poolmgr = [tree.python, "-P", "-m", "poolmgr"]
     bare = [tree.python, "-c", _BARE]
     with tempfile.TemporaryDirectory() as folder:
@@ -284,7 +284,7 @@ def _seconds(command: list[str], environment: dict[str, str]) -> float:
 
 
 def entries(tree: Tree) -> Figures:
-    """Entries of poolmgr's functions for a whole BUILD_DEVICE on OpenStack."""
+    """Calls of poolmgr's own functions in a BUILD_DEVICE on OpenStack."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clouds.yaml"
         with LoopbackCloud(boot_time=0.0) as there:

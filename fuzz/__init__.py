@@ -1,8 +1,8 @@
-"""Coverage-guided fuzzing of all that reads foreign bytes.
+"""Coverage-guided fuzzing of everything that parses foreign bytes.
 
-A target is a module with ``one(data)``, which may raise nothing whatever the
-data, and ``SEEDS`` to begin with.  ``python -m fuzz`` runs them with Atheris;
-the tests run each for a moment with Hypothesis.
+A target is a module with ``SEEDS`` and ``one(data)``, which must not raise for
+any data.  ``python -m fuzz`` runs the targets with Atheris; the tests run each
+briefly with Hypothesis.
 """
 
 TARGETS = (

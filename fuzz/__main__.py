@@ -12,7 +12,7 @@ from fuzz import TARGETS
 
 
 def main() -> int:
-    """Fuzz each target in a process of its own; 1 if one found something."""
+    """Fuzz each target in its own process; return 1 if one found a fault."""
     parser = argparse.ArgumentParser(
         prog="python -m fuzz",
         description="Fuzz what reads foreign bytes. What was found is kept in "
@@ -44,16 +44,16 @@ def main() -> int:
 
 
 def run(target: str, seconds: int, folder: Path) -> None:
-    """Fuzz a target; ends the process.
+    """Fuzz a target; end the process.
 
-    :param folder: where its corpus is
+    :param folder: the folder of its corpus
     """
     import atheris
 
     with atheris.instrument_imports(include=["poolmgr", "fuzz"]):
         module = importlib.import_module(f"fuzz.{target}")
     logging.disable(logging.CRITICAL)
-    _sow(module, folder)
+    _write_seeds(module, folder)
     # https://llvm.org/docs/LibFuzzer.html#options
     options = [
         f"-max_total_time={seconds}",
@@ -67,7 +67,7 @@ def run(target: str, seconds: int, folder: Path) -> None:
     atheris.Fuzz()
 
 
-def _sow(module: ModuleType, folder: Path) -> None:
+def _write_seeds(module: ModuleType, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(module.SEEDS):
         (folder / f"seed-{number}").write_bytes(seed)

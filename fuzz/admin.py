@@ -1,4 +1,4 @@
-"""What a job server says in its text protocol."""
+"""A job server's answers in its text protocol."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ _LOOP = asyncio.new_event_loop()
 
 
 def one(data: bytes) -> None:
-    """The data is all that it says, and then it hangs up."""
+    """The server sends the data and closes the connection."""
 
     async def connect(
         address: Address,

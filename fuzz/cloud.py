@@ -1,4 +1,4 @@
-"""What a cloud answers: understood, or an error of the cloud."""
+"""A cloud's answers: they are parsed, or raise an error of the cloud."""
 
 import contextlib
 
@@ -26,7 +26,7 @@ SEEDS = [
 
 
 class _SameAnswer(Api):
-    """Answers every call alike."""
+    """A session that gives every call the same answer."""
 
     def __init__(self, body: bytes) -> None:
         self._answer = Response()

@@ -1,4 +1,4 @@
-"""The ends of connections: a worker, a client, and the built-in server."""
+"""The ends of connections: worker, client and built-in job server."""
 
 import asyncio
 import contextlib
@@ -46,47 +46,47 @@ _OPTIONS = ConnectionOptions(max_packet=1000)
 
 
 class _Wire(asyncio.Transport):
-    """Takes what is written, and the order to end."""
+    """A transport that discards data and can be closed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ended = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """It goes nowhere."""
+        """Discard data."""
 
     def get_write_buffer_size(self) -> int:
-        """Everything is out at once."""
+        """Return 0: data is sent at once."""
         return 0
 
     def is_closing(self) -> bool:
-        """Whether it was told to end."""
+        """Return whether it was aborted."""
         return self.ended
 
     def abort(self) -> None:
-        """The peer sees to the rest."""
+        """Close it."""
         self.ended = True
 
     close = abort
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the server asks for."""
+        """Return a peer's address."""
         return ("127.0.0.1", 1)
 
 
 class _Slots:
-    """Any number of jobs."""
+    """An unlimited number of slots."""
 
     def reserve(self) -> bool:
-        """There is always one."""
+        """Return True: there is always a slot."""
         return True
 
     def release(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def one(data: bytes) -> None:
-    """The first byte says to whom the rest is said."""
+    """The first byte selects the receiver of the rest."""
     whom = (_worker, _client, _server)[(data[:1] or b"\0")[0] % 3]
     _LOOP.run_until_complete(whom(data[1:]))
 
@@ -111,7 +111,7 @@ async def _worker(data: bytes) -> None:
         while not _made:
             await asyncio.sleep(0)
         await _tell(data)
-        # Some turns, for it to hear of the end.
+        # Let it notice the end of the connection.
         for _turn in range(5):
             await asyncio.sleep(0)
     serving.cancel()
@@ -157,7 +157,7 @@ async def _connect(
 
 
 async def _tell(data: bytes) -> None:
-    """It is said in two pieces to the connection made last."""
+    """Send data in two pieces to the last connection."""
     connection = _made.pop()
     half = len(data) // 2
     for piece in (data[:half], data[half:]):

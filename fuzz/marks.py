@@ -1,4 +1,4 @@
-"""Marks as they are read back from a cloud, and as they are written."""
+"""Marks, read from a cloud and written to it."""
 
 import re
 from dataclasses import replace
@@ -52,7 +52,7 @@ def _on_an_ip(mark: Mark) -> None:
         or mark.state not in get_args(State)
         or len(mark.unique.encode("utf-8", "replace")) > 63
     ):
-        return  # no such ones are written
+        return  # poolmgr does not write such marks
     assert len(text) <= 255
     read, _device = marks.mark_in_description(text)
     assert read is not None
@@ -60,7 +60,7 @@ def _on_an_ip(mark: Mark) -> None:
 
 
 def _written(mark: Mark) -> Mark:
-    """A mark as it comes back: what is no text is replaced by "?"."""
+    """Return a mark as a cloud returns it, with "?" for invalid text."""
     return replace(
         mark,
         pool=_encodable(mark.pool),

@@ -1,4 +1,4 @@
-"""A job's payload: there is one answer, and it has all that was sent."""
+"""A job's payload: there is one answer, with all fields of the message."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Names, addresses and lengths of time, as people and clients write them."""
+"""Names, addresses and durations, as people and clients write them."""
 
 import contextlib
 import ipaddress
@@ -27,7 +27,7 @@ SEEDS = [
 
 
 def one(data: bytes) -> None:
-    """The data is the text of any of them."""
+    """The data is the text of each."""
     text = data.decode("utf-8", "surrogateescape")
     with contextlib.suppress(ConfigError):
         address = Address.parse(text)

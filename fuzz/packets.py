@@ -1,4 +1,4 @@
-"""The stream of packets: what comes out does not depend on its pieces."""
+"""The stream of packets: the result does not depend on its pieces."""
 
 from poolmgr.gearman.protocol import (
     RESPONSE,
@@ -26,7 +26,7 @@ SEEDS = [
 
 
 def one(data: bytes) -> None:
-    """The first byte says how long the pieces are."""
+    """The first byte is the length of the pieces."""
     size, stream = (data[:1] or b"\1")[0] or 1, data[1:]
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
     whole, in_pieces = _parsed([stream]), _parsed(pieces)

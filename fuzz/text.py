@@ -1,4 +1,4 @@
-"""Text for logs and terminals, and the mask of secrets."""
+"""Text for logs and terminals, and the masking of secrets."""
 
 from poolmgr.text import lines, one_line, secrecy
 

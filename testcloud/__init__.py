@@ -1,8 +1,8 @@
 """A real OpenStack control plane on loopback, for the functional tests.
 
-``python3 -m testcloud up`` brings it up. Nothing but the standard library is
-needed for that; Debian's and Python's packages are fetched on the way. Tests
-find it by what is exported here.
+``python3 -m testcloud up`` starts it. This needs only the standard library,
+and installs the Debian and Python packages of OpenStack. Tests import this
+package to find the cloud.
 """
 
 from testcloud.knobs import Knobs

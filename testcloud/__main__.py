@@ -18,7 +18,7 @@ VERBS = {
 
 
 def main() -> int:
-    """Do what the command line says; the exit code."""
+    """Run a command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="testcloud", description=__doc__)
     parser.add_argument("verb", choices=VERBS)
     verb = VERBS[parser.parse_args().verb]

@@ -1,4 +1,4 @@
-"""Commands that run to their end, side by side, and waiting."""
+"""Running commands, in parallel if needed, and waiting."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ _interrupted = False
 
 
 class TestcloudError(Exception):
-    """The cloud cannot be had; the text says why in words for a person."""
+    """The cloud cannot be started; the text says why."""
 
-    __test__ = False  # no test class, whatever its name begins with
+    __test__ = False  # not a test class, despite its name
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal, with the time since the start."""
+    """Print a line with the time since the start."""
     print(f"[{time.monotonic() - STARTED:5.0f} s] {text}", flush=True)
 
 
@@ -33,7 +33,7 @@ def run(
     env: Mapping[str, str] | None = None,
     stdin: Path | None = None,
 ) -> None:
-    """Run a command to its end, what it prints appended to a log.
+    """Run a command and append its output to a log.
 
     :raises TestcloudError: it failed; the text has the end of the log
     """
@@ -54,7 +54,7 @@ def run(
 
 
 def together(*functions: Callable[[], object]) -> None:
-    """Run functions side by side; raise what the first to fail raises.
+    """Run functions in parallel; raise the first error.
 
     A failure or an interruption ends the commands of all.
     """
@@ -71,9 +71,9 @@ def together(*functions: Callable[[], object]) -> None:
 def wait_until(
     what: str, test: Callable[[], bool], patience: float = 180.0
 ) -> None:
-    """Wait until a test holds.
+    """Wait until a condition is true.
 
-    :raises TestcloudError: it does not within so many seconds
+    :raises TestcloudError: the time is up
     """
     end = time.monotonic() + patience
     while not test():
@@ -85,7 +85,7 @@ def wait_until(
 
 
 def tail(log: Path, size: int = 2500) -> str:
-    """The end of a log."""
+    """Return the end of a log."""
     return log.read_text(errors="replace")[-size:]
 
 
@@ -115,6 +115,6 @@ def _terminate_all() -> None:
 
 
 def _terminate(child: subprocess.Popen[bytes]) -> None:
-    # What sudo has started as root cannot be ended by us: it ends by itself.
+    # A root process started by sudo cannot be ended; it ends by itself.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         child.terminate()

@@ -1,4 +1,4 @@
-"""The configuration files, made from the templates beside this module."""
+"""The configuration files, made from the folder ``templates``."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ from string import Template
 
 from testcloud.location import HOST, Location
 
-#: Of every account: nothing here can be reached from another machine.
+#: The password of every account; no other machine can reach the cloud.
 PASSWORD = "testcloud"
 TOKEN_LIFE = 3600
 SHORT_TOKEN_LIFE = 20
@@ -30,7 +30,7 @@ testcloud = testcloud.inside.neutron_agents:InstantDriver
 def write(location: Location) -> None:
     """Write all files, and a copy of this package for the services.
 
-    What they import must not go away with a checkout.
+    The services must not depend on a checkout that may disappear.
     """
     for name in ("locks", "nova", "neutron", "images"):
         (location.data / name).mkdir(parents=True, exist_ok=True)
@@ -40,8 +40,8 @@ def write(location: Location) -> None:
     for template in templates.rglob("*.*"):
         target = location.etc / template.relative_to(templates)
         _fill(template, target, values)
-    # The same database and keys: its tokens are good everywhere, for less
-    # long.
+    # It shares database and keys, so its tokens are valid everywhere, but
+    # expire earlier.
     _fill(
         templates / "keystone" / "keystone.conf",
         location.etc / "keystone-short" / "keystone.conf",
@@ -115,7 +115,7 @@ def _write_clouds(location: Location) -> None:
         "testcloud-short": _cloud("demo", location.url("keystone-short")),
     }
     location.clouds_file.touch(mode=0o600)
-    # JSON is YAML, and the standard library can write it.
+    # JSON is valid YAML, and the standard library can write it.
     text = json.dumps({"clouds": clouds}, indent=2) + "\n"
     location.clouds_file.write_text(text)
 

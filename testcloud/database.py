@@ -1,4 +1,4 @@
-"""MariaDB, and the tables in it."""
+"""MariaDB and its tables."""
 
 import os
 import shutil
@@ -10,8 +10,8 @@ from testcloud.location import Location
 from testcloud.processes import Daemons
 
 ML2 = "plugins/ml2/ml2_conf.ini"
-# A test's database need not survive a power cut. Versions of MariaDB differ
-# in what they know: "loose" has them pass over the rest.
+# A test database need not survive a power cut. With "loose", versions of
+# MariaDB ignore options that they do not know.
 FAST = (
     "--loose-innodb-flush-log-at-trx-commit=0",
     "--loose-innodb-flush-method=nosync",
@@ -24,10 +24,10 @@ FAST = (
 
 
 def start(location: Location, daemons: Daemons) -> None:
-    """Start MariaDB; return when it listens, on a Unix socket only."""
+    """Start MariaDB on a Unix socket and wait until it listens."""
     folder = location.data / "mariadb"
     socket = location.database_socket
-    # It will not run as root unless it is told to.
+    # By default it refuses to run as root.
     user = ["--user=root"] if os.geteuid() == 0 else []
     if not location.is_done("mariadb"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -50,20 +50,20 @@ def start(location: Location, daemons: Daemons) -> None:
 
 
 class Schemas:
-    """The services' tables and first rows, made by the services' own tools."""
+    """The services' tables and first rows, created by their own tools."""
 
     def __init__(self, location: Location) -> None:
         self._location = location
 
     def keystone(self) -> None:
-        """Keystone's, with its keys, the admin and its own endpoint."""
+        """Create Keystone's tables, keys, administrator and endpoint."""
         if self._location.is_done("keystone"):
             return
         self._create("keystone")
         manage = "keystone-manage"
         etc = f"--config-dir={self._location.etc / 'keystone'}"
         self._run(manage, etc, "db_sync")
-        # Who is root has to name the owner of the keys.
+        # root must name the owner of the keys.
         owner = ["--keystone-user=root", "--keystone-group=root"]
         owner = owner if os.geteuid() == 0 else []
         for keys in ("fernet_setup", "receipt_setup", "credential_setup"):
@@ -78,7 +78,7 @@ class Schemas:
         self._location.mark_done("keystone")
 
     def others(self) -> None:
-        """All but Keystone's: half a minute of work for each of two cores."""
+        """Create all other tables; half a minute on two cores."""
         if self._location.is_done("schemas"):
             return
         say("making tables")
@@ -112,7 +112,7 @@ class Schemas:
         self._run("glance-manage", glance, "db_sync")
 
     def _create(self, *names: str) -> None:
-        """Make databases, over what an interrupted run has left."""
+        """Create databases; replace those of an interrupted run."""
         text = "".join(
             f"DROP DATABASE IF EXISTS {name};"
             f"CREATE DATABASE {name} CHARACTER SET utf8mb3;"

@@ -1,6 +1,6 @@
-"""What may be changed while the cloud runs.
+"""Knobs: settings that may change while the cloud runs.
 
-The services read the file at every use, so nothing needs a restart.
+The services read the file at every use, so no restart is needed.
 """
 
 import json
@@ -10,14 +10,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-#: Every knob and what it is until somebody turns it:
+#: Every knob and its default:
 #:
 #: ``boot_delay``, ``delete_delay``
-#:     seconds, as a number or as text: "3", "2-6" for anything between
+#:     seconds, as a number or text: "3", or "2-6" for a random value
 #: ``boot_failure``
-#:     a text: every boot fails with it
+#:     the text with which every boot fails
 #: ``floating_ip_status``
-#:     "agent": ACTIVE with a port, DOWN without; "none": nobody reports
+#:     "agent": ACTIVE with a port, DOWN without; "none": no reports
 DEFAULTS: dict[str, Any] = {
     "boot_delay": 0,
     "delete_delay": 0,
@@ -33,7 +33,7 @@ class Knobs:
         self._path = path
 
     def get(self, name: str) -> Any:
-        """A knob's value.
+        """Return a knob's value.
 
         :raises KeyError: there is no such knob
         """
@@ -41,7 +41,7 @@ class Knobs:
         return self._read().get(name, default)
 
     def set(self, name: str, value: Any) -> None:
-        """Turn a knob.
+        """Set a knob.
 
         :raises KeyError: there is no such knob
         """
@@ -50,7 +50,7 @@ class Knobs:
         self._write({**self._read(), name: value})
 
     def reset(self) -> None:
-        """Turn all back."""
+        """Reset all knobs."""
         self._write({})
 
     def _read(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Knobs:
             return {}
 
     def _write(self, values: dict[str, Any]) -> None:
-        # A service may read at any moment: it sees the old or the new file.
+        # Atomic, since a service may read the file at any moment.
         handle, name = tempfile.mkstemp(dir=self._path.parent)
         with os.fdopen(handle, "w") as file:
             json.dump(values, file, indent=2)
@@ -68,9 +68,9 @@ class Knobs:
 
 
 def seconds(delay: object) -> float:
-    """A delay in seconds: "3" is 3, "2-6" something between 2 and 6.
+    """Return a delay in seconds: "3" is 3, "2-6" a random value between.
 
-    :raises ValueError: the delay is neither
+    :raises ValueError: the text has another form
     """
     low, _, high = str(delay).partition("-")
     return random.uniform(float(low), float(high or low))

@@ -1,4 +1,4 @@
-"""Where the cloud lives: its folder and its ports."""
+"""The cloud's folder and ports."""
 
 import os
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 22000
-# The order is the ports' order. MariaDB has a Unix socket and no port.
+# In the order of their ports. MariaDB has a Unix socket and no port.
 SERVICES = (
     "keystone",
     "keystone-short",
@@ -22,7 +22,7 @@ SERVICES = (
 class Location:
     """A cloud's folder and ports.
 
-    :ivar root: the folder with all its state
+    :ivar root: the folder of all its files
     :ivar port: the first of its ports
     """
 
@@ -31,7 +31,7 @@ class Location:
 
     @classmethod
     def from_environment(cls) -> "Location":
-        """What ``TESTCLOUD_DIR`` and ``TESTCLOUD_PORT`` say, or the defaults.
+        """Return the location of ``TESTCLOUD_DIR`` and ``TESTCLOUD_PORT``.
 
         The default folder is ``poolmgr-testcloud`` in the user's cache.
         """
@@ -44,37 +44,37 @@ class Location:
 
     @property
     def venv(self) -> Path:
-        """The virtual environment that OpenStack is in."""
+        """The virtual environment of OpenStack."""
         return self.root / "venv"
 
     @property
     def installed(self) -> Path:
-        """Which packages are in the virtual environment, once they are."""
+        """The list of packages that are installed in the environment."""
         return self.venv / "testcloud-installed"
 
     @property
     def etc(self) -> Path:
-        """The services' configuration."""
+        """The folder of the services' configuration."""
         return self.root / "etc"
 
     @property
     def data(self) -> Path:
-        """Databases, keys, images: what a reset forgets."""
+        """The folder of databases, keys and images; a reset deletes it."""
         return self.root / "data"
 
     @property
     def records(self) -> Path:
-        """Which processes were started."""
+        """The folder of records of started processes."""
         return self.root / "run"
 
     @property
     def logs(self) -> Path:
-        """A log of every service and of every command."""
+        """The folder of the logs of services and commands."""
         return self.root / "logs"
 
     @property
     def code(self) -> Path:
-        """A copy of this package for the services to import."""
+        """The folder with a copy of this package for the services."""
         return self.root / "code"
 
     @property
@@ -84,41 +84,41 @@ class Location:
 
     @property
     def knobs_file(self) -> Path:
-        """What a test may change while the cloud runs."""
+        """The file of the knobs."""
         return self.root / "knobs.json"
 
     @property
     def database_socket(self) -> Path:
-        """Where MariaDB listens."""
+        """The path of MariaDB's socket."""
         return self.root / "run" / "mariadb.sock"
 
     def port_of(self, service: str) -> int:
-        """The TCP port of a service."""
+        """Return the TCP port of a service."""
         return self.port + SERVICES.index(service)
 
     def url(self, service: str) -> str:
-        """The root of a service's API."""
+        """Return the root URL of a service's API."""
         path = "/v3" if service.startswith("keystone") else ""
         return f"http://{HOST}:{self.port_of(service)}{path}"
 
     def database(self, name: str) -> str:
-        """The URL of a database."""
+        """Return the URL of a database."""
         return (
             f"mysql+pymysql://root@localhost/{name}"
             f"?unix_socket={self.database_socket}&charset=utf8mb4"
         )
 
     def is_done(self, step: str) -> bool:
-        """Whether a step that need not be repeated was finished."""
+        """Return whether a step that runs only once is finished."""
         return (self.data / f"done-{step}").exists()
 
     def mark_done(self, step: str) -> None:
-        """Have it known that a step was finished."""
+        """Record that a step is finished."""
         self.data.mkdir(parents=True, exist_ok=True)
         (self.data / f"done-{step}").touch()
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The process environment of everything that runs here.
+        """Return the environment variables of all processes.
 
         Settings of the user's own OpenStack clients must not leak into it.
         """

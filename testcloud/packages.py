@@ -1,4 +1,4 @@
-"""Debian's and Python's packages, installed when they are missing."""
+"""Debian and Python packages, installed when missing."""
 
 import hashlib
 import importlib.util
@@ -15,7 +15,7 @@ from testcloud.location import Location
 
 HERE = Path(__file__).parent
 POLICY = Path("/usr/sbin/policy-rc.d")
-#: Programs, and the Debian and Ubuntu packages that have them.
+#: Programs, and their Debian and Ubuntu packages.
 PROGRAMS = {
     "mariadbd": "mariadb-server",
     "mariadb-install-db": "mariadb-server",
@@ -24,9 +24,9 @@ PROGRAMS = {
 
 
 def install(location: Location) -> None:
-    """Have everything installed.
+    """Install everything that is missing.
 
-    :raises TestcloudError: something cannot be had
+    :raises TestcloudError: a package cannot be installed
     """
     missing = _missing()
     if "python3-venv" in missing:
@@ -62,7 +62,7 @@ def _install_debian(location: Location, packages: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt = [*_as_root(names), "apt-get", "-q", "-y"]
     apt += ["-o", "DPkg::Lock::Timeout=300"]
-    with _daemons_stay_down(_as_root(names)):
+    with _without_services(_as_root(names)):
         run(*apt, "update", log=log, env=environment)
         run(
             *(*apt, "install", "--no-install-recommends", *packages),
@@ -73,7 +73,7 @@ def _install_debian(location: Location, packages: list[str]) -> None:
 
 
 def _as_root(names: str) -> list[str]:
-    """What to put before a command so that it runs as root."""
+    """Return a prefix that runs a command as root."""
     if os.geteuid() == 0:
         return []
     sudo = ["sudo", "-n"]
@@ -84,15 +84,15 @@ def _as_root(names: str) -> list[str]:
             "neither root nor allowed to use sudo without a password; "
             f"have somebody do: apt-get install {names}"
         ) from None
-    # sudo forgets the environment.
+    # sudo drops the environment.
     return [*sudo, "DEBIAN_FRONTEND=noninteractive"]
 
 
 @contextmanager
-def _daemons_stay_down(as_root: list[str]) -> Iterator[None]:
-    """Keep Debian from starting what it installs: we start our own.
+def _without_services(as_root: list[str]) -> Iterator[None]:
+    """Keep Debian from starting the services that it installs.
 
-    Debian asks a file before it does; one that is there already stays.
+    Debian consults a file first; an existing file is kept.
     """
     if POLICY.exists():
         yield

@@ -1,4 +1,4 @@
-"""Daemons: started in sessions of their own, recorded, ended by id."""
+"""Daemons: started in their own sessions, recorded, ended by id."""
 
 import contextlib
 import hashlib
@@ -19,12 +19,12 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Record:
-    """A process that was started.
+    """The record of a started process.
 
-    :ivar pid: its process id, and that of its session and group
-    :ivar started: the kernel's start time, so that another process that was
-        given the same id later is not mistaken for it
-    :ivar digest: of its command and configuration
+    :ivar pid: the id of the process, its session and its group
+    :ivar started: the kernel's start time, which distinguishes it from a later
+        process with the same id
+    :ivar digest: digest of its command and configuration
     """
 
     pid: int
@@ -40,17 +40,17 @@ class Daemons:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def names(self) -> list[str]:
-        """Those that were started and not stopped, in order of starting."""
+        """Return the daemons that were started and not stopped, in order."""
         records = self._location.records.glob("*.json")
         return [path.stem for path in sorted(records, key=_modification_time)]
 
     def pids(self, name: str) -> list[int]:
-        """All processes of a daemon that are alive."""
+        """Return the live processes of a daemon."""
         record = self._record(name)
         return [] if record is None else self._members(record)
 
     def alive(self, name: str) -> bool:
-        """Whether the process that was started runs."""
+        """Return whether the started process still runs."""
         record = self._record(name)
         return record is not None and _start_time(record.pid) == record.started
 
@@ -61,10 +61,10 @@ class Daemons:
         *files: Path,
         **more: str,
     ) -> None:
-        """Start a daemon, unless it runs with this very configuration.
+        """Start a daemon, unless it runs with the same configuration.
 
-        :param files: what it reads while starting
-        :param more: more of its process environment
+        :param files: files that it reads at its start
+        :param more: additional environment variables
         """
         environment = self._location.environment(**more)
         args = [str(arg) for arg in command]
@@ -72,7 +72,7 @@ class Daemons:
         record = self._record(name)
         if record and self.alive(name) and record.digest == digest:
             return
-        self.stop(name)  # an outdated one, or what is left of a dead one
+        self.stop(name)  # an outdated one, or the rest of a dead one
         log = self.log(name)
         with log.open("ab") as out:
             child = subprocess.Popen(
@@ -90,14 +90,14 @@ class Daemons:
         self._path(name).write_text(json.dumps(asdict(record)))
 
     def stop(self, name: str) -> None:
-        """End a daemon; return when all its processes are gone."""
+        """End a daemon and wait until all its processes are gone."""
         record = self._record(name)
         if record is None:
             return
         if self.alive(name):
             _signal(record.pid, signal.SIGTERM)
             _wait(lambda: not self.alive(name))
-        # Whoever outlives its parent, or does not listen.
+        # Processes that outlive their parent or ignore the signal.
         for pid in self._members(record):
             _signal(pid, signal.SIGKILL)
         if not _wait(lambda: not self._members(record)):
@@ -107,11 +107,11 @@ class Daemons:
         self._path(name).unlink()
 
     def wait_for_file(self, name: str, path: Path) -> None:
-        """Wait until a daemon has made a file."""
+        """Wait until a daemon has created a file."""
         self.wait(name, path.exists)
 
     def wait(self, name: str, test: Callable[[], bool]) -> None:
-        """Wait until a test holds, as long as the daemon lives."""
+        """Wait until a condition is true; fail when the daemon ends."""
 
         def ready() -> bool:
             if not self.alive(name):
@@ -121,7 +121,7 @@ class Daemons:
         wait_until(f"{name} ({self.log(name)})", ready)
 
     def log(self, name: str) -> Path:
-        """What a daemon has printed."""
+        """Return the output of a daemon."""
         return self._location.logs / f"{name}.log"
 
     def _path(self, name: str) -> Path:
@@ -134,10 +134,10 @@ class Daemons:
             return None
 
     def _members(self, record: Record) -> list[int]:
-        """The processes of the group, as long as it is ours.
+        """Return the processes of a daemon's group.
 
-        Without its leader, its id may be another's by now: then those count
-        that work in our folder.
+        Without its leader, the group's id may have been reused; then only
+        processes in the cloud's folder count.
         """
         leader = _start_time(record.pid)
         if leader is None:
@@ -147,7 +147,7 @@ class Daemons:
 
 
 def _wait(test: Callable[[], bool]) -> bool:
-    """Wait a while until a test holds; whether it does."""
+    """Wait for a condition; return whether it became true in time."""
     end = time.monotonic() + PATIENCE
     while not (holds := test()) and time.monotonic() < end:
         time.sleep(0.05)
@@ -171,9 +171,10 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; none when it is gone.
+    """Return the fields of /proc/PID/stat from the state on.
 
-    The name before them may hold spaces and parentheses.
+    Empty if the process is gone. The name before them may contain spaces and
+    parentheses.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

@@ -1,7 +1,7 @@
-"""What is in the cloud from the start: ``python -m testcloud.seed WHAT``.
+"""The cloud's initial resources: ``python -m testcloud.seed WHAT``.
 
-Runs with the openstacksdk in the cloud's own environment. Every step looks
-before it makes, so an interrupted run is finished by the next.
+Uses openstacksdk in the cloud's own environment. Each step checks what exists,
+so the next run completes an interrupted one.
 """
 
 import sys
@@ -19,7 +19,7 @@ SERVICES = {
     "neutron": ("network", ""),
     "nova": ("compute", "/v2.1"),
 }
-#: Name, RAM in MiB. No host can hold the last.
+#: Name and RAM in MiB. No host has room for the last.
 FLAVORS = {"m1.nano": 64, "m1.small": 512, "m1.absurd": 99_999_999}
 SUBNETS = {"testcloud": "10.20.0.0/20", "testcloud-small": "10.30.0.0/24"}
 PUBLIC_KEY = (
@@ -29,7 +29,7 @@ PUBLIC_KEY = (
 
 
 def identity(location: Location) -> None:
-    """The services, their users and endpoints; the projects for tests."""
+    """Create the services with users and endpoints, and the projects."""
     cloud: Any = openstack.connect(cloud="testcloud-admin").identity
     service = cloud.find_role("service") or cloud.create_role(name="service")
     admin = cloud.find_role("admin")
@@ -51,7 +51,7 @@ def identity(location: Location) -> None:
 
 
 def resources(location: Location) -> None:
-    """Flavors, the image, networks and quotas, and what projects have."""
+    """Create flavors, image, networks, quotas and projects' resources."""
     admin = openstack.connect(cloud="testcloud-admin")
     for name, ram in FLAVORS.items():
         if not admin.compute.find_flavor(name):
@@ -132,7 +132,7 @@ def _quotas(admin: Connection) -> None:
 
 
 def _belongings(cloud: Connection, public: str, cidr: str) -> None:
-    """A network with a way out, and what servers are built with."""
+    """Create a project's routed network and its other resources."""
     mine = {"project_id": cloud.current_project_id}
     if not any(cloud.network.routers(name="gateway", **mine)):
         _private_network(cloud, public, cidr)
@@ -141,7 +141,7 @@ def _belongings(cloud: Connection, public: str, cidr: str) -> None:
     if not cloud.compute.find_keypair("poolkey"):
         cloud.compute.create_keypair(name="poolkey", public_key=PUBLIC_KEY)
     if not cloud.compute.find_server_group("apart"):
-        # Soft: there is one host, and everybody's servers are on it.
+        # Soft, because there is only one host.
         cloud.compute.create_server_group(
             name="apart", policy="soft-anti-affinity"
         )

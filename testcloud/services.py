@@ -17,10 +17,10 @@ class Api:
     """An OpenStack API.
 
     :ivar name: the service
-    :ivar module: its WSGI application
-    :ivar threads: how many requests it serves at once, in each process
-    :ivar processes: how many processes it has
-    :ivar code: which of our own modules it runs
+    :ivar module: the module of its WSGI application
+    :ivar threads: concurrent requests of each process
+    :ivar processes: number of processes
+    :ivar code: the module of this package that it runs
     """
 
     name: str
@@ -30,7 +30,7 @@ class Api:
     code: tuple[str, ...] = ()
 
     def environment(self, location: Location) -> dict[str, str]:
-        """What it needs to find its configuration."""
+        """Return the variables with which it finds its configuration."""
         variable = f"OS_{self.name.split('-')[0].upper()}_CONFIG_DIR"
         return {variable: str(location.etc / self.name)}
 
@@ -48,7 +48,7 @@ APIS = {
             processes=2,
             code=("neutron_app.py", "neutron_agents.py"),
         ),
-        # One process by design: its parts meet in its memory.
+        # One process, because its parts share memory.
         Api(
             "nova",
             "testcloud.inside.nova_app",
@@ -60,7 +60,7 @@ APIS = {
 
 
 def start_memcached(location: Location, daemons: Daemons) -> None:
-    """Start memcached, where tokens that were checked are remembered."""
+    """Start memcached, the cache of validated tokens."""
     port = str(location.port_of("memcached"))
     command = ["memcached", f"--listen={HOST}", f"--port={port}"]
     command += ["--udp-port=0", "--memory-limit=64"]
@@ -70,7 +70,7 @@ def start_memcached(location: Location, daemons: Daemons) -> None:
 
 
 def start(location: Location, daemons: Daemons, name: str) -> None:
-    """Start an API; it may not answer yet."""
+    """Start an API without waiting for it."""
     api = APIS[name]
     configuration = location.etc / name
     code = location.code / INSIDE
@@ -102,11 +102,13 @@ def start(location: Location, daemons: Daemons, name: str) -> None:
 
 
 def answers(location: Location, name: str, timeout: float = 60.0) -> bool:
-    """Whether an API answers within so many seconds."""
+    """Return whether an API answers within a number of seconds."""
     try:
         urllib.request.urlopen(location.url(name), timeout=timeout).close()
     except urllib.error.HTTPError as error:
-        return error.code == 300  # Nova and Glance list their versions so
+        return (
+            error.code == 300
+        )  # the status of Nova's and Glance's lists of versions
     except OSError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""The recipe: how the cloud comes up, goes down and is looked at."""
+"""Starting, stopping and inspecting the cloud."""
 
 import fcntl
 import shutil
@@ -12,12 +12,12 @@ from testcloud.location import Location
 from testcloud.processes import Daemons
 
 APIS = tuple(services.APIS)
-# The kernel takes no longer path for a Unix socket.
+# The kernel's limit for the path of a Unix socket.
 LONGEST_SOCKET = 107
 
 
 def up(location: Location) -> int:
-    """Bring the cloud up; what is there already is left alone."""
+    """Start the cloud; keep everything that already runs or exists."""
     _check_length(location)
     with _locked(location):
         _check_port(location)
@@ -39,10 +39,10 @@ def up(location: Location) -> int:
 
 
 def down(location: Location) -> int:
-    """End all that was started; what it was working on is kept."""
+    """Stop all processes; keep their data."""
     with _locked(location):
         daemons = Daemons(location)
-        # Whoever uses another goes first.
+        # A service stops before the services it uses.
         last = ("mariadb", "memcached")
         first = [name for name in daemons.names() if name not in last]
         if first:
@@ -54,7 +54,7 @@ def down(location: Location) -> int:
 
 
 def reset(location: Location) -> int:
-    """Forget all but what was installed, and come up again."""
+    """Delete all data except the installed packages, and start again."""
     down(location)
     for folder in (location.data, location.etc, location.code):
         shutil.rmtree(folder, ignore_errors=True)
@@ -63,7 +63,7 @@ def reset(location: Location) -> int:
 
 
 def status(location: Location) -> int:
-    """Print what runs; 0 if all does."""
+    """Print which services run; return 0 if all do."""
     daemons = Daemons(location)
     total = 0.0
     for name in ("mariadb", "memcached", *APIS):
@@ -81,7 +81,7 @@ def status(location: Location) -> int:
 
 
 def running(location: Location | None = None) -> bool:
-    """Whether the cloud is up, seeded and answers."""
+    """Return whether the cloud is up, seeded and answers."""
     location = location or Location.from_environment()
     return location.is_done("resources") and all(
         services.answers(location, name, 10.0) for name in APIS
@@ -96,7 +96,7 @@ def _check_length(location: Location) -> None:
 
 
 def _check_port(location: Location) -> None:
-    """The ports are in Keystone's catalogue: they stay with the data."""
+    """Check that the ports are those in Keystone's catalog."""
     location.data.mkdir(exist_ok=True)
     file = location.data / "port"
     if not file.exists():
@@ -110,7 +110,7 @@ def _check_port(location: Location) -> None:
 
 @contextmanager
 def _locked(location: Location) -> Iterator[None]:
-    """One at a time; the folder is there, and its owner's alone."""
+    """Lock the folder; create it for its owner only."""
     location.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     location.records.mkdir(exist_ok=True)
     location.logs.mkdir(exist_ok=True)
@@ -122,7 +122,7 @@ def _locked(location: Location) -> Iterator[None]:
 def _identity(
     location: Location, daemons: Daemons, schemas: database.Schemas
 ) -> None:
-    """Keystone, with all that others need to log in while they start."""
+    """Start Keystone with the accounts that the other services need."""
     schemas.keystone()
     for name in ("keystone", "keystone-short"):
         services.start(location, daemons, name)
@@ -136,7 +136,7 @@ def _start_apis(location: Location, daemons: Daemons) -> None:
     say("starting the services")
     for name in ("placement", "glance", "neutron"):
         services.start(location, daemons, name)
-    # Nova's host reports to Placement while it starts.
+    # Nova's host reports to Placement during its start.
     for name in ("placement", "nova"):
         services.start(location, daemons, name)
         daemons.wait(name, partial(services.answers, location, name))
@@ -155,7 +155,7 @@ def _seed(location: Location, what: str) -> None:
 
 
 def _memory(pid: int) -> float:
-    """The memory of a process in MiB, its part of what is shared."""
+    """Return the proportional memory of a process in MiB."""
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:
             sizes = [line.split()[1] for line in file if line[:4] == "Pss:"]

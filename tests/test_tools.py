@@ -38,10 +38,10 @@ def test_archives_are_reproducible() -> None:
     there = packed(1_100_000_000, 0o600, "somebody", "p/b", "p/a")
     assert here != there
 
-    alike = dist.alike(here, 1_200_000_000)
+    normalized = dist.normalized(here, 1_200_000_000)
 
-    assert alike == dist.alike(there, 1_200_000_000)
-    with tarfile.open(fileobj=io.BytesIO(alike)) as archive:
+    assert normalized == dist.normalized(there, 1_200_000_000)
+    with tarfile.open(fileobj=io.BytesIO(normalized)) as archive:
         for member in archive.getmembers():
             file = archive.extractfile(member)
             assert file is not None
@@ -50,7 +50,7 @@ def test_archives_are_reproducible() -> None:
 
 
 def test_archives_keep_the_executable_bit() -> None:
-    made = dist.alike(packed(1, 0o700, "me", "p/run"), 2)
+    made = dist.normalized(packed(1, 0o700, "me", "p/run"), 2)
 
     with tarfile.open(fileobj=io.BytesIO(made)) as archive:
         assert archive.getmember("p/run").mode == 0o755

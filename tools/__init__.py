@@ -1,1 +1,1 @@
-"""What the project's own checks and releases are made with."""
+"""The project's tools for checks and releases."""

@@ -1,9 +1,9 @@
-"""Asks whether what poolmgr needs has known vulnerabilities.
+"""Checks poolmgr's requirements for known vulnerabilities.
 
-``python -m tools.audit``: those of the packages that are installed in this
-environment and that poolmgr needs, by pip-audit.  Ends with 1 when there are
-some.  When nobody can be asked that is said, and is no failure: a check that
-fails with somebody's server would be switched off.
+``python -m tools.audit`` runs pip-audit on the installed packages that poolmgr
+requires.  The exit code is 1 if there are vulnerabilities.  If the database
+cannot be reached, that is printed, and is not a failure: an outage of another
+service must not break the build.
 """
 
 import importlib.metadata
@@ -17,7 +17,7 @@ from typing import Any
 
 
 def needed(package: str, seen: set[str]) -> Iterator[str]:
-    """A package's requirements and theirs, as installed: ``name==version``."""
+    """Yield a package's installed requirements, recursively, as pins."""
     for requirement in importlib.metadata.requires(package) or ():
         if "extra ==" in requirement:
             continue
@@ -34,7 +34,7 @@ def needed(package: str, seen: set[str]) -> Iterator[str]:
 
 
 def findings(report: dict[str, Any]) -> tuple[list[str], int]:
-    """What pip-audit has found, a line each, and how many it could ask for."""
+    """Return the findings as lines, and the number of audited packages."""
     lines, audited = [], 0
     for package in report["dependencies"]:
         audited += "vulns" in package
@@ -48,7 +48,7 @@ def findings(report: dict[str, Any]) -> tuple[list[str], int]:
 
 
 def main() -> int:
-    """Ask, and tell."""
+    """Run the audit and print the findings."""
     wanted = sorted(needed("poolmgr", set()))
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(wanted))

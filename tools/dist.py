@@ -1,9 +1,8 @@
-"""Builds the sdist and the wheel, byte for byte the same wherever and when.
+"""Builds the sdist and the wheel reproducibly, byte for byte.
 
-``python -m tools.dist FOLDER`` in the sources; needs ``build``.  What differs
-between two machines is made alike: times are those of the last commit (or of
-SOURCE_DATE_EPOCH), owners are nobody in particular, modes are the usual two.
-The wheel is built from the sdist.
+``python -m tools.dist FOLDER`` in the sources; needs ``build``.  Times are
+those of the last commit (or SOURCE_DATE_EPOCH), owners are removed, and modes
+are normalized.  The wheel is built from the sdist.
 """
 
 import gzip
@@ -25,7 +24,9 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         temporary = Path(name)
         sdist = _build("--sdist", Path.cwd(), temporary)
-        (folder / sdist.name).write_bytes(alike(sdist.read_bytes(), epoch))
+        (folder / sdist.name).write_bytes(
+            normalized(sdist.read_bytes(), epoch)
+        )
         sources = unpacked(folder / sdist.name, temporary / "sources")
         wheel = _build("--wheel", sources, temporary)
         (folder / wheel.name).write_bytes(wheel.read_bytes())
@@ -33,11 +34,11 @@ def main(folder: Path) -> None:
         print(folder / built.name)
 
 
-def alike(packed: bytes, epoch: int) -> bytes:
-    """The same files in an archive that says nothing of who made it when.
+def normalized(packed: bytes, epoch: int) -> bytes:
+    """Return an archive with normalized times, owners and modes.
 
     :param packed: a tar.gz
-    :param epoch: all files' time, in seconds since 1970
+    :param epoch: the time of all files, in seconds since 1970
     """
     plain, result = io.BytesIO(), io.BytesIO()
     with (
@@ -58,9 +59,9 @@ def alike(packed: bytes, epoch: int) -> bytes:
 
 
 def unpacked(archive: Path, folder: Path) -> Path:
-    """Unpack what :func:`alike` made; returns the one folder that is in it.
+    """Unpack an archive of :func:`normalized`; return its one folder.
 
-    By hand: tarfile's filters are not in every Python 3.11.
+    Not by tarfile's filters, which some versions of Python 3.11 lack.
     """
     with tarfile.open(archive) as file:
         for member in file.getmembers():

@@ -1,7 +1,7 @@
 """Takes the screenshots in the documentation.
 
 ``python -m tools.screenshots`` in the sources; needs gearmand and Chromium.  A
-worker on the fake cloud serves jobs for some minutes, so that the page's chart
+worker on the fake cloud runs jobs for some minutes, so that the page's chart
 has bars.
 """
 
@@ -42,7 +42,7 @@ port = {port}
 
 
 async def send_jobs(server: Address, seconds: float) -> None:
-    """Send builds, more than the worker can do at once, and short jobs."""
+    """Send short jobs, and more builds than the worker can run at once."""
     async with Client([server]) as client:
         end = time.monotonic() + seconds
         for number in itertools.count():
@@ -59,7 +59,7 @@ async def send_jobs(server: Address, seconds: float) -> None:
 
 
 def text_of(shown: Terminal, columns: int, rows: int) -> Text:
-    """Return what a terminal shows, with its colours."""
+    """Return the contents of a terminal with colours."""
     text = Text()
     for y in range(rows):
         for x in range(columns):
@@ -73,21 +73,21 @@ def text_of(shown: Terminal, columns: int, rows: int) -> Text:
 def show_terminal(*servers: Address) -> None:
     """Take a screenshot of ``poolmgr status --watch``.
 
-    :param servers: the last of them is down
+    :param servers: job servers; the last one is down
     """
     columns, rows = 72, 6
     args = [f"--gearman-server={server}" for server in servers]
     with terminal(
         *args, "status", "--watch", columns=columns, rows=rows
     ) as shown:
-        # Only the second view knows how fast the queue changes.
+        # The first view does not show the growth of the queue.
         shown.wait_for(lambda: re.search(r"pool_mgm.*[+-]\d", shown.text))
         shown.wait_for(lambda: "DOWN" in shown.text)
         text = text_of(shown, columns, rows)
     console = Console(record=True, width=columns, file=sys.stderr)
     console.print(text)
     svg = console.export_svg(title="poolmgr status --watch")
-    # The documentation loads nothing from elsewhere, fonts neither.
+    # The documentation loads no external files, such as fonts.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     (FOLDER / "status-watch.svg").write_text(svg)
 
@@ -110,7 +110,7 @@ def show_page(url: str, profile: Path) -> None:
 
 
 def main() -> None:
-    """Take both."""
+    """Take both screenshots."""
     port = free_port()
     with (
         tempfile.TemporaryDirectory() as name,

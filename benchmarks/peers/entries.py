@@ -1,6 +1,6 @@
-"""Prints how often a BUILD_DEVICE enters functions of poolmgr.
+"""Prints how many calls of poolmgr's functions a BUILD_DEVICE makes.
 
-The second of two builds counts: the first one logs in and looks things up.
+The second of two builds counts, since the first one logs in.
 """
 
 import sys
@@ -17,7 +17,7 @@ count = 0
 
 
 def profile(frame: FrameType, event: str, argument: object) -> None:
-    """Count the entries."""
+    """Count a call."""
     global count
     if event == "call" and frame.f_code.co_filename.startswith(OURS):
         count += 1

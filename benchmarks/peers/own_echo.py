@@ -1,7 +1,6 @@
 """An echo on poolmgr's transport: ``own_echo.py HOST PORT FUNCTION KIND``.
 
-``loop``: it answers in the event loop, as what does not block may.
-``threads``: a thread pool answers, as for work that blocks.
+With ``loop`` the event loop answers, with ``threads`` a thread pool.
 """
 
 import asyncio
@@ -15,14 +14,14 @@ from poolmgr.gearman.worker import Worker
 
 
 class AnyNumber:
-    """Slots for any number of jobs."""
+    """An unlimited number of slots."""
 
     def reserve(self) -> bool:
-        """There is always one."""
+        """Return True: there is always a slot."""
         return True
 
     def release(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
 
 async def serve(address: Address, function: str, kind: str) -> None:

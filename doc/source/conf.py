@@ -21,11 +21,11 @@ extensions = [
 graphviz_output_format = "svg"
 # Literal blocks are output or commands, not Python.
 highlight_language = "text"
-# Quotes and ellipses, but no dashes: "--debug" stays as it is.
+# Convert quotes and ellipses, but no dashes: "--debug" stays unchanged.
 smartquotes_action = "qe"
 html_theme = "furo"
 html_title = f"poolmgr {release}"
-# A prompt is no part of a command.
+# The copy button leaves out prompts.
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
 html_static_path = ["_static"]

@@ -1,1 +1,1 @@
-"""What is imported inside OpenStack's own processes."""
+"""Code that runs inside OpenStack's processes."""

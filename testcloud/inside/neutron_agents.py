@@ -30,7 +30,7 @@ class InstantDriver(api.MechanismDriver):
             registry.subscribe(_report, resources.FLOATING_IP, event)
 
     def bind_port(self, context: api.PortContext) -> None:
-        """Bind a port on the first segment there is."""
+        """Bind a port on the first segment."""
         segment = context.segments_to_bind[0]
         context.set_binding(
             segment[api.ID],
@@ -45,8 +45,8 @@ def _report(
 ) -> None:
     """Set a floating IP's status.
 
-    The answer to the request that changed it was made before: it shows the
-    old status, as in life.
+    As in a real cloud, the answer to the changing request still shows the old
+    status.
     """
     if knobs.get("floating_ip_status") != "agent":
         return

@@ -1,8 +1,8 @@
-"""Neutron's WSGI application, ready before its first request.
+"""Neutron's WSGI application with its policy rules loaded.
 
-Neutron 29 shows its policy engine to other threads before the rules are in
-it. Of several first requests at once some would be refused, or be shown an
-empty list; so the rules are loaded here.
+Neutron 29 publishes its policy engine to other threads before it has loaded
+the rules. Without this module, some of several concurrent first requests would
+be refused or get an empty list.
 """
 
 from neutron import policy

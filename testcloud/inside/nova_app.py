@@ -1,14 +1,14 @@
 """All of Nova as one WSGI application: API, conductor, scheduler, compute.
 
-They talk over the in-process bus of oslo.messaging, and compute reaches the
-database itself, as in Nova's own functional tests. No RabbitMQ is needed.
+They use the in-process bus of oslo.messaging, and compute uses the database
+directly, as in Nova's own functional tests. No RabbitMQ is needed.
 """
 
 import os
 import sys
 from typing import Any
 
-# First: this reads nova.conf and sets up logging and the bus.
+# Must be first: it reads nova.conf and sets up logging and the bus.
 from nova.wsgi.osapi_compute import application
 
 # isort: split
@@ -52,18 +52,18 @@ def _start(binary: str) -> service.Service:
     return started
 
 
-# Nova loads drivers from its own package only.
+# Nova only loads drivers from its own package.
 sys.modules["nova.virt.testcloud"] = nova_driver
-# With every build and deletion Nova 34 asks Placement for the allocations of
-# each server of the host, one request a server. Only drivers that move
-# inventory between providers look at them, and this one does not.
+# At every build and deletion, Nova 34 requests the allocations of each server
+# on the host from Placement. Only drivers that move inventory between
+# providers need them, and this one does not.
 SchedulerReportClient.get_allocations_for_provider_tree = _no_allocations
 
 objects.register_all()
 os_brick.setup(nova.conf.CONF)
 os_vif.initialize()
 services = [_start(binary) for binary in TOPICS]
-# A host takes no servers before it is mapped to a cell.
+# A host gets no servers before it is mapped to a cell.
 host_mapping.discover_hosts(context.get_admin_context())
-# The services' threads never end; uWSGI would wait for them.
+# uWSGI would wait forever for the services' threads.
 uwsgi.atexit = lambda: os._exit(0)

@@ -1,8 +1,8 @@
 """Nova's fake virt driver, with boots and deletions that take time or fail.
 
-Besides the knobs, a server's metadata acts on its boot alone:
-``testcloud_delay`` in seconds ("3" or "2-6"), ``testcloud_fail`` with the
-text it fails with.
+Besides the knobs, a server's metadata controls its own boot:
+``testcloud_delay`` in seconds ("3" or "2-6"), and ``testcloud_fail`` with the
+text of the failure.
 """
 
 import os
@@ -21,7 +21,7 @@ knobs = Knobs(Path(os.environ["TESTCLOUD_DIR"]) / "knobs.json")
 
 
 class LoopbackDriver(fake.FakeDriverWithoutFakeNodes):
-    """The driver: a host with room for thousands of small servers."""
+    """A driver whose host has room for thousands of small servers."""
 
     vcpus = 5000
     memory_mb = 5_000_000
@@ -34,7 +34,7 @@ class LoopbackDriver(fake.FakeDriverWithoutFakeNodes):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Boot a server, in its time, if it is to boot."""
+        """Boot a server after its delay, or fail."""
         wishes = instance.metadata
         time.sleep(
             seconds(wishes.get("testcloud_delay") or knobs.get("boot_delay"))
@@ -53,6 +53,6 @@ class LoopbackDriver(fake.FakeDriverWithoutFakeNodes):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Delete a server, in its time."""
+        """Delete a server after the delay."""
         time.sleep(seconds(knobs.get("delete_delay")))
         super().destroy(context, instance, *args, **kwargs)

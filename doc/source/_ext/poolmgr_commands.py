@@ -1,7 +1,7 @@
-"""The commands and options of ``poolmgr``, made from its own parsers.
+"""Directives that document commands and options, made from the parsers.
 
-cliff has a directive for that. It leaves out the commands that are made for
-actions, and repeats the output's options with every command.
+cliff's own directive omits the commands of actions, and repeats the output
+options with every command.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 
 from poolmgr.cli.app import PoolmgrApp
 
-#: Commands whose options of the output stand for all.
+#: Commands whose output options stand for those of all.
 _LIST, _ONE = "plugin list", "ip show"
 
 
@@ -23,7 +23,7 @@ class Commands(Directive):
     """``poolmgr-commands``: a section for every command."""
 
     def run(self) -> list[nodes.Node]:
-        """Make the sections."""
+        """Return the sections."""
         app = PoolmgrApp()
         made: list[nodes.Node] = []
         for name in sorted(app.command_manager.commands):
@@ -46,7 +46,7 @@ class Options(Commands):
     """``poolmgr-options``: the options before the command."""
 
     def run(self) -> list[nodes.Node]:
-        """Make their list."""
+        """Return the list."""
         return self._made([".. program:: poolmgr", "", *self._lines()])
 
     def _lines(self) -> Iterator[str]:
@@ -59,7 +59,7 @@ class Options(Commands):
 
 
 class OutputOptions(Options):
-    """``poolmgr-output-options``: those of all commands with data to show."""
+    """``poolmgr-output-options``: the options of commands that show data."""
 
     def _lines(self) -> Iterator[str]:
         app = PoolmgrApp()
@@ -73,7 +73,7 @@ class OutputOptions(Options):
 
 
 def parser_of(app: PoolmgrApp, name: str) -> argparse.ArgumentParser:
-    """The parser of a command."""
+    """Return the parser of a command."""
     factory, found, _rest = app.command_manager.find_command(name.split())
     command = factory(app, None, cmd_name=found)
     return command.get_parser(f"poolmgr {name}")
@@ -94,14 +94,14 @@ def _command(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _own(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """What is the command's own, without the output's options."""
+    """Return a command's own arguments, without output options."""
     groups = (parser._positionals, parser._optionals)
     own = [action for group in groups for action in group._group_actions]
     return [action for action in own if _is_shown(action)]
 
 
 def _is_shown(action: argparse.Action) -> bool:
-    """Whether it says something that is not said of all commands."""
+    """Return whether an argument is specific to its command."""
     is_help = isinstance(action, argparse._HelpAction)
     return not is_help and action.help is not argparse.SUPPRESS
 
@@ -150,12 +150,12 @@ def _described(text: str | None) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text, in which nothing is markup."""
+    """Escape markup."""
     return text.replace("\\", "\\\\").replace("*", "\\*").replace("|", "\\|")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Tell Sphinx."""
+    """Register the directives."""
     app.add_directive("poolmgr-commands", Commands)
     app.add_directive("poolmgr-options", Options)
     app.add_directive("poolmgr-output-options", OutputOptions)

@@ -1,6 +1,6 @@
-"""Says what is missing where diagrams cannot be drawn.
+"""Reports a missing ``dot``, and how to install it.
 
-Sphinx would warn of a command that cannot be run, for the first diagram.
+Sphinx would only warn at the first diagram that a command failed.
 """
 
 import shutil
@@ -9,9 +9,9 @@ from sphinx.application import Sphinx
 
 
 def require_dot(app: Sphinx) -> None:
-    """End the build of pages if there is no ``dot``."""
+    """Stop the build if ``dot`` is missing."""
     if app.builder.format == "html" and not shutil.which("dot"):
-        # An error of Sphinx's would come with a traceback.
+        # Sphinx would show its own errors with a traceback.
         raise SystemExit(
             "the diagrams need dot, which is not installed; on Debian: "
             "apt-get install graphviz"
@@ -19,7 +19,7 @@ def require_dot(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Tell Sphinx."""
+    """Register the check."""
     app.setup_extension("sphinx.ext.graphviz")
     app.connect("builder-inited", require_dot)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

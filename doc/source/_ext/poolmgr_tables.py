@@ -14,7 +14,7 @@ from poolmgr.monitoring import statistics
 
 
 class Generated(Directive):
-    """A directive that is replaced by the lines it makes."""
+    """A directive that generates its lines."""
 
     def run(self) -> list[nodes.Node]:
         """Parse the lines."""
@@ -24,20 +24,20 @@ class Generated(Directive):
         return into.children
 
     def lines(self) -> Iterator[str]:
-        """The text in reStructuredText."""
+        """Return the text in reStructuredText."""
         raise NotImplementedError
 
 
 class Errors(Generated):
-    """``poolmgr-errors``: code, whether to try again, and meaning."""
+    """``poolmgr-errors``: code, whether to retry, and meaning."""
 
     def lines(self) -> Iterator[str]:
-        """A table."""
+        """Return a table."""
         yield from (".. list-table::", "   :header-rows: 1")
         yield from ("   :widths: 25 10 65", "")
         yield from _row("code", "retryable", "meaning")
         for error in _errors():
-            # What follows the first paragraph is for programmers.
+            # Only the first paragraph is for operators.
             meaning = (inspect.getdoc(error) or "").partition("\n\n")[0]
             retryable = "yes" if error.retryable else "no"
             code, meaning = f"``{error.code}``", " ".join(meaning.split())
@@ -48,7 +48,7 @@ class Metrics(Generated):
     """``poolmgr-metrics``: name, kind, labels and help of each."""
 
     def lines(self) -> Iterator[str]:
-        """A definition list."""
+        """Return a definition list."""
         for kind, metrics in (
             ("counter", statistics.COUNTERS),
             ("histogram", statistics.HISTOGRAMS),
@@ -62,10 +62,10 @@ class Metrics(Generated):
 
 
 class OldOptions(Generated):
-    """``poolmgr-old-options``: names in libra.cfg, and today's."""
+    """``poolmgr-old-options``: names in libra.cfg, and present ones."""
 
     def lines(self) -> Iterator[str]:
-        """A table."""
+        """Return a table."""
         yield from (".. list-table::", "   :header-rows: 1", "")
         yield from _row("``libra.cfg``", "``poolmgr.conf``")
         for group, options in list_opts():
@@ -76,7 +76,7 @@ class OldOptions(Generated):
 
 
 def _errors() -> Iterator[type[errors.PoolmgrError]]:
-    """All kinds of errors, in the order of the source."""
+    """Return all error classes in the order of the source."""
     for found in vars(errors).values():
         if inspect.isclass(found) and issubclass(found, errors.PoolmgrError):
             yield found
@@ -89,7 +89,7 @@ def _row(first: str, *others: str) -> Iterator[str]:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Tell Sphinx."""
+    """Register the directives."""
     app.add_directive("poolmgr-errors", Errors)
     app.add_directive("poolmgr-metrics", Metrics)
     app.add_directive("poolmgr-old-options", OldOptions)

@@ -61,7 +61,7 @@ class Rack(Driver):
             return self._devices[address]
 
     def list_devices(self, timeout: float) -> Sequence[Device]:
-        """List the machines that are taken."""
+        """List the machines in use."""
         with self._lock:
             return list(self._devices.values())
 
@@ -83,7 +83,7 @@ class Rack(Driver):
             return self._devices.pop(device.id, None) is not None
 
     def power_cycle(self, device: Device, timeout: float) -> None:
-        """Turn a machine off and on; only this driver can do that."""
+        """Turn a machine off and on; no other driver has this method."""
         with self._lock:
             left = self._strip_ready_at - time.monotonic()
             if left > 0:
@@ -103,7 +103,7 @@ class Rack(Driver):
             return self._ips[address]
 
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
-        """List the addresses that are taken."""
+        """List the addresses in use."""
         with self._lock:
             return list(self._ips.values())
 

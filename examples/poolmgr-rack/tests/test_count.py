@@ -7,7 +7,7 @@ from poolmgr.testing import ActionConformance
 
 
 class TestCountDevices(ActionConformance):
-    """The tests of every action, and those of this one."""
+    """The tests that every action must pass, and specific ones."""
 
     action = CountDevices
 
@@ -18,10 +18,10 @@ class TestCountDevices(ActionConformance):
 
         assert manager.execute(self.NAME) == {"count": 2}
 
-    def test_those_with_a_prefix_are_counted(
+    def test_devices_with_a_prefix_are_counted(
         self, manager: PoolManager
     ) -> None:
-        """A request with a prefix counts only these."""
+        """A request with a prefix counts only matching devices."""
         built = manager.execute("BUILD_DEVICE")
         manager.execute("BUILD_DEVICE")
 

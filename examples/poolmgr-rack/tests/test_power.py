@@ -11,7 +11,7 @@ from poolmgr.testing import ActionConformance
 
 
 class TestPowerCycle(ActionConformance):
-    """The tests of every action, and those of this one."""
+    """The tests that every action must pass, and specific ones."""
 
     action = PowerCycle
 
@@ -24,10 +24,10 @@ class TestPowerCycle(ActionConformance):
         """Build the device that the request names."""
         return {"name": manager.execute("BUILD_DEVICE")["name"]}
 
-    def test_a_busy_power_strip_is_called_again(
+    def test_a_busy_power_strip_is_retried(
         self, manager: PoolManager, driver: Rack
     ) -> None:
-        """The strip is busy when the second request comes."""
+        """The strip is busy at the second request."""
         built = manager.execute("BUILD_DEVICE")
 
         for _ in range(2):

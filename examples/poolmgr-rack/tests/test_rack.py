@@ -12,15 +12,15 @@ MACHINES = tuple(f"192.0.2.{number}" for number in range(1, 6))
 
 
 class TestRack(DriverConformance):
-    """The tests of every driver, and those of this one."""
+    """The tests that every driver must pass, and specific ones."""
 
     @pytest.fixture
     def driver(self) -> Driver:
         """A rack of five machines."""
         return Rack(RackSettings(machines=MACHINES))
 
-    def test_a_full_rack_says_so(self, driver: Driver) -> None:
-        """It has room again when a machine is given back."""
+    def test_a_full_rack_raises_quota_exceeded(self, driver: Driver) -> None:
+        """A returned machine makes room again."""
         with PoolManager(driver) as manager:
             built = [manager.execute("BUILD_DEVICE") for _ in MACHINES]
             with pytest.raises(QuotaExceeded, match="all 5 are taken"):
