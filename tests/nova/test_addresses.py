@@ -3,10 +3,11 @@
 import ipaddress
 from typing import Any
 
+import msgspec
 import pytest
 
 from poolmgr.drivers.nova import NovaSettings
-from poolmgr.drivers.nova.devices import address_of
+from poolmgr.drivers.nova.devices import Server, device_of
 from tests.nova.pools import Pools
 from tests.polling import until
 
@@ -16,6 +17,16 @@ Addresses = dict[str, list[dict[str, object]]]
 def entry(address: str, kind: str = "fixed") -> dict[str, object]:
     version = 6 if ":" in address else 4
     return {"version": version, "addr": address, "OS-EXT-IPS:type": kind}
+
+
+def address_of(addresses: Addresses, settings: NovaSettings) -> str | None:
+    """The address of the device that has a server's addresses."""
+    fields = ("id", "name", "status", "created")
+    shown = dict.fromkeys(fields, "ACTIVE")
+    server = {**shown, "metadata": {}, "addresses": addresses}
+    device = device_of(msgspec.convert(server, Server), settings)
+    assert device is not None
+    return device.address
 
 
 PRIVATE = entry("10.20.1.4")

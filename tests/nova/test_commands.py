@@ -62,18 +62,13 @@ def test_every_command_works_on_the_cloud(
 
 #: What a server, and a floating IP, may have in place of what it should.
 ODD_SERVERS: tuple[dict[str, Any], ...] = (
-    {"name": None},
-    {"created": None},
     {"created": "yesterday"},
-    {"metadata": None},
     {"metadata": {"poolmgr_pool": "libra", "poolmgr_state": "on-loan"}},
-    {"addresses": None},
     {"addresses": {}},
     {"status": "ERROR", "fault": None},
     {"status": "ERROR"},
     {"status": "UNKNOWN", "addresses": {}},
     {"status": "SHUTOFF"},
-    {"status": None},
     {"OS-EXT-STS:task_state": "deleting"},
 )
 ODD_IPS: tuple[dict[str, Any], ...] = (
@@ -82,8 +77,6 @@ ODD_IPS: tuple[dict[str, Any], ...] = (
     {"description": None},
     {"description": "poolmgr pool=libra state=on-loan taken=x"},
     {"created_at": None},
-    {"created_at": 5},
-    {"revision_number": None},
 )
 
 

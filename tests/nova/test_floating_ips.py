@@ -111,8 +111,8 @@ def test_none_left_is_a_spent_quota(
     ("there", "wanted", "said"),
     [
         ((), None, "there are no external networks"),
-        (("a", "b"), None, "2 external networks ('a', 'b'); name one"),
-        (("a",), "public", "'public' not found (must be external)"),
+        (("a", "b"), None, "2 external networks match: 'a' ("),
+        (("a",), "public", "'public' not found among the external"),
     ],
 )
 def test_a_network_that_cannot_be_told_says_what_to_do(
@@ -243,7 +243,7 @@ def test_of_many_attached_addresses_each_is_known_by_its_device(
         return {**known, **details}
 
     monkeypatch.setattr(FloatingIP, "shown", without_details)
-    monkeypatch.setattr(servers, "A_QUESTION", 3)
+    monkeypatch.setattr(servers, "BATCH", 3)
     pool = pools.new()
     devices = [pool.build() for _each in range(5)]
     ips = [pool.ip(on=device) for device in devices]

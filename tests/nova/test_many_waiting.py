@@ -89,7 +89,7 @@ def test_who_has_failed_among_hundreds_is_answered(
 def test_looks_of_several_questions_are_further_apart(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "A_QUESTION", 9)
+    monkeypatch.setattr(servers, "BATCH", 9)
     pool = pools.new(long_timeout=300.0)
     pool.fault(Fault.no_address(**STUCK))
     waiting(pool, 45)

@@ -94,8 +94,7 @@ def test_a_mark_of_another_version_tells_its_pool_and_job() -> None:
         "poolmgr_pool": "libra",
         "poolmgr_unique": UNIQUE,
         "poolmgr_state": "on-loan",
-        "poolmgr_taken": 5,
-        "poolmgr_handle": None,
+        "poolmgr_taken": "five",
     }
     text = f"poolmgr pool=libra unique={UNIQUE} state=on-loan colour=red"
 

@@ -20,7 +20,7 @@ def test_a_floating_network_has_to_be_external() -> None:
         (wrong,) = [f for f in openstack.check() if f.problem]
 
     assert wrong.setting == "floating_network"
-    assert "'private' not found (must be external)" in str(wrong.problem)
+    assert "'private' not found among the external" in str(wrong.problem)
 
 
 def test_check_shows_what_was_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Nova's servers, which are poolmgr's devices."""
+"""The methods of the driver for devices: Nova's servers."""
 
 import base64
 import logging
@@ -11,14 +11,9 @@ import msgspec
 
 from poolmgr.drivers.base import Device, Driver, Poll
 from poolmgr.drivers.nova import marks
-from poolmgr.drivers.nova.api import Api, Entry, path_of, text
+from poolmgr.drivers.nova.api import Api, Entry, path_of
 from poolmgr.drivers.nova.calls import Call, Refused
-from poolmgr.drivers.nova.devices import (
-    NO_REASON,
-    NovaDevice,
-    Server,
-    device_of,
-)
+from poolmgr.drivers.nova.devices import NovaDevice, Server, device_of
 from poolmgr.drivers.nova.parts import Parts
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.errors import CloudError, CloudUnavailable
@@ -28,20 +23,20 @@ from poolmgr.text.secrecy import masked
 
 LOG = logging.getLogger(__name__)
 
-#: Names, tags, ids in one question, so that its address stays below 8 KiB.
-A_QUESTION = 60
+#: Names, tags or ids in one request, so that its URL stays below 8 KiB.
+BATCH = 60
 #: Servers on one page of Nova's lists.
 _PAGE = 1000
 _SERVERS = "/servers"
 
 
 class Servers(Driver):
-    """The verbs of a driver that are about devices.
+    """The methods of the driver for devices.
 
     :ivar settings: the group ``[nova]``
     :ivar api: the cloud's services
-    :ivar parts: what servers are made of
-    :ivar zones: the zones to build in, in turn; empty for any
+    :ivar parts: the resources that the settings name
+    :ivar zones: the availability zones, in turn; an empty one lets Nova choose
     """
 
     settings: NovaSettings
@@ -51,34 +46,36 @@ class Servers(Driver):
 
     def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
         """See :meth:`Driver.create_device`."""
-        own_ip = self.settings.device_floating_ip
+        has_own_ip = self.settings.device_floating_ip
         metadata = dict(e.split("=", 1) for e in self.settings.metadata)
-        metadata |= marks.OWN_IP if own_ip else {}
-        named = {
-            "name": name,
-            "metadata": metadata | marks.metadata_of(mark),
-            "tags": marks.tags_of(mark, name),
-        }
-        found = self.parts.get(self.parts.of_servers, timeout)
-        try:
-            made = self._create_server(named, found, timeout)
-        except Refused as error:
-            found = self.parts.get_again(found, error, timeout)
-            made = self._create_server(named, found, timeout)
+        metadata |= marks.OWN_IP if has_own_ip else {}
+        metadata |= marks.metadata_of(mark)
+
+        def request(parts: Mapping[str, Any]) -> Entry:
+            body = self._body(parts)
+            body["server"] |= {
+                "name": name,
+                "metadata": metadata,
+                "tags": marks.tags_of(mark, name),
+            }
+            call = Call("POST", "compute", _SERVERS, body=body)
+            return self.api.create(call, Entry, timeout)
+
+        created = self.parts.create(self.parts.of_servers, request, timeout)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return NovaDevice(
-            made.id, name, "building", None, now, mark=mark, own_ip=own_ip
+            created.id, name, "building", None, now, None, mark, has_own_ip
         )
 
     def list_devices(self, timeout: float) -> list[NovaDevice]:
         """See :meth:`Driver.list_devices`."""
-        return self._servers([{}], timeout)
+        return self._read_servers([{}], timeout)
 
     def find_devices(
         self, names: Collection[str], timeout: float
     ) -> list[NovaDevice]:
         """See :meth:`Driver.find_devices`."""
-        found = self._servers(_by_name(names), timeout)
+        found = self._read_servers(_by_name(names), timeout)
         return [device for device in found if device.name in names]
 
     def devices_of_jobs(
@@ -86,68 +83,51 @@ class Servers(Driver):
     ) -> list[NovaDevice]:
         """See :meth:`Driver.devices_of_jobs`."""
         tags = {marks.job_tag(unique) for unique in uniques}
-        found = self._servers(_by_tag(tags), timeout)
+        found = self._read_servers(_by_tag(tags), timeout)
         return [d for d in found if d.mark and d.mark.unique in uniques]
 
     def poll(self, devices: Collection[Device], timeout: float) -> Poll:
         """See :meth:`Driver.poll`."""
-        booting: set[str] = set()
-        if len(devices) > A_QUESTION:
-            # Of a thousand that boot, hardly one has changed since the last
-            # poll: who still boots is told by one short list.
-            booting = self._booting(devices, timeout)
+        building: set[str] = set()
+        if len(devices) > BATCH:
+            # Few of a thousand devices change between two polls. One short
+            # list finds those that have not.
+            building = self._list_building(devices, timeout)
         unchanged = {
             device.id
             for device in devices
-            if device.status == "building" and device.id in booting
+            if device.status == "building" and device.id in building
         }
         rest = [device for device in devices if device.id not in unchanged]
         tags = {marks.own_tag(d.mark, d.name) for d in rest if d.mark}
         names = {device.name for device in rest if not device.mark}
         queries = [*_by_tag(tags), *_by_name(names)]
-        seen = []
-        for each in self._servers(queries, timeout):
-            if each.is_whole:
-                seen.append(each)
-            else:
-                # Nova does not tell at the moment, as of a cell that is down.
-                unchanged.add(each.id)
-        requests = len(queries) + -(-len(booting) // _PAGE)
+        seen = self._read_servers(queries, timeout)
+        requests = len(queries) + -(-len(building) // _PAGE)
         return Poll(seen, unchanged, requests)
 
     def get_device(self, id: str, timeout: float) -> Device | None:
         """See :meth:`Driver.get_device`.
 
-        :raises CloudUnavailable: Nova shows it without its name or metadata
+        :raises CloudUnavailable: the server's cell is down
         """
         call = Call("GET", "compute", path_of(_SERVERS, id), expects="server")
         try:
-            shown = self.api.read(call, dict[str, Any], timeout)
+            server = self.api.read(call, Server, timeout)
         except Refused as error:
             if error.status != 404:
                 raise
             return None
-        # It is the one that was asked for, whatever it says.
-        server = msgspec.convert({**shown, "id": id}, Server)
-        device = device_of(server, self.settings)
-        if device and not device.is_whole:
-            raise CloudUnavailable(
-                f"the answer to {call} has no name or no metadata"
-            )
-        return device
+        return device_of(server, self.settings)
 
     def explain_failure(self, device: Device, timeout: float) -> str:
         """See :meth:`Driver.explain_failure`."""
-        fault, console = device.fault or NO_REASON, ""
+        fault, console = device.fault or "", ""
         try:
-            if fault == NO_REASON:
-                # Some clouds show it of a single server only.
-                seen = self.get_device(device.id, timeout)
-                fault = (seen and seen.fault) or fault
             if lines := self.settings.console_lines:
-                console = self._console(device, lines, timeout)
+                console = self._read_console(device, lines, timeout)
         except CloudError as error:
-            LOG.info("no details of device %s: %s", device.name, error)
+            LOG.info("no console of device %s: %s", device.name, error)
         for line in console.splitlines():
             LOG.warning("console of %s: %s", device.name, one_line(line))
         return (
@@ -176,42 +156,32 @@ class Servers(Driver):
 
     # -- inside -------------------------------------------------------------
 
-    def _create_server(
-        self,
-        named: Mapping[str, Any],
-        found: Mapping[str, Any],
-        timeout: float,
-    ) -> Entry:
-        """Ask for a server.
+    def _body(self, parts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the body of a request for a server without its name.
 
-        :param named: its name and its mark
-        :param found: its parts
+        :param parts: what the settings name
         """
-        server: dict[str, Any] = {
-            **named,
-            "imageRef": found["image"],
-            "flavorRef": found["flavor"],
-            "networks": [{"uuid": id_} for id_ in found["networks"]],
+        groups = parts.get("security_groups", ())
+        user_data = base64.b64encode(parts.get("user_data", b"")).decode()
+        options = {
+            "security_groups": [{"name": id_} for id_ in groups],
+            "key_name": parts.get("key_name"),
+            "user_data": user_data,
+            "config_drive": self.settings.config_drive,
+            "availability_zone": next(self.zones),
         }
-        if "security_groups" in found:
-            groups = [{"name": id_} for id_ in found["security_groups"]]
-            server["security_groups"] = groups
-        if "key_name" in found:
-            server["key_name"] = found["key_name"]
-        if "user_data" in found:
-            encoded = base64.b64encode(found["user_data"])
-            server["user_data"] = encoded.decode()
-        if self.settings.config_drive:
-            server["config_drive"] = True
-        if zone := next(self.zones):
-            server["availability_zone"] = zone
+        server: dict[str, Any] = {
+            "imageRef": parts["image"],
+            "flavorRef": parts["flavor"],
+            "networks": [{"uuid": id_} for id_ in parts["networks"]],
+            **{name: value for name, value in options.items() if value},
+        }
         body: dict[str, Any] = {"server": server}
-        if "server_group" in found:
-            body["os:scheduler_hints"] = {"group": found["server_group"]}
-        call = Call("POST", "compute", _SERVERS, body=body)
-        return self.api.create(call, Entry, timeout)
+        if group := parts.get("server_group"):
+            body["os:scheduler_hints"] = {"group": group}
+        return body
 
-    def _servers(
+    def _read_servers(
         self, queries: Iterable[Mapping[str, str]], timeout: float
     ) -> list[NovaDevice]:
         found: list[NovaDevice] = []
@@ -222,8 +192,10 @@ class Servers(Driver):
             found += filter(None, devices)
         return found
 
-    def _booting(self, devices: Iterable[Device], timeout: float) -> set[str]:
-        """Ids of all servers that boot, of the pools of these devices."""
+    def _list_building(
+        self, devices: Iterable[Device], timeout: float
+    ) -> set[str]:
+        """Return the ids of all building servers of these devices' pools."""
         found: set[str] = set()
         for pool in {device.mark.pool for device in devices if device.mark}:
             query = {"status": "BUILD", "tags": marks.pool_tag(pool)}
@@ -231,35 +203,35 @@ class Servers(Driver):
             found |= {e.id for e in self.api.read_list(call, Entry, timeout)}
         return found
 
-    def _console(self, device: Device, lines: int, timeout: float) -> str:
+    def _read_console(self, device: Device, lines: int, timeout: float) -> str:
         path = path_of(_SERVERS, device.id, "action")
         body = {"os-getConsoleOutput": {"length": lines}}
         call = Call("POST", "compute", path, body=body)
         answer = self.api.run(call, timeout)
         output = msgspec.json.decode(answer.get("output", b"null"))
-        return masked(text(output))
+        return masked(str(output or ""))
 
 
-def parted(items: Collection[str]) -> Iterator[list[str]]:
-    """The items sorted, as many at a time as fit into a question."""
+def batches(items: Collection[str]) -> Iterator[list[str]]:
+    """Yield the items in sorted batches that fit into one request."""
     order = sorted(items)
-    for start in range(0, len(order), A_QUESTION):
-        yield order[start : start + A_QUESTION]
+    for start in range(0, len(order), BATCH):
+        yield order[start : start + BATCH]
 
 
 def _by_tag(tags: Collection[str]) -> Iterator[dict[str, str]]:
-    """The questions for servers with one of these tags."""
-    for some in parted(tags):
-        yield {"tags-any": ",".join(some)}
+    """Yield the queries for servers with one of these tags."""
+    for batch in batches(tags):
+        yield {"tags-any": ",".join(batch)}
 
 
 def _by_name(names: Collection[str]) -> Iterator[dict[str, str]]:
-    """The questions for servers with one of these names, and perhaps more.
+    """Yield the queries for servers with one of these names, and some others.
 
-    Nova's filter is a regular expression, and its databases may not mind the
-    case.  It takes "|" for an ordinary letter, so that each of the names is
-    there or not; what else matches is nobody's.
+    Nova's filter is a regular expression.  The databases behind it differ:
+    some ignore the case, and some take "|" for an ordinary character.  So
+    each name is an optional group.
     """
-    for some in parted(names):
-        each = "".join(f"({re.escape(name)})?" for name in some)
-        yield {"name": f"^{each}$"}
+    for batch in batches(names):
+        groups = "".join(f"({re.escape(name)})?" for name in batch)
+        yield {"name": f"^{groups}$"}

@@ -7,7 +7,7 @@ from typing import Literal
 from poolmgr.errors import ConfigError
 from poolmgr.settings import check, like, setting
 
-_check_address = like(
+_check_url = like(
     r"\s*https?://[^/\s].*", "like https://keystone.example:5000/v3"
 )
 _check_version = like(
@@ -33,7 +33,7 @@ class NovaSettings:
     Names of credentials are keystoneauth's.
     """
 
-    # -- which cloud, and as whom -------------------------------------------
+    # -- cloud and credentials ----------------------------------------------
 
     cloud: str | None = setting(
         None,
@@ -43,23 +43,19 @@ class NovaSettings:
     auth_type: Literal["password", "v3applicationcredential", "v3token"] = (
         setting("password", "Type of login at auth_url.")
     )
-    auth_url: str | None = setting(
-        None, "Address of Keystone.", check=_check_address
-    )
+    auth_url: str | None = setting(None, "URL of Keystone.", check=_check_url)
     username: str | None = setting(None, "User name.")
     user_id: str | None = setting(None, "User id, instead of the name.")
     password: str | None = setting(None, "User's password.", secret=True)
-    user_domain_name: str | None = setting(None, "Name of the user's domain.")
+    user_domain_name: str | None = setting(None, "User's domain name.")
     user_domain_id: str | None = setting(
-        None, "Id of the user's domain. Unset: 'default'."
+        None, "User's domain id. Unset: 'default'."
     )
     project_name: str | None = setting(None, "Project name.")
     project_id: str | None = setting(None, "Project id, instead of the name.")
-    project_domain_name: str | None = setting(
-        None, "Name of the project's domain."
-    )
+    project_domain_name: str | None = setting(None, "Project's domain name.")
     project_domain_id: str | None = setting(
-        None, "Id of the project's domain. Unset: 'default'."
+        None, "Project's domain id. Unset: 'default'."
     )
     application_credential_id: str | None = setting(
         None, "Id of an application credential."
@@ -82,16 +78,16 @@ class NovaSettings:
     keyfile: str | None = setting(None, "Private key (PEM) of certfile.")
     insecure: bool = setting(False, "Do not verify certificates.")
     compute_endpoint: str | None = setting(
-        None, "Address of Nova. Unset: the catalog's.", check=_check_address
+        None, "URL of Nova. Unset: the catalog's.", check=_check_url
     )
     network_endpoint: str | None = setting(
-        None, "Address of Neutron. Unset: the catalog's.", check=_check_address
+        None, "URL of Neutron. Unset: the catalog's.", check=_check_url
     )
     compute_api_version: str | None = setting(
         None, "Nova microversion. Unset: up to 2.79.", check=_check_version
     )
 
-    # -- what devices are made of -------------------------------------------
+    # -- devices ------------------------------------------------------------
 
     image: str = setting("", "Image, by name or id.")
     flavor: str = setting("", "Flavor, by name or id.")
