@@ -55,13 +55,13 @@ class AssignIp(Action[Request]):
         self, ip: FloatingIP, device: Device, context: Context
     ) -> None:
         if context.abandoned:
-            # Another worker may have the job, and have found the port open.
+            # Another worker may have found the port open.
             context.log.warning("%s stays attached", ip.address)
             return
         try:
             async with context.limit(self.cleanup_time):
-                # It may have changed since, if only in its status.
+                # By its address, because its revision may have changed.
                 await context.cloud.detach_ip(ip.address, device)
         except PoolmgrError as error:
-            # Somebody may have moved it. The reason of the FAIL is the port.
+            # Only logged: the reason of the FAIL is the closed port.
             context.log.warning("cannot detach %s: %s", ip.address, error)

@@ -192,32 +192,17 @@ def defect(action: type[Action[Any]]) -> str | None:
     answers = action.answers
     if type(answers) is not tuple or any(type(n) is not str for n in answers):
         return "'answers' must be a tuple of names"
-    try:
-        limits(action)
-    except ValueError as error:
-        return str(error)
+    if action.timeout is not None and not _is_time(action.timeout, 0.001):
+        return f"'timeout' must be a number of seconds from 0.001 to {LONGEST}"
+    if not _is_time(action.cleanup_time, 0.0):
+        return f"'cleanup_time' must be a number of seconds up to {LONGEST}"
     return None
 
 
-def limits(action: type[Action[Any]]) -> tuple[float | None, float]:
-    """Return an action's ``timeout`` and ``cleanup_time``.
-
-    :raises ValueError: one of them is no number of seconds within a day
-    """
-    timeout, cleanup_time = action.timeout, action.cleanup_time
-    if timeout is not None:
-        _require_seconds("timeout", timeout, 0.001)
-    _require_seconds("cleanup_time", cleanup_time, 0.0)
-    return timeout, cleanup_time
-
-
-def _require_seconds(name: str, value: object, least: float) -> None:
+def _is_time(value: object, least: float) -> bool:
+    # A comparison with NaN is False.
     is_number = isinstance(value, (int, float)) and type(value) is not bool
-    # So written that it refuses NaN, which is neither more nor less.
-    if not (is_number and least <= value <= LONGEST):  # type: ignore[operator]
-        raise ValueError(
-            f"{name!r} must be a number of seconds from {least:g} to {LONGEST}"
-        )
+    return is_number and least <= value <= LONGEST  # type: ignore[operator]
 
 
 def is_required(field: Field) -> bool:

@@ -11,9 +11,8 @@ from poolmgr.ownership import Mark, new_name
 from poolmgr.text import one_line
 from poolmgr.tracing import current
 
-#: What clients are told of: the cloud has taken it on, it has booted, and, by
-#: the answer itself, it is handed over.
-_STAGES = 3
+#: Steps in the progress: created, booted, and handed over with the answer.
+_STEPS = 3
 
 
 class BuildDevice(CreatingAction[NoFields, Device]):
@@ -38,6 +37,7 @@ class BuildDevice(CreatingAction[NoFields, Device]):
                 name, context.new_mark(), max_wait=context.max_wait
             )
         except asyncio.CancelledError as cancel:
+            # The cloud may have created it too late, and failed to delete it.
             trace = current()
             if trace is not None and trace.left:
                 left = Device("", name, "failed", None, "")
@@ -47,9 +47,9 @@ class BuildDevice(CreatingAction[NoFields, Device]):
 
     async def wait_ready(self, device: Device) -> Device:
         """See :meth:`CreatingAction.wait_ready`."""
-        self.context.report(1, _STAGES)
+        self.context.report(1, _STEPS)
         ready = await self.context.cloud.wait_ready(device)
-        self.context.report(2, _STAGES)
+        self.context.report(2, _STEPS)
         return ready
 
     async def find_of_job(self) -> Sequence[Device]:

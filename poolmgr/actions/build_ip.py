@@ -10,7 +10,7 @@ from poolmgr.drivers.base import FloatingIP
 from poolmgr.errors import Changed
 from poolmgr.ownership import Mark
 
-#: Seconds that a floating IP that was made may not be to be seen.
+#: Seconds that a list may lack a new floating IP.
 _SEEN_LATE = 10.0
 
 
@@ -23,7 +23,7 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
 
     async def create(self, request: NoFields) -> FloatingIP:
         """See :meth:`CreatingAction.create`."""
-        # A short job waits for no room: others would wait with it.
+        # Short jobs do not wait for quota, because others wait for a slot.
         return await self.context.cloud.create_ip(
             self.context.new_mark(), max_wait=0.0
         )
@@ -32,7 +32,7 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
         """See :meth:`CreatingAction.find_of_job`."""
         unique = self.context.job.unique
         found = await self.context.cloud.ips_of_job(unique)
-        # What is attached has reached its client.
+        # A client already uses those that are attached.
         return [ip for ip in found if ip.device_id is None]
 
     async def reread(self, ip: FloatingIP) -> FloatingIP | None:
@@ -44,20 +44,19 @@ class BuildIp(CreatingAction[NoFields, FloatingIP]):
         """See :meth:`CreatingAction.write_mark`."""
         loop, before = asyncio.get_running_loop(), ip.mark or mark
         end = loop.time() + _SEEN_LATE
-        now: FloatingIP | None = ip
         for pause in backoff(0.1, 2.0):
             try:
-                await self.context.cloud.mark_ip(now or ip, mark)
+                await self.context.cloud.mark_ip(ip, mark)
                 return
             except Changed:
                 now = await self.reread(ip)
-                if now is None:
-                    if loop.time() > end:
-                        raise  # before that it may only be shown late
-                elif mark.is_still(now.mark):
-                    return  # it was only the answer that was lost
-                elif not before.is_still(now.mark):
+                if now is not None and mark.is_still(now.mark):
+                    return  # only the answer was lost
+                if now is not None and not before.is_still(now.mark):
                     raise
+                if now is None and loop.time() > end:
+                    raise
+                ip = now or ip
             await asyncio.sleep(pause)
 
     async def delete(self, ip: FloatingIP) -> None:

@@ -1,9 +1,9 @@
-"""What an action is given besides its request."""
+"""The context of an action: the cloud, the job, and its time limit."""
 
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Protocol
@@ -17,27 +17,28 @@ from poolmgr.plugins import known
 from poolmgr.settings import PoolSettings
 from poolmgr.tracing import RequestContext
 
+#: Asks a job server whether it has lost a worker with the job.
+AskJobServer = Callable[[Job], Coroutine[Any, Any, bool]]
+
 
 class Run(Protocol):
-    """The run of an action, as its context needs it."""
+    """The run that a context belongs to."""
 
     action: Any
     settings: PoolSettings
     job: Job
     trace: RequestContext
+    ask_delivered_before: AskJobServer
 
     @property
     def error(self) -> PoolmgrError | None:
-        """Why the run was cancelled."""
+        """Why the job was cancelled, or None."""
 
     def report(self, done: int, total: int) -> None:
-        """Tell who waits of progress."""
+        """Report progress to the clients."""
 
     def close(self) -> bool:
-        """If nobody waits, let no delivery join any more."""
-
-    async def delivered_before(self) -> bool:
-        """Ask the job server whether a worker was lost with the job."""
+        """Let no delivery join if none waits; return whether none waits."""
 
 
 class JobContext:
@@ -57,7 +58,7 @@ class JobContext:
         self.settings = run.settings
         self.job = run.job
         self.request_id = run.trace.request_id
-        # A context is made on the loop, for whatever thread.
+        # Contexts are created on the loop, also those for a thread.
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -89,7 +90,7 @@ class JobContext:
         """Set what the action waits for, for the reason of a FAIL at the
         deadline.
 
-        Calls of the cloud do that themselves.
+        Calls to the cloud do this themselves.
         """
         self._run.trace.doing = what
 
@@ -103,13 +104,13 @@ class JobContext:
 
         :param done: number of finished steps
         :param total: number of all steps
-        :raises PluginFailed: they are no such numbers
+        :raises PluginFailed: they are not whole numbers, or more are finished
+            than there are
         """
         are_whole = type(done) is int and type(total) is int
         if not (are_whole and 0 <= done <= total):
-            wrong = "must be two whole numbers, the first not above the other"
-            raise PluginFailed(f"progress {wrong}")
-        # From whatever thread.
+            wrong = f"done={done!r}, total={total!r}"
+            raise PluginFailed(f"progress must be whole numbers: {wrong}")
         self._loop.call_soon_threadsafe(self._run.report, done, total)
 
     def remaining(self) -> float:
@@ -117,7 +118,7 @@ class JobContext:
         return max(0.0, self._run.trace.end - self._loop.time())
 
     def new_mark(self) -> Mark:
-        """Return the mark for what is created for this job."""
+        """Return the mark for a resource created for this job."""
         return Mark.for_job(self.settings.pool, self.job)
 
 
@@ -141,12 +142,12 @@ class Context(JobContext):
 
     async def delivered_before(self) -> bool:
         """Ask the job server whether a worker was lost with this job."""
-        return await self._run.delivered_before()
+        return await self._run.ask_delivered_before(self.job)
 
     def limit(self, seconds: float) -> AbstractAsyncContextManager[None]:
         """Limit the time of a block: ``async with context.limit(5):``.
 
-        :raises DeadlineExceeded: the block was not done in time
+        :raises DeadlineExceeded: the block took too long
         """
         return time_limit(self._run.trace, seconds)
 
@@ -164,7 +165,7 @@ class BlockingContext(JobContext):
 
     def delivered_before(self) -> bool:
         """See :meth:`Context.delivered_before`."""
-        return self.cloud.wait(self._run.delivered_before())
+        return self.cloud.wait(self._run.ask_delivered_before(self.job))
 
     def sleep(self, seconds: float) -> None:
         """Sleep; raises like a call of the cloud when the job has to end."""
@@ -174,20 +175,19 @@ class BlockingContext(JobContext):
 async def call_method(
     run: Run, cloud: Cloud, name: str, args: tuple[object, ...]
 ) -> Any:
-    """Call a method of a run's action; a plain ``def`` runs on a thread of
-    its own.
+    """Call a method of a run's action; a plain ``def`` runs on a thread.
 
-    A cancel reaches an ``async def`` as usual, and a plain ``def`` as an
-    error of its call of the cloud.
+    When the task is cancelled, an ``async def`` is cancelled, and in a plain
+    ``def`` a call to the cloud raises.
 
-    :raises PoolmgrError: whatever the method raised
+    :raises PoolmgrError: every error of the method
     """
     doing = f"action {type(run.action).__name__}"
     try:
         method = getattr(run.action, name)
         if inspect.iscoroutinefunction(method):
             return await method(*args, Context(run, cloud))
-        return await _call_on_thread(run, cloud, doing, partial(method, *args))
+        return await _call_on_thread(run, cloud, partial(method, *args))
     except BaseException as error:
         # A plugin may raise a CancelledError of its own.
         task = asyncio.current_task()
@@ -199,14 +199,14 @@ async def call_method(
 
 
 async def _call_on_thread(
-    run: Run, cloud: Cloud, doing: str, method: Callable[..., object]
+    run: Run, cloud: Cloud, method: Callable[[BlockingContext], object]
 ) -> object:
     blocking = BlockingCloud(cloud, asyncio.get_running_loop())
     thread = CallPool(1)
     done = thread.submit(partial(method, BlockingContext(run, blocking)))
-    thread.close()  # it ends with its work
+    thread.close()  # the thread ends with its work
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
-        blocking.interrupt(run.error or Stopped(doing))
+        blocking.interrupt(run.error or Stopped("running the action"))
         return await asyncio.shield(done)

@@ -8,7 +8,7 @@ from poolmgr.actions.base import Action, Context, device_name
 
 @dataclass(frozen=True)
 class Request:
-    """What DELETE_DEVICE takes."""
+    """The fields of DELETE_DEVICE."""
 
     name: str = field(metadata=device_name("name of the device"))
 

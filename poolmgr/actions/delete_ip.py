@@ -9,15 +9,14 @@ from poolmgr.drivers.base import FloatingIP
 from poolmgr.errors import Changed
 from poolmgr.ownership import age_of
 
-#: Seconds for which an earlier delivery of the job may have been over: clouds
-#: give an address to the next client at once, job servers take a while to
-#: notice that a worker has gone, and clocks differ.
+#: Age in seconds up to which a floating IP may be newer than an earlier
+#: delivery of the job: job servers notice a lost worker late, clocks differ.
 _RECENT = 600
 
 
 @dataclass(frozen=True)
 class Request:
-    """What DELETE_IP takes."""
+    """The fields of DELETE_IP."""
 
     ip: str = field(metadata=ip_address("address of the floating IP"))
 
@@ -32,7 +31,7 @@ class DeleteIp(Action[Request]):
     ) -> Mapping[str, str]:
         """See :meth:`Action.run`."""
         ip = await context.cloud.our_ip(request.ip)
-        if _may_be_given_anew(ip, context.job.handle) and (
+        if _may_be_reallocated(ip, context.job.handle) and (
             await context.delivered_before()
         ):
             raise Changed(
@@ -44,15 +43,16 @@ class DeleteIp(Action[Request]):
         return {}
 
 
-def _may_be_given_anew(ip: FloatingIP, handle: str) -> bool:
-    """Whether the client may have meant an earlier one of this address.
+def _may_be_reallocated(ip: FloatingIP, handle: str) -> bool:
+    """Return whether the client may have meant an earlier floating IP of this
+    address.
 
-    An earlier delivery may have deleted that, and the cloud have given its
-    address to somebody else since; unless the job that built this one came
-    to the job server before this job.  A job server counts its jobs: the last
-    part of a handle is the number.
+    An earlier delivery may have deleted that one, and the cloud may have
+    given the address to somebody else since.  This is impossible if the job
+    that built this one was queued before this job: the last part of a handle
+    is the job server's count of jobs.
 
-    :param handle: the job's
+    :param handle: the handle of the job
     """
     made, built = (ip.mark.made, ip.mark.handle) if ip.mark else ("", "")
     age = age_of(ip.created or made, datetime.now(UTC))
@@ -61,10 +61,9 @@ def _may_be_given_anew(ip: FloatingIP, handle: str) -> bool:
     if ip.mark is None or ip.mark.state == "building":
         return True
     server, _colon, number = handle.rpartition(":")
-    its_server, _colon, its_number = built.rpartition(":")
-    are_numbers = number.isdecimal() and its_number.isdecimal()
-    return (
-        not are_numbers
-        or server != its_server
-        or int(its_number) >= int(number)
-    )
+    ip_server, _colon, ip_number = built.rpartition(":")
+    if server != ip_server or not (
+        number.isdecimal() and ip_number.isdecimal()
+    ):
+        return True
+    return int(ip_number) >= int(number)

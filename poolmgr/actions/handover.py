@@ -1,10 +1,10 @@
 """Actions that create something: one resource for each job, and no orphans.
 
-A job can be delivered several times: its worker may die, or lose its
+A job can be delivered several times, because its worker may die or lose its
 connection.  So the creating call marks the resource with the job; the action
-first looks for what an earlier delivery left; the mark becomes "handed over"
-right before the answer, never after; and whatever else was created for the job
-is deleted then.
+first looks for the resources of earlier deliveries; the mark becomes "handed
+over" right before the answer, never after; then other resources of the job are
+deleted.
 
 :class:`CreatingAction` does all this.  A subclass says how to create, find,
 mark and delete the resource.
@@ -26,9 +26,9 @@ from poolmgr.errors import (
 )
 from poolmgr.ownership import Mark, time_now
 
-#: Seconds that deleting what a job has created besides may take, at most.
+#: Time limit in seconds for deleting other resources of the job.
 _OTHERS_TIME = 5.0
-#: Seconds that reading or marking a resource once more may take, at the end.
+#: Time limit in seconds for reading or marking a resource during clean-up.
 _READ_TIME = 2.0
 
 ResourceT = TypeVar("ResourceT", bound=Device | FloatingIP)
@@ -44,21 +44,21 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
 
     def __init__(self) -> None:
         self._began = time_now()
-        #: The mark with which this run has created its resource.
-        self._created: Mark | None = None
         #: The resource, and the mark with which it was handed over.
         self._given: tuple[ResourceT, Mark] | None = None
 
     @abc.abstractmethod
     async def create(self, request: RequestT) -> ResourceT:
-        """Create the resource with the mark ``self.context.new_mark()``.  It
-        need not be ready."""
+        """Create the resource, with the mark ``self.context.new_mark()``.
+
+        It need not be ready.
+        """
 
     @abc.abstractmethod
     async def find_of_job(self) -> Sequence[ResourceT]:
         """List the resources whose mark has the unique of the job.
 
-        They need not include what a client already uses.
+        Those that a client already uses may be left out.
         """
 
     @abc.abstractmethod
@@ -83,7 +83,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
 
     @abc.abstractmethod
     def name(self, resource: ResourceT) -> str:
-        """Name a resource, for the log: "device x"."""
+        """Return kind and name of a resource for the log: "device x"."""
 
     async def wait_ready(self, resource: ResourceT) -> ResourceT:
         """Wait until the resource can be handed over.
@@ -98,7 +98,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
     ) -> None:
         """Handle a resource that could not be deleted.
 
-        :param cause: why it had to be deleted, and the reason of the FAIL
+        :param cause: the reason of the FAIL, for which it was deleted
         :param why: why the deletion failed
         """
         name = self.name(resource)
@@ -110,30 +110,29 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         """See :meth:`Action.run`."""
         self.context = context
         for pause in backoff(0.1, 2.0):
-            left = await self._left_over()
+            left = await self._find_left()
             try:
-                resource, mark = await self._obtain(request, left)
-                resource = await self._hand_over(resource, mark)
+                resource = await self._obtain(request, left)
                 break
             except Changed as error:
                 # Another delivery is not done with it.
                 context.failing(error)
                 context.log.info("%s; looking again", error)
             except DeviceNotDeleted:
-                raise  # the client is told of it
+                raise  # the answer names it
             except BaseException as error:
                 if not (left and isinstance(error, DeviceFailed)):
                     await self._delete_others(None, left)
                     raise
                 context.log.warning("%s; creating another one", error)
             await asyncio.sleep(pause)
-        # Only now, so that a next delivery takes this one and not another
-        # that is about to go.
+        # Only now, so that the next delivery takes over this resource and not
+        # one that is about to be deleted.
         await self._delete_others(resource, left)
         return self.answer(resource)
 
     async def undo(self, answer: Mapping[str, Any], context: Context) -> None:
-        """Delete the resource, unless another delivery has taken it over."""
+        """Delete the resource, unless another delivery has it."""
         resource = await self._still_given()
         if resource is not None:
             await self.delete(resource)
@@ -141,59 +140,54 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
     async def undelivered(
         self, answer: Mapping[str, Any], sent: bool, context: Context
     ) -> None:
-        """Mark the resource, unless another delivery has taken it over."""
+        """Mark the resource, unless another delivery has it."""
         resource = await self._still_given()
         if resource is None or resource.mark is None:
             return
-        mark = (
-            resource.mark.unconfirmed() if sent else resource.mark.withdrawn()
-        )
+        mark = resource.mark
         try:
-            await self.write_mark(resource, mark)
+            await self.write_mark(
+                resource, mark.unconfirmed() if sent else mark.withdrawn()
+            )
         except Changed as error:
             context.log.info("%s; keeping it", error)
 
     async def _still_given(self) -> ResourceT | None:
-        """The resource, if it is as this run has handed it over."""
+        """Return the resource if it still has the mark of this run."""
         if self._given is None:
             return None
         resource, mark = self._given
         now = await self.reread(resource)
         return now if now is not None and mark.is_still(now.mark) else None
 
-    async def _left_over(self) -> list[ResourceT]:
-        """What earlier deliveries created and did not answer."""
-        # Handed over first: its worker may have been deleting the others.
+    async def _find_left(self) -> list[ResourceT]:
+        """List the resources of earlier deliveries that were not answered."""
         job, pool = self.context.job, self.context.settings.pool
         found = await self.find_of_job() if job.unique else ()
         left = [x for x in found if x.mark and x.mark.is_of(pool, job)]
+        # Handed over first: its worker may have been deleting the others.
         return sorted(left, key=lambda x: x.mark is None or x.mark.is_left)
 
     async def _obtain(
         self, request: RequestT, left: list[ResourceT]
-    ) -> tuple[ResourceT, Mark]:
-        """Take over what is left, else create; return it with its mark."""
+    ) -> ResourceT:
+        """Take over or create a resource, wait for it, and hand it over."""
         context = self.context
         if left:
-            context.log.info("taking over %s", self.name(left[0]))
-            mark = left[0].mark or context.new_mark()
-            return left[0], mark.taken_over_by(context.job)
-        created = await self.create(request)
-        self._created = created.mark or context.new_mark()
-        return created, self._created
-
-    async def _hand_over(self, resource: ResourceT, mark: Mark) -> ResourceT:
-        """Wait until the resource is ready, and mark it; else delete it."""
-        given = mark.handed_over()
+            resource, mark = left[0], left[0].mark or context.new_mark()
+            context.log.info("taking over %s", self.name(resource))
+            given = mark.taken_over_by(context.job).handed_over()
+        else:
+            resource = await self.create(request)
+            given = (resource.mark or context.new_mark()).handed_over()
         try:
             resource = await self.wait_ready(resource)
-            # Before the answer is sent, never after: what a client has must
-            # not look like what nobody owns.  And not from birth: a worker
-            # that is killed while the cloud creates it may leave what the
-            # next delivery cannot see yet.
-            if self.context.close():
+            # Before the answer is sent, so that the resource of a client never
+            # looks like an orphan. Not earlier, because a worker that is
+            # killed may leave a resource that its successor does not see yet.
+            if context.close():
                 # The next delivery may have handed it over by now.
-                self.context.log.info("%s is kept", self.name(resource))
+                context.log.info("keeping %s", self.name(resource))
                 return resource
             self._given = resource, given
             if resource.mark != given:
@@ -201,24 +195,23 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         except Changed:
             raise  # another delivery has it
         except BaseException as error:
-            await self._give_up(resource, self.context.error or error)
+            await self._give_up(resource, context.error or error)
             raise
         return resource
 
     async def _give_up(
         self, resource: ResourceT, cause: BaseException
     ) -> None:
-        """Delete what cannot be handed over, unless another delivery has it,
-        or may have it."""
+        """Delete the resource, unless another delivery has or may have it."""
         context, name = self.context, self.name(resource)
         try:
             if context.abandoned:
-                context.log.warning("%s is kept", name)
-                # It may say by now that a client has it; and none will.
+                context.log.warning("keeping %s", name)
+                # Its mark may say "handed over", but no client will get it.
                 async with context.limit(_READ_TIME):
                     await self.undelivered({}, False, context)
-            elif await self._is_anothers(resource):
-                context.log.warning("%s is kept: another has it", name)
+            elif await self._was_taken_over(resource):
+                context.log.warning("keeping %s for another delivery", name)
             else:
                 async with context.limit(self.cleanup_time):
                     await self.delete(resource)
@@ -228,12 +221,12 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             else:
                 self.not_deleted(resource, cause, why)
 
-    async def _is_anothers(self, resource: ResourceT) -> bool:
-        """Whether another worker is known to have taken the resource over.
+    async def _was_taken_over(self, resource: ResourceT) -> bool:
+        """Return whether another worker has taken over the resource.
 
-        The job server may notice before we do that our connection is gone.
+        The job server may notice a lost connection before this worker does.
 
-        :param resource: as it was when we last wrote on it or read it
+        :param resource: as this worker last read or wrote it
         """
         try:
             async with self.context.limit(_READ_TIME):
@@ -248,12 +241,10 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
     async def _delete_others(
         self, kept: ResourceT | None, left: list[ResourceT]
     ) -> None:
-        """Delete what this job has created besides.
+        """Delete other resources of this job.
 
-        A worker that was killed may have created what was not to be seen yet.
-
-        :param kept: the resource that the answer has
-        :param left: what was to be seen when the job came here
+        :param kept: the resource in the answer; None for a FAIL
+        :param left: the resources that were found when the run began
         """
         context = self.context
         if not context.job.unique or context.abandoned:
@@ -269,28 +260,25 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
                         name = self.name(other)
                         context.log.warning("also deleting %s", name)
                         await self.delete(other)
-        except asyncio.CancelledError:
-            # What is handed over has to be answered all the same.
-            context.log.info("another may still exist: %s", context.error)
-        except PoolmgrError as error:
-            context.log.warning("another may still exist: %s", error)
+        except (PoolmgrError, asyncio.CancelledError) as error:
+            # A resource that was handed over is answered in any case.
+            why = context.error or error
+            context.log.warning("another may still exist: %s", why)
 
     def _is_spare(self, mark: Mark | None, before: Mark | None) -> bool:
-        """Whether a resource of this job can be deleted, once the job has
-        another answer.
+        """Return whether a resource of this job can be deleted, once the job
+        has another one.
 
-        What was handed over under the job's handle was not answered, or the
-        job would not have come again.  But this worker may have lost its
-        connection without noticing: then a later delivery may be building, or
-        may have answered, what was created or taken over after this one began.
+        A resource that was handed over under the job's handle was not
+        answered, or the job would not have been delivered again.  But this
+        worker may have lost its connection without noticing.  Then a later
+        delivery may use what was created or taken over after this run began.
 
         :param mark: the resource's mark, of this job
-        :param before: its mark when this delivery began, None if unseen then
+        :param before: its mark when this run began; None if it was not seen
         """
         if mark is None or mark.pool != self.context.settings.pool:
             return False
-        if mark == self._created:
-            return True  # a creation that took effect twice
         if mark.taken != (before.taken if before else 0):
             return False
         if before is not None and mark.is_left:

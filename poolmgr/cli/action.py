@@ -22,8 +22,8 @@ from poolmgr.cli.usage import UsageError, positive
 from poolmgr.drivers.verbs import close_driver
 from poolmgr.errors import DeviceNotDeleted
 from poolmgr.events import Outcome
-from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.manager import AsyncPoolManager
+from poolmgr.jobs.run import Delivery
 from poolmgr.worker.signals import Interrupted
 
 # cliff's options have names of their own, such as "columns".

@@ -1,1 +1,1 @@
-"""A message becomes an answer, once."""
+"""Runs jobs: parses messages, runs actions, answers once."""

@@ -1,9 +1,9 @@
-"""Who still has a job, here or at the job servers."""
+"""Questions to job servers about the jobs that they have."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import PoolmgrError
@@ -16,43 +16,37 @@ from poolmgr.tracing import RequestContext
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds that asking a job server how often it has delivered a job may take.
+#: Timeout in seconds for asking whether a job was delivered before.
 _ASK_TIME = 5.0
 
 
+@dataclass(frozen=True)
 class InFlight:
-    """Tells of marks whether their jobs are still in flight.
+    """Finds out whether the jobs of marks are still in flight.
 
-    :param running: tells the jobs that run in this process
-    :param servers: the job servers to ask
-    :param options: how to reach them
+    :ivar running: returns the jobs that run in this process
+    :ivar servers: the job servers
+    :ivar options: how to connect to them
     """
 
-    def __init__(
-        self,
-        running: Callable[[], Collection[RunningJob]],
-        servers: Sequence[Address],
-        options: ConnectionOptions,
-    ) -> None:
-        self._running = running
-        self._servers = servers
-        self._options = options
+    running: Callable[[], Collection[RunningJob]]
+    servers: Sequence[Address]
+    options: ConnectionOptions
 
     async def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
-        """Tell why the jobs of some of these marks may be in flight.
+        """Return why the jobs of some of these marks may be in flight.
 
-        A job server that cannot be asked may have any job.
+        A job server that does not answer may have any job.
 
-        :returns: a reason for each mark whose job may be; the others are
-            known to none
+        :returns: a reason for each mark whose job may be in flight
         """
         found: dict[Mark, str] = {}
         if marks:
             for reasons in await asyncio.gather(
-                *(self._ask(server, marks) for server in self._servers)
+                *(self._ask(server, marks) for server in self.servers)
             ):
                 found.update(reasons)
-        here = {each.job.unique or each.job.handle for each in self._running()}
+        here = {each.job.unique or each.job.handle for each in self.running()}
         for mark in marks:
             if (mark.unique or mark.handle) in here:
                 found[mark] = "its job runs here"
@@ -61,15 +55,14 @@ class InFlight:
     async def _ask(
         self, server: Address, marks: Collection[Mark]
     ) -> dict[Mark, str]:
-        limit = 2 * self._options.connect_timeout
-        has = f"job server {server} has its job"
+        limit = 2 * self.options.connect_timeout
         try:
             async with (
                 time_limit(RequestContext(), limit, "asking it"),
-                Client([server], self._options) as client,
+                Client([server], self.options) as client,
             ):
                 return {
-                    mark: has
+                    mark: f"job server {server} has its job"
                     for mark in marks
                     if await client.has(unique=mark.unique, handle=mark.handle)
                 }
@@ -80,10 +73,10 @@ class InFlight:
 
 
 async def delivered_before(options: ConnectionOptions, job: Job) -> bool:
-    """Ask a job's server whether it has lost a worker with the job.
+    """Return whether a job's server has lost a worker with the job.
 
-    :param options: how to reach it
-    :returns: False, too, if it cannot be asked: not all servers tell
+    :param options: how to connect to it
+    :returns: also False if it does not answer, or does not count retries
     """
     try:
         address = Address.parse(job.server)

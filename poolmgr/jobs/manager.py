@@ -1,46 +1,53 @@
-"""The one place where a message becomes an answer."""
+"""Runs the actions that messages ask for, and answers each message once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Mapping
 from typing import Any, Self
 
 from poolmgr.actions.base import Action, action_plugins
+from poolmgr.actions.context import AskJobServer
 from poolmgr.cloud import Cloud, Pace
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import driver_plugins, make_driver
 from poolmgr.errors import Closed, Stopped
 from poolmgr.events import EndedJob, Observer, Outcome, RunningJob, tell
 from poolmgr.jobs import message as wire
-from poolmgr.jobs.delivery import Delivery, Progress
-from poolmgr.jobs.log import log_ended
 from poolmgr.jobs.message import Message
 from poolmgr.jobs.request import JobRequest
-from poolmgr.jobs.run import FOLLOW_UP_TIME, JobRun, keep
+from poolmgr.jobs.run import Delivery, JobRun, Progress
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
+from poolmgr.text import one_line
+
+#: The logger of the line for each job; its name is documented.
+_JOB_LOG = logging.getLogger("poolmgr.jobs.log")
+
+
+async def _was_never_delivered(job: Job) -> bool:
+    return False
 
 
 class AsyncPoolManager:
-    """Runs actions on a cloud; for programs that have an event loop.
+    """Runs actions on a cloud, in a program with an event loop.
 
-    It is used on one loop; only ``is_long`` and ``running`` may be called by
+    Use it on one loop; only ``is_long`` and ``running`` may be called from
     any thread.  ``async with`` closes it.
 
-    :param driver: the cloud's driver; or the name of an installed one, which
-        is made with its default settings and closed with the manager; or a
+    :param driver: a driver; or the name of an installed one, which is then
+        created with its default settings and closed with the manager; or a
         :class:`~poolmgr.cloud.Cloud`
     :param settings: the pool's settings
-    :param actions: action classes by name, used besides the installed ones
+    :param actions: action classes by name, besides the installed ones
     :param observer: told of every job that ends, and of every call of the
-        cloud; what it raises is logged
-    :param pace: the times of waiting for the cloud
+        cloud; its exceptions are logged
+    :param pace: how long to wait for the cloud
     :ivar driver: the cloud's driver
-    :ivar cloud: the cloud, for what no action does
+    :ivar cloud: the cloud, for operations that no action offers
     :ivar ask_delivered_before: asks a job server whether a worker was lost
-        with a job; set by who can ask it
-    :ivar follow_ups: tasks that undo answers; they are waited for
+        with a job; a worker sets it
     :raises PluginError: the driver named cannot be used
-    :raises Forked: the driver was made before this process was forked
+    :raises Forked: the driver was created before this process was forked
     """
 
     def __init__(
@@ -56,7 +63,7 @@ class AsyncPoolManager:
         self._owns_driver = isinstance(driver, str)
         if isinstance(driver, str):
             driver = make_driver(driver_plugins().load(driver))
-        if isinstance(driver, Cloud):  # one that was made specially
+        if isinstance(driver, Cloud):
             self.cloud = driver
         else:
             driver.require_own_process()
@@ -68,14 +75,12 @@ class AsyncPoolManager:
             )
         self.driver = self.cloud.driver
         self.actions = action_plugins(actions)
-        self.ask_delivered_before: Callable[[Job], Awaitable[bool]] | None
-        self.ask_delivered_before = None
-        # Those that have no answer yet, by unique and content: a client may
-        # confuse its uniques.
+        self.ask_delivered_before: AskJobServer = _was_never_delivered
+        # The unanswered runs by unique and content: clients may use a unique
+        # for several jobs.
         self._runs: dict[tuple[str, str], JobRun] = {}
-        # Of actions, which may never end; and those that undo answers.
-        self._actions: set[asyncio.Task[Any]] = set()
-        self.follow_ups: set[asyncio.Task[Any]] = set()
+        # An answered action may still run.
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopped = False
         self._closed = False
 
@@ -86,25 +91,22 @@ class AsyncPoolManager:
         await self.close()
 
     async def run(self, message: object, job: Job | None = None) -> Message:
-        """Answer a message.
-
-        If the caller is cancelled, so is the job.
+        """Answer a message.  Cancelling the caller cancels the job.
 
         :param message: its payload as bytes, its text, or a mapping
         :param job: the delivery; a new one when None
-        :returns: the answer; whatever happens there is exactly one, and it
-            has ``"response"``
+        :returns: the answer, always with ``"response"``
         """
         return (await self.submit(message, job).future).answer
 
     async def execute(
         self, action: str, **fields: object
     ) -> Mapping[str, Any]:
-        """Run an action, for callers who prefer exceptions.
+        """Run an action, and raise instead of answering FAIL.
 
-        If the caller is cancelled, so is the job.
+        Cancelling the caller cancels the job.
 
-        :param action: its name, as ``"BUILD_DEVICE"``
+        :param action: its name, such as ``"BUILD_DEVICE"``
         :param fields: the request's fields
         :returns: the fields that the action adds to an answer
         :raises PoolmgrError: in place of a FAIL
@@ -118,33 +120,44 @@ class AsyncPoolManager:
         job: Job | None = None,
         progress: Progress | None = None,
     ) -> Delivery:
-        """Start a job and do not wait for it.
+        """Start a job without waiting for it.
 
-        A delivery of a job that runs here already joins it.
+        A delivery of a running job joins it.
 
         :param message: as of :meth:`run`
         :param job: as of :meth:`run`
         :param progress: called as ``progress(done, total)``
         """
-        asked = JobRequest(message, self.actions, self.settings)
-        job = job or Job.by_hand()
-        run = self._runs.get((job.unique, asked.content))
+        asked = JobRequest.parse(message, self.actions, self.settings)
+        new = JobRun(
+            asked,
+            job or Job.by_hand(),
+            self.cloud,
+            self._end,
+            self.ask_delivered_before,
+        )
+        run = self._runs.get(new.key)
         if run is None or run.closed:
-            run = JobRun(self, asked, job)
-            error = asked.error
-            if error is None and self._closed:
-                error = Closed()
-            elif error is None and self._stopped:
-                error = Stopped("starting the job")
-            if error is None:
-                self._runs[self._key(run)] = run
-                keep(run.start(), self._actions)
-            else:
-                run.refuse(error)
-        return run.join(job, progress)
+            run = new
+            self._start(run)
+        return run.join(new.job, progress)
+
+    def _start(self, run: JobRun) -> None:
+        error = run.asked.error
+        if error is None and self._closed:
+            error = Closed()
+        elif error is None and self._stopped:
+            error = Stopped("starting the job")
+        if error is not None:
+            run.finish(run.asked.fail(error))
+            return
+        self._runs[run.key] = run
+        task = run.start()
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def is_long(self, message: object) -> bool:
-        """Whether a message asks for a long action; False when for none."""
+        """Return whether a message asks for a long action."""
         try:
             name = wire.decode(message)["action"]
             return bool(self.actions.load(name).long)  # type: ignore[arg-type]
@@ -152,75 +165,92 @@ class AsyncPoolManager:
             return False
 
     def running(self) -> list[RunningJob]:
-        """The jobs that run now, the oldest first."""
-        # Copied in one step: other threads may call this, too.
+        """Return the jobs that run now, the oldest first."""
+        # Other threads may call this: list() copies without interruption.
         found = [run.state() for run in list(self._runs.values())]
         return sorted(found, key=lambda job: -job.seconds)
 
     def adopt(self, settings: PoolSettings) -> None:
-        """Use other settings for the jobs that come from now on.
-
-        Those that run keep what they began with.
-        """
+        """Use other settings for new jobs; running jobs keep theirs."""
         self.settings = settings
 
     def stop(self) -> None:
-        """Have every job end soon: it clears up and its answer is a FAIL."""
+        """Cancel all jobs: they clean up and fail."""
         self._stopped = True
         for run in list(self._runs.values()):
             run.cancel(Stopped)
 
     def longest_cleanup(self) -> float:
-        """Seconds that the jobs running now may take once stopped."""
+        """Return the longest clean-up time in seconds of the running
+        jobs."""
         runs = self._runs.values()
         return max((run.asked.cleanup_time for run in runs), default=0.0)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs, not even an action whose job was answered."""
-        return not (self._actions or self.follow_ups)
+        """Whether no action runs, not even one whose job was answered."""
+        return not self._tasks
 
     async def close(self) -> None:
-        """Stop, let the jobs clear up, and close the driver if it was made
-        here.
+        """Cancel all jobs, let them clean up, and close the driver if the
+        manager created it.
 
-        A job that does not end in the time it has for clearing up is left.
+        A job that does not end in its clean-up time is abandoned.
         """
         self._closed = True
         self.stop()
-        seconds = self.longest_cleanup() + 1.0
-        if self.follow_ups:
-            seconds = max(seconds, FOLLOW_UP_TIME)
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                # What ends may have to be undone.
-                while tasks := self._actions | self.follow_ups:
-                    await asyncio.wait(tasks)
-                await self.cloud.calls.settle()
-        except TimeoutError:
-            if not limit.expired():
-                raise
+        if self._tasks:
+            seconds = self.longest_cleanup() + 1.0
+            await asyncio.wait(self._tasks, timeout=seconds)
+        await self.cloud.calls.settle()
         self.cloud.close(keep_driver=not self._owns_driver)
 
-    # -- for runs -----------------------------------------------------------
-
-    def run_ended(self, run: JobRun, ended: EndedJob) -> None:
-        """See :class:`~poolmgr.jobs.run.RunOwner`."""
-        if self._runs.get(self._key(run)) is run:
-            del self._runs[self._key(run)]
-        log_ended(ended)
+    def _end(self, run: JobRun, outcome: Outcome) -> None:
+        if self._runs.get(run.key) is run:
+            del self._runs[run.key]
+        ended = EndedJob(
+            run.job,
+            "" if run.asked.action is None else run.asked.name.upper(),
+            run.asked.name,
+            run.trace.request_id,
+            run.asked.fields,
+            outcome,
+            asyncio.get_running_loop().time() - run.started,
+        )
+        _log_ended(ended)
         tell(self.observer.job_ended, ended)
-
-    def _key(self, run: JobRun) -> tuple[str, str]:
-        # A job without a unique is nobody else's.
-        return run.job.unique or run.trace.request_id, run.asked.content
 
 
 def added_by(outcome: Outcome) -> Mapping[str, Any]:
-    """Return the fields that the action has added to an answer.
+    """Return the fields that the action added to the answer.
 
     :raises PoolmgrError: in place of a FAIL
     """
     if outcome.error is not None:
         raise outcome.error
     return outcome.added
+
+
+def _log_ended(ended: EndedJob) -> None:
+    """Log the one line of a job."""
+    job, outcome = ended.job, ended.outcome
+    if outcome.error is not None:
+        level, more = logging.WARNING, f" reason={one_line(outcome.reason)}"
+    else:
+        # A client's value with a blank could look like two fields.
+        level, about = logging.INFO, ended.about.items()
+        more = "".join(f" {k}={v}" for k, v in about if " " not in v)
+    _JOB_LOG.log(
+        level,
+        "action=%s unique=%s handle=%s server=%s outcome=%s duration=%.3fs "
+        "request=%s%s",
+        one_line(ended.requested_action),
+        one_line(job.unique) or "-",
+        one_line(job.handle) or "-",
+        job.server or "-",
+        outcome.answer["response"],
+        ended.seconds,
+        ended.request_id,
+        more,
+        extra={"poolmgr_job": ended},
+    )

@@ -1,8 +1,8 @@
-"""The wire: bytes or a mapping become a message, an outcome an answer.
+"""Decodes messages and encodes answers.
 
-A message is one JSON object; its answer is the same object with what the
-action adds and ``"response": "PASS"`` or ``"FAIL"``.  See "The wire" in the
-documentation.
+A message is one JSON object.  The answer is the same object with the fields
+that the action adds, and ``"response": "PASS"`` or ``"FAIL"``.  See "The wire"
+in the documentation.
 """
 
 import json
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 from poolmgr.errors import InvalidMessage
 
-#: Longest payload taken, in bytes.  The largest documented request has 120.
+#: Longest payload in bytes.  The largest documented request has 120.
 MAX_BYTES = 1024 * 1024
-#: Deepest nesting of objects and lists taken.
+#: Deepest nesting of objects and lists.
 MAX_DEPTH = 100
 #: Longest JSON text that an action may add to an answer, in characters.
 MAX_ADDED = 16 * MAX_BYTES
@@ -23,26 +23,25 @@ FAIL = "FAIL"
 
 Message = dict[str, object]
 
-# A string (left alone, even when it never ends) or a comma before a closing
-# bracket.  Neither alternative can be entered twice for the same character,
-# so the time is linear in the payload's length.
+# A string, closed or not, or a comma before a closing bracket.  The possessive
+# quantifiers keep the time linear in the payload's length.
 _TRAILING_COMMA = re.compile(
     r'"(?:[^"\\]|\\.)*+(?:"|\Z)|,(?=\s*+[}\]])', re.DOTALL
 )
 
 
 def decode(message: object) -> Message:
-    """Take a message in any form a caller may have it.
+    """Return the fields of a message.
 
     :param message: the payload as bytes, its text, or a mapping
-    :returns: a new dict, the message's own fields unchanged
-    :raises InvalidMessage: for everything that is not one JSON object
-        within :data:`MAX_BYTES` and :data:`MAX_DEPTH`
+    :returns: a new dict, the fields unchanged
+    :raises InvalidMessage: it is not one JSON object within
+        :data:`MAX_BYTES` and :data:`MAX_DEPTH`
     """
     if isinstance(message, (bytes, bytearray, memoryview)):
-        message = _text_of(bytes(message))
+        message = _decode_text(bytes(message))
     if isinstance(message, str):
-        message = _value_of(message)
+        message = _parse(message)
     if not isinstance(message, Mapping):
         kind = type(message).__name__
         raise InvalidMessage(f"a message must be a JSON object, not {kind}")
@@ -53,15 +52,14 @@ def decode(message: object) -> Message:
 
 
 def encode(answer: Message) -> bytes:
-    """The answer as it goes over the wire: ASCII, one line."""
+    """Return the answer's payload: one line of ASCII."""
     return json.dumps(answer).encode("ascii")
 
 
 def snapshot(fields: object) -> Message:
-    """A copy of somebody's fields that nothing can change any more.
+    """Return a copy of the fields of a plugin, as a client reads them.
 
-    :returns: what they are for whoever reads them from the wire
-    :raises Exception: they are no JSON object within the limits, or one of
+    :raises Exception: they are not a JSON object within the limits, or one of
         their objects raises
     """
     if not isinstance(fields, Mapping):
@@ -74,11 +72,11 @@ def snapshot(fields: object) -> Message:
     return copied
 
 
-def _text_of(payload: bytes) -> str:
+def _decode_text(payload: bytes) -> str:
     if len(payload) > MAX_BYTES:
         raise InvalidMessage(
             f"the payload has {len(payload)} bytes; "
-            f"at most {MAX_BYTES} are taken"
+            f"at most {MAX_BYTES} are allowed"
         )
     try:
         return payload.decode("utf-8")
@@ -86,11 +84,11 @@ def _text_of(payload: bytes) -> str:
         raise InvalidMessage(f"the payload is not UTF-8: {error}") from None
 
 
-def _value_of(text: str) -> object:
+def _parse(text: str) -> object:
     try:
         # The document's own BUILD_IP example ends with a comma.
         value = json.loads(_TRAILING_COMMA.sub(_keep_strings, text))
-        json.dumps(value, allow_nan=False)  # for it is sent back
+        json.dumps(value, allow_nan=False)  # the answer repeats it
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"the payload is not JSON: {error}") from None
     _check_depth(value)

@@ -1,7 +1,6 @@
-"""The library's blocking face of the manager."""
+"""The pool manager for programs that block."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -13,10 +12,10 @@ from poolmgr.cloud import BlockingCloud, Pace
 from poolmgr.drivers.base import Driver
 from poolmgr.errors import Closed, Forked
 from poolmgr.events import Observer, Outcome, RunningJob
-from poolmgr.jobs.delivery import Delivery, Progress
 from poolmgr.jobs.manager import AsyncPoolManager, added_by
 from poolmgr.jobs.message import Message
 from poolmgr.jobs.request import JobRequest
+from poolmgr.jobs.run import Delivery, Progress
 from poolmgr.ownership import Job
 from poolmgr.settings import PoolSettings
 
@@ -24,56 +23,50 @@ T = TypeVar("T")
 
 
 class BlockingDelivery:
-    """One delivery of a job; its outcome is waited for on any thread.
+    """A delivery of a job, for any thread.
 
-    :param delivery: the delivery
-    :param on_loop: calls a function on the loop that it is on
+    :param delivery: the delivery on the manager's loop
+    :param manager: the manager
     """
 
-    def __init__(
-        self,
-        delivery: Delivery,
-        on_loop: Callable[[Callable[[], object]], object],
-    ) -> None:
+    def __init__(self, delivery: Delivery, manager: "PoolManager") -> None:
         self._future: Future[Outcome] = Future()
-        # So that nobody can cancel it: there is one answer in any case.
+        # A running future cannot be cancelled: every job gets its answer.
         self._future.set_running_or_notify_cancel()
-        self._process = os.getpid()
         self._delivery = delivery
-        self._on_loop = on_loop
+        self._manager = manager
         delivery.future.add_done_callback(
             lambda done: self._future.set_result(done.result())
         )
 
     @property
     def future(self) -> Future[Outcome]:
-        """It has the outcome; never an exception.
+        """The outcome, never an exception.
 
-        :raises Forked: in the child of a fork, where it never comes
+        :raises Forked: in the child of a fork, which never gets it
         """
-        if self._process != os.getpid():
-            raise Forked("delivery")
+        self._manager.driver.require_own_process()
         return self._future
 
     def cancel(self) -> bool:
         """See :meth:`Delivery.cancel`."""
-        return bool(self._tell(self._delivery.cancel))
+        return bool(self._call(self._delivery.cancel))
 
     def connection_lost(self) -> None:
         """See :meth:`Delivery.connection_lost`."""
-        self._tell(self._delivery.connection_lost)
+        self._call(self._delivery.connection_lost)
 
     def undo(self) -> None:
         """See :meth:`Delivery.undo`."""
-        self._tell(self._delivery.undo)
+        self._call(self._delivery.undo)
 
     def undelivered(self, sent: bool) -> None:
         """See :meth:`Delivery.undelivered`."""
-        self._tell(lambda: self._delivery.undelivered(sent))
+        self._call(lambda: self._delivery.undelivered(sent))
 
-    def _tell(self, function: Callable[[], object]) -> object:
-        with suppress(Closed):  # then there is nothing to be done any more
-            return self._on_loop(function)
+    def _call(self, function: Callable[[], T]) -> T | None:
+        with suppress(Closed):  # then the job is over
+            return self._manager._call(function)
         return None
 
 
@@ -108,7 +101,6 @@ class PoolManager:
             driver, settings, actions, observer, pace
         )
         self.driver = self._manager.driver
-        self._process = os.getpid()
         self._lock = threading.Lock()
         self._started: (
             tuple[asyncio.AbstractEventLoop, threading.Thread] | None
@@ -133,7 +125,7 @@ class PoolManager:
         :raises Closed: the manager is closed
         :raises Forked: the manager was created before this process was forked
         """
-        loop = self._on_loop(asyncio.get_running_loop)
+        loop = self._call(asyncio.get_running_loop)
         return BlockingCloud(self._manager.cloud, loop)
 
     def run(self, message: object, job: Job | None = None) -> Message:
@@ -147,7 +139,8 @@ class PoolManager:
         try:
             return self.submit(message, job).future.result().answer
         except Closed as closed:
-            asked = JobRequest(message, self._manager.actions, self.settings)
+            actions, settings = self._manager.actions, self.settings
+            asked = JobRequest.parse(message, actions, settings)
             return asked.fail(asked.error or closed).answer
 
     def execute(self, action: str, **fields: object) -> Mapping[str, Any]:
@@ -178,22 +171,22 @@ class PoolManager:
         :raises Closed: the manager is closed
         :raises Forked: the manager was created before this process was forked
         """
-        return self._on_loop(
+        return self._call(
             lambda: BlockingDelivery(
-                self._manager.submit(message, job, progress), self._on_loop
+                self._manager.submit(message, job, progress), self
             )
         )
 
     def is_long(self, message: object) -> bool:
-        """Whether a message asks for a long action."""
+        """Return whether a message asks for a long action."""
         return self._manager.is_long(message)
 
     def running(self) -> list[RunningJob]:
-        """The jobs that run now, the oldest first.
+        """Return the jobs that run now, the oldest first.
 
         :raises Forked: the manager was created before this process was forked
         """
-        return self._on_loop(self._manager.running)
+        return self._call(self._manager.running)
 
     def adopt(self, settings: PoolSettings) -> None:
         """Use other settings for new jobs; running jobs keep theirs."""
@@ -204,7 +197,7 @@ class PoolManager:
 
         :raises Forked: the manager was created before this process was forked
         """
-        self._on_loop(self._manager.stop)
+        self._call(self._manager.stop)
 
     def close(self) -> None:
         """Cancel all jobs, let them clean up, and close the driver if the
@@ -213,7 +206,9 @@ class PoolManager:
         A job that does not end in its clean-up time is abandoned.  In the
         child of a fork this does nothing.
         """
-        if self._process != os.getpid():
+        try:
+            self.driver.require_own_process()
+        except Forked:
             return
         with self._lock:
             if self._closed:
@@ -222,30 +217,27 @@ class PoolManager:
             self._closed = True
         closing = self._manager.close()
         asyncio.run_coroutine_threadsafe(closing, loop).result()
+        # An action that does not end keeps the loop, in the background.
         if self._manager.is_idle:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
-        # Else an action does not end; its loop goes on in the background.
 
-    # -- inside -------------------------------------------------------------
-
-    def _on_loop(self, function: Callable[[], T]) -> T:
-        """Call a function of the manager's where nothing else runs.
+    def _call(self, function: Callable[[], T]) -> T:
+        """Call a function on the manager's loop.
 
         :raises Closed: the manager is closed
         :raises Forked: the manager was created before this process was forked
         """
         # Before the lock: a thread of the parent may have held it.
-        if self._process != os.getpid():
-            raise Forked("PoolManager")
+        self.driver.require_own_process()
         if self._started and threading.current_thread() is self._started[1]:
             return function()
 
         async def call() -> T:
             return function()
 
-        # What comes before close() is called before the loop ends.
+        # With the lock, so that close() does not stop the loop before.
         with self._lock:
             if self._closed:
                 raise Closed
@@ -254,8 +246,7 @@ class PoolManager:
         return called.result()
 
     def _start(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
-        """Start the loop on a thread of its own, if that is not done; with
-        the lock held."""
+        """Start the loop's thread unless it runs; call this with the lock."""
         if self._started is None:
             loop = asyncio.new_event_loop()
             thread = threading.Thread(

@@ -1,12 +1,14 @@
-"""A message that was read: what it asks for, and the answers to it."""
+"""A parsed message, and the answers to it."""
 
 import contextlib
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
-from poolmgr.actions.base import Action, limits, parse_request
+from poolmgr.actions.base import Action, defect, parse_request
 from poolmgr.errors import (
     DeviceNotDeleted,
+    PluginBroken,
     PluginError,
     PluginFailed,
     PluginNotFound,
@@ -20,58 +22,59 @@ from poolmgr.plugins import Registry, known
 from poolmgr.settings import PoolSettings
 from poolmgr.text import told, words_of
 
-#: Seconds after its time in which an action can still say why it failed.
+#: Seconds after the clean-up time in which an action can still end.
 GRACE = 0.5
 
 
+@dataclass(eq=False, slots=True)
 class JobRequest:
-    """What a message asks for.
+    """A parsed message.
 
-    :param message: its payload as bytes, its text, or a mapping
-    :param actions: those that there are
-    :param settings: the pool's
-    :ivar settings: the pool's; kept, for the manager may have others before
-        the job ends
+    :ivar settings: the pool's settings, which may change before the job ends
     :ivar fields: the message's own fields
-    :ivar content: a text that is the same for messages that ask for the same
-    :ivar action: the action, None if there is none that can be used
-    :ivar instance: the object of the action that runs
-    :ivar request: what the action takes
-    :ivar timeout: seconds that the action may take
-    :ivar cleanup_time: seconds more to clear up in
-    :ivar error: why it cannot be run; None if it can
+    :ivar content: the fields as text, to compare messages
+    :ivar action: the action's class, or None if there is no usable one
+    :ivar instance: the action's object
+    :ivar request: the request for the action
+    :ivar timeout: time limit of the action in seconds
+    :ivar cleanup_time: additional seconds to clean up
+    :ivar error: why the job cannot run, or None
     """
 
-    __slots__ = (
-        *("settings", "fields", "content", "action", "instance", "request"),
-        *("timeout", "cleanup_time", "error", "_answers"),
-    )
+    settings: PoolSettings
+    fields: Message = field(default_factory=dict)
+    content: str = ""
+    action: type[Action[Any]] | None = None
+    instance: Any = None
+    request: Any = None
+    timeout: float = 0.0
+    cleanup_time: float = 0.0
+    error: PoolmgrError | None = None
 
-    def __init__(
-        self,
+    @classmethod
+    def parse(
+        cls,
         message: object,
         actions: Registry[Action[Any]],
         settings: PoolSettings,
-    ) -> None:
-        self.settings = settings
-        self.fields: Message = {}
-        self.content = ""
-        self.action: type[Action[Any]] | None = None
-        self.instance: Any = None
-        self.request: Any = None
-        self.timeout = self.cleanup_time = 0.0
-        self.error: PoolmgrError | None = None
-        self._answers: tuple[str, ...] = ()
-        try:
-            self._read(message, actions)
-        except Exception as error:
-            self.error = known(error, "reading the message").with_traceback(
-                None
-            )
+    ) -> "JobRequest":
+        """Parse a message; an invalid one sets :attr:`error`.
 
-    def _read(self, message: object, actions: Registry[Action[Any]]) -> None:
+        :param message: its payload as bytes, its text, or a mapping
+        :param actions: the known actions
+        :param settings: the pool's settings
+        """
+        asked = cls(settings)
+        try:
+            asked._parse(message, actions)
+        except Exception as error:
+            failure = known(error, "reading the message")
+            asked.error = failure.with_traceback(None)
+        return asked
+
+    def _parse(self, message: object, actions: Registry[Action[Any]]) -> None:
         self.fields = wire.decode(message)
-        # Not compared as they are: 1, 1.0 and True are equal in Python.
+        # As text, because 1, 1.0 and True are equal in Python.
         self.content = json.dumps(self.fields, sort_keys=True, default=repr)
         name = self.fields.get("action")
         if not isinstance(name, str):
@@ -80,46 +83,43 @@ class JobRequest:
             self.action = action = actions.load(name)
         except PluginNotFound:
             raise UnknownAction(repr(name), actions.names()) from None
-        # What the class says is taken once: it is a plugin's, and may change.
-        self._answers = tuple(action.answers)
-        self.timeout, self.cleanup_time = _times(action, self.settings)
+        if wrong := defect(action):  # a plugin may change its class
+            raise PluginBroken(f"action {name!r} cannot be used: {wrong}")
+        self.timeout = _timeout(action, self.settings)
+        self.cleanup_time = action.cleanup_time
         self.request = parse_request(action, self.fields)
         self.instance = action()
 
     @property
     def name(self) -> str:
-        """The name of the action, as the message has it."""
-        value = self.fields.get("action")
-        if value is None or type(value) in (str, bool, int, float):
-            return words_of(value)
-        return type(value).__name__  # a caller's own object
+        """The action's name in the message."""
+        return words_of(self.fields.get("action"))
 
     @property
     def title(self) -> str:
-        """What runs, for logs and errors."""
+        """The action, for logs and errors."""
         return f"action {type(self.instance).__name__}"
 
     @property
     def limit(self) -> float:
-        """Seconds after which it is answered even if it does not end."""
+        """Seconds until the job is answered even if the action does not
+        end."""
         return self.timeout + self.cleanup_time + GRACE
 
     def succeed(self, returned: object) -> Outcome:
-        """Make the outcome of what the action returned.
+        """Return the outcome for what the action returned.
 
-        :raises PluginFailed: it returned something else than it announced
+        :raises PluginFailed: these are not the fields that it declares
         """
-        doing = f"{self.title} returned"
+        doing, action = f"{self.title} returned", self.action or Action
         try:
-            # The action may go on changing what it returned.
             added = wire.snapshot(returned)
         except BaseException as error:
             what = f"{doing} what is not a JSON object: {told(error)}"
             raise PluginFailed(what) from None
-        if added.keys() != set(self._answers):
-            fields = f"{sorted(added)}, not {sorted(self._answers)}"
+        if added.keys() != set(action.answers):
+            fields = f"{sorted(added)}, not {sorted(action.answers)}"
             raise PluginFailed(f"{doing} the fields {fields}")
-        action = self.action or Action
         followed = (
             action.undo is not Action.undo
             or action.undelivered is not Action.undelivered
@@ -128,12 +128,11 @@ class JobRequest:
         return Outcome(answer, added, followed=followed)
 
     def fail(self, error: PoolmgrError) -> Outcome:
-        """Make the outcome of a failure.
+        """Return the outcome for an error.
 
-        What the action answers is withheld.  It must not look answered: a
-        FAIL of BUILD_DEVICE that has only a name breaks Libra's client.
+        The request's own fields of the names that the action answers are left
+        out: a FAIL of BUILD_DEVICE that has only a name breaks Libra's client.
         """
-        # Once: a plugin's own kind of error may change.
         reason = words_of(error)
         handed_back = isinstance(error, DeviceNotDeleted)
         added = wire.snapshot(error.answer) if handed_back else {}
@@ -143,35 +142,32 @@ class JobRequest:
                 "message": reason,
                 "retryable": error.retryable,
             }
-        own = {k: v for k, v in self.fields.items() if k not in self._answers}
+        answers = self.action.answers if self.action else ()
+        own = {k: v for k, v in self.fields.items() if k not in answers}
+        answer = {**own, **added, "response": FAIL}
         return Outcome(
-            {**own, **added, "response": FAIL},
-            added,
-            error,
-            error.code,
-            reason,
-            error.retryable,
+            answer, added, error, error.code, reason, error.retryable
         )
 
 
 def longest_job(
     actions: Registry[Action[Any]], settings: PoolSettings
 ) -> float:
-    """Seconds that a job may take, whatever its action, clearing up included.
+    """Return the longest time in seconds that a job may take, clean-up
+    included.
 
-    Actions that cannot be loaded take none.
+    Actions that cannot be loaded are ignored.
     """
     longest = 0.0
     for name in actions.names():
-        with contextlib.suppress(PluginError, ValueError):
-            longest = max(longest, sum(_times(actions.load(name), settings)))
+        with contextlib.suppress(PluginError):
+            action = actions.load(name)
+            seconds = _timeout(action, settings) + action.cleanup_time
+            longest = max(longest, seconds)
     return longest + GRACE
 
 
-def _times(
-    action: type[Action[Any]], settings: PoolSettings
-) -> tuple[float, float]:
-    """Seconds that an action may take, and seconds more to clear up in."""
-    timeout, cleanup_time = limits(action)
+def _timeout(action: type[Action[Any]], settings: PoolSettings) -> float:
+    """Return the time limit of an action in seconds."""
     usual = settings.long_timeout if action.long else settings.short_timeout
-    return usual if timeout is None else timeout, cleanup_time
+    return usual if action.timeout is None else action.timeout

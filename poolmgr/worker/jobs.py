@@ -7,8 +7,8 @@ from collections.abc import Callable
 from poolmgr.errors import TransportError
 from poolmgr.gearman.assignment import Assignment
 from poolmgr.jobs import message as wire
-from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.manager import AsyncPoolManager
+from poolmgr.jobs.run import Delivery
 from poolmgr.ownership import Job
 from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line

@@ -12,8 +12,8 @@ from poolmgr import Job, PoolSettings
 from poolmgr.actions.base import Action, Context, NoFields
 from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.events import Outcome
-from poolmgr.jobs.delivery import Delivery
 from poolmgr.jobs.manager import AsyncPoolManager
+from poolmgr.jobs.run import Delivery
 from poolmgr.ownership import Mark
 from tests.cloud.scripted import ScriptedDriver, cloud_of
 
