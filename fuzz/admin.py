@@ -31,8 +31,7 @@ def one(data: bytes) -> None:
         parser: Parser,
     ) -> Connection:
         connection = Connection(address, options, greeting, received, parser)
-        connection.get_buffer(-1)[: len(data)] = data
-        connection.buffer_updated(len(data))
+        connection.data_received(data)
         connection.connection_lost(None)
         try:
             await connection.answered

@@ -163,7 +163,6 @@ async def _tell(data: bytes) -> None:
     for piece in (data[:half], data[half:]):
         await asyncio.sleep(0)
         if not _wire.ended:
-            connection.get_buffer(-1)[: len(piece)] = piece
-            connection.buffer_updated(len(piece))
+            connection.data_received(piece)
     connection.connection_lost(None)
     assert connection.gone.result().isprintable()

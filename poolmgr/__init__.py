@@ -7,14 +7,14 @@ As a library::
     with PoolManager(driver="fake") as manager:
         answer = manager.run({"action": "BUILD_DEVICE"})
 
-This module loads the rest of poolmgr only when it is used.
+The rest of poolmgr is imported when a name of this module is first used.
 """
 
 import importlib
 import logging
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what is loaded later, for type checkers and editors
+if TYPE_CHECKING:  # for type checkers and editors
     from poolmgr.errors import PoolmgrError
     from poolmgr.events import Observer
     from poolmgr.jobs.manager import AsyncPoolManager
@@ -43,7 +43,7 @@ _MODULES = {
     "PoolmgrError": "poolmgr.errors",
 }
 
-# A program that configures no logging has nothing on its standard error.
+# Without it, warnings would be printed if logging is not configured.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 

@@ -1,4 +1,4 @@
-"""``python -m poolmgr``, and the console script."""
+"""The entry point of ``python -m poolmgr`` and the console script."""
 
 import importlib.metadata
 import signal
@@ -6,13 +6,13 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     if sys.argv[1:] == ["--version"]:
-        # Nothing else is as quick, and scripts ask for it.
+        # Scripts often ask for it, so skip the imports.
         print(f"poolmgr {importlib.metadata.version('poolmgr')}")
         return 0
-    # Until the command can obey them. The imports take long enough for a
-    # signal to come, and process 1 of a container would not even get it.
+    # Hold signals back until the command handles them: one may come during
+    # the imports, and process 1 of a container would ignore it.
     ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     from poolmgr.cli.app import main

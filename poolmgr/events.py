@@ -1,4 +1,4 @@
-"""Events as plain values, for observers that make metrics or traces."""
+"""Events as plain values, for observers that record metrics or traces."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +13,19 @@ LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Fields of a message or an answer that say what a job was about.
+#: Fields of a message or an answer that identify a device or floating IP.
 _ABOUT = ("name", "ip", "addr")
 
 
 @dataclass(frozen=True)
 class CloudCall:
-    """A call of the cloud that has ended.
+    """A completed call of the cloud.
 
-    :ivar service: "compute", "network", "image", "identity", or the few names
-        of another driver
+    :ivar service: "compute", "network", "image" or "identity"; a third-party
+        driver may have other names
     :ivar method: the HTTP method, or a similar name
-    :ivar status: the HTTP status; None without an answer
-    :ivar seconds: how long it took
+    :ivar status: the HTTP status; None if there was no answer
+    :ivar seconds: its duration
     """
 
     service: str
@@ -35,21 +35,21 @@ class CloudCall:
 
     @property
     def is_answer(self) -> bool:
-        """Whether the service answered, even if it refused."""
+        """Whether the service answered without an internal error."""
         return self.status is not None and self.status < 500
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended.
+    """The result of a job.
 
-    :ivar answer: the whole answer, as it goes over the wire
+    :ivar answer: the complete answer, as sent to the client
     :ivar added: the fields that the action added
     :ivar error: the error of a FAIL; None for a PASS
     :ivar code: the error's code; empty for a PASS
     :ivar reason: the error's text; empty for a PASS
     :ivar retryable: whether the same request may succeed later
-    :ivar followed: whether the action wants to know when its answer did not
+    :ivar followed: whether the action must be told if its answer does not
         reach the client
     """
 
@@ -64,15 +64,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job that runs now.
+    """A running job.
 
-    :ivar job: the delivery that it was started for
+    :ivar job: the delivery that started it
     :ivar action: the action's name in the message
-    :ivar seconds: how long it has been running
-    :ivar limit: seconds after which it is answered in any case
-    :ivar deliveries: number of deliveries that wait for the answer
+    :ivar seconds: the time since its start
+    :ivar limit: its time limit in seconds, clean-up included
+    :ivar deliveries: the number of deliveries that wait for the answer
     :ivar request_id: its id in the logs of the cloud
-    :ivar doing: what it waits for, or empty
+    :ivar doing: its current step, or empty
     """
 
     job: Job
@@ -86,15 +86,15 @@ class RunningJob:
 
 @dataclass(slots=True)
 class EndedJob:
-    """A job that has ended.
+    """A completed job.
 
-    :ivar job: the delivery that it was started for
-    :ivar action: the name of the installed action; empty if there is none
+    :ivar job: the delivery that started it
+    :ivar action: the name of the installed action; empty if it is unknown
     :ivar requested_action: the action's name in the message
     :ivar request_id: its id in the logs of the cloud
-    :ivar request: the message's own fields; {} if it could not be read
-    :ivar outcome: how it ended
-    :ivar seconds: how long it took
+    :ivar request: the fields of the message; {} if it could not be parsed
+    :ivar outcome: its result
+    :ivar seconds: its duration
     """
 
     job: Job
@@ -129,35 +129,36 @@ class ReaperFinding(Protocol):
 
     @property
     def reason(self) -> str:
-        """Why, for a person."""
+        """The reason, for people."""
 
 
 class Observer:
-    """Does nothing; subclasses override the methods that they need.
+    """A base class of observers; its methods do nothing.
 
-    Called on the event loop, so it has to be quick.
+    Override the methods that you need. They are called on the event loop, so
+    they must return quickly.
     """
 
     def job_ended(self, ended: EndedJob) -> None:
-        """A job has ended; called once if several deliveries share it."""
+        """Handle the end of a job; called once, however many deliveries."""
 
     def cloud_called(self, call: CloudCall) -> None:
-        """A call of the cloud has ended."""
+        """Handle the end of a call of the cloud."""
 
     def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
-        """The reaper has run.
+        """Handle the end of a run of the reaper.
 
-        :param findings: what it found; None if the run failed
+        :param findings: its findings; None if the run failed
         """
 
 
-def tell(method: Callable[[T], Any], what: T) -> None:
-    """Tell an observer; what it raises is logged and harms nobody.
+def tell(method: Callable[[T], Any], event: T) -> None:
+    """Call a method of an observer, and log what it raises.
 
-    :param method: the observer's
-    :param what: what has happened
+    :param method: the observer's method
+    :param event: its argument
     """
     try:
-        method(what)
+        method(event)
     except BaseException:
         LOG.exception("an observer failed")

@@ -1,4 +1,4 @@
-"""Who is who: jobs, device names, and what belongs to this pool."""
+"""Jobs, marks, device names, and which resources belong to a pool."""
 
 import re
 import uuid
@@ -7,28 +7,29 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-#: Longest name of a device: a host name's label, by RFC 1123.
+#: Longest name of a device: a label of a host name has at most 63
+#: characters (RFC 1123).
 MAX_NAME = 63
-#: Longest base name, so that "-" and a uuid still fit.
+#: Longest base name; "-" and a uuid follow it.
 MAX_BASENAME = MAX_NAME - 37
 
 Authority = Literal["owned", "pattern", "any"]
 State = Literal["building", "handed over", "withdrawn", "unconfirmed"]
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
-#: Fields of a mark that are texts.
+#: The text fields of a mark.
 _TEXTS = ("pool", "unique", "handle", "made", "state")
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One delivery of one job.
+    """A delivery of a job.
 
-    :ivar unique: the client's name for the job, the same in every delivery;
-        empty when the client gave none
-    :ivar handle: the job server's name for it; empty outside of Gearman
-    :ivar server: the job server, "host:port"; empty outside of Gearman
+    :ivar unique: the client's name for the job, the same in each delivery;
+        empty if the client gave none
+    :ivar handle: the job server's name for it; empty without Gearman
+    :ivar server: the job server, as "host:port"; empty without Gearman
     """
 
     unique: str = ""
@@ -37,23 +38,23 @@ class Job:
 
     @classmethod
     def by_hand(cls) -> "Job":
-        """A job that no job server sent."""
+        """Return a job that does not come from a job server."""
         return cls(unique=str(uuid.uuid4()))
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What poolmgr writes on everything it makes, in the making itself.
+    """The mark that poolmgr writes on each resource in the creating call.
 
-    :ivar pool: the pool it belongs to
-    :ivar unique: the unique of the job it was made for
-    :ivar handle: the handle of that job's delivery
-    :ivar made: when, ISO 8601 in UTC
+    :ivar pool: the pool of the resource
+    :ivar unique: the unique of the job that created it
+    :ivar handle: the handle of the job's delivery
+    :ivar made: the time of its creation, ISO 8601 in UTC
     :ivar state: "building" until just before its answer is sent, then
-        "handed over"; "withdrawn" when the answer was not sent after all,
-        "unconfirmed" when nobody knows whether it arrived. What another
-        version has written may be none of these; a client may have it.
-    :ivar taken: how many later deliveries of the job have taken it over
+        "handed over"; "withdrawn" if the answer was not sent after all,
+        "unconfirmed" if it is not known whether the answer arrived. Another
+        version may write other states; a client may have those resources.
+    :ivar taken: the number of later deliveries that took the resource over
     """
 
     pool: str
@@ -65,7 +66,7 @@ class Mark:
 
     @classmethod
     def read(cls, fields: Mapping[str, object]) -> "Mark | None":
-        """A mark as it was found; another version may have written it.
+        """Read a mark, perhaps of another version, from its fields.
 
         :returns: None if pool or state is missing: then it is no mark
         """
@@ -80,23 +81,23 @@ class Mark:
 
     @classmethod
     def for_job(cls, pool: str, job: Job) -> "Mark":
-        """The mark of what is about to be made for a job."""
+        """Return the mark for a resource that a job is about to create."""
         return cls(pool, job.unique, job.handle, time_now())
 
     def handed_over(self) -> "Mark":
-        """The same, once a client is about to have the resource."""
+        """Return the mark for a resource whose answer is about to be sent."""
         return replace(self, state="handed over")
 
     def withdrawn(self) -> "Mark":
-        """The same, once it is certain that its answer was not sent."""
+        """Return the mark for a resource whose answer was not sent."""
         return replace(self, state="withdrawn")
 
     def unconfirmed(self) -> "Mark":
-        """The same, once the connection broke with its answer on the way."""
+        """Return the mark for a resource whose answer may be lost."""
         return replace(self, state="unconfirmed")
 
     def taken_over_by(self, job: Job) -> "Mark":
-        """The same, for a later delivery of the job."""
+        """Return the mark for a later delivery of the job."""
         return replace(
             self, state="building", handle=job.handle, taken=self.taken + 1
         )
@@ -107,11 +108,11 @@ class Mark:
         return self.state in ("building", "withdrawn")
 
     def is_of(self, pool: str, job: Job) -> bool:
-        """Whether an earlier delivery of this job left it unanswered.
+        """Return whether an earlier delivery of a job left the resource.
 
-        Clients may use a unique again once its job was answered, so what
-        was handed over is only this job's if the job server still calls the
-        job by the same handle: then the answer never arrived.
+        Clients may reuse a unique after its job was answered. A resource in
+        the state "handed over" therefore only belongs to the job if the job
+        has the same handle: then the answer never arrived.
         """
         if not job.unique or (self.pool, self.unique) != (pool, job.unique):
             return False
@@ -119,9 +120,9 @@ class Mark:
         return same_delivery or self.is_left or self.state == "unconfirmed"
 
     def is_still(self, other: "Mark | None") -> bool:
-        """Whether a mark that was read is this one, unchanged.
+        """Return whether a mark that was read is this one, unchanged.
 
-        Not told by what clouds may have no room for: unique and handle.
+        Unique and handle are not compared: some clouds have no room for them.
         """
         return other is not None and (
             (self.pool, self.made, self.state, self.taken)
@@ -131,15 +132,15 @@ class Mark:
     def written_over(
         self, present: "Mark | None", before: "Mark | None"
     ) -> "Mark":
-        """What has to be there after this mark was written.
+        """Return the mark that results from writing this one.
 
-        Several workers may write at once, so only what differs from the mark
-        that the writer has seen is changed.  Who finds that an answer was
-        not delivered says so of what it has handed over itself: that changes
-        nothing if a later delivery has taken it over meanwhile.
+        Several workers may write at once, so only the fields that differ from
+        the mark that the writer read are changed.  "Withdrawn" and
+        "unconfirmed" have no effect if a later delivery has taken the
+        resource over in the meantime.
 
-        :param present: the mark that is there
-        :param before: the one that the writer has seen there
+        :param present: the present mark of the resource
+        :param before: the mark that the writer read
         """
         if present is None or before is None:
             return self
@@ -152,15 +153,15 @@ class Mark:
 
 
 def time_now() -> str:
-    """Now, as marks have it."""
+    """Return the current time in the format of marks."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def age_of(since: str | None, now: datetime) -> int | None:
-    """Return the whole seconds since a time; 0 when our clock is behind.
+    """Return the whole seconds since a time; 0 if it is in the future.
 
-    :param since: a time, ISO 8601; UTC if it does not say
-    :returns: None for what is no time
+    :param since: an ISO 8601 time, UTC by default
+    :returns: None if it is not a time
     """
     try:
         at = datetime.fromisoformat(since or "")
@@ -173,13 +174,13 @@ def age_of(since: str | None, now: datetime) -> int | None:
 
 @dataclass(frozen=True)
 class Ownership:
-    """What this pool may touch.
+    """Decides which resources this pool may change and delete.
 
-    :ivar pool: the pool's name, as its marks have it
-    :ivar basename: the pool's base name, already cleaned
-    :ivar authority: "owned": what bears our mark; "pattern": also what is
-        unmarked and named ``<basename>-<uuid>``, as devices of the original
-        are; "any": everything
+    :ivar pool: the pool's name in marks
+    :ivar basename: the pool's base name, from :func:`clean_basename`
+    :ivar authority: "owned": resources with the pool's mark; "pattern": also
+        unmarked ones named ``<basename>-<uuid>``, as the original Pool
+        Manager named them; "any": all resources
     """
 
     pool: str
@@ -187,7 +188,7 @@ class Ownership:
     authority: Authority = "pattern"
 
     def of_device(self, name: str, mark: Mark | None) -> bool:
-        """Whether a device of that name and mark is ours."""
+        """Return whether a device with this name and mark is ours."""
         if self.authority == "any":
             return True
         if mark is not None:
@@ -197,10 +198,10 @@ class Ownership:
         return self.authority == "pattern" and looks_ours
 
     def of_ip(self, mark: Mark | None, attached: bool, ours: bool) -> bool:
-        """Whether a floating IP is ours.
+        """Return whether a floating IP is ours.
 
         :param mark: its mark
-        :param attached: whether it is attached to anything
+        :param attached: whether it is attached
         :param ours: whether it is attached to a device of ours
         """
         if self.authority == "any" or ours:
@@ -211,9 +212,9 @@ class Ownership:
 
 
 def clean_basename(basename: str) -> str:
-    """A base name as device names carry it: "_" becomes "-".
+    """Return a base name as used in device names: "_" becomes "-".
 
-    :raises ValueError: when names made from it would not be host names
+    :raises ValueError: names made from it would not be host names
     """
     cleaned = basename.replace("_", "-")
     if len(cleaned) > MAX_BASENAME or not _NAME.fullmatch(cleaned):
@@ -225,16 +226,16 @@ def clean_basename(basename: str) -> str:
 
 
 def new_name(basename: str) -> str:
-    """A new device's name.
+    """Return a name for a new device.
 
-    :param basename: as :func:`clean_basename` returned it
+    :param basename: from :func:`clean_basename`
     """
     return f"{basename}-{uuid.uuid4()}"
 
 
 def is_device_name(text: str) -> bool:
-    """Whether the text can be a device's name.
+    """Return whether the text can be a device's name.
 
-    Strict, because cloud libraries put names into paths unquoted.
+    The check is strict because cloud libraries put names into URLs unquoted.
     """
     return _NAME.fullmatch(text) is not None

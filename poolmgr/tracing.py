@@ -1,8 +1,8 @@
-"""What the code that runs works for, and what it is doing.
+"""The request context: which work the running code belongs to.
 
-A request id is made for each job, and for whatever else calls the cloud.  It
-is in the job's log lines, and drivers send it along: one id finds all that was
-done for a job, here and in the cloud's own logs.
+Each job, and all other work that calls the cloud, has a request id. It is in
+the log lines of the job, and drivers send it with each request, so that one
+id finds all actions for a job, in poolmgr's log and in the cloud's logs.
 """
 
 import math
@@ -17,7 +17,7 @@ from poolmgr.ownership import Job
 
 
 def new_request_id() -> str:
-    """Make an id of the form that OpenStack's services take from each other.
+    """Return a new request id, in the form that OpenStack services accept.
 
     https://specs.openstack.org/openstack/oslo-specs/specs/pike/global-req-id.html
     """
@@ -26,22 +26,20 @@ def new_request_id() -> str:
 
 @dataclass(slots=True, eq=False)
 class RequestContext:
-    """One piece of work, mostly a job.
+    """A piece of work, mostly a job.
 
-    :ivar action: the job's action, as the message has it; empty for what is
-        no job, as the reaper's work is
-    :ivar job: the delivery that the work was begun for
-    :ivar request_id: finds it in the logs of the cloud
-    :ivar urgent: whether its calls of the cloud go before others
-    :ivar end: when it has to be done, by the loop's clock: then a pause that
-        lasts longer than that is not begun
-    :ivar abandoned: whether nobody waits for it any more and another worker
-        may have its job: then what it has made is left as it is
-    :ivar left: why what was made after the work was cancelled could not be
-        deleted; empty if nothing is left
-    :ivar doing: what it waits for, in words: whoever ends the wait says it
-    :ivar trouble: the last failure of what it repeats; None when nothing
-        fails
+    :ivar action: the action, as the message names it; empty if the work is
+        no job, as for the reaper
+    :ivar job: the delivery that started the work
+    :ivar request_id: identifies the work in the logs of the cloud
+    :ivar urgent: whether its cloud calls have priority
+    :ivar end: the deadline, in the event loop's time; no retry waits longer
+    :ivar abandoned: whether another worker may already have the job; then
+        the work leaves its resources as they are
+    :ivar left: why resources of a cancelled job could not be deleted; empty
+        if nothing is left
+    :ivar doing: the current step, for timeout errors
+    :ivar trouble: the last failure of the call that is being retried, or None
     """
 
     action: str = ""
@@ -56,13 +54,13 @@ class RequestContext:
 
 
 def current() -> RequestContext | None:
-    """Return what the running code works for, None if nothing particular."""
+    """Return the context of the running code, or None."""
     return _current.get()
 
 
 @contextmanager
 def bound(context: RequestContext) -> Iterator[RequestContext]:
-    """Have the block, and the tasks that it starts, work for something."""
+    """Run a block, and the tasks that it starts, in a context."""
     token = _current.set(context)
     try:
         yield context

@@ -1,7 +1,7 @@
-"""Ask a job server how it is: its text protocol.
+"""Queries of a job server, by gearmand's text protocol.
 
-A question and its answer, connecting included, may take the options'
-``connect_timeout``.
+The time limit of a query, connecting included, is the ``connect_timeout`` of
+the options.
 """
 
 import re
@@ -21,11 +21,11 @@ from poolmgr.text import decoded, one_line
 
 
 class FunctionStatus(NamedTuple):
-    """One function of a job server.
+    """A function of a job server.
 
-    :ivar queued: its jobs, those that are running included
-    :ivar running: those that a worker has
-    :ivar workers: who could run it
+    :ivar queued: number of its jobs, including running ones
+    :ivar running: number of its jobs that a worker has
+    :ivar workers: number of workers that can run it
     """
 
     name: str
@@ -35,15 +35,15 @@ class FunctionStatus(NamedTuple):
 
 
 class WorkerStatus(NamedTuple):
-    """One connection of a job server; clients have no functions."""
+    """A connection of a job server; clients have no functions."""
 
     ip: str
     client_id: str
     functions: tuple[str, ...]
 
 
-# Names are those of any worker and client, with line feeds and tabs, so that
-# lines do not tell where a record ends: only its own form does.
+# Names of functions and workers may contain line feeds and tabs, so these
+# patterns, not lines, tell where a record ends.
 _FUNCTION = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\r?\n", re.DOTALL)
 _PRIORITIES = re.compile(rb"(.*?)\t(\d+)\t(\d+)\t(\d+)\t\d+\r?\n", re.DOTALL)
 _WORKER = re.compile(rb"\d+ (\S+) (.*?) :(.*?)\r?\n(?=\d+ \S+ |$)", re.DOTALL)
@@ -53,9 +53,9 @@ _JOB = re.compile(rb"(.*?)\t(\d+)\t\d+\t\d+\r?\n", re.DOTALL)
 async def status(
     address: Address, options: ConnectionOptions | None = None
 ) -> list[FunctionStatus]:
-    """The functions that the job server knows.
+    """Return the functions that the job server knows.
 
-    :raises TransportError: it cannot be asked, or answers nonsense
+    :raises TransportError: there is no answer, or it is not understood
     """
     found = await _ask(address, options, b"status", _FUNCTION)
     return [
@@ -67,9 +67,10 @@ async def status(
 async def waiting(
     address: Address, function: str, options: ConnectionOptions | None = None
 ) -> list[int]:
-    """How many jobs of a function wait: of high, normal, low priority.
+    """Return how many jobs of high, normal and low priority are queued.
 
-    :raises TransportError: it cannot be asked, or does not know the question
+    :raises TransportError: there is no answer, or the job server does not
+        support the query
     """
     found = await _ask(address, options, b"prioritystatus", _PRIORITIES)
     for name, *counts in found:
@@ -81,9 +82,9 @@ async def waiting(
 async def workers(
     address: Address, options: ConnectionOptions | None = None
 ) -> list[WorkerStatus]:
-    """Who is connected to the job server, ourselves included.
+    """Return the job server's connections, including this one.
 
-    :raises TransportError: it cannot be asked, or answers nonsense
+    :raises TransportError: there is no answer, or it is not understood
     """
     found = []
     for row in await _ask(address, options, b"workers", _WORKER):
@@ -96,20 +97,22 @@ async def workers(
 async def show_jobs(
     address: Address, options: ConnectionOptions | None = None
 ) -> dict[str, int]:
-    """The handles of the jobs that the job server has, and how often a
-    worker was lost with each.
+    """Return the handles of all jobs, with the number of lost workers each.
 
-    :raises TransportError: it cannot be asked, or answers nonsense
+    :raises TransportError: there is no answer, or it is not understood
     """
     found = await _ask(address, options, b"show jobs", _JOB)
     return {decoded(handle): int(retries) for handle, retries in found}
 
 
 class _TextParser(Parser):
-    """Takes the lines that answer a command for one packet.
+    """Parses a text answer and returns it as an ECHO_RES packet.
 
-    :param record: the form of what the answer lists
-    :param limit: bytes that it may have
+    So :func:`connect` takes the command as the greeting, and the answer as
+    the sign that this is a job server.
+
+    :param record: the pattern of the answer's records
+    :param limit: the longest answer, in bytes
     :ivar rows: the groups of each record
     """
 
@@ -118,28 +121,28 @@ class _TextParser(Parser):
         self.rows: list[tuple[bytes, ...]] = []
         self._record = record
         self._limit = limit
-        self._said = b""
+        self._text = b""
 
     def feed(self, data: bytes) -> Iterator[Packet]:
-        """The answer, when it is complete.
+        """Yield the answer when it is complete.
 
-        :raises ProtocolError: it is none
+        :raises ProtocolError: it is not understood
         """
-        self._said += data
-        said = self._said
-        # A name may have a line with nothing but a dot, too; but then more
-        # follows at once.
-        complete = (b"\n" + said).endswith((b"\n.\n", b"\n.\r\n"))
-        if complete:
-            end = said.rindex(b".")
-            found = list(self._record.finditer(said, 0, end))
+        self._text += data
+        text = self._text
+        # A name may contain a line with a single dot, too, but more data
+        # follows then.
+        is_complete = (b"\n" + text).endswith((b"\n.\n", b"\n.\r\n"))
+        if is_complete:
+            end = text.rindex(b".")
+            found = list(self._record.finditer(text, 0, end))
             if sum(len(each[0]) for each in found) == end:
                 self.rows = [each.groups() for each in found]
                 yield Packet(PacketType.ECHO_RES, [])
                 return
-        refused = said.startswith(b"ERR ") and b"\t" not in said
-        if complete or refused or len(said) > self._limit:
-            raise ProtocolError(f"answer not understood: {one_line(said, 60)}")
+        is_error = text.startswith(b"ERR ") and b"\t" not in text
+        if is_complete or is_error or len(text) > self._limit:
+            raise ProtocolError(f"answer not understood: {one_line(text, 60)}")
 
 
 async def _ask(
@@ -148,7 +151,7 @@ async def _ask(
     command: bytes,
     record: re.Pattern[bytes],
 ) -> list[tuple[bytes, ...]]:
-    """Connect and ask; the groups of each record of the answer."""
+    """Send a command; return the groups of each record of the answer."""
     options = options or ConnectionOptions()
     parser = _TextParser(record, options.max_packet)
     try:

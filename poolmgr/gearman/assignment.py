@@ -12,17 +12,17 @@ from poolmgr.text import decoded
 
 @dataclass(eq=False, slots=True)
 class Assignment:
-    """One job to be answered; all its methods belong to the loop's thread.
+    """An assigned job. Call its methods on the loop's thread.
 
     :ivar server: the job server that assigned it
-    :ivar connection: the connection it arrived on, which has to answer it
+    :ivar connection: the connection that it arrived on
     :ivar unanswered: the unanswered jobs of that connection
-    :ivar raw_handle: the handle as it is on the wire
-    :ivar raw_unique: the unique as it is on the wire
-    :ivar payload: what the client sent
-    :ivar on_lost: called if the connection is lost before it was answered
-    :ivar cut: the job server has cut the unique, so that jobs of different
-        uniques may have the same here
+    :ivar raw_handle: the handle in bytes
+    :ivar raw_unique: the unique in bytes
+    :ivar payload: the client's message
+    :ivar on_lost: called if the connection is lost before the answer was sent
+    :ivar cut: whether the job server cut the unique; then other jobs may have
+        the same
     """
 
     server: Address
@@ -35,8 +35,8 @@ class Assignment:
     cut: bool = False
 
     def __post_init__(self) -> None:
-        # Of a unique of 64 bytes gearmand sends 63, a NUL, and a payload
-        # that starts with another NUL.
+        # gearmand sends the first 63 bytes of a longer unique, and puts a NUL
+        # before the payload.
         self.cut = len(self.raw_unique) == MAX_NAME and (
             self.payload.startswith(b"\0")
         )
@@ -45,34 +45,33 @@ class Assignment:
 
     @property
     def handle(self) -> str:
-        """The job server's name of the job, unique until it restarts."""
+        """The job server's name for the job; reused after a restart."""
         return decoded(self.raw_handle)
 
     @property
     def unique(self) -> str:
-        """The client's name of the job; may be empty.
+        """The client's name for the job; may be empty.
 
-        One that was cut gets the handle added, to be unique again.
+        If it was cut, the handle is appended to make it unique again.
         """
         unique = decoded(self.raw_unique)
         return f"{unique}+{self.handle}" if self.cut else unique
 
     @property
     def lost(self) -> bool:
-        """Whether the connection is gone: the server gives the job to
-        somebody else."""
+        """Whether the connection is lost, and the job with it."""
         return self.connection.gone.done()
 
     def complete(self, answer: bytes) -> None:
-        """Answer the job; a lost job has no effect."""
+        """Answer the job; without effect if it is lost."""
         self.unanswered.discard(self)
         self.connection.send(PacketType.WORK_COMPLETE, self.raw_handle, answer)
 
     def deliver(self, answer: bytes) -> asyncio.Future[bool]:
-        """Answer the job, and tell whether the answer was accepted.
+        """Answer the job, and learn whether the job server takes the answer.
 
         :returns: False if the job server does not know the job any more; a
-            :exc:`TransportError` if the connection was lost before that was
+            :exc:`TransportError` if the connection is lost before that is
             known
         """
         self.unanswered.discard(self)
@@ -81,7 +80,7 @@ class Assignment:
         )
 
     def progress(self, done: int, total: int) -> None:
-        """Tell the client how far an unanswered job is."""
+        """Report the progress of an unanswered job to its client."""
         if self in self.unanswered:
             steps = b"%d\0%d" % (done, total)
             self.connection.send(

@@ -1,4 +1,4 @@
-"""Submit jobs and wait for their answers."""
+"""A client that submits jobs and waits for their answers."""
 
 import asyncio
 import contextlib
@@ -34,11 +34,11 @@ class JobTimeout(TransportError):
 
 @dataclass(eq=False)
 class SubmittedJob:
-    """A job that a job server has taken.
+    """A job that a job server has accepted.
 
-    :ivar handle: the job server's name of it
-    :ivar answer: done when the answer came, or there will be none
-    :ivar progress: numerator and denominator, as the worker last said
+    :ivar handle: the job server's name for the job
+    :ivar answer: done when the answer has arrived, or never will
+    :ivar progress: numerator and denominator, as last reported by the worker
     """
 
     handle: str
@@ -46,9 +46,9 @@ class SubmittedJob:
     progress: tuple[int, int] | None = None
 
     async def result(self, timeout: float | None = None) -> bytes:
-        """The worker's answer.
+        """Wait for the worker's answer and return it.
 
-        :param timeout: seconds; None for no limit
+        :param timeout: time limit in seconds; None for no limit
         :raises JobTimeout: there is no answer yet; call it again to wait on
         :raises JobFailed: the worker gave up, or the job was cancelled
         :raises TransportError: the connection is lost, or the job is a
@@ -64,13 +64,13 @@ class SubmittedJob:
 
 
 class Client:
-    """Submits jobs to the first of the job servers that can be reached.
+    """Submits jobs to the first job server that can be reached.
 
-    Use it with ``async with``. Many jobs can run at once. The client does
-    not reconnect: when its connection is lost, all waiting jobs fail, and so
-    does every later :meth:`submit`.
+    Use it with ``async with``. Many jobs can be in flight at once. The client
+    does not reconnect: after its connection is lost, all jobs in flight and
+    all later calls fail.
 
-    :param servers: in the order in which they are tried
+    :param servers: the job servers, in the order in which they are tried
     """
 
     _connection: Connection
@@ -87,7 +87,7 @@ class Client:
     async def __aenter__(self) -> Self:
         """Connect.
 
-        :raises TransportError: no server can be reached; it names each reason
+        :raises TransportError: no server can be reached, with all reasons
         """
         greeting = encode(T.ECHO_REQ, b"")
         failures = []
@@ -102,7 +102,7 @@ class Client:
         raise TransportError(f"no job server reached: {'; '.join(failures)}")
 
     async def __aexit__(self, *error: object) -> None:
-        # After an error the caller does not wait for the last packets.
+        # After an error, do not wait until the last packets are sent.
         seconds = 2 if error == (None, None, None) else 0
         await self._connection.close(seconds)
 
@@ -117,10 +117,10 @@ class Client:
     ) -> SubmittedJob:
         """Submit a job and wait until the server has accepted it.
 
-        :param unique: a job joins the queued or running job that has the same
+        :param unique: a job joins a queued or running job with the same
             unique and function; None for a new unique, empty for a job that
-            joins none
-        :raises ConfigError: the function or the unique cannot be sent
+            joins no other
+        :raises ConfigError: the unique cannot be sent
         :raises TransportError: the server refused it, or the connection is
             lost
         """
@@ -132,8 +132,6 @@ class Client:
                 f"the unique {one_line(unique)!r} has {len(raw)} bytes or a "
                 f"NUL: gearmand takes {MAX_NAME} bytes without NUL"
             )
-        if not function or "\0" in function:
-            raise ConfigError("a function needs a name without NUL")
         job: SubmittedJob = await self._connection.ask(
             T.JOB_CREATED,
             SUBMIT[priority, background],
@@ -143,11 +141,11 @@ class Client:
         return job
 
     async def has(self, *, unique: str = "", handle: str = "") -> bool:
-        """Tell whether the job server has a job, queued or running.
+        """Return whether the job server has a job, queued or running.
 
-        :param unique: the client's name of the job
-        :param handle: the job server's name of the job, used if there is no
-            unique or it is longer than gearmand keeps
+        :param unique: the client's name for the job
+        :param handle: the job server's name for the job, used if there is no
+            unique or if gearmand would cut it
         :raises TransportError: the connection is lost
         """
         kind, answer = T.GET_STATUS_UNIQUE, T.STATUS_RES_UNIQUE
@@ -156,18 +154,18 @@ class Client:
             kind, answer = T.GET_STATUS, T.STATUS_RES
             raw = _encoded(handle)
         if len(raw) > MAX_NAME or b"\0" in raw:
-            return False  # gearmand answers nothing, or closes the connection
+            return False  # gearmand would not answer, or disconnect
         status = await self._connection.ask(answer, kind, raw)
         return bool(status[1] == b"1")
 
     async def listeners(self, unique: bytes) -> int | None:
-        """Count the clients that wait for a job's answer: 0 for a background
-        job, None if it is not known.
+        """Return how many clients wait for a job's answer.
 
-        :param unique: as it is on the wire
+        :param unique: the client's name for the job, in bytes
+        :returns: 0 for a background job, None if it is not known
         :raises TransportError: the connection is lost
         """
-        # Without a unique of its own nobody's name tells which job it is.
+        # These uniques do not identify a job.
         if unique in (b"", b"-") or len(unique) > MAX_NAME:
             return None
         status = await self._connection.ask(
@@ -176,7 +174,7 @@ class Client:
         return int(status[5]) if status[1] == b"1" else None
 
     def _created(self, background: bool, args: list[bytes]) -> SubmittedJob:
-        # Known from now on, not when submit() goes on: its end may be next.
+        # Called before the next packet is handled: it may be the job's answer.
         job = SubmittedJob(decoded(args[0]), self._connection.expect())
         if background:
             why = f"job {job.handle} is a background job"
@@ -191,13 +189,13 @@ class Client:
                 for job in self._jobs.pop(args[0], ()):
                     job.answer.set_result(args[1])
             case T.WORK_FAIL | T.WORK_EXCEPTION:
-                # gearmand ends some of these handles with a NUL of its own.
+                # gearmand adds a NUL to some of these handles.
                 for job in self._jobs.pop(args[0].rstrip(b"\0"), ()):
                     why = f"job {job.handle} failed: the worker sent WORK_FAIL"
                     fail(job.answer, JobFailed(why))
             case T.WORK_STATUS:
+                # Ignore wrong numbers from a worker; the job goes on.
                 with contextlib.suppress(ValueError):
-                    # What a worker says is no reason to lose its job.
                     progress = int(args[1]), int(args[2])
                     for job in self._jobs.get(args[0], ()):
                         job.progress = progress
@@ -206,5 +204,5 @@ class Client:
 
 
 def _encoded(name: str) -> bytes:
-    # What is read back from a cloud, or typed, may be no text at all.
+    # A name from a mark or the command line may contain surrogates.
     return name.encode(errors="backslashreplace")

@@ -1,11 +1,11 @@
-"""A connection to a job server: packets, questions, and a heartbeat."""
+"""A connection to a job server."""
 
 import asyncio
 import os
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.endpoint import Address, ConnectionOptions, open_socket
@@ -17,10 +17,10 @@ from poolmgr.gearman.protocol import (
 )
 from poolmgr.text import one_line
 
-#: What may be wrong when there is a connection and no answer.
+#: Likely causes if the peer accepts connections and does not answer.
 _HINT = "{}: it may not be a job server (gearmand), or speak only TLS"
-# With TLS 1.3 our handshake ends before the server has looked at our
-# certificate, and not every server says what it thinks of it.
+# With TLS 1.3 the client's handshake ends before the server has checked the
+# client's certificate, and some servers then close without an alert.
 _TLS_HINT = (
     "TLS: {}: it may not speak TLS, may not accept our certificate, or have "
     "no job server behind it"
@@ -30,22 +30,16 @@ Read = Callable[[list[bytes]], object]
 Received = Callable[[PacketType, list[bytes]], None]
 
 
-class _Question(NamedTuple):
-    answer: PacketType
-    read: Read
-    future: asyncio.Future[Any]
+class Connection(asyncio.Protocol):
+    """A connection to a job server, with a heartbeat.
 
-
-class Connection(asyncio.BufferedProtocol):
-    """Packets that come and go, questions and their answers.
-
-    :param address: of the job server, for errors
-    :param greeting: what is sent first, with an ECHO_REQ at its end
-    :param received: takes each packet that answers no question; a
-        :exc:`ProtocolError` drops the connection
-    :param parser: finds packets in what the job server sends
-    :ivar answered: done when the greeting was answered, or never will be
-    :ivar gone: done when the connection has ended, with the reason
+    :param address: the job server, for error messages
+    :param greeting: bytes to send first; they must end with an ECHO_REQ
+    :param received: called with each packet that answers no request; a
+        :exc:`ProtocolError` that it raises drops the connection
+    :param parser: parses the job server's data
+    :ivar answered: done when the greeting was answered; fails if it is not
+    :ivar gone: done when the connection has ended; its result is the reason
     """
 
     def __init__(
@@ -63,23 +57,23 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
-        self._dropped_for: str | None = None
-        # Kept: what asyncio gets for each piece costs a third of a job's time.
-        self._in = memoryview(bytearray(64 * 1024))
+        self._drop_reason: str | None = None
         self._out = [greeting]
-        self._expected: set[asyncio.Future[Any]] = set()
+        self._pending: set[asyncio.Future[Any]] = set()
         self.answered = self.expect()
-        self.answered.add_done_callback(lambda _: self._watch_later())
-        # They are answered in their order.
-        first = _Question(PacketType.ECHO_RES, list, self.answered)
-        self._questions = deque([first])
-        self._refused = False  # there was an ERROR since the last ECHO_RES
-        self._heard = True  # the peer has sent something since it was asked
-        self._backlog = 0  # bytes that were not yet on their way then
+        self.answered.add_done_callback(lambda _: self._start_heartbeat())
+        # The requests in flight; job servers answer them in their order.
+        self._requests: deque[tuple[PacketType, Read, asyncio.Future[Any]]] = (
+            deque([(PacketType.ECHO_RES, list, self.answered)])
+        )
+        self._refused = False  # an ERROR has arrived since the last ECHO_RES
+        # Since the last heartbeat:
+        self._is_alive = True  # the peer has sent something
+        self._backlog = 0  # bytes that had not been sent then
 
     def send(self, kind: PacketType, *args: bytes) -> None:
-        """Send after what was sent before; lost if the connection is."""
-        # What is sent in one turn of the loop goes out in one piece.
+        """Send a packet; it is lost if the connection is."""
+        # All packets of one iteration of the loop are written at once.
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(encode(kind, *args))
@@ -91,54 +85,57 @@ class Connection(asyncio.BufferedProtocol):
         *args: bytes,
         read: Read = list,
     ) -> asyncio.Future[Any]:
-        """Send a question; its answer, or a :exc:`TransportError`.
+        """Send a request and return its future answer.
 
-        :param answer: the type of the answer; an ERROR is an error
-        :param read: makes the result of the answer's arguments, before
-            another packet is taken
+        The future fails with a :exc:`TransportError` if the answer is an
+        ERROR or the connection is lost.
+
+        :param answer: the type of the answer
+        :param read: converts the arguments of the answer; called before the
+            next packet is handled
         """
         future = self.expect()
-        self._questions.append(_Question(answer, read, future))
+        self._requests.append((answer, read, future))
         self.send(kind, *args)
         return future
 
     def expect(self) -> asyncio.Future[Any]:
-        """A future that fails when the connection ends."""
+        """Return a future that fails if the connection ends first."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._expected.add(future)
-        future.add_done_callback(self._expected.discard)
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
         if self.gone.done():
             fail(future, self._error(self.gone.result()))
         return future
 
     def echo(self) -> asyncio.Future[bool]:
-        """Ask for a sign of life."""
+        """Ask for a sign of life; False if an ERROR preceded the answer."""
         return self.ask(
             PacketType.ECHO_RES, PacketType.ECHO_REQ, b"", read=self._echoed
         )
 
     def deliver(self, kind: PacketType, *args: bytes) -> asyncio.Future[bool]:
-        """Send what the job server may refuse; whether it took it.
+        """Send a packet; False if the job server refuses it.
 
-        An ERROR does not say which packet it is about. So this one stands
-        between two ECHO_REQ: an ERROR between their responses is about it.
+        An ERROR does not name the packet that caused it. Between the answers
+        to two ECHO_REQ it can only belong to the packet between them.
         """
         self.echo()
         self.send(kind, *args)
         return self.echo()
 
     def drop(self, reason: str) -> None:
-        """End the connection at once; what was not yet sent is lost."""
-        self._dropped_for = self._dropped_for or reason
+        """End the connection at once; unsent packets are lost."""
+        self._drop_reason = self._drop_reason or reason
         if self._transport is not None:
             self._transport.abort()
 
     async def close(self, timeout: float) -> None:
-        """End the connection when what was sent before has gone out.
+        """End the connection after all packets have been sent.
 
-        :param timeout: seconds that this may take
+        :param timeout: seconds after which unsent packets are dropped
         """
-        self._dropped_for = "the connection was closed"
+        self._drop_reason = "the connection was closed"
         self._flush()
         if self._transport is not None:
             self._transport.close()
@@ -151,29 +148,26 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._flush()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where to put what the peer has sent."""
-        return self._in
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take so many bytes of it."""
-        self._heard = True
+    def data_received(self, data: bytes) -> None:
+        """Handle data from the peer."""
+        self._is_alive = True
         try:
-            for packet in self._parser.feed(bytes(self._in[:nbytes])):
+            for packet in self._parser.feed(data):
                 if not self._answer(*packet):
                     self._received(*packet)
-            self._flush()  # a turn of the loop later costs a tenth
+            # The next iteration of the loop would cost a tenth more.
+            self._flush()
         except ProtocolError as error:
             self.drop(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        reason = self._dropped_for or reason_of(exc)
+        reason = self._drop_reason or reason_of(exc)
         self.gone.set_result(reason)
-        for future in self._expected:
+        for future in self._pending:
             fail(future, self._error(reason))
 
-    # -- within -------------------------------------------------------------
+    # -- internals ----------------------------------------------------------
 
     def _flush(self) -> None:
         if self._transport is not None:
@@ -181,53 +175,52 @@ class Connection(asyncio.BufferedProtocol):
         self._out.clear()
 
     def _echoed(self, _args: list[bytes]) -> bool:
-        """Whether there was no ERROR since the last ECHO_RES."""
         refused, self._refused = self._refused, False
         return not refused
 
     def _answer(self, kind: PacketType, args: list[bytes]) -> bool:
-        """Give the first question its answer, if this is one."""
-        expected = self._questions[0].answer if self._questions else None
+        """Answer the oldest request; return whether the packet does."""
+        expected = self._requests[0][0] if self._requests else None
         failed = False
         if kind is PacketType.ERROR:
             self._refused = True
-            # None answers an ECHO_REQ: it is about something before.
+            # An ECHO_REQ is never refused: the ERROR is about another packet.
             failed = expected not in (None, PacketType.ECHO_RES)
         if kind is not expected and not failed:
             return False
-        _, read, future = self._questions.popleft()
+        _, read, future = self._requests.popleft()
         if failed:
             code, text = map(one_line, args)
             fail(future, self._error(f"{code}: {text}"))
-        elif not future.done():  # or nobody waits for it any more
+        elif not future.done():  # it is done if its caller was cancelled
             future.set_result(read(args))
         return True
 
     def _error(self, reason: str) -> TransportError:
         return TransportError(f"job server {self._address}: {reason}")
 
-    def _watch_later(self) -> None:
-        self._loop.call_later(self._heartbeat, self._watch)
+    def _start_heartbeat(self) -> None:
+        self._loop.call_later(self._heartbeat, self._check_heartbeat)
 
-    def _watch(self) -> None:
+    def _check_heartbeat(self) -> None:
         if self._transport is None:
             return
-        # A peer that takes what waits to be sent lives, too: the question
-        # waits behind it.
+        # The ECHO_REQ waits behind a long answer, so a peer that still reads
+        # the answer is alive, too.
         backlog = self._transport.get_write_buffer_size()
-        if not self._heard and backlog >= self._backlog:
+        if not self._is_alive and backlog >= self._backlog:
             self.drop(f"no sign of life for {self._heartbeat:g} s")
             return
-        self._heard, self._backlog = False, backlog
+        self._is_alive, self._backlog = False, backlog
         self.echo()
-        self._watch_later()
+        self._start_heartbeat()
 
 
 def fail(future: asyncio.Future[Any], error: TransportError) -> None:
-    """End a future by an error that nobody needs to look at."""
+    """End a future with an error that nobody has to retrieve."""
     if not future.done():
         future.set_exception(error)
-        future.exception()  # it has been looked at
+        future.exception()  # or else asyncio would log it
 
 
 async def connect(
@@ -237,17 +230,19 @@ async def connect(
     received: Received,
     parser: Parser | None = None,
 ) -> Connection:
-    """Connect, greet, and wait for the first answer: nothing else tells a
-    job server from what only accepts connections.
+    """Connect, send the greeting and wait for its answer.
 
-    :raises TransportError: with the reason on one line
+    Other servers accept connections, too; the answer tells that this is a job
+    server.
+
+    :raises TransportError: the connection failed; its text is the reason
     """
     connection = Connection(address, options, greeting, received, parser)
-    missing, hint = "not connected", "{}"
+    stage, hint = "not connected", "{}"
     try:
-        async with asyncio.timeout(options.connect_timeout) as time_out:
+        async with asyncio.timeout(options.connect_timeout):
             sock = await open_socket(address, options)
-            missing, hint = "no answer", _TLS_HINT if options.ssl else _HINT
+            stage, hint = "no answer", _TLS_HINT if options.ssl else _HINT
             await asyncio.get_running_loop().create_connection(
                 lambda: connection,
                 sock=sock,
@@ -262,19 +257,19 @@ async def connect(
             return connection
     except TransportError:
         reason = connection.gone.result()
-    except (OSError, ValueError) as error:  # ValueError: of an odd name
+    except TimeoutError:
+        reason = f"{stage} within {options.connect_timeout:g} s"
+    except (OSError, ValueError) as error:  # ValueError: an odd host name
         reason = reason_of(error)
-        if time_out.expired():
-            reason = f"{missing} within {options.connect_timeout:g} s"
     if not reason.startswith("TLS: "):
         reason = hint.format(reason)
     raise TransportError(reason)
 
 
 def reason_of(error: Exception | None) -> str:
-    """Why a connection was not made, or has ended.
+    """Return why connecting failed or a connection ended, on one line.
 
-    :param error: None if the peer has closed it
+    :param error: the error; None if the peer closed the connection
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         why = one_line(error.verify_message).rstrip(".")
@@ -282,13 +277,13 @@ def reason_of(error: Exception | None) -> str:
     if isinstance(error, ssl.SSLError):
         reason = one_line(error.reason or str(error)).replace("_", " ").lower()
         _, alert, what = reason.rpartition(" alert ")
-        if alert:  # what the job server says, most often of our certificate
+        if alert:  # sent by the job server, mostly about our certificate
             what = f"it says: {what}; check [gearman] ssl_cert and ssl_key"
         return f"TLS: {what}"
     if isinstance(error, OSError) and error.strerror:
-        # asyncio's own words repeat the address.
+        # asyncio's own text repeats the address.
         if error.errno is not None and error.errno > 0:
             return os.strerror(error.errno)
         return one_line(error.strerror)
-    # What asyncio makes of an end in the TLS handshake has no words.
+    # An EOF in the TLS handshake has no text.
     return one_line(str(error or "")) or "closed by the job server"

@@ -1,4 +1,4 @@
-"""Where a job server is, and how to reach it."""
+"""Addresses of job servers, connection options, TLS and sockets."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any, Self
 from poolmgr.errors import ConfigError
 from poolmgr.text import one_line
 
-#: Seconds that each of a host's addresses has before the next is tried.
+#: Seconds for each of a host's addresses before the next is tried.
 HEAD_START = 0.5
 
 _FORM = re.compile(
@@ -26,7 +26,7 @@ _FORM = re.compile(
 class Address:
     """Host and port of a job server.
 
-    :ivar host: a name or an IP address; IPv6 without brackets
+    :ivar host: a host name or IP address; IPv6 without brackets
     :ivar port: 1 to 65535
     """
 
@@ -35,9 +35,9 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
+        """Parse ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
 
-        :raises ConfigError: when it is none of them
+        :raises ConfigError: the text has another form
         """
         match = _FORM.fullmatch(text.strip())
         port = int(match["port"] or cls.port) if match else 0
@@ -55,21 +55,22 @@ class Address:
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """Settings of every connection; times are in seconds.
+    """Options of connections; times are in seconds.
 
-    :ivar ssl: None is plain TCP; see :func:`poolmgr.gearman.client_context`
-    :ivar connect_timeout: for name look-up, TCP, TLS and the first answer
-        together
-    :ivar heartbeat: how often the server is asked for a sign of life, and
-        how long it has to give one
-    :ivar keepalive: whether TCP looks for vanished peers, too
-    :ivar keepalive_idle: silence before the first TCP probe
-    :ivar keepalive_interval: between two TCP probes
+    :ivar ssl: the TLS context, from :func:`client_context`; None for plain
+        TCP
+    :ivar connect_timeout: limit of name look-up, TCP, TLS and the first
+        answer together
+    :ivar heartbeat: interval of the requests for a sign of life, and the time
+        limit of their answers
+    :ivar keepalive: whether to turn TCP keepalive on
+    :ivar keepalive_idle: idle time before the first TCP probe
+    :ivar keepalive_interval: time between two TCP probes
     :ivar keepalive_count: unanswered TCP probes that end the connection
-    :ivar retry_first: wait before the first reconnect; it doubles each time
+    :ivar retry_first: wait before the first reconnect; doubled each time
     :ivar retry_longest: the longest wait before a reconnect
-    :ivar max_packet: bytes; a peer that announces more is dropped. Only a
-        job that is longer is taken, with its payload cut.
+    :ivar max_packet: longest packet in bytes; a longer one ends the
+        connection, but the payload of a longer job is cut
     """
 
     ssl: _ssl.SSLContext | None = None
@@ -87,16 +88,16 @@ class ConnectionOptions:
 def client_context(
     ca: str | None, cert: str | None, key: str | None
 ) -> _ssl.SSLContext | None:
-    """What to verify a job server with, and who we are.
+    """Return a TLS context for clients of job servers.
 
-    The host name is always verified, and TLS is 1.2 or newer.
+    It verifies the server's certificate and host name, and requires TLS 1.2
+    or newer.
 
-    :param ca: file of the authorities that a server's certificate must be
-        signed by
+    :param ca: file of the certificate authorities to trust
     :param cert: file of our certificate, followed by intermediate ones
     :param key: file of our private key, without a pass phrase
-    :returns: None, which is plain TCP, only when all three are unset
-    :raises ConfigError: when one is missing or cannot be used
+    :returns: None if all three are unset
+    :raises ConfigError: a file is missing or cannot be used
     """
     if not (ca or cert or key):
         return None
@@ -105,7 +106,7 @@ def client_context(
             "TLS needs a CA file to verify the job servers with, a "
             "certificate its key, and a key its certificate"
         )
-    # Of these no system authority is trusted, only what `ca` holds.
+    # Unlike ssl.create_default_context(), this trusts no system authority.
     context = _ssl.SSLContext(_ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _ssl.TLSVersion.TLSv1_2
     what = f"CA file {ca!r}"
@@ -113,7 +114,7 @@ def client_context(
         context.load_verify_locations(ca)
         if cert:
             what = f"certificate {cert!r} and key {key!r}"
-            # Without a password of its own OpenSSL would ask the terminal.
+            # Without this OpenSSL would ask on the terminal.
             context.load_cert_chain(cert, key, password=_no_password)
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", "") or getattr(error, "strerror", "")
@@ -132,8 +133,8 @@ async def open_socket(
 ) -> socket.socket:
     """Connect to the first of the host's addresses that answers."""
     found = await _look_up(address)
-    # One of them may accept connections and serve none: begin with another
-    # each time.
+    # An address may accept connections and not answer: the next attempt
+    # should begin with another one.
     random.shuffle(found)
     *others, last = found
     for each in others:
@@ -144,10 +145,10 @@ async def open_socket(
 
 
 async def _look_up(address: Address) -> list[tuple[Any, ...]]:
-    """The host's addresses.
+    """Return the results of getaddrinfo() for a host.
 
-    The thread is a daemon: the end of the process must not wait for a name
-    that does not resolve.
+    It runs in a daemon thread, unlike loop.getaddrinfo(): the process must not
+    wait for it at exit.
     """
     future: Future[list[tuple[Any, ...]]] = Future()
     future.set_running_or_notify_cancel()

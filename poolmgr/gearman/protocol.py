@@ -1,8 +1,8 @@
-"""Gearman's binary packets: their types, how to write and to read them.
+"""Gearman's binary protocol: encoding and parsing packets.
 
-A packet is a magic of four bytes, type and length of its body as 32 bits
-each, and the body: the arguments, separated by NUL. Only the last argument
-may contain NULs itself.
+A packet has a magic of four bytes, the type and the length of its body as 32
+bits each, and the body: the arguments, separated by NUL. Only the last
+argument may contain NULs. See http://gearman.org/protocol/.
 """
 
 import struct
@@ -16,22 +16,22 @@ from poolmgr.text import one_line
 REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
 
-#: Bytes of a unique or handle that gearmand delivers whole.
+#: Longest unique or handle that gearmand supports, in bytes.
 MAX_NAME = 63
 
 _HEADER = struct.Struct(">4sII")
 
 
 class PacketType(IntEnum):
-    """The number of each kind of packet that is spoken here.
+    """The packet types that poolmgr uses.
 
-    :ivar arguments: how many arguments it has
+    :ivar arguments: the number of arguments
     """
 
     arguments: int
 
     def __new__(cls, number: int, arguments: int) -> Self:
-        """A member: its number, and how many arguments it has."""
+        """Make a member from its number and number of arguments."""
         member = int.__new__(cls, number)
         member._value_ = number
         member.arguments = arguments
@@ -80,35 +80,35 @@ SUBMIT: dict[tuple[Priority, bool], PacketType] = {
     ("normal", True): PacketType.SUBMIT_JOB_BG,
     ("high", True): PacketType.SUBMIT_JOB_HIGH_BG,
 }
-"""What hands in a job, by its priority and whether it is in background."""
+"""Packet types for submitting jobs, by priority and background flag."""
 
 
 class ProtocolError(TransportError):
-    """The peer sent what is not of the protocol."""
+    """The peer violated the protocol."""
 
 
 class Packet(NamedTuple):
-    """One packet; as many arguments as its type has."""
+    """A packet: its type and arguments."""
 
     type: PacketType
     args: list[bytes]
 
 
 def encode(type: PacketType, *args: bytes, magic: bytes = REQUEST) -> bytes:
-    """The bytes of one packet.
+    """Encode a packet.
 
-    :param args: as many as the type has; only the last may contain NUL
+    :param args: the arguments; only the last may contain NUL
     """
     body = b"\0".join(args)
     return _HEADER.pack(magic, type, len(body)) + body
 
 
 class Parser:
-    """Finds the packets in a stream, however it is cut into pieces.
+    """Parses packets from a stream of bytes.
 
-    :param magic: what the peer's packets start with
-    :param max_packet: bytes that a body may have; that of a job is cut when
-        it is longer, any other is an error
+    :param magic: the first bytes of the peer's packets
+    :param max_packet: longest body in bytes; a job with a longer one is cut,
+        any other packet is an error
     """
 
     def __init__(
@@ -116,42 +116,41 @@ class Parser:
     ) -> None:
         self._magic = magic
         self._max = max_packet
-        self._buffer = bytearray()  # what is of no packet yet
-        self._cut = 0  # bytes that were cut from the packet in it
+        self._buffer = bytearray()  # an incomplete packet
+        self._cut = 0  # bytes that were cut from it
 
     def feed(self, data: bytes) -> Iterator[Packet]:
-        """The packets that are complete with this piece of the stream.
+        """Yield the packets that are complete after these bytes.
 
-        To be exhausted before the next piece is fed. Packets that precede
-        a wrong one are given out first.
+        Exhaust the iterator before the next call.
 
         :raises ProtocolError: wrong magic, length, type, or arguments; the
-            parser is of no more use then
+            parser must not be used again
         """
         self._buffer += data
-        while packet := self._next():
+        while packet := self._parse():
             yield packet
 
-    def _next(self) -> Packet | None:
+    def _parse(self) -> Packet | None:
         buffer = self._buffer
-        # What is no job server may say little and then wait.
+        # Check the magic first: another server may send less than a header.
         if len(buffer) >= 4 and not buffer.startswith(self._magic):
-            said = one_line(bytes(buffer[:4]))
-            raise ProtocolError(f"answer not understood: {said}")
+            start = one_line(bytes(buffer[:4]))
+            raise ProtocolError(f"answer not understood: {start}")
         if len(buffer) < _HEADER.size:
             return None
         _, number, length = _HEADER.unpack_from(buffer)
         kind = _KNOWN.get(number)
         if kind is None:
             raise ProtocolError(f"unknown packet type {number}")
-        # To end the connection over a job that is too long would have it
-        # delivered again, for ever.
+        # If a job that is too long ended the connection, the job server would
+        # deliver it again, forever.
         if length > self._max and kind is not PacketType.JOB_ASSIGN_UNIQ:
             raise ProtocolError(f"packet of {length} bytes announced")
         excess = max(0, length - self._max)
         end = _HEADER.size + length - excess
-        # Cut it here, but give it out only when all of it has come: gearmand
-        # frees what is answered, even what it is still sending.
+        # Cut it here, but return it only when all of it has arrived: gearmand
+        # frees a job when it is answered, even while it is still sending it.
         cut = min(len(buffer) - end, excess - self._cut)
         if cut > 0:
             del buffer[end : end + cut]

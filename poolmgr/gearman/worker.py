@@ -1,11 +1,10 @@
-"""A worker of many job servers, in one event loop."""
+"""A worker that takes jobs from several job servers, in one event loop."""
 
 import asyncio
 import logging
 import random
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
@@ -19,13 +18,14 @@ from poolmgr.text import one_line
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds that closing waits for the job servers to take the answers."""
+"""Seconds that closing waits for job servers to accept the last answers."""
 
 GRABS = 8
-"""GRAB_JOB_UNIQ requests in flight on one connection, at most."""
+"""Most GRAB_JOB_UNIQ requests in flight on a connection."""
 
 STEADY = 3.0
-"""Seconds after which a connection counts as good, and its loss as new."""
+"""Seconds after which a connection counts as stable: if it is lost then, the
+waits between attempts start with the shortest."""
 
 State = Literal["connecting", "up", "waiting"]
 
@@ -41,16 +41,16 @@ class Slots(Protocol):
 
 
 class WorkerConnection:
-    """A worker's connection to one job server, made again when it is lost.
+    """A worker's connection to a job server; it reconnects when it is lost.
 
     :ivar state: "up" is registered; "waiting" is before the next attempt
-    :ivar since: when that began, in seconds since the epoch
-    :ivar last_error: why it was last lost or not reached, None if never
-    :ivar reconnects: attempts after the first
-    :ivar grabs: GRAB requests in flight; a slot is reserved for each
+    :ivar since: the time when the state began, in seconds since the epoch
+    :ivar last_error: why it was last lost or not established, or None
+    :ivar reconnects: number of attempts after the first
+    :ivar grabs: GRAB_JOB_UNIQ requests in flight; each has reserved a slot
     """
 
-    _connection: Connection  # the last one that was made
+    _connection: Connection  # the last one
 
     def __init__(
         self, worker: "Worker", address: Address, options: ConnectionOptions
@@ -64,26 +64,26 @@ class WorkerConnection:
         self._options = options
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
-        self._window = 0  # how many GRABs there may be
+        self._max_grabs = 0  # now: 0 if the queue is empty
         self._asleep = False
         self._jobs: set[Assignment] = set()
-        # Of this outage; one that fails in turns must not fill the log.
-        self._logged: deque[str] = deque(maxlen=8)
+        # The errors of this outage that were logged; each is logged once.
+        self._logged: set[str] = set()
 
     async def run(self) -> None:
-        """Serve until the worker leaves; a cancel cuts the connection."""
+        """Serve until the worker leaves; a cancel drops the connection."""
         self._task = asyncio.current_task()
         pause = self._options.retry_first
         while not self._leaving:
             reason = await self._serve()
             if self._leaving:
                 return
-            up = self.state == "up"
-            if up and time.time() - self.since >= STEADY:
+            was_up = self.state == "up"
+            if was_up and time.time() - self.since >= STEADY:
                 pause = self._options.retry_first
             if reason not in self._logged:
-                self._logged.append(reason)
-                what = "lost" if up else "not reached"
+                self._logged.add(reason)
+                what = "lost" if was_up else "not reached"
                 self._log(logging.WARNING, f"{what}: {reason}")
             self.last_error = reason
             self._enter("waiting")
@@ -95,7 +95,7 @@ class WorkerConnection:
     async def _serve(self) -> str:
         """Connect and serve; return why the connection ended."""
         try:
-            connection = await connect(
+            self._connection = await connect(
                 self.address,
                 self._options,
                 self._worker.greeting,
@@ -103,40 +103,41 @@ class WorkerConnection:
             )
         except TransportError as error:
             return str(error)
-        self._connection, gone = connection, connection.gone
+        gone = self._connection.gone
         self._enter("up")
         self._logged.clear()
         self._log(logging.INFO, "connected and registered")
         try:
             while not gone.done():
-                # gearmand wakes nobody for a job whose time has come, and
-                # with --worker-wakeup it may wake a worker without a slot.
-                self._look_for_jobs()
-                # Not awaited itself: to cancel us must not end the future.
+                # Grab now and then: gearmand wakes no worker when the time of
+                # a delayed job has come, and with --worker-wakeup it may have
+                # woken one without a free slot.
+                self._wake_up()
+                # wait() does not cancel the future if this task is cancelled.
                 await asyncio.wait([gone], timeout=self._options.heartbeat)
             return gone.result()
         finally:
-            connection.drop("the worker was stopped")
+            self._connection.drop("the worker was stopped")
             self._lose_jobs()
 
     @property
     def can_grab(self) -> bool:
-        """Whether it can send a GRAB as soon as there is a slot."""
-        ready = self.grabs < self._window and not self._leaving
+        """Whether it can send a GRAB_JOB_UNIQ if there is a slot."""
+        ready = self.grabs < self._max_grabs and not self._leaving
         return ready and self.state == "up"
 
     def grab(self) -> None:
-        """Ask for a job; its slot is already reserved."""
+        """Ask for a job; its slot must be reserved."""
         self.grabs += 1
         self._asleep = False
         self._connection.send(PacketType.GRAB_JOB_UNIQ)
 
     def leave(self) -> None:
-        """Grab no more, and do not connect again."""
+        """Stop asking for jobs, and do not reconnect."""
         self._leaving = True
         if self.state == "up":
-            # The server would wake a sleeping worker for the next job, and
-            # wait for it. One last GRAB ends the sleep.
+            # A job server would wake a sleeping worker for the next job and
+            # wait for it. A last GRAB_JOB_UNIQ ends the sleep.
             if self._asleep and self._worker.slots.reserve():
                 self.grab()
         elif self._task is not None:
@@ -146,8 +147,8 @@ class WorkerConnection:
         """Send all answers, wait until they are accepted, and disconnect."""
         self.leave()
         if self.state == "up":
-            settled = self._connection.echo()
-            await asyncio.wait([settled], timeout=CLOSE_TIMEOUT)
+            accepted = self._connection.echo()
+            await asyncio.wait([accepted], timeout=CLOSE_TIMEOUT)
             await self._connection.close(1)
 
     def _received(self, kind: PacketType, args: list[bytes]) -> None:
@@ -160,20 +161,20 @@ class WorkerConnection:
                     self._assigned(args[0], args[2], args[3])
             case PacketType.NOOP:
                 self._asleep = False
-                self._look_for_jobs()
+                self._wake_up()
             case PacketType.ERROR:
                 code, text = map(one_line, args)
                 self._log(logging.INFO, f"ERROR {code}: {text}")
             case _:
                 raise ProtocolError(f"unexpected {kind.name}")
 
-    def _look_for_jobs(self) -> None:
-        """The server has woken us: it may have jobs."""
-        self._window = max(self._window, 1)
+    def _wake_up(self) -> None:
+        """Ask for a job, because there may be one."""
+        self._max_grabs = max(self._max_grabs, 1)
         self._worker.grab()
 
     def _assigned(self, handle: bytes, unique: bytes, payload: bytes) -> None:
-        self._window = GRABS
+        self._max_grabs = GRABS
         job = Assignment(
             self.address, self._connection, self._jobs, handle, unique, payload
         )
@@ -182,19 +183,19 @@ class WorkerConnection:
         self._worker.grab()
 
     def _no_job(self) -> None:
-        self._window = 0
+        self._max_grabs = 0
         if not (self.grabs or self._leaving):
-            # To be woken when there is something.
+            # Sleep until the job server has a job.
             self._asleep = True
             self._connection.send(PacketType.PRE_SLEEP)
         self._worker.slots.release()
         self._worker.grab()
 
     def _lose_jobs(self) -> None:
-        """The connection is lost, and with it the jobs in flight."""
+        """Forget the jobs in flight and the requests for jobs."""
         jobs = list(self._jobs)
         self._jobs.clear()
-        self._window, self._asleep = 0, False
+        self._max_grabs, self._asleep = 0, False
         if jobs:
             self._log(
                 logging.WARNING,
@@ -218,18 +219,18 @@ class WorkerConnection:
 
 
 class Worker:
-    """Takes jobs of one function from all its job servers.
+    """Takes jobs of one function from several job servers.
 
-    Each server is served independently: none that is dead, silent, or slow to
-    connect delays another. A slot is reserved before a job is asked for, so
-    every job that arrives has one. Call all methods on the loop's thread.
+    Each job server has its own connection and delays no other. A slot is
+    reserved before a job is requested, so each job that arrives has one. Call
+    all methods on the loop's thread.
 
     :param function: the name of the function, without blanks
     :param on_job: called with each job; must neither block nor raise
     :param slots: the slots for jobs
-    :param client_id: how the job servers' ``workers`` list calls us; what is
-        no letter or digit becomes a dash
-    :ivar connections: in the order of the servers
+    :param client_id: our name in the job servers' ``workers`` list;
+        characters other than letters and digits become dashes
+    :ivar connections: one for each job server, in the same order
     """
 
     def __init__(
@@ -242,7 +243,7 @@ class Worker:
         client_id: str = "",
     ) -> None:
         client_id = re.sub(r"[^\w.-]+", "-", client_id)
-        # Once for a connection: gearmand would count another worker.
+        # CAN_DO is sent once: gearmand would count another worker.
         self.greeting = (
             encode(PacketType.SET_CLIENT_ID, client_id.encode())
             + encode(PacketType.CAN_DO, function.encode())
@@ -254,13 +255,12 @@ class Worker:
             WorkerConnection(self, server, options or ConnectionOptions())
             for server in dict.fromkeys(servers)
         ]
-        self._turns = list(self.connections)  # who is next to grab is first
+        self._turns = list(self.connections)  # the next to grab is first
 
     async def run(self) -> None:
-        """Serve until :meth:`close`; if cancelled, connections are cut.
+        """Serve until :meth:`close`; a cancel drops the connections.
 
-        :raises ExceptionGroup: of a defect: it must be seen, not leave a job
-            server unserved
+        :raises ExceptionGroup: a defect; serving ends, so that it is noticed
         """
         async with asyncio.TaskGroup() as group:
             for connection in self.connections:
@@ -269,8 +269,8 @@ class Worker:
     def drain(self) -> None:
         """Take no more jobs; connections stay open for the answers.
 
-        A job may still arrive for each GRAB in flight. A lost connection is
-        not made again.
+        Jobs that were already requested may still arrive. A lost connection
+        is not made again.
         """
         for connection in self.connections:
             connection.leave()
@@ -278,15 +278,15 @@ class Worker:
     async def close(self) -> None:
         """Send all answers, wait until they are accepted, and disconnect.
 
-        It takes at most about :data:`CLOSE_TIMEOUT` seconds. Jobs that
-        were not completed are lost: their servers deliver them again.
+        It takes about :data:`CLOSE_TIMEOUT` seconds at most. Unanswered jobs
+        are lost: their job servers deliver them again.
         """
         await asyncio.gather(*(each.close() for each in self.connections))
 
     def grab(self) -> None:
-        """Ask for as many jobs as there are slots; call it when one is free.
+        """Request jobs for all free slots; call it when a slot becomes free.
 
-        Servers take turns, so a busy one cannot take all the slots.
+        Job servers take turns, so a busy one cannot take all slots.
         """
         while ready := [each for each in self._turns if each.can_grab]:
             if not self.slots.reserve():

@@ -1,12 +1,12 @@
-"""Text: that of others made fit for a log or a terminal, lengths of time."""
+"""Text: foreign text made safe for logs and terminals, and durations."""
 
 import re
 
 from poolmgr.text.secrecy import screened
 
-#: Longest piece of foreign text shown, in characters.
+#: Longest foreign text that is shown, in characters.
 LONGEST = 1000
-#: Longest secret in any spelling: Keystone's longest tokens have 8 KiB.
+#: Longest spelling of a secret: Keystone's longest tokens have 8 KiB.
 _LONGEST_SECRET = 32768
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -14,67 +14,64 @@ _PART = re.compile(r"([0-9]{1,12})([smhd])")
 
 
 def one_line(text: str | bytes, longest: int = LONGEST) -> str:
-    """The text with everything unprintable escaped, cut when very long.
+    """Return a text with known secrets masked and control characters escaped.
 
-    New lines would forge log lines, escape sequences would reach the
-    reader's terminal. Secrets that are known are masked.
+    Line feeds could forge log lines, and escape sequences could control the
+    reader's terminal.
 
-    :param longest: characters after which it is cut
+    :param longest: a longer text is cut after this many characters
     """
-    # Masked before it is cut: half a secret is one, too.
+    # Mask before cutting: half a secret would not be recognized.
     ample = longest + _LONGEST_SECRET
     if isinstance(text, bytes):
         text = decoded(text[: 4 * ample + 4])
-    whole = len(text) <= ample
+    is_complete = len(text) <= ample
     text = screened(text[:ample])
-    shown = _printable(text[:longest])
-    return shown if whole and len(text) <= longest else f"{shown}..."
+    shown = _escape(text[:longest])
+    return shown if is_complete and len(text) <= longest else f"{shown}..."
 
 
 def lines(text: str) -> str:
-    """The text of several lines, each made harmless, none cut.
-
-    Every other character that would end a line is escaped.
-    """
-    found = screened(text).split("\n")
-    return "\n".join(_printable(line, "\t") for line in found)
+    """Return a text of several lines, masked and escaped like one_line()."""
+    escaped = [_escape(line, "\t") for line in screened(text).split("\n")]
+    return "\n".join(escaped)
 
 
 def decoded(data: bytes) -> str:
-    """The text of any bytes; what is not UTF-8 is shown as ``\\xNN``."""
+    """Decode UTF-8; write each invalid byte as ``\\xNN``."""
     return data.decode("utf-8", "backslashreplace")
 
 
 def words_of(error: object) -> str:
-    """The text of any object; the name of its type if it has none."""
+    """Return an object's text, or the name of its type if str() fails."""
     try:
-        # Joined, so that a subclass of str becomes plain text.
+        # join() turns an instance of a subclass of str into a plain one.
         return str.join("", [str(error)])
     except BaseException:
         return type(error).__name__
 
 
 def told(error: BaseException) -> str:
-    """An exception in one line: its type and its text."""
+    """Return an exception's type and text on one line."""
     kind, words = type(error).__name__, words_of(error)
     return one_line(f"{kind}: {words}" if words not in ("", kind) else kind)
 
 
-def _printable(text: str, besides: str = "") -> str:
+def _escape(text: str, allowed: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(
         c
-        if c.isprintable() or c in besides
+        if c.isprintable() or c in allowed
         else c.encode("unicode_escape").decode("ascii")
         for c in text
     )
 
 
 def parse_duration(text: str) -> int:
-    """Seconds of a text like ``90``, ``10m``, ``2h`` or ``1d 12h``.
+    """Return the seconds of a duration: ``90``, ``10m``, ``2h``, ``1d 12h``.
 
-    :raises ValueError: it is no such text
+    :raises ValueError: the text is not a duration
     """
     packed = "".join(text.split())
     if packed.isascii() and packed.isdecimal() and len(packed) <= 12:
@@ -88,10 +85,10 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(seconds: int) -> str:
-    """The two largest units of a length: ``45s``, ``3m 12s``, ``5d 2h``."""
-    left, parts = seconds, []
+    """Return the two largest units: ``45s``, ``3m 12s``, ``5d 2h``."""
+    rest, parts = seconds, []
     for unit, size in _UNITS.items():
-        number, left = divmod(left, size)
+        number, rest = divmod(rest, size)
         parts.append(f"{number}{unit}")
     while len(parts) > 1 and parts[0].startswith("0"):
         del parts[0]
