@@ -11,8 +11,8 @@ read as if it was empty, and all else is as it would be without.
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -173,20 +173,9 @@ def path_of(collection: str, which: str, *rest: str) -> str:
     return "/".join((collection, quote(which, safe=""), *rest))
 
 
-def text(value: object) -> str:
-    """A field that should be a text; empty if it is none."""
-    return value if isinstance(value, str) else ""
-
-
 def _is_last(answer: Answer, key: str, entries: Sequence[object]) -> bool:
     links = bytes(answer.get(f"{key}_links", b"[]"))
     return not entries or links in (b"[]", b"null")
-
-
-def objects(value: object) -> list[Mapping[str, Any]]:
-    """Those in a list that are objects; none if it is no list."""
-    entries = value if isinstance(value, list) else []
-    return [entry for entry in entries if isinstance(entry, Mapping)]
 
 
 def _parse(call: Call, body: bytes) -> Answer:
