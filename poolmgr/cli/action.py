@@ -141,33 +141,31 @@ class CountableCommand(ActionCommand, PoolmgrLister):
         return kind.produce_output(self, parsed_args, column_names, data)
 
 
+@dataclasses.dataclass
 class Batch:
     """Jobs with the same message, run in this process.
 
-    :param message: the message of each job
-    :param count: the number of jobs
-    :param concurrency: the number of jobs that run at once
+    :ivar message: the message of each job
+    :ivar count: the number of jobs
+    :ivar concurrency: the number of jobs that run at once
     """
 
-    def __init__(
-        self, message: Mapping[str, object], count: int, concurrency: int
-    ) -> None:
-        self._message = message
-        self._count = count
-        self._concurrency = concurrency
-        self._deliveries: list[Delivery] = []
-        self._is_cleaning_up = False
+    message: Mapping[str, object]
+    count: int
+    concurrency: int
+    _deliveries: list[Delivery] = dataclasses.field(default_factory=list)
+    _is_cleaning_up = False
 
     async def run(self, manager: AsyncPoolManager) -> Sequence[Outcome]:
-        """Run all jobs; if cancelled, undo them.
+        """Run all jobs; if cancelled, undo them, as nobody gets the answers.
 
         :returns: the outcomes, in the order in which the jobs were started
         """
-        slots = asyncio.Semaphore(self._concurrency)
+        slots = asyncio.Semaphore(self.concurrency)
 
         async def run_one() -> None:
             async with slots:
-                delivery = manager.submit(self._message)
+                delivery = manager.submit(self.message)
                 self._deliveries.append(delivery)
                 await asyncio.wait([delivery.future])
 
@@ -175,10 +173,15 @@ class Batch:
             async with manager:
                 try:
                     await asyncio.gather(
-                        *(run_one() for _ in range(self._count))
+                        *(run_one() for _ in range(self.count))
                     )
                 except asyncio.CancelledError:
-                    await self._clean_up(manager)
+                    self._is_cleaning_up = True
+                    for each in self._deliveries:
+                        # Also if the job passes while it is being stopped.
+                        undo = partial(_undo, each)
+                        each.future.add_done_callback(undo)
+                    await asyncio.sleep(0)  # jobs that have passed are undone
                     raise
         except asyncio.CancelledError:
             # After the last job's end, its answer is shown instead.
@@ -186,24 +189,12 @@ class Batch:
                 raise
         return self._outcomes()
 
-    async def _clean_up(self, manager: AsyncPoolManager) -> None:
-        """Stop and undo all jobs, because their answers are not shown."""
-        self._is_cleaning_up = True
-        manager.stop()
-        # A job may pass at this very moment.
-        seconds = manager.longest_cleanup() + 1.0
-        if futures := [each.future for each in self._deliveries]:
-            await asyncio.wait(futures, timeout=seconds)
-        for each in self._deliveries:
-            if each.future.done():
-                each.undo()
-
     def cleanup_result(self) -> str:
         """Describe what is left after an interruption.
 
         Call it after the manager was closed.
         """
-        started = f"{len(self._deliveries)} of {self._count} had started"
+        started = f"{len(self._deliveries)} of {self.count} had started"
         left = sum(map(_is_left, self._deliveries))
         if not left:
             return f"{started}; everything created was deleted"
@@ -219,12 +210,16 @@ class Batch:
         ended = self._outcomes()
         running = len(self._deliveries) - len(ended)
         failed = sum(outcome.error is not None for outcome in ended)
-        words = f"{len(ended)}/{self._count} done, {running} running"
+        words = f"{len(ended)}/{self.count} done, {running} running"
         return f"{words}, {failed} failed" if failed else words
 
     def _outcomes(self) -> list[Outcome]:
         futures = [each.future for each in self._deliveries]
         return [future.result() for future in futures if future.done()]
+
+
+def _undo(delivery: Delivery, _future: object) -> None:
+    delivery.undo()
 
 
 def _is_left(delivery: Delivery) -> bool:

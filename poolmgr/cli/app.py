@@ -1,6 +1,5 @@
 """The application: options, help, logging, signals, exit codes."""
 
-import atexit
 import importlib.metadata
 import logging
 import os
@@ -25,7 +24,7 @@ from poolmgr.cli.usage import (
 )
 from poolmgr.errors import PluginError, RequestError
 from poolmgr.text import one_line
-from poolmgr.worker.signals import ENDING, Interrupted, Interruption, handle
+from poolmgr.worker.signals import Interrupted, Interruption, handle
 
 if TYPE_CHECKING:
     from poolmgr.config.configuration import Configuration
@@ -172,7 +171,6 @@ class Help(HelpCommand):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of a process and return the exit code."""
     _open_standard_files()
-    atexit.register(_ignore_signals)
     logs.log_all()
     try:
         app = PoolmgrApp()
@@ -204,12 +202,3 @@ def _open_standard_files() -> None:
     # argparse and Python itself write to these, too.
     sys.stdout = Stream(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115
     sys.stderr = Stream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
-
-
-def _ignore_signals() -> None:
-    """Ignore signals at exit, where Python has removed its handlers.
-
-    A signal would change the exit code.
-    """
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)

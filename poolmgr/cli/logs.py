@@ -1,4 +1,4 @@
-"""Logging of the command line: standard error, and the file of --log-file."""
+"""Logging to standard error and to the file of ``--log-file``."""
 
 import argparse
 import logging
@@ -8,7 +8,6 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from logging.handlers import WatchedFileHandler
 from typing import Any
 
@@ -16,83 +15,74 @@ from pythonjsonlogger.json import JsonFormatter
 
 from poolmgr.errors import ConfigError
 from poolmgr.events import EndedJob
-from poolmgr.text import lines, one_line, told, words_of
+from poolmgr.text import lines, one_line, told
 from poolmgr.tracing import current
-from poolmgr.worker.signals import Interrupted
 
 LOG = logging.getLogger("poolmgr.cli")
 
-#: By ``verbose_level``, which is 1 without -v and -q.
-_LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
-_USUAL = 1
-
-_SERVICE = logging.Formatter(
+_FULL = logging.Formatter(
     "%(asctime)s %(levelname)s %(name)s: %(request)s%(message)s"
 )
 
-# What YAML calls what it does not know; it may be part of a secret.
+# YAML quotes what it does not know, which may be part of a secret.
 _YAML_WORD = re.compile(r"(alias|tag|character|token) +'.*?'(?=\s|$)")
 
 _console = logging.StreamHandler()
-#: Those that the log goes to, that of ``--log-file`` first.
+#: The handlers of the log; the one of ``--log-file`` is the first.
 _handlers: list[logging.StreamHandler[Any]] = [_console]
 
 
 class LogFile(WatchedFileHandler):
-    """Writes lines into the file that has the path now, so that logrotate
-    can move the old one away.
+    """Writes to a log file, and reopens it after logrotate has moved it.
 
-    What cannot be written is told once, and costs neither a traceback nor the
-    caller.
+    A file that cannot be written is reported once, on standard error.
     """
 
-    _is_failing = False
+    _error: BaseException | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
-        error = None
+        before, self._error = self._error, None
         try:
-            self.reopenIfNeeded()
-            self.stream = self.stream or self._open()
-            self.stream.write(f"{self.format(record)}\n")
-            self.flush()
-        except Exception as caught:
-            error = caught
-        if self._is_failing == bool(error):
-            return
-        self._is_failing = bool(error)
-        if error:
+            super().emit(record)
+        except OSError as error:  # the file cannot be opened again
+            self._error = error
+        if self._error and not before:
             LOG.error(
                 "--log-file %r cannot be written: %s; lines are lost until it "
                 "can be",
                 self.baseFilename,
-                getattr(error, "strerror", None) or words_of(error),
+                told(self._error),
             )
-        else:
+        elif before and not self._error:
             LOG.warning("--log-file %r is written again", self.baseFilename)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Keep the error of :meth:`emit`."""
+        self._error = sys.exception()
 
 
 class _Message(logging.Formatter):
-    """What a command says: the message alone."""
+    """Formats what a command reports: the message alone."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"poolmgr: {record.getMessage()}"
 
 
 class JsonLines(JsonFormatter):
-    """One JSON object a line; what the end of a job tells are fields of it."""
+    """Formats a record as a JSON object in one line.
+
+    The record of a job's end has the job's fields, too.
+    """
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
     def add_fields(
-        self,
-        log_data: dict[str, Any],
-        record: logging.LogRecord,
-        message_dict: dict[str, Any],
+        self, log_data: dict[str, Any], record: Any, message_dict: Any
     ) -> None:
-        """The fields of an event, instead of all that the record has."""
+        """Add the fields of a record to the object."""
         log_data |= {
             "time": self.formatTime(record),
             "level": record.levelname,
@@ -127,11 +117,12 @@ def _fields_of(ended: EndedJob) -> dict[str, Any]:
 
 
 def make_record(*args: Any, **more: Any) -> logging.LogRecord:
-    """Make a record that is safe to write down; a factory for logging.
+    """Make a log record that is safe to write; a factory for logging.
 
-    Its message is one line, without control characters and known secrets,
-    and so is each line of its traceback. Formats can use ``request_id``, "-"
-    if there is none; ``request`` is the same in brackets, or empty.
+    The message is one line, and so is each line of a traceback. Control
+    characters are escaped, and known secrets masked. Formats can use
+    ``request_id``, which is "-" without a request, and ``request``, which is
+    the id in brackets, or empty.
     """
     record = logging.LogRecord(*args, **more)
     try:
@@ -144,26 +135,26 @@ def make_record(*args: Any, **more: Any) -> logging.LogRecord:
         message = _YAML_WORD.sub(r"\1 ***", message)
     record.msg, record.args = one_line(message), None
     if record.exc_info and record.exc_info[0]:
-        record.exc_text = lines(_SERVICE.formatException(record.exc_info))
+        record.exc_text = lines(_FULL.formatException(record.exc_info))
     context = current()
     request_id = context.request_id if context else "-"
-    said = context is None or request_id in record.msg
+    is_shown = context is None or request_id in record.msg
     vars(record).update(
         context=context,
         request_id=request_id,
-        request="" if said else f"[{request_id}] ",
+        request="" if is_shown else f"[{request_id}] ",
     )
     return record
 
 
 def log_all() -> None:
-    """Have in the log what Python would write to standard error by itself.
+    """Set up the log of everything that Python would write to stderr itself.
 
-    There it would break the lines of a log that programs read.
+    It would break the lines of a log that programs read.
     """
-    # It would be a traceback for each line that cannot be written.
+    # logging would print a traceback for each line that cannot be written.
     logging.raiseExceptions = False
-    # Until the command line says how to log.
+    logging.setLogRecordFactory(make_record)
     _console.setStream(sys.stderr)
     _console.setFormatter(_Message())
     logging.getLogger().addHandler(_console)
@@ -171,27 +162,19 @@ def log_all() -> None:
     threading.excepthook = sys.unraisablehook = _log_unraised
 
 
-def _log_unraised(
-    failed: "threading.ExceptHookArgs | sys.UnraisableHookArgs",
-) -> None:
-    """Log what ended a thread, or what Python dropped in a destructor."""
-    error, thread = failed.exc_value, getattr(failed, "thread", None)
-    if isinstance(error, Interrupted):
-        LOG.warning("%s: %s", error.number.name, error.detail)
-        os._exit(128 + error.number)
-    if isinstance(error, SystemExit):
-        return
-    name = getattr(thread, "name", "?")
-    what = f"thread {name} has died" if thread else "an exception was ignored"
-    LOG.error("%s: %r", what, error, exc_info=error)
+def _log_unraised(failed: Any) -> None:
+    """Log an error that ended a thread, or that Python ignored."""
+    thread, what = getattr(failed, "thread", None), "an exception was ignored"
+    if thread:
+        what = f"thread {thread.name} has died"
+    LOG.error("%s: %r", what, failed.exc_value, exc_info=failed.exc_value)
 
 
 def configure(options: argparse.Namespace) -> None:
-    """Set logging up before the command is known.
+    """Set up logging before the command is known.
 
-    :raises ConfigError: a file of the options cannot be used
+    :raises ConfigError: a file named by the options cannot be used
     """
-    logging.setLogRecordFactory(make_record)
     option, path = "--log-file", options.log_file
     if options.log_config_append:
         option, path = "--log-config-append", options.log_config_append
@@ -200,11 +183,11 @@ def configure(options: argparse.Namespace) -> None:
             with open(path) as file:
                 logging.config.fileConfig(file, disable_existing_loggers=False)
         elif path:
-            # Only its owner can write it.
+            # Only the file's owner may write it.
             os.umask(os.umask(0o022) | 0o022)
             _handlers.insert(0, LogFile(path))
             logging.getLogger().addHandler(_handlers[0])
-    except Exception as error:  # of whatever class a file names, too
+    except Exception as error:  # a class named in the file can raise anything
         raise ConfigError(
             f"{option} {one_line(path)!r} cannot be used: {told(error)}"
         ) from None
@@ -217,53 +200,47 @@ def adjust(
     log_level: str = "",
     log_format: str = "",
 ) -> None:
-    """Log as the options say, and as much as suits the command.
+    """Set level and format of the log.
 
-    :param service: whether the command is a service: its log is its voice.
-        Others have data to show, and are silent unless something is wrong.
-    :param log_level: how much to log if no option says it
-    :param log_format: how lines are written if no option says it
+    :param service: whether the command is a service, which logs what it does.
+        Other commands log only problems.
+    :param log_level: the level, unless an option sets it
+    :param log_format: the format, unless an option sets it
     """
     if options.log_config_append:
         _limit_libraries(logging.WARNING)
         return
-    level = _LEVELS[min(options.verbose_level + service, 3)]
-    if log_level and options.verbose_level == _USUAL:
+    verbosity = options.verbose_level + service
+    level = max(logging.ERROR - 10 * verbosity, logging.DEBUG)
+    if log_level and options.verbose_level == 1:  # neither -v nor -q
         level = logging.getLevelNamesMapping()[log_level.upper()]
     if options.debug:
         level = logging.DEBUG
     is_json = (options.log_format or log_format) == "json"
-    full = JsonLines() if is_json else _SERVICE
     for handler in _handlers:
-        handler.setFormatter(full)
+        handler.setFormatter(JsonLines() if is_json else _FULL)
     if not (service or options.debug or is_json):
         _console.setFormatter(_Message())
     logging.getLogger().setLevel(level)
     _limit_libraries(level)
-    # A command's FAIL is its error; the job's line would say it twice, and so
-    # would the one of a circuit that opens.
-    twice = level > logging.INFO and not service
+    # A command reports a FAIL as its error. The lines for the job and for an
+    # open circuit would repeat the error.
+    repeats = level > logging.INFO and not service
     for name in ("poolmgr.jobs", "poolmgr.cloud.breaker"):
-        silent = logging.CRITICAL if twice else logging.NOTSET
+        silent = logging.CRITICAL if repeats else logging.NOTSET
         logging.getLogger(name).setLevel(silent)
 
 
 def _limit_libraries(level: int) -> None:
-    # At DEBUG keystoneauth logs bodies, with what is secret in them.
+    # At DEBUG keystoneauth logs request bodies, which contain secrets.
     for name in ("openstack", "urllib3", "requests", "stevedore"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    # What it warns of is in the error that follows.
+    # The error that follows a warning of keystoneauth contains it.
     logging.getLogger("keystoneauth").setLevel(logging.ERROR)
 
 
-def descriptors() -> Iterator[int]:
-    """The files that the log goes to, that of ``--log-file`` first.
-
-    Each has a number of its own until the next is asked for: the log may
-    close its own meanwhile, and a connection may get that number.
-    """
-    for handler in _handlers:
-        if stream := handler.stream:
-            number = os.dup(stream.fileno())
-            yield number
-            os.close(number)
+def descriptors() -> list[int]:
+    """Return the descriptors of the log's files, --log-file first."""
+    streams = [handler.stream for handler in _handlers]
+    # A file that could not be opened has no stream.
+    return [stream.fileno() for stream in streams if stream]

@@ -196,27 +196,6 @@ def test_one_that_comes_while_a_plugin_is_imported_is_obeyed(
         assert process.exit_code() == 143
 
 
-def test_one_that_comes_in_a_destructor_is_obeyed(tmp_path: Path) -> None:
-    module = """
-        import sys, time
-
-        class Leaving:
-            def __del__(self):
-                print("leaves", file=sys.stderr)
-                time.sleep(3600)
-
-        Leaving()
-        time.sleep(3600)
-        """
-    with importing("leaving", module, tmp_path) as process:
-        process.wait_for("leaves")
-        process.signal(signal.SIGTERM)
-
-        assert process.exit_code() == 143
-
-    assert process.lines[-1].startswith("poolmgr: SIGTERM: ended early")
-
-
 def test_a_hangup_at_its_very_start_does_not_end_a_worker() -> None:
     script = (
         "import os, signal, sys\n"
