@@ -36,8 +36,6 @@ class RequestContext:
     :ivar end: the deadline, in the event loop's time; no retry waits longer
     :ivar abandoned: whether another worker may already have the job; then
         the work leaves its resources as they are
-    :ivar left: why resources of a cancelled job could not be deleted; empty
-        if nothing is left
     :ivar doing: the current step, for timeout errors
     :ivar trouble: the last failure of the call that is being retried, or None
     """
@@ -48,7 +46,6 @@ class RequestContext:
     urgent: bool = False
     end: float = math.inf
     abandoned: bool = False
-    left: str = ""
     doing: str = ""
     trouble: PoolmgrError | None = None
 

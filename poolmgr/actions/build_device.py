@@ -1,15 +1,13 @@
 """BUILD_DEVICE."""
 
-import asyncio
 from collections.abc import Sequence
 
 from poolmgr.actions.base import NoFields
 from poolmgr.actions.handover import CreatingAction
 from poolmgr.drivers.base import Device
-from poolmgr.errors import CloudError, DeviceNotDeleted, PoolmgrError
+from poolmgr.errors import DeviceNotDeleted, PoolmgrError
 from poolmgr.ownership import Mark, new_name
 from poolmgr.text import one_line
-from poolmgr.tracing import current
 
 #: Steps in the progress: created, booted, and handed over with the answer.
 _STEPS = 3
@@ -32,18 +30,9 @@ class BuildDevice(CreatingAction[NoFields, Device]):
         """See :meth:`CreatingAction.create`."""
         context = self.context
         name = new_name(context.settings.ownership.basename)
-        try:
-            return await context.cloud.create_device(
-                name, context.new_mark(), max_wait=context.max_wait
-            )
-        except asyncio.CancelledError as cancel:
-            # The cloud may have created it too late, and failed to delete it.
-            trace = current()
-            if trace is not None and trace.left:
-                left = Device("", name, "failed", None, "")
-                cause, why = context.error or cancel, CloudError(trace.left)
-                self.not_deleted(left, cause, why)
-            raise
+        return await context.cloud.create_device(
+            name, context.new_mark(), max_wait=context.max_wait
+        )
 
     async def wait_ready(self, device: Device) -> Device:
         """See :meth:`CreatingAction.wait_ready`."""

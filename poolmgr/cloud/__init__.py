@@ -1,7 +1,8 @@
-"""The cloud as the rest of poolmgr sees it: everything that waits is here.
+"""The cloud, which waits, retries and limits for every driver.
 
-:class:`Cloud` is for code on the loop, :class:`BlockingCloud` the same for
-code that blocks, and :func:`open_cloud` for programs that have no loop.
+:class:`Cloud` is for code on an event loop.  :class:`BlockingCloud` has the
+same methods for code that blocks.  :func:`open_cloud` is for programs without
+a loop.
 """
 
 from poolmgr.cloud.blocking import BlockingCloud, open_cloud

@@ -1,12 +1,13 @@
-"""Circuit breakers: what keeps failing is only tried now and then."""
+"""Circuit breakers: they stop calls to a failing service."""
 
 import asyncio
+import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from poolmgr.cloud.pace import Pace, backoff, pause_after
+from poolmgr.cloud.pace import Pace, backoff, retry_after
 from poolmgr.errors import (
     AuthenticationFailed,
     Busy,
@@ -21,7 +22,9 @@ from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
 
-#: Failures in a row after which something is only tried now and then.
+#: Numbers for calls and for openings of circuits, in the order they happen.
+SEQUENCE = itertools.count(1)
+#: Consecutive failures that open a circuit.
 _FAILURES = 5
 _RESOURCES = {"compute": "devices", "network": "floating IPs"}
 
@@ -30,53 +33,49 @@ _RESOURCES = {"compute": "devices", "network": "floating IPs"}
 class Breaker:
     """A circuit breaker whose callers wait until they may try.
 
-    After some failures in a row it opens: then one call is tried after a
-    pause, and all others wait.  If that fails the next pause is longer, or as
-    long as the cloud asks for; if it succeeds the breaker closes.  One that
-    hangs, or says nothing, holds up the others for the longest pause.
+    It opens after some consecutive failures.  Then one call is tried after a
+    pause while all others wait.  If that call fails, the next pause is longer;
+    if it succeeds, the circuit closes.  If it hangs, the next one is tried
+    after the longest pause.
 
-    :ivar open: whether calls wait because the last ones failed
-    :ivar openings: how often it has opened; what began before the last
-        opening says nothing about how things are since
-    :ivar reason: why the last call failed; empty when it did not
-    :ivar may_wait: whether anybody may wait while it is open
-    :ivar waiting: how many wait
-
-    :param what: for the log
-    :param failure: the errors that count as one
-    :param times: seconds before the first attempt, and between two attempts
-        at most
-    :param refusal: makes the error for who waits in vain, from the words of
-        the last failure
-    :param threshold: failures in a row that open it
-    :param may_wait: see above
-    :param log_level: of the line that says that it has opened
+    :param what: what the calls do, for the log
+    :param failure: the errors that count as failures
+    :param pauses: the first and the longest pause before a trial call, in
+        seconds
+    :param refusal: makes the error for a call that is not tried, from the
+        text of the last failure
+    :param threshold: consecutive failures that open the circuit
+    :param may_wait: whether calls wait while the circuit is open; otherwise
+        they fail at once
+    :ivar open: whether the circuit is open
+    :ivar opened: the number of the last opening; see :data:`SEQUENCE`
+    :ivar reason: the text of the last failure; empty after a success
+    :ivar waiting: number of calls that wait
     """
 
     what: str
     failure: type[PoolmgrError] | tuple[type[PoolmgrError], ...]
-    times: tuple[float, float]
+    pauses: tuple[float, float]
     refusal: Callable[[str], PoolmgrError]
     threshold: int = 1
     may_wait: bool = True
-    log_level: int = logging.WARNING
 
     def __post_init__(self) -> None:
         self.open = False
-        self.openings = 0
+        self.opened = 0
         self.reason = ""
         self.waiting = 0
         self._failures = 0
-        self._pauses: Iterator[float] = iter(())
-        self._next = 0.0  # when the next attempt may begin, by the loop
-        self._queue = asyncio.Lock()  # its holder has the next attempt
+        self._backoff: Iterator[float] = iter(())
+        self._next_trial = 0.0  # on the loop's clock
+        self._queue = asyncio.Lock()  # the holder makes the next trial call
         self._changed = asyncio.Event()
 
-    async def wait(self, max_wait: float = math.inf) -> None:
+    async def wait(self, max_wait: float | None = None) -> None:
         """Wait until a call may be tried.
 
-        :param max_wait: seconds to wait while it is open, at most
-        :raises PoolmgrError: the refusal, after a wait in vain
+        :param max_wait: maximum seconds to wait; None: no limit
+        :raises PoolmgrError: the refusal, if the call may not be tried in time
         """
         if not self.open:
             return
@@ -85,123 +84,105 @@ class Breaker:
             context.trouble = refused
         self.waiting += 1
         try:
-            seconds = max_wait if max_wait < math.inf else None
-            async with asyncio.timeout(seconds) as limit, self._queue:
-                while self.open and self._is_early:
+            async with asyncio.timeout(max_wait), self._queue:
+                while self.open and self._is_early():
                     if not self.may_wait:
                         raise refused
                     self._changed.clear()
                     await self._changed.wait()
                 if self.open:
-                    self._try_in(self.times[1])
+                    self._schedule_trial(self.pauses[1])
         except TimeoutError:
-            if limit.expired():
-                raise self.refusal(self.reason) from None
-            raise
+            raise self.refusal(self.reason) from None
         finally:
             self.waiting -= 1
 
-    @property
-    def _is_early(self) -> bool:
-        # The timer may be early by the clock's resolution.
-        return self._next - asyncio.get_running_loop().time() > 0.001
-
     def record(
-        self, error: BaseException | None = None, began: int | None = None
+        self, error: BaseException | None = None, number: float = math.inf
     ) -> None:
-        """Count how a call ended.
+        """Count the result of a call.
 
-        :param error: what it raised; None after a success
-        :param began: the number of openings when it began; None if that does
-            not matter
+        :param error: what the call raised; None after a success
+        :param number: the call's number in :data:`SEQUENCE`; a call that
+            began before the circuit opened tells nothing new
         """
-        began = self.openings if began is None else began
-        is_busy = isinstance(error, Busy)  # what is busy works
+        if self.open and number < self.opened:
+            return
+        # A cloud that is busy works.
+        is_busy = isinstance(error, Busy)
         if isinstance(error, self.failure) and not is_busy:
-            self._fail(error, began)
-        elif self._failures and (is_busy or _is_answer(error)):
-            self._succeed(began)
+            self._count_failure(error)
+        elif is_busy or is_answer(error):
+            if self.open:
+                LOG.info("circuit closed: %s", self.what)
+                self._changed.set()
+            self.open, self.reason, self._failures = False, "", 0
 
     def hint(self) -> None:
-        """Try at once: something has happened that makes it promising."""
-        self._next = 0.0
+        """Allow a trial call at once, because it is likely to succeed."""
+        self._next_trial = 0.0
         self._changed.set()
 
-    def hurry(self) -> None:
-        """Let nobody wait any more while it is open."""
+    def stop_waiting(self) -> None:
+        """Let calls fail instead of waiting from now on."""
         self.may_wait = False
         self._changed.set()
 
-    def _fail(self, error: PoolmgrError, began: int) -> None:
+    def _count_failure(self, error: PoolmgrError) -> None:
         self._failures += 1
         self.reason = words_of(error)
-        if not self.open and self._failures >= self.threshold:
-            self.open = True
-            self.openings = began = self.openings + 1
-            self._pauses = backoff(*self.times)
-            what, why = self.what, one_line(self.reason)
-            LOG.log(self.log_level, "circuit open: %s: %s", what, why)
-        if self.open and began == self.openings:
-            # The cloud may have said when to ask again.
-            self._try_in(max(pause_after(error), next(self._pauses)))
-
-    def _succeed(self, began: int) -> None:
-        if self.open and began == self.openings:
-            LOG.info("circuit closed: %s", self.what)
-            self.open = False
-            self._changed.set()
         if not self.open:
-            self.reason = ""
-            self._failures = 0
+            if self._failures < self.threshold:
+                return
+            self.open, self.opened = True, next(SEQUENCE)
+            self._backoff = backoff(*self.pauses)
+            reason = one_line(self.reason)
+            LOG.warning("circuit open: %s: %s", self.what, reason)
+        self._schedule_trial(max(retry_after(error), next(self._backoff)))
 
-    def _try_in(self, pause: float) -> None:
+    def _schedule_trial(self, pause: float) -> None:
         loop = asyncio.get_running_loop()
-        self._next = loop.time() + pause
-        loop.call_at(self._next, self._changed.set)
+        self._next_trial = loop.time() + pause
+        loop.call_at(self._next_trial, self._changed.set)
+
+    def _is_early(self) -> bool:
+        # The timer may fire early by the resolution of the clock.
+        now = asyncio.get_running_loop().time()
+        return self._next_trial - now > 0.001
 
 
 class Circuits:
     """All circuit breakers of a cloud.
 
-    Over quota, one request after a pause finds out whether there is room
-    again, whoever makes it: so a queue of builds neither fails as a whole nor
-    floods the cloud.
+    When the quota is used up, one request after each pause finds out whether
+    there is room again, for all jobs together.  So queued builds neither fail
+    nor flood the cloud.
 
-    :ivar calls: the breakers of calls, by kind and service, and of the login
+    :param pace: how long to wait
+    :ivar calls: breakers by circuit of the verb, and that of the login
     :ivar login: open while the cloud refuses the credentials
-    :ivar quotas: the breakers of the cloud's room, by the circuit of the verb
-        that needs it
-    :ivar boots: open while no device boots
-    :ivar capacity: quotas and boots, by what they are for
-
-    :param pace: the times of waiting
+    :ivar quotas: breakers of the quotas, by circuit of the verb that creates
+    :ivar boots: open while devices fail to boot
+    :ivar capacity: the breakers of quotas and boots, by name
     """
 
     def __init__(self, pace: Pace) -> None:
-        times = pace.breaker_first, pace.breaker_longest
-        down = CloudUnavailable, times, CloudUnavailable, _FAILURES
+        down = CloudUnavailable, pace.breaker, CloudUnavailable, _FAILURES
         self.calls = {
             f"{kind} {service}": Breaker(f"{kind} {resources}", *down)
             for service, resources in _RESOURCES.items()
             for kind in ("reading", "changing", "making")
         }
-        times = pace.login_first, pace.login_longest
-        refused = AuthenticationFailed, times, AuthenticationFailed
-        self.login = Breaker(
-            "logging in",
-            *refused,
-            may_wait=False,
-            log_level=logging.INFO,  # each job's own line has the reason
-        )
+        refused = AuthenticationFailed, pace.login, AuthenticationFailed
+        self.login = Breaker("logging in", *refused, may_wait=False)
         self.calls["login"] = self.login
-        times = pace.room_first, pace.room_longest
-        full = QuotaExceeded, times, QuotaExceeded
+        full = QuotaExceeded, pace.quota, QuotaExceeded
         devices = Breaker("creating devices", *full)
         ips = Breaker("allocating floating IPs", *full)
         self.quotas = {"making compute": devices, "making network": ips}
-        # Of its own floating IP: the next device gets none, either.
-        failed = (DeviceFailed, QuotaExceeded), times, _no_boots, _FAILURES
-        self.boots = Breaker("building devices", *failed)
+        # A device fails to boot as well if there is no floating IP for it.
+        failed = (DeviceFailed, QuotaExceeded), pace.quota, _no_boots
+        self.boots = Breaker("building devices", *failed, _FAILURES)
         self.capacity = {
             "device quota": devices,
             "floating ip quota": ips,
@@ -210,19 +191,19 @@ class Circuits:
 
     @property
     def stuck(self) -> bool:
-        """Whether a build that is started now would only wait."""
+        """Whether a build that started now would only wait."""
         needed = [self.quotas["making compute"], self.boots]
         needed += [b for name, b in self.calls.items() if "compute" in name]
         return any(breaker.open for breaker in needed)
 
-    def hurry(self) -> None:
-        """Let nobody wait for room any more."""
+    def stop_waiting(self) -> None:
+        """Let builds fail instead of waiting for quota from now on."""
         for breaker in self.capacity.values():
-            breaker.hurry()
+            breaker.stop_waiting()
 
 
-def _is_answer(error: BaseException | None) -> bool:
-    """Whether the cloud works, were it to say no."""
+def is_answer(error: BaseException | None) -> bool:
+    """Return whether the cloud answered, even if it refused."""
     unavailable = isinstance(error, CloudUnavailable)
     return error is None or (isinstance(error, CloudError) and not unavailable)
 

@@ -1,22 +1,21 @@
-"""Calls of a driver's verbs: in turn, watched, and repeated."""
+"""Calls of a driver's verbs: slots, timeouts, retries, circuit breakers."""
 
 import asyncio
 import logging
 import math
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from poolmgr.cloud.breaker import Breaker, Circuits
-from poolmgr.cloud.pace import Pace, backoff, pause_after, pause_before_retry
-from poolmgr.cloud.pool import CALL, Call, CallPool, Note, RateLimiter
+from poolmgr.cloud.breaker import SEQUENCE, Circuits, is_answer
+from poolmgr.cloud.pace import Pace, backoff, pause_before_retry
+from poolmgr.cloud.pool import CALL, Call, CallPool, OnCreated, RateLimiter
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import Verb, name_of
 from poolmgr.errors import (
     Closed,
-    CloudError,
     CloudUnavailable,
     OutcomeUnknown,
     QuotaExceeded,
@@ -28,16 +27,22 @@ LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Seconds after its timeout that a driver has to raise its own error.
+_GRACE = 0.5
+
 
 class Calls:
-    """Calls a driver, and keeps the tasks that nobody cancels.
+    """Calls a driver.
 
-    :param driver: the driver; its limiter is set here
-    :param pace: the times of waiting
-    :param pool: runs the verbs; None for threads
+    A call outlives its caller: its slot is free again when it returns, or
+    when it is given up after its timeout.
+
+    :param driver: the driver; its ``limiter`` and ``report_call`` are set
+    :param pace: how long to wait
+    :param pool: runs the verbs; None: threads
     :param observer: told of each request
     :ivar driver: the driver
-    :ivar pace: the times of waiting
+    :ivar pace: how long to wait
     :ivar circuits: the circuit breakers
     """
 
@@ -52,15 +57,15 @@ class Calls:
         self.circuits = Circuits(pace)
         limits = driver.limits
         self._timeout = limits.call_timeout
-        # For each thread that hangs there is another.
+        # Each thread that hangs has a replacement.
         self._pool = pool or CallPool(2 * limits.calls_at_once)
-        # A quarter of the slots is for urgent calls alone, so that none of
-        # them waits for builds that the cloud is slow to take.
+        # Only urgent calls may use the last quarter of the slots, so they do
+        # not wait while the cloud is slow to create devices.
         most, urgent = limits.calls_at_once, limits.calls_at_once // 4
         self._slots = asyncio.Semaphore(most)
         self._build_slots = asyncio.Semaphore(max(1, most - urgent))
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: set[Call[Any]] = set()
+        self._in_flight: set[Call[Any]] = set()
         self._returned_at = -math.inf
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -73,115 +78,102 @@ class Calls:
 
     @property
     def overdue(self) -> float:
-        """Seconds since a call should have returned, and none has.
+        """Seconds for which calls are overdue and none has returned.
 
-        What was given up has not returned while its thread hangs.
+        A call that was given up counts until its thread returns.
         """
-        under_way = tuple(self._under_way)
-        since = min((each.since for each in under_way), default=math.inf)
+        in_flight = tuple(self._in_flight)
+        since = min((call.since for call in in_flight), default=math.inf)
         if since == math.inf:
             return 0.0
-        latest = max(since, self._returned_at)
-        # Connecting has the time-out once for each address of a host.
-        allowed = 2 * self._timeout + self.pace.grace
-        return max(0.0, under_way[0].clock() - latest - allowed)
+        waited = in_flight[0].loop.time() - max(since, self._returned_at)
+        # Connecting may take the timeout for each address of a host.
+        return max(0.0, waited - 2 * self._timeout - _GRACE)
 
     def close(self) -> None:
-        """Call no verb from now on; threads end as soon as their calls do."""
+        """Start no more calls, and end the threads when their calls do."""
         self._closed = True
         self._pool.close()
 
     def own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run something in a task that nobody cancels."""
+        """Run a coroutine in a task that is not cancelled with its caller."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def settle(self) -> None:
-        """Wait until all of these tasks have ended; then give up what hangs,
-        before the loop is closed."""
+        """Wait until all tasks of :meth:`own` have ended."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
-        for call in self._under_way:
-            call.task.cancel()
 
     async def ask(
         self,
         verb: Verb[T],
         *args: object,
-        room_until: float = 0.0,
-        note: Note[T] | None = None,
+        quota_until: float = 0.0,
+        on_created: OnCreated[T] | None = None,
     ) -> T:
-        """Call a verb until the cloud answers, or a time-out ends it.
+        """Call a verb, and repeat it while the cloud is unavailable.
 
         A creation is not repeated when it may have taken effect.
 
-        When the caller is cancelled, a verb that changes something is waited
-        for all the same; a second cancel ends that.
+        When the caller is cancelled during a verb that changes something, the
+        verb is awaited first; a second cancel ends that.
 
-        :param room_until: how long to wait for room in the cloud, by the
-            loop's clock
-        :param note: told what a creation has made, even if that is when
-            nobody waits for it any more
-        :raises CloudError: the cloud says no
-        :raises PluginFailed: the driver is defective
+        :param quota_until: how long to wait for quota, on the loop's clock
+        :param on_created: see :data:`~poolmgr.cloud.pool.OnCreated`; it may
+            be called after this has returned or raised
+        :raises CloudError: the cloud refuses
+        :raises PluginFailed: the driver has a bug
         """
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         context = current() or RequestContext()
-        pauses = backoff(self.pace.retry_first, self.pace.retry_longest)
-        attempt = 0
+        pauses = backoff(*self.pace.retry)
         while True:
-            call = Call(self._loop.time, verb, args, note, context.urgent)
-            await self._take_slot(call, context, room_until)
+            outcome: asyncio.Future[T] = loop.create_future()
+            call = Call(verb, args, context.urgent, on_created, loop, outcome)
+            await self._take_slot(call, context, quota_until)
+            self._start(call)
             try:
-                answer = await self._wait_for(call)
+                answer = await asyncio.shield(outcome)
                 context.trouble = None
                 return answer
+            except asyncio.CancelledError:
+                if not verb.is_read:
+                    await asyncio.wait([outcome])
+                raise
             except QuotaExceeded:
-                if self._loop.time() >= room_until:
+                if loop.time() >= quota_until:
                     raise
             except CloudUnavailable as error:
-                if note is not None and isinstance(error, OutcomeUnknown):
+                if on_created and isinstance(error, OutcomeUnknown):
                     raise
-                attempt += 1
-                await self._pause(verb, error, attempt, pauses)
-
-    async def _pause(
-        self,
-        verb: Verb[Any],
-        error: CloudUnavailable,
-        attempt: int,
-        pauses: Iterator[float],
-    ) -> None:
-        """Pause before a call is repeated, at least as long as asked for."""
-        pause = pause_after(error)
-        if not self.circuits.calls[verb.circuit].open:
-            pause = max(pause, next(pauses))  # else it waits there
-        # Once is nothing; who waits for long wants to know why.
-        level = logging.WARNING if attempt == 3 else logging.INFO
-        await pause_before_retry(error, pause, level)
+                # While the circuit is open, the breaker makes the pauses.
+                is_open = self.circuits.calls[verb.circuit].open
+                pause = 0.0 if is_open else next(pauses)
+                await pause_before_retry(error, pause)
 
     async def _take_slot(
-        self, call: Call[Any], context: RequestContext, room_until: float
+        self, call: Call[Any], context: RequestContext, quota_until: float
     ) -> None:
-        """Wait until it is the call's turn."""
-        loop, verb = asyncio.get_running_loop(), call.verb
-        quota = self.circuits.quotas.get(verb.circuit)
-        others = [self.circuits.login, self.circuits.calls[verb.circuit]]
-        breakers = [quota, *others] if quota else others
+        """Wait until the circuits are closed and a slot is free."""
+        circuit = call.verb.circuit
+        quota = self.circuits.quotas.get(circuit)
+        others = [self.circuits.login, self.circuits.calls[circuit]]
+        call.breakers = [quota, *others] if quota else others
         while not self._closed:
-            context.doing = f"waiting for {name_of(self.driver)}: {verb.name}"
-            for each in breakers:
+            context.doing = f"waiting for {self._name(call)}"
+            for each in call.breakers:
                 if each.open:
-                    left = room_until - loop.time()
-                    await each.wait(left if each is quota else math.inf)
-            call.breakers, call.openings = breakers, _openings(breakers)
+                    left = quota_until - call.loop.time()
+                    await each.wait(left if each is quota else None)
+            call.number = next(SEQUENCE)
             await self._acquire_slot(call)
-            # Hundreds may have waited for a slot when a circuit opened.
-            if call.openings == _openings(breakers):
+            # A circuit may have opened while hundreds waited for a slot.
+            if all(each.opened < call.number for each in call.breakers):
                 return
-            self._free_slot(call)
+            self._release_slot(call)
         raise Closed
 
     async def _acquire_slot(self, call: Call[Any]) -> None:
@@ -194,103 +186,91 @@ class Calls:
                 self._build_slots.release()
             raise
 
-    def _free_slot(self, call: Call[Any]) -> None:
+    def _release_slot(self, call: Call[Any]) -> None:
         self._slots.release()
         if not call.urgent:
             self._build_slots.release()
 
-    async def _wait_for(self, call: Call[T]) -> T:
-        """Start a call in a task of its own, and wait until it has ended."""
-        task = call.task = asyncio.create_task(self._run(call))
-        task.add_done_callback(_retrieve)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not call.verb.is_read:
-                await asyncio.wait([task])
-            raise
+    def _start(self, call: Call[Any]) -> None:
+        """Start a call on a thread."""
+        call.since = call.loop.time()
+        self._in_flight.add(call)
+        self._watch(call)
+        running = self._pool.submit(partial(self._run, call))
+        running.add_done_callback(partial(self._returned, call))
 
-    async def _run(self, call: Call[T]) -> T:
-        """Have a thread do a call; in a slot, and in a task of its own."""
-        error: BaseException | None = None
-        try:
-            running = self._pool.submit(partial(self._work, call))
-            self._under_way.add(call)
-            running.add_done_callback(partial(self._returned, call))
-            await self._wait_in_time(call, running)
-            return running.result()
-        except BaseException as raised:
-            error = raised
-            if call.note is not None and isinstance(error, OutcomeUnknown):
-                call.note(None)
-            raise
-        finally:
-            for each, began in zip(call.breakers, call.openings, strict=True):
-                each.record(error, began)
-            self._free_slot(call)
-
-    def _work(self, call: Call[T]) -> T:
-        """Call the verb; on a thread."""
-        if call.given_up:
+    def _run(self, call: Call[T]) -> T:
+        """Call the verb, on a thread."""
+        if call.outcome.done():
             raise CloudUnavailable("given up before it began")
         CALL.set(call)
-        call.begun, call.since = True, call.clock()
+        call.begun, call.since = True, call.loop.time()
         return verbs.call(self.driver, call.verb, *call.args, self._timeout)
 
-    async def _wait_in_time(
-        self, call: Call[T], running: "asyncio.Future[T]"
-    ) -> None:
-        """Wait until a call has returned; give it up if that takes too long.
-
-        :raises CloudUnavailable: it was given up
-        """
-        allowed = self._timeout + self.pace.grace
-        left = allowed
-        while left > 0:
-            await asyncio.wait([running], timeout=min(left, allowed))
-            if running.done():
-                return
-            left = call.since + allowed - call.clock()
-        call.given_up = True
-        name = f"{name_of(self.driver)}: {call.verb.name}"
-        text = f"{name}: no answer within {self._timeout:.3g} s"
+    def _watch(self, call: Call[Any]) -> None:
+        """Give up a call whose time is up, or check again when it may be."""
+        allowed = self._timeout + _GRACE
+        left = call.since + allowed - call.loop.time()
+        if left > 0:
+            pause = min(left, allowed)
+            call.watchdog = call.loop.call_later(pause, self._watch, call)
+            return
+        text = f"{self._name(call)}: no answer within {self._timeout:.3g} s"
         LOG.warning("%s; its thread is abandoned", text)
-        if call.begun and not call.verb.is_read:
-            raise OutcomeUnknown(text)
-        raise CloudUnavailable(text)
+        is_unknown = call.begun and not call.verb.is_read
+        error = OutcomeUnknown if is_unknown else CloudUnavailable
+        self._end(call, error(text))
 
     def _returned(self, call: Call[T], running: "asyncio.Future[T]") -> None:
-        """Note what a call has come to, were it late."""
-        self._under_way.discard(call)
-        self._returned_at = call.clock()
+        """Handle the result of a call, which may have been given up."""
+        self._in_flight.discard(call)
+        self._returned_at = call.loop.time()
         error = running.exception()
-        if error is None and call.note is not None:
-            call.note(running.result())
+        result = running.result() if error is None else None
+        if error is None and call.on_created is not None:
+            call.on_created(result)
         if call.begun and not self._driver_reports:
-            status = 200 if error is None else None
-            if isinstance(error, CloudError):
-                status = None if isinstance(error, CloudUnavailable) else 400
-            took, verb = call.clock() - call.since, call.verb
-            told = CloudCall(verb.service, verb.name, status, took)
-            tell(self._observer.cloud_called, told)
+            self._report_verb(call, error)
+        if not call.outcome.done():
+            self._end(call, error, result)
+
+    def _end(
+        self,
+        call: Call[Any],
+        error: BaseException | None,
+        result: object = None,
+    ) -> None:
+        """Free a call's slot, and pass its result or error to its caller."""
+        call.watchdog.cancel()
+        for each in call.breakers:
+            each.record(error, call.number)
+        self._release_slot(call)
+        if call.on_created is not None and isinstance(error, OutcomeUnknown):
+            call.on_created(None)
+        if error is None:
+            call.outcome.set_result(result)
+        else:
+            call.outcome.set_exception(error)
+            # Retrieve it, so asyncio does not log it if the caller has gone.
+            call.outcome.exception()
+
+    def _report_verb(
+        self, call: Call[Any], error: BaseException | None
+    ) -> None:
+        """Report a verb as one request, for a driver that reports none."""
+        status = 200 if error is None else 400
+        answered = status if is_answer(error) else None
+        took, verb = call.loop.time() - call.since, call.verb
+        report = CloudCall(verb.service, verb.name, answered, took)
+        tell(self._observer.cloud_called, report)
 
     def _report(self, call: CloudCall) -> None:
-        """See ``Driver.report_call``; on any thread."""
-
-        def report() -> None:
-            self._driver_reports = True
-            tell(self._observer.cloud_called, call)
-
+        """See ``Driver.report_call``; called on any thread."""
+        self._driver_reports = True
         if self._loop is not None:
-            with suppress(RuntimeError):  # it is closed
-                self._loop.call_soon_threadsafe(report)
+            observe = self._observer.cloud_called
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(tell, observe, call)
 
-
-def _openings(breakers: Sequence[Breaker]) -> list[int]:
-    return [each.openings for each in breakers]
-
-
-def _retrieve(call: asyncio.Task[Any]) -> None:
-    """Have asyncio not complain that nobody waited for an error."""
-    if not call.cancelled():
-        call.exception()
+    def _name(self, call: Call[Any]) -> str:
+        return f"{name_of(self.driver)}: {call.verb.name}"

@@ -1,4 +1,4 @@
-"""The cloud as actions see it: it waits, repeats, and limits by itself."""
+"""The cloud: the interface that actions use."""
 
 import asyncio
 import logging
@@ -30,22 +30,28 @@ from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
 
-_HOLE = 0.5  # seconds until a list that lacked something is asked for again
+#: Seconds before a list that lacked an entry is requested again.
+_LIST_AGAIN = 0.5
+_EVERYTHING = Ownership("", "", authority="any")
+
+
+def _own_everything() -> Ownership:
+    return _EVERYTHING
 
 
 class Cloud(Devices):
     """Waits, retries, limits and checks for a driver.
 
-    All coroutines run on one loop.  They have no time-outs of their own: use
-    :func:`asyncio.timeout`, or cancel them.  The caller's
-    :class:`~poolmgr.tracing.RequestContext` says what they wait for.
+    All coroutines run on one loop.  They have no timeouts of their own: use
+    :func:`asyncio.timeout`, or cancel them.  They note what they wait for in
+    the caller's :class:`~poolmgr.tracing.RequestContext`.
 
     A cancel takes effect after the current changing request.  A device or
     floating IP that was just created is then deleted, or left if the context
     is abandoned; a second cancel does not wait for that.
 
     :param driver: the cloud's driver
-    :param ownership: says what may be touched; None: everything
+    :param ownership: returns what this pool may touch; None: everything
     :param observer: told of each request to the cloud
     :param pool: runs the driver's methods; None: threads
     :param pace: how long to wait
@@ -63,7 +69,8 @@ class Cloud(Devices):
         pool: CallPool | None = None,
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
     ) -> None:
-        super().__init__(Calls(driver, pace, pool, observer), ownership)
+        calls = Calls(driver, pace, pool, observer)
+        super().__init__(calls, ownership or _own_everything)
         self._by_address = Lookups(
             self.calls, verbs.FIND_IPS, lambda ip: ip.address
         )
@@ -75,13 +82,13 @@ class Cloud(Devices):
         return self.driver.image
 
     async def accepts(self, address: str, port: int) -> bool:
-        """Tell whether an address accepts a TCP connection now."""
+        """Return whether an address accepts a TCP connection now."""
         return await self.calls.ask(verbs.ACCEPTS, address, port)
 
     async def call_driver(self, method: str, *args: object) -> Any:
         """Call a method of the driver that is not in the contract.
 
-        It gets the arguments and a time-out in seconds, and runs on a thread
+        It gets the arguments and a timeout in seconds, and runs on a thread
         within the driver's limits.  It must be repeatable: it is called again
         after ``CloudUnavailable``.  Ownership is not checked: pass the result
         of :meth:`our_device` or :meth:`our_ip`.
@@ -97,8 +104,8 @@ class Cloud(Devices):
     async def check(self, timeout: float = 60.0) -> Sequence[Finding]:
         """Check the driver's settings against the cloud.
 
-        :param timeout: seconds after which a finding says that the cloud does
-            not answer
+        :param timeout: seconds after which the only finding is that the cloud
+            does not answer
         """
         context = replace(current() or RequestContext(), urgent=True)
         try:
@@ -109,12 +116,11 @@ class Cloud(Devices):
             return [Finding("cloud", "", problem=str(error))]
 
     def close(self, keep_driver: bool = False) -> None:
-        """End the threads and close the driver, without waiting for one that
-        hangs.
+        """End the threads and close the driver; do not wait for hung ones.
 
-        It may be called after the loop has ended.
+        This may be called after the loop has ended.
 
-        :param keep_driver: whether the driver stays open
+        :param keep_driver: leave the driver open
         """
         self.poller.close()
         self.calls.close()
@@ -129,19 +135,14 @@ class Cloud(Devices):
         :raises CloudError: the cloud refuses
         """
         until = asyncio.get_running_loop().time() + max_wait
-        ask = self.calls.ask
 
         async def find() -> Sequence[FloatingIP]:
-            found = await ask(verbs.IPS_OF_JOBS, [mark.unique])
+            found = await self.ips_of_job(mark.unique)
             return [ip for ip in found if ip.mark == mark]
 
-        return await Creation(
-            self.calls,
-            "a floating IP",
-            partial(ask, verbs.CREATE_IP, mark, room_until=until),
-            find,
-            self._delete_ip,
-        ).run()
+        calls, what, delete = self.calls, "a floating IP", self._delete_ip
+        create = partial(calls.ask, verbs.CREATE_IP, mark, quota_until=until)
+        return await Creation(calls, what, create, find, delete).run()
 
     async def list_ips(self) -> Sequence[FloatingIP]:
         """List all floating IPs of the project."""
@@ -159,8 +160,8 @@ class Cloud(Devices):
         """
         found = await self.find_ip(address)
         if found is None:
-            # A list can have holes, but hardly the same twice.
-            await asyncio.sleep(_HOLE)
+            # A list may lack an entry, but hardly the same one twice.
+            await asyncio.sleep(_LIST_AGAIN)
             found = await self.find_ip(address)
         if found is None:
             raise NotFound("floating IP", address)
@@ -229,7 +230,7 @@ class Cloud(Devices):
         """Detach a floating IP, and wait until that is in effect.
 
         :param ip: the floating IP as it was just read, or its address
-        :param device: the only device that it may be attached to; None: any
+        :param device: the device that it must be attached to; None: any
         :returns: the floating IP as it is now
         :raises NotFound: there is no such floating IP
         :raises AttachedElsewhere: it is attached to another device
@@ -247,14 +248,12 @@ class Cloud(Devices):
         return await self._change(ip, detach, None)
 
     async def _require_our_ip(self, ip: FloatingIP) -> None:
-        if self._ownership is None:
-            return
         ownership, is_attached = self._ownership(), ip.device_id is not None
         if ownership.of_ip(ip.mark, is_attached, ours=False):
             return
-        # Its own mark does not say so; the device that it is on may.
-        ours = is_attached and self._is_ours(await self.device_of_ip(ip))
-        if not ownership.of_ip(ip.mark, is_attached, ours):
+        # A floating IP that is attached to our device is ours as well.
+        device = await self.device_of_ip(ip)
+        if device is None or not self._is_ours(device):
             raise NotOwned("floating IP", ip.address, ownership.authority)
 
     async def _delete_ip(self, ip: FloatingIP) -> None:
@@ -272,11 +271,12 @@ class Cloud(Devices):
         request: Callable[[FloatingIP], Awaitable[None]],
         device: Device | None,
     ) -> FloatingIP:
-        """Request a change until it is read back.
+        """Request a change until it is in effect.
 
-        Clouds lose requests, and others change things in between.
+        Clouds lose requests, and other programs make changes in between.
 
-        :param device: what the floating IP is to be attached to
+        :param request: requests the change
+        :param device: the device to attach the floating IP to; None: none
         """
         now = await self.get_ip(ip) if isinstance(ip, str) else ip
         wanted = device.id if device else None
@@ -284,19 +284,15 @@ class Cloud(Devices):
         if device is not None:
             doing = f"attaching {now.address} to device {device.name!r}"
         context = current() or RequestContext()
-        for pause in backoff(*PAUSES):
-            trouble: Changed | None = None
-            if now.device_id != wanted:
-                try:
-                    await request(now)
-                except Changed as error:
-                    trouble = error
-                now = await self.get_ip(now.address)
-            if now.device_id == wanted:
-                break
-            context.doing, context.trouble = doing, trouble
-            why = trouble or "not in effect yet"
-            LOG.info("%s: %s; asking again", doing, why)
-            await asyncio.sleep(pause)
+        pauses = backoff(*PAUSES)
+        while now.device_id != wanted:
+            try:
+                await request(now)
+            except Changed as error:
+                context.trouble = error
             now = await self.get_ip(now.address)
+            if now.device_id != wanted:
+                context.doing = doing
+                LOG.info("%s: not in effect yet", doing)
+                await asyncio.sleep(next(pauses))
         return now

@@ -26,24 +26,25 @@ from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds that finding out why a device failed may take.
+_EXPLAIN_TIME = 10.0
+
 
 class Devices:
     """The methods of :class:`~poolmgr.cloud.Cloud` for devices.
 
     :param calls: calls the driver
-    :param ownership: says what may be touched; None: everything
+    :param ownership: returns what this pool may touch
     """
 
     def __init__(
-        self, calls: Calls, ownership: Callable[[], Ownership] | None
+        self, calls: Calls, ownership: Callable[[], Ownership]
     ) -> None:
         self.calls = calls
         self._ownership = ownership
         self.driver, self.circuits = calls.driver, calls.circuits
         self.poller = Poller(calls, calls.driver.limits.poll_interval)
-        self._by_name = Lookups(
-            calls, verbs.FIND_DEVICES, lambda device: device.name
-        )
+        self._by_name = Lookups(calls, verbs.FIND_DEVICES, _name_of)
         self._by_job = Lookups(calls, verbs.DEVICES_OF_JOBS, unique_of)
 
     async def create_device(
@@ -57,14 +58,12 @@ class Devices:
         """
         until = asyncio.get_running_loop().time() + max_wait
         await self.circuits.boots.wait(max_wait)
-        ask = self.calls.ask
-        return await Creation(
-            self.calls,
-            f"device {name!r}",
-            partial(ask, verbs.CREATE_DEVICE, name, mark, room_until=until),
-            partial(ask, verbs.FIND_DEVICES, [name]),
-            self._delete_device,
-        ).run()
+        calls, what, delete = self.calls, f"device {name!r}", self._delete
+        create = partial(
+            calls.ask, verbs.CREATE_DEVICE, name, mark, quota_until=until
+        )
+        find = partial(self.find_devices, name)
+        return await Creation(calls, what, create, find, delete).run()
 
     async def wait_ready(self, device: Device) -> Device:
         """Wait until a device is ready.
@@ -73,30 +72,30 @@ class Devices:
         :raises DeviceFailed: it failed, or is gone
         :raises CloudError: the cloud refuses to finish it
         """
-        # One coroutine, for thousands may be here.
+        # One coroutine, because thousands of builds wait here.
         context = current() or RequestContext()
+        out_of_sight = self.calls.pace.out_of_sight
         loop = asyncio.get_running_loop()
-        missed_at: float | None = None
+        missing_since: float | None = None
         try:
             while not device.ready:
                 if device.status == "failed":
                     reason = await self._explain(device)
                     raise DeviceFailed(device.name, reason)
-                context.doing = _waiting_for(device)
-                seen = await self.poller.news(device)
-                now = loop.time()
+                context.doing = _describe_wait(device)
+                seen = await self.poller.next_change(device)
                 if seen is not None:
-                    device, missed_at = seen, None
-                elif missed_at is None:
-                    missed_at = now  # lists have holes, and show late
-                elif now - missed_at >= self.calls.pace.out_of_sight:
-                    device, missed_at = await self._reread(device), None
-            ready = await self._finish(device)
+                    device, missing_since = seen, None
+                elif missing_since is None:
+                    missing_since = loop.time()  # lists may lag or have gaps
+                elif loop.time() - missing_since >= out_of_sight:
+                    device, missing_since = await self._reread(device), None
+            device = await self._finish(device)
         except (DeviceFailed, QuotaExceeded) as error:
             self.circuits.boots.record(error)
             raise
         self.circuits.boots.record()
-        return ready
+        return device
 
     async def delete_device(self, device: Device) -> None:
         """Delete a device and wait until it is gone.
@@ -107,9 +106,9 @@ class Devices:
         :raises CloudError: the cloud refuses
         """
         self._require_ours(device)
-        await self._delete_device(device)
+        await self._delete(device)
         if device.mark is None or not device.mark.is_left:
-            # What a failed build leaves makes no room that was not there.
+            # The device of a failed build makes no room for another one.
             self.circuits.quotas["making compute"].hint()
             self.circuits.boots.hint()
 
@@ -156,16 +155,12 @@ class Devices:
     # -- inside -------------------------------------------------------------
 
     def _require_ours(self, device: Device) -> None:
-        if self._ownership is not None and not self._is_ours(device):
+        if not self._is_ours(device):
             authority = self._ownership().authority
             raise NotOwned("device", device.name, authority)
 
-    def _is_ours(self, device: Device | None) -> bool:
-        if self._ownership is None:
-            return True
-        return device is not None and self._ownership().of_device(
-            device.name, device.mark
-        )
+    def _is_ours(self, device: Device) -> bool:
+        return self._ownership().of_device(device.name, device.mark)
 
     async def _reread(self, device: Device) -> Device:
         found = await self.get_device(device.id)
@@ -174,57 +169,55 @@ class Devices:
         return found
 
     async def _finish(self, device: Device) -> Device:
-        """Have the driver do what is left to do for an active device."""
+        """Let the driver finish an active device."""
         context = current() or RequestContext()
-        pauses = backoff(
-            self.calls.pace.retry_first, self.calls.pace.retry_longest
-        )
-        while True:
+        for pause in backoff(*self.calls.pace.retry):
             try:
-                finished = await self.calls.ask(verbs.FINISH_DEVICE, device)
-                if finished.ready:
-                    return finished
+                device = await self.calls.ask(verbs.FINISH_DEVICE, device)
+                if device.ready:
+                    break
             except Changed as error:
                 LOG.info("device %s: %s; trying again", device.name, error)
                 context.trouble = error
             context.doing = f"finishing device {device.name!r}"
-            await asyncio.sleep(next(pauses))
+            await asyncio.sleep(pause)
+        return device
 
     async def _explain(self, device: Device) -> str:
-        """Return why a device failed, with all that the cloud tells."""
+        """Return why a device failed, in as much detail as the cloud has."""
         fault = device.fault or "no reason was given"
         failed = replace(device, fault=fault)
         try:
-            async with asyncio.timeout(self.calls.pace.explain):
-                said = await self.calls.ask(verbs.EXPLAIN_FAILURE, failed)
+            async with asyncio.timeout(_EXPLAIN_TIME):
+                reason = await self.calls.ask(verbs.EXPLAIN_FAILURE, failed)
         except (PoolmgrError, TimeoutError) as error:
             LOG.info("no details of device %s: %s", device.name, error)
             return fault
-        return said or fault
+        return reason or fault
 
-    async def _delete_device(self, device: Device) -> None:
+    async def _delete(self, device: Device) -> None:
         async def is_shown() -> bool:
             if await self.get_device(device.id) is not None:
                 return True
             listed = await self.find_devices(device.name)
             return any(each.id == device.id for each in listed)
 
-        await delete_until_gone(
-            self.calls,
-            f"device {device.name!r}",
-            partial(self.calls.ask, verbs.DELETE_DEVICE, device),
-            is_shown,
-            partial(self._goes, device),
-        )
+        what, calls = f"device {device.name!r}", self.calls
+        request = partial(calls.ask, verbs.DELETE_DEVICE, device)
+        gone = partial(self._disappears, device)
+        await delete_until_gone(calls, what, request, is_shown, gone)
 
-    async def _goes(self, device: Device) -> bool:
-        """Tell whether a device is soon neither listed nor shown any more."""
+    async def _disappears(self, device: Device) -> bool:
+        """Wait until the cloud neither lists nor shows a device.
+
+        :returns: False if it takes so long that the deletion is repeated
+        """
         context = current() or RequestContext()
         try:
             async with asyncio.timeout(self.calls.pace.delete_again) as limit:
                 while True:
                     context.doing = f"deleting device {device.name!r}"
-                    seen = await self.poller.news(device)
+                    seen = await self.poller.next_change(device)
                     if seen is None and not await self.get_device(device.id):
                         return True
                     device = seen or device
@@ -234,13 +227,17 @@ class Devices:
             return False
 
 
-def _waiting_for(device: Device) -> str:
-    seen: str = device.status
-    if device.status == "active":
-        seen += ", but without an address"
-    return f"waiting for device {device.name!r} to boot (it is {seen})"
+def _describe_wait(device: Device) -> str:
+    state: str = device.status
+    if state == "active":
+        state += ", but without an address"
+    return f"waiting for device {device.name!r} to boot (it is {state})"
+
+
+def _name_of(device: Device) -> str:
+    return device.name
 
 
 def unique_of(resource: Device | FloatingIP) -> str | None:
-    """Return the unique of the job that something was made for."""
+    """Return the unique of the job that a resource was created for."""
     return resource.mark.unique if resource.mark else None

@@ -1,56 +1,44 @@
-"""Creating something once, and deleting it until it is known to be gone."""
+"""Creating a resource once, and deleting it until it is gone."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from poolmgr.cloud.calls import Calls
-from poolmgr.cloud.pace import (
-    backoff,
-    pause_after,
-    pause_before_retry,
-    time_limit,
-)
+from poolmgr.cloud.pace import backoff, pause_before_retry, time_limit
+from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import CloudUnavailable, OutcomeUnknown, PoolmgrError
-from poolmgr.ownership import Mark
 from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds between requests for a change: first and longest pause.
 PAUSES = 0.1, 2.0
-#: How often something is asked for of which there is no trace.
-_MOST_REQUESTS = 3
+#: Seconds before the search for what a request may have created.
+_SEARCH_PAUSES = 2.0, 5.0
+#: Maximum number of requests for a resource that is not found.
+_MAX_REQUESTS = 3
 
-
-class _Resource(Protocol):
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def mark(self) -> Mark | None: ...
-
-
-T = TypeVar("T", bound=_Resource)
+T = TypeVar("T", bound=Device | FloatingIP)
 
 
 @dataclass(eq=False)
 class Creation(Generic[T]):
-    """Something that is created once, whatever becomes of the answers.
+    """The creation of one resource.
 
-    A request whose answer is lost may have had its effect, or have it later:
-    so what it made is looked for before the request is repeated.  When nobody
-    waits for the resource any more, what was made of it is deleted; unless its
-    job was abandoned, for then another worker may have found it.
+    A request whose answer is lost may take effect, even later.  So before the
+    request is repeated, its result is searched for.  If the creation fails or
+    is cancelled, what was created is deleted, unless the job was abandoned:
+    then another worker may have found it.
 
     :param calls: calls the driver
-    :param what: the resource's name, for the log
-    :param create: requests it; takes the ``note`` of :meth:`Calls.ask`
-    :param find: finds what such requests have made
-    :param delete: deletes one of these
+    :param what: the resource, for the log
+    :param create: requests it; takes ``on_created`` of :meth:`Calls.ask`
+    :param find: lists what such requests have created
+    :param delete: deletes one resource
     """
 
     calls: Calls
@@ -61,84 +49,61 @@ class Creation(Generic[T]):
 
     def __post_init__(self) -> None:
         self._context = current() or RequestContext()
-        self._made: dict[str, T] = {}
-        self._is_lost = False
-        self._is_over = False
-        self._kept = ""
+        self._created: list[T] = []
+        self._is_unknown = False  # whether a request has created something
+        self._has_failed = False
 
     async def run(self) -> T:
-        """Create it.
+        """Create the resource.
 
-        :raises OutcomeUnknown: it did not work, and there is no trace of it
-        :raises CloudError: the cloud says no
+        :raises OutcomeUnknown: it may have been created, but is not found
+        :raises CloudError: the cloud refuses
         """
         try:
-            made = await self._create()
-        except BaseException as error:
-            # The last request has ended, unless this is a second cancel.
-            self._is_over = True
-            if self._made or self._is_lost:
-                await self._wait_for_clean_up(error)
+            return await self._create()
+        except BaseException:
+            self._has_failed = True
+            if self._created or self._is_unknown:
+                await asyncio.shield(self.calls.own(self._clean_up()))
             raise
-        self._is_over, self._kept = True, made.id
-        self._made.pop(made.id, None)
-        if self._is_lost:  # it may have its effect yet
-            self.calls.own(self._clean_up())
-        return made
 
     async def _create(self) -> T:
-        pace, unknown = self.calls.pace, OutcomeUnknown()
-        pauses = backoff(pace.look_first, pace.look_longest)
-        for pause in islice(pauses, _MOST_REQUESTS):
+        unknown = OutcomeUnknown()
+        for pause in islice(backoff(*_SEARCH_PAUSES), _MAX_REQUESTS):
             try:
-                return await self.create(note=self._note)
+                return await self.create(on_created=self._note)
             except OutcomeUnknown as error:
                 unknown = error
             LOG.warning("%s; checking whether it was created", unknown)
-            await pause_before_retry(unknown, max(pause, pause_after(unknown)))
-            for resource in (*self._made.values(), *await self.find()):
-                LOG.info("%s was made", self.what)
+            await pause_before_retry(unknown, pause)
+            for resource in (*self._created, *await self.find()):
+                LOG.info("%s was created", self.what)
                 return resource
         raise unknown
 
     def _note(self, resource: T | None) -> None:
-        """Take note of an answer; it may come when all is over."""
-        if resource is not None and resource.id == self._kept:
-            return
+        """Note the result of a request, which may come late."""
         if resource is None:
-            self._is_lost = True
+            self._is_unknown = True
         else:
-            self._made[resource.id] = resource
-        if self._is_over:
+            self._created.append(resource)
+        if self._has_failed:
             LOG.warning("%s may have been created after all", self.what)
             self.calls.own(self._clean_up())
 
-    async def _wait_for_clean_up(self, error: BaseException) -> None:
-        """Wait until nothing is left, through one cancel in all."""
-        task = self.calls.own(self._clean_up())
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not isinstance(error, asyncio.CancelledError):
-                await asyncio.shield(task)
-            raise
-
     async def _clean_up(self) -> None:
-        """Delete what was made, but for the one that is kept."""
+        """Delete what was created."""
         context = RequestContext(request_id=self._context.request_id)
-        deleted = {self._kept}
         try:
             with bound(context):
                 async with time_limit(context, self.calls.pace.clean_up):
-                    # What is known first: a cloud that cannot be read may
+                    # First what is known: a cloud that cannot be read may
                     # still delete.
-                    while self._made:
-                        id_, resource = self._made.popitem()
-                        deleted.add(id_)
+                    while self._created:
+                        await self._discard(self._created.pop())
+                    found = await self.find() if self._is_unknown else ()
+                    for resource in found:
                         await self._discard(resource)
-                    for resource in await self.find() if self._is_lost else ():
-                        if resource.id not in deleted:
-                            await self._discard(resource)
         except PoolmgrError as error:
             LOG.warning("%s may still exist: %s", self.what, error)
 
@@ -146,18 +111,10 @@ class Creation(Generic[T]):
         taken = resource.mark is not None and resource.mark.taken > 0
         if taken or self._context.abandoned:
             # Another worker has it, or may have it.
-            LOG.warning("%s is left: %s", self.what, resource.id)
+            LOG.warning("%s is kept: %s", self.what, resource.id)
             return
-        LOG.info("deleting %s: nobody waits for it", self.what)
-        left = "" if self._kept else "there was no time"
-        self._context.left = left
-        try:
-            await self.delete(resource)
-        except PoolmgrError as error:
-            LOG.warning("%s is left: %s", self.what, error)
-            self._context.left = left and str(error)
-        else:
-            self._context.left = ""
+        LOG.info("deleting %s: its job has ended", self.what)
+        await self.delete(resource)
 
 
 async def delete_until_gone(
@@ -165,28 +122,29 @@ async def delete_until_gone(
     what: str,
     request: Callable[[], Awaitable[bool]],
     is_shown: Callable[[], Awaitable[bool]],
-    goes: Callable[[], Awaitable[bool]] | None = None,
+    disappears: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
-    """Delete something, and wait until it is gone.
+    """Delete a resource and wait until it is gone.
 
-    The cloud's word alone does not do.  Of Nova: a server without a cell is
-    listed and answers 404 to DELETE, one whose cell is down is in no list, and
-    a new one may not be shown yet.
+    One answer of the cloud is not enough.  Nova lists a server without a cell
+    but answers 404 to its DELETE; it does not list a server whose cell is
+    down; and it may not show a new server yet.
 
-    :param what: the resource's name, for the log
-    :param request: requests it; tells whether the cloud has such a resource
-    :param is_shown: tells whether it is to be seen
-    :param goes: tells whether it is soon not to be seen any more; None for
-        what is deleted at once
-    :raises CloudUnavailable: the cloud says that there is no such resource,
-        and shows it
+    :param what: the resource, for the log
+    :param request: requests the deletion; False if the cloud does not know the
+        resource
+    :param is_shown: returns whether the cloud shows the resource
+    :param disappears: waits until the cloud does not show it any more; False
+        if that takes too long. None: it is gone as soon as it is deleted.
+    :raises CloudUnavailable: the cloud does not know the resource, but still
+        shows it
     """
     loop = asyncio.get_running_loop()
     end, accepted = loop.time() + calls.pace.out_of_sight, False
     for pause in backoff(*PAUSES):
         if await request():
             accepted = True
-            if goes is None or await goes():
+            if disappears is None or await disappears():
                 return
         elif accepted:
             return

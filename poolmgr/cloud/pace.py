@@ -1,4 +1,4 @@
-"""How long to wait for a cloud."""
+"""Pauses, retries and time limits for requests to a cloud."""
 
 import asyncio
 import logging
@@ -12,60 +12,46 @@ from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
 
-# Its own: a program may have seeded Python's.
-_JITTER = random.Random()  # noqa: S311 - no secret
-#: Seconds that a cloud can have itself left alone for.
-_LONGEST_PAUSE = 3600.0
+# A generator of its own, because a program may have seeded Python's.
+_JITTER = random.Random()  # noqa: S311 - not used for secrets
+#: Longest pause in seconds that a cloud can ask for.
+_LONGEST_RETRY_AFTER = 3600.0
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Times in seconds; tests shorten them.
+    """How long to wait for a cloud, in seconds; tests use shorter times.
 
-    :ivar grace: additional time for a driver to say why there is no answer
-    :ivar retry_first: pause before the first retry; it doubles with each one
-    :ivar retry_longest: longest such pause
-    :ivar breaker_first: pause before a trial call to a failing service
-    :ivar breaker_longest: longest such pause
-    :ivar login_first: pause after a refused login, since clouds lock accounts
-    :ivar login_longest: longest such pause
-    :ivar room_first: pause after a quota was exceeded, or boots have failed
-    :ivar room_longest: longest such pause
-    :ivar lookup_slow: time after which a look-up delays no others
-    :ivar look_first: pause before the next look-up of a lost creation
-    :ivar look_longest: longest such pause
+    A pair is the first and the longest pause of a series of attempts; each
+    pause is twice as long as the one before.
+
+    :ivar retry: pauses before a failed request is repeated
+    :ivar breaker: pauses between the trial calls to a failing service
+    :ivar login: pauses after a refused login; clouds lock accounts
+    :ivar quota: pauses after a quota was exceeded, or after devices have
+        failed to boot
     :ivar out_of_sight: time after which a device or address that the cloud
         does not show counts as gone
     :ivar delete_again: pause before a deletion is repeated
-    :ivar explain: time for finding out why a device failed
-    :ivar clean_up: time for deleting what was created too late
-    :ivar close: time for a driver to close
+    :ivar clean_up: time limit for deleting what a failed job has created
+    :ivar close: time limit for closing the driver
     """
 
-    grace: float = 0.5
-    retry_first: float = 0.25
-    retry_longest: float = 10.0
-    breaker_first: float = 0.5
-    breaker_longest: float = 2.0
-    login_first: float = 10.0
-    login_longest: float = 300.0
-    room_first: float = 5.0
-    room_longest: float = 30.0
-    lookup_slow: float = 2.0
-    look_first: float = 2.0
-    look_longest: float = 5.0
+    retry: tuple[float, float] = 0.25, 10.0
+    breaker: tuple[float, float] = 0.5, 2.0
+    login: tuple[float, float] = 10.0, 300.0
+    quota: tuple[float, float] = 5.0, 30.0
     out_of_sight: float = 10.0
     delete_again: float = 15.0
-    explain: float = 10.0
     clean_up: float = 60.0
     close: float = 5.0
 
 
 def backoff(first: float, longest: float) -> Iterator[float]:
-    """Yield pauses in seconds that double up to the longest, jittered.
+    """Yield pauses in seconds that double up to the longest, with jitter.
 
-    Each is between half of its length and the whole of it, so that many who
-    failed together do not come back together.
+    Jitter makes each pause up to half shorter, so that requests that failed
+    together are not repeated together.
     """
     pause = first
     while True:
@@ -73,29 +59,29 @@ def backoff(first: float, longest: float) -> Iterator[float]:
         pause = min(pause * 2, longest)
 
 
-def pause_after(error: PoolmgrError) -> float:
-    """Seconds to leave the cloud alone, as it asks for, an hour at most.
+def retry_after(error: PoolmgrError) -> float:
+    """Return the seconds that the cloud asks to wait, an hour at most.
 
-    It is 0 if what a driver says makes no sense.
+    A driver's value that is not a positive number counts as 0.
     """
     pause = getattr(error, "retry_after", 0.0)
     is_number = isinstance(pause, (int, float))
-    return min(pause, _LONGEST_PAUSE) if is_number and pause > 0 else 0.0
+    return min(pause, _LONGEST_RETRY_AFTER) if is_number and pause > 0 else 0.0
 
 
-async def pause_before_retry(
-    error: CloudUnavailable, pause: float, level: int = logging.INFO
-) -> None:
-    """Sleep before a retry; raise at once if there is no time for that.
+async def pause_before_retry(error: CloudUnavailable, pause: float) -> None:
+    """Sleep before a retry, or raise if the deadline is earlier.
 
-    :param error: why there is one
-    :raises CloudUnavailable: the error given
+    :param error: the failure
+    :param pause: minimum seconds; the cloud may have asked for more
+    :raises CloudUnavailable: ``error``, if there is no time for a retry
     """
     context = current() or RequestContext()
     context.trouble = error
+    pause = max(pause, retry_after(error))
     if pause >= context.end - asyncio.get_running_loop().time():
         raise error
-    LOG.log(level, "%s; retrying in %.1f s", error, pause)
+    LOG.info("%s; retrying in %.1f s", error, pause)
     await asyncio.sleep(pause)
 
 
@@ -105,13 +91,15 @@ async def time_limit(
     seconds: float | None,
     doing: str = "waiting for the cloud",
 ) -> AsyncIterator[None]:
-    """Bound the block in time, and say why that was not enough.
+    """Limit the time of a block.
 
-    :param context: what the block works for; it knows what it waits for
-    :param seconds: the time that the block has; None for any
-    :param doing: what it does, if the context does not know
-    :raises DeadlineExceeded: the time is up
-    :raises PoolmgrError: the last failure of what was repeated until then
+    :param context: the work that the block is part of; the error says what
+        it was waiting for
+    :param seconds: the limit; None: no limit
+    :param doing: what the block does, if the context does not say
+    :raises DeadlineExceeded: the block was not done in time
+    :raises PoolmgrError: in its place, the last error that the block was
+        about to retry
     """
     if seconds is None:
         yield
@@ -119,8 +107,8 @@ async def time_limit(
     before, trouble = context.end, context.trouble
     context.end = min(before, asyncio.get_running_loop().time() + seconds)
     end = context.end
-    # What went wrong before is no reason for what does in the block, and what
-    # goes wrong there is none for what comes after it.
+    # An error from before the block does not explain a timeout in it, and
+    # one in the block does not explain a later timeout.
     context.trouble = None
     try:
         async with asyncio.timeout(seconds) as limit:

@@ -1,7 +1,7 @@
-"""The threads that call a driver, and how many requests they may send.
+"""Threads that call a driver, and the rate limit of its requests.
 
-``concurrent.futures`` and :func:`asyncio.to_thread` keep the process from
-ending while a verb hangs, so they do not do here.
+``concurrent.futures`` and :func:`asyncio.to_thread` keep a process from
+ending while a call hangs, so poolmgr has a thread pool of its own.
 """
 
 import asyncio
@@ -25,18 +25,20 @@ from poolmgr.tracing import current
 
 T = TypeVar("T")
 
-Note = Callable[[T | None], None]
+#: Called with each resource that a call has created; with None if the call
+#: may have created one.
+OnCreated = Callable[[T | None], None]
 
-_M_ARENA_MAX = -8  # of glibc's malloc.h
+_M_ARENA_MAX = -8  # from glibc's malloc.h
 
 
 class CallPool:
-    """Daemon threads that start when they are needed.
+    """A pool of daemon threads, which are started on demand.
 
-    All methods but :meth:`close` are called on the loop, so that the counts
+    All methods except :meth:`close` are called on the loop, so the counters
     need no lock.
 
-    :param size: threads, at most
+    :param size: maximum number of threads
     """
 
     def __init__(self, size: int) -> None:
@@ -48,7 +50,7 @@ class CallPool:
         self._pending = 0
 
     def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        """Have a thread do the work, in a copy of the present context."""
+        """Run a function on a thread, in a copy of the current context."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
@@ -58,7 +60,7 @@ class CallPool:
             try:
                 result = context.run(work)
             except BaseException as raised:
-                error = _ordinary(raised)
+                error = _as_exception(raised)
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._settle, future, result, error)
 
@@ -72,14 +74,14 @@ class CallPool:
         return future
 
     def close(self) -> None:
-        """End the threads; one that hangs ends when it returns."""
+        """End the threads; a thread that hangs ends when its call returns."""
         for _thread in range(self._threads):
             self._queue.put(None)
 
     def _serve(self) -> None:
         while (run := self._queue.get()) is not None:
             run()
-            del run  # an idle thread must not keep its last work alive
+            del run  # so that an idle thread keeps nothing alive
 
     def _settle(
         self,
@@ -88,7 +90,7 @@ class CallPool:
         error: Exception | None,
     ) -> None:
         self._pending -= 1
-        if future.done():
+        if future.cancelled():
             return
         if error is not None:
             future.set_exception(error)
@@ -96,80 +98,78 @@ class CallPool:
             future.set_result(result)
 
 
-def _ordinary(error: BaseException) -> Exception:
-    """Make an error that a future can hold.
+def _as_exception(error: BaseException) -> Exception:
+    """Return an error that a future can hold.
 
-    ``StopIteration`` would hang the future, ``CancelledError`` look like a
-    cancel, and ``SystemExit`` end the loop.
+    ``StopIteration`` would hang the future, ``CancelledError`` would look like
+    a cancellation, and ``SystemExit`` would end the loop.
     """
     if isinstance(error, Exception) and type(error) is not StopIteration:
         return error
-    ordinary = RuntimeError(told(error))
-    ordinary.__cause__ = error
-    return ordinary
+    exception = RuntimeError(told(error))
+    exception.__cause__ = error
+    return exception
 
 
 @dataclass(eq=False)
 class Call(Generic[T]):
-    """One call of a verb.
+    """One call of a driver's verb.
 
-    :ivar clock: tells the time
-    :ivar note: told what a creation has made, were it late; None when nobody
-        knows
-    :ivar since: since when it owes an answer: when it began, or was about to
-        send its last request; infinite while it waits at the rate limiter
-    :ivar task: waits for it
-    :ivar breakers: those that let it pass
-    :ivar openings: how often each of them had opened then
-    :ivar begun: whether a thread has begun it
-    :ivar given_up: whether its answer has not come in time
+    :ivar verb: the verb
+    :ivar args: its arguments, without the timeout
+    :ivar urgent: whether the call belongs to a short job
+    :ivar on_created: see :data:`OnCreated`; None unless the verb creates
+    :ivar loop: the loop that waits for the call
+    :ivar outcome: the result, or the error when it was given up
+    :ivar watchdog: the timer that gives the call up
+    :ivar breakers: the circuit breakers that let the call pass
+    :ivar number: its number in :data:`~poolmgr.cloud.breaker.SEQUENCE`
+    :ivar since: time from which the timeout counts: the start of the call or
+        of its last request; infinite while it waits for the rate limit
+    :ivar begun: whether a thread has begun the call
     """
 
-    clock: Callable[[], float]
     verb: Verb[T]
     args: tuple[object, ...]
-    note: Note[T] | None
     urgent: bool
-    since: float = field(init=False)
-    task: asyncio.Task[T] = field(init=False)
+    on_created: OnCreated[T] | None
+    loop: asyncio.AbstractEventLoop
+    outcome: "asyncio.Future[T]"
+    watchdog: asyncio.TimerHandle = field(init=False)
     breakers: Sequence[Breaker] = ()
-    openings: Sequence[int] = ()
+    number: int = 0
+    since: float = 0.0
     begun: bool = False
-    given_up: bool = False
-
-    def __post_init__(self) -> None:
-        self.since = self.clock()
 
 
-#: The call that the present thread makes.
+#: The call that the current thread makes.
 CALL: ContextVar[Call[Any] | None] = ContextVar("poolmgr_call", default=None)
 
 
 class RateLimiter(RequestLimiter):
-    """A token bucket that threads wait at; urgent requests go first.
+    """Spaces the requests of threads in time; urgent requests go first.
 
-    After a quiet time as many may come together as a second allows.
+    After a second without any, as many may be sent at once as in a second.
 
-    :param per_second: requests a second; 0 for any number
+    :param per_second: requests a second; 0: no limit
     """
 
     def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._tokens = self._most = max(1.0, per_second)
-        self._filled = time.monotonic()
+        self._interval = 1.0 / per_second if per_second else 0.0
+        self._next = -math.inf  # when the next request may be sent
         self._changed = threading.Condition()
         self._urgent = 0
 
     def acquire(self) -> None:
         """Block until a request may be sent."""
         call = CALL.get()
-        if self._per_second:
+        if self._interval:
             if call is not None:
                 call.since = math.inf
             context = current()
             self._wait(context is not None and context.urgent)
         if call is not None:
-            call.since = call.clock()
+            call.since = call.loop.time()
 
     def _wait(self, urgent: bool) -> None:
         with self._changed:
@@ -177,26 +177,23 @@ class RateLimiter(RequestLimiter):
             while (pause := self._pause(urgent)) > 0:
                 self._changed.wait(pause)
             self._urgent -= urgent
-            self._tokens -= 1.0
+            unused = time.monotonic() - max(0.0, 1.0 - self._interval)
+            self._next = max(self._next, unused) + self._interval
             self._changed.notify_all()
 
     def _pause(self, urgent: bool) -> float:
-        """Return the seconds until it is worth looking again; 0 for a go."""
-        now = time.monotonic()
-        gained = (now - self._filled) * self._per_second
-        self._tokens = min(self._most, self._tokens + gained)
-        self._filled = now
-        missing = max(0.0, 1.0 - self._tokens) / self._per_second
+        """Return the seconds to wait before the next try; 0 for none."""
+        pause = self._next - time.monotonic()
         if self._urgent and not urgent:
-            return max(missing, 1.0 / self._per_second)
-        return missing
+            return max(pause, self._interval)
+        return pause
 
 
 def limit_arenas() -> None:
-    """Have glibc keep the memory of all threads in two arenas.
+    """Let glibc use two memory arenas for all threads.
 
-    By default each thread has one of its own: 10 MiB for 33 threads.  For
-    processes that are poolmgr's own, and before there are threads.
+    By default each thread has its own, which is 10 MiB for 33 threads.  Call
+    this only in poolmgr's own processes, before they start threads.
     """
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)

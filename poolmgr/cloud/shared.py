@@ -1,9 +1,10 @@
-"""One request to the cloud for all who wait for its answer."""
+"""Requests that several jobs share: polls and look-ups."""
 
 import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from poolmgr.cloud.calls import Calls
@@ -11,7 +12,7 @@ from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device
 from poolmgr.drivers.verbs import Verb, name_of
 from poolmgr.errors import Closed, PoolmgrError
-from poolmgr.tracing import RequestContext, bound, current, new_request_id
+from poolmgr.tracing import RequestContext, bound, current
 
 LOG = logging.getLogger(__name__)
 
@@ -19,74 +20,75 @@ V = TypeVar("V")
 
 #: Longest pause between two polls, in seconds.
 _LONGEST_PAUSE = 10.0
+#: Seconds that a look-up waits for the one before it to end.
+_LOOKUP_PATIENCE = 2.0
 
 
 class Poller:
-    """Polls the cloud once an interval while somebody waits for a device.
-
-    However many wait, there is one poll for all of them.
+    """Polls the devices that jobs wait for, all of them together.
 
     :param calls: calls the driver
     :param interval: seconds between two polls; less at first, more while
         polls are slow or take many requests
     """
 
+    _loop: asyncio.AbstractEventLoop
+
     def __init__(self, calls: Calls, interval: float) -> None:
         self._calls = calls
         self._interval = interval
-        # The devices that are waited for, as they were last seen.
+        # The devices as they were last seen.
         self._waiting: dict[asyncio.Future[Device | None], Device] = {}
         self._task: asyncio.Task[None] | None = None
-        self._clock: Callable[[], float] = lambda: 0.0
-        self._seen_at = 0.0
+        self._polled_at = 0.0
         self._closed = False
 
-    async def news(self, device: Device) -> Device | None:
-        """Wait until a poll shows a device otherwise, or not at all.
+    def next_change(self, device: Device) -> "asyncio.Future[Device | None]":
+        """Wait until a poll shows that a device has changed or is missing.
+
+        Not a coroutine, because thousands of builds wait here.
 
         :param device: the device as it was last seen
-        :returns: the device as it is now; None if the poll lacks it
+        :returns: a future with the device as it is then, or None
         """
         if self._closed:
             raise Closed
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            self._clock, self._seen_at = loop.time, loop.time()
-        news: asyncio.Future[Device | None] = loop.create_future()
-        self._waiting[news] = device
+            self._loop, self._polled_at = loop, loop.time()
+        change: asyncio.Future[Device | None] = loop.create_future()
+        self._waiting[change] = device
+        change.add_done_callback(self._waiting.pop)
         if self._task is None:
-            # In a context of its own: it is for all who wait.
+            # In a context of its own, because it polls for all jobs.
             self._task = loop.create_task(
                 self._run(), context=contextvars.Context()
             )
-        try:
-            return await news
-        finally:
-            del self._waiting[news]
+        return change
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """Number of devices that jobs wait for."""
         return len(self._waiting)
 
     @property
     def age(self) -> float:
-        """Seconds since the last poll that succeeded began, or since
-        somebody began to wait for the first; 0 while nobody waits."""
-        return self._clock() - self._seen_at if self._waiting else 0.0
+        """Seconds since the last successful poll began, or since a job began
+        to wait for the first one; 0 while none waits."""
+        return self._loop.time() - self._polled_at if self._waiting else 0.0
 
     def close(self) -> None:
-        """End every wait."""
+        """Let all waits fail."""
         self._closed = True
         if self._task is not None:
             self._task.cancel()
-        for news in self._waiting:
-            if not news.done():
-                news.set_exception(Closed())
+        for change in self._waiting:
+            if not change.done():
+                change.set_exception(Closed())
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        # What somebody begins to wait for may be quick, as a deletion is.
+        loop = self._loop
+        # Poll soon at first, because a deletion may take less than a second.
         pause = self._interval / 4
         try:
             while True:
@@ -95,68 +97,68 @@ class Poller:
                     return
                 started, pause = loop.time(), 2 * pause
                 try:
-                    # However many wait, the cloud has as many requests a
-                    # minute, and is polled half of the time at most.
+                    # The number of requests a minute does not depend on how
+                    # many wait, and half of the time there is no poll.
                     usual = self._interval * max(1, await self._poll())
                     pause = max(min(pause, usual), loop.time() - started)
-                    self._seen_at = started
+                    self._polled_at = started
                 except PoolmgrError as error:
-                    # Whoever waits ends that by a time-out.
+                    # The jobs' own deadlines end their waits.
                     LOG.info("cannot poll devices, will poll again: %s", error)
                 pause = min(pause, max(_LONGEST_PAUSE, self._interval))
         finally:
             self._task = None
 
     async def _poll(self) -> int:
-        """Poll, and tell those who wait.
+        """Poll once, and resolve the futures of devices that changed.
 
-        :returns: how many requests that took
+        :returns: the number of requests
         """
         waiting = dict(self._waiting)
         devices = {device.id: device for device in waiting.values()}
-        # Urgent, for hundreds may wait for these few requests.
+        # Urgent, because hundreds of builds may wait for these few requests.
         with bound(RequestContext(urgent=True)):
             poll = await self._calls.ask(verbs.POLL, tuple(devices.values()))
         seen = {device.id: device for device in poll.seen}
-        for news, before in waiting.items():
+        for change, before in waiting.items():
             now = seen.get(before.id)
-            is_alike = (
-                now is not None
-                and now.status == before.status
-                and now.address == before.address
-            )
-            is_known = is_alike or before.id in poll.unchanged
-            if not is_known and not news.done():
-                news.set_result(now)
+            if now is None:
+                has_changed = before.id not in poll.unchanged
+            else:
+                has_changed = (now.status, now.address) != (
+                    before.status,
+                    before.address,
+                )
+            if has_changed and not change.done():
+                change.set_result(now)
         return poll.requests
 
 
-class _Question(Generic[V]):
-    """A question, and who waits for its answer.
+@dataclass(eq=False)
+class _Batch(Generic[V]):
+    """Keys that one request looks up.
 
-    :ivar keys: what is asked for
-    :ivar askers: how many wait
-    :ivar context: what it is asked for
-    :ivar task: has the answer
+    :ivar context: the context of the request
+    :ivar keys: the keys
+    :ivar waiting: number of callers that wait for the result
+    :ivar task: makes the request
     """
 
-    task: asyncio.Task[Sequence[V]]
-
-    def __init__(self) -> None:
-        self.keys: set[str] = set()
-        self.askers = 0
-        self.context = RequestContext()
+    context: RequestContext
+    keys: set[str] = field(default_factory=set)
+    waiting: int = 0
+    task: asyncio.Task[Sequence[V]] = field(init=False)
 
 
 class Lookups(Generic[V]):
-    """Collects keys while a question is under way, and asks for them at once.
+    """Looks resources up by a key, many keys in one request.
 
-    The question is asked after each of its keys was given, so an answer is
-    never older than the call of :meth:`get` that returns it.
+    Keys that are asked for while a request is in flight are collected for the
+    next one.  So a result is never older than the call of :meth:`get`.
 
     :param calls: calls the driver
-    :param verb: takes keys, returns what there is of all of them
-    :param key_of: the key that a resource in the answer belongs to
+    :param verb: takes keys and returns the resources of all of them
+    :param key_of: returns the key that a resource belongs to
     """
 
     def __init__(
@@ -168,64 +170,54 @@ class Lookups(Generic[V]):
         self._calls = calls
         self._verb = verb
         self._key_of = key_of
-        self._next: _Question[V] | None = None
+        self._next: _Batch[V] | None = None
         self._last: asyncio.Task[Sequence[V]] | None = None
 
     async def get(self, key: str) -> list[V]:
-        """Return what there is of a key.
+        """Return the resources that belong to a key.
 
-        :raises CloudError: the cloud says no
+        :raises CloudError: the cloud refuses
         """
-        question, context = self._joined(key), current() or RequestContext()
-        shared = question.context
+        context = current() or RequestContext()
+        batch = self._next
+        if batch is None or not batch.waiting:
+            batch = self._next = self._start_batch(context)
+        batch.keys.add(key)
+        batch.waiting += 1
+        shared = batch.context
         shared.urgent |= context.urgent
-        # What is asked for many has an id of its own.
-        shared.request_id = (
-            context.request_id if question.askers == 1 else new_request_id()
-        )
+        if shared.request_id != context.request_id:
+            LOG.debug("looking for %r: with %s", key, shared.request_id)
         driver = name_of(self._calls.driver)
         context.doing = f"waiting for {driver}: {self._verb.name}"
         try:
-            found = await asyncio.shield(question.task)
+            found = await asyncio.shield(batch.task)
         finally:
-            question.askers -= 1
-            if not question.askers:
-                # What nobody waits for is not asked.
-                question.task.cancel()
-                self._next = None if self._next is question else self._next
-            # What it shared becomes its own: whoever ended the wait says it.
-            context.doing = shared.doing or context.doing
+            batch.waiting -= 1
+            if not batch.waiting:
+                batch.task.cancel()  # nobody needs the result
             context.trouble = shared.trouble or context.trouble
-        if shared.request_id != context.request_id:
-            # The log of each job leads to what was asked for all of them.
-            LOG.debug("looking for %r: for many: %s", key, shared.request_id)
         return [each for each in found if self._key_of(each) == key]
 
-    def _joined(self, key: str) -> _Question[V]:
-        """Return the question to be asked next, with one more asker."""
-        question = self._next
-        if question is None:
-            question = self._next = _Question()
-            # In a context of its own, for it may be many askers' question.
-            question.task = self._last = (
-                asyncio.get_running_loop().create_task(
-                    self._run(question, self._last),
-                    context=contextvars.Context(),
-                )
-            )
-        question.keys.add(key)
-        question.askers += 1
-        return question
+    def _start_batch(self, context: RequestContext) -> _Batch[V]:
+        # The cloud's log has the request id of the first job.
+        shared = RequestContext(request_id=context.request_id)
+        batch: _Batch[V] = _Batch(shared)
+        work = self._run(batch, self._last)
+        # In a context of its own, because it is for several jobs.
+        batch.task = self._last = asyncio.get_running_loop().create_task(
+            work, context=contextvars.Context()
+        )
+        return batch
 
     async def _run(
         self,
-        question: _Question[V],
-        before: asyncio.Task[Sequence[V]] | None,
+        batch: _Batch[V],
+        previous: asyncio.Task[Sequence[V]] | None,
     ) -> Sequence[V]:
-        if before is not None:
-            # One that is stuck delays the next for a moment only.
-            seconds = self._calls.pace.lookup_slow
-            await asyncio.wait([before], timeout=seconds)
+        if previous is not None:
+            # A request that hangs delays the next one only for a moment.
+            await asyncio.wait([previous], timeout=_LOOKUP_PATIENCE)
         self._next = None
-        with bound(question.context):
-            return await self._calls.ask(self._verb, sorted(question.keys))
+        with bound(batch.context):
+            return await self._calls.ask(self._verb, sorted(batch.keys))

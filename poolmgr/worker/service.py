@@ -215,7 +215,7 @@ class Service:
     async def _drain(self) -> int:
         slots = self.slots
         self._worker.drain()
-        self.manager.cloud.circuits.hurry()
+        self.manager.cloud.circuits.stop_waiting()
         LOG.info(
             "draining: %d running jobs have %g s, %d prefetched builds "
             "half of that to start",

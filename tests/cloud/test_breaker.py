@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from poolmgr.cloud.breaker import Breaker
+from poolmgr.cloud.breaker import SEQUENCE, Breaker
 from poolmgr.errors import Busy, CloudRefused, CloudUnavailable, NotFound
 from poolmgr.tracing import RequestContext, bound
 
@@ -16,7 +16,7 @@ def breaker(**changes: Any) -> Breaker:
         "what": "asking",
         "failure": CloudUnavailable,
         "refusal": CloudUnavailable,
-        "times": (10.0, 10.0),
+        "pauses": (10.0, 10.0),
         **changes,
     }
     return Breaker(**given)
@@ -24,14 +24,14 @@ def breaker(**changes: Any) -> Breaker:
 
 async def fail(made: Breaker, max_wait: float = 0.0, **pause: float) -> None:
     await made.wait(max_wait)
-    made.record(CloudUnavailable("it is down", **pause), made.openings)
+    made.record(CloudUnavailable("it is down", **pause), next(SEQUENCE))
 
 
 async def succeed(
     made: Breaker, max_wait: float = 1e6, seconds: float = 0.0
 ) -> None:
     await made.wait(max_wait)
-    began = made.openings
+    began = next(SEQUENCE)
     await asyncio.sleep(seconds)
     made.record(None, began)
 
@@ -84,9 +84,9 @@ async def test_one_attempt_a_pause_finds_out_for_all() -> None:
             await made.wait()
             attempts.append(time())
             if len(attempts) >= 5:
-                made.record(None, made.openings)
+                made.record(None, next(SEQUENCE))
                 return
-            made.record(CloudUnavailable("still"), made.openings)
+            made.record(CloudUnavailable("still"), next(SEQUENCE))
 
     await asyncio.gather(*[attempt() for _each in range(50)])
 
@@ -97,7 +97,7 @@ async def test_one_attempt_a_pause_finds_out_for_all() -> None:
 
 
 async def test_a_hint_has_the_next_attempt_made_at_once() -> None:
-    made = breaker(times=(3600.0, 3600.0))
+    made = breaker(pauses=(3600.0, 3600.0))
     await fail(made)
     waiting = asyncio.create_task(succeed(made))
     await asyncio.sleep(1.0)
@@ -112,7 +112,7 @@ async def test_a_hint_has_the_next_attempt_made_at_once() -> None:
 async def test_an_attempt_that_hangs_does_not_hold_up_the_next_for_long() -> (
     None
 ):
-    made = breaker(times=(1.0, 10.0))
+    made = breaker(pauses=(1.0, 10.0))
     await fail(made)
     hanging = asyncio.create_task(succeed(made, seconds=600.0))
     await asyncio.sleep(2.0)
@@ -184,13 +184,13 @@ async def test_the_cloud_says_how_long_it_is_to_be_left_alone() -> None:
     assert time() == 3600.0
 
 
-async def test_nobody_waits_any_more_who_is_to_hurry() -> None:
+async def test_calls_fail_at_once_after_stop_waiting() -> None:
     made = breaker()
     await fail(made)
     waiting = asyncio.create_task(succeed(made))
     await asyncio.sleep(1.0)
 
-    made.hurry()
+    made.stop_waiting()
 
     with pytest.raises(CloudUnavailable, match="it is down"):
         await waiting
@@ -199,13 +199,12 @@ async def test_nobody_waits_any_more_who_is_to_hurry() -> None:
 async def test_what_began_before_it_opened_counts_for_nothing() -> None:
     made = breaker()
     await made.wait()
-    before = made.openings
+    before = next(SEQUENCE)
     await fail(made)
 
     made.record(None, before)
 
     assert made.open
-    assert made.openings != before
 
 
 async def test_an_answer_of_another_kind_shows_that_all_is_well() -> None:

@@ -102,18 +102,6 @@ async def test_a_second_cancel_leaves_the_clean_up_to_the_cloud() -> None:
     assert driver.devices == {}
 
 
-async def test_a_late_device_that_cannot_be_deleted_is_told() -> None:
-    driver = ScriptedDriver()
-    driver.seconds["create_device"] = 5.0
-    driver.before["delete_device"] = [QuotaExceeded("no")]
-    cloud = cloud_of(driver)
-    with bound(RequestContext()) as context:
-        task = asyncio.create_task(cloud.create_device("libra-1", MARK))
-        await cancelled_at(task, 1.0)
-
-    assert context.left == "no"
-
-
 async def test_a_creation_whose_answer_is_lost_makes_one_device() -> None:
     driver = ScriptedDriver()
     driver.after["create_device"] = [OutcomeUnknown("the answer is lost")]
@@ -142,23 +130,6 @@ async def test_a_creation_is_asked_three_times_at_most() -> None:
         await cloud_of(driver).create_device("libra-1", MARK)
 
     assert driver.calls.count("create_device") == 3
-
-
-async def test_what_is_made_twice_is_deleted_once() -> None:
-    driver = ScriptedDriver()
-    driver.after["create_device"] = [OutcomeUnknown("lost")]
-    driver.seconds["create_device"] = 1.0
-    driver.hidden = {"1"}  # a new device may not be to be seen yet
-    cloud = cloud_of(driver)
-    creating = asyncio.create_task(cloud.create_device("libra-1", MARK))
-    while driver.calls.count("create_device") < 2:
-        await asyncio.sleep(0.01)
-    driver.hidden.clear()
-
-    made = await creating
-
-    await cloud.calls.settle()
-    assert list(driver.devices) == [made.id]
 
 
 async def test_what_hung_and_is_made_after_all_is_deleted() -> None:

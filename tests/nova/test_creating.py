@@ -136,7 +136,7 @@ def test_what_was_made_and_could_not_be_seen_is_deleted_in_the_end(
 
     assert error_of(answer)["code"] in ("cloud_unavailable", "deadline")
     assert pool.posts() == 1
-    assert not pool.cloud.servers
+    until(lambda: not pool.cloud.servers)
 
 
 def test_a_request_that_was_refused_for_its_rate_is_made_when_asked_to(

@@ -74,7 +74,7 @@ def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
 def test_over_quota_few_calls_find_out_whether_there_is_room(
     pools: Pools,
 ) -> None:
-    pool = pools.new(pace=replace(FAST, room_first=0.4, room_longest=0.4))
+    pool = pools.new(pace=replace(FAST, quota=(0.4, 0.4)))
     breaker = pool.quota
     switch = Switch()
     pool.fault(full(switch))
@@ -92,7 +92,7 @@ def test_over_quota_few_calls_find_out_whether_there_is_room(
 
 
 def test_a_full_cloud_is_asked_again_by_itself(pools: Pools) -> None:
-    pace = replace(FAST, room_first=0.3, room_longest=0.3)
+    pace = replace(FAST, quota=(0.3, 0.3))
     pool = pools.new({"instances": 1, "floating_ips": 0}, pace=pace)
     pool.build()
     builds = [submit(pool, "BUILD_DEVICE", n) for n in range(20)]

@@ -48,7 +48,8 @@ def test_the_log_says_it_once_a_job(
     pool.fails("BUILD_IP", "authentication_failed")
 
     warnings = [r for r in caplog.records if r.levelno >= logging.WARNING]
-    (line,) = [record.getMessage() for record in warnings]
+    circuit, line = [record.getMessage() for record in warnings]
+    assert circuit.startswith("circuit open: logging in: ")
     assert "outcome=FAIL" in line
     assert "reason=the cloud refuses the login" in line
 
@@ -56,7 +57,7 @@ def test_the_log_says_it_once_a_job(
 def test_the_login_is_tried_again_after_a_while(
     pools: Pools,
 ) -> None:
-    pool = pools.new(pace=replace(FAST, login_first=0.05))
+    pool = pools.new(pace=replace(FAST, login=(0.05, 300.0)))
     pool.fault(REFUSED)
     pool.fails("BUILD_IP", "authentication_failed")
     pool.cloud.clear_faults()

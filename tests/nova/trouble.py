@@ -15,10 +15,8 @@ AT_ONCE = 24
 #: Nothing that failed goes on by itself: a test gives a hint.
 NO_RETRIES = replace(
     FAST,
-    breaker_first=3600.0,
-    breaker_longest=3600.0,
-    room_first=3600.0,
-    room_longest=3600.0,
+    breaker=(3600.0, 3600.0),
+    quota=(3600.0, 3600.0),
 )
 QUOTA = "Quota exceeded for instances: Requested 1, but already used 5 of 5"
 
