@@ -96,10 +96,9 @@ def _write(path: str, text: str) -> None:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(number, "w") as file:
             file.write(text)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
         raise ConfigError(
-            f"--output {one_line(path)!r} cannot be written: {one_line(why)}"
+            f"--output {one_line(path)!r} cannot be written: {error.strerror}"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""``poolmgr demo``."""
+"""``poolmgr demo``: a job server, a worker and the documented requests."""
 
 import argparse
 import asyncio
@@ -25,9 +25,8 @@ _WITH_BOTH = f"""\
    "ip": "{ADDRESS}",
    "name": "{DEVICE}"
 }}"""
-#: The requests of Libra's document "Gearman Commands", to the letter: the
-#: comma at the end of the second is in the document, too.  DELETE_IP is not
-#: in it, but Libra sends it.
+#: The requests of Libra's document "Gearman Commands", verbatim, with the
+#: trailing comma in the second; and DELETE_IP, which only Libra's code has.
 REQUESTS = (
     '{\n    "action": "BUILD_DEVICE"\n}',
     '{\n    "action": "BUILD_IP",\n}',
@@ -42,11 +41,11 @@ _CLOUD = FakeSettings(
     image="12345",
     boot_time=0.5,
     device_range="15.185.175.80/28",
-    # Just one, so that BUILD_IP answers the address that the document has.
+    # A single address, so that BUILD_IP returns the document's.
     ip_range=f"{ADDRESS}/32",
 )
 
-_HOW_TO_GO_ON = """\
+_NEXT_STEPS = """\
 The job server and the worker run until Ctrl-C. In another terminal:
   poolmgr --gearman-server {0} status
   poolmgr --gearman-server {0} submit '{{"action": "BUILD_DEVICE"}}'
@@ -63,15 +62,15 @@ class Demo(PoolmgrCommand):
     service = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Whether to stay up."""
+        """Add whether to keep serving."""
         stay = "keep serving afterwards, until Ctrl-C"
         parser.add_argument("--stay", action="store_true", help=stay)
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Start everything, send the requests, print, and end it.
+        """Start job server and worker, and send the requests.
 
         :returns: the worker's exit code
-        :raises PoolmgrError: an answer was a FAIL
+        :raises PoolmgrError: an answer is a FAIL
         """
         handle(self.app.interruption, signal.SIGHUP)
         return self.app.interruption.run(self._run(parsed_args.stay))
@@ -92,7 +91,7 @@ class Demo(PoolmgrCommand):
                 if stay:
                     ending = Ending(lambda _number: service.call(service.stop))
                     handle(ending, *ENDING)
-                    self._print(_HOW_TO_GO_ON.format(server.address))
+                    self._print(_NEXT_STEPS.format(server.address))
                 else:
                     service.stop()
                 return await serving

@@ -1,4 +1,4 @@
-"""``poolmgr device`` and ``poolmgr ip``: what there is in the cloud."""
+"""``poolmgr device`` and ``poolmgr ip``: resources in the cloud."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -26,20 +26,19 @@ from poolmgr.reaper.inventory import (
 T = TypeVar("T")
 
 #: Columns that tell whose a resource is; lists have them with ``--all``.
-_WHOSE = ("Pool", "Ours")
-#: Fields that tell whose a resource is and what it was made for.
-_DETAILS = ("age", "ours", "pool", "state", "job", "handle", "made")
+_OWNER = ("Pool", "Ours")
+#: Fields of every resource, of which these are from its mark.
 _OF_MARK = ("pool", "state", "unique", "handle", "made")
+_DETAILS = ("age", "ours", "pool", "state", "job", "handle", "made")
 
 
 class _InventoryCommand(PoolmgrCommand):
-    """A command that shows what there is."""
+    """A command that shows resources."""
 
     def ask(
         self, question: Callable[[Cloud, Ownership], Coroutine[Any, Any, T]]
     ) -> T:
-        """Ask the configured cloud something, for as long as a short action
-        may take."""
+        """Ask the configured cloud, for as long as a short job may take."""
         pool = self.configuration.pool()
         driver = self.configuration.make_driver()
         with open_cloud(driver, timeout=pool.short_timeout) as cloud:
@@ -47,10 +46,10 @@ class _InventoryCommand(PoolmgrCommand):
 
 
 class _List(_InventoryCommand, PoolmgrLister):
-    """A command that lists what there is."""
+    """A command that lists resources."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The filters that all lists have."""
+        """Add the filters of all lists."""
         add = parser.add_argument
         states = (*map(_dashed, get_args(State)), "unmarked")
         add("--all", action="store_true", help="all in the project")
@@ -60,8 +59,8 @@ class _List(_InventoryCommand, PoolmgrLister):
         add("--older-than", metavar="DURATION", type=duration, help=help_)
 
     def table(self, items: Iterable[Item[Any]], given: Namespace) -> Table:
-        """Those that pass the filters that all lists have."""
-        names = [n for n in self.columns if given.all or n not in _WHOSE]
+        """Return the resources that pass the filters of all lists."""
+        names = [n for n in self.columns if given.all or n not in _OWNER]
         wanted = [item for item in items if _is_wanted(item, given)]
         return names, [_values(item, names) for item in wanted]
 
@@ -71,20 +70,20 @@ class DeviceList(_List):
 
     columns = (
         *("Name", "Status", "Address", "Age", "State", "Job", "ID"),
-        *_WHOSE,
+        *_OWNER,
     )
     empty = "no devices"
     spare = ("ID", "Job", "State", "Age", "Status", "Address")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The filters."""
+        """Add the filters."""
         super().add_arguments(parser)
         add = parser.add_argument
         add("--status", choices=get_args(Status), help="only with this status")
         add("--name", metavar="TEXT", default="", help="only names with TEXT")
 
     def take_action(self, parsed_args: Namespace) -> Table:
-        """List them."""
+        """List the devices."""
         status, name = parsed_args.status, parsed_args.name
         found = [
             item
@@ -99,13 +98,13 @@ class IpList(_List):
 
     columns = (
         *("Address", "Attached to", "Age", "State", "Job", "ID"),
-        *_WHOSE,
+        *_OWNER,
     )
     empty = "no floating IPs"
     spare = ("ID", "Job", "State", "Age", "Attached to")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The filters."""
+        """Add the filters."""
         super().add_arguments(parser)
         add = parser.add_mutually_exclusive_group().add_argument
         add("--attached", action="store_true", help="only attached IPs")
@@ -114,7 +113,7 @@ class IpList(_List):
         parser.add_argument("--device", metavar="NAME-or-ID", help=help_)
 
     def take_action(self, parsed_args: Namespace) -> Table:
-        """List them."""
+        """List the floating IPs."""
         _devices, ips = self.ask(list_everything)
         given = parsed_args
         found = [
@@ -130,25 +129,25 @@ class IpList(_List):
 class _Show(_InventoryCommand, PoolmgrShowOne):
     """A command that shows one resource, of this pool or another.
 
-    :cvar kind: what it is
-    :cvar which: how it can be named
+    :cvar kind: what it shows
+    :cvar which: the metavar of its argument
     """
 
     kind = which = ""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Which one."""
+        """Add the name of the resource."""
         help_ = f"the {self.kind}"
         parser.add_argument("which", metavar=self.which, help=help_)
 
     def take_action(self, parsed_args: Namespace) -> Table:
-        """Show it."""
+        """Show the resource."""
         devices, ips = self.ask(list_everything)
         items = devices if self.kind == "device" else ips
         item: Item[Any] = find_one(self.kind, parsed_args.which, items)
         id_ = item.resource.id
-        addresses = [ip.name for ip in ips if ip.resource.device_id == id_]
-        return self.columns, _values(item, self.columns, addresses)
+        attached = [ip.name for ip in ips if ip.resource.device_id == id_]
+        return self.columns, _values(item, self.columns, attached)
 
 
 class DeviceShow(_Show):
@@ -172,39 +171,39 @@ class IpShow(_Show):
 
 
 def _is_wanted(item: Item[Any], given: Namespace) -> bool:
-    """Whether a resource passes the filters that all lists have."""
+    """Return whether a resource passes the filters of all lists."""
     mark, least = item.mark, given.older_than
     state = _dashed(mark.state) if mark else "unmarked"
     return (
         (given.all or item.ours)
         and given.state in (None, state)
         and given.job in (None, mark.unique if mark else None)
-        # What has no known age may be younger.
+        # A resource of unknown age may be younger.
         and (least is None or (item.age is not None and item.age > least))
     )
 
 
 def _values(
-    item: Item[Any], columns: Iterable[str], addresses: Sequence[str] = ()
+    item: Item[Any], columns: Iterable[str], floating_ips: Sequence[str] = ()
 ) -> list[object]:
-    """The values of columns of a resource.
+    """Return the values of a resource in some columns.
 
-    :param addresses: the floating IPs that are attached to it
+    :param floating_ips: the addresses that are attached to it
     """
-    mark = asdict(item.mark) if item.mark else dict.fromkeys(_OF_MARK)
+    mark = asdict(item.mark) if item.mark else {}
     known = {
         **asdict(item.resource),
-        # What is empty in a mark is as good as missing.
-        **{name: mark[name] or None for name in _OF_MARK},
+        # Unknown fields of a mark are empty.
+        **{name: mark.get(name) or None for name in _OF_MARK},
         "age": None if item.age is None else Age(item.age),
         "ours": item.ours,
         "attached_to": item.attached_to,
-        "floating_ips": [*addresses],
+        "floating_ips": [*floating_ips],
     }
     known["job"] = known["unique"]
     return [known[name.lower().replace(" ", "_")] for name in columns]
 
 
 def _dashed(state: str) -> str:
-    # So that what a table shows can be pasted.
+    """Return a state as one word; a state as tables show it is accepted."""
     return state.replace(" ", "-")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from poolmgr.actions.base import action_plugins
-from poolmgr.cli.base import Age, PoolmgrLister, Table
+from poolmgr.cli.base import Age, PoolmgrLister, Row, Table
 from poolmgr.cli.usage import duration, positive
 from poolmgr.cloud import open_cloud
 from poolmgr.jobs.in_flight import InFlight
@@ -33,36 +33,29 @@ class Reap(PoolmgrLister):
     empty = "there are no orphans"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """What to delete."""
+        """Add the options."""
         add = parser.add_argument
         what = parser.add_mutually_exclusive_group()
         dry, yes = "show orphans, delete nothing", "delete without asking"
         what.add_argument("--dry-run", action="store_true", help=dry)
         what.add_argument("-y", "--yes", action="store_true", help=yes)
-        older = (
-            "only older than this, as 10m or 2h (default: [reaper] older_than)"
-        )
-        add("--older-than", metavar="DURATION", type=duration, help=older)
+        older, name = "only older than this, as 10m or 2h", "DURATION"
+        older += " (default: [reaper] older_than)"
+        add("--older-than", metavar=name, type=duration, help=older)
         limit = "delete at most N (default: [reaper] limit)"
         add("--limit", metavar="N", type=positive, help=limit)
         pause = "time between the two searches (default: 10s)"
-        add(
-            "--pause",
-            metavar="DURATION",
-            type=duration,
-            default=10,
-            help=pause,
-        )
+        add("--pause", metavar=name, type=duration, default=10, help=pause)
         unasked = "do not ask the job servers: one of them is gone for good"
         add("--without-job-servers", action="store_true", help=unasked)
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """Look and delete."""
+        """Search twice, ask, and delete."""
         given, conf = parsed_args, self.configuration
         actions = action_plugins()
-        # How long jobs of a broken action may take is not known.
+        # Logs broken plugins: the time limits of their jobs are unknown.
         actions.load_all()
-        driver = conf.make_driver()  # names all values that are wrong
+        driver = conf.make_driver()  # reports the invalid values of all groups
         pool, settings, gearman = conf.pool(), conf.reaper(), conf.gearman()
         limit = given.limit or settings.limit
         old = given.older_than
@@ -89,7 +82,7 @@ class Reap(PoolmgrLister):
         return self.columns, [_row(each) for each in found]
 
     def _confirms(self, orphans: Sequence[Finding]) -> bool:
-        """Whether to delete them; on a terminal somebody is asked."""
+        """Return whether to delete orphans; ask for it on a terminal."""
         err = self.app.stderr
         if not (sys.stdin.isatty() and err.isatty()):
             return True
@@ -100,7 +93,7 @@ class Reap(PoolmgrLister):
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _row(found: Finding) -> tuple[object, ...]:
+def _row(found: Finding) -> Row:
     item, mark = found.item, found.mark
     age = None if item.age is None else Age(item.age)
     what = found.kind, item.name, age, mark.state, mark.unique or None

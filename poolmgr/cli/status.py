@@ -1,15 +1,18 @@
-"""``poolmgr status`` and ``health``: how job servers and the worker are."""
+"""``poolmgr status`` and ``health``: the state of job servers and worker."""
 
 import argparse
+import signal
 from http.client import HTTPConnection, HTTPException
 
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
+from poolmgr.cli.terminal import Stream
 from poolmgr.cli.usage import UsageError, seconds
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import admin
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.settings.gearman import with_advice
 from poolmgr.text import one_line
+from poolmgr.worker.signals import Interrupted
 
 _QUEUES = ("Server", "Function", "Waiting", "Running", "Workers")
 _WORKERS = ("Server", "Address", "Worker", "Functions")
@@ -26,7 +29,7 @@ class Status(PoolmgrLister):
     empty = "no worker is connected to these job servers"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Queues, or workers."""
+        """Add the choice between queues and workers."""
         what = parser.add_mutually_exclusive_group()
         workers = "show the workers instead of the queues"
         what.add_argument("--workers", action="store_true", help=workers)
@@ -37,24 +40,32 @@ class Status(PoolmgrLister):
         add("--interval", type=seconds, default=2.0, metavar=name, help=every)
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Print what was told; 1 if a server was not."""
+        """Print the table, or show the view of ``--watch``."""
         if not parsed_args.watch:
             return super().run(parsed_args)
         if parsed_args.formatter != "table" or parsed_args.columns:
             raise UsageError("--watch cannot be used with -f or -c")
         from poolmgr.cli.watch import watch
 
-        return watch(self.app, *self._servers(), parsed_args.interval)
+        out = self.app.stdout
+        assert isinstance(out, Stream)  # noqa: S101 - main() has replaced it
+        view = watch(out, *self._servers(), parsed_args.interval)
+        try:
+            self.app.interruption.run(view)
+        except Interrupted as interrupted:
+            if interrupted.number != signal.SIGINT:
+                raise
+        return 0
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """Ask every server."""
+        """Query all servers."""
         workers = parsed_args.workers
         servers, options = self._servers()
         rows: list[Row] = []
         for server in servers:
-            asking = (_workers if workers else _queues)(server, options)
+            query = (_workers if workers else _queues)(server, options)
             try:
-                rows += self.app.interruption.run(asking)
+                rows += self.app.interruption.run(query)
             except TransportError as error:
                 self.failed, self.empty = True, ""
                 self.app.LOG.error("%s", with_advice(error))
@@ -89,7 +100,7 @@ class Health(PoolmgrCommand):
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """What to ask."""
+        """Add the choice of the check."""
         add = parser.add_argument
         ready = "check whether job servers and cloud can be reached, too"
         add("--ready", action="store_true", help=ready)
@@ -97,16 +108,17 @@ class Health(PoolmgrCommand):
         add("--timeout", type=seconds, default=5.0, metavar=name, help=help_)
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Ask it."""
-        settings = self.configuration.monitoring()
+        """Fetch and print the page."""
+        settings, timeout = (
+            self.configuration.monitoring(),
+            parsed_args.timeout,
+        )
         if not settings.enabled:
             raise PoolmgrError("[monitoring] is disabled")
         if not settings.port:
             raise PoolmgrError("[monitoring] port is 0: set a fixed port")
-        host, timeout = settings.address, parsed_args.timeout
-        page = HTTPConnection(host, settings.port, timeout)
-        where = f"[{host}]" if ":" in host else host
-        where = one_line(f"{where}:{settings.port}")
+        page = HTTPConnection(settings.address, settings.port, timeout)
+        where = one_line(str(Address(settings.address, settings.port)))
         try:
             page.request("GET", "/readyz" if parsed_args.ready else "/healthz")
             answer = page.getresponse()

@@ -29,19 +29,18 @@ class Submit(PoolmgrShowOne):
     _job: SubmittedJob | None = None
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """The message, and how to send it."""
+        """Add the message, and how to send it."""
         add = parser.add_argument
         message = """'{"action": "BUILD_DEVICE"}', or - for standard input"""
         add("message", metavar="MESSAGE", help=message)
+        handle, wait = "print the job's handle, not the answer", "--no-wait"
         add(
-            "--wait",
-            action=argparse.BooleanOptionalAction,
-            default=True,
-            help="print the answer (the default), or only the job's handle; "
-            "nobody gets the answer then",
+            wait,
+            "--background",
+            dest="wait",
+            action="store_false",
+            help=handle,
         )
-        same = "the same as --no-wait"
-        add("--background", action="store_false", dest="wait", help=same)
         longest = "time limit, connecting included (default: none)"
         add("--timeout", type=seconds, metavar="SECONDS", help=longest)
         ranks, help_ = ("low", "normal", "high"), "priority (default: normal)"
@@ -49,14 +48,14 @@ class Submit(PoolmgrShowOne):
         add("--unique", help="the job's unique ID (default: a new uuid)")
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
-        """Send it, and wait for the answer."""
+        """Submit the job, and wait for the answer."""
         given = parsed_args
-        given.payload = given.message.encode()
+        payload = given.message.encode()
         if given.message == "-":
-            given.payload = sys.stdin.buffer.read()
+            payload = sys.stdin.buffer.read()
         try:
             with self.progress(self._step):
-                answer = self.app.interruption.run(self._answer(given))
+                answer = self.app.interruption.run(self._ask(given, payload))
         except Interrupted as interrupted:
             if self._job is not None:
                 handle = self._job.handle
@@ -67,55 +66,50 @@ class Submit(PoolmgrShowOne):
             self.app.LOG.error("%s", _reason(answer))
         return self.dict2columns(answer)
 
-    async def _answer(self, given: argparse.Namespace) -> dict[str, object]:
+    async def _ask(
+        self, given: argparse.Namespace, payload: bytes
+    ) -> dict[str, object]:
+        """Submit the job; return its answer or, with --no-wait, its handle."""
         gearman = self.configuration.gearman()
         servers, options = gearman.addresses(), gearman.connection_options()
         if given.timeout is not None:
-            # Each server has its share: the next one may answer.
+            # Leave time for the next server if one does not respond.
             share = given.timeout / len(servers)
-            longest = min(options.connect_timeout, share)
-            options = replace(options, connect_timeout=longest)
+            shorter = min(options.connect_timeout, share)
+            options = replace(options, connect_timeout=shorter)
         try:
             async with (
                 asyncio.timeout(given.timeout),
                 Client(servers, options) as client,
             ):
-                return await self._send(client, given)
-        except TransportError as error:
-            if self._job is not None:
-                raise
-            raise TransportError(with_advice(error)) from error
-        except TimeoutError:
-            asked = ", ".join(map(str, servers))
-            if self._job is not None:
-                asked = f"job {self._job.handle}"
-            late = f"{asked}: no answer within {given.timeout:g} s"
-            raise TransportError(late) from None
-
-    async def _send(
-        self, client: Client, given: argparse.Namespace
-    ) -> dict[str, object]:
-        self._job = await client.submit(
-            self.configuration.worker().function,
-            given.payload,
-            unique=given.unique,
-            background=not given.wait,
-            priority=given.priority,
-        )
-        if not given.wait:
-            return {"handle": self._job.handle}
-        answer = await self._job.result()
-        try:
-            return decode(answer)
+                self._job = await client.submit(
+                    self.configuration.worker().function,
+                    payload,
+                    unique=given.unique,
+                    background=not given.wait,
+                    priority=given.priority,
+                )
+                if not given.wait:
+                    return {"handle": self._job.handle}
+                return decode(await self._job.result())
         except InvalidMessage as error:
             raise PoolmgrError(f"the answer: {error}") from None
+        except TransportError as error:
+            text = str(error) if self._job else with_advice(error)
+            raise TransportError(text) from error
+        except TimeoutError:
+            silent = ", ".join(map(str, servers))
+            if self._job:
+                silent = f"job {self._job.handle}"
+            text = f"{silent}: no answer within {given.timeout:g} s"
+            raise TransportError(text) from None
 
     def _step(self) -> str:
         job = self._job
         if job is None:
             return "connecting"
-        far = ", {} of {}".format(*job.progress) if job.progress else ""
-        return f"no answer yet to {job.handle}{far}"
+        progress = ", {} of {}".format(*job.progress) if job.progress else ""
+        return f"no answer yet to {job.handle}{progress}"
 
 
 def _reason(answer: dict[str, object]) -> str:

@@ -16,13 +16,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from poolmgr.cli.app import PoolmgrApp
 from poolmgr.cli.terminal import Stream, is_terminal
 from poolmgr.errors import TransportError
 from poolmgr.gearman.admin import FunctionStatus, status
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.text import format_duration, one_line
-from poolmgr.worker.signals import Interrupted
 
 #: Width of the view in a pipe or a file.
 _PLAIN_WIDTH = 120
@@ -31,36 +29,20 @@ _PLAIN_WIDTH = 120
 _COLUMNS = ("Wait", "Run", "Workers", "+/s")
 
 
-def watch(
-    app: PoolmgrApp,
+async def watch(
+    out: Stream,
     addresses: Sequence[Address],
     options: ConnectionOptions,
     interval: float,
-) -> int:
-    """Show the queues of the job servers until a signal or ``q``.
+) -> None:
+    """Show the queues of the job servers until cancelled.
 
-    On a terminal the view is refreshed in place; otherwise one view is
-    printed after the other.
+    On a terminal the view is refreshed in place, and ``q`` sends SIGINT;
+    otherwise one view is printed after the other.
 
     :param interval: seconds between two views
-    :returns: exit code 0, after Ctrl-C or ``q``
-    :raises Interrupted: after another signal
     """
-    out = app.stdout
-    assert isinstance(out, Stream)  # noqa: S101 - main() has replaced it
     servers = [_Server(each, options) for each in addresses]
-    try:
-        app.interruption.run(_refresh(out, servers, interval))
-    except Interrupted as interrupted:
-        if interrupted.number != signal.SIGINT:
-            raise
-    return 0
-
-
-async def _refresh(
-    out: Stream, servers: Sequence["_Server"], interval: float
-) -> None:
-    """Ask the job servers and show the view, forever."""
     loop, on_screen = asyncio.get_running_loop(), is_terminal(out)
     console = Console(file=out.raw, width=None if on_screen else _PLAIN_WIDTH)
     view = partial(_view, servers, interval)

@@ -4,7 +4,7 @@ and secrets that everybody can read."""
 import difflib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import by_name, names_of, options_in
@@ -58,7 +58,7 @@ def ignored_options(conf: Configuration) -> dict[Given, str]:
     :raises PluginError: the configured driver cannot be loaded
     """
     known = by_name(conf.groups())
-    drivers = {name.lower() for name in conf.drivers.names()}
+    drivers = [name.lower() for name in conf.drivers.names()]
     found = {}
     for source in (*conf.files, conf.environment):
         for given in source.values():
@@ -78,22 +78,19 @@ def ignored_options(conf: Configuration) -> dict[Given, str]:
     return found
 
 
-def _reason(given: Given, known: Iterable[Key], drivers: set[str]) -> str:
+def _reason(
+    given: Given, known: Collection[Key], drivers: Collection[str]
+) -> str:
     """Return why an unknown option has no effect."""
-    group, name = given.key
-    groups = {group for group, _name in known}
-    near_group = _nearest(group, groups | drivers)
-    near = _nearest(name, {name for g, name in known if g == near_group})
-    if near and given.line:
-        return f"did you mean [{near_group}] {near}?"
-    if near:
-        return f"did you mean {variable_of((near_group, near))}?"
-    is_shared = group in _SHARED or group not in groups
-    return FOREIGN if is_shared else _UNUSED
-
-
-def _nearest(word: str, known: set[str]) -> str:
-    """Return the known word that resembles another most, or nothing."""
+    group = given.key[0]
+    groups = {each for each, _name in known}
+    if group in drivers and group not in groups:
+        return FOREIGN
+    spelled = [f"[{group}] {name}" for group, name in known]
+    if not given.line:
+        spelled = [variable_of(key) for key in known]
     # Cut, because comparing long words takes long.
-    near = difflib.get_close_matches(word[:100], sorted(known), 1, 0.8)
-    return near[0] if near else ""
+    word = given.shown[:100]
+    if near := difflib.get_close_matches(word, spelled, 1, 0.9):
+        return f"did you mean {near[0]}?"
+    return FOREIGN if group in _SHARED or group not in groups else _UNUSED

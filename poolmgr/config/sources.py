@@ -70,12 +70,10 @@ def read_files(paths: Iterable[str]) -> list[Layer]:
     for path in paths:
         try:
             found += [_Parser(file).found for file in _files_in(path)]
-        except (OSError, ValueError) as error:
-            where = getattr(error, "filename", None) or path
-            why = getattr(error, "strerror", None) or str(error)
+        except OSError as error:
             raise ConfigError(
-                f"the configuration in {one_line(where)} cannot be read: "
-                f"{one_line(why)}"
+                f"the configuration in {one_line(error.filename or path)} "
+                f"cannot be read: {error.strerror}"
             ) from None
     return found
 

@@ -1,7 +1,7 @@
 """Settings: frozen dataclasses with defaults, bounds and help.
 
-A caller of the library fills them in as it likes; from configuration files
-and the command line :mod:`poolmgr.config.configuration` makes them.
+Library users create them; for commands :mod:`poolmgr.config.configuration`
+makes them from configuration files, environment and command line.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from poolmgr.settings.rules import setting as setting
 class PoolSettings:
     """Settings of a pool: the group ``[poolmgr]``."""
 
-    # It has to fit, with the rest of a mark, into what clouds allow.
+    # Short, because clouds limit the length of the tags that hold marks.
     pool: str = setting(
         "libra",
         "Name of this pool, in all its marks. Pools in one project of the "
@@ -45,7 +45,7 @@ class PoolSettings:
     long_timeout: float = setting(
         600.0, "Seconds for a build of a device.", min=0.01, mutable=True
     )
-    # Libra's Admin API gives up after 120, queueing included.
+    # Libra's Admin API gives up after 120 seconds, queueing included.
     short_timeout: float = setting(
         90.0, "Seconds for every other job.", min=0.01, mutable=True
     )
@@ -69,14 +69,14 @@ class PoolSettings:
 
     @property
     def ownership(self) -> Ownership:
-        """What this pool may touch."""
+        """The rules of which resources belong to this pool."""
         name = clean_basename(self.basename)
         return Ownership(self.pool, name, self.authority)
 
 
 @dataclass(frozen=True)
 class DriverSettings:
-    """Which cloud: the group ``[poolmgr]``, too."""
+    """The choice of the driver, also in the group ``[poolmgr]``."""
 
     driver: str = setting(
         "nova", "Cloud driver; its settings are in the group of its name."
@@ -118,7 +118,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class MonitoringSettings:
-    """Settings of the worker's status page: ``[monitoring]``."""
+    """Settings of the status page: the group ``[monitoring]``."""
 
     enabled: bool = setting(True, "Serve status page, metrics and health.")
     address: str = setting(
@@ -140,7 +140,7 @@ class MonitoringSettings:
 
 @dataclass(frozen=True)
 class ReaperSettings:
-    """Settings of the search for orphans: the group ``[reaper]``."""
+    """Settings of the reaper: the group ``[reaper]``."""
 
     mode: Literal["off", "report", "delete"] = setting(
         "report",

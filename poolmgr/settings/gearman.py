@@ -53,18 +53,18 @@ class GearmanSettings:
     )
 
     def addresses(self) -> list[Address]:
-        """The job servers' addresses.
+        """Return the addresses of the job servers.
 
-        :raises ConfigError: there is none
+        :raises ConfigError: there is no job server
         """
         if not self.servers:
             raise ConfigError("[gearman] servers names no job server")
         return [Address.parse(text) for text in self.servers]
 
     def connection_options(self) -> ConnectionOptions:
-        """The settings as the transport takes them.
+        """Return the settings in the transport's form.
 
-        :raises ConfigError: the TLS settings cannot be used
+        :raises ConfigError: the TLS settings are invalid
         """
         try:
             context = client_context(self.ssl_ca, self.ssl_cert, self.ssl_key)
@@ -85,9 +85,9 @@ class GearmanSettings:
 
 
 def with_advice(error: TransportError) -> str:
-    """Why a job server cannot be reached, and what to do about it.
+    """Return why a job server cannot be reached, and what to do.
 
-    What is wrong with TLS is no matter of starting or naming one.
+    For a TLS error there is no advice, because the job server is running.
     """
     if "TLS: " in str(error):
         return str(error)
