@@ -1,5 +1,7 @@
 """Stages for pages with their own starting point."""
 
+import json
+import sqlite3
 import time
 import uuid
 from collections.abc import Mapping
@@ -7,10 +9,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from poolmgr.drivers.fake.database import (
-    open_database,
-    text_of,
-)
+from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Mark
 from tests.asking import asked, running
 from tests.docs.stage import Stage
@@ -46,19 +45,24 @@ class Inventory(Stage):
         state = self.home / "cloud.db"
         self.variables["OS_POOLMGR__DRIVER"] = "fake"
         self.variables["OS_FAKE__STATE"] = str(state)
-        database = open_database(str(state))
+        FakeCloud(FakeSettings(state=str(state))).close()
+        database = sqlite3.connect(state, isolation_level=None)
         for number, (name, age, boots, mark) in enumerate(_DEVICES):
             created = time.time() - age
             ready = created + (DAY if boots else 0)
             id_, address = str(uuid.UUID(int=number)), f"10.0.0.{number}"
-            row = (id_, name, address, created, ready, None, text_of(mark))
+            row = (id_, name, address, created, ready, None, _dump(mark))
             database.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
         for number, (age, on) in enumerate(_IPS, 1):
             mark = _mark("job", age).handed_over()
             id_, address = str(uuid.UUID(int=number)), f"198.18.0.{number}"
-            values = id_, address, on, 1, text_of(mark)
+            values = id_, address, on, 1, _dump(mark)
             database.execute("INSERT INTO ip VALUES (?,?,?,?,?)", values)
         database.close()
+
+
+def _dump(mark: Mark | None) -> str:
+    return json.dumps(mark and vars(mark))
 
 
 def _mark(unique: str, age: float, handle: str = "") -> Mark:

@@ -189,7 +189,7 @@ def test_what_is_gone_is_told(cloud: FakeCloud) -> None:
     [
         ({"boot_time": -1.0}, "boot_time must be at least 0"),
         ({"boot_failure_rate": 1.5}, "must be at most 1"),
-        ({"ip_range": "nonsense"}, "ip_range must be a range"),
+        ({"ip_range": "nonsense"}, "ip_range Expected 4 octets"),
         ({"closed_port": 0}, "closed_port must be at least 1"),
     ],
 )

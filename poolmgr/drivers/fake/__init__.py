@@ -1,7 +1,7 @@
-"""A cloud that is not there, for demonstrations, tests and first steps.
+"""A fake cloud for demonstrations, tests and first steps.
 
-It keeps the whole contract of a driver, and what it has in memory or in a
-file that several processes can use at once.
+It fulfils the whole contract of a driver.  Its devices and floating IPs are in
+memory, or in a file that several processes share.
 """
 
 from poolmgr.drivers.fake.cloud import FakeCloud

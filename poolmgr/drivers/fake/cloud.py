@@ -1,6 +1,7 @@
-"""The driver of the fake cloud."""
+"""The driver of the fake cloud, which is a SQLite database."""
 
-import itertools
+import ipaddress
+import json
 import os
 import random
 import sqlite3
@@ -8,39 +9,53 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
 
-from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits
-from poolmgr.drivers.fake import database
-from poolmgr.drivers.fake.database import UNIQUE, text_of
-from poolmgr.drivers.fake.settings import FakeSettings, network_of
+from poolmgr.drivers.base import Device, Driver, FloatingIP, Limits, Status
+from poolmgr.drivers.fake.settings import FakeSettings
 from poolmgr.errors import (
     Changed,
     CloudRefused,
     CloudUnavailable,
+    ConfigError,
     QuotaExceeded,
 )
 from poolmgr.ownership import Mark
 
-#: Threads that call it at once: a cloud of 20 ms serves 1,600 calls a second.
-_AT_ONCE = 32
-# Its own: a program may have seeded Python's.
-_CHANCE = random.Random()
-#: Held while SQLite works. A fork waits for it, or else SQLite's own locks
-#: could be held by nobody in the child.
+# A generator of its own, because a program may have seeded Python's.
+_RANDOM = random.Random()
+# Held while SQLite works. A fork waits for it; otherwise SQLite's own locks
+# could stay locked in the child.
 _SQLITE = threading.Lock()
 os.register_at_fork(
     before=_SQLITE.acquire,
     after_in_parent=_SQLITE.release,
     after_in_child=_SQLITE.release,
 )
+_TABLES = """
+-- Not WAL: it fails when several processes turn it on at the same time. A
+-- power cut may cost the fake cloud its last devices.
+PRAGMA synchronous = OFF;
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS device (
+    id TEXT PRIMARY KEY, name TEXT, address TEXT UNIQUE,
+    created REAL, ready REAL, fault TEXT, mark TEXT
+);
+CREATE TABLE IF NOT EXISTS ip (
+    id TEXT PRIMARY KEY, address TEXT UNIQUE, device_id TEXT UNIQUE,
+    revision INTEGER, mark TEXT
+);
+COMMIT;
+"""
 
 
 class FakeCloud(Driver):
-    """Devices and floating IPs in a database instead of a cloud.
+    """A cloud in a database.
 
-    :raises ConfigError: its state cannot be kept in the file named
+    :raises ConfigError: the state file cannot be used
     """
 
     Settings = FakeSettings
@@ -48,19 +63,26 @@ class FakeCloud(Driver):
     def __init__(self, settings: FakeSettings | None = None) -> None:
         self._settings = cfg = settings or FakeSettings()
         self.image = cfg.image
-        # Often enough that a short boot does not become longer by that.
+        # A poll that comes late must not make a short boot much longer.
         interval = min(1.0, max(0.02, cfg.boot_time / 20))
-        self.limits = Limits(calls_at_once=_AT_ONCE, poll_interval=interval)
-        self._device_room = _Room("device", cfg.device_quota, cfg.device_range)
-        self._ip_room = _Room("ip", cfg.ip_quota, cfg.ip_range)
-        with _SQLITE:
-            self._db = database.open_database(cfg.state or ":memory:")
-        # Many will not bother to close a cloud that is not there. At the end
-        # of the process a thread may still be using it.
+        self.limits = Limits(calls_at_once=32, poll_interval=interval)
+        path = cfg.state or ":memory:"
+        try:
+            with _SQLITE:
+                self._db = sqlite3.connect(
+                    path, 30.0, isolation_level=None, check_same_thread=False
+                )
+                self._db.executescript(_TABLES)
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"[fake] state: cannot use {path!r} as a database: {error}"
+            ) from error
+        # Many programs do not close a fake cloud. At the end of the process
+        # a thread may still be using it.
         weakref.finalize(self, self._db.close).atexit = False
 
     def close(self) -> None:
-        """Forget everything that is kept in memory."""
+        """Close the database; a state in memory is lost."""
         with _SQLITE:
             self._db.close()
 
@@ -71,50 +93,35 @@ class FakeCloud(Driver):
     ) -> Device:
         """See :meth:`Driver.create_device`."""
         cfg = self._settings
-        spread = _CHANCE.uniform(-cfg.boot_spread, cfg.boot_spread)
-        fails = _CHANCE.random() < cfg.boot_failure_rate
+        spread = _RANDOM.uniform(-cfg.boot_spread, cfg.boot_spread)
+        fails = _RANDOM.random() < cfg.boot_failure_rate
         fault = "the fake cloud let it fail" if fails else None
         id_, now = str(uuid.uuid4()), time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
         with self._call(timeout) as db:
-            address = self._device_room.take_address(db)
-            row = (id_, name, address, now, ready, fault, text_of(mark))
+            address = _choose_address(
+                db, "device", cfg.device_quota, cfg.device_range
+            )
+            row = (id_, name, address, now, ready, fault, _dump(mark))
             db.execute("INSERT INTO device VALUES (?,?,?,?,?,?,?)", row)
-        return database.device_of(row)
+        return _device_of(row)
 
     def list_devices(self, timeout: float) -> Sequence[Device]:
         """See :meth:`Driver.list_devices`."""
         with self._call(timeout) as db:
-            return database.find_devices(db)
-
-    def get_device(self, id: str, timeout: float) -> Device | None:
-        """See :meth:`Driver.get_device`."""
-        with self._call(timeout) as db:
-            return next(iter(database.find_devices(db, "id", [id])), None)
-
-    def find_devices(
-        self, names: Collection[str], timeout: float
-    ) -> Sequence[Device]:
-        """See :meth:`Driver.find_devices`."""
-        with self._call(timeout) as db:
-            return database.find_devices(db, "name", names)
-
-    def devices_of_jobs(
-        self, uniques: Collection[str], timeout: float
-    ) -> Sequence[Device]:
-        """See :meth:`Driver.devices_of_jobs`."""
-        with self._call(timeout) as db:
-            return database.find_devices(db, UNIQUE, uniques)
+            return [
+                _device_of(row) for row in db.execute("SELECT * FROM device")
+            ]
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_device`."""
         with self._call(timeout) as db:
-            present = database.find_devices(db, "id", [device.id])
-            if not present:
+            present = _find_device(db, device)
+            if present is None:
                 raise CloudRefused(f"device {device.name!r} is gone")
-            now = mark.written_over(present[0].mark, device.mark)
+            merged = mark.written_over(present.mark, device.mark)
             change = "UPDATE device SET mark = ? WHERE id = ?"
-            db.execute(change, (text_of(now), device.id))
+            db.execute(change, (_dump(merged), device.id))
 
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
@@ -131,30 +138,17 @@ class FakeCloud(Driver):
 
     def create_ip(self, mark: Mark | None, timeout: float) -> FloatingIP:
         """See :meth:`Driver.create_ip`."""
+        cfg = self._settings
         with self._call(timeout) as db:
-            address = self._ip_room.take_address(db)
-            row = (str(uuid.uuid4()), address, None, 1, text_of(mark))
+            address = _choose_address(db, "ip", cfg.ip_quota, cfg.ip_range)
+            row = (str(uuid.uuid4()), address, None, 1, _dump(mark))
             db.execute("INSERT INTO ip VALUES (?,?,?,?,?)", row)
-        return database.ip_of(row)
+        return _ip_of(row)
 
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
         with self._call(timeout) as db:
-            return database.find_ips(db)
-
-    def find_ips(
-        self, addresses: Collection[str], timeout: float
-    ) -> Sequence[FloatingIP]:
-        """See :meth:`Driver.find_ips`."""
-        with self._call(timeout) as db:
-            return database.find_ips(db, "address", addresses)
-
-    def ips_of_jobs(
-        self, uniques: Collection[str], timeout: float
-    ) -> Sequence[FloatingIP]:
-        """See :meth:`Driver.ips_of_jobs`."""
-        with self._call(timeout) as db:
-            return database.find_ips(db, UNIQUE, uniques)
+            return [_ip_of(row) for row in db.execute("SELECT * FROM ip")]
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         """See :meth:`Driver.mark_ip`."""
@@ -166,8 +160,8 @@ class FakeCloud(Driver):
     ) -> None:
         """See :meth:`Driver.attach_ip`."""
         with self._call(timeout) as db:
-            present = database.find_devices(db, "id", [device.id])
-            if not present or present[0].status != "active":
+            present = _find_device(db, device)
+            if present is None or present.status != "active":
                 raise CloudRefused(f"device {device.name!r} is not active")
             try:
                 _change(db, ip, device.id, ip.mark)
@@ -188,24 +182,20 @@ class FakeCloud(Driver):
             return db.execute(delete, (ip.id,)).rowcount == 1
 
     def accepts(self, address: str, port: int, timeout: float) -> bool:
-        """See :meth:`Driver.accepts`; no packet leaves the process."""
+        """See :meth:`Driver.accepts`; sends no packet."""
         found = self.find_ips([address], timeout)
         attached = any(ip.device_id is not None for ip in found)
         return attached and port != self._settings.closed_port
 
     @contextmanager
     def _call(self, timeout: float) -> Iterator[sqlite3.Connection]:
-        """Make one call of the cloud: it takes its time, and may fail.
-
-        The block has the database for itself, and is done as a whole or not
-        at all.
-        """
+        """Simulate a call of the cloud, and begin a transaction."""
         self.limiter.acquire()
         cfg = self._settings
         time.sleep(min(cfg.call_time, timeout))
         if cfg.call_time > timeout:
             raise CloudUnavailable(f"no answer within {timeout:g} s")
-        if _CHANCE.random() < cfg.call_failure_rate:
+        if _RANDOM.random() < cfg.call_failure_rate:
             raise CloudUnavailable("the fake cloud let the call fail")
         try:
             with _SQLITE, self._db:
@@ -218,32 +208,28 @@ class FakeCloud(Driver):
             raise CloudUnavailable(why) from error
 
 
-class _Room:
-    """The room for more in a table: a quota and a range of addresses."""
+def _choose_address(
+    db: sqlite3.Connection, table: str, quota: int, network: str
+) -> str:
+    """Return the first free address of a network.
 
-    def __init__(self, table: str, quota: int, addresses: str) -> None:
-        self._table = table
-        self._quota = quota
-        self._network = network_of(addresses)
-        # Used in turn; each process begins with the first.
-        self._addresses = itertools.cycle(self._network.hosts())
+    :raises QuotaExceeded: the quota or the network is used up
+    """
+    rows = db.execute(f"SELECT address FROM {table}")
+    used = {address for (address,) in rows}
+    if len(used) >= quota:
+        raise QuotaExceeded(f"quota of {quota} {table}s is used up")
+    for address in map(str, ipaddress.IPv4Network(network).hosts()):
+        if address not in used:
+            return address
+    raise QuotaExceeded(f"no address of {network} is left")
 
-    def take_address(self, db: sqlite3.Connection) -> str:
-        """Return an address that is not used.
 
-        :raises QuotaExceeded: there is no room
-        """
-        count = db.execute(f"SELECT count(*) FROM {self._table}")
-        if count.fetchone()[0] >= self._quota:
-            raise QuotaExceeded(
-                f"quota of {self._quota} {self._table}s is used up"
-            )
-        used = f"SELECT 1 FROM {self._table} WHERE address = ?"
-        tries = itertools.islice(self._addresses, self._network.num_addresses)
-        for address in map(str, tries):
-            if not db.execute(used, (address,)).fetchone():
-                return address
-        raise QuotaExceeded(f"no address of {self._network} is left")
+def _find_device(db: sqlite3.Connection, device: Device) -> Device | None:
+    """Return the current state of a device, or None."""
+    select = "SELECT * FROM device WHERE id = ?"
+    row = db.execute(select, (device.id,)).fetchone()
+    return _device_of(row) if row else None
 
 
 def _change(
@@ -255,7 +241,38 @@ def _change(
     changed = db.execute(
         "UPDATE ip SET device_id = ?, mark = ?, revision = revision + 1 "
         "WHERE id = ? AND revision = ?",
-        (device_id, text_of(mark), ip.id, ip.revision),
+        (device_id, _dump(mark), ip.id, ip.revision),
     )
     if changed.rowcount != 1:
         raise Changed(f"floating IP {ip.address!r} was changed meanwhile")
+
+
+def _device_of(row: tuple[Any, ...]) -> Device:
+    id_, name, address, created, ready, fault, mark = row
+    status: Status = "failed" if fault else "active"
+    if time.time() < ready:
+        status = "building"
+    return Device(
+        id=id_,
+        name=name,
+        status=status,
+        address=address if status == "active" else None,
+        created=datetime.fromtimestamp(created, UTC).isoformat("T", "seconds"),
+        fault=fault if status == "failed" else None,
+        mark=_load(mark),
+    )
+
+
+def _ip_of(row: tuple[Any, ...]) -> FloatingIP:
+    id_, address, device_id, revision, text = row
+    mark = _load(text)
+    created = mark.made if mark else None
+    return FloatingIP(id_, address, device_id, revision, mark, created)
+
+
+def _dump(mark: Mark | None) -> str:
+    return json.dumps(mark and vars(mark))
+
+
+def _load(text: str) -> Mark | None:
+    return Mark.read(json.loads(text) or {})

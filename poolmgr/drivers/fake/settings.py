@@ -1,22 +1,9 @@
 """The settings of the fake cloud."""
 
-import ipaddress
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 from poolmgr.settings import check, setting
-
-
-def network_of(text: str) -> ipaddress.IPv4Network:
-    """A range of addresses.
-
-    :raises ValueError: the text is none
-    """
-    try:
-        return ipaddress.IPv4Network(text)
-    except ValueError:
-        raise ValueError(
-            f"must be a range of IPv4 addresses like 10.0.0.0/16, not {text!r}"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -49,10 +36,10 @@ class FakeSettings:
         10000, "Maximum number of floating IPs.", min=0, max=1000000
     )
     device_range: str = setting(
-        "10.0.0.0/16", "Network of the devices' addresses.", check=network_of
+        "10.0.0.0/16", "Network of the devices' addresses.", check=IPv4Network
     )
     ip_range: str = setting(
-        "198.18.0.0/16", "Network of the floating IPs.", check=network_of
+        "198.18.0.0/16", "Network of the floating IPs.", check=IPv4Network
     )
     closed_port: int | None = setting(
         None, "TCP port that attached floating IPs refuse.", min=1, max=65535
