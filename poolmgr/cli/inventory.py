@@ -58,7 +58,7 @@ class _List(_InventoryCommand, PoolmgrLister):
         help_ = "only older than this: 90 (seconds), 10m, 2h, 3d"
         add("--older-than", metavar="DURATION", type=duration, help=help_)
 
-    def table(self, items: Iterable[Item[Any]], given: Namespace) -> Table:
+    def table(self, items: Iterable[Item], given: Namespace) -> Table:
         """Return the resources that pass the filters of all lists."""
         names = [n for n in self.columns if given.all or n not in _OWNER]
         wanted = [item for item in items if _is_wanted(item, given)]
@@ -144,7 +144,7 @@ class _Show(_InventoryCommand, PoolmgrShowOne):
         """Show the resource."""
         devices, ips = self.ask(list_everything)
         items = devices if self.kind == "device" else ips
-        item: Item[Any] = find_one(self.kind, parsed_args.which, items)
+        item: Item = find_one(self.kind, parsed_args.which, items)
         id_ = item.resource.id
         attached = [ip.name for ip in ips if ip.resource.device_id == id_]
         return self.columns, _values(item, self.columns, attached)
@@ -170,7 +170,7 @@ class IpShow(_Show):
     )
 
 
-def _is_wanted(item: Item[Any], given: Namespace) -> bool:
+def _is_wanted(item: Item, given: Namespace) -> bool:
     """Return whether a resource passes the filters of all lists."""
     mark, least = item.mark, given.older_than
     state = _dashed(mark.state) if mark else "unmarked"
@@ -184,7 +184,7 @@ def _is_wanted(item: Item[Any], given: Namespace) -> bool:
 
 
 def _values(
-    item: Item[Any], columns: Iterable[str], floating_ips: Sequence[str] = ()
+    item: Item, columns: Iterable[str], floating_ips: Sequence[str] = ()
 ) -> list[object]:
     """Return the values of a resource in some columns.
 

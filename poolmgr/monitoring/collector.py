@@ -6,7 +6,7 @@ import platform
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -29,23 +29,18 @@ TIMEOUT = 2.0
 Values = dict[str, dict[tuple[str, ...], float]]
 
 
+@dataclass(eq=False)
 class StateCollector(Collector):
     """Collects metrics of a worker's present state.
 
-    :param service: the worker
-    :param statistics: its history
-    :param options: how to reach the job servers
+    :ivar service: the worker
+    :ivar statistics: its history
+    :ivar options: how to reach the job servers
     """
 
-    def __init__(
-        self,
-        service: Service,
-        statistics: Statistics,
-        options: ConnectionOptions,
-    ) -> None:
-        self._service = service
-        self._statistics = statistics
-        self._options = replace(options, connect_timeout=TIMEOUT)
+    service: Service
+    statistics: Statistics
+    options: ConnectionOptions
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
@@ -59,14 +54,14 @@ class StateCollector(Collector):
             yield family
 
     def _worker(self) -> Values:
-        manager, slots = self._service.manager, self._service.slots
-        limits = self._service.settings
+        manager, slots = self.service.manager, self.service.slots
+        limits = self.service.settings
         version = importlib.metadata.version("poolmgr")
         info = version, platform.python_version(), manager.settings.pool
         oldest = max((job.seconds for job in manager.running()), default=0.0)
         return {
             "poolmgr_build_info": {info: 1},
-            "poolmgr_draining": {(): self._service.draining},
+            "poolmgr_draining": {(): self.service.draining},
             "poolmgr_jobs_in_flight": {
                 ("long", "running"): slots.long,
                 ("short", "running"): slots.short,
@@ -81,13 +76,14 @@ class StateCollector(Collector):
         }
 
     def _cloud(self) -> Values:
-        cloud, history = self._service.manager.cloud, self._statistics
+        cloud, history = self.service.manager.cloud, self.statistics
         found: Values = {
             "poolmgr_watch_devices": {(): cloud.poller.waiting},
             "poolmgr_watch_age_seconds": {(): cloud.poller.age},
             "poolmgr_breaker_open": {
                 (name,): breaker.open
-                for name, breaker in self._service.breakers.items()
+                for each in (cloud.circuits.capacity, cloud.circuits.calls)
+                for name, breaker in each.items()
             },
         }
         if history.reaped_at:
@@ -100,7 +96,7 @@ class StateCollector(Collector):
 
     def _job_servers(self) -> Values:
         found: Values = defaultdict(dict)
-        for each in self._service.connections:
+        for each in self.service.connections:
             server = str(each.address)
             up = each.state == "up"
             found["poolmgr_job_server_connected"][server,] = up
@@ -116,15 +112,16 @@ class StateCollector(Collector):
 
     async def _read_queues(self) -> dict[str, FunctionStatus | None]:
         """Return the queue of each job server; None if it does not answer."""
-        servers = [each.address for each in self._service.connections]
+        servers = [each.address for each in self.service.connections]
         found = await asyncio.gather(*map(self._read_queue, servers))
         return dict(zip(map(str, servers), found, strict=True))
 
     async def _read_queue(self, server: Address) -> FunctionStatus | None:
         try:
-            functions = await admin.status(server, self._options)
+            options = replace(self.options, connect_timeout=TIMEOUT)
+            functions = await admin.status(server, options)
         except TransportError:
             return None
-        name = self._service.settings.function
+        name = self.service.settings.function
         ours = (each for each in functions if each.name == name)
         return next(ours, FunctionStatus(name, 0, 0, 0))

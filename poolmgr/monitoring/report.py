@@ -58,7 +58,10 @@ class Report:
             yield from map(str, liveness(self.service))
             yield from map(str, readiness(self.service))
             yield "== running jobs"
-            yield from _running_jobs(self.service)
+            for each in self.service.manager.running():
+                fields = {"action": "", **vars(each.job), **vars(each)}
+                del fields["job"]
+                yield " ".join(f"{name}={fields[name]}" for name in fields)
         yield "== threads"
         frames = sys._current_frames()
         for thread in threading.enumerate():
@@ -67,17 +70,3 @@ class Report:
                 stack = traceback.format_stack(frames[thread.ident])
                 yield from "".join(stack).splitlines()
         yield "==== end of the state report ===="
-
-
-def _running_jobs(service: Service) -> Iterator[str]:
-    for each in service.manager.running():
-        job = each.job
-        yield (
-            f"action={each.action} "
-            f"unique={job.unique or '-'} "
-            f"handle={job.handle or '-'} "
-            f"server={job.server or '-'} "
-            f"running={each.seconds:.1f}s limit={each.limit:g}s "
-            f"deliveries={each.deliveries} request={each.request_id} "
-            f"doing={each.doing or '-'}"
-        )

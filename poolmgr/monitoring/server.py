@@ -10,9 +10,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
-from http import HTTPStatus
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -46,7 +46,6 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; "
     "style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 _TEXT = "text/plain; charset=utf-8"
@@ -55,25 +54,19 @@ _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 #: Length limit of a value on the page, in characters.
 _LONGEST = 500
 
-#: Status, content type, body.
-Response = tuple[HTTPStatus, str, str]
 
-
+@dataclass(eq=False)
 class Pages:
     """The WSGI application of the pages.
 
-    :param service: the worker
-    :param statistics: its history
-    :param hosts: more host names that a request may have
+    :ivar service: the worker
+    :ivar statistics: its history
+    :ivar hosts: host names that a request may have, in lower case
     """
 
-    def __init__(
-        self, service: Service, statistics: Statistics, hosts: Iterable[str]
-    ) -> None:
-        self._service = service
-        self._statistics = statistics
-        names = "localhost", socket.gethostname(), *hosts
-        self._hosts = {name.lower() for name in names}
+    service: Service
+    statistics: Statistics
+    hosts: Collection[str]
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -86,40 +79,41 @@ class Pages:
             ("Content-Length", str(len(body))),
             *_HEADERS.items(),
         ]
-        start_response(f"{status.value} {status.phrase}", headers)
+        start_response(status, headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _respond(self, environ: WSGIEnvironment) -> Response:
+    def _respond(self, environ: WSGIEnvironment) -> tuple[str, str, str]:
+        """Return status, content type and body."""
         host, path = environ.get("HTTP_HOST"), environ["PATH_INFO"]
         if host is not None and not self._is_own_name(host):
             text = (
                 f"not served under the name {one_line(host, 100)!r}: ask by "
                 "address, or add the name to [monitoring] hosts\n"
             )
-            return HTTPStatus.MISDIRECTED_REQUEST, _TEXT, text
+            return "421 Misdirected Request", _TEXT, text
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             text = "only GET and HEAD\n"
-            return HTTPStatus.METHOD_NOT_ALLOWED, _TEXT, text
+            return "405 Method Not Allowed", _TEXT, text
         if path == "/metrics":
-            metrics = generate_latest(self._statistics.registry)
-            return HTTPStatus.OK, _METRICS, metrics.decode()
+            metrics = generate_latest(self.statistics.registry)
+            return "200 OK", _METRICS, metrics.decode()
         if path not in ("/", "/healthz", "/readyz"):
             text = "the pages are / /healthz /metrics /readyz\n"
-            return HTTPStatus.NOT_FOUND, _TEXT, text
-        checks = list(liveness(self._service))
+            return "404 Not Found", _TEXT, text
+        checks = list(liveness(self.service))
         if path != "/healthz":
-            checks += readiness(self._service)
+            checks += readiness(self.service)
         if path == "/":
             text = _ENVIRONMENT.get_template("status.html").render(
-                service=self._service,
-                statistics=self._statistics,
+                service=self.service,
+                statistics=self.statistics,
                 checks=checks,
-                minutes=self._statistics.last_hour,
+                minutes=self.statistics.last_hour,
                 now=time.time(),
             )
-            return HTTPStatus.OK, _HTML, text
+            return "200 OK", _HTML, text
         good = all(check.good for check in checks)
-        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+        status = "200 OK" if good else "503 Service Unavailable"
         return status, _TEXT, "".join(f"{check}\n" for check in checks)
 
     def _is_own_name(self, host: str) -> bool:
@@ -130,7 +124,7 @@ class Pages:
         """
         with suppress(ValueError):  # no valid host, or no address
             name = urlsplit(f"//{host}").hostname or ""
-            if name.rstrip(".") in self._hosts or ipaddress.ip_address(name):
+            if name.rstrip(".") in self.hosts or ipaddress.ip_address(name):
                 return True
         return False
 
@@ -244,8 +238,9 @@ def serve(
     collector = StateCollector(service, statistics, options)
     statistics.registry.register(collector)
     statistics.start_at_0(service.manager.actions.names())
+    names = "localhost", socket.gethostname(), *settings.hosts
     server = Server(
-        Pages(service, statistics, settings.hosts),
+        Pages(service, statistics, {name.lower() for name in names}),
         _sock=sock,
         sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
         bind_socket=False,

@@ -62,12 +62,11 @@ LABELS = {
     "poolmgr_reaper_removed": ("kind",),
     "poolmgr_reaper_findings": ("kind", "verdict"),
 }
-#: Upper bounds of the buckets for jobs and for cloud calls, in seconds.
+#: Upper bounds of the buckets for jobs, in seconds.
 JOB_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
     *(60.0, 120.0, 300.0, 600.0),
 )
-CALL_BUCKETS = JOB_BUCKETS[:12]
 #: Minutes of history.
 MINUTES = 60
 #: Number of jobs and of failures that are kept.
@@ -154,8 +153,7 @@ class Statistics(Observer):
             *_definition("poolmgr_job_duration_seconds"), buckets=JOB_BUCKETS
         )
         self._call_seconds = histogram(
-            *_definition("poolmgr_cloud_call_duration_seconds"),
-            buckets=CALL_BUCKETS,
+            *_definition("poolmgr_cloud_call_duration_seconds")
         )
         for outcome in ("done", "failed"):
             self._runs.labels(outcome)

@@ -1,59 +1,57 @@
-"""What there is in the cloud, and what of it is this pool's.
+"""The devices and floating IPs in the cloud, including foreign ones.
 
-Nothing here changes anything, so other people's resources are listed, too.
+Nothing here changes a resource.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any
 
 from poolmgr.cloud import Cloud
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import Ambiguous, NotFound
 from poolmgr.ownership import Mark, Ownership, age_of
 
-Thing = TypeVar("Thing", Device, FloatingIP)
-
 
 @dataclass(frozen=True)
-class Item(Generic[Thing]):
+class Item:
     """A device or a floating IP.
 
-    :ivar resource: as the driver tells it
-    :ivar age: seconds since it was made, None when that is not known
-    :ivar ours: whether it is this pool's to touch
+    :ivar resource: the :class:`~poolmgr.drivers.base.Device` or
+        :class:`~poolmgr.drivers.base.FloatingIP` from the driver
+    :ivar age: seconds since its creation; None if unknown
+    :ivar ours: whether this pool may change it
     :ivar attached_to: name of the device that a floating IP is attached to,
-        or its id if the driver does not list it; None when to nothing
+        or its id if the device is not listed; None if it is not attached
     """
 
-    resource: Thing
+    resource: Any
     age: int | None
     ours: bool
     attached_to: str | None = None
 
     @property
     def kind(self) -> str:
-        """What it is."""
+        """The kind of resource, for people."""
         return "device" if isinstance(self.resource, Device) else "floating IP"
 
     @property
     def name(self) -> str:
-        """What people call it: a device's name, an address."""
+        """A device's name, or an address."""
         if isinstance(self.resource, Device):
             return self.resource.name
-        return self.resource.address
+        return str(self.resource.address)
 
     @property
     def mark(self) -> Mark | None:
-        """What poolmgr wrote on it, None if it did not make it."""
-        return self.resource.mark
+        """poolmgr's mark; None if poolmgr did not create the resource."""
+        mark: Mark | None = self.resource.mark
+        return mark
 
 
-async def list_devices(
-    cloud: Cloud, ownership: Ownership
-) -> list[Item[Device]]:
-    """List all devices, other people's included, the oldest first."""
+async def list_devices(cloud: Cloud, ownership: Ownership) -> list[Item]:
+    """List all devices, the oldest first."""
     return _oldest_first(
         Item(
             device,
@@ -66,17 +64,18 @@ async def list_devices(
 
 async def list_everything(
     cloud: Cloud, ownership: Ownership
-) -> tuple[list[Item[Device]], list[Item[FloatingIP]]]:
+) -> tuple[list[Item], list[Item]]:
     """List all devices and all floating IPs, the oldest first.
 
-    The floating IPs are listed first: one that goes with a device is
-    allocated after it and deleted before it.
+    The floating IPs are listed first.  A device's own floating IP is created
+    after the device and deleted before it, so it is never listed without its
+    device.
     """
     ips = await cloud.list_ips()
     devices = await list_devices(cloud, ownership)
     by_id = {each.resource.id: each for each in devices}
 
-    def item(ip: FloatingIP) -> Item[FloatingIP]:
+    def item(ip: FloatingIP) -> Item:
         device = by_id.get(ip.device_id or "")
         ours = ownership.of_ip(
             ip.mark,
@@ -89,15 +88,14 @@ async def list_everything(
     return devices, _oldest_first(map(item, ips))
 
 
-def find_one(
-    kind: str, which: str, items: Sequence[Item[Thing]]
-) -> Item[Thing]:
-    """Return the one of an id, or else of a name.
+def find_one(kind: str, which: str, items: Sequence[Item]) -> Item:
+    """Return the item that has an id; if there is none, the one that has it
+    as its name.
 
-    :param kind: what the items are
+    :param kind: the kind of the items, for errors
     :param which: an id, the name of a device, or an address
-    :raises NotFound: there is none
-    :raises Ambiguous: several have the name, and none the id
+    :raises NotFound: there is no match
+    :raises Ambiguous: several items have the name
     """
     by_id = [each for each in items if each.resource.id == which]
     by_name = [each for each in items if each.name == which]
@@ -114,8 +112,8 @@ def _age(resource: Device | FloatingIP) -> int | None:
     return age_of(resource.created or made, datetime.now(UTC))
 
 
-def _oldest_first(items: Iterable[Item[Thing]]) -> list[Item[Thing]]:
-    # What has no known age is likely older than what bears its time.
+def _oldest_first(items: Iterable[Item]) -> list[Item]:
+    # A resource of unknown age is likely older than those with a time.
     return sorted(
         items, key=lambda i: float("-inf") if i.age is None else -i.age
     )

@@ -1,8 +1,9 @@
-"""Runs the reaper at intervals, and logs what it finds."""
+"""Runs the reaper at intervals, and logs its findings."""
 
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
 
 from poolmgr.errors import PoolmgrError
 from poolmgr.events import tell
@@ -19,13 +20,12 @@ LOG = logging.getLogger(__name__)
 
 
 class ReaperLoop:
-    """Finds orphans at intervals, and logs each of them once.
+    """Runs the reaper at intervals, and logs each finding once.
 
-    :param manager: runs the jobs of the pool; its observer is told of each
-        run
-    :param settings: when to run, and whether to remove what is found
+    :param manager: runs the jobs of the pool; its observer gets the findings
+    :param settings: the interval, and whether to delete
     :param gearman: the job servers that may have the jobs
-    :ivar settings: those in force
+    :ivar settings: the current settings
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class ReaperLoop:
         self.settings = settings
 
     def adopt(self, settings: ReaperSettings) -> None:
-        """Use other settings from now on."""
+        """Use new settings."""
         self.settings = settings
 
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
-            # Not at the same time as the other workers of the pool.
+            # The workers of a pool should not all run at the same time.
             jitter = random.uniform(0.5, 1.5)  # noqa: S311
             await asyncio.sleep(self.settings.interval * jitter)
             if self.settings.mode != "off":
@@ -59,10 +59,10 @@ class ReaperLoop:
                     LOG.exception("reaper: internal error (a bug in poolmgr)")
 
     async def run_once(self) -> None:
-        """Find orphans once, and remove them if that is wanted."""
+        """Find the orphans, and delete them if the settings say so."""
         settings, pool = self.settings, self._manager.settings
-        # Jobs that began under other settings may still run, so the time that
-        # a job may take never becomes shorter.
+        # Jobs that started before a reload keep their time limits, so the
+        # longest time of a job never decreases.
         longest = longest_job(self._manager.actions, pool)
         self._job_time = max(self._job_time, longest)
         old = max(settings.older_than, self._job_time)
@@ -75,27 +75,18 @@ class ReaperLoop:
             LOG.warning("reaper run failed: %s", one_line(str(error)))
             tell(self._manager.observer.reaper_looked, None)
             return
-        for each in found:
-            if _key(each) not in self._logged:
-                _log(each)
-        self._logged = set(map(_key, found))
+        self._log(found)
         tell(self._manager.observer.reaper_looked, found)
 
-
-def _key(found: Finding) -> tuple[str, str, str]:
-    """What is logged once."""
-    return found.item.resource.id, found.verdict, found.mark.state
-
-
-def _log(found: Finding) -> None:
-    text = one_line(found.reason)
-    if found.verdict == "removed":
-        LOG.warning("removed %s", found)
-    elif found.verdict == "failed":
-        LOG.error("%s: %s", found, text)
-    elif found.verdict == "unowned":
-        LOG.warning("orphan: %s: %s", found, text)
-    elif found.mark.state == "unconfirmed":
-        LOG.warning("possible orphan: %s: %s", found, text)
-    else:
-        LOG.debug("%s is kept: %s", found, text)
+    def _log(self, findings: Sequence[Finding]) -> None:
+        logged, self._logged = self._logged, set()
+        for each in findings:
+            key = each.item.resource.id, each.verdict, each.mark.state
+            self._logged.add(key)
+            if key in logged:
+                continue
+            doubtful = each.mark.state == "unconfirmed"
+            harmless = each.verdict == "kept" and not doubtful
+            level = logging.DEBUG if harmless else logging.WARNING
+            title = "orphan" if each.verdict == "unowned" else each.verdict
+            LOG.log(level, "%s: %s: %s", title, each, one_line(each.reason))

@@ -1,8 +1,8 @@
-"""Finds orphans, says why they are some, and removes them when told to.
+"""Finds orphans, explains why they are orphans, and deletes them.
 
-A worker that dies with its job server leaves devices that no job will ever
-take over.  Each rule is there to spare a resource that may have an owner; the
-reasons say which of them did.
+A worker that dies together with its job server leaves devices that no job
+will take over.  Each rule spares resources that may have an owner, and the
+reason of a finding names the rule.
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from poolmgr.cloud import Cloud
 from poolmgr.cloud.pace import time_limit
@@ -25,9 +25,9 @@ from poolmgr.tracing import RequestContext, current
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds that finding all, and removing one, may take.
-_TIME = 120.0
-#: Things of the pool from which on half of them missing is suspicious.
+#: Seconds that a search, and each deletion, may take.
+_TIMEOUT = 120.0
+#: Number of resources from which on it is suspicious if half disappear.
 _FEW = 4
 
 Verdict = Literal["kept", "unowned", "removed", "failed"]
@@ -38,39 +38,39 @@ class Finding:
     """A resource that may be an orphan.
 
     :ivar item: the resource
-    :ivar mark: what poolmgr wrote on it
-    :ivar verdict: "kept"; "unowned", to be removed; "removed"; or "failed"
-        to be
-    :ivar reason: why, for a person
+    :ivar mark: its mark
+    :ivar verdict: "kept"; "unowned" before the deletion; "removed" or
+        "failed" after it
+    :ivar reason: the reason, for people
     """
 
-    item: Item[Any]
+    item: Item
     mark: Mark
     verdict: Verdict
     reason: str
 
     @property
     def kind(self) -> str:
-        """What it is."""
+        """The kind of resource, for people."""
         return self.item.kind
 
     def kept(self, reason: str) -> "Finding":
-        """The same, to be kept for a reason."""
+        """Return a copy with the verdict "kept"."""
         return replace(self, verdict="kept", reason=reason)
 
     def __str__(self) -> str:
-        return f"{self.kind} {one_line(str(self.item.name))}"
+        return f"{self.kind} {one_line(self.item.name)}"
 
 
 class Reaper:
-    """Finds what no job owns.
+    """Finds and deletes the orphans of a pool.
 
-    Only what bears the pool's mark is ever considered.
+    It considers resources with the pool's mark only.
 
     :param cloud: the cloud
-    :param jobs: knows which jobs are in flight
-    :param twice: whether two runs have to find a resource unowned; one is
-        enough if nothing will be removed
+    :param jobs: finds out which jobs are in flight
+    :param twice: whether an orphan must be found by two searches; one is
+        enough if nothing will be deleted
     """
 
     def __init__(
@@ -84,21 +84,20 @@ class Reaper:
 
     @property
     def to_confirm(self) -> bool:
-        """Whether the last run has found what the next has to confirm."""
+        """Whether the next search has to confirm orphans of the last one."""
         return bool(self._seen)
 
     async def find(self, pool: PoolSettings, old: float) -> list[Finding]:
-        """Find what may be an orphan; nothing is changed.
+        """Find all resources that may be orphans, without changing any.
 
-        :param pool: the pool's settings
-        :param old: seconds from which on no job can be at work on a resource
-        :returns: all that is not plainly somebody's, devices first, the
-            oldest of each kind first
-        :raises CloudError: the cloud does not tell, or half of the pool has
-            disappeared since the last run
-        :raises DeadlineExceeded: it does not tell in time
+        :param pool: the settings of the pool
+        :param old: age in seconds beyond which no job can use a resource
+        :returns: devices first, the oldest of each kind first
+        :raises CloudError: the cloud cannot be searched, or half of the pool
+            has disappeared since the last search
+        :raises DeadlineExceeded: the search takes too long
         """
-        found = await self._judge_all(pool, old)
+        found = await self._search(pool, old)
         marks = [each.mark for each in found if each.verdict == "unowned"]
         busy = await self._jobs.reasons(marks)
         seen, self._seen = self._seen, {}
@@ -117,12 +116,10 @@ class Reaper:
     async def remove(
         self, found: Sequence[Finding], limit: int
     ) -> list[Finding]:
-        """Remove those that are unowned.
+        """Delete the orphans, after checking each once more.
 
-        Each is read once more right before.
-
-        :param limit: how many at most
-        :returns: all of them, with what became of each
+        :param limit: maximum number of deletions
+        :returns: all findings with their new verdicts
         """
         done: list[Finding] = []
         removed = 0
@@ -133,21 +130,18 @@ class Reaper:
                 each = await self._remove(each)
             if each.verdict == "removed":
                 removed += 1
-                # It is not one of those that disappeared.
+                # The next search must not miss it.
                 self._number[each.kind] -= 1
             done.append(each)
         return done
 
-    async def _judge_all(
-        self, pool: PoolSettings, old: float
-    ) -> list[Finding]:
-        """Return what may have no owner by itself."""
+    async def _search(self, pool: PoolSettings, old: float) -> list[Finding]:
+        """Find the resources that may be orphans according to their marks."""
         async with _time_limit("looking for orphans"):
             devices, ips = await list_everything(self._cloud, pool.ownership)
-        everything: list[Item[Any]] = [*devices, *ips]
         ours = [
             (item, item.mark)
-            for item in everything
+            for item in (*devices, *ips)
             if item.mark is not None and item.mark.pool == pool.pool
         ]
         self._require_plausible(Counter(item.kind for item, _mark in ours))
@@ -156,11 +150,11 @@ class Reaper:
         return [each for each in judged if each is not None]
 
     def _require_plausible(self, number: Counter[str]) -> None:
-        """Believe that half of the pool is gone only when it is seen twice."""
+        """Raise an error once if half of the pool has disappeared."""
         before, self._number = self._number, number
         for kind, was in before.items():
             if was >= _FEW and number[kind] < was / 2:
-                # What was seen before this counts for nothing.
+                # Two searches have to confirm each orphan from now on.
                 self._seen = {}
                 raise CloudUnavailable(
                     f"the cloud lists {number[kind]} {kind}s, {was} in the "
@@ -169,7 +163,7 @@ class Reaper:
                 )
 
     async def _remove(self, found: Finding) -> Finding:
-        resource: Device | FloatingIP = found.item.resource
+        resource = found.item.resource
         try:
             async with _time_limit(f"removing {found}"):
                 if not await self._is_unchanged(resource):
@@ -192,22 +186,25 @@ class Reaper:
             return resource in await self._cloud.find_devices(resource.name)
         if await self._cloud.find_ip(resource.address) != resource:
             return False
-        # Lists lack what is in a part of the cloud that is down.
+        # While a part of the cloud is down, lists lack its devices.
         owner = resource.goes_with
         return owner is None or await self._cloud.get_device(owner) is None
 
 
 def judge(
-    item: Item[Any], mark: Mark, devices: Collection[str], old: float
+    item: Item, mark: Mark, devices: Collection[str], old: float
 ) -> Finding | None:
-    """Return what a resource of this pool is; None if it has an owner.
+    """Judge a resource of the pool by its mark; None if it has an owner.
 
-    :param mark: its mark
-    :param devices: the ids of the devices that there are
-    :param old: seconds from which on no job can be at work on it
+    :param devices: the ids of all devices
+    :param old: age in seconds beyond which no job can use it
     """
     resource = item.resource
-    found = Finding(item, mark, "unowned", _made_for(mark))
+    job = mark.unique or mark.handle or "without a name"
+    reason = (
+        f"job {job} was never answered, and no worker or job server has it"
+    )
+    found = Finding(item, mark, "unowned", reason)
     if isinstance(resource, FloatingIP) and resource.goes_with is not None:
         if resource.goes_with in devices or resource.device_id is not None:
             return None
@@ -232,13 +229,5 @@ def judge(
     return found
 
 
-def _made_for(mark: Mark) -> str:
-    job = mark.unique or mark.handle or "without a name"
-    what = "was never answered"
-    if mark.state == "withdrawn":
-        what = "could not be answered"
-    return f"job {job} {what}, and no worker or job server has it"
-
-
 def _time_limit(doing: str) -> AbstractAsyncContextManager[None]:
-    return time_limit(current() or RequestContext(), _TIME, doing)
+    return time_limit(current() or RequestContext(), _TIMEOUT, doing)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from poolmgr.errors import TransportError
 from poolmgr.gearman.assignment import Assignment
@@ -20,26 +21,28 @@ LOG = logging.getLogger(__name__)
 HELD_BYTES = 64 * 1024 * 1024
 
 
+@dataclass(eq=False)
 class AssignedJob:
     """A job that a job server has assigned to this worker.
 
+    :ivar assignment: the job as it arrived
     :ivar long: whether it is a long job
     :ivar priority: of the prefetched jobs the lowest number starts first
-    :ivar size: bytes of its payload
     :ivar clients: number of clients that waited for it when it was
         prefetched; None if it was not, or if the number is unknown
     """
 
-    def __init__(
-        self, assignment: Assignment, long: bool, priority: int
-    ) -> None:
-        self.assignment = assignment
-        self.long = long
-        self.priority = priority
-        self.size = len(assignment.payload)
-        self.clients: int | None = None
-        self._delivery: Delivery | None = None
-        self._accepted: asyncio.Future[bool] | None = None
+    assignment: Assignment
+    long: bool
+    priority: int
+    clients: int | None = None
+    _delivery: Delivery | None = None
+    _accepted: asyncio.Future[bool] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its payload; 0 once it has started."""
+        return len(self.assignment.payload)
 
     async def run(self, manager: AsyncPoolManager) -> None:
         """Run the action and send the answer."""
@@ -73,22 +76,13 @@ class AssignedJob:
             self._delivery.undelivered(sent=True)
             return
         if not accepted:
-            LOG.warning(
-                "job server %s does not know %s any more",
-                self.assignment.server,
-                one_line(self.assignment.handle),
-            )
             self._delivery.undo()
 
     def drop(self) -> None:
         """Answer without running the action, because the client has gone."""
-        LOG.info(
-            "unique=%s handle=%s server=%s: dropped: its client has gone "
-            "while it waited",
-            one_line(self.assignment.unique),
-            one_line(self.assignment.handle),
-            self.assignment.server,
-        )
+        job = self.assignment
+        name = f"unique={job.unique} handle={job.handle} server={job.server}"
+        LOG.info("%s: dropped: its client has gone", one_line(name))
         self.assignment.complete(wire.encode({"response": "FAIL"}))
 
     def connection_lost(self) -> None:

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from poolmgr.cloud.breaker import Breaker
 from poolmgr.gearman.assignment import Assignment
-from poolmgr.gearman.worker import Worker, WorkerConnection
+from poolmgr.gearman.worker import Worker
 from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.settings import WorkerSettings
@@ -43,6 +43,7 @@ class Service:
     :ivar manager: runs the jobs
     :ivar settings: the current limits and timeouts
     :ivar slots: the jobs in this worker
+    :ivar connections: the connections to the job servers
     :raises ConfigError: an address or the TLS settings cannot be used
     :raises PluginConflict: two plugins share the name of an action
     """
@@ -73,6 +74,7 @@ class Service:
             options,
             client_id=f"poolmgr-{socket.gethostname()}-{os.getpid()}",
         )
+        self.connections = self._worker.connections
         # If False, a job that arrives is left unanswered: when the connection
         # closes, the job server hands it to another worker.
         self._starts = True
@@ -107,26 +109,18 @@ class Service:
         self.slots.adopt(settings)
         self._worker.grab()
 
-    def call(self, function: Callable[[], None]) -> bool:
-        """Schedule a function on the event loop; any thread may call this.
+    def call(self, function: Callable[[], None]) -> None:
+        """Schedule a function on the event loop, unless that is closed.
 
-        :returns: False if the loop is closed
+        Any thread may call this.
         """
-        try:
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
-        except RuntimeError:
-            return False
-        return True
 
     @property
     def draining(self) -> bool:
         """Whether the worker takes no more jobs."""
         return self._stop.is_set()
-
-    @property
-    def connections(self) -> Sequence[WorkerConnection]:
-        """The connections to the job servers."""
-        return self._worker.connections
 
     @property
     def servers_up(self) -> int:
@@ -146,12 +140,6 @@ class Service:
         ]
         return ", ".join(filter(None, parts))
 
-    @property
-    def breakers(self) -> dict[str, Breaker]:
-        """All circuit breakers by name."""
-        circuits = self.manager.cloud.circuits
-        return {**circuits.capacity, **circuits.calls}
-
     # -- jobs ---------------------------------------------------------------
 
     def _take(self, assignment: Assignment) -> None:
@@ -170,7 +158,7 @@ class Service:
 
     async def _prefetch_later(self) -> None:
         await asyncio.sleep(PEER_DELAY)
-        up = [x.address for x in self._worker.connections if x.state == "up"]
+        up = [x.address for x in self.connections if x.state == "up"]
         await self._queries.prepare(up)
         self.slots.prefetch(self._worker.grab)
 
@@ -236,14 +224,7 @@ class Service:
             if spent >= limit:
                 return await self._stop_jobs()
             await asyncio.sleep(_TICK)
-        if lost := len(slots.lost):
-            LOG.warning(
-                "drained; %d jobs lost with their connections: the job "
-                "servers give them to other workers",
-                lost,
-            )
-        else:
-            LOG.info("drained")
+        LOG.info("drained")
         return EXIT_DRAINED
 
     async def _stop_jobs(self) -> int:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from types import FrameType
 from typing import Any, TypeVar
 
 LOG = logging.getLogger(__name__)
@@ -41,12 +40,8 @@ def handle(handler: Handler, *numbers: Number) -> None:
     :param handler: called with each signal, including one that arrived while
         it was blocked
     """
-
-    def call(number: int, _frame: FrameType | None) -> None:
-        handler(Number(number))
-
-    for number in numbers:
-        signal.signal(number, call)
+    for each in numbers:
+        signal.signal(each, lambda number, _frame: handler(Number(number)))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 

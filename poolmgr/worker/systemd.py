@@ -7,7 +7,6 @@ framework for processes.
 """
 
 import asyncio
-import os
 import re
 import socket
 import time
@@ -34,13 +33,15 @@ class Notifier:
     watchdog.  It never blocks: a notification that the manager does not read
     is lost, and the next one repeats what matters.
 
-    :param environment: has systemd's ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and
-        ``WATCHDOG_PID``
-    :ivar watchdog: the watchdog timeout in seconds; None if there is none
+    :param environment: has systemd's ``NOTIFY_SOCKET`` and ``WATCHDOG_USEC``
+    :ivar interval: seconds between two notifications
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.watchdog = _watchdog(environment)
+        self.interval = _INTERVAL
+        watchdog = environment.get("WATCHDOG_USEC", "")
+        if watchdog.isdecimal() and int(watchdog):
+            self.interval = min(_INTERVAL, int(watchdog) / 3e6)
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._ready = False
 
@@ -82,10 +83,9 @@ class Notifier:
     async def watch(self, service: Service) -> None:
         """Send the state of a worker again and again, until cancelled."""
         ready_at = time.monotonic() + GRACE
-        interval = min(_INTERVAL, (self.watchdog or 3600.0) / 3)
         while True:
             lines = ["WATCHDOG=1", f"STATUS={service.status}"]
-            pause = interval
+            pause = self.interval
             if service.draining:
                 lines.append(_extension())
             elif service.servers_up or time.monotonic() >= ready_at:
@@ -93,18 +93,9 @@ class Notifier:
             if self._ready:
                 lines.append("READY=1")
             elif not service.draining:
-                pause = min(interval, _STARTING_INTERVAL)
+                pause = min(pause, _STARTING_INTERVAL)
             self.send(*lines)
             await asyncio.sleep(pause)
-
-
-def _watchdog(environment: Mapping[str, str]) -> float | None:
-    """Return the watchdog timeout, if there is one for this process."""
-    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None
-    text = environment.get("WATCHDOG_USEC", "")
-    micros = int(text) if text.isascii() and text.isdigit() else 0
-    return micros / 1e6 or None
 
 
 def _extension(seconds: float = _EXTENSION) -> str:

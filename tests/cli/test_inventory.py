@@ -79,14 +79,14 @@ def cloud() -> Iterator[Told]:
 
 def looked(
     driver: FakeCloud, authority: Authority = "pattern"
-) -> tuple[list[Item[Device]], list[Item[FloatingIP]]]:
+) -> tuple[list[Item], list[Item]]:
     """All that the cloud has."""
     ownership = Ownership("libra", "libra", authority)
     with open_cloud(driver, timeout=10.0) as blocking:
         return blocking.wait(list_everything(blocking.cloud, ownership))
 
 
-def ids(items: Iterable[Item[Any]]) -> str:
+def ids(items: Iterable[Item]) -> str:
     return "".join(item.resource.id for item in items)
 
 

@@ -531,7 +531,7 @@ def test_a_worker_removes_what_workers_have_left(tmp_path: Path) -> None:
         age(path)
         server.start()
         with reaping_worker(server, tmp_path, "delete") as process:
-            process.wait_for("removed device libra-")
+            process.wait_for("removed: device libra-")
 
     assert names(path) == set()
 
@@ -597,7 +597,7 @@ def test_the_reaper_is_told_to_remove_while_the_worker_runs(
             config.write_text(text.replace("mode = off", "mode = delete"))
             process.signal(signal.SIGHUP)
             process.wait_for("[reaper] mode: 'off' -> 'delete'")
-            process.wait_for("removed device libra-left")
+            process.wait_for("removed: device libra-left")
 
     assert "libra-left" not in names(path)
 
@@ -649,7 +649,7 @@ def test_longer_jobs_make_the_reaper_wait_longer(tmp_path: Path) -> None:
             days_ago = replace(LEFT, made="2020-01-01T00:00:00+00:00")
             old_device(cloud, "libra-old", days_ago, age=time.time())
 
-            process.wait_for("removed device libra-old")
+            process.wait_for("removed: device libra-old")
 
         assert [d.id for d in cloud.list_devices(SOON)] == [young.id]
 

@@ -121,7 +121,7 @@ def unconfirmed(stage: Stage) -> str:
     mark = Mark.for_job("libra", Job("9a1c")).unconfirmed()
     text = left_for_hours(stage, mark)
     options = stage.at(str(stage.job_server().address), text)
-    return stage.log(options, "possible orphan: ")
+    return stage.log(options, " kept: ")
 
 
 @scene("cannot be asked: Connection refused")

@@ -95,7 +95,7 @@ def test_a_worker_that_no_job_server_answers_ends(
             connection.close()
 
     assert "Traceback" not in "".join(process.lines)
-    assert "drained" in process.lines[-1]
+    assert any(line.endswith(": drained\n") for line in process.lines)
 
 
 def test_a_worker_whose_job_server_cannot_be_reached_ends() -> None:
@@ -223,7 +223,7 @@ def test_a_link_lost_while_draining_is_not_waited_for(
 
         assert process.exit_code() == 0
 
-    assert "drained; 1 jobs lost" in "".join(process.lines)
+    assert any(line.endswith(": drained\n") for line in process.lines)
     # Another worker may be about to take it over.
     assert len(fake_devices(state)) == 1
 
