@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from poolmgr.actions.base import NoFields
 from poolmgr.actions.handover import CreatingAction
 from poolmgr.drivers.base import Device
-from poolmgr.errors import DeviceNotDeleted, PoolmgrError
+from poolmgr.errors import DeviceNotDeleted
 from poolmgr.ownership import Mark, new_name
 from poolmgr.text import one_line
 
@@ -72,7 +72,7 @@ class BuildDevice(CreatingAction[NoFields, Device]):
         return f"device {one_line(device.name)}"
 
     def not_deleted(
-        self, device: Device, cause: BaseException, why: PoolmgrError
+        self, device: Device, cause: BaseException, why: Exception
     ) -> None:
         """See :meth:`CreatingAction.not_deleted`."""
         answer = self.answer(device)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from poolmgr.cloud import BlockingCloud, Cloud
 from poolmgr.cloud.pace import time_limit
 from poolmgr.cloud.pool import CallPool
-from poolmgr.errors import PluginFailed, PoolmgrError, Stopped
+from poolmgr.errors import PoolmgrError, Stopped
 from poolmgr.ownership import Job, Mark
 from poolmgr.plugins import known
 from poolmgr.settings import PoolSettings
@@ -28,7 +28,7 @@ class Run(Protocol):
     settings: PoolSettings
     job: Job
     trace: RequestContext
-    ask_delivered_before: AskJobServer
+    delivered_before: AskJobServer
 
     @property
     def error(self) -> PoolmgrError | None:
@@ -104,13 +104,7 @@ class JobContext:
 
         :param done: number of finished steps
         :param total: number of all steps
-        :raises PluginFailed: they are not whole numbers, or more are finished
-            than there are
         """
-        are_whole = type(done) is int and type(total) is int
-        if not (are_whole and 0 <= done <= total):
-            wrong = f"done={done!r}, total={total!r}"
-            raise PluginFailed(f"progress must be whole numbers: {wrong}")
         self._loop.call_soon_threadsafe(self._run.report, done, total)
 
     def remaining(self) -> float:
@@ -142,7 +136,7 @@ class Context(JobContext):
 
     async def delivered_before(self) -> bool:
         """Ask the job server whether a worker was lost with this job."""
-        return await self._run.ask_delivered_before(self.job)
+        return await self._run.delivered_before(self.job)
 
     def limit(self, seconds: float) -> AbstractAsyncContextManager[None]:
         """Limit the time of a block: ``async with context.limit(5):``.
@@ -162,10 +156,6 @@ class BlockingContext(JobContext):
     """
 
     cloud: BlockingCloud
-
-    def delivered_before(self) -> bool:
-        """See :meth:`Context.delivered_before`."""
-        return self.cloud.wait(self._run.ask_delivered_before(self.job))
 
     def sleep(self, seconds: float) -> None:
         """Sleep; raises like a call of the cloud when the job has to end."""

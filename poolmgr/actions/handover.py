@@ -15,15 +15,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from poolmgr import errors
 from poolmgr.actions.base import Action, Context, RequestT
 from poolmgr.cloud.pace import backoff
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.errors import (
-    Changed,
-    DeviceFailed,
-    DeviceNotDeleted,
-    PoolmgrError,
-)
 from poolmgr.ownership import Mark, time_now
 
 #: Time limit in seconds for deleting other resources of the job.
@@ -94,7 +89,10 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         return resource
 
     def not_deleted(
-        self, resource: ResourceT, cause: BaseException, why: PoolmgrError
+        self,
+        resource: ResourceT,
+        cause: BaseException,
+        why: errors.PoolmgrError,
     ) -> None:
         """Handle a resource that could not be deleted.
 
@@ -114,14 +112,14 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             try:
                 resource = await self._obtain(request, left)
                 break
-            except Changed as error:
+            except errors.Changed as error:
                 # Another delivery is not done with it.
                 context.failing(error)
                 context.log.info("%s; looking again", error)
-            except DeviceNotDeleted:
+            except errors.DeviceNotDeleted:
                 raise  # the answer names it
             except BaseException as error:
-                if not (left and isinstance(error, DeviceFailed)):
+                if not (left and isinstance(error, errors.DeviceFailed)):
                     await self._delete_others(None, left)
                     raise
                 context.log.warning("%s; creating another one", error)
@@ -149,7 +147,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             await self.write_mark(
                 resource, mark.unconfirmed() if sent else mark.withdrawn()
             )
-        except Changed as error:
+        except errors.Changed as error:
             context.log.info("%s; keeping it", error)
 
     async def _still_given(self) -> ResourceT | None:
@@ -192,7 +190,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             self._given = resource, given
             if resource.mark != given:
                 await self.write_mark(resource, given)
-        except Changed:
+        except errors.Changed:
             raise  # another delivery has it
         except BaseException as error:
             await self._give_up(resource, context.error or error)
@@ -215,7 +213,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             else:
                 async with context.limit(self.cleanup_time):
                     await self.delete(resource)
-        except PoolmgrError as why:
+        except errors.PoolmgrError as why:
             if context.abandoned:
                 context.log.warning("%s: %s", name, why)
             else:
@@ -231,7 +229,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         try:
             async with self.context.limit(_READ_TIME):
                 now = await self.reread(resource)
-        except PoolmgrError:
+        except errors.PoolmgrError:
             return False  # a cloud that cannot be read may still delete
         if now is None or now.mark is None or resource.mark is None:
             return False
@@ -260,7 +258,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
                         name = self.name(other)
                         context.log.warning("also deleting %s", name)
                         await self.delete(other)
-        except (PoolmgrError, asyncio.CancelledError) as error:
+        except (errors.PoolmgrError, asyncio.CancelledError) as error:
             # A resource that was handed over is answered in any case.
             why = context.error or error
             context.log.warning("another may still exist: %s", why)

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Self
 
 from poolmgr.actions.base import Action, action_plugins
@@ -10,7 +11,7 @@ from poolmgr.actions.context import AskJobServer
 from poolmgr.cloud import Cloud, Pace
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import driver_plugins, make_driver
-from poolmgr.errors import Closed, Stopped
+from poolmgr.errors import Closed, PoolmgrError, Stopped
 from poolmgr.events import EndedJob, Observer, Outcome, RunningJob, tell
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.message import Message
@@ -44,7 +45,7 @@ class AsyncPoolManager:
     :param pace: how long to wait for the cloud
     :ivar driver: the cloud's driver
     :ivar cloud: the cloud, for operations that no action offers
-    :ivar ask_delivered_before: asks a job server whether a worker was lost
+    :ivar delivered_before: asks a job server whether a worker was lost
         with a job; a worker sets it
     :raises PluginError: the driver named cannot be used
     :raises Forked: the driver was created before this process was forked
@@ -63,26 +64,24 @@ class AsyncPoolManager:
         self._owns_driver = isinstance(driver, str)
         if isinstance(driver, str):
             driver = make_driver(driver_plugins().load(driver))
-        if isinstance(driver, Cloud):
-            self.cloud = driver
-        else:
+        if not isinstance(driver, Cloud):
             driver.require_own_process()
-            self.cloud = Cloud(
+            driver = Cloud(
                 driver,
                 ownership=lambda: self.settings.ownership,
                 observer=observer,
                 pace=pace,
             )
-        self.driver = self.cloud.driver
+        self.cloud, self.driver = driver, driver.driver
         self.actions = action_plugins(actions)
-        self.ask_delivered_before: AskJobServer = _was_never_delivered
+        self.delivered_before: AskJobServer = _was_never_delivered
         # The unanswered runs by unique and content: clients may use a unique
         # for several jobs.
         self._runs: dict[tuple[str, str], JobRun] = {}
         # An answered action may still run.
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._stopped = False
-        self._closed = False
+        # Makes the error of new jobs, once there is one.
+        self._refuse: Callable[[], PoolmgrError] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,25 +128,16 @@ class AsyncPoolManager:
         :param progress: called as ``progress(done, total)``
         """
         asked = JobRequest.parse(message, self.actions, self.settings)
-        new = JobRun(
-            asked,
-            job or Job.by_hand(),
-            self.cloud,
-            self._end,
-            self.ask_delivered_before,
-        )
+        job = job or Job.by_hand()
+        new = JobRun(asked, job, self.cloud, self._end, self.delivered_before)
         run = self._runs.get(new.key)
         if run is None or run.closed:
             run = new
             self._start(run)
-        return run.join(new.job, progress)
+        return run.join(job, progress)
 
     def _start(self, run: JobRun) -> None:
-        error = run.asked.error
-        if error is None and self._closed:
-            error = Closed()
-        elif error is None and self._stopped:
-            error = Stopped("starting the job")
+        error = run.asked.error or (self._refuse and self._refuse())
         if error is not None:
             run.finish(run.asked.fail(error))
             return
@@ -176,7 +166,7 @@ class AsyncPoolManager:
 
     def stop(self) -> None:
         """Cancel all jobs: they clean up and fail."""
-        self._stopped = True
+        self._refuse = partial(Stopped, "starting the job")
         for run in list(self._runs.values()):
             run.cancel(Stopped)
 
@@ -197,8 +187,8 @@ class AsyncPoolManager:
 
         A job that does not end in its clean-up time is abandoned.
         """
-        self._closed = True
         self.stop()
+        self._refuse = Closed
         if self._tasks:
             seconds = self.longest_cleanup() + 1.0
             await asyncio.wait(self._tasks, timeout=seconds)

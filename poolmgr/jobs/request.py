@@ -5,16 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from poolmgr.actions.base import Action, defect, parse_request
-from poolmgr.errors import (
-    DeviceNotDeleted,
-    PluginBroken,
-    PluginError,
-    PluginFailed,
-    PluginNotFound,
-    PoolmgrError,
-    UnknownAction,
-)
+from poolmgr import errors
+from poolmgr.actions.base import Action, parse_request
 from poolmgr.events import Outcome
 from poolmgr.jobs import message as wire
 from poolmgr.jobs.message import FAIL, PASS, Message
@@ -49,7 +41,7 @@ class JobRequest:
     request: Any = None
     timeout: float = 0.0
     cleanup_time: float = 0.0
-    error: PoolmgrError | None = None
+    error: errors.PoolmgrError | None = None
 
     @classmethod
     def parse(
@@ -66,29 +58,18 @@ class JobRequest:
         """
         asked = cls(settings)
         try:
-            asked._parse(message, actions)
+            asked.fields = fields = wire.decode(message)
+            # As text, because 1, 1.0 and True are equal in Python.
+            asked.content = json.dumps(fields, sort_keys=True, default=repr)
+            asked.action = action = _find(fields.get("action"), actions)
+            asked.timeout = _timeout(action, settings)
+            asked.cleanup_time = action.cleanup_time
+            asked.request = parse_request(action, fields)
+            asked.instance = action()
         except Exception as error:
             failure = known(error, "reading the message")
             asked.error = failure.with_traceback(None)
         return asked
-
-    def _parse(self, message: object, actions: Registry[Action[Any]]) -> None:
-        self.fields = wire.decode(message)
-        # As text, because 1, 1.0 and True are equal in Python.
-        self.content = json.dumps(self.fields, sort_keys=True, default=repr)
-        name = self.fields.get("action")
-        if not isinstance(name, str):
-            raise UnknownAction(self.name, actions.names())
-        try:
-            self.action = action = actions.load(name)
-        except PluginNotFound:
-            raise UnknownAction(repr(name), actions.names()) from None
-        if wrong := defect(action):  # a plugin may change its class
-            raise PluginBroken(f"action {name!r} cannot be used: {wrong}")
-        self.timeout = _timeout(action, self.settings)
-        self.cleanup_time = action.cleanup_time
-        self.request = parse_request(action, self.fields)
-        self.instance = action()
 
     @property
     def name(self) -> str:
@@ -100,12 +81,6 @@ class JobRequest:
         """The action, for logs and errors."""
         return f"action {type(self.instance).__name__}"
 
-    @property
-    def limit(self) -> float:
-        """Seconds until the job is answered even if the action does not
-        end."""
-        return self.timeout + self.cleanup_time + GRACE
-
     def succeed(self, returned: object) -> Outcome:
         """Return the outcome for what the action returned.
 
@@ -116,10 +91,10 @@ class JobRequest:
             added = wire.snapshot(returned)
         except BaseException as error:
             what = f"{doing} what is not a JSON object: {told(error)}"
-            raise PluginFailed(what) from None
+            raise errors.PluginFailed(what) from None
         if added.keys() != set(action.answers):
             fields = f"{sorted(added)}, not {sorted(action.answers)}"
-            raise PluginFailed(f"{doing} the fields {fields}")
+            raise errors.PluginFailed(f"{doing} the fields {fields}")
         followed = (
             action.undo is not Action.undo
             or action.undelivered is not Action.undelivered
@@ -127,14 +102,14 @@ class JobRequest:
         answer = {**self.fields, **added, "response": PASS}
         return Outcome(answer, added, followed=followed)
 
-    def fail(self, error: PoolmgrError) -> Outcome:
+    def fail(self, error: errors.PoolmgrError) -> Outcome:
         """Return the outcome for an error.
 
         The request's own fields of the names that the action answers are left
         out: a FAIL of BUILD_DEVICE that has only a name breaks Libra's client.
         """
         reason = words_of(error)
-        handed_back = isinstance(error, DeviceNotDeleted)
+        handed_back = isinstance(error, errors.DeviceNotDeleted)
         added = wire.snapshot(error.answer) if handed_back else {}
         if self.settings.explain_failures:
             added["error"] = {
@@ -150,6 +125,19 @@ class JobRequest:
         )
 
 
+def _find(name: object, actions: Registry[Action[Any]]) -> type[Action[Any]]:
+    """Return the action of a name.
+
+    :raises UnknownAction: there is none
+    """
+    if not isinstance(name, str):
+        raise errors.UnknownAction(words_of(name), actions.names())
+    try:
+        return actions.load(name)
+    except errors.PluginNotFound:
+        raise errors.UnknownAction(repr(name), actions.names()) from None
+
+
 def longest_job(
     actions: Registry[Action[Any]], settings: PoolSettings
 ) -> float:
@@ -160,7 +148,7 @@ def longest_job(
     """
     longest = 0.0
     for name in actions.names():
-        with contextlib.suppress(PluginError):
+        with contextlib.suppress(errors.PluginError):
             action = actions.load(name)
             seconds = _timeout(action, settings) + action.cleanup_time
             longest = max(longest, seconds)

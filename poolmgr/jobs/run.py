@@ -98,7 +98,7 @@ class JobRun:
     :param asked: the parsed message
     :param job: the first delivery
     :param on_outcome: called before the outcome is answered
-    :param ask_delivered_before: see ``AsyncPoolManager``
+    :param delivered_before: see ``AsyncPoolManager``
     :ivar trace: the request context of the job's calls to the cloud
     :ivar key: equal for deliveries that can join the run
     :ivar started: when the run started, by the loop's clock
@@ -112,7 +112,7 @@ class JobRun:
         job: Job,
         cloud: Cloud,
         on_outcome: Callable[["JobRun", Outcome], None],
-        ask_delivered_before: AskJobServer,
+        delivered_before: AskJobServer,
     ) -> None:
         self.asked, self.job = asked, job
         self.action, self.settings = asked.instance, asked.settings
@@ -123,7 +123,7 @@ class JobRun:
         self.closed = self.undo_failed = False
         self._cloud = cloud
         self._on_outcome = on_outcome
-        self.ask_delivered_before = ask_delivered_before
+        self.delivered_before = delivered_before
         self._loop = asyncio.get_running_loop()
         self.started = self._loop.time()
         self._deliveries: list[Delivery] = []
@@ -150,7 +150,7 @@ class JobRun:
             self.job,
             self.trace.action,
             self._loop.time() - self.started,
-            self.asked.limit,
+            self.asked.timeout + self.asked.cleanup_time + GRACE,
             sum(not each.lost for each in self._deliveries),
             self.trace.request_id,
             self.trace.doing,

@@ -58,7 +58,7 @@ class Service:
         self.settings = settings
         manager.actions.load_all()
         options = gearman.connection_options()
-        manager.ask_delivered_before = partial(delivered_before, options)
+        manager.delivered_before = partial(delivered_before, options)
         self._queries = JobServerQueries(settings.function, options)
         self.slots = JobSlots(
             settings,

@@ -317,7 +317,7 @@ def test_a_delete_that_was_delivered_before_spares_what_may_be_anothers(
         async with AsyncPoolManager(
             cloud, PoolSettings(explain_failures=True)
         ) as manager:
-            manager.ask_delivered_before = asked
+            manager.delivered_before = asked
             return await manager.run(
                 {"action": "DELETE_IP", "ip": ip.address},
                 Job("unique", "H:host:7", "127.0.0.1:4730"),
