@@ -16,12 +16,8 @@ from poolmgr.cli.usage import duration
 from poolmgr.cloud import Cloud, open_cloud
 from poolmgr.drivers.base import Status
 from poolmgr.ownership import Ownership, State
-from poolmgr.reaper.inventory import (
-    Item,
-    find_one,
-    list_devices,
-    list_everything,
-)
+from poolmgr.reaper import inventory
+from poolmgr.reaper.inventory import Item
 
 T = TypeVar("T")
 
@@ -87,7 +83,7 @@ class DeviceList(_List):
         status, name = parsed_args.status, parsed_args.name
         found = [
             item
-            for item in self.ask(list_devices)
+            for item in self.ask(inventory.list_devices)
             if status in (None, item.resource.status) and name in item.name
         ]
         return self.table(found, parsed_args)
@@ -114,7 +110,7 @@ class IpList(_List):
 
     def take_action(self, parsed_args: Namespace) -> Table:
         """List the floating IPs."""
-        _devices, ips = self.ask(list_everything)
+        _devices, ips = self.ask(inventory.list_everything)
         given = parsed_args
         found = [
             ip
@@ -142,9 +138,10 @@ class _Show(_InventoryCommand, PoolmgrShowOne):
 
     def take_action(self, parsed_args: Namespace) -> Table:
         """Show the resource."""
-        devices, ips = self.ask(list_everything)
+        devices, ips = self.ask(inventory.list_everything)
         items = devices if self.kind == "device" else ips
-        item: Item = find_one(self.kind, parsed_args.which, items)
+        which = parsed_args.which
+        item: Item = inventory.find_one(self.kind, which, items)
         id_ = item.resource.id
         attached = [ip.name for ip in ips if ip.resource.device_id == id_]
         return self.columns, _values(item, self.columns, attached)

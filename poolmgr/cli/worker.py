@@ -22,17 +22,11 @@ from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.monitoring.report import Report
 from poolmgr.reaper.loop import ReaperLoop
-from poolmgr.settings import PoolSettings, ReaperSettings, WorkerSettings
+from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
+from poolmgr.worker import signals
 from poolmgr.worker.service import Service
-from poolmgr.worker.signals import (
-    TOGETHER,
-    Ending,
-    end_on_defects,
-    handle,
-    say,
-)
 from poolmgr.worker.systemd import Notifier
 
 LOG = logging.getLogger(__name__)
@@ -63,14 +57,14 @@ class WorkerCommand(PoolmgrCommand):
         :raises PoolmgrError: the worker cannot start
         """
         # The handlers come first, because a start may take long.
-        self._ending = Ending(_end_at_start)
-        handle(self._ending, signal.SIGTERM, signal.SIGINT)
+        self._ending = signals.Ending(_end_at_start)
+        signals.handle(self._ending, signal.SIGTERM, signal.SIGINT)
         # Kept until the worker serves. If SIGHUP were blocked meanwhile, it
         # would stay blocked in the programs that plugins start.
         self._early: list[signal.Signals] = []
-        handle(self._early.append, signal.SIGHUP)
+        signals.handle(self._early.append, signal.SIGHUP)
         self._report = Report(logs.descriptors)
-        handle(self._report.start, signal.SIGUSR2)
+        signals.handle(self._report.start, signal.SIGUSR2)
         self._notifier = Notifier(os.environ)
         conf = self.configuration
         with suppress(ConfigError):  # raised below, with all other problems
@@ -96,7 +90,7 @@ class WorkerCommand(PoolmgrCommand):
         logs.adjust(self.app.options, True, to.log_level, to.log_format)
 
     async def _run(self, conf: Configuration, driver: Driver) -> int:
-        end_on_defects()
+        signals.end_on_defects()
         statistics, monitoring = None, conf.monitoring()
         if monitoring.enabled:  # else its libraries are not even imported
             from poolmgr.monitoring.server import serve
@@ -134,11 +128,9 @@ class WorkerCommand(PoolmgrCommand):
 
         reload = Reload(
             conf,
-            {
-                PoolSettings: manager.adopt,
-                WorkerSettings: adopt_worker,
-                ReaperSettings: reaper.adopt,
-            },
+            poolmgr=manager.adopt,
+            worker=adopt_worker,
+            reaper=reaper.adopt,
         )
 
         def hang_up() -> None:
@@ -148,13 +140,15 @@ class WorkerCommand(PoolmgrCommand):
 
         def drain(number: signal.Signals) -> None:
             text = "draining; a second signal stops it at once"
-            say(logging.INFO, f"{number.name}: {text}")
+            signals.say(logging.INFO, f"{number.name}: {text}")
             service.call(self._notifier.stopping)
             service.call(service.stop)
 
         # Delayed, so that a signal sent after the log line is the second one.
-        self._ending.gently = lambda n: Timer(TOGETHER, drain, [n]).start()
-        handle(lambda _number: service.call(hang_up), signal.SIGHUP)
+        self._ending.gently = lambda n: Timer(
+            signals.TOGETHER, drain, [n]
+        ).start()
+        signals.handle(lambda _number: service.call(hang_up), signal.SIGHUP)
         if self._early:
             service.call(hang_up)
         # The objects of modules, plugins and SDK stay: with thousands of jobs,
@@ -170,5 +164,5 @@ class WorkerCommand(PoolmgrCommand):
 
 
 def _end_at_start(number: signal.Signals) -> None:
-    say(logging.INFO, f"{number.name}: stopping before it served")
+    signals.say(logging.INFO, f"{number.name}: stopping before it served")
     os._exit(0)

@@ -13,8 +13,8 @@ from poolmgr.config.sources import Given, Key
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import driver_plugins, make_driver
 from poolmgr.errors import ConfigError, PluginNotFound
+from poolmgr.settings import IsSettings, Option, options_of
 from poolmgr.settings.gearman import GearmanSettings
-from poolmgr.settings.rules import IsSettings, Option, options_of
 from poolmgr.text import one_line, secrecy
 
 LOG = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from poolmgr import settings
 from poolmgr.config.sources import COMMENT, Key
 from poolmgr.drivers.nova.settings import NovaSettings
+from poolmgr.settings import IsSettings, Option, options_of
 from poolmgr.settings.gearman import GearmanSettings
-from poolmgr.settings.rules import IsSettings, Option, options_of
 
 if TYPE_CHECKING:  # needed for the sample file and the documentation only
     from oslo_config import cfg

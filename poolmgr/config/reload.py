@@ -1,14 +1,14 @@
 """Reloading the configuration of a running process."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.remarks import log_remarks
 from poolmgr.errors import PoolmgrError
-from poolmgr.settings.rules import options_of
+from poolmgr.settings import options_of
 from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
@@ -21,14 +21,12 @@ class Reload:
     mistake, nothing changes.
 
     :param conf: the configuration that the process started with
-    :param adopters: for each settings class with mutable options, a function
-        that puts new settings into effect
+    :param adopters: for each group with mutable options, a function that
+        puts new settings into effect
     """
 
     def __init__(
-        self,
-        conf: Configuration,
-        adopters: Mapping[type[Any], Callable[[Any], None]],
+        self, conf: Configuration, **adopters: Callable[[Any], None]
     ) -> None:
         self._conf = conf
         self._adopters = adopters
@@ -59,7 +57,7 @@ class Reload:
 
         :returns: the settings in effect
         """
-        adopt = self._adopters.get(type(old))
+        adopt = self._adopters.get(group)
         changed: dict[str, Any] = {}
         for option in options_of(group, type(old)):
             before, now = (getattr(each, option.name) for each in (old, new))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from poolmgr.errors import ConfigError, TransportError
 from poolmgr.gearman.endpoint import Address, ConnectionOptions, client_context
-from poolmgr.settings.rules import setting
+from poolmgr.settings import setting
 
 
 def _check_servers(servers: tuple[str, ...]) -> None:

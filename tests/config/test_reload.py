@@ -16,8 +16,7 @@ from poolmgr.config.options import list_opts
 from poolmgr.config.reload import Reload
 from poolmgr.drivers.fake import FakeCloud
 from poolmgr.errors import ConfigError, NotFound
-from poolmgr.settings import WorkerSettings
-from poolmgr.settings.rules import options_of
+from poolmgr.settings import WorkerSettings, options_of
 from tests.asking import asked
 from tests.clouds import fake_devices
 from tests.jobservers import JobServerProcess, builtin
@@ -352,7 +351,7 @@ def test_secrets_are_not_shown(
     path = tmp_path / "mine.conf"
     path.write_text("[nova]\npassword = planted-old\n")
     conf = Configuration([str(path)])
-    reload = Reload(conf, {})
+    reload = Reload(conf)
     path.write_text("[nova]\npassword = planted-new\n")
 
     reload.run()
@@ -367,7 +366,7 @@ def test_values_are_one_line(
     path = tmp_path / "mine.conf"
     path.write_text("")
     conf = Configuration([str(path)])
-    reload = Reload(conf, {})
+    reload = Reload(conf)
     path.write_text("[poolmgr]\naz = a\x1b[2J\n  b\n")
 
     reload.run()
@@ -381,7 +380,7 @@ def test_a_wrong_value_of_the_driver_in_use_changes_nothing(
 ) -> None:
     path = tmp_path / "worker.conf"
     path.write_text("[poolmgr]\ndriver = fake\n")
-    reload = Reload(Configuration([str(path)]), {})
+    reload = Reload(Configuration([str(path)]))
     path.write_text("[poolmgr]\ndriver = nova\n[fake]\nip_quota = -1\n")
 
     reload.run()
@@ -395,7 +394,7 @@ def test_monitoring_is_not_changed_by_a_reload(
     caplog.set_level("INFO")
     path = tmp_path / "worker.conf"
     path.write_text("")
-    reload = Reload(Configuration([str(path)]), {})
+    reload = Reload(Configuration([str(path)]))
     path.write_text("[monitoring]\nport = 1\n")
 
     reload.run()
@@ -409,7 +408,7 @@ def test_nothing_new_is_said_to_be_so(
 ) -> None:
     caplog.set_level("INFO")
     conf = Configuration([os.devnull])
-    reload = Reload(conf, {})
+    reload = Reload(conf)
 
     reload.run()
 

@@ -19,7 +19,7 @@ from poolmgr.config.options import as_text, names_of, options_in
 from poolmgr.drivers.fake import FakeSettings
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.errors import ConfigError
-from poolmgr.settings.rules import Option
+from poolmgr.settings import Option
 from tests.jobservers import JobServerProcess
 from tests.processes import poolmgr, worker
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.remarks import ignored_options
-from poolmgr.settings.rules import options_of
+from poolmgr.settings import options_of
 from tests.docs.blocks import Block, blocks, blocks_of, of
 from tests.docs.programs import problem
 

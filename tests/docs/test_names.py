@@ -8,7 +8,7 @@ import pytest
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import by_name
 from poolmgr.drivers.nova import NovaSettings
-from poolmgr.settings.rules import options_of
+from poolmgr.settings import options_of
 from tests.docs.blocks import ROOT, SOURCE, pages
 
 NOVA = (SOURCE / "nova.rst").read_text()
