@@ -94,10 +94,6 @@ class AttachedElsewhere(PoolmgrError):
 
     code = "attached_elsewhere"
 
-    def __init__(self, address: str, device: str) -> None:
-        what = f"floating IP {address!r} is attached to another device than"
-        super().__init__(f"{what} {device!r}; it was not touched")
-
 
 class CloudError(PoolmgrError):
     """The cloud failed or refused a request; the base of drivers' errors."""

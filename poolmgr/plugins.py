@@ -187,11 +187,10 @@ def entry_points(namespace: str) -> list[EntryPoint]:
 
 def _package(point: EntryPoint) -> str:
     """Return the name and version of an entry point's distribution."""
-    # stevedore's cache does not have them.
-    for each in importlib.metadata.entry_points(group=point.group):
-        if each == point and each.dist is not None:
-            return f"{each.dist.name} {each.dist.version}"
-    return "?"
+    # stevedore's cache does not have the distributions.
+    found = importlib.metadata.entry_points(group=point.group)
+    dist = next((each.dist for each in found if each == point), None)
+    return f"{dist.name} {dist.version}" if dist else "?"
 
 
 def known(error: BaseException, doing: str) -> errors.PoolmgrError:
@@ -204,10 +203,7 @@ def known(error: BaseException, doing: str) -> errors.PoolmgrError:
     # isinstance() would believe an object that lies about its class.
     if issubclass(type(error), errors.PoolmgrError):
         return error  # type: ignore[return-value]
-    try:
-        LOG.error("%s failed unexpectedly", doing, exc_info=error)
-    except BaseException:  # formatting the traceback can run plugin code
-        LOG.error("%s failed unexpectedly, and cannot be shown", doing)
+    LOG.error("%s failed unexpectedly", doing, exc_info=error)
     failure = errors.PluginFailed(f"{doing}: {told(error)}")
     failure.__cause__ = error
     return failure

@@ -242,7 +242,10 @@ class Cloud(Devices):
             if device is None or not self._is_ours(device):
                 await self._require_our_ip(ip)
             if device is not None and ip.device_id != device.id:
-                raise AttachedElsewhere(ip.address, device.name)
+                raise AttachedElsewhere(
+                    f"floating IP {ip.address!r} is attached to another "
+                    f"device than {device.name!r}; it was not touched"
+                )
             await self.calls.ask(verbs.DETACH_IP, ip)
 
         return await self._change(ip, detach, None)

@@ -9,14 +9,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from poolmgr.errors import TransportError
+from poolmgr.gearman import protocol
 from poolmgr.gearman.connection import connect
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
-from poolmgr.gearman.protocol import (
-    Packet,
-    PacketType,
-    Parser,
-    ProtocolError,
-)
 from poolmgr.text import decoded, one_line
 
 
@@ -105,7 +100,7 @@ async def show_jobs(
     return {decoded(handle): int(retries) for handle, retries in found}
 
 
-class _TextParser(Parser):
+class _TextParser(protocol.Parser):
     """Parses a text answer and returns it as an ECHO_RES packet.
 
     So :func:`connect` takes the command as the greeting, and the answer as
@@ -123,7 +118,7 @@ class _TextParser(Parser):
         self._limit = limit
         self._text = b""
 
-    def feed(self, data: bytes) -> Iterator[Packet]:
+    def feed(self, data: bytes) -> Iterator[protocol.Packet]:
         """Yield the answer when it is complete.
 
         :raises ProtocolError: it is not understood
@@ -133,16 +128,16 @@ class _TextParser(Parser):
         # A name may contain a line with a single dot, too, but more data
         # follows then.
         is_complete = (b"\n" + text).endswith((b"\n.\n", b"\n.\r\n"))
-        if is_complete:
-            end = text.rindex(b".")
-            found = list(self._record.finditer(text, 0, end))
-            if sum(len(each[0]) for each in found) == end:
-                self.rows = [each.groups() for each in found]
-                yield Packet(PacketType.ECHO_RES, [])
-                return
+        end = text.rindex(b".") if is_complete else 0
+        found = list(self._record.finditer(text, 0, end))
+        if is_complete and sum(len(each[0]) for each in found) == end:
+            self.rows = [each.groups() for each in found]
+            yield protocol.Packet(protocol.PacketType.ECHO_RES, [])
+            return
         is_error = text.startswith(b"ERR ") and b"\t" not in text
         if is_complete or is_error or len(text) > self._limit:
-            raise ProtocolError(f"answer not understood: {one_line(text, 60)}")
+            reason = f"answer not understood: {one_line(text, 60)}"
+            raise protocol.ProtocolError(reason)
 
 
 async def _ask(

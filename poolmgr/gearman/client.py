@@ -9,19 +9,12 @@ from functools import partial
 from typing import Self
 
 from poolmgr.errors import ConfigError, TransportError
+from poolmgr.gearman import protocol
 from poolmgr.gearman.connection import Connection, connect, fail
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
-from poolmgr.gearman.protocol import (
-    MAX_NAME,
-    SUBMIT,
-    PacketType,
-    Priority,
-    ProtocolError,
-    encode,
-)
+from poolmgr.gearman.protocol import MAX_NAME, Priority
+from poolmgr.gearman.protocol import PacketType as T
 from poolmgr.text import decoded, one_line
-
-T = PacketType
 
 
 class JobFailed(TransportError):
@@ -89,7 +82,7 @@ class Client:
 
         :raises TransportError: no server can be reached, with all reasons
         """
-        greeting = encode(T.ECHO_REQ, b"")
+        greeting = protocol.encode(T.ECHO_REQ, b"")
         failures = []
         for server in self._servers:
             try:
@@ -134,7 +127,7 @@ class Client:
             )
         job: SubmittedJob = await self._connection.ask(
             T.JOB_CREATED,
-            SUBMIT[priority, background],
+            protocol.SUBMIT[priority, background],
             *(function.encode(), raw, payload),
             read=partial(self._created, background),
         )
@@ -183,7 +176,7 @@ class Client:
             self._jobs.setdefault(args[0], []).append(job)
         return job
 
-    def _received(self, kind: PacketType, args: list[bytes]) -> None:
+    def _received(self, kind: T, args: list[bytes]) -> None:
         match kind:
             case T.WORK_COMPLETE:
                 for job in self._jobs.pop(args[0], ()):
@@ -200,7 +193,7 @@ class Client:
                     for job in self._jobs.get(args[0], ()):
                         job.progress = progress
             case _ if kind not in (T.WORK_DATA, T.WORK_WARNING):
-                raise ProtocolError(f"unexpected {kind.name}")
+                raise protocol.ProtocolError(f"unexpected {kind.name}")
 
 
 def _encoded(name: str) -> bytes:

@@ -8,13 +8,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from poolmgr.errors import TransportError
+from poolmgr.gearman import protocol
 from poolmgr.gearman.endpoint import Address, ConnectionOptions, open_socket
-from poolmgr.gearman.protocol import (
-    PacketType,
-    Parser,
-    ProtocolError,
-    encode,
-)
+from poolmgr.gearman.protocol import PacketType, Parser
 from poolmgr.text import one_line
 
 #: Likely causes if the peer accepts connections and does not answer.
@@ -67,16 +63,14 @@ class Connection(asyncio.Protocol):
             deque([(PacketType.ECHO_RES, list, self.answered)])
         )
         self._refused = False  # an ERROR has arrived since the last ECHO_RES
-        # Since the last heartbeat:
-        self._is_alive = True  # the peer has sent something
-        self._backlog = 0  # bytes that had not been sent then
+        self._is_alive = True  # data has arrived since the last heartbeat
 
     def send(self, kind: PacketType, *args: bytes) -> None:
         """Send a packet; it is lost if the connection is."""
         # All packets of one iteration of the loop are written at once.
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(encode(kind, *args))
+        self._out.append(protocol.encode(kind, *args))
 
     def ask(
         self,
@@ -157,7 +151,7 @@ class Connection(asyncio.Protocol):
                     self._received(*packet)
             # The next iteration of the loop would cost a tenth more.
             self._flush()
-        except ProtocolError as error:
+        except protocol.ProtocolError as error:
             self.drop(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -205,13 +199,10 @@ class Connection(asyncio.Protocol):
     def _check_heartbeat(self) -> None:
         if self._transport is None:
             return
-        # The ECHO_REQ waits behind a long answer, so a peer that still reads
-        # the answer is alive, too.
-        backlog = self._transport.get_write_buffer_size()
-        if not self._is_alive and backlog >= self._backlog:
+        if not self._is_alive:
             self.drop(f"no sign of life for {self._heartbeat:g} s")
             return
-        self._is_alive, self._backlog = False, backlog
+        self._is_alive = False
         self.echo()
         self._start_heartbeat()
 

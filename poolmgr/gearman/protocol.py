@@ -70,7 +70,6 @@ class PacketType(IntEnum):
 _KNOWN = {int(kind): kind for kind in PacketType}
 
 Priority = Literal["high", "normal", "low"]
-PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 SUBMIT: dict[tuple[Priority, bool], PacketType] = {
     ("low", False): PacketType.SUBMIT_JOB_LOW,

@@ -1,7 +1,7 @@
 """A job server for demonstrations and tests; **not for production**.
 
-It behaves as gearmand does where failures hide, but keeps nothing on disk,
-knows nobody's rights and is not fast.
+It behaves like gearmand where that matters for failures, but has no
+priorities, no persistent queue and no access control, and is not fast.
 """
 
 import argparse
@@ -9,35 +9,24 @@ import asyncio
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from poolmgr.gearman import protocol
 from poolmgr.gearman.endpoint import Address
-from poolmgr.gearman.protocol import (
-    PRIORITIES,
-    REQUEST,
-    RESPONSE,
-    SUBMIT,
-    Parser,
-    ProtocolError,
-    encode,
-)
 from poolmgr.gearman.protocol import PacketType as T
 
-_SUBMIT = {
-    kind: (PRIORITIES.index(priority), background)
-    for (priority, background), kind in SUBMIT.items()
-}
+#: The packet types that submit a job, and whether it is a background job.
+_SUBMIT = {kind: key[1] for key, kind in protocol.SUBMIT.items()}
 _FINAL = (T.WORK_COMPLETE, T.WORK_FAIL, T.WORK_EXCEPTION)
-_PASSED_ON = (*_FINAL, T.WORK_STATUS, T.WORK_DATA, T.WORK_WARNING)
+_FORWARDED = (*_FINAL, T.WORK_STATUS, T.WORK_DATA, T.WORK_WARNING)
 
 
 @dataclass(eq=False)
 class Peer:
-    """A worker, a client, or somebody who asks how things are.
+    """The connection of a worker or client.
 
-    :ivar functions: what it can do
-    :ivar asleep: whether it waits to be called
+    :ivar functions: the functions that it can run, as a set that keeps order
+    :ivar asleep: whether it waits to be woken
     """
 
     writer: asyncio.StreamWriter
@@ -47,50 +36,35 @@ class Peer:
 
     def send(self, kind: T, *args: bytes) -> None:
         """Send a packet."""
-        self.writer.write(encode(kind, *args, magic=RESPONSE))
-
-    @property
-    def description(self) -> bytes:
-        """Number (always 0), address, name, functions."""
-        ip = self.writer.get_extra_info("peername")[0].encode()
-        functions = b" ".join(self.functions)
-        return b"0 %s %s : %s" % (ip, self.client_id, functions)
+        packet = protocol.encode(kind, *args, magic=protocol.RESPONSE)
+        self.writer.write(packet)
 
 
 @dataclass(eq=False)
 class Job:
-    """A job.
+    """A queued or running job.
 
-    :ivar rank: of its priority, 0 is the highest
-    :ivar background: whether it stays when nobody waits
-    :ivar clients: who waits for its answer
-    :ivar worker: who runs it, None while it waits
+    :ivar background: whether it stays in the queue without clients
+    :ivar clients: the clients that wait for its answer
+    :ivar worker: the worker that runs it; None while it is queued
     """
 
     handle: bytes
     function: bytes
     unique: bytes
     payload: bytes
-    rank: int
     background: bool
     clients: list[Peer] = field(default_factory=list)
     worker: Peer | None = None
-
-    @property
-    def name(self) -> tuple[bytes, bytes]:
-        """What jobs are one by, as gearmand has it: a unique of "-" stands
-        for the payload."""
-        unique = self.payload if self.unique == b"-" else self.unique
-        return self.function, unique
 
 
 class JobServer:
     """The server.
 
-    :param host: where to listen
-    :param port: where to listen; 0 for any port that is free
+    :param host: the address to listen on
+    :param port: the port to listen on; 0 for any free port
     :ivar address: where it listens
-    :ivar jobs: its jobs by their handles, in the order of the queue
+    :ivar jobs: its jobs by handle, in the order of the queue
     """
 
     _server: asyncio.Server
@@ -102,47 +76,47 @@ class JobServer:
         self._numbers = itertools.count(1)
 
     async def start(self) -> None:
-        """Listen; :attr:`address` has the port then."""
+        """Listen, and set the port of :attr:`address`."""
         host, port = self.address.host, self.address.port
         self._server = await asyncio.start_server(self.serve, host, port)
         port = self._server.sockets[0].getsockname()[1]
         self.address = Address(host, port)
 
     async def close(self) -> None:
-        """Stop listening and close every connection."""
+        """Stop listening and close all connections."""
         self._server.close()
         for peer in self._peers:
             peer.writer.transport.abort()
-        # The connections end in the loop's next turns.
+        # The connections end in the next iterations of the loop.
         while self._peers:
             await asyncio.sleep(0)
 
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Serve a connection to its end."""
+        """Serve a connection until it ends."""
         peer = Peer(writer)
         self._peers.add(peer)
         try:
             data = await reader.read(1)
-            # A packet starts with NUL, a line of the admin protocol does not.
+            # A packet starts with NUL, an admin command does not.
             if data == b"\0":
-                parser = Parser(magic=REQUEST)
+                parser = protocol.Parser(magic=protocol.REQUEST)
                 while data:
                     for kind, args in parser.feed(data):
                         self._received(peer, kind, args)
                     data = await reader.read(65536)
             while data:
                 data += await reader.readline()
-                writer.write(self._answer(data.split()))
+                writer.write(self._run_command(data.split()))
                 data = await reader.read(1)
-        except (OSError, ValueError, ProtocolError):
-            pass  # a line without end is a ValueError
+        except (OSError, ValueError, protocol.ProtocolError):
+            pass  # ValueError: a line is too long
         finally:
             writer.close()
             self._peers.discard(peer)
             self._forget(peer)
-            self._wake()
+            self._wake_workers()
 
     # -- packets ------------------------------------------------------------
 
@@ -150,15 +124,15 @@ class JobServer:
         match kind:
             case _ if kind in _SUBMIT:
                 self._submit(peer, kind, args)
-            case _ if kind in _PASSED_ON:
-                self._pass_on(peer, kind, args)
+            case _ if kind in _FORWARDED:
+                self._forward(peer, kind, args)
             case T.CAN_DO:
                 peer.functions[args[0]] = None
             case T.GRAB_JOB_UNIQ:
-                self._grab(peer)
+                self._assign(peer)
             case T.PRE_SLEEP:
                 peer.asleep = True
-                self._wake()
+                self._wake_workers()
             case T.ECHO_REQ:
                 peer.send(T.ECHO_RES, *args)
             case T.SET_CLIENT_ID:
@@ -167,48 +141,45 @@ class JobServer:
                 status = _status(self.jobs.get(args[0]))
                 peer.send(T.STATUS_RES, args[0], *status[:-1])
             case T.GET_STATUS_UNIQUE:
-                named = (j for j in self.jobs.values() if j.unique == args[0])
-                status = _status(next(named, None))
+                found = (j for j in self.jobs.values() if j.unique == args[0])
+                status = _status(next(found, None))
                 peer.send(T.STATUS_RES_UNIQUE, args[0], *status)
             case _:
                 peer.send(T.ERROR, b"INVALID_PACKET", kind.name.encode())
 
     def _submit(self, client: Peer, kind: T, args: list[bytes]) -> None:
-        """Queue a job, or find the one of the same unique."""
+        """Queue a job, or join the job with the same unique."""
         function, unique, payload = args
         handle = b"H:built-in:%d" % next(self._numbers)
-        new = Job(handle, function, unique, payload, *_SUBMIT[kind])
-        for job in self.jobs.values():
-            if job.unique and job.name == new.name:
-                break
-        else:
-            job = self.jobs[handle] = new
-        if not new.background:
+        job = Job(handle, function, unique, payload, _SUBMIT[kind])
+        if unique not in (b"", b"-"):
+            for other in self.jobs.values():
+                if (other.function, other.unique) == (function, unique):
+                    job = other
+        self.jobs[job.handle] = job
+        if not _SUBMIT[kind]:
             job.clients.append(client)
         client.send(T.JOB_CREATED, job.handle)
-        self._wake()
+        self._wake_workers()
 
-    def _next(self, worker: Peer) -> Job | None:
-        """The next job for a worker."""
-        able = [
-            job
-            for job in self.jobs.values()
-            if job.worker is None and job.function in worker.functions
-        ]
-        return min(able, key=lambda job: job.rank, default=None)
+    def _next_job(self, worker: Peer) -> Job | None:
+        for job in self.jobs.values():
+            if job.worker is None and job.function in worker.functions:
+                return job
+        return None
 
-    def _grab(self, worker: Peer) -> None:
+    def _assign(self, worker: Peer) -> None:
         worker.asleep = False
-        job = self._next(worker)
+        job = self._next_job(worker)
         if job is None:
             worker.send(T.NO_JOB)
         else:
             job.worker = worker
-            what = job.handle, job.function, job.unique, job.payload
-            worker.send(T.JOB_ASSIGN_UNIQ, *what)
+            args = job.handle, job.function, job.unique, job.payload
+            worker.send(T.JOB_ASSIGN_UNIQ, *args)
 
-    def _pass_on(self, worker: Peer, kind: T, args: list[bytes]) -> None:
-        """Pass on to the clients what a worker says of its job."""
+    def _forward(self, worker: Peer, kind: T, args: list[bytes]) -> None:
+        """Forward a worker's packet to the clients of the job."""
         job = self.jobs.get(args[0])
         if job is None or job.worker is not worker:
             worker.send(T.ERROR, b"JOB_NOT_FOUND", b"Job+not+found")
@@ -219,12 +190,11 @@ class JobServer:
             del self.jobs[job.handle]
 
     def _forget(self, peer: Peer) -> None:
-        """Somebody has gone.
+        """Queue a lost worker's jobs again; drop a lost client's queued jobs.
 
-        A worker's jobs go back to the end of the queue; with its last client
-        a job that waits goes, too.
+        The worker's jobs go to the end of the queue, in reverse order, as with
+        gearmand. Background jobs and jobs with other clients are kept.
         """
-        # gearmand takes them back last first.
         for job in reversed(list(self.jobs.values())):
             job.clients = [c for c in job.clients if c is not peer]
             if job.worker is peer:
@@ -233,36 +203,45 @@ class JobServer:
             if job.worker is None and not (job.clients or job.background):
                 del self.jobs[job.handle]
 
-    def _wake(self) -> None:
-        """Call the workers that sleep and have a job now."""
+    def _wake_workers(self) -> None:
+        """Wake the sleeping workers that can run a queued job."""
         for peer in self._peers:
-            if peer.asleep and self._next(peer):
+            if peer.asleep and self._next_job(peer):
                 peer.asleep = False
                 peer.send(T.NOOP)
 
     # -- the admin protocol -------------------------------------------------
 
-    def _answer(self, words: list[bytes]) -> bytes:
+    def _run_command(self, words: list[bytes]) -> bytes:
         if words == [b"status"]:
-            lines = list(self._count_jobs())
+            lines = self._list_functions()
         elif words == [b"workers"]:
-            lines = [peer.description for peer in self._peers]
+            lines = [_describe(peer) for peer in self._peers]
         else:
             return b"ERR UNKNOWN_COMMAND Unknown+server+command\r\n"
         return b"".join(b"%s\n" % line for line in lines) + b".\n"
 
-    def _count_jobs(self) -> Iterator[bytes]:
-        """Function, jobs, running jobs, workers."""
+    def _list_functions(self) -> list[bytes]:
+        """Return name, jobs, running jobs and workers of each function."""
         jobs = self.jobs.values()
         total = Counter(job.function for job in jobs)
         running = Counter(job.function for job in jobs if job.worker)
         able = Counter(f for peer in self._peers for f in peer.functions)
-        for f in sorted({*total, *able}):
-            yield b"%s\t%d\t%d\t%d" % (f, total[f], running[f], able[f])
+        return [
+            b"%s\t%d\t%d\t%d" % (f, total[f], running[f], able[f])
+            for f in sorted({*total, *able})
+        ]
+
+
+def _describe(peer: Peer) -> bytes:
+    """Return file descriptor (always 0), address, client id and functions."""
+    ip = peer.writer.get_extra_info("peername")[0].encode()
+    return b"0 %s %s : %s" % (ip, peer.client_id, b" ".join(peer.functions))
 
 
 def _status(job: Job | None) -> list[bytes]:
-    """Known, running, progress (never), and how many clients wait."""
+    """Return whether a job is known and running, its progress (always 0/0),
+    and the number of its clients."""
     if job is None:
         return [b"0"] * 5
     running = b"1" if job.worker else b"0"
@@ -276,7 +255,7 @@ async def _run(server: JobServer) -> None:
 
 
 def main() -> None:
-    """``python -m poolmgr.gearman.server``."""
+    """Run ``python -m poolmgr.gearman.server``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4730)

@@ -157,15 +157,6 @@ def test_results_and_progress_reach_every_client_of_the_job(
     assert worker.says_nothing()
 
 
-def test_a_unique_of_a_dash_stands_for_the_payload(peers: Peers) -> None:
-    client = peers.client()
-
-    same = {client.submit(b"-", b"x"), client.submit(b"-", b"x")}
-
-    assert len(same) == 1
-    assert client.submit(b"-", b"other") not in same
-
-
 def test_an_unknown_handle_is_an_error(peers: Peers) -> None:
     worker = peers.worker()
 

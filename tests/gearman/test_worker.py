@@ -8,6 +8,7 @@ import pytest
 
 from poolmgr.gearman import admin
 from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address
 from tests.gearman_workers import FUNCTION, TIMEOUT, Running, running, until
 from tests.jobservers import JobServerProcess, gearmand
 
@@ -105,9 +106,8 @@ def test_jobs_without_a_unique_are_jobs_of_their_own(
     asyncio.run(scenario())
 
 
-def test_urgent_jobs_come_first(job_server: JobServerProcess) -> None:
-    async def scenario() -> None:
-        address = job_server.address
+def test_urgent_jobs_come_first() -> None:
+    async def scenario(address: Address) -> None:
         async with Client([address]) as client:
             for priority in ("low", "normal", "high"):
                 await client.submit(
@@ -124,7 +124,8 @@ def test_urgent_jobs_come_first(job_server: JobServerProcess) -> None:
                     worker.done(job)
         assert came == [b"high", b"normal", b"low"]
 
-    asyncio.run(scenario())
+    with gearmand() as server:
+        asyncio.run(scenario(server.address))
 
 
 def test_progress_reaches_the_client(job_server: JobServerProcess) -> None:
