@@ -5,17 +5,15 @@ import logging
 import os
 import signal
 import sys
-from argparse import Action, Namespace
-from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING
+from argparse import Action
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO
 
 from cliff.app import App
 from cliff.help import HelpCommand
 
 from poolmgr.cli import logs
 from poolmgr.cli.commands import Commands
-from poolmgr.cli.terminal import Stream
 from poolmgr.cli.usage import (
     UNKNOWN,
     UsageError,
@@ -23,16 +21,42 @@ from poolmgr.cli.usage import (
     report_in_one_line,
 )
 from poolmgr.errors import PluginError, RequestError
-from poolmgr.text import one_line
+from poolmgr.text import lines, one_line
 from poolmgr.worker.signals import Interrupted, Interruption, handle
-
-if TYPE_CHECKING:
-    from poolmgr.config.configuration import Configuration
 
 #: Exit code if the command line is wrong.
 EXIT_USAGE = 2
 #: Exit code if the reader of the output has gone.
 EXIT_SIGPIPE = 141
+
+
+class Stream:
+    """A stream that keeps foreign text from controlling the terminal.
+
+    :param raw: the stream to write to
+    :ivar put: writes text without escaping it
+    """
+
+    def __init__(self, raw: TextIO) -> None:
+        self.raw = raw
+        self.put: Callable[[str], object] = raw.write
+
+    def write(self, text: str) -> int:
+        """Write text with its control characters escaped."""
+        self.put(lines(text))
+        return len(text)
+
+    def writelines(self, texts: Iterable[str]) -> None:
+        """Write several texts."""
+        self.write("".join(texts))
+
+    def is_terminal(self) -> bool:
+        """Return whether it is a terminal whose cursor can be moved."""
+        known = os.environ.get("TERM", "") not in ("", "dumb")
+        return known and self.raw.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
 
 
 class PoolmgrApp(App):
@@ -64,27 +88,6 @@ class PoolmgrApp(App):
         report_in_one_line(self.parser)
         self.options = self.parser.parse_args([])
 
-    @cached_property
-    def configuration(self) -> "Configuration":
-        """The options of files, environment and command line.
-
-        :raises ConfigError: a file cannot be read
-        """
-        from poolmgr.config.configuration import Configuration
-
-        given = self.options
-        conf = Configuration(given.config_file, given.config_dir)
-        if given.driver is not None:
-            conf.use("--driver", ("poolmgr", "driver"), given.driver)
-        if given.os_cloud is not None:
-            conf.use("--os-cloud", ("nova", "cloud"), given.os_cloud)
-            # Replaces credentials that are configured.
-            conf.use("--os-cloud", ("nova", "auth_url"), "")
-        if given.gearman_server:
-            servers = ", ".join(given.gearman_server)
-            conf.use("--gearman-server", ("gearman", "servers"), servers)
-        return conf
-
     def run(self, argv: list[str]) -> int:
         """Run a command line and return the exit code.
 
@@ -113,7 +116,7 @@ class PoolmgrApp(App):
     def _run_command(self, argv: list[str]) -> int:
         self.options, words = self.parser.parse_known_args(argv)
         logs.configure(self.options)
-        if not words:
+        if words in ([], ["help"]):
             self.print_help()
             return 0
         if self.options.deferred_help:
@@ -157,15 +160,6 @@ class PoolmgrApp(App):
 
 class Help(HelpCommand):
     """Explain a command."""
-
-    app: PoolmgrApp
-
-    def take_action(self, parsed_args: Namespace) -> int:
-        """Print the help of a command, or of all commands."""
-        if not parsed_args.cmd:
-            self.app.print_help()
-            return 0
-        return super().take_action(parsed_args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

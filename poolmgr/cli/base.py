@@ -1,13 +1,15 @@
 """Base classes of the commands, and how they print values."""
 
 import re
+import time
 from argparse import (
     ArgumentParser,
     Namespace,
     RawDescriptionHelpFormatter,
 )
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from cliff.columns import FormattableColumn
@@ -16,8 +18,7 @@ from cliff.lister import Lister
 from cliff.show import ShowOne
 from cliff.utils import terminal_width
 
-from poolmgr.cli.app import PoolmgrApp
-from poolmgr.cli.terminal import Stream, is_terminal, show_progress
+from poolmgr.cli.app import PoolmgrApp, Stream
 from poolmgr.cli.usage import report_in_one_line
 from poolmgr.text import format_duration, one_line
 
@@ -103,10 +104,26 @@ class PoolmgrCommand(Command):
     columns: Sequence[str] = ()
     failed = False
 
-    @property
+    @cached_property
     def configuration(self) -> "Configuration":
-        """The options of files, environment and command line."""
-        return self.app.configuration
+        """The options of files, environment and command line.
+
+        :raises ConfigError: a file cannot be read
+        """
+        from poolmgr.config.configuration import Configuration
+
+        given = self.app.options
+        conf = Configuration(given.config_file, given.config_dir)
+        if given.driver is not None:
+            conf.use("--driver", ("poolmgr", "driver"), given.driver)
+        if given.os_cloud is not None:
+            conf.use("--os-cloud", ("nova", "cloud"), given.os_cloud)
+            # Replaces credentials that are configured.
+            conf.use("--os-cloud", ("nova", "auth_url"), "")
+        if given.gearman_server:
+            servers = ", ".join(given.gearman_server)
+            conf.use("--gearman-server", ("gearman", "servers"), servers)
+        return conf
 
     def run(self, parsed_args: Namespace) -> int:
         """Run the command and return the exit code."""
@@ -118,17 +135,47 @@ class PoolmgrCommand(Command):
             self.app.stdout.flush()
             self.app.stderr.write(f"{self.app.NAME}: {text}\n")
 
-    def progress(
-        self, step: Callable[[], str]
-    ) -> AbstractContextManager[None]:
-        """Show progress on a terminal while the block runs.
+    @contextmanager
+    def progress(self, step: Callable[[], str]) -> Iterator[None]:
+        """Show a progress line on a terminal while the block runs.
 
         :param step: returns the current state of the work
         """
         err, wanted = self.app.stderr, self.app.options.verbose_level
-        if wanted and isinstance(err, Stream) and is_terminal(err):
-            return show_progress(err, self.cmd_name or "", step)
-        return nullcontext()
+        if not (wanted and isinstance(err, Stream) and err.is_terminal()):
+            yield
+            return
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        started = time.monotonic()
+        console = Console(file=err.raw, highlight=False)
+
+        def draw_line() -> Text:
+            passed = format_duration(int(time.monotonic() - started))
+            words = f"{self.cmd_name}: {one_line(step())}, {passed}"
+            # Ctrl-C prints "^C" into the columns that stay free.
+            return Text(words[: max(console.width - 3, 1)])
+
+        live = Live(
+            console=console,
+            get_renderable=draw_line,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        try:
+            live.start()
+            # A second signal ends the process without restoring the cursor.
+            console.show_cursor(True)
+            # Log lines appear above the progress line.
+            err.put = partial(console.out, end="")
+            yield
+        finally:
+            err.put = err.raw.write
+            with suppress(OSError):  # the terminal may be gone
+                live.stop()
 
     def get_parser(self, prog_name: str) -> ArgumentParser:
         """Make the command's parser."""

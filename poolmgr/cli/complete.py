@@ -1,7 +1,7 @@
 """``poolmgr complete``: a script that completes command lines in a shell."""
 
 import re
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from copy import deepcopy
 
 import shtab
@@ -34,7 +34,7 @@ class Complete(PoolmgrCommand):
         add, shells = parser.add_argument, ("bash", "zsh", "fish", "tcsh")
         which, typed = "which shell (default: bash)", "the command to complete"
         add("--shell", choices=shells, default="bash", help=which)
-        add("--name", type=_name, default="poolmgr", help=typed)
+        add("--name", default="poolmgr", help=typed)
 
     def take_action(self, parsed_args: Namespace) -> int:
         """Print the script."""
@@ -82,12 +82,3 @@ def _prepare(parser: ArgumentParser) -> None:
         if action.choices:
             names = map(str, action.choices)
             action.choices = [*filter(_HARMLESS.fullmatch, names)]
-
-
-def _name(text: str) -> str:
-    """Read the name of a command."""
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text):
-        raise ArgumentTypeError(
-            f"must be letters, digits, '.', '-' and '_', not {text[:100]!r}"
-        )
-    return text

@@ -4,8 +4,8 @@ import argparse
 import signal
 from http.client import HTTPConnection, HTTPException
 
+from poolmgr.cli.app import Stream
 from poolmgr.cli.base import PoolmgrCommand, PoolmgrLister, Row, Table
-from poolmgr.cli.terminal import Stream
 from poolmgr.cli.usage import UsageError, seconds
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import admin

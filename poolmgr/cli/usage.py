@@ -48,23 +48,14 @@ def report_in_one_line(parser: ArgumentParser) -> None:
     def error(message: str) -> NoReturn:
         if message.startswith(UNKNOWN):
             word = message.removeprefix(UNKNOWN).split(" ")[0]
-            message = f"unexpected argument {word!r}"
-            if word.startswith("-"):
-                message = _unknown_option(word, parser)
+            word = word.partition("=")[0]  # the value may be a secret
+            similar = _similar(word, parser._option_string_actions)
+            message = f"unexpected argument {word!r}{_suggest(similar)}"
         raise UsageError(f"{one_line(message)}. See '{parser.prog} --help'")
 
     parser.error = error  # type: ignore[method-assign]
     # Python 3.14 colours help, and our streams would escape the colours.
     vars(parser)["color"] = False
-
-
-def _unknown_option(word: str, parser: ArgumentParser) -> str:
-    """Return the error for an option that does not exist."""
-    option = word.partition("=")[0]
-    if not option.startswith("--"):
-        option = option[:2]  # "-nv" is two options
-    similar = _similar(option, parser._option_string_actions)
-    return f"there is no option {one_line(option)}{_suggest(similar)}"
 
 
 def unknown_command(words: Sequence[str], known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from poolmgr.cli.terminal import Stream, is_terminal
+from poolmgr.cli.app import Stream
 from poolmgr.errors import TransportError
 from poolmgr.gearman.admin import FunctionStatus, status
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
@@ -43,7 +43,7 @@ async def watch(
     :param interval: seconds between two views
     """
     servers = [_Server(each, options) for each in addresses]
-    loop, on_screen = asyncio.get_running_loop(), is_terminal(out)
+    loop, on_screen = asyncio.get_running_loop(), out.is_terminal()
     console = Console(file=out.raw, width=None if on_screen else _PLAIN_WIDTH)
     view = partial(_view, servers, interval)
     if sys.stdin.isatty():

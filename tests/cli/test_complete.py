@@ -147,13 +147,6 @@ def test_another_name_can_be_completed(scripts: Path) -> None:
         shown.wait_for(lambda: shown.lines[-1] == f"{PROMPT}pool-2 reap")
 
 
-def test_a_name_that_is_a_command_is_refused() -> None:
-    done = poolmgr("complete", "--name", "x; reboot")
-
-    assert done.returncode == 2
-    assert "must be letters" in done.stderr
-
-
 def test_it_has_what_plugins_bring(tmp_path: Path) -> None:
     info = tmp_path / "odd-1.dist-info"
     info.mkdir()

@@ -107,7 +107,7 @@ def test_an_action_with_fields_has_no_count() -> None:
     done = poolmgr("delete-device", "--count", "2", "libra-1")
 
     assert done.returncode == 2
-    assert "there is no option --count" in done.stderr
+    assert "unexpected argument '--count'" in done.stderr
 
 
 # -- progress ---------------------------------------------------------------

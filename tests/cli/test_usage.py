@@ -66,12 +66,12 @@ from tests.terminals import terminal
         (["zzz"], "poolmgr: 'zzz' is not a command. See 'poolmgr --help'"),
         (
             ["--drivr", "fake", "build-ip"],
-            "poolmgr: there is no option --drivr (did you mean --driver?). "
+            "poolmgr: unexpected argument '--drivr' (did you mean --driver?). "
             "See 'poolmgr --help'",
         ),
         (
             ["build-device", "--cuont=2"],
-            "poolmgr: there is no option --cuont (did you mean "
+            "poolmgr: unexpected argument '--cuont' (did you mean "
             "--count or --quote?). See 'poolmgr build-device --help'",
         ),
         (

@@ -155,12 +155,15 @@ def test_a_worker_and_check_name_every_option(
 @pytest.mark.parametrize(
     ("args", "what"),
     [
-        (["worker", "-c", "libra.cfg"], "there is no option -c."),
-        (["worker", "-nd"], "there is no option -n."),
+        (["worker", "-c", "libra.cfg"], "unexpected argument '-c'."),
+        (["worker", "-nd"], "unexpected argument '-nd'."),
         (["--logfile=x", "worker"], "(did you mean --log-file"),
         (["--log-config", "x", "worker"], "did you mean --log-config-append"),
         (["--gearman", "a:1", "worker"], "(did you mean --gearman-server?)"),
-        (["--nova_pass=planted", "worker"], "there is no option --nova_pass"),
+        (
+            ["--nova_pass=planted", "worker"],
+            "unexpected argument '--nova_pass'",
+        ),
     ],
 )
 def test_command_line_options_of_libra_are_reported(

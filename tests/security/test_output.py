@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from poolmgr import PoolManager
-from poolmgr.cli.terminal import Stream
+from poolmgr.cli.app import Stream
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.drivers.nova.credentials import Origin
