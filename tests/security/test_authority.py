@@ -1,7 +1,7 @@
-"""Who may touch what: every action on everything, by every authority.
+"""Ownership: every action on every kind of resource, with every authority.
 
-The rules are written down a second time here, as short as they are in the
-documentation; what the actions do is held against them on both clouds.
+The rules are stated here again, as short as in the documentation, and compared
+with the actions' behaviour on both clouds.
 """
 
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ class World:
     make_ip: Callable[[], str]
 
     def device(self, kind: Kind) -> Device:
-        """A new one."""
+        """Create a new one."""
         name = "web-1" if kind == "somebody's" else new_name("libra")
         if kind in ("ours", "theirs"):
             mark = OURS if kind == "ours" else THEIRS
@@ -80,7 +80,7 @@ class World:
         return made
 
     def ip(self, mark: str, on: Device | None) -> FloatingIP:
-        """A new one."""
+        """Create a new one."""
         wanted = MARKS[mark]
         if wanted is None:
             address = self.make_ip()
@@ -99,7 +99,7 @@ class World:
     def everything(self) -> tuple[list[Device], list[FloatingIP]]:
         devices = self.driver.list_devices(SOON)
         ips = self.driver.list_ips(SOON)
-        # An address on a device shows among the device's own.
+        # An attached address is among the device's addresses.
         bare = [(d.id, d.name, d.status, d.mark) for d in devices]
         return sorted(bare), list(ips)  # type: ignore[return-value]
 
@@ -141,7 +141,7 @@ def manager(world: World, authority: Authority) -> PoolManager:
 
 
 def outcome(manager: PoolManager, action: str, **fields: str) -> str:
-    """PASS, or the code of the reason."""
+    """Return PASS, or the error code."""
     answer = manager.run({"action": action, **fields})
     error = answer.get("error")
     return str(error["code"]) if isinstance(error, dict) else "PASS"
@@ -238,7 +238,7 @@ def test_remove_ip(world: World, authority: Authority) -> None:
             else:
                 ours = device_is_ours(named, authority)
                 why = "attached_elsewhere" if ours else "not_owned"
-                # What is on nothing is removed from everything.
+                # An unattached address counts as removed from any device.
                 assert got == ("PASS" if place == "free" else why), case
                 assert world.everything() == before, case
             world.driver.delete_ip(ip, SOON)

@@ -1,4 +1,4 @@
-"""Who can read what: files with secrets, and files that poolmgr writes."""
+"""Permissions of files with secrets, and of files that poolmgr writes."""
 
 import json
 import os
@@ -18,7 +18,7 @@ EVERYBODY = stat.S_IROTH | stat.S_IWOTH
 MODES = {
     0o600: False,
     0o400: False,
-    0o640: False,  # root:poolmgr, as Debian has it
+    0o640: False,  # root:poolmgr, as in Debian packages
     0o660: False,
     0o644: True,
     0o604: True,
@@ -34,7 +34,7 @@ def cloud() -> Iterator[LoopbackCloud]:
 
 
 def config(folder: Path, cloud: LoopbackCloud, password: bool = True) -> Path:
-    """A configuration file with the cloud's credentials."""
+    """Write a configuration file with the cloud's credentials."""
     given = {
         **cloud.credentials,
         "image": "tiny",
@@ -51,14 +51,14 @@ def config(folder: Path, cloud: LoopbackCloud, password: bool = True) -> Path:
 
 
 def warnings(*args: str, **environment: str) -> list[str]:
-    """The lines about files of a command that works."""
+    """Run a command and return its warnings about files."""
     done = poolmgr(*args, **environment)
     assert done.returncode == 0, done.stderr
     return [line for line in done.stderr.splitlines() if "chmod" in line]
 
 
 @pytest.mark.parametrize("mode", MODES, ids=oct)
-def test_a_configuration_with_a_password_is_for_few(
+def test_a_readable_configuration_with_a_password_is_reported(
     cloud: LoopbackCloud, tmp_path: Path, mode: int
 ) -> None:
     path = config(tmp_path, cloud)
@@ -74,7 +74,7 @@ def test_a_configuration_with_a_password_is_for_few(
     )
 
 
-def test_a_configuration_without_a_secret_is_for_all(
+def test_a_readable_configuration_without_secrets_is_fine(
     cloud: LoopbackCloud, tmp_path: Path
 ) -> None:
     path = config(tmp_path, cloud, password=False)
@@ -88,7 +88,7 @@ def test_a_configuration_without_a_secret_is_for_all(
     assert found == []
 
 
-def test_the_file_that_has_the_secret_is_named(
+def test_the_file_with_the_secret_is_named(
     cloud: LoopbackCloud, tmp_path: Path
 ) -> None:
     open_ = config(tmp_path, cloud, password=False)
@@ -104,7 +104,9 @@ def test_the_file_that_has_the_secret_is_named(
     assert line.startswith(f"poolmgr: {secret} has a secret")
 
 
-def test_an_old_libra_cfg_counts(cloud: LoopbackCloud, tmp_path: Path) -> None:
+def test_a_readable_libra_cfg_with_a_password_is_reported(
+    cloud: LoopbackCloud, tmp_path: Path
+) -> None:
     credentials = cloud.credentials
     path = tmp_path / "libra.cfg"
     path.write_text(
@@ -123,7 +125,7 @@ def test_an_old_libra_cfg_counts(cloud: LoopbackCloud, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", [False, True])
-def test_a_clouds_yaml_with_a_password_is_for_few(
+def test_a_readable_clouds_yaml_with_a_password_is_reported(
     cloud: LoopbackCloud, tmp_path: Path, split: bool
 ) -> None:
     auth = dict(cloud.credentials)
@@ -153,7 +155,7 @@ def test_a_clouds_yaml_with_a_password_is_for_few(
 
 
 @pytest.mark.parametrize("command", ["check", "worker"])
-def test_a_key_is_for_few(tmp_path: Path, command: str) -> None:
+def test_a_readable_key_is_reported(tmp_path: Path, command: str) -> None:
     authority = trustme.CA()
     ca, cert, key = (str(tmp_path / n) for n in ("ca", "cert", "key"))
     authority.cert_pem.write_to_path(ca)
@@ -167,7 +169,7 @@ def test_a_key_is_for_few(tmp_path: Path, command: str) -> None:
     )
     args = ["--driver", "fake", "--config-file", str(path)]
     if command == "worker":
-        # It is told although the worker does not start.
+        # It is reported although the worker does not start.
         Path(ca).write_text("none")
 
     done = poolmgr(*args, command)
@@ -176,13 +178,13 @@ def test_a_key_is_for_few(tmp_path: Path, command: str) -> None:
     assert f"{key} has a secret ([gearman] ssl_key)" in line
 
 
-# -- what poolmgr writes -----------------------------------------------------
+# -- files that poolmgr writes -----------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("umask", "mode"), [(0, 0o644), (0o022, 0o644), (0o027, 0o640)]
 )
-def test_nobody_else_writes_what_poolmgr_writes(
+def test_files_of_poolmgr_are_writable_only_by_their_owner(
     tmp_path: Path, umask: int, mode: int
 ) -> None:
     log, state = tmp_path / "poolmgr.log", tmp_path / "cloud.db"

@@ -1,4 +1,4 @@
-"""Names, addresses and ids that want to be something else."""
+"""Malicious names, addresses and ids."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -79,7 +79,7 @@ ADDRESSES: list[object] = [
 
 @pytest.fixture(scope="module")
 def untouched() -> Iterator[Pool]:
-    """A pool on a cloud that nothing is to reach."""
+    """Yield a pool on a cloud that must not receive any request."""
     with ExitStack() as stack:
         yield Pools(stack).new()
 
@@ -108,7 +108,7 @@ GOOD = {"name": "libra-1", "ip": "198.18.0.2"}
     ],
     ids=lambda value: ascii(value)[:40],
 )
-def test_what_is_no_name_or_address_never_reaches_the_cloud(
+def test_invalid_names_and_addresses_never_reach_the_cloud(
     untouched: Pool, action: str, field: str, value: object
 ) -> None:
     untouched.fails(action, "invalid_field", **{**GOOD, field: value})
@@ -137,7 +137,7 @@ def test_a_missing_field_never_reaches_the_cloud(
 @pytest.mark.parametrize(
     "which", ["../os-keypairs/poolkey", "detail", "..", "", "a\x1b[2J", "x\ny"]
 )
-def test_what_is_shown_is_looked_for_and_no_part_of_a_path(
+def test_shown_names_are_not_used_as_paths(
     pool: Pool, tmp_path: Path, which: str
 ) -> None:
     clouds = pool.cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
@@ -161,7 +161,7 @@ def test_what_is_shown_is_looked_for_and_no_part_of_a_path(
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "a\x1b[2J", "http://127.0.0.1:1/", "", "x\ny"]
 )
-def test_a_clouds_name_is_only_a_name(
+def test_a_cloud_name_is_not_used_as_a_path(
     pool: Pool, tmp_path: Path, name: str
 ) -> None:
     clouds = pool.cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
@@ -173,16 +173,16 @@ def test_a_clouds_name_is_only_a_name(
         OS_CLIENT_CONFIG_FILE=str(clouds),
     )
 
-    # None at all is a mistake on the command line.
+    # An empty name is a mistake on the command line.
     assert (done.returncode, done.stdout) == (1 if name else 2, "")
     assert done.stderr.count("\n") == 1
     assert done.stderr.rstrip("\n").isprintable()
     assert pool.cloud.calls == []
 
 
-# -- a cloud that is hostile or broken ---------------------------------------
+# -- a malicious or broken cloud ---------------------------------------------
 
-#: JSON can write it, but it is half of a character.
+#: Valid in JSON, but only half of a surrogate pair.
 NO_TEXT = "\ud800"
 PATHS = [
     "..%2fos-keypairs%2fpoolkey",
@@ -199,12 +199,12 @@ PATHS = [
 
 
 def lists(path: str, **answer: Any) -> Fault:
-    """Every list of this path has these entries."""
+    """Return a fault: every list of this path has these entries."""
     return Fault("GET", path, status=200, body=answer, times=None)
 
 
 def server(**fields: object) -> dict[str, Any]:
-    """A server of the pool's, as Nova shows one."""
+    """Return a server of the pool as Nova shows it."""
     return {
         "id": "d6e4c3c5-2d28-4d0b-8d94-1c5a5d0ad7f1",
         "name": "libra-1",
@@ -216,7 +216,7 @@ def server(**fields: object) -> dict[str, Any]:
 
 
 def floating_ip(**fields: object) -> dict[str, Any]:
-    """A floating IP of the pool's, as Neutron shows one."""
+    """Return a floating IP of the pool as Neutron shows it."""
     return {
         "id": "0f8b5a54-6a0c-4f8a-b3d4-0a2b7dd7ac11",
         "floating_ip_address": "198.18.0.2",
@@ -228,7 +228,7 @@ def floating_ip(**fields: object) -> dict[str, Any]:
 
 
 def changes_of(pool: Pool) -> list[tuple[str, str]]:
-    """What was asked for that changes anything."""
+    """Return the changing requests."""
     return [
         (call.method, call.path)
         for call in pool.cloud.calls
@@ -237,7 +237,9 @@ def changes_of(pool: Pool) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("id_", PATHS)
-def test_a_servers_id_leads_nowhere_else(pool: Pool, id_: str) -> None:
+def test_a_malicious_server_id_is_not_used_as_a_path(
+    pool: Pool, id_: str
+) -> None:
     pool.fault(lists(DETAILS, servers=[server(id=id_)]))
 
     pool.fails("DELETE_DEVICE", "cloud_refused", name="libra-1")
@@ -246,7 +248,9 @@ def test_a_servers_id_leads_nowhere_else(pool: Pool, id_: str) -> None:
 
 
 @pytest.mark.parametrize("id_", PATHS)
-def test_a_floating_ips_id_leads_nowhere_else(pool: Pool, id_: str) -> None:
+def test_a_malicious_floating_ip_id_is_not_used_as_a_path(
+    pool: Pool, id_: str
+) -> None:
     device = pool.build()["name"]
     pool.cloud.forget_calls()
     pool.fault(lists(IPS, floatingips=[floating_ip(id=id_)]))
@@ -258,7 +262,9 @@ def test_a_floating_ips_id_leads_nowhere_else(pool: Pool, id_: str) -> None:
     assert changes_of(pool) == []
 
 
-def test_a_device_id_of_a_port_leads_nowhere_else(pool: Pool) -> None:
+def test_a_malicious_device_id_of_a_port_is_not_used_as_a_path(
+    pool: Pool,
+) -> None:
     attached = floating_ip(
         description="",
         port_id="p",
@@ -272,7 +278,7 @@ def test_a_device_id_of_a_port_leads_nowhere_else(pool: Pool) -> None:
     assert pool.cloud.count("GET", path=".*os-keypairs.*") == 0
 
 
-def test_the_next_page_is_of_the_same_list_whatever_its_link(
+def test_links_to_the_next_page_are_not_followed(
     pool: Pool,
 ) -> None:
     link = {"rel": "next", "href": f"{pool.cloud.url}/compute/os-keypairs"}
@@ -286,7 +292,7 @@ def test_the_next_page_is_of_the_same_list_whatever_its_link(
         )
     )
 
-    # The cloud knows no such marker, and the list is read anew.
+    # The cloud does not know the marker, so the list is read again.
     pool.fails("DELETE_DEVICE", "not_found", name="libra-1")
 
     gets = [c for c in pool.cloud.calls if c.path == DETAILS]
@@ -295,13 +301,13 @@ def test_the_next_page_is_of_the_same_list_whatever_its_link(
     assert pool.cloud.count(path="/os-keypairs.*") == 0
 
 
-def test_a_list_that_never_ends_is_left(pool: Pool) -> None:
+def test_an_endless_list_is_given_up(pool: Pool) -> None:
     pool.fault(lists(DETAILS, servers=[server(name="x")], servers_links=[{}]))
 
     reason = pool.fails("DELETE_DEVICE", "cloud_unavailable", name="libra-1")
 
     assert "have no end" in reason
-    # Two pages of each of a few lists: it is read again, with pauses.
+    # Two pages each time: the list is read again, with pauses.
     assert 2 <= pool.cloud.count(path=DETAILS) < 50
 
 
@@ -314,9 +320,7 @@ BROKEN: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_list_that_is_none_is_the_clouds_failure(
-    pool: Pool, case: str
-) -> None:
+def test_a_malformed_list_is_a_cloud_failure(pool: Pool, case: str) -> None:
     path, answer = BROKEN[case]
     pool.fault(lists(path, **answer))
     action = "DELETE_DEVICE" if path == DETAILS else "DELETE_IP"
@@ -359,7 +363,9 @@ ODD: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_what_is_odd_is_not_touched(pool: Pool, case: str) -> None:
+def test_resources_with_malformed_marks_are_not_touched(
+    pool: Pool, case: str
+) -> None:
     path, answer = ODD[case]
     pool.fault(lists(path, **answer))
     action = "DELETE_DEVICE" if path == DETAILS else "DELETE_IP"
@@ -376,15 +382,13 @@ def test_what_is_odd_is_not_touched(pool: Pool, case: str) -> None:
     ["[" * 100_000, '{"servers": ' + "[" * 100_000, "1" * 5000, '{"a": 1}'],
     ids=["lists", "lists in an object", "a number", "an object"],
 )
-def test_json_that_is_a_bomb_is_the_clouds_failure(
-    pool: Pool, body: str
-) -> None:
+def test_deeply_nested_json_is_a_cloud_failure(pool: Pool, body: str) -> None:
     pool.fault(Fault("GET", DETAILS, status=200, body=body, times=None))
 
     pool.fails("DELETE_DEVICE", "cloud_unavailable", name="libra-1")
 
 
-def test_one_name_that_is_not_utf8_hides_no_other_server(pool: Pool) -> None:
+def test_a_name_that_is_not_utf8_hides_no_other_server(pool: Pool) -> None:
     name = pool.passes("BUILD_DEVICE")["name"]
     there = [
         server(name="caf\udce9", metadata={}),
@@ -397,10 +401,10 @@ def test_one_name_that_is_not_utf8_hides_no_other_server(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("id_", [None, NO_TEXT, *PATHS], ids=ascii)
-def test_a_device_whose_id_is_none_is_found_by_its_tag(
+def test_a_created_device_with_an_invalid_id_is_found_by_its_tag(
     pool: Pool, id_: str | None
 ) -> None:
-    """The cloud's answer may be nonsense; the server is there."""
+    """The cloud's answer is malformed, but the server exists."""
     made = {} if id_ is None else {"id": id_}
     pool.fault(
         Fault("POST", SERVERS, status=202, body={"server": made}, after=True)

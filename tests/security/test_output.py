@@ -1,4 +1,4 @@
-"""Foreign text acts on nothing: no log, terminal, shell or spreadsheet."""
+"""Foreign text cannot affect logs, terminals, shells or spreadsheets."""
 
 import contextlib
 import csv
@@ -31,7 +31,7 @@ from tests.jobservers import builtin, gearmand
 from tests.processes import Process, poolmgr
 from tests.security.test_names import floating_ip, server
 
-#: A character of every kind that does something else than to be seen.
+#: A character of every kind that is not just displayed.
 EVIL = {
     "a new line": "\n",
     "a carriage return": "\r",
@@ -69,26 +69,26 @@ ALL = "".join(EVIL.values())
 
 
 def harmless(text: str) -> bool:
-    """Whether a terminal only shows it."""
+    """Return whether a terminal only displays a text."""
     return all(
         line.replace("\t", "").isprintable() for line in text.split("\n")
     )
 
 
 @pytest.mark.parametrize("what", EVIL)
-def test_what_is_not_seen_is_escaped(what: str) -> None:
+def test_invisible_characters_are_escaped(what: str) -> None:
     shown = one_line(f"a{EVIL[what]}b")
 
     assert shown.isprintable()
     assert shown == f"a{EVIL[what].encode('unicode_escape').decode()}b"
 
 
-def test_a_text_of_several_lines_keeps_them_and_nothing_else() -> None:
+def test_only_line_breaks_survive_in_multiline_text() -> None:
     assert lines("a\r\n\tb\x1b\nc\u2028") == "a\\r\n\tb\\x1b\nc\\u2028"
     assert harmless(lines(ALL))
 
 
-def test_what_is_seen_stays_as_it_is() -> None:
+def test_visible_characters_are_unchanged() -> None:
     text = "Größe 測試 🚀 é ﬁ"
     assert one_line(text) == text
 
@@ -96,7 +96,7 @@ def test_what_is_seen_stays_as_it_is() -> None:
 # -- logs --------------------------------------------------------------------
 
 
-def test_one_event_is_one_line_in_the_log(tmp_path: Path) -> None:
+def test_each_event_is_one_log_line(tmp_path: Path) -> None:
     path = tmp_path / "log"
     script = (
         "import json, logging, sys\n"
@@ -119,7 +119,7 @@ def test_one_event_is_one_line_in_the_log(tmp_path: Path) -> None:
     for said in (done.stderr, path.read_text()):
         assert harmless(said)
         assert said.count(" x: ") == 2
-        # A new line in what an error says cannot pass for an event.
+        # A line break in an error cannot forge an event.
         assert "ValueError: c" in said
 
 
@@ -129,12 +129,12 @@ HOSTILE = f"x\x1b[31m\u202e\x9b{ALL}x"
 @pytest.mark.parametrize(
     "payload", [{"action": HOSTILE}, HOSTILE, {HOSTILE: 1}]
 )
-def test_a_hostile_job_is_one_line_of_the_log(
+def test_a_malicious_job_is_one_log_line(
     caplog: pytest.LogCaptureFixture, payload: Any
 ) -> None:
-    """As a library, too, where others format the log."""
+    """This holds for the library, too, with another log format."""
     caplog.set_level(logging.DEBUG)
-    # What comes by the wire has no halves of pairs.
+    # Messages from the wire have no lone surrogates.
     name = HOSTILE.replace("\ud800", "")
     job = Job(name, name, "h:1")
     with PoolManager(FakeCloud()) as manager:
@@ -151,10 +151,10 @@ def test_a_hostile_job_is_one_line_of_the_log(
     assert all(map(str.isprintable, said)), said
 
 
-def test_a_device_with_a_hostile_name_is_one_line_of_the_log(
+def test_a_device_with_a_malicious_name_is_one_log_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whoever can name servers in the project can name ours."""
+    """Anyone who can name servers in the project can name ours."""
     caplog.set_level(logging.INFO)
     cloud, job = FakeCloud(), Job("u", "H:x:1")
     for number in range(2):
@@ -169,7 +169,7 @@ def test_a_device_with_a_hostile_name_is_one_line_of_the_log(
     assert all(map(str.isprintable, said)), said
 
 
-def test_an_address_with_anything_in_it_is_refused_in_one_line() -> None:
+def test_a_malicious_address_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError) as refused:
         keystone_url(f"http://{NASTY}\udca3\n/v2.0", Origin(NovaSettings()))
 
@@ -177,7 +177,7 @@ def test_an_address_with_anything_in_it_is_refused_in_one_line() -> None:
     assert str(refused.value).isprintable()
 
 
-def test_a_worker_logs_a_hostile_job_as_one_line() -> None:
+def test_a_worker_logs_a_malicious_job_as_one_line() -> None:
     with gearmand() as job_server:
         address = str(job_server.address)
         worker = Process(
@@ -202,13 +202,13 @@ def test_a_worker_logs_a_hostile_job_as_one_line() -> None:
     assert not any(each.startswith("2026 ERROR") for each in worker.lines)
 
 
-# -- what commands print -----------------------------------------------------
+# -- output of commands ------------------------------------------------------
 
 FORMATS = ("table", "value", "csv", "shell", "json", "yaml")
 
 
-class Told(socketserver.BaseRequestHandler):
-    """A job server that says what it was told to say."""
+class Scripted(socketserver.BaseRequestHandler):
+    """A job server with a scripted answer."""
 
     says: bytes = b""
 
@@ -218,9 +218,9 @@ class Told(socketserver.BaseRequestHandler):
 
 
 @contextmanager
-def told(says: bytes) -> Iterator[str]:
-    """Such a job server's address."""
-    handler = type("Handler", (Told,), {"says": says})
+def scripted_job_server(says: bytes) -> Iterator[str]:
+    """Run a job server with a scripted answer and yield its address."""
+    handler = type("Handler", (Scripted,), {"says": says})
     with socketserver.TCPServer(("127.0.0.1", 0), handler) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{serving.server_address[1]}"
@@ -232,13 +232,13 @@ NASTY = "=x\x1b[31m\u202e\x9b\u2028\r$(echo oops)`echo oops`\"'\\x"
 
 @pytest.mark.parametrize("format_", ["table", "value", "csv", "json", "yaml"])
 @pytest.mark.parametrize("workers", [False, True])
-def test_what_a_job_server_tells_is_only_shown(
+def test_answers_of_a_malicious_job_server_are_escaped(
     format_: str, workers: bool
 ) -> None:
     text = NASTY.replace("\r", "")
     row = f"30 {text} {text} : {text}" if workers else f"{text}\t1\t0\t1"
     more = ["--workers"] if workers else []
-    with told(f"{row}\n.\n".encode()) as address:
+    with scripted_job_server(f"{row}\n.\n".encode()) as address:
         done = poolmgr(
             "--gearman-server", address, "status", *more, "-f", format_
         )
@@ -251,8 +251,8 @@ def test_what_a_job_server_tells_is_only_shown(
         assert not any(cell.startswith(("=", "+", "@")) for cell in cells)
 
 
-def test_what_a_job_server_answers_wrongly_is_only_shown() -> None:
-    with told(b"\x1b[31m\x07oops\n.\n") as address:
+def test_wrong_answers_of_a_job_server_are_escaped() -> None:
+    with scripted_job_server(b"\x1b[31m\x07oops\n.\n") as address:
         done = poolmgr("--gearman-server", address, "status")
 
     assert done.returncode == 1
@@ -265,7 +265,7 @@ ANSWER = {"name": NASTY, NASTY: "x", "list": [NASTY], "n": None, "i": -1}
 
 @contextmanager
 def answering(answer: Mapping[str, object]) -> Iterator[str]:
-    """The address of a job server with a worker that answers so."""
+    """Run a worker with a fixed answer; yield its job server's address."""
     program = (
         "import sys, gear; w = gear.Worker('w'); a = sys.argv;"
         "w.addServer('127.0.0.1', int(a[1])); w.waitForServer();"
@@ -285,7 +285,7 @@ def answering(answer: Mapping[str, object]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("format_", [f for f in FORMATS if f != "csv"])
-def test_what_a_worker_answers_is_only_shown(format_: str) -> None:
+def test_answers_of_a_malicious_worker_are_escaped(format_: str) -> None:
     with answering(ANSWER) as address:
         done = poolmgr(
             "--gearman-server", address, "submit", "-f", format_, "{}"
@@ -294,7 +294,7 @@ def test_what_a_worker_answers_is_only_shown(format_: str) -> None:
     assert done.returncode == 0, done.stderr
     assert harmless(done.stdout)
     if format_ in ("json", "yaml"):
-        # Programs get it to the letter.
+        # Programs get the exact text.
         assert yaml.safe_load(done.stdout) == ANSWER
     if format_ == "shell":
         shell = subprocess.run(
@@ -329,7 +329,7 @@ def cloud() -> Iterator[LoopbackCloud]:
 
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("kind", ["device", "ip"])
-def test_what_a_cloud_has_is_only_shown(
+def test_names_in_the_cloud_are_escaped(
     cloud: LoopbackCloud, tmp_path: Path, kind: str, format_: str
 ) -> None:
     clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
@@ -360,7 +360,7 @@ def test_what_a_cloud_has_is_only_shown(
             cells = [cell for row in rows for cell in row]
             assert not any(cell.startswith(("=", "+", "@")) for cell in cells)
         if format_ == "shell":
-            # Only its own words are said, none is carried out.
+            # The words are displayed and not executed.
             shell = subprocess.run(
                 ["sh", "-c", done.stdout],
                 capture_output=True,
@@ -394,7 +394,7 @@ def test_what_a_cloud_has_is_only_shown(
     ids=lambda args: " ".join(args).replace(NASTY, "X"),
 )
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
-def test_a_wrong_command_line_is_only_shown(
+def test_a_wrong_command_line_is_escaped(
     args: list[str], debug: list[str]
 ) -> None:
     done = poolmgr(*debug, *args)
@@ -403,7 +403,7 @@ def test_a_wrong_command_line_is_only_shown(
     assert harmless(done.stdout + done.stderr)
 
 
-def test_a_file_may_have_any_name_but_it_is_only_shown(
+def test_file_names_are_escaped(
     tmp_path: Path,
 ) -> None:
     config = tmp_path / "a\x1b[31m\nb.conf"
@@ -416,7 +416,7 @@ def test_a_file_may_have_any_name_but_it_is_only_shown(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_table_of_a_hostile_fault_is_only_shown(tmp_path: Path) -> None:
+def test_a_malicious_fault_is_escaped_in_tables(tmp_path: Path) -> None:
     state = tmp_path / "cloud.db"
     with contextlib.closing(FakeCloud(FakeSettings(state=str(state)))) as fake:
         fake.create_device(NASTY, None, 20.0)
@@ -435,7 +435,7 @@ def test_a_table_of_a_hostile_fault_is_only_shown(tmp_path: Path) -> None:
     assert "oops" in done.stdout
 
 
-def test_a_stream_writes_what_print_and_tracebacks_give_it() -> None:
+def test_a_safe_stream_supports_print_and_tracebacks() -> None:
     inner = io.StringIO()
     stream = Stream(inner)
     write: Callable[[str], int] = stream.write

@@ -1,4 +1,4 @@
-"""Secrets that were planted everywhere are nowhere in what is said."""
+"""Planted secrets never appear in any output."""
 
 import base64
 import html
@@ -38,7 +38,7 @@ NAME = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
 
 
 def spellings(secret: str) -> set[str]:
-    """How a secret might turn up."""
+    """Return the forms in which a secret might appear."""
     raw = secret.encode()
     found = {
         secret,
@@ -49,18 +49,18 @@ def spellings(secret: str) -> set[str]:
         repr(secret)[1:-1],
         secret.replace("&", "&amp;").replace('"', "&quot;"),
         raw.hex(),
-        # Also half of it is too much.
+        # Half of a secret is too much as well.
         secret[:8],
         secret[-8:],
     }
     for before in (b"", b"x", b"xx"):
-        # Of every alignment the middle, which depends on nothing else.
+        # For each alignment, the middle part, which no neighbour affects.
         found.add(base64.b64encode(before + raw + b"xx").decode()[4:-8])
     return found
 
 
 def leaks(text: str, *more: str) -> list[str]:
-    """What of the secrets is in a text."""
+    """Return the secrets that a text contains."""
     wanted = {"gAAAAA", "adminPass", "PRIVATE KEY", *more}
     for secret in (PASSWORD, USER_DATA, PROXY):
         wanted |= spellings(secret)
@@ -76,7 +76,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackCloud]:
 
 @dataclass
 class Place:
-    """Where commands are run, and all that they say."""
+    """A folder to run commands in, and all their output."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Place:
         return self.log.read_text() if self.log.exists() else ""
 
     def run(self, *args: str, **environment: str) -> str:
-        """A command, and everything it says."""
+        """Run a command and return its output."""
         done = poolmgr(
             *self.options(*args), **{**self.environment, **environment}
         )
@@ -102,7 +102,7 @@ class Place:
 
 @pytest.fixture
 def place(cloud: LoopbackCloud, tmp_path: Path) -> Place:
-    """The cloud's credentials in the environment, as OS_ variables."""
+    """Yield a place with the cloud's credentials in OS_ variables."""
     user_data = tmp_path / "user-data"
     user_data.write_text(f"#!/bin/sh\nPASSWORD={USER_DATA}\n")
     given = {f"OS_{k.upper()}": v for k, v in cloud.credentials.items()}
@@ -124,7 +124,7 @@ def place(cloud: LoopbackCloud, tmp_path: Path) -> Place:
 
 
 def echoing(status: int, **rule: Any) -> Fault:
-    """An answer in whose text are the secrets, in many spellings."""
+    """Return an answer that contains the secrets in many forms."""
     user_data = ""
     if rule.get("path") == SERVERS:
         user_data = base64.b64encode(
@@ -185,7 +185,7 @@ def test_no_command_shows_a_secret(
         assert leaks(said) == [], said
 
 
-def test_no_secret_is_shown_when_the_cloud_is_not_there(place: Place) -> None:
+def test_no_secret_is_shown_when_the_cloud_is_down(place: Place) -> None:
     url = f"http://127.0.0.1:{free_port()}/v3"
 
     said = place.run("check", OS_AUTH_URL=url)
@@ -197,7 +197,7 @@ def test_no_secret_is_shown_when_the_cloud_is_not_there(place: Place) -> None:
 @pytest.mark.parametrize(
     "proxy", [f"http://u:{PROXY}@127.0.0.1:%d", f"http://u:{PROXY}@[bad"]
 )
-def test_a_proxys_password_is_not_shown(place: Place, proxy: str) -> None:
+def test_a_proxy_password_is_not_shown(place: Place, proxy: str) -> None:
     proxy = proxy.replace("%d", str(free_port()))
 
     said = place.run(
@@ -293,7 +293,7 @@ def test_a_wrong_line_of_a_file_is_not_shown(place: Place, line: str) -> None:
 @pytest.mark.parametrize(
     "start", ["*", "&x *", "!", "!!python/name:", "%", "@"]
 )
-def test_a_password_that_yaml_takes_for_something_else_is_not_shown(
+def test_a_password_with_yaml_syntax_is_not_shown(
     place: Place, start: str
 ) -> None:
     clouds = place.folder / "clouds.yaml"
@@ -329,11 +329,11 @@ def test_the_content_of_a_key_is_not_shown(place: Place) -> None:
     assert leaks(said, inside) == [], said
 
 
-# -- defects, and callers of the library -------------------------------------
+# -- bugs, and callers of the library ----------------------------------------
 
 
 class Talkative(FakeCloud):
-    """A driver with a defect, that says too much of it."""
+    """A driver with a bug, whose error reveals secrets."""
 
     def find_devices(
         self, names: Collection[str], timeout: float
@@ -385,10 +385,10 @@ cloud.close()
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_a_library_that_logs_everything_shows_no_secret(
+def test_sdk_debug_logs_show_no_secret(
     cloud: LoopbackCloud, place: Place, trouble: str
 ) -> None:
-    """Without the command line nobody keeps the SDK's loggers down."""
+    """Without the command line, nothing limits the SDK's loggers."""
     for fault in TROUBLE[trouble]():
         cloud.fault(fault)
 
@@ -461,14 +461,14 @@ def test_a_secret_is_masked_in_every_spelling(mask: secrecy.Mask) -> None:
         assert leaks(masked) == []
 
 
-def test_what_is_cut_has_no_half_of_a_secret() -> None:
+def test_shortened_text_contains_no_part_of_a_secret() -> None:
     secrecy.hide("hunter2-hunter2")
     for before in range(30):
         said = one_line("x" * before + "hunter2-hunter2" + "y" * 50, 20)
         assert "hunt" not in said
 
 
-def test_tokens_are_forgotten_and_passwords_are_not(
+def test_old_tokens_are_forgotten_but_passwords_are_not(
     mask: secrecy.Mask,
 ) -> None:
     mask.hide("the-password")
@@ -488,7 +488,7 @@ def test_a_short_secret_is_masked_as_a_word_of_foreign_text(
     assert mask.screened("it is true") == "it is true"
 
 
-def test_a_word_of_our_own_is_masked_in_foreign_text_only(
+def test_a_secret_equal_to_a_common_word_is_masked_only_in_foreign_text(
     mask: secrecy.Mask,
 ) -> None:
     mask.hide("testcloud")
@@ -503,7 +503,7 @@ def test_a_word_of_our_own_is_masked_in_foreign_text_only(
 @pytest.mark.parametrize(
     "word", ["testcloud", "private", "floating_network", "password", "tiny"]
 )
-def test_a_password_that_is_a_word_of_ours_hides_nothing_of_a_check(
+def test_a_password_equal_to_a_common_word_hides_nothing_in_check(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str
 ) -> None:
     monkeypatch.setattr(seeds, "PASSWORD", word)
@@ -537,7 +537,7 @@ def test_a_password_that_is_a_word_of_ours_hides_nothing_of_a_check(
     assert "testcloud" in refused.stdout
 
 
-def test_a_token_got_at_run_time_is_masked() -> None:
+def test_a_token_obtained_at_run_time_is_masked() -> None:
     token = "planted-at-run-time"
     with LoopbackCloud() as cloud, nova_on(cloud) as driver:
         cloud.fault(
@@ -558,13 +558,13 @@ def test_a_token_got_at_run_time_is_masked() -> None:
     assert "*** is no good" in str(caught.value)
 
 
-def test_a_password_in_an_address_is_masked_though_nobody_knows_it() -> None:
+def test_an_unknown_password_in_an_address_is_masked() -> None:
     assert secrecy.masked("to http://u:p/w@h:1/a@b?c") == (
         "to http://u:p/w@h:1/a@b?c"
     )
     assert secrecy.masked("to http://u:p@w@h:1/a@b") == "to http://***@h:1/a@b"
 
 
-def test_logging_is_not_set_up_by_the_library() -> None:
+def test_the_library_does_not_configure_logging() -> None:
     (handler,) = logging.getLogger("poolmgr").handlers
     assert isinstance(handler, logging.NullHandler)

@@ -1,4 +1,4 @@
-"""Jobs that are too long, too deep or too many."""
+"""Jobs that are too long, too deeply nested or too many."""
 
 import asyncio
 import json
@@ -49,14 +49,14 @@ def worker(server: JobServerProcess) -> Iterator[Process]:
 
 
 async def answers(address: Address, *payloads: bytes) -> list[object]:
-    """What is answered to these, sent all at once."""
+    """Submit payloads concurrently and return the answers."""
     async with Client([address]) as client:
         jobs = [await client.submit(FUNCTION, each) for each in payloads]
         return [json.loads(await job.result(60.0)) for job in jobs]
 
 
 def memory(pid: int, what: str) -> int:
-    """MiB that a process takes: VmRSS now, VmHWM at most so far."""
+    """Return a process's memory in MiB: VmRSS now, VmHWM at most so far."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(rf"{what}:\s+(\d+) kB", status)
     assert found is not None
@@ -64,11 +64,14 @@ def memory(pid: int, what: str) -> int:
 
 
 @pytest.mark.parametrize("size", [2, 10, 15, 17, 40])
-def test_a_payload_that_is_too_long_is_answered_once(
+def test_too_long_payloads_are_answered_once(
     server: JobServerProcess, worker: Process, size: int
 ) -> None:
-    """Also when it is longer than any packet ought to be: to drop the link
-    would have the job server deliver it, and all others, for ever."""
+    """This holds beyond the size limit of packets, too.
+
+    If the worker closed the connection, the job server would redeliver this
+    and all other jobs forever.
+    """
     long = b'{"action": "BUILD_IP", "x": "' + b"x" * size * MIB + b'"}'
 
     got = asyncio.run(answers(server.address, long, b'{"action": "BUILD_IP"}'))
@@ -79,7 +82,7 @@ def test_a_payload_that_is_too_long_is_answered_once(
     assert not [line for line in worker.lines if "lost" in line]
 
 
-def test_long_payloads_cost_their_bytes_and_only_for_a_while(
+def test_long_payloads_take_memory_only_briefly(
     server: JobServerProcess, worker: Process
 ) -> None:
     async def many(number: int) -> None:
@@ -92,14 +95,14 @@ def test_long_payloads_cost_their_bytes_and_only_for_a_while(
     asyncio.run(many(20))
 
     assert memory(worker.pid, "VmRSS") < before + 50
-    # The bytes themselves, and what passes them on for a moment.
+    # The bytes themselves, and brief copies.
     assert memory(worker.pid, "VmHWM") < before + 100
 
 
-def test_builds_that_wait_in_the_worker_have_so_many_bytes_at_most(
+def test_prefetched_builds_have_a_size_limit(
     server: JobServerProcess, worker: Process
 ) -> None:
-    """The first 500 run; of those that wait only some are taken."""
+    """The first 500 run; only some of the others are prefetched."""
     build = json.dumps({"action": "BUILD_DEVICE", "x": "x" * (MIB - 100)})
     short = json.dumps({"action": "BUILD_DEVICE"}).encode()
 
@@ -111,7 +114,7 @@ def test_builds_that_wait_in_the_worker_have_so_many_bytes_at_most(
             before = memory(worker.pid, "VmRSS")
             for _each in range(200):
                 await client.submit(FUNCTION, build.encode())
-            # As soon as no more is taken the others wait at the server.
+            # The others stay at the job server.
             last = -1
             while (now := memory(worker.pid, "VmRSS")) != last:
                 last = now
@@ -124,7 +127,7 @@ def test_builds_that_wait_in_the_worker_have_so_many_bytes_at_most(
 # -- the parts ---------------------------------------------------------------
 
 
-def test_who_waits_takes_up_room_by_its_size() -> None:
+def test_prefetched_jobs_count_by_size() -> None:
     settings = WorkerSettings(long_jobs=1, short_jobs=1, held_jobs=100)
     started: list[object] = []
     slots = JobSlots(settings, started.append, lambda: None)
@@ -150,7 +153,7 @@ def test_who_waits_takes_up_room_by_its_size() -> None:
     slots.admit(three)
     assert not reserve()
 
-    slots.done(running)  # one begins
+    slots.done(running)  # one starts
     assert not reserve()
     slots.done(one)  # and three
     assert reserve()
@@ -158,7 +161,7 @@ def test_who_waits_takes_up_room_by_its_size() -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 7, 12, 100, 10_000])
-def test_a_job_that_is_too_long_is_cut(piece: int) -> None:
+def test_too_long_jobs_are_cut(piece: int) -> None:
     parser = Parser(REQUEST, 50)
     long = encode(PacketType.JOB_ASSIGN_UNIQ, b"h", b"f", b"u", b"x" * 1000)
     next_ = encode(PacketType.NO_JOB)
@@ -183,7 +186,7 @@ def test_only_jobs_are_cut() -> None:
         list(parser.feed(encode(PacketType.ECHO_REQ, b"x" * 1000)))
 
 
-def test_a_cut_job_has_to_have_its_arguments() -> None:
+def test_a_cut_job_must_have_all_arguments() -> None:
     parser = Parser(REQUEST, 50)
     with pytest.raises(ProtocolError, match="arguments"):
         list(parser.feed(encode(PacketType.JOB_ASSIGN_UNIQ, b"x" * 1000)))
@@ -226,7 +229,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_bomb_is_answered_with_one_object(bomb: str) -> None:
+def test_malicious_payloads_get_one_answer(bomb: str) -> None:
     with PoolManager(FakeCloud()) as manager:
         answer = manager.run(BOMBS[bomb])
 
@@ -235,12 +238,12 @@ def test_a_bomb_is_answered_with_one_object(bomb: str) -> None:
     assert json.loads(sent) == answer
     assert answer["response"] in ("PASS", "FAIL")
     if answer["response"] == "PASS":
-        # What came back is what was sent.
+        # The answer repeats the message.
         given = json.loads(BOMBS[bomb])
         assert {**answer, **given} == answer
 
 
-def test_all_bombs_at_once_leave_the_worker_well(
+def test_the_worker_survives_all_malicious_payloads_together(
     server: JobServerProcess, worker: Process
 ) -> None:
     got = asyncio.run(answers(server.address, *BOMBS.values()))

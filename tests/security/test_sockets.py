@@ -1,4 +1,4 @@
-"""What listens, listens on 127.0.0.1."""
+"""All servers listen on 127.0.0.1."""
 
 import os
 import re
@@ -18,9 +18,9 @@ LOOPBACK = "0100007F"
 
 
 def listening(pid: int) -> list[str]:
-    """Where a process listens: addresses as the kernel writes them.
+    """Return the addresses where a process listens, in the kernel's form.
 
-    By the inodes of its sockets, so nothing of the process is believed.
+    They are found by the inodes of its sockets, without trusting the process.
     """
     inodes = set()
     for entry in os.scandir(f"/proc/{pid}/fd"):
@@ -43,7 +43,7 @@ def listening(pid: int) -> list[str]:
 
 @contextmanager
 def process(args: Sequence[str]) -> Iterator[int]:
-    """A process's id, while it runs."""
+    """Run a process and yield its id."""
     running = subprocess.Popen(
         [sys.executable, *args],
         stdout=subprocess.DEVNULL,
@@ -75,7 +75,7 @@ def test_servers_listen_on_loopback(args: list[str]) -> None:
 @pytest.mark.parametrize(
     ("monitoring", "expected"), [("true", {LOOPBACK}), ("false", set())]
 )
-def test_a_worker_listens_on_loopback_alone_or_nowhere(
+def test_a_worker_listens_only_on_loopback(
     tmp_path: Path, monitoring: str, expected: set[str]
 ) -> None:
     config = tmp_path / "poolmgr.conf"
@@ -91,8 +91,8 @@ def test_a_worker_listens_on_loopback_alone_or_nowhere(
             assert set(listening(pid)) == expected
 
 
-def test_what_listens_everywhere_is_seen() -> None:
-    """The test above can fail."""
+def test_listening_on_all_addresses_is_detected() -> None:
+    """This shows that the test above can fail."""
     program = (
         "import socket, time; s = socket.socket(); s.bind(('', 0));"
         "s.listen(); time.sleep(60)"
