@@ -8,7 +8,6 @@ from itertools import cycle
 from openstack.connection import Connection
 
 from poolmgr.drivers.base import Device, Finding, Limits
-from poolmgr.drivers.nova import marks
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call
 from poolmgr.drivers.nova.credentials import Origin, connect, secret_files
@@ -102,8 +101,7 @@ class NovaCloud(Servers, FloatingIPs):
             ip = found[0]
         else:
             mark = device.mark.handed_over()
-            description = marks.description_of(mark, device.id)
-            ip = self.allocate(description, timeout)
+            ip = self.create_ip(mark, timeout, device.id)
         if ip.device_id != device.id:
             self.attach_ip(ip, device, timeout)
             # One that is new may not be to be seen yet.

@@ -79,9 +79,25 @@ class FloatingIPs(Driver):
     api: Api
     parts: Parts
 
-    def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
-        """See :meth:`Driver.create_ip`."""
-        return self.allocate(marks.description_of(mark), timeout)
+    def create_ip(
+        self, mark: Mark, timeout: float, device_id: str = ""
+    ) -> FloatingIP:
+        """See :meth:`Driver.create_ip`.
+
+        :param device_id: the device that it shall belong to, if any
+        """
+        description = marks.description_of(mark, device_id)
+
+        def request(parts: Mapping[str, Any]) -> _IP:
+            new = {
+                "floating_network_id": parts[FLOATING_NETWORK],
+                "description": description,
+            }
+            call = Call("POST", "network", _IPS, body={"floatingip": new})
+            return self.api.create(call, _IP, timeout)
+
+        created = self.parts.create([FLOATING_NETWORK], request, timeout)
+        return _convert(created, {})
 
     def list_ips(self, timeout: float) -> list[FloatingIP]:
         """See :meth:`Driver.list_ips`."""
@@ -154,23 +170,6 @@ class FloatingIPs(Driver):
         """See :meth:`Driver.delete_ip`."""
         call = Call("DELETE", "network", path_of(_IPS, ip.id))
         return self.api.exists(call, timeout)
-
-    def allocate(self, description: str, timeout: float) -> FloatingIP:
-        """Allocate a floating IP.
-
-        :param description: its mark
-        """
-
-        def request(parts: Mapping[str, Any]) -> _IP:
-            new = {
-                "floating_network_id": parts[FLOATING_NETWORK],
-                "description": description,
-            }
-            call = Call("POST", "network", _IPS, body={"floatingip": new})
-            return self.api.create(call, _IP, timeout)
-
-        created = self.parts.create([FLOATING_NETWORK], request, timeout)
-        return _convert(created, {})
 
     def ips_of_device(
         self, device: Device, timeout: float

@@ -27,12 +27,14 @@ T = TypeVar("T")
 FLOATING_NETWORK = "floating_network"
 #: For each setting that names a resource, the list that has it.
 _LISTS = {
-    "image": Call("GET", "image", "/images"),
+    "image": Call("GET", "image", "/images", {"status": "active"}),
     "flavor": Call("GET", "compute", "/flavors"),
     "networks": Call("GET", "network", "/networks"),
     "security_groups": Call("GET", "network", "/security-groups"),
     "server_group": Call("GET", "compute", "/os-server-groups"),
-    FLOATING_NETWORK: Call("GET", "network", "/networks"),
+    FLOATING_NETWORK: Call(
+        "GET", "network", "/networks", {"router:external": True}
+    ),
 }
 _KINDS = {"image": "active images", FLOATING_NETWORK: "external networks"}
 #: In the order in which they are checked.
@@ -171,17 +173,9 @@ class Parts:
 
         :param name: empty for the only network
         """
-        listing = _LISTS[setting]
-        if not name and listing.service != "network":
+        if not name and _LISTS[setting].service != "network":
             raise CloudRefused("it is not set")
-        found: list[_Named] = []
-        for filters in _filters(setting, name):
-            call = replace(listing, params=filters)
-            entries = self._api.read_list(call, _Named, timeout)
-            found = [each for each in entries if name in ("", each.id)]
-            found = found or [each for each in entries if each.name == name]
-            if found:
-                break
+        found = self._match(setting, name, timeout)
         if name:
             # The project's own resources take precedence over shared ones.
             project = self._api.project_id(timeout)
@@ -198,19 +192,20 @@ class Parts:
             f"{len(found)} {kind} match: {names}; set one of the ids"
         )
 
-
-def _filters(setting: str, name: str) -> list[dict[str, Any]]:
-    """Return the filters of the lists to read until one has a match."""
-    service = _LISTS[setting].service
-    if service == "compute":
-        return [{}]  # Nova cannot filter by name or id.
-    if service == "image":
-        active = {"status": "active"}
-        return [{**active, "name": name}, {**active, "id": f"in:{name}"}]
-    kind = {"router:external": True} if setting == FLOATING_NETWORK else {}
-    if not name:
-        return [kind or {"router:external": False}]
-    return [{**kind, "name": name}, {**kind, "id": name}]
+    def _match(self, setting: str, name: str, timeout: float) -> list[_Named]:
+        """List the resources with an id, or else those with a name."""
+        filters: list[dict[str, Any]] = [{}]
+        if setting == "image":
+            # A cloud may have thousands of public images.
+            filters = [{"name": name}, {"id": f"in:{name}"}]
+        elif setting == "networks" and not name:
+            filters = [{"router:external": False}]
+        call, entries = _LISTS[setting], []
+        for each in filters:
+            query = replace(call, params={**(call.params or {}), **each})
+            entries += self._api.read_list(query, _Named, timeout)
+        by_id = [entry for entry in entries if name in ("", entry.id)]
+        return by_id or [entry for entry in entries if entry.name == name]
 
 
 def _to_text(value: str | bytes | Collection[str] | None) -> str:
