@@ -37,6 +37,15 @@ T = TypeVar("T")
 ACTIONS = "poolmgr.actions"
 DRIVERS = "poolmgr.drivers"
 
+# Held while a plugin is imported. A fork waits for it; otherwise the module's
+# import lock could stay locked in the child.
+_IMPORTING = threading.RLock()
+os.register_at_fork(
+    before=_IMPORTING.acquire,
+    after_in_parent=_IMPORTING.release,
+    after_in_child=_IMPORTING.release,
+)
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -96,7 +105,8 @@ class Registry(Generic[T]):
         """
         key = name.upper()
         if key not in self._loaded:
-            self._loaded[key] = self._load(name)
+            with _IMPORTING:
+                self._loaded[key] = self._load(name)
         return self._loaded[key]
 
     def load_all(self) -> None:

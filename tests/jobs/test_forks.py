@@ -110,6 +110,28 @@ def test_a_fork_in_the_middle_of_jobs_hangs_nowhere() -> None:
         """)
 
 
+def test_a_fork_while_an_action_is_imported_hangs_nowhere() -> None:
+    run("""
+        import sys, time
+
+        class Slow:
+            def find_spec(self, name, path=None, target=None):
+                if name == "poolmgr.actions.build_device":
+                    importing.set()
+                    time.sleep(0.5)  # time to fork in
+
+        importing = threading.Event()
+        sys.meta_path.insert(0, Slow())
+        manager = PoolManager("fake")
+        building = threading.Thread(target=lambda: builds(manager))
+        building.start()
+        importing.wait()
+        in_child(child_makes_its_own)
+        building.join()
+        manager.close()
+        """)
+
+
 def test_what_runs_in_the_parent_is_not_waited_for_in_the_child() -> None:
     run("""
         manager = PoolManager("fake")
