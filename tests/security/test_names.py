@@ -210,6 +210,7 @@ def server(**fields: object) -> dict[str, Any]:
         "name": "libra-1",
         "status": "ACTIVE",
         "metadata": {"poolmgr_pool": "libra", "poolmgr_state": "building"},
+        "created": "2026-11-01T00:00:00Z",
         "addresses": {},
         **fields,
     }
