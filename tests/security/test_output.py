@@ -311,9 +311,14 @@ def test_answers_of_a_malicious_worker_are_escaped(format_: str) -> None:
 @pytest.fixture
 def cloud() -> Iterator[LoopbackCloud]:
     with LoopbackCloud() as cloud:
-        name = {"name": NASTY, "status": "ERROR", "fault": {"message": NASTY}}
         metadata = {"poolmgr_pool": NASTY, "poolmgr_state": "building"}
-        one = server(**name, metadata={**metadata, "poolmgr_unique": NASTY})
+        one = server(
+            name=NASTY,
+            status="ERROR",
+            fault={"message": NASTY},
+            created="2026-01-01T00:00:00Z",
+            metadata={**metadata, "poolmgr_unique": NASTY},
+        )
         ip = floating_ip(
             description=f"poolmgr pool={NASTY} state=building",
             port_id="p",
