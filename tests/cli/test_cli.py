@@ -1,4 +1,4 @@
-"""The command line, as real processes."""
+"""The command line in real processes."""
 
 import json
 import os
@@ -16,14 +16,14 @@ DEVICE = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> dict[str, str]:
-    """The environment that has the fake cloud keep its devices."""
+    """The environment of a fake cloud that keeps its state in a file."""
     return {
         "OS_POOLMGR__DRIVER": "fake",
         "OS_FAKE__STATE": str(tmp_path / "cloud.db"),
     }
 
 
-def test_one_off_commands_see_each_others_devices(
+def test_commands_share_the_state_of_the_fake_cloud(
     cloud: dict[str, str],
 ) -> None:
     device = json.loads(poolmgr("build-device", "-f", "json", **cloud).stdout)
@@ -53,7 +53,7 @@ def test_one_off_commands_see_each_others_devices(
 @pytest.mark.parametrize(
     "format_", ["json", "yaml", "value", "table", "shell"]
 )
-def test_results_come_in_every_format(
+def test_a_result_is_printed_in_every_format(
     cloud: dict[str, str], format_: str
 ) -> None:
     done = poolmgr("build-ip", "-f", format_, **cloud)
@@ -70,7 +70,7 @@ def test_results_come_in_every_format(
         (["delete-device", "../k\n"], 2, "'name' must be a device's name"),
     ],
 )
-def test_a_fail_is_an_exit_code_and_one_line_of_reason(
+def test_a_fail_has_an_exit_code_and_one_line_with_the_reason(
     cloud: dict[str, str], command: list[str], code: int, reason: str
 ) -> None:
     done = poolmgr(*command, **cloud)
@@ -81,8 +81,7 @@ def test_a_fail_is_an_exit_code_and_one_line_of_reason(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_full_cloud_is_told_of_once(cloud: dict[str, str]) -> None:
-    """That a circuit is open now is of no use to a command."""
+def test_an_exhausted_quota_is_reported_once(cloud: dict[str, str]) -> None:
     done = poolmgr("build-device", OS_FAKE__DEVICE_QUOTA="0", **cloud)
 
     assert done.returncode == 1
@@ -112,7 +111,7 @@ def test_a_full_cloud_is_told_of_once(cloud: dict[str, str]) -> None:
         ),
     ],
 )
-def test_a_wrong_command_line_is_told(
+def test_a_wrong_option_value_is_reported(
     args: list[str], code: int, words: str
 ) -> None:
     done = poolmgr(*args)
@@ -134,7 +133,7 @@ def test_a_wrong_command_line_is_told(
         ("[poolmgr]\nbasename = " + "a" * 27 + "\n", "at most 26"),
     ],
 )
-def test_a_worker_that_cannot_start_says_why_in_one_line(
+def test_a_worker_that_cannot_start_reports_the_reason_in_one_line(
     tmp_path: Path, config: str, words: str
 ) -> None:
     path = tmp_path / "worker.conf"
@@ -160,25 +159,25 @@ def test_help_lists_every_command_with_a_line() -> None:
 
 
 @pytest.mark.parametrize("args", [["worker", "--help"], ["help", "worker"]])
-def test_a_commands_help_tells_its_exit_codes(args: list[str]) -> None:
+def test_a_commands_help_describes_its_exit_codes(args: list[str]) -> None:
     done = poolmgr(*args)
 
     assert done.returncode == 0
     assert "Exit codes: 0: all running" in done.stdout
 
 
-def test_an_actions_help_comes_from_the_action() -> None:
+def test_an_actions_help_is_its_docstring_and_fields() -> None:
     done = poolmgr("assign-ip", "--help")
 
     assert "Attach a floating IP to a device" in done.stdout
     assert "address of the floating IP" in done.stdout
 
 
-def test_the_version_is_told() -> None:
+def test_version() -> None:
     assert poolmgr("--version").stdout == "poolmgr 0.1.0\n"
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -208,8 +207,8 @@ def test_a_log_file_is_written(cloud: dict[str, str], tmp_path: Path) -> None:
     assert "action=BUILD_IP" in path.read_text()
 
 
-def unmeasured() -> dict[str, str]:
-    """The environment without what has coverage load itself."""
+def environment_without_coverage() -> dict[str, str]:
+    """Return the environment without the variables that load coverage."""
     return {k: v for k, v in os.environ.items() if "COVERAGE" not in k}
 
 
@@ -251,7 +250,7 @@ def test_commands_import_only_what_they_need(
         capture_output=True,
         text=True,
         check=True,
-        env=unmeasured(),
+        env=environment_without_coverage(),
     )
 
     loaded = set(done.stderr.split())
@@ -277,7 +276,9 @@ def test_importing_the_library_imports_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("command", [["status"], ["submit", "{}"]])
-def test_without_a_job_server_it_says_what_to_do(command: list[str]) -> None:
+def test_the_error_without_a_job_server_says_what_to_do(
+    command: list[str],
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         server = f"127.0.0.1:{gone.getsockname()[1]}"
 

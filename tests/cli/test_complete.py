@@ -56,7 +56,7 @@ def shell(name: str, scripts: Path) -> Iterator[Terminal]:
         yield shown
 
 
-#: What is typed, and what becomes of it.
+#: Typed text, and the completed command line.
 COMPLETED = {
     "buil\tdev\t": "build-device",
     "device list --status act\t": "device list --status active",
@@ -71,7 +71,7 @@ COMPLETED = {
     "status --log-for\t j\t": "status --log-format json",
     "complete --shell z\t": "complete --shell zsh",
 }
-#: What is typed, and some of what is offered then.
+#: Typed text, and some of the words offered.
 OFFERED = {
     "\t\t": {"assign-ip", "build-device", "device", "worker"},
     "device \t\t": {"list", "show"},
@@ -80,12 +80,12 @@ OFFERED = {
     "build-device -f \t\t": {"csv", "json", "yaml"},
     "--\t\t": {"--config-file", "--driver", "--version"},
 }
-#: What takes away the line that is typed, and the screen.
+#: Keys that clear the line and the screen.
 AWAY = "\x15\x0c"
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
-def test_what_is_begun_is_completed(scripts: Path, name: str) -> None:
+def test_a_word_is_completed(scripts: Path, name: str) -> None:
     with shell(name, scripts) as shown:
         for typed, becomes in COMPLETED.items():
             shown.type(f"{AWAY}poolmgr {typed}")
@@ -94,7 +94,7 @@ def test_what_is_begun_is_completed(scripts: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
-def test_what_can_follow_is_offered(scripts: Path, name: str) -> None:
+def test_all_possible_words_are_offered(scripts: Path, name: str) -> None:
     with shell(name, scripts) as shown:
         for typed, offered in OFFERED.items():
             shown.type(f"{AWAY}poolmgr {typed}")
@@ -109,7 +109,7 @@ def _offers(shown: Terminal, offered: set[str]) -> bool:
     return offered <= set(shown.text.split())
 
 
-def test_names_of_files_may_have_blanks(scripts: Path) -> None:
+def test_file_names_may_contain_blanks(scripts: Path) -> None:
     (scripts / "device").mkdir(exist_ok=True)
     with shell("bash", scripts) as shown:
         shown.type("poolmgr --config-file libra\\ two.cfg devi\tli\t")
@@ -118,7 +118,7 @@ def test_names_of_files_may_have_blanks(scripts: Path) -> None:
         shown.wait_for(lambda: shown.lines[-1] == wanted)
 
 
-def test_nothing_is_made_up_where_anything_can_stand(scripts: Path) -> None:
+def test_free_text_is_not_completed(scripts: Path) -> None:
     with shell("bash", scripts) as shown:
         for typed in (
             "--gearman-server ",
@@ -134,7 +134,7 @@ def test_nothing_is_made_up_where_anything_can_stand(scripts: Path) -> None:
         assert "libra.cfg" not in shown.text
 
 
-def test_another_name_can_be_completed(scripts: Path) -> None:
+def test_the_command_may_have_another_name(scripts: Path) -> None:
     done = poolmgr("complete", "--name", "pool-2")
     assert done.returncode == 0
     (scripts / "bash-2").write_text(done.stdout)
@@ -147,7 +147,7 @@ def test_another_name_can_be_completed(scripts: Path) -> None:
         shown.wait_for(lambda: shown.lines[-1] == f"{PROMPT}pool-2 reap")
 
 
-def test_it_has_what_plugins_bring(tmp_path: Path) -> None:
+def test_actions_and_drivers_of_plugins_are_completed(tmp_path: Path) -> None:
     info = tmp_path / "odd-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\n")

@@ -1,4 +1,4 @@
-"""Signals that end a command: it clears up, and says so in a line."""
+"""A command that a signal ends cleans up, and says so in one line."""
 
 import json
 import os
@@ -27,7 +27,7 @@ each = pytest.mark.parametrize("number", ENDING)
 
 @contextmanager
 def building(state: Path, *through: str) -> Iterator[Process]:
-    """Three devices that never boot are being built."""
+    """Run a command that builds three devices, which never boot."""
     process = Process(
         ["--driver", "fake", "build-device", "--count", "3"],
         through,
@@ -41,11 +41,11 @@ def building(state: Path, *through: str) -> Iterator[Process]:
         process.end()
 
 
-# -- what is begun ----------------------------------------------------------
+# -- clean-up ---------------------------------------------------------------
 
 
 @each
-def test_nothing_of_what_was_begun_is_left(
+def test_an_interrupted_command_deletes_what_it_created(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     state = tmp_path / "cloud.db"
@@ -62,7 +62,7 @@ def test_nothing_of_what_was_begun_is_left(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces")
 @each
-def test_nor_by_process_1_of_a_container(
+def test_process_1_of_a_container_cleans_up_too(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     state = tmp_path / "cloud.db"
@@ -77,7 +77,7 @@ def test_nor_by_process_1_of_a_container(
     assert fake_devices(state) == []
 
 
-def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
+def test_simultaneous_signals_count_as_one(tmp_path: Path) -> None:
     state = tmp_path / "cloud.db"
     with building(state) as process:
         process.signal(signal.SIGTERM)
@@ -94,7 +94,7 @@ def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
 def stopped(
     tmp_path: Path, fault: Fault
 ) -> Iterator[tuple[LoopbackCloud, Process]]:
-    """A build on a loopback cloud that has just been told to stop."""
+    """Run a build on a loopback cloud, and send it SIGTERM."""
     config = tmp_path / "poolmgr.conf"
     config.write_text(nova_group("loopback"))
     with LoopbackCloud(boot_time=3600.0) as cloud:
@@ -112,7 +112,7 @@ def stopped(
             process.end()
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+def test_a_second_signal_ends_the_command_at_once(tmp_path: Path) -> None:
     hangs = Fault("DELETE", "/servers/[^/]+", hang=3600.0)
     with stopped(tmp_path, hangs) as (cloud, process):
         until(lambda: cloud.count("DELETE"), TIMEOUT)
@@ -125,7 +125,9 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     assert "SIGTERM again: stopping at once" in process.lines[-1]
 
 
-def test_what_could_not_be_deleted_is_told(tmp_path: Path) -> None:
+def test_resources_that_could_not_be_deleted_are_reported(
+    tmp_path: Path,
+) -> None:
     refused = Fault("DELETE", "/servers/[^/]+", status=403, times=None)
     with stopped(tmp_path, refused) as (_cloud, process):
         assert process.exit_code() == 143
@@ -133,11 +135,11 @@ def test_what_could_not_be_deleted_is_told(tmp_path: Path) -> None:
     assert "1 could not be deleted" in process.lines[-1]
 
 
-# -- when it comes ----------------------------------------------------------
+# -- signals at odd moments -------------------------------------------------
 
 
 @each
-def test_one_that_comes_before_all_else_is_obeyed(
+def test_a_signal_before_the_start_ends_the_command(
     number: signal.Signals,
 ) -> None:
     script = (
@@ -162,7 +164,7 @@ def test_one_that_comes_before_all_else_is_obeyed(
 
 @contextmanager
 def importing(name: str, module: str, folder: Path) -> Iterator[Process]:
-    """A command that imports a module which does not come to an end."""
+    """Run a command that imports a module whose import never ends."""
     beside = install_beside(
         folder,
         f"poolmgr-{name}",
@@ -180,7 +182,7 @@ def importing(name: str, module: str, folder: Path) -> Iterator[Process]:
         process.end()
 
 
-def test_one_that_comes_while_a_plugin_is_imported_is_obeyed(
+def test_a_signal_ends_the_import_of_a_plugin(
     tmp_path: Path,
 ) -> None:
     module = """
@@ -196,7 +198,7 @@ def test_one_that_comes_while_a_plugin_is_imported_is_obeyed(
         assert process.exit_code() == 143
 
 
-def test_a_hangup_at_its_very_start_does_not_end_a_worker() -> None:
+def test_sighup_before_the_start_does_not_end_a_worker() -> None:
     script = (
         "import os, signal, sys\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])\n"
@@ -213,7 +215,7 @@ def test_a_hangup_at_its_very_start_does_not_end_a_worker() -> None:
             assert process.exit_code() == 0
 
 
-def test_a_hangup_that_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
+def test_sighup_stays_ignored_under_nohup(tmp_path: Path) -> None:
     state = tmp_path / "cloud.db"
     with building(state, "sh", "-c", 'trap "" HUP; exec "$@"', "sh") as it:
         it.signal(signal.SIGHUP)
@@ -229,7 +231,7 @@ def test_a_hangup_that_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "args", [["submit", "{}"], ["status"], ["status", "--watch"]]
 )
-def test_a_command_that_waits_for_a_job_server_ends(
+def test_a_signal_ends_a_command_that_waits_for_a_job_server(
     number: signal.Signals, args: list[str]
 ) -> None:
     with peer(is_silent) as server:
@@ -241,7 +243,7 @@ def test_a_command_that_waits_for_a_job_server_ends(
         finally:
             process.end()
 
-    # Ctrl-C is how somebody ends the watch.
+    # Ctrl-C is the normal end of --watch.
     is_end = "--watch" in args and number == signal.SIGINT
     said = f"poolmgr: {number.name}: ended early\n"
     expected = (0, []) if is_end else (128 + number, [said])
@@ -250,7 +252,7 @@ def test_a_command_that_waits_for_a_job_server_ends(
 
 @each
 @pytest.mark.parametrize("args", [["check"], ["device", "list"], ["reap"]])
-def test_a_command_that_waits_for_the_cloud_ends(
+def test_a_signal_ends_a_command_that_waits_for_the_cloud(
     number: signal.Signals, args: list[str]
 ) -> None:
     with peer(is_silent) as cloud:
@@ -273,7 +275,9 @@ def test_a_command_that_waits_for_the_cloud_ends(
 
 
 @pytest.mark.parametrize("args", [["build-device"], ["build-ip"]])
-def test_a_build_that_cannot_log_in_ends(args: list[str]) -> None:
+def test_a_signal_ends_a_build_that_waits_for_its_login(
+    args: list[str],
+) -> None:
     with peer(is_silent) as cloud:
         process = Process(
             [*args, "--count", "3"],
@@ -299,7 +303,7 @@ def test_a_build_that_cannot_log_in_ends(args: list[str]) -> None:
 
 
 @each
-def test_the_demonstration_ends_in_the_middle(number: signal.Signals) -> None:
+def test_a_signal_ends_the_demo(number: signal.Signals) -> None:
     process = Process(["--driver", "fake", "demo"])
     try:
         process.wait_for("registered")
@@ -312,10 +316,10 @@ def test_the_demonstration_ends_in_the_middle(number: signal.Signals) -> None:
     assert not any("Traceback" in line for line in process.lines)
 
 
-# -- the time that submit may take ------------------------------------------
+# -- the timeout of submit --------------------------------------------------
 
 
-def test_submit_waits_no_longer_for_a_server_that_is_silent() -> None:
+def test_the_timeout_of_submit_includes_a_silent_server() -> None:
     with peer(is_silent) as server:
         done = poolmgr(
             *("--gearman-server", str(server.address)),
@@ -328,7 +332,7 @@ def test_submit_waits_no_longer_for_a_server_that_is_silent() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_submit_waits_no_longer_for_a_server_that_cannot_be_reached() -> None:
+def test_the_timeout_of_submit_includes_an_unreachable_server() -> None:
     with black_hole() as hole:
         done = poolmgr(
             *("--gearman-server", str(hole), "submit"),
@@ -339,7 +343,7 @@ def test_submit_waits_no_longer_for_a_server_that_cannot_be_reached() -> None:
     assert "0.5 s" in done.stderr
 
 
-def test_the_next_server_has_its_share_of_the_time() -> None:
+def test_submit_tries_the_next_server_within_its_timeout() -> None:
     with black_hole() as hole, builtin() as server:
         with worker([str(server.address)]) as serving:
             serving.wait_for("registered")
@@ -354,7 +358,7 @@ def test_the_next_server_has_its_share_of_the_time() -> None:
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "soon"])
-def test_a_time_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_timeout_is_refused(text: str) -> None:
     done = poolmgr("submit", "--timeout", text, "{}")
 
     assert done.returncode == 2

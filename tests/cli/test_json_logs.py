@@ -1,4 +1,4 @@
-"""The log as JSON, one object a line."""
+"""The log in JSON, one object in a line."""
 
 import json
 import re
@@ -21,7 +21,7 @@ COMMON = {"time", "level", "logger", "message"}
 
 
 def objects(lines: list[str]) -> list[dict[str, Any]]:
-    """Each line, which has to be an object with the fields of all."""
+    """Decode lines; each must be an object with the common fields."""
     found = [json.loads(line) for line in lines]
     for each in found:
         assert each.keys() >= COMMON
@@ -32,11 +32,11 @@ def objects(lines: list[str]) -> list[dict[str, Any]]:
 
 
 def ends(lines: list[str]) -> list[dict[str, Any]]:
-    """What tells the end of a job."""
+    """Return the objects about the end of a job."""
     return [each for each in objects(lines) if "outcome" in each]
 
 
-def test_a_job_is_told_in_fields(
+def test_the_line_of_a_job_has_fields(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     config = "[worker]\nlog_format = json\n"
@@ -67,7 +67,7 @@ def test_a_job_is_told_in_fields(
     assert "no-such" in deleted["reason"]
 
 
-def test_every_line_of_a_job_has_its_id_and_the_others_have_none(
+def test_only_lines_of_a_job_have_its_request_id(
     tmp_path: Path,
 ) -> None:
     with LoopbackCloud() as cloud:
@@ -104,7 +104,9 @@ def test_every_line_of_a_job_has_its_id_and_the_others_have_none(
             assert "request_id" not in each
 
 
-def test_a_text_log_has_the_id_in_every_line_of_a_job(tmp_path: Path) -> None:
+def test_every_line_of_a_job_has_the_request_id_in_a_text_log(
+    tmp_path: Path,
+) -> None:
     log = tmp_path / "log"
     with LoopbackCloud() as cloud:
         clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
@@ -144,7 +146,7 @@ def test_hostile_text_stays_within_its_field(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [["--log-format", "json"], []])
-def test_what_is_wrong_with_a_command_is_an_object_too(
+def test_a_commands_error_is_a_json_object_too(
     before: list[str],
 ) -> None:
     done = poolmgr(*before, "--driver", "fake", "delete-ip", "192.0.2.1")

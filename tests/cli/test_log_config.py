@@ -1,4 +1,4 @@
-"""``--log-config-append``: the log is set up by a file of logging's own."""
+"""``--log-config-append``: a file of Python's logging sets up the log."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ format = mine %(levelname)s %(name)s [%(request_id)s] %(message)s
 """
 
 
-def test_the_file_says_where_and_how_lines_are_written(tmp_path: Path) -> None:
+def test_the_file_sets_handlers_and_formats(tmp_path: Path) -> None:
     config, log = tmp_path / "logging.conf", tmp_path / "log"
     config.write_text(CONFIG.format(log=str(log)))
 
@@ -40,7 +40,9 @@ def test_the_file_says_where_and_how_lines_are_written(tmp_path: Path) -> None:
     assert end.startswith("mine WARNING poolmgr.jobs.log [req-")
 
 
-def test_it_is_as_harmless_as_any_log(tmp_path: Path) -> None:
+def test_secrets_are_masked_and_control_characters_escaped(
+    tmp_path: Path,
+) -> None:
     config, log = tmp_path / "logging.conf", tmp_path / "log"
     config.write_text(CONFIG.format(log=str(log)))
     with LoopbackCloud() as cloud:
@@ -55,7 +57,7 @@ def test_it_is_as_harmless_as_any_log(tmp_path: Path) -> None:
     lines = log.read_text().splitlines()
     assert any("outcome=FAIL" in line for line in lines)
     assert all(x.startswith("mine ") and x.isprintable() for x in lines)
-    # Bodies of requests, with what is secret in them.
+    # keystoneauth logs request bodies, which contain secrets.
     assert not any("keystoneauth" in line for line in lines)
 
 
@@ -68,7 +70,7 @@ def test_it_is_as_harmless_as_any_log(tmp_path: Path) -> None:
         (CONFIG.replace("FileHandler", "no.Such"), "no.Such"),
     ],
 )
-def test_one_that_cannot_be_used_is_told_in_one_line(
+def test_an_unusable_file_is_reported_in_one_line(
     text: str | None, words: str, tmp_path: Path
 ) -> None:
     config = tmp_path / "logging.conf"

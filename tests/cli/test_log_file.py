@@ -1,4 +1,4 @@
-"""The file of --log-file: rotated, removed, on a disk that is full."""
+"""``--log-file``: a file that is rotated, removed, or on a full disk."""
 
 import json
 import os
@@ -21,7 +21,7 @@ BUILD_IP = {"action": "BUILD_IP"}
 
 
 class Logging:
-    """A worker with a log file, that can be given jobs."""
+    """A worker with a log file."""
 
     def __init__(self, server: JobServerProcess, *args: str) -> None:
         self._server = server
@@ -31,19 +31,19 @@ class Logging:
         )
 
     def work(self) -> None:
-        """Have a job done."""
+        """Run a job."""
         (answer,) = asked(self._server.address, BUILD_IP)()
         assert answer["response"] == "PASS"
 
     def end(self) -> None:
-        """Have it drained."""
+        """Drain the worker."""
         self.process.signal(signal.SIGTERM)
         assert self.process.exit_code() == 0
 
 
 @contextmanager
 def logging_to(log: Path | str, *args: str) -> Iterator[Logging]:
-    """A worker that logs to a file."""
+    """Run a worker that logs to a file."""
     with builtin() as server:
         it = Logging(server, "--log-file", str(log), *args)
         try:
@@ -54,12 +54,12 @@ def logging_to(log: Path | str, *args: str) -> Iterator[Logging]:
 
 
 def jobs(log: Path) -> int:
-    """How many jobs a file tells of."""
+    """Count the jobs in a log file."""
     return log.read_text().count(" outcome=PASS ") if log.exists() else 0
 
 
 @pytest.mark.parametrize("create", [True, False])
-def test_a_file_that_was_moved_gets_a_successor(
+def test_a_moved_file_is_replaced_by_a_new_one(
     create: bool, tmp_path: Path
 ) -> None:
     log, old = tmp_path / "log", tmp_path / "log.1"
@@ -77,7 +77,7 @@ def test_a_file_that_was_moved_gets_a_successor(
     assert "drained" in log.read_text()
 
 
-def test_a_file_that_was_truncated_has_no_hole(tmp_path: Path) -> None:
+def test_a_truncated_file_has_no_hole(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with logging_to(log) as it:
         it.work()
@@ -89,7 +89,7 @@ def test_a_file_that_was_truncated_has_no_hole(tmp_path: Path) -> None:
     assert "\0" not in log.read_text()
 
 
-def test_a_hangup_opens_it_anew(tmp_path: Path) -> None:
+def test_sighup_reopens_the_file(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with logging_to(log) as it:
         log.rename(tmp_path / "log.1")
@@ -97,7 +97,7 @@ def test_a_hangup_opens_it_anew(tmp_path: Path) -> None:
         until(lambda: log.exists() and "reloaded" in log.read_text())
 
 
-def test_a_folder_that_is_gone_is_told_once_and_comes_back(
+def test_a_missing_folder_is_reported_once_and_the_file_written_later(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "logs"
@@ -120,7 +120,7 @@ def test_a_folder_that_is_gone_is_told_once_and_comes_back(
 
 
 @pytest.mark.parametrize("format_", ["text", "json"])
-def test_a_full_disk_is_told_once(format_: str) -> None:
+def test_a_full_disk_is_reported_once(format_: str) -> None:
     with logging_to("/dev/full", "--log-format", format_) as it:
         for _number in range(3):
             it.work()
@@ -134,7 +134,9 @@ def test_a_full_disk_is_told_once(format_: str) -> None:
         assert all(isinstance(json.loads(line), dict) for line in lines)
 
 
-def test_a_disk_that_has_room_again_has_whole_lines(tmp_path: Path) -> None:
+def test_lines_are_whole_after_a_full_disk_has_room_again(
+    tmp_path: Path,
+) -> None:
     log = tmp_path / "log"
     script = (
         "import logging, resource, sys\n"
@@ -165,7 +167,9 @@ def test_a_disk_that_has_room_again_has_whole_lines(tmp_path: Path) -> None:
     assert "is written again" in said[1]
 
 
-def test_who_logs_with_a_mistake_costs_a_line(tmp_path: Path) -> None:
+def test_errors_in_log_calls_threads_and_destructors_are_logged(
+    tmp_path: Path,
+) -> None:
     script = (
         "import logging, sys\n"
         "from poolmgr.cli.app import main\n"
@@ -202,7 +206,9 @@ def test_who_logs_with_a_mistake_costs_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["", "/nowhere/log"])
-def test_one_that_cannot_be_opened_is_told(where: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_reported(
+    where: str, tmp_path: Path
+) -> None:
     done = poolmgr("--log-file", where or str(tmp_path), "plugin", "list")
 
     assert done.returncode == 1
@@ -210,7 +216,9 @@ def test_one_that_cannot_be_opened_is_told(where: str, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_worker_whose_standard_error_is_full_works(tmp_path: Path) -> None:
+def test_a_worker_works_although_standard_error_is_full(
+    tmp_path: Path,
+) -> None:
     log = tmp_path / "log"
     with builtin() as server, open("/dev/full", "w") as full:
         process = subprocess.Popen(

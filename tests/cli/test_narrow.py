@@ -13,7 +13,7 @@ NAME = r"libra-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> dict[str, str]:
-    """The environment of a cloud with three devices and an address."""
+    """The environment of a cloud with three devices and a floating IP."""
     cloud = {
         "OS_POOLMGR__DRIVER": "fake",
         "OS_FAKE__STATE": str(tmp_path / "cloud.db"),
@@ -24,24 +24,24 @@ def cloud(tmp_path: Path) -> dict[str, str]:
 
 
 def seen(cloud: dict[str, str], columns: int, *args: str) -> list[str]:
-    """What a command leaves on a terminal."""
+    """Return the lines that a command leaves on a terminal."""
     with terminal(*args, columns=columns, rows=50, environment=cloud) as shown:
         shown.exit_code()
         return shown.lines
 
 
 def names(lines: list[str]) -> int:
-    """Lines with a device's whole name."""
+    """Count the lines with the whole name of a device."""
     return sum(bool(re.search(rf"\| {NAME} \|", line)) for line in lines)
 
 
-def test_each_device_is_a_line_and_the_rest_is_named(
+def test_each_device_has_one_line_and_omitted_columns_are_named(
     cloud: dict[str, str],
 ) -> None:
     lines = seen(cloud, 80, "device", "list")
 
     assert names(lines) == 3
-    # Rules and header, then what there was no room for.
+    # Borders, header, and the line about omitted columns.
     assert len(lines) == 3 + 4 + 1
     assert re.findall(r"\w+", lines[1]) == ["Name", "Status", "Address", "Age"]
     assert lines[-1] == (
@@ -50,7 +50,9 @@ def test_each_device_is_a_line_and_the_rest_is_named(
 
 
 @pytest.mark.parametrize("columns", [60, 40, 20])
-def test_what_one_came_for_stays(cloud: dict[str, str], columns: int) -> None:
+def test_the_most_important_column_is_never_omitted(
+    cloud: dict[str, str], columns: int
+) -> None:
     lines = seen(cloud, columns, "ip", "list")
 
     text = "".join(line.strip("|") for line in lines)
@@ -58,7 +60,7 @@ def test_what_one_came_for_stays(cloud: dict[str, str], columns: int) -> None:
     assert "198.18.0.1" in text.replace(" ", "").replace("|", "")
 
 
-def test_where_there_is_room_all_is_shown(cloud: dict[str, str]) -> None:
+def test_a_wide_terminal_shows_all_columns(cloud: dict[str, str]) -> None:
     lines = seen(cloud, 200, "device", "list")
 
     assert names(lines) == 3
@@ -68,7 +70,7 @@ def test_where_there_is_room_all_is_shown(cloud: dict[str, str]) -> None:
     assert "no room" not in lines[-1]
 
 
-def test_columns_that_were_asked_for_are_shown(cloud: dict[str, str]) -> None:
+def test_requested_columns_are_never_omitted(cloud: dict[str, str]) -> None:
     lines = seen(
         cloud, 80, "device", "list", "-c", "Name", "-c", "Job", "-c", "ID"
     )
@@ -76,21 +78,23 @@ def test_columns_that_were_asked_for_are_shown(cloud: dict[str, str]) -> None:
     assert re.findall(r"\w+", lines[1]) == ["Name", "Job", "ID"]
 
 
-def test_a_pipe_has_them_all(cloud: dict[str, str]) -> None:
+def test_a_pipe_gets_all_columns(cloud: dict[str, str]) -> None:
     done = poolmgr("device", "list", **cloud)
 
     assert "| Job " in done.stdout
     assert done.stderr == ""
 
 
-def test_many_that_were_built_have_a_line_each(cloud: dict[str, str]) -> None:
+def test_each_of_many_builds_has_one_line(cloud: dict[str, str]) -> None:
     lines = seen(cloud, 80, "build-device", "--count", "4")
 
     assert names(lines) == 4
     assert lines[-1].startswith("poolmgr: not shown: type, az; ")
 
 
-def test_why_one_of_many_failed_is_always_shown(cloud: dict[str, str]) -> None:
+def test_the_reason_of_a_failed_build_is_always_shown(
+    cloud: dict[str, str],
+) -> None:
     limited = {**cloud, "OS_FAKE__DEVICE_QUOTA": "4"}
 
     lines = seen(limited, 80, "--quiet", "build-device", "--count", "2")

@@ -1,4 +1,4 @@
-"""Work that takes long, on a terminal and in a pipe; many devices at once."""
+"""``--count``, and progress on a terminal and in a pipe."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from tests.terminals import terminal
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> dict[str, str]:
-    """The environment of a cloud that stays."""
+    """The environment of a fake cloud that keeps its state in a file."""
     return {
         "OS_POOLMGR__DRIVER": "fake",
         "OS_FAKE__STATE": str(tmp_path / "cloud.db"),
@@ -25,7 +25,7 @@ def cloud(tmp_path: Path) -> dict[str, str]:
 
 
 def devices(cloud: dict[str, str]) -> int:
-    """How many devices there are."""
+    """Count the devices in the cloud."""
     settings = FakeSettings(state=cloud["OS_FAKE__STATE"])
     with closing(FakeCloud(settings)) as fake:
         return len(fake.list_devices(30.0))
@@ -64,7 +64,7 @@ def test_one_job_can_be_shown_as_csv(cloud: dict[str, str]) -> None:
     assert done.stdout == '"ip"\n"198.18.0.1"\n'
 
 
-def test_each_that_failed_says_why(cloud: dict[str, str]) -> None:
+def test_each_failed_build_has_its_reason(cloud: dict[str, str]) -> None:
     done = poolmgr(
         *("--quiet", "build-device", "--count", "5", "-f", "csv"),
         **cloud,
@@ -113,7 +113,7 @@ def test_an_action_with_fields_has_no_count() -> None:
 # -- progress ---------------------------------------------------------------
 
 
-def test_a_build_shows_how_long_it_takes(cloud: dict[str, str]) -> None:
+def test_a_build_shows_the_elapsed_time(cloud: dict[str, str]) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "2"}
     with terminal("build-device", environment=slow) as shown:
         line = r"build-device: 0/1 done, 1 running, 1s$"
@@ -124,7 +124,7 @@ def test_a_build_shows_how_long_it_takes(cloud: dict[str, str]) -> None:
         assert "PASS" in shown.text
 
 
-def test_many_show_how_many_are_done(cloud: dict[str, str]) -> None:
+def test_many_builds_show_how_many_are_done(cloud: dict[str, str]) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "2", "OS_WORKER__LONG_JOBS": "2"}
     with terminal("build-device", "--count", "4", environment=slow) as shown:
         line = "build-device: 2/4 done, 2 running, "
@@ -134,7 +134,9 @@ def test_many_show_how_many_are_done(cloud: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 15, 1])
-def test_the_line_fits(cloud: dict[str, str], columns: int) -> None:
+def test_the_progress_line_fits_the_terminal(
+    cloud: dict[str, str], columns: int
+) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "2"}
     with terminal(
         *("build-device", "--count", "3", "-f", "value", "-c", "response"),
@@ -156,7 +158,7 @@ def test_the_line_fits(cloud: dict[str, str], columns: int) -> None:
         ([], {"TERM": ""}),
     ],
 )
-def test_who_wants_none_sees_none(
+def test_no_progress_with_quiet_or_on_a_dumb_terminal(
     cloud: dict[str, str], args: list[str], environment: dict[str, str]
 ) -> None:
     slow = {**cloud, **environment, "OS_FAKE__BOOT_TIME": "1.5"}
@@ -166,7 +168,7 @@ def test_who_wants_none_sees_none(
         assert b"\x1b" not in shown.raw
 
 
-def test_a_pipe_has_nothing_of_it(cloud: dict[str, str]) -> None:
+def test_no_progress_in_a_pipe(cloud: dict[str, str]) -> None:
     done = poolmgr("build-device", **cloud, OS_FAKE__BOOT_TIME="1.5")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -174,7 +176,9 @@ def test_a_pipe_has_nothing_of_it(cloud: dict[str, str]) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_log_lines_come_above_it(cloud: dict[str, str]) -> None:
+def test_log_lines_appear_above_the_progress_line(
+    cloud: dict[str, str],
+) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "1.2", "OS_WORKER__LONG_JOBS": "1"}
     with terminal(
         *("-v", "build-device", "--count", "2", "-f", "value"),
@@ -190,7 +194,7 @@ def test_log_lines_come_above_it(cloud: dict[str, str]) -> None:
         assert shown.exit_code() == 0
 
 
-def test_ctrl_c_leaves_nothing_of_many(cloud: dict[str, str]) -> None:
+def test_ctrl_c_deletes_all_of_many_builds(cloud: dict[str, str]) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "0.7", "OS_WORKER__LONG_JOBS": "2"}
     with terminal(
         "build-device", "--count", "1000", environment=slow
@@ -205,7 +209,7 @@ def test_ctrl_c_leaves_nothing_of_many(cloud: dict[str, str]) -> None:
         assert "running" not in shown.text
 
 
-def test_submit_shows_what_it_waits_for() -> None:
+def test_submit_shows_the_job_that_it_waits_for() -> None:
     with builtin() as server:
         with terminal(
             *("--gearman-server", str(server.address), "submit"),
@@ -217,9 +221,7 @@ def test_submit_shows_what_it_waits_for() -> None:
             assert "no answer yet" not in shown.text
 
 
-def test_ctrl_c_leaves_nothing_of_a_line_that_is_as_wide_as_the_window() -> (
-    None
-):
+def test_ctrl_c_clears_a_progress_line_of_full_width() -> None:
     with builtin() as server:
         with terminal(
             *("--gearman-server", str(server.address), "submit", "{}"),
@@ -233,7 +235,7 @@ def test_ctrl_c_leaves_nothing_of_a_line_that_is_as_wide_as_the_window() -> (
 
 
 @pytest.mark.parametrize("option", ["--no-wait", "--background"])
-def test_submit_does_not_have_to_wait(option: str) -> None:
+def test_submit_can_print_the_handle_only(option: str) -> None:
     with builtin() as server:
         args = ["--gearman-server", str(server.address)]
 
