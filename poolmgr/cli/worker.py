@@ -20,7 +20,7 @@ from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import close_driver
 from poolmgr.errors import ConfigError
 from poolmgr.jobs.manager import AsyncPoolManager
-from poolmgr.monitoring.report import Report
+from poolmgr.monitoring.health import write_report
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import WorkerSettings
 from poolmgr.text import one_line
@@ -63,8 +63,8 @@ class WorkerCommand(PoolmgrCommand):
         # would stay blocked in the programs that plugins start.
         self._early: list[signal.Signals] = []
         signals.handle(self._early.append, signal.SIGHUP)
-        self._report = Report(logs.descriptors)
-        signals.handle(self._report.start, signal.SIGUSR2)
+        self._service: Service | None = None
+        signals.handle(self._write_report, signal.SIGUSR2)
         self._notifier = Notifier(os.environ)
         conf = self.configuration
         with suppress(ConfigError):  # raised below, with all other problems
@@ -86,6 +86,9 @@ class WorkerCommand(PoolmgrCommand):
         finally:
             close_driver(driver)
 
+    def _write_report(self, _signal: signal.Signals) -> None:
+        write_report(self._service, logs.descriptors)
+
     def _adjust_log(self, to: WorkerSettings) -> None:
         logs.adjust(self.app.options, True, to.log_level, to.log_format)
 
@@ -105,7 +108,7 @@ class WorkerCommand(PoolmgrCommand):
                 findings = await manager.cloud.check(pool.short_timeout)
             require_no_problems([f.problem for f in findings if f.problem])
             service = Service(manager, conf.gearman(), conf.worker())
-            self._report.service = service
+            self._service = service
             if statistics:
                 options = conf.gearman().connection_options()
                 serve(monitoring, service, statistics, options)

@@ -1,7 +1,16 @@
-"""Health checks of a worker: is it alive, and is it ready for jobs?"""
+"""The health of a worker: the checks of the pages, and the state report."""
 
-from collections.abc import Iterator, Mapping
+import os
+import platform
+import resource
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
+from importlib.metadata import version
 from typing import NamedTuple
 
 from poolmgr.cloud.breaker import Breaker
@@ -11,6 +20,7 @@ from poolmgr.worker.service import Service
 #: Seconds that the event loop has to react.
 LOOP_TIMEOUT = 2.0
 _ASK_IT = "SIGUSR2 logs what it is doing"
+_REPORT_THREAD = "poolmgr-report"
 
 
 class Check(NamedTuple):
@@ -87,3 +97,54 @@ def _circuits(what: str, breakers: Mapping[str, Breaker], good: str) -> Check:
         if breaker.open
     ]
     return Check(not found, what, "; ".join(found) or good)
+
+
+def write_report(
+    service: Service | None, descriptors: Callable[[], Iterable[int]]
+) -> None:
+    """Write the state report, unless one is being written.
+
+    It is written by a thread of its own, so it works while the event loop
+    hangs.
+
+    :param service: the worker; None if it has not started
+    :param descriptors: returns the descriptors of the files to write to
+    """
+
+    def write() -> None:
+        lines = list(map(one_line, _report(service)))
+        for file in descriptors():
+            with suppress(OSError):
+                # Write line by line, so that log lines stay whole.
+                for line in lines:
+                    os.write(file, f"{line}\n".encode())
+
+    if all(each.name != _REPORT_THREAD for each in threading.enumerate()):
+        threading.Thread(
+            target=write, name=_REPORT_THREAD, daemon=True
+        ).start()
+
+
+def _report(service: Service | None) -> Iterator[str]:
+    yield time.strftime("==== state report %Y-%m-%d %H:%M:%S ====")
+    python = platform.python_version()
+    yield f"poolmgr {version('poolmgr')}, Python {python}, pid {os.getpid()}"
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    yield f"{threading.active_count()} threads, peak memory {memory} MiB"
+    if service is not None:
+        yield service.status
+        yield from map(str, liveness(service))
+        yield from map(str, readiness(service))
+        yield "== running jobs"
+        for each in service.manager.running():
+            fields = {"action": "", **vars(each.job), **vars(each)}
+            del fields["job"]
+            yield " ".join(f"{name}={fields[name]}" for name in fields)
+    yield "== threads"
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        if thread.ident in frames:
+            yield f"-- {thread.name}"
+            stack = traceback.format_stack(frames[thread.ident])
+            yield from "".join(stack).splitlines()
+    yield "==== end of the state report ===="

@@ -141,19 +141,13 @@ def _date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def _duration(seconds: float) -> str:
-    return format_duration(max(0, int(seconds)))
-
-
 _ENVIRONMENT = Environment(
     loader=PackageLoader("poolmgr.monitoring"),
     autoescape=True,
     undefined=StrictUndefined,
     finalize=_finalize,
-    trim_blocks=True,
-    lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"date": _date, "duration": _duration}
+_ENVIRONMENT.filters |= {"date": _date, "duration": format_duration}
 _ENVIRONMENT.globals |= {
     "host": socket.gethostname(),
     "pid": os.getpid(),

@@ -23,8 +23,6 @@ T = TypeVar("T")
 
 #: The signals that end a command; blocked until :func:`handle` is called.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-#: The exit code after an internal callback has failed.
-EXIT_DEFECT = 1
 #: Seconds that a signal handler waits for its log line to be written.
 _LOG_TIMEOUT = 1.0
 #: Seconds that cancelled tasks have to end.
@@ -129,7 +127,13 @@ class Interruption(Ending):
             raise Interrupted(self.number) from None
         finally:
             self._cancel = None
-            self.left |= loop.run_until_complete(_cancel_tasks())
+            tasks = asyncio.all_tasks(loop)
+            for each in tasks:
+                each.cancel()
+            if tasks:
+                ending = asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT)
+                _ended, left = loop.run_until_complete(ending)
+                self.left |= left
             loop.close()
 
     def _interrupt(self, number: Number) -> None:
@@ -137,19 +141,6 @@ class Interruption(Ending):
             self._cancel()
         elif not self._held:
             raise Interrupted(number)
-
-
-async def _cancel_tasks() -> set[Any]:
-    """Cancel all other tasks, and return those that do not end in time."""
-    import asyncio
-
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    if not tasks:
-        return set()
-    _ended, left = await asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT)
-    return left
 
 
 def say(level: int, text: str) -> None:
@@ -178,6 +169,6 @@ def end_on_defects() -> None:
                 "an internal callback failed (a bug in poolmgr): "
                 "stopping at once"
             )
-            os._exit(EXIT_DEFECT)
+            os._exit(1)
 
     asyncio.get_running_loop().set_exception_handler(end)
