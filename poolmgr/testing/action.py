@@ -1,4 +1,4 @@
-"""The tests that every action must pass."""
+"""Conformance tests for actions."""
 
 import dataclasses
 import json
@@ -14,8 +14,8 @@ from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.ownership import Job, Mark
 from poolmgr.settings import PoolSettings
 
-#: What clients send by mistake.
-_OTHER_KINDS: tuple[object, ...] = (
+#: Values that clients send by mistake.
+_WRONG_VALUES: tuple[object, ...] = (
     None,
     True,
     0,
@@ -28,23 +28,22 @@ _OTHER_KINDS: tuple[object, ...] = (
     "x" * 999,
 )
 
-
-#: Seconds for a call of the driver.
+#: Time limit of a driver call, in seconds.
 _TIMEOUT = 30.0
 
 
 class ActionConformance:
-    """Subclass this, and set ``action`` and, if needed, ``message``.
+    """Conformance tests: subclass this and set ``action``.
 
     The action need not be installed. It runs on a fake cloud in memory;
-    override the fixture ``driver`` to use another one.
+    override the fixture ``driver`` to use another cloud.
 
     :cvar action: the action's class
-    :cvar message: fields of a request that passes; ``prepare`` creates what
-        they need
+    :cvar message: the fields of a valid request; create the resources that
+        it names in ``prepare``
     """
 
-    #: What it is called in these tests.
+    #: The name of the action in these tests.
     NAME = "THE_ACTION"
 
     action: ClassVar[type[Action[Any]]]
@@ -52,36 +51,35 @@ class ActionConformance:
 
     @pytest.fixture
     def driver(self) -> Iterator[Driver]:
-        """The cloud."""
+        """The driver of the cloud to run on."""
         driver = FakeCloud(FakeSettings())
         yield driver
         driver.close()
 
     @pytest.fixture
     def manager(self, driver: Driver) -> Iterator[PoolManager]:
-        """A manager that runs the action; a FAIL has its reason."""
+        """A manager that runs the action; its FAILs have reasons."""
         settings = PoolSettings(explain_failures=True)
         given = {self.NAME: self.action}
         with PoolManager(driver, settings, given) as manager:
             yield manager
 
     def prepare(self, manager: PoolManager) -> Mapping[str, object]:
-        """Create what the action needs.
+        """Create the resources that the action needs.
 
-        :returns: more fields for the message, such as the name of a device
-            that was built
+        :returns: more fields of the message, such as the name of a new device
         """
         return {}
 
     def request(self, manager: PoolManager) -> dict[str, object]:
-        """A message that passes."""
+        """Return a valid message."""
         return {
             "action": self.NAME,
             **self.message,
             **self.prepare(manager),
         }
 
-    def test_it_is_made_as_an_action_is(self) -> None:
+    def test_the_class_is_valid(self) -> None:
         assert defect(self.action) is None
 
     def test_its_command_has_help(self) -> None:
@@ -89,7 +87,7 @@ class ActionConformance:
         for field in dataclasses.fields(self.action.takes):
             assert field.metadata.get("help"), f"{field.name} has no help"
 
-    def test_a_job_is_answered_with_all_that_it_names(
+    def test_the_answer_has_all_announced_fields(
         self, manager: PoolManager
     ) -> None:
         request = self.request(manager)
@@ -101,9 +99,7 @@ class ActionConformance:
         assert added == {*self.action.answers} - {*request}
         assert json.loads(json.dumps(answer)) == answer
 
-    def test_what_else_is_in_a_message_comes_back(
-        self, manager: PoolManager
-    ) -> None:
+    def test_other_fields_are_returned(self, manager: PoolManager) -> None:
         others = {"x-loadbalancer": {"id": [1, None]}}
 
         answer = manager.run({**self.request(manager), **others})
@@ -111,9 +107,7 @@ class ActionConformance:
         assert answer["response"] == "PASS", answer.get("error")
         assert answer["x-loadbalancer"] == others["x-loadbalancer"]
 
-    def test_a_field_that_is_missing_is_named(
-        self, manager: PoolManager
-    ) -> None:
+    def test_a_missing_field_is_named(self, manager: PoolManager) -> None:
         request = self.request(manager)
         for field in dataclasses.fields(self.action.takes):
             if is_required(field):
@@ -122,36 +116,38 @@ class ActionConformance:
                 assert error["code"] == "invalid_field"
                 assert field.name in error["message"]
 
-    def test_what_a_field_cannot_be_is_refused_or_put_up_with(
+    def test_wrong_values_are_refused_or_accepted(
         self, manager: PoolManager
     ) -> None:
         request = self.request(manager)
         for field in dataclasses.fields(self.action.takes):
-            for value in _OTHER_KINDS:
+            for value in _WRONG_VALUES:
                 answer = manager.run({**request, field.name: value})
                 if answer["response"] == "FAIL":
                     error = _error(answer)
-                    # The plugin's own mistake, as an AttributeError.
+                    # This would be a bug of the plugin.
                     assert error["code"] != "plugin_failed", (
                         f"{field.name} = {value!r}: {error['message']}"
                     )
 
-    def test_it_touches_nothing_of_another_pool(
+    def test_resources_of_other_pools_are_not_touched(
         self, manager: PoolManager
     ) -> None:
-        foreign = _Foreign(manager)
+        foreign = _ForeignResources(manager)
         request = self.request(manager)
 
         manager.run(request)
         for field in dataclasses.fields(self.action.takes):
-            value = foreign.instead_of(request.get(field.name))
+            value = foreign.counterpart_of(request.get(field.name))
             if value is not None:
                 manager.run({**request, field.name: value})
 
-        assert foreign.now() == foreign.before, "it changed what is not ours"
+        assert foreign.state() == foreign.before, (
+            "it changed a resource of another pool"
+        )
 
 
-class _Foreign:
+class _ForeignResources:
     """A device and a floating IP of another pool."""
 
     def __init__(self, manager: PoolManager) -> None:
@@ -162,27 +158,31 @@ class _Foreign:
         self.device = self._cloud.wait_ready(device)
         self.ip = driver.create_ip(mark, _TIMEOUT)
         driver.attach_ip(self.ip, self.device, _TIMEOUT)
-        self.before = self.now()
+        self.before = self.state()
 
-    def now(self) -> list[object]:
-        """What there is to see of them."""
+    def state(self) -> list[object]:
+        """Return the visible state of both."""
         devices = self._cloud.list_devices()
         ips = self._cloud.list_ips()
         return [
-            *((d.id, d.status, d.mark) for d in devices if self._is(d)),
-            *((i.id, i.device_id, i.mark) for i in ips if self._is(i)),
+            *(
+                (d.id, d.status, d.mark)
+                for d in devices
+                if self._is_foreign(d)
+            ),
+            *((i.id, i.device_id, i.mark) for i in ips if self._is_foreign(i)),
         ]
 
-    def instead_of(self, value: object) -> str | None:
-        """The same kind of name or address, of these."""
+    def counterpart_of(self, value: object) -> str | None:
+        """Return the foreign name or address to use in place of a value."""
         if any(value == each.name for each in self._cloud.list_devices()):
             return self.device.name
         if any(value == each.address for each in self._cloud.list_ips()):
             return self.ip.address
         return None
 
-    def _is(self, thing: Device | FloatingIP) -> bool:
-        return thing.id in (self.device.id, self.ip.id)
+    def _is_foreign(self, resource: Device | FloatingIP) -> bool:
+        return resource.id in (self.device.id, self.ip.id)
 
 
 def _error(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The tests that every driver must pass."""
+"""Conformance tests for drivers."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,16 +11,16 @@ from poolmgr.testing.ip_tests import FloatingIpTests
 
 
 class DriverConformance(DeviceTests, FloatingIpTests):
-    """Subclass this, with a fixture ``driver``.
+    """Conformance tests: subclass this and add a fixture ``driver``.
 
     The cloud needs room for four devices and two floating IPs. After each
-    test everything that it has created is deleted, and the driver closed.
+    test its resources are deleted and the driver is closed.
 
-    :cvar timeout: seconds that a call, and a boot, may take
-    :cvar pace: how long to wait for the cloud
+    :cvar timeout: time limit of a call, and of a boot, in seconds
+    :cvar pace: the pauses between requests to the cloud
     """
 
-    def test_many_threads_may_use_it_at_once(
+    def test_many_threads_can_use_it(
         self, driver: Driver, cloud: BlockingCloud
     ) -> None:
         ip = cloud.create_ip(self.mark())
@@ -39,7 +39,7 @@ class DriverConformance(DeviceTests, FloatingIpTests):
                 seen = set(pool.map(use, range(8)))
                 assert seen == {(device.id, ip.id) for device in devices}
 
-    def test_of_two_who_attach_at_once_one_is_told(
+    def test_of_two_concurrent_attachments_one_fails(
         self, driver: Driver, cloud: BlockingCloud
     ) -> None:
         devices = [self.device(cloud), self.device(cloud)]

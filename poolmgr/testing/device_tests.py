@@ -1,4 +1,4 @@
-"""The tests of a driver's devices."""
+"""Conformance tests for a driver's devices."""
 
 from dataclasses import replace
 
@@ -12,9 +12,9 @@ from poolmgr.testing.driver_tests import BASENAME, DriverTests
 
 
 class DeviceTests(DriverTests):
-    """Devices: created, found, marked and deleted."""
+    """Creating, finding, marking and deleting devices."""
 
-    def test_a_device_is_marked_from_birth(self, cloud: BlockingCloud) -> None:
+    def test_a_new_device_is_marked(self, cloud: BlockingCloud) -> None:
         mark, name = self.mark(), new_name(BASENAME)
 
         made = cloud.create_device(name, mark)
@@ -31,7 +31,7 @@ class DeviceTests(DriverTests):
         assert found == device
         assert cloud.get_device(device.id) == device
 
-    def test_a_look_shows_what_is_there(
+    def test_a_poll_shows_existing_devices(
         self, driver: Driver, cloud: BlockingCloud
     ) -> None:
         there, gone = self.device(cloud), self.device(cloud)
@@ -70,7 +70,9 @@ class DeviceTests(DriverTests):
         assert {device.id for device in found} == made
         assert len(made) == 3
 
-    def test_a_jobs_devices_are_found(self, cloud: BlockingCloud) -> None:
+    def test_the_devices_of_a_job_are_found(
+        self, cloud: BlockingCloud
+    ) -> None:
         mark = self.mark("conformance job")
         made = cloud.create_device(new_name(BASENAME), mark)
         self.device(cloud)
@@ -95,7 +97,7 @@ class DeviceTests(DriverTests):
         (same,) = cloud.devices_of_job("other job")
         assert same.id == device.id
 
-    def test_two_may_mark_a_device_at_once(self, cloud: BlockingCloud) -> None:
+    def test_two_workers_can_mark_a_device(self, cloud: BlockingCloud) -> None:
         device = self.device(cloud)
         given = self.mark("again").handed_over()
         cloud.mark_device(device, given)
@@ -131,18 +133,20 @@ class DeviceTests(DriverTests):
 
         assert not cloud.find_devices(made.name)
 
-    def test_who_waits_for_a_device_that_goes_is_told(
+    def test_waiting_for_a_deleted_device_fails(
         self, cloud: BlockingCloud
     ) -> None:
         made = cloud.create_device(new_name(BASENAME), self.mark())
         if made.ready:
-            return  # nobody can wait for it
+            return  # there is nothing to wait for
         cloud.delete_device(made)
 
         with pytest.raises(DeviceFailed):
             cloud.wait_ready(made)
 
-    def test_what_is_gone_cannot_be_marked(self, cloud: BlockingCloud) -> None:
+    def test_deleted_resources_cannot_be_marked(
+        self, cloud: BlockingCloud
+    ) -> None:
         device = self.device(cloud)
         ip = cloud.create_ip(self.mark())
         cloud.delete_device(device)

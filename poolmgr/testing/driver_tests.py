@@ -1,4 +1,4 @@
-"""What the tests of every driver share."""
+"""Fixtures and helpers of the drivers' conformance tests."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from poolmgr.cloud import BlockingCloud, Pace, open_cloud
 from poolmgr.drivers.base import Device, Driver
 from poolmgr.ownership import Job, Mark, new_name
 
-#: What the tests make bears this pool's mark, and is deleted by it.
+#: The pool of the resources that the tests create and delete.
 POOL = "poolmgr-conformance"
 BASENAME = "conformance"
 
@@ -16,8 +16,8 @@ BASENAME = "conformance"
 class DriverTests:
     """Creates resources in the cloud of a driver, and deletes them.
 
-    :cvar timeout: seconds that a verb may take, and a boot
-    :cvar pace: the times of waiting
+    :cvar timeout: time limit of a call, and of a boot, in seconds
+    :cvar pace: the pauses between requests to the cloud
     """
 
     timeout = 60.0
@@ -30,7 +30,7 @@ class DriverTests:
 
     @pytest.fixture
     def cloud(self, driver: Driver) -> Iterator[BlockingCloud]:
-        """The driver's cloud; deletes what a test has made."""
+        """The driver's cloud; resources of the test are deleted at the end."""
         with open_cloud(driver, pace=self.pace, timeout=self.timeout) as cloud:
             yield cloud
             for device in cloud.list_devices():
@@ -41,11 +41,11 @@ class DriverTests:
                     cloud.delete_ip(ip)
 
     def mark(self, unique: str = "") -> Mark:
-        """A mark of these tests, of a job of its own if none is named."""
+        """Return a mark for a job with this unique, or for a new job."""
         job = Job(unique, "H:here:1") if unique else Job.by_hand()
         return Mark.for_job(POOL, job)
 
     def device(self, cloud: BlockingCloud) -> Device:
-        """A device that is ready."""
+        """Create a device and wait until it is ready."""
         made = cloud.create_device(new_name(BASENAME), self.mark())
         return cloud.wait_ready(made)

@@ -1,4 +1,4 @@
-"""The tests of a driver's floating IPs."""
+"""Conformance tests for a driver's floating IPs."""
 
 import pytest
 
@@ -9,11 +9,9 @@ from poolmgr.testing.driver_tests import DriverTests
 
 
 class FloatingIpTests(DriverTests):
-    """Floating IPs: allocated, attached, moved and released."""
+    """Allocating, attaching, moving and deleting floating IPs."""
 
-    def test_a_floating_ip_is_marked_from_birth(
-        self, cloud: BlockingCloud
-    ) -> None:
+    def test_a_new_floating_ip_is_marked(self, cloud: BlockingCloud) -> None:
         mark = self.mark("conformance address")
 
         made = cloud.create_ip(mark)
@@ -40,7 +38,7 @@ class FloatingIpTests(DriverTests):
         cloud.mark_ip(changed, mark.withdrawn())
         assert cloud.get_ip(ip.address).mark == mark.withdrawn()
 
-    def test_an_address_that_was_given_back_is_not_found(
+    def test_a_deleted_floating_ip_is_not_found(
         self, driver: Driver, cloud: BlockingCloud
     ) -> None:
         ip = cloud.create_ip(self.mark())
@@ -84,7 +82,7 @@ class FloatingIpTests(DriverTests):
 
         assert cloud.attach_ip(ip, second).device_id == second.id
 
-    def test_a_change_meanwhile_is_noticed(
+    def test_a_concurrent_change_is_noticed(
         self, driver: Driver, cloud: BlockingCloud
     ) -> None:
         first, second = self.device(cloud), self.device(cloud)

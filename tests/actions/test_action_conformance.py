@@ -208,11 +208,11 @@ def test_a_good_action_passes(action: type[Action[Any]]) -> None:
     assert failures(action) == set()
 
 
-MADE = "test_it_is_made_as_an_action_is"
+MADE = "test_the_class_is_valid"
 HELP = "test_its_command_has_help"
-ANSWERED = "test_a_job_is_answered_with_all_that_it_names"
-FOREIGN = "test_it_touches_nothing_of_another_pool"
-KINDS = "test_what_a_field_cannot_be_is_refused_or_put_up_with"
+ANSWERED = "test_the_answer_has_all_announced_fields"
+FOREIGN = "test_resources_of_other_pools_are_not_touched"
+KINDS = "test_wrong_values_are_refused_or_accepted"
 
 
 @pytest.mark.parametrize(

@@ -318,7 +318,7 @@ def test_a_fault_is_also_made_from_json() -> None:
         ({"status": 500, "colour": "red"}, "no such field: colour"),
         ({"status": 500, "where": "x"}, "no such field: where"),
         ({"status": "500"}, "not supported between"),
-        ({"status": 99}, "99 is no HTTP status"),
+        ({"status": 99}, "99 is not an HTTP status"),
         ({"fate": {"colour": "red"}}, "colour"),
         ({"path": "(", "status": 500}, "unterminated"),
     ],

@@ -1,4 +1,4 @@
-"""A loopback OpenStack: real HTTP, faults by rule, a record of every call.
+"""A loopback OpenStack: real HTTP, fault injection, a record of all calls.
 
 Needs ``pip install poolmgr[testing]``.
 """

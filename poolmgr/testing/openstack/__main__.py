@@ -1,4 +1,4 @@
-"""``python -m poolmgr.testing.openstack``: the cloud as a process."""
+"""``python -m poolmgr.testing.openstack``: run the cloud as a process."""
 
 import argparse
 import signal
@@ -11,12 +11,12 @@ from poolmgr.testing.openstack.settings import CloudSettings
 
 
 def main() -> None:
-    """Serve until SIGTERM or Ctrl-C."""
+    """Serve requests until SIGTERM or Ctrl-C."""
     given = vars(_parser().parse_args())
     clouds_yaml = given.pop("clouds_yaml")
     signals = {signal.SIGTERM, signal.SIGINT}
-    # Block them before the cloud's thread starts: it inherits the mask, and
-    # only this thread gets them.
+    # Block them before the cloud's thread starts: it inherits the mask, so
+    # that sigwait() gets all signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with (
         tempfile.TemporaryDirectory(prefix="loopback-") as directory,

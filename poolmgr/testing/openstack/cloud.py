@@ -1,4 +1,4 @@
-"""The loopback cloud: OpenStack in this process, over real HTTP."""
+"""The loopback cloud: an OpenStack in this process, over real HTTP."""
 
 import json
 from collections.abc import Iterator
@@ -22,21 +22,21 @@ from poolmgr.testing.openstack.state import State
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-#: Name of the cloud in the clouds.yaml that is written.
+#: The name of the cloud in the clouds.yaml file.
 CLOUD = "loopback"
 
 
 class LoopbackCloud:
-    """An OpenStack on a port of its own, in a thread of its own.
+    """An OpenStack that listens on a port and runs in a thread.
 
     .. code-block:: python
 
        with LoopbackCloud(boot_time=0.2) as cloud:
            cloud.connect().compute.get("/servers/detail")
 
-    Everything can be called from any thread.
+    All methods can be called from any thread.
 
-    :param settings: what it is like; the defaults when None
+    :param settings: the settings; None for the defaults
     :param changes: single settings, by their names in :class:`CloudSettings`
     """
 
@@ -51,10 +51,10 @@ class LoopbackCloud:
         self._listener = Listener(self._front)
         self._connections: list[Connection] = []
 
-    # -- its life -----------------------------------------------------------
+    # -- start and end ------------------------------------------------------
 
     def start(self) -> Self:
-        """Begin to listen.
+        """Start to listen.
 
         :raises OSError: the address cannot be listened on
         """
@@ -64,7 +64,7 @@ class LoopbackCloud:
         return self
 
     def close(self) -> None:
-        """Close every connection and end the thread."""
+        """Close all connections and end the thread."""
         while self._connections:
             connection = self._connections.pop()
             connection.session.session.close()
@@ -77,21 +77,21 @@ class LoopbackCloud:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    # -- how to reach it ----------------------------------------------------
+    # -- connecting ---------------------------------------------------------
 
     @property
     def url(self) -> str:
-        """Its address, without a slash at its end."""
+        """The URL of the cloud, without a slash at the end."""
         return self._front.url
 
     @property
     def auth_url(self) -> str:
-        """Where tokens are to be had."""
+        """The URL of Keystone."""
         return f"{self.url}/identity/v3"
 
     @property
     def credentials(self) -> dict[str, str]:
-        """What ``openstack.connect(auth=...)`` needs."""
+        """The argument of ``openstack.connect(auth=...)``."""
         return {
             "auth_url": self.auth_url,
             "username": seeds.USERNAME,
@@ -102,9 +102,9 @@ class LoopbackCloud:
         }
 
     def connect(self, **options: Any) -> "Connection":
-        """A connection to it, closed with the cloud.
+        """Return a connection of openstacksdk, which is closed with the cloud.
 
-        :param options: for ``openstack.connect``
+        :param options: more arguments of ``openstack.connect``
         """
         import openstack
 
@@ -119,32 +119,31 @@ class LoopbackCloud:
         return connection
 
     def write_clouds_yaml(self, path: str | Path) -> Path:
-        """Write a clouds.yaml with one cloud, "loopback".
+        """Write a clouds.yaml file with one cloud, "loopback".
 
         :returns: the path
         """
         cloud = {"auth": self.credentials, "region_name": seeds.REGION}
-        written = Path(path)
-        # It has a password, though a known one; poolmgr warns of such files
-        # that everybody can read.
-        written.touch(mode=0o600)
-        # JSON is YAML, too.
-        written.write_text(json.dumps({"clouds": {CLOUD: cloud}}, indent=2))
-        return written
+        file = Path(path)
+        # poolmgr warns if other users can read a file with a password.
+        file.touch(mode=0o600)
+        # JSON is valid YAML.
+        file.write_text(json.dumps({"clouds": {CLOUD: cloud}}, indent=2))
+        return file
 
     # -- faults and the record ----------------------------------------------
 
     def fault(self, fault: Fault) -> None:
-        """Put a fault in force."""
+        """Add a fault."""
         self._faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Lift all faults."""
+        """Remove all faults."""
         self._faults.clear()
 
     @property
     def calls(self) -> list[Call]:
-        """Every call since the start or :meth:`forget_calls`."""
+        """All calls since the start or :meth:`forget_calls`."""
         return self._record.calls()
 
     def count(
@@ -153,44 +152,44 @@ class LoopbackCloud:
         service: str | None = None,
         path: str | None = None,
     ) -> int:
-        """How many calls there were.
+        """Return the number of calls.
 
-        :param method: only with this method
-        :param service: only to this service
-        :param path: only to paths that this regular expression matches, as
-            a whole
+        :param method: count only calls with this HTTP method
+        :param service: count only calls to this service
+        :param path: count only calls whose path this regular expression
+            matches completely
         """
         return self._record.count(method, service, path)
 
     def forget_calls(self) -> None:
-        """Empty the record."""
+        """Clear the record of calls."""
         self._record.forget()
 
-    # -- what is in it ------------------------------------------------------
+    # -- resources ----------------------------------------------------------
 
     @property
     def servers(self) -> list[Json]:
-        """The servers, the oldest first, each as Nova shows it."""
+        """The servers in Nova's JSON, the oldest first."""
         with self._state.settled():
             texts = [server.text for server in self._state.servers.values()]
         return [json.loads(text) for text in texts]
 
     @property
     def ports(self) -> list[Json]:
-        """The ports, the oldest first, each as Neutron shows it."""
+        """The ports in Neutron's JSON, the oldest first."""
         with self._state.settled():
             return deepcopy([p.shown() for p in self._state.ports.values()])
 
     @property
     def floating_ips(self) -> list[Json]:
-        """The floating IPs, the oldest first, each as Neutron shows it."""
+        """The floating IPs in Neutron's JSON, the oldest first."""
         with self._state.settled():
             ips = self._state.floating_ips.values()
             return deepcopy([ip.shown() for ip in ips])
 
     @property
     def ids(self) -> dict[str, str]:
-        """Ids by name of the flavors, images, networks and groups."""
+        """The ids of flavors, images, networks and groups, by name."""
         state = self._state
         named = {
             **state.flavors,
@@ -201,16 +200,16 @@ class LoopbackCloud:
         }
         return {each["name"]: id_ for id_, each in named.items()}
 
-    # -- what befalls it ----------------------------------------------------
+    # -- changes ------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
-        """Let so much time pass at once for what is in it.
+        """Let time pass for the resources, so that tests need not wait.
 
-        Servers boot and go, and addresses show, as if it had been waited
-        for; calls take, hang and are counted as before, and tokens live as
-        long. So a test need not be quicker than a boot, nor wait for one.
+        Servers boot and disappear, and addresses appear, as if the test had
+        waited. Latency, hanging calls, rate limits and the lifetime of tokens
+        are not affected.
 
-        :param seconds: that pass besides those that pass anyway
+        :param seconds: the time, added to the real time
         """
         with self._state.settled():
             self._state.advance(seconds)
@@ -218,16 +217,16 @@ class LoopbackCloud:
     def fail_server(
         self, server_id: str, message: str = "The host went away."
     ) -> None:
-        """Put a server into ERROR.
+        """Set a server's status to ERROR.
 
-        :param message: of its fault
+        :param message: the message of its fault
         :raises KeyError: there is no such server
         """
         with self._state.settled():
             self._server(server_id).fail(message)
 
     def remove_server(self, server_id: str) -> None:
-        """Let a server vanish, as if somebody had deleted it.
+        """Remove a server at once.
 
         :raises KeyError: there is no such server
         """
@@ -235,7 +234,7 @@ class LoopbackCloud:
             self._state.remove_server(self._server(server_id))
 
     def set_status(self, server_id: str, status: str) -> None:
-        """Give a server another status, as "SHUTOFF".
+        """Change a server's status, for example to "SHUTOFF".
 
         :raises KeyError: there is no such server
         """
@@ -243,17 +242,17 @@ class LoopbackCloud:
             self._server(server_id).change(status=status, task_state=None)
 
     def replace(self, name: str) -> None:
-        """Replace a flavor or an image by another of the same name.
+        """Replace a flavor or image by another one of the same name.
 
-        :raises KeyError: there is none of that name
+        :raises KeyError: no flavor or image has the name
         """
         with self._state.settled():
             self._state.replace(name)
 
     def set_quota(self, **quotas: int) -> None:
-        """Change how many there may be.
+        """Change quotas.
 
-        :param quotas: "instances", "floating_ips" and "ports"
+        :param quotas: ``instances``, ``floating_ips`` and ``ports``
         """
         with self._state.settled():
             changes: Any = quotas
@@ -261,7 +260,7 @@ class LoopbackCloud:
             self._state.settings = self.settings
 
     def expire_tokens(self) -> None:
-        """Accept no token that was given out until now."""
+        """Invalidate all tokens."""
         self._front.identity.expire()
 
     def _server(self, server_id: str) -> Server:
@@ -272,7 +271,7 @@ class LoopbackCloud:
 def loopback_cloud(request: pytest.FixtureRequest) -> Iterator[LoopbackCloud]:
     """A loopback cloud for one test.
 
-    Its settings can be given by ``@pytest.mark.parametrize("loopback_cloud",
+    To change its settings, use ``@pytest.mark.parametrize("loopback_cloud",
     [{"boot_time": 0.5}], indirect=True)``.
     """
     with LoopbackCloud(**getattr(request, "param", {})) as cloud:

@@ -1,4 +1,4 @@
-"""Compute, as Nova is."""
+"""The compute service, like Nova."""
 
 import json
 import re
@@ -33,13 +33,13 @@ _SHAPES = {
     429: "overLimit",
     503: "serviceUnavailable",
 }
-#: States in which a server's metadata and tags can be changed.
+#: The states in which metadata and tags of a server can be changed.
 _CHANGEABLE = ("ACTIVE", "SHUTOFF")
 _ONE = "/servers/([^/]+)"
 
 
 class Compute(Service):
-    """Servers and what they are made from."""
+    """Servers, flavors, key pairs, zones and server groups."""
 
     name, version, version_id = "compute", "/v2.1", "v2.1"
 
@@ -77,11 +77,11 @@ class Compute(Service):
         return json_answer({shape: body}, error.status, error.headers)
 
     def unknown_path(self) -> Response:
-        """See :meth:`Service.unknown_path`: a page."""
+        """See :meth:`Service.unknown_path`; Nova returns HTML."""
         return html_answer("The resource could not be found.", 404)
 
     def answer(self, request: Request) -> Response:
-        """See :meth:`Service.answer`; in the microversion asked for."""
+        """See :meth:`Service.answer`; checks the microversion."""
         most = self._state.settings.max_microversion
         header = request.http.headers.get("OpenStack-API-Version", "")
         kind, _blank, asked = header.partition(" ")
@@ -132,7 +132,7 @@ class Compute(Service):
 
     def _list_details(self, request: Request) -> Response:
         servers, links = page_of_servers(request, self._state)
-        # A thousand servers are put together from what is written already.
+        # Encoding a thousand servers again would be slow.
         text = ", ".join(server.text for server in servers)
         rest = f", {json.dumps(links)[1:]}" if links else "}"
         return json_answer(f'{{"servers": [{text}]{rest}')

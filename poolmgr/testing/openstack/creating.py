@@ -1,4 +1,4 @@
-"""What Nova makes of the body of POST /servers."""
+"""Validation of the body of POST /servers, like Nova."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ Version = tuple[int, int]
 
 _KEY = "^[a-zA-Z0-9-_:. ]{1,255}$"
 _MOST_METADATA = 128
-#: The fields that are known from the first microversion on.
+#: The fields of all microversions.
 _FIELDS = {
     "name",
     "imageRef",
@@ -35,14 +35,14 @@ _FIELDS = {
     "min_count",
     "max_count",
 }
-#: Those that are known since another one.
+#: Other fields, with their first microversions.
 _LATER_FIELDS: dict[str, Version] = {"description": (2, 19), "tags": (2, 52)}
 
 
 def new_server(request: Request, state: State) -> Server:
-    """The server that a request asks for; it is not in the state yet.
+    """Create a server from a request; do not add it to the state.
 
-    :raises Refused: as Nova refuses it
+    :raises Refused: the request is invalid
     """
     wanted = request.resource("server")
     _check_fields(wanted, request.microversion)
@@ -69,9 +69,9 @@ def new_server(request: Request, state: State) -> Server:
 
 
 def clean_metadata(value: Any) -> dict[str, str]:
-    """Metadata that Nova takes.
+    """Validate metadata.
 
-    :raises Refused: it does not take it
+    :raises Refused: the metadata is invalid
     """
     if not isinstance(value, dict):
         raise _invalid("metadata", value, "is not of type 'object'")
@@ -88,9 +88,9 @@ def clean_metadata(value: Any) -> dict[str, str]:
 
 
 def clean_tags(value: Any) -> list[str]:
-    """Tags that Nova takes.
+    """Validate tags and drop duplicates.
 
-    :raises Refused: it does not take them
+    :raises Refused: a tag is invalid
     """
     if not isinstance(value, list):
         raise _invalid("tags", value, "is not of type 'array'")
@@ -102,7 +102,7 @@ def clean_tags(value: Any) -> list[str]:
 
 
 def _invalid(field: str, value: object, problem: str) -> Refused:
-    """Compute's 400 for a value that its schema does not allow."""
+    """Return Nova's 400 for a value that violates its schema."""
     return Refused(
         400,
         f"Invalid input for field/attribute {field}. Value: {value}. "

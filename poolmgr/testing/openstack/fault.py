@@ -1,4 +1,4 @@
-"""Faults by rule: what goes wrong, where and how often."""
+"""Faults: rules that select requests and make them fail."""
 
 import itertools
 import re
@@ -24,16 +24,15 @@ _EFFECTS = [
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of what a request makes; the answer is a normal one.
+    """A later effect on the resource; the response itself is normal.
 
-    :ivar error: the server goes to ERROR, with this as its fault's message;
-        one that is to be deleted does instead
-    :ivar stuck: the server never leaves BUILD
-    :ivar no_address: the server becomes ACTIVE, without addresses
-    :ivar vanish: seconds from its creation after which the server is gone,
-        as if somebody else had deleted it
+    :ivar error: the server's status becomes ERROR with this fault message,
+        after its creation or instead of its deletion
+    :ivar stuck: the server stays in BUILD
+    :ivar no_address: the server becomes ACTIVE without addresses
+    :ivar vanish: the server disappears this many seconds after its creation
     :ivar lost: the change of a floating IP, or the deletion of a server, is
-        answered and not made
+        answered but has no effect
     """
 
     error: str | None = None
@@ -45,38 +44,38 @@ class Fate:
 
 @dataclass(frozen=True)
 class Fault:
-    """A rule: requests that match suffer one effect.
+    """A rule with one effect on the requests that match.
 
-    A request matches by everything that is given of:
+    A request must match all of these that are set:
 
-    :ivar method: "POST"
-    :ivar path: regular expression that has to match the whole path, without
-        the service's prefix: "/servers", "/servers/[^/]+", "/floatingips"
+    :ivar method: the HTTP method, such as "POST"
+    :ivar path: a regular expression for the complete path without the
+        service's prefix: "/servers", "/servers/[^/]+", "/floatingips"
     :ivar service: "compute", "network", "image" or "identity"
-    :ivar query: parameters, with their values, that the query must have
-    :ivar where: called with the :class:`Call`, decides; its body is parsed
-    :ivar skip: so many requests that match pass first
-    :ivar times: so many requests suffer it; None for all
+    :ivar query: parameters of the query, with their values
+    :ivar where: a function that gets the :class:`Call` and returns whether it
+        matches
+    :ivar skip: the number of matching requests to skip first
+    :ivar times: the number of requests that fail; None for all
 
-    The effect is exactly one of:
+    Set exactly one effect:
 
-    :ivar status: an answer with this HTTP status and the service's own JSON
-        (or ``body``: JSON to be, a text, or bytes), ``headers`` and
-        ``retry_after`` (seconds, or a datetime to send as HTTP date)
-    :ivar reset: the connection is reset without an answer
-    :ivar hang: nothing happens for so many seconds; then the request goes on
-        as if nothing was, or, with ``drop``, the connection is closed
-    :ivar html: an HTML page with status 200, as a proxy would answer
-    :ivar truncate: of the true answer only half is sent
-    :ivar drip: the true answer is sent byte by byte, so many seconds apart
-    :ivar drip_head: a head without end is sent likewise
-    :ivar change: called with the JSON of the true answer; what it returns is
-        sent instead
+    :ivar status: respond with this HTTP status and the service's own error,
+        or ``body`` (JSON, a text, or bytes); ``headers`` and ``retry_after``
+        (seconds, or a datetime to send as HTTP date) are added
+    :ivar reset: reset the connection without a response
+    :ivar hang: wait this many seconds, then handle the request normally, or,
+        with ``drop``, close the connection
+    :ivar html: respond with an HTML page and status 200, like a proxy
+    :ivar truncate: send only half of the true response
+    :ivar drip: send the true response byte by byte, this many seconds apart
+    :ivar drip_head: send an endless header in the same way
+    :ivar change: call this function with the JSON of the true response, and
+        send what it returns
     :ivar fate: see :class:`Fate` and the constructors below
 
-    :ivar after: the request takes effect first, and then only its answer
-        suffers. Always so with ``truncate``, ``drip``, ``drip_head``,
-        ``change`` and ``fate``.
+    :ivar after: handle the request before the effect. ``truncate``, ``drip``,
+        ``drip_head``, ``change`` and ``fate`` always do.
     """
 
     method: str | None = None
@@ -112,40 +111,40 @@ class Fault:
                 f"this one has {', '.join(given) or 'none'}"
             )
         if self.drop and self.hang is None:
-            raise ValueError("only what hangs can drop")
+            raise ValueError("'drop' needs 'hang'")
         if self.status is not None and not 100 <= self.status <= 599:
-            raise ValueError(f"{self.status} is no HTTP status")
+            raise ValueError(f"{self.status} is not an HTTP status")
         re.compile(self.path or "")
 
     @classmethod
     def server_error(
         cls, message: str = "No valid host was found. ", **rule: Any
     ) -> Self:
-        """The server created goes to ERROR when its boot time is over.
+        """Make the new server's status ERROR at the end of its boot.
 
-        :param message: of the server's fault
-        :param rule: times, skip, where and what else selects requests
+        :param message: the message of the server's fault
+        :param rule: ``times``, ``skip``, ``where`` and other selectors
         """
         return cls._of_server(Fate(error=message), rule)
 
     @classmethod
     def stuck(cls, **rule: Any) -> Self:
-        """The server created never leaves BUILD."""
+        """Leave the new server in BUILD."""
         return cls._of_server(Fate(stuck=True), rule)
 
     @classmethod
     def no_address(cls, **rule: Any) -> Self:
-        """The server created becomes ACTIVE without addresses."""
+        """Make the new server ACTIVE without addresses."""
         return cls._of_server(Fate(no_address=True), rule)
 
     @classmethod
     def vanish(cls, seconds: float, **rule: Any) -> Self:
-        """The server created is gone so many seconds after its POST."""
+        """Remove the new server this many seconds after its POST."""
         return cls._of_server(Fate(vanish=seconds), rule)
 
     @classmethod
     def lost_floating_ip(cls, **rule: Any) -> Self:
-        """The PUT of a floating IP is answered with 200 and not made."""
+        """Answer the PUT of a floating IP with 200, without effect."""
         return cls(
             **{"method": "PUT", "path": "/floatingips/[^/]+", **rule},
             fate=Fate(lost=True),
@@ -153,10 +152,9 @@ class Fault:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """A fault from the fields' names and values.
+        """Create a fault from its fields; ``fate`` is an object, too.
 
-        :param value: a ``fate`` in it is an object, too
-        :raises ValueError: it cannot be a fault
+        :raises ValueError: a field or value is wrong
         """
         known = {each.name for each in fields(cls)} - {"where", "change"}
         unknown = set(value) - known
@@ -175,7 +173,7 @@ class Fault:
         return cls(**{"method": "POST", "path": "/servers", **rule}, fate=fate)
 
     def matches(self, call: Call) -> bool:
-        """Whether a call is one that this is for."""
+        """Return whether a call matches the rule."""
         return (
             call.matches(self.method, self.service, self.path)
             and (self.query or {}).items() <= call.query.items()
@@ -184,30 +182,27 @@ class Fault:
 
 
 class FaultRules:
-    """The faults in force, the oldest first.
-
-    Threads may add and clear them; one finds out what a call suffers.
-    """
+    """The current faults, the oldest first; any thread may use them."""
 
     def __init__(self) -> None:
         self._rules: list[tuple[Fault, Iterator[bool]]] = []
 
     def add(self, fault: Fault) -> None:
-        """Put a fault in force."""
-        passing = itertools.repeat(False, fault.skip)
-        suffering = (
+        """Add a fault."""
+        skipped = itertools.repeat(False, fault.skip)
+        struck = (
             itertools.repeat(True)
             if fault.times is None
             else itertools.repeat(True, fault.times)
         )
-        self._rules.append((fault, itertools.chain(passing, suffering)))
+        self._rules.append((fault, itertools.chain(skipped, struck)))
 
     def clear(self) -> None:
-        """Lift all faults."""
+        """Remove all faults."""
         self._rules.clear()
 
     def strike(self, call: Call) -> Fault | None:
-        """The fault that a call suffers: the oldest that matches."""
+        """Return the fault for a call: the oldest one that matches."""
         for fault, turns in self._rules.copy():
             if fault.matches(call) and next(turns, False):
                 return fault

@@ -1,4 +1,4 @@
-"""What changes the floating IPs of network, as Neutron does it."""
+"""Creating, changing and deleting floating IPs, like Neutron."""
 
 import ipaddress
 from typing import Any
@@ -49,7 +49,7 @@ class FloatingIPs:
                 f"No more IP addresses available on network {network.id}.",
                 "IpAddressGenerationFailure",
             ) from None
-        # Being attached from the start is not a change.
+        # Attaching it in the same request is not a change.
         revision = 0 if target is None else -1
         description = wanted.get("description", "")
         ip = FloatingIP(address, network, description, revision=revision)
@@ -113,10 +113,10 @@ class FloatingIPs:
     def _target(
         self, wanted: Json, ip: FloatingIP | None, external: Network
     ) -> tuple[Port, str] | None:
-        """The port and its address that a floating IP is to lead to.
+        """Return the port and fixed address to attach a floating IP to.
 
-        :param ip: that is changed; None for a new one
-        :raises Refused: it cannot lead there
+        :param ip: the floating IP to change; None for a new one
+        :raises Refused: it cannot be attached to them
         """
         port_id = wanted.get("port_id")
         if port_id is None:
@@ -180,9 +180,9 @@ def _bad_request(problem: str) -> Refused:
 
 
 def not_found(kind: str, id_: object) -> Refused:
-    """Network's 404.
+    """Return Neutron's 404.
 
-    :param kind: as in the type of the refusal
+    :param kind: the kind of resource, as in the type of the error
     """
     message = f"{kind} {id_} could not be found."
     return Refused(404, message, f"{kind}NotFound")

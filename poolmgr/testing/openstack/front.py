@@ -1,4 +1,4 @@
-"""From HTTP to the services and back, by way of the faults."""
+"""The HTTP front end: routes requests to services, and applies faults."""
 
 import asyncio
 import json
@@ -33,10 +33,10 @@ _RECORDED = (
 
 
 class Front:
-    """Handles every HTTP request of a loopback cloud.
+    """Handles all HTTP requests of a loopback cloud.
 
-    :ivar url: of the cloud, without a slash at its end; has to be set before
-        the first request
+    :ivar url: the URL of the cloud, without a slash at the end; must be set
+        before the first request
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Front:
         self._limits = {s.name: _RateLimit(rate) for s in others if rate}
 
     async def __call__(self, http: BaseRequest) -> StreamResponse:
-        """Answer a request, or not."""
+        """Handle a request."""
         raw = await http.read()
-        body = _json(raw)
+        body = _parse_json(raw)
         first, _slash, rest = http.path.lstrip("/").partition("/")
         service = self._services.get(first)
         if service is None:
             return self._control.answer(http.method, http.path, body)
-        call = _call(service, http, f"/{rest}", body)
+        call = _make_call(service, http, f"/{rest}", body)
         self._record.add(call)
         exchange = Exchange(http, service, call, self._faults.strike(call))
         await asyncio.sleep(self._state.settings.latency_of(service.name))
@@ -69,11 +69,11 @@ class Front:
         return await exchange.run(lambda: self._answer(exchange, malformed))
 
     def _answer(self, exchange: Exchange, malformed: bool) -> Response:
-        answer = self._true_answer(exchange, malformed)
+        answer = self._handle(exchange, malformed)
         answer.headers["X-OpenStack-Request-Id"] = f"req-{uuid.uuid4()}"
         return answer
 
-    def _true_answer(self, exchange: Exchange, malformed: bool) -> Response:
+    def _handle(self, exchange: Exchange, malformed: bool) -> Response:
         http, service, call = exchange.http, exchange.service, exchange.call
         if call.path == "/":
             root = http.path.strip("/") == service.name
@@ -84,7 +84,7 @@ class Front:
             message = "This request was rate-limited."
             return service.refusal(Refused(429, message, headers=headers))
         token = http.headers.get("X-Auth-Token")
-        if service is not self.identity and not self.identity.good(token):
+        if service is not self.identity and not self.identity.is_valid(token):
             return service.unauthorized(self.url)
         if malformed:
             return service.refusal(Refused(400, "Malformed request body"))
@@ -95,18 +95,18 @@ class Front:
 
 
 class _Control:
-    """The record at ``/record``, the faults at ``/faults``."""
+    """The control API: ``/record`` and ``/faults``."""
 
     def __init__(self, record: Record, faults: FaultRules) -> None:
         self._record = record
         self._faults = faults
 
     def answer(self, method: str, path: str, body: Any) -> Response:
-        """Answer a request.
+        """Handle a request.
 
-        GET of the record is the list of calls, DELETE forgets them; GET of
-        its counts is how many there were. POST of a fault's fields puts it in
-        force, DELETE lifts all.
+        GET /record returns the calls, DELETE clears them, and GET
+        /record/counts returns their numbers. POST /faults adds a fault,
+        DELETE removes all.
         """
         match method, path:
             case "GET", "/record":
@@ -135,7 +135,7 @@ class _Control:
 
 
 class _RateLimit:
-    """So many calls a second, and as many at once."""
+    """Limits the calls in a second; a burst may have as many."""
 
     def __init__(self, rate: float) -> None:
         self._pause = 1 / rate
@@ -143,7 +143,7 @@ class _RateLimit:
         self._next = 0.0
 
     def allows(self) -> bool:
-        """Whether one call more is within the limit."""
+        """Return whether the limit allows a call now, and count it."""
         now = time.monotonic()
         if self._next > now + self._ahead:
             return False
@@ -151,7 +151,9 @@ class _RateLimit:
         return True
 
 
-def _call(service: Service, http: BaseRequest, rest: str, body: Any) -> Call:
+def _make_call(
+    service: Service, http: BaseRequest, rest: str, body: Any
+) -> Call:
     names = dict.fromkeys(http.query)
     return Call(
         when=time.monotonic(),
@@ -164,8 +166,8 @@ def _call(service: Service, http: BaseRequest, rest: str, body: Any) -> Call:
     )
 
 
-def _json(raw: bytes) -> Any:
-    """What is in a body; None when nothing, or no JSON, is."""
+def _parse_json(raw: bytes) -> Any:
+    """Parse a body; return None if it is empty or not JSON."""
     try:
         return json.loads(raw) if raw else None
     except ValueError:

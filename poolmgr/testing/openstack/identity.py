@@ -1,4 +1,4 @@
-"""Identity, as Keystone is: tokens."""
+"""The identity service, like Keystone."""
 
 import time
 import uuid
@@ -20,7 +20,7 @@ from poolmgr.testing.openstack.service import (
 )
 from poolmgr.testing.openstack.state import State
 
-#: The catalog: a service's type, its name, and the path of its endpoint.
+#: The catalog: type, name and endpoint path of each service.
 _CATALOG = (
     ("identity", "keystone", "/identity"),
     ("compute", "nova", "/compute/v2.1"),
@@ -34,7 +34,7 @@ CREDENTIAL_ID = seed_id("application credential", CREDENTIAL)
 
 
 class Identity(Service):
-    """Gives tokens out and knows which are good."""
+    """Issues and validates tokens."""
 
     name, version, version_id = "identity", "/v3", "v3.14"
 
@@ -46,12 +46,12 @@ class Identity(Service):
         """See :meth:`Service.routes`."""
         return [("POST", "/auth/tokens", self._issue)]
 
-    def good(self, token: str | None) -> bool:
-        """Whether a token is accepted now."""
+    def is_valid(self, token: str | None) -> bool:
+        """Return whether a token is valid."""
         return self._tokens.get(token or "", 0.0) > time.monotonic()
 
     def expire(self) -> None:
-        """No token is accepted any more."""
+        """Invalidate all tokens."""
         self._tokens.clear()
 
     def versions(self, url: str, root: bool) -> Response:
@@ -70,7 +70,7 @@ class Identity(Service):
         auth = request.resource("auth")
         identity = _at(auth, "identity")
         methods = _at(identity, "methods") or []
-        proven = methods and all(self._proves(m, identity) for m in methods)
+        proven = methods and all(self._is_proven(m, identity) for m in methods)
         if not proven or not _in_scope(_at(auth, "scope")):
             return self.unauthorized(request.url)
         token = f"gAAAAAB{uuid.uuid4().hex}{uuid.uuid4().hex}"
@@ -79,12 +79,12 @@ class Identity(Service):
         body = _token(request.url, methods, left)
         return json_answer(body, 201, {"X-Subject-Token": token})
 
-    def _proves(self, method: str, identity: Any) -> bool:
-        """Whether what is given for a method is right."""
+    def _is_proven(self, method: str, identity: Any) -> bool:
+        """Return whether the credentials for a method are right."""
         given = _at(identity, method)
         match method:
             case "token":
-                return self.good(_at(given, "id"))
+                return self.is_valid(_at(given, "id"))
             case "password":
                 user = _at(given, "user")
                 known = _is_user(user)
@@ -123,7 +123,7 @@ def _token(url: str, methods: list[str], left: float) -> Json:
 
 
 def _at(value: Any, key: str) -> Any:
-    """What is in a JSON object; None when it is not there, or no object."""
+    """Return a value of a JSON object; None if it has no such key."""
     return value.get(key) if isinstance(value, dict) else None
 
 
@@ -132,13 +132,13 @@ def _is_user(user: Any) -> bool:
 
 
 def _in_scope(scope: Any) -> bool:
-    """Whether a scope is the one project there is; none asked for is."""
+    """Return whether a scope is empty or the seeded project."""
     project = _at(scope, "project")
     return scope is None or _is(project, seeds.PROJECT_ID, seeds.PROJECT)
 
 
 def _is(given: Any, known_id: str, known_name: str) -> bool:
-    """Whether a user or project is the one known, by id or name."""
+    """Return whether a user or project is the seeded one."""
     domain = _at(given, "domain")
     in_domain = (
         _at(domain, "id") == seeds.DOMAIN

@@ -1,4 +1,4 @@
-"""Image, as Glance is."""
+"""The image service, like Glance."""
 
 from aiohttp.web import Response
 
@@ -15,7 +15,7 @@ _PAGING = ("limit", "marker", "sort", "sort_key", "sort_dir")
 
 
 class Image(Service):
-    """The images."""
+    """Lists and shows images."""
 
     name, version, version_id = "image", "/v2", "v2.17"
 
@@ -27,12 +27,12 @@ class Image(Service):
         ]
 
     def versions(self, url: str, root: bool) -> Response:
-        """See :meth:`Service.versions`; Glance has only the root's."""
+        """See :meth:`Service.versions`; Glance has one document."""
         body = {"versions": [self.version_document(url)]}
         return json_answer(body, 300 if root else 200)
 
     def refusal(self, error: Refused) -> Response:
-        """See :meth:`Service.refusal`: a page."""
+        """See :meth:`Service.refusal`; Glance returns HTML."""
         return html_answer(error.message, error.status, error.headers)
 
     def _list(self, request: Request) -> Response:
@@ -56,6 +56,6 @@ class Image(Service):
 
 
 def _values(value: str) -> list[str]:
-    """The values that a filter allows; "in:a,b" are several."""
+    """Return the values that a filter allows; "in:a,b" allows two."""
     several = value.startswith("in:")
     return value.removeprefix("in:").split(",") if several else [value]

@@ -11,9 +11,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Listener:
-    """Answers HTTP in a thread of its own.
+    """An HTTP server that runs in a thread.
 
-    :param handler: answers one request
+    :param handler: handles a request
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -22,10 +22,10 @@ class Listener:
         self._stop: Callable[[], object] = lambda: None
 
     def start(self, host: str, port: int) -> str:
-        """Begin to listen.
+        """Start to listen.
 
-        :param port: TCP port to listen on; 0 for any that is free
-        :returns: its address, as "http://127.0.0.1:8774"
+        :param port: the TCP port; 0 for any free port
+        :returns: the URL, such as "http://127.0.0.1:8774"
         :raises OSError: the address cannot be listened on
         """
         url: Future[str] = Future()
@@ -38,7 +38,7 @@ class Listener:
         return url.result()
 
     def close(self) -> None:
-        """Close every connection and end the thread."""
+        """Close all connections and end the thread."""
         if self._thread is not None:
             self._stop()
             self._thread.join()
@@ -47,7 +47,7 @@ class Listener:
     async def _serve(self, host: str, port: int, url: Future[str]) -> None:
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         server = web.Server(self._handler, access_log=None)
-        # Who hangs on a fault when the cloud closes is not waited for.
+        # Do not wait for requests that hang because of a fault.
         runner = web.ServerRunner(server, shutdown_timeout=0.05)
         await runner.setup()
         site = web.TCPSite(runner, host, port, backlog=1024)
@@ -62,12 +62,12 @@ class Listener:
         url.set_result(f"http://{host}:{port}")
         await stopped.wait()
         await site.stop()
-        # Who was let in a moment ago is known to the server only then.
+        # New connections are not in server.connections yet.
         await asyncio.sleep(0.01)
         transports = [each.transport for each in server.connections]
         await runner.cleanup()
         for transport in transports:
-            # Closing alone waits for a reader who may not read.
+            # close() would wait for clients that do not read.
             if transport is not None:
                 transport.abort()
         await asyncio.sleep(0)

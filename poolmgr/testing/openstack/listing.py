@@ -1,4 +1,4 @@
-"""Which servers a list shows: Nova's filters and pages."""
+"""Filters and pagination of server lists, like Nova."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from poolmgr.testing.openstack.state import State
 Test = Callable[[Server], Any]
 
 _STATUSES = {"ACTIVE", "BUILD", "ERROR", "SHUTOFF", "SOFT_DELETED"}
-#: Parameters that select nothing; "deleted" is only for administrators.
+#: Parameters that are not filters; "deleted" is only for administrators.
 _NO_FILTERS = {"limit", "marker", "deleted"}
 _STRICT_SINCE = (2, 75)
 
@@ -21,10 +21,10 @@ _STRICT_SINCE = (2, 75)
 def page_of_servers(
     request: Request, state: State
 ) -> tuple[list[Server], Json]:
-    """The servers that a list shows, the newest first.
+    """Return the servers of a page, the newest first.
 
-    :returns: and, when there may be more, the link to the next page
-    :raises Refused: for a query that Nova does not take
+    :returns: the servers, and the link to the next page if there is one
+    :raises Refused: the query is invalid
     """
     limit = _limit(request, state.settings.max_limit)
     tests = _tests(request)
@@ -34,7 +34,7 @@ def page_of_servers(
         if server.status != "SOFT_DELETED"
     )
     marker = request.http.query.get("marker")
-    # The search for the marker leaves what comes after it.
+    # The search for the marker consumes the servers up to it.
     if marker is not None and not any(s.id == marker for s in found):
         raise Refused(400, f"marker [{marker}] not found")
     matching = (s for s in found if all(test(s) for test in tests))
@@ -73,8 +73,8 @@ def _tests(request: Request) -> list[Test]:
 
 
 def _by_name(values: list[str]) -> Test:
-    # The database's REGEXP: anywhere in the name, in any case. There are no
-    # alternatives: Nova takes a "|" for itself before it asks the database.
+    # The database's REGEXP matches anywhere, in upper and lower case. Nova
+    # escapes "|" before it asks the database.
     try:
         pattern = re.compile(values[-1].replace("|", r"\|"), re.IGNORECASE)
     except re.error:

@@ -1,4 +1,4 @@
-"""Network, as Neutron is."""
+"""The network service, like Neutron."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +17,7 @@ from poolmgr.testing.openstack.service import (
 )
 from poolmgr.testing.openstack.state import State
 
-#: What can be listed and shown: by its path, its name in an answer and in
-#: the types of refusals.
+#: The resources by path: the name in responses, and in types of errors.
 _KINDS = {
     "networks": ("network", "Network"),
     "subnets": ("subnet", "Subnet"),
@@ -36,19 +35,19 @@ class Network(Service):
     name, version, version_id = "network", "/v2.0", "v2.0"
 
     def __init__(self, state: State) -> None:
-        self._things: dict[str, Mapping[str, Any]] = {
+        self._resources: dict[str, Mapping[str, Any]] = {
             "networks": state.networks,
             "subnets": state.subnets,
             "ports": state.ports,
             "security-groups": state.security_groups,
         }
         if state.settings.routers:
-            self._things["floatingips"] = state.floating_ips
+            self._resources["floatingips"] = state.floating_ips
         super().__init__(state)
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """See :meth:`Service.routes`."""
-        path = f"/({'|'.join(self._things)})"
+        path = f"/({'|'.join(self._resources)})"
         routers = self._state.settings.routers
         return [
             ("GET", path, self._list),
@@ -63,16 +62,16 @@ class Network(Service):
         return json_answer({"NeutronError": body}, error.status, error.headers)
 
     def _list(self, request: Request, kind: str) -> Response:
-        items = [_shown(thing) for thing in self._things[kind].values()]
+        items = [_shown(each) for each in self._resources[kind].values()]
         most = self._state.settings.max_limit_network
         return _list_answer(request, f"{_KINDS[kind][0]}s", items, most)
 
     def _show(self, request: Request, kind: str, id_: str) -> Response:
         name, label = _KINDS[kind]
-        thing = self._things[kind].get(id_)
-        if thing is None:
+        resource = self._resources[kind].get(id_)
+        if resource is None:
             raise not_found(label, id_)
-        return _one_answer(request, name, _shown(thing))
+        return _one_answer(request, name, _shown(resource))
 
     def _extensions(self, _request: Request) -> Response:
         routers = ("router",) if self._state.settings.routers else ()
@@ -80,20 +79,20 @@ class Network(Service):
         return json_answer({"extensions": [{"alias": n} for n in names]})
 
 
-def _shown(thing: Any) -> Json:
-    shown: Json = thing if isinstance(thing, dict) else thing.shown()
+def _shown(resource: Any) -> Json:
+    shown: Json = resource if isinstance(resource, dict) else resource.shown()
     return shown
 
 
 def _list_answer(
     request: Request, name: str, items: Sequence[Json], most: int | None
 ) -> Response:
-    """A list: filtered, in pages, of some fields.
+    """Return a list with filters, pagination and a selection of fields.
 
-    :param name: of the list in the answer
-    :param items: everything there is, as Neutron shows it
-    :param most: the length of a page
-    :raises Refused: for a query that Neutron does not take
+    :param name: the name of the list in the response
+    :param items: all resources, in Neutron's JSON
+    :param most: the longest page
+    :raises Refused: the query is invalid
     """
     wanted = {
         name: {value.lower() for value in request.http.query.getall(name)}
@@ -111,7 +110,7 @@ def _list_answer(
 
 
 def _one_answer(request: Request, name: str, item: Json) -> Response:
-    """A single thing, of some fields."""
+    """Return a resource with a selection of fields."""
     return json_answer({name: _chosen_fields(request, item)})
 
 

@@ -1,4 +1,4 @@
-"""What servers are made from, as Nova shows it."""
+"""Flavors, key pairs, zones, server groups and limits, like Nova."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,7 @@ from poolmgr.testing.openstack.service import (
 )
 from poolmgr.testing.openstack.state import State
 
-#: What can be listed and shown: by its path, its name in an answer and in a
-#: refusal.
+#: The resources by path: the name in responses and in error messages.
 _KINDS = {
     "flavors": ("flavor", "Flavor"),
     "os-keypairs": ("keypair", "Keypair"),
@@ -24,11 +23,11 @@ _KINDS = {
 
 
 class Offers:
-    """Answers the requests for flavors, key pairs, zones and limits."""
+    """Handles the requests for them."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._things: dict[str, Mapping[str, Json]] = {
+        self._resources: dict[str, Mapping[str, Json]] = {
             "flavors": state.flavors,
             "os-keypairs": state.keypairs,
             "os-server-groups": state.server_groups,
@@ -48,7 +47,7 @@ class Offers:
 
     def _list(self, request: Request, kind: str) -> Response:
         name = _KINDS[kind][0]
-        shown = [self._shown(kind, key) for key in self._things[kind]]
+        shown = [self._shown(kind, key) for key in self._resources[kind]]
         if request.call.path == "/flavors":
             few = ("id", "name", "description")
             shown = [{key: flavor[key] for key in few} for flavor in shown]
@@ -58,16 +57,17 @@ class Offers:
 
     def _show(self, _request: Request, kind: str, key: str) -> Response:
         name, label = _KINDS[kind]
-        if key not in self._things[kind]:
+        if key not in self._resources[kind]:
             raise Refused(404, f"{label} {key} could not be found.")
         return json_answer({name: self._shown(kind, key)})
 
     def _shown(self, kind: str, key: str) -> Json:
-        thing = self._things[kind][key]
+        resource = self._resources[kind][key]
         if kind != "os-server-groups":
-            return thing
+            return resource
         servers = self._state.servers.values()
-        return {**thing, "members": [s.id for s in servers if s.group == key]}
+        members = [s.id for s in servers if s.group == key]
+        return {**resource, "members": members}
 
     def _extra_specs(self, _request: Request) -> Response:
         return json_answer({"extra_specs": {}})

@@ -1,4 +1,4 @@
-"""Ports and floating IPs, as Neutron has them."""
+"""Ports and floating IPs, like Neutron's."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from poolmgr.testing.openstack.seeds import (
 class Port:
     """A server's port on a network.
 
-    :ivar fixed_ips: its addresses, each with the subnet it is from
+    :ivar fixed_ips: its addresses, each with its subnet
     """
 
     network: Network
@@ -35,9 +35,9 @@ class Port:
         self.mac = f"fa:16:3e:{self.id[:2]}:{self.id[2:4]}:{self.id[4:6]}"
 
     def take_addresses(self) -> None:
-        """Get one address of each subnet.
+        """Allocate one address of each subnet.
 
-        :raises Exhausted: a subnet has none; it keeps none then
+        :raises Exhausted: a subnet has no free address; none is allocated
         """
         try:
             for subnet in self.network.subnets:
@@ -47,23 +47,23 @@ class Port:
             raise
 
     def give_addresses(self) -> None:
-        """Put its addresses back."""
+        """Release its addresses."""
         for subnet, address in self.fixed_ips:
             subnet.give(address)
         self.fixed_ips.clear()
 
     @property
     def ipv4(self) -> list[str]:
-        """Its IPv4 addresses: those that a floating IP can lead to."""
+        """Its IPv4 addresses, which floating IPs can be attached to."""
         return [a for s, a in self.fixed_ips if s.version == 4]
 
     def shown(self) -> Json:
-        """As Neutron shows it."""
+        """Return Neutron's JSON."""
         return self._json
 
     @cached_property
     def _json(self) -> Json:
-        # Made once: a port never changes, and lists of ports are long.
+        # Cached: a port never changes, and lists of ports are long.
         return {
             **OWNED,
             **self.details,
@@ -81,7 +81,7 @@ class Port:
 
     @property
     def details(self) -> Json:
-        """What Neutron shows of it with a floating IP."""
+        """The port details that Neutron shows with a floating IP."""
         return {
             "name": "",
             "network_id": self.network.id,
@@ -95,10 +95,10 @@ class Port:
 
 @dataclass
 class FloatingIP:
-    """A floating IP; change it by :meth:`change`, for it keeps its JSON.
+    """A floating IP with cached JSON; use :meth:`change` to change it.
 
-    :ivar port: that it leads to, with ``fixed_address``
-    :ivar revision: goes up with every change, also with that of its status
+    :ivar port: the port that it is attached to, at ``fixed_address``
+    :ivar revision: increased by each change, also of its status
     """
 
     address: str
@@ -113,19 +113,19 @@ class FloatingIP:
     updated: str = field(default_factory=now_text)
 
     def change(self, **values: Any) -> None:
-        """Give it new values, and so a new revision."""
+        """Change attributes and increase the revision."""
         self.__dict__.update(values)
         self.revision += 1
         self.updated = now_text()
         self.__dict__.pop("_json", None)
 
     def shown(self) -> Json:
-        """As Neutron shows it."""
+        """Return Neutron's JSON."""
         return self._json
 
     @cached_property
     def _json(self) -> Json:
-        # Made anew only after a change.
+        # Cached until the next change.
         port = self.port
         return {
             **OWNED,

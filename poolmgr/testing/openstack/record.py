@@ -1,4 +1,4 @@
-"""The record of every call."""
+"""The record of all calls."""
 
 import re
 from collections import Counter
@@ -9,18 +9,17 @@ from typing import Any
 
 @dataclass
 class Call:
-    """One call.
+    """A call.
 
-    :ivar when: monotonic seconds at which it came in
+    :ivar when: the time of its arrival, in monotonic seconds
     :ivar service: "compute", "network", "image" or "identity"
-    :ivar method: "GET"
-    :ivar path: without the service's prefix: "/servers/detail"
-    :ivar query: its parameters; the values of one that is there several
-        times are joined with commas
-    :ivar headers: of the request's headers User-Agent, If-Match,
-        X-OpenStack-Request-Id and OpenStack-API-Version those that are there
-    :ivar body: its JSON, parsed; None without
-    :ivar status: HTTP status of the answer; None when none was sent (yet)
+    :ivar method: the HTTP method
+    :ivar path: the path without the service's prefix, as "/servers/detail"
+    :ivar query: its parameters; several values of one are joined with commas
+    :ivar headers: the User-Agent, If-Match, X-OpenStack-Request-Id and
+        OpenStack-API-Version headers, as far as they were sent
+    :ivar body: the parsed JSON; None without a body
+    :ivar status: the HTTP status of the response; None if there is none yet
     """
 
     when: float
@@ -35,9 +34,9 @@ class Call:
     def matches(
         self, method: str | None, service: str | None, path: str | None
     ) -> bool:
-        """Whether it has this method, service and path; None is any.
+        """Return whether method, service and path match; None matches all.
 
-        :param path: regular expression that has to match the whole path
+        :param path: a regular expression for the complete path
         """
         return (
             method in (None, self.method)
@@ -49,19 +48,19 @@ class Call:
 class Record:
     """The calls, the oldest first.
 
-    Threads may share it: a list is appended to, copied and cleared in one
-    step.
+    Any thread may use it without a lock: a list is appended to, copied and
+    cleared in single steps.
     """
 
     def __init__(self) -> None:
         self._calls: list[Call] = []
 
     def add(self, call: Call) -> None:
-        """Write down a call that came in."""
+        """Add a call."""
         self._calls.append(call)
 
     def calls(self) -> list[Call]:
-        """A copy of all."""
+        """Return a copy of all calls."""
         return [replace(call) for call in self._calls.copy()]
 
     def count(
@@ -70,12 +69,12 @@ class Record:
         service: str | None = None,
         path: str | None = None,
     ) -> int:
-        """How many calls there were; see :meth:`Call.matches`."""
+        """Return the number of matching calls; see :meth:`Call.matches`."""
         calls = self._calls.copy()
         return sum(call.matches(method, service, path) for call in calls)
 
     def counts(self) -> dict[str, int]:
-        """How many calls there were, by "compute POST 202" and so on."""
+        """Return the number of calls by "compute POST 202" and so on."""
         return Counter(
             f"{call.service} {call.method} {call.status or '-'}"
             for call in self._calls.copy()

@@ -1,4 +1,4 @@
-"""What the loopback cloud has from the start, in the services' JSON."""
+"""The initial resources of the loopback cloud, in the services' JSON."""
 
 import ipaddress
 import uuid
@@ -12,7 +12,7 @@ from poolmgr.testing.openstack.settings import CloudSettings
 
 Json = dict[str, Any]
 
-#: Whom everything belongs to.
+#: The owner of all resources.
 USERNAME = "demo"
 PASSWORD = "secret"  # noqa: S105  (opens nothing but a loopback cloud)
 PROJECT = "demo"
@@ -22,19 +22,19 @@ AVAILABILITY_ZONES = ("az1", "az2")
 
 
 def seed_id(kind: str, name: str) -> str:
-    """The id of something seeded: the same in every loopback cloud."""
+    """Return the id of an initial resource, the same in all clouds."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"loopback:{kind}:{name}"))
 
 
 def now_text() -> str:
-    """Now, as Nova and Neutron write it."""
+    """Return the current time in the format of Nova and Neutron."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 PROJECT_ID = seed_id("project", PROJECT).replace("-", "")
 USER_ID = seed_id("user", USERNAME).replace("-", "")
 ROUTER_ID = seed_id("router", "router")
-#: What Neutron says of everything.
+#: The fields that all resources of Neutron have.
 OWNED: Json = {"project_id": PROJECT_ID, "tenant_id": PROJECT_ID, "tags": []}
 _SINCE = {
     "created_at": "2026-01-01T00:00:00Z",
@@ -43,14 +43,14 @@ _SINCE = {
 
 
 class Exhausted(Exception):
-    """No address is left."""
+    """There is no free address."""
 
 
 class Subnet:
-    """A subnet, which gives its addresses out.
+    """A subnet and its free addresses.
 
     :param network: the name of its network
-    :param cidr: the addresses; the first is the gateway's
+    :param cidr: its addresses; the first is the gateway's
     """
 
     def __init__(self, network: str, cidr: str) -> None:
@@ -64,9 +64,9 @@ class Subnet:
         self.gateway = next(self._fresh)
 
     def take(self) -> str:
-        """An address that nobody has.
+        """Allocate an address.
 
-        :raises Exhausted: all are taken
+        :raises Exhausted: there is no free address
         """
         address = next(self._fresh, None)
         if address is not None:
@@ -76,11 +76,11 @@ class Subnet:
         return self._given_back.popleft()
 
     def give(self, address: str) -> None:
-        """Put an address back."""
+        """Release an address."""
         self._given_back.append(address)
 
     def shown(self) -> Json:
-        """As Neutron shows it."""
+        """Return Neutron's JSON."""
         return {
             **OWNED,
             "id": self.id,
@@ -96,8 +96,8 @@ class Subnet:
 class Network:
     """A network.
 
-    :ivar external: whether floating IPs come from it
-    :ivar routed: whether a router leads from it to the external network
+    :ivar external: whether it has floating IPs
+    :ivar routed: whether a router connects it to the external network
     """
 
     name: str
@@ -110,7 +110,7 @@ class Network:
         self.id = seed_id("network", self.name)
 
     def shown(self) -> Json:
-        """As Neutron shows it."""
+        """Return Neutron's JSON."""
         return {
             **OWNED,
             **_SINCE,
@@ -124,7 +124,7 @@ class Network:
 
 
 def networks(settings: CloudSettings) -> dict[str, Network]:
-    """The networks by id: "private", "isolated" and the external ones."""
+    """Return the networks by id: "private", "isolated", external ones."""
 
     def made(name: str, *cidrs: str | None, **kind: bool) -> Network:
         return Network(name, [Subnet(name, c) for c in cidrs if c], **kind)
@@ -140,13 +140,13 @@ def networks(settings: CloudSettings) -> dict[str, Network]:
 
 
 def _seeded(kind: str, *names: str, **fields: Any) -> dict[str, Json]:
-    """Things by id that differ only in their names and ids."""
+    """Return resources by id that differ in name and id."""
     ids = {seed_id(kind, name): name for name in names}
     return {i: {"id": i, "name": name, **fields} for i, name in ids.items()}
 
 
 def flavors() -> dict[str, Json]:
-    """The flavors by id: "m1.nano" and "m1.small"."""
+    """Return the flavors by id: "m1.nano" and "m1.small"."""
     others: Json = {
         "vcpus": 1,
         "disk": 1,
@@ -163,7 +163,7 @@ def flavors() -> dict[str, Json]:
 
 
 def images() -> dict[str, Json]:
-    """The images by id: "tiny" and "tiny-2"."""
+    """Return the images by id: "tiny" and "tiny-2"."""
     return _seeded(
         "image",
         "tiny",
@@ -180,7 +180,7 @@ def images() -> dict[str, Json]:
 
 
 def keypairs() -> dict[str, Json]:
-    """The key pairs by name: "poolkey"."""
+    """Return the key pairs by name: "poolkey"."""
     return {
         "poolkey": {
             "name": "poolkey",
@@ -192,7 +192,7 @@ def keypairs() -> dict[str, Json]:
 
 
 def security_groups() -> dict[str, Json]:
-    """The security groups by id: "default" and "pool"."""
+    """Return the security groups by id: "default" and "pool"."""
     return _seeded(
         "security group",
         "default",
@@ -205,7 +205,7 @@ def security_groups() -> dict[str, Json]:
 
 
 def server_groups() -> dict[str, Json]:
-    """The server groups by id: "apart"."""
+    """Return the server groups by id: "apart"."""
     return _seeded(
         "server group",
         "apart",

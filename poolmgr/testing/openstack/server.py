@@ -1,4 +1,4 @@
-"""A server, as Nova has it."""
+"""A server, like Nova's."""
 
 import json
 from dataclasses import dataclass, field
@@ -17,15 +17,15 @@ from poolmgr.testing.openstack.seeds import (
 
 @dataclass
 class Server:
-    """A server; change it by :meth:`change`, for it keeps its JSON.
+    """A server with cached JSON; use :meth:`change` to change it.
 
-    :ivar url: compute's, without the version
+    :ivar url: the URL of the compute service, without the version
     :ivar flavor: the flavor's JSON
-    :ivar networks: to get a port on each
-    :ivar security_groups: their names
-    :ivar group: id of its server group
-    :ivar fate: what a fault has in store for it
-    :ivar deleting: whether its deletion was asked for
+    :ivar networks: the networks; it gets a port on each
+    :ivar security_groups: the names of its security groups
+    :ivar group: the id of its server group
+    :ivar fate: the later effect of a fault
+    :ivar deleting: whether its deletion was requested
     """
 
     id: str
@@ -54,23 +54,23 @@ class Server:
     deleting: bool = False
 
     def change(self, **values: Any) -> None:
-        """Give it new values."""
+        """Change attributes."""
         self.__dict__.update(values, updated=now_text())
         self.__dict__.pop("text", None)
 
     def fail(self, message: str) -> None:
-        """Put it into ERROR."""
+        """Set its status to ERROR."""
         fault = {"code": 500, "created": now_text(), "message": message}
         self.change(status="ERROR", task_state=None, fault=fault)
 
     @property
     def vm_state(self) -> str:
-        """Nova's inner name of its state."""
+        """Nova's internal name of its state."""
         return "building" if self.status == "BUILD" else self.status.lower()
 
     @property
     def links(self) -> list[Json]:
-        """Where it is to be found."""
+        """The links to it."""
         return [
             {"rel": "self", "href": f"{self.url}/v2.1/servers/{self.id}"},
             {"rel": "bookmark", "href": f"{self.url}/servers/{self.id}"},
@@ -78,11 +78,11 @@ class Server:
 
     @cached_property
     def text(self) -> str:
-        """Its whole JSON; made anew only after a change."""
+        """Its JSON, cached until the next change."""
         return json.dumps({**self._described(), **self._states()})
 
     def _described(self) -> Json:
-        """What Nova shows of it from microversion 2.79 on."""
+        """Return the fields of microversion 2.79 and later."""
         flavor = {k: self.flavor[k] for k in ("vcpus", "ram", "disk", "swap")}
         image = f"{self.url}/images/{self.image_id}"
         return {

@@ -1,4 +1,4 @@
-"""What the services have in common: requests, answers and routes."""
+"""The base of the services: requests, responses and routes."""
 
 import json
 import re
@@ -19,12 +19,12 @@ Handler = Callable[..., Response]
 
 @dataclass(eq=False)
 class Refused(Exception):
-    """A request that a service refuses.
+    """An error response of a service.
 
     :ivar status: the HTTP status
-    :ivar message: what the service says
-    :ivar kind: the type that Neutron names it by
-    :ivar headers: headers of the answer
+    :ivar message: the error message
+    :ivar kind: the type of the error, for Neutron
+    :ivar headers: headers of the response
     """
 
     status: int
@@ -37,11 +37,11 @@ class Refused(Exception):
 class Request:
     """A request to a service.
 
-    :ivar http: as it came in
-    :ivar call: what the record has of it
-    :ivar url: of this cloud, without a slash at its end
-    :ivar fate: what a fault has in store for what the request makes
-    :ivar microversion: that compute answers in
+    :ivar http: the HTTP request
+    :ivar call: its entry in the record
+    :ivar url: the URL of the cloud, without a slash at the end
+    :ivar fate: the later effect of a fault on the resource
+    :ivar microversion: the microversion of the compute API
     """
 
     http: BaseRequest
@@ -51,7 +51,7 @@ class Request:
     microversion: tuple[int, int] = (2, 1)
 
     def resource(self, kind: str) -> Any:
-        """What the body has by the name of a kind of resource; or None."""
+        """Return a field of the body, such as "server", or None."""
         body = self.call.body
         return body.get(kind) if isinstance(body, dict) else None
 
@@ -61,10 +61,10 @@ def json_answer(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An answer in JSON.
+    """Return a JSON response.
 
-    :param body: JSON to be, or text or bytes that are JSON already; in a
-        text "\\udce9" is the byte E9
+    :param body: an object to encode, or JSON as text or bytes; "\\udce9" in a
+        text becomes the byte E9
     """
     if not isinstance(body, bytes | None):
         text = body if isinstance(body, str) else json.dumps(body)
@@ -76,7 +76,7 @@ def json_answer(
 def html_answer(
     text: str, status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """An answer that is a page of HTML."""
+    """Return a response with an HTML page."""
     title = f"{status} {HTTPStatus(status).phrase}"
     page = (
         f"<html><head><title>{title}</title></head>"
@@ -87,11 +87,11 @@ def html_answer(
 
 
 class Service:
-    """A service: it routes requests, and shapes what it answers.
+    """The base class of the services.
 
-    :cvar name: its type in the catalog, and the prefix of its paths
-    :cvar version: part of the paths that the record leaves out
-    :cvar version_id: what its version document says
+    :cvar name: the type in the catalog, and the prefix of the paths
+    :cvar version: the version in the paths; the record leaves it out
+    :cvar version_id: the id in the version document
     """
 
     name: str
@@ -106,42 +106,42 @@ class Service:
         ]
 
     def routes(self) -> list[tuple[str, str, Handler]]:
-        """Method, regular expression of the path, and handler.
+        """Return HTTP method, regular expression of the path, and handler.
 
-        A handler is called with the request and the expression's groups.
+        Handlers are called with the request and the expression's groups.
         """
         raise NotImplementedError
 
     def version_document(self, url: str) -> Json:
-        """What it tells of its version."""
+        """Return its version document."""
         href = f"{url}/{self.name}{self.version}/"
         links = [{"rel": "self", "href": href}]
         return {"id": self.version_id, "status": "CURRENT", "links": links}
 
     def versions(self, url: str, root: bool) -> Response:
-        """The answer at the root, or at the root of the version."""
+        """Return the response for its root, or the root of its version."""
         document = self.version_document(url)
         body = {"versions": [document]} if root else {"version": document}
         return json_answer(body)
 
     def refusal(self, error: Refused) -> Response:
-        """A refusal in the service's own shape."""
+        """Return an error in the service's own format."""
         raise NotImplementedError
 
     def unknown_path(self) -> Response:
-        """What the service answers for a path that it does not know."""
+        """Return the response for an unknown path."""
         message = "The resource could not be found."
         return self.refusal(Refused(404, message, "HTTPNotFound"))
 
     def unauthorized(self, url: str) -> Response:
-        """What the service answers to a token that is not good."""
+        """Return the response for an invalid token."""
         message = "The request you have made requires authentication."
         error = {"code": 401, "title": "Unauthorized", "message": message}
         where = {"WWW-Authenticate": f'Keystone uri="{url}/identity/v3"'}
         return json_answer({"error": error}, 401, where)
 
     def answer(self, request: Request) -> Response:
-        """The answer to a request with a token that is good."""
+        """Handle a request with a valid token."""
         allowed = False
         for method, pattern, handler in self._routes:
             match = pattern.fullmatch(request.call.path)

@@ -6,43 +6,41 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class CloudSettings:
-    """What a loopback cloud is like. All times are in seconds.
+    """Settings of a loopback cloud; times are in seconds.
 
-    :ivar host: address to listen on
-    :ivar port: TCP port to listen on; 0 for any that is free
-    :ivar boot_time: from the POST of a server until it is ACTIVE
-    :ivar boot_spread: most that a boot takes longer or shorter, at random
-    :ivar boot_seed: of that chance, so that two clouds have the same boots
-        in the same order; None for others each time
-    :ivar delete_time: from the DELETE of a server until it is gone
-    :ivar address_delay: from ACTIVE until the server shows its addresses
-    :ivar floating_delay: until a change of a floating IP shows in the
-        addresses of the server
-    :ivar status_delay: until a change of a floating IP shows in its status,
-        and so in its revision
-    :ivar latency: that every call takes, except those to identity; calls
-        overlap
-    :ivar latencies: the same for single services, by name: "compute",
+    :ivar host: the address to listen on
+    :ivar port: the TCP port to listen on; 0 for any free port
+    :ivar boot_time: time from the POST of a server until it is ACTIVE
+    :ivar boot_spread: largest random difference from the boot time
+    :ivar boot_seed: seed of the random numbers, to repeat the same boot times;
+        None for other times in each run
+    :ivar delete_time: time from the DELETE of a server until it is gone
+    :ivar address_delay: time from ACTIVE until the server shows its addresses
+    :ivar floating_delay: time until the server's addresses show the change of
+        a floating IP
+    :ivar status_delay: time until the status of a floating IP, and with it the
+        revision, shows a change
+    :ivar latency: latency of all calls except those to identity
+    :ivar latencies: latencies of single services by name: "compute",
         "network", "image", "identity"
-    :ivar rate_limit: calls in a second that each service but identity
-        accepts; the next ones get a 429. None: all.
+    :ivar rate_limit: calls that each service but identity accepts in a second;
+        more are answered with 429. None for no limit
     :ivar instances: quota of servers
     :ivar floating_ips: quota of floating IPs
     :ivar ports: quota of ports
-    :ivar token_lifetime: after which a token is not accepted any more
-    :ivar soft_delete: whether deleted servers are SOFT_DELETED, as with Nova's
-        ``reclaim_instance_interval``: to be shown, but in no list
-    :ivar routers: whether network has its extension "router", and so floating
-        IPs
+    :ivar token_lifetime: lifetime of tokens
+    :ivar soft_delete: whether deleted servers become SOFT_DELETED, as with
+        Nova's ``reclaim_instance_interval``; lists do not show them
+    :ivar routers: whether network has the extension "router", and with it
+        floating IPs
     :ivar external_networks: names of the external networks
     :ivar floating_range: addresses of each external network; the first is
         the gateway's
     :ivar private_range: IPv4 addresses of the internal networks, or None
     :ivar private_range_v6: IPv6 addresses of the internal networks, or None
-    :ivar max_limit: most servers in one page of a list
-    :ivar max_limit_network: most entries in one page of network's lists; None
-        for any number
-    :ivar max_microversion: the newest of compute, from 2.79 to 2.104
+    :ivar max_limit: longest page of servers
+    :ivar max_limit_network: longest page of network's lists; None for no limit
+    :ivar max_microversion: newest microversion of compute, from 2.79 to 2.104
     """
 
     host: str = "127.0.0.1"
@@ -72,6 +70,6 @@ class CloudSettings:
     max_microversion: str = "2.104"
 
     def latency_of(self, service: str) -> float:
-        """Seconds that a call to a service takes."""
+        """Return the latency of calls to a service."""
         default = 0.0 if service == "identity" else self.latency
         return self.latencies.get(service, default)

@@ -1,4 +1,4 @@
-"""Everything that is in the loopback cloud, and how it changes."""
+"""The resources of the loopback cloud and their changes over time."""
 
 import heapq
 import itertools
@@ -17,35 +17,35 @@ from poolmgr.testing.openstack.settings import CloudSettings
 
 
 class Timeline:
-    """Changes that happen by themselves, made when somebody looks.
+    """Scheduled changes.
 
-    No thread waits for them: whoever reads or changes the state calls
-    :meth:`settle` first and cannot tell the difference.
+    No thread waits for them: :meth:`settle` makes the changes that are due,
+    before the state is read or changed.
     """
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        #: Seconds that its clock is ahead of the monotonic one.
+        #: Seconds by which its clock is ahead of the monotonic clock.
         self._ahead = 0.0
-        #: When what happens now was due, by its clock.
+        #: The due time of the current change, by its clock.
         self.now = time.monotonic()
 
     def after(self, delay: float, change: Callable[[], None]) -> None:
-        """Have a change happen.
+        """Schedule a change.
 
-        :param delay: seconds from what happens now
+        :param delay: seconds from the current change
         """
         item = (self.now + delay, next(self._order), change)
         heapq.heappush(self._due, item)
 
     def advance(self, seconds: float) -> None:
-        """Let so much time pass at once."""
+        """Put the clock forward."""
         self._ahead += seconds
         self.settle()
 
     def settle(self) -> None:
-        """Make all changes that are due, each as of its own moment."""
+        """Make all changes that are due, each at its due time."""
         until = time.monotonic() + self._ahead
         while self._due and self._due[0][0] <= until:
             self.now, _order, change = heapq.heappop(self._due)
@@ -54,11 +54,9 @@ class Timeline:
 
 
 class State:
-    """Servers, ports, floating IPs and what they are made from.
+    """All resources; read and change them inside :meth:`settled`.
 
-    Whoever reads or changes it does so inside :meth:`settled`.
-
-    :ivar servers: by id, the oldest first
+    :ivar servers: the servers by id, the oldest first
     """
 
     def __init__(self, settings: CloudSettings) -> None:
@@ -77,39 +75,39 @@ class State:
         self._ports_of: dict[str, list[Port]] = {}
         self._ip_on: dict[tuple[str, str], FloatingIP] = {}
         self._timeline = Timeline()
-        # It decides boots, not secrets.
+        # For boot times, not for secrets.
         self._chance = random.Random(settings.boot_seed)  # noqa: S311
         self._lock = threading.RLock()
 
     @contextmanager
     def settled(self) -> Iterator[None]:
-        """What is due is done, and nobody else is at it."""
+        """Lock the state and make the changes that are due."""
         with self._lock:
             self._timeline.settle()
             yield
 
     def advance(self, seconds: float) -> None:
-        """Let so much time pass at once."""
+        """Put the clock forward."""
         self._timeline.advance(seconds)
 
     def replace(self, name: str) -> None:
-        """Give a flavor or an image another id.
+        """Give a flavor or image a new id.
 
-        :raises KeyError: there is none of that name
+        :raises KeyError: no flavor or image has the name
         """
-        for things in (self.flavors, self.images):
-            for id_, thing in list(things.items()):
-                if thing["name"] == name:
-                    del things[id_]
+        for resources in (self.flavors, self.images):
+            for id_, resource in list(resources.items()):
+                if resource["name"] == name:
+                    del resources[id_]
                     new = str(uuid.uuid4())
-                    things[new] = {**thing, "id": new}
+                    resources[new] = {**resource, "id": new}
                     return
         raise KeyError(name)
 
     # -- servers ------------------------------------------------------------
 
     def add_server(self, server: Server) -> None:
-        """Begin to build a server."""
+        """Add a server and start to build it."""
         self.servers[server.id] = server
         spread = self.settings.boot_spread
         chance = self._chance.uniform(-spread, spread)
@@ -121,7 +119,7 @@ class State:
             self._timeline.after(seconds, lambda: self.remove_server(server))
 
     def delete_server(self, server: Server) -> None:
-        """Delete a server: when it has booted, and in its time."""
+        """Delete a server after its boot and the delete time."""
         if server.deleting:
             return
         server.change(deleting=True, task_state="deleting")
@@ -129,7 +127,7 @@ class State:
             self._delete_later(server)
 
     def remove_server(self, server: Server) -> None:
-        """A server is gone, now; its floating IPs stay."""
+        """Remove a server at once; its floating IPs stay."""
         if self.servers.pop(server.id, None) is None:
             return
         for port in self._ports_of.pop(server.id, []):
@@ -176,7 +174,10 @@ class State:
             self.remove_server(server)
 
     def _add_ports(self, server: Server) -> None:
-        """A port on each network, as far as quota and addresses last."""
+        """Add a port on each network.
+
+        :raises Exhausted: the quota or the addresses are used up
+        """
         groups = [
             group_id
             for group_id, group in self.security_groups.items()
@@ -214,40 +215,40 @@ class State:
     # -- floating IPs -------------------------------------------------------
 
     def ip_on(self, port: Port, address: str) -> FloatingIP | None:
-        """The floating IP that leads to an address of a port."""
+        """Return the floating IP that is attached to an address of a port."""
         return self._ip_on.get((port.id, address))
 
     def attach(
         self, ip: FloatingIP, port: Port | None, fixed_address: str | None
     ) -> None:
-        """Lead a floating IP to a port's address, or to none.
+        """Attach a floating IP to an address of a port, or detach it.
 
-        Its status follows once the change has been answered.
+        Its status changes after the status delay.
         """
         before = self._unlink(ip)
         if port is not None and fixed_address is not None:
             self._ip_on[port.id, fixed_address] = ip
         ip.change(port=port, fixed_address=fixed_address)
         delay = self.settings.status_delay
-        self._timeline.after(delay, lambda: self._follow(ip))
+        self._timeline.after(delay, lambda: self._update_status(ip))
         for server_id in {before, port.server_id if port else None}:
             self._show_addresses_after(self.settings.floating_delay, server_id)
 
     def remove_floating_ip(self, ip: FloatingIP) -> None:
-        """A floating IP is gone, now."""
+        """Remove a floating IP at once."""
         del self.floating_ips[ip.id]
         server_id = self._unlink(ip)
         ip.network.subnets[0].give(ip.address)
         self._show_addresses_after(self.settings.floating_delay, server_id)
 
     def _unlink(self, ip: FloatingIP) -> str | None:
-        """Forget where a floating IP leads; the server's id it led to."""
+        """Detach a floating IP; return the id of its server."""
         if ip.port is None or ip.fixed_address is None:
             return None
         del self._ip_on[ip.port.id, ip.fixed_address]
         return ip.port.server_id
 
-    def _follow(self, ip: FloatingIP) -> None:
+    def _update_status(self, ip: FloatingIP) -> None:
         status = "DOWN" if ip.port is None else "ACTIVE"
         if ip.status != status:
             ip.change(status=status)
