@@ -193,7 +193,7 @@ def test_a_fault_has_exactly_one_effect() -> None:
         Fault(path="/servers")
     with pytest.raises(ValueError, match="status, reset"):
         Fault(status=500, reset=True)
-    with pytest.raises(ValueError, match="only what hangs"):
+    with pytest.raises(ValueError, match="'drop' needs 'hang'"):
         Fault(status=500, drop=True)
 
 
