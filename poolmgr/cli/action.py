@@ -113,7 +113,7 @@ class CountableCommand(ActionCommand, PoolmgrLister):
         parser.add_argument("--count", type=positive, metavar="N", help=help_)
 
     def take_action(self, parsed_args: Namespace) -> Table:
-        """Run the action once or many times; of many, a FAIL is a row."""
+        """Run the action once or many times. In a list, a FAIL is a row."""
         given, formatter = parsed_args, self.formatter
         self._shows_list = (
             given.count is not None
@@ -157,7 +157,7 @@ class Batch:
     _is_cleaning_up = False
 
     async def run(self, manager: AsyncPoolManager) -> Sequence[Outcome]:
-        """Run all jobs; if cancelled, undo them, as nobody gets the answers.
+        """Run all jobs. If cancelled, undo them: nobody gets their answers.
 
         :returns: the outcomes, in the order in which the jobs were started
         """
@@ -181,7 +181,7 @@ class Batch:
                         # Also if the job passes while it is being stopped.
                         undo = partial(_undo, each)
                         each.future.add_done_callback(undo)
-                    await asyncio.sleep(0)  # jobs that have passed are undone
+                    await asyncio.sleep(0)  # undo jobs that have passed
                     raise
         except asyncio.CancelledError:
             # After the last job's end, its answer is shown instead.

@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_standard_files() -> None:
-    """Open closed standard files, and make output harmless to a terminal.
+    """Open closed standard files, and escape control characters in output.
 
     If standard error were closed, the next file opened would take its place,
     and a job server might receive the log.

@@ -59,10 +59,10 @@ class Cell(FormattableColumn[Any]):
 
 
 def formatted(value: object, format_: str) -> object:
-    """Return a value for an output format, with nothing in it that acts.
+    """Return a value made safe for an output format.
 
     JSON and YAML have the value itself. The other formats have one printable
-    line, which neither a terminal, a shell nor a spreadsheet evaluates.
+    line, which no terminal, shell or spreadsheet evaluates.
     """
     if isinstance(value, Age) and format_ != "table":
         return int(value)

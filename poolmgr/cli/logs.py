@@ -33,7 +33,7 @@ _handlers: list[logging.StreamHandler[Any]] = [_console]
 
 
 class LogFile(WatchedFileHandler):
-    """Writes to a log file, and reopens it after logrotate has moved it.
+    """A handler that reopens its file after logrotate has moved it.
 
     A file that cannot be written is reported once, on standard error.
     """
@@ -58,19 +58,19 @@ class LogFile(WatchedFileHandler):
             LOG.warning("--log-file %r is written again", self.baseFilename)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Keep the error of :meth:`emit`."""
+        """Note the error; logging calls this while it is handled."""
         self._error = sys.exception()
 
 
 class _Message(logging.Formatter):
-    """Formats what a command reports: the message alone."""
+    """A formatter for the messages of commands, without time and level."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"poolmgr: {record.getMessage()}"
 
 
 class JsonLines(JsonFormatter):
-    """Formats a record as a JSON object in one line.
+    """A formatter that writes each record as one line of JSON.
 
     The record of a job's end has the job's fields, too.
     """
@@ -148,7 +148,7 @@ def make_record(*args: Any, **more: Any) -> logging.LogRecord:
 
 
 def log_all() -> None:
-    """Set up the log of everything that Python would write to stderr itself.
+    """Log everything that Python would write to standard error by itself.
 
     It would break the lines of a log that programs read.
     """
