@@ -11,7 +11,7 @@ from poolmgr.cli.commands import command_name
 from poolmgr.cli.usage import UsageError
 from poolmgr.cloud import open_cloud
 from poolmgr.config.configuration import Configuration
-from poolmgr.config.options import as_text
+from poolmgr.config.options import format_value
 from poolmgr.config.remarks import ignored_options, log_remarks
 from poolmgr.drivers.verbs import driver_plugins
 from poolmgr.errors import ConfigError
@@ -41,7 +41,7 @@ class ConfigConvert(PoolmgrCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Convert the file."""
         new = parsed_args.output
-        lines = converted(parsed_args.file, secrets=new is not None)
+        lines = convert(parsed_args.file, secrets=new is not None)
         text = "\n".join([*lines, ""])
         if new is None:
             self.app.stdout.write(text)
@@ -55,7 +55,7 @@ class ConfigConvert(PoolmgrCommand):
         return 0
 
 
-def converted(path: str, secrets: bool = True) -> list[str]:
+def convert(path: str, secrets: bool = True) -> list[str]:
     """Convert a configuration file, such as ``libra.cfg``.
 
     :param path: the file
@@ -67,18 +67,18 @@ def converted(path: str, secrets: bool = True) -> list[str]:
     :raises PluginError: the driver that the file names cannot be loaded
     """
     conf, lines = Configuration([path], alone=True), []
-    for option, value, given in conf.values():
-        if given is None:
+    for option, value, entry in conf.values():
+        if entry is None:
             continue
         section = f"[{option.group}]"
         if section not in lines:
             lines += ["", section]
-        if given.key != (option.group, option.name):
-            lines.append(f"# was {given.shown}")
+        if entry.key != (option.group, option.name):
+            lines.append(f"# was {entry.shown}")
         if option.secret and not secrets:
             lines.append(f"# {option.name} = {_NOT_SHOWN}")
         else:
-            lines.append(f"{option.name} = {as_text(value)}")
+            lines.append(f"{option.name} = {format_value(value)}")
     if not lines:
         raise ConfigError(
             f"{one_line(path)} has no options of the Pool Manager, such as "
@@ -86,7 +86,7 @@ def converted(path: str, secrets: bool = True) -> list[str]:
         )
     if dropped := ignored_options(conf):
         lines += ["", "# These have no effect and were left out."]
-    lines += [f"# {given.shown}: {why}" for given, why in dropped.items()]
+    lines += [f"# {entry.shown}: {why}" for entry, why in dropped.items()]
     return [f"# Converted from {one_line(path)}.", *lines]
 
 
@@ -137,18 +137,18 @@ class ConfigShow(PoolmgrLister):
 
         :param in_table: whether to show values as a file has them
         """
-        for option, value, given in self.configuration.values():
+        for option, value, entry in self.configuration.values():
             if option.secret and value:
                 value = "***"
             elif in_table:
-                value = as_text(value)
+                value = format_value(value)
             elif isinstance(value, tuple):
                 value = list(value)
             key, origin = (option.group, option.name), "default"
-            if given:
-                origin = given.source
-                if given.line and given.key != key:
-                    origin += f", {given.shown}"
+            if entry:
+                origin = entry.source
+                if entry.key != key:
+                    origin += f", {entry.shown}"
             yield *key, value, origin
 
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import signal
 
 from poolmgr.cli.base import PoolmgrCommand
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
@@ -48,8 +47,7 @@ _CLOUD = FakeSettings(
 _NEXT_STEPS = """\
 The job server and the worker run until Ctrl-C. In another terminal:
   poolmgr --gearman-server {0} status
-  poolmgr --gearman-server {0} submit '{{"action": "BUILD_DEVICE"}}'
-"""
+  poolmgr --gearman-server {0} submit '{{"action": "BUILD_DEVICE"}}'"""
 
 
 class Demo(PoolmgrCommand):
@@ -58,8 +56,6 @@ class Demo(PoolmgrCommand):
     Starts the built-in job server and a worker on the fake cloud, sends each
     documented request over the wire, and prints requests and answers.
     """
-
-    service = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add whether to keep serving."""
@@ -72,7 +68,6 @@ class Demo(PoolmgrCommand):
         :returns: the worker's exit code
         :raises PoolmgrError: an answer is a FAIL
         """
-        handle(self.app.interruption, signal.SIGHUP)
         return self.app.interruption.run(self._run(parsed_args.stay))
 
     async def _run(self, stay: bool) -> int:
@@ -103,11 +98,10 @@ class Demo(PoolmgrCommand):
         job = await client.submit(WorkerSettings().function, request.encode())
         answer = json.loads(await job.result(60.0))
         shown = json.dumps(answer, indent=4)
-        self._print(f"request\n{request}\nanswer\n{shown}\n\n")
+        self._print("request", request, "answer", shown, "")
         if answer["response"] != "PASS":
             action = answer.get("action")
             raise PoolmgrError(f"the answer to {action} is a FAIL")
 
-    def _print(self, text: str) -> None:
-        self.app.stdout.write(text)
-        self.app.stdout.flush()
+    def _print(self, *lines: str) -> None:
+        print(*lines, sep="\n", file=self.app.stdout, flush=True)

@@ -23,7 +23,6 @@ from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.monitoring.health import write_report
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import WorkerSettings
-from poolmgr.text import one_line
 from poolmgr.tracing import RequestContext, bound
 from poolmgr.worker import signals
 from poolmgr.worker.service import Service
@@ -77,9 +76,9 @@ class WorkerCommand(PoolmgrCommand):
             "poolmgr %s starts: pid %d, driver %s, pool %s, job servers %s",
             importlib.metadata.version("poolmgr"),
             os.getpid(),
-            one_line(conf.driver_name()),
-            one_line(conf.pool().pool),
-            one_line(", ".join(conf.gearman().servers)),
+            conf.driver_name(),
+            conf.pool().pool,
+            ", ".join(conf.gearman().servers),
         )
         try:
             return self.app.interruption.run(self._run(conf, driver))
@@ -147,10 +146,11 @@ class WorkerCommand(PoolmgrCommand):
             service.call(self._notifier.stopping)
             service.call(service.stop)
 
-        # Delayed, so that a signal sent after the log line is the second one.
-        self._ending.gently = lambda n: Timer(
-            signals.TOGETHER, drain, [n]
-        ).start()
+        def drain_soon(number: signal.Signals) -> None:
+            # A signal sent after the log line has to count as the second one.
+            Timer(signals.TOGETHER, drain, [number]).start()
+
+        self._ending.gently = drain_soon
         signals.handle(lambda _number: service.call(hang_up), signal.SIGHUP)
         if self._early:
             service.call(hang_up)

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from poolmgr import settings
 from poolmgr.config import options, sources
-from poolmgr.config.sources import Given, Key
+from poolmgr.config.sources import Entry, Key
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.verbs import driver_plugins, make_driver
 from poolmgr.errors import ConfigError, PluginNotFound
@@ -33,11 +33,11 @@ class Configuration:
     """The settings that files, environment and command line make.
 
     :param files: configuration files; if there are none, the first
-        ``poolmgr.conf`` in the usual folders
+        ``poolmgr.conf`` in the default folders
     :param directories: folders with ``*.conf`` files; if there are none, the
-        first ``poolmgr.conf.d`` in the usual folders
+        first ``poolmgr.conf.d`` in the default folders
     :param alone: whether to read only the given files, not the environment
-        and the usual folders
+        and the default folders
     :ivar alone: the parameter
     :ivar drivers: the installed drivers
     :ivar files: the options that each file sets, in the order of reading
@@ -53,13 +53,13 @@ class Configuration:
     ) -> None:
         self._paths: list[str] = []
         if not files and not alone:
-            self._paths += sources.usual_path("poolmgr.conf")
+            self._paths += sources.default_path("poolmgr.conf")
         if not directories and not alone:
-            self._paths += sources.usual_path("poolmgr.conf.d")
+            self._paths += sources.default_path("poolmgr.conf.d")
         self._paths += map(os.path.expanduser, (*files, *directories))
         self.alone = alone
         self.drivers = driver_plugins()
-        self._command_line: sources.Layer = {}
+        self._command_line: sources.Entries = {}
         self._read_sources()
 
     def _read_sources(self) -> None:
@@ -67,7 +67,7 @@ class Configuration:
         self.files = sources.read_files(self._paths)
         self.environment = sources.read_environment(environment)
 
-    def again(self) -> Self:
+    def reread(self) -> Self:
         """Read the same files again, with the same command line.
 
         :raises ConfigError: a file cannot be read
@@ -84,9 +84,9 @@ class Configuration:
         :param text: its value; a "$" is literal
         """
         text = text.replace("$", "$$")
-        self._command_line[key] = Given(key, text, "command line", option)
+        self._command_line[key] = Entry(key, text, "command line", option)
 
-    def given(self, option: Option) -> Given | None:
+    def entry(self, option: Option) -> Entry | None:
         """Return the text that sets an option; None if there is none.
 
         The command line takes precedence over the environment, and that over
@@ -95,9 +95,9 @@ class Configuration:
         """
         files = reversed(self.files)
         for source in (self._command_line, self.environment, *files):
-            for name in options.names_of(option):
-                if name in source:
-                    return source[name]
+            for key in options.keys_of(option):
+                if key in source:
+                    return source[key]
         return None
 
     # -- settings -----------------------------------------------------------
@@ -168,13 +168,13 @@ class Configuration:
         require_no_problems(problems)
         return found
 
-    def values(self) -> list[tuple[Option, Any, Given | None]]:
+    def values(self) -> list[tuple[Option, Any, Entry | None]]:
         """Return all options, their values, and the text that sets each.
 
         :raises PoolmgrError: see :meth:`read_all`
         """
         return [
-            (option, getattr(made, option.name), self.given(option))
+            (option, getattr(made, option.name), self.entry(option))
             for group, made in self.read_all()
             for option in options_of(group, type(made))
         ]
@@ -201,21 +201,21 @@ class Configuration:
 
     def _make(self, group: str, kind: type[S]) -> tuple[S | None, list[str]]:
         """Return the settings of a group, or the problems of its values."""
-        known = options.by_name((*options.GROUPS, (group, kind)))
+        known = options.options_by_key((*options.GROUPS, (group, kind)))
         values, problems = {}, []
         for option in options_of(group, kind):
             secrecy.show(option.name)
-            if (given := self.given(option)) is None:
+            if (entry := self.entry(option)) is None:
                 continue
             try:
                 text = self._text(option, known)
                 note = secrecy.hide if option.secret else secrecy.show
-                note(given.text, text)
-                values[option.name] = options.value_of(text, option)
+                note(entry.text, text)
+                values[option.name] = options.parse_value(text, option)
             except ValueError as error:
-                problems.append(f"{given.where}: {one_line(str(error))}")
+                problems.append(f"{entry.where}: {one_line(str(error))}")
             except RecursionError:
-                problems.append(f"{given.where}: refers to itself")
+                problems.append(f"{entry.where}: refers to itself")
         if not problems:
             try:
                 return kind(**values), []
@@ -225,14 +225,14 @@ class Configuration:
 
     def _text(self, option: Option, known: Mapping[Key, Option]) -> str:
         """Return an option's text with its references replaced."""
-        if (given := self.given(option)) is None:
-            return options.as_text(option.default)
-        if given.problem:
-            raise ValueError(given.problem)
-        template, texts = _References(given.text), {}
+        if (entry := self.entry(option)) is None:
+            return options.format_value(option.default)
+        if entry.problem:
+            raise ValueError(entry.problem)
+        template, texts = _References(entry.text), {}
         for name in template.get_identifiers():
             group, _, plain = name.rpartition(".")
-            named = known.get((group or given.key[0], plain))
+            named = known.get((group or entry.key[0], plain))
             named = named or known.get((group or option.group, plain))
             if named is None:
                 raise ValueError(

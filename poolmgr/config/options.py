@@ -63,7 +63,7 @@ OLD_NAMES: dict[Key, str] = {
 }
 
 
-def names_of(option: Option) -> list[Key]:
+def keys_of(option: Option) -> list[Key]:
     """Return the keys of an option, the current one first."""
     key = (option.group, option.name)
     if (old := OLD_NAMES.get(key)) is None:
@@ -77,10 +77,10 @@ def options_in(groups: Iterable[Group]) -> list[Option]:
     return [option for group in groups for option in options_of(*group)]
 
 
-def by_name(groups: Iterable[Group]) -> dict[Key, Option]:
+def options_by_key(groups: Iterable[Group]) -> dict[Key, Option]:
     """Return the options of groups by each of their keys."""
     found = options_in(groups)
-    return {name: option for option in found for name in names_of(option)}
+    return {key: option for option in found for key in keys_of(option)}
 
 
 # -- conversion -------------------------------------------------------------
@@ -88,7 +88,7 @@ def by_name(groups: Iterable[Group]) -> dict[Key, Option]:
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def value_of(text: str, option: Option) -> Any:
+def parse_value(text: str, option: Option) -> Any:
     """Convert an option's text to its value.
 
     :raises ValueError: the text is invalid; the message shows it unless the
@@ -130,7 +130,7 @@ def _convert(text: str, kind: type) -> Any:
         raise ValueError(f"must be {name}, not {text!r}") from None
 
 
-def as_text(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value as it is written in a configuration file."""
     if value is None:
         return ""
@@ -181,6 +181,6 @@ def _option(option: Option) -> "cfg.Opt":
         mutable=option.mutable,
         deprecated_opts=[
             cfg.DeprecatedOpt(name, group=group)
-            for group, name in names_of(option)[1:2]
+            for group, name in keys_of(option)[1:2]
         ],
     )

@@ -9,7 +9,6 @@ from poolmgr.config.configuration import Configuration
 from poolmgr.config.remarks import log_remarks
 from poolmgr.errors import PoolmgrError
 from poolmgr.settings import options_of
-from poolmgr.text import one_line
 
 LOG = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ class Reload:
     def run(self) -> None:
         """Reload the configuration; log errors instead of raising them."""
         try:
-            conf = self._conf.again()
+            conf = self._conf.reread()
             log_remarks(conf)
             conf.read_all()
             conf.gearman().connection_options()
@@ -63,7 +62,7 @@ class Reload:
             before, now = (getattr(each, option.name) for each in (old, new))
             if before == now:
                 continue
-            shown = one_line(f"{before!r} -> {now!r}")
+            shown = f"{before!r} -> {now!r}"
             if option.secret:
                 shown = "*** -> ***"
             if adopt and option.mutable:

@@ -7,9 +7,9 @@ import os
 from collections.abc import Collection
 
 from poolmgr.config.configuration import Configuration
-from poolmgr.config.options import by_name, names_of, options_in
-from poolmgr.config.sources import Given, Key, variable_of
-from poolmgr.text import one_line, secrecy
+from poolmgr.config.options import keys_of, options_by_key, options_in
+from poolmgr.config.sources import Entry, Key, variable_of
+from poolmgr.text import secrecy
 
 LOG = logging.getLogger(__name__)
 
@@ -29,26 +29,26 @@ def log_remarks(conf: Configuration) -> None:
     """
     secrets = {}  # files, and the option that is in each
     for option in options_in(conf.groups()):
-        if (given := conf.given(option)) is None:
+        if (entry := conf.entry(option)) is None:
             continue
-        if given.line and given.key != (option.group, option.name):
-            LOG.info("%s is deprecated: use %s", given.where, option.shown)
-        if given.line and given.text and option.secret:
-            secrets[given.source] = option.shown
+        if entry.key != (option.group, option.name):
+            LOG.info("%s is deprecated: use %s", entry.where, option.shown)
+        if entry.line and entry.text and option.secret:
+            secrets[entry.source] = option.shown
         if option.shown == "[gearman] ssl_key":
-            secrets[given.text] = option.shown
+            secrets[entry.text] = option.shown
     ignored = ignored_options(conf)
-    for given, why in ignored.items():
+    for entry, why in ignored.items():
         if why != FOREIGN:
-            LOG.warning("%s has no effect: %s", given.where, why)
+            LOG.warning("%s has no effect: %s", entry.where, why)
     if foreign := [g.shown for g, why in ignored.items() if why == FOREIGN]:
         LOG.info("ignored options of other programs: %s", ", ".join(foreign))
     for path, what in secrets.items():
         if problem := secrecy.exposure(path, what):
-            LOG.warning("%s", one_line(problem))
+            LOG.warning("%s", problem)
 
 
-def ignored_options(conf: Configuration) -> dict[Given, str]:
+def ignored_options(conf: Configuration) -> dict[Entry, str]:
     """Return the options and variables without effect, with the reasons.
 
     In groups that other programs share, an unknown option counts as theirs
@@ -57,40 +57,40 @@ def ignored_options(conf: Configuration) -> dict[Given, str]:
     :raises ConfigError: the configured driver is not installed
     :raises PluginError: the configured driver cannot be loaded
     """
-    known = by_name(conf.groups())
+    known = options_by_key(conf.groups())
     drivers = [name.lower() for name in conf.drivers.names()]
     found = {}
     for source in (*conf.files, conf.environment):
-        for given in source.values():
-            if (option := known.get(given.key)) is None:
-                found[given] = _reason(given, known, drivers)
+        for entry in source.values():
+            if (option := known.get(entry.key)) is None:
+                found[entry] = _reason(entry, known, drivers)
                 continue
-            first = next(n for n in names_of(option) if n in source)
-            if first != given.key:
-                found[given] = f"{source[first].shown} counts"
+            first = next(n for n in keys_of(option) if n in source)
+            if first != entry.key:
+                found[entry] = f"{source[first].shown} counts"
     # Variables with a single underscore, or in lower case.
     right = {variable_of(key).replace("__", "_"): key for key in known}
     for variable in () if conf.alone else os.environ:
         key = right.get(variable.upper().replace("__", "_"))
         if key and variable != (correct := variable_of(key)):
-            given = Given(key, "", "environment", one_line(variable))
-            found[given] = f"did you mean {correct}?"
+            entry = Entry(key, "", "environment", variable)
+            found[entry] = f"did you mean {correct}?"
     return found
 
 
 def _reason(
-    given: Given, known: Collection[Key], drivers: Collection[str]
+    entry: Entry, known: Collection[Key], drivers: Collection[str]
 ) -> str:
     """Return why an unknown option has no effect."""
-    group = given.key[0]
+    group = entry.key[0]
     groups = {each for each, _name in known}
     if group in drivers and group not in groups:
         return FOREIGN
     spelled = [f"[{group}] {name}" for group, name in known]
-    if not given.line:
+    if not entry.line:
         spelled = [variable_of(key) for key in known]
     # Cut, because comparing long words takes long.
-    word = given.shown[:100]
+    word = entry.shown[:100]
     if near := difflib.get_close_matches(word, spelled, 1, 0.9):
         return f"did you mean {near[0]}?"
     return FOREIGN if group in _SHARED or group not in groups else _UNUSED

@@ -23,7 +23,7 @@ COMMENT = re.compile(r"^[#;]\s|\s[#;]")
 
 
 @dataclass(frozen=True)
-class Given:
+class Entry:
     """The text of an option in one source.
 
     :ivar key: group and name, in lower case
@@ -50,18 +50,18 @@ class Given:
 
 
 #: The options that one source sets.
-Layer = dict[Key, Given]
+Entries = dict[Key, Entry]
 
 
-def usual_path(name: str) -> list[str]:
-    """Return the first file or folder of a name in the usual folders."""
+def default_path(name: str) -> list[str]:
+    """Return the first path of a name in the default folders, if any."""
     folders = ["~/.poolmgr", "~", "/etc/poolmgr", "/etc"]
     paths = [os.path.expanduser(f"{folder}/{name}") for folder in folders]
     # Paths of a user without a home still begin with "~".
     return [p for p in paths if os.path.isabs(p) and os.path.exists(p)][:1]
 
 
-def read_files(paths: Iterable[str]) -> list[Layer]:
+def read_files(paths: Iterable[str]) -> list[Entries]:
     """Read files, and the ``*.conf`` files in folders, in this order.
 
     :raises ConfigError: a file cannot be read
@@ -69,7 +69,7 @@ def read_files(paths: Iterable[str]) -> list[Layer]:
     found = []
     for path in paths:
         try:
-            found += [_Parser(file).found for file in _files_in(path)]
+            found += [_Parser(file).entries for file in _files_in(path)]
         except OSError as error:
             raise ConfigError(
                 f"the configuration in {one_line(error.filename or path)} "
@@ -93,7 +93,7 @@ class _Parser(BaseParser):
     """
 
     def __init__(self, path: str) -> None:
-        self.found: Layer = {}
+        self.entries: Entries = {}
         self._path = path
         self._section = ""
         text = Path(path).read_text("utf-8-sig", "surrogateescape")
@@ -125,23 +125,23 @@ class _Parser(BaseParser):
                 "quote the value if that is a part of it"
             )
         name = self._section.lower(), key.lower()
-        before = self.found.get(name)
+        before = self.entries.get(name)
         if before and before.text != text:
             problem = f"has another value in line {before.line}; remove one"
         shown = f"[{one_line(self._section)}] {one_line(key)}"
-        given = Given(name, text, self._path, shown, number, problem)
-        self.found[name] = given
+        entry = Entry(name, text, self._path, shown, number, problem)
+        self.entries[name] = entry
 
 
-def read_environment(environment: Mapping[str, str]) -> Layer:
+def read_environment(environment: Mapping[str, str]) -> Entries:
     """Read the variables of the form ``OS_<GROUP>__<OPTION>``."""
-    found: Layer = {}
+    found: Entries = {}
     for variable, text in environment.items():
         if match := re.fullmatch("OS_([A-Z0-9_]+)__([A-Z0-9_]+)", variable):
             key, problem = (match[1].lower(), match[2].lower()), ""
             if text[:1] in ("'", '"') and text[0] == text[-1]:
                 problem = "must not have quotes"
-            found[key] = Given(key, text, "environment", variable, 0, problem)
+            found[key] = Entry(key, text, "environment", variable, 0, problem)
     return found
 
 

@@ -304,7 +304,7 @@ def test_a_signal_ends_a_build_that_waits_for_its_login(
 
 @each
 def test_a_signal_ends_the_demo(number: signal.Signals) -> None:
-    process = Process(["--driver", "fake", "demo"])
+    process = Process(["--verbose", "demo"])
     try:
         process.wait_for("registered")
         process.signal(number)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.cli.config import converted
+from poolmgr.cli.config import convert
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.remarks import FOREIGN, ignored_options
 from tests.jobservers import JobServerProcess
@@ -115,7 +115,7 @@ def test_converting_has_or_names_every_option(
     path, new = tmp_path / "libra.cfg", tmp_path / "new.conf"
     path.write_text(text)
 
-    new.write_text("\n".join(converted(str(path))))
+    new.write_text("\n".join(convert(str(path))))
 
     assert read(new).gearman() == read(path).gearman()
     for line in text.splitlines():

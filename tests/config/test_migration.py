@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.cli.config import converted
+from poolmgr.cli.config import convert
 from poolmgr.config.configuration import Configuration
 from poolmgr.config.options import list_opts
 from poolmgr.config.remarks import ignored_options
@@ -64,7 +64,7 @@ def test_every_old_option_has_its_effect_or_is_named(
         write(old, "[mgm]\naz = 3\n[gearman]\n" + TLS)
     name = line.partition(" ")[0]
 
-    new = write(tmp_path / "new.conf", "\n".join(converted(str(old))))
+    new = write(tmp_path / "new.conf", "\n".join(convert(str(old))))
 
     assert settings(new) == settings(old)
     ignored = ignored_options(Configuration([str(old)], alone=True))
@@ -169,7 +169,7 @@ def test_only_the_file_counts(
     monkeypatch.setenv("OS_POOLMGR__AZ", "from-the-environment")
     old = write(tmp_path / "libra.cfg", "[mgm]\naz = 3\n")
 
-    text = "\n".join(converted(str(old)))
+    text = "\n".join(convert(str(old)))
 
     assert "\naz = 3" in text
     assert "environment" not in text
@@ -178,7 +178,7 @@ def test_only_the_file_counts(
 def test_of_two_names_the_new_one_counts(tmp_path: Path) -> None:
     old = write(tmp_path / "x.conf", "[mgm]\naz = 1\n[poolmgr]\naz = 2\n")
 
-    text = "\n".join(converted(str(old)))
+    text = "\n".join(convert(str(old)))
 
     assert "az = 2\n" in text
     assert "\n# [mgm] az: [poolmgr] az counts" in text
@@ -190,7 +190,7 @@ def test_references_to_other_options_have_their_effect(tmp_path: Path) -> None:
         "[mgm]\nnova_pass = a$$b\nnova_user = $image-x\nnova_image = i\n",
     )
 
-    new = write(tmp_path / "new.conf", "\n".join(converted(str(old))))
+    new = write(tmp_path / "new.conf", "\n".join(convert(str(old))))
 
     nova = Configuration([str(new)]).group("nova", NovaSettings)
     assert (nova.username, nova.password) == ("i-x", "a$b")

@@ -202,12 +202,12 @@ def test_a_default_file_that_is_gone_is_missed(
     path, _options, _environment = of_home(tmp_path)
     path.write_text("[worker]\nlong_jobs = 3\n")
     conf = Configuration()
-    assert conf.again().worker().long_jobs == 3
+    assert conf.reread().worker().long_jobs == 3
     path.unlink()
 
     # An editor that is just replacing it must not bring the defaults back.
     with pytest.raises(ConfigError, match=r"poolmgr\.conf cannot be read"):
-        conf.again()
+        conf.reread()
 
 
 def test_what_needs_a_restart_is_named_each_time(tmp_path: Path) -> None:

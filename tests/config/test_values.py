@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolmgr.cli.config import converted
+from poolmgr.cli.config import convert
 from poolmgr.config.configuration import Configuration
-from poolmgr.config.options import as_text, names_of, options_in
+from poolmgr.config.options import format_value, keys_of, options_in
 from poolmgr.drivers.fake import FakeSettings
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.errors import ConfigError
@@ -380,7 +380,7 @@ def all_settings(path: Path) -> list[object]:
 def test_what_is_converted_has_the_same_effect(
     option: Option, text: str, old: bool
 ) -> None:
-    names = names_of(option)
+    names = keys_of(option)
     group, name = names[-1 if old else 0]
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "libra.cfg", Path(folder) / "new.conf"
@@ -388,7 +388,7 @@ def test_what_is_converted_has_the_same_effect(
         before.write_text(f"{driver}[{group}]\n{name} = {text}\n")
         try:
             expected = all_settings(before)
-            lines = converted(str(before))
+            lines = convert(str(before))
         except ConfigError:
             return  # it could not be used before
         after.write_text("\n".join(lines))
@@ -400,7 +400,7 @@ def test_what_is_converted_has_the_same_effect(
 def test_any_text_survives(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.conf"
-        path.write_text(f"[nova]\nusername = {as_text(text)}\n")
+        path.write_text(f"[nova]\nusername = {format_value(text)}\n")
         conf = Configuration([str(path)], alone=True)
 
         username = conf.group("nova", NovaSettings).username

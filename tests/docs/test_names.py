@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from poolmgr.config.configuration import Configuration
-from poolmgr.config.options import by_name
+from poolmgr.config.options import options_by_key
 from poolmgr.drivers.nova import NovaSettings
 from poolmgr.settings import options_of
 from tests.docs.blocks import ROOT, SOURCE, pages
@@ -22,7 +22,7 @@ def options() -> dict[str, set[str]]:
     known: dict[str, set[str]] = {"fake": set()}
     conf = Configuration(alone=True)
     conf.use("--driver", ("poolmgr", "driver"), "fake")
-    for group, name in by_name(conf.groups()):
+    for group, name in options_by_key(conf.groups()):
         known.setdefault(group, set()).add(name)
     return known
 
