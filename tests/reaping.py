@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from poolmgr.cloud import BlockingCloud
 from poolmgr.gearman.endpoint import ConnectionOptions
-from poolmgr.jobs.in_flight import InFlight
-from poolmgr.reaper.reaper import Finding, Reaper
+from poolmgr.reaper.reaper import Finding, InFlight, Reaper
 from poolmgr.settings import PoolSettings
 
 

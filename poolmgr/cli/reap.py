@@ -9,9 +9,8 @@ from poolmgr.actions.base import action_plugins
 from poolmgr.cli.base import Age, PoolmgrLister, Row, Table
 from poolmgr.cli.usage import duration, positive
 from poolmgr.cloud import open_cloud
-from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.request import longest_job
-from poolmgr.reaper.reaper import Finding, Reaper
+from poolmgr.reaper.reaper import Finding, InFlight, Reaper
 from poolmgr.text import one_line
 
 

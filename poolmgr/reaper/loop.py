@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from poolmgr.errors import PoolmgrError
 from poolmgr.events import tell
-from poolmgr.jobs.in_flight import InFlight
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.jobs.request import longest_job
-from poolmgr.reaper.reaper import Finding, Reaper
+from poolmgr.reaper.reaper import Finding, InFlight, Reaper
 from poolmgr.settings import ReaperSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.text import one_line

@@ -5,9 +5,10 @@ will take over.  Each rule spares resources that may have an owner, and the
 reason of a finding names the rule.
 """
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -16,7 +17,9 @@ from poolmgr.cloud import Cloud
 from poolmgr.cloud.pace import time_limit
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.errors import CloudUnavailable, PoolmgrError
-from poolmgr.jobs.in_flight import InFlight
+from poolmgr.events import RunningJob
+from poolmgr.gearman.client import Client
+from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.ownership import Mark, State
 from poolmgr.reaper.inventory import Item, list_everything
 from poolmgr.settings import PoolSettings
@@ -60,6 +63,58 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.kind} {one_line(self.item.name)}"
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """Finds out whether the jobs of marks are still in flight.
+
+    :ivar running: returns the jobs that run in this process
+    :ivar servers: the job servers
+    :ivar options: how to connect to them
+    """
+
+    running: Callable[[], Collection[RunningJob]]
+    servers: Sequence[Address]
+    options: ConnectionOptions
+
+    async def reasons(self, marks: Collection[Mark]) -> dict[Mark, str]:
+        """Return why the jobs of some of these marks may be in flight.
+
+        A job server that does not answer may have any job.
+
+        :returns: a reason for each mark whose job may be in flight
+        """
+        found: dict[Mark, str] = {}
+        if marks:
+            for reasons in await asyncio.gather(
+                *(self._ask(server, marks) for server in self.servers)
+            ):
+                found.update(reasons)
+        here = {each.job.unique or each.job.handle for each in self.running()}
+        for mark in marks:
+            if (mark.unique or mark.handle) in here:
+                found[mark] = "its job runs here"
+        return found
+
+    async def _ask(
+        self, server: Address, marks: Collection[Mark]
+    ) -> dict[Mark, str]:
+        limit = 2 * self.options.connect_timeout
+        try:
+            async with (
+                time_limit(RequestContext(), limit, "asking it"),
+                Client([server], self.options) as client,
+            ):
+                return {
+                    mark: f"job server {server} has its job"
+                    for mark in marks
+                    if await client.has(unique=mark.unique, handle=mark.handle)
+                }
+        except PoolmgrError as error:
+            why = str(error).rpartition(f"{server}: ")[2]
+            reason = f"job server {server} cannot be asked: {why}"
+            return dict.fromkeys(marks, reason)
 
 
 class Reaper:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -11,12 +12,17 @@ from poolmgr.gearman import admin
 from poolmgr.gearman.assignment import Assignment
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
+from poolmgr.ownership import Job
 from poolmgr.tracing import RequestContext
+
+LOG = logging.getLogger(__name__)
 
 #: The priority of most jobs, between high (0) and low (2).
 _NORMAL = 1
 #: Seconds to wait for an answer.  No query is important enough for more.
 _TIMEOUT = 1.0
+#: Except for this one: a wrong answer to "show jobs" can cost an address.
+_SHOW_TIMEOUT = 5.0
 
 
 class JobServerQueries:
@@ -82,6 +88,20 @@ class JobServerQueries:
                 del self._clients[job.server]
                 await client.__aexit__(None, None, None)
             return None
+
+    async def delivered_before(self, job: Job) -> bool:
+        """Return whether a job's server has lost a worker with the job.
+
+        :returns: also False if it does not answer, or does not count retries
+        """
+        try:
+            address = Address.parse(job.server)
+            options = replace(self._options, connect_timeout=_SHOW_TIMEOUT)
+            jobs = await admin.show_jobs(address, options)
+        except PoolmgrError as error:
+            LOG.info("cannot tell if a job was delivered before: %s", error)
+            return False
+        return jobs.get(job.handle, 0) > 0
 
     async def close(self) -> None:
         """Close the connections."""

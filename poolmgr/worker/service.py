@@ -11,7 +11,6 @@ from typing import Any
 
 from poolmgr.gearman.assignment import Assignment
 from poolmgr.gearman.worker import Worker
-from poolmgr.jobs.in_flight import delivered_before
 from poolmgr.jobs.manager import AsyncPoolManager
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
@@ -58,8 +57,8 @@ class Service:
         self.settings = settings
         manager.actions.load_all()
         options = gearman.connection_options()
-        manager.delivered_before = partial(delivered_before, options)
         self._queries = JobServerQueries(settings.function, options)
+        manager.delivered_before = self._queries.delivered_before
         self.slots = JobSlots(
             settings,
             lambda job: self._spawn(self._run(job)),

@@ -8,8 +8,7 @@ from pathlib import Path
 from poolmgr.cloud import Cloud
 from poolmgr.drivers.base import Driver
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
-from poolmgr.jobs.in_flight import InFlight
-from poolmgr.reaper.reaper import Finding, Reaper
+from poolmgr.reaper.reaper import Finding, InFlight, Reaper
 from poolmgr.settings import PoolSettings
 from tests.chaos.audit import Scene
 

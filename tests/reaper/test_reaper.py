@@ -23,11 +23,12 @@ from poolmgr.errors import CloudRefused, CloudUnavailable
 from poolmgr.events import Observer, ReaperFinding, RunningJob
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
-from poolmgr.jobs.in_flight import InFlight, delivered_before
 from poolmgr.ownership import Job, Mark
 from poolmgr.reaper.loop import ReaperLoop
+from poolmgr.reaper.reaper import InFlight
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.settings.gearman import GearmanSettings
+from poolmgr.worker.queries import JobServerQueries
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
@@ -660,4 +661,5 @@ def test_a_job_server_that_cannot_be_asked_tells_of_no_earlier_delivery(
 ) -> None:
     job = Job("unique", "H:host:1", server.format(free_port()))
 
-    assert not asyncio.run(delivered_before(ConnectionOptions(), job))
+    queries = JobServerQueries(FUNCTION, ConnectionOptions())
+    assert not asyncio.run(queries.delivered_before(job))
