@@ -151,11 +151,8 @@ def close_driver(driver: Driver, timeout: float = 5.0) -> None:
     closing.start()
     closing.join(timeout)
     if closing.is_alive():
-        LOG.error(
-            "%s: close has not returned within %g s; continuing",
-            name_of(driver),
-            timeout,
-        )
+        name = name_of(driver)
+        LOG.error("%s: close has not returned within %g s", name, timeout)
 
 
 def _close(driver: Driver) -> None:

@@ -25,8 +25,6 @@ from poolmgr.errors import (
 )
 from poolmgr.ownership import Mark
 
-# A generator of its own, because a program may have seeded Python's.
-_RANDOM = random.Random()
 # Held while SQLite works. A fork waits for it; otherwise SQLite's own locks
 # could stay locked in the child.
 _SQLITE = threading.Lock()
@@ -93,8 +91,8 @@ class FakeCloud(Driver):
     ) -> Device:
         """See :meth:`Driver.create_device`."""
         cfg = self._settings
-        spread = _RANDOM.uniform(-cfg.boot_spread, cfg.boot_spread)
-        fails = _RANDOM.random() < cfg.boot_failure_rate
+        spread = random.uniform(-cfg.boot_spread, cfg.boot_spread)
+        fails = random.random() < cfg.boot_failure_rate
         fault = "the fake cloud let it fail" if fails else None
         id_, now = str(uuid.uuid4()), time.time()
         ready = now + max(0.0, cfg.boot_time + spread)
@@ -195,7 +193,7 @@ class FakeCloud(Driver):
         time.sleep(min(cfg.call_time, timeout))
         if cfg.call_time > timeout:
             raise CloudUnavailable(f"no answer within {timeout:g} s")
-        if _RANDOM.random() < cfg.call_failure_rate:
+        if random.random() < cfg.call_failure_rate:
             raise CloudUnavailable("the fake cloud let the call fail")
         try:
             with _SQLITE, self._db:

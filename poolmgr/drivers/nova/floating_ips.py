@@ -137,7 +137,7 @@ class FloatingIPs(Driver):
         """See :meth:`Driver.attach_ip`."""
         places = [
             {"port_id": port.id, "fixed_ip_address": fixed.ip_address}
-            for port in self._ports_of(device, timeout)
+            for port in self._read_ports(timeout, device_id=device.id)
             for fixed in port.fixed_ips
             if "." in fixed.ip_address
         ]
@@ -176,8 +176,9 @@ class FloatingIPs(Driver):
     ) -> list[FloatingIP]:
         """List the floating IPs that belong to a device."""
         queries: list[Mapping[str, Any]] = [_UNATTACHED]
-        if ports := [port.id for port in self._ports_of(device, timeout)]:
-            queries.append({"port_id": ports})
+        ports = self._read_ports(timeout, device_id=device.id)
+        if ports:
+            queries.append({"port_id": [port.id for port in ports]})
         found = self._read_ips(queries, timeout)
         by_id = {ip.id: ip for ip in found if ip.goes_with == device.id}
         return list(by_id.values())
@@ -208,14 +209,9 @@ class FloatingIPs(Driver):
                 raise errors.Changed(str(error)) from None
             raise
 
-    def _ports_of(self, device: Device, timeout: float) -> list[_Port]:
-        query = {"device_id": device.id, "fields": ["id", "fixed_ips"]}
-        return self._read_ports(query, timeout)
-
-    def _read_ports(
-        self, query: Mapping[str, Any], timeout: float
-    ) -> list[_Port]:
-        call = Call("GET", "network", "/ports", query)
+    def _read_ports(self, timeout: float, **query: object) -> list[_Port]:
+        fields = list(_Port.__struct_fields__)
+        call = Call("GET", "network", "/ports", {**query, "fields": fields})
         return self.api.read_list(call, _Port, timeout)
 
     def _read_ips(
@@ -239,8 +235,7 @@ class FloatingIPs(Driver):
         }
         devices: dict[str, str] = {}
         for batch in batches(ports):
-            query = {"id": batch, "fields": ["id", "device_id"]}
-            for port in self._read_ports(query, timeout):
+            for port in self._read_ports(timeout, id=batch):
                 devices[port.id] = port.device_id
         return [_convert(entry, devices) for entry in entries]
 

@@ -101,8 +101,7 @@ class Parts:
         except Refused as error:
             if error.status not in (400, 404):
                 raise
-            for name in settings:
-                self._found.pop(name, None)
+            self._found.clear()
             renewed = {name: self._part(name, timeout) for name in settings}
             if renewed == parts:
                 raise

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -93,17 +94,13 @@ class Servers(Driver):
             # Few of a thousand devices change between two polls. One short
             # list finds those that have not.
             building = self._list_building(devices, timeout)
-        unchanged = {
-            device.id
-            for device in devices
-            if device.status == "building" and device.id in building
-        }
+        unchanged = building & {device.id for device in devices}
         rest = [device for device in devices if device.id not in unchanged]
         tags = {marks.own_tag(d.mark, d.name) for d in rest if d.mark}
         names = {device.name for device in rest if not device.mark}
         queries = [*_by_tag(tags), *_by_name(names)]
         seen = self._read_servers(queries, timeout)
-        requests = len(queries) + -(-len(building) // _PAGE)
+        requests = len(queries) + math.ceil(len(building) / _PAGE)
         return Poll(seen, unchanged, requests)
 
     def get_device(self, id: str, timeout: float) -> Device | None:
@@ -122,12 +119,18 @@ class Servers(Driver):
 
     def explain_failure(self, device: Device, timeout: float) -> str:
         """See :meth:`Driver.explain_failure`."""
-        fault, console = device.fault or "", ""
+        fault, lines = device.fault or "", self.settings.console_lines
+        if not lines:
+            return fault
+        path = path_of(_SERVERS, device.id, "action")
+        body = {"os-getConsoleOutput": {"length": lines}}
+        call = Call("POST", "compute", path, body=body)
         try:
-            if lines := self.settings.console_lines:
-                console = self._read_console(device, lines, timeout)
-        except CloudError as error:
-            LOG.info("no console of device %s: %s", device.name, error)
+            answer = self.api.run(call, timeout)
+        except CloudError:  # Some servers have no console.
+            return fault
+        output = msgspec.json.decode(answer.get("output", b"null"))
+        console = masked(str(output or ""))
         for line in console.splitlines():
             LOG.warning("console of %s: %s", device.name, one_line(line))
         return (
@@ -202,14 +205,6 @@ class Servers(Driver):
             call = Call("GET", "compute", _SERVERS, query)
             found |= {e.id for e in self.api.read_list(call, Entry, timeout)}
         return found
-
-    def _read_console(self, device: Device, lines: int, timeout: float) -> str:
-        path = path_of(_SERVERS, device.id, "action")
-        body = {"os-getConsoleOutput": {"length": lines}}
-        call = Call("POST", "compute", path, body=body)
-        answer = self.api.run(call, timeout)
-        output = msgspec.json.decode(answer.get("output", b"null"))
-        return masked(str(output or ""))
 
 
 def batches(items: Collection[str]) -> Iterator[list[str]]:

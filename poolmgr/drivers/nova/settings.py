@@ -66,9 +66,7 @@ class NovaSettings:
     application_credential_secret: str | None = setting(
         None, "Secret of the application credential.", secret=True
     )
-    token: str | None = setting(
-        None, "Token to log in with; cannot be renewed.", secret=True
-    )
+    token: str | None = setting(None, "Token, not renewable.", secret=True)
     region_name: str | None = setting(None, "Region to use.")
     interface: Literal["public", "internal", "admin"] | None = setting(
         None, "Type of endpoints. Unset: public."
