@@ -9,11 +9,11 @@ from cliff.commandmanager import CommandManager
 from poolmgr.cli.usage import UsageError, unknown_command
 from poolmgr.plugins import ACTIONS, docstring, entry_points
 
-_OF_ACTIONS = "run an action without a job server"
-#: The classes of poolmgr's own commands, grouped for the help.
+#: The classes of poolmgr's own commands, grouped for the help. The commands
+#: of actions make up the empty group.
 _GROUPS: dict[str, dict[str, str]] = {
     "try it": {"demo": "demo:Demo", "help": "app:Help"},
-    _OF_ACTIONS: {},
+    "run an action without a job server": {},
     "manage devices and floating IPs": {
         "device list": "inventory:DeviceList",
         "device show": "inventory:DeviceShow",
@@ -96,12 +96,11 @@ class Commands(CommandManager):
 
     def groups(self) -> dict[str, dict[str, str]]:
         """Return the name and summary of each command, by group."""
-        groups = {title: [*names] for title, names in _GROUPS.items()}
-        own = {name for names in groups.values() for name in names}
-        groups[_OF_ACTIONS] = sorted(self.commands.keys() - own)
+        points = sorted(self.commands.items())
+        actions = [n for n, point in points if isinstance(point, ActionPoint)]
         return {
-            title: {name: self._summary(name) for name in names}
-            for title, names in groups.items()
+            title: {name: self._summary(name) for name in names or actions}
+            for title, names in _GROUPS.items()
         }
 
     def _summary(self, name: str) -> str:
