@@ -25,9 +25,6 @@ from poolmgr.text import format_duration, one_line
 #: Width of the view in a pipe or a file.
 _PLAIN_WIDTH = 120
 
-#: Short titles, which leave a small window room for the function's name.
-_COLUMNS = ("Wait", "Run", "Workers", "+/s")
-
 
 async def watch(
     out: Stream,
@@ -46,8 +43,6 @@ async def watch(
     loop, on_screen = asyncio.get_running_loop(), out.is_terminal()
     console = Console(file=out.raw, width=None if on_screen else _PLAIN_WIDTH)
     view = partial(_view, servers, interval)
-    if sys.stdin.isatty():
-        loop.add_reader(0, _read_keys, loop)
     with _screen(console, view) if on_screen else nullcontext() as live:
         while True:
             started = loop.time()
@@ -106,7 +101,7 @@ class _Server:
             return
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         table.add_column("Function")  # the only column that may be narrowed
-        for title in _COLUMNS:
+        for title in ("Wait", "Run", "Workers", "+/s"):
             table.add_column(title, no_wrap=True, justify="right")
         for each in sorted(self.functions, key=lambda each: each.name):
             growth = self._growth.get(each.name)
@@ -146,12 +141,14 @@ def _read_keys(loop: asyncio.AbstractEventLoop) -> None:
 def _screen(
     console: Console, view: Callable[[], RenderableType]
 ) -> Iterator[Live]:
-    """Use the terminal's alternate screen, without echo of typed keys."""
+    """Use the terminal's alternate screen; read keys without echo."""
     # After Ctrl-Z the shell would be on the alternate screen.
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)
-    modes = termios.tcgetattr(0) if sys.stdin.isatty() else None
-    if modes:
+    modes, loop = None, asyncio.get_running_loop()
+    if sys.stdin.isatty():
+        modes = termios.tcgetattr(0)
         tty.setcbreak(0, termios.TCSADRAIN)
+        loop.add_reader(0, _read_keys, loop)
     live = Live(console=console, screen=True, get_renderable=view)
     live.start(refresh=True)
     try:

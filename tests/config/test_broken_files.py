@@ -1,4 +1,4 @@
-"""Configuration files that cannot be used: where, why, and what to do."""
+"""Invalid configuration files are reported with place, reason and advice."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ from tests.processes import poolmgr
         ["--config-file", "FILE", "config", "show"],
     ],
 )
-def test_it_says_where_and_what(
+def test_an_invalid_file_is_reported_with_place_and_reason(
     content: bytes, said: str, command: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "libra.cfg"
@@ -68,7 +68,7 @@ def test_it_says_where_and_what(
     assert "planted" not in done.stderr
 
 
-def test_a_value_of_the_environment_is_named_likewise() -> None:
+def test_an_invalid_variable_is_reported() -> None:
     done = poolmgr("config", "show", OS_WORKER__LONG_JOBS="many")
 
     assert (done.returncode, done.stderr) == (
@@ -77,7 +77,7 @@ def test_a_value_of_the_environment_is_named_likewise() -> None:
     )
 
 
-def test_a_percent_sign_means_itself(tmp_path: Path) -> None:
+def test_a_percent_sign_is_literal(tmp_path: Path) -> None:
     file = tmp_path / "libra.cfg"
     file.write_text("[mgm]\naz = 100%(x)s\nnova_pass = a%b%%c\n")
     new = tmp_path / "new.conf"
@@ -88,7 +88,7 @@ def test_a_percent_sign_means_itself(tmp_path: Path) -> None:
     assert "\npassword = a%b%%c\n" in new.read_text()
 
 
-def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     file = tmp_path / "libra.cfg"
     file.write_bytes(b"\xef\xbb\xbf[mgm]\naz = 7\n")
 

@@ -1,4 +1,4 @@
-"""Users without a home: no file is made where the process happens to be."""
+"""Users without a home: no file is created in the working directory."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def can_be_strange() -> bool:
     "command",
     [["--help"], ["plugin", "list"], ["--driver", "fake", "build-ip"]],
 )
-def test_no_file_is_made(
+def test_no_file_is_created_without_a_home(
     given: dict[str, str], command: list[str], tmp_path: Path
 ) -> None:
     done = subprocess.run(
@@ -51,7 +51,7 @@ def test_no_file_is_made(
 
 
 @pytest.mark.skipif(not can_be_strange(), reason="needs user namespaces")
-def test_a_user_whom_the_system_does_not_know(tmp_path: Path) -> None:
+def test_a_user_without_a_passwd_entry(tmp_path: Path) -> None:
     done = subprocess.run(
         [*STRANGER, sys.executable, "-m", "poolmgr", "plugin", "list"],
         cwd=tmp_path,
@@ -65,7 +65,7 @@ def test_a_user_whom_the_system_does_not_know(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_the_environment_is_as_it_was() -> None:
+def test_importing_leaves_the_environment_unchanged() -> None:
     program = (
         "import os; before = dict(os.environ)\n"
         "import poolmgr.plugins\n"

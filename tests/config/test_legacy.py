@@ -70,7 +70,7 @@ def read(path: Path) -> Configuration:
     return conf
 
 
-def test_the_first_files_lead_to_the_same_job_servers(tmp_path: Path) -> None:
+def test_files_of_the_first_releases_are_read(tmp_path: Path) -> None:
     path = tmp_path / "libra.cfg"
     path.write_text(FIRST)
 
@@ -97,7 +97,9 @@ def test_the_first_files_lead_to_the_same_job_servers(tmp_path: Path) -> None:
         FIRST.replace(" 192.0.2.2", ", 192.0.2.2"),
     ],
 )
-def test_they_may_be_written_otherwise(changed: str, tmp_path: Path) -> None:
+def test_case_separators_and_line_ends_do_not_matter(
+    changed: str, tmp_path: Path
+) -> None:
     plain, other = tmp_path / "libra.cfg", tmp_path / "other.cfg"
     plain.write_text(FIRST)
     other.write_bytes(changed.encode())
@@ -109,7 +111,7 @@ def test_they_may_be_written_otherwise(changed: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [FIRST, LAST])
-def test_converting_has_or_names_every_option(
+def test_convert_keeps_or_lists_every_option(
     text: str, tmp_path: Path
 ) -> None:
     path, new = tmp_path / "libra.cfg", tmp_path / "new.conf"
@@ -126,7 +128,7 @@ def test_converting_has_or_names_every_option(
         assert given.key[0] != "mgm" or why != FOREIGN
 
 
-def test_a_worker_and_check_name_every_option(
+def test_worker_and_check_report_every_unused_option(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     path = tmp_path / "libra.cfg"

@@ -54,7 +54,7 @@ def test_the_new_file_has_the_same_effect(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("section", "line"), old_options())
-def test_every_old_option_has_its_effect_or_is_named(
+def test_every_old_option_is_converted_or_listed(
     tmp_path: Path, section: str, line: str
 ) -> None:
     # With one that means something in any case.
@@ -78,7 +78,9 @@ def test_every_old_option_has_its_effect_or_is_named(
         assert f"{section} {name}" in dropped
 
 
-def test_the_process_of_old_is_somebody_elses_business(tmp_path: Path) -> None:
+def test_options_of_the_old_daemon_are_listed_as_unused(
+    tmp_path: Path,
+) -> None:
     old = write(
         tmp_path / "libra.cfg",
         "[global]\ndaemon = true\nuser = libra\n[mgm]\naz = 1\n",
@@ -89,7 +91,7 @@ def test_the_process_of_old_is_somebody_elses_business(tmp_path: Path) -> None:
     assert "\n# [global] user: poolmgr does not use it" in shown
 
 
-def test_comments_say_what_changed(tmp_path: Path) -> None:
+def test_comments_name_the_old_options(tmp_path: Path) -> None:
     old = write(
         tmp_path / "libra.cfg",
         "[mgm]\nthreads=4\ntcp_check_port: 8080\nnova_insecure = on\n"
@@ -104,7 +106,7 @@ def test_comments_say_what_changed(tmp_path: Path) -> None:
     assert "# [admin_api] port: poolmgr does not use it" in text
 
 
-def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+def test_convert_and_show_print_no_secrets(tmp_path: Path) -> None:
     old = write(tmp_path / "libra.cfg", OLD)
 
     done = poolmgr("config", "convert", str(old))
@@ -117,7 +119,7 @@ def test_a_secret_is_never_shown(tmp_path: Path) -> None:
     assert SECRET not in shown.stdout + shown.stderr
 
 
-def test_a_secret_is_written_for_its_owner_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_new_file(tmp_path: Path) -> None:
     old, new = write(tmp_path / "libra.cfg", OLD), tmp_path / "new.conf"
 
     done = poolmgr("config", "convert", str(old), "--output", str(new))
@@ -127,7 +129,7 @@ def test_a_secret_is_written_for_its_owner_alone(tmp_path: Path) -> None:
     assert SECRET not in done.stderr
 
 
-def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     old = write(tmp_path / "libra.cfg", OLD)
 
     done = poolmgr("config", "convert", str(old), "--output", str(old))
@@ -148,7 +150,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
         ("[mgm]\nthreads = many\n", "[mgm] threads"),
     ],
 )
-def test_what_cannot_be_converted_is_told_in_one_line(
+def test_a_failed_conversion_is_reported_in_one_line(
     tmp_path: Path, text: str | None, words: str
 ) -> None:
     old = tmp_path / "libra.cfg"
@@ -162,7 +164,7 @@ def test_what_cannot_be_converted_is_told_in_one_line(
     assert words in done.stderr
 
 
-def test_only_the_file_counts(
+def test_convert_ignores_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OS_MGM__AZ", "from-the-environment")
@@ -175,7 +177,7 @@ def test_only_the_file_counts(
     assert "environment" not in text
 
 
-def test_of_two_names_the_new_one_counts(tmp_path: Path) -> None:
+def test_the_new_name_takes_precedence_over_the_old(tmp_path: Path) -> None:
     old = write(tmp_path / "x.conf", "[mgm]\naz = 1\n[poolmgr]\naz = 2\n")
 
     text = "\n".join(convert(str(old)))
@@ -184,7 +186,7 @@ def test_of_two_names_the_new_one_counts(tmp_path: Path) -> None:
     assert "\n# [mgm] az: [poolmgr] az counts" in text
 
 
-def test_references_to_other_options_have_their_effect(tmp_path: Path) -> None:
+def test_references_to_options_are_resolved(tmp_path: Path) -> None:
     old = write(
         tmp_path / "libra.cfg",
         "[mgm]\nnova_pass = a$$b\nnova_user = $image-x\nnova_image = i\n",
@@ -199,7 +201,7 @@ def test_references_to_other_options_have_their_effect(tmp_path: Path) -> None:
 # -- config show ------------------------------------------------------------
 
 
-def test_every_option_is_shown_with_what_set_it(tmp_path: Path) -> None:
+def test_config_show_lists_every_option_and_its_source(tmp_path: Path) -> None:
     path = write(tmp_path / "l.cfg", "[mgm]\nthreads = 7\n[poolmgr]\naz=2\n")
 
     done = poolmgr(
@@ -221,7 +223,7 @@ def test_every_option_is_shown_with_what_set_it(tmp_path: Path) -> None:
     assert shown["fake.boot_time"][1] == "default"
 
 
-def test_no_group_is_left_out() -> None:
+def test_config_show_lists_every_group() -> None:
     done = poolmgr("--driver", "fake", "config", "show", "-f", "json")
 
     shown = {(row["Group"], row["Option"]) for row in json.loads(done.stdout)}
@@ -232,7 +234,7 @@ def test_no_group_is_left_out() -> None:
     }
 
 
-def test_options_can_be_chosen(tmp_path: Path) -> None:
+def test_config_show_filters_by_group_and_set(tmp_path: Path) -> None:
     path = write(tmp_path / "l.cfg", "[mgm]\nthreads = 7\naz = 2\n")
     args = ["--config-file", str(path), "config", "show", "-f", "value"]
 
@@ -245,9 +247,7 @@ def test_options_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_", ["table", "json", "value"])
-def test_a_secret_too_short_to_be_masked_is_not_shown_either(
-    tmp_path: Path, format_: str
-) -> None:
+def test_a_short_secret_is_not_shown(tmp_path: Path, format_: str) -> None:
     path = write(tmp_path / "l.cfg", "[mgm]\nnova_pass = pw1\n")
     args = ["--config-file", str(path), "config"]
 
@@ -258,7 +258,7 @@ def test_a_secret_too_short_to_be_masked_is_not_shown_either(
     assert "pw1" not in shown.stdout + told.stdout
 
 
-def test_the_last_of_several_files_is_named(tmp_path: Path) -> None:
+def test_the_last_file_takes_precedence(tmp_path: Path) -> None:
     first = write(tmp_path / "1.conf", "[poolmgr]\naz = 1\n")
     folder = tmp_path / "conf.d"
     folder.mkdir()

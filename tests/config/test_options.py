@@ -1,4 +1,4 @@
-"""Configuration: files, environment, old names, and what is said of them."""
+"""Configuration: files, environment, deprecated names and warnings."""
 
 import subprocess
 import sys
@@ -73,7 +73,7 @@ class Configure:
         return Configuration([str(self._file)])
 
 
-def test_without_a_file_there_are_the_defaults(
+def test_defaults_apply_without_a_file(
     configuration: Configure,
 ) -> None:
     conf = configuration()
@@ -85,7 +85,7 @@ def test_without_a_file_there_are_the_defaults(
     assert conf.pool().check_port is None
 
 
-def test_a_file_sets_everything(configuration: Configure) -> None:
+def test_a_file_sets_options(configuration: Configure) -> None:
     conf = configuration(
         "[poolmgr]\ndriver = fake\nexplain_failures = yes\n"
         "long_timeout = 1.5\n"
@@ -112,7 +112,7 @@ def test_the_environment_sets_options(
     assert configuration().pool().az == "7"
 
 
-def test_the_command_line_wins(configuration: Configure) -> None:
+def test_the_command_line_takes_precedence(configuration: Configure) -> None:
     conf = configuration("[poolmgr]\ndriver = nova\n[gearman]\nservers = a\n")
 
     conf.use("--driver", ("poolmgr", "driver"), "fake")
@@ -136,7 +136,7 @@ def test_the_command_line_wins(configuration: Configure) -> None:
         ("[poolmgr]\ndriver = nope\n", "nope"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(
+def test_an_invalid_value_is_reported_in_one_line(
     configuration: Configure, text: str, words: str
 ) -> None:
     conf = configuration(text)
@@ -154,7 +154,7 @@ def test_what_is_wrong_is_told_in_one_line(
 @pytest.mark.parametrize(
     "content", [None, b"no section\n", b"[a\n", b"\x7fELF\xff\xfe"]
 )
-def test_a_file_that_cannot_be_read_is_named(
+def test_a_file_that_cannot_be_read_is_reported(
     tmp_path: Path, content: bytes | None
 ) -> None:
     path = tmp_path / "mine.conf"
@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_read_is_named(
 # -- libra.cfg --------------------------------------------------------------
 
 
-def test_an_old_file_has_its_effect(configuration: Configure) -> None:
+def test_libra_cfg_is_read(configuration: Configure) -> None:
     conf = configuration(LIBRA_CFG)
 
     pool, worker, gearman = conf.pool(), conf.worker(), conf.gearman()
@@ -183,7 +183,7 @@ def test_an_old_file_has_its_effect(configuration: Configure) -> None:
     assert gearman.reconnect_sleep == 60.0
 
 
-def test_every_old_option_has_an_effect_or_is_named(
+def test_every_option_of_libra_cfg_is_used_or_reported(
     configuration: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -203,7 +203,7 @@ def test_every_old_option_has_an_effect_or_is_named(
     assert "planted-secret" not in said
 
 
-def test_an_old_name_is_mentioned_once(
+def test_a_deprecated_name_is_logged_once(
     configuration: Configure, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -217,7 +217,7 @@ def test_an_old_name_is_mentioned_once(
     assert len(said) == 1
 
 
-def test_options_of_another_driver_are_not_taken_for_ours(
+def test_options_of_another_driver_are_not_misspelt_ones(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -240,7 +240,7 @@ def test_options_of_another_driver_are_not_taken_for_ours(
 # -- the sample -------------------------------------------------------------
 
 
-def test_the_sample_file_is_what_the_code_says(tmp_path: Path) -> None:
+def test_the_sample_file_is_up_to_date(tmp_path: Path) -> None:
     made = tmp_path / "sample"
 
     generator.main(
@@ -251,7 +251,7 @@ def test_the_sample_file_is_what_the_code_says(tmp_path: Path) -> None:
     assert SAMPLE.read_text() == made.read_text()
 
 
-def test_the_sample_file_can_be_used_as_it_is() -> None:
+def test_the_sample_file_is_valid() -> None:
     conf = Configuration([str(SAMPLE)])
 
     assert conf.gearman() == Configuration([str(SAMPLE)]).gearman()
@@ -263,7 +263,7 @@ def test_the_sample_file_can_be_used_as_it_is() -> None:
     assert done.returncode == 0
 
 
-def test_every_option_has_a_sentence_of_help() -> None:
+def test_every_option_has_a_help_text() -> None:
     for group, options in list_opts():
         for option in options:
             assert option.help, (group, option.name)

