@@ -1,6 +1,7 @@
 """A cloud's answers: they are parsed, or raise an error of the cloud."""
 
 import contextlib
+from typing import Any
 
 from keystoneauth1.access.access import AccessInfo, AccessInfoV3
 from requests import Response
@@ -8,6 +9,7 @@ from requests import Response
 from poolmgr.drivers.nova import NovaCloud, NovaSettings
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call, error_of_answer
+from poolmgr.drivers.nova.credentials import connect
 from poolmgr.errors import CloudError
 
 SEEDS = [
@@ -25,18 +27,28 @@ SEEDS = [
 ]
 
 
+_SETTINGS = NovaSettings(
+    auth_url="http://keystone.example",
+    username="u",
+    password="p",
+    compute_endpoint="http://nova.example",
+    network_endpoint="http://neutron.example",
+)
+_ACCOUNT = connect(_SETTINGS)
+
+
 class _SameAnswer(Api):
     """A session that gives every call the same answer."""
 
-    def __init__(self, body: bytes) -> None:
-        self._answer = Response()
-        self._answer.status_code, self._answer._content = 200, body
+    answer: Response
 
-    def log_in(self, timeout: float) -> AccessInfo:
+    def log_in(
+        self, timeout: float, refused: AccessInfo | None = None
+    ) -> AccessInfo:
         return AccessInfoV3({"token": {"project": {"id": "p"}}}, "token")
 
-    def send(self, call: Call, access: AccessInfo, timeout: float) -> Response:
-        return self._answer
+    def send(self, call: Call, url: str, request: Any) -> Any:
+        return self.answer
 
 
 def one(data: bytes) -> None:
@@ -47,13 +59,15 @@ def one(data: bytes) -> None:
         answer.status_code, answer._content = status, data
         answer.headers["Retry-After"] = text[:30]
         call = Call("GET", "network", "/x")
-        error = error_of_answer(call, answer)
+        error = error_of_answer(call, answer, "http://neutron.example")
         assert str(error).isprintable()
         assert len(str(error)) < 4000
         assert 0.0 <= getattr(error, "retry_after", 0.0) <= 300.0
     driver = NovaCloud.__new__(NovaCloud)
-    driver.api = _SameAnswer(data)
-    driver.settings = NovaSettings()
+    driver.settings = _SETTINGS
+    driver.api = api = _SameAnswer(_ACCOUNT, _SETTINGS, driver)
+    api.answer = Response()
+    api.answer.status_code, api.answer._content = 200, data
     for ask in (
         lambda: driver.list_devices(60.0),
         lambda: driver.get_device("i", 60.0),

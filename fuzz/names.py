@@ -6,10 +6,8 @@ import re
 
 from poolmgr.actions.assign_ip import AssignIp
 from poolmgr.actions.base import parse_request
-from poolmgr.drivers.nova import NovaSettings
 from poolmgr.drivers.nova.api import path_of
-from poolmgr.drivers.nova.credentials import Origin
-from poolmgr.drivers.nova.sdk import keystone_url
+from poolmgr.drivers.nova.credentials import check_address, with_version
 from poolmgr.errors import CloudRefused, ConfigError, InvalidField
 from poolmgr.gearman.endpoint import Address
 from poolmgr.ownership import clean_basename, new_name
@@ -40,7 +38,7 @@ def one(data: bytes) -> None:
         assert len(name) <= 63
         _request(name, "192.0.2.1")
     with contextlib.suppress(ConfigError):
-        keystone_url(text, Origin(NovaSettings()))
+        with_version(check_address("auth_url", text), "v3")
     with contextlib.suppress(CloudRefused):
         path = path_of("/x", text)
         assert re.fullmatch("/x/[A-Za-z0-9_.%-]+", path)

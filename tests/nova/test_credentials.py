@@ -8,8 +8,7 @@ import pytest
 
 from poolmgr.cloud import open_cloud
 from poolmgr.drivers.nova import NovaCloud, NovaSettings, connection_of
-from poolmgr.drivers.nova.credentials import Origin, connect
-from poolmgr.drivers.nova.sdk import keystone_url
+from poolmgr.drivers.nova.credentials import connect, with_version
 from poolmgr.errors import CloudUnavailable, ConfigError
 from poolmgr.testing.openstack import LoopbackCloud
 from poolmgr.testing.openstack.identity import CREDENTIAL, CREDENTIAL_ID
@@ -165,7 +164,7 @@ def test_a_callers_own_session(cloud: LoopbackCloud) -> None:
     ],
 )
 def test_the_address_is_that_of_version_3(url: str, used: str) -> None:
-    assert keystone_url(url, Origin(NovaSettings())) == used
+    assert with_version(url, "v3") == used
 
 
 @pytest.mark.parametrize(
@@ -195,7 +194,7 @@ def test_what_is_missing_is_told_in_one_line(
     given: dict[str, str], words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        connect(Origin(NovaSettings(**given)))  # type: ignore[arg-type]
+        connect(NovaSettings(**given))  # type: ignore[arg-type]
 
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -228,14 +228,14 @@ def test_a_page_of_a_proxy_is_told_in_one_short_line(pools: Pools) -> None:
 
 def test_an_answer_that_ends_within_a_chunk_is_an_unknown_outcome() -> None:
     """http.client tells of it while it handles a ValueError."""
-    call = calls.Call("POST", "compute", SERVERS, creates=True)
+    call = calls.Call("POST", "compute", SERVERS)
     with pytest.raises(IncompleteRead) as caught:
         try:
             int(b"", 16)
         except ValueError:
             raise IncompleteRead(b"")  # noqa: B904
 
-    error = calls.error_of(call, caught.value, "http://nova.example", "cacert")
+    error = calls.error_of(call, caught.value, "http://nova.example")
 
     assert isinstance(error, OutcomeUnknown)
 

@@ -6,7 +6,6 @@ import time
 import pytest
 
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
-from tests.nova.places import token_of
 from tests.nova.pools import SERVERS, Pool, Pools, error_of
 from tests.polling import until
 
@@ -50,33 +49,6 @@ def test_a_keystone_that_is_busy_is_asked_again(
 
 
 # -- tokens -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "times",
-    [
-        {"expires_at": None},
-        {"issued_at": None},
-        {"expires_at": "tomorrow", "issued_at": 5},
-        {"expires_at": {}, "issued_at": []},
-    ],
-)
-def test_a_token_whose_end_is_not_known_is_used_until_it_is_refused(
-    pool: Pool, times: dict[str, object]
-) -> None:
-    headers = {"X-Subject-Token": pool.cloud.connect().authorize()}
-    body = {"token": {**token_of(pool.cloud), **times}}
-    pool.cloud.forget_calls()
-    pool.fault(
-        Fault("POST", "/auth/tokens", status=201, body=body, headers=headers)
-    )
-
-    pool.ip()
-    assert pool.cloud.count("POST", "identity") == 1
-
-    pool.cloud.expire_tokens()
-    pool.ip()
-    assert pool.cloud.count("POST", "identity") == 2
 
 
 def test_many_builds_cost_one_token(pools: Pools) -> None:

@@ -32,7 +32,7 @@ def test_an_auth_url_that_is_none_is_told_with_its_origin(
     url = place.auth["auth_url"].replace("/v3", f"/{wrong}")
     if wrong == "no scheme":
         url = place.auth["auth_url"].replace("http://", "")
-    where = "[nova] auth_url"
+    where = "[nova]"
     if origin == "[nova]":
         environment = place.by_conf(auth_url=url)
     elif origin == "OS_":
@@ -96,34 +96,32 @@ def test_a_way_to_log_in_that_is_gone_is_told(place: Place) -> None:
         ("interface", "internal"),
     ],
 )
-def test_a_region_or_interface_that_is_not_there_is_told_with_its_origin(
+def test_a_region_or_interface_that_is_not_there_is_told(
     place: Place, origin: str, name: str, value: str
 ) -> None:
     wrong = {name: value}
     if origin == "[nova]":
-        environment, where = place.by_conf(**wrong), f"[nova] {name}"
+        environment = place.by_conf(**wrong)
     elif origin == "OS_":
-        where = f"the variables OS_*: {name}"
         environment = place.by_openrc(**{f"OS_{name.upper()}": value})
     else:
         environment = place.by_clouds_yaml(**wrong)
-        where = f"clouds.yaml: clouds.there: {name}"
 
     said = place.tells(environment)
 
     assert "the catalog has no service 'compute': " in said
     assert f"{value} " in said
-    assert where in said
+    assert "check region_name and interface" in said
 
 
-def test_an_option_goes_before_the_same_of_clouds_yaml(place: Place) -> None:
+def test_an_option_overrides_clouds_yaml(place: Place) -> None:
     environment = place.by_clouds_yaml(
         conf={"region_name": "Paris"}, region_name="RegionOne"
     )
 
     said = place.tells(environment, "check", "worker", "build-device")
 
-    assert "see [nova] region_name" in said
+    assert "Paris region not found" in said
 
 
 def token(cloud: LoopbackCloud, **changes: Any) -> Fault:
@@ -188,18 +186,15 @@ def test_an_address_where_another_service_is_is_told(
 ) -> None:
     wrong = f"{cloud.url}/identity"
     if origin == "[nova]":
-        where = f"[nova] {service}_endpoint"
         environment = place.by_conf(**{f"{service}_endpoint": wrong})
     else:
         option = f"{service}_endpoint_override"
-        where = f"clouds.yaml: clouds.there: {option}"
         environment = place.by_clouds_yaml(**{option: wrong})
 
     said = place.tells(environment)
 
     assert f"{name} answered 404 to GET /" in said
     assert f" at {wrong}/v2" in said
-    assert f"(the address is from {where})" in said
 
 
 def test_an_address_of_clouds_yaml_that_is_none_is_told(place: Place) -> None:
@@ -207,7 +202,7 @@ def test_an_address_of_clouds_yaml_that_is_none_is_told(place: Place) -> None:
         place.by_clouds_yaml(compute_endpoint_override="nova.example")
     )
 
-    assert "clouds.there: compute_endpoint_override must be an address" in said
+    assert "compute_endpoint_override must be an address" in said
     assert "'nova.example'" in said
 
 
@@ -224,7 +219,7 @@ def test_a_login_without_a_project_is_told(
     )
 
     assert "the login is for no project" in said
-    assert "set clouds.yaml: clouds.there: project_name" in said
+    assert "set project_name (the credentials are from clouds.yaml" in said
 
 
 # -- microversions ------------------------------------------------------------

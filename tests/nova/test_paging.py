@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from poolmgr.drivers.nova import api
-from poolmgr.errors import CloudUnavailable
+from poolmgr.errors import Busy
 from poolmgr.testing.openstack import Call, Fault
 from tests.nova.pools import DETAILS, IPS, TIMEOUT, Pool, Pools, error_of
 
@@ -57,7 +57,7 @@ def test_a_floating_ip_that_is_deleted_hides_no_other(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_list_that_always_changes_is_given_up(
+def test_a_list_that_changes_is_left_to_be_read_again(
     pools: Pools, status: int
 ) -> None:
     pool = pools.new({"max_limit": 1})
@@ -73,13 +73,11 @@ def test_a_list_that_always_changes_is_given_up(
         )
     )
 
-    with pytest.raises(CloudUnavailable, match="change faster than"):
+    with pytest.raises(Busy, match="the list changed while it was read"):
         pool.openstack.driver.list_devices(timeout=TIMEOUT)
 
-    assert pool.cloud.count(path=DETAILS) < 20
 
-
-@pytest.mark.parametrize("path", [DETAILS, IPS, "/flavors", "/networks"])
+@pytest.mark.parametrize("path", [IPS, "/flavors"])
 def test_a_list_of_ever_new_entries_is_given_up(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
@@ -87,7 +85,7 @@ def test_a_list_of_ever_new_entries_is_given_up(
     numbers = count()
 
     def endless(answer: Any) -> Any:
-        key = "servers" if path == DETAILS else path[1:]
+        key = path[1:]
         entry = {"id": f"id-{next(numbers)}", "name": "x", "status": "ACTIVE"}
         link = {"rel": "next", "href": "x"}
         return {**answer, key: [entry], f"{key}_links": [link]}

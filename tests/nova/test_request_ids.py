@@ -131,20 +131,6 @@ def test_what_the_cloud_calls_a_failed_call_is_in_the_reason(
     )
 
 
-def test_what_is_no_request_id_is_not_repeated(pools: Pools) -> None:
-    pool = pools.new()
-    pool.fault(
-        Fault(
-            method="POST",
-            path=SERVERS,
-            status=403,
-            headers={"X-OpenStack-Request-Id": "<script>"},
-        )
-    )
-
-    assert "script" not in pool.fails("BUILD_DEVICE", "cloud_refused")
-
-
 def test_a_command_has_one_id_for_what_it_asks(
     pools: Pools,
 ) -> None:

@@ -159,15 +159,3 @@ def test_an_address_does_not_wait_for_what_a_build_looks_up() -> None:
 
         assert not build.future.done()
         manager.stop()
-
-
-def test_a_driver_that_is_closed_calls_nobody() -> None:
-    with LoopbackCloud() as cloud:
-        with nova_on(cloud) as driver:
-            driver.list_devices(10.0)
-        cloud.forget_calls()
-
-        with pytest.raises(CloudUnavailable, match="closed"):
-            driver.list_devices(10.0)
-
-        assert cloud.calls == []

@@ -20,9 +20,7 @@ import yaml
 from poolmgr import PoolManager
 from poolmgr.cli.app import Stream
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
-from poolmgr.drivers.nova import NovaSettings
-from poolmgr.drivers.nova.credentials import Origin
-from poolmgr.drivers.nova.sdk import keystone_url
+from poolmgr.drivers.nova.credentials import check_address
 from poolmgr.errors import ConfigError
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault, LoopbackCloud
@@ -171,7 +169,7 @@ def test_a_device_with_a_malicious_name_is_one_log_line(
 
 def test_a_malicious_address_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError) as refused:
-        keystone_url(f"http://{NASTY}\udca3\n/v2.0", Origin(NovaSettings()))
+        check_address("auth_url", f"http://{NASTY}\udca3\n/v2.0")
 
     assert "http://=x" in str(refused.value)
     assert str(refused.value).isprintable()

@@ -96,11 +96,6 @@ def of_libra(stage: Stage) -> str:
     )
 
 
-@scene("[nova] auth_url is of the Identity API 2.0")
-def old_keystone(stage: Stage) -> str:
-    return stage.run("--config-file", of_libra(stage), "check")
-
-
 @scene("has a secret ([nova] password) and can be read by everybody:")
 def readable_by_all(stage: Stage) -> str:
     config = of_libra(stage)

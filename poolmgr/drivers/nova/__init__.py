@@ -1,28 +1,22 @@
-"""OpenStack, by its SDK: servers of Nova, floating IPs of Neutron.
+"""OpenStack: servers of Nova, floating IPs of Neutron.
 
-The SDK takes a quarter of a second to import, and the settings are read
-without it: so it is imported with the first name that needs it.
+The SDK takes a quarter of a second to import, so it is imported with the first
+name that needs it. The settings do not.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from poolmgr.drivers.nova.settings import NovaSettings
+
 if TYPE_CHECKING:
-    from poolmgr.drivers.nova.driver import NovaCloud
-    from poolmgr.drivers.nova.sdk import connection_of
-    from poolmgr.drivers.nova.settings import NovaSettings
+    from poolmgr.drivers.nova.driver import NovaCloud, connection_of
 
 __all__ = ["NovaCloud", "NovaSettings", "connection_of"]
 
-_MODULES = {
-    "NovaCloud": "driver",
-    "NovaSettings": "settings",
-    "connection_of": "sdk",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    return getattr(module, name)
+    from poolmgr.drivers.nova import driver
+
+    return getattr(driver, name)

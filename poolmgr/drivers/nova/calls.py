@@ -1,20 +1,20 @@
-"""A call of a service of the cloud, and what its failure means.
+"""Calls of a service, and the errors for calls that fail.
 
 https://docs.openstack.org/api-guide/compute/faults.html and
-https://docs.openstack.org/api-ref/network/v2/#faults say which statuses there
-are; what is a quota and what is not, only the texts do.
+https://docs.openstack.org/api-ref/network/v2/#faults list the statuses. Only
+the text of an answer tells whether a quota is used up.
 """
 
 import json
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from http.client import BadStatusLine
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 import msgspec
 from keystoneauth1 import exceptions as auth
-from requests import RequestException, Response
+from requests import Response
 from urllib3 import exceptions as http
 
 from poolmgr import errors
@@ -25,43 +25,40 @@ Service = Literal["identity", "compute", "network", "image"]
 
 #: Longest text of a cloud that is repeated, in characters.
 _LONGEST = 300
-#: Longest time that a cloud can have us wait, in seconds.
-_LONGEST_WAIT = 300.0
-#: What a request that is not answered raises, and what our transport does.
-FAILURES = (auth.ClientException, http.HTTPError, OSError, errors.CloudError)
+#: Longest pause that a cloud can ask for, in seconds.
+_LONGEST_PAUSE = 300.0
+#: The exceptions of a request without an answer, or of a failed login.
+FAILURES = (auth.ClientException, http.HTTPError, OSError)
 
 _NO_LOGIN = (auth.AuthPluginException, auth.AuthorizationFailure)
-# What no person wrote: a token, or data that we sent and got back.
+# A token, or data that poolmgr sent and the cloud repeats.
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
-_REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 _NAMES: dict[Service, str] = {
     "identity": "Keystone",
     "compute": "Nova",
     "network": "Neutron",
     "image": "Glance",
 }
-# A quota, or a network's addresses, used up: by Neutron's types of errors and
-# in words, for Nova has no types, and repeats what Neutron said.
-_USED_UP = (
+# A quota or a network's addresses are used up: Neutron's types of errors, and
+# words, for Nova has no types and repeats Neutron's messages.
+_USED_UP = re.compile(
     r"OverQuota|IpAddressGenerationFailure|ExternalIpAddressExhausted"
     r"|quota\b.{0,40}\bexceeded|exceeded\b.{0,40}\bquota"
+    r"|\bmaximum number of .{0,40}\bexceeded"
     r"|\bover (a|the|its) (quota|limit)\b"
     r"|\b(no|zero) (more |fixed |floating |free |available )*"
     r"(ip addresses|ips\b)"
     r"|\b(ips|ip addresses) .{0,20}\bexhausted"
-    r"|unable to find any ip address"
+    r"|unable to find any ip address",
+    re.I | re.S,
 )
-# Of OpenSSL's reasons, those that may pass by themselves.
-_PASSING = ("INTERNAL_ERROR", "EOF", "BAD_RECORD_MAC", "USER_CANCELLED")
 
 
 class Call(msgspec.Struct, frozen=True):
     """A call of a service.
 
-    :ivar expects: the field that the answer has to have: what stands between
-        us and the cloud may answer 200 and mean nothing
-    :ivar creates: whether it creates something, so that it must not be
-        repeated when nobody knows if it took effect
+    :ivar expects: the field that the answer must have; a proxy may answer
+        200 with something else
     """
 
     method: str
@@ -71,25 +68,32 @@ class Call(msgspec.Struct, frozen=True):
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
     expects: str = ""
-    creates: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
+    @property
+    def creates(self) -> bool:
+        """Whether the call creates a resource, as a POST to a list does.
+
+        It must not be repeated when its outcome is unknown.
+        """
+        return self.method == "POST" and self.path.count("/") == 1
+
     def failed(
         self, why: str, retry_after: float = 0.0
     ) -> errors.CloudUnavailable:
-        """The error of a request that was sent, and not answered well."""
+        """Return the error for a request that may have taken effect."""
         if self.creates:
             return errors.OutcomeUnknown(why, retry_after)
         return errors.CloudUnavailable(why, retry_after)
 
 
 class Refused(errors.CloudRefused):
-    """The cloud said no.
+    """The cloud refused a call.
 
     :ivar status: the HTTP status
-    :ivar kind: Neutron's type of the error, empty elsewhere
+    :ivar kind: Neutron's type of the error; empty for other services
     """
 
     def __init__(self, message: str, status: int, kind: str = "") -> None:
@@ -99,19 +103,31 @@ class Refused(errors.CloudRefused):
 
 
 def error_of_answer(
-    call: Call, answer: Response, where: str = ""
+    call: Call, answer: Response, url: str
 ) -> errors.CloudError:
-    """The error that an answer is.
+    """Return the error for an answer with an error status.
 
-    :param where: where it comes from, if that may be wrong
+    :param url: the service's address
     """
     status, headers = answer.status_code, answer.headers
-    said, kind = _reason_in(answer.content.decode("utf-8", "replace"))
-    name, own = _NAMES[call.service], _request_id(headers)
-    what = f"{call} at {where}" if where else str(call)
-    message = f"{name} answered {status} to {what}: {said or 'no reason'}{own}"
-    if _is_used_up(status, f"{kind} {said}"):
-        return errors.QuotaExceeded(f"{name}: {said}{own}")
+    reason, kind = _reason_in(answer.content.decode("utf-8", "replace"))
+    if 300 <= status < 400:
+        reason = (
+            "a redirect, which poolmgr does not follow; set the address of "
+            "the service itself (auth_url, or the endpoint in the catalog)"
+        )
+    name = _NAMES[call.service]
+    # The service's own log has this id.
+    request_id = one_line(headers.get("X-OpenStack-Request-ID", ""), 50)
+    own = f" [{request_id}]" if request_id else ""
+    # The address may be wrong.
+    is_lost = call.service == "identity" or (status == 404 and call.expects)
+    what = f"{call} at {one_line(url)}" if is_lost else str(call)
+    message = f"{name} answered {status} to {what}: {reason or 'no reason'}"
+    # Rate limits are often called quotas, too.
+    if status != 429 and _USED_UP.search(f"{kind} {reason}"):
+        return errors.QuotaExceeded(f"{name}: {reason}{own}")
+    message += own
     if status in (413, 429):
         return errors.Busy(message, _retry_after(headers))
     if status >= 500:
@@ -121,107 +137,89 @@ def error_of_answer(
     if status == 412:
         return errors.Changed(f"somebody else changed it meanwhile: {message}")
     if status == 409 and call.service == "compute" and not call.creates:
-        # The server is in the middle of something; it will not be for long.
+        # The server is busy with another task, which will end soon.
         return errors.Busy(message)
     return Refused(message, status, kind)
 
 
-def error_of(
-    call: Call, error: BaseException, url: str, tls: str
-) -> errors.CloudError:
-    """The error that one of :data:`FAILURES` is.
+def error_of(call: Call, error: Exception, url: str) -> errors.CloudError:
+    """Return the error for one of :data:`FAILURES`.
 
-    :param url: where the call went
-    :param tls: the settings that decide about certificates
+    :param url: where the request was sent
     """
-    if isinstance(error, errors.CloudUnavailable):
-        return call.failed(str(error))
-    if isinstance(error, errors.CloudError):
-        return error
+    answer = getattr(error, "response", None)
+    if isinstance(answer, Response) and answer.status_code >= 300:
+        return error_of_answer(call, answer, url)
     if isinstance(error, auth.InvalidResponse):
         what = f"{call}: the server at {one_line(url)} is not Keystone"
         return errors.CloudUnavailable(what)
-    if isinstance(error, auth.HttpError) and error.response is not None:
-        return error_of_answer(call, error.response, url)
     if isinstance(error, _NO_LOGIN):
-        return errors.AuthenticationFailed(_foreign(str(error)))
-    return _error_of_connection(call, [*_chain(error)], url, tls)
-
-
-def _is_used_up(status: int, said: str) -> bool:
-    """Whether a quota or a network's addresses are used up."""
-    if status in (403, 409) and re.search(r"\bquota\b|exceeded", said, re.I):
-        return True
-    # A limit on calls is often called a quota, too.
-    return status != 429 and bool(re.search(_USED_UP, said, re.I | re.S))
+        return errors.AuthenticationFailed(_clean(str(error)))
+    return _error_of_connection(call, [*_causes(error)], url)
 
 
 def _reason_in(text: str) -> tuple[str, str]:
-    """The reason in an answer's body, and Neutron's type of it."""
+    """Return the reason in an answer's body, and Neutron's type of it."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
-        # A proxy's page of HTML: its first words will do.
+        # A proxy's HTML page, whose first words are enough.
         words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
-        return _foreign(words), ""
+        return _clean(words), ""
     if isinstance(body, dict) and len(body) == 1:
         (body,) = body.values()
     if isinstance(body, dict):
         message = str(body.get("message", ""))
-        return _foreign(message.strip()), str(body.get("type", ""))
-    return _foreign(str(body)), ""
+        return _clean(message.strip()), str(body.get("type", ""))
+    return _clean(str(body)), ""
 
 
-def _foreign(text: str) -> str:
-    """What somebody else says, on one line that is not too long."""
+def _clean(text: str) -> str:
+    """Return foreign text without secrets, as one short line."""
     return one_line(masked(_LONG_WORD.sub("[...]", text)), _LONGEST)
 
 
-def _request_id(headers: Mapping[str, str]) -> str:
-    """The service's own name for the call, by which its log tells more."""
-    name = headers.get("X-OpenStack-Request-ID", "")
-    return f" [{name}]" if _REQUEST_ID.fullmatch(name) else ""
-
-
 def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that the cloud wants to be left alone."""
+    """Return the seconds that the cloud asks to wait."""
     value = headers.get("Retry-After", "")
     seconds = float(value) if re.fullmatch(r"\d{1,9}(\.\d+)?", value) else 0.0
-    return min(seconds, _LONGEST_WAIT)
+    return min(seconds, _LONGEST_PAUSE)
 
 
-# -- no answers ---------------------------------------------------------------
+# -- requests without an answer -----------------------------------------------
 
 
 def _error_of_connection(
-    call: Call, chain: list[BaseException], url: str, tls: str
+    call: Call, causes: list[BaseException], url: str
 ) -> errors.CloudError:
-    """The error of a request that was not answered.
+    """Return the error for a request that was not answered.
 
-    :param chain: why, the innermost reason last
+    :param causes: the exceptions; the innermost is the last
     """
-    where = one_line(re.sub(r"(?<=[^/:])/.*", "", url))
-    if any(isinstance(each, http.ProxyError) for each in chain):
+    where = one_line(urljoin(url, "/").rstrip("/"))
+    if any(isinstance(each, http.ProxyError) for each in causes):
         where += " through the proxy of the environment"
-    for each in reversed(chain):
-        if mistake := _mistake(each, tls):
+    for each in reversed(causes):
+        if mistake := _tls_mistake_in(each):
             return errors.CloudRefused(
-                f"{call}: cannot use {where}: {mistake}"
+                f"{call}: cannot use {where}: TLS: {_clean(mistake)}; check "
+                "the address, REQUESTS_CA_BUNDLE, and cacert, cert and key "
+                "([nova] cafile, certfile and keyfile)"
             )
-    words = getattr(chain[-1], "strerror", None) or str(chain[-1])
-    why = _foreign(words) or "it failed without a reason"
+    words = getattr(causes[-1], "strerror", None) or str(causes[-1])
+    why = _clean(words) or "it failed without a reason"
     text = f"{call}: cannot reach {where}: {why}"
     unconnected = (http.NewConnectionError, http.ConnectTimeoutError)
-    if any(isinstance(each, unconnected) for each in chain):
+    if any(isinstance(each, unconnected) for each in causes):
         return errors.CloudUnavailable(text)
     return call.failed(text)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and what led to it.
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and its causes.
 
-    What the system or OpenSSL says is wrapped up many times on its way
-    through urllib3, requests and keystoneauth.
+    urllib3, requests and keystoneauth each wrap the system's or OpenSSL's
+    error.
     """
     while error is not None:
         yield error
@@ -229,23 +227,15 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if hidden else error.__context__)
 
 
-def _mistake(error: BaseException, tls: str) -> str:
-    """What is wrong that no waiting mends; empty if it may pass."""
+def _tls_mistake_in(error: BaseException) -> str:
+    """Return why TLS cannot work; an empty text if a retry may help."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = one_line(error.verify_message).rstrip(".")
-        return f"its certificate is refused: {why}; check {tls}"
+        return error.verify_message.rstrip(".")
     if isinstance(error, (ssl.SSLError, http.SSLError)):
         reason = getattr(error, "reason", None) or str(error)
-        if any(name in reason for name in _PASSING):
-            return ""
-        why = _foreign(reason.lower().replace("_", " "))
-        return f"TLS: {why}; check its address and {tls}"
+        # The server may have been stopped during the handshake.
+        return "" if "EOF" in reason else reason.lower().replace("_", " ")
     if type(error) is OSError and "invalid path" in str(error):
-        # requests says so of a file of certificates, or a key.
-        return f"{_foreign(str(error))}; check {tls}"
-    if isinstance(error, ValueError) and isinstance(error, RequestException):
-        # The address is none.
-        return _foreign(str(error))
-    if type(error) is BadStatusLine:
-        return "not an HTTP server; check the address"
+        # requests cannot find the file of certificates or the key.
+        return str(error)
     return ""

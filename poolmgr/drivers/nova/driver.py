@@ -1,16 +1,18 @@
 """The driver: Nova's servers and Neutron's floating IPs."""
 
+import importlib.metadata
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle
 
+from keystoneauth1.session import Session
 from openstack.connection import Connection
 
 from poolmgr.drivers.base import Device, Finding, Limits
 from poolmgr.drivers.nova.api import Api
 from poolmgr.drivers.nova.calls import Call
-from poolmgr.drivers.nova.credentials import Origin, connect, secret_files
+from poolmgr.drivers.nova.credentials import connect
 from poolmgr.drivers.nova.devices import NovaDevice
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
 from poolmgr.drivers.nova.parts import Parts
@@ -22,18 +24,24 @@ from poolmgr.text.secrecy import exposure
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two looks at servers that are waited for, at least.
+#: Minimum pause between two polls of booting servers, in seconds.
 _POLL_INTERVAL = 0.4
+
+
+def connection_of(session: Session) -> Connection:
+    """Return a connection that uses a session of keystoneauth."""
+    version = importlib.metadata.version("poolmgr")
+    return Connection(session=session, app_name="poolmgr", app_version=version)
 
 
 class NovaCloud(Servers, FloatingIPs):
     """OpenStack: servers of Nova, floating IPs of Neutron.
 
     :param settings: the group ``[nova]``
-    :param connection: a connection to use and not to close; the credentials
-        in the settings are not looked at then. For a session of
-        keystoneauth: :func:`poolmgr.drivers.nova.connection_of`.
-    :raises ConfigError: there are no credentials, or they do not fit together
+    :param connection: a connection to use; it is not closed, and the
+        credentials in the settings are ignored. For a session of
+        keystoneauth, use :func:`poolmgr.drivers.nova.connection_of`.
+    :raises ConfigError: there are no credentials, or they are incomplete
     """
 
     Settings = NovaSettings
@@ -49,34 +57,32 @@ class NovaCloud(Servers, FloatingIPs):
             call_timeout=settings.call_timeout,
             poll_interval=_POLL_INTERVAL,
         )
-        self._origin = Origin(settings, is_given=connection is not None)
-        if connection is None:
-            session, region = connect(self._origin)
-        else:
-            session, region = connection.session, connection.config
-        self.api = Api(session, region, self._origin, self)
+        account = connect(settings, connection)
+        self._secret_files = account.secret_files
+        self.api = Api(account, settings, self)
         self.parts = Parts(self.api, settings)
         self.zones = cycle(settings.availability_zones or [""])
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """See :meth:`Driver.close`."""
         self.api.close()
 
     def check(self, timeout: float) -> Sequence[Finding]:
         """See :meth:`Driver.check`.
 
-        :raises CloudUnavailable: the cloud cannot be asked at the moment
+        :raises CloudUnavailable: the cloud does not work at the moment
         """
-        for path, what in secret_files(self._origin):
-            if said := exposure(path, what):
-                LOG.warning("%s", one_line(said))
+        for path, secret in self._secret_files:
+            if warning := exposure(path, secret):
+                LOG.warning("%s", one_line(warning))
         where = self.settings.cloud or self.settings.auth_url or ""
         wanted = self.settings.compute_api_version or ""
         try:
             project = self.api.project_id(timeout)
-            # A cheap call agrees on the microversion.
-            cheap = Call("GET", "compute", "/flavors", expects="flavors")
-            self.api.run(cheap, timeout)
+            # Any call of Nova finds the microversion.
+            self.api.run(
+                Call("GET", "compute", "/flavors", expects="flavors"), timeout
+            )
             return [
                 Finding("cloud", where, f"project {project}"),
                 Finding("compute_api_version", wanted, self.api.microversion),
@@ -90,9 +96,10 @@ class NovaCloud(Servers, FloatingIPs):
     def finish_device(self, device: Device, timeout: float) -> Device:
         """Give a device its own floating IP, if it is to have one.
 
-        A change counts when it is read back, for Neutron can lose one.
+        Neutron can lose a change, so the address counts only when it has been
+        read back.
 
-        :returns: without an address, where it is not in effect yet
+        :returns: the device, without an address if it is not in effect yet
         """
         has_own = isinstance(device, NovaDevice) and device.own_ip
         if not has_own or device.mark is None:
@@ -104,7 +111,7 @@ class NovaCloud(Servers, FloatingIPs):
             ip = self.create_ip(mark, timeout, device.id)
         if ip.device_id != device.id:
             self.attach_ip(ip, device, timeout)
-            # One that is new may not be to be seen yet.
+            # Neutron may not list a new one yet.
             (ip,) = self.find_ips([ip.address], timeout) or [ip]
         is_on = ip.device_id == device.id
         return replace(device, address=ip.address if is_on else None)
@@ -112,7 +119,7 @@ class NovaCloud(Servers, FloatingIPs):
     def delete_device(self, device: Device, timeout: float) -> bool:
         """See :meth:`Driver.delete_device`."""
         if isinstance(device, NovaDevice) and device.own_ip:
-            # First, for afterwards nobody would know whose they were.
+            # First, because nobody would know its addresses afterwards.
             for ip in self.ips_of_device(device, timeout):
                 self.delete_ip(ip, timeout)
         return super().delete_device(device, timeout)

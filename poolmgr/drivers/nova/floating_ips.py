@@ -93,8 +93,11 @@ class FloatingIPs(Driver):
                 "floating_network_id": parts[FLOATING_NETWORK],
                 "description": description,
             }
-            call = Call("POST", "network", _IPS, body={"floatingip": new})
-            return self.api.create(call, _IP, timeout)
+            body = {"floatingip": new}
+            call = Call(
+                "POST", "network", _IPS, body=body, expects="floatingip"
+            )
+            return self.api.read(call, _IP, timeout)
 
         created = self.parts.create([FLOATING_NETWORK], request, timeout)
         return _convert(created, {})

@@ -59,8 +59,10 @@ class Servers(Driver):
                 "metadata": metadata,
                 "tags": marks.tags_of(mark, name),
             }
-            call = Call("POST", "compute", _SERVERS, body=body)
-            return self.api.create(call, Entry, timeout)
+            call = Call(
+                "POST", "compute", _SERVERS, body=body, expects="server"
+            )
+            return self.api.read(call, Entry, timeout)
 
         created = self.parts.create(self.parts.of_servers, request, timeout)
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,17 +1,18 @@
-"""Logged in at Keystone, and where the services are."""
+"""A session with a cloud: logs in, finds the services, makes calls."""
 
 import copy
 import logging
 import re
+import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import NamedTuple, TypeVar
 
-from keystoneauth1 import session as keystone
+import msgspec
 from keystoneauth1.access.access import AccessInfo
 from keystoneauth1.exceptions import CatalogException
-from openstack.config.cloud_region import CloudRegion
 from requests import Response
 
 from poolmgr import errors
@@ -22,249 +23,242 @@ from poolmgr.drivers.nova.calls import (
     Refused,
     Service,
     error_of,
+    error_of_answer,
 )
-from poolmgr.drivers.nova.credentials import Origin, is_address
-from poolmgr.drivers.nova.sdk import bounded, login_of, with_version
+from poolmgr.drivers.nova.credentials import (
+    Account,
+    is_address,
+    with_version,
+)
+from poolmgr.drivers.nova.settings import NovaSettings
+from poolmgr.drivers.nova.transport import limit
 from poolmgr.events import CloudCall
 from poolmgr.text import one_line, secrecy
 from poolmgr.tracing import current
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds after which a login that is not over keeps no other waiting.
-LONGEST_WAIT = 5.0
-#: Seconds that a token has to be good for, so that it lasts for a call.
-_LONG_ENOUGH = 120
-#: The newest microversion of Nova, after "2.", whose answers are known.
-_NEWEST_MICROVERSION = 79
-#: The oldest that will do: since then a server has its tags from birth.
+T = TypeVar("T")
+
+#: Seconds before its end at which a token is replaced, so that it does not
+#: expire while Nova uses it for a call.
+_RENEW_BEFORE = 120
+#: The newest microversion of Nova whose answers are known.
+_NEWEST_MICROVERSION = "2.79"
+#: The oldest, after "2.", that has tags in the request for a new server.
 #: https://docs.openstack.org/nova/latest/reference/api-microversion-history.html
 _OLDEST_MICROVERSION = 52
 _LOGIN = Call("POST", "identity", "/auth/tokens")
 _VERSIONS = {"compute": "v2.1", "network": "v2.0", "image": "v2"}
-#: What keystoneauth raises over an answer of another form than documented.
-_MISREAD = (AttributeError, LookupError, TypeError, ValueError)
+#: Raised by keystoneauth for an answer that is not as documented.
+_MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+#: The fields of an answer, not decoded yet: most of them are never used.
+Answer = dict[str, msgspec.Raw]
 
 
-class _Exchange:
-    """A request; the status of its answer, if there is one."""
+class _Login(NamedTuple):
+    """The result of a login.
 
-    status: int | None = None
+    :ivar access: Keystone's answer; None if the login failed, or there was
+        none yet
+    :ivar renew_at: when to log in again, by ``time.monotonic()``
+    """
+
+    access: AccessInfo | None = None
+    renew_at: float = 0.0
+    failure: errors.CloudError = errors.CloudError("not logged in")
 
 
 class Session:
-    """A session with a cloud: knows its token, project and addresses.
+    """A session with a cloud; any thread may use it.
 
-    :param session: of keystoneauth; it is left as it is
-    :param region: the cloud's settings, as the SDK has them
-    :param origin: says where they are set
-    :param driver: whose requests these are: has the limiter, and is told of
-        each
-    :ivar microversion: the one to speak with Nova in. Unless it is set, it is
-        the newest that both know: the documents that say what Nova knows are
-        often wrong or hidden, its 406 is not.
+    :param account: the credentials
+    :param settings: the group ``[nova]``
+    :param driver: has the rate limiter, and gets a report of each request
+    :ivar microversion: Nova's microversion; unless it is set, the newest that
+        Nova and poolmgr know. Nova's version documents are often wrong or
+        hidden, but its 406 is reliable.
     """
 
     def __init__(
-        self,
-        session: keystone.Session,
-        region: CloudRegion,
-        origin: Origin,
-        driver: Driver,
+        self, account: Account, settings: NovaSettings, driver: Driver
     ) -> None:
-        self._plugin = login_of(session, region, origin)
-        self.session = bounded(session, origin.settings.calls_at_once)
-        self._region = region
-        self._origin = origin
+        self._account = account
+        self._session = limit(account.session, settings.calls_at_once)
         self._driver = driver
-        # The settings that decide about certificates.
-        self._tls = (
-            f"{origin.of('cacert')} or REQUESTS_CA_BUNDLE, and "
-            f"{origin.of('cert')}"
-        )
-        # The login that counts, if there is one.  Of all threads that come at
-        # once, one puts its own here: setdefault() is one step.
-        self._logins: dict[str, Future[AccessInfo]] = {}
-        self._good_until = 0.0
+        self._login = _Login()
+        self._login_lock = threading.Lock()
         self._urls: dict[Service, str] = {}
-        self._is_closed = False
-        self._wanted = origin.settings.compute_api_version
-        self.microversion = self._wanted or f"2.{_NEWEST_MICROVERSION}"
+        self._fixed_microversion = settings.compute_api_version
+        self.microversion = self._fixed_microversion or _NEWEST_MICROVERSION
 
     def close(self) -> None:
-        """Let the connections go; requests from now on fail."""
-        self._is_closed = True
-        self.session.session.close()
+        """Close the connections."""
+        self._session.session.close()
 
-    def send(self, call: Call, access: AccessInfo, timeout: float) -> Response:
-        """Send the request of a call; what it is answered.
+    def run(self, call: Call, timeout: float) -> Answer:
+        """Make a call; return the fields of its answer.
 
-        :raises CloudError: it is not answered
+        :param timeout: seconds for each request
+        :raises Refused: the cloud refuses the call
+        :raises CloudUnavailable: the cloud does not work at the moment
+        :raises OutcomeUnknown: the call creates something, and may have done
+            so
         """
-        url, context = self.url(call.service, timeout), current()
-        headers = {
-            "Accept": "application/json",
-            "X-Auth-Token": str(access.auth_token),
-            **(call.headers or {}),
-        }
-        is_nova = call.service == "compute"
-        with self._exchange(call, url) as exchange:
-            response = self.session.request(
-                url + call.path,
-                call.method,
-                params=call.params,
-                json=call.body,
-                headers=headers,
-                microversion=self.microversion if is_nova else None,
-                microversion_service_type=call.service,
-                # Its services log it as the global request id.
-                global_request_id=context.request_id if context else None,
-                authenticated=False,
-                raise_exc=False,
-                # It would have the bodies.
-                log=False,
-                # The SDK's sleeps until the wall clock has caught up.
-                rate_semaphore=nullcontext(),
-                timeout=timeout,
-            )
-            exchange.status = response.status_code
-        return response
+        refused: AccessInfo | None = None
+        for _attempt in range(2):
+            access = self.log_in(timeout, refused)
+            url = self._url(call.service, timeout)
+            request = self._request(call, url, access, timeout)
+            response = self.send(call, url, request)
+            if response.status_code == 401:
+                refused = access
+            elif not self._learn_microversion(call, response):
+                break
+        if response.status_code < 300:
+            return _fields_in(call, response.content)
+        raise error_of_answer(call, response, url)
 
-    def takes_another_microversion(self, said: str) -> bool:
-        """Whether there is another one to try than Nova has refused.
+    def log_in(
+        self, timeout: float, refused: AccessInfo | None = None
+    ) -> AccessInfo:
+        """Return the current login; log in first if necessary.
 
-        https://docs.openstack.org/api-guide/compute/microversions.html
+        Threads that need a login at the same time share one, even if it
+        fails: clouds lock accounts after a few wrong passwords.
 
-        :param said: its answer, which has the range that it knows
+        :param refused: a login whose token was refused
+        :raises AuthenticationFailed: Keystone refuses the login
+        :raises CloudUnavailable: Keystone does not work at the moment
         """
-        known = r"minimum is 2\.(\d+) and maximum is 2\.(\d+)"
-        found = re.search(known, said, re.I)
-        if found is None or self._wanted:
-            return False
-        least, most = int(found[1]), int(found[2])
-        if most < _OLDEST_MICROVERSION:
-            return False
-        self.microversion = f"2.{max(least, min(most, _NEWEST_MICROVERSION))}"
-        return True
-
-    # -- Keystone -----------------------------------------------------------
-
-    def log_in(self, timeout: float) -> AccessInfo:
-        """What Keystone told at the last login; good for a while.
-
-        Who comes during a login shares its result, a failure as well: a
-        Keystone that refuses the login, or hangs, is not asked by each of a
-        hundred threads.  A failure is not remembered.
-
-        :raises AuthenticationFailed: it refuses the login
-        :raises CloudUnavailable: it cannot be asked at the moment
-        """
-        mine: Future[AccessInfo] = Future()
-        latest = self._logins.setdefault("latest", mine)
-        if latest is mine:
-            try:
-                mine.set_result(self._ask_keystone(timeout))
-            except BaseException as error:
-                self._drop(mine)
-                mine.set_exception(error)
-        try:
-            access = latest.result(min(timeout, LONGEST_WAIT))
-        except TimeoutError:
-            self._drop(latest)
-            why = "logging in: it takes too long"
-            raise errors.CloudUnavailable(why) from None
-        if latest is not mine and time.monotonic() > self._good_until:
-            self._drop(latest)
-            return self.log_in(timeout)
-        return access
-
-    def forget(self, access: AccessInfo) -> None:
-        """Log in anew next time, unless that was done since this login."""
-        latest = self._logins.get("latest")
-        if latest and latest.done() and latest.result() is access:
-            self._drop(latest)
+        login = self._login
+        is_good = login.access and login.access is not refused
+        if not is_good or time.monotonic() > login.renew_at:
+            with self._login_lock:
+                # Unless another thread has just done so.
+                if self._login is login:
+                    self._login = self._request_token(timeout)
+                login = self._login
+        if login.access is None:
+            raise login.failure
+        return login.access
 
     def project_id(self, timeout: float) -> str:
-        """The project whose resources are ours.
+        """Return the id of the project that the login is for.
 
-        :raises CloudRefused: the login has none
+        :raises CloudRefused: the login is for no project
         """
         project = self.log_in(timeout).project_id
         if not project:
             raise errors.CloudRefused(
-                "the login is for no project; set "
-                + self._origin.of("project_name")
+                "the login is for no project; set project_name (the "
+                f"credentials are from {self._account.origin})"
             )
         return project
 
-    def url(self, service: Service, timeout: float) -> str:
-        """A service's address, with the version.
+    def send(self, call: Call, url: str, request: Callable[[], T]) -> T:
+        """Send a request when the rate limit allows it, and report it.
 
-        :raises CloudRefused: there is none
+        :param url: where the request is sent
+        :raises CloudError: there is no answer, or the login fails
         """
-        if service not in self._urls:
-            given = self._region.get_endpoint(service)
-            found = given or self._url_in_catalog(service, timeout)
-            self._urls[service] = with_version(found, _VERSIONS[service])
-        return self._urls[service]
-
-    def described(self, service: Service) -> str:
-        """A service's address and where it is set, for messages."""
-        where = "the catalog"
-        if self._region.get_endpoint(service):
-            where = self._origin.of(f"{service}_endpoint_override")
-        return one_line(f"{self._urls[service]} (the address is from {where})")
-
-    # -- inside -------------------------------------------------------------
-
-    @contextmanager
-    def _exchange(self, call: Call, url: str) -> Iterator[_Exchange]:
-        """Send a request in the block: in its turn, timed and reported.
-
-        :raises CloudError: it is not answered
-        """
-        if self._is_closed:
-            raise errors.CloudUnavailable(f"{call}: the driver is closed")
         self._driver.limiter.acquire()
-        exchange, started = _Exchange(), time.monotonic()
+        status, started = None, time.monotonic()
         try:
-            yield exchange
+            answer = request()
+            status = getattr(answer, "status_code", 201)
+            return answer
         except FAILURES as error:
-            exchange.status = getattr(error, "http_status", None)
-            raise error_of(call, error, url, self._tls) from error
+            status = getattr(error, "http_status", None)
+            raise error_of(call, error, url) from error
         finally:
-            status, took = exchange.status, time.monotonic() - started
+            took = time.monotonic() - started
             LOG.debug("%s: %s in %.3f s", call, status or "no answer", took)
             self._driver.report_call(
                 CloudCall(call.service, call.method, status, took)
             )
 
-    def _drop(self, login: Future[AccessInfo]) -> None:
-        if self._logins.get("latest") is login:
-            self._logins.pop("latest", None)
+    # -- inside -------------------------------------------------------------
 
-    def _ask_keystone(self, timeout: float) -> AccessInfo:
-        session = copy.copy(self.session)
+    def _request(
+        self, call: Call, url: str, access: AccessInfo, timeout: float
+    ) -> Callable[[], Response]:
+        """Return a function that sends the request of a call."""
+        context, is_nova = current(), call.service == "compute"
+        token = {"X-Auth-Token": str(access.auth_token)}
+        return partial(
+            self._session.request,
+            url + call.path,
+            call.method,
+            params=call.params,
+            json=call.body,
+            headers={**token, **(call.headers or {})},
+            microversion=self.microversion if is_nova else None,
+            microversion_service_type=call.service,
+            # The services log it as the global request id.
+            global_request_id=context.request_id if context else None,
+            authenticated=False,
+            raise_exc=False,
+            # keystoneauth would log the bodies.
+            log=False,
+            # keystoneauth's own depends on the wall clock.
+            rate_semaphore=nullcontext(),
+            timeout=timeout,
+        )
+
+    def _learn_microversion(self, call: Call, response: Response) -> bool:
+        """Read from Nova's 406 which microversion it knows.
+
+        https://docs.openstack.org/api-guide/compute/microversions.html
+
+        :returns: whether the call can be repeated with that
+        """
+        if response.status_code != 406 or self._fixed_microversion:
+            return False
+        newest = re.search(r"maximum is 2\.(\d+)", response.text, re.I)
+        if newest is None or int(newest[1]) < _OLDEST_MICROVERSION:
+            return False
+        self.microversion = f"2.{newest[1]}"
+        return True
+
+    def _request_token(self, timeout: float) -> _Login:
+        plugin, session = self._account.plugin, copy.copy(self._session)
         session.timeout = timeout
-        url = str(self._plugin.auth_url)
+        url = str(plugin.auth_url)
         try:
-            with self._exchange(_LOGIN, url) as exchange:
-                access = self._plugin.get_auth_ref(session)
-                exchange.status = 201
-            secrecy.hide(access.auth_token, passing=True)
+            request = partial(plugin.get_auth_ref, session)
+            access = self.send(_LOGIN, url, request)
+            # The cloud's clock may be wrong: only the difference counts.
+            lasts = (access.expires - access.issued).total_seconds()  # type: ignore[operator]
         except (errors.AuthenticationFailed, Refused) as error:
-            raise errors.AuthenticationFailed(
+            failed = errors.AuthenticationFailed(
                 f"the cloud refuses the login: {error} (the credentials are "
-                f"from {self._origin})"
-            ) from error
-        except _MISREAD as error:
+                f"from {self._account.origin})"
+            )
+            return _Login(failure=failed)
+        except errors.CloudError as error:
+            return _Login(failure=error)
+        except _MALFORMED:
             why = f"the answer to the login at {url} is not understood"
-            raise errors.CloudUnavailable(why) from error
-        self._good_until = _end_of(access)
-        return access
+            return _Login(failure=errors.CloudUnavailable(why))
+        secrecy.hide(access.auth_token, passing=True)
+        return _Login(access, time.monotonic() + lasts - _RENEW_BEFORE)
+
+    def _url(self, service: Service, timeout: float) -> str:
+        """Return a service's address with its version.
+
+        :raises CloudRefused: the catalog has no such service
+        """
+        if service not in self._urls:
+            given = self._account.region.get_endpoint(service)
+            url = given or self._url_in_catalog(service, timeout)
+            self._urls[service] = with_version(url, _VERSIONS[service])
+        return self._urls[service]
 
     def _url_in_catalog(self, service: Service, timeout: float) -> str:
-        region, origin = self._region, self._origin
+        region = self._account.region
         self.project_id(timeout)
         try:
             url = self.log_in(timeout).service_catalog.url_for(
@@ -274,25 +268,28 @@ class Session:
                 region_name=region.get_region_name(service) or None,
             )
             if not is_address(str(url)):
-                raise ValueError(f"its address is none: {url!r}")
-        except (CatalogException, *_MISREAD) as error:
+                raise ValueError(f"its address {url!r} is not valid")
+        except (CatalogException, *_MALFORMED) as error:
             raise errors.CloudRefused(
                 f"the catalog has no service {service!r}: "
-                f"{one_line(str(error))}; "
-                f"see {origin.of('region_name')} and {origin.of('interface')}"
+                f"{one_line(str(error))}; check region_name and interface"
             ) from error
         return str(url)
 
 
-def _end_of(access: AccessInfo) -> float:
-    """When to log in again, by a clock that nobody sets.
+def _fields_in(call: Call, body: bytes) -> Answer:
+    """Return the fields of an answer.
 
-    Of its times only the difference counts: the cloud's clock may be another.
-    One that does not say when it expires is used until it is refused.
+    :raises CloudUnavailable: it is not a JSON object
     """
-    with suppress(AttributeError, LookupError, TypeError, ValueError):
-        expires, issued = access.expires, access.issued
-        if expires is not None and issued is not None:
-            lasts = (expires - issued).total_seconds() - _LONG_ENOUGH
-            return time.monotonic() + lasts
-    return float("inf")
+    try:
+        try:
+            return msgspec.json.decode(body or b"{}", type=Answer)
+        except msgspec.DecodeError:
+            # A lone surrogate in one name must not hide the whole list.
+            body = _SURROGATE.sub(b"?", body)
+            return msgspec.json.decode(body, type=Answer)
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        # The error would quote the body, which may have secrets in it.
+        why = f"the answer to {call} is not a JSON object"
+        raise call.failed(why) from None
