@@ -64,13 +64,11 @@ def formatted(value: object, format_: str) -> object:
     JSON and YAML have the value itself. The other formats have one printable
     line, which no terminal, shell or spreadsheet evaluates.
     """
-    if isinstance(value, Age) and format_ != "table":
-        return int(value)
-    if type(value) in (int, float) or format_ in EXACT:
-        return value
-    if format_ == "table":
+    if format_ == "table" and type(value) not in (int, float):
         return Cell(value)
-    if value is None or isinstance(value, bool):
+    if isinstance(value, Age):
+        return int(value)
+    if format_ in EXACT or value is None or isinstance(value, (int, float)):
         return value
     line = _printable(value)
     if format_ == "shell":
