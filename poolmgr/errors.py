@@ -171,16 +171,9 @@ class DeviceNotDeleted(CloudError):
     code = "device_not_deleted"
     retryable = True
 
-    def __init__(
-        self,
-        name: str,
-        cause: object,
-        reason: object,
-        answer: Mapping[str, object],
-    ) -> None:
+    def __init__(self, message: str, answer: Mapping[str, object]) -> None:
         self.answer = dict(answer)
-        left = f"device {name!r} was not deleted: {words_of(reason)}"
-        super().__init__(f"{words_of(cause)}; {left}")
+        super().__init__(message)
 
 
 class DeadlineExceeded(PoolmgrError):

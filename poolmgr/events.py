@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from poolmgr.errors import PoolmgrError
 from poolmgr.ownership import Job
@@ -116,22 +116,6 @@ class EndedJob:
         }
 
 
-class ReaperFinding(Protocol):
-    """A finding of the reaper; ``str()`` names the resource."""
-
-    @property
-    def kind(self) -> str:
-        """ "device" or "floating IP"."""
-
-    @property
-    def verdict(self) -> str:
-        """ "kept", "unowned", "removed" or "failed"."""
-
-    @property
-    def reason(self) -> str:
-        """The reason, for people."""
-
-
 class Observer:
     """A base class of observers; its methods do nothing.
 
@@ -145,10 +129,13 @@ class Observer:
     def cloud_called(self, call: CloudCall) -> None:
         """Handle the end of a call of the cloud."""
 
-    def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
+    def reaper_looked(self, findings: Sequence[Any] | None) -> None:
         """Handle the end of a run of the reaper.
 
-        :param findings: its findings; None if the run failed
+        :param findings: its findings; None if the run failed. Each has a
+            ``kind`` ("device" or "floating IP"), a ``verdict`` ("kept",
+            "unowned", "removed" or "failed") and a ``reason``; ``str()``
+            names the resource
         """
 
 

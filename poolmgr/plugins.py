@@ -146,9 +146,9 @@ class Registry(Generic[T]):
             with contextlib.redirect_stdout(sys.stderr):
                 plugin: Any = point.load() if point else given
                 problem = self._check(plugin)
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:
-            if is_interrupt(error):
-                raise
             problem, cause = told(error), error
         if problem is not None:
             text = f"{self._kind} {name!r} cannot be loaded: {problem}"
@@ -217,16 +217,6 @@ def known(error: BaseException, doing: str) -> errors.PoolmgrError:
     failure = errors.PluginFailed(f"{doing}: {told(error)}")
     failure.__cause__ = error
     return failure
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Return whether a signal handler raised the error, as for Ctrl-C.
-
-    Signal handlers run on the main thread. On other threads a
-    KeyboardInterrupt is a defect, and so is SystemExit on all threads.
-    """
-    on_main = threading.current_thread() is threading.main_thread()
-    return on_main and isinstance(error, KeyboardInterrupt)
 
 
 def docstring(point: EntryPoint) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 import poolmgr
 from poolmgr import errors
-from poolmgr.errors import Busy, PoolmgrError
+from poolmgr.errors import PoolmgrError
 
 _SAMPLES: dict[Any, object] = {
     str: "libra-1 \N{SNOWMAN}",
@@ -82,9 +82,7 @@ def test_errors_can_be_copied_and_pickled(kind: type[PoolmgrError]) -> None:
 
 def fail() -> None:
     """Raise an error with several attributes."""
-    error = errors.DeviceNotDeleted(
-        "libra-1", Busy("so", 7.0), "no", {"name": "libra-1"}
-    )
+    error = errors.DeviceNotDeleted("not deleted", {"name": "libra-1"})
     error.add_note("a note")
     raise error
 
@@ -95,7 +93,7 @@ def test_errors_cross_process_boundaries() -> None:
         error = pool.submit(fail).exception(120.0)
 
     assert isinstance(error, errors.DeviceNotDeleted)
-    assert str(error) == "so; device 'libra-1' was not deleted: no"
+    assert str(error) == "not deleted"
     assert error.answer == {"name": "libra-1"}
     assert error.__notes__ == ["a note"]
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, get_origin, get_type_hints
 
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.values import check_type
-from poolmgr.plugins import DRIVERS, Registry, is_interrupt, known
+from poolmgr.plugins import DRIVERS, Registry, known
 from poolmgr.text import told
 
 LOG = logging.getLogger(__name__)
@@ -134,9 +134,9 @@ def _blame(doing: str) -> Iterator[None]:
     """
     try:
         yield
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
-        if is_interrupt(error):
-            raise
         raise known(error, doing)  # noqa: B904 - it has its cause
 
 

@@ -124,18 +124,6 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def close(self, timeout: float) -> None:
-        """End the connection after all packets have been sent.
-
-        :param timeout: seconds after which unsent packets are dropped
-        """
-        self._drop_reason = "the connection was closed"
-        self._flush()
-        if self._transport is not None:
-            self._transport.close()
-            await asyncio.wait([self.gone], timeout=timeout)
-            self.drop("closed")
-
     # -- called by asyncio --------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

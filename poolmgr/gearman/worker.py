@@ -149,7 +149,7 @@ class WorkerConnection:
         if self.state == "up":
             accepted = self._connection.echo()
             await asyncio.wait([accepted], timeout=CLOSE_TIMEOUT)
-            await self._connection.close(1)
+            self._connection.drop("the connection was closed")
 
     def _received(self, kind: PacketType, args: list[bytes]) -> None:
         match kind:

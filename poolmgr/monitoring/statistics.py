@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import prometheus_client as prometheus
 
 from poolmgr import errors
-from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
+from poolmgr.events import CloudCall, EndedJob, Observer
 from poolmgr.jobs.message import FAIL, PASS
 from poolmgr.text import one_line
 
@@ -135,7 +135,7 @@ class Statistics(Observer):
         self.recent: Sequence[RecentJob] = ()
         self.failures: Sequence[RecentJob] = ()
         self.reaped_at = 0.0
-        self.findings: Sequence[ReaperFinding] = ()
+        self.findings: Sequence[Any] = ()
         self._clock = clock
         self._minutes: list[Minute] = []
         # Without the creation time of each counter, which nobody needs.
@@ -207,7 +207,7 @@ class Statistics(Observer):
         minute.total += call.seconds
         minute.longest = max(minute.longest, call.seconds)
 
-    def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
+    def reaper_looked(self, findings: Sequence[Any] | None) -> None:
         """See :class:`~poolmgr.events.Observer`."""
         self._runs.labels("failed" if findings is None else "done").inc()
         if findings is not None:

@@ -110,7 +110,6 @@ def test_nonsense_is_the_fault_of_the_driver(verb: str) -> None:
     [
         (ValueError("odd"), "ValueError: odd"),
         (SystemExit(0), "SystemExit: 0"),
-        (KeyboardInterrupt(), "KeyboardInterrupt"),
         (GeneratorExit(), "GeneratorExit"),
         (StopIteration(5), "StopIteration: 5"),
         (asyncio.CancelledError(), "CancelledError"),

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
 
 from poolmgr import AsyncPoolManager, Job, PoolManager
 from poolmgr.drivers.fake import FakeCloud
-from poolmgr.events import CloudCall, EndedJob, Observer, ReaperFinding
+from poolmgr.events import CloudCall, EndedJob, Observer
 from poolmgr.monitoring.statistics import MINUTES, Statistics
 from poolmgr.reaper.loop import ReaperLoop
 from poolmgr.settings import ReaperSettings
@@ -91,7 +92,7 @@ class Broken(Observer):
     def cloud_called(self, call: CloudCall) -> None:
         raise ValueError("broken")
 
-    def reaper_looked(self, found: Sequence[ReaperFinding] | None) -> None:
+    def reaper_looked(self, found: Sequence[Any] | None) -> None:
         raise ValueError("broken")
 
 

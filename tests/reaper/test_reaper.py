@@ -20,7 +20,7 @@ from poolmgr.cloud import open_cloud
 from poolmgr.drivers.base import Device, FloatingIP
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.errors import CloudRefused, CloudUnavailable
-from poolmgr.events import Observer, ReaperFinding, RunningJob
+from poolmgr.events import Observer, RunningJob
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.ownership import Job, Mark
@@ -609,7 +609,7 @@ class Looked(Observer):
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
-    def reaper_looked(self, findings: Sequence[ReaperFinding] | None) -> None:
+    def reaper_looked(self, findings: Sequence[Any] | None) -> None:
         self.reasons += [each.reason for each in findings or ()]
 
 
