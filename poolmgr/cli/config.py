@@ -94,7 +94,7 @@ def _write(path: str, text: str) -> None:
     """Write a new file that only its owner can read."""
     try:
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(number, "w") as file:
+        with open(number, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise ConfigError(

@@ -140,30 +140,37 @@ class WorkerCommand(PoolmgrCommand):
             with self._notifier.reloading():
                 reload.run()
 
-        def drain(number: signal.Signals) -> None:
-            text = "draining; a second signal stops it at once"
-            signals.say(logging.INFO, f"{number.name}: {text}")
-            service.call(self._notifier.stopping)
-            service.call(service.stop)
-
         def drain_soon(number: signal.Signals) -> None:
             # A signal sent after the log line has to count as the second one.
-            Timer(signals.TOGETHER, drain, [number]).start()
+            Timer(signals.TOGETHER, self._drain, [service, number]).start()
 
         self._ending.gently = drain_soon
         signals.handle(lambda _number: service.call(hang_up), signal.SIGHUP)
         if self._early:
             service.call(hang_up)
-        # The objects of modules, plugins and SDK stay: with thousands of jobs,
-        # looking through them again and again would delay answers.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_COLLECT_AFTER)
+        _tune_garbage_collection()
         reaping = asyncio.create_task(reaper.run())
         try:
             return await service.run()
         finally:
             reaping.cancel()
+
+    def _drain(self, service: Service, number: signal.Signals) -> None:
+        text = "draining; a second signal stops it at once"
+        signals.say(logging.INFO, f"{number.name}: {text}")
+        service.call(self._notifier.stopping)
+        service.call(service.stop)
+
+
+def _tune_garbage_collection() -> None:
+    """Exempt all present objects from garbage collection.
+
+    Modules, plugins and SDK stay. With thousands of jobs, looking through
+    them repeatedly would delay answers.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 def _end_at_start(number: signal.Signals) -> None:

@@ -132,7 +132,7 @@ class Configuration:
         :param kind: the settings class
         :raises ConfigError: a value is invalid
         """
-        made, problems = self._make(group, kind)
+        made, problems = self._read_group(group, kind)
         if made is None:
             raise ConfigError(problems[0])
         return made
@@ -162,10 +162,10 @@ class Configuration:
         except ConfigError as error:
             problems.append(str(error))
         for group, kind in groups:
-            made, wrong = self._make(group, kind)
+            made, wrong = self._read_group(group, kind)
             found.append((group, made))
             problems += wrong
-        require_no_problems(problems)
+        require_no_problems([*dict.fromkeys(problems)])
         return found
 
     def values(self) -> list[tuple[Option, Any, Entry | None]]:
@@ -199,7 +199,9 @@ class Configuration:
                 "configuration file)"
             ) from None
 
-    def _make(self, group: str, kind: type[S]) -> tuple[S | None, list[str]]:
+    def _read_group(
+        self, group: str, kind: type[S]
+    ) -> tuple[S | None, list[str]]:
         """Return the settings of a group, or the problems of its values."""
         known = options.options_by_key((*options.GROUPS, (group, kind)))
         values, problems = {}, []
@@ -247,8 +249,7 @@ def require_no_problems(problems: Sequence[str]) -> None:
 
     :raises ConfigError: there is a problem
     """
-    *others, last = dict.fromkeys(problems) or [""]
-    for problem in others:
+    for problem in problems[:-1]:
         LOG.error("%s", problem)
-    if last:
-        raise ConfigError(last)
+    if problems:
+        raise ConfigError(problems[-1])

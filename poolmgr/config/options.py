@@ -101,7 +101,7 @@ def parse_value(text: str, option: Option) -> Any:
         items = re.split(r"[,\s]" if option.words else r"[,\n]", text)
         value = tuple(filter(None, map(str.strip, items)))
         if any(item[0] in "'\"" or item[-1] in "'\"" for item in value):
-            raise ValueError("must be values separated by commas, unquoted")
+            raise ValueError(f"must be a list without quotes, not {text!r}")
     elif value and "\n" in text:
         raise ValueError(
             "continues on the next line; unindent the next option"

@@ -38,17 +38,15 @@ class Reload:
             log_remarks(conf)
             conf.read_all()
             conf.gearman().connection_options()
-            new = [(g, conf.group(g, type(old))) for g, old in self._present]
+            new = [conf.group(g, type(old)) for g, old in self._present]
         except PoolmgrError as error:
             LOG.error("configuration not reloaded: %s", error)
             return
-        if new == self._present:
+        if new == [old for _group, old in self._present]:
             LOG.info("configuration reloaded: no changes")
         self._present = [
-            (group, self._apply(group, old, changed))
-            for (group, old), (_group, changed) in zip(
-                self._present, new, strict=True
-            )
+            (group, self._apply(group, old, now))
+            for (group, old), now in zip(self._present, new, strict=True)
         ]
 
     def _apply(self, group: str, old: Any, new: Any) -> Any:
