@@ -92,8 +92,7 @@ class BlockingCloud:
         ).result()
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        task: Any = asyncio.current_task()
         self._running.add(task)
         if self._interruption is not None:
             task.cancel()

@@ -67,9 +67,9 @@ class Breaker:
         self.waiting = 0
         self._failures = 0
         self._backoff: Iterator[float] = iter(())
-        self._next_trial = 0.0  # on the loop's clock
         self._queue = asyncio.Lock()  # the holder makes the next trial call
-        self._changed = asyncio.Event()
+        self._trial_due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, max_wait: float | None = None) -> None:
         """Wait until a call may be tried.
@@ -85,11 +85,10 @@ class Breaker:
         self.waiting += 1
         try:
             async with asyncio.timeout(max_wait), self._queue:
-                while self.open and self._is_early():
-                    if not self.may_wait:
-                        raise refused
-                    self._changed.clear()
-                    await self._changed.wait()
+                if not (self.may_wait or self._trial_due.is_set()):
+                    raise refused
+                if self.open:
+                    await self._trial_due.wait()
                 if self.open:
                     self._schedule_trial(self.pauses[1])
         except TimeoutError:
@@ -115,18 +114,17 @@ class Breaker:
         elif is_busy or is_answer(error):
             if self.open:
                 LOG.info("circuit closed: %s", self.what)
-                self._changed.set()
+                self._trial_due.set()
             self.open, self.reason, self._failures = False, "", 0
 
     def hint(self) -> None:
         """Allow a trial call at once, because it is likely to succeed."""
-        self._next_trial = 0.0
-        self._changed.set()
+        self._trial_due.set()
 
     def stop_waiting(self) -> None:
         """Let calls fail instead of waiting from now on."""
         self.may_wait = False
-        self._changed.set()
+        self._trial_due.set()
 
     def _count_failure(self, error: PoolmgrError) -> None:
         self._failures += 1
@@ -141,14 +139,11 @@ class Breaker:
         self._schedule_trial(max(retry_after(error), next(self._backoff)))
 
     def _schedule_trial(self, pause: float) -> None:
+        self._trial_due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
         loop = asyncio.get_running_loop()
-        self._next_trial = loop.time() + pause
-        loop.call_at(self._next_trial, self._changed.set)
-
-    def _is_early(self) -> bool:
-        # The timer may fire early by the resolution of the clock.
-        now = asyncio.get_running_loop().time()
-        return self._next_trial - now > 0.001
+        self._timer = loop.call_later(pause, self._trial_due.set)
 
 
 class Circuits:

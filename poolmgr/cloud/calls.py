@@ -55,6 +55,7 @@ class Calls:
     ) -> None:
         self.driver, self.pace = driver, pace
         self.circuits = Circuits(pace)
+        self._driver_name = name_of(driver)
         limits = driver.limits
         self._timeout = limits.call_timeout
         # Each thread that hangs has a replacement.
@@ -158,12 +159,12 @@ class Calls:
         self, call: Call[Any], context: RequestContext, quota_until: float
     ) -> None:
         """Wait until the circuits are closed and a slot is free."""
-        circuit = call.verb.circuit
-        quota = self.circuits.quotas.get(circuit)
-        others = [self.circuits.login, self.circuits.calls[circuit]]
+        verb, circuits = call.verb, self.circuits
+        quota = circuits.quotas.get(verb.circuit)
+        others = [circuits.login, circuits.calls[verb.circuit]]
         call.breakers = [quota, *others] if quota else others
         while not self._closed:
-            context.doing = f"waiting for {self._name(call)}"
+            context.doing = f"waiting for {self._driver_name}: {verb.name}"
             for each in call.breakers:
                 if each.open:
                     left = quota_until - call.loop.time()
@@ -171,7 +172,7 @@ class Calls:
             call.number = next(SEQUENCE)
             await self._acquire_slot(call)
             # A circuit may have opened while hundreds waited for a slot.
-            if all(each.opened < call.number for each in call.breakers):
+            if call.number > max([each.opened for each in call.breakers]):
                 return
             self._release_slot(call)
         raise Closed
@@ -215,7 +216,8 @@ class Calls:
             pause = min(left, allowed)
             call.watchdog = call.loop.call_later(pause, self._watch, call)
             return
-        text = f"{self._name(call)}: no answer within {self._timeout:.3g} s"
+        what = f"{self._driver_name}: {call.verb.name}"
+        text = f"{what}: no answer within {self._timeout:.3g} s"
         LOG.warning("%s; its thread is abandoned", text)
         is_unknown = call.begun and not call.verb.is_read
         error = OutcomeUnknown if is_unknown else CloudUnavailable
@@ -226,43 +228,32 @@ class Calls:
         self._in_flight.discard(call)
         self._returned_at = call.loop.time()
         error = running.exception()
-        result = running.result() if error is None else None
         if error is None and call.on_created is not None:
-            call.on_created(result)
+            call.on_created(running.result())
         if call.begun and not self._driver_reports:
-            self._report_verb(call, error)
+            # One request for each verb.
+            status = 200 if error is None else 400
+            answered = status if is_answer(error) else None
+            took, verb = call.loop.time() - call.since, call.verb
+            report = CloudCall(verb.service, verb.name, answered, took)
+            tell(self._observer.cloud_called, report)
         if not call.outcome.done():
-            self._end(call, error, result)
+            self._end(call, error)
+            if error is None:
+                call.outcome.set_result(running.result())
 
-    def _end(
-        self,
-        call: Call[Any],
-        error: BaseException | None,
-        result: object = None,
-    ) -> None:
-        """Free a call's slot, and pass its result or error to its caller."""
+    def _end(self, call: Call[Any], error: BaseException | None) -> None:
+        """Free a call's slot, and pass an error to its caller."""
         call.watchdog.cancel()
         for each in call.breakers:
             each.record(error, call.number)
         self._release_slot(call)
         if call.on_created is not None and isinstance(error, OutcomeUnknown):
             call.on_created(None)
-        if error is None:
-            call.outcome.set_result(result)
-        else:
+        if error is not None:
             call.outcome.set_exception(error)
             # Retrieve it, so asyncio does not log it if the caller has gone.
             call.outcome.exception()
-
-    def _report_verb(
-        self, call: Call[Any], error: BaseException | None
-    ) -> None:
-        """Report a verb as one request, for a driver that reports none."""
-        status = 200 if error is None else 400
-        answered = status if is_answer(error) else None
-        took, verb = call.loop.time() - call.since, call.verb
-        report = CloudCall(verb.service, verb.name, answered, took)
-        tell(self._observer.cloud_called, report)
 
     def _report(self, call: CloudCall) -> None:
         """See ``Driver.report_call``; called on any thread."""
@@ -271,6 +262,3 @@ class Calls:
             observe = self._observer.cloud_called
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(tell, observe, call)
-
-    def _name(self, call: Call[Any]) -> str:
-        return f"{name_of(self.driver)}: {call.verb.name}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from poolmgr import errors
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.devices import Devices, unique_of
 from poolmgr.cloud.lifecycle import PAUSES, Creation, delete_until_gone
@@ -16,14 +17,6 @@ from poolmgr.cloud.shared import Lookups
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, Driver, Finding, FloatingIP
 from poolmgr.drivers.verbs import Verb, close_driver
-from poolmgr.errors import (
-    AttachedElsewhere,
-    Changed,
-    CloudError,
-    DeadlineExceeded,
-    NotFound,
-    NotOwned,
-)
 from poolmgr.events import Observer
 from poolmgr.ownership import Mark, Ownership
 from poolmgr.tracing import RequestContext, bound, current
@@ -112,7 +105,7 @@ class Cloud(Devices):
             with bound(context):
                 async with time_limit(context, timeout):
                     return await self.calls.ask(verbs.CHECK)
-        except (CloudError, DeadlineExceeded) as error:
+        except (errors.CloudError, errors.DeadlineExceeded) as error:
             return [Finding("cloud", "", problem=str(error))]
 
     def close(self, keep_driver: bool = False) -> None:
@@ -164,7 +157,7 @@ class Cloud(Devices):
             await asyncio.sleep(_LIST_AGAIN)
             found = await self.find_ip(address)
         if found is None:
-            raise NotFound("floating IP", address)
+            raise errors.NotFound("floating IP", address)
         return found
 
     async def ips_of_job(self, unique: str) -> Sequence[FloatingIP]:
@@ -242,7 +235,7 @@ class Cloud(Devices):
             if device is None or not self._is_ours(device):
                 await self._require_our_ip(ip)
             if device is not None and ip.device_id != device.id:
-                raise AttachedElsewhere(
+                raise errors.AttachedElsewhere(
                     f"floating IP {ip.address!r} is attached to another "
                     f"device than {device.name!r}; it was not touched"
                 )
@@ -257,16 +250,18 @@ class Cloud(Devices):
         # A floating IP that is attached to our device is ours as well.
         device = await self.device_of_ip(ip)
         if device is None or not self._is_ours(device):
-            raise NotOwned("floating IP", ip.address, ownership.authority)
+            raise errors.NotOwned(
+                "floating IP", ip.address, ownership.authority
+            )
 
     async def _delete_ip(self, ip: FloatingIP) -> None:
-        async def is_shown() -> bool:
+        async def is_gone() -> bool:
             now = await self.find_ip(ip.address)
-            return now is not None and now.id == ip.id
+            return now is None or now.id != ip.id
 
-        name, ask = f"floating IP {ip.address}", self.calls.ask
-        request = partial(ask, verbs.DELETE_IP, ip)
-        await delete_until_gone(self.calls, name, request, is_shown)
+        calls, what = self.calls, f"floating IP {ip.address}"
+        request = partial(calls.ask, verbs.DELETE_IP, ip)
+        await delete_until_gone(calls, what, request, is_gone, at_once=True)
 
     async def _change(
         self,
@@ -291,7 +286,7 @@ class Cloud(Devices):
         while now.device_id != wanted:
             try:
                 await request(now)
-            except Changed as error:
+            except errors.Changed as error:
                 context.trouble = error
             now = await self.get_ip(now.address)
             if now.device_id != wanted:

@@ -6,21 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from poolmgr import errors
 from poolmgr.cloud.calls import Calls
 from poolmgr.cloud.lifecycle import Creation, delete_until_gone
 from poolmgr.cloud.pace import backoff
 from poolmgr.cloud.shared import Lookups, Poller
 from poolmgr.drivers import verbs
 from poolmgr.drivers.base import Device, FloatingIP
-from poolmgr.errors import (
-    Ambiguous,
-    Changed,
-    DeviceFailed,
-    NotFound,
-    NotOwned,
-    PoolmgrError,
-    QuotaExceeded,
-)
 from poolmgr.ownership import Mark, Ownership
 from poolmgr.tracing import RequestContext, current
 
@@ -44,7 +36,7 @@ class Devices:
         self._ownership = ownership
         self.driver, self.circuits = calls.driver, calls.circuits
         self.poller = Poller(calls, calls.driver.limits.poll_interval)
-        self._by_name = Lookups(calls, verbs.FIND_DEVICES, _name_of)
+        self._by_name = Lookups(calls, verbs.FIND_DEVICES, lambda d: d.name)
         self._by_job = Lookups(calls, verbs.DEVICES_OF_JOBS, unique_of)
 
     async def create_device(
@@ -81,7 +73,7 @@ class Devices:
             while not device.ready:
                 if device.status == "failed":
                     reason = await self._explain(device)
-                    raise DeviceFailed(device.name, reason)
+                    raise errors.DeviceFailed(device.name, reason)
                 context.doing = _describe_wait(device)
                 seen = await self.poller.next_change(device)
                 if seen is not None:
@@ -91,7 +83,7 @@ class Devices:
                 elif loop.time() - missing_since >= out_of_sight:
                     device, missing_since = await self._reread(device), None
             device = await self._finish(device)
-        except (DeviceFailed, QuotaExceeded) as error:
+        except (errors.DeviceFailed, errors.QuotaExceeded) as error:
             self.circuits.boots.record(error)
             raise
         self.circuits.boots.record()
@@ -146,9 +138,11 @@ class Devices:
         """
         found = await self.find_devices(name)
         if not found:
-            raise NotFound("device", name)
+            raise errors.NotFound("device", name)
         if len(found) > 1:
-            raise Ambiguous("device", name, [device.id for device in found])
+            raise errors.Ambiguous(
+                "device", name, [device.id for device in found]
+            )
         self._require_ours(found[0])
         return found[0]
 
@@ -157,7 +151,7 @@ class Devices:
     def _require_ours(self, device: Device) -> None:
         if not self._is_ours(device):
             authority = self._ownership().authority
-            raise NotOwned("device", device.name, authority)
+            raise errors.NotOwned("device", device.name, authority)
 
     def _is_ours(self, device: Device) -> bool:
         return self._ownership().of_device(device.name, device.mark)
@@ -165,7 +159,7 @@ class Devices:
     async def _reread(self, device: Device) -> Device:
         found = await self.get_device(device.id)
         if found is None:
-            raise DeviceFailed(device.name, "it disappeared")
+            raise errors.DeviceFailed(device.name, "it disappeared")
         return found
 
     async def _finish(self, device: Device) -> Device:
@@ -176,7 +170,7 @@ class Devices:
                 device = await self.calls.ask(verbs.FINISH_DEVICE, device)
                 if device.ready:
                     break
-            except Changed as error:
+            except errors.Changed as error:
                 LOG.info("device %s: %s; trying again", device.name, error)
                 context.trouble = error
             context.doing = f"finishing device {device.name!r}"
@@ -190,22 +184,16 @@ class Devices:
         try:
             async with asyncio.timeout(_EXPLAIN_TIME):
                 reason = await self.calls.ask(verbs.EXPLAIN_FAILURE, failed)
-        except (PoolmgrError, TimeoutError) as error:
+        except (errors.PoolmgrError, TimeoutError) as error:
             LOG.info("no details of device %s: %s", device.name, error)
             return fault
         return reason or fault
 
     async def _delete(self, device: Device) -> None:
-        async def is_shown() -> bool:
-            if await self.get_device(device.id) is not None:
-                return True
-            listed = await self.find_devices(device.name)
-            return any(each.id == device.id for each in listed)
-
-        what, calls = f"device {device.name!r}", self.calls
+        calls, what = self.calls, f"device {device.name!r}"
         request = partial(calls.ask, verbs.DELETE_DEVICE, device)
-        gone = partial(self._disappears, device)
-        await delete_until_gone(calls, what, request, is_shown, gone)
+        is_gone = partial(self._disappears, device)
+        await delete_until_gone(calls, what, request, is_gone)
 
     async def _disappears(self, device: Device) -> bool:
         """Wait until the cloud neither lists nor shows a device.
@@ -232,10 +220,6 @@ def _describe_wait(device: Device) -> str:
     if state == "active":
         state += ", but without an address"
     return f"waiting for device {device.name!r} to boot (it is {state})"
-
-
-def _name_of(device: Device) -> str:
-    return device.name
 
 
 def unique_of(resource: Device | FloatingIP) -> str | None:

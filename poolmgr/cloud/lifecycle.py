@@ -121,8 +121,8 @@ async def delete_until_gone(
     calls: Calls,
     what: str,
     request: Callable[[], Awaitable[bool]],
-    is_shown: Callable[[], Awaitable[bool]],
-    disappears: Callable[[], Awaitable[bool]] | None = None,
+    is_gone: Callable[[], Awaitable[bool]],
+    at_once: bool = False,
 ) -> None:
     """Delete a resource and wait until it is gone.
 
@@ -131,11 +131,11 @@ async def delete_until_gone(
     down; and it may not show a new server yet.
 
     :param what: the resource, for the log
-    :param request: requests the deletion; False if the cloud does not know the
-        resource
-    :param is_shown: returns whether the cloud shows the resource
-    :param disappears: waits until the cloud does not show it any more; False
-        if that takes too long. None: it is gone as soon as it is deleted.
+    :param request: requests the deletion; returns False if the cloud does not
+        know the resource
+    :param is_gone: waits until the cloud does not show the resource; returns
+        False if that takes too long
+    :param at_once: whether the resource is gone when the request is answered
     :raises CloudUnavailable: the cloud does not know the resource, but still
         shows it
     """
@@ -144,16 +144,16 @@ async def delete_until_gone(
     for pause in backoff(*PAUSES):
         if await request():
             accepted = True
-            if disappears is None or await disappears():
+            if at_once or await is_gone():
                 return
         elif accepted:
             return
         elif loop.time() > end:
-            if await is_shown():
-                raise CloudUnavailable(
-                    f"the cloud says that {what} does not exist, but still "
-                    "shows it"
-                )
-            return
+            if await is_gone():
+                return
+            raise CloudUnavailable(
+                f"the cloud says that {what} does not exist, but still "
+                "shows it"
+            )
         LOG.info("%s is still there", what)
         await asyncio.sleep(pause)

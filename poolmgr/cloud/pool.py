@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from poolmgr.cloud.breaker import Breaker
@@ -56,13 +57,12 @@ class CallPool:
         context = contextvars.copy_context()
 
         def run() -> None:
-            result, error = None, None
             try:
-                result = context.run(work)
+                settle = partial(future.set_result, context.run(work))
             except BaseException as raised:
-                error = _as_exception(raised)
+                settle = partial(future.set_exception, _as_exception(raised))
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._settle, future, result, error)
+                loop.call_soon_threadsafe(self._end, future, settle)
 
         self._pending += 1
         self._queue.put(run)
@@ -83,19 +83,12 @@ class CallPool:
             run()
             del run  # so that an idle thread keeps nothing alive
 
-    def _settle(
-        self,
-        future: "asyncio.Future[Any]",
-        result: object,
-        error: Exception | None,
+    def _end(
+        self, future: "asyncio.Future[Any]", settle: Callable[[], None]
     ) -> None:
         self._pending -= 1
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+        if not future.cancelled():
+            settle()
 
 
 def _as_exception(error: BaseException) -> Exception:

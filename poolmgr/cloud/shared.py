@@ -122,14 +122,8 @@ class Poller:
         seen = {device.id: device for device in poll.seen}
         for change, before in waiting.items():
             now = seen.get(before.id)
-            if now is None:
-                has_changed = before.id not in poll.unchanged
-            else:
-                has_changed = (now.status, now.address) != (
-                    before.status,
-                    before.address,
-                )
-            if has_changed and not change.done():
+            is_same = now == before or before.id in poll.unchanged
+            if not (is_same or change.done()):
                 change.set_result(now)
         return poll.requests
 

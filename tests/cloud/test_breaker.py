@@ -187,11 +187,13 @@ async def test_the_cloud_says_how_long_it_is_to_be_left_alone() -> None:
 async def test_calls_fail_at_once_after_stop_waiting() -> None:
     made = breaker()
     await fail(made)
+    trial = asyncio.create_task(fail(made, max_wait=1e6))
     waiting = asyncio.create_task(succeed(made))
     await asyncio.sleep(1.0)
 
     made.stop_waiting()
 
+    await trial
     with pytest.raises(CloudUnavailable, match="it is down"):
         await waiting
 
