@@ -1,4 +1,4 @@
-"""The cloud for code that blocks: sync actions, commands, tests."""
+"""The cloud for code that blocks: plain actions, commands, tests."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ P = ParamSpec("P")
 def _blocking(
     method: Callable[Concatenate[Cloud, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate["BlockingCloud", P], T]:
-    """Make a blocking method of an ``async`` one of the cloud."""
+    """Return a blocking version of a coroutine method of the cloud."""
 
     @wraps(method)
     def call(self: "BlockingCloud", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -33,13 +33,13 @@ def _blocking(
 
 
 class BlockingCloud:
-    """The methods of :class:`~poolmgr.cloud.Cloud` as blocking methods.
+    """A cloud with the methods of :class:`~poolmgr.cloud.Cloud`, which block.
 
-    Call them from any thread except the loop's own.
+    Call them on any thread except the loop's own.
 
     :param cloud: the cloud
     :param loop: the loop that runs it, on another thread
-    :param timeout: seconds for each call; None: no limit
+    :param timeout: time limit for each call in seconds; None: no limit
     :ivar cloud: the cloud
     :ivar loop: the loop
     """
@@ -57,17 +57,17 @@ class BlockingCloud:
         self._interruption: PoolmgrError | None = None
 
     def within(self, seconds: float) -> "BlockingCloud":
-        """Return the same cloud with another time-out.
+        """Return the same cloud with another timeout.
 
-        :param seconds: for each call
+        :param seconds: time limit for each call
         """
         return BlockingCloud(self.cloud, self.loop, seconds)
 
     def interrupt(self, error: PoolmgrError) -> None:
         """Let the current or next call raise an error.
 
-        It is raised once: later calls work, to clean up.  Call this on the
-        loop.
+        Later calls work again, so that their caller can clean up.  This is
+        called on the loop.
         """
         self._interruption = error
         for task in self._running:
@@ -76,9 +76,9 @@ class BlockingCloud:
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and return what it returns.
 
-        :raises DeadlineExceeded: it took too long
-        :raises PoolmgrError: the error of the coroutine, or of its last retry
-            when it took too long
+        :raises DeadlineExceeded: it took longer than the timeout
+        :raises PoolmgrError: the error of the coroutine, or the last error that
+            was retried before the timeout
         :raises Forked: the driver was created before a fork
         """
         try:
@@ -86,10 +86,9 @@ class BlockingCloud:
         except PoolmgrError:
             work.close()
             raise
-        # It takes over this thread's context.
-        return asyncio.run_coroutine_threadsafe(
-            self._run(work), self.loop
-        ).result()
+        # The coroutine runs in this thread's context.
+        run = self._run(work)
+        return asyncio.run_coroutine_threadsafe(run, self.loop).result()
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         task: Any = asyncio.current_task()
@@ -108,7 +107,6 @@ class BlockingCloud:
             raise interruption from context.trouble
         finally:
             self._running.discard(task)
-            work.close()
 
     # -- the cloud ----------------------------------------------------------
 
@@ -158,13 +156,13 @@ def open_cloud(
     pace: Pace = Pace(),  # noqa: B008 - it is frozen
     timeout: float | None = None,
 ) -> Iterator[BlockingCloud]:
-    """Use a cloud in a program that has no loop; closes the driver at last.
+    """Use a cloud in a program without a loop, and close its driver.
 
     :param driver: the cloud's driver
-    :param ownership: tells what may be touched; None for everything
+    :param ownership: returns what this pool may touch; None: everything
     :param observer: told of each request to the cloud
-    :param pace: the times of waiting
-    :param timeout: seconds for each call; None: no limit
+    :param pace: how long to wait
+    :param timeout: time limit for each call in seconds; None: no limit
     """
     cloud = Cloud(driver, ownership=ownership, observer=observer, pace=pace)
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()

@@ -28,10 +28,6 @@ _LIST_AGAIN = 0.5
 _EVERYTHING = Ownership("", "", authority="any")
 
 
-def _own_everything() -> Ownership:
-    return _EVERYTHING
-
-
 class Cloud(Devices):
     """Waits, retries, limits and checks for a driver.
 
@@ -63,7 +59,7 @@ class Cloud(Devices):
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
     ) -> None:
         calls = Calls(driver, pace, pool, observer)
-        super().__init__(calls, ownership or _own_everything)
+        super().__init__(calls, ownership or (lambda: _EVERYTHING))
         self._by_address = Lookups(
             self.calls, verbs.FIND_IPS, lambda ip: ip.address
         )

@@ -60,26 +60,22 @@ class Creation(Generic[T]):
         :raises CloudError: the cloud refuses
         """
         try:
-            return await self._create()
+            for pause in islice(backoff(*_SEARCH_PAUSES), _MAX_REQUESTS):
+                try:
+                    return await self.create(on_created=self._note)
+                except OutcomeUnknown as error:
+                    unknown = error
+                LOG.warning("%s; checking whether it was created", unknown)
+                await pause_before_retry(unknown, pause)
+                for resource in (*self._created, *await self.find()):
+                    LOG.info("%s was created", self.what)
+                    return resource
+            raise unknown
         except BaseException:
             self._has_failed = True
             if self._created or self._is_unknown:
                 await asyncio.shield(self.calls.own(self._clean_up()))
             raise
-
-    async def _create(self) -> T:
-        unknown = OutcomeUnknown()
-        for pause in islice(backoff(*_SEARCH_PAUSES), _MAX_REQUESTS):
-            try:
-                return await self.create(on_created=self._note)
-            except OutcomeUnknown as error:
-                unknown = error
-            LOG.warning("%s; checking whether it was created", unknown)
-            await pause_before_retry(unknown, pause)
-            for resource in (*self._created, *await self.find()):
-                LOG.info("%s was created", self.what)
-                return resource
-        raise unknown
 
     def _note(self, resource: T | None) -> None:
         """Note the result of a request, which may come late."""
