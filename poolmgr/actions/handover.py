@@ -39,6 +39,8 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
 
     def __init__(self) -> None:
         self._began = time_now()
+        #: The mark with which this run has created its resource.
+        self._created: Mark | None = None
         #: The resource, and the mark with which it was handed over.
         self._given: tuple[ResourceT, Mark] | None = None
 
@@ -177,6 +179,7 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
             given = mark.taken_over_by(context.job).handed_over()
         else:
             resource = await self.create(request)
+            self._created = resource.mark
             given = (resource.mark or context.new_mark()).handed_over()
         try:
             resource = await self.wait_ready(resource)
@@ -277,6 +280,8 @@ class CreatingAction(Action[RequestT], Generic[RequestT, ResourceT]):
         """
         if mark is None or mark.pool != self.context.settings.pool:
             return False
+        if mark == self._created:
+            return True  # a repeated request has created it as well
         if mark.taken != (before.taken if before else 0):
             return False
         if before is not None and mark.is_left:

@@ -77,7 +77,7 @@ class BlockingCloud:
         """Run a coroutine on the loop and return what it returns.
 
         :raises DeadlineExceeded: it took longer than the timeout
-        :raises PoolmgrError: the error of the coroutine, or the last error that
+        :raises PoolmgrError: the error of the coroutine, or the last one that
             was retried before the timeout
         :raises Forked: the driver was created before a fork
         """

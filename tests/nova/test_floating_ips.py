@@ -90,7 +90,7 @@ def test_an_address_nobody_heard_of_is_given_back(
 
     assert error_of(answer)["code"] in ("cloud_unavailable", "deadline")
     assert pool.posts(IPS) == 1
-    assert not pool.cloud.floating_ips
+    until(lambda: not pool.cloud.floating_ips)
 
 
 @pytest.mark.parametrize(
