@@ -213,7 +213,10 @@ def known(error: BaseException, doing: str) -> errors.PoolmgrError:
     # isinstance() would believe an object that lies about its class.
     if issubclass(type(error), errors.PoolmgrError):
         return error  # type: ignore[return-value]
-    LOG.error("%s failed unexpectedly", doing, exc_info=error)
+    try:
+        LOG.error("%s failed unexpectedly", doing, exc_info=error)
+    except BaseException:  # raised by a method of the plugin's error
+        LOG.error("%s failed unexpectedly; its error cannot be shown", doing)
     failure = errors.PluginFailed(f"{doing}: {told(error)}")
     failure.__cause__ = error
     return failure
