@@ -10,13 +10,13 @@ import pytest
 
 
 def bare(**given: str) -> dict[str, str]:
-    """An environment that names no place for files of the user's."""
+    """Return an environment without folders for the user's files."""
     places = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "PYTHONPATH")
     kept = {k: v for k, v in os.environ.items() if k not in places}
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", **given}
 
 
-#: Runs a command as somebody whom the system does not know.
+#: Runs a command as a user without a passwd entry.
 STRANGER = ["unshare", "--user", "--map-user=54321"]
 
 

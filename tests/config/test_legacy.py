@@ -11,7 +11,7 @@ from poolmgr.config.remarks import FOREIGN, ignored_options
 from tests.jobservers import JobServerProcess
 from tests.processes import Process, poolmgr
 
-#: As the first releases had it: everything in the group of the program.
+#: A file of the first releases: all options are in [mgm].
 FIRST = """\
 [global]
 verbose = true
@@ -41,7 +41,7 @@ node_basename = 'libra'
 az = 1
 """
 
-#: What later ones had besides.
+#: Further options of later releases.
 LAST = """\
 [DEFAULT]
 rabbit_use_ssl = True

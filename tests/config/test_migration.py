@@ -20,13 +20,13 @@ SECRET = "planted-secret"
 
 
 def settings(path: Path) -> list[object]:
-    """All plain settings that a file gives."""
+    """Return the settings of all groups in a file."""
     conf = Configuration([str(path)], alone=True)
     return [conf.group(*group) for group in conf.groups()]
 
 
 def old_options() -> list[tuple[str, str]]:
-    """Section and line of every option of the original."""
+    """Return section and line of every option of libra.cfg."""
     found, section = [], ""
     for line in OLD.splitlines():
         if line.startswith("["):
@@ -48,7 +48,7 @@ def test_the_new_file_has_the_same_effect(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout) == (0, "")
     assert settings(new) == settings(old)
-    # The file can be used: it names nothing that is old.
+    # The new file has no deprecated names.
     used = poolmgr("--config-file", str(new), "-v", "config", "show")
     assert (used.returncode, used.stderr) == (0, "")
 
@@ -57,7 +57,7 @@ def test_the_new_file_has_the_same_effect(tmp_path: Path) -> None:
 def test_every_old_option_is_converted_or_listed(
     tmp_path: Path, section: str, line: str
 ) -> None:
-    # With one that means something in any case.
+    # A file without any option of poolmgr would not be converted.
     text = f"[mgm]\naz = 3\n{section}\n{line}\n"
     old = write(tmp_path / "libra.cfg", text)
     if "ssl_" in line:  # these three go together

@@ -18,7 +18,7 @@ from poolmgr.plugins import Registry
 
 SAMPLE = Path(__file__).parents[2] / "etc" / "poolmgr.conf.sample"
 
-#: Every option of the original, as its users have it in their files.
+#: Every option of Libra's Pool Manager, with a typical value.
 LIBRA_CFG = """\
 [DEFAULT]
 debug = true
@@ -63,7 +63,7 @@ def configuration(tmp_path: Path) -> "Configure":
 
 
 class Configure:
-    """Makes a configuration from a file's text."""
+    """A maker of configurations from the text of a file."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "poolmgr.conf"

@@ -29,7 +29,7 @@ UNKNOWN = {"action": "NOPE"}
 
 
 def hang_up(process: Process, config: Path, text: str) -> None:
-    """Write other configuration and say so."""
+    """Replace the configuration file and send SIGHUP."""
     config.write_text(text)
     process.signal(signal.SIGHUP)
 
@@ -52,7 +52,7 @@ def test_a_reload_raises_the_number_of_builds(
 
         assert process.wait_for("[worker] long_jobs: 1 -> 2\n")
         until(lambda: len(fake_devices(state)) == 2)
-        # And not all three.
+        # The third build still waits.
         asked(job_server.address, BUILD_IP)()
         assert len(fake_devices(state)) == 2
 
@@ -109,14 +109,13 @@ def test_files_in_all_places_are_reloaded(
             (before,) = asked(server.address, UNKNOWN)()
             hang_up(process, path, "[poolmgr]\nexplain_failures = true\n")
             process.wait_for("[poolmgr] explain_failures: False -> True")
-            # It is in force a moment later: a level of the log could have
-            # it not be said.
+            # The change takes effect right after it is logged.
             until(lambda: "error" in asked(server.address, UNKNOWN)()[0])
         finally:
             process.end()
 
     assert "error" not in before
-    # The command line wins as it did at the start.
+    # The command line takes precedence, as at the start.
     assert not any("needs a restart" in line for line in process.lines)
 
 
@@ -205,7 +204,7 @@ def test_a_missing_default_file_is_an_error(
     assert conf.reread().worker().long_jobs == 3
     path.unlink()
 
-    # An editor that is just replacing it must not bring the defaults back.
+    # While an editor replaces the file, the defaults must not return.
     with pytest.raises(ConfigError, match=r"poolmgr\.conf cannot be read"):
         conf.reread()
 
@@ -240,27 +239,27 @@ def test_a_reload_changes_the_log_level(tmp_path: Path) -> None:
             process.wait_for("'info' -> 'debug'")
             hang_up(process, path, "[worker]\nlog_level = error\n")
             process.wait_for("'debug' -> 'error'")
-            in_force(process, path)
+            wait_until_applied(process, path)
             asked(server.address, UNKNOWN, uniques=("quiet",))()
             hang_up(process, path, "[worker]\n")
-            # Of this change itself there is nothing to be read.
-            until(lambda: told(process, server))
+            # At level error this change itself is not logged.
+            until(lambda: logs_jobs(process, server))
 
     assert not any("unique=quiet" in line for line in process.lines)
 
 
-def in_force(process: Process, config: Path) -> None:
-    """Wait until a change that was told of is in force.
+def wait_until_applied(process: Process, config: Path) -> None:
+    """Wait until a logged change is in effect.
 
-    It is told of a moment before. One reading comes after the other, so it
-    is in force when the next has failed, of which any level tells.
+    Reloads run one after the other, so it is in effect once the next reload
+    has failed, which is logged at any level.
     """
     hang_up(process, config, "[worker]\nlong_jobs = x\n")
     process.wait_for("configuration not reloaded")
 
 
-def told(process: Process, server: JobServerProcess) -> bool:
-    """Whether jobs are logged."""
+def logs_jobs(process: Process, server: JobServerProcess) -> bool:
+    """Return whether jobs are logged."""
     asked(server.address, UNKNOWN)()
     return any("outcome=FAIL" in line for line in process.lines)
 
@@ -305,7 +304,7 @@ def test_jobs_in_flight_keep_what_they_began_with(cloud: FakeCloud) -> None:
     go_on, entered = threading.Event(), threading.Semaphore(0)
 
     class Seen(Action[object]):
-        """See the settings."""
+        """Return a setting, and the deadline."""
 
         @dataclasses.dataclass(frozen=True)
         class Request:
@@ -344,7 +343,7 @@ def test_jobs_in_flight_keep_what_they_began_with(cloud: FakeCloud) -> None:
     assert limits["b"] - limits["a"] == pytest.approx(20.0)
 
 
-# -- log lines -----------------------------------------------------------
+# -- log lines --------------------------------------------------------------
 
 
 def test_a_changed_secret_is_not_logged(

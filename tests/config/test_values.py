@@ -26,7 +26,7 @@ SECRET = "planted-secret"
 
 
 def every() -> Iterator[Option]:
-    """Every option."""
+    """Yield every option."""
     conf = Configuration(alone=True)
     conf.use("--driver", ("poolmgr", "driver"), "fake")
     yield from options_in(conf.groups())
@@ -39,7 +39,7 @@ of_every_option = pytest.mark.parametrize(
 
 
 def read(path: Path, group: str) -> list[object]:
-    """The settings of a group, as a file has them."""
+    """Return the settings of a group in a file."""
     conf = Configuration([str(path)], alone=True)
     conf.driver_name()
     conf.use("--driver", ("poolmgr", "driver"), "fake")
@@ -48,7 +48,7 @@ def read(path: Path, group: str) -> list[object]:
 
 
 def refused(path: Path, group: str, name: str, value: str) -> str:
-    """What is said of a value in a file."""
+    """Return the error for a value in a file."""
     path.write_text(f"[{group}]\n{name} = {value}\n")
     with pytest.raises(ConfigError) as caught:
         read(path, group)
@@ -146,7 +146,7 @@ def test_invalid_variables_are_refused(
         assert str(caught.value).isprintable()
 
 
-# -- by every command -----------------------------------------------------
+# -- by every command -------------------------------------------------------
 
 WRONG = {
     "[worker] long_jobs": "5  # note",
@@ -304,7 +304,7 @@ def test_settings_of_a_program_are_checked() -> None:
             FakeSettings(boot_time=wrong)
 
 
-# -- files as people have them ----------------------------------------------
+# -- spellings --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_invalid_lines_are_reported(
     assert "planted" not in str(caught.value)
 
 
-# -- writing and reading ------------------------------------------------------
+# -- writing and reading ----------------------------------------------------
 
 ODD = st.text("ab1.$%\\{}\"'#; ,=:[]-/é", max_size=12)
 LINES = st.lists(ODD, min_size=1, max_size=3).map("\n  ".join)
