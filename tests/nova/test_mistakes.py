@@ -218,8 +218,7 @@ def test_a_login_without_a_project_is_told(
         place.by_clouds_yaml(), "check", "worker", "build-device"
     )
 
-    assert "the login is for no project" in said
-    assert "set project_name (the credentials are from clouds.yaml" in said
+    assert "clouds.yaml: clouds.there: the login is for no project" in said
 
 
 # -- microversions ------------------------------------------------------------

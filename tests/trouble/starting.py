@@ -19,7 +19,7 @@ def no_cloud(stage: Stage) -> str:
     return stage.run("worker")
 
 
-@scene("[nova]: Cloud mycluod was not found.")
+@scene("Cloud mycluod was not found.")
 def cloud_unknown(stage: Stage) -> str:
     stage.cloud()
     return stage.run("--os-cloud", "mycluod", "worker")

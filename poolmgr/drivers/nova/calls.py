@@ -112,10 +112,7 @@ def error_of_answer(
     status, headers = answer.status_code, answer.headers
     reason, kind = _reason_in(answer.content.decode("utf-8", "replace"))
     if 300 <= status < 400:
-        reason = (
-            "a redirect, which poolmgr does not follow; set the address of "
-            "the service itself (auth_url, or the endpoint in the catalog)"
-        )
+        reason = "a redirect, which is not followed; correct the address"
     name = _NAMES[call.service]
     # The service's own log has this id.
     request_id = one_line(headers.get("X-OpenStack-Request-ID", ""), 50)

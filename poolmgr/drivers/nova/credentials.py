@@ -5,8 +5,7 @@ import importlib.metadata
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import yaml
 from keystoneauth1.identity import v3
@@ -54,11 +53,9 @@ _PLACES = (
     "clouds.yaml is looked for in this folder, ~/.config/openstack and "
     "/etc/openstack, or is the file that OS_CLIENT_CONFIG_FILE names"
 )
-_SDK_MANUAL = "https://docs.openstack.org/openstacksdk/latest/user/config/"
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """A session with a cloud that has not logged in yet.
 
     :ivar session: keystoneauth's session
@@ -72,7 +69,7 @@ class Account:
     region: CloudRegion
     origin: str
     plugin: v3.BaseAuth
-    secret_files: tuple[tuple[str, str], ...] = ()
+    secret_files: list[tuple[str, str]]
 
 
 def is_address(url: str) -> bool:
@@ -118,19 +115,25 @@ def connect(
         settings
     :raises ConfigError: something is missing or wrong
     """
+    secret_files: list[tuple[str, str]] = []
     if connection is not None:
         session, region = connection.session, connection.config
-        return _account(session, region, "the connection")
-    origin, wanted, secret_files = _find_credentials(settings)
-    for name, option in _OVERRIDES.items():
-        if value := getattr(settings, option):
-            wanted[name] = value
-    if settings.insecure:
-        wanted["verify"] = False
-    if settings.keyfile:
-        secret_files.append((settings.keyfile, "[nova] keyfile"))
-    region, session = _make_session(wanted, origin)
-    return _account(session, region, origin, *secret_files)
+        origin = "the connection"
+    else:
+        origin, wanted, secret_files = _find_credentials(settings)
+        for name, option in _OVERRIDES.items():
+            if value := getattr(settings, option):
+                wanted[name] = value
+        if settings.insecure:
+            wanted["verify"] = False
+        if settings.keyfile:
+            secret_files.append((settings.keyfile, "[nova] keyfile"))
+        region, session = _make_session(wanted, origin)
+    for service in ("compute", "network", "image"):
+        if given := region.get_endpoint(service):
+            check_address(f"{service}_endpoint_override", given)
+    plugin = _make_v3_plugin(session, origin)
+    return Account(session, region, origin, plugin, secret_files)
 
 
 # -- inside -------------------------------------------------------------------
@@ -180,25 +183,19 @@ def _make_session(
     except Exception as error:
         # keystoneauth's exceptions for missing settings have no common class,
         # and a malformed clouds.yaml raises anything.
-        said = one_line(secrecy.masked(str(error)))
-        if "was not found" in said:
-            raise ConfigError(f"[nova]: {said} ({_PLACES})") from error
-        why = f"openstacksdk cannot use this: {said}; see {_SDK_MANUAL}"
-        raise ConfigError(f"{origin}: {why}") from error
+        why = one_line(secrecy.masked(str(error)))
+        raise ConfigError(
+            f"{origin}: openstacksdk cannot use this: {why} ({_PLACES})"
+        ) from error
     _hide(region.get_auth_args())
     secrecy.show(region.get_region_name())
     return region, session
 
 
-def _account(
-    session: Session,
-    region: CloudRegion,
-    origin: str,
-    *secret_files: tuple[str, str],
-) -> Account:
-    """Check the addresses of a session, and find how it logs in.
+def _make_v3_plugin(session: Session, origin: str) -> v3.BaseAuth:
+    """Return a session's login plugin for version 3 of the Identity API.
 
-    :raises ConfigError: an address is wrong, or it does not use Keystone v3
+    :raises ConfigError: it does not log in at Keystone, or has a wrong address
     """
     plugin = session.auth
     if not isinstance(plugin, (BaseGenericPlugin, v3.BaseAuth)):
@@ -206,23 +203,18 @@ def _account(
             f"{origin}: auth_type is not a Keystone v3 login type; "
             "use password, v3applicationcredential or v3token"
         )
-    for service in ("compute", "network", "image"):
-        if given := region.get_endpoint(service):
-            check_address(f"{service}_endpoint_override", given)
     url = check_address(f"{origin}: auth_url", plugin.auth_url or "")
     url = with_version(url, "v3")
-    if isinstance(plugin, BaseGenericPlugin):
-        # By itself it would ask Keystone for its versions first, and wait for
-        # its own lock if that is answered with 401.
-        try:
-            made = plugin.create_plugin(session, (3, 0), url)
-        except Exception as error:
-            raise ConfigError(f"{origin}: {one_line(str(error))}") from error
-        plugin = cast(v3.BaseAuth, made)
-    else:
+    if isinstance(plugin, v3.BaseAuth):
         plugin = copy.copy(plugin)
         plugin.auth_url = url
-    return Account(session, region, origin, plugin, secret_files)
+        return plugin
+    # By itself the generic plugin would ask Keystone for its versions first,
+    # and wait for its own lock if that is answered with 401.
+    try:
+        return cast(v3.BaseAuth, plugin.create_plugin(session, (3, 0), url))
+    except Exception as error:
+        raise ConfigError(f"{origin}: {one_line(str(error))}") from error
 
 
 def _credentials_in(settings: NovaSettings) -> dict[str, Any]:
@@ -249,23 +241,18 @@ def _credentials_in(settings: NovaSettings) -> dict[str, Any]:
     return {"auth_type": plugin, "auth": auth}
 
 
-def _hide(auth: Mapping[str, Any]) -> None:
-    """Hide the secrets in credentials; show all else, even if it is equal."""
-    secrets = _secrets_in(auth)
-    secrecy.hide(*secrets.values())
-    secrecy.show(*auth, *(auth[name] for name in auth.keys() - secrets))
+def _hide(auth: Mapping[str, Any]) -> list[str]:
+    """Hide the secrets in credentials; show all else, even if it is equal.
 
+    A secret is what is not known to be harmless. YAML may read a password
+    such as 1234 as a number.
 
-def _secrets_in(auth: Mapping[str, Any]) -> dict[str, str]:
-    """Return all parameters that are not known to be harmless.
-
-    YAML may read a password such as 1234 as a number.
+    :returns: the names of the secrets
     """
-    return {
-        name: str(value)
-        for name, value in auth.items()
-        if not _HARMLESS.fullmatch(name) and value
-    }
+    secrets = [n for n in auth if auth[n] and not _HARMLESS.fullmatch(n)]
+    secrecy.hide(*(str(auth[name]) for name in secrets))
+    secrecy.show(*auth, *(auth[name] for name in auth.keys() - secrets))
+    return sorted(secrets)
 
 
 def _hide_secrets_in_files(cloud: str) -> Iterator[tuple[str, str]]:
@@ -282,9 +269,7 @@ def _hide_secrets_in_files(cloud: str) -> Iterator[tuple[str, str]]:
         paths = [os.environ.get(variable, ""), *usual]
         # Of each kind the SDK reads the first file that it can.
         for path in [p for p in paths if os.access(p, os.R_OK)][:1]:
-            auth = _read_auth(path, cloud)
-            _hide(auth)
-            for name in sorted(_secrets_in(auth))[:1]:
+            for name in _hide(_read_auth(path, cloud))[:1]:
                 yield path, f"clouds.{cloud}.auth.{name}"
 
 

@@ -11,7 +11,6 @@ from openstack.connection import Connection
 
 from poolmgr.drivers.base import Device, Finding, Limits
 from poolmgr.drivers.nova.api import Api
-from poolmgr.drivers.nova.calls import Call
 from poolmgr.drivers.nova.credentials import connect
 from poolmgr.drivers.nova.devices import NovaDevice
 from poolmgr.drivers.nova.floating_ips import FloatingIPs
@@ -79,14 +78,12 @@ class NovaCloud(Servers, FloatingIPs):
         wanted = self.settings.compute_api_version or ""
         try:
             project = self.api.project_id(timeout)
-            # Any call of Nova finds the microversion.
-            self.api.run(
-                Call("GET", "compute", "/flavors", expects="flavors"), timeout
-            )
+            # These calls also find the microversion.
+            parts = [*self.parts.check(timeout)]
             return [
                 Finding("cloud", where, f"project {project}"),
                 Finding("compute_api_version", wanted, self.api.microversion),
-                *self.parts.check(timeout),
+                *parts,
             ]
         except CloudUnavailable:
             raise

@@ -17,19 +17,9 @@ from requests import Response
 
 from poolmgr import errors
 from poolmgr.drivers.base import Driver
-from poolmgr.drivers.nova.calls import (
-    FAILURES,
-    Call,
-    Refused,
-    Service,
-    error_of,
-    error_of_answer,
-)
-from poolmgr.drivers.nova.credentials import (
-    Account,
-    is_address,
-    with_version,
-)
+from poolmgr.drivers.nova import calls
+from poolmgr.drivers.nova.calls import Call, Service
+from poolmgr.drivers.nova.credentials import Account, is_address, with_version
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.transport import limit
 from poolmgr.events import CloudCall
@@ -119,7 +109,7 @@ class Session:
                 break
         if response.status_code < 300:
             return _fields_in(call, response.content)
-        raise error_of_answer(call, response, url)
+        raise calls.error_of_answer(call, response, url)
 
     def log_in(
         self, timeout: float, refused: AccessInfo | None = None
@@ -152,10 +142,8 @@ class Session:
         """
         project = self.log_in(timeout).project_id
         if not project:
-            raise errors.CloudRefused(
-                "the login is for no project; set project_name (the "
-                f"credentials are from {self._account.origin})"
-            )
+            why = "the login is for no project; set project_name"
+            raise errors.CloudRefused(f"{self._account.origin}: {why}")
         return project
 
     def send(self, call: Call, url: str, request: Callable[[], T]) -> T:
@@ -170,9 +158,9 @@ class Session:
             answer = request()
             status = getattr(answer, "status_code", 201)
             return answer
-        except FAILURES as error:
+        except calls.FAILURES as error:
             status = getattr(error, "http_status", None)
-            raise error_of(call, error, url) from error
+            raise calls.error_of(call, error, url) from error
         finally:
             took = time.monotonic() - started
             LOG.debug("%s: %s in %.3f s", call, status or "no answer", took)
@@ -232,7 +220,7 @@ class Session:
             access = self.send(_LOGIN, url, request)
             # The cloud's clock may be wrong: only the difference counts.
             lasts = (access.expires - access.issued).total_seconds()  # type: ignore[operator]
-        except (errors.AuthenticationFailed, Refused) as error:
+        except (errors.AuthenticationFailed, calls.Refused) as error:
             failed = errors.AuthenticationFailed(
                 f"the cloud refuses the login: {error} (the credentials are "
                 f"from {self._account.origin})"

@@ -6,16 +6,14 @@ times out, and it reads bodies of any size.
 
 import copy
 import io
-import os
 import time
 from functools import cache, partial
 from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import urljoin
 
+import requests
 from keystoneauth1.session import Session, TCPKeepAliveAdapter
-from requests import PreparedRequest, Response
-from requests.utils import get_environ_proxies
 from urllib3.util import Timeout
 
 #: Longest body that is read, in bytes: a page of 1000 servers has 5 MB.
@@ -30,19 +28,14 @@ def limit(session: Session, size: int) -> Session:
 
     :param size: number of connections that are kept open
     """
+    transport = Transport(size, session.session)
     session = copy.copy(session)
     session.redirect = False
     http = session.session = session._session = copy.copy(session.session)
+    http.trust_env = False  # the transport reads the environment
     http.adapters = copy.copy(http.adapters)
-    transport = Transport(size, http.trust_env)
     for prefix in ("http://", "https://"):
         http.mount(prefix, transport)
-    if http.trust_env and session.verify is True:
-        for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
-            session.verify = os.environ.get(name) or session.verify
-    # requests would read the environment again for each request, which takes
-    # as long as a third of the request.
-    http.trust_env = False
     return session
 
 
@@ -52,11 +45,16 @@ class Transport(TCPKeepAliveAdapter):
     The timeout of a request limits the time until its answer has been read.
 
     :param size: number of connections that are kept open
-    :param trust_env: whether the environment names proxies
+    :param http: knows how to merge settings with the environment
     """
 
-    def __init__(self, size: int, trust_env: bool) -> None:
-        self._proxies_of = cache(get_environ_proxies) if trust_env else None
+    def __init__(self, size: int, http: requests.Session) -> None:
+        @cache
+        def merge(url: str, verify: Any, cert: Any) -> dict[str, Any]:
+            return http.merge_environment_settings(url, {}, True, verify, cert)
+
+        # Once for each host: it takes as long as a third of a request.
+        self._merge = merge
         super().__init__(pool_maxsize=size)
 
     def get_connection_with_tls_context(self, *args: Any, **kw: Any) -> Any:
@@ -67,18 +65,16 @@ class Transport(TCPKeepAliveAdapter):
         return pool
 
     def send(
-        self, request: PreparedRequest, *args: Any, **kwargs: Any
-    ) -> Response:
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
         """See :class:`requests.adapters.HTTPAdapter`.
 
         :raises OSError: the answer is too long
         """
         request.headers["Accept-Encoding"] = "identity"
-        if self._proxies_of:
-            proxies = self._proxies_of(urljoin(request.url or "", "/"))
-            kwargs["proxies"] = {**(kwargs.get("proxies") or {}), **proxies}
+        host = urljoin(request.url or "", "/")
+        kwargs |= self._merge(host, kwargs["verify"], kwargs["cert"])
         kwargs["timeout"] = Timeout(total=kwargs["timeout"])
-        kwargs["stream"] = True
         response = super().send(request, *args, **kwargs)
         body = bytearray()
         try:
