@@ -214,41 +214,36 @@ def serve(
     :param statistics: its history
     :param options: how to reach the job servers
     """
-    host, port = settings.address, settings.port
-    shown = f"[{host}]" if ":" in host else host
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        sock = socket.create_server((host, port), family=family)
-    except OSError as error:
-        why = (error.strerror or str(error)).partition(" (while")[0]
-        LOG.warning(
-            "status page and metrics disabled: cannot listen on %s:%d: %s "
-            "([monitoring] address, port)",
-            shown,
-            port,
-            one_line(why),
-        )
-        return
     collector = StateCollector(service, statistics, options)
     statistics.registry.register(collector)
     statistics.start_at_0(service.manager.actions.names())
     names = "localhost", socket.gethostname(), *settings.hosts
-    server = Server(
-        Pages(service, statistics, {name.lower() for name in names}),
-        _sock=sock,
-        sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
-        bind_socket=False,
-        asyncore_use_poll=True,  # select() fails beyond 1,024 open files
-        cleanup_interval=1,
-        ident=None,
-        log_socket_errors=False,
-        max_request_body_size=1,
-        max_request_header_size=MAX_HEADER,
-    )
+    host = settings.address
+    host = f"[{host}]" if ":" in host else host
     # It warns of many requests and connections, which are no problem here.
     logging.getLogger("waitress").setLevel(logging.ERROR)
-    port = sock.getsockname()[1]
-    LOG.info("status page and metrics on http://%s:%d/", shown, port)
+    try:
+        server = Server(
+            Pages(service, statistics, {name.lower() for name in names}),
+            listen=f"{host}:{settings.port}",
+            asyncore_use_poll=True,  # select() fails beyond 1,024 open files
+            cleanup_interval=1,
+            ident=None,
+            log_socket_errors=False,
+            max_request_body_size=1,
+            max_request_header_size=MAX_HEADER,
+        )
+    except (OSError, ValueError) as error:
+        LOG.warning(
+            "status page and metrics disabled: cannot listen on %s:%d: %s "
+            "([monitoring] address, port)",
+            host,
+            settings.port,
+            one_line(str(error)),
+        )
+        return
+    port = server.effective_port
+    LOG.info("status page and metrics on http://%s:%s/", host, port)
     threading.Thread(
         target=server.run, name="poolmgr-http", daemon=True
     ).start()

@@ -6,14 +6,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from poolmgr.cloud.pace import time_limit
 from poolmgr.errors import PoolmgrError, TransportError
 from poolmgr.gearman import admin
 from poolmgr.gearman.assignment import Assignment
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address, ConnectionOptions
 from poolmgr.ownership import Job
-from poolmgr.tracing import RequestContext
 
 LOG = logging.getLogger(__name__)
 
@@ -80,10 +78,10 @@ class JobServerQueries:
         if client is None:
             return None
         try:
-            async with time_limit(RequestContext(), _TIMEOUT, "asking"):
+            async with asyncio.timeout(_TIMEOUT):
                 unique = b"" if job.cut else job.raw_unique
                 return await client.listeners(unique)
-        except (PoolmgrError, ValueError):
+        except (TimeoutError, TransportError, ValueError):
             if self._clients.get(job.server) is client:
                 del self._clients[job.server]
                 await client.__aexit__(None, None, None)

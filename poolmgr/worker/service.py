@@ -203,13 +203,8 @@ class Service:
         slots = self.slots
         self._worker.drain()
         self.manager.cloud.circuits.stop_waiting()
-        LOG.info(
-            "draining: %d running jobs have %g s, %d prefetched builds "
-            "half of that to start",
-            slots.long + slots.short,
-            self.settings.drain_timeout,
-            slots.held,
-        )
+        timeout = self.settings.drain_timeout
+        LOG.info("%s; drain timeout %g s", self.status, timeout)
         began = self._loop.time()
         # Prefetched builds start as long as they can be expected to end in
         # time. To return one costs it a retry, and gearmand drops a job after

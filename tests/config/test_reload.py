@@ -67,7 +67,7 @@ def test_a_reload_shortens_draining(
         answers = asked(job_server.address, BUILD)
         until(lambda: len(fake_devices(state)) == 1)
         process.signal(signal.SIGTERM)
-        process.wait_for("draining: 1 running jobs")
+        process.wait_for("draining, 1 of ")
 
         text += "[worker]\ndrain_timeout = 0.1\n"
         hang_up(process, tmp_path / "worker.conf", text)

@@ -353,7 +353,7 @@ def test_a_second_signal_ends_it_at_once(
         asyncio.run(submit())
         until(lambda: len(fake_devices(tmp_path / "cloud.db")) == 1)
         process.signal(signal.SIGTERM)
-        process.wait_for("draining: 1 running jobs")
+        process.wait_for("draining, 1 of ")
         process.signal(number)
 
         assert process.exit_code() == 128 + number
@@ -380,7 +380,7 @@ def test_no_job_is_taken_while_draining(
         process,
         answers,
     ):
-        process.wait_for("draining: 1 running jobs")
+        process.wait_for("draining, 1 of ")
         # Its last GRAB may still be on its way, and bring one job.
         for _twice in range(2):
             asyncio.run(submit())

@@ -144,7 +144,7 @@ def test_a_job_that_was_asked_for_before_the_signal_is_answered() -> None:
     with gearmand() as server, relay(server.address, grab) as between:
         with worker([str(between.address)]) as process:
             answers = signalled_in_a_grab(process, server, grab)
-            process.wait_for("draining: 0 running jobs")
+            process.wait_for("draining, 0 of ")
             grab.go_on.set()
 
             assert process.exit_code() == 0
@@ -218,7 +218,7 @@ def test_a_link_lost_while_draining_is_not_waited_for(
         asked(job_server.address, BUILD)
         until(lambda: len(fake_devices(state)) == 1)
         process.signal(signal.SIGTERM)
-        process.wait_for("draining: 1 running jobs")
+        process.wait_for("draining, 1 of ")
         job_server.kill()
 
         assert process.exit_code() == 0
@@ -239,7 +239,7 @@ def test_a_build_whose_link_is_lost_while_draining_is_taken_over(
             answers = asked(server.address, BUILD)
             until(lambda: len(fake_devices(state)) == 1)
             first.signal(signal.SIGTERM)
-            first.wait_for("draining: 1 running jobs")
+            first.wait_for("draining, 1 of ")
             with worker([str(server.address)], config, tmp_path) as second:
                 second.wait_for("registered")
                 between.cut()
