@@ -37,7 +37,7 @@ def test_two_clouds_on_one_file_see_each_others_devices(
     other.close()
 
 
-def test_a_floating_ip_was_allocated_when_its_mark_was_made(
+def test_a_floating_ip_has_the_creation_time_of_its_mark(
     cloud: FakeCloud,
 ) -> None:
     marked, plain = cloud.create_ip(MARK, SOON), cloud.create_ip(None, SOON)
@@ -46,7 +46,7 @@ def test_a_floating_ip_was_allocated_when_its_mark_was_made(
     assert list(cloud.list_ips(SOON)) == [marked, plain]
 
 
-def test_processes_share_a_file_without_losing_anything(
+def test_processes_share_a_state_file(
     tmp_path: Path,
 ) -> None:
     state = str(tmp_path / "state.db")
@@ -65,7 +65,9 @@ def test_processes_share_a_file_without_losing_anything(
     cloud.close()
 
 
-def test_processes_make_a_file_together(tmp_path: Path) -> None:
+def test_processes_create_a_state_file_at_the_same_time(
+    tmp_path: Path,
+) -> None:
     program = """
 import multiprocessing, sys
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
@@ -92,7 +94,7 @@ for number in range(40):
 
 
 @pytest.mark.parametrize("content", [b"not a database", b""])
-def test_a_state_that_is_none_is_refused_in_one_line(
+def test_an_unusable_state_file_is_refused_in_one_line(
     tmp_path: Path, content: bytes
 ) -> None:
     path = tmp_path / "state.db"
@@ -106,7 +108,7 @@ def test_a_state_that_is_none_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_device_takes_its_time_to_boot() -> None:
+def test_boot_time_is_kept() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_time=0.2))) as cloud:
         made = cloud.create_device("libra-1", MARK)
         assert (made.status, made.address) == ("building", None)
@@ -116,7 +118,7 @@ def test_a_device_takes_its_time_to_boot() -> None:
     assert (ready.status, ready.address) == ("active", "10.0.0.1")
 
 
-def test_boots_and_calls_fail_as_often_as_they_are_told_to() -> None:
+def test_failure_rates_are_kept() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_failure_rate=1.0))) as cloud:
         made = cloud.create_device("libra-1", MARK)
         with pytest.raises(DeviceFailed, match="let it fail"):
@@ -128,7 +130,7 @@ def test_boots_and_calls_fail_as_often_as_they_are_told_to() -> None:
     down.close()
 
 
-def test_a_call_takes_no_longer_than_its_time_out() -> None:
+def test_a_slow_call_ends_at_its_timeout() -> None:
     slow = FakeCloud(FakeSettings(call_time=60.0))
 
     with pytest.raises(CloudUnavailable, match=r"no answer within 0\.05 s"):
@@ -136,7 +138,7 @@ def test_a_call_takes_no_longer_than_its_time_out() -> None:
     slow.close()
 
 
-def test_quotas_and_ranges_end() -> None:
+def test_quotas_and_ranges_are_limits() -> None:
     small = FakeCloud(
         FakeSettings(ip_range="192.0.2.0/30", device_quota=1, ip_quota=9)
     )
@@ -151,7 +153,7 @@ def test_quotas_and_ranges_end() -> None:
     small.close()
 
 
-def test_an_address_given_back_is_used_again_at_last() -> None:
+def test_a_released_address_is_used_again() -> None:
     small = FakeCloud(FakeSettings(ip_range="192.0.2.0/30"))
     first = small.create_ip(MARK, SOON)
     small.create_ip(MARK, SOON)
@@ -161,7 +163,7 @@ def test_an_address_given_back_is_used_again_at_last() -> None:
     small.close()
 
 
-def test_a_device_has_one_floating_ip_at_most(cloud: FakeCloud) -> None:
+def test_a_second_floating_ip_of_a_device_is_refused(cloud: FakeCloud) -> None:
     device = cloud.create_device("a", MARK, SOON)
     cloud.attach_ip(cloud.create_ip(MARK, SOON), device, SOON)
 
@@ -169,7 +171,7 @@ def test_a_device_has_one_floating_ip_at_most(cloud: FakeCloud) -> None:
         cloud.attach_ip(cloud.create_ip(MARK, SOON), device, SOON)
 
 
-def test_what_is_gone_is_told(cloud: FakeCloud) -> None:
+def test_changes_of_deleted_resources_are_refused(cloud: FakeCloud) -> None:
     device = cloud.create_device("a", MARK, SOON)
     ip = cloud.create_ip(MARK, SOON)
     for there in (True, False):
@@ -193,14 +195,14 @@ def test_what_is_gone_is_told(cloud: FakeCloud) -> None:
         ({"closed_port": 0}, "closed_port must be at least 1"),
     ],
 )
-def test_settings_out_of_bounds_are_told(
+def test_settings_out_of_bounds_are_refused(
     settings: dict[str, object], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         FakeSettings(**settings)  # type: ignore[arg-type]
 
 
-def test_a_closed_one_refuses_at_once() -> None:
+def test_a_closed_cloud_refuses_calls() -> None:
     cloud = FakeCloud()
     cloud.close()
 

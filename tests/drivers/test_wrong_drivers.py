@@ -95,7 +95,7 @@ def test_a_field_of_another_type_is_refused(
 
 
 @pytest.mark.parametrize("verb", NEEDED)
-def test_nonsense_is_the_fault_of_the_driver(verb: str) -> None:
+def test_a_result_of_the_wrong_type_blames_the_driver(verb: str) -> None:
     for value in [*NONSENSE, None]:
         error = reason(strange(verb, lambda *_, it=value: it), verb)
 
@@ -116,7 +116,7 @@ def test_nonsense_is_the_fault_of_the_driver(verb: str) -> None:
         (Unspeakable(), "Unspeakable"),
     ],
 )
-def test_what_a_driver_may_not_raise_is_its_fault(
+def test_an_unexpected_error_blames_the_driver(
     verb: str, error: BaseException, words: str
 ) -> None:
     def fail(*args: object) -> object:
@@ -129,7 +129,7 @@ def test_what_a_driver_may_not_raise_is_its_fault(
 
 
 @pytest.mark.parametrize("wrong", [None, [DEVICE]])
-def test_a_look_that_is_nonsense_is_made_again(
+def test_a_poll_with_a_wrong_result_is_repeated(
     wrong: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -148,7 +148,7 @@ def test_a_look_that_is_nonsense_is_made_again(
     assert "driver FakeCloud: poll: TypeError: its result is" in caplog.text
 
 
-def test_a_driver_that_heeds_no_time_out_is_named() -> None:
+def test_a_driver_that_ignores_its_timeout_is_named() -> None:
     never = threading.Event()
     cloud = strange("find_ips", lambda *_: never.wait(60.0))
     settings = replace(SETTINGS, short_timeout=1.0)
@@ -184,7 +184,7 @@ def process(folder: Path, body: str) -> dict[str, str]:
     return {"PYTHONPATH": str(path), "OS_POOLMGR__DRIVER": "strange"}
 
 
-def test_a_driver_that_hangs_while_it_closes_ends_all_the_same(
+def test_a_driver_that_hangs_in_close_does_not_block_the_exit(
     tmp_path: Path,
 ) -> None:
     env = process(tmp_path, "    def close(self): time.sleep(3600)")
@@ -204,7 +204,7 @@ def test_a_driver_that_hangs_while_it_closes_ends_all_the_same(
             worker.end()
 
 
-def test_a_driver_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_driver_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     env = process(tmp_path, "")
     for command in ("build-ip", "check", "worker"):
         done = poolmgr(command, STRANGE="__init__", **env)
@@ -215,7 +215,7 @@ def test_a_driver_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         )
 
 
-def test_lists_and_checks_name_the_driver_that_fails(tmp_path: Path) -> None:
+def test_lists_and_check_name_the_failing_driver(tmp_path: Path) -> None:
     env = process(
         tmp_path, "    list_devices = list_ips = fail\n    check = fail"
     )

@@ -56,7 +56,7 @@ PUBLIC = entry("15.185.175.81")
         ({"public": [entry("10.1.2.3")]}, "10.1.2.3"),
     ],
 )
-def test_by_default_a_floating_one_then_a_public_one_then_the_first(
+def test_best_address_is_floating_then_public_then_first(
     addresses: Addresses, chosen: str | None
 ) -> None:
     assert address_of(addresses, NovaSettings()) == chosen
@@ -81,7 +81,7 @@ BOTH: Addresses = {
         ("nowhere", "4", "best", None),
     ],
 )
-def test_network_version_and_kind_can_be_asked_for(
+def test_address_network_version_and_type_are_options(
     network: str | None, version: Any, kind: Any, chosen: str | None
 ) -> None:
     settings = NovaSettings(
@@ -112,7 +112,7 @@ V6 = "2001:db8::/64"
         ({"private_range": "172.16.0.0/16"}, {}, "172.16.0.0/16"),
     ],
 )
-def test_the_address_is_of_the_version_and_type_asked_for(
+def test_answered_address_has_the_configured_version_and_type(
     pools: Pools, cloud: dict[str, Any], nova: dict[str, Any], within: str
 ) -> None:
     answer = pools.new(cloud, nova).build()
@@ -121,7 +121,7 @@ def test_the_address_is_of_the_version_and_type_asked_for(
     assert address in ipaddress.ip_network(within)
 
 
-def test_the_address_is_of_the_network_asked_for(pools: Pools) -> None:
+def test_answered_address_is_in_the_configured_network(pools: Pools) -> None:
     nova = {
         "networks": ("isolated", "private"),
         "address_network": "private",
@@ -134,7 +134,7 @@ def test_the_address_is_of_the_network_asked_for(pools: Pools) -> None:
     assert answer["addr"] == shown["private"][0]["addr"]
 
 
-def test_a_version_that_never_comes_is_no_address(pools: Pools) -> None:
+def test_a_build_without_an_address_of_the_version_fails(pools: Pools) -> None:
     pool = pools.new(nova={"address_version": "6"}, long_timeout=2.0)
 
     reason = pool.fails("BUILD_DEVICE", "deadline")

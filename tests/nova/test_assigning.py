@@ -65,7 +65,7 @@ def test_changes_of_one_address_take_turns(pool: Pool) -> None:
     assert after.when - before.when >= 1.0
 
 
-def test_what_is_there_already_is_not_changed(pool: Pool) -> None:
+def test_an_attached_address_is_not_attached_again(pool: Pool) -> None:
     device = pool.build()
     ip = pool.ip(on=device)
     pool.cloud.forget_calls()
@@ -108,7 +108,7 @@ def test_an_address_moves_in_one_change(pool: Pool) -> None:
     ids=id_of,
 )
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
-def test_what_fails_once_is_in_effect_in_the_end(
+def test_a_failed_attachment_is_retried(
     pools: Pools, action: str, fault: Fault
 ) -> None:
     pool = pools.new(nova={"call_timeout": 0.5})
@@ -124,7 +124,9 @@ def test_what_fails_once_is_in_effect_in_the_end(
 
 
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
-def test_what_is_never_in_effect_is_a_fail(pool: Pool, action: str) -> None:
+def test_an_attachment_that_never_takes_effect_fails(
+    pool: Pool, action: str
+) -> None:
     device = pool.build()
     ip = pool.ip(on=device if action == "REMOVE_IP" else None)
     pool.fault(Fault.lost_floating_ip(times=None))
@@ -134,7 +136,7 @@ def test_what_is_never_in_effect_is_a_fail(pool: Pool, action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
-def test_a_call_that_the_deadline_cuts_short_is_not_the_reason(
+def test_a_request_cut_by_the_deadline_is_not_the_reason(
     pool: Pool, action: str
 ) -> None:
     # Neutron has answered each change; only the last look had no time left.
@@ -156,7 +158,7 @@ def test_a_call_that_the_deadline_cuts_short_is_not_the_reason(
 
 
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
-def test_a_reason_that_lasts_is_in_the_fail(pool: Pool, action: str) -> None:
+def test_a_lasting_reason_is_in_the_fail(pool: Pool, action: str) -> None:
     device = pool.build()
     ip = pool.ip(on=device if action == "REMOVE_IP" else None)
     pool.fault(replace(PUT, times=None))
@@ -169,7 +171,7 @@ def test_a_reason_that_lasts_is_in_the_fail(pool: Pool, action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
-def test_what_changes_meanwhile_is_read_again(
+def test_an_address_changed_meanwhile_is_reread(
     pools: Pools, action: str
 ) -> None:
     # The status follows later, and with it the revision.
@@ -187,7 +189,7 @@ def test_what_changes_meanwhile_is_read_again(
 # -- ports ------------------------------------------------------------------
 
 
-def test_of_two_ports_the_one_with_a_route_is_used(pools: Pools) -> None:
+def test_the_port_with_a_route_is_used(pools: Pools) -> None:
     pool = pools.new(nova={"networks": ("isolated", "private")})
     device, ip = pool.build(), pool.ip()
 
@@ -200,7 +202,7 @@ def test_of_two_ports_the_one_with_a_route_is_used(pools: Pools) -> None:
     assert port["network_id"] == pool.cloud.ids["private"]
 
 
-def test_a_device_without_a_route_says_so_at_once(pools: Pools) -> None:
+def test_a_device_without_a_route_fails_at_once(pools: Pools) -> None:
     pool = pools.new(nova={"networks": ("isolated",)})
     device, ip = pool.build(), pool.ip()
 
@@ -211,7 +213,7 @@ def test_a_device_without_a_route_says_so_at_once(pools: Pools) -> None:
     assert "is not reachable" in reason
 
 
-def test_a_device_that_has_an_address_keeps_it(pool: Pool) -> None:
+def test_a_second_address_for_a_device_is_refused(pool: Pool) -> None:
     device = pool.build()
     old, new = pool.ip(on=device), pool.ip()
 
@@ -224,13 +226,13 @@ def test_a_device_that_has_an_address_keeps_it(pool: Pool) -> None:
     assert pool.device_of(new) is None
 
 
-def test_a_device_that_is_gone_is_a_fail(pool: Pool) -> None:
+def test_assign_ip_to_a_missing_device_fails(pool: Pool) -> None:
     ip = pool.ip()
 
     pool.fails("ASSIGN_IP", "not_found", ip=ip["ip"], name=PATTERN)
 
 
-def test_an_address_that_is_gone_is_a_fail(pool: Pool) -> None:
+def test_assign_ip_of_a_missing_address_fails(pool: Pool) -> None:
     device, ip = pool.build(), pool.ip()
     pool.passes("DELETE_IP", ip=ip["ip"])
 
@@ -249,7 +251,7 @@ def listening() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("status_delay", [0.0, 0.4])
-def test_a_port_that_refuses_is_a_fail_and_detaches(
+def test_assign_ip_detaches_if_the_check_port_refuses(
     pools: Pools, status_delay: float
 ) -> None:
     with listening() as port:
@@ -269,7 +271,7 @@ def test_a_port_that_refuses_is_a_fail_and_detaches(
     assert pool.device_of(ip) is None
 
 
-def test_a_port_that_accepts_is_a_pass(pools: Pools) -> None:
+def test_assign_ip_passes_if_the_check_port_accepts(pools: Pools) -> None:
     with listening() as port:
         pool = pools.new({"floating_range": "127.0.9.0/24"}, check_port=port)
         device, ip = pool.build(), pool.ip()
@@ -293,7 +295,9 @@ def test_an_address_is_detached_and_stays_allocated(pool: Pool) -> None:
     assert "poolmgr" in pool.only_ip()["description"]
 
 
-def test_detaching_what_is_not_attached_changes_nothing(pool: Pool) -> None:
+def test_remove_ip_of_an_unattached_address_changes_nothing(
+    pool: Pool,
+) -> None:
     device, ip = pool.build(), pool.ip()
     pool.cloud.forget_calls()
 

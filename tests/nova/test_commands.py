@@ -39,7 +39,7 @@ def shown(*args: str, **environment: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_every_command_works_on_the_cloud(
+def test_every_command_works_on_openstack(
     cloud: LoopbackCloud, here: dict[str, str]
 ) -> None:
     device = shown("build-device", **here)
@@ -124,7 +124,7 @@ def test_odd_entries_are_shown_and_hide_no_other(
         assert [id_ for id_ in ids if id_ not in done.stdout] == []
 
 
-def test_check_shows_that_all_is_well(here: dict[str, str]) -> None:
+def test_check_shows_ok_for_every_setting(here: dict[str, str]) -> None:
     rows = shown("check", **here)
 
     assert {row["Setting"]: row["State"] for row in rows} == {
@@ -157,7 +157,7 @@ WRONG = {
 }
 
 
-def test_check_says_of_each_setting_what_is_wrong_with_it(
+def test_check_explains_each_wrong_setting(
     here: dict[str, str],
 ) -> None:
     done = poolmgr(

@@ -164,7 +164,7 @@ def neutron(status: int, kind: str, message: str = "said Neutron") -> Fault:
         ),
     ],
 )
-def test_an_answer_of_the_cloud_has_its_code(
+def test_answers_of_the_cloud_have_error_codes(
     pools: Pools,
     action: str,
     fault: Fault,
@@ -198,7 +198,7 @@ def test_an_answer_of_the_cloud_has_its_code(
     ],
     ids=lambda trouble: next(iter(trouble)) + str(trouble.get("status", "")),
 )
-def test_trouble_that_lasts_ends_at_the_deadline(
+def test_retries_end_at_the_deadline(
     pools: Pools, trouble: dict[str, Any]
 ) -> None:
     pool = pools.new(short_timeout=1.2, nova={"call_timeout": 0.4})
@@ -214,7 +214,7 @@ def test_trouble_that_lasts_ends_at_the_deadline(
     assert time.monotonic() - started < 10.0
 
 
-def test_a_page_of_a_proxy_is_told_in_one_short_line(pools: Pools) -> None:
+def test_an_html_page_becomes_one_short_line(pools: Pools) -> None:
     pool = pools.new(short_timeout=2.0)
     page = f"<html><h1>Bad Gateway</h1>\n<p>{'very ' * 500}</p></html>"
     pool.fault(Fault(path=IPS, status=502, body=page, times=None))

@@ -23,7 +23,7 @@ from tests.nova.pools import (
 from tests.polling import until
 
 
-def test_an_address_costs_two_changes(pool: Pool) -> None:
+def test_build_ip_takes_two_changing_requests(pool: Pool) -> None:
     answer = pool.ip()
 
     shown = pool.only_ip()
@@ -71,7 +71,7 @@ def test_one_address_when_its_answer_breaks_off(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("unique", ["", "unique"])
-def test_an_address_nobody_heard_of_is_given_back(
+def test_an_address_of_unknown_outcome_is_released(
     pools: Pools, unique: str
 ) -> None:
     # Neutron allocates it, and answers nothing more until the time is up.
@@ -96,7 +96,7 @@ def test_an_address_nobody_heard_of_is_given_back(
 @pytest.mark.parametrize(
     "cloud", [{"floating_ips": 1}, {"floating_range": "198.18.0.0/30"}]
 )
-def test_none_left_is_a_spent_quota(
+def test_no_free_address_counts_as_quota_exceeded(
     pools: Pools, cloud: dict[str, object]
 ) -> None:
     pool = pools.new(cloud)
@@ -115,7 +115,7 @@ def test_none_left_is_a_spent_quota(
         (("a",), "public", "'public' not found among the external"),
     ],
 )
-def test_a_network_that_cannot_be_told_says_what_to_do(
+def test_a_missing_or_ambiguous_external_network_is_explained(
     pools: Pools, there: tuple[str, ...], wanted: str | None, said: str
 ) -> None:
     pool = pools.new(
@@ -129,7 +129,7 @@ def test_a_network_that_cannot_be_told_says_what_to_do(
     assert pool.posts(IPS) == 0
 
 
-def test_of_several_external_networks_the_one_named_is_used(
+def test_the_configured_external_network_is_used(
     pools: Pools,
 ) -> None:
     pool = pools.new(
@@ -141,14 +141,14 @@ def test_of_several_external_networks_the_one_named_is_used(
     assert pool.only_ip()["floating_network_id"] == pool.cloud.ids["b"]
 
 
-def test_the_only_external_network_needs_no_name(pools: Pools) -> None:
+def test_the_only_external_network_is_the_default(pools: Pools) -> None:
     pools.new(nova={"floating_network": None}).ip()
 
 
 # -- DELETE_IP --------------------------------------------------------------
 
 
-def test_an_address_is_given_back_while_attached(pool: Pool) -> None:
+def test_an_attached_address_is_released(pool: Pool) -> None:
     ip = pool.ip(on=pool.build())
 
     answer = pool.passes("DELETE_IP", ip=ip["ip"])
@@ -174,7 +174,7 @@ def test_an_address_is_given_back_while_attached(pool: Pool) -> None:
     ],
     ids=id_of,
 )
-def test_giving_back_is_tried_again(pool: Pool, fault: Fault) -> None:
+def test_a_failed_release_is_retried(pool: Pool, fault: Fault) -> None:
     ip = pool.ip()
     pool.fault(replace(fault, method="DELETE", path=ONE_IP))
 
@@ -183,7 +183,7 @@ def test_giving_back_is_tried_again(pool: Pool, fault: Fault) -> None:
     assert not pool.cloud.floating_ips
 
 
-def test_an_address_that_stays_is_a_fail(pool: Pool) -> None:
+def test_delete_ip_fails_if_the_address_remains(pool: Pool) -> None:
     ip = pool.ip()
     pool.fault(Fault(method="DELETE", path=ONE_IP, status=500, times=None))
     pool.adopt(short_timeout=0.5)
@@ -194,7 +194,7 @@ def test_an_address_that_stays_is_a_fail(pool: Pool) -> None:
     assert pool.only_ip()["id"] == ip["id"]
 
 
-def test_an_address_that_is_not_there_is_a_fail(pool: Pool) -> None:
+def test_delete_ip_of_an_unknown_address_fails(pool: Pool) -> None:
     pool.fails("DELETE_IP", "not_found", ip="198.18.0.77")
 
     assert pool.cloud.count("DELETE") == 0
@@ -203,7 +203,7 @@ def test_an_address_that_is_not_there_is_a_fail(pool: Pool) -> None:
 @pytest.mark.parametrize(
     ("name", "code"), [("web-1", "not_owned"), (PATTERN, None)]
 )
-def test_an_unmarked_address_is_as_good_as_the_device_it_is_on(
+def test_an_unmarked_address_is_owned_like_its_device(
     pool: Pool, name: str, code: str | None
 ) -> None:
     server = pool.server(name)
@@ -219,7 +219,7 @@ def test_an_unmarked_address_is_as_good_as_the_device_it_is_on(
 
 
 @pytest.mark.parametrize("ip", ["", "300.1.1.1", "198.18.0.2/../..", "::1%lo"])
-def test_an_address_that_is_none_never_reaches_the_cloud(
+def test_an_invalid_address_is_refused_without_a_request(
     pool: Pool, ip: str
 ) -> None:
     for action in ("DELETE_IP", "ASSIGN_IP", "REMOVE_IP"):
@@ -229,7 +229,7 @@ def test_an_address_that_is_none_never_reaches_the_cloud(
 
 
 @pytest.mark.parametrize("details", [{}, {"port_details": None}], ids=str)
-def test_of_many_attached_addresses_each_is_known_by_its_device(
+def test_attached_devices_are_found_without_port_details(
     pools: Pools,
     monkeypatch: pytest.MonkeyPatch,
     details: dict[str, object],
@@ -263,7 +263,7 @@ def test_of_many_attached_addresses_each_is_known_by_its_device(
     assert max(map(len, asked)) == 3
 
 
-def test_a_cloud_without_routers_has_devices_and_no_addresses(
+def test_a_cloud_without_routers_has_no_floating_ips(
     pools: Pools,
 ) -> None:
     cloud = pools.cloud(routers=False, external_networks=())
@@ -283,7 +283,7 @@ def test_a_cloud_without_routers_has_devices_and_no_addresses(
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_big_project_s_addresses_are_not_all_read(
+def test_build_ip_reads_only_unattached_addresses(
     pools: Pools, own: bool
 ) -> None:
     cloud = pools.cloud()

@@ -26,7 +26,7 @@ some_marks = st.builds(
 
 
 @given(some_marks)
-def test_a_server_keeps_its_mark(mark: Mark) -> None:
+def test_server_metadata_round_trip(mark: Mark) -> None:
     metadata = marks.metadata_of(mark)
 
     assert marks.mark_in({**metadata, "role": "haproxy"}) == mark
@@ -37,7 +37,7 @@ def test_a_server_keeps_its_mark(mark: Mark) -> None:
 
 
 @given(some_marks)
-def test_a_floating_ip_keeps_its_mark_but_a_long_handle(mark: Mark) -> None:
+def test_description_round_trip_drops_only_a_long_handle(mark: Mark) -> None:
     assume(len(mark.unique.encode()) <= 63)  # of Gearman's none is longer
 
     description = marks.description_of(mark)
@@ -52,7 +52,7 @@ def test_a_floating_ip_keeps_its_mark_but_a_long_handle(mark: Mark) -> None:
     assert mark.is_still(read)
 
 
-def test_the_mark_of_a_real_job_is_written_whole() -> None:
+def test_the_mark_of_a_gearman_job_fits_into_a_description() -> None:
     handle = f"H:{'h' * 50}:123456"
     mark = Mark.for_job("p" * 40, Job(UNIQUE, handle)).handed_over()
 
@@ -61,7 +61,7 @@ def test_the_mark_of_a_real_job_is_written_whole() -> None:
     assert read == mark
 
 
-def test_a_floating_ip_of_a_device_names_it() -> None:
+def test_a_description_names_the_device_it_belongs_to() -> None:
     mark = Mark.for_job("libra", Job(UNIQUE, "H:a:1"))
 
     description = marks.description_of(mark, "4df04b17")
@@ -80,15 +80,15 @@ def test_a_floating_ip_of_a_device_names_it() -> None:
         "poolmgrs pool=libra state=building",
     ],
 )
-def test_what_others_wrote_is_no_mark(description: str) -> None:
+def test_foreign_descriptions_are_not_marks(description: str) -> None:
     assert marks.mark_in_description(description)[0] is None
 
 
-def test_what_others_wrote_on_a_server_is_no_mark() -> None:
+def test_foreign_metadata_are_not_a_mark() -> None:
     assert marks.mark_in({"pool": "libra", "poolmgr_pool": "x"}) is None
 
 
-def test_a_mark_of_another_version_tells_its_pool_and_job() -> None:
+def test_pool_and_job_of_a_newer_version_s_mark_are_read() -> None:
     # Without a mark it could be taken for nobody's.
     metadata = {
         "poolmgr_pool": "libra",
@@ -106,7 +106,7 @@ def test_a_mark_of_another_version_tells_its_pool_and_job() -> None:
     assert not read.is_of("libra", Job(UNIQUE, "H:a:1"))
 
 
-def test_tags_are_what_nova_takes_and_differ() -> None:
+def test_tags_are_valid_and_unique() -> None:
     odd = Mark("libra", "un/ique, \n", "H:a:1", "")
     plain = Mark("libra", UNIQUE, "H:a:1", "")
     nameless = Mark("libra", "", "H:a:1", "")
@@ -125,7 +125,7 @@ def test_tags_are_what_nova_takes_and_differ() -> None:
     assert len(set(tags)) == 5
 
 
-def test_what_two_workers_write_at_once_is_not_mixed_up() -> None:
+def test_concurrent_mark_changes_of_two_workers_combine() -> None:
     given = Mark.for_job("p", Job(UNIQUE, "H:a:1")).handed_over()
     metadata = marks.metadata_of(given)
     taken_over = given.taken_over_by(Job(UNIQUE, "H:a:2")).handed_over()

@@ -152,7 +152,7 @@ def without(answer: Mapping[str, Any], name: str) -> Json:
         ("/ports", "ports", ""),
     ],
 )
-def test_what_is_odd_besides_costs_no_build(
+def test_odd_entries_do_not_affect_a_build(
     pools: Pools, path: str, key: str, name: str
 ) -> None:
     """Another entry, which nobody asked for, is odd in every way."""
@@ -222,7 +222,7 @@ def test_an_error_without_a_fault_fails_one_build(pools: Pools) -> None:
     ],
     ids=as_json,
 )
-def test_a_server_that_is_odd_for_a_while_is_built(
+def test_a_server_with_temporarily_odd_fields_is_built(
     pools: Pools, odd: Json
 ) -> None:
     pool = pools.new()
@@ -241,9 +241,7 @@ def test_a_server_that_is_odd_for_a_while_is_built(
 
 
 @pytest.mark.parametrize("body", [{}, {"metadata": None}, {"metadata": []}])
-def test_an_odd_answer_to_a_mark_costs_no_device(
-    pool: Pool, body: Json
-) -> None:
+def test_an_odd_answer_to_a_mark_is_retried(pool: Pool, body: Json) -> None:
     path = "/servers/[^/]+/metadata"
     pool.fault(Fault(path=path, method="POST", change=lambda _answer: body))
 
@@ -263,7 +261,7 @@ def test_an_odd_answer_to_a_mark_costs_no_device(
     ],
     ids=as_json,
 )
-def test_who_cannot_be_told_is_nobody_s_to_delete(
+def test_a_server_with_an_unreadable_mark_is_not_deleted(
     pool: Pool, odd: Json
 ) -> None:
     device = pool.build()
@@ -283,7 +281,7 @@ def test_who_cannot_be_told_is_nobody_s_to_delete(
     assert pool.cloud.count("DELETE", path=f"{SERVERS}/.*") == 0
 
 
-def test_what_is_left_out_is_said_once(
+def test_ignored_entries_are_logged_once(
     pool: Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool.build()

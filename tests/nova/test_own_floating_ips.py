@@ -25,7 +25,7 @@ def test_a_device_gets_its_own_floating_ip_and_takes_it_along(
 
 
 @pytest.mark.parametrize("kind", ["best", "floating"])
-def test_it_is_answered_whatever_type_of_address_is_asked_for(
+def test_own_floating_ip_is_answered_for_any_address_type(
     kind: str,
 ) -> None:
     with (
@@ -38,7 +38,7 @@ def test_it_is_answered_whatever_type_of_address_is_asked_for(
         assert answer["addr"] == ip["floating_ip_address"]
 
 
-def test_it_goes_with_the_device_though_the_option_was_turned_off() -> None:
+def test_own_floating_ip_is_released_after_the_option_was_turned_off() -> None:
     with LoopbackCloud() as cloud:
         with nova_on(cloud, device_floating_ip=True) as driver:
             device = PoolManager(driver).execute("BUILD_DEVICE")
@@ -49,7 +49,7 @@ def test_it_goes_with_the_device_though_the_option_was_turned_off() -> None:
         assert cloud.floating_ips == []
 
 
-def test_a_device_without_one_costs_no_look_for_floating_ips() -> None:
+def test_a_device_without_own_floating_ip_needs_no_look_up() -> None:
     with (
         LoopbackCloud() as cloud,
         nova_on(cloud, device_floating_ip=False) as driver,
@@ -61,7 +61,7 @@ def test_a_device_without_one_costs_no_look_for_floating_ips() -> None:
         assert not cloud.count(path="/floatingips")
 
 
-def test_a_device_cannot_have_a_floating_ip_where_there_are_none() -> None:
+def test_own_floating_ips_need_an_external_network() -> None:
     with (
         LoopbackCloud(external_networks=()) as cloud,
         openstack_on(
@@ -85,7 +85,7 @@ def test_a_device_cannot_have_a_floating_ip_where_there_are_none() -> None:
     ],
     ids=id_of,
 )
-def test_its_own_floating_ip_is_on_it_whatever_fails_once(
+def test_own_floating_ip_is_attached_despite_single_failures(
     pools: Pools, fault: Fault
 ) -> None:
     pool = pools.new(nova=OWN)
@@ -97,7 +97,7 @@ def test_its_own_floating_ip_is_on_it_whatever_fails_once(
     assert pool.device_of({"ip": answer["addr"]}) == answer["name"]
 
 
-def test_its_own_floating_ip_that_is_never_on_it_fails_the_build(
+def test_a_build_fails_if_its_floating_ip_is_never_attached(
     pools: Pools,
 ) -> None:
     pool = pools.new(nova=OWN, long_timeout=2.0)
@@ -109,7 +109,7 @@ def test_its_own_floating_ip_that_is_never_on_it_fails_the_build(
     assert not pool.cloud.floating_ips
 
 
-def test_a_failed_build_gives_its_own_floating_ip_back(pools: Pools) -> None:
+def test_a_failed_build_releases_its_floating_ip(pools: Pools) -> None:
     pool = pools.new(nova=OWN, long_timeout=2.0)
     fault = Fault(method="POST", path=".*/metadata", status=500, times=None)
     pool.fault(fault)
@@ -122,7 +122,9 @@ def test_a_failed_build_gives_its_own_floating_ip_back(pools: Pools) -> None:
     assert not pool.cloud.floating_ips
 
 
-def test_a_spent_quota_of_floating_ips_fails_the_build(pools: Pools) -> None:
+def test_a_build_fails_if_the_floating_ip_quota_is_used_up(
+    pools: Pools,
+) -> None:
     pool = pools.new({"floating_ips": 0}, OWN)
 
     pool.fails("BUILD_DEVICE", "quota_exceeded")

@@ -12,7 +12,7 @@ from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.clouds import nova_on, openstack_on, settings_for
 
 
-def test_a_floating_network_has_to_be_external() -> None:
+def test_the_floating_network_must_be_external() -> None:
     with (
         LoopbackCloud() as cloud,
         openstack_on(cloud, floating_network="private") as openstack,
@@ -39,7 +39,7 @@ def test_check_shows_what_was_found(tmp_path: Path) -> None:
         assert found["key_name"] == "poolkey"
 
 
-def test_who_checked_does_not_look_up_again() -> None:
+def test_jobs_reuse_what_check_looked_up() -> None:
     with LoopbackCloud() as cloud, nova_on(cloud) as driver:
         manager = PoolManager(driver)
         manager.cloud.check()
@@ -94,7 +94,7 @@ def test_metadata_and_user_data_are_given_to_the_device(
         ({"calls_at_once": 0}, "at least 1"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(
+def test_invalid_settings_are_refused(
     changes: dict[str, object], words: str
 ) -> None:
     with LoopbackCloud() as cloud:
@@ -102,7 +102,7 @@ def test_settings_that_cannot_be_are_refused(
             settings_for(cloud, **changes)
 
 
-def test_what_cannot_be_reached_is_named_in_a_few_words() -> None:
+def test_an_unreachable_service_is_named_in_the_error() -> None:
     with LoopbackCloud() as cloud:
         settings = settings_for(cloud)
     nowhere = settings.auth_url
@@ -119,7 +119,7 @@ def test_what_cannot_be_reached_is_named_in_a_few_words() -> None:
     assert f"cannot reach {where}: Connection refused" in str(caught.value)
 
 
-def test_the_rate_of_calls_is_kept() -> None:
+def test_the_rate_limit_is_kept() -> None:
     with (
         LoopbackCloud(rate_limit=20.0) as cloud,
         nova_on(cloud, calls_per_second=15.0) as driver,
@@ -134,7 +134,7 @@ def test_the_rate_of_calls_is_kept() -> None:
         assert not [c for c in cloud.calls if c.status == 429]
 
 
-def test_a_cloud_without_floating_ips_can_be_built_on() -> None:
+def test_builds_work_without_an_external_network() -> None:
     with (
         LoopbackCloud(external_networks=()) as cloud,
         nova_on(cloud, floating_network=None) as driver,
@@ -149,7 +149,7 @@ def test_a_cloud_without_floating_ips_can_be_built_on() -> None:
     assert "there are no external networks" in json.dumps(answer)
 
 
-def test_an_address_does_not_wait_for_what_a_build_looks_up() -> None:
+def test_build_ip_does_not_wait_for_look_ups_of_a_build() -> None:
     with LoopbackCloud() as cloud, nova_on(cloud) as driver:
         cloud.fault(Fault(service="image", hang=30.0, times=None))
         manager = PoolManager(driver)

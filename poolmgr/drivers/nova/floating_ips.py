@@ -50,11 +50,6 @@ class _IP(Entry, gc=False):
     revision_number: int = 0
     created_at: str | None = None
 
-    @property
-    def shown_device(self) -> str:
-        """The device's id, or empty if Neutron does not show it."""
-        return self.port_details.device_id if self.port_details else ""
-
 
 class _FixedIP(msgspec.Struct, gc=False):
     """An address of a port."""
@@ -251,8 +246,10 @@ def _convert(entry: _IP, devices: Mapping[str, str]) -> FloatingIP:
     mark, goes_with = marks.mark_in_description(entry.description or "")
     device_id = None
     if (port := entry.port_id) is not None:
+        details = entry.port_details
+        shown = details.device_id if details else devices.get(port)
         # The floating IP is in use, even if the port belongs to no device.
-        device_id = entry.shown_device or devices.get(port) or port
+        device_id = shown or port
     return FloatingIP(
         id=entry.id,
         address=entry.floating_ip_address,
