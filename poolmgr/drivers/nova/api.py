@@ -3,9 +3,7 @@
 The SDK's resource objects cost many times the JSON that they are made from,
 so calls are plain requests.
 
-Clouds answer null, or nothing, where a text is documented. An entry of a list
-without the fields that are needed is left out and logged once; other fields of
-a wrong type count as empty.
+An entry of a list that is not as documented is left out, which is logged once.
 """
 
 import logging
