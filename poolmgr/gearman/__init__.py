@@ -10,4 +10,33 @@ It knows nothing of pools and clouds.
 - :mod:`~poolmgr.gearman.connection`: a connection to a job server
 - :mod:`~poolmgr.gearman.endpoint`: addresses, options, sockets, TLS
 - :mod:`~poolmgr.gearman.protocol`: the packets
+
+The names in ``__all__`` can be imported from here as well.  Their modules are
+imported when a name is first used, because most commands need no transport.
 """
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for type checkers and editors
+    from poolmgr.gearman.assignment import Assignment
+    from poolmgr.gearman.client import Client
+    from poolmgr.gearman.endpoint import Address, ConnectionOptions
+    from poolmgr.gearman.worker import Worker
+
+__all__ = ["Address", "Assignment", "Client", "ConnectionOptions", "Worker"]
+
+_MODULES = {
+    "Address": "endpoint",
+    "Assignment": "assignment",
+    "Client": "client",
+    "ConnectionOptions": "endpoint",
+    "Worker": "worker",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    return getattr(module, name)

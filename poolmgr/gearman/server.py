@@ -204,7 +204,7 @@ class JobServer:
                 del self.jobs[job.handle]
 
     def _wake_workers(self) -> None:
-        """Wake the sleeping workers that can run a queued job."""
+        """Notify the sleeping workers that can run a queued job."""
         for peer in self._peers:
             if peer.asleep and self._next_job(peer):
                 peer.asleep = False
