@@ -96,12 +96,12 @@ class StateCollector(Collector):
 
     def _job_servers(self) -> Values:
         found: Values = defaultdict(dict)
-        for each in self.service.connections:
+        queues = asyncio.run(self._read_queues())
+        for each, queue in zip(self.service.connections, queues, strict=True):
             server = str(each.address)
             up = each.state == "up"
             found["poolmgr_job_server_connected"][server,] = up
             found["poolmgr_job_server_reconnects"][server,] = each.reconnects
-        for server, queue in asyncio.run(self._read_queues()).items():
             found["poolmgr_job_server_answers"][server,] = queue is not None
             if queue is not None:
                 jobs = found["poolmgr_job_server_jobs"]
@@ -110,13 +110,12 @@ class StateCollector(Collector):
                 found["poolmgr_job_server_workers"][server,] = queue.workers
         return found
 
-    async def _read_queues(self) -> dict[str, FunctionStatus | None]:
-        """Return the queue of each job server; None if it does not answer."""
+    async def _read_queues(self) -> list[FunctionStatus | None]:
         servers = [each.address for each in self.service.connections]
-        found = await asyncio.gather(*map(self._read_queue, servers))
-        return dict(zip(map(str, servers), found, strict=True))
+        return await asyncio.gather(*map(self._read_queue, servers))
 
     async def _read_queue(self, server: Address) -> FunctionStatus | None:
+        """Return the queue of a job server; None if it does not answer."""
         try:
             options = replace(self.options, connect_timeout=TIMEOUT)
             functions = await admin.status(server, options)

@@ -27,7 +27,7 @@ def report(process: Process) -> list[str]:
     return lines[begin : lines.index(END) + 1]
 
 
-def test_it_shows_job_servers_slots_jobs_and_threads(
+def test_the_report_shows_job_servers_slots_jobs_and_threads(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     dead = f"127.0.0.1:{free_port()}"
@@ -68,7 +68,7 @@ def test_it_shows_job_servers_slots_jobs_and_threads(
     assert answer["response"] == "PASS"
 
 
-def test_it_comes_out_while_many_builds_run_and_wait(
+def test_the_report_shows_many_running_and_waiting_builds(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     config = "[fake]\nboot_time = 3600\n[worker]\nlong_jobs = 150\n"
@@ -89,7 +89,9 @@ def test_it_comes_out_while_many_builds_run_and_wait(
     assert int(threads.split()[0]) < 64
 
 
-def test_names_from_outside_do_not_break_its_lines(tmp_path: Path) -> None:
+def test_names_from_outside_do_not_break_the_lines_of_the_report(
+    tmp_path: Path,
+) -> None:
     hostile = f"x\n{END}\x1b[2J"
     config = "[fake]\nboot_time = 3600\n"
     with builtin() as server:
@@ -105,7 +107,7 @@ def test_names_from_outside_do_not_break_its_lines(tmp_path: Path) -> None:
     assert all(line.isprintable() for line in lines)
 
 
-def test_it_has_no_environment_and_no_settings() -> None:
+def test_the_report_has_no_environment_and_no_settings() -> None:
     with builtin() as server:
         process = Process(
             ["--driver", "fake", "--gearman-server", str(server.address)]
