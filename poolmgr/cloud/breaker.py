@@ -107,11 +107,9 @@ class Breaker:
         """
         if self.open and number < self.opened:
             return
-        # A cloud that is busy works.
-        is_busy = isinstance(error, Busy)
-        if isinstance(error, self.failure) and not is_busy:
+        if isinstance(error, self.failure) and not isinstance(error, Busy):
             self._count_failure(error)
-        elif is_busy or is_answer(error):
+        elif is_answer(error):
             if self.open:
                 LOG.info("circuit closed: %s", self.what)
                 self._trial_due.set()
@@ -198,9 +196,10 @@ class Circuits:
 
 
 def is_answer(error: BaseException | None) -> bool:
-    """Return whether the cloud answered, even if it refused."""
-    unavailable = isinstance(error, CloudUnavailable)
-    return error is None or (isinstance(error, CloudError) and not unavailable)
+    """Return whether the cloud works, even if it refuses or is busy."""
+    if isinstance(error, CloudUnavailable):
+        return isinstance(error, Busy)
+    return error is None or isinstance(error, CloudError)
 
 
 def _no_boots(reason: str) -> CloudUnavailable:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -60,10 +59,8 @@ class Cloud(Devices):
     ) -> None:
         calls = Calls(driver, pace, pool, observer)
         super().__init__(calls, ownership or (lambda: _EVERYTHING))
-        self._by_address = Lookups(
-            self.calls, verbs.FIND_IPS, lambda ip: ip.address
-        )
-        self._ips_by_job = Lookups(self.calls, verbs.IPS_OF_JOBS, unique_of)
+        self._ips_by_job = Lookups(calls, verbs.IPS_OF_JOBS, unique_of)
+        self._by_address = Lookups(calls, verbs.FIND_IPS, lambda i: i.address)
 
     @property
     def image(self) -> str:
@@ -96,9 +93,8 @@ class Cloud(Devices):
         :param timeout: seconds after which the only finding is that the cloud
             does not answer
         """
-        context = replace(current() or RequestContext(), urgent=True)
         try:
-            with bound(context):
+            with bound(RequestContext(urgent=True)) as context:
                 async with time_limit(context, timeout):
                     return await self.calls.ask(verbs.CHECK)
         except (errors.CloudError, errors.DeadlineExceeded) as error:

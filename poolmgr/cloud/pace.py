@@ -105,8 +105,8 @@ async def time_limit(
         yield
         return
     before, trouble = context.end, context.trouble
-    context.end = min(before, asyncio.get_running_loop().time() + seconds)
-    end = context.end
+    end = min(before, asyncio.get_running_loop().time() + seconds)
+    context.end = end
     # An error from before the block does not explain a timeout in it, and
     # one in the block does not explain a later timeout.
     context.trouble = None

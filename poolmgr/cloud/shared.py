@@ -197,21 +197,18 @@ class Lookups(Generic[V]):
         # The cloud's log has the request id of the first job.
         shared = RequestContext(request_id=context.request_id)
         batch: _Batch[V] = _Batch(shared)
-        work = self._run(batch, self._last)
+        previous = self._last
+
+        async def look_up() -> Sequence[V]:
+            if previous is not None:
+                # A request that hangs delays the next one only for a moment.
+                await asyncio.wait([previous], timeout=_LOOKUP_PATIENCE)
+            self._next = None
+            with bound(shared):
+                return await self._calls.ask(self._verb, sorted(batch.keys))
+
         # In a context of its own, because it is for several jobs.
         batch.task = self._last = asyncio.get_running_loop().create_task(
-            work, context=contextvars.Context()
+            look_up(), context=contextvars.Context()
         )
         return batch
-
-    async def _run(
-        self,
-        batch: _Batch[V],
-        previous: asyncio.Task[Sequence[V]] | None,
-    ) -> Sequence[V]:
-        if previous is not None:
-            # A request that hangs delays the next one only for a moment.
-            await asyncio.wait([previous], timeout=_LOOKUP_PATIENCE)
-        self._next = None
-        with bound(batch.context):
-            return await self._calls.ask(self._verb, sorted(batch.keys))

@@ -1,4 +1,4 @@
-"""The blocking face of the cloud."""
+"""Blocking methods of the cloud."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from tests.polling import until
 MARK = Mark.for_job("pool", Job("job"))
 
 
-def test_a_device_and_an_address_come_and_go() -> None:
+def test_a_device_and_a_floating_ip_are_created_and_deleted() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_time=0.05))) as cloud:
         made = cloud.create_device("libra-1", MARK)
         device = cloud.wait_ready(made)
@@ -52,7 +52,7 @@ class _Rebooting(FakeCloud):
         return len(self.rebooted)
 
 
-def test_a_method_of_one_driver_only_is_called_like_the_others() -> None:
+def test_call_driver_retries_a_method_outside_the_contract() -> None:
     driver = _Rebooting()
     with open_cloud(driver) as cloud:
         assert cloud.call_driver("reboot", "libra-1") == 2
@@ -62,7 +62,7 @@ def test_a_method_of_one_driver_only_is_called_like_the_others() -> None:
     assert driver.rebooted == ["libra-1", "libra-1"]
 
 
-def test_many_threads_use_it_at_once() -> None:
+def test_many_threads_use_a_cloud_at_once() -> None:
     with open_cloud(FakeCloud()) as cloud, ThreadPoolExecutor(20) as pool:
         made = pool.map(
             lambda n: cloud.create_device(f"libra-{n}", MARK), range(100)
@@ -71,7 +71,7 @@ def test_many_threads_use_it_at_once() -> None:
         assert len({device.id for device in made}) == 100
 
 
-def test_a_call_that_takes_too_long_says_what_it_waited_for() -> None:
+def test_a_timeout_says_what_the_call_was_waiting_for() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_time=3600.0))) as cloud:
         made = cloud.create_device("libra-1", MARK)
 
@@ -79,14 +79,14 @@ def test_a_call_that_takes_too_long_says_what_it_waited_for() -> None:
             cloud.within(0.1).wait_ready(made)
 
 
-def test_or_why_the_cloud_does_not_answer() -> None:
+def test_a_timeout_raises_the_last_error_of_the_cloud() -> None:
     driver = FakeCloud(FakeSettings(call_failure_rate=1.0))
     with open_cloud(driver, timeout=0.5) as cloud:
         with pytest.raises(CloudUnavailable, match="let the call fail"):
             cloud.list_ips()
 
 
-def test_the_context_of_the_thread_goes_along() -> None:
+def test_a_call_runs_in_the_context_of_its_thread() -> None:
     async def request_id() -> str | None:
         context = current()
         return context.request_id if context else None
@@ -96,7 +96,7 @@ def test_the_context_of_the_thread_goes_along() -> None:
             assert cloud.wait(request_id()) == context.request_id
 
 
-def test_an_interruption_ends_one_call_and_clean_up_works() -> None:
+def test_interrupt_ends_one_call_and_later_calls_work() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_time=3600.0))) as cloud:
         made = cloud.create_device("libra-1", MARK)
 
@@ -123,7 +123,7 @@ def test_an_interruption_ends_one_call_and_clean_up_works() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_after_a_fork_the_child_is_told_at_once() -> None:
+def test_a_call_in_the_child_of_a_fork_raises_at_once() -> None:
     """Its loop would never answer."""
     with open_cloud(FakeCloud()) as cloud:
         child = os.fork()
@@ -138,7 +138,7 @@ def test_after_a_fork_the_child_is_told_at_once() -> None:
     assert os.waitstatus_to_exitcode(status) == 7
 
 
-def test_a_driver_that_hangs_while_it_closes_is_left() -> None:
+def test_close_does_not_wait_for_a_driver_that_hangs() -> None:
     class Hangs(FakeCloud):
         def close(self) -> None:
             threading.Event().wait()

@@ -1,4 +1,4 @@
-"""A circuit breaker: what keeps failing is tried now and then."""
+"""Circuit breakers: they stop calls to a failing service."""
 
 import asyncio
 from itertools import pairwise
@@ -40,7 +40,7 @@ def time() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_nothing_waits_while_all_is_well() -> None:
+async def test_calls_do_not_wait_while_the_circuit_is_closed() -> None:
     made = breaker(threshold=3)
     for _time in range(2):
         await fail(made)
@@ -52,7 +52,7 @@ async def test_nothing_waits_while_all_is_well() -> None:
     await succeed(made, max_wait=0.0)
 
 
-async def test_after_failures_in_a_row_who_does_not_wait_is_refused() -> None:
+async def test_consecutive_failures_open_the_circuit() -> None:
     made = breaker(threshold=3)
     for _time in range(3):
         await fail(made)
@@ -65,7 +65,7 @@ async def test_after_failures_in_a_row_who_does_not_wait_is_refused() -> None:
     assert time() == 2.0
 
 
-async def test_another_error_is_no_failure() -> None:
+async def test_other_errors_do_not_open_the_circuit() -> None:
     made = breaker()
 
     made.record(NotFound("device", "a"))
@@ -74,7 +74,7 @@ async def test_another_error_is_no_failure() -> None:
     assert not made.open
 
 
-async def test_one_attempt_a_pause_finds_out_for_all() -> None:
+async def test_one_call_is_tried_after_each_pause() -> None:
     made = breaker()
     await fail(made)
     attempts: list[float] = []
@@ -96,7 +96,7 @@ async def test_one_attempt_a_pause_finds_out_for_all() -> None:
     assert not made.open
 
 
-async def test_a_hint_has_the_next_attempt_made_at_once() -> None:
+async def test_a_hint_allows_a_trial_call_at_once() -> None:
     made = breaker(pauses=(3600.0, 3600.0))
     await fail(made)
     waiting = asyncio.create_task(succeed(made))
@@ -109,7 +109,7 @@ async def test_a_hint_has_the_next_attempt_made_at_once() -> None:
     assert not made.open
 
 
-async def test_an_attempt_that_hangs_does_not_hold_up_the_next_for_long() -> (
+async def test_a_trial_call_that_hangs_does_not_delay_the_next_for_long() -> (
     None
 ):
     made = breaker(pauses=(1.0, 10.0))
@@ -123,7 +123,7 @@ async def test_an_attempt_that_hangs_does_not_hold_up_the_next_for_long() -> (
     hanging.cancel()
 
 
-async def test_urgent_requests_that_fail_leave_every_other_attempt() -> None:
+async def test_failing_urgent_calls_do_not_take_every_trial() -> None:
     made = breaker()
     await fail(made)
 
@@ -143,7 +143,7 @@ async def test_urgent_requests_that_fail_leave_every_other_attempt() -> None:
     await asyncio.wait(failing)
 
 
-async def test_who_leaves_does_not_hold_up_who_waits_behind() -> None:
+async def test_a_cancelled_call_does_not_delay_the_next_in_the_queue() -> None:
     made = breaker()
     await fail(made)
     leaves = asyncio.create_task(succeed(made))
@@ -161,7 +161,7 @@ async def test_who_leaves_does_not_hold_up_who_waits_behind() -> None:
     assert str(context.trouble) == "it is down"
 
 
-async def test_who_leaves_in_the_turn_of_his_begin_holds_up_nobody() -> None:
+async def test_a_call_cancelled_when_it_may_begin_delays_no_other() -> None:
     made = breaker()
     await fail(made)
     leaves = asyncio.create_task(succeed(made))
@@ -175,7 +175,7 @@ async def test_who_leaves_in_the_turn_of_his_begin_holds_up_nobody() -> None:
     assert time() < 30.0
 
 
-async def test_the_cloud_says_how_long_it_is_to_be_left_alone() -> None:
+async def test_retry_after_postpones_the_trial_call() -> None:
     made = breaker()
     await fail(made, retry_after=3600.0)
 
@@ -198,7 +198,7 @@ async def test_calls_fail_at_once_after_stop_waiting() -> None:
         await waiting
 
 
-async def test_what_began_before_it_opened_counts_for_nothing() -> None:
+async def test_a_call_that_began_before_the_opening_is_ignored() -> None:
     made = breaker()
     await made.wait()
     before = next(SEQUENCE)
@@ -209,7 +209,7 @@ async def test_what_began_before_it_opened_counts_for_nothing() -> None:
     assert made.open
 
 
-async def test_an_answer_of_another_kind_shows_that_all_is_well() -> None:
+async def test_a_refusal_closes_the_circuit() -> None:
     made = breaker()
     await fail(made)
 

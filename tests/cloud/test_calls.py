@@ -1,4 +1,4 @@
-"""Calls of a driver: in turn, watched, repeated, and blamed on whom it is."""
+"""Calls of a driver: slots, timeouts, retries, circuit breakers."""
 
 import asyncio
 import math
@@ -31,7 +31,7 @@ class Calls(Observer):
         self.seen.append(call)
 
 
-async def test_as_many_hung_calls_as_there_are_slots_stop_nobody() -> None:
+async def test_hung_calls_in_all_slots_do_not_block_other_calls() -> None:
     driver = ScriptedDriver(calls_at_once=2)
     driver.seconds["get_device"] = math.inf
     cloud = cloud_of(driver)
@@ -48,7 +48,9 @@ async def test_as_many_hung_calls_as_there_are_slots_stop_nobody() -> None:
     assert cloud.calls.overdue > 900.0
 
 
-async def test_the_watchdog_works_when_the_caller_has_gone() -> None:
+async def test_a_hung_call_frees_its_slot_after_its_caller_was_cancelled() -> (
+    None
+):
     """The slot is the call's, not the caller's."""
     driver = ScriptedDriver(calls_at_once=1)
     driver.seconds["get_device"] = math.inf
@@ -61,7 +63,7 @@ async def test_the_watchdog_works_when_the_caller_has_gone() -> None:
         assert await cloud.list_devices() == []
 
 
-async def test_a_call_waits_for_a_slot_and_a_short_job_goes_first() -> None:
+async def test_urgent_calls_get_a_slot_before_others() -> None:
     driver = ScriptedDriver(calls_at_once=4)
     driver.seconds["list_devices"] = driver.seconds["list_ips"] = 1.0
     cloud = cloud_of(driver)
@@ -77,7 +79,7 @@ async def test_a_call_waits_for_a_slot_and_a_short_job_goes_first() -> None:
     await asyncio.gather(*builds)
 
 
-async def test_who_leaves_while_waiting_for_a_slot_takes_none() -> None:
+async def test_a_call_cancelled_while_it_waits_takes_no_slot() -> None:
     driver = ScriptedDriver(calls_at_once=1)
     driver.seconds["list_devices"] = 1.0
     cloud = cloud_of(driver)
@@ -90,7 +92,7 @@ async def test_who_leaves_while_waiting_for_a_slot_takes_none() -> None:
     assert driver.calls == ["list_devices"] * 2
 
 
-async def test_what_fails_is_asked_again_and_the_trouble_noted() -> None:
+async def test_a_failed_call_is_retried_and_its_error_noted() -> None:
     driver = ScriptedDriver()
     driver.before["list_devices"] = [CloudUnavailable("down")] * 3
     cloud = cloud_of(driver)
@@ -107,7 +109,7 @@ async def test_what_fails_is_asked_again_and_the_trouble_noted() -> None:
 @pytest.mark.parametrize(
     "pause", [7.0, float("inf"), float("nan"), -1, "soon", None, 10**400]
 )
-async def test_the_cloud_is_left_alone_for_as_long_as_it_says(
+async def test_a_retry_waits_for_retry_after(
     pause: Any,
 ) -> None:
     driver = ScriptedDriver()
@@ -122,7 +124,7 @@ async def test_the_cloud_is_left_alone_for_as_long_as_it_says(
     )
 
 
-async def test_a_cloud_that_is_down_is_tried_by_few_calls() -> None:
+async def test_a_cloud_that_is_down_gets_few_calls() -> None:
     driver = ScriptedDriver()
     driver.before["list_devices"] = [CloudUnavailable("down")] * 10**6
     cloud = cloud_of(driver)
@@ -143,7 +145,7 @@ async def test_a_cloud_that_is_down_is_tried_by_few_calls() -> None:
 
 
 @pytest.mark.parametrize("error", [CloudRefused("no"), Busy("not now")])
-async def test_an_answer_opens_no_breaker(error: CloudError) -> None:
+async def test_refusals_and_busy_open_no_circuit(error: CloudError) -> None:
     driver = ScriptedDriver()
     driver.before["mark_device"] = [error] * 20
     cloud = cloud_of(driver)
@@ -158,7 +160,7 @@ async def test_an_answer_opens_no_breaker(error: CloudError) -> None:
     assert not cloud.circuits.calls["changing compute"].open
 
 
-async def test_a_refused_login_is_not_repeated_for_a_while() -> None:
+async def test_a_refused_login_is_not_repeated_at_once() -> None:
     """Clouds lock accounts after a few."""
     driver = ScriptedDriver()
     driver.before["list_devices"] = [AuthenticationFailed("bad password")] * 9
@@ -177,7 +179,7 @@ async def test_a_refused_login_is_not_repeated_for_a_while() -> None:
     assert await cloud.list_devices() == []
 
 
-async def test_a_drivers_own_time_out_is_not_the_callers() -> None:
+async def test_a_timeout_error_of_the_driver_is_a_plugin_error() -> None:
     driver = ScriptedDriver()
     driver.before["list_devices"] = [TimeoutError("mine")]
 
@@ -186,7 +188,7 @@ async def test_a_drivers_own_time_out_is_not_the_callers() -> None:
             await cloud_of(driver).list_devices()
 
 
-async def test_a_change_ends_before_its_caller_does() -> None:
+async def test_a_cancel_waits_for_a_changing_verb() -> None:
     """What the caller does next comes after it."""
     driver = ScriptedDriver()
     driver.seconds["mark_device"] = 5.0
@@ -199,7 +201,7 @@ async def test_a_change_ends_before_its_caller_does() -> None:
     assert asyncio.get_running_loop().time() == 5.0
 
 
-async def test_each_verb_is_a_request_unless_the_driver_tells_of_its_own() -> (
+async def test_each_verb_counts_as_a_request_unless_the_driver_reports() -> (
     None
 ):
     calls, driver = Calls(), ScriptedDriver()
@@ -222,7 +224,7 @@ async def test_each_verb_is_a_request_unless_the_driver_tells_of_its_own() -> (
     assert calls.seen == [own]
 
 
-async def test_a_check_that_gets_no_answer_is_a_finding() -> None:
+async def test_a_check_without_an_answer_returns_a_finding() -> None:
     driver = ScriptedDriver()
     driver.check = lambda _timeout: driver.list_devices(1.0)  # type: ignore[assignment, method-assign, return-value]
     driver.before["list_devices"] = [CloudUnavailable("down")] * 1000
@@ -233,7 +235,7 @@ async def test_a_check_that_gets_no_answer_is_a_finding() -> None:
     assert asyncio.get_running_loop().time() == 30.0
 
 
-async def test_no_call_begins_once_a_failure_in_its_circuit_is_known() -> None:
+async def test_no_call_begins_after_its_circuit_has_opened() -> None:
     driver = ScriptedDriver(calls_at_once=4)
     driver.seconds["create_device"] = 1.0
     driver.before["create_device"] = [QuotaExceeded("full")] * 100

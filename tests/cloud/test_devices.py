@@ -1,4 +1,4 @@
-"""Devices: created once, waited for, and deleted until they are gone."""
+"""Devices are created once, and deleted until they are gone."""
 
 import asyncio
 import math
@@ -23,7 +23,7 @@ async def cancelled_at(task: "asyncio.Task[object]", seconds: float) -> None:
         await task
 
 
-async def test_a_device_is_waited_for_until_it_is_ready() -> None:
+async def test_wait_ready_returns_when_the_device_is_ready() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 300.0
     cloud = cloud_of(driver)
@@ -42,7 +42,9 @@ async def test_a_device_is_waited_for_until_it_is_ready() -> None:
     assert 300.0 <= loop.time() < 302.0
 
 
-async def test_a_server_made_in_the_turn_of_the_cancel_is_not_lost() -> None:
+async def test_a_device_created_at_the_moment_of_the_cancel_is_deleted() -> (
+    None
+):
     """Else nobody would ever hear of it."""
     driver = ScriptedDriver()
     driver.seconds["create_device"] = 5.0
@@ -58,7 +60,7 @@ async def test_a_server_made_in_the_turn_of_the_cancel_is_not_lost() -> None:
 
 
 @pytest.mark.parametrize("seconds", [1.0, 4.9])
-async def test_who_is_cancelled_deletes_what_is_made_late(
+async def test_a_device_created_after_the_cancel_is_deleted(
     seconds: float,
 ) -> None:
     driver = ScriptedDriver()
@@ -71,7 +73,7 @@ async def test_who_is_cancelled_deletes_what_is_made_late(
     assert driver.devices == {}
 
 
-async def test_an_abandoned_job_leaves_what_is_made_late() -> None:
+async def test_a_late_device_of_an_abandoned_job_is_kept() -> None:
     """Another worker may have taken it over."""
     driver = ScriptedDriver()
     driver.seconds["create_device"] = 5.0
@@ -85,7 +87,7 @@ async def test_an_abandoned_job_leaves_what_is_made_late() -> None:
     assert [d.mark for d in driver.devices.values()] == [MARK]
 
 
-async def test_a_second_cancel_leaves_the_clean_up_to_the_cloud() -> None:
+async def test_a_second_cancel_does_not_wait_for_the_clean_up() -> None:
     driver = ScriptedDriver()
     driver.seconds["create_device"] = 5.0
     cloud = cloud_of(driver)
@@ -102,7 +104,7 @@ async def test_a_second_cancel_leaves_the_clean_up_to_the_cloud() -> None:
     assert driver.devices == {}
 
 
-async def test_a_creation_whose_answer_is_lost_makes_one_device() -> None:
+async def test_a_lost_answer_to_a_creation_leaves_one_device() -> None:
     driver = ScriptedDriver()
     driver.after["create_device"] = [OutcomeUnknown("the answer is lost")]
 
@@ -112,7 +114,7 @@ async def test_a_creation_whose_answer_is_lost_makes_one_device() -> None:
     assert driver.calls.count("create_device") == 1
 
 
-async def test_a_creation_that_was_lost_on_its_way_is_asked_again() -> None:
+async def test_a_lost_request_for_a_device_is_repeated() -> None:
     driver = ScriptedDriver()
     driver.before["create_device"] = [OutcomeUnknown("lost")]
 
@@ -122,7 +124,7 @@ async def test_a_creation_that_was_lost_on_its_way_is_asked_again() -> None:
     assert driver.calls.count("create_device") == 2
 
 
-async def test_a_creation_is_asked_three_times_at_most() -> None:
+async def test_a_creation_is_requested_three_times_at_most() -> None:
     driver = ScriptedDriver()
     driver.before["create_device"] = [OutcomeUnknown("lost")] * 9
 
@@ -132,7 +134,7 @@ async def test_a_creation_is_asked_three_times_at_most() -> None:
     assert driver.calls.count("create_device") == 3
 
 
-async def test_what_hung_and_is_made_after_all_is_deleted() -> None:
+async def test_a_device_created_by_a_hung_call_is_deleted() -> None:
     driver = ScriptedDriver()
     driver.seconds["create_device"] = 200.0
     driver.hidden = {"1", "2", "3"}
@@ -147,7 +149,9 @@ async def test_what_hung_and_is_made_after_all_is_deleted() -> None:
     assert driver.devices == {}
 
 
-async def test_a_creation_that_made_nothing_is_repeated() -> None:
+async def test_a_creation_without_effect_is_repeated_without_a_search() -> (
+    None
+):
     driver = ScriptedDriver()
     driver.before["create_device"] = [CloudUnavailable("down")] * 3
 
@@ -158,7 +162,7 @@ async def test_a_creation_that_made_nothing_is_repeated() -> None:
     assert "find_devices" not in driver.calls
 
 
-async def test_who_waits_for_room_gets_it_when_a_device_is_deleted() -> None:
+async def test_a_build_waiting_for_quota_continues_after_a_deletion() -> None:
     driver = ScriptedDriver()
     driver.before["create_device"] = [QuotaExceeded("full")]
     cloud = cloud_of(driver)
@@ -178,7 +182,7 @@ async def test_who_waits_for_room_gets_it_when_a_device_is_deleted() -> None:
     assert asyncio.get_running_loop().time() < 2.0
 
 
-async def test_boots_that_fail_are_tried_one_by_one() -> None:
+async def test_failed_boots_open_a_circuit() -> None:
     driver = ScriptedDriver()
     cloud = cloud_of(driver)
     for _boot in range(5):
@@ -195,7 +199,7 @@ async def test_boots_that_fail_are_tried_one_by_one() -> None:
     assert not cloud.circuits.boots.open
 
 
-async def test_a_deleted_device_is_gone() -> None:
+async def test_deleting_a_device_twice_is_no_error() -> None:
     driver = ScriptedDriver()
     cloud = cloud_of(driver)
     device = driver.add_device()
@@ -206,7 +210,7 @@ async def test_a_deleted_device_is_gone() -> None:
     assert driver.devices == {}
 
 
-async def test_a_deletion_that_the_cloud_lost_is_asked_again() -> None:
+async def test_a_lost_deletion_is_repeated() -> None:
     driver = ScriptedDriver()
     cloud = cloud_of(driver)
     device = driver.add_device()
@@ -220,7 +224,7 @@ async def test_a_deletion_that_the_cloud_lost_is_asked_again() -> None:
     assert 15.0 <= asyncio.get_running_loop().time() < 20.0
 
 
-async def test_a_device_that_is_shown_and_not_found_is_not_deleted() -> None:
+async def test_a_device_that_is_still_shown_is_not_deleted() -> None:
     driver = ScriptedDriver()
     cloud = cloud_of(driver)
     device = driver.add_device()
@@ -230,7 +234,7 @@ async def test_a_device_that_is_shown_and_not_found_is_not_deleted() -> None:
         await cloud.delete_device(device)
 
 
-async def test_a_device_that_was_never_seen_is_not_gone_at_once() -> None:
+async def test_an_unknown_device_is_not_gone_at_once() -> None:
     """A new one may not be to be seen everywhere yet."""
     driver = ScriptedDriver()
     device = driver.add_device()
@@ -241,7 +245,7 @@ async def test_a_device_that_was_never_seen_is_not_gone_at_once() -> None:
     assert asyncio.get_running_loop().time() > 10.0
 
 
-async def test_a_hung_verb_ends_nobodys_wait_for_ever() -> None:
+async def test_the_error_of_a_hung_verb_is_noted() -> None:
     driver = ScriptedDriver()
     driver.seconds["list_devices"] = math.inf
     cloud = cloud_of(driver)
@@ -255,9 +259,7 @@ async def test_a_hung_verb_ends_nobodys_wait_for_ever() -> None:
     )
 
 
-async def test_hundreds_that_wait_are_all_told_that_the_cloud_is_down() -> (
-    None
-):
+async def test_all_waiting_builds_know_that_the_cloud_is_down() -> None:
     driver = ScriptedDriver()
     driver.before["create_device"] = [CloudUnavailable("down")] * 10**6
     cloud = cloud_of(driver)

@@ -1,4 +1,4 @@
-"""Floating IPs: moved until it is in effect, and only ours."""
+"""Changes of floating IPs are repeated, and checked for ownership."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ def owned_by(driver: ScriptedDriver, authority: str = "owned") -> Any:
     return cloud_of(driver, ownership=lambda: ours)
 
 
-async def test_attaching_asks_once_and_reads_it_back() -> None:
+async def test_attaching_requests_once_and_reads_the_result() -> None:
     driver = ScriptedDriver()
     ip, device = driver.add_ip(), driver.add_device()
 
@@ -42,7 +42,7 @@ async def test_attaching_asks_once_and_reads_it_back() -> None:
     "error", [CloudUnavailable("down"), OutcomeUnknown("lost"), Changed("so")]
 )
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_change_is_asked_for_until_it_is_in_effect(
+async def test_a_change_is_requested_until_it_is_in_effect(
     error: PoolmgrError, when: str
 ) -> None:
     driver = ScriptedDriver()
@@ -54,7 +54,7 @@ async def test_a_change_is_asked_for_until_it_is_in_effect(
     assert attached.device_id == device.id
 
 
-async def test_a_change_that_is_lost_in_silence_is_asked_for_again() -> None:
+async def test_a_change_that_the_cloud_loses_is_requested_again() -> None:
     driver = ScriptedDriver()
     ip, device = driver.add_ip(), driver.add_device()
     attach = driver.attach_ip
@@ -68,7 +68,7 @@ async def test_a_change_that_is_lost_in_silence_is_asked_for_again() -> None:
     assert attached.device_id == device.id
 
 
-async def test_who_ends_the_wait_for_it_knows_why() -> None:
+async def test_the_error_of_a_change_is_noted() -> None:
     driver = ScriptedDriver()
     ip, device = driver.add_ip(), driver.add_device()
     driver.before["attach_ip"] = [Changed("somebody is faster")] * 1000
@@ -80,7 +80,7 @@ async def test_who_ends_the_wait_for_it_knows_why() -> None:
     assert str(context.trouble) == "somebody is faster"
 
 
-async def test_one_list_with_a_hole_costs_no_address() -> None:
+async def test_a_floating_ip_missing_in_one_list_is_found() -> None:
     driver = ScriptedDriver()
     ip = driver.add_ip()
     find = driver.find_ips
@@ -95,7 +95,7 @@ async def test_one_list_with_a_hole_costs_no_address() -> None:
         await cloud.get_ip("192.0.2.200")
 
 
-async def test_what_is_attached_elsewhere_is_not_detached() -> None:
+async def test_a_floating_ip_of_another_device_is_not_detached() -> None:
     driver = ScriptedDriver()
     mine, other = driver.add_device(), driver.add_device()
     ip = driver.add_ip(device_id=other.id)
@@ -109,7 +109,7 @@ async def test_what_is_attached_elsewhere_is_not_detached() -> None:
     assert (await cloud.detach_ip(ip.address, mine)).device_id is None
 
 
-async def test_an_address_is_deleted_though_it_is_gone_already() -> None:
+async def test_deleting_a_floating_ip_twice_is_no_error() -> None:
     driver = ScriptedDriver()
     ip = driver.add_ip()
     cloud = cloud_of(driver)
@@ -120,9 +120,7 @@ async def test_an_address_is_deleted_though_it_is_gone_already() -> None:
     assert driver.ips == {}
 
 
-async def test_an_address_that_is_listed_and_not_found_is_not_deleted() -> (
-    None
-):
+async def test_a_floating_ip_that_is_still_listed_is_not_deleted() -> None:
     driver = ScriptedDriver()
     ip = driver.add_ip()
     driver.delete_ip = lambda *_: False  # type: ignore[method-assign]
@@ -131,7 +129,7 @@ async def test_an_address_that_is_listed_and_not_found_is_not_deleted() -> (
         await cloud_of(driver).delete_ip(ip)
 
 
-async def test_an_allocation_whose_answer_is_lost_makes_one() -> None:
+async def test_a_lost_answer_to_an_allocation_leaves_one_floating_ip() -> None:
     driver = ScriptedDriver()
     driver.after["create_ip"] = [OutcomeUnknown("lost")]
 
@@ -141,7 +139,7 @@ async def test_an_allocation_whose_answer_is_lost_makes_one() -> None:
     assert driver.calls.count("create_ip") == 1
 
 
-async def test_an_address_that_comes_too_late_is_given_back() -> None:
+async def test_a_floating_ip_allocated_after_the_timeout_is_deleted() -> None:
     driver = ScriptedDriver()
     driver.seconds["create_ip"] = 5.0
     with pytest.raises(TimeoutError):
@@ -151,7 +149,7 @@ async def test_an_address_that_comes_too_late_is_given_back() -> None:
     assert driver.ips == {}
 
 
-async def test_nothing_foreign_is_changed() -> None:
+async def test_resources_of_others_are_not_changed() -> None:
     """Whatever an action does: it need not look itself."""
     driver = ScriptedDriver()
     cloud = owned_by(driver)
@@ -178,7 +176,7 @@ async def test_nothing_foreign_is_changed() -> None:
     assert not [c for c in driver.calls if c.split("_")[0] in changes]
 
 
-async def test_what_is_on_a_device_of_ours_may_be_moved() -> None:
+async def test_a_floating_ip_on_our_device_may_be_moved() -> None:
     driver = ScriptedDriver()
     cloud = owned_by(driver)
     device = driver.add_device()

@@ -1,4 +1,4 @@
-"""Requests a second: threads wait for their turn, urgent ones first."""
+"""The rate limit of requests; urgent ones go first."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from poolmgr.tracing import RequestContext, bound
 from tests.polling import until
 
 
-def test_no_more_than_so_many_begin_in_a_second() -> None:
+def test_requests_are_limited_per_second() -> None:
     limiter = RateLimiter(50.0)
     started = time.monotonic()
 
@@ -18,14 +18,14 @@ def test_no_more_than_so_many_begin_in_a_second() -> None:
     assert time.monotonic() - started >= 0.45
 
 
-def test_nobody_waits_where_nothing_is_limited() -> None:
+def test_zero_means_no_limit() -> None:
     limiter = RateLimiter(0.0)
 
     for _call in range(100_000):
         limiter.acquire()
 
 
-def test_an_urgent_request_is_the_next() -> None:
+def test_an_urgent_request_is_next() -> None:
     limiter = RateLimiter(5.0)
     for _call in range(5):
         limiter.acquire()

@@ -1,4 +1,4 @@
-"""One question to the cloud for all who ask at the same time."""
+"""Look-ups that several callers share."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ class Oracle(ScriptedDriver):
         return super().find_devices(names, timeout)
 
 
-async def test_all_who_come_during_a_question_share_the_next() -> None:
+async def test_callers_during_a_look_up_share_the_next_one() -> None:
     driver = Oracle()
     driver.seconds["find_devices"] = 1.0
     cloud = cloud_of(driver)
@@ -42,7 +42,7 @@ async def test_all_who_come_during_a_question_share_the_next() -> None:
     assert asyncio.get_running_loop().time() == 2.0
 
 
-async def test_an_answer_is_never_older_than_the_question() -> None:
+async def test_a_result_is_never_older_than_the_call() -> None:
     driver = Oracle()
     driver.seconds["find_devices"] = 1.0
     cloud = cloud_of(driver)
@@ -54,7 +54,7 @@ async def test_an_answer_is_never_older_than_the_question() -> None:
     assert await first == []
 
 
-async def test_who_leaves_takes_the_answer_from_nobody() -> None:
+async def test_a_cancelled_caller_does_not_cancel_a_shared_look_up() -> None:
     driver = Oracle()
     driver.seconds["find_devices"] = 1.0
     cloud = cloud_of(driver)
@@ -68,7 +68,7 @@ async def test_who_leaves_takes_the_answer_from_nobody() -> None:
     assert asking[0].cancelled()
 
 
-async def test_a_question_that_nobody_waits_for_is_not_repeated() -> None:
+async def test_a_look_up_without_callers_is_not_retried() -> None:
     driver = Oracle()
     driver.before["find_devices"] = [CloudUnavailable("down")] * 1000
     cloud = cloud_of(driver)
@@ -84,7 +84,7 @@ async def test_a_question_that_nobody_waits_for_is_not_repeated() -> None:
     assert len(driver.asked) == asked
 
 
-async def test_who_leaves_at_once_delays_nobody() -> None:
+async def test_a_caller_cancelled_at_once_delays_no_other() -> None:
     cloud = cloud_of(Oracle())
     asking = asyncio.create_task(cloud.find_devices("a"))
     await asyncio.sleep(0)
@@ -95,7 +95,7 @@ async def test_who_leaves_at_once_delays_nobody() -> None:
     assert asyncio.get_running_loop().time() == 0.0
 
 
-async def test_an_error_is_everybodys() -> None:
+async def test_all_callers_get_the_error() -> None:
     driver = Oracle()
     driver.before["find_devices"] = [CloudRefused("no")]
     cloud = cloud_of(driver)
@@ -109,7 +109,7 @@ async def test_an_error_is_everybodys() -> None:
     assert [str(answer) for answer in answers] == ["no", "no"]
 
 
-async def test_a_question_that_is_stuck_delays_the_next_for_a_moment() -> None:
+async def test_a_hung_look_up_delays_the_next_for_a_moment() -> None:
     driver = Oracle()
     driver.seconds["find_devices"] = 20.0
     cloud = cloud_of(driver)
@@ -124,7 +124,7 @@ async def test_a_question_that_is_stuck_delays_the_next_for_a_moment() -> None:
     await stuck
 
 
-async def test_a_question_is_as_urgent_as_the_most_urgent_asker() -> None:
+async def test_a_look_up_is_as_urgent_as_its_most_urgent_caller() -> None:
     driver = Oracle()
     driver.seconds["find_devices"] = 1.0
     cloud = cloud_of(driver)
@@ -146,7 +146,7 @@ async def test_a_question_is_as_urgent_as_the_most_urgent_asker() -> None:
     assert second.request_id == joined.request_id
 
 
-async def test_who_gets_no_answer_in_time_knows_why() -> None:
+async def test_callers_know_the_error_that_was_retried() -> None:
     driver = Oracle()
     driver.before["find_devices"] = [CloudUnavailable("refused")] * 1000
     cloud = cloud_of(driver)
@@ -165,7 +165,9 @@ async def test_who_gets_no_answer_in_time_knows_why() -> None:
 
 
 @pytest.mark.parametrize("unique", ["job", "other"])
-async def test_what_a_job_has_made_is_found(unique: str) -> None:
+async def test_resources_are_found_by_the_unique_of_their_job(
+    unique: str,
+) -> None:
     driver = ScriptedDriver()
     cloud = cloud_of(driver)
     device, ip = driver.add_device(), driver.add_ip()

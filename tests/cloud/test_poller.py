@@ -1,4 +1,4 @@
-"""One poller for everybody who waits for a device."""
+"""Polls of the devices that jobs wait for."""
 
 import asyncio
 import gc
@@ -42,7 +42,7 @@ async def booting(
     return tasks
 
 
-async def test_many_waits_cost_one_look_an_interval() -> None:
+async def test_many_waits_share_one_poll_an_interval() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 60.0
 
@@ -55,7 +55,7 @@ async def test_many_waits_cost_one_look_an_interval() -> None:
 @pytest.mark.parametrize(
     ("waiting", "pause"), [(9, 1.0), (19, 2.0), (35, 4.0), (500, 10.0)]
 )
-async def test_a_look_of_many_requests_is_as_many_times_as_rare(
+async def test_polls_of_many_requests_are_rarer(
     waiting: int, pause: float
 ) -> None:
     """However many wait, the cloud has as many requests a minute."""
@@ -70,7 +70,7 @@ async def test_a_look_of_many_requests_is_as_many_times_as_rare(
     await asyncio.wait(tasks)
 
 
-async def test_a_look_at_what_still_builds_leaves_nothing_behind() -> None:
+async def test_polls_of_unchanged_devices_leave_no_garbage() -> None:
     """Collecting it would hold up the loop, beside thousands of builds."""
     driver = Pages()
     tasks = await booting(driver, 1000)
@@ -86,7 +86,7 @@ async def test_a_look_at_what_still_builds_leaves_nothing_behind() -> None:
     await asyncio.wait(tasks)
 
 
-async def test_a_slow_cloud_is_looked_at_half_of_the_time() -> None:
+async def test_a_slow_cloud_is_polled_half_of_the_time() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 100.0
     driver.seconds["poll"] = 5.0
@@ -96,7 +96,7 @@ async def test_a_slow_cloud_is_looked_at_half_of_the_time() -> None:
     assert driver.calls.count("poll") <= 12
 
 
-async def test_who_leaves_takes_nothing_from_who_stays() -> None:
+async def test_a_cancelled_wait_does_not_end_the_others() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 60.0
     tasks = await booting(driver, 3)
@@ -110,7 +110,7 @@ async def test_who_leaves_takes_nothing_from_who_stays() -> None:
     assert len(driver.calls) == asked  # nobody waits, nobody looks
 
 
-async def test_a_look_that_fails_is_only_a_look_that_fails() -> None:
+async def test_a_failed_poll_is_repeated() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 5.0
     driver.before["poll"] = [CloudUnavailable("down"), RuntimeError("defect")]
@@ -120,7 +120,7 @@ async def test_a_look_that_fails_is_only_a_look_that_fails() -> None:
     assert ready.ready
 
 
-async def test_what_is_in_no_list_is_asked_for_by_itself() -> None:
+async def test_a_device_missing_in_lists_is_read_by_its_id() -> None:
     class Holes(ScriptedDriver):
         def poll(self, devices: Collection[Device], timeout: float) -> Poll:
             return Poll([])
@@ -133,7 +133,7 @@ async def test_what_is_in_no_list_is_asked_for_by_itself() -> None:
     assert all(device.ready for device in ready)
 
 
-async def test_what_disappears_is_told_after_a_while() -> None:
+async def test_a_device_that_disappears_has_failed() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 3600.0
     (task,) = await booting(driver, 1)
@@ -144,7 +144,7 @@ async def test_what_disappears_is_told_after_a_while() -> None:
     assert 10.0 <= asyncio.get_running_loop().time() < 13.0
 
 
-async def test_why_a_device_failed_is_asked_of_the_driver() -> None:
+async def test_the_driver_explains_why_a_device_failed() -> None:
     class Explains(ScriptedDriver):
         def explain_failure(self, device: Device, timeout: float) -> str:
             return f"{device.name}: no valid host"
@@ -157,7 +157,7 @@ async def test_why_a_device_failed_is_asked_of_the_driver() -> None:
         await task
 
 
-async def test_what_is_left_to_do_for_a_device_is_done_again() -> None:
+async def test_finish_device_is_repeated_until_the_device_is_ready() -> None:
     class Finishes(ScriptedDriver):
         def finish_device(self, device: Device, timeout: float) -> Device:
             self.calls.append("finish_device")

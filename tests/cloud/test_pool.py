@@ -1,4 +1,4 @@
-"""The threads that run a driver's verbs; real ones."""
+"""The thread pool that calls drivers."""
 
 import asyncio
 import subprocess
@@ -28,7 +28,7 @@ def pooled(main: Callable[[CallPool], Any], size: int = 4) -> Any:
     return asyncio.run(run())
 
 
-def test_work_runs_in_the_context_of_who_asked() -> None:
+def test_work_runs_in_the_context_of_its_caller() -> None:
     async def main(pool: CallPool) -> str:
         VALUE.set("mine")
         return await pool.submit(VALUE.get)
@@ -47,7 +47,7 @@ def test_work_runs_in_the_context_of_who_asked() -> None:
         ValueError("odd"),
     ],
 )
-def test_what_work_raises_comes_out_as_an_ordinary_error(
+def test_every_error_becomes_an_ordinary_exception(
     error: BaseException,
 ) -> None:
     """Else it would hang the future, look like a cancel, or end the loop."""
@@ -67,7 +67,7 @@ def test_what_work_raises_comes_out_as_an_ordinary_error(
         pooled(main)
 
 
-def test_there_are_no_more_threads_than_there_are_places() -> None:
+def test_the_number_of_threads_is_limited() -> None:
     async def main(pool: CallPool) -> set[int]:
         return set(
             await asyncio.gather(
@@ -93,7 +93,7 @@ def test_work_waits_while_all_threads_hang() -> None:
     pooled(main, size=2)
 
 
-def test_a_thread_that_hangs_costs_the_others_nothing() -> None:
+def test_a_thread_that_hangs_does_not_delay_others() -> None:
     go = threading.Event()
 
     async def main(pool: CallPool) -> None:
@@ -119,7 +119,7 @@ asyncio.run(main())
 """
 
 
-def test_a_process_ends_although_a_call_hangs() -> None:
+def test_a_process_ends_while_a_call_hangs() -> None:
     done = subprocess.run([sys.executable, "-c", HANGS], timeout=60.0)
 
     assert done.returncode == 0
