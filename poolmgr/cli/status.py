@@ -59,17 +59,16 @@ class Status(PoolmgrLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Query all servers."""
-        workers = parsed_args.workers
+        query = _workers if parsed_args.workers else _queues
         servers, options = self._servers()
         rows: list[Row] = []
         for server in servers:
-            query = (_workers if workers else _queues)(server, options)
             try:
-                rows += self.app.interruption.run(query)
+                rows += self.app.interruption.run(query(server, options))
             except TransportError as error:
                 self.failed, self.empty = True, ""
                 self.app.LOG.error("%s", with_advice(error))
-        return _WORKERS if workers else _QUEUES, rows
+        return _WORKERS if parsed_args.workers else _QUEUES, rows
 
     def _servers(self) -> tuple[list[Address], ConnectionOptions]:
         gearman = self.configuration.gearman()
