@@ -42,7 +42,8 @@ _HARMLESS = re.compile(
     r".*[_-](id|name|url)|username|identity[_-]provider|protocol"
     r"|system[_-]scope"
 )
-_ADDRESS = re.compile(
+#: An HTTP URL with at most a path.
+ADDRESS = re.compile(
     r"https?://([^\s/@?#:\[\]]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?(/[^\s?#]*)?"
 )
 _NO_CLOUD = (
@@ -72,11 +73,6 @@ class Account(NamedTuple):
     secret_files: list[tuple[str, str]]
 
 
-def is_address(url: str) -> bool:
-    """Return whether a text is an HTTP URL with at most a path."""
-    return _ADDRESS.fullmatch(url) is not None
-
-
 def check_address(name: str, url: str) -> str:
     """Return an address without blanks and slashes at its ends.
 
@@ -85,7 +81,7 @@ def check_address(name: str, url: str) -> str:
         which libraries would repeat in their messages
     """
     stripped = url.strip().rstrip("/")
-    if not is_address(stripped) or stripped.endswith("/tokens"):
+    if not ADDRESS.fullmatch(stripped) or stripped.endswith("/tokens"):
         raise ConfigError(
             f"{name} must be an address like https://cloud.example:5000/v3, "
             "without a user, a password or a query, not "
@@ -120,7 +116,9 @@ def connect(
         session, region = connection.session, connection.config
         origin = "the connection"
     else:
-        origin, wanted, secret_files = _find_credentials(settings)
+        origin, wanted = _find_credentials(settings)
+        if "cloud" in wanted:
+            secret_files += _hide_secrets_in_files(wanted["cloud"])
         for name, option in _OVERRIDES.items():
             if value := getattr(settings, option):
                 wanted[name] = value
@@ -139,22 +137,18 @@ def connect(
 # -- inside -------------------------------------------------------------------
 
 
-def _find_credentials(
-    settings: NovaSettings,
-) -> tuple[str, dict[str, Any], list[tuple[str, str]]]:
-    """Return where the credentials are set, what of them to pass to the SDK,
-    and files with secrets.
+def _find_credentials(settings: NovaSettings) -> tuple[str, dict[str, Any]]:
+    """Return where the credentials are set, and arguments for the SDK.
 
     :raises ConfigError: there are no credentials, or they are incomplete
     """
     if settings.auth_url:
-        return "[nova]", _credentials_in(settings), []
+        return "[nova]", _credentials_in(settings)
     if cloud := settings.cloud or os.environ.get("OS_CLOUD"):
         secrecy.show(cloud)
-        files = [*_hide_secrets_in_files(cloud)]
-        return f"clouds.yaml: clouds.{cloud}", {"cloud": cloud}, files
+        return f"clouds.yaml: clouds.{cloud}", {"cloud": cloud}
     if os.environ.get("OS_AUTH_URL"):
-        return "the variables OS_*", {}, []
+        return "the variables OS_*", {}
     raise ConfigError(_NO_CLOUD)
 
 
@@ -188,7 +182,6 @@ def _make_session(
             f"{origin}: openstacksdk cannot use this: {why} ({_PLACES})"
         ) from error
     _hide(region.get_auth_args())
-    secrecy.show(region.get_region_name())
     return region, session
 
 

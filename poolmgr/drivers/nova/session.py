@@ -19,7 +19,7 @@ from poolmgr import errors
 from poolmgr.drivers.base import Driver
 from poolmgr.drivers.nova import calls
 from poolmgr.drivers.nova.calls import Call, Service
-from poolmgr.drivers.nova.credentials import Account, is_address, with_version
+from poolmgr.drivers.nova.credentials import ADDRESS, Account, with_version
 from poolmgr.drivers.nova.settings import NovaSettings
 from poolmgr.drivers.nova.transport import limit
 from poolmgr.events import CloudCall
@@ -255,12 +255,12 @@ class Session:
                 interface=region.get_interface(service) or "public",
                 region_name=region.get_region_name(service) or None,
             )
-            if not is_address(str(url)):
+            if not ADDRESS.fullmatch(str(url)):
                 raise ValueError(f"its address {url!r} is not valid")
         except (CatalogException, *_MALFORMED) as error:
+            why = f"{one_line(str(error))}; check region_name and interface"
             raise errors.CloudRefused(
-                f"the catalog has no service {service!r}: "
-                f"{one_line(str(error))}; check region_name and interface"
+                f"the catalog has no service {service!r}: {why}"
             ) from error
         return str(url)
 
