@@ -121,12 +121,13 @@ def _choose_address(
             ip = ipaddress.ip_address(entry.addr)
             if str(ip.version) == settings.address_version:
                 (floating if entry.kind == "floating" else fixed).append(ip)
+    kind = settings.address_type
     public = [ip for ip in fixed if ip.is_global]
     candidates = [*floating, *public, *fixed]
-    if settings.address_type == "fixed":
+    if kind == "fixed":
         candidates = fixed
-    elif settings.address_type == "floating":
-        # The device's own floating IP is attached after it became active.
-        is_attached_later = settings.device_floating_ip
-        candidates = candidates if is_attached_later else floating
+    elif kind == "floating" and not settings.device_floating_ip:
+        # A floating IP of its own is attached after the device became active,
+        # so until then a device that has one may have any address.
+        candidates = floating
     return str(candidates[0]) if candidates else None

@@ -84,10 +84,8 @@ class FloatingIPs(Driver):
         description = marks.description_of(mark, device_id)
 
         def request(parts: Mapping[str, Any]) -> _IP:
-            new = {
-                "floating_network_id": parts[FLOATING_NETWORK],
-                "description": description,
-            }
+            new = {"description": description}
+            new["floating_network_id"] = parts[FLOATING_NETWORK]
             body = {"floatingip": new}
             call = Call(
                 "POST", "network", _IPS, body=body, expects="floatingip"
