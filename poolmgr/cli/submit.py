@@ -33,14 +33,11 @@ class Submit(PoolmgrShowOne):
         add = parser.add_argument
         message = """'{"action": "BUILD_DEVICE"}', or - for standard input"""
         add("message", metavar="MESSAGE", help=message)
-        handle, wait = "print the job's handle, not the answer", "--no-wait"
-        add(
-            wait,
-            "--background",
-            dest="wait",
-            action="store_false",
-            help=handle,
-        )
+        wait = "print the answer (the default), or only the job's handle"
+        boolean = argparse.BooleanOptionalAction
+        add("--wait", action=boolean, default=True, help=wait)
+        same = "the same as --no-wait"
+        add("--background", action="store_false", dest="wait", help=same)
         longest = "time limit, connecting included (default: none)"
         add("--timeout", type=seconds, metavar="SECONDS", help=longest)
         ranks, help_ = ("low", "normal", "high"), "priority (default: normal)"
