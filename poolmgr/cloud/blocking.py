@@ -27,6 +27,8 @@ def _blocking(
 
     @wraps(method)
     def call(self: "BlockingCloud", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        # Before there is a coroutine, or Python warns that it never ran.
+        self.cloud.driver.require_own_process()
         return self.wait(method(self.cloud, *args, **kwargs))
 
     return call
@@ -50,9 +52,7 @@ class BlockingCloud:
         loop: asyncio.AbstractEventLoop,
         timeout: float | None = None,
     ) -> None:
-        self.cloud = cloud
-        self.loop = loop
-        self._timeout = timeout
+        self.cloud, self.loop, self._timeout = cloud, loop, timeout
         self._running: set[asyncio.Task[Any]] = set()
         self._interruption: PoolmgrError | None = None
 
@@ -81,11 +81,7 @@ class BlockingCloud:
             was retried before the timeout
         :raises Forked: the driver was created before a fork
         """
-        try:
-            self.cloud.driver.require_own_process()
-        except PoolmgrError:
-            work.close()
-            raise
+        self.cloud.driver.require_own_process()
         # The coroutine runs in this thread's context.
         run = self._run(work)
         return asyncio.run_coroutine_threadsafe(run, self.loop).result()

@@ -103,7 +103,7 @@ class Breaker:
 
         :param error: what the call raised; None after a success
         :param number: the call's number in :data:`SEQUENCE`; a call that
-            began before the circuit opened tells nothing new
+            began before the circuit opened is ignored
         """
         if self.open and number < self.opened:
             return

@@ -209,7 +209,7 @@ class Calls:
         return verbs.call(self.driver, call.verb, *call.args, self._timeout)
 
     def _watch(self, call: Call[Any]) -> None:
-        """Give up a call whose time is up, or check again when it may be."""
+        """Give up a call after its timeout, or check again later."""
         allowed = self._timeout + _GRACE
         left = call.since + allowed - call.loop.time()
         if left > 0:

@@ -88,13 +88,13 @@ class Creation(Generic[T]):
             self.calls.own(self._clean_up())
 
     async def _clean_up(self) -> None:
-        """Delete what was created."""
+        """Delete the resources that were created."""
         context = RequestContext(request_id=self._context.request_id)
         try:
             with bound(context):
                 async with time_limit(context, self.calls.pace.clean_up):
-                    # First what is known: a cloud that cannot be read may
-                    # still delete.
+                    # Known resources first, because a cloud that cannot list
+                    # them may still delete them.
                     while self._created:
                         await self._discard(self._created.pop())
                     found = await self.find() if self._is_unknown else ()

@@ -30,8 +30,6 @@ T = TypeVar("T")
 #: may have created one.
 OnCreated = Callable[[T | None], None]
 
-_M_ARENA_MAX = -8  # from glibc's malloc.h
-
 
 class CallPool:
     """A pool of daemon threads, which are started on demand.
@@ -189,4 +187,4 @@ def limit_arenas() -> None:
     this only in poolmgr's own processes, before they start threads.
     """
     with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX in malloc.h
