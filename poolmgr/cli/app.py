@@ -1,5 +1,6 @@
 """The application: options, help, logging, signals, exit codes."""
 
+import atexit
 import importlib.metadata
 import logging
 import os
@@ -22,7 +23,7 @@ from poolmgr.cli.usage import (
 )
 from poolmgr.errors import PluginError, RequestError
 from poolmgr.text import lines, one_line
-from poolmgr.worker.signals import Interrupted, Interruption, handle
+from poolmgr.worker.signals import ENDING, Interrupted, Interruption, handle
 
 #: Exit code if the command line is wrong.
 EXIT_USAGE = 2
@@ -165,6 +166,7 @@ class Help(HelpCommand):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of a process and return the exit code."""
     _open_standard_files()
+    atexit.register(_ignore_signals)
     logs.log_all()
     try:
         app = PoolmgrApp()
@@ -196,3 +198,12 @@ def _open_standard_files() -> None:
     # argparse and Python itself write to these, too.
     sys.stdout = Stream(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115
     sys.stderr = Stream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
+
+
+def _ignore_signals() -> None:
+    """Keep the exit code of a command that has printed its result.
+
+    At exit Python removes its handlers, and a signal would kill the process.
+    """
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
