@@ -1,4 +1,4 @@
-"""A peer that sends any bytes: what our client would refuse to send."""
+"""A peer that sends packets which our client would refuse to send."""
 
 import socket
 import struct

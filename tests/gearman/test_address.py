@@ -1,4 +1,4 @@
-"""Job servers' addresses, as people write them."""
+"""Parsing addresses of job servers."""
 
 import pytest
 
@@ -16,7 +16,9 @@ from poolmgr.gearman.endpoint import Address
         ("[2001:db8::1]:65535", Address("2001:db8::1", 65535)),
     ],
 )
-def test_an_address_is_read_and_written(text: str, address: Address) -> None:
+def test_addresses_are_parsed_and_formatted(
+    text: str, address: Address
+) -> None:
     assert Address.parse(text) == address
     assert Address.parse(str(address)) == address
 
@@ -41,7 +43,7 @@ def test_an_address_is_read_and_written(text: str, address: Address) -> None:
         "tcp://a:4730",
     ],
 )
-def test_what_is_none_is_told_in_one_line(text: str) -> None:
+def test_invalid_addresses_are_refused_in_one_line(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Address.parse(text)
 

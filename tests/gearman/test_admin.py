@@ -1,4 +1,4 @@
-"""Asking a job server how it is, by gearmand's admin protocol."""
+"""Queries of a job server by gearmand's admin protocol."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from tests.jobservers import JobServerProcess, gearmand
 from tests.peers import closes, is_silent, peer, says
 
 
-def test_it_tells_how_many_jobs_and_workers_a_function_has(
+def test_status_counts_jobs_and_workers(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -31,7 +31,7 @@ def test_it_tells_how_many_jobs_and_workers_a_function_has(
     asyncio.run(scenario())
 
 
-def test_it_tells_which_workers_there_are(
+def test_workers_lists_the_connections(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -45,7 +45,7 @@ def test_it_tells_which_workers_there_are(
     asyncio.run(scenario())
 
 
-def test_it_tells_which_jobs_there_are() -> None:
+def test_show_jobs_lists_the_handles() -> None:
     async def scenario(address: Address) -> None:
         async with Client([address]) as client:
             handles = {(await client.submit(FUNCTION, b"x")).handle}
@@ -68,7 +68,7 @@ def test_it_tells_which_jobs_there_are() -> None:
     ],
     ids=["odd", "error", "endless", "silent", "closes"],
 )
-def test_asking_a_server_that_is_not_one_is_an_error(
+def test_querying_another_kind_of_server_fails(
     meet: Callable[[socket.socket], None], words: str
 ) -> None:
     options = ConnectionOptions(heartbeat=0.3, connect_timeout=1.0)

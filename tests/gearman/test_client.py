@@ -1,4 +1,4 @@
-"""The client finds a job server, and its jobs hear of a lost link."""
+"""The client: connecting, lost connections, failed jobs."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ def test_a_client_that_reaches_no_server_names_them() -> None:
     asyncio.run(scenario())
 
 
-def test_a_client_whose_link_is_lost_is_told(
+def test_calls_fail_after_the_connection_is_lost(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -72,7 +72,7 @@ def test_a_job_that_was_cancelled_has_failed() -> None:
         asyncio.run(scenario(server.address))
 
 
-def test_who_gave_up_asking_keeps_no_job_from_hearing_of_a_lost_link() -> None:
+def test_jobs_fail_with_the_connection_after_a_cancelled_request() -> None:
     taken = asyncio.Event()
 
     async def serve(
@@ -101,7 +101,7 @@ def test_who_gave_up_asking_keeps_no_job_from_hearing_of_a_lost_link() -> None:
     asyncio.run(scenario())
 
 
-def test_a_name_that_is_no_text_is_no_jobs(
+def test_no_job_has_a_name_with_surrogates(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:

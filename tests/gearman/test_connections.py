@@ -1,6 +1,6 @@
-"""A worker's connection is made again, and what is wrong is told once.
+"""Reconnecting, and what the worker logs about it.
 
-Servers that do what no job server does are in ``tests/matrix``.
+Misbehaving servers are in ``tests/matrix``.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ QUICK = ConnectionOptions(
 )
 
 
-def test_a_stopped_server_is_noticed_by_its_silence(
+def test_a_stopped_server_is_noticed(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -39,7 +39,7 @@ def test_a_stopped_server_is_noticed_by_its_silence(
     asyncio.run(scenario())
 
 
-def test_a_server_that_is_not_there_is_told_once(
+def test_an_unreachable_server_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     address = Address("127.0.0.1", free_port())
@@ -54,7 +54,7 @@ def test_a_server_that_is_not_there_is_told_once(
     assert len(said) == 1
 
 
-def test_a_server_that_fails_now_thus_now_so_is_told_of_once_each(
+def test_alternating_errors_are_logged_once_each(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     turns = itertools.cycle([b"SSH-", b"HTTP"])
@@ -85,7 +85,7 @@ def test_a_server_that_fails_now_thus_now_so_is_told_of_once_each(
     ],
     ids=["tls", "ssh", "silent"],
 )
-def test_what_is_no_job_server_is_told(
+def test_another_kind_of_server_is_logged(
     said: bytes, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""What became of an answer is known, and it reaches no other job."""
+"""Accepted, refused and lost answers."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from tests.gearman_workers import FUNCTION, TIMEOUT, running
 from tests.jobservers import JobServerProcess
 
 
-def test_an_answer_that_was_taken_is_known_to_be(
+def test_deliver_reports_an_accepted_answer(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -22,7 +22,7 @@ def test_an_answer_that_was_taken_is_known_to_be(
     asyncio.run(scenario())
 
 
-def test_of_100_answers_just_that_of_an_unknown_job_is_told_to_be_unknown(
+def test_deliver_reports_the_one_refused_answer_of_100(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""The edges of the protocol, on gearmand and on our own job server."""
+"""Edge cases of the protocol, with gearmand and the built-in server."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ def server() -> Iterator[JobServerProcess]:
 
 
 @pytest.mark.parametrize("size", [1, 62, 63, 64])
-def test_a_payload_is_whole_however_long_the_unique(
+def test_payloads_are_complete_for_uniques_of_any_length(
     job_server: JobServerProcess, size: int
 ) -> None:
     async def scenario() -> None:
@@ -54,7 +54,7 @@ def test_a_payload_is_whole_however_long_the_unique(
     asyncio.run(scenario())
 
 
-def test_jobs_are_told_apart_though_their_uniques_are_cut(
+def test_jobs_with_cut_uniques_are_distinguished(
     server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -69,7 +69,7 @@ def test_jobs_are_told_apart_though_their_uniques_are_cut(
     asyncio.run(scenario())
 
 
-def test_a_job_whose_unique_was_cut_has_the_same_name_when_it_comes_again(
+def test_a_cut_unique_is_the_same_in_the_next_delivery(
     server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -101,7 +101,7 @@ def test_a_client_refuses_a_unique_that_gearmand_would_garble(
     asyncio.run(scenario())
 
 
-def test_a_job_whose_unique_was_cut_is_known_by_its_handle(
+def test_a_job_with_a_cut_unique_is_found_by_its_handle(
     server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -119,7 +119,7 @@ def test_a_job_whose_unique_was_cut_is_known_by_its_handle(
 
 
 @pytest.mark.parametrize("size", [63, 64, 65, 5000])
-def test_a_name_of_any_length_can_be_asked_for(
+def test_has_accepts_names_of_any_length(
     server: JobServerProcess, size: int
 ) -> None:
     async def scenario() -> None:
@@ -152,7 +152,7 @@ ODD = [
 ]
 
 
-def test_names_of_others_hide_no_queue_and_no_worker(
+def test_odd_names_hide_no_queue_and_no_worker(
     server: JobServerProcess,
 ) -> None:
     with ExitStack() as stack:
@@ -183,7 +183,7 @@ def test_names_of_others_hide_no_queue_and_no_worker(
 
 
 def name_of(monkeypatch: pytest.MonkeyPatch, *addresses: Address) -> Address:
-    """A name that stands for these."""
+    """Return a host name that resolves to these addresses."""
 
     def look_up(*args: object, **kwargs: object) -> list[object]:
         kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
@@ -193,10 +193,10 @@ def name_of(monkeypatch: pytest.MonkeyPatch, *addresses: Address) -> Address:
     return Address("gearman.example.com")
 
 
-def test_of_a_name_with_two_addresses_the_one_that_answers_is_used(
+def test_the_address_that_answers_is_used(
     monkeypatch: pytest.MonkeyPatch, server: JobServerProcess
 ) -> None:
-    """However long the other is silent, by whoever it is connected."""
+    """For the worker, the client and the queries."""
     options = ConnectionOptions(connect_timeout=100 * TIMEOUT)
 
     async def scenario(name: Address) -> None:
@@ -211,7 +211,7 @@ def test_of_a_name_with_two_addresses_the_one_that_answers_is_used(
         asyncio.run(scenario(name_of(monkeypatch, silent, server.address)))
 
 
-def test_an_address_that_takes_connections_and_serves_none_is_left(
+def test_an_address_that_never_answers_is_replaced_by_another(
     monkeypatch: pytest.MonkeyPatch, server: JobServerProcess
 ) -> None:
     async def scenario(name: Address) -> None:

@@ -1,7 +1,4 @@
-"""The built-in job server behaves as gearmand does where failures hide.
-
-Packet by packet, and each test runs with both.
-"""
+"""The built-in job server behaves like gearmand; each test runs with both."""
 
 import socket
 from collections.abc import Iterator
@@ -183,7 +180,7 @@ def test_a_second_result_is_an_error(peers: Peers) -> None:
     assert client.says_nothing()
 
 
-def test_only_a_jobs_own_worker_may_tell_of_it(peers: Peers) -> None:
+def test_only_the_jobs_worker_can_answer_it(peers: Peers) -> None:
     client, worker, other = peers.client(), peers.worker(), peers.worker()
     handle = client.submit(b"u")
     worker.ask(T.GRAB_JOB_UNIQ)
@@ -195,7 +192,7 @@ def test_only_a_jobs_own_worker_may_tell_of_it(peers: Peers) -> None:
     assert client.receive() == (T.WORK_COMPLETE, [handle, b"z"])
 
 
-def test_what_a_worker_leaves_is_done_by_another(peers: Peers) -> None:
+def test_jobs_of_a_lost_worker_go_to_another(peers: Peers) -> None:
     client, worker, other = peers.client(), peers.worker(), peers.worker()
     handles = [client.submit(b"%d" % n) for n in range(3)]
     for handle in handles:
@@ -213,7 +210,7 @@ def test_what_a_worker_leaves_is_done_by_another(peers: Peers) -> None:
     }
 
 
-def test_a_job_that_waits_goes_with_its_client(peers: Peers) -> None:
+def test_a_queued_job_is_dropped_with_its_client(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
     client.submit(b"u")
     peers.leaves(client)
@@ -221,7 +218,7 @@ def test_a_job_that_waits_goes_with_its_client(peers: Peers) -> None:
     assert worker.ask(T.GRAB_JOB_UNIQ).type is T.NO_JOB
 
 
-def test_a_job_that_runs_finishes_unheard(peers: Peers) -> None:
+def test_a_running_job_continues_without_its_client(peers: Peers) -> None:
     client, worker = peers.client(), peers.worker()
     handle = client.submit(b"u")
     worker.ask(T.GRAB_JOB_UNIQ)

@@ -1,6 +1,6 @@
-"""What TLS is made of, and what of it cannot be used.
+"""TLS contexts and files.
 
-Who is refused, and in which words, is in ``tests/matrix/test_tls.py``.
+Refused certificates are in ``tests/matrix/test_tls.py``.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ def options(identity: Identity) -> ConnectionOptions:
     return ConnectionOptions(ssl=context, connect_timeout=2.0)
 
 
-def test_nothing_older_than_tls_1_2_is_spoken(files: Certificates) -> None:
+def test_tls_is_1_2_or_newer(files: Certificates) -> None:
     context = client_context(files.client().ca, None, None)
 
     assert context is not None
@@ -39,7 +39,7 @@ def test_without_any_file_there_is_no_tls() -> None:
 
 
 @pytest.mark.parametrize("missing", ["ca", "cert", "key", "ca cert", "ca key"])
-def test_half_of_a_configuration_is_refused(
+def test_incomplete_tls_files_are_refused(
     files: Certificates, missing: str
 ) -> None:
     given: dict[str, str | None] = dict(vars(files.client()))
@@ -81,7 +81,7 @@ def test_a_key_of_another_certificate_is_refused(
         client_context(mine.ca, mine.cert, key)
 
 
-def test_a_server_silent_in_the_handshake_is_given_up(
+def test_a_silent_tls_handshake_times_out(
     files: Certificates,
 ) -> None:
     async def scenario(address: Address) -> str:

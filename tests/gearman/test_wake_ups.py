@@ -1,4 +1,4 @@
-"""A job that nobody was woken for is found all the same."""
+"""Jobs that the job server wakes no worker for."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from tests.jobservers import gearmand
 QUICK = ConnectionOptions(heartbeat=0.5)
 
 
-def test_a_job_for_later_comes_when_its_time_has_come() -> None:
+def test_a_delayed_job_arrives_when_it_is_due() -> None:
     async def scenario() -> None:
         with gearmand() as server, RawPeer(server.address) as client:
             async with running(server.address, options=QUICK) as worker:
@@ -28,8 +28,8 @@ def test_a_job_for_later_comes_when_its_time_has_come() -> None:
     asyncio.run(scenario())
 
 
-def test_a_job_for_later_comes_to_a_worker_that_is_busy() -> None:
-    """Its link is never silent, and its place is free only now and then."""
+def test_a_delayed_job_arrives_at_a_busy_worker() -> None:
+    """Its connection is never idle, and its slot is rarely free."""
 
     async def scenario() -> None:
         with gearmand() as server, RawPeer(server.address) as client:
@@ -49,7 +49,7 @@ def test_a_job_for_later_comes_to_a_worker_that_is_busy() -> None:
     asyncio.run(scenario())
 
 
-def test_a_wake_up_that_a_full_worker_swallows_costs_no_job() -> None:
+def test_no_job_is_lost_if_a_full_worker_is_woken() -> None:
     async def scenario() -> None:
         with gearmand("--worker-wakeup=1") as server:
             address = server.address
@@ -74,7 +74,7 @@ def test_a_wake_up_that_a_full_worker_swallows_costs_no_job() -> None:
     asyncio.run(scenario())
 
 
-def test_a_worker_that_leaves_does_not_ask_again() -> None:
+def test_a_draining_worker_requests_no_jobs() -> None:
     async def scenario() -> None:
         with gearmand() as server:
             options = ConnectionOptions(heartbeat=0.1)

@@ -1,4 +1,4 @@
-"""The worker takes jobs as it has room, and answers them."""
+"""The worker takes jobs for its free slots and answers them."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from tests.gearman_workers import FUNCTION, TIMEOUT, Running, running, until
 from tests.jobservers import JobServerProcess, gearmand
 
 
-def test_200_jobs_in_flight_on_one_connection_end_in_any_order(
+def test_200_jobs_on_one_connection_end_in_any_order(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -37,7 +37,7 @@ def test_200_jobs_in_flight_on_one_connection_end_in_any_order(
 
 
 @pytest.mark.parametrize("size", [0, 1, 10 * 1024 * 1024])
-def test_payloads_of_any_size_go_there_and_back(
+def test_payloads_of_any_size_are_delivered(
     job_server: JobServerProcess, size: int
 ) -> None:
     payload = random.Random(1).randbytes(size)
@@ -91,7 +91,7 @@ def test_a_unique_is_free_again_when_its_job_has_ended(
     asyncio.run(scenario())
 
 
-def test_jobs_without_a_unique_are_jobs_of_their_own(
+def test_jobs_without_a_unique_are_separate_jobs(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -139,7 +139,7 @@ def test_progress_reaches_the_client(job_server: JobServerProcess) -> None:
     asyncio.run(scenario())
 
 
-def test_a_lost_workers_jobs_come_to_another_under_the_same_names(
+def test_redelivered_jobs_keep_handle_and_unique(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -158,7 +158,7 @@ def test_a_lost_workers_jobs_come_to_another_under_the_same_names(
     asyncio.run(scenario())
 
 
-def test_no_more_jobs_are_taken_than_there_is_room_for() -> None:
+def test_no_more_jobs_are_taken_than_slots_are_free() -> None:
     async def scenario() -> None:
         async with contextlib.AsyncExitStack() as stack:
             servers = [
@@ -195,7 +195,7 @@ def test_no_more_jobs_are_taken_than_there_is_room_for() -> None:
     asyncio.run(scenario())
 
 
-def test_a_worker_that_drains_takes_no_job_but_delivers_its_answers(
+def test_a_draining_worker_delivers_its_answers(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
