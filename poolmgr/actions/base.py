@@ -1,15 +1,15 @@
 """The contract of an action.
 
-An action is a class that an entry point in ``poolmgr.actions`` makes known.
-Its name is what a message has as ``"action"``::
+An action is a class that an entry point in ``poolmgr.actions`` names.  The
+entry point's name is the ``"action"`` of a message::
 
     [options.entry_points]
     poolmgr.actions =
         PING_DEVICE = mypackage.ping:PingDevice
 
-:func:`ip_address`, :func:`device_name` and :func:`text` say what a field of
-the request may be.  From the class alone poolmgr makes the checks before the
-cloud is called, the command ``poolmgr ping-device NAME``, and its help.
+:func:`ip_address`, :func:`device_name` and :func:`text` declare the fields of
+the request.  From them poolmgr makes the checks of a message, the command
+``poolmgr ping-device NAME``, and its help.
 
 An action may be written in two ways.  ``async def run`` runs on the event
 loop, must not block it, and gets a :class:`Context`.  A plain ``def run`` runs
@@ -36,13 +36,13 @@ from poolmgr.text import one_line, told, words_of
 Field = dataclasses.Field[Any]
 RequestT = TypeVar("RequestT")
 
-#: Most seconds that an action may take, or clear up in: a day.
+#: Longest ``timeout`` and ``cleanup_time`` in seconds: a day.
 LONGEST = 86400
 
 
 @dataclass(frozen=True)
 class NoFields:
-    """The request of an action that takes nothing."""
+    """The request of an action without fields."""
 
 
 def text(help: str, longest: int = 255) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Action(abc.ABC, Generic[RequestT]):
         """Undo a PASS whose answer nobody gets.
 
         Called on the object that ran, if the job server does not know the job
-        any more, or the action passed after its deadline.
+        any more, or the action finished after its deadline.
 
         :param answer: what :meth:`run` returned, as its client reads it
         :param context: as of :meth:`run`
@@ -180,7 +180,7 @@ class Action(abc.ABC, Generic[RequestT]):
 def action_plugins(
     given: Mapping[str, type[Action[Any]]] | None = None,
 ) -> Registry[Action[Any]]:
-    """The actions that are installed, and those given."""
+    """Return the registry of the installed actions and the given ones."""
     return Registry("action", ACTIONS, Action, defect, given)  # type: ignore[type-abstract]
 
 
@@ -206,7 +206,7 @@ def _is_time(value: object, least: float) -> bool:
 
 
 def is_required(field: Field) -> bool:
-    """Whether a request's field has no default."""
+    """Return whether a request's field has no default."""
     missing = dataclasses.MISSING
     return field.default is missing and field.default_factory is missing
 
@@ -214,15 +214,15 @@ def is_required(field: Field) -> bool:
 def parse_request(
     action: type[Action[Any]], message: Mapping[str, object]
 ) -> Any:
-    """Make an action's request from a message.
+    """Return an action's request, made from a message.
 
-    :raises InvalidField: a field is missing or not what it has to be
-    :raises PluginFailed: the action's own check of it fails otherwise
+    :raises InvalidField: a field is missing or invalid
+    :raises PluginFailed: the action's check of a field has a bug
     """
     values = {}
     for field in dataclasses.fields(action.takes):
         if field.name in message:
-            # The answer has it as it came, whatever the action does.
+            # The answer repeats the message's own value.
             value = copy.deepcopy(message[field.name])
             values[field.name] = _convert(action, field, "check", value)
         elif is_required(field):
@@ -233,10 +233,10 @@ def parse_request(
 def field_from_text(
     action: type[Action[Any]], field: Field, text: str
 ) -> object:
-    """Return what a message has in a field when a command has this text.
+    """Return a field's value in a message, from a command's text.
 
-    :raises InvalidField: the text cannot be that
-    :raises PluginFailed: the field's ``from_text`` fails otherwise
+    :raises InvalidField: the text is invalid
+    :raises PluginFailed: the field's ``from_text`` has a bug
     """
     return _convert(action, field, "from_text", text)
 
@@ -244,7 +244,7 @@ def field_from_text(
 def _convert(
     action: type[Action[Any]], field: Field, by: str, value: object
 ) -> object:
-    """Have an action's own function convert a field's value, if it has it."""
+    """Convert a field's value with the action's function, if there is one."""
     if by not in field.metadata:
         return value
     try:
@@ -257,5 +257,5 @@ def _convert(
 
 
 def description(action: type[Action[Any]]) -> str:
-    """Return an action's docstring, unless it only inherited one."""
+    """Return an action's docstring, or "" if its class has none."""
     return inspect.cleandoc(action.__doc__ or "")

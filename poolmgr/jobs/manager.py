@@ -142,9 +142,7 @@ class AsyncPoolManager:
             run.finish(run.asked.fail(error))
             return
         self._runs[run.key] = run
-        task = run.start()
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        run.start(self._tasks)
 
     def is_long(self, message: object) -> bool:
         """Return whether a message asks for a long action."""

@@ -50,10 +50,7 @@ class Delivery:
         return self._run.undo_failed
 
     def connection_lost(self) -> None:
-        """Report that the answer cannot be delivered any more.
-
-        The job continues: its next delivery may be under way.
-        """
+        """Report that the answer cannot be delivered; the job continues."""
         self.lost = True
         self._run.update_abandoned()
 
@@ -95,7 +92,6 @@ class Delivery:
 class JobRun:
     """A run of an action, for one or more deliveries of a job.
 
-    :param asked: the parsed message
     :param job: the first delivery
     :param on_outcome: called before the outcome is answered
     :param delivered_before: see ``AsyncPoolManager``
@@ -132,17 +128,17 @@ class JobRun:
         self._error: PoolmgrError | None = None
         self._may_have_arrived = False
 
-    def start(self) -> "asyncio.Task[Any]":
-        """Start the action; return its task, which may never end."""
+    def start(self, tasks: "set[asyncio.Task[Any]]") -> None:
+        """Start the action; ``tasks`` has its task until it ends."""
         seconds = self.asked.timeout
         self.trace.end = self.started + seconds
         work = call_method(self, self._cloud, "run", (self.asked.request,))
         with bound(self.trace):
             self._task = self._loop.create_task(work)
         self._task.add_done_callback(self._action_ended)
-        late = partial(DeadlineExceeded, seconds=seconds)
-        self._timer = self._loop.call_later(seconds, self.cancel, late)
-        return self._task
+        self._timer = self._loop.call_later(seconds, self._expire)
+        self._tasks = tasks
+        tasks.add(self._task)
 
     def state(self) -> RunningJob:
         """Return the job's state for reports."""
@@ -221,12 +217,16 @@ class JobRun:
             self.cancel(Cancelled)
         return True
 
+    def _expire(self) -> None:
+        self.cancel(partial(DeadlineExceeded, seconds=self.asked.timeout))
+
     def _give_up(self) -> None:
         """Answer for an action that does not end."""
         self.finish(self.asked.fail(self.error or Stopped(self.asked.title)))
 
     def _action_ended(self, task: "asyncio.Task[Any]") -> None:
         """Answer; if the job has an answer already, undo the action."""
+        self._tasks.discard(task)
         try:
             passed = self.asked.succeed(task.result())
         except asyncio.CancelledError:
