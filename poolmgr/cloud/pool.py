@@ -87,6 +87,9 @@ class CallPool:
         self._pending -= 1
         if not future.cancelled():
             settle()
+            # Retrieved, so that asyncio does not log an error of a call that
+            # returns while the loop is being stopped.
+            future.exception()
 
 
 def _as_exception(error: BaseException) -> Exception:
