@@ -45,7 +45,8 @@ class Transport(TCPKeepAliveAdapter):
     The timeout of a request limits the time until its answer has been read.
 
     :param size: number of connections that are kept open
-    :param http: knows how to merge settings with the environment
+    :param http: the session whose proxies and certificates are used, merged
+        with those of the environment
     """
 
     def __init__(self, size: int, http: requests.Session) -> None:
