@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from poolmgr import errors
@@ -179,15 +178,13 @@ class Devices:
 
     async def _explain(self, device: Device) -> str:
         """Return why a device failed, in as much detail as the cloud has."""
-        fault = device.fault or "no reason was given"
-        failed = replace(device, fault=fault)
+        reason = ""
         try:
             async with asyncio.timeout(_EXPLAIN_TIME):
-                reason = await self.calls.ask(verbs.EXPLAIN_FAILURE, failed)
+                reason = await self.calls.ask(verbs.EXPLAIN_FAILURE, device)
         except (errors.PoolmgrError, TimeoutError) as error:
             LOG.info("no details of device %s: %s", device.name, error)
-            return fault
-        return reason or fault
+        return reason or device.fault or "no reason was given"
 
     async def _delete(self, device: Device) -> None:
         calls, what = self.calls, f"device {device.name!r}"

@@ -287,3 +287,22 @@ def test_no_secret_is_in_any_log(
         assert SECRET not in said
         assert encoded not in said
         assert "gAAAAAB" not in said
+
+
+@pytest.mark.parametrize("missing", [None, {}, {"message": ""}])
+def test_a_fault_that_only_the_single_server_shows_is_reported(
+    pools: Pools, missing: object
+) -> None:
+    pool = pools.new()
+    pool.fault(Fault.server_error("No valid host was found."))
+
+    def without_faults(listed: Any) -> Any:
+        servers = [{**s, "fault": missing} for s in listed["servers"]]
+        return {**listed, "servers": servers}
+
+    pool.fault(Fault("GET", DETAILS, change=without_faults, times=None))
+
+    error = error_of(pool.run("BUILD_DEVICE"))
+
+    assert error["code"] == "device_failed"
+    assert "No valid host was found." in error["message"]

@@ -101,11 +101,11 @@ def device_of(server: Server, settings: NovaSettings) -> NovaDevice | None:
     )
 
 
-def _fault_of(server: Server) -> str:
+def _fault_of(server: Server) -> str | None:
     if server.status != "ERROR":
         return f"it is {server.status}"
     message = server.fault.message.strip() if server.fault else ""
-    return one_line(masked(message), _LONGEST_FAULT) or "Nova gave no reason"
+    return one_line(masked(message), _LONGEST_FAULT) or None
 
 
 def _choose_address(

@@ -121,7 +121,11 @@ class Servers(Driver):
 
     def explain_failure(self, device: Device, timeout: float) -> str:
         """See :meth:`Driver.explain_failure`."""
-        fault, lines = device.fault or "", self.settings.console_lines
+        fault, lines = device.fault, self.settings.console_lines
+        if not fault:
+            # Some clouds show the fault of a single server only.
+            shown = self.get_device(device.id, timeout)
+            fault = (shown and shown.fault) or "Nova gave no reason"
         if not lines:
             return fault
         path = path_of(_SERVERS, device.id, "action")
