@@ -162,6 +162,29 @@ def test_a_signal_before_the_start_ends_the_command(
     assert done.stderr == f"poolmgr: {number.name}: ended early\n"
 
 
+@each
+def test_a_signal_after_the_end_does_not_change_the_exit_code(
+    number: signal.Signals,
+) -> None:
+    script = (
+        "import os, sys\n"
+        "from poolmgr.cli.app import main\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, pid=os.getpid()):\n"
+        f"        kill(pid, {int(number)})\n"
+        "last = Last()\n"
+        "sys.exit(main(['help']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @contextmanager
 def importing(name: str, module: str, folder: Path) -> Iterator[Process]:
     """Run a command that imports a module whose import never ends."""
