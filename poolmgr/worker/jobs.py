@@ -21,7 +21,7 @@ LOG = logging.getLogger(__name__)
 HELD_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class AssignedJob:
     """A job that a job server has assigned to this worker.
 
