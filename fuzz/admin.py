@@ -31,7 +31,8 @@ def one(data: bytes) -> None:
         parser: Parser,
     ) -> Connection:
         connection = Connection(address, options, greeting, received, parser)
-        connection.data_received(data)
+        connection.get_buffer(-1)[: len(data)] = data
+        connection.buffer_updated(len(data))
         connection.connection_lost(None)
         try:
             await connection.answered

@@ -163,6 +163,7 @@ async def _tell(data: bytes) -> None:
     for piece in (data[:half], data[half:]):
         await asyncio.sleep(0)
         if not _wire.ended:
-            connection.data_received(piece)
+            connection.get_buffer(-1)[: len(piece)] = piece
+            connection.buffer_updated(len(piece))
     connection.connection_lost(None)
     assert connection.gone.result().isprintable()
