@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from poolmgr.testing.openstack import LoopbackCloud
-from tests.nova.places import Place
+from tests.nova.config_folders import ConfigFolder
 
 SECRET = "a secret that nobody shows"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def folder(tmp_path: Path) -> Iterator[ConfigFolder]:
     with LoopbackCloud() as cloud:
-        yield Place(tmp_path, cloud)
+        yield ConfigFolder(tmp_path, cloud)
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def place(tmp_path: Path) -> Iterator[Place]:
     ],
 )
 def test_a_file_that_is_broken_is_named(
-    place: Place, content: bytes, said: str
+    folder: ConfigFolder, content: bytes, said: str
 ) -> None:
-    environment = place.by_clouds_yaml()
-    path = place.folder / "clouds.yaml"
+    environment = folder.use_clouds_yaml()
+    path = folder.path / "clouds.yaml"
     path.write_bytes(content)
 
-    told = place.tells(environment)
+    told = folder.fails(environment)
 
     assert f"clouds.yaml ({path}): {said}" in told
     assert "secret" not in told
@@ -56,38 +56,42 @@ def test_a_file_that_is_broken_is_named(
     ],
 )
 def test_a_file_of_another_form_is_told_in_one_line(
-    place: Place, content: str
+    folder: ConfigFolder, content: str
 ) -> None:
-    environment = place.by_clouds_yaml()
-    (place.folder / "clouds.yaml").write_text(content)
+    environment = folder.use_clouds_yaml()
+    (folder.path / "clouds.yaml").write_text(content)
 
-    told = place.tells(environment)
+    told = folder.fails(environment)
 
     assert "clouds.yaml" in told
     assert told.count("\n") == 1
 
 
-def test_a_file_of_secrets_that_is_broken_is_named(place: Place) -> None:
-    environment = place.by_clouds_yaml()
-    path = place.folder / "more.yaml"
+def test_a_file_of_secrets_that_is_broken_is_named(
+    folder: ConfigFolder,
+) -> None:
+    environment = folder.use_clouds_yaml()
+    path = folder.path / "more.yaml"
     path.write_text("clouds: {there: {auth: [")
 
-    told = place.tells({**environment, "OS_CLIENT_SECURE_FILE": str(path)})
+    told = folder.fails({**environment, "OS_CLIENT_SECURE_FILE": str(path)})
 
     assert f"({path}): no valid YAML in line 1" in told
 
 
-def test_a_folder_is_no_file(place: Place) -> None:
-    environment = place.by_clouds_yaml()
-    environment["OS_CLIENT_CONFIG_FILE"] = str(place.folder)
+def test_a_folder_is_no_file(folder: ConfigFolder) -> None:
+    environment = folder.use_clouds_yaml()
+    environment["OS_CLIENT_CONFIG_FILE"] = str(folder.path)
 
-    told = place.tells(environment)
+    told = folder.fails(environment)
 
-    assert f"({place.folder}): Is a directory" in told
+    assert f"({folder.path}): Is a directory" in told
 
 
-def test_a_password_that_is_a_number_is_not_shown(place: Place) -> None:
-    told = place.tells(place.by_clouds_yaml({"password": 12345678}))
+def test_a_password_that_is_a_number_is_not_shown(
+    folder: ConfigFolder,
+) -> None:
+    told = folder.fails(folder.use_clouds_yaml({"password": 12345678}))
 
     assert "clouds.yaml: clouds.there" in told
     assert "12345678" not in told
@@ -103,9 +107,9 @@ def test_a_password_that_is_a_number_is_not_shown(place: Place) -> None:
     ],
 )
 def test_what_the_sdk_does_not_take_is_told_with_its_origin(
-    place: Place, cloud: dict[str, Any], said: str
+    folder: ConfigFolder, cloud: dict[str, Any], said: str
 ) -> None:
-    told = place.tells(place.by_clouds_yaml(**cloud))
+    told = folder.fails(folder.use_clouds_yaml(**cloud))
 
     assert "clouds.yaml: clouds.there: " in told
     assert said in told
@@ -114,11 +118,11 @@ def test_what_the_sdk_does_not_take_is_told_with_its_origin(
 
 @pytest.mark.parametrize("name", ["password", "auth_url"])
 def test_credentials_that_are_incomplete_are_told(
-    place: Place, name: str
+    folder: ConfigFolder, name: str
 ) -> None:
-    del place.auth[name]
+    del folder.auth[name]
 
-    told = place.tells(place.by_clouds_yaml())
+    told = folder.fails(folder.use_clouds_yaml())
 
     assert "clouds.yaml: clouds.there" in told
     assert name in told
@@ -126,14 +130,14 @@ def test_credentials_that_are_incomplete_are_told(
 
 
 def test_a_password_in_an_address_is_refused_with_its_origin(
-    place: Place,
+    folder: ConfigFolder,
 ) -> None:
-    url = place.auth["auth_url"].replace("//", "//somebody:geheimnis@")
+    url = folder.auth["auth_url"].replace("//", "//somebody:geheimnis@")
     where = "auth_url must be an address like"
 
-    told = place.tells(place.by_clouds_yaml({"auth_url": url}))
+    told = folder.fails(folder.use_clouds_yaml({"auth_url": url}))
     assert f"clouds.yaml: clouds.there: {where}" in told
     assert "geheimnis" not in json.dumps(told)
 
-    told = place.tells(place.by_openrc(OS_AUTH_URL=url))
+    told = folder.fails(folder.use_openrc(OS_AUTH_URL=url))
     assert f"the variables OS_*: {where}" in told

@@ -8,11 +8,11 @@ import pytest
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import FAST, IPS, TIMEOUT, Pool, Pools, error_of
 from tests.nova.trouble import (
-    AT_ONCE,
-    NO_RETRIES,
+    MOST_CREATIONS,
     QUOTA,
+    RETRIES_ON_HINT,
     Switch,
-    full,
+    quota_fault,
     results,
     submit,
 )
@@ -24,10 +24,10 @@ from tests.polling import until
 def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
     pools: Pools,
 ) -> None:
-    pool = pools.new(pace=NO_RETRIES)
+    pool = pools.new(pace=RETRIES_ON_HINT)
     device, ip = pool.build(), pool.ip()
     switch = Switch()
-    pool.fault(full(switch))
+    pool.fault(quota_fault(switch))
     first = submit(pool, "BUILD_DEVICE", 0)
     until(lambda: pool.quota.open)
     asked = pool.posts()
@@ -49,7 +49,7 @@ def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
     pools: Pools,
 ) -> None:
     cloud = {"instances": 6, "latency": 0.02}
-    pool = pools.new(cloud, pace=NO_RETRIES, long_timeout=120.0)
+    pool = pools.new(cloud, pace=RETRIES_ON_HINT, long_timeout=120.0)
     device, ip = pool.build(), pool.ip()
     breaker = pool.quota
 
@@ -59,7 +59,7 @@ def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
 
     # The next request is due in an hour.
     until(lambda: breaker.waiting == 195)
-    assert pool.posts() <= 1 + 5 + AT_ONCE
+    assert pool.posts() <= 1 + 5 + MOST_CREATIONS
     assert not any(
         job.future.done() and job.future.result().error for job in jobs
     )
@@ -67,7 +67,7 @@ def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
     pool.cloud.set_quota(instances=1000)
     pool.hint(breaker)
     assert results(jobs) == ["PASS"] * 200
-    assert pool.posts() <= 1 + 200 + AT_ONCE
+    assert pool.posts() <= 1 + 200 + MOST_CREATIONS
     assert len(pool.cloud.servers) == 201
 
 
@@ -77,7 +77,7 @@ def test_over_quota_few_calls_find_out_whether_there_is_room(
     pool = pools.new(pace=replace(FAST, quota=(0.4, 0.4)))
     breaker = pool.quota
     switch = Switch()
-    pool.fault(full(switch))
+    pool.fault(quota_fault(switch))
     jobs = [submit(pool, "BUILD_DEVICE", 0)]
     until(lambda: breaker.open)
     begun, asked = time.monotonic(), pool.posts()
@@ -105,7 +105,7 @@ def test_a_full_cloud_is_asked_again_by_itself(pools: Pools) -> None:
 
 
 def test_what_is_deleted_makes_room_at_once(pools: Pools) -> None:
-    pool = pools.new({"instances": 1, "floating_ips": 1}, pace=NO_RETRIES)
+    pool = pools.new({"instances": 1, "floating_ips": 1}, pace=RETRIES_ON_HINT)
     device, ip = pool.build(), pool.ip()
     waits = submit(pool, "BUILD_DEVICE", 1)
     pool.fails("BUILD_IP", "quota_exceeded")
@@ -119,7 +119,7 @@ def test_what_is_deleted_makes_room_at_once(pools: Pools) -> None:
 
 
 def test_who_builds_by_hand_is_told_at_once(pool: Pool) -> None:
-    pool.fault(full(Switch()))
+    pool.fault(quota_fault(Switch()))
 
     assert QUOTA in pool.fails("BUILD_DEVICE", "quota_exceeded")
 
@@ -128,8 +128,8 @@ def test_who_builds_by_hand_is_told_at_once(pool: Pool) -> None:
 def test_a_build_waits_as_long_as_it_is_told(
     pools: Pools, wait: float
 ) -> None:
-    pool = pools.new(pace=NO_RETRIES, quota_wait=wait)
-    pool.fault(full(Switch()))
+    pool = pools.new(pace=RETRIES_ON_HINT, quota_wait=wait)
+    pool.fault(quota_fault(Switch()))
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(20)]
     errors = [error_of(job.future.result(TIMEOUT).answer) for job in jobs]
@@ -143,7 +143,7 @@ def test_a_build_waits_as_long_as_it_is_told(
 def test_addresses_over_quota_are_refused_without_a_call(
     pools: Pools,
 ) -> None:
-    pool = pools.new({"floating_ips": 1}, pace=NO_RETRIES)
+    pool = pools.new({"floating_ips": 1}, pace=RETRIES_ON_HINT)
     pool.ip()
     pool.fails("BUILD_IP", "quota_exceeded")
     asked = pool.posts(IPS)
@@ -158,7 +158,7 @@ def test_addresses_over_quota_are_refused_without_a_call(
 
 
 def test_a_queue_is_not_burnt_on_hosts_that_are_full(pools: Pools) -> None:
-    pool = pools.new(pace=NO_RETRIES)
+    pool = pools.new(pace=RETRIES_ON_HINT)
     switch = Switch()
     pool.fault(Fault.server_error(where=switch, times=None))
     for number in range(5):
@@ -180,7 +180,7 @@ def test_builds_whose_floating_ip_is_refused_do_not_burn_the_queue(
     pools: Pools,
 ) -> None:
     nova = {"device_floating_ip": True}
-    pool = pools.new({"floating_ips": 0}, nova, pace=NO_RETRIES)
+    pool = pools.new({"floating_ips": 0}, nova, pace=RETRIES_ON_HINT)
     for number in range(5):
         job = submit(pool, "BUILD_DEVICE", number)
         error = error_of(job.future.result(TIMEOUT).answer)

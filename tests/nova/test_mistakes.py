@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests.nova.places import Place, token_of
+from tests.nova.config_folders import ConfigFolder, token_of
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def cloud() -> Iterator[LoopbackCloud]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, cloud: LoopbackCloud) -> Place:
-    return Place(tmp_path, cloud)
+def folder(tmp_path: Path, cloud: LoopbackCloud) -> ConfigFolder:
+    return ConfigFolder(tmp_path, cloud)
 
 
 # -- the address of Keystone --------------------------------------------------
@@ -27,22 +27,22 @@ def place(tmp_path: Path, cloud: LoopbackCloud) -> Place:
 @pytest.mark.parametrize("origin", ["clouds.yaml", "[nova]", "OS_"])
 @pytest.mark.parametrize("wrong", ["v3/auth/tokens", "no scheme"])
 def test_an_auth_url_that_is_none_is_told_with_its_origin(
-    place: Place, origin: str, wrong: str
+    folder: ConfigFolder, origin: str, wrong: str
 ) -> None:
-    url = place.auth["auth_url"].replace("/v3", f"/{wrong}")
+    url = folder.auth["auth_url"].replace("/v3", f"/{wrong}")
     if wrong == "no scheme":
-        url = place.auth["auth_url"].replace("http://", "")
+        url = folder.auth["auth_url"].replace("http://", "")
     where = "[nova]"
     if origin == "[nova]":
-        environment = place.by_conf(auth_url=url)
+        environment = folder.use_options(auth_url=url)
     elif origin == "OS_":
-        environment = place.by_openrc(OS_AUTH_URL=url)
+        environment = folder.use_openrc(OS_AUTH_URL=url)
         where = "the variables OS_*: auth_url"
     else:
-        environment = place.by_clouds_yaml({"auth_url": url})
+        environment = folder.use_clouds_yaml({"auth_url": url})
         where = "clouds.yaml: clouds.there: auth_url"
 
-    said = place.tells(environment)
+    said = folder.fails(environment)
 
     assert where in said
     assert url in said
@@ -50,15 +50,15 @@ def test_an_auth_url_that_is_none_is_told_with_its_origin(
 
 @pytest.mark.parametrize("end", ["", "/", " ", "/v2.0", "/v3/"])
 def test_an_auth_url_that_is_nearly_right_will_do(
-    place: Place, cloud: LoopbackCloud, end: str
+    folder: ConfigFolder, cloud: LoopbackCloud, end: str
 ) -> None:
-    url = place.auth["auth_url"].replace("/v3", end)
+    url = folder.auth["auth_url"].replace("/v3", end)
 
-    place.works(place.by_clouds_yaml({"auth_url": url}))
+    folder.passes(folder.use_clouds_yaml({"auth_url": url}))
 
 
 def test_a_keystone_whose_versions_need_a_login_is_used(
-    place: Place, cloud: LoopbackCloud
+    folder: ConfigFolder, cloud: LoopbackCloud
 ) -> None:
     page = {"WWW-Authenticate": "Basic realm=x"}
     cloud.fault(
@@ -68,14 +68,14 @@ def test_a_keystone_whose_versions_need_a_login_is_used(
         )
     )  # fmt: skip
 
-    place.works(place.by_clouds_yaml())
+    folder.passes(folder.use_clouds_yaml())
 
 
-def test_a_way_to_log_in_that_is_gone_is_told(place: Place) -> None:
-    place.auth = {k: v for k, v in place.auth.items() if "domain" not in k}
+def test_a_way_to_log_in_that_is_gone_is_told(folder: ConfigFolder) -> None:
+    folder.auth = {k: v for k, v in folder.auth.items() if "domain" not in k}
 
-    said = place.tells(
-        place.by_clouds_yaml(auth_type="v2password"),
+    said = folder.fails(
+        folder.use_clouds_yaml(auth_type="v2password"),
         "check",
         "worker",
         "build-device",
@@ -97,29 +97,29 @@ def test_a_way_to_log_in_that_is_gone_is_told(place: Place) -> None:
     ],
 )
 def test_a_region_or_interface_that_is_not_there_is_told(
-    place: Place, origin: str, name: str, value: str
+    folder: ConfigFolder, origin: str, name: str, value: str
 ) -> None:
     wrong = {name: value}
     if origin == "[nova]":
-        environment = place.by_conf(**wrong)
+        environment = folder.use_options(**wrong)
     elif origin == "OS_":
-        environment = place.by_openrc(**{f"OS_{name.upper()}": value})
+        environment = folder.use_openrc(**{f"OS_{name.upper()}": value})
     else:
-        environment = place.by_clouds_yaml(**wrong)
+        environment = folder.use_clouds_yaml(**wrong)
 
-    said = place.tells(environment)
+    said = folder.fails(environment)
 
     assert "the catalog has no service 'compute': " in said
     assert f"{value} " in said
     assert "check region_name and interface" in said
 
 
-def test_an_option_overrides_clouds_yaml(place: Place) -> None:
-    environment = place.by_clouds_yaml(
+def test_an_option_overrides_clouds_yaml(folder: ConfigFolder) -> None:
+    environment = folder.use_clouds_yaml(
         conf={"region_name": "Paris"}, region_name="RegionOne"
     )
 
-    said = place.tells(environment, "check", "worker", "build-device")
+    said = folder.fails(environment, "check", "worker", "build-device")
 
     assert "Paris region not found" in said
 
@@ -136,7 +136,7 @@ def token(cloud: LoopbackCloud, **changes: Any) -> Fault:
 
 @pytest.mark.parametrize("service", ["compute", "network", "image"])
 def test_a_service_that_the_catalog_lacks_is_told(
-    place: Place, cloud: LoopbackCloud, service: str
+    folder: ConfigFolder, cloud: LoopbackCloud, service: str
 ) -> None:
     rest = [
         entry
@@ -145,25 +145,25 @@ def test_a_service_that_the_catalog_lacks_is_told(
     ]
     cloud.fault(token(cloud, catalog=rest))
 
-    said = place.tells(place.by_clouds_yaml())
+    said = folder.fails(folder.use_clouds_yaml())
 
     assert f"the catalog has no service '{service}': " in said
 
 
 @pytest.mark.parametrize("catalog", [None, {}, [{"type": "compute"}]])
 def test_a_catalog_that_is_none_has_no_service(
-    place: Place, cloud: LoopbackCloud, catalog: Any
+    folder: ConfigFolder, cloud: LoopbackCloud, catalog: Any
 ) -> None:
     cloud.fault(token(cloud, catalog=catalog))
 
-    said = place.tells(place.by_clouds_yaml())
+    said = folder.fails(folder.use_clouds_yaml())
 
     assert "the catalog has no service 'compute': " in said
 
 
 @pytest.mark.parametrize("url", ["nova.example/v2.1", "http://[::1"])
 def test_an_address_of_the_catalog_that_is_none_is_told(
-    place: Place, cloud: LoopbackCloud, url: str
+    folder: ConfigFolder, cloud: LoopbackCloud, url: str
 ) -> None:
     catalog = token_of(cloud)["catalog"]
     for service in catalog:
@@ -171,7 +171,7 @@ def test_an_address_of_the_catalog_that_is_none_is_told(
             endpoint["url"] = url
     cloud.fault(token(cloud, catalog=catalog))
 
-    said = place.tells(place.by_clouds_yaml())
+    said = folder.fails(folder.use_clouds_yaml())
 
     assert "the catalog" in said
     assert url in said or "Invalid IPv6 URL" in said
@@ -182,24 +182,30 @@ def test_an_address_of_the_catalog_that_is_none_is_told(
     ("service", "name"), [("compute", "Nova"), ("network", "Neutron")]
 )
 def test_an_address_where_another_service_is_is_told(
-    place: Place, cloud: LoopbackCloud, origin: str, service: str, name: str
+    folder: ConfigFolder,
+    cloud: LoopbackCloud,
+    origin: str,
+    service: str,
+    name: str,
 ) -> None:
     wrong = f"{cloud.url}/identity"
     if origin == "[nova]":
-        environment = place.by_conf(**{f"{service}_endpoint": wrong})
+        environment = folder.use_options(**{f"{service}_endpoint": wrong})
     else:
         option = f"{service}_endpoint_override"
-        environment = place.by_clouds_yaml(**{option: wrong})
+        environment = folder.use_clouds_yaml(**{option: wrong})
 
-    said = place.tells(environment)
+    said = folder.fails(environment)
 
     assert f"{name} answered 404 to GET /" in said
     assert f" at {wrong}/v2" in said
 
 
-def test_an_address_of_clouds_yaml_that_is_none_is_told(place: Place) -> None:
-    said = place.tells(
-        place.by_clouds_yaml(compute_endpoint_override="nova.example")
+def test_an_address_of_clouds_yaml_that_is_none_is_told(
+    folder: ConfigFolder,
+) -> None:
+    said = folder.fails(
+        folder.use_clouds_yaml(compute_endpoint_override="nova.example")
     )
 
     assert "compute_endpoint_override must be an address" in said
@@ -207,15 +213,15 @@ def test_an_address_of_clouds_yaml_that_is_none_is_told(place: Place) -> None:
 
 
 def test_a_login_without_a_project_is_told(
-    place: Place, cloud: LoopbackCloud
+    folder: ConfigFolder, cloud: LoopbackCloud
 ) -> None:
     cloud.fault(token(cloud, project=None, catalog=[]))
-    project = [name for name in place.auth if name.startswith("project")]
+    project = [name for name in folder.auth if name.startswith("project")]
     for name in project:
-        del place.auth[name]
+        del folder.auth[name]
 
-    said = place.tells(
-        place.by_clouds_yaml(), "check", "worker", "build-device"
+    said = folder.fails(
+        folder.use_clouds_yaml(), "check", "worker", "build-device"
     )
 
     assert "clouds.yaml: clouds.there: the login is for no project" in said
@@ -241,9 +247,9 @@ def test_the_newest_microversion_that_both_know_is_spoken(
         cloud.fault(
             Fault("GET", "/", service="compute", status=404, times=None)
         )
-        place = Place(tmp_path, cloud)
+        folder = ConfigFolder(tmp_path, cloud)
 
-        said = place.works(place.by_clouds_yaml())
+        said = folder.passes(folder.use_clouds_yaml())
 
         assert version_in(said) == spoken
 
@@ -251,9 +257,9 @@ def test_the_newest_microversion_that_both_know_is_spoken(
 @pytest.mark.parametrize("has", ["2.1", "2.51"])
 def test_a_nova_that_is_too_old_is_told(tmp_path: Path, has: str) -> None:
     with LoopbackCloud(max_microversion=has) as cloud:
-        place = Place(tmp_path, cloud)
+        folder = ConfigFolder(tmp_path, cloud)
 
-        said = place.tells(place.by_clouds_yaml())
+        said = folder.fails(folder.use_clouds_yaml())
 
     assert f"Minimum is 2.1 and maximum is {has}" in said
 
@@ -267,20 +273,20 @@ def flavors(cloud: LoopbackCloud, times: int | None) -> Fault:
 
 
 def test_a_gateway_that_hides_the_microversion_is_no_obstacle(
-    place: Place, cloud: LoopbackCloud
+    folder: ConfigFolder, cloud: LoopbackCloud
 ) -> None:
     cloud.fault(flavors(cloud, times=1))
 
-    said = place.works(place.by_clouds_yaml())
+    said = folder.passes(folder.use_clouds_yaml())
 
     assert version_in(said) == "2.79"
 
 
 def test_the_microversion_can_be_set(
-    place: Place, cloud: LoopbackCloud
+    folder: ConfigFolder, cloud: LoopbackCloud
 ) -> None:
-    said = place.works(
-        place.by_clouds_yaml(conf={"compute_api_version": "2.60"})
+    said = folder.passes(
+        folder.use_clouds_yaml(conf={"compute_api_version": "2.60"})
     )
 
     assert version_in(said) == "2.60"
@@ -292,9 +298,11 @@ def test_the_microversion_can_be_set(
     assert asked == {"compute 2.60"}
 
 
-def test_a_microversion_that_nova_does_not_know_is_told(place: Place) -> None:
-    said = place.tells(
-        place.by_clouds_yaml(conf={"compute_api_version": "2.200"}),
+def test_a_microversion_that_nova_does_not_know_is_told(
+    folder: ConfigFolder,
+) -> None:
+    said = folder.fails(
+        folder.use_clouds_yaml(conf={"compute_api_version": "2.200"}),
         "check",
         "worker",
         "build-device",

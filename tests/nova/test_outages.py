@@ -21,7 +21,13 @@ from tests.nova.pools import (
     Pools,
     error_of,
 )
-from tests.nova.trouble import AT_ONCE, NO_RETRIES, Switch, results, submit
+from tests.nova.trouble import (
+    MOST_CREATIONS,
+    RETRIES_ON_HINT,
+    Switch,
+    results,
+    submit,
+)
 from tests.polling import until
 
 # -- a cloud that is down -----------------------------------------------------
@@ -130,7 +136,7 @@ def test_calls_at_the_gate_are_not_made_once_the_service_fails(
     pools: Pools,
 ) -> None:
     nova = {"calls_at_once": 4}
-    pool = pools.new({"latency": 0.05}, nova, pace=NO_RETRIES)
+    pool = pools.new({"latency": 0.05}, nova, pace=RETRIES_ON_HINT)
     pool.build()
     breaker = pool.breaker("making compute")
     switch = Switch()
@@ -138,7 +144,7 @@ def test_calls_at_the_gate_are_not_made_once_the_service_fails(
     asked = pool.posts()
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
-    until(lambda: breaker.waiting >= AT_ONCE - 5)
+    until(lambda: breaker.waiting >= MOST_CREATIONS - 5)
 
     # Three may be under way when the fifth fails.
     assert pool.posts() - asked <= 5 + 3
@@ -224,7 +230,9 @@ def test_a_service_that_makes_nothing_is_still_read_and_deleted_from(
 def test_what_was_made_is_finished_while_no_more_can_be_made(
     pools: Pools,
 ) -> None:
-    pool = pools.new({"boot_time": 1.0}, pace=NO_RETRIES, long_timeout=60.0)
+    pool = pools.new(
+        {"boot_time": 1.0}, pace=RETRIES_ON_HINT, long_timeout=60.0
+    )
     pool.build()
     breaker = pool.breaker("making compute")
     made = [submit(pool, "BUILD_DEVICE", n) for n in range(5)]
@@ -245,7 +253,7 @@ def test_what_was_made_is_finished_while_no_more_can_be_made(
 def test_a_device_is_deleted_although_no_list_can_be_had(
     pools: Pools,
 ) -> None:
-    pool = pools.new(pace=NO_RETRIES)
+    pool = pools.new(pace=RETRIES_ON_HINT)
     name = str(pool.build()["name"])
     (device,) = pool.openstack.find_devices(name)
     reading = pool.breaker("reading compute")

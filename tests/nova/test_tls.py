@@ -19,16 +19,16 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from poolmgr.testing.openstack import LoopbackCloud
-from tests.nova.places import Place
+from tests.nova.config_folders import ConfigFolder
 
 #: What to check, in all messages about TLS.
 CHECK = "; check the address, REQUESTS_CA_BUNDLE, and cacert, cert and key"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def folder(tmp_path: Path) -> Iterator[ConfigFolder]:
     with LoopbackCloud() as cloud:
-        yield Place(tmp_path, cloud)
+        yield ConfigFolder(tmp_path, cloud)
 
 
 class Listener:
@@ -100,16 +100,16 @@ def in_file(path: Path, *blobs: trustme.Blob) -> str:
     ],
 )
 def test_a_certificate_that_is_not_accepted_is_told(
-    place: Place, ca: trustme.CA, wrong: str, words: str
+    folder: ConfigFolder, ca: trustme.CA, wrong: str, words: str
 ) -> None:
     host = "elsewhere.example" if wrong == "the host" else "127.0.0.1"
     past = datetime(2020, 1, 1, tzinfo=UTC) if wrong == "the time" else None
     trusted = trustme.CA() if wrong == "the authority" else ca
-    file = in_file(place.folder / "ca.pem", trusted.cert_pem)
+    file = in_file(folder.path / "ca.pem", trusted.cert_pem)
     listener = Listener(ca.issue_cert(host, not_after=past))
-    place.auth["auth_url"] = listener.url
+    folder.auth["auth_url"] = listener.url
     try:
-        said = place.tells(place.by_clouds_yaml(cacert=file))
+        said = folder.fails(folder.use_clouds_yaml(cacert=file))
     finally:
         listener.close()
 
@@ -118,29 +118,31 @@ def test_a_certificate_that_is_not_accepted_is_told(
     assert CHECK in said
 
 
-def test_a_keystone_that_does_not_speak_tls_is_told(place: Place) -> None:
-    url = place.auth["auth_url"].replace("http://", "https://")
-    place.auth["auth_url"] = url
+def test_a_keystone_that_does_not_speak_tls_is_told(
+    folder: ConfigFolder,
+) -> None:
+    url = folder.auth["auth_url"].replace("http://", "https://")
+    folder.auth["auth_url"] = url
 
-    said = place.tells(
-        place.by_clouds_yaml(), "check", "worker", "build-device"
+    said = folder.fails(
+        folder.use_clouds_yaml(), "check", "worker", "build-device"
     )
 
     assert f"TLS: wrong version number{CHECK}" in said
 
 
 def test_a_cloud_that_wants_a_certificate_of_ours_is_told(
-    place: Place, ca: trustme.CA
+    folder: ConfigFolder, ca: trustme.CA
 ) -> None:
     listener = Listener(ca.issue_cert("127.0.0.1"), clients=ca)
-    place.auth["auth_url"] = listener.url
-    file = in_file(place.folder / "ca.pem", ca.cert_pem)
+    folder.auth["auth_url"] = listener.url
+    file = in_file(folder.path / "ca.pem", ca.cert_pem)
     pair = trustme.CA().issue_cert("somebody@example.org")
-    cert = in_file(place.folder / "cert.pem", *pair.cert_chain_pems)
-    key = in_file(place.folder / "key.pem", pair.private_key_pem)
+    cert = in_file(folder.path / "cert.pem", *pair.cert_chain_pems)
+    key = in_file(folder.path / "key.pem", pair.private_key_pem)
     try:
-        said = place.tells(
-            place.by_clouds_yaml(cacert=file, cert=cert, key=key)
+        said = folder.fails(
+            folder.use_clouds_yaml(cacert=file, cert=cert, key=key)
         )
     finally:
         listener.close()
@@ -171,13 +173,13 @@ def with_a_pass_phrase(key: bytes) -> bytes:
     ],
 )
 def test_a_file_that_cannot_be_used_is_told(
-    place: Place, ca: trustme.CA, option: str, content: Any
+    folder: ConfigFolder, ca: trustme.CA, option: str, content: Any
 ) -> None:
     pair = ca.issue_cert("somebody@example.org")
     files = {
-        "cafile": in_file(place.folder / "ca.pem", ca.cert_pem),
-        "certfile": in_file(place.folder / "c.pem", *pair.cert_chain_pems),
-        "keyfile": in_file(place.folder / "k.pem", pair.private_key_pem),
+        "cafile": in_file(folder.path / "ca.pem", ca.cert_pem),
+        "certfile": in_file(folder.path / "c.pem", *pair.cert_chain_pems),
+        "keyfile": in_file(folder.path / "k.pem", pair.private_key_pem),
     }
     path = Path(files[option])
     if content is None:
@@ -187,9 +189,9 @@ def test_a_file_that_cannot_be_used_is_told(
     else:
         path.write_bytes(content)
     listener = Listener(ca.issue_cert("127.0.0.1"))
-    place.auth["auth_url"] = listener.url
+    folder.auth["auth_url"] = listener.url
     try:
-        said = place.tells(place.by_conf(**files))
+        said = folder.fails(folder.use_options(**files))
     finally:
         listener.close()
 
@@ -198,13 +200,13 @@ def test_a_file_that_cannot_be_used_is_told(
 
 
 def test_a_bundle_of_the_environment_that_is_not_there_is_told(
-    place: Place,
+    folder: ConfigFolder,
 ) -> None:
-    url = place.auth["auth_url"].replace("http://", "https://")
-    place.auth["auth_url"] = url
-    environment = place.by_clouds_yaml()
+    url = folder.auth["auth_url"].replace("http://", "https://")
+    folder.auth["auth_url"] = url
+    environment = folder.use_clouds_yaml()
 
-    said = place.tells({**environment, "REQUESTS_CA_BUNDLE": "/nowhere"})
+    said = folder.fails({**environment, "REQUESTS_CA_BUNDLE": "/nowhere"})
 
     assert "/nowhere" in said
     assert "REQUESTS_CA_BUNDLE" in said

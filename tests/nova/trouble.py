@@ -1,4 +1,4 @@
-"""A cloud in trouble for as long as a test wants, and jobs that meet it."""
+"""Faults of the cloud that a test ends, and jobs that meet them."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,11 +9,10 @@ from poolmgr.testing.openstack import Fault
 from tests.nova.pools import FAST, SERVERS, TIMEOUT, Pool
 
 SERVER = "127.0.0.1:4730"
-#: Creations that may be under way when one is refused: three quarters of
-#: [nova] calls_at_once.
-AT_ONCE = 24
-#: Nothing that failed goes on by itself: a test gives a hint.
-NO_RETRIES = replace(
+#: The creations in flight at once: three quarters of [nova] calls_at_once.
+MOST_CREATIONS = 24
+#: Circuit breakers that do not try again before the test's hint.
+RETRIES_ON_HINT = replace(
     FAST,
     breaker=(3600.0, 3600.0),
     quota=(3600.0, 3600.0),
@@ -22,7 +21,7 @@ QUOTA = "Quota exceeded for instances: Requested 1, but already used 5 of 5"
 
 
 class Switch:
-    """What is wrong with a cloud as long as it is on."""
+    """Faults that last until a test switches them off."""
 
     def __init__(self) -> None:
         self.on = True
@@ -31,22 +30,22 @@ class Switch:
         return self.on
 
     def fault(self, **rule: Any) -> Fault:
-        """A fault that lasts so long."""
+        """Return a fault that is in force while the switch is on."""
         return Fault(where=self, times=None, **rule)
 
 
-def full(switch: Switch) -> Fault:
-    """No server more, as long as the switch is on."""
+def quota_fault(switch: Switch) -> Fault:
+    """Return the fault of a used up quota of servers."""
     body = {"forbidden": {"code": 403, "message": QUOTA}}
     return switch.fault(method="POST", path=SERVERS, status=403, body=body)
 
 
 def submit(pool: Pool, action: str, number: int) -> BlockingDelivery:
-    """A job that came from a job server."""
+    """Submit a job as from a job server."""
     job = Job(f"unique-{number}", f"H:host:{number}", SERVER)
     return pool.submit(action, job)
 
 
 def results(jobs: list[BlockingDelivery]) -> list[object]:
-    """Whether each job is a PASS or a FAIL, at its end."""
+    """Wait for the jobs; return PASS or FAIL of each."""
     return [job.future.result(TIMEOUT).answer["response"] for job in jobs]

@@ -27,7 +27,7 @@ from poolmgr.testing.openstack import Fault, LoopbackCloud, seeds
 from poolmgr.text import one_line, secrecy
 from tests.clouds import nova_group, nova_on
 from tests.jobservers import free_port, gearmand
-from tests.nova.places import token_of
+from tests.nova.config_folders import token_of
 from tests.nova.pools import DETAILS, SERVERS
 from tests.processes import Process, poolmgr
 

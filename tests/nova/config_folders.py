@@ -1,0 +1,103 @@
+"""Folders of configuration files, for commands that log in to a cloud."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from poolmgr.testing.openstack import LoopbackCloud
+from tests.clouds import nova_group
+from tests.processes import poolmgr
+
+#: Seconds of a job; a command that retried for so long would fail its test.
+JOB_TIMEOUT = "3600"
+
+
+def token_of(cloud: LoopbackCloud) -> dict[str, Any]:
+    """Return the token that Keystone issues for the cloud's credentials."""
+    credentials = cloud.credentials
+    user = {
+        "name": credentials["username"],
+        "password": credentials["password"],
+        "domain": {"id": credentials["user_domain_id"]},
+    }
+    identity = {"methods": ["password"], "password": {"user": user}}
+    answer = cloud.connect().session.post(
+        f"{cloud.auth_url}/auth/tokens",
+        json={"auth": {"identity": identity}},
+        authenticated=False,
+    )
+    return dict(answer.json()["token"])
+
+
+class ConfigFolder:
+    """A folder of configuration files with the credentials of a cloud.
+
+    Each ``use_`` method writes the files and returns the environment of the
+    commands.
+
+    :ivar auth: the credentials that are written
+    """
+
+    def __init__(self, path: Path, cloud: LoopbackCloud) -> None:
+        self.path = path
+        self.auth = dict(cloud.credentials)
+
+    def use_clouds_yaml(
+        self, auth: Any = None, conf: Any = None, **cloud: Any
+    ) -> dict[str, str]:
+        """Put the credentials into clouds.yaml.
+
+        :param auth: changed credentials
+        :param conf: options of ``[nova]``
+        :param cloud: other keys of the cloud in clouds.yaml
+        """
+        entry = {"auth": {**self.auth, **(auth or {})}, **cloud}
+        file = self.path / "clouds.yaml"
+        file.write_text(json.dumps({"clouds": {"there": entry}}))
+        file.chmod(0o600)
+        self._write("cloud = there", conf)
+        return {"OS_CLIENT_CONFIG_FILE": str(file)}
+
+    def use_options(self, **options: Any) -> dict[str, str]:
+        """Put the credentials and other options into ``[nova]``."""
+        self._write("", {**self.auth, **options})
+        return {}
+
+    def use_openrc(self, **variables: str) -> dict[str, str]:
+        """Put the credentials and other variables into the environment."""
+        self._write("", {})
+        auth = {f"OS_{k.upper()}": v for k, v in self.auth.items()}
+        return {**auth, **variables}
+
+    def fails(self, environment: dict[str, str], *commands: str) -> str:
+        """Require that commands fail without a retry.
+
+        :param commands: by default, ``check``
+        :returns: the output of the last
+        """
+        output = ""
+        for command in commands or ("check",):
+            config = str(self.path / "poolmgr.conf")
+            done = poolmgr("--config-file", config, command, **environment)
+            assert done.returncode == 1
+            assert "Traceback" not in done.stderr
+            assert "retrying in" not in done.stderr
+            output = f"{done.stdout}{done.stderr}"
+        return output
+
+    def passes(self, environment: dict[str, str]) -> str:
+        """Require that ``check`` passes; return its output."""
+        config = str(self.path / "poolmgr.conf")
+        done = poolmgr("--config-file", config, "check", **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def _write(self, credentials: str, options: Any) -> None:
+        group = nova_group("", **(options or {}))
+        group = group.replace("cloud = \n", f"{credentials}\n")
+        file = self.path / "poolmgr.conf"
+        file.write_text(
+            f"[poolmgr]\nshort_timeout = {JOB_TIMEOUT}\n"
+            f"long_timeout = {JOB_TIMEOUT}\n[monitoring]\nport = 0\n{group}"
+        )
+        file.chmod(0o600)
