@@ -6,11 +6,12 @@ import sys
 from dataclasses import replace
 
 from poolmgr.cli.base import PoolmgrShowOne, Table
-from poolmgr.cli.usage import seconds
+from poolmgr.cli.usage import UsageError, seconds
 from poolmgr.errors import InvalidMessage, PoolmgrError, TransportError
 from poolmgr.gearman.client import Client, SubmittedJob
 from poolmgr.jobs.message import decode
 from poolmgr.settings.gearman import with_advice
+from poolmgr.text import one_line
 from poolmgr.worker.signals import Interrupted
 
 _NO_REASON = (
@@ -59,6 +60,14 @@ class Submit(PoolmgrShowOne):
                 interrupted.detail += f"; job {handle} continues"
             raise
         self.failed = answer.get("response") == "FAIL"
+        missing = [name for name in given.columns if name not in answer]
+        if self.failed and missing:  # a FAIL has fewer fields
+            raise PoolmgrError(_reason(answer))
+        if missing:
+            raise UsageError(
+                f"the answer has no column {one_line(missing[0], 100)!r}; "
+                f"choose from {one_line(', '.join(answer))}"
+            )
         if self.failed:
             self.app.LOG.error("%s", _reason(answer))
         return self.dict2columns(answer)

@@ -30,6 +30,17 @@ _SYNONYMS = {
     **dict.fromkeys(("gc", "purge", "cleanup"), "reap"),
     "ls": "list",
 }
+_SERVICE = "leave it out, the worker stays in the foreground"
+#: Options of Libra's own Pool Manager, and what to do instead.
+_LIBRA_OPTIONS = {
+    **dict.fromkeys(("-c", "--config"), "use --config-file"),
+    **dict.fromkeys(("-l", "--logfile", "--log-dir"), "use --log-file"),
+    **dict.fromkeys(("-n", "--nodaemon", "--daemon", "-p"), _SERVICE),
+    **dict.fromkeys(("--pid", "--user", "--group", "--syslog"), _SERVICE),
+    "--log-config": "use --log-config-append",
+    "-d": "use --debug",
+    "--gearman": "use --gearman-server",
+}
 #: Commands with these verbs are suggested only to users who typed the verb.
 _DESTRUCTIVE = {"delete", "remove", "reap"}
 
@@ -47,8 +58,14 @@ def report_in_one_line(parser: ArgumentParser) -> None:
         if message.startswith(UNKNOWN):
             word = message.removeprefix(UNKNOWN).split(" ")[0]
             word = word.partition("=")[0]  # the value may be a secret
-            similar = _similar(word, parser._option_string_actions)
-            message = f"unexpected argument {word!r}{_suggest(similar)}"
+            message = f"unexpected argument {word!r}"
+            # "-nd" is two options.
+            option = word if word.startswith("--") else word[:2]
+            if instead := _LIBRA_OPTIONS.get(option):
+                message += f"; {instead}"
+            else:
+                similar = _similar(word, parser._option_string_actions)
+                message += _suggest(similar)
         raise UsageError(f"{one_line(message)}. See '{parser.prog} --help'")
 
     parser.error = error  # type: ignore[method-assign]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.test_options import LIBRA_CFG
-from tests.jobservers import builtin
+from tests.jobservers import JobServerProcess, builtin
 from tests.processes import poolmgr, worker
 from tests.terminals import terminal
 
@@ -240,3 +240,19 @@ def test_a_fail_without_the_requested_column_is_reported_as_a_fail() -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "job failed; see the worker's log" in done.stderr
+
+
+def test_submit_refuses_columns_that_the_answer_lacks(
+    job_server: JobServerProcess,
+) -> None:
+    args = ("--gearman-server", str(job_server.address), "submit")
+    with worker([str(job_server.address)]) as process:
+        process.wait_for("registered")
+        unknown = poolmgr(*args, '{"action": "BUILD_IP"}', "-c", "nmae")
+        failed = poolmgr(*args, '{"action": "DELETE_IP"}', "-c", "ip")
+
+    assert unknown.returncode == 2
+    assert "the answer has no column 'nmae'; choose from " in unknown.stderr
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("poolmgr: job failed")
+    assert failed.stderr.count("\n") == 1

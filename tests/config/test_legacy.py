@@ -157,11 +157,15 @@ def test_worker_and_check_report_every_unused_option(
 @pytest.mark.parametrize(
     ("args", "what"),
     [
-        (["worker", "-c", "libra.cfg"], "unexpected argument '-c'."),
-        (["worker", "-nd"], "unexpected argument '-nd'."),
-        (["--logfile=x", "worker"], "(did you mean --log-file"),
-        (["--log-config", "x", "worker"], "did you mean --log-config-append"),
-        (["--gearman", "a:1", "worker"], "(did you mean --gearman-server?)"),
+        (["-c", "libra.cfg", "worker"], "'-c'; use --config-file"),
+        (["worker", "-c", "libra.cfg"], "'-c'; use --config-file"),
+        (["-n", "worker"], "'-n'; leave it out"),
+        (["worker", "-nd"], "'-nd'; leave it out"),
+        (["worker", "-d"], "'-d'; use --debug"),
+        (["--logfile=x", "worker"], "'--logfile'; use --log-file"),
+        (["worker", "--pid", "x"], "'--pid'; leave it out"),
+        (["worker", "--log-config", "x"], "use --log-config-append"),
+        (["--gearman", "a:1", "worker"], "use --gearman-server"),
         (
             ["--nova_pass=planted", "worker"],
             "unexpected argument '--nova_pass'",
