@@ -96,7 +96,7 @@ class FloatingIpTests(DriverTests):
 
         assert cloud.get_ip(seen.address).device_id == first.id
 
-    def test_a_floating_ip_can_be_deleted_while_attached(
+    def test_an_attached_floating_ip_can_be_deleted(
         self, cloud: BlockingCloud
     ) -> None:
         device = self.device(cloud)

@@ -1,4 +1,4 @@
-"""Calls of a loopback cloud by the SDK's plain requests."""
+"""Requests to a loopback cloud by the SDK's session."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ from tests.polling import until
 Json = dict[str, Any]
 
 TIMEOUT = 20.0
-NOBODY = "11111111-1111-4111-8111-111111111111"
+UNKNOWN_ID = "11111111-1111-4111-8111-111111111111"
 
 
 class Caller:
-    """Sends requests, and makes the usual things.
+    """Sends requests to a loopback cloud and creates resources in it.
 
-    :ivar connection: the SDK's
+    :ivar connection: the SDK's connection
     """
 
     def __init__(self, cloud: LoopbackCloud) -> None:
@@ -28,15 +28,18 @@ class Caller:
         )
 
     def compute(self, method: str, path: str, **options: Any) -> Any:
-        """The answer of compute."""
+        """Send a request to Nova and return the answer."""
         return self.connection.compute.request(path, method, **options)
 
     def network(self, method: str, path: str, **options: Any) -> Any:
-        """The answer of network."""
+        """Send a request to Neutron and return the answer."""
         return self.connection.network.request(path, method, **options)
 
     def post_server(self, name: str = "lb-1", **fields: Any) -> Any:
-        """The answer to POST /servers; a field that is None is left out."""
+        """Request a server and return the answer.
+
+        :param fields: of the request; a field that is None is left out
+        """
         ids = self.cloud.ids
         server = {
             "name": name,
@@ -45,50 +48,50 @@ class Caller:
             "networks": [{"uuid": ids["private"]}],
             **fields,
         }
-        given = {k: v for k, v in server.items() if v is not None}
-        return self.compute("POST", "/servers", json={"server": given})
+        sent = {k: v for k, v in server.items() if v is not None}
+        return self.compute("POST", "/servers", json={"server": sent})
 
-    def new_server(self, name: str = "lb-1", **fields: Any) -> str:
-        """The id of a new server."""
+    def create_server(self, name: str = "lb-1", **fields: Any) -> str:
+        """Create a server and return its id."""
         answer = self.post_server(name, **fields)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["server"]["id"])
 
-    def server(self, server_id: str) -> Json:
-        """A server as it is now."""
+    def get_server(self, server_id: str) -> Json:
+        """Return a server's JSON."""
         answer = self.compute("GET", f"/servers/{server_id}")
         assert answer.status_code == 200, answer.text
         shown: Json = answer.json()["server"]
         return shown
 
-    def active_server(self, name: str = "lb-1", **fields: Any) -> str:
-        """The id of a server that has booted."""
-        server_id = self.new_server(name, **fields)
-        until(lambda: self.server(server_id)["status"] == "ACTIVE")
+    def boot_server(self, name: str = "lb-1", **fields: Any) -> str:
+        """Create a server, wait until it has booted, return its id."""
+        server_id = self.create_server(name, **fields)
+        until(lambda: self.get_server(server_id)["status"] == "ACTIVE")
         return server_id
 
-    def port_of(self, server_id: str) -> str:
-        """The id of a server's port."""
+    def find_port(self, server_id: str) -> str:
+        """Return the id of a server's port."""
         query = {"device_id": server_id}
         answer = self.network("GET", "/ports", params=query)
         (port,) = answer.json()["ports"]
         return str(port["id"])
 
-    def names(self, **query: Any) -> list[str]:
-        """The names in the list of servers."""
+    def list_names(self, **query: Any) -> list[str]:
+        """Return the names in the list of servers."""
         answer = self.compute("GET", "/servers", params=query)
         assert answer.status_code == 200, answer.text
         return [server["name"] for server in answer.json()["servers"]]
 
-    def new_ip(self, **fields: Any) -> Json:
-        """A new floating IP."""
+    def create_ip(self, **fields: Any) -> Json:
+        """Create a floating IP and return its JSON."""
         answer = self.post_ip(**fields)
         assert answer.status_code == 201, answer.text
         shown: Json = answer.json()["floatingip"]
         return shown
 
     def post_ip(self, **fields: Any) -> Any:
-        """The answer to POST /floatingips."""
+        """Request a floating IP and return the answer."""
         public = self.cloud.ids["public"]
         body = {"floatingip": {"floating_network_id": public, **fields}}
         return self.network("POST", "/floatingips", json=body)
@@ -96,7 +99,10 @@ class Caller:
     def put_ip(
         self, ip_id: str, revision: int | None = None, **fields: Any
     ) -> Any:
-        """The answer to PUT of a floating IP."""
+        """Change a floating IP and return the answer.
+
+        :param revision: the one that the change requires
+        """
         headers = {}
         if revision is not None:
             headers["If-Match"] = f"revision_number={revision}"
@@ -107,22 +113,22 @@ class Caller:
             headers=headers,
         )
 
-    def ip(self, ip_id: str) -> Json:
-        """A floating IP as it is now."""
+    def get_ip(self, ip_id: str) -> Json:
+        """Return a floating IP's JSON."""
         answer = self.network("GET", f"/floatingips/{ip_id}")
         shown: Json = answer.json()["floatingip"]
         return shown
 
 
 def message_of(answer: Any) -> str:
-    """What a service says in a refusal."""
+    """Return the message of a service's refusal."""
     (refusal,) = answer.json().values()
     return str(refusal["message"])
 
 
 @contextmanager
 def connected(**options: Any) -> Iterator[Any]:
-    """A connection of one's own, closed at the end."""
+    """Open a connection, and close it when the block ends."""
     connection = openstack.connect(**options)
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""What the tests of the loopback cloud share."""
+"""Fixtures of the loopback cloud's tests."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ __all__ = ["loopback_cloud"]
 
 @pytest.fixture
 def cloud(request: pytest.FixtureRequest) -> Iterator[LoopbackCloud]:
-    """A loopback cloud; ``@pytest.mark.cloud(...)`` gives its settings."""
+    """Run a loopback cloud with the settings of ``@pytest.mark.cloud``."""
     marker = request.node.get_closest_marker("cloud")
     with LoopbackCloud(**(marker.kwargs if marker else {})) as cloud:
         yield cloud
@@ -20,5 +20,5 @@ def cloud(request: pytest.FixtureRequest) -> Iterator[LoopbackCloud]:
 
 @pytest.fixture
 def caller(cloud: LoopbackCloud) -> Caller:
-    """Who calls it."""
+    """Return a caller of the loopback cloud."""
     return Caller(cloud)

@@ -1,4 +1,4 @@
-"""The loopback cloud can be reached, keeps a record, and ends."""
+"""Tests of the loopback cloud's start, record, HTTP access and end."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from poolmgr.testing.openstack import LoopbackCloud
 from tests.loopback.caller import Caller, connected
 
 
-def test_a_body_that_is_no_json_is_refused(caller: Caller) -> None:
+def test_a_body_that_is_not_json_is_refused(caller: Caller) -> None:
     answer = caller.compute("POST", "/servers", data="{")
 
     assert answer.status_code == 400
@@ -24,9 +24,9 @@ def test_a_body_that_is_no_json_is_refused(caller: Caller) -> None:
     assert caller.cloud.calls[-1].body is None
 
 
-def test_the_record_has_every_call(caller: Caller) -> None:
-    caller.names(name="^a$")
-    caller.new_server("a")
+def test_the_record_contains_every_call(caller: Caller) -> None:
+    caller.list_names(name="^a$")
+    caller.create_server("a")
 
     caller.network("PUT", "/floatingips/x", headers={"If-Match": "y"}, json={})
 
@@ -47,7 +47,7 @@ def test_the_record_has_every_call(caller: Caller) -> None:
     assert caller.cloud.calls == []
 
 
-def test_a_clouds_yaml_leads_to_it(
+def test_a_client_connects_with_the_written_clouds_yaml(
     cloud: LoopbackCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
@@ -58,24 +58,25 @@ def test_a_clouds_yaml_leads_to_it(
 
 
 @pytest.mark.parametrize("loopback_cloud", [{"instances": 0}], indirect=True)
-def test_the_fixture_takes_settings(loopback_cloud: LoopbackCloud) -> None:
+def test_the_fixture_accepts_settings(loopback_cloud: LoopbackCloud) -> None:
     assert Caller(loopback_cloud).post_server().status_code == 403
 
 
-def test_nothing_is_left_when_it_is_closed() -> None:
+def test_close_ends_all_threads_and_frees_the_port() -> None:
     before = set(threading.enumerate())
 
     with LoopbackCloud() as cloud:
-        Caller(cloud).names()
+        Caller(cloud).list_names()
         port = int(cloud.url.rsplit(":")[-1])
-    cloud.close()  # and again is no error
+    # A second close is allowed.
+    cloud.close()
 
     assert set(threading.enumerate()) <= before
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 5)
 
 
-def test_a_port_that_is_taken_is_an_error() -> None:
+def test_starting_on_a_port_in_use_fails() -> None:
     with LoopbackCloud() as cloud:
         port = int(cloud.url.rsplit(":")[-1])
 
@@ -83,7 +84,7 @@ def test_a_port_that_is_taken_is_an_error() -> None:
             LoopbackCloud(port=port).start()
 
 
-def test_importing_it_does_not_import_the_sdk() -> None:
+def test_importing_the_module_does_not_import_the_sdk() -> None:
     code = (
         "import sys, poolmgr.testing.openstack"
         "; assert 'openstack' not in sys.modules"
@@ -92,7 +93,7 @@ def test_importing_it_does_not_import_the_sdk() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_it_runs_as_a_process(
+def test_the_cloud_runs_as_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "clouds.yaml"
@@ -117,38 +118,40 @@ def test_it_runs_as_a_process(
         assert process.wait(20) == 0
 
 
-def test_faults_and_the_record_are_reached_over_http(
+def test_faults_and_the_record_are_available_over_http(
     cloud: LoopbackCloud,
 ) -> None:
     url = cloud.url
     fault = {"service": "identity", "status": 418}
 
-    assert ask("POST", f"{url}/faults", fault)[0] == 201
-    assert ask("GET", f"{url}/identity")[0] == 418
-    (call,) = ask("GET", f"{url}/record")[1]
+    assert request("POST", f"{url}/faults", fault)[0] == 201
+    assert request("GET", f"{url}/identity")[0] == 418
+    (call,) = request("GET", f"{url}/record")[1]
     assert (call["service"], call["status"]) == ("identity", 418)
-    counts = ask("GET", f"{url}/record/counts")[1]
+    counts = request("GET", f"{url}/record/counts")[1]
     assert counts == {"identity GET 418": 1}
 
-    assert ask("DELETE", f"{url}/record")[0] == 204
-    assert ask("GET", f"{url}/record")[1] == []
-    ask("POST", f"{url}/faults", fault)
-    assert ask("DELETE", f"{url}/faults")[0] == 204
-    assert ask("GET", f"{url}/identity")[0] == 300
+    assert request("DELETE", f"{url}/record")[0] == 204
+    assert request("GET", f"{url}/record")[1] == []
+    request("POST", f"{url}/faults", fault)
+    assert request("DELETE", f"{url}/faults")[0] == 204
+    assert request("GET", f"{url}/identity")[0] == 300
 
 
-def test_what_cannot_be_had_over_http_is_refused(cloud: LoopbackCloud) -> None:
-    assert ask("POST", f"{cloud.url}/faults", {"status": 1})[0] == 400
-    assert ask("POST", f"{cloud.url}/faults", ["status"])[0] == 400
-    assert ask("GET", f"{cloud.url}/nowhere")[0] == 404
+def test_invalid_faults_and_unknown_paths_are_refused_over_http(
+    cloud: LoopbackCloud,
+) -> None:
+    assert request("POST", f"{cloud.url}/faults", {"status": 1})[0] == 400
+    assert request("POST", f"{cloud.url}/faults", ["status"])[0] == 400
+    assert request("GET", f"{cloud.url}/nowhere")[0] == 404
 
 
-def ask(method: str, url: str, body: object = None) -> tuple[int, Any]:
-    """Status and JSON of an answer, without the SDK."""
+def request(method: str, url: str, body: object = None) -> tuple[int, Any]:
+    """Send a request without the SDK; return the status and the JSON."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, method=method)  # noqa: S310
+    message = urllib.request.Request(url, data, method=method)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(message, timeout=20) as answer:  # noqa: S310
             text = answer.read()
             return answer.status, json.loads(text) if text else None
     except urllib.error.HTTPError as error:

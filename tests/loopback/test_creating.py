@@ -1,14 +1,14 @@
-"""What the loopback cloud's Nova makes servers of, and what it refuses."""
+"""Tests of the creation of servers in the loopback cloud."""
 
 from typing import Any
 
 import pytest
 
 from poolmgr.testing.openstack import LoopbackCloud
-from tests.loopback.caller import NOBODY, Caller, message_of
+from tests.loopback.caller import UNKNOWN_ID, Caller, message_of
 
 
-def test_the_answer_to_a_create_has_little_in_it(caller: Caller) -> None:
+def test_the_answer_to_a_creation_is_not_a_full_server(caller: Caller) -> None:
     answer = caller.post_server()
 
     assert answer.status_code == 202
@@ -24,11 +24,15 @@ def test_the_answer_to_a_create_has_little_in_it(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("imageRef", NOBODY, "Can not find requested image"),
+        ("imageRef", UNKNOWN_ID, "Can not find requested image"),
         ("imageRef", "tiny", "is not valid under any of the given schemas"),
         ("flavorRef", "nope", "Flavor nope could not be found."),
         ("key_name", "nope", "Invalid key_name provided."),
-        ("networks", [{"uuid": NOBODY}], f"Network {NOBODY} could not be"),
+        (
+            "networks",
+            [{"uuid": UNKNOWN_ID}],
+            f"Network {UNKNOWN_ID} could not be",
+        ),
         ("networks", None, "'networks' is a required property"),
         ("availability_zone", "x", "availability zone is not available"),
         ("security_groups", [{"name": "x"}], "security_group with name or id"),
@@ -43,7 +47,7 @@ def test_the_answer_to_a_create_has_little_in_it(caller: Caller) -> None:
         ("colour", "red", "'colour' was unexpected"),
     ],
 )
-def test_what_nova_does_not_take_is_refused_in_its_words(
+def test_an_invalid_server_is_refused_with_novas_message(
     caller: Caller, field: str, value: Any, message: str
 ) -> None:
     answer = caller.post_server(**{field: value})
@@ -63,15 +67,15 @@ def test_an_unknown_server_group_is_refused(caller: Caller) -> None:
         "networks": "auto",
     }
 
-    def post(group: str) -> int:
+    def create_in(group: str) -> int:
         hints = {"group": group}
         body = {"server": server, "os:scheduler_hints": hints}
         return int(caller.compute("POST", "/servers", json=body).status_code)
 
-    assert post(NOBODY) == 400
-    assert post(ids["apart"]) == 202
-    (made,) = caller.cloud.servers
-    assert made["server_groups"] == [ids["apart"]]
+    assert create_in(UNKNOWN_ID) == 400
+    assert create_in(ids["apart"]) == 202
+    (created,) = caller.cloud.servers
+    assert created["server_groups"] == [ids["apart"]]
 
 
 def test_a_server_has_at_most_128_metadata_items(caller: Caller) -> None:
@@ -83,7 +87,7 @@ def test_a_server_has_at_most_128_metadata_items(caller: Caller) -> None:
     assert message_of(answer) == "Maximum number of metadata items exceeds 128"
 
 
-def test_no_server_gets_a_port_on_an_external_network(
+def test_a_server_on_an_external_network_is_refused(
     caller: Caller,
 ) -> None:
     public = caller.cloud.ids["public"]
@@ -94,39 +98,36 @@ def test_no_server_gets_a_port_on_an_external_network(
     assert "external network" in message_of(answer)
 
 
-def test_networks_can_be_left_to_nova(caller: Caller) -> None:
-    chosen, none = (
-        caller.server(caller.new_server(networks=networks))["addresses"]
+def test_networks_can_be_auto_or_none(caller: Caller) -> None:
+    auto, none = (
+        caller.get_server(caller.create_server(networks=networks))["addresses"]
         for networks in ("auto", "none")
     )
 
-    assert list(chosen) == ["private"]
+    assert list(auto) == ["private"]
     assert none == {}
 
 
-def test_fields_are_known_from_their_microversion_on(caller: Caller) -> None:
-    old = caller.connection.compute
-    old.default_microversion = "2.51"
+def test_tags_are_refused_before_their_microversion(caller: Caller) -> None:
+    compute = caller.connection.compute
+    compute.default_microversion = "2.51"
 
     assert "'tags' was unexpected" in message_of(caller.post_server(tags=[]))
 
 
 @pytest.mark.cloud(max_microversion="2.90")
-def test_a_microversion_that_is_too_new_is_refused(caller: Caller) -> None:
-    new = caller.compute("GET", "/servers", microversion="2.91")
+def test_a_microversion_above_the_maximum_is_refused(caller: Caller) -> None:
+    above = caller.compute("GET", "/servers", microversion="2.91")
     newest = caller.compute("GET", "/servers", microversion="2.90")
 
-    assert new.status_code == 406
-    assert "maximum is 2.90" in message_of(new)
+    assert above.status_code == 406
+    assert "maximum is 2.90" in message_of(above)
     assert newest.headers["OpenStack-API-Version"] == "compute 2.90"
 
 
-# -- quotas ----------------------------------------------------------------
-
-
 @pytest.mark.cloud(instances=1)
-def test_a_spent_quota_of_servers_is_a_403(caller: Caller) -> None:
-    caller.new_server()
+def test_a_server_beyond_the_quota_is_refused_with_403(caller: Caller) -> None:
+    caller.create_server()
 
     answer = caller.post_server()
 
@@ -149,13 +150,13 @@ def test_a_quota_can_be_raised(caller: Caller, cloud: LoopbackCloud) -> None:
 
 
 @pytest.mark.cloud(ports=1)
-def test_a_spent_quota_of_ports_shows_only_in_an_error(
+def test_a_server_beyond_the_port_quota_ends_in_error(
     caller: Caller,
 ) -> None:
-    caller.new_server()
+    caller.create_server()
 
-    late = caller.server(caller.new_server())
+    failed = caller.get_server(caller.create_server())
 
-    assert late["status"] == "ERROR"
-    assert late["fault"]["code"] == 500
-    assert "Maximum number of ports exceeded" in late["fault"]["message"]
+    assert failed["status"] == "ERROR"
+    assert failed["fault"]["code"] == 500
+    assert "Maximum number of ports exceeded" in failed["fault"]["message"]

@@ -1,4 +1,4 @@
-"""The examples of the documentation."""
+"""The examples of doc/source/testing.rst."""
 
 import pytest
 from keystoneauth1.exceptions import ConnectFailure
@@ -10,7 +10,7 @@ from poolmgr.testing.openstack import Fault, LoopbackCloud
 
 
 def create(cloud: LoopbackCloud, connection: Connection) -> Server:
-    """Ask for a server with what every loopback cloud has."""
+    """Request a server with resources that every loopback cloud has."""
     return connection.compute.create_server(
         name="lb-1",
         image_id=cloud.ids["tiny"],
@@ -32,7 +32,7 @@ def test_a_server_boots() -> None:
 
 # end: context
 # begin: time
-def test_a_boot_takes_its_minute() -> None:
+def test_a_server_is_active_after_its_boot_time() -> None:
     with LoopbackCloud(boot_time=60) as cloud:
         connection = cloud.connect()
         server = create(cloud, connection)
@@ -45,7 +45,7 @@ def test_a_boot_takes_its_minute() -> None:
 
 # end: time
 # begin: fault
-def test_a_server_is_made_though_the_answer_is_lost(
+def test_a_server_is_created_although_the_answer_is_lost(
     loopback_cloud: LoopbackCloud,
 ) -> None:
     connection = loopback_cloud.connect()
@@ -63,7 +63,9 @@ def test_a_server_is_made_though_the_answer_is_lost(
 # end: fault
 # begin: settings
 @pytest.mark.parametrize("loopback_cloud", [{"instances": 0}], indirect=True)
-def test_a_spent_quota(loopback_cloud: LoopbackCloud) -> None:
+def test_an_exhausted_quota_refuses_a_server(
+    loopback_cloud: LoopbackCloud,
+) -> None:
     with pytest.raises(ForbiddenException):
         create(loopback_cloud, loopback_cloud.connect())
 

@@ -1,4 +1,4 @@
-"""Each fault of the loopback cloud does what it says."""
+"""Tests of the faults that can be injected into the loopback cloud."""
 
 import threading
 import time
@@ -12,13 +12,13 @@ from poolmgr.testing.openstack import Fate, Fault, LoopbackCloud
 from tests.loopback.caller import Caller, message_of
 from tests.polling import until
 
-# A connection that breaks while the answer is on its way is not among the
-# errors that keystoneauth translates everywhere.
+# keystoneauth does not translate every error of a connection that breaks
+# during an answer.
 BROKEN = (ConnectFailure, UnknownConnectionError, OSError)
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_status_comes_before_or_after_the_effect(
+def test_a_status_fault_applies_before_or_after_the_effect(
     caller: Caller, after: bool
 ) -> None:
     fault = Fault(method="POST", path="/servers", status=500, after=after)
@@ -32,7 +32,7 @@ def test_a_status_comes_before_or_after_the_effect(
     assert caller.post_server().status_code == 202
 
 
-def test_an_answer_can_be_changed(caller: Caller) -> None:
+def test_a_fault_can_change_the_answer(caller: Caller) -> None:
     def without_name(answer: dict[str, Any]) -> dict[str, Any]:
         del answer["servers"][0]["name"]
         return answer
@@ -42,17 +42,17 @@ def test_an_answer_can_be_changed(caller: Caller) -> None:
         Fault(path="/servers", method="GET", change=without_name)
     )
 
-    (shown,) = caller.compute("GET", "/servers").json()["servers"]
-    (then,) = caller.compute("GET", "/servers").json()["servers"]
+    (changed,) = caller.compute("GET", "/servers").json()["servers"]
+    (unchanged,) = caller.compute("GET", "/servers").json()["servers"]
 
-    assert set(then) - set(shown) == {"name"}
+    assert set(unchanged) - set(changed) == {"name"}
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_reset_loses_the_request_or_its_answer(
     caller: Caller, after: bool
 ) -> None:
-    caller.names()
+    caller.list_names()
     fault = Fault(method="POST", path="/servers", reset=True, after=after)
     caller.cloud.fault(fault)
 
@@ -63,33 +63,33 @@ def test_a_reset_loses_the_request_or_its_answer(
     assert caller.cloud.calls[-1].status is None
 
 
-def test_a_request_that_hangs_goes_on_normally(caller: Caller) -> None:
-    caller.names()
+def test_a_hung_request_is_answered_after_its_delay(caller: Caller) -> None:
+    caller.list_names()
     caller.cloud.fault(Fault(path="/servers/detail", hang=0.1))
 
-    begun = time.monotonic()
+    start = time.monotonic()
 
     assert caller.compute("GET", "/servers/detail").status_code == 200
-    assert time.monotonic() - begun >= 0.1
+    assert time.monotonic() - start >= 0.1
 
 
-def test_a_request_that_hangs_can_be_dropped(caller: Caller) -> None:
-    caller.names()
+def test_a_hung_request_can_be_dropped(caller: Caller) -> None:
+    caller.list_names()
     caller.cloud.fault(Fault(path="/servers/detail", hang=0.0, drop=True))
 
     with pytest.raises(BROKEN):
         caller.compute("GET", "/servers/detail")
 
 
-def test_a_truncated_answer_breaks_off(caller: Caller) -> None:
-    caller.new_server()
+def test_a_truncated_answer_breaks_the_connection(caller: Caller) -> None:
+    caller.create_server()
     caller.cloud.fault(Fault(path="/servers/detail", truncate=True))
 
     with pytest.raises(BROKEN):
         caller.compute("GET", "/servers/detail")
 
 
-def test_an_html_page_can_stand_for_an_answer(caller: Caller) -> None:
+def test_a_fault_can_answer_with_an_html_page(caller: Caller) -> None:
     caller.cloud.fault(Fault(path="/servers/detail", html=True))
 
     answer = caller.compute("GET", "/servers/detail")
@@ -98,19 +98,19 @@ def test_an_html_page_can_stand_for_an_answer(caller: Caller) -> None:
     assert answer.text.startswith("<html>")
 
 
-def test_an_answer_can_drip(caller: Caller) -> None:
+def test_an_answer_can_be_sent_byte_by_byte(caller: Caller) -> None:
     caller.cloud.fault(Fault(path="/servers", drip=0.005))
 
-    begun = time.monotonic()
+    start = time.monotonic()
     answer = caller.compute("GET", "/servers")
 
     assert answer.json() == {"servers": []}
-    assert time.monotonic() - begun >= 0.005 * len(answer.content)
+    assert time.monotonic() - start >= 0.005 * len(answer.content)
 
 
 def test_retry_after_is_seconds_or_a_date(caller: Caller) -> None:
-    when = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
-    for value in (3, when):
+    date = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    for value in (3, date):
         caller.cloud.fault(
             Fault(path="/servers", status=429, retry_after=value)
         )
@@ -124,7 +124,7 @@ def test_retry_after_is_seconds_or_a_date(caller: Caller) -> None:
     assert "overLimit" in answers[0].json()
 
 
-def test_each_service_refuses_in_its_own_shape(caller: Caller) -> None:
+def test_each_service_has_its_own_error_format(caller: Caller) -> None:
     for service in ("compute", "network"):
         caller.cloud.fault(Fault(service=service, path="/.+", status=503))
 
@@ -132,7 +132,7 @@ def test_each_service_refuses_in_its_own_shape(caller: Caller) -> None:
     assert "NeutronError" in caller.network("GET", "/ports").json()
 
 
-def test_faults_can_be_lifted(caller: Caller) -> None:
+def test_faults_can_be_cleared(caller: Caller) -> None:
     caller.cloud.fault(Fault(path="/flavors", status=503, times=None))
     assert caller.compute("GET", "/flavors").status_code == 503
 
@@ -141,7 +141,7 @@ def test_faults_can_be_lifted(caller: Caller) -> None:
     assert caller.compute("GET", "/flavors").status_code == 200
 
 
-def test_a_body_and_headers_can_be_given(caller: Caller) -> None:
+def test_a_fault_can_set_the_body_and_headers(caller: Caller) -> None:
     fault = Fault(
         path="/flavors",
         status=403,
@@ -156,15 +156,19 @@ def test_a_body_and_headers_can_be_given(caller: Caller) -> None:
     assert answer.headers["X-Why"] == "because"
 
 
-def test_some_pass_first_and_some_suffer(caller: Caller) -> None:
+def test_a_fault_skips_requests_and_affects_a_limited_number(
+    caller: Caller,
+) -> None:
     caller.cloud.fault(Fault(path="/servers", status=500, skip=1, times=2))
 
-    seen = [caller.compute("GET", "/servers").status_code for _ in range(5)]
+    statuses = [
+        caller.compute("GET", "/servers").status_code for _ in range(5)
+    ]
 
-    assert seen == [200, 500, 500, 200, 200]
+    assert statuses == [200, 500, 500, 200, 200]
 
 
-def test_faults_are_for_some_requests_only(caller: Caller) -> None:
+def test_a_fault_affects_only_matching_requests(caller: Caller) -> None:
     caller.cloud.fault(
         Fault(path="/servers", query={"name": "^a$"}, status=500, times=None)
     )
@@ -188,7 +192,7 @@ def test_faults_are_for_some_requests_only(caller: Caller) -> None:
     assert caller.post_server("b").status_code == 202
 
 
-def test_a_fault_has_exactly_one_effect() -> None:
+def test_a_fault_without_exactly_one_effect_is_refused() -> None:
     with pytest.raises(ValueError, match="exactly one effect"):
         Fault(path="/servers")
     with pytest.raises(ValueError, match="status, reset"):
@@ -197,20 +201,22 @@ def test_a_fault_has_exactly_one_effect() -> None:
         Fault(status=500, drop=True)
 
 
-def test_a_server_can_end_in_error(caller: Caller) -> None:
+def test_a_boot_can_end_in_error(caller: Caller) -> None:
     caller.cloud.fault(Fault.server_error("No valid host was found. "))
 
-    failed, fine = (caller.server(caller.new_server()) for _ in range(2))
+    failed, other = (
+        caller.get_server(caller.create_server()) for _ in range(2)
+    )
 
     assert failed["status"] == "ERROR"
     assert failed["fault"]["message"] == "No valid host was found. "
-    assert fine["status"] == "ACTIVE"
+    assert other["status"] == "ACTIVE"
 
 
-def test_a_server_can_be_stuck_and_is_still_deleted(caller: Caller) -> None:
+def test_a_stuck_server_can_be_deleted(caller: Caller) -> None:
     caller.cloud.fault(Fault.stuck())
-    server_id = caller.new_server()
-    assert caller.server(server_id)["status"] == "BUILD"
+    server_id = caller.create_server()
+    assert caller.get_server(server_id)["status"] == "BUILD"
 
     caller.compute("DELETE", f"/servers/{server_id}")
 
@@ -220,16 +226,16 @@ def test_a_server_can_be_stuck_and_is_still_deleted(caller: Caller) -> None:
 def test_a_server_can_be_active_without_addresses(caller: Caller) -> None:
     caller.cloud.fault(Fault.no_address())
 
-    server = caller.server(caller.active_server())
+    server = caller.get_server(caller.boot_server())
 
     assert server["addresses"] == {}
 
 
 @pytest.mark.cloud(boot_time=120)
-def test_a_server_can_vanish(caller: Caller) -> None:
+def test_a_server_can_disappear_during_its_boot(caller: Caller) -> None:
     caller.cloud.fault(Fault.vanish(60))
-    server_id = caller.new_server()
-    assert caller.server(server_id)["status"] == "BUILD"
+    server_id = caller.create_server()
+    assert caller.get_server(server_id)["status"] == "BUILD"
 
     caller.cloud.advance(60)
 
@@ -237,30 +243,30 @@ def test_a_server_can_vanish(caller: Caller) -> None:
 
 
 def test_a_change_of_a_floating_ip_can_be_lost(caller: Caller) -> None:
-    port_id = caller.port_of(caller.active_server())
-    ip_id = caller.new_ip()["id"]
+    port_id = caller.find_port(caller.boot_server())
+    ip_id = caller.create_ip()["id"]
     caller.cloud.fault(Fault.lost_floating_ip())
 
     assert caller.put_ip(ip_id, port_id=port_id).status_code == 200
 
-    assert caller.ip(ip_id)["port_id"] is None
-    assert caller.ip(ip_id)["revision_number"] == 0
+    assert caller.get_ip(ip_id)["port_id"] is None
+    assert caller.get_ip(ip_id)["revision_number"] == 0
 
 
-def test_a_server_can_fail_after_it_was_active(caller: Caller) -> None:
-    server_id = caller.active_server()
+def test_an_active_server_can_fail(caller: Caller) -> None:
+    server_id = caller.boot_server()
 
     caller.cloud.fail_server(server_id, "The host burned down.")
 
-    server = caller.server(server_id)
+    server = caller.get_server(server_id)
     assert server["status"] == "ERROR"
     assert server["fault"]["message"] == "The host burned down."
     with pytest.raises(KeyError):
-        caller.cloud.fail_server("nobody")
+        caller.cloud.fail_server("unknown")
 
 
 @pytest.mark.cloud(rate_limit=0.01)
-def test_calls_above_the_rate_are_refused(caller: Caller) -> None:
+def test_calls_above_the_rate_limit_are_refused(caller: Caller) -> None:
     first, second = (caller.compute("GET", "/flavors") for _twice in range(2))
 
     assert (first.status_code, second.status_code) == (200, 429)
@@ -269,32 +275,32 @@ def test_calls_above_the_rate_are_refused(caller: Caller) -> None:
 
 
 @pytest.mark.cloud(latencies={"compute": 0.5})
-def test_slow_calls_overlap(caller: Caller) -> None:
-    caller.names()
-    threads = [threading.Thread(target=caller.names) for _ in range(8)]
+def test_slow_calls_run_concurrently(caller: Caller) -> None:
+    caller.list_names()
+    threads = [threading.Thread(target=caller.list_names) for _ in range(8)]
 
-    begun = time.monotonic()
+    start = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    # One after the other they would take 4 s.
-    assert 0.5 <= time.monotonic() - begun < 4.0
+    # Calls one after another would take 4 s.
+    assert 0.5 <= time.monotonic() - start < 4.0
 
 
-def test_a_cloud_closes_while_a_request_hangs() -> None:
+def test_close_aborts_a_hung_request() -> None:
     cloud = LoopbackCloud().start()
     caller = Caller(cloud)
-    caller.names()
+    caller.list_names()
     cloud.fault(Fault(path="/servers", hang=60))
-    broken: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def hang() -> None:
         try:
-            caller.names()
+            caller.list_names()
         except BROKEN as error:
-            broken.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=hang)
     thread.start()
@@ -303,13 +309,13 @@ def test_a_cloud_closes_while_a_request_hangs() -> None:
     thread.join(20)
 
     assert not thread.is_alive()
-    assert broken
+    assert errors
 
 
-def test_a_fault_is_also_made_from_json() -> None:
-    made = Fault.from_json({"path": "/servers", "fate": {"stuck": True}})
+def test_a_fault_is_read_from_json() -> None:
+    fault = Fault.from_json({"path": "/servers", "fate": {"stuck": True}})
 
-    assert made == Fault(path="/servers", fate=Fate(stuck=True))
+    assert fault == Fault(path="/servers", fate=Fate(stuck=True))
 
 
 @pytest.mark.parametrize(
@@ -323,7 +329,7 @@ def test_a_fault_is_also_made_from_json() -> None:
         ({"path": "(", "status": 500}, "unterminated"),
     ],
 )
-def test_json_that_is_no_fault_is_refused(
+def test_invalid_json_of_a_fault_is_refused(
     value: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""The loopback cloud's Keystone lets in whom it knows."""
+"""Tests of the loopback cloud's Keystone."""
 
 import pytest
 from keystoneauth1.exceptions import Unauthorized
@@ -7,8 +7,8 @@ from keystoneauth1.identity import BaseIdentityPlugin
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.loopback.caller import Caller, connected
 
-#: Nothing of what the machine is configured with.
-ALONE = {"load_yaml_config": False, "load_envvars": False}
+#: Options that ignore the machine's own OpenStack configuration.
+ISOLATED = {"load_yaml_config": False, "load_envvars": False}
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,13 @@ def test_wrong_credentials_are_refused(
 ) -> None:
     auth = {**cloud.credentials, wrong: "wrong"}
 
-    with connected(auth=auth, **ALONE) as connection:
+    with connected(auth=auth, **ISOLATED) as connection:
         with pytest.raises(Unauthorized):
             connection.session.get_token()
 
 
 @pytest.mark.parametrize("kind", ["v3token", "v3applicationcredential"])
-def test_tokens_and_application_credentials_are_taken(
+def test_tokens_and_application_credentials_are_accepted(
     cloud: LoopbackCloud, kind: str
 ) -> None:
     auth: dict[str, str] = {"auth_url": cloud.auth_url}
@@ -43,23 +43,23 @@ def test_tokens_and_application_credentials_are_taken(
             "user_domain_id": "default",
         }
 
-    with connected(auth=auth, auth_type=kind, **ALONE) as connection:
+    with connected(auth=auth, auth_type=kind, **ISOLATED) as connection:
         assert connection.compute.get("/flavors").status_code == 200
 
 
-def test_an_expired_token_is_renewed_silently(caller: Caller) -> None:
-    caller.names()
+def test_a_client_renews_an_expired_token(caller: Caller) -> None:
+    caller.list_names()
     caller.cloud.forget_calls()
 
     caller.cloud.expire_tokens()
 
-    assert caller.names() == []
+    assert caller.list_names() == []
     statuses = [call.status for call in caller.cloud.calls]
     assert statuses == [401, 201, 200]
 
 
 @pytest.mark.cloud(token_lifetime=0.0)
-def test_a_call_without_a_good_token_is_refused(
+def test_a_call_with_an_expired_token_is_refused(
     cloud: LoopbackCloud,
 ) -> None:
     connection = cloud.connect()
@@ -81,7 +81,7 @@ def test_a_call_without_a_good_token_is_refused(
         assert "Keystone uri=" in answer.headers["WWW-Authenticate"]
 
 
-def test_a_token_tells_of_the_project_and_the_services(
+def test_a_token_contains_the_project_and_the_service_catalog(
     cloud: LoopbackCloud,
 ) -> None:
     session = cloud.connect().session

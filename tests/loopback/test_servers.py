@@ -1,20 +1,20 @@
-"""The loopback cloud's servers boot, change and go as Nova's do."""
+"""Tests of the loopback cloud's servers: boot, changes, deletion."""
 
 import pytest
 
 from poolmgr.testing.openstack import LoopbackCloud
-from tests.loopback.caller import NOBODY, Caller, message_of
+from tests.loopback.caller import UNKNOWN_ID, Caller, message_of
 
 
 def test_the_sdk_builds_and_deletes_a_server(cloud: LoopbackCloud) -> None:
     connection = cloud.connect()
-    made = connection.compute.create_server(
+    created = connection.compute.create_server(
         name="lb-1",
         image_id=cloud.ids["tiny"],
         flavor_id=cloud.ids["m1.nano"],
         networks=[{"uuid": cloud.ids["private"]}],
     )
-    server = connection.compute.wait_for_server(made, interval=0.01)
+    server = connection.compute.wait_for_server(created, interval=0.01)
     connection.compute.delete_server(server)
     connection.compute.wait_for_delete(server, interval=0.01)
 
@@ -28,9 +28,9 @@ def test_the_sdk_builds_and_deletes_a_server(cloud: LoopbackCloud) -> None:
 
 @pytest.mark.cloud(boot_time=60)
 def test_a_server_has_no_addresses_while_it_boots(caller: Caller) -> None:
-    server_id = caller.new_server(availability_zone="az2")
+    server_id = caller.create_server(availability_zone="az2")
 
-    booting = caller.server(server_id)
+    booting = caller.get_server(server_id)
 
     assert booting["status"] == "BUILD"
     assert booting["addresses"] == {}
@@ -38,54 +38,51 @@ def test_a_server_has_no_addresses_while_it_boots(caller: Caller) -> None:
 
     caller.cloud.advance(60)
 
-    booted = caller.server(server_id)
+    booted = caller.get_server(server_id)
     assert booted["status"] == "ACTIVE"
     assert booted["addresses"]["private"][0]["addr"].startswith("10.20.")
     assert booted["OS-EXT-AZ:availability_zone"] == "az2"
 
 
 @pytest.mark.cloud(address_delay=60)
-def test_addresses_can_come_later_than_the_boot(caller: Caller) -> None:
-    server_id = caller.active_server()
-    assert caller.server(server_id)["addresses"] == {}
+def test_addresses_can_appear_after_the_boot(caller: Caller) -> None:
+    server_id = caller.boot_server()
+    assert caller.get_server(server_id)["addresses"] == {}
 
     caller.cloud.advance(60)
 
-    assert "private" in caller.server(server_id)["addresses"]
+    assert "private" in caller.get_server(server_id)["addresses"]
 
 
 @pytest.mark.cloud(private_range_v6="fd00:20::/64")
 def test_a_network_can_have_both_ip_versions(caller: Caller) -> None:
-    addresses = caller.server(caller.active_server())["addresses"]
+    addresses = caller.get_server(caller.boot_server())["addresses"]
 
     assert [a["version"] for a in addresses["private"]] == [4, 6]
 
 
 @pytest.mark.cloud(private_range=None, private_range_v6="fd00:20::/64")
 def test_a_network_can_be_ipv6_only(caller: Caller) -> None:
-    server_id = caller.active_server()
+    server_id = caller.boot_server()
 
-    (address,) = caller.server(server_id)["addresses"]["private"]
+    (address,) = caller.get_server(server_id)["addresses"]["private"]
 
     assert address["version"] == 6
-    refused = caller.post_ip(port_id=caller.port_of(server_id))
+    refused = caller.post_ip(port_id=caller.find_port(server_id))
     assert refused.status_code == 400
 
 
-# -- what is done to a server -----------------------------------------------
-
-
-def test_metadata_is_merged(caller: Caller) -> None:
-    server_id = caller.active_server(metadata={"a": "1"})
+def test_new_metadata_is_merged_with_the_old(caller: Caller) -> None:
+    server_id = caller.boot_server(metadata={"a": "1"})
     path = f"/servers/{server_id}/metadata"
 
     merged = caller.compute("POST", path, json={"metadata": {"b": "2"}})
     assert merged.json() == {"metadata": {"a": "1", "b": "2"}}
-    assert caller.server(server_id)["metadata"] == {"a": "1", "b": "2"}
+    assert caller.get_server(server_id)["metadata"] == {"a": "1", "b": "2"}
 
 
 def test_tags_are_added_and_removed(caller: Caller) -> None:
-    server_id = caller.active_server(tags=["a"])
+    server_id = caller.boot_server(tags=["a"])
     tags = f"/servers/{server_id}/tags"
 
     def call(method: str, path: str) -> int:
@@ -93,17 +90,17 @@ def test_tags_are_added_and_removed(caller: Caller) -> None:
 
     assert call("PUT", f"{tags}/b") == 201
     assert call("PUT", f"{tags}/b") == 204
-    assert caller.server(server_id)["tags"] == ["a", "b"]
+    assert caller.get_server(server_id)["tags"] == ["a", "b"]
     assert call("DELETE", f"{tags}/a") == 204
     assert call("DELETE", f"{tags}/a") == 404
-    assert caller.server(server_id)["tags"] == ["b"]
+    assert caller.get_server(server_id)["tags"] == ["b"]
 
 
 @pytest.mark.cloud(boot_time=60)
-def test_neither_metadata_nor_tags_change_while_it_boots(
+def test_metadata_and_tags_of_a_booting_server_cannot_change(
     caller: Caller,
 ) -> None:
-    path = f"/servers/{caller.new_server()}"
+    path = f"/servers/{caller.create_server()}"
 
     metadata = caller.compute(
         "POST", f"{path}/metadata", json={"metadata": {"a": "1"}}
@@ -114,8 +111,8 @@ def test_neither_metadata_nor_tags_change_while_it_boots(
     assert "while it is in vm_state building" in message_of(metadata)
 
 
-def test_the_console_can_be_read(caller: Caller) -> None:
-    path = f"/servers/{caller.active_server()}/action"
+def test_the_console_output_can_be_read(caller: Caller) -> None:
+    path = f"/servers/{caller.boot_server()}/action"
 
     answer = caller.compute("POST", path, json={"os-getConsoleOutput": {}})
     unknown = caller.compute("POST", path, json={"colour": {}})
@@ -124,27 +121,28 @@ def test_the_console_can_be_read(caller: Caller) -> None:
     assert unknown.status_code == 400
 
 
-def test_what_is_not_there_is_a_404(caller: Caller) -> None:
-    answer = caller.compute("GET", f"/servers/{NOBODY}")
+def test_unknown_servers_and_paths_are_answered_with_404(
+    caller: Caller,
+) -> None:
+    answer = caller.compute("GET", f"/servers/{UNKNOWN_ID}")
     assert answer.status_code == 404
-    assert message_of(answer) == f"Instance {NOBODY} could not be found."
+    assert message_of(answer) == f"Instance {UNKNOWN_ID} could not be found."
     unknown = caller.compute("GET", "/nowhere")
     assert unknown.status_code == 404
     assert unknown.text.startswith("<html>")
     assert caller.compute("PUT", "/servers", json={}).status_code == 405
 
 
-# -- deletion ---------------------------------------------------------------
-
-
 @pytest.mark.cloud(delete_time=60)
-def test_a_server_is_deleted_in_its_time(caller: Caller) -> None:
-    server_id = caller.active_server()
+def test_a_deleted_server_disappears_after_its_delete_time(
+    caller: Caller,
+) -> None:
+    server_id = caller.boot_server()
     path = f"/servers/{server_id}"
 
     assert caller.compute("DELETE", path).status_code == 204
     assert caller.compute("DELETE", path).status_code == 204
-    assert caller.server(server_id)["OS-EXT-STS:task_state"] == "deleting"
+    assert caller.get_server(server_id)["OS-EXT-STS:task_state"] == "deleting"
 
     caller.cloud.advance(60)
 
@@ -153,12 +151,12 @@ def test_a_server_is_deleted_in_its_time(caller: Caller) -> None:
 
 
 @pytest.mark.cloud(boot_time=60)
-def test_a_delete_while_it_boots_waits_for_the_boot(caller: Caller) -> None:
-    server_id = caller.new_server()
+def test_a_booting_server_is_deleted_after_its_boot(caller: Caller) -> None:
+    server_id = caller.create_server()
 
     caller.compute("DELETE", f"/servers/{server_id}")
 
-    deleting = caller.server(server_id)
+    deleting = caller.get_server(server_id)
     assert deleting["status"] == "BUILD"
     assert deleting["OS-EXT-STS:task_state"] == "deleting"
     caller.cloud.advance(60)

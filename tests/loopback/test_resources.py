@@ -1,9 +1,11 @@
-"""What there is in a loopback cloud to make servers from."""
+"""Tests of the resources that every loopback cloud has."""
 
-from tests.loopback.caller import NOBODY, Caller
+from tests.loopback.caller import UNKNOWN_ID, Caller
 
 
-def test_what_servers_are_made_from_can_be_looked_up(caller: Caller) -> None:
+def test_flavors_key_pairs_zones_and_groups_can_be_read(
+    caller: Caller,
+) -> None:
     def get(path: str) -> object:
         answer = caller.compute("GET", path)
         assert answer.status_code == 200
@@ -24,14 +26,14 @@ def test_what_servers_are_made_from_can_be_looked_up(caller: Caller) -> None:
 def test_images_are_found_by_name_and_by_ids(caller: Caller) -> None:
     image, ids = caller.connection.image, caller.cloud.ids
 
-    def names(**query: str) -> list[str]:
+    def list_names(**query: str) -> list[str]:
         found = image.get("/images", params=query).json()["images"]
         return [each["name"] for each in found]
 
-    assert names() == ["tiny", "tiny-2"]
-    assert names(name="tiny-2") == ["tiny-2"]
-    assert names(id=f"in:{ids['tiny']},{NOBODY}") == ["tiny"]
+    assert list_names() == ["tiny", "tiny-2"]
+    assert list_names(name="tiny-2") == ["tiny-2"]
+    assert list_names(id=f"in:{ids['tiny']},{UNKNOWN_ID}") == ["tiny"]
     assert image.get(f"/images/{ids['tiny']}").json()["name"] == "tiny"
-    missing = image.get(f"/images/{NOBODY}")
+    missing = image.get(f"/images/{UNKNOWN_ID}")
     assert missing.status_code == 404
     assert missing.text.startswith("<html>")
