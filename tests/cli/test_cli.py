@@ -1,26 +1,17 @@
-"""The command line in real processes."""
+"""Tests of the commands in real processes."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.jobservers import free_port
 from tests.processes import poolmgr
 
 DEVICE = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> dict[str, str]:
-    """The environment of a fake cloud that keeps its state in a file."""
-    return {
-        "OS_POOLMGR__DRIVER": "fake",
-        "OS_FAKE__STATE": str(tmp_path / "cloud.db"),
-    }
 
 
 def test_commands_share_the_state_of_the_fake_cloud(
@@ -70,7 +61,7 @@ def test_a_result_is_printed_in_every_format(
         (["delete-device", "../k\n"], 2, "'name' must be a device's name"),
     ],
 )
-def test_a_fail_has_an_exit_code_and_one_line_with_the_reason(
+def test_a_failed_job_is_reported_by_exit_code_and_one_line(
     cloud: dict[str, str], command: list[str], code: int, reason: str
 ) -> None:
     done = poolmgr(*command, **cloud)
@@ -146,7 +137,7 @@ def test_a_worker_that_cannot_start_reports_the_reason_in_one_line(
     assert done.stderr.count("\n") == 1
 
 
-def test_help_lists_every_command_with_a_line() -> None:
+def test_help_lists_commands_and_options() -> None:
     for args in (["--help"], ["-h"], ["help"], []):
         done = poolmgr(*args)
         assert (done.returncode, done.stderr) == (0, "")
@@ -163,7 +154,7 @@ def test_a_commands_help_describes_its_exit_codes(args: list[str]) -> None:
     done = poolmgr(*args)
 
     assert done.returncode == 0
-    assert "Exit codes: 0: all running" in done.stdout
+    assert "\n\nExit codes: 0: all running" in done.stdout
 
 
 def test_an_actions_help_is_its_docstring_and_fields() -> None:
@@ -173,11 +164,11 @@ def test_an_actions_help_is_its_docstring_and_fields() -> None:
     assert "address of the floating IP" in done.stdout
 
 
-def test_version() -> None:
+def test_version_is_printed() -> None:
     assert poolmgr("--version").stdout == "poolmgr 0.1.0\n"
 
 
-def test_a_closed_pipe_is_no_error() -> None:
+def test_a_closed_pipe_ends_a_command_without_a_message() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -191,7 +182,7 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_debug_shows_the_traceback(cloud: dict[str, str]) -> None:
+def test_debug_prints_the_traceback(cloud: dict[str, str]) -> None:
     done = poolmgr("--debug", "delete-device", DEVICE, **cloud)
 
     assert done.returncode == 1
@@ -276,11 +267,10 @@ def test_importing_the_library_imports_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("command", [["status"], ["submit", "{}"]])
-def test_the_error_without_a_job_server_says_what_to_do(
+def test_an_unreachable_job_server_is_reported_with_advice(
     command: list[str],
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        server = f"127.0.0.1:{gone.getsockname()[1]}"
+    server = f"127.0.0.1:{free_port()}"
 
     done = poolmgr("--gearman-server", server, *command)
 

@@ -1,8 +1,5 @@
-"""Completion in real shells on a terminal."""
+"""Tests of completion in real shells on a terminal."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.environments import plugin_beside
 from tests.processes import poolmgr
 from tests.terminals import Terminal, terminal
 from tests.wanted import program
 
 PROMPT = "ready>"
-#: How a shell reads its script.
-READ = {
+#: How a shell loads its script.
+LOAD = {
     "bash": ". ./bash",
     "zsh": 'autoload -U compinit; compinit -u; eval "$(cat zsh)"',
 }
@@ -24,7 +22,7 @@ READ = {
 
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the scripts for all shells."""
+    """Return a folder with the scripts for all shells."""
     folder = tmp_path_factory.mktemp("scripts")
     for shell in ("bash", "zsh", "fish", "tcsh"):
         done = poolmgr("complete", "--shell", shell)
@@ -37,7 +35,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def shell(name: str, scripts: Path) -> Iterator[Terminal]:
-    """An interactive shell that has read its script."""
+    """Run an interactive shell that has loaded its script."""
     path = program(name)
     options = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"]}[name]
     with terminal(
@@ -46,12 +44,12 @@ def shell(name: str, scripts: Path) -> Iterator[Terminal]:
         environment={
             "PS1": PROMPT,
             "HOME": str(scripts),
-            # No pager asks whether to show all of them.
+            # zsh keeps a cache there.
             "ZDOTDIR": str(scripts),
         },
     ) as shown:
         shown.wait_for(lambda: PROMPT in shown.text)
-        shown.type(f"cd {scripts}; {READ[name]}; clear; echo loa''ded\r")
+        shown.type(f"cd {scripts}; {LOAD[name]}; clear; echo loa''ded\r")
         shown.wait_for(lambda: "loaded" in shown.text)
         yield shown
 
@@ -81,41 +79,43 @@ OFFERED = {
     "--\t\t": {"--config-file", "--driver", "--version"},
 }
 #: Keys that clear the line and the screen.
-AWAY = "\x15\x0c"
+CLEAR = "\x15\x0c"
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
 def test_a_word_is_completed(scripts: Path, name: str) -> None:
     with shell(name, scripts) as shown:
-        for typed, becomes in COMPLETED.items():
-            shown.type(f"{AWAY}poolmgr {typed}")
-            wanted = f"{PROMPT}poolmgr {becomes}"
-            shown.wait_for(partial(_ends_with, shown, wanted))
+        for typed, completed in COMPLETED.items():
+            shown.type(f"{CLEAR}poolmgr {typed}")
+            line = f"{PROMPT}poolmgr {completed}"
+            shown.wait_for(partial(_ends_with, shown, line))
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
 def test_all_possible_words_are_offered(scripts: Path, name: str) -> None:
     with shell(name, scripts) as shown:
         for typed, offered in OFFERED.items():
-            shown.type(f"{AWAY}poolmgr {typed}")
+            shown.type(f"{CLEAR}poolmgr {typed}")
             shown.wait_for(partial(_offers, shown, offered))
 
 
-def _ends_with(shown: Terminal, wanted: str) -> bool:
-    return bool(shown.lines) and " ".join(shown.lines[-1].split()) == wanted
+def _ends_with(shown: Terminal, line: str) -> bool:
+    return bool(shown.lines) and " ".join(shown.lines[-1].split()) == line
 
 
 def _offers(shown: Terminal, offered: set[str]) -> bool:
     return offered <= set(shown.text.split())
 
 
-def test_file_names_may_contain_blanks(scripts: Path) -> None:
+def test_words_after_a_file_name_with_a_blank_are_completed(
+    scripts: Path,
+) -> None:
     (scripts / "device").mkdir(exist_ok=True)
     with shell("bash", scripts) as shown:
         shown.type("poolmgr --config-file libra\\ two.cfg devi\tli\t")
 
-        wanted = f"{PROMPT}poolmgr --config-file libra\\ two.cfg device list"
-        shown.wait_for(lambda: shown.lines[-1] == wanted)
+        line = f"{PROMPT}poolmgr --config-file libra\\ two.cfg device list"
+        shown.wait_for(lambda: shown.lines[-1] == line)
 
 
 def test_free_text_is_not_completed(scripts: Path) -> None:
@@ -134,7 +134,7 @@ def test_free_text_is_not_completed(scripts: Path) -> None:
         assert "libra.cfg" not in shown.text
 
 
-def test_the_command_may_have_another_name(scripts: Path) -> None:
+def test_a_command_with_another_name_is_completed(scripts: Path) -> None:
     done = poolmgr("complete", "--name", "pool-2")
     assert done.returncode == 0
     (scripts / "bash-2").write_text(done.stdout)
@@ -148,28 +148,23 @@ def test_the_command_may_have_another_name(scripts: Path) -> None:
 
 
 def test_actions_and_drivers_of_plugins_are_completed(tmp_path: Path) -> None:
-    info = tmp_path / "odd-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\n")
-    (info / "entry_points.txt").write_text(
-        "[poolmgr.actions]\nBREAK = no_such_module:Break\n"
-        "PING_DEVICE = no_such_module:Ping\n'; reboot = x:Y\n"
-        "[poolmgr.drivers]\nrack = no_such_module:Rack\n"
+    plugin = plugin_beside(
+        tmp_path,
+        "raise AssertionError('completion must not import plugins')",
+        poolmgr__actions=(
+            "BREAK = stranger:Break\nPING_DEVICE = stranger:Ping\n"
+            "'; reboot = stranger:Reboot"
+        ),
+        poolmgr__drivers="rack = stranger:Rack",
     )
-    cache = tmp_path / "cache"
 
-    done = subprocess.run(
-        [sys.executable, "-m", "poolmgr", "complete"],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(tmp_path),
-            "XDG_CACHE_HOME": str(cache),
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
+    done = poolmgr(
+        "complete",
+        PYTHONPATH=str(plugin),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
     )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
     assert "ping-device" in done.stdout
     assert "rack" in done.stdout

@@ -1,6 +1,5 @@
-"""A command that a signal ends cleans up, and says so in one line."""
+"""Tests of commands that a signal interrupts."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,16 +12,16 @@ import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.clouds import fake_devices, nova_group
-from tests.environments import install_beside
+from tests.environments import plugin_beside
 from tests.jobservers import builtin
-from tests.peers import black_hole, is_silent, peer
+from tests.peers import is_silent, peer
 from tests.polling import until
-from tests.processes import TIMEOUT, Process, poolmgr, worker
+from tests.processes import TIMEOUT, Process, worker
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DELETED = "3 of 3 had started; everything created was deleted"
 
-each = pytest.mark.parametrize("number", ENDING)
+each_signal = pytest.mark.parametrize("number", SIGNALS)
 
 
 @contextmanager
@@ -44,7 +43,7 @@ def building(state: Path, *through: str) -> Iterator[Process]:
 # -- clean-up ---------------------------------------------------------------
 
 
-@each
+@each_signal
 def test_an_interrupted_command_deletes_what_it_created(
     number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -61,16 +60,16 @@ def test_an_interrupted_command_deletes_what_it_created(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes namespaces")
-@each
-def test_process_1_of_a_container_cleans_up_too(
+@each_signal
+def test_an_interrupted_process_1_deletes_what_it_created(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     state = tmp_path / "cloud.db"
-    alone = ("unshare", "--fork", "--pid", "--kill-child")
-    with building(state, *alone) as process:
+    namespace = ("unshare", "--fork", "--pid", "--kill-child")
+    with building(state, *namespace) as process:
         task = f"/proc/{process.pid}/task/{process.pid}"
-        first = int(Path(task, "children").read_text())
-        os.kill(first, number)
+        child = int(Path(task, "children").read_text())
+        os.kill(child, number)
 
         assert process.exit_code() == 128 + number
 
@@ -84,17 +83,17 @@ def test_simultaneous_signals_count_as_one(tmp_path: Path) -> None:
         process.signal(signal.SIGHUP)
         process.signal(signal.SIGINT)
 
-        assert process.exit_code() in {128 + number for number in ENDING}
+        assert process.exit_code() in {128 + number for number in SIGNALS}
 
     assert len(process.lines) == 1
     assert fake_devices(state) == []
 
 
 @contextmanager
-def stopped(
+def interrupted(
     tmp_path: Path, fault: Fault
 ) -> Iterator[tuple[LoopbackCloud, Process]]:
-    """Run a build on a loopback cloud, and send it SIGTERM."""
+    """Start a build on a loopback cloud with a fault, and send it SIGTERM."""
     config = tmp_path / "poolmgr.conf"
     config.write_text(nova_group("loopback"))
     with LoopbackCloud(boot_time=3600.0) as cloud:
@@ -112,11 +111,13 @@ def stopped(
             process.end()
 
 
-def test_a_second_signal_ends_the_command_at_once(tmp_path: Path) -> None:
-    hangs = Fault("DELETE", "/servers/[^/]+", hang=3600.0)
-    with stopped(tmp_path, hangs) as (cloud, process):
+def test_a_second_signal_ends_the_command_without_cleanup(
+    tmp_path: Path,
+) -> None:
+    hang = Fault("DELETE", "/servers/[^/]+", hang=3600.0)
+    with interrupted(tmp_path, hang) as (cloud, process):
         until(lambda: cloud.count("DELETE"), TIMEOUT)
-        # Those that come together with the first are one with it.
+        # Signals shortly after the first do not count as a second one.
         until(lambda: process.ended_by(signal.SIGTERM), TIMEOUT)
 
         assert process.exit_code() == 143
@@ -128,18 +129,18 @@ def test_a_second_signal_ends_the_command_at_once(tmp_path: Path) -> None:
 def test_resources_that_could_not_be_deleted_are_reported(
     tmp_path: Path,
 ) -> None:
-    refused = Fault("DELETE", "/servers/[^/]+", status=403, times=None)
-    with stopped(tmp_path, refused) as (_cloud, process):
+    refusal = Fault("DELETE", "/servers/[^/]+", status=403, times=None)
+    with interrupted(tmp_path, refusal) as (_cloud, process):
         assert process.exit_code() == 143
 
     assert "1 could not be deleted" in process.lines[-1]
 
 
-# -- signals at odd moments -------------------------------------------------
+# -- the start and the end of a command -------------------------------------
 
 
-@each
-def test_a_signal_before_the_start_ends_the_command(
+@each_signal
+def test_a_pending_signal_ends_the_command_at_its_start(
     number: signal.Signals,
 ) -> None:
     script = (
@@ -162,7 +163,7 @@ def test_a_signal_before_the_start_ends_the_command(
     assert done.stderr == f"poolmgr: {number.name}: ended early\n"
 
 
-@each
+@each_signal
 def test_a_signal_after_the_end_does_not_change_the_exit_code(
     number: signal.Signals,
 ) -> None:
@@ -185,43 +186,31 @@ def test_a_signal_after_the_end_does_not_change_the_exit_code(
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@contextmanager
-def importing(name: str, module: str, folder: Path) -> Iterator[Process]:
-    """Run a command that imports a module whose import never ends."""
-    beside = install_beside(
-        folder,
-        f"poolmgr-{name}",
-        module,
-        poolmgr__actions=f"{name.upper()} = poolmgr_{name}:{name.title()}",
+def test_a_signal_ends_the_import_of_a_plugin(tmp_path: Path) -> None:
+    module = """
+        import sys, time
+
+        print("importing", file=sys.stderr)
+        time.sleep(3600)
+        """
+    plugin = plugin_beside(
+        tmp_path, module, poolmgr__actions="SLOW = stranger:Slow"
     )
     process = Process(
-        [name, "--help"],
-        PYTHONPATH=str(beside),
-        XDG_CACHE_HOME=str(folder / "cache"),
+        ["slow", "--help"],
+        PYTHONPATH=str(plugin),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
     )
     try:
-        yield process
+        process.wait_for("importing")
+        process.signal(signal.SIGTERM)
+
+        assert process.exit_code() == 143
     finally:
         process.end()
 
 
-def test_a_signal_ends_the_import_of_a_plugin(
-    tmp_path: Path,
-) -> None:
-    module = """
-        import sys, time
-
-        print("imported", file=sys.stderr)
-        time.sleep(3600)
-        """
-    with importing("slow", module, tmp_path) as process:
-        process.wait_for("imported")
-        process.signal(signal.SIGTERM)
-
-        assert process.exit_code() == 143
-
-
-def test_sighup_before_the_start_does_not_end_a_worker() -> None:
+def test_a_pending_sighup_does_not_end_a_worker() -> None:
     script = (
         "import os, signal, sys\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])\n"
@@ -240,17 +229,18 @@ def test_sighup_before_the_start_does_not_end_a_worker() -> None:
 
 def test_sighup_stays_ignored_under_nohup(tmp_path: Path) -> None:
     state = tmp_path / "cloud.db"
-    with building(state, "sh", "-c", 'trap "" HUP; exec "$@"', "sh") as it:
-        it.signal(signal.SIGHUP)
-        it.signal(signal.SIGTERM)
+    nohup = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
+    with building(state, *nohup) as process:
+        process.signal(signal.SIGHUP)
+        process.signal(signal.SIGTERM)
 
-        assert it.exit_code() == 143
+        assert process.exit_code() == 143
 
 
 # -- other commands ---------------------------------------------------------
 
 
-@each
+@each_signal
 @pytest.mark.parametrize(
     "args", [["submit", "{}"], ["status"], ["status", "--watch"]]
 )
@@ -266,14 +256,15 @@ def test_a_signal_ends_a_command_that_waits_for_a_job_server(
         finally:
             process.end()
 
-    # Ctrl-C is the normal end of --watch.
-    is_end = "--watch" in args and number == signal.SIGINT
-    said = f"poolmgr: {number.name}: ended early\n"
-    expected = (0, []) if is_end else (128 + number, [said])
-    assert (code, process.lines) == expected
+    if "--watch" in args and number == signal.SIGINT:
+        # Ctrl-C is the normal end of --watch.
+        assert (code, process.lines) == (0, [])
+    else:
+        message = f"poolmgr: {number.name}: ended early\n"
+        assert (code, process.lines) == (128 + number, [message])
 
 
-@each
+@each_signal
 @pytest.mark.parametrize("args", [["check"], ["device", "list"], ["reap"]])
 def test_a_signal_ends_a_command_that_waits_for_the_cloud(
     number: signal.Signals, args: list[str]
@@ -298,7 +289,7 @@ def test_a_signal_ends_a_command_that_waits_for_the_cloud(
 
 
 @pytest.mark.parametrize("args", [["build-device"], ["build-ip"]])
-def test_a_signal_ends_a_build_that_waits_for_its_login(
+def test_a_signal_ends_a_build_that_waits_for_the_login(
     args: list[str],
 ) -> None:
     with peer(is_silent) as cloud:
@@ -325,7 +316,7 @@ def test_a_signal_ends_a_build_that_waits_for_its_login(
     assert process.lines[-1] == f"poolmgr: SIGTERM: ended early; {DELETED}\n"
 
 
-@each
+@each_signal
 def test_a_signal_ends_the_demo(number: signal.Signals) -> None:
     process = Process(["--verbose", "demo"])
     try:
@@ -337,52 +328,3 @@ def test_a_signal_ends_the_demo(number: signal.Signals) -> None:
         process.end()
 
     assert not any("Traceback" in line for line in process.lines)
-
-
-# -- the timeout of submit --------------------------------------------------
-
-
-def test_the_timeout_of_submit_includes_a_silent_server() -> None:
-    with peer(is_silent) as server:
-        done = poolmgr(
-            *("--gearman-server", str(server.address)),
-            *("submit", "--timeout", "0.5", "{}"),
-        )
-
-    assert done.returncode == 1
-    assert str(server.address) in done.stderr
-    assert "0.5 s" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_the_timeout_of_submit_includes_an_unreachable_server() -> None:
-    with black_hole() as hole:
-        done = poolmgr(
-            *("--gearman-server", str(hole), "submit"),
-            *("--timeout", "0.5", "{}"),
-        )
-
-    assert done.returncode == 1
-    assert "0.5 s" in done.stderr
-
-
-def test_submit_tries_the_next_server_within_its_timeout() -> None:
-    with black_hole() as hole, builtin() as server:
-        with worker([str(server.address)]) as serving:
-            serving.wait_for("registered")
-            done = poolmgr(
-                *("--gearman-server", str(hole)),
-                *("--gearman-server", str(server.address)),
-                *("submit", "--timeout", "10", '{"action": "BUILD_IP"}'),
-            )
-
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["response"] == "PASS"
-
-
-@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "soon"])
-def test_an_invalid_timeout_is_refused(text: str) -> None:
-    done = poolmgr("submit", "--timeout", text, "{}")
-
-    assert done.returncode == 2
-    assert "--timeout: must be more than 0" in done.stderr

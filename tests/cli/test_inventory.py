@@ -1,4 +1,4 @@
-"""What the inventory tells: in the process, and as real commands."""
+"""Tests of ``poolmgr device`` and ``poolmgr ip``."""
 
 import json
 import re
@@ -20,24 +20,26 @@ from poolmgr.reaper.inventory import Item, find_one, list_everything
 from poolmgr.text import format_duration, parse_duration
 from tests.processes import poolmgr
 
-ORIGINAL = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
-NASTY = "evil\x1b]0;gotcha\x07\nname"
+#: A name by which a pool's device is recognised without a mark.
+POOL_NAME = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
+HOSTILE_NAME = "evil\x1b]0;gotcha\x07\nname"
 
-
-#: When these tests take place, however long they take.
+#: The base of all ages, so that they do not depend on the tests' duration.
 NOW = datetime.now(UTC)
 
 
-def ago(**length: float) -> str:
-    return (NOW - timedelta(**length)).isoformat()
+def ago(**age: float) -> str:
+    """Return the time of an age, given in units of timedelta."""
+    return (NOW - timedelta(**age)).isoformat()
 
 
-def mark(pool: str = "libra", unique: str = "job-1", **made: float) -> Mark:
-    return Mark(pool, unique, "H:one:1", ago(**made) if made else ago(days=0))
+def mark(pool: str = "libra", unique: str = "job-1", **age: float) -> Mark:
+    """Return the mark of a resource of some age."""
+    return Mark(pool, unique, "H:one:1", ago(**age))
 
 
-class Told(FakeCloud):
-    """A cloud that tells what it is told to, and counts what it is asked."""
+class ListedCloud(FakeCloud):
+    """A cloud that lists the given resources and records its calls."""
 
     def __init__(
         self, devices: list[Device], ips: list[FloatingIP] | None = None
@@ -56,37 +58,42 @@ class Told(FakeCloud):
 
 
 OURS = Device("1", "web", "active", "10.0.0.1", ago(hours=9), mark=mark())
-BUILT = mark(unique="job-2").handed_over()
-YOUNG = Device("2", "db", "building", None, ago(hours=1), mark=BUILT)
-OLD = Device("3", ORIGINAL, "failed", None, ago(days=3), fault="no host")
+HANDED_OVER = mark(unique="job-2").handed_over()
 THEIRS = Device("4", "x", "active", "10.0.0.4", ago(days=9), mark=mark("p"))
-PLAIN = Device("5", "x", "active", "10.0.0.5", "last year")
-DEVICES = [OURS, YOUNG, OLD, THEIRS, PLAIN]
-
-ON_OURS = FloatingIP("a", "198.18.0.1", "1", 1, None, ago(minutes=30))
-MARKED = FloatingIP("b", "198.18.0.2", None, 1, mark(hours=1))
-ON_THEIRS = FloatingIP("c", "198.18.0.3", "4", 1)
-ON_HIDDEN = FloatingIP("d", "198.18.0.4", "unlisted", 1, mark(hours=2))
-IPS = [ON_OURS, MARKED, ON_THEIRS, ON_HIDDEN]
+DEVICES = [
+    OURS,
+    Device("2", "db", "building", None, ago(hours=1), mark=HANDED_OVER),
+    Device("3", POOL_NAME, "failed", None, ago(days=3), fault="no host"),
+    THEIRS,
+    Device("5", "x", "active", "10.0.0.5", "last year"),
+]
+IPS = [
+    FloatingIP("a", "198.18.0.1", "1", 1, None, ago(minutes=30)),
+    FloatingIP("b", "198.18.0.2", None, 1, mark(hours=1)),
+    FloatingIP("c", "198.18.0.3", "4", 1),
+    FloatingIP("d", "198.18.0.4", "unlisted", 1, mark(hours=2)),
+]
 
 
 @pytest.fixture
-def cloud() -> Iterator[Told]:
-    cloud = Told(DEVICES, IPS)
+def cloud() -> Iterator[ListedCloud]:
+    """Yield a cloud with the devices 1 to 5 and the floating IPs a to d."""
+    cloud = ListedCloud(DEVICES, IPS)
     yield cloud
     cloud.close()
 
 
-def looked(
+def list_all(
     driver: FakeCloud, authority: Authority = "pattern"
 ) -> tuple[list[Item], list[Item]]:
-    """All that the cloud has."""
+    """Return all devices and all floating IPs of a cloud."""
     ownership = Ownership("libra", "libra", authority)
     with open_cloud(driver, timeout=10.0) as blocking:
         return blocking.wait(list_everything(blocking.cloud, ownership))
 
 
 def ids(items: Iterable[Item]) -> str:
+    """Return the one-letter ids of resources."""
     return "".join(item.resource.id for item in items)
 
 
@@ -94,31 +101,31 @@ def ids(items: Iterable[Item]) -> str:
     ("authority", "ours"),
     [("owned", "12"), ("pattern", "312"), ("any", "54312")],
 )
-def test_devices_are_those_of_the_authority_the_oldest_first(
-    cloud: Told, authority: Authority, ours: str
+def test_devices_of_each_authority_are_listed_oldest_first(
+    cloud: ListedCloud, authority: Authority, ours: str
 ) -> None:
-    devices, _ips = looked(cloud, authority)
+    devices, _ips = list_all(cloud, authority)
 
     assert ids(devices) == "54312"
     assert ids(item for item in devices if item.ours) == ours
 
 
-def listed(
+def listed_ids(
     command: type[DeviceList | IpList], driver: FakeCloud, *args: str
 ) -> str:
-    """The last characters of the names or addresses that a command lists."""
+    """Return the ids that a command lists, without starting a process."""
 
     class InProcess(command):  # type: ignore[misc,valid-type]
         def ask(self, question: Any) -> Any:
+            ownership = Ownership("libra", "libra")
             with open_cloud(driver, timeout=10.0) as blocking:
-                asked = question(blocking.cloud, Ownership("libra", "libra"))
-                return blocking.wait(asked)
+                return blocking.wait(question(blocking.cloud, ownership))
 
     lister = InProcess(None, None)
     given = lister.get_parser("list").parse_args(args)
     columns, rows = lister.take_action(given)
-    place = columns.index("ID")
-    return "".join(row[place] for row in rows)
+    column = columns.index("ID")
+    return "".join(row[column] for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +143,15 @@ def listed(
         ("--job=", ""),
         ("--name 1584", "3"),
         ("--older-than 2h", "31"),
-        # Of one without a known age it is not known to be older.
+        # A device of unknown age is not listed as older.
         ("--older-than 1d --all", "43"),
         ("--older-than 2h --status active", "1"),
     ],
 )
-def test_devices_can_be_filtered(cloud: Told, args: str, ids: str) -> None:
-    assert listed(DeviceList, cloud, *args.split()) == ids
+def test_devices_can_be_filtered(
+    cloud: ListedCloud, args: str, ids: str
+) -> None:
+    assert listed_ids(DeviceList, cloud, *args.split()) == ids
     assert cloud.calls == ["list_devices"]
 
 
@@ -163,16 +172,16 @@ def test_devices_can_be_filtered(cloud: Told, args: str, ids: str) -> None:
     ],
 )
 def test_floating_ips_can_be_filtered(
-    cloud: Told, args: str, ids: str
+    cloud: ListedCloud, args: str, ids: str
 ) -> None:
-    assert listed(IpList, cloud, *args.split()) == ids
+    assert listed_ids(IpList, cloud, *args.split()) == ids
     assert sorted(cloud.calls) == ["list_devices", "list_ips"]
 
 
-def test_the_age_of_a_floating_ip_is_the_clouds_or_the_marks(
-    cloud: Told,
+def test_a_floating_ips_age_is_from_the_cloud_or_the_mark(
+    cloud: ListedCloud,
 ) -> None:
-    _devices, ips = looked(cloud)
+    _devices, ips = list_all(cloud)
 
     ages = {item.resource.id: item.age for item in ips}
     assert ages["a"] == pytest.approx(1800, abs=1200)
@@ -180,23 +189,23 @@ def test_the_age_of_a_floating_ip_is_the_clouds_or_the_marks(
     assert ages["c"] is None
 
 
-def test_a_time_without_a_zone_is_utc_and_one_to_come_is_now() -> None:
+def test_a_time_without_a_zone_is_utc_and_a_future_time_is_now() -> None:
     naive = NOW.replace(tzinfo=None) - timedelta(hours=2)
-    cloud = Told(
+    cloud = ListedCloud(
         [
             Device("1", "a", "active", None, naive.isoformat()),
             Device("2", "b", "active", None, ago(hours=-1)),
         ]
     )
 
-    (one, other), _ips = looked(cloud)
+    (naive_device, future_device), _ips = list_all(cloud)
 
-    assert one.age == pytest.approx(2 * 3600, abs=1800)
-    assert other.age == 0
+    assert naive_device.age == pytest.approx(2 * 3600, abs=1800)
+    assert future_device.age == 0
 
 
-def test_one_is_found_by_name_or_id(cloud: Told) -> None:
-    devices, ips = looked(cloud)
+def test_a_resource_is_found_by_its_name_or_id(cloud: ListedCloud) -> None:
+    devices, ips = list_all(cloud)
 
     assert find_one("device", "web", devices).resource is OURS
     assert find_one("device", "4", devices).resource is THEIRS
@@ -211,10 +220,10 @@ def test_one_is_found_by_name_or_id(cloud: Told) -> None:
         find_one("device", "x", devices)
 
 
-def test_an_id_wins_over_another_devices_name() -> None:
-    named = Device("9", "1", "active", None, ago(days=1))
+def test_an_id_takes_precedence_over_another_devices_name() -> None:
+    other = Device("9", "1", "active", None, ago(days=1))
 
-    devices, _ips = looked(Told([named, OURS]))
+    devices, _ips = list_all(ListedCloud([other, OURS]))
 
     assert find_one("device", "1", devices).resource is OURS
 
@@ -231,12 +240,12 @@ def test_an_id_wins_over_another_devices_name() -> None:
         ("5d 2h", 439200),
     ],
 )
-def test_a_length_of_time_is_read(text: str, seconds: int) -> None:
+def test_a_duration_is_parsed(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5h", "soon", "3 x", "٣", "m"])
-def test_what_is_no_length_of_time_is_told(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be a length of time"):
         parse_duration(text)
 
@@ -253,28 +262,27 @@ def test_what_is_no_length_of_time_is_told(text: str) -> None:
         (34560000, "400d"),
     ],
 )
-def test_a_length_of_time_is_shown_by_its_largest_units(
+def test_a_duration_is_printed_in_its_two_largest_units(
     seconds: int, text: str
 ) -> None:
     assert format_duration(seconds) == text
 
 
-# -- as commands ------------------------------------------------------------
+# -- real commands ----------------------------------------------------------
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> dict[str, str]:
-    """The environment of commands that see a cloud with some things in."""
+def filled(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a cloud of four devices and three IPs."""
     state = str(tmp_path / "cloud.db")
     cloud = FakeCloud(FakeSettings(state=state))
     device = cloud.create_device("ours", mark(minutes=9), 10.0)
-    cloud.create_device(NASTY, mark("theirs"), 10.0)
+    cloud.create_device(HOSTILE_NAME, mark("theirs"), 10.0)
     cloud.create_device("twin", None, 10.0)
     cloud.create_device("twin", None, 10.0)
-    # The commands have a clock of their own.
+    # Not from NOW, as the commands print the present age.
     made = datetime.now(UTC) - timedelta(minutes=3, seconds=12)
-    marked = replace(mark(), made=made.isoformat())
-    ip = cloud.create_ip(marked, 10.0)
+    ip = cloud.create_ip(replace(mark(), made=made.isoformat()), 10.0)
     cloud.attach_ip(ip, device, 10.0)
     cloud.create_ip(mark("theirs", hours=1), 10.0)
     cloud.create_ip(None, 10.0)
@@ -282,8 +290,8 @@ def kept(tmp_path: Path) -> dict[str, str]:
     return {"OS_POOLMGR__DRIVER": "fake", "OS_FAKE__STATE": state}
 
 
-def test_device_list_shows_what_is_ours(kept: dict[str, str]) -> None:
-    done = poolmgr("device", "list", "-f", "json", **kept)
+def test_device_list_shows_the_pools_devices(filled: dict[str, str]) -> None:
+    done = poolmgr("device", "list", "-f", "json", **filled)
 
     assert (done.returncode, done.stderr) == (0, "")
     (row,) = json.loads(done.stdout)
@@ -298,38 +306,40 @@ def test_device_list_shows_what_is_ours(kept: dict[str, str]) -> None:
     }
 
 
-def test_device_list_all_shows_whose_and_harmlessly(
-    kept: dict[str, str],
+def test_device_list_all_shows_the_pool_and_escapes_names(
+    filled: dict[str, str],
 ) -> None:
-    done = poolmgr("device", "list", "--all", **kept)
+    done = poolmgr("device", "list", "--all", **filled)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
-    # Four devices, three rules and the columns' names.
+    # Four devices, three borders and the header.
     assert done.stdout.count("\n") == 8
-    (nasty,) = [x for x in done.stdout.splitlines() if "evil" in x]
-    assert r"evil\x1b]0;gotcha\x07\nname" in nasty
-    assert [cell.strip() for cell in nasty.split("|")[-3:-1]] == [
+    (line,) = [x for x in done.stdout.splitlines() if "evil" in x]
+    assert r"evil\x1b]0;gotcha\x07\nname" in line
+    assert [cell.strip() for cell in line.split("|")[-3:-1]] == [
         "theirs",
         "no",
     ]
 
 
-def test_names_are_harmless_in_every_format(kept: dict[str, str]) -> None:
+def test_control_characters_are_escaped_in_every_format(
+    filled: dict[str, str],
+) -> None:
     for format_ in ("csv", "json", "value", "yaml"):
-        done = poolmgr("device", "list", "--all", "-f", format_, **kept)
+        done = poolmgr("device", "list", "--all", "-f", format_, **filled)
         assert "\x1b" not in done.stdout
         assert "gotcha" in done.stdout
 
 
-def test_ip_list_has_ages_for_people_and_for_programs(
-    kept: dict[str, str],
+def test_ages_are_words_in_a_table_and_seconds_in_other_formats(
+    filled: dict[str, str],
 ) -> None:
-    table = poolmgr("ip", "list", "--attached", **kept).stdout
+    table = poolmgr("ip", "list", "--attached", **filled).stdout
     value = poolmgr(
         *("ip", "list", "--attached", "-f", "value"),
         *("-c", "Address", "-c", "Attached to", "-c", "Age"),
-        **kept,
+        **filled,
     ).stdout.split()
 
     assert "| 3m " in table
@@ -337,19 +347,19 @@ def test_ip_list_has_ages_for_people_and_for_programs(
     assert 192 <= int(value[2]) < 252
 
 
-def test_ip_list_sorts_and_filters(kept: dict[str, str]) -> None:
+def test_ip_list_sorts_and_filters(filled: dict[str, str]) -> None:
     def addresses(*options: str) -> list[str]:
         columns = ("-f", "value", "-c", "Address")
-        done = poolmgr("ip", "list", *columns, *options, **kept)
-        said = "" if done.stdout else "poolmgr: no floating IPs\n"
-        assert (done.returncode, done.stderr) == (0, said)
+        done = poolmgr("ip", "list", *columns, *options, **filled)
+        message = "" if done.stdout else "poolmgr: no floating IPs\n"
+        assert (done.returncode, done.stderr) == (0, message)
         return [line[-1] for line in done.stdout.split()]
 
     assert addresses() == ["3", "1"]
     assert addresses("--all") == ["3", "2", "1"]
     assert addresses("--all", "--sort-column", "Age") == ["1", "2", "3"]
     # In a table ages are words, and one may be missing.
-    table = poolmgr("ip", "list", "--all", "--sort-column", "Age", **kept)
+    table = poolmgr("ip", "list", "--all", "--sort-column", "Age", **filled)
     assert re.findall(r"198\.18\.0\.(\d)", table.stdout) == ["1", "2", "3"]
     assert addresses("--unattached", "--state", "unmarked") == ["3"]
     assert addresses("--all", "--older-than", "30m") == ["2"]
@@ -357,11 +367,11 @@ def test_ip_list_sorts_and_filters(kept: dict[str, str]) -> None:
     assert addresses("--device", "ours", "--job", "job-1") == ["1"]
 
 
-def test_show_tells_everything_about_one(kept: dict[str, str]) -> None:
-    done = poolmgr("device", "show", "ours", "-f", "json", **kept)
+def test_show_prints_all_fields_of_a_resource(filled: dict[str, str]) -> None:
+    done = poolmgr("device", "show", "ours", "-f", "json", **filled)
     device = json.loads(done.stdout)
     ip = json.loads(
-        poolmgr("ip", "show", "198.18.0.1", "-f", "json", **kept).stdout
+        poolmgr("ip", "show", "198.18.0.1", "-f", "json", **filled).stdout
     )
 
     assert device["floating_ips"] == ["198.18.0.1"]
@@ -370,14 +380,15 @@ def test_show_tells_everything_about_one(kept: dict[str, str]) -> None:
     assert (device["job"], device["handle"]) == ("job-1", "H:one:1")
     assert (ip["attached_to"], ip["device_id"]) == ("ours", device["id"])
     assert ip["created"] == ip["made"]
-    again = poolmgr(
-        *("device", "show", device["id"], "-f", "value", "-c", "name"), **kept
+    by_id = poolmgr(
+        *("device", "show", device["id"], "-f", "value", "-c", "name"),
+        **filled,
     )
-    assert again.stdout == "ours\n"
+    assert by_id.stdout == "ours\n"
 
 
-def test_show_shows_foreign_things_in_a_table(kept: dict[str, str]) -> None:
-    done = poolmgr("ip", "show", "198.18.0.2", **kept)
+def test_show_prints_resources_of_another_pool(filled: dict[str, str]) -> None:
+    done = poolmgr("ip", "show", "198.18.0.2", **filled)
 
     assert done.returncode == 0
     assert "| ours        | no " in done.stdout
@@ -395,34 +406,36 @@ def test_show_shows_foreign_things_in_a_table(kept: dict[str, str]) -> None:
         (["device", "list", "--status", "odd"], 2, "invalid choice: 'odd'"),
     ],
 )
-def test_errors_are_a_line(
-    kept: dict[str, str], args: list[str], code: int, words: str
+def test_an_error_is_reported_in_one_line(
+    filled: dict[str, str], args: list[str], code: int, words: str
 ) -> None:
-    done = poolmgr(*args, **kept)
+    done = poolmgr(*args, **filled)
 
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr.splitlines()[-1]
     assert code == 2 or done.stderr.count("\n") == 1
 
 
-def test_a_cloud_that_fails_is_a_line(kept: dict[str, str]) -> None:
+def test_a_failure_of_the_cloud_is_reported_in_one_line(
+    filled: dict[str, str],
+) -> None:
     done = poolmgr(
         *("ip", "list"),
         OS_FAKE__CALL_FAILURE_RATE="1",
         OS_POOLMGR__SHORT_TIMEOUT="0.5",
-        **kept,
+        **filled,
     )
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "poolmgr: the fake cloud let the call fail\n"
 
 
-def test_looking_ends_with_the_short_timeout(kept: dict[str, str]) -> None:
+def test_a_list_ends_with_the_short_timeout(filled: dict[str, str]) -> None:
     done = poolmgr(
         *("device", "list"),
         OS_FAKE__CALL_TIME="60",
         OS_POOLMGR__SHORT_TIMEOUT="0.1",
-        **kept,
+        **filled,
     )
 
     assert done.returncode == 1

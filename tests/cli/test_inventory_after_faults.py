@@ -1,6 +1,6 @@
-"""Whatever faults leave behind, and other versions write, can be looked at.
+"""Tests of lists with resources that faults or other versions left behind.
 
-One odd entry is shown with what is known of it, the others fully.
+An unreadable value is shown as unknown; everything else is shown.
 """
 
 import contextlib
@@ -27,25 +27,25 @@ COLUMNS = {
     "device": ("Name", "Status", "Address", "Age", "State", "Job", "ID"),
     "ip": ("Address", "Attached to", "Age", "State", "Job", "ID"),
 }
-#: What a row may have instead of a mark that can be read.
-NO_MARKS = ("null", "{}", '{"pool": 5, "state": "building"}')
-#: What other versions may write; each is a mark of this pool.
-OTHER_MARKS: tuple[dict[str, Any], ...] = (
+#: Stored marks that cannot be read.
+UNREADABLE_MARKS = ("null", "{}", '{"pool": 5, "state": "building"}')
+#: Fields of this pool's marks as other versions may write them.
+OTHER_VERSIONS_MARKS: tuple[dict[str, Any], ...] = (
     {"state": "on loan", "colour": "red", "version": 2},
     {"state": "building", "taken": "many"},
     {"state": "building", "taken": -1, "made": 1790000000},
     {"state": "withdrawn", "unique": None, "handle": ["H:a:1"], "made": None},
     {"state": "handed over", "made": "yesterday", "taken": 1.5},
 )
-#: What else may be wrong with a device.
-ODD_DEVICES = (
+#: SQL that makes a device invalid.
+INVALID_DEVICES = (
     "ready = 9e9",
     "name = '', fault = 'no room'",
 )
 
 
 def marks() -> Iterator[Mark]:
-    """Marks in every state, as first made and taken over."""
+    """Yield marks in every state, of jobs taken over 0, 1 and 7 times."""
     made = (datetime.now(UTC) - timedelta(days=2)).isoformat()
     for state in get_args(State):
         for taken in (0, 1, 7):
@@ -54,10 +54,10 @@ def marks() -> Iterator[Mark]:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A fake cloud's file, with odd rows in it.
+class StoredCloud:
+    """A fake cloud's file with invalid rows.
 
-    :ivar ids: of all there is, by kind
+    :ivar ids: of all resources, by kind
     """
 
     path: Path
@@ -65,30 +65,35 @@ class Kept:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of commands that look at it, and may touch everything."""
+        """Return the environment of commands that may change every row."""
         return {
             "OS_POOLMGR__DRIVER": "fake",
             "OS_POOLMGR__AUTHORITY": "any",
             "OS_FAKE__STATE": str(self.path),
         }
 
-    def printed(self, *args: str) -> str:
-        """What a command prints that has to work."""
+    def run(self, *args: str) -> str:
+        """Run a command; return its output, and fail unless it succeeds."""
         done = poolmgr(*args, **self.environment)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
     def rows(self, *args: str) -> Any:
-        """The same, from JSON."""
-        return json.loads(self.printed(*args, "-f", "json"))
+        """Run a command and return its decoded JSON output."""
+        return json.loads(self.run(*args, "-f", "json"))
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    path = tmp_path_factory.mktemp("odd") / "cloud.db"
-    texts = [json.dumps({"pool": "libra", **each}) for each in OTHER_MARKS]
-    texts += NO_MARKS
-    given = [*marks(), *[next(marks())] * (len(texts) + len(ODD_DEVICES))]
+def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredCloud:
+    """Return a cloud with valid and invalid devices and floating IPs."""
+    path = tmp_path_factory.mktemp("stored") / "cloud.db"
+    texts = [
+        json.dumps({"pool": "libra", **fields})
+        for fields in OTHER_VERSIONS_MARKS
+    ]
+    texts += UNREADABLE_MARKS
+    number_invalid = len(texts) + len(INVALID_DEVICES)
+    given = [*marks(), *[next(marks())] * number_invalid]
     with contextlib.closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
         for number, mark in enumerate(given):
             name = f"libra-eaf1fef0-1584-11e3-b42b-{number:012}"
@@ -110,48 +115,50 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
                 ("UPDATE ip SET mark = ? WHERE id = ?", "ip"),
             ):
                 db.execute(update, (text, ids[kind][number]))
-        for number, odd in enumerate(ODD_DEVICES, start=len(texts)):
+        for number, values in enumerate(INVALID_DEVICES, start=len(texts)):
             db.execute(
-                f"UPDATE device SET {odd} WHERE id = ?",  # noqa: S608
+                f"UPDATE device SET {values} WHERE id = ?",  # noqa: S608
                 (ids["device"][number],),
             )
-    return Kept(path, ids)
+    return StoredCloud(path, ids)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_a_list_shows_every_entry_in_every_format(
-    kept: Kept, kind: str, format_: str
+    stored: StoredCloud, kind: str, format_: str
 ) -> None:
     order = [x for c in COLUMNS[kind] for x in ("--sort-column", c)]
 
-    text = kept.printed(kind, "list", "--all", "-f", format_, *order)
+    text = stored.run(kind, "list", "--all", "-f", format_, *order)
 
-    assert [id_ for id_ in kept.ids[kind] if id_ not in text] == []
+    assert [id_ for id_ in stored.ids[kind] if id_ not in text] == []
 
 
-def test_filters_meet_every_entry(kept: Kept) -> None:
-    named = kept.rows("device", "list", "--name", "libra-")
-    old = kept.rows("device", "list", "--older-than", "1d")
-    free = kept.rows("ip", "list", "--unattached", "--older-than", "1d")
-    held = kept.rows("ip", "list", "--attached", "--device", "libra-none")
+def test_filters_work_on_every_entry(stored: StoredCloud) -> None:
+    named = stored.rows("device", "list", "--name", "libra-")
+    old = stored.rows("device", "list", "--older-than", "1d")
+    free = stored.rows("ip", "list", "--unattached", "--older-than", "1d")
+    absent = stored.rows("ip", "list", "--attached", "--device", "libra-none")
 
-    assert len(named) == len(kept.ids["device"]) - 1
+    assert len(named) == len(stored.ids["device"]) - 1
     assert {*get_args(State)} <= {row["State"] for row in free}
-    assert (old, held) == ([], [])
+    assert (old, absent) == ([], [])
 
 
-def test_each_can_be_shown(kept: Kept) -> None:
-    devices = kept.rows("device", "list", "--all")
-    ips = kept.rows("ip", "list", "--all")
+def test_another_versions_resources_and_a_nameless_device_are_shown(
+    stored: StoredCloud,
+) -> None:
+    devices = stored.rows("device", "list", "--all")
+    ips = stored.rows("ip", "list", "--all")
     ids = [row["ID"] for row in devices if row["State"] == "on loan"]
     ids += [row["ID"] for row in devices if row["Name"] == ""]
     addresses = [row["Address"] for row in ips if row["State"] == "on loan"]
 
     of_another_version, unnamed = [
-        kept.rows("device", "show", id_) for id_ in ids
+        stored.rows("device", "show", id_) for id_ in ids
     ]
-    ip = kept.rows("ip", "show", *addresses)
+    ip = stored.rows("ip", "show", *addresses)
 
     for each in (of_another_version, ip):
         assert (each["pool"], each["state"]) == ("libra", "on loan")
@@ -159,12 +166,12 @@ def test_each_can_be_shown(kept: Kept) -> None:
     assert (unnamed["status"], unnamed["fault"]) == ("failed", "no room")
 
 
-def test_what_is_in_a_state_of_another_version_is_not_reaped(
-    kept: Kept,
+def test_a_resource_in_an_unknown_state_is_not_reaped(
+    stored: StoredCloud,
 ) -> None:
-    look = ("reap", "--dry-run", "--without-job-servers")
+    reap = ("reap", "--dry-run", "--without-job-servers")
 
-    cases = kept.rows(*look, "--older-than", "0s")
+    cases = stored.rows(*reap, "--older-than", "0s")
 
     assert {case["State"] for case in cases} == {
         "building",
@@ -178,14 +185,14 @@ def test_what_is_in_a_state_of_another_version_is_not_reaped(
             assert "does not know its state" in case["Reason"]
 
 
-def test_a_worker_shows_them_on_its_page_and_in_its_report(
-    kept: Kept, tmp_path: Path
+def test_a_worker_shows_unknown_states_on_its_page_and_reports(
+    stored: StoredCloud, tmp_path: Path
 ) -> None:
     config = "[reaper]\ninterval = 0.1\n"
     with (
         builtin() as server,
         watched(
-            [server.address], tmp_path, config, environment=kept.environment
+            [server.address], tmp_path, config, environment=stored.environment
         ) as worker,
     ):
         until(lambda: "does not know its state" in worker.get("/").body)

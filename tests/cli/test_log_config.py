@@ -1,4 +1,4 @@
-"""``--log-config-append``: a file of Python's logging sets up the log."""
+"""Tests of ``--log-config-append``, a file of Python's logging."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ format = mine %(levelname)s %(name)s [%(request_id)s] %(message)s
 """
 
 
-def test_the_file_sets_handlers_and_formats(tmp_path: Path) -> None:
+def test_a_logging_file_sets_handlers_and_formats(tmp_path: Path) -> None:
     config, log = tmp_path / "logging.conf", tmp_path / "log"
     config.write_text(CONFIG.format(log=str(log)))
 
@@ -70,7 +70,7 @@ def test_secrets_are_masked_and_control_characters_escaped(
         (CONFIG.replace("FileHandler", "no.Such"), "no.Such"),
     ],
 )
-def test_an_unusable_file_is_reported_in_one_line(
+def test_an_unusable_logging_file_is_reported_in_one_line(
     text: str | None, words: str, tmp_path: Path
 ) -> None:
     config = tmp_path / "logging.conf"

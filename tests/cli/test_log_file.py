@@ -1,4 +1,4 @@
-"""``--log-file``: a file that is rotated, removed, or on a full disk."""
+"""Tests of ``--log-file``: rotated, removed, or on a full disk."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.processes import TIMEOUT, Process, poolmgr
 BUILD_IP = {"action": "BUILD_IP"}
 
 
-class Logging:
+class LoggingWorker:
     """A worker with a log file."""
 
     def __init__(self, server: JobServerProcess, *args: str) -> None:
@@ -30,30 +30,30 @@ class Logging:
             + [*args, "worker"]
         )
 
-    def work(self) -> None:
+    def run_job(self) -> None:
         """Run a job."""
         (answer,) = asked(self._server.address, BUILD_IP)()
         assert answer["response"] == "PASS"
 
-    def end(self) -> None:
+    def drain(self) -> None:
         """Drain the worker."""
         self.process.signal(signal.SIGTERM)
         assert self.process.exit_code() == 0
 
 
 @contextmanager
-def logging_to(log: Path | str, *args: str) -> Iterator[Logging]:
+def logging_to(log: Path | str, *args: str) -> Iterator[LoggingWorker]:
     """Run a worker that logs to a file."""
     with builtin() as server:
-        it = Logging(server, "--log-file", str(log), *args)
+        worker = LoggingWorker(server, "--log-file", str(log), *args)
         try:
-            it.process.wait_for("registered")
-            yield it
+            worker.process.wait_for("registered")
+            yield worker
         finally:
-            it.process.end()
+            worker.process.end()
 
 
-def jobs(log: Path) -> int:
+def count_jobs(log: Path) -> int:
     """Count the jobs in a log file."""
     return log.read_text().count(" outcome=PASS ") if log.exists() else 0
 
@@ -63,27 +63,27 @@ def test_a_moved_file_is_replaced_by_a_new_one(
     create: bool, tmp_path: Path
 ) -> None:
     log, old = tmp_path / "log", tmp_path / "log.1"
-    with logging_to(log) as it:
-        it.work()
-        until(lambda: jobs(log) == 1)
+    with logging_to(log) as worker:
+        worker.run_job()
+        until(lambda: count_jobs(log) == 1)
         log.rename(old)
-        if create:  # as logrotate does, with the owner that is configured
+        if create:  # as logrotate does
             log.touch()
-        it.work()
-        until(lambda: jobs(log) == 1)
-        it.end()
+        worker.run_job()
+        until(lambda: count_jobs(log) == 1)
+        worker.drain()
 
-    assert jobs(old) == 1
+    assert count_jobs(old) == 1
     assert "drained" in log.read_text()
 
 
-def test_a_truncated_file_has_no_hole(tmp_path: Path) -> None:
+def test_a_truncated_file_is_continued_without_a_hole(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with logging_to(log) as it:
-        it.work()
-        until(lambda: jobs(log) == 1)
+    with logging_to(log) as worker:
+        worker.run_job()
+        until(lambda: count_jobs(log) == 1)
         os.truncate(log, 0)
-        it.end()
+        worker.drain()
 
     assert "drained" in log.read_text()
     assert "\0" not in log.read_text()
@@ -91,9 +91,9 @@ def test_a_truncated_file_has_no_hole(tmp_path: Path) -> None:
 
 def test_sighup_reopens_the_file(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with logging_to(log) as it:
+    with logging_to(log) as worker:
         log.rename(tmp_path / "log.1")
-        it.process.signal(signal.SIGHUP)
+        worker.process.signal(signal.SIGHUP)
         until(lambda: log.exists() and "reloaded" in log.read_text())
 
 
@@ -103,30 +103,30 @@ def test_a_missing_folder_is_reported_once_and_the_file_written_later(
     folder = tmp_path / "logs"
     folder.mkdir()
     log = folder / "log"
-    with logging_to(log) as it:
+    with logging_to(log) as worker:
         shutil.rmtree(folder)
-        it.work()
-        it.work()
-        it.process.wait_for("No such file or directory")
+        worker.run_job()
+        worker.run_job()
+        worker.process.wait_for("No such file or directory")
         folder.mkdir()
-        it.work()
-        until(lambda: jobs(log) == 1)
-        it.process.wait_for("is written again")
-        it.end()
+        worker.run_job()
+        until(lambda: count_jobs(log) == 1)
+        worker.process.wait_for("is written again")
+        worker.drain()
 
-    said = "".join(it.process.lines)
-    assert said.count("cannot be written") == 1
-    assert "Traceback" not in said
+    errors = "".join(worker.process.lines)
+    assert errors.count("cannot be written") == 1
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize("format_", ["text", "json"])
 def test_a_full_disk_is_reported_once(format_: str) -> None:
-    with logging_to("/dev/full", "--log-format", format_) as it:
+    with logging_to("/dev/full", "--log-format", format_) as worker:
         for _number in range(3):
-            it.work()
-        it.end()
+            worker.run_job()
+        worker.drain()
 
-    lines = it.process.lines
+    lines = worker.process.lines
     assert len([x for x in lines if "No space left on device" in x]) == 1
     assert len([x for x in lines if "outcome=PASS" in x]) == 3
     assert not any("Traceback" in line for line in lines)
@@ -159,12 +159,12 @@ def test_lines_are_whole_after_a_full_disk_has_room_again(
     )
 
     lines = [x for x in log.read_text().splitlines() if " root: " in x]
-    whole = [line.rpartition(" ")[2] for line in lines]
-    assert {len(text) for text in whole} == {99}
-    assert {text[0] for text in whole} >= {"1", "2", "7"}
-    said = [x for x in done.stderr.splitlines() if "--log-file" in x]
-    assert "File too large; lines are lost" in said[0]
-    assert "is written again" in said[1]
+    messages = [line.rpartition(" ")[2] for line in lines]
+    assert {len(text) for text in messages} == {99}
+    assert {text[0] for text in messages} >= {"1", "2", "7"}
+    errors = [x for x in done.stderr.splitlines() if "--log-file" in x]
+    assert "File too large; lines are lost" in errors[0]
+    assert "is written again" in errors[1]
 
 
 def test_errors_in_log_calls_threads_and_destructors_are_logged(
@@ -173,15 +173,15 @@ def test_errors_in_log_calls_threads_and_destructors_are_logged(
     script = (
         "import logging, sys\n"
         "from poolmgr.cli.app import main\n"
-        "class Odd:\n"
+        "class Faulty:\n"
         "    def __str__(self):\n"
-        "        raise ValueError('odd')\n"
+        "        raise ValueError('faulty')\n"
         "    def __del__(self):\n"
         "        raise ValueError('gone')\n"
         "main(['--log-format', 'json', 'help'])\n"
         "logging.error('%d', 'x')\n"
-        "logging.error(Odd())\n"
-        "logging.error('%s', Odd())\n"
+        "logging.error(Faulty())\n"
+        "logging.error('%s', Faulty())\n"
         "import threading, warnings\n"
         "warnings.warn('mind')\n"
         "thread = threading.Thread(target=lambda: 1 / 0, name='mine')\n"
@@ -196,27 +196,26 @@ def test_errors_in_log_calls_threads_and_destructors_are_logged(
         check=True,
     )
 
-    said = [json.loads(x)["message"] for x in done.stderr.splitlines()]
-    mistakes = [each for each in said if "cannot be formatted" in each]
-    assert len(mistakes) == 3
-    assert any("UserWarning: mind" in each for each in said)
-    assert any("thread mine has died: Zero" in each for each in said)
-    assert any("ValueError('gone')" in each for each in said)
+    messages = [json.loads(x)["message"] for x in done.stderr.splitlines()]
+    assert sum("cannot be formatted" in text for text in messages) == 3
+    assert any("UserWarning: mind" in text for text in messages)
+    assert any("thread mine has died: Zero" in text for text in messages)
+    assert any("ValueError('gone')" in text for text in messages)
     assert done.stdout
 
 
-@pytest.mark.parametrize("where", ["", "/nowhere/log"])
+@pytest.mark.parametrize("path", ["", "/nowhere/log"])
 def test_a_file_that_cannot_be_opened_is_reported(
-    where: str, tmp_path: Path
+    path: str, tmp_path: Path
 ) -> None:
-    done = poolmgr("--log-file", where or str(tmp_path), "plugin", "list")
+    done = poolmgr("--log-file", path or str(tmp_path), "plugin", "list")
 
     assert done.returncode == 1
     assert done.stderr.startswith("poolmgr: --log-file ")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_worker_works_although_standard_error_is_full(
+def test_a_worker_works_with_standard_error_on_a_full_disk(
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "log"

@@ -1,40 +1,28 @@
-"""``--count``, and progress on a terminal and in a pipe."""
+"""Tests of ``--count`` and of the progress line."""
 
 import csv
 import io
 import json
 import re
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from poolmgr.drivers.fake import FakeCloud, FakeSettings
+from tests.clouds import fake_devices
 from tests.jobservers import builtin
 from tests.processes import poolmgr
 from tests.terminals import terminal
 
 
-@pytest.fixture
-def cloud(tmp_path: Path) -> dict[str, str]:
-    """The environment of a fake cloud that keeps its state in a file."""
-    return {
-        "OS_POOLMGR__DRIVER": "fake",
-        "OS_FAKE__STATE": str(tmp_path / "cloud.db"),
-    }
-
-
-def devices(cloud: dict[str, str]) -> int:
+def count_devices(cloud: dict[str, str]) -> int:
     """Count the devices in the cloud."""
-    settings = FakeSettings(state=cloud["OS_FAKE__STATE"])
-    with closing(FakeCloud(settings)) as fake:
-        return len(fake.list_devices(30.0))
+    return len(fake_devices(Path(cloud["OS_FAKE__STATE"])))
 
 
-# -- many at once -----------------------------------------------------------
+# -- several jobs -----------------------------------------------------------
 
 
-def test_many_devices_are_built_at_once(cloud: dict[str, str]) -> None:
+def test_count_builds_that_many_devices(cloud: dict[str, str]) -> None:
     done = poolmgr("build-device", "--count", "5", "-f", "json", **cloud)
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -44,7 +32,7 @@ def test_many_devices_are_built_at_once(cloud: dict[str, str]) -> None:
     assert {(row["response"], row["error"]) for row in rows} == {
         ("PASS", None)
     }
-    assert devices(cloud) == 5
+    assert count_devices(cloud) == 5
 
 
 @pytest.mark.parametrize("args", [["--count", "1"], ["-c", "error"]])
@@ -64,7 +52,9 @@ def test_one_job_can_be_shown_as_csv(cloud: dict[str, str]) -> None:
     assert done.stdout == '"ip"\n"198.18.0.1"\n'
 
 
-def test_each_failed_build_has_its_reason(cloud: dict[str, str]) -> None:
+def test_each_failed_build_is_listed_with_its_reason(
+    cloud: dict[str, str],
+) -> None:
     done = poolmgr(
         *("--quiet", "build-device", "--count", "5", "-f", "csv"),
         **cloud,
@@ -80,7 +70,7 @@ def test_each_failed_build_has_its_reason(cloud: dict[str, str]) -> None:
     assert {row["error"] for row in failed} == {
         "quota of 2 devices is used up"
     }
-    assert devices(cloud) == 2
+    assert count_devices(cloud) == 2
 
 
 @pytest.mark.parametrize(
@@ -100,10 +90,10 @@ def test_nothing_is_built_if_the_output_options_are_wrong(
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
-    assert devices(cloud) == 0
+    assert count_devices(cloud) == 0
 
 
-def test_an_action_with_fields_has_no_count() -> None:
+def test_count_is_refused_for_an_action_with_fields() -> None:
     done = poolmgr("delete-device", "--count", "2", "libra-1")
 
     assert done.returncode == 2
@@ -158,7 +148,7 @@ def test_the_progress_line_fits_the_terminal(
         ([], {"TERM": ""}),
     ],
 )
-def test_no_progress_with_quiet_or_on_a_dumb_terminal(
+def test_quiet_and_dumb_terminals_show_no_progress(
     cloud: dict[str, str], args: list[str], environment: dict[str, str]
 ) -> None:
     slow = {**cloud, **environment, "OS_FAKE__BOOT_TIME": "1.5"}
@@ -168,7 +158,7 @@ def test_no_progress_with_quiet_or_on_a_dumb_terminal(
         assert b"\x1b" not in shown.raw
 
 
-def test_no_progress_in_a_pipe(cloud: dict[str, str]) -> None:
+def test_a_pipe_shows_no_progress(cloud: dict[str, str]) -> None:
     done = poolmgr("build-device", **cloud, OS_FAKE__BOOT_TIME="1.5")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -194,22 +184,24 @@ def test_log_lines_appear_above_the_progress_line(
         assert shown.exit_code() == 0
 
 
-def test_ctrl_c_deletes_all_of_many_builds(cloud: dict[str, str]) -> None:
+def test_ctrl_c_deletes_finished_and_running_builds(
+    cloud: dict[str, str],
+) -> None:
     slow = {**cloud, "OS_FAKE__BOOT_TIME": "0.7", "OS_WORKER__LONG_JOBS": "2"}
     with terminal(
         "build-device", "--count", "1000", environment=slow
     ) as shown:
         shown.wait_for(lambda: re.search(r" [1-9]\d*/1000 done", shown.text))
-        assert devices(cloud) > 2
+        assert count_devices(cloud) > 2
 
         shown.type("\x03")
 
         assert shown.exit_code() == 130
-        assert devices(cloud) == 0
+        assert count_devices(cloud) == 0
         assert "running" not in shown.text
 
 
-def test_submit_shows_the_job_that_it_waits_for() -> None:
+def test_submit_shows_the_handle_of_an_unanswered_job() -> None:
     with builtin() as server:
         with terminal(
             *("--gearman-server", str(server.address), "submit"),
@@ -232,16 +224,3 @@ def test_ctrl_c_clears_a_progress_line_of_full_width() -> None:
 
             assert shown.exit_code() == 130
             assert "submit" not in shown.text
-
-
-@pytest.mark.parametrize("option", ["--no-wait", "--background"])
-def test_submit_can_print_the_handle_only(option: str) -> None:
-    with builtin() as server:
-        args = ["--gearman-server", str(server.address)]
-
-        done = poolmgr(*args, "submit", option, '{"action": "BUILD_IP"}')
-
-        assert (done.returncode, done.stderr) == (0, "")
-        assert json.loads(done.stdout)["handle"]
-        queue = poolmgr(*args, "status", "-f", "json")
-        assert json.loads(queue.stdout)[0]["Waiting"] == 1

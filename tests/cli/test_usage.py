@@ -1,12 +1,11 @@
-"""Mistakes on the command line: one line, with a suggestion."""
+"""Tests of usage errors, of help, and of misspelt options in files."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.config.test_options import LIBRA_CFG
-from tests.jobservers import JobServerProcess, builtin
-from tests.processes import poolmgr, worker
+from tests.processes import poolmgr
 from tests.terminals import terminal
 
 
@@ -91,7 +90,7 @@ from tests.terminals import terminal
         ),
     ],
 )
-def test_a_mistake_is_reported_in_one_line_with_a_suggestion(
+def test_a_usage_error_is_reported_in_one_line_with_a_suggestion(
     args: list[str], message: str
 ) -> None:
     done = poolmgr(*args)
@@ -105,15 +104,15 @@ def test_a_mistake_is_reported_in_one_line_with_a_suggestion(
     ["relete-device", "delte-device", "select-ip", "remote-ip", "reaper"]
     + ["heap", "read", "move-ip", "re-ip", "repair"],
 )
-def test_a_destructive_command_is_not_suggested_for_another_word(
+def test_a_destructive_command_is_not_suggested_for_a_similar_word(
     word: str,
 ) -> None:
-    said = poolmgr(word, "x").stderr
+    error = poolmgr(word, "x").stderr
 
-    assert "is not a command" in said
-    assert "delete" not in said.replace(word, "")
-    assert "remove" not in said
-    assert "reap" not in said.replace(word, "")
+    assert "is not a command" in error
+    suggestions = error.replace(word, "")
+    for destructive in ("delete", "remove", "reap"):
+        assert destructive not in suggestions
 
 
 def test_an_unknown_column_of_a_list_is_refused() -> None:
@@ -134,7 +133,7 @@ def test_an_unknown_field_is_refused_before_the_cloud_is_asked() -> None:
     assert "invalid choice: 'nmae' (choose from 'id', 'name', " in done.stderr
 
 
-def test_help_with_the_first_word_of_commands_lists_them() -> None:
+def test_help_with_the_first_word_of_commands_lists_these_commands() -> None:
     for args in (["help", "device"], ["device", "--help"]):
         done = poolmgr(*args)
 
@@ -142,18 +141,14 @@ def test_help_with_the_first_word_of_commands_lists_them() -> None:
         assert "  device list\n  device show\n" in done.stdout
 
 
-def test_help_keeps_paragraphs() -> None:
-    assert "\n\nExit codes: 0: all running" in poolmgr("help", "worker").stdout
-
-
 def test_help_fits_the_terminal() -> None:
     with terminal("--help", columns=50, rows=100) as shown:
         assert shown.exit_code() == 0
 
-        at = next(
+        first = next(
             n for n, line in enumerate(shown.lines) if "assign-ip" in line
         )
-        assert shown.lines[at - 1 : at + 3] == [
+        assert shown.lines[first - 1 : first + 3] == [
             "run an action without a job server:",
             "  assign-ip       Attach a floating IP to a",
             "                  device; move it if it is",
@@ -163,7 +158,7 @@ def test_help_fits_the_terminal() -> None:
 
 # -- names in configuration files -------------------------------------------
 
-ODD = """\
+MISSPELT = """\
 [poolmgr]
 basenmae = x
 zzz = 1
@@ -187,23 +182,23 @@ def test_unknown_options_are_reported(
     tmp_path: Path, command: list[str]
 ) -> None:
     path = tmp_path / "a.conf"
-    path.write_text(ODD)
+    path.write_text(MISSPELT)
 
     done = poolmgr("--config-file", str(path), "--driver", "fake", *command)
 
-    no_option = "poolmgr does not use it"
+    unused = "poolmgr does not use it"
     assert done.returncode == 0
-    said = [x for x in done.stderr.splitlines() if str(path) in x]
-    assert said == [
-        f"poolmgr: {option} in {path}, line {number} has no effect: {why}"
-        for option, number, why in (
+    reports = [x for x in done.stderr.splitlines() if str(path) in x]
+    assert reports == [
+        f"poolmgr: {option} in {path}, line {number} has no effect: {reason}"
+        for option, number, reason in (
             ("[poolmgr] basenmae", 2, "did you mean [poolmgr] basename?"),
-            ("[poolmgr] zzz", 3, no_option),
+            ("[poolmgr] zzz", 3, unused),
             ("[workr] long_jobs", 5, "did you mean [worker] long_jobs?"),
             ("[worker] log_levl", 8, "did you mean [worker] log_level?"),
             ("[mgm] nova_imgae", 10, "did you mean [mgm] nova_image?"),
-            ("[mgm] rm_fip_ignore_500", 11, no_option),
-            ("[fake] nonsense", 13, no_option),
+            ("[mgm] rm_fip_ignore_500", 11, unused),
+            ("[fake] nonsense", 13, unused),
         )
     ]
 
@@ -213,46 +208,19 @@ def test_a_worker_reports_unknown_options(tmp_path: Path) -> None:
     path.write_text("[reaper]\nmod = off\n")
     args = ["--config-file", str(path), "--driver", "fake"]
 
-    # No worker can start with that address of a job server.
+    # The invalid address of a job server ends the worker at its start.
     done = poolmgr(*args, "worker", OS_GEARMAN__SERVERS="a:b")
 
     assert "[reaper] mod in" in done.stderr
     assert "did you mean [reaper] mode?" in done.stderr
 
 
-def test_options_of_libra_are_not_unknown(tmp_path: Path) -> None:
+def test_options_of_libra_are_not_taken_for_misspelt(tmp_path: Path) -> None:
     path = tmp_path / "libra.cfg"
     path.write_text(LIBRA_CFG)
 
     done = poolmgr("--config-file", str(path), "config", "show")
 
     assert done.returncode == 0
-    assert "is no option" not in done.stderr
+    assert "has no effect: poolmgr does not use it" in done.stderr
     assert "did you mean" not in done.stderr
-
-
-def test_a_fail_without_the_requested_column_is_reported_as_a_fail() -> None:
-    with builtin() as server, worker([str(server.address)]):
-        done = poolmgr(
-            *("--gearman-server", str(server.address), "submit"),
-            *("-c", "name", '{"action": "NONE"}'),
-        )
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "job failed; see the worker's log" in done.stderr
-
-
-def test_submit_refuses_columns_that_the_answer_lacks(
-    job_server: JobServerProcess,
-) -> None:
-    args = ("--gearman-server", str(job_server.address), "submit")
-    with worker([str(job_server.address)]) as process:
-        process.wait_for("registered")
-        unknown = poolmgr(*args, '{"action": "BUILD_IP"}', "-c", "nmae")
-        failed = poolmgr(*args, '{"action": "DELETE_IP"}', "-c", "ip")
-
-    assert unknown.returncode == 2
-    assert "the answer has no column 'nmae'; choose from " in unknown.stderr
-    assert failed.returncode == 1
-    assert failed.stderr.startswith("poolmgr: job failed")
-    assert failed.stderr.count("\n") == 1

@@ -25,7 +25,6 @@ from poolmgr.gearman.endpoint import Address
 from poolmgr.settings import WorkerSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.service import Service
-from tests import jobservers
 from tests.asking import Answers, asked
 from tests.clouds import fake_devices
 from tests.gearman_workers import until as until_on_loop
@@ -390,77 +389,6 @@ def test_no_job_is_taken_while_draining(
         assert process.exit_code() == 0
         assert answers()[0]["response"] == "PASS"
         assert asyncio.run(waiting()) == left
-
-
-# -- the client's commands --------------------------------------------------
-
-
-def test_submit_prints_the_answer(job_server: JobServerProcess) -> None:
-    server = ["--gearman-server", str(job_server.address)]
-    with worker([str(job_server.address)]):
-        done = poolmgr(*server, "submit", '{"action": "BUILD_IP", "x": [1]}')
-        failed = poolmgr(*server, "submit", "-", stdin='{"action": "NO"}')
-
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["x"] == [1]
-    assert json.loads(done.stdout)["response"] == "PASS"
-    assert failed.returncode == 1
-    assert json.loads(failed.stdout) == {"action": "NO", "response": "FAIL"}
-    assert failed.stderr.count("\n") == 1
-
-
-def test_submit_in_the_background_prints_the_handle(
-    job_server: JobServerProcess,
-) -> None:
-    done = poolmgr(
-        *("--gearman-server", str(job_server.address)),
-        *("submit", "--background", '{"action": "BUILD_IP"}'),
-    )
-
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["handle"].startswith("H:")
-
-
-def test_a_client_does_not_wait_for_ever(job_server: JobServerProcess) -> None:
-    done = poolmgr(
-        *("--gearman-server", str(job_server.address)),
-        *("submit", "--timeout", "0.3", "{}"),
-    )
-
-    assert done.returncode == 1
-    assert "no answer within 0.3 s" in done.stderr
-
-
-def test_status_shows_queues_and_workers(job_server: JobServerProcess) -> None:
-    dead = f"127.0.0.1:{jobservers.free_port()}"
-    address = str(job_server.address)
-    server = ["--gearman-server", address]
-    poolmgr(*server, "submit", "--background", "{}")
-    poolmgr(*server, "submit", "--background", "{}")
-
-    done = poolmgr(*server, "status", "-f", "json")
-    both = poolmgr(*server, "--gearman-server", dead, "status", "-f", "json")
-    with worker([address]) as process:
-        process.wait_for("registered")
-        workers = poolmgr(*server, "status", "--workers", "-f", "json")
-
-    assert done.returncode == 0
-    assert json.loads(done.stdout) == [
-        {
-            "Server": address,
-            "Function": FUNCTION,
-            "Waiting": 2,
-            "Running": 0,
-            "Workers": 0,
-        }
-    ]
-    assert both.returncode == 1
-    assert json.loads(both.stdout) == json.loads(done.stdout)
-    assert dead in both.stderr
-    (row,) = json.loads(workers.stdout)
-    assert row["Functions"] == FUNCTION
-    assert row["Worker"].startswith("poolmgr-")
-    assert str(process.pid) in row["Worker"]
 
 
 # -- the demonstration ------------------------------------------------------

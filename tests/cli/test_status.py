@@ -1,6 +1,7 @@
-"""``poolmgr status --watch``: a view to leave open."""
+"""Tests of ``poolmgr status``, once and with ``--watch``."""
 
 import asyncio
+import json
 import re
 import signal
 import subprocess
@@ -13,55 +14,91 @@ import pytest
 
 from poolmgr.gearman.client import Client
 from poolmgr.gearman.endpoint import Address
-from tests.jobservers import JobServerProcess, builtin, gearmand
+from tests.asking import FUNCTION
+from tests.jobservers import JobServerProcess, builtin, free_port, gearmand
 from tests.polling import until
 from tests.processes import poolmgr, worker
 from tests.terminals import Terminal, terminal
 
-WIDE = "[worker]\nfunction = " + "\u5bbd" * 30 + "\n"
-ALT_SCREEN, BACK = b"\x1b[?1049h", b"\x1b[?1049l"
+#: Each of these characters takes two columns.
+WIDE_NAME = "\u5bbd" * 30
+OPEN_SCREEN, CLOSE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
 
 
 @pytest.fixture
 def servers() -> Iterator[tuple[JobServerProcess, JobServerProcess]]:
-    """Two job servers, each of its own kind."""
+    """Yield a gearmand and a built-in job server."""
     with gearmand() as one, builtin() as two:
         yield one, two
 
 
 def watching(*servers: JobServerProcess) -> list[str]:
-    """The command line that watches them."""
+    """Return the arguments that watch job servers."""
     args = []
     for server in servers:
         args += ["--gearman-server", str(server.address)]
     return [*args, "status", "--watch", "--interval", "0.2"]
 
 
-def send(server: Address, jobs: int) -> None:
-    """Queue jobs that nobody waits for."""
+def queue(server: Address, jobs: int) -> None:
+    """Queue background jobs."""
 
     async def submit() -> None:
         async with Client([server]) as client:
             for _number in range(jobs):
-                await client.submit("libra_pool_mgm", b"{}", background=True)
+                await client.submit(FUNCTION, b"{}", background=True)
 
     asyncio.run(submit())
 
 
 def row_of(shown: Terminal) -> str:
-    """The row of our function."""
-    rows = [line for line in shown.lines if "libra_pool_mgm" in line]
+    """Return the row of the function, once it is visible."""
+    rows = [line for line in shown.lines if FUNCTION in line]
     return rows[0] if rows else ""
 
 
-def test_queues_are_seen_to_grow_and_to_shrink(
+def test_status_shows_queues_and_workers(job_server: JobServerProcess) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    address = str(job_server.address)
+    server = ["--gearman-server", address]
+    queue(job_server.address, 2)
+
+    done = poolmgr(*server, "status", "-f", "json")
+    both = poolmgr(*server, "--gearman-server", dead, "status", "-f", "json")
+    with worker([address]) as process:
+        process.wait_for("registered")
+        workers = poolmgr(*server, "status", "--workers", "-f", "json")
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == [
+        {
+            "Server": address,
+            "Function": FUNCTION,
+            "Waiting": 2,
+            "Running": 0,
+            "Workers": 0,
+        }
+    ]
+    assert both.returncode == 1
+    assert json.loads(both.stdout) == json.loads(done.stdout)
+    assert dead in both.stderr
+    (row,) = json.loads(workers.stdout)
+    assert row["Functions"] == FUNCTION
+    assert row["Worker"].startswith("poolmgr-")
+    assert str(process.pid) in row["Worker"]
+
+
+# -- status --watch ---------------------------------------------------------
+
+
+def test_growing_and_shrinking_queues_are_shown(
     servers: tuple[JobServerProcess, JobServerProcess],
 ) -> None:
     one, two = servers
     with terminal(*watching(one, two)) as shown:
         shown.wait_for(lambda: shown.text.count("no functions") == 2)
 
-        send(one.address, 7)
+        queue(one.address, 7)
 
         row = re.compile(r"libra_pool_mgm +7 +0 +0 +\+0\.0$")
         shown.wait_for(lambda: row.search(row_of(shown)))
@@ -71,7 +108,7 @@ def test_queues_are_seen_to_grow_and_to_shrink(
         assert "0 waiting, 0 running" in shown.text
 
 
-def test_who_is_down_is_said_with_the_reason_and_comes_back(
+def test_an_unreachable_server_is_shown_with_the_reason_until_it_returns(
     servers: tuple[JobServerProcess, JobServerProcess],
 ) -> None:
     one, two = servers
@@ -93,13 +130,13 @@ def test_who_is_down_is_said_with_the_reason_and_comes_back(
     ("end", "code"),
     [("\x03", 0), ("q", 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
-def test_the_terminal_is_given_back(
+def test_the_terminal_is_restored_at_the_end(
     end: str | signal.Signals, code: int
 ) -> None:
     with builtin() as server, terminal(*watching(server)) as shown:
         before = shown.modes
         shown.wait_for(lambda: str(server.address) in shown.text)
-        assert ALT_SCREEN in shown.raw
+        assert OPEN_SCREEN in shown.raw
         assert shown.cursor_hidden
         assert shown.modes != before
 
@@ -109,26 +146,26 @@ def test_the_terminal_is_given_back(
             shown.signal(end)
 
         assert shown.exit_code() == code
-        assert BACK in shown.raw.rpartition(ALT_SCREEN)[2]
+        assert CLOSE_SCREEN in shown.raw.rpartition(OPEN_SCREEN)[2]
         assert not shown.cursor_hidden
         assert shown.modes == before
         assert b"Traceback" not in shown.raw
 
 
-def test_what_is_typed_is_not_shown() -> None:
+def test_typed_text_is_not_shown() -> None:
     with builtin() as server, terminal(*watching(server)) as shown:
         shown.wait_for(lambda: str(server.address) in shown.text)
 
         shown.type("xyz\n")
-        seen = len(shown.raw)
-        shown.wait_for(lambda: len(shown.raw) > seen + 200)
+        drawn = len(shown.raw)
+        shown.wait_for(lambda: len(shown.raw) > drawn + 200)
 
         assert b"xyz" not in shown.raw
 
 
-def test_a_window_that_changes_its_size_is_no_trouble() -> None:
+def test_the_view_fits_a_resized_window() -> None:
     with builtin() as server:
-        send(server.address, 3)
+        queue(server.address, 3)
         with terminal(*watching(server), columns=100) as shown:
             shown.wait_for(lambda: "Wait" in shown.text)
             for columns, rows, words in (
@@ -145,10 +182,10 @@ def test_a_window_that_changes_its_size_is_no_trouble() -> None:
             assert shown.exit_code() == 0
 
 
-def test_a_pipe_gets_one_table_after_the_other(tmp_path: Path) -> None:
+def test_a_pipe_gets_a_table_at_each_interval(tmp_path: Path) -> None:
     path = tmp_path / "out"
     with builtin() as server, path.open("w") as out:
-        send(server.address, 2)
+        queue(server.address, 2)
         process = subprocess.Popen(
             [sys.executable, "-m", "poolmgr", *watching(server)],
             stdout=out,
@@ -178,7 +215,7 @@ def test_a_pipe_gets_one_table_after_the_other(tmp_path: Path) -> None:
         (["--watch", "--interval", "nan"], "must be more than 0"),
     ],
 )
-def test_what_cannot_be_watched_is_refused(
+def test_options_that_exclude_watch_are_refused(
     args: list[str], words: str
 ) -> None:
     done = poolmgr("status", *args)
@@ -188,12 +225,9 @@ def test_what_cannot_be_watched_is_refused(
     assert done.stderr.count("\n") == 1
 
 
-# -- the view ---------------------------------------------------------------
-
-
-def test_a_small_window_has_what_matters_most() -> None:
+def test_a_small_window_shows_the_most_important_lines() -> None:
     with builtin() as one, builtin() as two:
-        send(one.address, 3)
+        queue(one.address, 3)
         two.kill()
         args = watching(one, two)
         with terminal(*args, columns=30, rows=6) as shown:
@@ -209,23 +243,24 @@ def test_a_small_window_has_what_matters_most() -> None:
             assert len(rest) == 5
 
 
-def test_a_name_of_ideographs_leaves_the_numbers_their_room(
+def test_a_long_name_of_wide_characters_does_not_hide_the_numbers(
     tmp_path: Path,
 ) -> None:
+    config = f"[worker]\nfunction = {WIDE_NAME}\n"
     with builtin() as server:
-        with worker([str(server.address)], WIDE, tmp_path):
+        with worker([str(server.address)], config, tmp_path):
             with terminal(*watching(server), columns=40) as shown:
-                # The screen is drawn piece by piece: a row may be cut.
+                # The screen may be read while a row is being drawn.
                 shown.wait_for(
                     lambda: any(
-                        "\u5bbd" in row
+                        WIDE_NAME[0] in row
                         and row.split()[-4:-1] == ["0", "0", "1"]
                         for row in shown.lines
                     )
                 )
 
 
-def test_no_color_is_obeyed() -> None:
+def test_no_color_disables_colours() -> None:
     with builtin() as server:
         args = watching(server)
         with terminal(*args, environment={"NO_COLOR": "1"}) as shown:

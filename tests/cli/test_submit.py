@@ -1,0 +1,121 @@
+"""Tests of ``poolmgr submit``."""
+
+import json
+
+import pytest
+
+from tests.jobservers import JobServerProcess, builtin
+from tests.peers import black_hole, is_silent, peer
+from tests.processes import poolmgr, worker
+
+
+def test_submit_prints_the_answer(job_server: JobServerProcess) -> None:
+    server = ["--gearman-server", str(job_server.address)]
+    with worker([str(job_server.address)]):
+        passed = poolmgr(*server, "submit", '{"action": "BUILD_IP", "x": [1]}')
+        failed = poolmgr(*server, "submit", "-", stdin='{"action": "NO"}')
+
+    assert passed.returncode == 0
+    assert json.loads(passed.stdout)["x"] == [1]
+    assert json.loads(passed.stdout)["response"] == "PASS"
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout) == {"action": "NO", "response": "FAIL"}
+    assert failed.stderr.count("\n") == 1
+
+
+def test_a_fail_without_the_requested_column_is_reported() -> None:
+    with builtin() as server, worker([str(server.address)]):
+        done = poolmgr(
+            *("--gearman-server", str(server.address), "submit"),
+            *("-c", "name", '{"action": "NONE"}'),
+        )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("poolmgr: job failed; see the worker's log")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_column_that_the_answer_lacks_is_refused(
+    job_server: JobServerProcess,
+) -> None:
+    with worker([str(job_server.address)]):
+        done = poolmgr(
+            *("--gearman-server", str(job_server.address), "submit"),
+            *("-c", "nmae", '{"action": "BUILD_IP"}'),
+        )
+
+    assert done.returncode == 2
+    assert "the answer has no column 'nmae'; choose from " in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--no-wait", "--background"])
+def test_submit_prints_the_handle_without_waiting(
+    job_server: JobServerProcess, option: str
+) -> None:
+    server = ["--gearman-server", str(job_server.address)]
+
+    done = poolmgr(*server, "submit", option, '{"action": "BUILD_IP"}')
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["handle"].startswith("H:")
+    queue = poolmgr(*server, "status", "-f", "json")
+    assert json.loads(queue.stdout)[0]["Waiting"] == 1
+
+
+# -- the timeout ------------------------------------------------------------
+
+
+def test_submit_ends_after_its_timeout(job_server: JobServerProcess) -> None:
+    done = poolmgr(
+        *("--gearman-server", str(job_server.address)),
+        *("submit", "--timeout", "0.3", "{}"),
+    )
+
+    assert done.returncode == 1
+    assert "no answer within 0.3 s" in done.stderr
+
+
+def test_the_timeout_includes_a_silent_server() -> None:
+    with peer(is_silent) as server:
+        done = poolmgr(
+            *("--gearman-server", str(server.address)),
+            *("submit", "--timeout", "0.5", "{}"),
+        )
+
+    assert done.returncode == 1
+    assert str(server.address) in done.stderr
+    assert "0.5 s" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_timeout_includes_an_unreachable_server() -> None:
+    with black_hole() as hole:
+        done = poolmgr(
+            *("--gearman-server", str(hole), "submit"),
+            *("--timeout", "0.5", "{}"),
+        )
+
+    assert done.returncode == 1
+    assert "0.5 s" in done.stderr
+
+
+def test_the_next_server_is_tried_within_the_timeout() -> None:
+    with black_hole() as hole, builtin() as server:
+        with worker([str(server.address)]) as process:
+            process.wait_for("registered")
+            done = poolmgr(
+                *("--gearman-server", str(hole)),
+                *("--gearman-server", str(server.address)),
+                *("submit", "--timeout", "10", '{"action": "BUILD_IP"}'),
+            )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["response"] == "PASS"
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "soon"])
+def test_an_invalid_timeout_is_refused(text: str) -> None:
+    done = poolmgr("submit", "--timeout", text, "{}")
+
+    assert done.returncode == 2
+    assert "--timeout: must be more than 0" in done.stderr
