@@ -4,6 +4,7 @@ PYTHONPATH makes them visible. tests/docs/test_tutorial.py installs the example
 package with pip.
 """
 
+import os
 import shutil
 import textwrap
 from collections.abc import Mapping
@@ -57,6 +58,12 @@ def example_beside(folder: Path) -> Path:
     groups = config["options.entry_points"]
     _describe(target, about["name"], about["version"], groups)
     return target
+
+
+def visible(*folders: Path) -> dict[str, str]:
+    """Return the environment that makes installed packages visible."""
+    before = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": os.pathsep.join([*map(str, folders), before])}
 
 
 def _describe(

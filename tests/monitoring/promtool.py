@@ -1,4 +1,4 @@
-"""Prometheus' own tool, which checks its files."""
+"""Prometheus' tool that checks its files."""
 
 import subprocess
 
@@ -6,7 +6,7 @@ from tests.wanted import program
 
 
 def promtool(*args: str) -> str:
-    """Run it; what it says. It has to be content."""
+    """Run promtool and return its output; fail unless it succeeds."""
     done = subprocess.run(
         [program("promtool"), *args],
         capture_output=True,
@@ -14,6 +14,6 @@ def promtool(*args: str) -> str:
         timeout=60,
         check=False,
     )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    return said
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output

@@ -1,4 +1,4 @@
-"""The alerts, in a real Prometheus that asks a real worker."""
+"""Tests of the alerts in a real Prometheus that scrapes a real worker."""
 
 import json
 import re
@@ -34,7 +34,7 @@ scrape_configs:
 
 
 class Prometheus:
-    """A Prometheus with the alerts, that does not wait before it fires."""
+    """A Prometheus whose alerts fire without their waiting time."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -47,7 +47,7 @@ class Prometheus:
 
     @property
     def firing(self) -> set[tuple[str, str]]:
-        """The alerts that fire, each with the action it is about."""
+        """Return the names of the firing alerts, each with its action."""
         alerts = self._get("alerts")["alerts"]
         assert isinstance(alerts, list)
         return {
@@ -57,7 +57,7 @@ class Prometheus:
         }
 
     def value(self, query: str) -> float:
-        """The sum of what a query finds."""
+        """Return the sum of a query's results."""
         result = self._get(f"query?query={query}")["result"]
         assert isinstance(result, list)
         return sum(float(each["value"][1]) for each in result)
@@ -65,7 +65,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(worker_port: int, folder: Path) -> Iterator[Prometheus]:
-    """Run one that asks a worker each second."""
+    """Run a Prometheus that scrapes a worker each second."""
     text = re.sub(r"for: \d+m", "for: 0s", ALERTS.read_text())
     (folder / "alerts.yml").write_text(text)
     (folder / "config.yml").write_text(CONFIG.format(port=worker_port))
@@ -80,57 +80,57 @@ def prometheus(worker_port: int, folder: Path) -> Iterator[Prometheus]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        it = Prometheus(port)
-        until(lambda: answers(it), 60.0)
-        yield it
+        server = Prometheus(port)
+        until(lambda: has_scraped(server), 60.0)
+        yield server
     finally:
         process.kill()
         process.wait()
 
 
-def answers(it: Prometheus) -> bool:
-    """Whether it has asked the worker twice."""
+def has_scraped(server: Prometheus) -> bool:
+    """Return whether Prometheus has scraped the worker twice."""
     try:
-        return it.value("sum_over_time(up[1m])") >= 2
+        return server.value("sum_over_time(up[1m])") >= 2
     except OSError:
         return False
 
 
-def test_the_first_failure_and_the_last_worker_raise_alerts(
+def test_the_first_failed_job_and_the_loss_of_the_last_worker_raise_alerts(
     tmp_path: Path,
 ) -> None:
     with LoopbackCloud() as cloud, builtin() as server:
-        with watched([server.address], tmp_path, cloud=cloud) as it:
-            with prometheus(it.port, tmp_path) as watcher:
-                # Mistakes of a client are nobody's business but its own.
-                mistakes = [
+        with watched([server.address], tmp_path, cloud=cloud) as worker:
+            with prometheus(worker.port, tmp_path) as monitor:
+                # Failures that are a client's fault raise no alert.
+                client_errors = [
                     {"action": "DELETE_DEVICE", "name": "no-such-device"},
                     {"action": "ASSIGN_IP", "ip": "300.1.1.1", "name": "x"},
                     {"action": "MAKE_TEA"},
                 ]
-                asked(server.address, *mistakes * 5)()
+                asked(server.address, *client_errors * 5)()
                 failed = 'sum(poolmgr_jobs_total{outcome="FAIL"})'
-                until(lambda: watcher.value(failed) == 15)
-                seen = watcher.value("sum(sum_over_time(up[5m]))")
-                now = "sum(sum_over_time(up[5m]))"
-                until(lambda: watcher.value(now) >= seen + 3)
-                assert watcher.firing == set()
+                until(lambda: monitor.value(failed) == 15)
+                count = "sum(sum_over_time(up[5m]))"
+                scrapes = monitor.value(count)
+                until(lambda: monitor.value(count) >= scrapes + 3)
+                assert monitor.firing == set()
 
                 cloud.fault(Fault("POST", path="/floatingips", status=403))
                 asked(server.address, BUILD_IP)()
                 until(
-                    lambda: ("PoolmgrJobFailed", "BUILD_IP") in watcher.firing
+                    lambda: ("PoolmgrJobFailed", "BUILD_IP") in monitor.firing
                 )
-                assert ("PoolmgrNoWorkers", "") not in watcher.firing
+                assert ("PoolmgrNoWorkers", "") not in monitor.firing
 
-                it.process.end()
-                gone = {("PoolmgrNoWorkers", "")}
-                gone |= {("PoolmgrPoolWithoutWorkers", "")}
-                until(lambda: gone <= watcher.firing, 60.0)
+                worker.process.end()
+                expected = {("PoolmgrNoWorkers", "")}
+                expected |= {("PoolmgrPoolWithoutWorkers", "")}
+                until(lambda: expected <= monitor.firing, 60.0)
 
 
-def test_all_alerts_leave_out_the_same_mistakes_of_clients() -> None:
-    mistakes: set[type[PoolmgrError]] = {
+def test_all_alerts_exclude_the_same_client_errors() -> None:
+    client_errors: set[type[PoolmgrError]] = {
         RequestError,
         *RequestError.__subclasses__(),
         NotFound,
@@ -138,8 +138,8 @@ def test_all_alerts_leave_out_the_same_mistakes_of_clients() -> None:
         AttachedElsewhere,
     }
     text = ALERTS.read_text()
-    left_out = re.findall(r'code!~"([^"]*)"', text)
+    excluded = re.findall(r'code!~"([^"]*)"', text)
 
-    assert len(left_out) == 5
-    for each in left_out:
-        assert set(each.split("|")) == {found.code for found in mistakes}
+    assert len(excluded) == 5
+    for each in excluded:
+        assert set(each.split("|")) == {error.code for error in client_errors}

@@ -1,4 +1,4 @@
-"""/healthz and /readyz say what is the case."""
+"""Tests of /healthz and /readyz."""
 
 import os
 import signal
@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
-from tests import environments
+from tests import environments, processes
 from tests.asking import asked, running
 from tests.jobservers import JobServerProcess, builtin, free_port
-from tests.monitoring.watched import Answer, Watched, watched
+from tests.monitoring.watched import Answer, WatchedWorker, watched
 from tests.polling import until
-from tests.processes import Process, poolmgr, worker
+from tests.processes import Process, poolmgr
 
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}
 
 
-def is_ready(it: Watched) -> bool:
-    """What /readyz says."""
-    return it.get("/readyz").status == 200
+def is_ready(worker: WatchedWorker) -> bool:
+    """Return whether /readyz reports the worker as ready."""
+    return worker.get("/readyz").status == 200
 
 
-def test_a_worker_that_serves_is_well_and_ready(
+def test_a_serving_worker_is_healthy_and_ready(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
-    with watched([job_server.address], tmp_path) as it:
-        healthy, ready = it.get("/healthz"), it.get("/readyz")
+    with watched([job_server.address], tmp_path) as worker:
+        healthy, ready = worker.get("/healthz"), worker.get("/readyz")
 
     assert healthy.status == 200
     assert healthy.body.startswith("ok: event loop: answers")
@@ -41,92 +41,94 @@ def test_a_worker_that_serves_is_well_and_ready(
     ]
 
 
-def test_one_without_a_job_server_is_well_but_not_ready(
+def test_a_worker_without_a_job_server_is_healthy_but_not_ready(
     tmp_path: Path,
 ) -> None:
     port = free_port()
     servers = [f"127.0.0.1:{port}"]
-    with watched(servers, tmp_path, registered=False) as it:
-        until(lambda: "refused" in it.get("/readyz").body)
-        healthy, ready = it.get("/healthz"), it.get("/readyz")
+    with watched(servers, tmp_path, registered=False) as worker:
+        until(lambda: "refused" in worker.get("/readyz").body)
+        healthy, ready = worker.get("/healthz"), worker.get("/readyz")
         with builtin(port):
-            until(lambda: is_ready(it))
-        until(lambda: not is_ready(it))
+            until(lambda: is_ready(worker))
+        until(lambda: not is_ready(worker))
 
     assert (healthy.status, ready.status) == (200, 503)
     assert "not ok: job servers: registered with 0 of 1; " in ready.body
 
 
-def test_one_that_drains_is_not_ready(
+def test_a_draining_worker_is_healthy_but_not_ready(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     config = "[fake]\nboot_time = 3600\n"
-    with watched([job_server.address], tmp_path, config) as it:
+    with watched([job_server.address], tmp_path, config) as worker:
         asked(job_server.address, BUILD)
         until(lambda: running(job_server.address) == 1)
-        assert is_ready(it)
-        it.process.signal(signal.SIGTERM)
-        until(lambda: not is_ready(it))
-        ready, healthy = it.get("/readyz"), it.get("/healthz")
+        assert is_ready(worker)
+        worker.process.signal(signal.SIGTERM)
+        until(lambda: not is_ready(worker))
+        ready, healthy = worker.get("/readyz"), worker.get("/healthz")
 
     assert "not ok: worker: draining" in ready.body
     assert healthy.status == 200
 
 
-def test_one_whose_cloud_makes_nothing_is_not_ready_until_it_does(
+def test_a_worker_is_not_ready_until_its_failing_cloud_recovers(
     tmp_path: Path,
 ) -> None:
     with LoopbackCloud() as cloud, builtin() as server:
-        with watched([server.address], tmp_path, cloud=cloud) as it:
+        with watched([server.address], tmp_path, cloud=cloud) as worker:
             asked(server.address, BUILD_IP)()
-            assert "ok: cloud: answers" in it.get("/readyz").body
+            assert "ok: cloud: answers" in worker.get("/readyz").body
             cloud.fault(Fault(service="compute", status=503, times=None))
             build = asked(server.address, *[BUILD] * 3)
-            until(lambda: not is_ready(it))
-            ready = it.get("/readyz")
+            until(lambda: not is_ready(worker))
+            ready = worker.get("/readyz")
             cloud.clear_faults()
             build()
-            until(lambda: is_ready(it))
+            until(lambda: is_ready(worker))
 
     assert "not ok: cloud: circuit open for " in ready.body
     assert " compute: Nova answered 503" in ready.body
 
 
 @pytest.mark.parametrize(
-    ("quota", "request_", "name"),
+    ("quota", "message", "name"),
     [
         ("instances", BUILD, "device quota"),
         ("floating_ips", BUILD_IP, "floating ip quota"),
     ],
 )
-def test_one_over_quota_is_not_ready_until_there_is_room(
-    quota: str, request_: dict[str, str], name: str, tmp_path: Path
+def test_a_worker_over_quota_is_not_ready_until_there_is_room(
+    quota: str, message: dict[str, str], name: str, tmp_path: Path
 ) -> None:
     with LoopbackCloud() as cloud, builtin() as server:
-        with watched([server.address], tmp_path, cloud=cloud) as it:
+        with watched([server.address], tmp_path, cloud=cloud) as worker:
             cloud.set_quota(**{quota: 0})
-            asked(server.address, request_)
+            asked(server.address, message)
             full = f"not ok: capacity: circuit open for {name}: "
-            until(lambda: full in it.get("/readyz").body)
-            ready, page = it.get("/readyz"), it.get("/")
+            until(lambda: full in worker.get("/readyz").body)
+            ready, page = worker.get("/readyz"), worker.get("/")
             cloud.set_quota(**{quota: 10})
-            # While the circuit is open BUILD_IP is refused without an attempt.
-            until(lambda: passes(server, request_), 60.0)
-            until(lambda: is_ready(it))
+            # An open circuit refuses BUILD_IP without a call to the cloud.
+            until(lambda: passes(server, message), 60.0)
+            until(lambda: is_ready(worker))
 
     assert ready.status == 503
     assert "Quota exceeded" in ready.body
     assert f"circuit open for {name}" in page.body
 
 
-def test_one_with_an_open_circuit_is_not_ready(tmp_path: Path) -> None:
+def test_a_worker_with_an_open_circuit_for_creations_is_not_ready(
+    tmp_path: Path,
+) -> None:
     with LoopbackCloud() as cloud, builtin() as server:
-        with watched([server.address], tmp_path, cloud=cloud) as it:
+        with watched([server.address], tmp_path, cloud=cloud) as worker:
             cloud.fault(
                 Fault("POST", service="network", status=503, times=None)
             )
             asked(server.address, *[BUILD_IP] * 8)()
-            ready = it.get("/readyz")
+            ready = worker.get("/readyz")
 
     assert ready.status == 503
     assert "not ok: cloud: " in ready.body
@@ -134,88 +136,57 @@ def test_one_with_an_open_circuit_is_not_ready(tmp_path: Path) -> None:
 
 
 def passes(server: JobServerProcess, request: dict[str, str]) -> bool:
-    """Whether a job ends well."""
+    """Return whether a job passes."""
     (answer,) = asked(server.address, request)()
     return bool(answer["response"] == "PASS")
 
 
-STUCK = """
-    import asyncio, gc, time
-    from poolmgr.actions.base import Action, NoFields
-
-    class Stick(Action):
-        \"\"\"Hold up the worker's event loop.\"\"\"
-
-        takes = NoFields
-
-        def run(self, request, context):
-            gc.unfreeze()  # what was there when the worker had started
-            for each in gc.get_objects():
-                # Not isinstance(): a proxy of what has gone does not bear it.
-                if type(each) is asyncio.SelectorEventLoop:
-                    if each.is_running():
-                        each.call_soon_threadsafe(time.sleep, 3600)
-            time.sleep(3600)
-"""
-
-
-@pytest.fixture(scope="module")
-def stuck(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The process environment with a plugin that makes a worker hang."""
-    folder = environments.install_beside(
-        tmp_path_factory.mktemp("stuck"),
-        "poolmgr-stuck",
-        STUCK,
-        poolmgr__actions="STICK = poolmgr_stuck:Stick",
-    )
-    before = os.environ.get("PYTHONPATH", "")
-    return {"PYTHONPATH": os.pathsep.join([str(folder), before])}
-
-
-def test_one_whose_event_loop_hangs_is_not_well(
-    tmp_path: Path, stuck: dict[str, str]
+def test_a_worker_with_a_blocked_event_loop_is_unhealthy(
+    tmp_path: Path, blocking_plugin: dict[str, str]
 ) -> None:
     with builtin() as server:
-        with watched([server.address], tmp_path, environment=stuck) as it:
-            answered(it, "/healthz", 200)
-            asked(server.address, {"action": "STICK"})
-            healthy = answered(it, "/healthz", 503)
-            # What can be known, is shown.
-            page = answered(it, "/", 200)
-            answered(it, "/metrics", 200)
+        with watched(
+            [server.address], tmp_path, environment=blocking_plugin
+        ) as worker:
+            wait_for_status(worker, "/healthz", 200)
+            asked(server.address, {"action": "BLOCK"})
+            healthy = wait_for_status(worker, "/healthz", 503)
+            # The pages work as far as they do not need the loop.
+            page = wait_for_status(worker, "/", 200)
+            wait_for_status(worker, "/metrics", 200)
 
     silent = "not ok: event loop: does not answer within 2 s"
     assert healthy.body.startswith(silent)
     assert "does not answer within" in page.body
 
 
-def answered(it: Watched, path: str, status: int) -> Answer:
-    """A page, once it has this status: a busy machine may take its time."""
+def wait_for_status(worker: WatchedWorker, path: str, status: int) -> Answer:
+    """Return a page as soon as it has this status."""
     answers: list[Answer] = []
 
-    def has_it() -> bool:
-        answers.append(it.get(path))
+    def has_status() -> bool:
+        answers.append(worker.get(path))
         return answers[-1].status == status
 
-    until(has_it, 60.0)
+    until(has_status, 60.0)
     return answers[-1]
 
 
-def test_the_second_worker_on_a_machine_works_without_pages(
+def test_a_worker_whose_port_is_taken_works_without_pages(
     job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    with watched([job_server.address], first) as it:
-        port = f"[monitoring]\nenabled = true\nport = {it.port}\n"
+    with watched([job_server.address], first) as worker:
+        port = f"[monitoring]\nenabled = true\nport = {worker.port}\n"
         args = ["--driver", "fake", "--config-file", str(second / "c")]
         (second / "c").write_text(port)
         args += ["--gearman-server", str(job_server.address), "worker"]
         other = Process(args, OS_MONITORING__ENABLED="true")
         try:
             other.wait_for("connected and registered")
-            it.process.end()
+            worker.process.end()
             (answer,) = asked(job_server.address, BUILD_IP)()
             other.signal(signal.SIGTERM)
             assert other.exit_code() == 0
@@ -225,12 +196,12 @@ def test_the_second_worker_on_a_machine_works_without_pages(
     assert answer["response"] == "PASS"
     warned = [line for line in other.lines if "WARNING" in line]
     assert len(warned) == 1
-    assert f"cannot listen on 127.0.0.1:{it.port}: " in warned[0]
+    assert f"cannot listen on 127.0.0.1:{worker.port}: " in warned[0]
     assert "Address already in use" in warned[0]
 
 
 @pytest.mark.parametrize("address", ["203.0.113.77", "no.such.name.invalid"])
-def test_an_address_that_cannot_be_had_does_not_stop_a_worker(
+def test_a_worker_with_an_unusable_address_works_without_pages(
     address: str, tmp_path: Path
 ) -> None:
     config = f"[monitoring]\nenabled = true\naddress = {address}\nport = 0\n"
@@ -248,7 +219,7 @@ def test_an_address_that_cannot_be_had_does_not_stop_a_worker(
 
 
 def listening(pid: int) -> set[str]:
-    """The TCP sockets that a process listens on."""
+    """Return the TCP sockets on which a process listens."""
     tables = [Path(f"/proc/{pid}/net/tcp"), Path(f"/proc/{pid}/net/tcp6")]
     listed = {
         fields[9]: fields[1]
@@ -264,40 +235,42 @@ def listening(pid: int) -> set[str]:
     return found - {""}
 
 
-def test_a_worker_listens_on_one_port_of_loopback_or_on_none(
+def test_a_worker_listens_on_loopback_only_if_monitoring_is_enabled(
     tmp_path: Path,
 ) -> None:
     with builtin() as server:
-        with watched([server.address], tmp_path) as it:
-            there = listening(it.process.pid)
+        with watched([server.address], tmp_path) as worker:
+            sockets = listening(worker.process.pid)
         config = "[monitoring]\nenabled = false\n"
-        with worker([str(server.address)], config, tmp_path) as process:
+        with processes.worker(
+            [str(server.address)], config, tmp_path
+        ) as process:
             process.wait_for("registered")
-            without = listening(process.pid)
+            sockets_without = listening(process.pid)
 
-    assert there == {f"0100007F:{it.port:04X}"}
-    assert without == set()
+    assert sockets == {f"0100007F:{worker.port:04X}"}
+    assert sockets_without == set()
 
 
-def test_no_other_command_listens(tmp_path: Path) -> None:
+def test_other_commands_do_not_listen(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        taken = str(sock.getsockname()[1])
+        port = str(sock.getsockname()[1])
         done = poolmgr(
             *("-v", "--driver", "fake", "build-ip"),
             OS_MONITORING__ENABLED="true",
-            OS_MONITORING__PORT=taken,
+            OS_MONITORING__PORT=port,
         )
 
     assert done.returncode == 0
-    assert taken not in done.stderr
+    assert port not in done.stderr
 
 
-HANG = """
-    import gc, socket, threading
+HANGING_PLUGIN = """
+    import threading
     from poolmgr.actions.base import Action, NoFields
 
     class Hang(Action):
-        \"\"\"Have names resolved for ever.\"\"\"
+        \"\"\"Make all new connections hang.\"\"\"
 
         takes = NoFields
 
@@ -311,29 +284,27 @@ HANG = """
 """
 
 
-def test_one_whose_calls_do_not_come_back_is_not_well(tmp_path: Path) -> None:
+def test_a_worker_whose_cloud_calls_all_hang_is_unhealthy(
+    tmp_path: Path,
+) -> None:
     folder = environments.install_beside(
         tmp_path,
         "poolmgr-hang",
-        HANG,
+        HANGING_PLUGIN,
         poolmgr__actions="HANG = poolmgr_hang:Hang",
     )
-    environment = {
-        "PYTHONPATH": os.pathsep.join(
-            [str(folder), os.environ.get("PYTHONPATH", "")]
-        ),
-        "OS_NOVA__CALL_TIMEOUT": "0.5",
-    }
+    environment = environments.visible(folder)
+    environment |= {"OS_NOVA__CALL_TIMEOUT": "0.5"}
     with LoopbackCloud() as cloud, builtin() as server:
         with watched(
             [server.address], tmp_path, cloud=cloud, environment=environment
-        ) as it:
+        ) as worker:
             asked(server.address, BUILD_IP)()
-            answered(it, "/healthz", 200)
+            wait_for_status(worker, "/healthz", 200)
             asked(server.address, {"action": "HANG"})()
-            # No connection is kept: the next call has to make one.
+            # A reset closes the connection, so the next call opens one.
             cloud.fault(Fault(reset=True, times=None))
             asked(server.address, BUILD_IP)
-            healthy = answered(it, "/healthz", 503)
+            healthy = wait_for_status(worker, "/healthz", 503)
 
     assert "not ok: calls: all calls of the cloud hang" in healthy.body

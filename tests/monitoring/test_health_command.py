@@ -1,4 +1,4 @@
-"""``poolmgr health``: what a container's engine asks."""
+"""Tests of ``poolmgr health``, which container engines run."""
 
 import json
 import re
@@ -14,54 +14,56 @@ from tests.processes import poolmgr
 from tests.test_containerfile import only, stages
 
 
-def test_a_worker_that_is_well_is_exit_code_0(tmp_path: Path) -> None:
+def test_a_healthy_and_ready_worker_gives_exit_code_0(tmp_path: Path) -> None:
     with builtin() as server:
-        with watched([server.address], tmp_path) as it:
-            asked = {"OS_MONITORING__PORT": str(it.port)}
-            well, of_use = (
-                poolmgr("health", **asked),
-                poolmgr("health", "--ready", **asked),
-            )
+        with watched([server.address], tmp_path) as worker:
+            settings = {"OS_MONITORING__PORT": str(worker.port)}
+            healthy = poolmgr("health", **settings)
+            ready = poolmgr("health", "--ready", **settings)
 
-    assert (well.returncode, well.stderr) == (0, "")
-    assert well.stdout.startswith("ok: event loop: answers")
-    assert of_use.returncode == 0
-    assert "ok: job servers: registered with 1 of 1" in of_use.stdout
+    assert (healthy.returncode, healthy.stderr) == (0, "")
+    assert healthy.stdout.startswith("ok: event loop: answers")
+    assert ready.returncode == 0
+    assert "ok: job servers: registered with 1 of 1" in ready.stdout
 
 
-def test_one_of_no_use_is_well_and_not_ready(tmp_path: Path) -> None:
+def test_a_worker_without_a_job_server_fails_only_with_ready(
+    tmp_path: Path,
+) -> None:
     dead = f"127.0.0.1:{free_port()}"
-    with watched([dead], tmp_path, registered=False) as it:
-        asked = {"OS_MONITORING__PORT": str(it.port)}
+    with watched([dead], tmp_path, registered=False) as worker:
+        settings = {"OS_MONITORING__PORT": str(worker.port)}
 
-        assert poolmgr("health", **asked).returncode == 0
-        done = poolmgr("health", "--ready", **asked)
+        assert poolmgr("health", **settings).returncode == 0
+        done = poolmgr("health", "--ready", **settings)
 
     assert (done.returncode, done.stderr) == (1, "")
     assert "not ok: job servers: registered with 0 of 1" in done.stdout
 
 
-def test_one_that_is_stopped_is_not_well(tmp_path: Path) -> None:
+def test_a_stopped_worker_is_reported_after_the_timeout(
+    tmp_path: Path,
+) -> None:
     with builtin() as server:
-        with watched([server.address], tmp_path) as it:
-            it.process.signal(signal.SIGSTOP)
+        with watched([server.address], tmp_path) as worker:
+            worker.process.signal(signal.SIGSTOP)
             try:
                 done = poolmgr(
                     *("health", "--timeout", "0.5"),
-                    OS_MONITORING__PORT=str(it.port),
+                    OS_MONITORING__PORT=str(worker.port),
                 )
             finally:
-                it.process.signal(signal.SIGCONT)
+                worker.process.signal(signal.SIGCONT)
 
     assert done.returncode == 1
     assert done.stderr == (
-        f"poolmgr: the worker at 127.0.0.1:{it.port} has not answered "
+        f"poolmgr: the worker at 127.0.0.1:{worker.port} has not answered "
         "within 0.5 s\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "reason"),
     [
         (
             {"OS_MONITORING__ENABLED": "false"},
@@ -73,14 +75,18 @@ def test_one_that_is_stopped_is_not_well(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_without_pages_it_says_so(settings: dict[str, str], said: str) -> None:
+def test_unsuitable_settings_are_reported(
+    settings: dict[str, str], reason: str
+) -> None:
     done = poolmgr("health", **settings)
 
-    assert (done.returncode, done.stderr) == (1, f"poolmgr: {said}\n")
+    assert (done.returncode, done.stderr) == (1, f"poolmgr: {reason}\n")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::"])  # noqa: S104
-def test_where_nobody_listens_it_says_where(address: str) -> None:
+def test_a_port_without_a_worker_is_reported_with_its_address(
+    address: str,
+) -> None:
     port = free_port()
 
     done = poolmgr(
@@ -95,18 +101,18 @@ def test_where_nobody_listens_it_says_where(address: str) -> None:
     )
 
 
-def test_the_image_asks_it_without_a_shell(tmp_path: Path) -> None:
+def test_the_images_healthcheck_runs_without_a_shell(tmp_path: Path) -> None:
     _builder, image = stages()
-    found = re.match(r"(.*)\bCMD (\[.*\])", only(image, "HEALTHCHECK"))
-    assert found is not None
-    program, *arguments = json.loads(found[2])
+    match = re.match(r"(.*)\bCMD (\[.*\])", only(image, "HEALTHCHECK"))
+    assert match is not None
+    program, *arguments = json.loads(match[2])
 
     assert program == "poolmgr"
     with builtin() as server:
-        with watched([server.address], tmp_path) as it:
-            asked = {"OS_MONITORING__PORT": str(it.port)}
-            assert poolmgr(*arguments, **asked).returncode == 0
-            # A worker that starts is waited for.
-            assert "--start-period=" in found[1]
-            it.process.signal(signal.SIGKILL)
-            until(lambda: poolmgr(*arguments, **asked).returncode == 1)
+        with watched([server.address], tmp_path) as worker:
+            settings = {"OS_MONITORING__PORT": str(worker.port)}
+            assert poolmgr(*arguments, **settings).returncode == 0
+            # Without it, a starting worker would count as unhealthy.
+            assert "--start-period=" in match[1]
+            worker.process.signal(signal.SIGKILL)
+            until(lambda: poolmgr(*arguments, **settings).returncode == 1)

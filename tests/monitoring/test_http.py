@@ -1,4 +1,4 @@
-"""Whoever can reach the pages can do the worker no harm."""
+"""Tests of the pages against hostile and malformed requests."""
 
 import contextlib
 import socket
@@ -11,7 +11,7 @@ import pytest
 from poolmgr.monitoring.server import MAX_CONNECTIONS, MAX_HEADER
 from tests.asking import asked
 from tests.jobservers import JobServerProcess, builtin
-from tests.monitoring.watched import TIMEOUT, Watched, watched
+from tests.monitoring.watched import TIMEOUT, WatchedWorker, watched
 from tests.polling import until
 
 PAGES = ["/", "/healthz", "/readyz", "/metrics"]
@@ -19,36 +19,32 @@ PAGES = ["/", "/healthz", "/readyz", "/metrics"]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[JobServerProcess]:
-    """A job server for all of these tests."""
+    """Run a job server for all tests of this module."""
     with builtin() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def it(
+def worker(
     server: JobServerProcess, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Watched]:
-    """A worker for all of these tests."""
-    config = "[monitoring]\nhosts = lb1.example.net\n"
-    folder = tmp_path_factory.mktemp("watched")
-    path = folder / "more.conf"
-    path.write_text(config)
+) -> Iterator[WatchedWorker]:
+    """Run a worker for all tests of this module."""
     with watched(
         [server.address],
-        folder,
+        tmp_path_factory.mktemp("watched"),
         environment={"OS_MONITORING__HOSTS": "lb1.example.net,Other"},
-    ) as it:
-        yield it
+    ) as worker:
+        yield worker
 
 
-def connected(it: Watched) -> socket.socket:
-    """A connection to the pages."""
-    return socket.create_connection(("127.0.0.1", it.port), TIMEOUT)
+def connect(worker: WatchedWorker) -> socket.socket:
+    """Connect to the pages."""
+    return socket.create_connection(("127.0.0.1", worker.port), TIMEOUT)
 
 
-def said(it: Watched, request: bytes) -> bytes:
-    """The whole answer to what is sent, if any."""
-    with connected(it) as sock:
+def send(worker: WatchedWorker, request: bytes) -> bytes:
+    """Send a request and return the whole answer."""
+    with connect(worker) as sock:
         sock.sendall(request)
         answer = b""
         with contextlib.suppress(ConnectionResetError):
@@ -58,10 +54,10 @@ def said(it: Watched, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_pages_are_not_for_others_to_embed_or_keep(
-    it: Watched, path: str
+def test_pages_may_not_be_embedded_or_cached(
+    worker: WatchedWorker, path: str
 ) -> None:
-    answer = it.get(path)
+    answer = worker.get(path)
 
     assert answer.status == 200
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
@@ -74,16 +70,20 @@ def test_pages_are_not_for_others_to_embed_or_keep(
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_head_is_get_without_the_body(it: Watched, path: str) -> None:
-    answer = it.get(path, "HEAD")
+def test_head_answers_like_get_without_the_body(
+    worker: WatchedWorker, path: str
+) -> None:
+    answer = worker.get(path, "HEAD")
 
     assert (answer.status, answer.body) == (200, "")
     assert int(answer.headers["Content-Length"]) > 0
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "X"])
-def test_nothing_can_be_changed(it: Watched, method: str) -> None:
-    answer = it.get("/", method)
+def test_methods_other_than_get_and_head_are_refused(
+    worker: WatchedWorker, method: str
+) -> None:
+    answer = worker.get("/", method)
 
     assert answer.status == 405
     assert answer.headers["Allow"] == "GET, HEAD"
@@ -92,15 +92,15 @@ def test_nothing_can_be_changed(it: Watched, method: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/x", "/../etc/passwd", "/%2e", "/metrics/", "/Healthz"]
 )
-def test_there_is_nothing_else(it: Watched, path: str) -> None:
-    answer = it.get(path)
+def test_unknown_paths_are_not_found(worker: WatchedWorker, path: str) -> None:
+    answer = worker.get(path)
 
     assert answer.status == 404
     assert "passwd" not in answer.body
 
 
-def test_a_query_is_left_alone(it: Watched) -> None:
-    assert it.get("/healthz?verbose=1").status == 200
+def test_the_query_string_is_ignored(worker: WatchedWorker) -> None:
+    assert worker.get("/healthz?verbose=1").status == 200
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,10 @@ def test_a_query_is_left_alone(it: Watched) -> None:
         f"{socket.gethostname()}:{{port}}",
     ],
 )
-def test_it_is_asked_by_an_address_or_a_known_name(
-    it: Watched, host: str
+def test_own_names_and_addresses_are_accepted_as_host(
+    worker: WatchedWorker, host: str
 ) -> None:
-    answer = it.get("/", Host=host.format(port=it.port))
+    answer = worker.get("/", Host=host.format(port=worker.port))
 
     assert answer.status == 200
 
@@ -136,11 +136,11 @@ def test_it_is_asked_by_an_address_or_a_known_name(
     ],
 )
 @pytest.mark.parametrize("path", PAGES)
-def test_a_name_that_only_leads_here_is_refused(
-    it: Watched, path: str, host: str
+def test_other_host_names_are_refused(
+    worker: WatchedWorker, path: str, host: str
 ) -> None:
-    """As a page of somebody else's would ask, whose name is made to."""
-    answer = it.get(path, Host=host.format(port=it.port))
+    """A page of another site would send them (DNS rebinding)."""
+    answer = worker.get(path, Host=host.format(port=worker.port))
 
     assert answer.status == 421
     assert "[monitoring] hosts" in answer.body
@@ -162,23 +162,23 @@ def test_a_name_that_only_leads_here_is_refused(
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n", b"501"),
     ],
 )
-def test_what_is_no_request_is_refused(
-    it: Watched, request_: bytes, status: bytes
+def test_malformed_requests_are_refused(
+    worker: WatchedWorker, request_: bytes, status: bytes
 ) -> None:
-    assert said(it, request_).split(b" ")[1] == status
-    assert it.get("/healthz").status == 200
+    assert send(worker, request_).split(b" ")[1] == status
+    assert worker.get("/healthz").status == 200
 
 
-def test_who_says_nothing_and_who_drips_keep_nobody_out(
-    it: Watched, server: JobServerProcess
+def test_idle_and_slow_clients_do_not_block_other_clients(
+    worker: WatchedWorker, server: JobServerProcess
 ) -> None:
-    slow = [connected(it) for _ in range(3 * MAX_CONNECTIONS)]
+    slow = [connect(worker) for _ in range(3 * MAX_CONNECTIONS)]
     try:
         for sock in slow[::2]:
             with contextlib.suppress(OSError):
                 sock.sendall(b"GET / HT")
         for page in PAGES:
-            assert it.get(page).status == 200
+            assert worker.get(page).status == 200
         (answer,) = asked(server.address, {"action": "BUILD_IP"})()
     finally:
         for sock in slow:
@@ -186,35 +186,36 @@ def test_who_says_nothing_and_who_drips_keep_nobody_out(
     assert answer["response"] == "PASS"
 
 
-def test_who_reads_nothing_and_who_sends_for_ever_is_cut_off(
-    it: Watched,
+def test_a_client_that_sends_without_end_is_disconnected(
+    worker: WatchedWorker,
 ) -> None:
-    with connected(it) as reads_nothing, connected(it) as sends:
+    with connect(worker) as reads_nothing, connect(worker) as sends:
         reads_nothing.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         reads_nothing.sendall(b"GET / HTTP/1.1\r\n\r\n")
         sends.sendall(b"GET /healthz HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
         end = time.monotonic() + TIMEOUT
-        with pytest.raises(OSError):  # noqa: PT011 - whichever
+        with pytest.raises(OSError):  # noqa: PT011 - any of them
             while time.monotonic() < end:
                 sends.sendall(b"x" * 1024)
                 time.sleep(0.01)
         assert time.monotonic() < end
 
 
-def test_who_asks_for_much_and_reads_nothing_is_cut_off(it: Watched) -> None:
+def test_pipelined_requests_get_one_answer_per_connection(
+    worker: WatchedWorker,
+) -> None:
     request = b"GET / HTTP/1.1\r\n\r\n"
-    greedy = [connected(it) for _ in range(MAX_CONNECTIONS // 2)]
+    greedy = [connect(worker) for _ in range(MAX_CONNECTIONS // 2)]
     try:
         for sock in greedy:
             sock.sendall(100 * request)
         for page in PAGES:
-            assert it.get(page).status == 200
+            assert worker.get(page).status == 200
         for sock in greedy:
             answers = b""
             with contextlib.suppress(ConnectionResetError):
                 while data := sock.recv(65536):
                     answers += data
-            # One request a connection.
             assert answers.count(b"HTTP/1.1 200 OK") <= 1
             assert answers.count(b"Connection: close") <= 1
     finally:
@@ -222,15 +223,17 @@ def test_who_asks_for_much_and_reads_nothing_is_cut_off(it: Watched) -> None:
             sock.close()
 
 
-def test_a_storm_of_requests_is_answered_and_leaves_nothing(
-    it: Watched,
+def test_many_requests_leave_no_open_files_and_no_errors(
+    worker: WatchedWorker,
 ) -> None:
-    def files() -> int:
-        return len(list(Path(f"/proc/{it.process.pid}/fd").iterdir()))
+    def open_files() -> int:
+        return len(list(Path(f"/proc/{worker.process.pid}/fd").iterdir()))
 
-    it.get("/")
-    before = files()
+    worker.get("/")
+    before = open_files()
     for _ in range(200):
-        assert it.get("/healthz").status == 200
-    until(lambda: files() <= before)
-    assert not [x for x in it.process.lines if "ERROR" in x or "Trace" in x]
+        assert worker.get("/healthz").status == 200
+    until(lambda: open_files() <= before)
+    assert not [
+        x for x in worker.process.lines if "ERROR" in x or "Trace" in x
+    ]

@@ -1,4 +1,4 @@
-"""The status page of a busy worker, as wide as telephones and screens are."""
+"""Tests of the status page's layout on telephones and large screens."""
 
 import json
 import re
@@ -24,9 +24,8 @@ REASON = (
     "those which are not attached to anything any more"
 )
 
-#: Has the page say where everything is: the height of a line, how wide the
-#: page is and could be, and of each section where it begins and its rows'
-#: heights.
+#: A script that writes measurements into the page: the height of a line, the
+#: widths of the page and the window, and each section's top and row heights.
 RULER = """
 <pre id=measured></pre><script>
 const sections = {}
@@ -49,12 +48,12 @@ document.getElementById("measured").textContent = JSON.stringify({
 
 
 @pytest.fixture(scope="module")
-def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page of a worker with many jobs and long reasons."""
-    browser()  # before the work
+def busy_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the page of a worker with many jobs and long reasons."""
+    browser()  # Skip early if there is none.
     folder = tmp_path_factory.mktemp("layout")
     with LoopbackCloud() as cloud, builtin() as server:
-        with watched([server.address], folder, cloud=cloud) as it:
+        with watched([server.address], folder, cloud=cloud) as worker:
             build, ip = {"action": "BUILD_DEVICE"}, {"action": "BUILD_IP"}
             asked(server.address, *[build] * 3, *[ip] * 3)()
             refusal = {"badRequest": {"message": REASON}}
@@ -76,11 +75,11 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             cloud.set_quota(instances=0)
             asked(server.address, *[build] * 60)
             until(lambda: running(server.address) == 60)
-            yield it.get("/").body
+            yield worker.get("/").body
 
 
-def measured(page: str, width: int, folder: Path) -> dict[str, Any]:
-    """The page in a browser, measured."""
+def measure(page: str, width: int, folder: Path) -> dict[str, Any]:
+    """Return the measurements of the page in a browser."""
     file = folder / "page.html"
     file.write_text(page.replace("</body>", f"{RULER}</body>"))
     size = f"--window-size={width},900"
@@ -88,21 +87,23 @@ def measured(page: str, width: int, folder: Path) -> dict[str, Any]:
         file.as_uri(), folder / "profile", "--hide-scrollbars", size
     )
     (found,) = re.findall(r'<pre id="measured">(.*?)</pre>', page)
-    seen: dict[str, Any] = json.loads(found)
-    return seen
+    measures: dict[str, Any] = json.loads(found)
+    return measures
 
 
-def test_a_screen_has_room_for_reasons_and_names(
-    busy: str, tmp_path: Path
+def test_rows_take_few_lines_on_a_large_screen(
+    busy_page: str, tmp_path: Path
 ) -> None:
-    seen = measured(busy, 1280, tmp_path)
+    measures = measure(busy_page, 1280, tmp_path)
 
     def lines(section: str) -> list[float]:
-        return [h / seen["line"] for h in seen["sections"][section]["rows"]]
+        return [
+            h / measures["line"] for h in measures["sections"][section]["rows"]
+        ]
 
-    assert seen["window"] == 1280
-    assert seen["width"] <= 1280
-    # The reason in three, the request id in one, and the padding.
+    assert measures["window"] == 1280
+    assert measures["width"] <= 1280
+    # The reason takes three lines, the request id one; then the padding.
     assert len(lines("Last failures")) == 5
     assert max(lines("Last failures")) < 5
     assert len(lines("Last jobs")) == 11
@@ -111,19 +112,21 @@ def test_a_screen_has_room_for_reasons_and_names(
 
 
 @pytest.mark.parametrize("width", [400, 1280])
-def test_what_went_wrong_comes_before_long_lists(
-    busy: str, tmp_path: Path, width: int
+def test_failures_are_shown_above_long_lists(
+    busy_page: str, tmp_path: Path, width: int
 ) -> None:
-    seen = measured(busy, width, tmp_path)
+    measures = measure(busy_page, width, tmp_path)
 
-    tops = {name: at["top"] for name, at in seen["sections"].items()}
+    tops = {name: at["top"] for name, at in measures["sections"].items()}
     assert max(tops, key=lambda name: tops[name]) != "Last failures"
     for before in ("Cloud", "Job servers", "Last failures"):
         assert tops[before] < tops["Running jobs"]
 
 
-def test_nothing_is_wider_than_a_telephone(busy: str, tmp_path: Path) -> None:
-    seen = measured(busy, 400, tmp_path)
+def test_the_page_fits_a_telephones_width(
+    busy_page: str, tmp_path: Path
+) -> None:
+    measures = measure(busy_page, 400, tmp_path)
 
-    assert seen["window"] <= 500  # browsers have a least width
-    assert seen["width"] <= seen["window"]
+    assert measures["window"] <= 500  # Browsers have a minimum width.
+    assert measures["width"] <= measures["window"]

@@ -1,4 +1,4 @@
-"""The metrics of a worker, and the files that are made for them."""
+"""Tests of the metrics, the alerts and the Grafana dashboard."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from tests.asking import asked, running
 from tests.clouds import nova_on
 from tests.jobservers import builtin, free_port
 from tests.monitoring.promtool import promtool
-from tests.monitoring.watched import Watched, watched
+from tests.monitoring.watched import WatchedWorker, watched
 from tests.polling import until
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ Samples = dict[str, dict[Labels, float]]
 
 
 def samples(text: str) -> Samples:
-    """The values by metric and labels."""
+    """Return the values by metric and labels."""
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -45,13 +45,13 @@ def samples(text: str) -> Samples:
     return found
 
 
-def of(**labels: str) -> Labels:
-    """Labels as the samples have them."""
+def labelled(**labels: str) -> Labels:
+    """Return labels in the form of the samples' keys."""
     return frozenset(labels.items())
 
 
 class Scene:
-    """A worker on a loopback cloud that has done all kinds of jobs."""
+    """A worker on a loopback cloud that has run all kinds of jobs."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self.cloud = stack.enter_context(LoopbackCloud())
@@ -59,7 +59,7 @@ class Scene:
         self.dead = f"127.0.0.1:{free_port()}"
         self._leave_a_device()
         config = "[reaper]\ninterval = 0.2\n[worker]\nlong_jobs = 3\n"
-        self.worker: Watched = stack.enter_context(
+        self.worker: WatchedWorker = stack.enter_context(
             watched(
                 [self.server.address, self.dead],
                 folder,
@@ -79,7 +79,7 @@ class Scene:
             Fault(method="POST", path="/servers", status=403, times=1)
         )
         asked(address, BUILD)()
-        # Five builds that do not end: three run, and two are held.
+        # Five builds that do not end: three run, two are prefetched.
         self.cloud.set_quota(instances=0)
         asked(address, *[BUILD] * 5, uniques=tuple("abcde"))
         until(lambda: running(address) == 5)
@@ -92,7 +92,7 @@ class Scene:
 
     @property
     def text(self) -> str:
-        """What Prometheus reads."""
+        """Return the text that Prometheus scrapes."""
         answer = self.worker.get("/metrics")
         assert answer.status == 200
         return answer.body
@@ -100,63 +100,71 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """The worker, for all of these tests."""
+    """Run the worker for all tests of this module."""
     with ExitStack() as stack:
         yield Scene(stack, tmp_path_factory.mktemp("scene"))
 
 
 @pytest.fixture(scope="module")
 def scraped(scene: Scene) -> Samples:
-    """What it tells."""
+    """Return the worker's metrics."""
     return samples(scene.text)
 
 
 def test_jobs_are_counted_by_action_outcome_and_code(scraped: Samples) -> None:
     jobs = scraped["poolmgr_jobs_total"]
     assert {labels: n for labels, n in jobs.items() if n} == {
-        of(action="BUILD_DEVICE", outcome="PASS", code=""): 1,
-        of(action="BUILD_IP", outcome="PASS", code=""): 1,
-        of(action="ASSIGN_IP", outcome="PASS", code=""): 1,
-        of(action="DELETE_DEVICE", outcome="FAIL", code="not_found"): 1,
-        of(action="BUILD_DEVICE", outcome="FAIL", code="cloud_refused"): 1,
-        # However clients call them.
-        of(action="unknown", outcome="FAIL", code="unknown_action"): 50,
+        labelled(action="BUILD_DEVICE", outcome="PASS", code=""): 1,
+        labelled(action="BUILD_IP", outcome="PASS", code=""): 1,
+        labelled(action="ASSIGN_IP", outcome="PASS", code=""): 1,
+        labelled(action="DELETE_DEVICE", outcome="FAIL", code="not_found"): 1,
+        labelled(
+            action="BUILD_DEVICE", outcome="FAIL", code="cloud_refused"
+        ): 1,
+        # One series, however many names clients invent.
+        labelled(action="unknown", outcome="FAIL", code="unknown_action"): 50,
     }
 
 
-def test_durations_are_in_buckets(scene: Scene, scraped: Samples) -> None:
+def test_job_durations_are_counted_in_buckets(
+    scene: Scene, scraped: Samples
+) -> None:
     counts = scraped["poolmgr_job_duration_seconds_count"]
     buckets = scraped["poolmgr_job_duration_seconds_bucket"]
 
-    assert counts[of(action="BUILD_DEVICE")] == 2
-    assert buckets[of(action="BUILD_DEVICE", le="+Inf")] == 2
-    assert buckets[of(action="unknown", le="600.0")] == 50
+    assert counts[labelled(action="BUILD_DEVICE")] == 2
+    assert buckets[labelled(action="BUILD_DEVICE", le="+Inf")] == 2
+    assert buckets[labelled(action="unknown", le="600.0")] == 50
     series = [v for k, v in buckets.items() if ("action", "unknown") in k]
     assert series == sorted(series)
     total = scraped["poolmgr_job_duration_seconds_sum"]
-    assert total[of(action="BUILD_DEVICE")] > 0
+    assert total[labelled(action="BUILD_DEVICE")] > 0
 
 
-def test_what_is_in_flight_is_told_by_lane(scraped: Samples) -> None:
-    flight = scraped["poolmgr_jobs_in_flight"]
+def test_jobs_in_flight_are_counted_by_lane_and_state(
+    scraped: Samples,
+) -> None:
+    jobs = scraped["poolmgr_jobs_in_flight"]
     limit = scraped["poolmgr_jobs_in_flight_limit"]
 
-    assert flight[of(lane="long", state="running")] == 3
-    assert flight[of(lane="long", state="held")] == 2
-    assert flight[of(lane="short", state="running")] == 0
-    assert limit[of(lane="long", state="running")] == 3
-    assert flight.keys() == limit.keys()
-    assert scraped["poolmgr_oldest_job_seconds"][of()] > 0
+    assert jobs[labelled(lane="long", state="running")] == 3
+    assert jobs[labelled(lane="long", state="held")] == 2
+    assert jobs[labelled(lane="short", state="running")] == 0
+    assert limit[labelled(lane="long", state="running")] == 3
+    assert jobs.keys() == limit.keys()
+    assert scraped["poolmgr_oldest_job_seconds"][labelled()] > 0
 
 
-def test_calls_are_counted_as_the_cloud_counts_them(
+def test_cloud_calls_are_counted_by_service_method_and_status(
     scene: Scene, scraped: Samples
 ) -> None:
     calls = scraped["poolmgr_cloud_calls_total"]
     made = scene.cloud.count("POST", service="network", path="/floatingips")
-    refused = of(service="compute", method="POST", status="403")
+    refused = labelled(service="compute", method="POST", status="403")
 
-    assert calls[of(service="network", method="POST", status="201")] == made
+    assert (
+        calls[labelled(service="network", method="POST", status="201")] == made
+    )
     assert calls[refused] >= 1
     counts = scraped["poolmgr_cloud_call_duration_seconds_count"]
     for service in ("compute", "network"):
@@ -165,75 +173,91 @@ def test_calls_are_counted_as_the_cloud_counts_them(
             for labels, value in calls.items()
             if {("service", service), ("method", "POST")} <= labels
         )
-        assert counts[of(service=service, method="POST")] == per_status
+        assert counts[labelled(service=service, method="POST")] == per_status
 
 
-def test_breakers_links_and_queues(scene: Scene, scraped: Samples) -> None:
+def test_breakers_connections_and_queues_are_exported(
+    scene: Scene, scraped: Samples
+) -> None:
     address = str(scene.server.address)
     breakers = scraped["poolmgr_breaker_open"]
 
-    assert breakers[of(breaker="device quota")] == 1
-    assert breakers[of(breaker="floating ip quota")] == 0
-    assert breakers[of(breaker="making compute")] == 0
+    assert breakers[labelled(breaker="device quota")] == 1
+    assert breakers[labelled(breaker="floating ip quota")] == 0
+    assert breakers[labelled(breaker="making compute")] == 0
     connected = scraped["poolmgr_job_server_connected"]
-    assert connected == {of(server=address): 1, of(server=scene.dead): 0}
+    assert connected == {
+        labelled(server=address): 1,
+        labelled(server=scene.dead): 0,
+    }
     answers = scraped["poolmgr_job_server_answers"]
-    assert answers == {of(server=address): 1, of(server=scene.dead): 0}
+    assert answers == {
+        labelled(server=address): 1,
+        labelled(server=scene.dead): 0,
+    }
     jobs = scraped["poolmgr_job_server_jobs"]
     assert jobs == {
-        of(server=address, state="waiting"): 0,
-        of(server=address, state="running"): 5,
+        labelled(server=address, state="waiting"): 0,
+        labelled(server=address, state="running"): 5,
     }
-    assert scraped["poolmgr_job_server_workers"] == {of(server=address): 1}
+    assert scraped["poolmgr_job_server_workers"] == {
+        labelled(server=address): 1
+    }
 
 
-def test_the_reaper_tells_what_it_found(scraped: Samples) -> None:
+def test_the_reapers_findings_are_counted(scraped: Samples) -> None:
     findings = scraped["poolmgr_reaper_findings"]
 
-    # Those that are being built may be seen, too.
-    assert findings[of(kind="device", verdict="kept")] >= 1
-    assert scraped["poolmgr_reaper_looks_total"][of(outcome="done")] >= 1
-    assert scraped["poolmgr_reaper_removed_total"][of(kind="device")] == 0
+    # The reaper may also have seen the devices of running builds.
+    assert findings[labelled(kind="device", verdict="kept")] >= 1
+    assert scraped["poolmgr_reaper_looks_total"][labelled(outcome="done")] >= 1
+    assert (
+        scraped["poolmgr_reaper_removed_total"][labelled(kind="device")] == 0
+    )
 
 
-def test_what_runs_is_told(scraped: Samples) -> None:
+def test_build_information_and_memory_are_exported(scraped: Samples) -> None:
     (labels,) = scraped["poolmgr_build_info"]
 
     assert {name for name, _value in labels} == {"version", "python", "pool"}
-    assert scraped["poolmgr_draining"] == {of(): 0}
-    assert scraped["process_resident_memory_bytes"][of()] > 0
+    assert scraped["poolmgr_draining"] == {labelled(): 0}
+    assert scraped["process_resident_memory_bytes"][labelled()] > 0
 
 
-def test_the_watch_tells_how_old_its_view_is(tmp_path: Path) -> None:
+def test_the_age_of_the_watchs_view_of_the_cloud_is_exported(
+    tmp_path: Path,
+) -> None:
     with LoopbackCloud(boot_time=3600) as cloud, builtin() as server:
-        with watched([server.address], tmp_path, cloud=cloud) as it:
+        with watched([server.address], tmp_path, cloud=cloud) as worker:
 
-            def now(name: str) -> float:
-                return samples(it.get("/metrics").body)[name][of()]
+            def value(name: str) -> float:
+                return samples(worker.get("/metrics").body)[name][labelled()]
 
-            assert now("poolmgr_watch_age_seconds") == 0
+            assert value("poolmgr_watch_age_seconds") == 0
             asked(server.address, BUILD)
-            until(lambda: now("poolmgr_watch_devices") == 1)
+            until(lambda: value("poolmgr_watch_devices") == 1)
             until(lambda: cloud.count("GET", path="/servers/detail") > 3)
             cloud.fault(Fault(path="/servers/detail", status=503, times=None))
-            until(lambda: now("poolmgr_watch_age_seconds") > 3)
+            until(lambda: value("poolmgr_watch_age_seconds") > 3)
             cloud.clear_faults()
-            until(lambda: now("poolmgr_watch_age_seconds") < 3)
+            until(lambda: value("poolmgr_watch_age_seconds") < 3)
 
 
-def test_every_action_is_counted_from_0(scraped: Samples) -> None:
+def test_counters_of_every_action_start_at_0(scraped: Samples) -> None:
     jobs = scraped["poolmgr_jobs_total"]
 
     for action in ("BUILD_IP", "REMOVE_IP", "DELETE_IP"):
-        assert of(action=action, outcome="PASS", code="") in jobs
+        assert labelled(action=action, outcome="PASS", code="") in jobs
         for code in ("quota_exceeded", "deadline", "plugin_failed"):
-            assert jobs[of(action=action, outcome="FAIL", code=code)] == 0
+            assert (
+                jobs[labelled(action=action, outcome="FAIL", code=code)] == 0
+            )
 
 
 # -- the files and the documentation ------------------------------------------
 
 
-def test_the_metrics_are_those_that_are_documented(scene: Scene) -> None:
+def test_exported_and_documented_metrics_are_the_same(scene: Scene) -> None:
     kinds = {
         "counter": COUNTERS,
         "histogram": HISTOGRAMS,
@@ -244,29 +268,29 @@ def test_the_metrics_are_those_that_are_documented(scene: Scene) -> None:
         for kind, metrics in kinds.items()
         for name, text in metrics.items()
     }
-    there: dict[tuple[str, str], tuple[str, set[str]]] = {}
+    exported: dict[tuple[str, str], tuple[str, set[str]]] = {}
     for family in text_string_to_metric_families(scene.text):
         if family.name.startswith("poolmgr_"):
             labels = {x for sample in family.samples for x in sample.labels}
             about = family.documentation, labels - {"le"}
-            there[family.name, family.type] = about
+            exported[family.name, family.type] = about
 
-    assert documented == there
+    assert documented == exported
 
 
 def names_in(expression: str) -> set[str]:
-    """The metrics in an expression of PromQL."""
+    """Return the metrics in an expression of PromQL."""
     return set(re.findall(r"\b(?:poolmgr|process)_\w+", expression))
 
 
 def rules() -> list[dict[str, Any]]:
-    """All alerts."""
+    """Return all alerts."""
     loaded = yaml.safe_load((FILES / "alerts.yml").read_text())
     return [rule for group in loaded["groups"] for rule in group["rules"]]
 
 
 def expressions() -> list[str]:
-    """All expressions of the dashboard and the alerts."""
+    """Return all expressions of the dashboard and the alerts."""
     board = json.loads((FILES / "grafana-dashboard.json").read_text())
     found = [t["expr"] for p in board["panels"] for t in p["targets"]]
     return found + [rule["expr"] for rule in rules()]
@@ -293,7 +317,7 @@ def test_every_metric_and_label_in_an_expression_exists(
         assert used <= labels, expression
 
 
-def test_annotations_name_labels_that_the_alert_has() -> None:
+def test_annotations_use_only_labels_of_their_alert() -> None:
     for rule in rules():
         text = " ".join(rule["annotations"].values())
         used = set(re.findall(r"\$labels\.(\w+)", text))
@@ -303,7 +327,7 @@ def test_annotations_name_labels_that_the_alert_has() -> None:
             assert used <= kept, rule["alert"]
 
 
-def test_panels_of_the_dashboard_do_not_overlap() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     board = json.loads((FILES / "grafana-dashboard.json").read_text())
     taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:
@@ -321,12 +345,10 @@ def test_panels_of_the_dashboard_do_not_overlap() -> None:
     )
 
 
-def test_prometheus_takes_the_metrics_and_the_rules(
-    scene: Scene, tmp_path: Path
-) -> None:
-    said = promtool("check", "rules", str(FILES / "alerts.yml"))
+def test_promtool_accepts_the_alert_rules() -> None:
+    output = promtool("check", "rules", str(FILES / "alerts.yml"))
 
-    assert f"{len(rules())} rules found" in said
+    assert f"{len(rules())} rules found" in output
 
 
 ALERTS = """
@@ -374,10 +396,10 @@ tests:
           - exp_labels: {{severity: critical, service: compute}}
             exp_annotations:
               summary: More than a fifth of the calls of compute fail
-"""  # noqa: E501 - a line a series
+"""  # noqa: E501 - one line per series
 
 
-def test_the_alerts_go_off_when_they_should(tmp_path: Path) -> None:
+def test_alerts_fire_when_their_thresholds_are_crossed(tmp_path: Path) -> None:
     path = tmp_path / "test.yml"
     path.write_text(ALERTS.format(rules=FILES / "alerts.yml"))
 

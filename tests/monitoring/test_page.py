@@ -1,4 +1,4 @@
-"""The status page, as HTML and in a real browser."""
+"""Tests of the status page, as HTML and in a real browser."""
 
 import re
 from collections.abc import Iterator
@@ -14,17 +14,19 @@ from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.asking import asked, running
 from tests.browser import shown
 from tests.jobservers import builtin, free_port
-from tests.monitoring.watched import Watched, watched
+from tests.monitoring.watched import WatchedWorker, watched
 from tests.polling import until
 
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}
-HOSTILE = "\"'><img src=x onerror=alert(1)><script>alert(2)</script>\n\x1b[2J"
+HOSTILE_NAME = (
+    "\"'><img src=x onerror=alert(1)><script>alert(2)</script>\n\x1b[2J"
+)
 
 
 @dataclass
-class Read(HTMLParser):
-    """What a browser would make of a page."""
+class ParsedPage(HTMLParser):
+    """The text, tags and attributes of a page."""
 
     text: str
     tags: set[str] = field(default_factory=set)
@@ -39,25 +41,25 @@ class Read(HTMLParser):
     def handle_starttag(
         self, tag: str, attrs: list[tuple[str, str | None]]
     ) -> None:
-        """Note an element."""
+        """Record an element."""
         self.tags.add(tag)
         self.attributes |= {name for name, _value in attrs}
 
     def handle_data(self, data: str) -> None:
-        """Note text."""
+        """Record text."""
         self.shown.append(data)
 
     @property
     def words(self) -> str:
-        """All text."""
+        """Return all text, with single spaces."""
         return " ".join(" ".join(self.shown).split())
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A worker with something to show."""
+    """A worker with jobs of all kinds, and what it works with."""
 
-    worker: Watched
+    worker: WatchedWorker
     cloud: LoopbackCloud
     address: Address
     dead: str
@@ -65,7 +67,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A worker with jobs of all kinds, hostile ones among them."""
+    """Run a worker with jobs of all kinds, including hostile ones."""
     with ExitStack() as stack:
         cloud = stack.enter_context(LoopbackCloud())
         server = stack.enter_context(builtin()).address
@@ -81,10 +83,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             )
         )
         asked(server, BUILD, BUILD_IP)()
-        asked(server, {"action": HOSTILE}, uniques=(HOSTILE,))()
-        asked(server, {"action": "DELETE_DEVICE", "name": HOSTILE})()
+        asked(server, {"action": HOSTILE_NAME}, uniques=(HOSTILE_NAME,))()
+        asked(server, {"action": "DELETE_DEVICE", "name": HOSTILE_NAME})()
         asked(server, {"action": "a" * 100000, "name": "b" * 100000})()
-        fault = {"forbidden": {"message": f"no planted-secret-word {HOSTILE}"}}
+        fault = {
+            "forbidden": {"message": f"no planted-secret-word {HOSTILE_NAME}"}
+        }
         cloud.fault(
             Fault(
                 method="POST",
@@ -102,14 +106,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(worker, cloud, server, dead)
 
 
-def read(scene: Scene) -> Read:
-    """The page."""
+def read(scene: Scene) -> ParsedPage:
+    """Return the status page."""
     answer = scene.worker.get("/")
     assert answer.status == 200
-    return Read(answer.body)
+    return ParsedPage(answer.body)
 
 
-def test_it_shows_what_is_the_case(scene: Scene) -> None:
+def test_the_page_shows_slots_jobs_servers_and_cloud_calls(
+    scene: Scene,
+) -> None:
     until(lambda: "circuit open for device quota" in read(scene).words)
     until(lambda: "last run" in read(scene).words)
     words = read(scene).words
@@ -129,7 +135,7 @@ def test_it_shows_what_is_the_case(scene: Scene) -> None:
     assert len(re.findall(r"req-[0-9a-f-]{36}", words)) > 5
 
 
-def test_the_picture_has_the_calls_of_the_last_hour(scene: Scene) -> None:
+def test_the_chart_shows_the_calls_of_the_last_hour(scene: Scene) -> None:
     body = scene.worker.get("/").body
     (svg,) = re.findall(r"<svg.*?</svg>", body, re.DOTALL)
 
@@ -138,7 +144,7 @@ def test_the_picture_has_the_calls_of_the_last_hour(scene: Scene) -> None:
     assert all(0 < height <= 100 for height in heights)
 
 
-def test_nothing_from_outside_is_anything_but_text(scene: Scene) -> None:
+def test_hostile_input_is_shown_as_text(scene: Scene) -> None:
     page = read(scene)
 
     assert not page.tags & {"script", "img", "iframe", "link", "a", "form"}
@@ -147,31 +153,31 @@ def test_nothing_from_outside_is_anything_but_text(scene: Scene) -> None:
     assert "\x1b" not in page.text
 
 
-def test_no_secret_is_on_any_page(scene: Scene) -> None:
+def test_pages_contain_no_secret(scene: Scene) -> None:
     for path in ("/", "/metrics", "/readyz", "/healthz", "/planted"):
         assert "planted-secret" not in scene.worker.get(path).body
     assert "no ***" in read(scene).words
 
 
-def test_it_stays_small(scene: Scene) -> None:
+def test_the_size_of_the_page_is_bounded(scene: Scene) -> None:
     for _ in range(4):
-        messages = [{"action": f"{n}{HOSTILE}" * 1000} for n in range(50)]
+        messages = [{"action": f"{n}{HOSTILE_NAME}" * 1000} for n in range(50)]
         asked(scene.address, *messages)()
 
     assert len(scene.worker.get("/").body) < 150_000
 
 
 @pytest.mark.browser
-def test_a_browser_shows_it_and_runs_nothing(
+def test_a_browser_shows_the_page_and_runs_no_script(
     scene: Scene, tmp_path: Path
 ) -> None:
     document, console = shown(scene.worker.url, tmp_path)
-    page = Read(document)
+    page = ParsedPage(document)
 
     assert "Running jobs" in page.words
     assert "running-1" in page.words
     assert "<script>alert(2)</script>" in page.words
     assert not page.tags & {"script", "img", "iframe"}
     assert "svg" in page.tags
-    # What the policy forbids would be told here.
+    # A browser would report violations of the policy here.
     assert "CONSOLE" not in console

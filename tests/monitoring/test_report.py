@@ -1,12 +1,8 @@
-"""SIGUSR2: a report of what the worker is doing."""
+"""Tests of the state report that SIGUSR2 asks for."""
 
-import os
 import signal
 from pathlib import Path
 
-import pytest
-
-from tests import environments
 from tests.asking import asked, running
 from tests.jobservers import JobServerProcess, builtin, free_port
 from tests.polling import until
@@ -18,7 +14,7 @@ END = "==== end of the state report ===="
 
 
 def report(process: Process) -> list[str]:
-    """Ask for a report, and the lines of it."""
+    """Request a report and return its lines."""
     before = len(process.lines)
     process.signal(signal.SIGUSR2)
     until(lambda: f"{END}\n" in process.lines[before:])
@@ -37,7 +33,8 @@ def test_the_report_shows_job_servers_slots_jobs_and_threads(
         process.wait_for("registered")
         asked(job_server.address, *[BUILD] * 3, uniques=("u-1", "u-2", "u-3"))
         until(lambda: running(job_server.address) == 3)
-        # The last may still be on its way, and the others before their boot.
+        # The third build may still be on its way to the worker, and the
+        # other two may not have begun to boot.
         until(
             lambda: (
                 (text := "\n".join(report(process))).count(" to boot ") == 2
@@ -64,7 +61,6 @@ def test_the_report_shows_job_servers_slots_jobs_and_threads(
     assert all(" doing=waiting for device " in job for job in jobs)
     for thread in ("MainThread", "poolmgr-report"):
         assert f"\n-- {thread}\n" in text
-    # The work goes on.
     assert answer["response"] == "PASS"
 
 
@@ -77,19 +73,19 @@ def test_the_report_shows_many_running_and_waiting_builds(
         process.wait_for("registered")
         asked(job_server.address, *[BUILD] * 200, uniques=uniques)
         until(lambda: running(job_server.address) == 200)
-        # The last may still be on their way to the worker.
+        # The last builds may still be on their way to the worker.
         lines = report(process)
         while "50 builds waiting" not in "".join(lines):
             lines = report(process)
 
     jobs = [line for line in lines if line.startswith("action=")]
     assert len({job.split()[1] for job in jobs}) == 150
-    # A job that waits has no thread.
+    # Running and waiting builds have no threads of their own.
     (threads,) = [x for x in lines if " threads, peak memory " in x]
     assert int(threads.split()[0]) < 64
 
 
-def test_names_from_outside_do_not_break_the_lines_of_the_report(
+def test_a_hostile_unique_cannot_fake_lines_of_the_report(
     tmp_path: Path,
 ) -> None:
     hostile = f"x\n{END}\x1b[2J"
@@ -107,7 +103,7 @@ def test_names_from_outside_do_not_break_the_lines_of_the_report(
     assert all(line.isprintable() for line in lines)
 
 
-def test_the_report_has_no_environment_and_no_settings() -> None:
+def test_the_report_contains_no_environment_and_no_settings() -> None:
     with builtin() as server:
         process = Process(
             ["--driver", "fake", "--gearman-server", str(server.address)]
@@ -124,46 +120,19 @@ def test_the_report_has_no_environment_and_no_settings() -> None:
     assert "planted" not in "\n".join(lines)
 
 
-STUCK = """
-    import time
-    from poolmgr.actions.base import Action, NoFields
-
-    class Stick(Action):
-        \"\"\"Hold up the event loop for ever.\"\"\"
-
-        takes = NoFields
-
-        async def run(self, request, context):
-            time.sleep(3600)
-"""
-
-
-@pytest.fixture(scope="module")
-def stuck(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a plugin that makes a worker hang."""
-    return environments.install_beside(
-        tmp_path_factory.mktemp("stuck"),
-        "poolmgr-stuck",
-        STUCK,
-        poolmgr__actions="STICK = poolmgr_stuck:Stick",
-    )
-
-
-def test_it_comes_out_of_a_worker_that_hangs_and_signals_end_that(
-    stuck: Path,
+def test_a_hanging_worker_reports_its_state_and_ends_at_the_second_sigterm(
+    blocking_plugin: dict[str, str],
 ) -> None:
     with builtin() as server:
         process = Process(
             ["--driver", "fake", "--gearman-server", str(server.address)]
             + ["worker"],
-            PYTHONPATH=os.pathsep.join(
-                [str(stuck), os.environ.get("PYTHONPATH", "")]
-            ),
+            **blocking_plugin,
         )
         try:
             process.wait_for("registered")
-            asked(server.address, {"action": "STICK"})
-            until(lambda: "time.sleep(3600)" in of_main_thread(process))
+            asked(server.address, {"action": "BLOCK"})
+            until(lambda: "time.sleep(3600)" in main_thread_stack(process))
             lines = report(process)
             process.signal(signal.SIGTERM)
             process.wait_for("SIGTERM: draining")
@@ -173,12 +142,12 @@ def test_it_comes_out_of_a_worker_that_hangs_and_signals_end_that(
         finally:
             process.end()
 
-    at = lines.index("== running jobs")
-    assert lines[at + 1].startswith("action=STICK ")
+    heading = lines.index("== running jobs")
+    assert lines[heading + 1].startswith("action=BLOCK ")
 
 
-def of_main_thread(process: Process) -> str:
-    """The main thread's stack, as the report has it."""
+def main_thread_stack(process: Process) -> str:
+    """Return the main thread's stack from a report."""
     lines = report(process)
     main = next(n for n, x in enumerate(lines) if x == "-- MainThread")
     end = next(

@@ -1,11 +1,10 @@
-"""What a worker remembers: in bounded memory, and without hurting jobs."""
+"""Tests of the worker's statistics and of observers."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
 
 from poolmgr import AsyncPoolManager, Job, PoolManager
 from poolmgr.drivers.fake import FakeCloud
@@ -17,7 +16,7 @@ from poolmgr.settings.gearman import GearmanSettings
 
 
 class Clock:
-    """Monotonic seconds, as the test says."""
+    """A monotonic clock that the test sets."""
 
     now = 100_000.0
 
@@ -25,29 +24,18 @@ class Clock:
         return self.now
 
 
-def samples(statistics: Statistics) -> dict[str, dict[str, float]]:
-    """The values of the metrics, by name and labels."""
-    found: dict[str, dict[str, float]] = {}
-    for line in generate_latest(statistics.registry).decode().splitlines():
-        series, _space, value = line.rpartition(" ")
-        name, _brace, labels = series.partition("{")
-        if not name.startswith("#"):
-            found.setdefault(name, {})[labels.rstrip("}")] = float(value)
-    return found
-
-
-def test_little_is_kept_of_long_messages(cloud: FakeCloud) -> None:
+def test_long_messages_are_kept_shortened(cloud: FakeCloud) -> None:
     statistics = Statistics()
     with PoolManager(cloud, observer=statistics) as manager:
         for _ in range(100):
             manager.run({"action": "x" * 100_000, "name": "y" * 100_000})
 
-    kept = [*statistics.recent, *statistics.failures]
-    assert len(kept) <= 50
-    assert sum(len(str(each)) for each in kept) < 100_000
+    retained = [*statistics.recent, *statistics.failures]
+    assert len(retained) <= 50
+    assert sum(len(str(each)) for each in retained) < 100_000
 
 
-def test_the_newest_are_shown_and_passes_do_not_push_failures_out(
+def test_recent_jobs_are_the_newest_and_failures_are_kept_apart(
     cloud: FakeCloud,
 ) -> None:
     statistics = Statistics()
@@ -64,7 +52,7 @@ def test_the_newest_are_shown_and_passes_do_not_push_failures_out(
     assert failure not in statistics.recent
 
 
-def test_the_last_hour_is_an_hour() -> None:
+def test_calls_older_than_an_hour_are_dropped() -> None:
     clock = Clock()
     statistics = Statistics(clock)
     statistics.cloud_called(CloudCall("compute", "GET", 200, 9.0))
@@ -83,8 +71,8 @@ def test_the_last_hour_is_an_hour() -> None:
     assert not any(minute.calls for minute in statistics.last_hour)
 
 
-class Broken(Observer):
-    """Raises, whatever it is told."""
+class FailingObserver(Observer):
+    """An observer that raises on every event."""
 
     def job_ended(self, ended: EndedJob) -> None:
         raise ValueError("broken")
@@ -96,10 +84,10 @@ class Broken(Observer):
         raise ValueError("broken")
 
 
-def test_an_observer_that_fails_hurts_no_job(
+def test_a_failing_observer_does_not_affect_jobs(
     cloud: FakeCloud, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with PoolManager(cloud, observer=Broken()) as manager:
+    with PoolManager(cloud, observer=FailingObserver()) as manager:
         answers = [
             manager.run({"action": action})["response"]
             for action in ("BUILD_IP", "no-such")
@@ -109,7 +97,7 @@ def test_an_observer_that_fails_hurts_no_job(
     assert caplog.text.count("in job_ended\n") == 2
 
 
-def test_an_observer_that_fails_hurts_no_look(
+def test_a_failing_observer_does_not_affect_the_reaper(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def look(manager: AsyncPoolManager) -> None:
@@ -117,13 +105,13 @@ def test_an_observer_that_fails_hurts_no_look(
         async with manager:
             await reaper.run_once()
 
-    asyncio.run(look(AsyncPoolManager("fake", observer=Broken())))
+    asyncio.run(look(AsyncPoolManager("fake", observer=FailingObserver())))
 
     assert "an observer failed" in caplog.text
 
 
-class Kept(Observer):
-    """Keeps what it is told."""
+class RecordingObserver(Observer):
+    """An observer that records ended jobs."""
 
     def __init__(self) -> None:
         self.ended: list[EndedJob] = []
@@ -132,11 +120,11 @@ class Kept(Observer):
         self.ended.append(ended)
 
 
-def test_a_programs_own_observer_is_told_of_each_job_once() -> None:
-    kept = Kept()
+def test_an_observer_receives_each_ended_job_once() -> None:
+    observer = RecordingObserver()
     cloud = FakeCloud(FakeCloud.Settings(boot_time=0.3))
     job = Job("u", "H:1", "127.0.0.1:4730")
-    with PoolManager(cloud, observer=kept) as manager:
+    with PoolManager(cloud, observer=observer) as manager:
         first = manager.submit({"action": "build_device"}, job)
         second = manager.submit({"action": "build_device"}, job)
         outcome = first.future.result()
@@ -144,7 +132,7 @@ def test_a_programs_own_observer_is_told_of_each_job_once() -> None:
         manager.run({"action": "no-such"})
     cloud.close()
 
-    built, unknown = kept.ended
+    built, unknown = observer.ended
     assert built.outcome is outcome
     assert (built.job, built.action) == (job, "BUILD_DEVICE")
     assert built.requested_action == "build_device"

@@ -1,4 +1,4 @@
-"""Workers whose pages are looked at."""
+"""Workers with monitoring pages."""
 
 import http.client
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a page answered."""
+    """The answer to an HTTP request."""
 
     status: int
     body: str
@@ -23,28 +23,28 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A worker, and where its pages are."""
+class WatchedWorker:
+    """A worker and the port of its pages."""
 
     process: Process
     port: int
 
     @property
     def url(self) -> str:
-        """Of the status page."""
+        """Return the URL of the status page."""
         return f"http://127.0.0.1:{self.port}/"
 
     def get(
         self, path: str = "/", method: str = "GET", **headers: str
     ) -> Answer:
-        """Ask for a page."""
+        """Request a page."""
         return get(self.port, path, method, **headers)
 
 
 def get(
     port: int, path: str = "/", method: str = "GET", **headers: str
 ) -> Answer:
-    """Ask for a page at a port."""
+    """Request a page at a port."""
     connection = http.client.HTTPConnection("127.0.0.1", port, TIMEOUT)
     try:
         connection.request(method, path, headers=headers)
@@ -63,14 +63,14 @@ def watched(
     cloud: LoopbackCloud | None = None,
     registered: bool = True,
     environment: Mapping[str, str] | None = None,
-) -> Iterator[Watched]:
-    """A worker with pages, at a port of its own.
+) -> Iterator[WatchedWorker]:
+    """Run a worker with pages on a free port.
 
-    :param config: a configuration file's text, besides
-    :param cloud: a loopback cloud; the fake one if there is none
-    :param registered: whether it will be, with one of the servers
+    :param config: text to add to the configuration file
+    :param cloud: a loopback cloud; without it, the fake cloud is used
+    :param registered: wait until the worker is registered with a server
     """
-    given = {"OS_MONITORING__ENABLED": "true", **(environment or {})}
+    variables = {"OS_MONITORING__ENABLED": "true", **(environment or {})}
     path = folder / "watched.conf"
     text = f"[monitoring]\nport = 0\n{config}\n"
     args = ["--config-file", str(path)]
@@ -78,16 +78,18 @@ def watched(
         args += ["--driver", "fake"]
     else:
         clouds = cloud.write_clouds_yaml(folder / "clouds.yaml")
-        given["OS_CLIENT_CONFIG_FILE"] = str(clouds)
+        variables["OS_CLIENT_CONFIG_FILE"] = str(clouds)
         text += nova_group("loopback", floating_network="public")
     path.write_text(text)
     for server in servers:
         args += ["--gearman-server", str(server)]
-    process = Process([*args, "worker"], **given)
+    process = Process([*args, "worker"], **variables)
     try:
         line = process.wait_for("status page and metrics on http://")
         if registered:
             process.wait_for("connected and registered")
-        yield Watched(process, int(line.rstrip("/\n").rpartition(":")[2]))
+        yield WatchedWorker(
+            process, int(line.rstrip("/\n").rpartition(":")[2])
+        )
     finally:
         process.end()
