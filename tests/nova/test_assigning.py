@@ -47,16 +47,18 @@ def test_an_address_is_attached_in_one_change(pool: Pool) -> None:
 
 def test_changes_of_one_address_take_turns(pool: Pool) -> None:
     """Of two within a millisecond Neutron would let both pass."""
+    pool.build()
     pool.ip()
     (ip,) = pool.openstack.list_ips()
-    driver = pool.openstack.driver
+    device = pool.openstack.list_devices()[0]
+    assert ip.mark is not None
     pool.cloud.forget_calls()
     pool.fault(Fault(method="PUT", path=ONE_IP, hang=1.0))
 
     with ThreadPoolExecutor() as threads:
-        first = threads.submit(driver.detach_ip, ip, 9.0)
+        first = threads.submit(pool.openstack.attach_ip, ip, device)
         until(lambda: pool.cloud.count("PUT") == 1)
-        second = threads.submit(driver.detach_ip, ip, 9.0)
+        second = threads.submit(pool.openstack.mark_ip, ip, ip.mark)
         first.result()
         with pytest.raises(Changed):
             second.result()

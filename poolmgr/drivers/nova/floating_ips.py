@@ -1,6 +1,5 @@
 """The methods of the driver for floating IPs, which are Neutron's."""
 
-import threading
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -25,10 +24,6 @@ _NO_ROUTE = "ExternalGatewayForFloatingIPNotFound"
 _NO_PORT = "PortNotFound"
 # Neutron runs without the extension "router", and does not know the path.
 _NO_ROUTERS = "HTTPNotFound"
-# Neutron compares revisions outside of the transaction that writes, so it may
-# accept two changes within a millisecond. Changes of one floating IP by this
-# process take turns; its id chooses the lock.
-_LOCKS = [threading.Lock() for _number in range(64)]
 
 
 class _PortDetails(msgspec.Struct, gc=False):
@@ -198,8 +193,7 @@ class FloatingIPs(Driver):
             expects="floatingip",
         )
         try:
-            with _LOCKS[hash(ip.id) % len(_LOCKS)]:
-                return self.api.read(call, dict[str, Any], timeout)
+            return self.api.read(call, dict[str, Any], timeout)
         except Refused as error:
             if error.kind == "FloatingIPNotFound":
                 raise errors.Changed(str(error)) from None
