@@ -12,6 +12,8 @@ from poolmgr.errors import ConfigError, PoolmgrError
 from poolmgr.plugins import DRIVERS, entry_points
 from poolmgr.text import one_line, parse_duration
 
+#: Seconds; sockets cannot wait for an arbitrary number of them.
+_YEAR = 31536000
 #: How argparse reports an unknown option or argument.
 UNKNOWN = "unrecognized arguments: "
 
@@ -43,6 +45,17 @@ _LIBRA_OPTIONS = {
 }
 #: Commands with these verbs are suggested only to users who typed the verb.
 _DESTRUCTIVE = {"delete", "remove", "reap"}
+
+
+#: The help of cliff's own options.
+_HELP = {
+    "--version": "show version",
+    "--help": "show this help message and exit",
+    "--verbose": "log more, repeatable",
+    "--quiet": "log errors only",
+    "--debug": "log everything, with tracebacks",
+    "--log-file": "log to a file as well",
+}
 
 
 class UsageError(PoolmgrError, ValueError):
@@ -152,13 +165,9 @@ def add_options(parser: ArgumentParser) -> None:
     whole = "file for logging.config.fileConfig, replaces other log options"
     add("--log-config-append", metavar="FILE", help=whole)
     options = parser._option_string_actions
-    options["--version"].help = "show version"
-    options["--help"].help = "show this help message and exit"
-    options["--verbose"].help = "log more, repeatable"
-    options["--quiet"].help = "log errors only"
-    options["--debug"].help = "log everything, with tracebacks"
-    options["--log-file"].help = "log to a file as well"
     options["--log-file"].metavar = "FILE"
+    for name, text in _HELP.items():
+        options[name].help = text
 
 
 def positive(text: str) -> int:
@@ -171,8 +180,9 @@ def positive(text: str) -> int:
 def seconds(text: str) -> float:
     """Read a number of seconds greater than 0."""
     number = float(text) if text.replace(".", "", 1).isdecimal() else 0.0
-    if not number:
-        raise ArgumentTypeError(f"must be more than 0, not {text[:100]!r}")
+    if not 0 < number <= _YEAR:
+        limits = f"more than 0 and at most {_YEAR} seconds"
+        raise ArgumentTypeError(f"must be {limits}, not {text[:100]!r}")
     return number
 
 

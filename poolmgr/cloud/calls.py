@@ -117,10 +117,9 @@ class Calls:
     ) -> T:
         """Call a verb, and repeat it while the cloud is unavailable.
 
-        A creation is not repeated when it may have taken effect.
-
-        When the caller is cancelled during a verb that changes something, the
-        verb is awaited first; a second cancel ends that.
+        A creation is not repeated when it may have taken effect.  A cancel
+        during a verb that changes something takes effect after the verb; a
+        second cancel takes effect at once.
 
         :param quota_until: how long to wait for quota, on the loop's clock
         :param on_created: see :data:`~poolmgr.cloud.pool.OnCreated`; it may
@@ -132,18 +131,13 @@ class Calls:
         context = current() or RequestContext()
         pauses = backoff(*self.pace.retry)
         while True:
-            outcome: asyncio.Future[T] = loop.create_future()
-            call = Call(verb, args, context.urgent, on_created, loop, outcome)
+            call = Call(verb, args, context.urgent, on_created, loop)
             await self._take_slot(call, context, quota_until)
             self._start(call)
             try:
-                answer = await asyncio.shield(outcome)
+                answer = await self._wait_for(call)
                 context.trouble = None
                 return answer
-            except asyncio.CancelledError:
-                if not verb.is_read:
-                    await asyncio.wait([outcome])
-                raise
             except QuotaExceeded:
                 if loop.time() >= quota_until:
                     raise
@@ -154,6 +148,15 @@ class Calls:
                 is_open = self.circuits.calls[verb.circuit].open
                 pause = 0.0 if is_open else next(pauses)
                 await pause_before_retry(error, pause)
+
+    async def _wait_for(self, call: Call[T]) -> T:
+        """Wait for a call, which continues when its caller is cancelled."""
+        try:
+            return await asyncio.shield(call.outcome)
+        except asyncio.CancelledError:
+            if not call.verb.is_read:
+                await asyncio.wait([call.outcome])
+            raise
 
     async def _take_slot(
         self, call: Call[Any], context: RequestContext, quota_until: float

@@ -260,13 +260,9 @@ class Cloud(Devices):
     async def _ask_in_turn(
         self, verb: Verb[None], ip: FloatingIP, *args: object
     ) -> None:
-        """Change a floating IP after the changes that are in flight.
-
-        Neutron compares revisions outside of the transaction that writes, so
-        it may accept two changes within a millisecond.
-        """
-        lock = self._ip_locks.setdefault(ip.id, asyncio.Lock())
-        async with lock:
+        # Neutron compares revisions outside of the transaction that writes, so
+        # it may accept two changes within a millisecond.
+        async with self._ip_locks.setdefault(ip.id, asyncio.Lock()):
             await self.calls.ask(verb, ip, *args)
 
     async def _change(

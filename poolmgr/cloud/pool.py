@@ -128,12 +128,15 @@ class Call(Generic[T]):
     urgent: bool
     on_created: OnCreated[T] | None
     loop: asyncio.AbstractEventLoop
-    outcome: "asyncio.Future[T]"
+    outcome: "asyncio.Future[T]" = field(init=False)
     watchdog: asyncio.TimerHandle = field(init=False)
     breakers: Sequence[Breaker] = ()
     number: int = 0
     since: float = 0.0
     begun: bool = False
+
+    def __post_init__(self) -> None:
+        self.outcome = self.loop.create_future()
 
 
 #: The call that the current thread makes.

@@ -215,10 +215,7 @@ async def connect(
     received: Received,
     parser: Parser | None = None,
 ) -> Connection:
-    """Connect, send the greeting and wait for its answer.
-
-    Other servers accept connections, too; the answer tells that this is a job
-    server.
+    """Connect, send the greeting and wait for a job server's answer.
 
     :raises TransportError: the connection failed; its text is the reason
     """

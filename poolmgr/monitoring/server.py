@@ -218,21 +218,13 @@ def serve(
     statistics.registry.register(collector)
     statistics.start_at_0(service.manager.actions.names())
     names = "localhost", socket.gethostname(), *settings.hosts
+    pages = Pages(service, statistics, {name.lower() for name in names})
     host = settings.address
     host = f"[{host}]" if ":" in host else host
     # It warns of many requests and connections, which are no problem here.
     logging.getLogger("waitress").setLevel(logging.ERROR)
     try:
-        server = Server(
-            Pages(service, statistics, {name.lower() for name in names}),
-            listen=f"{host}:{settings.port}",
-            asyncore_use_poll=True,  # select() fails beyond 1,024 open files
-            cleanup_interval=1,
-            ident=None,
-            log_socket_errors=False,
-            max_request_body_size=1,
-            max_request_header_size=MAX_HEADER,
-        )
+        server = _listen(f"{host}:{settings.port}", pages)
     except (OSError, ValueError) as error:
         LOG.warning(
             "status page and metrics disabled: cannot listen on %s:%d: %s "
@@ -247,3 +239,16 @@ def serve(
     threading.Thread(
         target=server.run, name="poolmgr-http", daemon=True
     ).start()
+
+
+def _listen(address: str, pages: Pages) -> Server:
+    return Server(
+        pages,
+        listen=address,
+        asyncore_use_poll=True,  # select() fails beyond 1,024 open files
+        cleanup_interval=1,
+        ident=None,
+        log_socket_errors=False,
+        max_request_body_size=1,
+        max_request_header_size=MAX_HEADER,
+    )
