@@ -1,4 +1,4 @@
-"""A program that uses the library and forks."""
+"""Tests of programs that use the library and fork."""
 
 import subprocess
 import sys
@@ -6,8 +6,7 @@ import textwrap
 
 import pytest
 
-#: What the children do; each ends by its exit code or, if it hangs, by a
-#: signal of its own.
+#: Helpers of the tested programs. A child that hangs ends itself.
 PREAMBLE = """
 import faulthandler, os, threading
 from poolmgr import PoolManager
@@ -27,10 +26,10 @@ def in_child(work):
         os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
 
-def builds(manager):
+def require_build(manager):
     assert manager.run({"action": "BUILD_DEVICE"})["response"] == "PASS"
 
-def is_refused(manager):
+def require_refusals(manager):
     for use in (
         lambda: manager.run({"action": "BUILD_IP"}),
         lambda: manager.execute("BUILD_IP"),
@@ -46,13 +45,14 @@ def is_refused(manager):
             raise AssertionError("not refused")
     manager.close()
 
-def child_makes_its_own():
+def use_own_manager():
     with PoolManager("fake") as own:
-        builds(own)
+        require_build(own)
 """
 
 
 def run(script: str) -> None:
+    """Run a program; fail unless it succeeds."""
     done = subprocess.run(
         [sys.executable, "-c", PREAMBLE + textwrap.dedent(script)],
         capture_output=True,
@@ -63,41 +63,43 @@ def run(script: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("used", [True, False])
-def test_a_manager_is_refused_at_once_in_the_child_of_a_fork(
+@pytest.mark.parametrize("used", [True, False], ids=["used", "unused"])
+def test_a_manager_raises_in_the_child_of_a_fork(
     used: bool,
 ) -> None:
     run(f"""
         manager = PoolManager("fake")
         if {used}:
-            builds(manager)
+            require_build(manager)
 
-        in_child(lambda: is_refused(manager))
-        in_child(child_makes_its_own)
+        in_child(lambda: require_refusals(manager))
+        in_child(use_own_manager)
 
-        builds(manager)
+        require_build(manager)
         manager.close()
         """)
 
 
-def test_a_fork_in_the_middle_of_jobs_hangs_nowhere() -> None:
+def test_a_fork_during_jobs_hangs_neither_process() -> None:
     run("""
         manager = PoolManager("fake")
         done = threading.Event()
 
-        def go_on():
+        def build_and_delete():
             while not done.is_set():
                 name = manager.execute("BUILD_DEVICE")["name"]
                 manager.execute("DELETE_DEVICE", name=name)
 
-        threads = [threading.Thread(target=go_on) for _ in range(4)]
+        threads = [
+            threading.Thread(target=build_and_delete) for _ in range(4)
+        ]
         for thread in threads:
             thread.start()
 
         def fork():
             for _ in range(5):
-                in_child(lambda: is_refused(manager))
-                in_child(child_makes_its_own)
+                in_child(lambda: require_refusals(manager))
+                in_child(use_own_manager)
 
         fork()
         other = threading.Thread(target=fork)
@@ -110,29 +112,30 @@ def test_a_fork_in_the_middle_of_jobs_hangs_nowhere() -> None:
         """)
 
 
-def test_a_fork_while_an_action_is_imported_hangs_nowhere() -> None:
+def test_a_fork_during_an_import_hangs_neither_process() -> None:
     run("""
         import sys, time
 
-        class Slow:
+        class SlowFinder:
             def find_spec(self, name, path=None, target=None):
                 if name == "poolmgr.actions.build_device":
                     importing.set()
-                    time.sleep(0.5)  # time to fork in
+                    # The fork happens meanwhile.
+                    time.sleep(0.5)
 
         importing = threading.Event()
-        sys.meta_path.insert(0, Slow())
+        sys.meta_path.insert(0, SlowFinder())
         manager = PoolManager("fake")
-        building = threading.Thread(target=lambda: builds(manager))
+        building = threading.Thread(target=lambda: require_build(manager))
         building.start()
         importing.wait()
-        in_child(child_makes_its_own)
+        in_child(use_own_manager)
         building.join()
         manager.close()
         """)
 
 
-def test_what_runs_in_the_parent_is_not_waited_for_in_the_child() -> None:
+def test_the_future_of_a_job_of_the_parent_raises_in_the_child() -> None:
     run("""
         manager = PoolManager("fake")
         submission = manager.submit({"action": "BUILD_DEVICE"})
@@ -151,7 +154,7 @@ def test_what_runs_in_the_parent_is_not_waited_for_in_the_child() -> None:
         """)
 
 
-def test_a_driver_is_refused_in_the_child_of_a_fork() -> None:
+def test_a_driver_of_the_parent_is_refused_in_the_child() -> None:
     run("""
         cloud = FakeCloud(FakeSettings())
 
@@ -165,23 +168,23 @@ def test_a_driver_is_refused_in_the_child_of_a_fork() -> None:
 
         in_child(use)
         with PoolManager(cloud) as manager:
-            builds(manager)
+            require_build(manager)
         """)
 
 
-def test_multiprocessing_hands_the_reason_to_the_parent() -> None:
+def test_multiprocessing_passes_the_fork_error_on_to_the_parent() -> None:
     run("""
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
 
         manager = PoolManager("fake")
-        builds(manager)
+        require_build(manager)
 
-        def ask():
+        def build_ip():
             return manager.run({"action": "BUILD_IP"})
 
         context = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(1, context) as pool:
-            assert isinstance(pool.submit(ask).exception(60), Forked)
-        builds(manager)
+            assert isinstance(pool.submit(build_ip).exception(60), Forked)
+        require_build(manager)
         """)

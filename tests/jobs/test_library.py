@@ -1,4 +1,4 @@
-"""poolmgr as a library: blocking and async, quiet, and easy to end."""
+"""Tests of poolmgr as a library, blocking and async."""
 
 import asyncio
 import importlib.metadata
@@ -33,10 +33,10 @@ def python(program: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-# -- what is public ---------------------------------------------------------
+# -- public names and output ------------------------------------------------
 
 
-def test_the_module_shows_what_is_public() -> None:
+def test_the_package_documents_its_public_names() -> None:
     assert {*poolmgr.__all__} <= {*dir(poolmgr)}
     assert poolmgr.__version__ == importlib.metadata.version("poolmgr")
     text = pydoc.plain(pydoc.render_doc(poolmgr))
@@ -47,7 +47,7 @@ def test_the_module_shows_what_is_public() -> None:
         poolmgr.nothing  # noqa: B018 - it raises
 
 
-def test_to_import_it_is_cheap() -> None:
+def test_importing_poolmgr_imports_no_heavy_modules() -> None:
     done = python("""
         import sys, poolmgr
         heavy = "asyncio openstack stevedore rich jinja2 poolmgr.jobs"
@@ -57,7 +57,7 @@ def test_to_import_it_is_cheap() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_nothing_is_printed_by_itself() -> None:
+def test_the_library_prints_nothing() -> None:
     done = python("""
         from poolmgr import PoolManager
         with PoolManager("fake") as manager:
@@ -71,7 +71,7 @@ def test_nothing_is_printed_by_itself() -> None:
 # -- cancelling -------------------------------------------------------------
 
 
-def test_a_running_job_can_be_cancelled_by_its_caller() -> None:
+def test_a_running_job_can_be_cancelled() -> None:
     cloud = FakeCloud(FakeSettings(boot_time=3600.0))
     with PoolManager(cloud) as manager:
         delivery = manager.submit(BUILD)
@@ -85,7 +85,7 @@ def test_a_running_job_can_be_cancelled_by_its_caller() -> None:
     assert not cloud.list_devices(SOON)
 
 
-def test_what_is_over_cannot_be_cancelled() -> None:
+def test_finished_and_refused_jobs_cannot_be_cancelled() -> None:
     manager = PoolManager("fake")
     done = manager.submit({"action": "BUILD_IP"})
     done.future.result(SOON)
@@ -97,13 +97,14 @@ def test_what_is_over_cannot_be_cancelled() -> None:
 
 
 class Waiting(Action[NoFields]):
-    """Wait for what never comes."""
+    """Sleep for an hour."""
 
     takes = NoFields
     answers = ()
     cleanup_time = SOON
-    #: What happened to it, in turn.
-    told: ClassVar[list[object]] = []
+    #: The type of the error that ended the sleep, whether it is the
+    #: context's, and the number of devices afterwards.
+    observed: ClassVar[list[object]] = []
 
     def run(
         self, request: NoFields, context: BlockingContext
@@ -111,9 +112,9 @@ class Waiting(Action[NoFields]):
         try:
             context.sleep(3600.0)
         except errors.PoolmgrError as error:
-            Waiting.told += [type(error), error is context.error]
-            # To clear up it may call the cloud again.
-            Waiting.told += [len(context.cloud.list_devices())]
+            Waiting.observed += [type(error), error is context.error]
+            # Calls for the clean-up still work.
+            Waiting.observed += [len(context.cloud.list_devices())]
             raise
         return {}
 
@@ -126,10 +127,10 @@ class Waiting(Action[NoFields]):
         ("cancel", errors.Cancelled),
     ],
 )
-def test_a_plain_action_that_waits_learns_that_it_has_to_end(
+def test_sleep_in_a_blocking_action_raises_the_reason_to_end(
     how: str, kind: type[errors.PoolmgrError]
 ) -> None:
-    Waiting.told.clear()
+    Waiting.observed.clear()
     seconds = 0.2 if how == "deadline" else 3600.0
     settings = PoolSettings(short_timeout=seconds)
     with PoolManager("fake", settings, {"WAIT": Waiting}) as manager:
@@ -143,7 +144,7 @@ def test_a_plain_action_that_waits_learns_that_it_has_to_end(
         outcome = delivery.future.result(SOON)
 
     assert type(outcome.error) is kind
-    assert Waiting.told == [kind, True, 0]
+    assert Waiting.observed == [kind, True, 0]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_a_plain_action_that_waits_learns_that_it_has_to_end(
     ],
     ids=["plain", "async"],
 )
-def test_an_action_that_never_ends_holds_up_nobody(body: str) -> None:
+def test_an_endless_action_delays_neither_jobs_nor_the_exit(body: str) -> None:
     done = python(f"""
 import asyncio, threading
 from poolmgr import PoolManager, PoolSettings
@@ -182,10 +183,10 @@ with PoolManager("fake", settings, {{"STUCK": Stuck}}) as manager:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# -- the async face ---------------------------------------------------------
+# -- asyncio, threads and drivers -------------------------------------------
 
 
-def test_an_async_program_has_a_manager_of_its_own() -> None:
+def test_an_async_program_can_use_an_async_manager() -> None:
     async def program() -> tuple[int, str]:
         async with AsyncPoolManager("fake") as manager:
             devices = await asyncio.gather(
@@ -204,7 +205,7 @@ def test_an_async_program_has_a_manager_of_its_own() -> None:
     until(lambda: threading.active_count() <= threads)
 
 
-def test_an_async_program_may_use_the_blocking_one_on_threads() -> None:
+def test_an_async_program_can_use_a_blocking_manager_in_threads() -> None:
     async def program() -> None:
         with PoolManager("fake") as manager:
             answers = await asyncio.gather(
@@ -215,7 +216,7 @@ def test_an_async_program_may_use_the_blocking_one_on_threads() -> None:
     asyncio.run(program())
 
 
-def test_a_manager_leaves_no_thread_behind() -> None:
+def test_a_closed_manager_leaves_no_thread() -> None:
     threads = threading.active_count()
 
     with PoolManager("fake") as manager:
@@ -224,7 +225,7 @@ def test_a_manager_leaves_no_thread_behind() -> None:
     until(lambda: threading.active_count() <= threads)
 
 
-def test_a_driver_that_was_handed_over_stays_open() -> None:
+def test_closing_a_manager_leaves_its_given_driver_open() -> None:
     cloud = FakeCloud()
 
     for _twice in range(2):

@@ -1,4 +1,4 @@
-"""Whatever comes in, exactly one answer goes out."""
+"""Tests of managers: each message gets exactly one answer."""
 
 import asyncio
 import json
@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from poolmgr import Job, PoolManager, PoolSettings, errors
 from poolmgr.actions.base import (
@@ -28,17 +26,21 @@ from poolmgr.drivers.base import Device, Poll
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 from poolmgr.events import EndedJob, Observer
 from poolmgr.jobs import message
+from poolmgr.jobs.pool_manager import BlockingDelivery
 from poolmgr.ownership import Mark
 from tests.polling import until
 
 
-def acting(
+def action_from(
     run: Callable[[BlockingContext], Any], **attributes: object
 ) -> type[Action[NoFields]]:
-    """An action that does this."""
+    """Return an action that calls a function.
+
+    :param attributes: of the action
+    """
 
     class Made(Action[NoFields]):
-        """Made for a test."""
+        """Calls the function."""
 
         takes = NoFields
 
@@ -51,8 +53,8 @@ def acting(
 
 
 @pytest.fixture
-def managing(cloud: FakeCloud) -> Iterator[Callable[..., PoolManager]]:
-    """Makes managers with one more action, ACT."""
+def make_manager(cloud: FakeCloud) -> Iterator[Callable[..., PoolManager]]:
+    """Yield a function that makes managers with an additional action, ACT."""
     made: list[PoolManager] = []
 
     def make(action: type[Action[Any]], **settings: Any) -> PoolManager:
@@ -65,22 +67,15 @@ def managing(cloud: FakeCloud) -> Iterator[Callable[..., PoolManager]]:
         manager.close()
 
 
-def error(answer: Mapping[str, object]) -> dict[str, Any]:
+def error_of(answer: Mapping[str, object]) -> dict[str, Any]:
+    """Return the error in a FAIL."""
     assert answer["response"] == "FAIL"
     found = answer["error"]
     assert isinstance(found, dict)
     return found
 
 
-# -- any input --------------------------------------------------------------
-
-
-@given(st.binary() | st.text().map(str.encode))
-def test_any_bytes_give_one_object_with_a_response(payload: bytes) -> None:
-    with PoolManager("fake") as manager:
-        answer = manager.run(payload)
-
-    assert json.loads(json.dumps(answer))["response"] in ("PASS", "FAIL")
+# -- messages ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -98,13 +93,13 @@ def test_any_bytes_give_one_object_with_a_response(payload: bytes) -> None:
         [],
     ],
 )
-def test_what_is_no_object_is_a_bare_fail(message: object) -> None:
+def test_an_invalid_message_gets_a_bare_fail(message: object) -> None:
     with PoolManager("fake") as manager:
         assert manager.run(message) == {"response": "FAIL"}
 
 
 @pytest.mark.parametrize("action", [None, 5, "", "NOPE", ["BUILD_IP"], {}])
-def test_an_unknown_action_is_a_fail_with_the_message_returned(
+def test_an_unknown_action_gets_a_fail_with_the_fields_of_the_message(
     action: object,
 ) -> None:
     with PoolManager("fake") as manager:
@@ -116,7 +111,7 @@ def test_an_unknown_action_is_a_fail_with_the_message_returned(
         assert manager.run({"x": 1}) == {"x": 1, "response": "FAIL"}
 
 
-def test_the_case_of_the_action_does_not_matter_and_is_kept() -> None:
+def test_the_case_of_an_action_is_ignored_and_returned_as_sent() -> None:
     with PoolManager("fake") as manager:
         answer = manager.run(
             {"action": "Build_Ip", "tag": "ünï\u0000", "response": "MAYBE"}
@@ -127,7 +122,9 @@ def test_the_case_of_the_action_does_not_matter_and_is_kept() -> None:
     assert answer["tag"] == "ünï\u0000"
 
 
-def test_a_fail_says_nothing_more_unless_asked_to(cloud: FakeCloud) -> None:
+def test_a_fail_has_a_reason_only_with_explain_failures(
+    cloud: FakeCloud,
+) -> None:
     message = {"action": "DELETE_DEVICE", "name": "libra-1"}
     quiet = PoolManager(cloud)
     explaining = PoolManager(cloud, PoolSettings(explain_failures=True))
@@ -144,29 +141,32 @@ def test_a_fail_says_nothing_more_unless_asked_to(cloud: FakeCloud) -> None:
     }
 
 
-# -- any plugin -------------------------------------------------------------
+# -- plugins ----------------------------------------------------------------
 
 
 def recurse(context: BlockingContext) -> object:
+    """Call itself without end."""
     return recurse(context)
 
 
 def raising(error: BaseException) -> Callable[[BlockingContext], object]:
+    """Return a function that raises an error."""
+
     def run(context: BlockingContext) -> object:
         raise error
 
     return run
 
 
-class Unspeakable(Exception):
-    """Its own words are one mistake more."""
+class TextlessError(Exception):
+    """An error whose text cannot be read."""
 
     def __str__(self) -> str:
-        raise LookupError("no words")
+        raise LookupError("no text")
 
 
-class Quitting(Exception):
-    """Its words end the process, if they can."""
+class ExitingError(Exception):
+    """An error that raises SystemExit when it is read."""
 
     def __str__(self) -> str:
         raise SystemExit(3)
@@ -175,49 +175,52 @@ class Quitting(Exception):
     __notes__ = property(__str__)
 
 
-class Treacherous(dict[str, object]):
-    """A dict, one method of which raises."""
+class FaultyDict(dict[str, object]):
+    """A dict, one method of which raises.
 
-    def __init__(self, treacherous: str, **items: object) -> None:
+    :param faulty: the method
+    """
+
+    def __init__(self, faulty: str, **items: object) -> None:
         super().__init__(**items)
-        self.treacherous = treacherous
+        self._faulty = faulty
 
     def keys(self) -> Any:
-        return self._done("keys")
+        return self._call("keys")
 
     def items(self) -> Any:
-        return self._done("items")
+        return self._call("items")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
-    def _done(self, name: str) -> object:
-        if name == self.treacherous:
+    def _call(self, name: str) -> object:
+        if name == self._faulty:
             raise GeneratorExit
         return getattr(super(), name)()
 
 
-class Liar:
-    """Says that it is a dict."""
+class PretendedDict:
+    """Pretends to be a dict."""
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         return dict
 
 
-def circular() -> object:
-    """A list that has itself in it."""
-    found: list[object] = []
-    found.append(found)
-    return found
+def circular_list() -> list[object]:
+    """Return a list that contains itself."""
+    made: list[object] = []
+    made.append(made)
+    return made
 
 
-def deep(levels: int) -> object:
-    """A list in a list in a list."""
-    found: list[object] = []
+def nested_list(levels: int) -> list[object]:
+    """Return a list in a list in a list ..."""
+    made: list[object] = []
     for _level in range(levels):
-        found = [found]
-    return found
+        made = [made]
+    return made
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,7 @@ def deep(levels: int) -> object:
         (raising(GeneratorExit()), "GeneratorExit"),
         (raising(MemoryError()), "MemoryError"),
         (recurse, "RecursionError"),
-        (raising(Unspeakable()), "Unspeakable"),
+        (raising(TextlessError()), "TextlessError"),
         (lambda context: None, "NoneType is not a mapping"),
         (lambda context: [("a", 1)], "list is not a mapping"),
         (lambda context: {"other": 1}, "returned the fields"),
@@ -238,45 +241,47 @@ def deep(levels: int) -> object:
         (lambda context: {"a": float("nan")}, "not a JSON object"),
         (lambda context: {"a": [float("-inf")]}, "not a JSON object"),
         (lambda context: {"a": 10**5000}, "not a JSON object"),
-        (lambda context: {"a": circular()}, "not a JSON object"),
-        (lambda context: {"a": deep(200)}, "not a JSON object"),
-        (lambda context: {"a": deep(100_000)}, "not a JSON object"),
+        (lambda context: {"a": circular_list()}, "not a JSON object"),
+        (lambda context: {"a": nested_list(200)}, "not a JSON object"),
+        (lambda context: {"a": nested_list(100_000)}, "not a JSON object"),
         (lambda context: {"a": (each for each in "ab")}, "not a JSON object"),
         (lambda context: {"a": {(1, 2): 1}}, "not a JSON object"),
         (lambda context: {"a": b"bytes"}, "not a JSON object"),
         (lambda context: {"a": "x" * 17 * 1024 * 1024}, "not a JSON object"),
-        (lambda context: Treacherous("keys", a=1), "not a JSON object"),
+        (lambda context: FaultyDict("keys", a=1), "not a JSON object"),
         (
-            lambda context: {"a": Treacherous("items", b=1)},
+            lambda context: {"a": FaultyDict("items", b=1)},
             "not a JSON object",
         ),
         (lambda context: {5: 1}, "returned the fields"),
-        (lambda context: Liar(), "not a JSON object"),
+        (lambda context: PretendedDict(), "not a JSON object"),
         (raising(asyncio.CancelledError()), "CancelledError"),
         (raising(StopIteration("done")), "StopIteration: done"),
-        (raising(Quitting()), "Quitting"),
+        (raising(ExitingError()), "ExitingError"),
     ],
 )
-def test_a_plugin_that_misbehaves_is_a_fail_and_the_process_lives(
-    managing: Callable[..., PoolManager],
+def test_a_faulty_action_fails_its_job_and_no_other(
+    make_manager: Callable[..., PoolManager],
     run: Callable[[BlockingContext], object],
     words: str,
 ) -> None:
-    manager = managing(acting(run, answers=("a",)))
+    manager = make_manager(action_from(run, answers=("a",)))
 
     answer = manager.run({"action": "ACT"})
 
-    assert error(answer)["code"] == "plugin_failed"
-    assert words in error(answer)["message"]
+    assert error_of(answer)["code"] == "plugin_failed"
+    assert words in error_of(answer)["message"]
     assert manager.run({"action": "BUILD_IP"})["response"] == "PASS"
 
 
-def test_an_answer_is_what_it_was_when_the_action_returned(
-    managing: Callable[..., PoolManager],
+def test_later_changes_of_returned_fields_do_not_change_the_answer(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
     kept: dict[str, Any] = {"a": [1], "b": {"x": (1.5, None)}}
     returned = dict(kept)
-    manager = managing(acting(lambda context: returned, answers=("a", "b")))
+    manager = make_manager(
+        action_from(lambda context: returned, answers=("a", "b"))
+    )
 
     answer = manager.run({"action": "ACT"})
     kept["a"].append(object())
@@ -286,35 +291,37 @@ def test_an_answer_is_what_it_was_when_the_action_returned(
     assert (answer["a"], answer["b"]) == ([1], {"x": [1.5, None]})
 
 
-def test_an_action_that_changes_its_request_does_not_change_the_answer(
-    managing: Callable[..., PoolManager],
+def test_an_action_cannot_change_the_request_fields_in_the_answer(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
     @dataclass(frozen=True)
-    class Taken:
-        """What it takes."""
+    class Fields:
+        """The fields of the action."""
 
         x: Any = field(metadata=field_of(lambda value: value, "anything"))
 
-    class Act(Action[Taken]):
-        """Changes what it was given."""
+    class Act(Action[Fields]):
+        """Changes its request."""
 
-        takes = Taken
+        takes = Fields
 
         def run(
-            self, request: Taken, context: BlockingContext
+            self, request: Fields, context: BlockingContext
         ) -> dict[str, str]:
             request.x.append(object())
             return {}
 
-    answer = managing(Act).run(b'{"action": "ACT", "x": [1]}')
+    answer = make_manager(Act).run(b'{"action": "ACT", "x": [1]}')
 
     assert answer == {"action": "ACT", "x": [1], "response": "PASS"}
 
 
-def test_text_that_is_no_unicode_goes_over_the_wire_and_back(
-    managing: Callable[..., PoolManager],
+def test_lone_surrogates_can_be_sent_in_an_answer(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
-    manager = managing(acting(lambda context: {"a": "\ud800"}, answers=("a",)))
+    manager = make_manager(
+        action_from(lambda context: {"a": "\ud800"}, answers=("a",))
+    )
 
     answer = manager.run({"action": "ACT", "x": "\udfff"})
 
@@ -322,91 +329,91 @@ def test_text_that_is_no_unicode_goes_over_the_wire_and_back(
     assert (answer["a"], answer["x"]) == ("\ud800", "\udfff")
 
 
-def test_an_error_is_what_it_was_when_it_was_raised(
-    managing: Callable[..., PoolManager],
+def test_the_text_of_an_error_is_read_only_once(
+    make_manager: Callable[..., PoolManager],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Changing(errors.CloudError):
-        """Says something else each time."""
+    class ReadOnceError(errors.CloudError):
+        """An error whose text can be read only once."""
 
-        times = 0
+        reads = 0
 
         def __str__(self) -> str:
-            self.times += 1
-            if self.times > 1:
+            self.reads += 1
+            if self.reads > 1:
                 raise SystemExit
             return "once"
 
-    class Look(Observer):
-        """Keeps what it is told of."""
+    class Outcomes(Observer):
+        """Keeps the code and the reason of each outcome."""
 
         def job_ended(self, ended: EndedJob) -> None:
-            told.append((ended.outcome.code, ended.outcome.reason))
+            outcomes.append((ended.outcome.code, ended.outcome.reason))
 
-    told: list[tuple[str, str]] = []
+    outcomes: list[tuple[str, str]] = []
     manager = PoolManager(
         "fake",
         PoolSettings(explain_failures=True),
-        {"ACT": acting(raising(Changing()))},
-        Look(),
+        {"ACT": action_from(raising(ReadOnceError()))},
+        Outcomes(),
     )
     with manager:
-        assert error(manager.run({"action": "ACT"}))["message"] == "once"
+        assert error_of(manager.run({"action": "ACT"}))["message"] == "once"
 
-    assert told == [("cloud", "once")]
+    assert outcomes == [("cloud", "once")]
     assert "reason=once" in caplog.text
 
 
-def test_a_plugin_that_never_returns_is_a_fail_at_its_deadline(
-    managing: Callable[..., PoolManager],
+def test_an_action_that_hangs_fails_at_its_deadline(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
-    never = threading.Event()
-    stuck = acting(lambda context: never.wait(60.0), timeout=0.1)
-    manager = managing(stuck)
+    finish = threading.Event()
+    stuck = action_from(lambda context: finish.wait(60.0), timeout=0.1)
+    manager = make_manager(stuck)
 
     answer = manager.run({"action": "ACT"})
 
-    never.set()
-    assert error(answer)["code"] == "deadline"
-    assert error(answer)["retryable"] is True
+    finish.set()
+    assert error_of(answer)["code"] == "deadline"
+    assert error_of(answer)["retryable"] is True
 
 
-def test_what_passed_after_its_time_is_undone(
-    managing: Callable[..., PoolManager],
+def test_a_result_after_the_deadline_is_undone(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
-    late, undone = threading.Event(), threading.Event()
-    seen: list[object] = []
+    finish, undone = threading.Event(), threading.Event()
+    undone_answers: list[object] = []
 
     class Late(Action[NoFields]):
-        """Comes late."""
+        """Returns after its deadline."""
 
         takes = NoFields
-        answers = ("thing",)
+        answers = ("made",)
         timeout = 0.1
 
         def run(
             self, request: NoFields, context: BlockingContext
         ) -> dict[str, int]:
-            late.wait(60.0)
-            return {"thing": 7}
+            finish.wait(60.0)
+            return {"made": 7}
 
         def undo(
             self, answer: Mapping[str, Any], context: BlockingContext
         ) -> None:
-            seen.append(answer)
+            undone_answers.append(answer)
             undone.set()
 
-    manager = managing(Late)
+    manager = make_manager(Late)
     assert manager.run({"action": "ACT"})["response"] == "FAIL"
 
-    late.set()
+    finish.set()
 
     assert undone.wait(10.0)
-    assert seen == [{"thing": 7}]
+    assert undone_answers == [{"made": 7}]
 
 
-def test_a_stop_reaches_jobs_that_wait(
-    managing: Callable[..., PoolManager],
+def test_a_stop_ends_waiting_jobs_and_refuses_new_ones(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
     waiting = threading.Event()
 
@@ -415,17 +422,17 @@ def test_a_stop_reaches_jobs_that_wait(
         context.sleep(60.0)
         return {}
 
-    manager = managing(acting(wait))
+    manager = make_manager(action_from(wait))
     submission = manager.submit({"action": "ACT"})
     assert waiting.wait(10.0)
 
     manager.stop()
 
-    assert error(submission.future.result(10.0).answer)["code"] == "stopped"
-    assert error(manager.run({"action": "ACT"}))["code"] == "stopped"
+    assert error_of(submission.future.result(10.0).answer)["code"] == "stopped"
+    assert error_of(manager.run({"action": "ACT"}))["code"] == "stopped"
 
 
-def test_a_manager_that_is_closed_says_so_and_not_to_try_again(
+def test_a_closed_manager_refuses_jobs_as_not_retryable(
     cloud: FakeCloud,
 ) -> None:
     manager = PoolManager(cloud, PoolSettings(explain_failures=True))
@@ -434,7 +441,7 @@ def test_a_manager_that_is_closed_says_so_and_not_to_try_again(
     answer = manager.run({"action": "BUILD_IP", "zone": 7})
 
     assert (answer["response"], answer["zone"]) == ("FAIL", 7)
-    refused = error(answer)
+    refused = error_of(answer)
     assert (refused["code"], refused["retryable"]) == ("closed", False)
     assert "is closed" in refused["message"]
     for use in (
@@ -445,31 +452,31 @@ def test_a_manager_that_is_closed_says_so_and_not_to_try_again(
             use("BUILD_IP")
 
 
-def test_whoever_runs_a_job_while_another_closes_is_answered(
+def test_every_job_is_answered_while_the_manager_closes(
     cloud: FakeCloud,
 ) -> None:
     manager = PoolManager(cloud, PoolSettings(explain_failures=True))
-    begun = threading.Barrier(5)
+    start = threading.Barrier(5)
 
     def run_until_closed() -> bool:
-        begun.wait()
+        start.wait()
         while (answer := manager.run({"action": "BUILD_IP"})).get("ip"):
             pass
-        return error(answer)["code"] in ("closed", "stopped")
+        return error_of(answer)["code"] in ("closed", "stopped")
 
     with ThreadPoolExecutor(4) as threads:
         running = [threads.submit(run_until_closed) for _ in range(4)]
-        begun.wait()
+        start.wait()
         manager.close()
         assert all(each.result(30.0) for each in running)
 
 
-def test_a_third_partys_request_is_typed_and_checked(
-    managing: Callable[..., PoolManager],
+def test_the_fields_of_a_plugin_action_are_checked(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
     @dataclass(frozen=True)
     class Greeting:
-        """What it takes."""
+        """The fields of the action."""
 
         whom: str = field(metadata=text("whom to greet", longest=5))
         how: str = "Hello"
@@ -485,7 +492,7 @@ def test_a_third_partys_request_is_typed_and_checked(
         ) -> dict[str, str]:
             return {"greeting": f"{request.how} {request.whom}"}
 
-    manager = managing(Greet)
+    manager = make_manager(Greet)
 
     assert manager.execute("ACT", whom="Ada") == {"greeting": "Hello Ada"}
     assert manager.run({"action": "act", "whom": "Ada"})["response"] == "PASS"
@@ -518,29 +525,31 @@ def test_a_third_partys_request_is_typed_and_checked(
         ("cleanup_time", -0.1, "'cleanup_time' must be a number"),
     ],
 )
-def test_an_action_that_describes_itself_wrongly_is_broken(
-    managing: Callable[..., PoolManager],
+def test_an_action_with_invalid_attributes_is_a_broken_plugin(
+    make_manager: Callable[..., PoolManager],
     attribute: str,
     value: object,
     words: str,
 ) -> None:
-    manager = managing(acting(lambda context: {}, **{attribute: value}))
+    manager = make_manager(
+        action_from(lambda context: {}, **{attribute: value})
+    )
 
     answer = manager.run({"action": "ACT"})
 
-    assert error(answer)["code"] == "plugin_broken"
-    assert words in error(answer)["message"]
+    assert error_of(answer)["code"] == "plugin_broken"
+    assert words in error_of(answer)["message"]
 
 
-def test_a_check_of_a_field_that_fails_is_a_fail(
-    managing: Callable[..., PoolManager],
+def test_an_error_in_a_field_check_fails_the_job(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
     def check(value: object) -> object:
         raise SystemExit(value)
 
     @dataclass(frozen=True)
     class Odd:
-        """What it takes."""
+        """The fields of the action."""
 
         x: object = field(metadata=field_of(check, "odd"))
 
@@ -554,29 +563,28 @@ def test_a_check_of_a_field_that_fails_is_a_fail(
         ) -> dict[str, str]:
             return {}
 
-    answer = managing(Act).run({"action": "ACT", "x": 1})
+    answer = make_manager(Act).run({"action": "ACT", "x": 1})
 
-    assert error(answer)["code"] == "plugin_failed"
+    assert error_of(answer)["code"] == "plugin_failed"
 
 
-class Hostile:
-    """An object that cannot even be shown."""
+class Unprintable:
+    """An object without a text form."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no")
 
 
-def test_callers_objects_cannot_break_an_answer(
-    managing: Callable[..., PoolManager],
+def test_objects_without_a_json_form_do_not_break_the_answer(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
-    manager = managing(acting(lambda context: {}))
-    hostile, circular = Hostile(), []  # type: ignore[var-annotated]
-    circular.append(circular)
+    manager = make_manager(action_from(lambda context: {}))
+    unprintable = Unprintable()
 
     for each in (
-        {"action": hostile},
-        {"action": "ACT", "x": hostile},
-        {"action": "ACT", "x": circular},
+        {"action": unprintable},
+        {"action": "ACT", "x": unprintable},
+        {"action": "ACT", "x": circular_list()},
         {"action": "ACT", 5: 1},
     ):
         assert manager.run(each)["response"] == "FAIL"
@@ -584,10 +592,10 @@ def test_callers_objects_cannot_break_an_answer(
 
 
 def test_a_future_cannot_be_cancelled(
-    managing: Callable[..., PoolManager],
+    make_manager: Callable[..., PoolManager],
 ) -> None:
     gate = Gate()
-    submission = managing(gated(gate)).submit({"action": "ACT"})
+    submission = make_manager(gated_action(gate)).submit({"action": "ACT"})
 
     assert not submission.future.cancel()
     gate.open.set()
@@ -599,32 +607,37 @@ def test_a_future_cannot_be_cancelled(
 
 @dataclass
 class Gate:
-    """An action that counts its runs and waits to be let through."""
+    """The function of an action whose runs wait until the gate is open.
+
+    :ivar entered: released by each run that starts
+    :ivar abandoned: whether the job of each ended run was abandoned
+    """
 
     runs: list[BlockingContext] = field(default_factory=list)
     entered: threading.Semaphore = field(
         default_factory=lambda: threading.Semaphore(0)
     )
     open: threading.Event = field(default_factory=threading.Event)
-    wanted: list[bool] = field(default_factory=list)
+    abandoned: list[bool] = field(default_factory=list)
 
     def __call__(self, context: BlockingContext) -> dict[str, int]:
         self.runs.append(context)
         self.entered.release()
         self.open.wait(60.0)
-        self.wanted.append(not context.abandoned)
+        self.abandoned.append(context.abandoned)
         return {"run": len(self.runs)}
 
 
-def gated(gate: Gate) -> type[Action[NoFields]]:
-    return acting(gate, answers=("run",))
+def gated_action(gate: Gate) -> type[Action[NoFields]]:
+    """Return an action that waits for a gate."""
+    return action_from(gate, answers=("run",))
 
 
-def test_a_delivery_joins_its_running_job(
-    managing: Callable[..., PoolManager],
+def test_a_second_delivery_joins_the_running_job(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
     gate = Gate()
-    manager = managing(gated(gate))
+    manager = make_manager(gated_action(gate))
     first = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
     assert gate.entered.acquire(timeout=10.0)
 
@@ -636,118 +649,117 @@ def test_a_delivery_joins_its_running_job(
     assert len(gate.runs) == 1
 
 
-def test_what_runs_can_be_seen(managing: Callable[..., PoolManager]) -> None:
+def test_running_lists_the_jobs_and_their_deliveries(
+    make_manager: Callable[..., PoolManager],
+) -> None:
     gate = Gate()
-    manager = managing(gated(gate), short_timeout=7.0)
+    manager = make_manager(gated_action(gate), short_timeout=7.0)
     assert manager.running() == []
     first = manager.submit({"action": "Act"}, Job("u", "H:a:1"))
     second = manager.submit({"action": "Act"}, Job("u", "H:b:1"))
     other = manager.submit({"action": "Act"}, Job("v", "H:a:2"))
 
-    seen = manager.running()
+    running = manager.running()
     second.connection_lost()
-    left = manager.running()[0].deliveries
+    remaining = manager.running()[0].deliveries
     gate.open.set()
     for submission in (first, second, other):
         submission.future.result(10.0)
 
-    assert [(each.job.unique, each.deliveries) for each in seen] == [
+    assert [(each.job.unique, each.deliveries) for each in running] == [
         ("u", 2),
         ("v", 1),
     ]
-    assert left == 1
-    assert seen[0].action == "Act"
-    assert seen[0].seconds >= seen[1].seconds >= 0.0
-    assert seen[0].limit == pytest.approx(7.5)
+    assert remaining == 1
+    assert running[0].action == "Act"
+    assert running[0].seconds >= running[1].seconds >= 0.0
+    assert running[0].limit == pytest.approx(7.5)
     assert manager.running() == []
 
 
 @pytest.mark.parametrize(
-    ("message", "job"),
-    [
-        ({"action": "ACT"}, Job("other", "H:b:1")),
-        ({"action": "ACT", "x": 1}, Job("u", "H:b:1")),
-    ],
+    ("uniques", "fields"),
+    [(("u", "other"), {}), (("u", "u"), {"x": 1}), (("", ""), {})],
+    ids=["other unique", "other message", "no unique"],
 )
-def test_another_job_does_not_join(
-    managing: Callable[..., PoolManager],
-    message: dict[str, object],
-    job: Job,
+def test_different_jobs_run_separately(
+    make_manager: Callable[..., PoolManager],
+    uniques: tuple[str, str],
+    fields: dict[str, object],
 ) -> None:
     gate = Gate()
-    manager = managing(gated(gate))
-    manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
+    manager = make_manager(gated_action(gate))
+    manager.submit({"action": "ACT"}, Job(uniques[0], "H:a:1"))
 
-    manager.submit(message, job)
+    manager.submit({"action": "ACT", **fields}, Job(uniques[1], "H:b:1"))
 
-    for _both in range(2):
+    for _job in range(2):
         assert gate.entered.acquire(timeout=10.0)
     gate.open.set()
 
 
-def test_jobs_without_a_unique_do_not_join(
-    managing: Callable[..., PoolManager],
+def test_an_action_sees_that_its_job_is_abandoned(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
     gate = Gate()
-    manager = managing(gated(gate))
-    for handle in ("H:a:1", "H:a:2"):
-        manager.submit({"action": "ACT"}, Job("", handle))
-
-    for _both in range(2):
-        assert gate.entered.acquire(timeout=10.0)
-    gate.open.set()
-
-
-def test_an_action_learns_that_nobody_waits_any_more(
-    managing: Callable[..., PoolManager],
-) -> None:
-    gate = Gate()
-    manager = managing(gated(gate))
+    manager = make_manager(gated_action(gate))
     submission = manager.submit({"action": "ACT"}, Job("u", "H:a:1"))
     assert gate.entered.acquire(timeout=10.0)
 
     submission.connection_lost()
     gate.open.set()
 
-    # Whoever keeps count of what runs still learns of its end.
+    # The future still ends, for those who count the running jobs.
     assert submission.future.result(10.0).answer["response"] == "PASS"
-    assert gate.wanted == [False]
+    assert gate.abandoned == [True]
 
 
-def test_an_answer_that_the_job_server_refused_is_undone(
-    cloud: FakeCloud,
+each_build = pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
+
+
+@each_build
+def test_undo_deletes_the_created_device_or_floating_ip(
+    cloud: FakeCloud, action: str
 ) -> None:
     manager = PoolManager(cloud)
-    for action in ("BUILD_DEVICE", "BUILD_IP"):
-        submission = manager.submit({"action": action}, Job("u", "H:a:1"))
-        assert submission.future.result(10.0).followed
-        submission.undo()
+    submission = manager.submit({"action": action}, Job("u", "H:a:1"))
+    assert submission.future.result(10.0).followed
+    assert states(cloud) == ["handed over"]
+
+    submission.undo()
 
     until(lambda: not (cloud.list_devices(10.0) or cloud.list_ips(10.0)))
 
 
-@pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
-def test_undoing_spares_what_another_delivery_took_over(
-    cloud: FakeCloud, action: str
+@each_build
+@pytest.mark.parametrize(
+    "follow_up",
+    [lambda first: first.undo(), lambda first: first.undelivered(sent=False)],
+    ids=["undo", "undelivered"],
+)
+def test_a_resource_that_another_worker_took_over_stays_handed_over(
+    cloud: FakeCloud,
+    action: str,
+    follow_up: Callable[[BlockingDelivery], None],
 ) -> None:
     manager = PoolManager(cloud)
     first = manager.submit({"action": action}, Job("u", "H:a:1"))
     made = first.future.result(10.0)
-    # Another worker, to which the job server has delivered the job again.
+    # The job server has delivered the job again, to another worker.
     again = PoolManager(cloud).run({"action": action}, Job("u", "H:a:1"))
     assert again == made.answer
 
-    first.undo()
+    follow_up(first)
     manager.close()
 
     assert states(cloud) == ["handed over"]
 
 
-@pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
+@each_build
 @pytest.mark.parametrize(
     ("sent", "state"), [(False, "withdrawn"), (True, "unconfirmed")]
 )
-def test_what_an_undelivered_answer_is_about_is_left_for_a_later_delivery(
+def test_the_resource_of_an_undelivered_answer_is_left_for_a_redelivery(
     cloud: FakeCloud, action: str, sent: bool, state: str
 ) -> None:
     manager = PoolManager(cloud)
@@ -758,49 +770,36 @@ def test_what_an_undelivered_answer_is_about_is_left_for_a_later_delivery(
     manager.close()
 
     assert states(cloud) == [state]
-    # The job server was restarted and calls the job by another name.
+    # A restarted job server gives the job another handle.
     again = PoolManager(cloud).run({"action": action}, Job("u", "H:a:1"))
     assert again == made.answer
     assert states(cloud) == ["handed over"]
 
 
-@pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
-def test_what_a_later_delivery_has_handed_over_stays_so(
-    cloud: FakeCloud, action: str
-) -> None:
-    manager = PoolManager(cloud)
-    first = manager.submit({"action": action}, Job("u", "H:a:1"))
-    first.future.result(10.0)
-    PoolManager(cloud).run({"action": action}, Job("u", "H:a:1"))
-
-    first.undelivered(sent=False)
-    manager.close()
-
-    assert states(cloud) == ["handed over"]
-
-
 @pytest.mark.parametrize("in_order", [True, False])
-def test_what_one_receiver_may_have_is_not_undone_for_another(
+def test_undo_spares_a_device_that_another_client_may_have(
     cloud: FakeCloud, in_order: bool
 ) -> None:
     slow = FakeCloud(FakeSettings(boot_time=0.3))
     manager = PoolManager(slow)
     message = {"action": "BUILD_DEVICE"}
-    both = [manager.submit(message, Job("u", f"H:{h}:1")) for h in "ab"]
-    for submission in both:
-        submission.future.result(10.0)
-    for first in (in_order, not in_order):
-        if first:
-            both[0].undo()
-        else:
-            both[1].undelivered(sent=True)
+    refused, lost = (
+        manager.submit(message, Job("u", f"H:{host}:1")) for host in "ab"
+    )
+    refused.future.result(10.0)
+    lost.future.result(10.0)
+    if in_order:
+        refused.undo()
+    lost.undelivered(sent=True)
+    if not in_order:
+        refused.undo()
     manager.close()
 
     assert states(slow) == ["unconfirmed"]
 
 
-class Stuck(FakeCloud):
-    """A cloud that does not tell when a device is ready."""
+class EndlessBoots(FakeCloud):
+    """A cloud whose devices are never ready."""
 
     def create_device(
         self, name: str, mark: Mark | None, timeout: float
@@ -812,21 +811,25 @@ class Stuck(FakeCloud):
         return Poll((), {device.id for device in devices})
 
 
-@pytest.mark.parametrize("knows", [True, False])
-@pytest.mark.parametrize("seconds", [0.7, 60.0])
-def test_a_worker_that_lost_its_link_deletes_nothing_of_another(
-    tmp_path: Path, seconds: float, knows: bool
+@pytest.mark.parametrize("noticed", [True, False])
+@pytest.mark.parametrize("seconds", [0.7, 60.0], ids=["deadline", "stop"])
+def test_a_worker_that_lost_its_connection_deletes_no_device_of_another(
+    tmp_path: Path, seconds: float, noticed: bool
 ) -> None:
-    # The job has come to another worker: what becomes of it here, by its
-    # time or by a stop, must not cost that one its device; also when the job
-    # server was the first to notice that the link is gone.
+    """The job server has delivered the job to another worker.
+
+    :param noticed: whether this worker has noticed that the connection broke
+    """
     state = FakeSettings(state=str(tmp_path / "cloud.db"))
     message, job = {"action": "BUILD_DEVICE"}, Job("u", "H:a:1")
-    with closing(Stuck(state)) as stuck, closing(FakeCloud(state)) as cloud:
-        first = PoolManager(stuck, PoolSettings(long_timeout=seconds))
+    with (
+        closing(EndlessBoots(state)) as endless,
+        closing(FakeCloud(state)) as cloud,
+    ):
+        first = PoolManager(endless, PoolSettings(long_timeout=seconds))
         lost = first.submit(message, job)
         until(lambda: cloud.list_devices(10.0))
-        if knows:
+        if noticed:
             lost.connection_lost()
 
         answer = PoolManager(cloud).run(message, job)
@@ -836,39 +839,39 @@ def test_a_worker_that_lost_its_link_deletes_nothing_of_another(
         first.close()
 
         assert (failed["response"], answer["response"]) == ("FAIL", "PASS")
-        (there,) = cloud.list_devices(10.0)
-        assert there.name == answer["name"]
+        (device,) = cloud.list_devices(10.0)
+        assert device.name == answer["name"]
         assert states(cloud) == ["handed over"]
 
 
 def states(cloud: FakeCloud) -> list[str]:
-    """What the marks of all that is there say."""
+    """Return the states in the marks of all devices and floating IPs."""
     marks = [device.mark for device in cloud.list_devices(10.0)]
     marks += [ip.mark for ip in cloud.list_ips(10.0)]
     return [mark.state for mark in marks if mark is not None]
 
 
-def test_progress_reaches_who_waits(
-    managing: Callable[..., PoolManager],
+def test_progress_is_reported_to_the_submitter(
+    make_manager: Callable[..., PoolManager],
 ) -> None:
     def report(context: BlockingContext) -> dict[str, int]:
         context.report(1, 4)
         return {}
 
-    told: list[tuple[int, int]] = []
-    manager = managing(acting(report))
+    reports: list[tuple[int, int]] = []
+    manager = make_manager(action_from(report))
 
     manager.submit(
-        {"action": "ACT"}, progress=lambda *done: told.append(done)
+        {"action": "ACT"}, progress=lambda *done: reports.append(done)
     ).future.result(10.0)
 
-    assert told == [(1, 4)]
+    assert reports == [(1, 4)]
 
 
 # -- the library ------------------------------------------------------------
 
 
-def test_callers_may_have_exceptions_instead_of_answers(
+def test_execute_returns_fields_and_raises_errors(
     manager: PoolManager,
 ) -> None:
     device = manager.execute("BUILD_DEVICE")
@@ -880,11 +883,9 @@ def test_callers_may_have_exceptions_instead_of_answers(
     assert "libra-none" in str(caught.value)
 
 
-def test_many_threads_may_use_one_manager(
+def test_many_threads_can_share_a_manager(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(20) as pool:
         names = set(
             pool.map(
@@ -900,7 +901,7 @@ def test_no_thread_is_started_before_the_first_job() -> None:
     before = set(threading.enumerate())
 
     with PoolManager("fake"):
-        # Others may end meanwhile.
+        # Threads of earlier tests may end meanwhile.
         assert set(threading.enumerate()) <= before
 
 
@@ -924,7 +925,7 @@ def test_every_job_has_one_line_in_the_log(
     assert all(line.isprintable() for line in lines)
 
 
-def test_the_line_of_a_pass_has_the_name_and_the_address(
+def test_the_log_line_of_a_pass_has_the_name_and_the_address(
     manager: PoolManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -937,19 +938,19 @@ def test_the_line_of_a_pass_has_the_name_and_the_address(
 
     lines = [r for r in caplog.records if r.name == "poolmgr.jobs.log"]
     ends = [line.getMessage().partition(" request=")[2] for line in lines]
-    said = [end.partition(" ")[2] for end in ends]
-    assert said[0] == f"name={name} addr={addr}"
-    assert said[1] == f"ip={ip}"
-    assert said[2] == f"name={name} ip={ip}"
-    assert said[3].startswith("ip=")
+    fields = [end.partition(" ")[2] for end in ends]
+    assert fields[0] == f"name={name} addr={addr}"
+    assert fields[1] == f"ip={ip}"
+    assert fields[2] == f"name={name} ip={ip}"
+    assert fields[3].startswith("ip=")
 
 
-def test_a_driver_that_is_not_there_is_named() -> None:
+def test_an_unknown_driver_is_named_in_the_error() -> None:
     with pytest.raises(errors.PluginNotFound, match="'nope'.*fake"):
         PoolManager("nope")
 
 
-def test_the_python_recursion_limit_is_left_alone() -> None:
+def test_a_deeply_nested_message_does_not_change_the_recursion_limit() -> None:
     limit = sys.getrecursionlimit()
     with PoolManager("fake") as manager:
         manager.run("[" * 100_000)

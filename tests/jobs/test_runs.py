@@ -1,4 +1,4 @@
-"""How jobs end: at their deadline, by a stop, or cancelled; virtual time."""
+"""Tests of deadlines, deliveries, cancels and stops, on virtual time."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -19,48 +19,52 @@ from tests.cloud.scripted import ScriptedDriver, cloud_of
 
 BUILD = {"action": "BUILD_DEVICE"}
 JOB = Job("unique", "H:host:1", "127.0.0.1:4730")
-AGAIN = replace(JOB, handle="H:host:2")
-LEFT = Mark.for_job("libra", JOB)
+REDELIVERED = replace(JOB, handle="H:host:2")
 
 
 @pytest.fixture
 def driver() -> ScriptedDriver:
+    """Return a driver whose devices boot in five minutes."""
     driver = ScriptedDriver()
     driver.boot_time = 300.0
     return driver
 
 
-def managing(
+def make_manager(
     driver: ScriptedDriver, action: type[Action[Any]] | None = None
 ) -> AsyncPoolManager:
-    """A manager of the cloud with one more action, ACT."""
+    """Return a manager of the driver's cloud.
+
+    :param action: an additional action, ACT
+    """
     settings = PoolSettings(explain_failures=True)
     given = {"ACT": action} if action else None
     return AsyncPoolManager(cloud_of(driver), settings, given)
 
 
 def now() -> float:
-    """Seconds since the test began."""
+    """Return the seconds since the test began."""
     return asyncio.get_running_loop().time()
 
 
 def states(driver: ScriptedDriver) -> list[str]:
-    """What the marks of the devices say."""
+    """Return the states in the devices' marks."""
     return [each.mark.state for each in driver.devices.values() if each.mark]
 
 
 async def code(delivery: Delivery) -> str:
+    """Return the code of a job's outcome."""
     return (await delivery.future).code
 
 
-# -- the deadline -----------------------------------------------------------
+# -- deadlines --------------------------------------------------------------
 
 
-async def test_the_deadline_says_what_was_waited_for_and_leaves_nothing(
+async def test_a_build_at_its_deadline_deletes_its_device_and_says_why(
     driver: ScriptedDriver,
 ) -> None:
     driver.boot_time = 10_000.0
-    manager = managing(driver)
+    manager = make_manager(driver)
 
     outcome = await manager.submit(BUILD, JOB).future
 
@@ -70,12 +74,12 @@ async def test_the_deadline_says_what_was_waited_for_and_leaves_nothing(
     assert 600.0 <= now() < 610.0
 
 
-async def test_the_deadline_says_what_went_wrong_last(
+async def test_the_answer_at_the_deadline_has_the_last_error(
     driver: ScriptedDriver,
 ) -> None:
-    down = [CloudUnavailable("503 of nova") for _each in range(10_000)]
+    down = [CloudUnavailable("503 of nova") for _call in range(10_000)]
     driver.before["devices_of_jobs"].extend(down)
-    manager = managing(driver)
+    manager = make_manager(driver)
 
     outcome = await manager.submit(BUILD, JOB).future
 
@@ -83,25 +87,25 @@ async def test_the_deadline_says_what_went_wrong_last(
     assert "503 of nova" in outcome.reason
 
 
-async def test_who_waits_at_an_open_circuit_is_told_what_is_wrong(
+async def test_jobs_waiting_at_an_open_circuit_answer_with_its_error(
     driver: ScriptedDriver,
 ) -> None:
-    down = [CloudUnavailable("503 of nova") for _each in range(10_000)]
+    down = [CloudUnavailable("503 of nova") for _call in range(10_000)]
     driver.before["create_ip"].extend(down)
-    manager = managing(driver)
+    manager = make_manager(driver)
 
-    jobs = [manager.submit({"action": "BUILD_IP"}) for _each in range(40)]
-    outcomes = [await each.future for each in jobs]
+    jobs = [manager.submit({"action": "BUILD_IP"}) for _job in range(40)]
+    outcomes = [await job.future for job in jobs]
 
     assert {outcome.code for outcome in outcomes} == {"cloud_unavailable"}
     assert all("503 of nova" in outcome.reason for outcome in outcomes)
 
 
-async def test_a_time_out_of_an_actions_own_is_not_its_deadline(
+async def test_a_timeout_error_of_an_action_is_not_its_deadline(
     driver: ScriptedDriver,
 ) -> None:
     class Act(Action[NoFields]):
-        """Time out by itself."""
+        """Raise a timeout error."""
 
         takes = NoFields
 
@@ -111,14 +115,17 @@ async def test_a_time_out_of_an_actions_own_is_not_its_deadline(
             async with context.limit(60.0):
                 raise TimeoutError("of a library")
 
-    outcome = await managing(driver, Act).submit({"action": "ACT"}).future
+    outcome = await make_manager(driver, Act).submit({"action": "ACT"}).future
 
     assert outcome.code == "plugin_failed"
     assert "TimeoutError: of a library" in outcome.reason
 
 
 class Stubborn(Action[NoFields]):
-    """Do not heed a cancel for an hour."""
+    """Ignore cancels for an hour.
+
+    :cvar undone: the made resource and the time left, when it was undone
+    """
 
     takes = NoFields
     answers = ("made",)
@@ -141,14 +148,15 @@ class Stubborn(Action[NoFields]):
 
 @pytest.fixture
 def stubborn() -> Iterator[type[Stubborn]]:
+    """Yield the action, and reset it afterwards."""
     yield Stubborn
     Stubborn.undone = ()
 
 
-async def test_an_action_that_does_not_end_is_answered_for_and_undone(
+async def test_a_hanging_action_is_answered_at_its_deadline_and_undone_later(
     driver: ScriptedDriver, stubborn: type[Stubborn]
 ) -> None:
-    manager = managing(driver, stubborn)
+    manager = make_manager(driver, stubborn)
 
     outcome = await manager.submit({"action": "ACT"}).future
     assert outcome.code == "deadline"
@@ -159,10 +167,10 @@ async def test_an_action_that_does_not_end_is_answered_for_and_undone(
     assert stubborn.undone == (7, 60.0)
 
 
-async def test_an_action_that_does_not_end_does_not_keep_a_manager_open(
+async def test_closing_a_manager_does_not_wait_for_a_hanging_action(
     driver: ScriptedDriver, stubborn: type[Stubborn]
 ) -> None:
-    manager = managing(driver, stubborn)
+    manager = make_manager(driver, stubborn)
     delivery = manager.submit({"action": "ACT"})
     await asyncio.sleep(1.0)
 
@@ -175,15 +183,15 @@ async def test_an_action_that_does_not_end_does_not_keep_a_manager_open(
 # -- deliveries -------------------------------------------------------------
 
 
-async def test_a_redelivered_job_awaits_the_run_that_is_there(
+async def test_a_redelivered_job_joins_its_running_build(
     driver: ScriptedDriver,
 ) -> None:
-    manager = managing(driver)
+    manager = make_manager(driver)
     lost = manager.submit(BUILD, JOB)
     await asyncio.sleep(100.0)
     lost.connection_lost()
 
-    again = await manager.submit(BUILD, AGAIN).future
+    again = await manager.submit(BUILD, REDELIVERED).future
 
     assert again.answer["response"] == "PASS"
     assert driver.calls.count("create_device") == 1
@@ -191,11 +199,14 @@ async def test_a_redelivered_job_awaits_the_run_that_is_there(
     assert now() < 310.0
 
 
-async def test_who_ends_to_wait_takes_the_answer_from_nobody_else(
+async def test_a_delivery_that_stops_waiting_does_not_cancel_the_other(
     driver: ScriptedDriver,
 ) -> None:
-    manager = managing(driver)
-    first, other = manager.submit(BUILD, JOB), manager.submit(BUILD, AGAIN)
+    manager = make_manager(driver)
+    first, other = (
+        manager.submit(BUILD, JOB),
+        manager.submit(BUILD, REDELIVERED),
+    )
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(100.0):
@@ -205,11 +216,11 @@ async def test_who_ends_to_wait_takes_the_answer_from_nobody_else(
     assert len(driver.devices) == 1
 
 
-async def test_a_job_that_nobody_waits_for_leaves_its_device(
+async def test_an_abandoned_build_keeps_its_device_at_the_deadline(
     driver: ScriptedDriver,
 ) -> None:
     driver.boot_time = 10_000.0
-    manager = managing(driver)
+    manager = make_manager(driver)
     delivery = manager.submit(BUILD, JOB)
     await asyncio.sleep(100.0)
 
@@ -220,13 +231,13 @@ async def test_a_job_that_nobody_waits_for_leaves_its_device(
 
 
 @pytest.mark.parametrize("lost", [True, False])
-async def test_what_was_handed_over_and_is_not_answered_says_so(
+async def test_a_stop_before_the_answer_withdraws_or_deletes_the_device(
     driver: ScriptedDriver, lost: bool
 ) -> None:
-    # The process stops while the mark is written: nobody has the device.
+    # The process stops while the mark is written, before the answer.
     driver.boot_time = 0.0
     driver.seconds["mark_device"] = 5.0
-    manager = managing(driver)
+    manager = make_manager(driver)
     delivery = manager.submit(BUILD, JOB)
     while "mark_device" not in driver.calls:
         await asyncio.sleep(0.1)
@@ -236,19 +247,19 @@ async def test_what_was_handed_over_and_is_not_answered_says_so(
     manager.stop()
 
     assert await code(delivery) == "stopped"
-    # Another worker may take it over; or else it is deleted.
+    # A lost connection means a redelivery, which takes the device over.
     assert states(driver) == (["withdrawn"] if lost else [])
 
 
-async def test_a_device_that_is_handed_over_is_answered_though_all_stops(
+async def test_a_device_already_handed_over_is_answered_despite_a_stop(
     driver: ScriptedDriver,
 ) -> None:
     driver.boot_time = 0.0
     for name in ("libra-1", "libra-2"):
-        driver.add_device(name, mark=LEFT)
+        driver.add_device(name, mark=Mark.for_job("libra", JOB))
     driver.seconds["delete_device"] = 10.0
-    manager = managing(driver)
-    delivery = manager.submit(BUILD, AGAIN)
+    manager = make_manager(driver)
+    delivery = manager.submit(BUILD, REDELIVERED)
     while "delete_device" not in driver.calls:
         await asyncio.sleep(0.1)
 
@@ -259,15 +270,15 @@ async def test_a_device_that_is_handed_over_is_answered_though_all_stops(
     assert "handed over" in states(driver)
 
 
-# -- cancelled by the caller ------------------------------------------------
+# -- cancels ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 2.0, 100.0])
-async def test_a_build_that_is_cancelled_leaves_nothing(
+async def test_a_cancelled_build_leaves_no_device(
     driver: ScriptedDriver, seconds: float
 ) -> None:
     driver.seconds["create_device"] = 5.0
-    manager = managing(driver)
+    manager = make_manager(driver)
     delivery = manager.submit(BUILD, JOB)
     await asyncio.sleep(seconds)
 
@@ -280,10 +291,10 @@ async def test_a_build_that_is_cancelled_leaves_nothing(
     assert now() < 120.0
 
 
-async def test_a_caller_that_is_cancelled_cancels_its_job(
+async def test_cancelling_the_caller_cancels_its_job(
     driver: ScriptedDriver,
 ) -> None:
-    manager = managing(driver)
+    manager = make_manager(driver)
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(100.0):
@@ -295,11 +306,14 @@ async def test_a_caller_that_is_cancelled_cancels_its_job(
     assert manager.running() == []
 
 
-async def test_of_two_deliveries_one_can_be_cancelled(
+async def test_one_of_two_deliveries_can_be_cancelled(
     driver: ScriptedDriver,
 ) -> None:
-    manager = managing(driver)
-    first, other = manager.submit(BUILD, JOB), manager.submit(BUILD, AGAIN)
+    manager = make_manager(driver)
+    first, other = (
+        manager.submit(BUILD, JOB),
+        manager.submit(BUILD, REDELIVERED),
+    )
     await asyncio.sleep(100.0)
 
     assert first.cancel()
@@ -309,10 +323,10 @@ async def test_of_two_deliveries_one_can_be_cancelled(
     assert (await other.future).answer["response"] == "PASS"
 
 
-async def test_a_job_begins_anew_after_it_was_cancelled(
+async def test_a_cancelled_job_starts_again_when_redelivered(
     driver: ScriptedDriver,
 ) -> None:
-    manager = managing(driver)
+    manager = make_manager(driver)
     cancelled = manager.submit(BUILD, JOB)
     await asyncio.sleep(100.0)
     cancelled.cancel()
@@ -324,15 +338,15 @@ async def test_a_job_begins_anew_after_it_was_cancelled(
     assert device.name == again.answer["name"]
 
 
-async def test_what_passes_though_it_was_cancelled_is_undone(
+async def test_a_pass_of_a_cancelled_action_is_undone(
     driver: ScriptedDriver, stubborn: type[Stubborn]
 ) -> None:
     class Slow(stubborn):  # type: ignore[misc, valid-type]
-        """Clear up for ten hours."""
+        """Take up to ten hours for the clean-up."""
 
         cleanup_time = 36_000.0
 
-    manager = managing(driver, Slow)
+    manager = make_manager(driver, Slow)
     delivery = manager.submit({"action": "ACT"})
     await asyncio.sleep(1.0)
 
@@ -343,13 +357,13 @@ async def test_what_passes_though_it_was_cancelled_is_undone(
     assert stubborn.undone[0] == 7
 
 
-# -- a stop -----------------------------------------------------------------
+# -- stops and failures -----------------------------------------------------
 
 
-async def test_a_stop_in_the_turn_of_the_submit_is_answered(
+async def test_a_stop_right_after_submit_is_answered_without_calls(
     driver: ScriptedDriver,
 ) -> None:
-    manager = managing(driver)
+    manager = make_manager(driver)
     delivery = manager.submit(BUILD, JOB)
 
     manager.stop()
@@ -358,11 +372,11 @@ async def test_a_stop_in_the_turn_of_the_submit_is_answered(
     assert driver.calls == []
 
 
-async def test_a_second_cancel_does_not_break_off_the_clean_up(
+async def test_a_stop_does_not_interrupt_the_clean_up_of_a_cancelled_build(
     driver: ScriptedDriver,
 ) -> None:
     driver.seconds["delete_device"] = 5.0
-    manager = managing(driver)
+    manager = make_manager(driver)
     delivery = manager.submit(BUILD, JOB)
     await asyncio.sleep(100.0)
     delivery.cancel()
@@ -374,12 +388,12 @@ async def test_a_second_cancel_does_not_break_off_the_clean_up(
     assert driver.devices == {}
 
 
-async def test_a_failed_device_that_stays_is_handed_back(
+async def test_the_answer_names_a_device_that_could_not_be_deleted(
     driver: ScriptedDriver,
 ) -> None:
     driver.boot_time = 10_000.0
     driver.before["delete_device"].append(CloudRefused("it stays"))
-    manager = managing(driver)
+    manager = make_manager(driver)
 
     outcome: Outcome = await manager.submit(BUILD, JOB).future
 
@@ -389,12 +403,12 @@ async def test_a_failed_device_that_stays_is_handed_back(
     assert "not done within 600 s; device" in outcome.reason
 
 
-async def test_a_device_that_came_too_late_is_deleted_at_the_second_try(
+async def test_a_refused_deletion_of_a_late_device_is_repeated(
     driver: ScriptedDriver,
 ) -> None:
     driver.seconds["create_device"] = 5.0
     driver.before["delete_device"].append(CloudRefused("it stays"))
-    manager = managing(driver)
+    manager = make_manager(driver)
     delivery = manager.submit(BUILD, JOB)
     await asyncio.sleep(1.0)
 
@@ -405,11 +419,13 @@ async def test_a_device_that_came_too_late_is_deleted_at_the_second_try(
     assert driver.devices == {}
 
 
-async def test_a_thousand_builds_wait_at_once(driver: ScriptedDriver) -> None:
-    manager = managing(driver)
+async def test_a_thousand_waiting_builds_share_their_polls(
+    driver: ScriptedDriver,
+) -> None:
+    manager = make_manager(driver)
 
-    deliveries = [manager.submit(BUILD) for _each in range(1000)]
-    outcomes = [await each.future for each in deliveries]
+    deliveries = [manager.submit(BUILD) for _job in range(1000)]
+    outcomes = [await job.future for job in deliveries]
 
     assert {each.answer["response"] for each in outcomes} == {"PASS"}
     assert len({each.answer["name"] for each in outcomes}) == 1000

@@ -32,6 +32,12 @@ def registrations(process: Process) -> int:
     return sum("registered" in line for line in list(process.lines))
 
 
+def refusals(process: Process) -> int:
+    """Return the number of answers that job servers have refused."""
+    words = "its answer was refused"
+    return sum(words in line for line in list(process.lines))
+
+
 def complaints(process: Process, server: Address | str) -> list[str]:
     """Return a worker's complaints about a job server."""
     words = f"Job server {server}: "

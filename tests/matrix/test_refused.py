@@ -9,7 +9,7 @@ from poolmgr.gearman.client import JobFailed
 from tests.asking import cancel
 from tests.jobservers import JobServerProcess, gearmand
 from tests.matrix.batches import BUILD, BUILD_IP, ask, at, batch
-from tests.matrix.logs import executions, registrations
+from tests.matrix.logs import executions, refusals, registrations
 from tests.matrix.packets import EachPacket, renamed
 from tests.matrix.states import NEVER, State
 from tests.polling import until
@@ -80,6 +80,7 @@ def test_only_resources_of_refused_answers_are_deleted(
                     until(lambda: len(executions(process)) == 60)
                     until(lambda: len(state.marks()) == 40)
                     until(lambda: at(server.address) == (20, 20))
+                    until(lambda: refusals(process) == 20)
 
                 assert registrations(process) == 1
                 assert len(refusal.refused) == 20
