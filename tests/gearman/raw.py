@@ -1,47 +1,56 @@
-"""A peer that sends packets which our client would refuse to send."""
+"""Connections to a job server that send and receive single packets."""
 
 import socket
-import struct
 
 from poolmgr.gearman.endpoint import Address
-from poolmgr.gearman.protocol import PacketType, encode
+from poolmgr.gearman.protocol import Packet, PacketType, Parser, encode
 from tests.gearman_workers import TIMEOUT
-
-_HEADER = struct.Struct(">4sII")
 
 
 class RawPeer:
-    """A connection to a job server."""
+    """A client or worker that may send what poolmgr's refuse to send."""
 
     def __init__(self, address: Address) -> None:
-        self.sock = socket.create_connection(
+        self._socket = socket.create_connection(
             (address.host, address.port), TIMEOUT
         )
+        self._parser = Parser()
+        self._packets: list[Packet] = []
 
     def __enter__(self) -> "RawPeer":
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.sock.close()
+        self.close()
 
     def send(self, kind: PacketType, *args: bytes) -> None:
         """Send a packet."""
-        self.sock.sendall(encode(kind, *args))
+        self._socket.sendall(encode(kind, *args))
 
-    def ask(self, kind: PacketType, *args: bytes) -> list[bytes]:
-        """Send a packet, and return the arguments of the next that comes."""
+    def receive(self) -> Packet:
+        """Wait for a packet."""
+        while not self._packets:
+            data = self._socket.recv(65536)
+            assert data, "the job server has closed the connection"
+            self._packets += self._parser.feed(data)
+        return self._packets.pop(0)
+
+    def ask(self, kind: PacketType, *args: bytes) -> Packet:
+        """Send a packet and receive one."""
         self.send(kind, *args)
         return self.receive()
 
-    def receive(self) -> list[bytes]:
-        """The arguments of the next packet."""
-        _magic, _kind, length = _HEADER.unpack(self._exactly(_HEADER.size))
-        return self._exactly(length).split(b"\0")
+    def submit(self, unique: bytes, payload: bytes = b"x") -> bytes:
+        """Submit a foreground job of "f" and return its handle."""
+        created = self.ask(PacketType.SUBMIT_JOB, b"f", unique, payload)
+        assert created.type is PacketType.JOB_CREATED
+        return created.args[0]
 
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            piece = self.sock.recv(size - len(data))
-            assert piece, "the job server has closed the connection"
-            data += piece
-        return data
+    def received_nothing(self) -> bool:
+        """Return whether the server sent no packet before an ECHO_RES."""
+        end = (PacketType.ECHO_RES, [b"end"])
+        return self.ask(PacketType.ECHO_REQ, b"end") == end
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()

@@ -1,4 +1,4 @@
-"""Queries of a job server by gearmand's admin protocol."""
+"""Tests of queries of a job server by gearmand's admin protocol."""
 
 import asyncio
 import socket
@@ -38,9 +38,12 @@ def test_workers_lists_the_connections(
         address = job_server.address
         async with running(address) as worker:
             await worker.registered()
-            there = await admin.workers(address)
-        (able,) = [each for each in there if each.functions]
-        assert (able.ip, able.functions) == ("127.0.0.1", (FUNCTION,))
+            workers = await admin.workers(address)
+        (registered,) = [each for each in workers if each.functions]
+        assert (registered.ip, registered.functions) == (
+            "127.0.0.1",
+            (FUNCTION,),
+        )
 
     asyncio.run(scenario())
 
@@ -50,8 +53,8 @@ def test_show_jobs_lists_the_handles() -> None:
         async with Client([address]) as client:
             handles = {(await client.submit(FUNCTION, b"x")).handle}
             handles.add((await client.submit(FUNCTION, b"x")).handle)
-            shown = await admin.show_jobs(address)
-        assert shown == dict.fromkeys(handles, 0)
+            jobs = await admin.show_jobs(address)
+        assert jobs == dict.fromkeys(handles, 0)
 
     with gearmand() as server:
         asyncio.run(scenario(server.address))
@@ -66,12 +69,14 @@ def test_show_jobs_lists_the_handles() -> None:
         (is_silent, "within.*may not be a job server"),
         (closes, "may not be a job server"),
     ],
-    ids=["odd", "error", "endless", "silent", "closes"],
+    ids=["html", "error", "endless", "silent", "closes"],
 )
-def test_querying_another_kind_of_server_fails(
+def test_querying_a_server_of_another_protocol_fails(
     meet: Callable[[socket.socket], None], words: str
 ) -> None:
     options = ConnectionOptions(heartbeat=0.3, connect_timeout=1.0)
-    with peer(meet) as odd:
-        with pytest.raises(TransportError, match=f"{odd.address}.*{words}"):
-            asyncio.run(admin.status(odd.address, options))
+    with peer(meet) as stranger:
+        with pytest.raises(
+            TransportError, match=f"{stranger.address}.*{words}"
+        ):
+            asyncio.run(admin.status(stranger.address, options))

@@ -1,4 +1,4 @@
-"""The client: connecting, lost connections, failed jobs."""
+"""Tests of the client: connecting, lost connections, failed jobs."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from tests.gearman_workers import FUNCTION, TIMEOUT, running
 from tests.jobservers import JobServerProcess, free_port, gearmand
 
 
-def test_a_client_takes_the_first_server_that_can_be_reached(
+def test_a_client_uses_the_first_reachable_server(
     job_server: JobServerProcess,
 ) -> None:
     dead = Address("127.0.0.1", free_port())
@@ -32,7 +32,7 @@ def test_a_client_takes_the_first_server_that_can_be_reached(
     asyncio.run(scenario())
 
 
-def test_a_client_that_reaches_no_server_names_them() -> None:
+def test_the_error_without_a_reachable_server_names_all_servers() -> None:
     dead = [Address("127.0.0.1", free_port()) for _ in range(2)]
 
     async def scenario() -> None:
@@ -58,7 +58,7 @@ def test_calls_fail_after_the_connection_is_lost(
     asyncio.run(scenario())
 
 
-def test_a_job_that_was_cancelled_has_failed() -> None:
+def test_a_cancelled_job_fails() -> None:
     async def scenario(address: Address) -> None:
         async with running(address) as worker, Client([address]) as client:
             job = await client.submit(FUNCTION, b"x")
@@ -72,18 +72,18 @@ def test_a_job_that_was_cancelled_has_failed() -> None:
         asyncio.run(scenario(server.address))
 
 
-def test_jobs_fail_with_the_connection_after_a_cancelled_request() -> None:
-    taken = asyncio.Event()
+def test_a_lost_connection_fails_jobs_after_a_cancelled_request() -> None:
+    cancelled = asyncio.Event()
 
     async def serve(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        # It takes jobs, and answers no question for them.
+        # This server accepts jobs and does not answer queries of their status.
         await reader.readuntil(b"\0REQ")
         writer.write(encode(PacketType.ECHO_RES, b"", magic=RESPONSE))
         await reader.readuntil(b"payload")
         writer.write(encode(PacketType.JOB_CREATED, b"H:1", magic=RESPONSE))
-        await taken.wait()
+        await cancelled.wait()
         writer.close()
 
     async def scenario() -> None:
@@ -94,14 +94,14 @@ def test_jobs_fail_with_the_connection_after_a_cancelled_request() -> None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await client.has(handle="H:1")
-            taken.set()
+            cancelled.set()
             with pytest.raises(TransportError, match="closed by the job"):
                 await job.result(TIMEOUT)
 
     asyncio.run(scenario())
 
 
-def test_no_job_has_a_name_with_surrogates(
+def test_names_with_surrogates_are_not_found(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:

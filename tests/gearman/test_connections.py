@@ -1,4 +1,4 @@
-"""Reconnecting, and what the worker logs about it.
+"""Tests of reconnecting and its log messages.
 
 Misbehaving servers are in ``tests/matrix``.
 """
@@ -22,7 +22,7 @@ QUICK = ConnectionOptions(
 )
 
 
-def test_a_stopped_server_is_noticed(
+def test_a_stopped_server_is_noticed_and_reconnected(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -50,34 +50,34 @@ def test_an_unreachable_server_is_logged_once(
 
     asyncio.run(scenario())
 
-    said = [r for r in caplog.records if str(address) in r.getMessage()]
-    assert len(said) == 1
+    messages = [r for r in caplog.records if str(address) in r.getMessage()]
+    assert len(messages) == 1
 
 
 def test_alternating_errors_are_logged_once_each(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    turns = itertools.cycle([b"SSH-", b"HTTP"])
+    greetings = itertools.cycle([b"SSH-", b"HTTP"])
 
     def greet(sock: socket.socket) -> None:
-        sock.sendall(next(turns) + b"/1.1 400 Bad Request")
+        sock.sendall(next(greetings) + b"/1.1 400 Bad Request")
 
     async def scenario() -> None:
-        with peer(greet) as odd:
-            async with running(odd.address, options=QUICK):
-                await until(lambda: len(odd.times) > 6)
+        with peer(greet) as stranger:
+            async with running(stranger.address, options=QUICK):
+                await until(lambda: len(stranger.times) > 6)
 
     asyncio.run(scenario())
 
-    said = [r.getMessage() for r in caplog.records]
-    assert [("SSH" in line, "HTTP" in line) for line in said] == [
+    messages = [r.getMessage() for r in caplog.records]
+    assert [("SSH" in line, "HTTP" in line) for line in messages] == [
         (True, False),
         (False, True),
     ]
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("greeting", "words"),
     [
         (b"\x15\x03\x01\0\x02\x02\x46", "or speak only TLS"),
         (b"SSH-2.0-x\r\n", "not understood: SSH-"),
@@ -85,11 +85,11 @@ def test_alternating_errors_are_logged_once_each(
     ],
     ids=["tls", "ssh", "silent"],
 )
-def test_another_kind_of_server_is_logged(
-    said: bytes, words: str, caplog: pytest.LogCaptureFixture
+def test_a_server_of_another_protocol_is_logged(
+    greeting: bytes, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
-        with peer(says(said)) as stranger:
+        with peer(says(greeting)) as stranger:
             async with running(stranger.address, options=QUICK):
                 await until(lambda: words in caplog.text)
             with pytest.raises(TransportError, match=words):

@@ -1,4 +1,4 @@
-"""Accepted, refused and lost answers."""
+"""Tests of accepted, refused and lost answers."""
 
 import asyncio
 
@@ -32,16 +32,17 @@ def test_deliver_reports_the_one_refused_answer_of_100(
                 await client.submit(FUNCTION, b"%d" % n) for n in range(100)
             ]
             jobs = [await worker.job() for _ in range(100)]
-            unknown = jobs[50].handle
+            refused = jobs[50].handle
             jobs[50].raw_handle = b"H:nowhere:1"
-            # All at once: an error does not say of which answer it is.
-            taken = await asyncio.gather(
+            # The answers are sent together, as an error does not say which
+            # answer was refused.
+            accepted = await asyncio.gather(
                 *[job.deliver(job.payload) for job in jobs]
             )
-            assert taken == [n != 50 for n in range(100)]
-            for n, each in enumerate(submitted):
-                if each.handle != unknown:
-                    assert await each.result(TIMEOUT) == b"%d" % n
+            assert accepted == [n != 50 for n in range(100)]
+            for n, request in enumerate(submitted):
+                if request.handle != refused:
+                    assert await request.result(TIMEOUT) == b"%d" % n
             (connection,) = worker.worker.connections
         assert (connection.state, connection.reconnects) == ("up", 0)
 

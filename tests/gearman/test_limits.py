@@ -1,4 +1,4 @@
-"""Edge cases of the protocol, with gearmand and the built-in server."""
+"""Tests of edge cases of the protocol with both job servers."""
 
 import asyncio
 import socket
@@ -22,16 +22,13 @@ PAYLOAD = b'{"n": 1}'
 
 @pytest.fixture
 def server() -> Iterator[JobServerProcess]:
-    """Debian's gearmand."""
-    with gearmand() as made:
-        yield made
-
-
-# -- uniques ----------------------------------------------------------------
+    """Run Debian's gearmand."""
+    with gearmand() as server:
+        yield server
 
 
 @pytest.mark.parametrize("size", [1, 62, 63, 64])
-def test_payloads_are_complete_for_uniques_of_any_length(
+def test_payloads_are_complete_with_uniques_of_any_length(
     job_server: JobServerProcess, size: int
 ) -> None:
     async def scenario() -> None:
@@ -48,13 +45,13 @@ def test_payloads_are_complete_for_uniques_of_any_length(
                 assert job.payload == PAYLOAD
                 assert job.unique.startswith("u" * min(size, 63))
                 worker.done(job, b"answer")
-            (handle,) = client.receive()
-            assert client.receive() == [handle, b"answer"]
+            (handle,) = client.receive().args
+            assert client.receive().args == [handle, b"answer"]
 
     asyncio.run(scenario())
 
 
-def test_jobs_with_cut_uniques_are_distinguished(
+def test_jobs_with_truncated_uniques_are_distinguished(
     server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -69,7 +66,7 @@ def test_jobs_with_cut_uniques_are_distinguished(
     asyncio.run(scenario())
 
 
-def test_a_cut_unique_is_the_same_in_the_next_delivery(
+def test_a_truncated_unique_stays_the_same_on_redelivery(
     server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -88,20 +85,20 @@ def test_a_cut_unique_is_the_same_in_the_next_delivery(
     ("unique", "words"),
     [("u" * 64, "64 bytes"), ("ü" * 32, "64 bytes"), ("a\0b", "NUL")],
 )
-def test_a_client_refuses_a_unique_that_gearmand_would_garble(
+def test_a_client_refuses_a_unique_that_gearmand_would_change(
     job_server: JobServerProcess, unique: str, words: str
 ) -> None:
     async def scenario() -> None:
         async with Client([job_server.address]) as client:
             with pytest.raises(ConfigError, match=words):
                 await client.submit(FUNCTION, PAYLOAD, unique=unique)
-            # The next is taken.
+            # The connection still works.
             await client.submit(FUNCTION, PAYLOAD, unique="u" * 63)
 
     asyncio.run(scenario())
 
 
-def test_a_job_with_a_cut_unique_is_found_by_its_handle(
+def test_a_job_with_a_truncated_unique_is_found_by_its_handle(
     server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -132,9 +129,7 @@ def test_has_accepts_names_of_any_length(
     asyncio.run(scenario())
 
 
-# -- names of others --------------------------------------------------------
-
-ODD = [
+UNUSUAL_NAMES = [
     b"a\nb",
     b"a\r\nb",
     b"a\tb",
@@ -152,11 +147,11 @@ ODD = [
 ]
 
 
-def test_odd_names_hide_no_queue_and_no_worker(
+def test_unusual_names_do_not_hide_other_queues_and_workers(
     server: JobServerProcess,
 ) -> None:
     with ExitStack() as stack:
-        for name in ODD:
+        for name in UNUSUAL_NAMES:
             other = stack.enter_context(RawPeer(server.address))
             other.send(PacketType.CAN_DO, name)
             other.send(PacketType.SET_CLIENT_ID, name)
@@ -173,30 +168,27 @@ def test_odd_names_hide_no_queue_and_no_worker(
 
     (queue,) = [each for each in functions if each.name == "ours"]
     assert (queue.queued, queue.running, queue.workers) == (1, 0, 1)
-    assert len(functions) == len(ODD) + 1
+    assert len(functions) == len(UNUSUAL_NAMES) + 1
     (worker,) = [each for each in workers if each.client_id == "our-worker"]
     assert worker.functions == ("ours",)
-    assert len(jobs) == len(ODD) + 1
-
-
-# -- names with several addresses -------------------------------------------
+    assert len(jobs) == len(UNUSUAL_NAMES) + 1
 
 
 def name_of(monkeypatch: pytest.MonkeyPatch, *addresses: Address) -> Address:
     """Return a host name that resolves to these addresses."""
 
-    def look_up(*args: object, **kwargs: object) -> list[object]:
+    def resolve(*args: object, **kwargs: object) -> list[object]:
         kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
         return [(*kind, (each.host, each.port)) for each in addresses]
 
-    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
     return Address("gearman.example.com")
 
 
-def test_the_address_that_answers_is_used(
+def test_a_responsive_address_of_a_name_is_used(
     monkeypatch: pytest.MonkeyPatch, server: JobServerProcess
 ) -> None:
-    """For the worker, the client and the queries."""
+    """The worker, the client and the queries use it."""
     options = ConnectionOptions(connect_timeout=100 * TIMEOUT)
 
     async def scenario(name: Address) -> None:
@@ -211,13 +203,13 @@ def test_the_address_that_answers_is_used(
         asyncio.run(scenario(name_of(monkeypatch, silent, server.address)))
 
 
-def test_an_address_that_never_answers_is_replaced_by_another(
+def test_another_address_is_used_if_one_closes_connections(
     monkeypatch: pytest.MonkeyPatch, server: JobServerProcess
 ) -> None:
     async def scenario(name: Address) -> None:
         async with running(name) as worker:
             await worker.registered()
 
-    with peer(closes) as bad:
-        name = name_of(monkeypatch, bad.address, server.address)
+    with peer(closes) as closing:
+        name = name_of(monkeypatch, closing.address, server.address)
         asyncio.run(scenario(name))

@@ -1,4 +1,4 @@
-"""Parsing packets from pieces, and refusing invalid data."""
+"""Tests of parsing packets from pieces, and refusing invalid data."""
 
 import struct
 import time
@@ -24,11 +24,12 @@ def packets(draw: st.DrawFn) -> Packet:
     kind = draw(st.sampled_from(PacketType))
     args = [draw(argument) for _ in range(kind.arguments)]
     if args:
-        args[-1] += draw(st.binary(max_size=20))  # the last may have NULs
+        # Only the last argument may contain NULs.
+        args[-1] += draw(st.binary(max_size=20))
     return Packet(kind, args)
 
 
-def cut(data: bytes, lengths: list[int]) -> list[bytes]:
+def split(data: bytes, lengths: list[int]) -> list[bytes]:
     pieces = []
     for length in lengths:
         pieces.append(data[:length])
@@ -45,14 +46,14 @@ def test_packets_are_parsed_from_pieces_of_any_size(
 
     received = [
         packet
-        for piece in cut(stream, lengths)
+        for piece in split(stream, lengths)
         for packet in parser.feed(piece)
     ]
 
     assert received == sent
 
 
-def parsed(pieces: list[bytes]) -> list[Packet] | str:
+def parse(pieces: list[bytes]) -> list[Packet] | str:
     parser = Parser(max_packet=1000)
     found: list[Packet] = []
     try:
@@ -75,7 +76,7 @@ def parsed(pieces: list[bytes]) -> list[Packet] | str:
 def test_errors_do_not_depend_on_the_size_of_pieces(
     stream: bytes, lengths: list[int]
 ) -> None:
-    assert parsed(cut(stream, lengths)) == parsed([stream])
+    assert parse(split(stream, lengths)) == parse([stream])
 
 
 @pytest.mark.parametrize(
@@ -90,8 +91,10 @@ def test_errors_do_not_depend_on_the_size_of_pieces(
         (b"\0RES" + struct.pack(">II", 10, 1) + b"x", "NO_JOB"),
     ],
 )
-def test_nonsense_is_refused_with_the_reason(data: bytes, reason: str) -> None:
-    assert reason in parsed([data])
+def test_invalid_data_is_refused_with_the_reason(
+    data: bytes, reason: str
+) -> None:
+    assert reason in parse([data])
 
 
 def test_parsing_takes_linear_time() -> None:
@@ -107,5 +110,5 @@ def test_parsing_takes_linear_time() -> None:
         found.extend(parser.feed(stream[start : start + 1024]))
 
     assert [len(p.args[3]) for p in found] == [len(payload)]
-    # It takes 0.03 s; to copy all that is there for each piece takes 5 s.
+    # Parsing takes 0.03 s; copying the buffer for each piece would take 5 s.
     assert time.process_time() - began < 1.0

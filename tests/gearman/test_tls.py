@@ -1,4 +1,4 @@
-"""TLS contexts and files.
+"""Tests of TLS contexts and files.
 
 Refused certificates are in ``tests/matrix/test_tls.py``.
 """
@@ -34,7 +34,7 @@ def test_tls_is_1_2_or_newer(files: Certificates) -> None:
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_without_any_file_there_is_no_tls() -> None:
+def test_tls_is_off_without_files() -> None:
     assert client_context(None, None, None) is None
 
 
@@ -42,29 +42,29 @@ def test_without_any_file_there_is_no_tls() -> None:
 def test_incomplete_tls_files_are_refused(
     files: Certificates, missing: str
 ) -> None:
-    given: dict[str, str | None] = dict(vars(files.client()))
+    paths: dict[str, str | None] = dict(vars(files.client()))
     for name in missing.split():
-        given[name] = None
+        paths[name] = None
 
     with pytest.raises(
         ConfigError, match="needs a CA file .* its key, and a key"
     ):
-        client_context(**given)
+        client_context(**paths)
 
 
 @pytest.mark.parametrize("which", ["ca", "cert", "key"])
 @pytest.mark.parametrize("content", [None, "", "garbage\n"])
-def test_a_file_that_cannot_be_used_is_named(
+def test_the_error_of_an_unusable_file_names_it(
     files: Certificates, which: str, content: str | None
 ) -> None:
-    given: dict[str, str] = dict(vars(files.client()))
-    path = Path(given[which])
+    paths: dict[str, str] = dict(vars(files.client()))
+    path = Path(paths[which])
     path.unlink()
     if content is not None:
         path.write_text(content)
 
     with pytest.raises(ConfigError, match=path.name) as caught:
-        client_context(**given)
+        client_context(**paths)
 
     assert "\n" not in str(caught.value)
 
@@ -72,21 +72,21 @@ def test_a_file_that_cannot_be_used_is_named(
 def test_a_key_of_another_certificate_is_refused(
     files: Certificates, tmp_path: Path
 ) -> None:
-    mine = files.client()
+    own = files.client()
     other = tmp_path / "other"
     other.mkdir()
     key = Certificates(other, files.authority).client().key
 
     with pytest.raises(ConfigError, match="key"):
-        client_context(mine.ca, mine.cert, key)
+        client_context(own.ca, own.cert, key)
 
 
 def test_a_silent_tls_handshake_times_out(
     files: Certificates,
 ) -> None:
     async def scenario(address: Address) -> str:
-        mine = options(files.client())
-        async with running(address, options=mine) as worker:
+        tls = options(files.client())
+        async with running(address, options=tls) as worker:
             await until(lambda: worker.worker.connections[0].last_error)
             return str(worker.worker.connections[0].last_error)
 

@@ -1,4 +1,4 @@
-"""Jobs that the job server wakes no worker for."""
+"""Tests of jobs for which the job server wakes no worker."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ def test_a_delayed_job_arrives_when_it_is_due() -> None:
 
 
 def test_a_delayed_job_arrives_at_a_busy_worker() -> None:
-    """Its connection is never idle, and its slot is rarely free."""
+    """The worker's connection is never idle; its slot is rarely free."""
 
     async def scenario() -> None:
         with gearmand() as server, RawPeer(server.address) as client:
@@ -60,8 +60,8 @@ def test_no_job_is_lost_if_a_full_worker_is_woken() -> None:
             ):
                 await full.registered()
                 await free.registered()
-                # Each of both is asleep, and one has no place. It has one
-                # again once what it asked for has been answered.
+                # Both workers sleep. The only slot of one is reserved as soon
+                # as its last request has released it.
                 await until(full.slots.reserve)
                 for _each in range(4):
                     await client.submit(FUNCTION, b"x", unique="")
@@ -85,7 +85,7 @@ def test_a_draining_worker_requests_no_jobs() -> None:
                     worker.worker.drain()
                     await until(lambda: not worker.asks)
                     await client.submit(FUNCTION, b"x", background=True)
-                    # So many heartbeats; a GRAB would come with the first.
+                    # Five heartbeats pass; a GRAB would come with the first.
                     for _each in range(5):
                         await asyncio.sleep(0.1)
                         (status,) = await admin.status(address)

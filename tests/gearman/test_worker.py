@@ -1,4 +1,4 @@
-"""The worker takes jobs for its free slots and answers them."""
+"""Tests of the worker: slots, deliveries, answers, draining."""
 
 import asyncio
 import contextlib
@@ -30,8 +30,8 @@ def test_200_jobs_on_one_connection_end_in_any_order(
             for job in jobs:
                 worker.done(job, b"answer to " + job.payload)
 
-            for n, job_ in enumerate(submitted):
-                assert await job_.result(TIMEOUT) == b"answer to %d" % n
+            for n, request in enumerate(submitted):
+                assert await request.result(TIMEOUT) == b"answer to %d" % n
 
     asyncio.run(scenario())
 
@@ -54,7 +54,7 @@ def test_payloads_of_any_size_are_delivered(
     asyncio.run(scenario())
 
 
-def test_jobs_of_one_unique_are_one_job_and_each_client_is_answered(
+def test_jobs_with_one_unique_run_once_and_answer_each_client(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -77,7 +77,7 @@ def test_jobs_of_one_unique_are_one_job_and_each_client_is_answered(
     asyncio.run(scenario())
 
 
-def test_a_unique_is_free_again_when_its_job_has_ended(
+def test_a_unique_can_be_reused_after_its_job_has_ended(
     job_server: JobServerProcess,
 ) -> None:
     async def scenario() -> None:
@@ -106,7 +106,7 @@ def test_jobs_without_a_unique_are_separate_jobs(
     asyncio.run(scenario())
 
 
-def test_urgent_jobs_come_first() -> None:
+def test_jobs_of_a_higher_priority_are_delivered_first() -> None:
     async def scenario(address: Address) -> None:
         async with Client([address]) as client:
             for priority in ("low", "normal", "high"):
@@ -117,12 +117,12 @@ def test_urgent_jobs_come_first() -> None:
                     priority=priority,
                 )
             async with running(address, slots=1) as worker:
-                came = []
+                payloads = []
                 for _ in range(3):
                     job = await worker.job()
-                    came.append(job.payload)
+                    payloads.append(job.payload)
                     worker.done(job)
-        assert came == [b"high", b"normal", b"low"]
+        assert payloads == [b"high", b"normal", b"low"]
 
     with gearmand() as server:
         asyncio.run(scenario(server.address))
@@ -158,7 +158,7 @@ def test_redelivered_jobs_keep_handle_and_unique(
     asyncio.run(scenario())
 
 
-def test_no_more_jobs_are_taken_than_slots_are_free() -> None:
+def test_a_worker_takes_no_more_jobs_than_it_has_free_slots() -> None:
     async def scenario() -> None:
         async with contextlib.AsyncExitStack() as stack:
             servers = [
@@ -180,8 +180,8 @@ def test_no_more_jobs_are_taken_than_slots_are_free() -> None:
             for _ in range(15):
                 job = await worker.job()
                 served.append(job.server)
-                # The server of the job before may not know yet that it ended.
-                for _look in range(500):
+                # A server may not have received the last answer yet.
+                for _attempt in range(500):
                     states = [await admin.status(s) for s in servers]
                     if sum(state[0].running for state in states) == 1:
                         break
@@ -189,7 +189,7 @@ def test_no_more_jobs_are_taken_than_slots_are_free() -> None:
                 else:
                     raise AssertionError(states)
                 worker.done(job)
-            # In turn: none has to wait for another's queue to be empty.
+            # The servers take turns; no queue waits until another is empty.
             assert len(set(served[:3])) == 3
 
     asyncio.run(scenario())

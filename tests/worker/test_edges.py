@@ -38,9 +38,9 @@ def test_a_unique_of_any_length_is_a_job_of_its_own(
                 client.send(PacketType.SUBMIT_JOB, FUNCTION, unique, BUILD)
             answers: list[bytes] = []
             while len(answers) < 2:
-                told = client.receive()
-                if len(told) == 2:  # what has more is progress
-                    answers.append(told[1])
+                packet = client.receive()
+                if packet.type is PacketType.WORK_COMPLETE:
+                    answers.append(packet.args[1])
 
     names = {json.loads(answer)["name"] for answer in answers}
     assert len(names) == 2

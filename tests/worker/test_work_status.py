@@ -8,7 +8,7 @@ import pytest
 
 from poolmgr.gearman.protocol import Packet, PacketType
 from tests.asking import FUNCTION
-from tests.gearman.test_server import Peer
+from tests.gearman.raw import RawPeer
 from tests.jobservers import JobServerProcess, gearmand
 from tests.polling import until
 from tests.processes import worker
@@ -24,14 +24,13 @@ def job_server() -> Iterator[JobServerProcess]:
 
 
 @pytest.fixture
-def client(job_server: JobServerProcess) -> Iterator[Peer]:
+def client(job_server: JobServerProcess) -> Iterator[RawPeer]:
     """A client that sees every packet."""
-    client = Peer(job_server)
-    yield client
-    client.close()
+    with RawPeer(job_server.address) as client:
+        yield client
 
 
-def submit(client: Peer, kind: PacketType, action: str) -> bytes:
+def submit(client: RawPeer, kind: PacketType, action: str) -> bytes:
     """Submit a job; its handle."""
     payload = json.dumps({"action": action}).encode()
     created = client.ask(kind, FUNCTION.encode(), b"u", payload)
@@ -39,7 +38,7 @@ def submit(client: Peer, kind: PacketType, action: str) -> bytes:
     return created.args[0]
 
 
-def until_complete(client: Peer) -> list[Packet]:
+def until_complete(client: RawPeer) -> list[Packet]:
     """The packets up to the answer, without it."""
     packets = []
     while (packet := client.receive()).type is not T.WORK_COMPLETE:
@@ -48,7 +47,7 @@ def until_complete(client: Peer) -> list[Packet]:
 
 
 def test_a_build_tells_its_stages_and_a_short_job_nothing(
-    job_server: JobServerProcess, client: Peer
+    job_server: JobServerProcess, client: RawPeer
 ) -> None:
     with worker([str(job_server.address)]) as process:
         process.wait_for("registered")
@@ -65,7 +64,7 @@ def test_a_build_tells_its_stages_and_a_short_job_nothing(
 
 
 def test_a_background_builds_progress_can_be_asked_for(
-    job_server: JobServerProcess, client: Peer, tmp_path: Path
+    job_server: JobServerProcess, client: RawPeer, tmp_path: Path
 ) -> None:
     config = "[fake]\nboot_time = 3600\n"
     with worker([str(job_server.address)], config, tmp_path) as process:
