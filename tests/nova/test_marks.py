@@ -1,4 +1,4 @@
-"""Marks as they are written into the cloud."""
+"""Tests of marks as the Nova driver writes and reads them."""
 
 import string
 from dataclasses import replace
@@ -26,7 +26,7 @@ some_marks = st.builds(
 
 
 @given(some_marks)
-def test_server_metadata_round_trip(mark: Mark) -> None:
+def test_a_mark_is_read_back_from_server_metadata(mark: Mark) -> None:
     metadata = marks.metadata_of(mark)
 
     assert marks.mark_in({**metadata, "role": "haproxy"}) == mark
@@ -37,8 +37,8 @@ def test_server_metadata_round_trip(mark: Mark) -> None:
 
 
 @given(some_marks)
-def test_description_round_trip_drops_only_a_long_handle(mark: Mark) -> None:
-    assume(len(mark.unique.encode()) <= 63)  # of Gearman's none is longer
+def test_only_a_long_handle_is_dropped_from_a_description(mark: Mark) -> None:
+    assume(len(mark.unique.encode()) <= 63)  # Gearman's limit
 
     description = marks.description_of(mark)
     read, device = marks.mark_in_description(description)
@@ -88,8 +88,8 @@ def test_foreign_metadata_are_not_a_mark() -> None:
     assert marks.mark_in({"pool": "libra", "poolmgr_pool": "x"}) is None
 
 
-def test_pool_and_job_of_a_newer_version_s_mark_are_read() -> None:
-    # Without a mark it could be taken for nobody's.
+def test_pool_and_unique_of_a_newer_versions_mark_are_read() -> None:
+    # A resource whose mark is not understood must not look like an orphan.
     metadata = {
         "poolmgr_pool": "libra",
         "poolmgr_unique": UNIQUE,
@@ -121,7 +121,7 @@ def test_tags_are_valid_and_unique() -> None:
         assert 0 < len(tag) <= 60
         assert "/" not in tag
         assert "," not in tag
-    # One of the pool, and one of each job.
+    # One for the pool, and one for each job.
     assert len(set(tags)) == 5
 
 

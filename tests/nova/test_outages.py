@@ -1,4 +1,4 @@
-"""A cloud that is down or slow is left in peace, and found again."""
+"""Tests of clouds that are down or slow, and of their recovery."""
 
 import socket
 import threading
@@ -30,11 +30,11 @@ from tests.nova.trouble import (
 )
 from tests.polling import until
 
-# -- a cloud that is down -----------------------------------------------------
+# -- total outages ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("effect", [{"status": 503}, {"reset": True}])
-def test_a_cloud_that_is_down_is_tried_by_few_calls_and_found_again(
+def test_a_failing_cloud_gets_few_calls_and_is_used_once_it_recovers(
     pool: Pool, effect: dict[str, Any]
 ) -> None:
     device, ip = pool.build(), pool.ip()
@@ -44,18 +44,18 @@ def test_a_cloud_that_is_down_is_tried_by_few_calls_and_found_again(
         pool.fault(switch.fault(service=service, **effect))
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
     until(lambda: any(b.open for b in pool.circuits.calls.values()))
-    begun, asked = time.monotonic(), len(pool.cloud.calls)
+    begun, before = time.monotonic(), len(pool.cloud.calls)
 
-    # A short job is answered in its time, and with the reason.
+    # A short job is answered by its deadline, with the cloud's reason.
     reason = pool.fails(
         "ASSIGN_IP", "cloud_unavailable", ip=ip["ip"], name=device["name"]
     )
     assert "floatingips" in reason or "servers" in reason
     until(lambda: time.monotonic() - begun > 2.0)
-    # Two services, reading and writing, two attempts each (one of them
-    # urgent) in a pause of a quarter of a second at least.
+    # Two services, reading and writing; each makes two attempts, one of them
+    # for a short job, and then pauses for a quarter of a second or longer.
     elapsed = time.monotonic() - begun
-    assert len(pool.cloud.calls) - asked <= 4 * 2 * elapsed / 0.25 + 8
+    assert len(pool.cloud.calls) - before <= 4 * 2 * elapsed / 0.25 + 8
     switch.on = False
 
     assert results(jobs) == ["PASS"] * 100
@@ -65,7 +65,7 @@ def test_a_cloud_that_is_down_is_tried_by_few_calls_and_found_again(
 
 
 class Refuser:
-    """Closes every connection at once, and counts them."""
+    """A port where every connection is counted and closed."""
 
     def __init__(self, port: int) -> None:
         self.count = 0
@@ -90,7 +90,7 @@ class Refuser:
 
 @contextmanager
 def refusing(port: int) -> Iterator[Refuser]:
-    """A port that something listens on that does not serve."""
+    """Yield a port where every connection is closed."""
     refuser = Refuser(port)
     try:
         yield refuser
@@ -99,7 +99,7 @@ def refusing(port: int) -> Iterator[Refuser]:
 
 
 @pytest.mark.parametrize("listens", [True, False])
-def test_a_cloud_that_cannot_be_reached_is_tried_seldom_and_found_again(
+def test_an_unreachable_cloud_is_tried_rarely_and_used_once_it_is_back(
     pools: Pools, listens: bool
 ) -> None:
     port = free_port()
@@ -113,13 +113,13 @@ def test_a_cloud_that_cannot_be_reached_is_tried_seldom_and_found_again(
         with refusing(port) as refuser:
             jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
             until(lambda: pool.stuck)
-            begun, tried = time.monotonic(), refuser.count
+            begun, before = time.monotonic(), refuser.count
             error = error_of(pool.run("BUILD_IP"))
             until(lambda: time.monotonic() - begun > 4.0)
-            # Reading and making, a pause of a quarter of a second at least,
-            # and one that is urgent besides; and the login of each.
+            # Reading and creating, each for builds and for the short job, and
+            # a login for each, with pauses of a quarter of a second or more.
             elapsed = time.monotonic() - begun
-            assert refuser.count - tried <= 8 * (elapsed / 0.25 + 2)
+            assert refuser.count - before <= 8 * (elapsed / 0.25 + 2)
     else:
         jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
         until(lambda: pool.stuck)
@@ -127,12 +127,12 @@ def test_a_cloud_that_cannot_be_reached_is_tried_seldom_and_found_again(
         assert "Connection refused" in error["message"]
 
     assert error["code"] == "cloud_unavailable"
-    with LoopbackCloud(port=port, boot_time=0.05) as back:
+    with LoopbackCloud(port=port, boot_time=0.05) as restarted:
         assert results(jobs) == ["PASS"] * 100
-        assert len(back.servers) == 100
+        assert len(restarted.servers) == 100
 
 
-def test_calls_at_the_gate_are_not_made_once_the_service_fails(
+def test_queued_calls_are_not_made_once_the_service_fails(
     pools: Pools,
 ) -> None:
     nova = {"calls_at_once": 4}
@@ -141,23 +141,23 @@ def test_calls_at_the_gate_are_not_made_once_the_service_fails(
     breaker = pool.breaker("making compute")
     switch = Switch()
     pool.fault(switch.fault(method="POST", path=SERVERS, status=503))
-    asked = pool.posts()
+    before = pool.posts()
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(100)]
     until(lambda: breaker.waiting >= MOST_CREATIONS - 5)
 
-    # Three may be under way when the fifth fails.
-    assert pool.posts() - asked <= 5 + 3
+    # Three more may be in flight when the fifth failure opens the breaker.
+    assert pool.posts() - before <= 5 + 3
     switch.on = False
     pool.hint(breaker)
     assert results(jobs) == ["PASS"] * 100
 
 
-def test_a_job_is_told_why_nothing_could_be_made_for_it(
+def test_a_job_in_an_outage_fails_with_the_clouds_reason(
     pool: Pool,
 ) -> None:
     pool.ip()
-    pool.adopt(short_timeout=8.0)  # all have asked by then
+    pool.adopt(short_timeout=8.0)  # enough for each job to call the cloud
     pool.fault(Fault(method="POST", path=IPS, status=500, times=None))
 
     jobs = [submit(pool, "BUILD_IP", n) for n in range(40)]
@@ -167,7 +167,7 @@ def test_a_job_is_told_why_nothing_could_be_made_for_it(
     assert not any("not done within" in error["message"] for error in errors)
 
 
-def test_a_worker_knows_when_a_build_would_only_wait(pool: Pool) -> None:
+def test_builds_are_stuck_only_during_an_outage(pool: Pool) -> None:
     pool.build()
     assert not pool.stuck
     switch = Switch()
@@ -181,7 +181,7 @@ def test_a_worker_knows_when_a_build_would_only_wait(pool: Pool) -> None:
     assert not pool.stuck
 
 
-def test_a_server_in_the_middle_of_something_is_no_sign_of_trouble(
+def test_conflicts_do_not_open_a_circuit_breaker(
     pools: Pools,
 ) -> None:
     pool = pools.new(short_timeout=1.0)
@@ -194,24 +194,26 @@ def test_a_server_in_the_middle_of_something_is_no_sign_of_trouble(
     assert not pool.stuck
 
 
-# -- what is down in part -----------------------------------------------------
+# -- partial outages ----------------------------------------------------------
 
 
-def test_a_service_that_is_down_does_not_stop_the_other(pool: Pool) -> None:
-    pool.build()  # it knows the networks from now on
+def test_an_outage_of_neutron_does_not_stop_builds_and_deletions(
+    pool: Pool,
+) -> None:
+    pool.build()  # looks up the networks, which Neutron lists
     switch = Switch()
     pool.fault(switch.fault(service="network", status=500))
-    addresses = [submit(pool, "BUILD_IP", n) for n in range(20)]
+    ip_jobs = [submit(pool, "BUILD_IP", n) for n in range(20)]
     until(lambda: pool.circuits.calls["reading network"].open)
 
     names = [pool.build()["name"] for _time in range(5)]
     pool.passes("DELETE_DEVICE", name=names[0])
 
     switch.on = False
-    assert results(addresses) == ["PASS"] * 20
+    assert results(ip_jobs) == ["PASS"] * 20
 
 
-def test_a_service_that_makes_nothing_is_still_read_and_deleted_from(
+def test_devices_are_deleted_while_creations_fail(
     pool: Pool,
 ) -> None:
     device = pool.build()
@@ -227,7 +229,7 @@ def test_a_service_that_makes_nothing_is_still_read_and_deleted_from(
     assert not pool.circuits.calls["changing compute"].open
 
 
-def test_what_was_made_is_finished_while_no_more_can_be_made(
+def test_created_devices_are_finished_while_creations_fail(
     pools: Pools,
 ) -> None:
     pool = pools.new(
@@ -235,22 +237,22 @@ def test_what_was_made_is_finished_while_no_more_can_be_made(
     )
     pool.build()
     breaker = pool.breaker("making compute")
-    made = [submit(pool, "BUILD_DEVICE", n) for n in range(5)]
+    created = [submit(pool, "BUILD_DEVICE", n) for n in range(5)]
     until(lambda: len(pool.cloud.servers) == 6)
     switch = Switch()
     pool.fault(switch.fault(method="POST", path=SERVERS, status=500))
-    late = [submit(pool, "BUILD_DEVICE", n) for n in range(5, 25)]
+    waiting = [submit(pool, "BUILD_DEVICE", n) for n in range(5, 25)]
     until(lambda: breaker.open)
 
-    # They are still to be marked as handed over.
-    assert results(made) == ["PASS"] * 5
-    assert not any(job.future.done() for job in late)
+    # Marking them as handed over is still possible.
+    assert results(created) == ["PASS"] * 5
+    assert not any(job.future.done() for job in waiting)
     switch.on = False
     pool.hint(breaker)
-    assert results(late) == ["PASS"] * 20
+    assert results(waiting) == ["PASS"] * 20
 
 
-def test_a_device_is_deleted_although_no_list_can_be_had(
+def test_a_known_device_is_deleted_while_lists_fail(
     pools: Pools,
 ) -> None:
     pool = pools.new(pace=RETRIES_ON_HINT)
@@ -266,10 +268,10 @@ def test_a_device_is_deleted_although_no_list_can_be_had(
     assert reading.open
 
 
-# -- a cloud that is slow -----------------------------------------------------
+# -- slow clouds --------------------------------------------------------------
 
 
-def test_short_jobs_are_answered_while_a_slow_cloud_is_asked_to_build(
+def test_short_jobs_do_not_wait_for_slow_builds(
     pools: Pools,
 ) -> None:
     pool = pools.new({"boot_time": 0.1}, {"calls_at_once": 4})
@@ -284,12 +286,11 @@ def test_short_jobs_are_answered_while_a_slow_cloud_is_asked_to_build(
     pool.passes("REMOVE_IP", ip=ip["ip"], name=device["name"])
     pool.passes("DELETE_DEVICE", name=device["name"])
 
-    # They did not wait for the builds before them.
     assert sum(job.future.done() for job in jobs) < 30
     assert results(jobs) == ["PASS"] * 30
 
 
-def test_a_call_that_hangs_does_not_keep_the_cloud_from_being_found_again(
+def test_a_hanging_call_does_not_delay_the_recovery_of_its_service(
     pools: Pools,
 ) -> None:
     pool = pools.new(nova={"call_timeout": 60.0}, long_timeout=60.0)
@@ -298,12 +299,12 @@ def test_a_call_that_hangs_does_not_keep_the_cloud_from_being_found_again(
     pool.blame(breaker)
     pool.fault(Fault(service="compute", method="GET", hang=10.0))
     before = pool.cloud.count("GET", "compute")
-    hangs = submit(pool, "BUILD_DEVICE", 0)
+    hanging = submit(pool, "BUILD_DEVICE", 0)
     until(lambda: pool.cloud.count("GET", "compute") > before)
 
-    # Another call finds out that all is well.
+    # Another call succeeds and closes the circuit breaker.
     pool.build()
 
-    assert not hangs.future.done()
+    assert not hanging.future.done()
     assert not breaker.open
-    assert results([hangs]) == ["PASS"]
+    assert results([hanging]) == ["PASS"]

@@ -1,4 +1,4 @@
-"""A device with a floating IP of its own: it comes and goes with it."""
+"""Tests of devices that each have their own floating IP."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.nova.pools import IPS, ONE_IP, Pools, error_of, id_of
 OWN = {"device_floating_ip": True}
 
 
-def test_a_device_gets_its_own_floating_ip_and_takes_it_along(
+def test_a_device_has_its_own_floating_ip_until_it_is_deleted(
     pools: Pools,
 ) -> None:
     pool = pools.new(nova=OWN)
@@ -25,7 +25,7 @@ def test_a_device_gets_its_own_floating_ip_and_takes_it_along(
 
 
 @pytest.mark.parametrize("kind", ["best", "floating"])
-def test_own_floating_ip_is_answered_for_any_address_type(
+def test_the_own_floating_ip_is_answered_for_any_address_type(
     kind: str,
 ) -> None:
     with (
@@ -38,7 +38,9 @@ def test_own_floating_ip_is_answered_for_any_address_type(
         assert answer["addr"] == ip["floating_ip_address"]
 
 
-def test_own_floating_ip_is_released_after_the_option_was_turned_off() -> None:
+def test_the_own_floating_ip_is_released_after_the_option_is_turned_off() -> (
+    None
+):
     with LoopbackCloud() as cloud:
         with nova_on(cloud, device_floating_ip=True) as driver:
             device = PoolManager(driver).execute("BUILD_DEVICE")
@@ -49,7 +51,7 @@ def test_own_floating_ip_is_released_after_the_option_was_turned_off() -> None:
         assert cloud.floating_ips == []
 
 
-def test_a_device_without_own_floating_ip_needs_no_look_up() -> None:
+def test_floating_ips_are_not_listed_without_device_floating_ip() -> None:
     with (
         LoopbackCloud() as cloud,
         nova_on(cloud, device_floating_ip=False) as driver,
@@ -85,7 +87,7 @@ def test_own_floating_ips_need_an_external_network() -> None:
     ],
     ids=id_of,
 )
-def test_own_floating_ip_is_attached_despite_single_failures(
+def test_the_own_floating_ip_is_attached_despite_one_failure(
     pools: Pools, fault: Fault
 ) -> None:
     pool = pools.new(nova=OWN)
@@ -132,7 +134,7 @@ def test_a_build_fails_if_the_floating_ip_quota_is_used_up(
     assert not pool.cloud.servers
 
 
-def test_a_later_delivery_takes_over_the_floating_ip_too(
+def test_a_redelivered_build_takes_over_the_own_floating_ip(
     pools: Pools,
 ) -> None:
     cloud = pools.cloud()

@@ -1,4 +1,4 @@
-"""Lists that change while they are read, and lists without an end."""
+"""Tests of lists that change while they are read, and of endless lists."""
 
 from itertools import count
 from typing import Any
@@ -11,10 +11,14 @@ from poolmgr.testing.openstack import Call, Fault
 from tests.nova.pools import DETAILS, IPS, TIMEOUT, Pool, Pools, error_of
 
 
-def test_a_list_whose_marker_was_deleted_is_read_anew(pools: Pools) -> None:
+def test_a_server_list_whose_marker_was_deleted_is_read_again(
+    pools: Pools,
+) -> None:
     pool = pools.new({"max_limit": 2})
     names = [str(pool.build()["name"]) for _each in range(5)]
-    last = pool.cloud.servers[3]["id"]  # of the first page, the newest first
+    last = pool.cloud.servers[3][
+        "id"
+    ]  # on the first page, as the newest comes first
 
     def is_second_page(call: Call) -> bool:
         if call.query.get("marker") != last:
@@ -29,12 +33,14 @@ def test_a_list_whose_marker_was_deleted_is_read_anew(pools: Pools) -> None:
 
     markers = [c.query.get("marker") for c in pool.calls("GET", DETAILS)]
     assert markers[:3] == [None, last, None]
-    # Who was deleted meanwhile may be told of; everybody else is, once.
+    # The deleted server may be listed; every other one is, and only once.
     assert sorted({*found, names[3]}) == sorted(names)
     assert len(found) == len(set(found))
 
 
-def test_a_floating_ip_that_is_deleted_hides_no_other(pools: Pools) -> None:
+def test_a_floating_ip_list_whose_marker_was_deleted_is_read_again(
+    pools: Pools,
+) -> None:
     pool = pools.new({"max_limit_network": 2})
     ips = [pool.ip() for _each in range(5)]
     second = ips[1]
@@ -57,7 +63,7 @@ def test_a_floating_ip_that_is_deleted_hides_no_other(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_list_that_changes_is_left_to_be_read_again(
+def test_a_list_that_changes_at_every_read_is_busy(
     pools: Pools, status: int
 ) -> None:
     pool = pools.new({"max_limit": 1})
@@ -78,7 +84,7 @@ def test_a_list_that_changes_is_left_to_be_read_again(
 
 
 @pytest.mark.parametrize("path", [IPS, "/flavors"])
-def test_a_list_of_ever_new_entries_is_given_up(
+def test_reading_a_list_without_end_fails(
     pool: Pool, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(api, "MOST_PAGES", 10)

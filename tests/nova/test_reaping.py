@@ -1,4 +1,4 @@
-"""What nobody owns on OpenStack."""
+"""Tests of the reaper on OpenStack."""
 
 import time
 
@@ -8,7 +8,8 @@ from tests.nova.pools import DETAILS, Pool, Pools
 from tests.reaping import BlockingReaper, verdicts
 
 
-def reaper(pool: Pool) -> BlockingReaper:
+def reaper_of(pool: Pool) -> BlockingReaper:
+    """Return a reaper that removes orphans of any age, seen twice."""
     return BlockingReaper(
         pool.openstack,
         pool=pool.manager.settings,
@@ -17,15 +18,18 @@ def reaper(pool: Pool) -> BlockingReaper:
     )
 
 
-def reaped(pool: Pool) -> dict[str, str]:
-    """Two looks and a removal: the verdicts, by name."""
-    reaping = reaper(pool)
-    time.sleep(1.1)  # what is made in this second is not older than it
-    reaping.find()
-    return verdicts(reaping.remove(reaping.find()))
+def reap(pool: Pool) -> dict[str, str]:
+    """Look for orphans twice and remove them; return the verdicts by name."""
+    reaper = reaper_of(pool)
+    time.sleep(1.1)  # the time of creation has whole seconds
+    reaper.find()
+    return verdicts(reaper.remove(reaper.find()))
 
 
-def test_what_builds_and_addresses_have_left_is_removed(pool: Pool) -> None:
+reaped = reap  # Former name.
+
+
+def test_orphaned_devices_and_floating_ips_are_removed(pool: Pool) -> None:
     owned, owned_ip = pool.build(), pool.ip()
     job = Job("unique", "H:host:1")
     mark = Mark.for_job("libra", job)
@@ -34,39 +38,41 @@ def test_what_builds_and_addresses_have_left_is_removed(pool: Pool) -> None:
     ip = pool.openstack.create_ip(mark)
     pool.openstack.create_device("libra-other", Mark.for_job("other", job))
 
-    assert reaped(pool) == {"libra-left": "removed", ip.address: "removed"}
+    assert reap(pool) == {"libra-left": "removed", ip.address: "removed"}
     names = {server["name"] for server in pool.cloud.servers}
     assert names == {owned["name"], "libra-other"}
     assert pool.only_ip()["floating_ip_address"] == owned_ip["ip"]
 
 
-def test_an_address_goes_when_its_device_was_deleted_by_hand(
+def test_the_own_floating_ip_of_a_device_deleted_by_hand_is_removed(
     pools: Pools,
 ) -> None:
     pool = pools.new(nova={"device_floating_ip": True})
-    gone, stays = pool.build(), pool.build()
-    own = pool.ip()
+    deleted, kept = pool.build(), pool.build()
+    ip = pool.ip()
     ids = {server["name"]: server["id"] for server in pool.cloud.servers}
-    assert reaped(pool) == {}
+    assert reap(pool) == {}
 
     connection = pool.cloud.connect()
-    connection.compute.delete_server(ids[str(gone["name"])])
-    done = reaped(pool)
+    connection.compute.delete_server(ids[str(deleted["name"])])
+    removed = reap(pool)
 
-    assert done == {gone["addr"]: "removed"}
+    assert removed == {deleted["addr"]: "removed"}
     left = {ip["floating_ip_address"] for ip in pool.cloud.floating_ips}
-    assert left == {stays["addr"], own["ip"]}
+    assert left == {kept["addr"], ip["ip"]}
 
 
-def test_a_list_with_a_hole_costs_no_address(pools: Pools) -> None:
+def test_a_floating_ip_is_kept_while_lists_lack_its_device(
+    pools: Pools,
+) -> None:
     pool = pools.new(nova={"device_floating_ip": True})
     built = pool.build()
     own = pool.openstack.find_ip(str(built["addr"]))
     assert own is not None
-    pool.openstack.detach_ip(own)  # as somebody may do by hand
-    reaping = reaper(pool)
+    pool.openstack.detach_ip(own)  # as an operator may do by hand
+    reaper = reaper_of(pool)
     time.sleep(1.1)
-    # Nova forgets the server for two looks, and has it in the end.
+    # Nova's list lacks the server at both looks, but not at the removal.
     pool.fault(
         Fault(
             method="GET",
@@ -77,8 +83,8 @@ def test_a_list_with_a_hole_costs_no_address(pools: Pools) -> None:
         )
     )
 
-    reaping.find()
-    done = reaping.remove(reaping.find())
+    reaper.find()
+    done = reaper.remove(reaper.find())
 
     assert [case.verdict for case in done] == ["kept"]
     assert pool.only_ip()["floating_ip_address"] == built["addr"]

@@ -1,4 +1,4 @@
-"""A login that Keystone refuses is not repeated job by job."""
+"""Tests of logins that Keystone refuses."""
 
 import logging
 import signal
@@ -19,18 +19,18 @@ REFUSED = Fault(service="identity", method="POST", status=401, times=None)
 
 
 def logins(pool: Pool) -> int:
-    """How often somebody has tried to log in."""
+    """Return the number of attempts to log in."""
     return pool.cloud.count("POST", "identity")
 
 
-def test_jobs_are_told_at_once_and_cost_no_login_each(pool: Pool) -> None:
+def test_jobs_share_one_refused_login(pool: Pool) -> None:
     device = pool.build()
     pool.cloud.expire_tokens()
     pool.cloud.forget_calls()
     pool.fault(REFUSED)
 
-    for _two in range(2):
-        jobs = [pool.submit("BUILD_DEVICE") for _six in range(6)]
+    for _round in range(2):
+        jobs = [pool.submit("BUILD_DEVICE") for _job in range(6)]
         for job in jobs:
             error = error_of(job.future.result().answer)
             assert error["code"] == "authentication_failed"
@@ -40,7 +40,7 @@ def test_jobs_are_told_at_once_and_cost_no_login_each(pool: Pool) -> None:
     assert logins(pool) == 1
 
 
-def test_the_log_says_it_once_a_job(
+def test_a_refused_login_is_logged_once_per_job(
     pool: Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool.fault(REFUSED)
@@ -48,13 +48,13 @@ def test_the_log_says_it_once_a_job(
     pool.fails("BUILD_IP", "authentication_failed")
 
     warnings = [r for r in caplog.records if r.levelno >= logging.WARNING]
-    circuit, line = [record.getMessage() for record in warnings]
+    circuit, outcome = [record.getMessage() for record in warnings]
     assert circuit.startswith("circuit open: logging in: ")
-    assert "outcome=FAIL" in line
-    assert "reason=the cloud refuses the login" in line
+    assert "outcome=FAIL" in outcome
+    assert "reason=the cloud refuses the login" in outcome
 
 
-def test_the_login_is_tried_again_after_a_while(
+def test_a_refused_login_is_tried_again_after_a_pause(
     pools: Pools,
 ) -> None:
     pool = pools.new(pace=replace(FAST, login=(0.05, 300.0)))
@@ -68,28 +68,28 @@ def test_the_login_is_tried_again_after_a_while(
             break
         pause.wait(0.05)
     else:
-        raise AssertionError("it is never tried again")
+        raise AssertionError("the login is never tried again")
 
     pool.build()
     assert logins(pool) == 2
 
 
-def test_a_service_that_refuses_new_tokens_costs_few(pool: Pool) -> None:
+def test_a_service_that_refuses_new_tokens_costs_one_login(pool: Pool) -> None:
     pool.ip()
     pool.cloud.forget_calls()
     pool.fault(Fault(service="network", status=401, times=None))
 
-    for _six in range(6):
+    for _job in range(6):
         pool.fails("BUILD_IP", "authentication_failed")
     assert logins(pool) == 1
 
-    # A reload of the configuration does this, or some seconds.
+    # As a reload of the configuration does; or a pause of some seconds.
     pool.cloud.clear_faults()
     pool.hint(pool.breaker("login"))
     pool.ip()
 
 
-def test_a_reload_has_a_worker_try_the_login_again(tmp_path: Path) -> None:
+def test_a_reload_makes_a_worker_log_in_again(tmp_path: Path) -> None:
     with LoopbackCloud() as cloud, builtin() as server:
         clouds = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
         path = tmp_path / "poolmgr.conf"

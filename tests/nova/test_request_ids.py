@@ -1,4 +1,4 @@
-"""What the cloud can log of a call: who makes it, and the id of its job."""
+"""Tests of the request id and the user agent of calls to the cloud."""
 
 import logging
 import re
@@ -16,17 +16,17 @@ REQUEST_ID = re.compile(
 )
 
 
-def sent(call: Call) -> str | None:
-    """The global request id that came with a call."""
+def id_of(call: Call) -> str | None:
+    """Return the global request id of a call."""
     return call.headers.get("X-OpenStack-Request-Id")
 
 
-def logged(
+def logged_id(
     caplog: pytest.LogCaptureFixture, action: str, name: str = ""
 ) -> str:
-    """The request id in the line that a job has in the log.
+    """Return the request id that a job has logged.
 
-    :param name: the device's; a job of an earlier test may still end
+    :param name: the device's, as a job of an earlier test may still end
     """
     (line,) = (
         each
@@ -39,16 +39,16 @@ def logged(
     return found[1]
 
 
-def asked_for(cloud: LoopbackCloud, request_id: str) -> set[str]:
-    """The calls with an id: method and first part of the path."""
+def calls_with(cloud: LoopbackCloud, request_id: str) -> set[str]:
+    """Return method and first part of the path of calls with an id."""
     return {
         f"{call.method} /{call.path.split('/')[1]}"
         for call in cloud.calls
-        if sent(call) == request_id
+        if id_of(call) == request_id
     }
 
 
-def test_a_jobs_id_is_in_the_log_and_in_all_its_calls(
+def test_a_job_logs_the_request_id_of_its_calls(
     pools: Pools, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -59,30 +59,31 @@ def test_a_jobs_id_is_in_the_log_and_in_all_its_calls(
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
     calls = pool.cloud.calls[before:]
-    mine = logged(caplog, "ASSIGN_IP")
+    assign_id = logged_id(caplog, "ASSIGN_IP")
     assert {call.service for call in calls} == {"compute", "network"}
-    assert {sent(call) for call in calls} == {mine}
-    ids = [logged(caplog, f"BUILD_{what}") for what in ("DEVICE", "IP")]
-    assert len({mine, *ids}) == 3
+    assert {id_of(call) for call in calls} == {assign_id}
+    build_ids = [logged_id(caplog, f"BUILD_{x}") for x in ("DEVICE", "IP")]
+    assert "POST /floatingips" in calls_with(pool.cloud, build_ids[1])
+    assert len({assign_id, *build_ids}) == 3
 
 
-def test_the_watch_has_an_id_of_its_own_for_each_look(
+def test_each_poll_of_booting_devices_has_its_own_request_id(
     pools: Pools, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     pool = pools.new({"boot_time": 1.5})
     name = str(pool.build()["name"])
 
-    mine = logged(caplog, "BUILD_DEVICE", name)
-    assert "POST /servers" in asked_for(pool.cloud, mine)
-    looks = [sent(c) for c in pool.cloud.calls if c.path == DETAILS]
-    others = [each for each in looks if each != mine]
+    build_id = logged_id(caplog, "BUILD_DEVICE", name)
+    assert "POST /servers" in calls_with(pool.cloud, build_id)
+    polls = [id_of(c) for c in pool.cloud.calls if c.path == DETAILS]
+    others = [each for each in polls if each != build_id]
     assert len(others) >= 2
     assert len(set(others)) == len(others)
     assert all(each and REQUEST_ID.fullmatch(each) for each in others)
 
 
-def test_jobs_that_share_a_look_up_log_the_id_of_the_first(
+def test_jobs_that_share_a_lookup_log_its_request_id(
     pools: Pools, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -90,7 +91,7 @@ def test_jobs_that_share_a_look_up_log_the_id_of_the_first(
     names = [str(pool.build()["name"]) for _ in range(3)]
     before = len(pool.cloud.calls)
     caplog.clear()
-    # While the first look-up is under way the other two come together.
+    # The other two jobs share a lookup while the first one hangs.
     pool.fault(Fault(path=DETAILS, hang=1.5, times=1))
 
     def delete(name: str) -> None:
@@ -106,32 +107,34 @@ def test_jobs_that_share_a_look_up_log_the_id_of_the_first(
     (joined,) = (m for m in caplog.messages if ": with req-" in m)
     assert names[1] in joined or names[2] in joined
     shared = joined.rsplit(" ", 1)[1]
-    assert "GET /servers" in asked_for(pool.cloud, shared)
-    # Who asked alone has asked by its own id.
-    lone = next(c for c in pool.cloud.calls[before:] if c.path == DETAILS)
-    assert f" request={sent(lone)}" in caplog.text
+    assert "GET /servers" in calls_with(pool.cloud, shared)
+    # The first job did not share its lookup and used its own id.
+    first_lookup = next(
+        c for c in pool.cloud.calls[before:] if c.path == DETAILS
+    )
+    assert f" request={id_of(first_lookup)}" in caplog.text
 
 
-def test_what_the_cloud_calls_a_failed_call_is_in_the_reason(
+def test_the_clouds_request_id_of_a_failed_call_is_in_the_reason(
     pools: Pools,
 ) -> None:
     pool = pools.new()
-    answered = "req-11111111-2222-4333-8444-555555555555"
+    request_id = "req-11111111-2222-4333-8444-555555555555"
     pool.fault(
         Fault(
             method="POST",
             path=SERVERS,
             status=403,
-            headers={"X-OpenStack-Request-Id": answered},
+            headers={"X-OpenStack-Request-Id": request_id},
         )
     )
 
     assert pool.fails("BUILD_DEVICE", "cloud_refused").endswith(
-        f" [{answered}]"
+        f" [{request_id}]"
     )
 
 
-def test_a_command_has_one_id_for_what_it_asks(
+def test_a_command_uses_one_request_id(
     pools: Pools,
 ) -> None:
     cloud = pools.cloud()
@@ -142,22 +145,13 @@ def test_a_command_has_one_id_for_what_it_asks(
     done = poolmgr("device", "list", **environment)
 
     assert done.returncode == 0, done.stderr
-    ids = {sent(c) for c in cloud.calls if c.service == "compute"} - {None}
+    ids = {id_of(c) for c in cloud.calls if c.service == "compute"} - {None}
     (one,) = ids
     assert one is not None
     assert REQUEST_ID.fullmatch(one)
 
 
-def test_two_jobs_on_one_thread_do_not_share_an_id(pools: Pools) -> None:
-    pool = pools.new()
-    pool.ip()
-    pool.ip()
-
-    posts = pool.calls("POST", "/floatingips")
-    assert len({sent(call) for call in posts}) == 2
-
-
-def test_every_call_says_who_makes_it(pool: Pool) -> None:
+def test_every_call_has_poolmgrs_user_agent(pool: Pool) -> None:
     pool.ip(on=pool.build())
 
     agents = {call.headers["User-Agent"] for call in pool.cloud.calls}

@@ -1,4 +1,4 @@
-"""What single settings of the Nova driver do."""
+"""Tests of single settings of the Nova driver."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_the_floating_network_must_be_external() -> None:
     assert "'private' not found among the external" in str(wrong.problem)
 
 
-def test_check_shows_what_was_found(tmp_path: Path) -> None:
+def test_check_shows_the_resources_it_found(tmp_path: Path) -> None:
     data = tmp_path / "user-data"
     data.write_text("#!/bin/sh\n")
     with (
@@ -39,7 +39,7 @@ def test_check_shows_what_was_found(tmp_path: Path) -> None:
         assert found["key_name"] == "poolkey"
 
 
-def test_jobs_reuse_what_check_looked_up() -> None:
+def test_jobs_reuse_the_lookups_of_check() -> None:
     with LoopbackCloud() as cloud, nova_on(cloud) as driver:
         manager = PoolManager(driver)
         manager.cloud.check()
@@ -105,21 +105,21 @@ def test_invalid_settings_are_refused(
 def test_an_unreachable_service_is_named_in_the_error() -> None:
     with LoopbackCloud() as cloud:
         settings = settings_for(cloud)
-    nowhere = settings.auth_url
-    assert nowhere is not None
-    where = nowhere.removesuffix("/identity/v3")
+    closed = settings.auth_url
+    assert closed is not None
+    url = closed.removesuffix("/identity/v3")
 
     with (
         LoopbackCloud() as other,
-        openstack_on(other, 1.5, auth_url=nowhere) as openstack,
+        openstack_on(other, 1.5, auth_url=closed) as openstack,
     ):
         with pytest.raises(CloudUnavailable) as caught:
             openstack.find_ip("198.18.0.1")
 
-    assert f"cannot reach {where}: Connection refused" in str(caught.value)
+    assert f"cannot reach {url}: Connection refused" in str(caught.value)
 
 
-def test_the_rate_limit_is_kept() -> None:
+def test_calls_keep_to_the_rate_limit() -> None:
     with (
         LoopbackCloud(rate_limit=20.0) as cloud,
         nova_on(cloud, calls_per_second=15.0) as driver,
@@ -149,7 +149,7 @@ def test_builds_work_without_an_external_network() -> None:
     assert "there are no external networks" in json.dumps(answer)
 
 
-def test_build_ip_does_not_wait_for_look_ups_of_a_build() -> None:
+def test_build_ip_does_not_wait_for_the_lookups_of_a_build() -> None:
     with LoopbackCloud() as cloud, nova_on(cloud) as driver:
         cloud.fault(Fault(service="image", hang=30.0, times=None))
         manager = PoolManager(driver)

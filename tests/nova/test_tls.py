@@ -1,4 +1,4 @@
-"""TLS towards the cloud: what is wrong with it is told at once."""
+"""Tests of mistakes in the TLS settings of the cloud."""
 
 import contextlib
 import socket
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.nova.config_folders import ConfigFolder
 
-#: What to check, in all messages about TLS.
+#: The end of every message about TLS.
 CHECK = "; check the address, REQUESTS_CA_BUNDLE, and cacert, cert and key"
 
 
@@ -32,10 +32,10 @@ def folder(tmp_path: Path) -> Iterator[ConfigFolder]:
 
 
 class Listener:
-    """Answers every handshake with a certificate, and nothing else.
+    """A server that does the TLS handshake and nothing else.
 
-    :param certificate: issued by :attr:`Authority.ca`
-    :param clients: who has to have signed the clients' certificates
+    :param certificate: of the server
+    :param clients: the authority of the clients' certificates
     """
 
     def __init__(
@@ -55,21 +55,21 @@ class Listener:
     def _serve(self) -> None:
         while True:
             try:
-                link, _address = self._socket.accept()
+                connection, _address = self._socket.accept()
             except OSError:
                 return
-            with link, contextlib.suppress(OSError):
-                self._shake_hands(link)
+            with connection, contextlib.suppress(OSError):
+                self._shake_hands(connection)
 
-    def _shake_hands(self, link: socket.socket) -> None:
+    def _shake_hands(self, connection: socket.socket) -> None:
         tls = self._context.wrap_socket(
-            link, server_side=True, do_handshake_on_connect=False
+            connection, server_side=True, do_handshake_on_connect=False
         )
         with tls:
             try:
                 tls.do_handshake()
             except ssl.SSLError:
-                # Whoever closes with something unread takes its alert back.
+                # Closing with unread data would discard the alert sent.
                 tls.shutdown(socket.SHUT_WR)
                 while tls.recv(1024):
                     pass
@@ -85,7 +85,8 @@ def ca() -> trustme.CA:
     return trustme.CA()
 
 
-def in_file(path: Path, *blobs: trustme.Blob) -> str:
+def write_file(path: Path, *blobs: trustme.Blob) -> str:
+    """Write a file that only its owner can read; return its path."""
     path.write_bytes(b"".join(blob.bytes() for blob in blobs))
     path.chmod(0o600)
     return str(path)
@@ -99,60 +100,60 @@ def in_file(path: Path, *blobs: trustme.Blob) -> str:
         ("the authority", "unable to get local issuer certificate"),
     ],
 )
-def test_a_certificate_that_is_not_accepted_is_told(
+def test_a_rejected_server_certificate_is_reported(
     folder: ConfigFolder, ca: trustme.CA, wrong: str, words: str
 ) -> None:
     host = "elsewhere.example" if wrong == "the host" else "127.0.0.1"
     past = datetime(2020, 1, 1, tzinfo=UTC) if wrong == "the time" else None
     trusted = trustme.CA() if wrong == "the authority" else ca
-    file = in_file(folder.path / "ca.pem", trusted.cert_pem)
+    file = write_file(folder.path / "ca.pem", trusted.cert_pem)
     listener = Listener(ca.issue_cert(host, not_after=past))
     folder.auth["auth_url"] = listener.url
     try:
-        said = folder.fails(folder.use_clouds_yaml(cacert=file))
+        output = folder.fails(folder.use_clouds_yaml(cacert=file))
     finally:
         listener.close()
 
-    assert listener.url.removesuffix("/v3") in said
-    assert words in said
-    assert CHECK in said
+    assert listener.url.removesuffix("/v3") in output
+    assert words in output
+    assert CHECK in output
 
 
-def test_a_keystone_that_does_not_speak_tls_is_told(
+def test_a_keystone_without_tls_is_reported(
     folder: ConfigFolder,
 ) -> None:
     url = folder.auth["auth_url"].replace("http://", "https://")
     folder.auth["auth_url"] = url
 
-    said = folder.fails(
+    output = folder.fails(
         folder.use_clouds_yaml(), "check", "worker", "build-device"
     )
 
-    assert f"TLS: wrong version number{CHECK}" in said
+    assert f"TLS: wrong version number{CHECK}" in output
 
 
-def test_a_cloud_that_wants_a_certificate_of_ours_is_told(
+def test_a_rejected_client_certificate_is_reported(
     folder: ConfigFolder, ca: trustme.CA
 ) -> None:
     listener = Listener(ca.issue_cert("127.0.0.1"), clients=ca)
     folder.auth["auth_url"] = listener.url
-    file = in_file(folder.path / "ca.pem", ca.cert_pem)
+    file = write_file(folder.path / "ca.pem", ca.cert_pem)
     pair = trustme.CA().issue_cert("somebody@example.org")
-    cert = in_file(folder.path / "cert.pem", *pair.cert_chain_pems)
-    key = in_file(folder.path / "key.pem", pair.private_key_pem)
+    cert = write_file(folder.path / "cert.pem", *pair.cert_chain_pems)
+    key = write_file(folder.path / "key.pem", pair.private_key_pem)
     try:
-        said = folder.fails(
+        output = folder.fails(
             folder.use_clouds_yaml(cacert=file, cert=cert, key=key)
         )
     finally:
         listener.close()
 
-    assert "TLS: " in said
-    assert CHECK in said
+    assert "TLS: " in output
+    assert CHECK in output
 
 
-def with_a_pass_phrase(key: bytes) -> bytes:
-    """A private key, encrypted."""
+def encrypt(key: bytes) -> bytes:
+    """Return a private key with a pass phrase."""
     return load_pem_private_key(key, None).private_bytes(
         Encoding.PEM,
         PrivateFormat.PKCS8,
@@ -169,17 +170,17 @@ def with_a_pass_phrase(key: bytes) -> bytes:
         ("cafile", b"nothing"),
         ("certfile", b"nothing"),
         ("keyfile", b"nothing"),
-        ("keyfile", with_a_pass_phrase),
+        ("keyfile", encrypt),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told(
+def test_an_unusable_certificate_or_key_file_is_reported(
     folder: ConfigFolder, ca: trustme.CA, option: str, content: Any
 ) -> None:
     pair = ca.issue_cert("somebody@example.org")
     files = {
-        "cafile": in_file(folder.path / "ca.pem", ca.cert_pem),
-        "certfile": in_file(folder.path / "c.pem", *pair.cert_chain_pems),
-        "keyfile": in_file(folder.path / "k.pem", pair.private_key_pem),
+        "cafile": write_file(folder.path / "ca.pem", ca.cert_pem),
+        "certfile": write_file(folder.path / "c.pem", *pair.cert_chain_pems),
+        "keyfile": write_file(folder.path / "k.pem", pair.private_key_pem),
     }
     path = Path(files[option])
     if content is None:
@@ -191,22 +192,22 @@ def test_a_file_that_cannot_be_used_is_told(
     listener = Listener(ca.issue_cert("127.0.0.1"))
     folder.auth["auth_url"] = listener.url
     try:
-        said = folder.fails(folder.use_options(**files))
+        output = folder.fails(folder.use_options(**files))
     finally:
         listener.close()
 
-    assert CHECK in said
-    assert content or str(path) in said
+    assert CHECK in output
+    assert content or str(path) in output
 
 
-def test_a_bundle_of_the_environment_that_is_not_there_is_told(
+def test_a_missing_ca_bundle_of_the_environment_is_reported(
     folder: ConfigFolder,
 ) -> None:
     url = folder.auth["auth_url"].replace("http://", "https://")
     folder.auth["auth_url"] = url
     environment = folder.use_clouds_yaml()
 
-    said = folder.fails({**environment, "REQUESTS_CA_BUNDLE": "/nowhere"})
+    output = folder.fails({**environment, "REQUESTS_CA_BUNDLE": "/nowhere"})
 
-    assert "/nowhere" in said
-    assert "REQUESTS_CA_BUNDLE" in said
+    assert "/nowhere" in output
+    assert "REQUESTS_CA_BUNDLE" in output

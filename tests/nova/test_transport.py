@@ -1,4 +1,4 @@
-"""No answer of the cloud takes for ever, is too big, or leads elsewhere."""
+"""Tests of the transport: timeouts, redirects and sizes of answers."""
 
 import gzip
 import logging
@@ -31,39 +31,40 @@ def cloud() -> Iterator[LoopbackCloud]:
 
 @pytest.fixture
 def other() -> Iterator[LoopbackCloud]:
-    """A cloud that nobody is to ask for anything."""
+    """Yield a cloud that must not be called."""
     with LoopbackCloud() as other:
         yield other
 
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What is logged, calls that are made again included."""
+    """Return the log, retries included."""
     caplog.set_level(logging.INFO, "poolmgr")
     return caplog
 
 
-def devices(openstack: BlockingCloud, seconds: float = 20.0) -> list[str]:
+def device_names(openstack: BlockingCloud, seconds: float = 20.0) -> list[str]:
+    """Return the names of all devices."""
     return [each.name for each in openstack.within(seconds).list_devices()]
 
 
-def fits(openstack: BlockingCloud, seconds: float) -> bool:
-    """Whether a check finds nothing wrong in this time."""
+def check_passes(openstack: BlockingCloud, seconds: float) -> bool:
+    """Return whether a check finds no problem within this time."""
     found = openstack.within(60.0).check(seconds)
     return not any(finding.problem for finding in found)
 
 
-# -- answers that trickle -----------------------------------------------------
+# -- trickling answers --------------------------------------------------------
 
 
 @pytest.mark.parametrize("trickle", [{"drip": SLOW}, {"drip_head": SLOW}])
-def test_answers_that_trickle_give_their_places_back(
+def test_calls_with_trickling_answers_free_their_slots(
     pools: Pools, trickle: Mapping[str, float]
 ) -> None:
     nova = {"calls_at_once": 2, "call_timeout": 0.3}
     pool = pools.new(nova=nova, short_timeout=0.8)
     pool.fault(Fault(path=IPS, times=None, **trickle))  # type: ignore[arg-type]
-    for _two in range(2):
+    for _job in range(2):
         error = error_of(pool.run("DELETE_IP", ip="198.18.0.7"))
         assert error["retryable"]
 
@@ -73,7 +74,7 @@ def test_answers_that_trickle_give_their_places_back(
 
 
 @pytest.mark.parametrize("service", ["identity", "compute", "network"])
-def test_heads_that_trickle_at_the_start_are_no_end(
+def test_first_calls_with_trickling_headers_are_retried(
     pools: Pools, service: str
 ) -> None:
     pool = pools.new(nova={"call_timeout": 0.5})
@@ -82,38 +83,40 @@ def test_heads_that_trickle_at_the_start_are_no_end(
     pool.build()
 
 
-def test_an_answer_late_within_its_time_is_taken(
+def test_a_late_answer_within_its_timeout_is_used(
     cloud: LoopbackCloud,
 ) -> None:
     with openstack_on(cloud, call_timeout=20.0) as openstack:
-        devices(openstack)
+        device_names(openstack)
         cloud.fault(Fault(path=DETAILS, hang=3.5))
 
-        assert devices(openstack, 6.0) == []
+        assert device_names(openstack, 6.0) == []
 
 
-def test_the_start_is_bounded(cloud: LoopbackCloud) -> None:
+def test_a_check_times_out_while_its_first_headers_trickle(
+    cloud: LoopbackCloud,
+) -> None:
     with openstack_on(cloud, call_timeout=0.3) as openstack:
         for service in ("identity", "compute", "network"):
             cloud.clear_faults()
             cloud.fault(Fault(service=service, drip_head=SLOW, times=None))
-            assert not fits(openstack, 1.0), service
+            assert not check_passes(openstack, 1.0), service
 
         cloud.clear_faults()
-        assert fits(openstack, 20.0)
+        assert check_passes(openstack, 20.0)
 
 
-# -- what hangs inside the process --------------------------------------------
+# -- hanging libraries and wrong clocks ---------------------------------------
 
 
-def test_what_hangs_in_a_library_is_given_up_and_seen(
+def test_a_call_that_hangs_in_a_library_is_abandoned_and_counted(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on = threading.Event()
+    resume = threading.Event()
     resolve = socket.getaddrinfo
 
     def hang(*args: Any, **kwargs: Any) -> Any:
-        go_on.wait(60)
+        resume.wait(60)
         return resolve(*args, **kwargs)
 
     pool = pools.new(nova={"call_timeout": 0.2}, short_timeout=1.0)
@@ -121,14 +124,14 @@ def test_what_hangs_in_a_library_is_given_up_and_seen(
         patched.setattr(socket, "getaddrinfo", hang)
         assert error_of(pool.run("BUILD_IP"))["retryable"]
         until(lambda: pool.openstack.cloud.calls.overdue)
-        go_on.set()
+        resume.set()
 
     until(lambda: not pool.openstack.cloud.calls.overdue)
     pool.adopt(short_timeout=20.0)
     pool.ip()
 
 
-def test_a_wall_clock_that_is_set_back_changes_nothing(
+def test_a_wall_clock_set_back_does_not_affect_jobs(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = pool.build()
@@ -142,19 +145,19 @@ def test_a_wall_clock_that_is_set_back_changes_nothing(
         pool.passes("DELETE_DEVICE", name=device["name"])
 
 
-def test_a_cloud_whose_clock_is_another_costs_no_logins(
+def test_a_cloud_with_a_wrong_clock_costs_no_extra_logins(
     pools: Pools,
 ) -> None:
-    def of_yesterday(answer: dict[str, Any]) -> dict[str, Any]:
+    def subtract_a_day(answer: dict[str, Any]) -> dict[str, Any]:
         for name in ("issued_at", "expires_at"):
             at = datetime.fromisoformat(answer["token"][name])
             answer["token"][name] = (at - timedelta(days=1)).isoformat()
         return answer
 
     pool = pools.new()
-    pool.fault(Fault("POST", TOKENS, times=None, change=of_yesterday))
+    pool.fault(Fault("POST", TOKENS, times=None, change=subtract_a_day))
 
-    for _three in range(3):
+    for _job in range(3):
         pool.ip()
 
     assert pool.cloud.count("POST", "identity") == 1
@@ -173,12 +176,12 @@ def test_a_cloud_whose_clock_is_another_costs_no_logins(
     ],
     ids=lambda rule: str(rule["path"]),
 )
-def test_no_token_and_no_password_follows_a_redirect(
+def test_credentials_are_not_sent_to_a_redirect(
     pools: Pools, other: LoopbackCloud, status: int, rule: dict[str, str]
 ) -> None:
     pool = pools.new()
-    where = {"Location": f"{other.url}/compute/v2.1/secrets"}
-    pool.fault(Fault(status=status, headers=where, times=None, **rule))  # type: ignore[arg-type]
+    location = {"Location": f"{other.url}/compute/v2.1/secrets"}
+    pool.fault(Fault(status=status, headers=location, times=None, **rule))  # type: ignore[arg-type]
 
     for action in ("BUILD_DEVICE", "BUILD_IP"):
         answer = pool.run(action)
@@ -189,16 +192,16 @@ def test_no_token_and_no_password_follows_a_redirect(
             assert str(other.url) not in message
             break
     else:
-        raise AssertionError("both are done")
+        raise AssertionError("both jobs passed")
 
     assert not other.calls
 
 
-@pytest.mark.parametrize("where", [None, "", "/compute/v2.1/servers", "//"])
-def test_a_redirect_is_no_answer_wherever_it_leads(
-    pool: Pool, where: str | None
+@pytest.mark.parametrize("location", [None, "", "/compute/v2.1/servers", "//"])
+def test_a_redirect_to_any_location_fails_the_job(
+    pool: Pool, location: str | None
 ) -> None:
-    headers = {} if where is None else {"Location": where}
+    headers = {} if location is None else {"Location": location}
     pool.fault(Fault(method="DELETE", status=302, headers=headers))
     device = pool.build()
 
@@ -209,70 +212,72 @@ def test_a_redirect_is_no_answer_wherever_it_leads(
 
 # -- sizes --------------------------------------------------------------------
 
-#: More than an answer may have, of a byte that packs well.
-BIG = b" " * (65 * 1024 * 1024)
+#: An answer of more bytes than are read; it compresses well.
+OVERSIZED = b" " * (65 * 1024 * 1024)
 
-
-PACKED: Mapping[str, Callable[[], tuple[bytes, dict[str, str]]]] = {
-    "plain": lambda: (BIG, {}),
-    "packed": lambda: (gzip.compress(BIG, 1), {"Content-Encoding": "gzip"}),
-    "unknown": lambda: (b"packed", {"Content-Encoding": "br"}),
+BODIES: Mapping[str, Callable[[], tuple[bytes, dict[str, str]]]] = {
+    "plain": lambda: (OVERSIZED, {}),
+    "compressed": lambda: (
+        gzip.compress(OVERSIZED, 1),
+        {"Content-Encoding": "gzip"},
+    ),
+    "unknown": lambda: (b"unknown", {"Content-Encoding": "br"}),
 }
 
 
-@pytest.mark.parametrize("how", PACKED)
-def test_an_answer_that_is_too_much_is_none(
-    cloud: LoopbackCloud, how: str, log: pytest.LogCaptureFixture
+@pytest.mark.parametrize("encoding", BODIES)
+def test_an_oversized_or_undecodable_answer_is_retried(
+    cloud: LoopbackCloud, encoding: str, log: pytest.LogCaptureFixture
 ) -> None:
-    body, headers = PACKED[how]()
+    body, headers = BODIES[encoding]()
     with openstack_on(cloud) as openstack:
-        devices(openstack)
+        device_names(openstack)
         fault = Fault(path=DETAILS, status=200, body=body, headers=headers)
         cloud.fault(fault)
 
-        assert devices(openstack) == []
+        assert device_names(openstack) == []
 
     assert DETAILS in log.text
     assert "; retrying in" in log.text
 
 
 @pytest.mark.parametrize("status", [201, 401, 500])
-def test_a_token_that_is_too_much_is_none(
+def test_an_oversized_token_answer_is_retried(
     cloud: LoopbackCloud, status: int, log: pytest.LogCaptureFixture
 ) -> None:
     headers = {"X-Subject-Token": "token"}
-    fault = Fault(path=TOKENS, status=status, body=BIG, headers=headers)
+    fault = Fault(path=TOKENS, status=status, body=OVERSIZED, headers=headers)
     cloud.fault(fault)
     with openstack_on(cloud) as openstack:
-        assert devices(openstack) == []
+        assert device_names(openstack) == []
 
     assert TOKENS in log.text
     assert "; retrying in" in log.text
 
 
-# -- a connection of somebody else's ------------------------------------------
+# -- a caller's own connection ------------------------------------------------
 
 
-def test_bounds_hold_on_a_callers_own_connection(
+def test_limits_apply_to_a_callers_own_connection(
     cloud: LoopbackCloud, other: LoopbackCloud, log: pytest.LogCaptureFixture
 ) -> None:
-    where = {"Location": f"{other.url}/compute/v2.1/servers"}
+    location = {"Location": f"{other.url}/compute/v2.1/servers"}
     connection = cloud.connect()
     driver = NovaCloud(NovaSettings(call_timeout=5.0), connection)
     with open_cloud(driver) as openstack:
-        devices(openstack)
-        cloud.fault(Fault(path=DETAILS, status=200, body=BIG))
+        device_names(openstack)
+        cloud.fault(Fault(path=DETAILS, status=200, body=OVERSIZED))
         cloud.fault(Fault(path=DETAILS, drip_head=SLOW))
-        assert devices(openstack) == []
+        assert device_names(openstack) == []
         assert "is too long; retrying in" in log.text
         assert "timed out; retrying in" in log.text
 
-        cloud.fault(Fault(path=DETAILS, status=307, headers=where))
+        cloud.fault(Fault(path=DETAILS, status=307, headers=location))
         with pytest.raises(CloudRefused, match="redirect"):
-            devices(openstack)
+            device_names(openstack)
 
     assert not other.calls
-    # It follows redirects as it did.
-    cloud.fault(Fault(path=DETAILS, status=307, headers=where))
+    # The caller's own calls still follow redirects.
+    cloud.fault(Fault(path=DETAILS, status=307, headers=location))
     connection.compute.get("/servers/detail")
     assert other.count("GET") == 1

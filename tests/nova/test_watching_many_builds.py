@@ -1,4 +1,4 @@
-"""Hundreds of builds that wait are looked at by one short list."""
+"""Tests of polls while hundreds of devices boot."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -17,66 +17,68 @@ STUCK = {"method": "POST", "path": SERVERS, "times": None}
 
 @pytest.fixture
 def pool(pools: Pools) -> Iterator[Pool]:
-    """A pool whose servers never boot; they are deleted in the end."""
+    """Yield a pool; its builds are stopped at the end of the test."""
     pool = pools.new({"boot_time": 0.2}, long_timeout=300.0)
     yield pool
     pool.manager.stop()
 
 
-def waiting(pool: Pool, builds: int) -> list[BlockingDelivery]:
-    """So many builds more whose servers are there."""
+def start_builds(pool: Pool, builds: int) -> list[BlockingDelivery]:
+    """Submit builds; wait until their servers are created."""
     before = pool.posts()
     jobs = [pool.submit("BUILD_DEVICE") for _build in range(builds)]
     until(lambda: pool.posts() == before + builds, 60)
     return jobs
 
 
-def looks(pool: Pool) -> list[Call]:
-    """The short lists since the record began, when there are a few."""
+def short_lists(pool: Pool) -> list[Call]:
+    """Wait for four short lists; return all since the record began."""
     until(lambda: len(pool.calls("GET", SERVERS)) >= 4, 60)
     return pool.calls("GET", SERVERS)
 
 
-def test_a_look_is_one_call_however_many_wait(pool: Pool) -> None:
+def test_hundreds_of_booting_devices_are_polled_with_one_call(
+    pool: Pool,
+) -> None:
     pool.fault(Fault.stuck(**STUCK))
-    waiting(pool, MANY)
-    looks(pool)
+    start_builds(pool, MANY)
+    short_lists(pool)
 
     pool.cloud.forget_calls()
-    listed = looks(pool)
+    polls = short_lists(pool)
 
-    assert {call.query["status"] for call in listed} == {"BUILD"}
-    others = {(c.method, c.path) for c in pool.cloud.calls}
-    assert others == {("GET", SERVERS)}
+    assert {call.query["status"] for call in polls} == {"BUILD"}
+    calls = {(c.method, c.path) for c in pool.cloud.calls}
+    assert calls == {("GET", SERVERS)}
 
 
-def test_who_has_booted_among_hundreds_is_answered(pool: Pool) -> None:
+def test_a_device_that_boots_among_hundreds_is_answered(pool: Pool) -> None:
     pool.fault(Fault.stuck(**STUCK))
-    waiting(pool, MANY)
+    start_builds(pool, MANY)
     pool.cloud.clear_faults()
 
-    (job,) = waiting(pool, 1)
+    (job,) = start_builds(pool, 1)
 
     assert job.future.result(60).answer["response"] == "PASS"
-    asked = [
+    polled = [
         call.query["tags-any"]
         for call in pool.calls("GET", DETAILS)[-3:]
         if "tags-any" in call.query
     ]
-    # Nothing is asked of those that go on booting.
-    assert max(len(tags.split(",")) for tags in asked) < 10
+    # Devices that are still booting are not read one by one.
+    assert max(len(tags.split(",")) for tags in polled) < 10
 
 
 @pytest.mark.parametrize(
     "fate",
     [Fate(error="no host"), Fate(stuck=True, vanish=0.3)],
-    ids=["error", "vanish"],
+    ids=["error", "vanishes"],
 )
-def test_who_has_failed_among_hundreds_is_answered(
+def test_a_device_that_fails_among_hundreds_is_answered(
     pool: Pool, fate: Fate
 ) -> None:
     pool.fault(Fault.stuck(**STUCK))
-    waiting(pool, MANY)
+    start_builds(pool, MANY)
     pool.cloud.clear_faults()
     pool.fault(Fault(method="POST", path=SERVERS, fate=fate))
 
@@ -86,24 +88,25 @@ def test_who_has_failed_among_hundreds_is_answered(
     assert error["code"] == "device_failed"
 
 
-def test_looks_of_several_questions_are_further_apart(
+def test_polls_that_need_several_calls_are_further_apart(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(servers, "BATCH", 9)
     pool = pools.new(long_timeout=300.0)
     pool.fault(Fault.no_address(**STUCK))
-    waiting(pool, 45)
+    start_builds(pool, 45)
     pool.boot()
     pool.cloud.forget_calls()
 
-    def begun() -> list[float]:
-        """When looks began: the tags of a question are in order."""
+    def poll_times() -> list[float]:
+        """Return when each poll began; its calls are ordered by tags."""
         calls = pool.calls("GET", DETAILS)
         first = min((call.query["tags-any"] for call in calls), default="")
         return [c.when for c in calls if c.query["tags-any"] == first]
 
-    until(lambda: len(begun()) >= 5, 60)
+    until(lambda: len(poll_times()) >= 5, 60)
 
-    # The first are nearer. Five times that of the tests.
-    assert min(b - a for a, b in pairwise(begun()[2:])) > 0.2
+    # Five calls make a poll, so five times the tests' poll interval passes
+    # between two polls. The first polls are nearer.
+    assert min(b - a for a, b in pairwise(poll_times()[2:])) > 0.2
     pool.manager.stop()

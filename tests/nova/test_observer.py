@@ -1,4 +1,4 @@
-"""An observer is told of every call of the cloud, logins included."""
+"""Tests of the events of cloud calls, which an observer receives."""
 
 from collections import Counter
 
@@ -10,8 +10,8 @@ from tests.nova.pools import IPS, Pool, Pools
 from tests.polling import until
 
 
-class Kept(Observer):
-    """Keeps what it is told."""
+class Recorder(Observer):
+    """Records the calls that are reported."""
 
     def __init__(self) -> None:
         self.calls: list[CloudCall] = []
@@ -19,23 +19,23 @@ class Kept(Observer):
     def cloud_called(self, call: CloudCall) -> None:
         self.calls.append(call)
 
-    def counted(self) -> Counter[tuple[str, str, int | None]]:
-        """How often what was answered how."""
+    def count(self) -> Counter[tuple[str, str, int | None]]:
+        """Count the calls by service, method and status."""
         return Counter((c.service, c.method, c.status) for c in self.calls)
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def recorder() -> Recorder:
+    return Recorder()
 
 
 @pytest.fixture
-def pool(pools: Pools, kept: Kept) -> Pool:
-    """A pool whose calls are told."""
-    return pools.new(observer=kept)
+def pool(pools: Pools, recorder: Recorder) -> Pool:
+    """Return a pool whose calls are recorded."""
+    return pools.new(observer=recorder)
 
 
-def test_each_call_is_told_once(pool: Pool, kept: Kept) -> None:
+def test_each_call_is_reported_once(pool: Pool, recorder: Recorder) -> None:
     before = len(pool.cloud.calls)
     device, ip = pool.build(), pool.ip()
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
@@ -45,31 +45,33 @@ def test_each_call_is_told_once(pool: Pool, kept: Kept) -> None:
         for call in pool.cloud.calls[before:]
         if call.service in ("compute", "network", "image") and call.path != "/"
     )
-    told = kept.counted()
-    del told["identity", "POST", 201]
-    assert told == made
-    assert all(0 < call.seconds < 30 for call in kept.calls)
+    reported = recorder.count()
+    del reported["identity", "POST", 201]
+    assert reported == made
+    assert all(0 < call.seconds < 30 for call in recorder.calls)
 
 
-def test_a_login_is_told(pool: Pool, kept: Kept) -> None:
+def test_a_login_is_reported(pool: Pool, recorder: Recorder) -> None:
     pool.ip()
-    kept.calls.clear()
+    recorder.calls.clear()
     pool.cloud.expire_tokens()
     pool.ip()
 
-    assert kept.counted()["identity", "POST", 201] == 1
+    assert recorder.count()["identity", "POST", 201] == 1
 
 
-def test_a_keystone_that_is_down_is_told(pool: Pool, kept: Kept) -> None:
+def test_a_failed_login_and_its_retry_are_reported(
+    pool: Pool, recorder: Recorder
+) -> None:
     pool.ip()
-    kept.calls.clear()
+    recorder.calls.clear()
     pool.cloud.expire_tokens()
     pool.fault(Fault(service="identity", method="POST", status=503, times=1))
     pool.ip()
 
-    counted = kept.counted()
-    assert counted["identity", "POST", 503] == 1
-    assert counted["identity", "POST", 201] == 1
+    counts = recorder.count()
+    assert counts["identity", "POST", 503] == 1
+    assert counts["identity", "POST", 201] == 1
 
 
 @pytest.mark.parametrize(
@@ -81,22 +83,22 @@ def test_a_keystone_that_is_down_is_told(pool: Pool, kept: Kept) -> None:
         (Fault(method="POST", path=IPS, status=403, times=1), 403),
     ],
 )
-def test_what_fails_is_told_as_it_failed(
-    pool: Pool, kept: Kept, fault: Fault, status: int | None
+def test_a_failed_call_is_reported_with_its_status(
+    pool: Pool, recorder: Recorder, fault: Fault, status: int | None
 ) -> None:
     pool.fault(fault)
     pool.run("BUILD_IP")
 
-    assert kept.counted()["network", "POST", status] == 1
+    assert recorder.count()["network", "POST", status] == 1
     (call,) = (
         c
-        for c in kept.calls
+        for c in recorder.calls
         if (c.service, c.status) == ("network", status) and c.method == "POST"
     )
     assert call.is_answer == (status == 403)
 
 
-def test_a_driver_tells_what_it_holds_back(pools: Pools) -> None:
+def test_the_driver_exposes_its_open_circuit_breakers(pools: Pools) -> None:
     pool = pools.new(short_timeout=1.0)
     names = {f"{kind} compute" for kind in ("reading", "changing", "making")}
     assert names <= pool.circuits.calls.keys()

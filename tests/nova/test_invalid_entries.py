@@ -1,7 +1,7 @@
-"""One entry of the cloud's lists is odd: all the others are as before."""
+"""Tests of the cloud's lists with an invalid entry."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 Change = Callable[[Json], object]
 
 MISSING = object()
-ODD: tuple[object, ...] = (
+INVALID_VALUES: tuple[object, ...] = (
     None,
     5,
     1e300,
@@ -39,105 +39,105 @@ ODD: tuple[object, ...] = (
 )
 
 
-def odd_in(entry: Json, field: str) -> Iterator[Json]:
-    """The entry with each odd value in one of its fields."""
-    for value in ODD:
+def with_invalid_field(entry: Json, field: str) -> Iterator[Json]:
+    """Yield the entry with each invalid value in a field."""
+    for value in INVALID_VALUES:
         changed = {k: v for k, v in entry.items() if k != field}
         if value is not MISSING:
             changed[field] = value
         yield changed
 
 
-def odd_ones(entry: Json) -> Iterator[object]:
-    """What may stand where an entry should."""
+def invalid_entries(entry: Json) -> Iterator[object]:
+    """Yield invalid values and entries to replace an entry by."""
     yield from (None, 5, "x", [], {}, [entry])
     for field, inner in entry.items():
-        yield from odd_in(entry, field)
+        yield from with_invalid_field(entry, field)
         if isinstance(inner, dict):
             for name in inner:
-                for changed in odd_in(inner, name):
+                for changed in with_invalid_field(inner, name):
                     yield {**entry, field: changed}
                 values = inner[name]
                 if isinstance(values, list) and values:
-                    for each in odd_ones(values[0]):
+                    for each in invalid_entries(values[0]):
                         yield {**entry, field: {**inner, name: [each]}}
 
 
-class Oddity:
-    """Puts something in place of one entry of a list, or of a thing shown.
+class Replacement:
+    """A change of an entry in all lists, and where it is read alone.
 
-    :ivar now: what; a function that changes the entry
+    :ivar change: takes the entry and returns its replacement
     """
 
     def __init__(self, key: str, field: str, value: object) -> None:
         self._key, self._field, self._value = key, field, value
-        self.now: Callable[[Json], object] = lambda entry: entry
+        self.change: Callable[[Json], object] = lambda entry: entry
 
     def __call__(self, answer: Json) -> Json:
         entries = [
-            self.now(entry) if self._is_it(entry) else entry
+            self.change(entry) if self._is_entry(entry) else entry
             for entry in answer.get(self._key, [])
         ]
         single = self._key.removesuffix("s")
-        if self._is_it(answer.get(single)):
-            return {**answer, single: self.now(answer[single])}
+        if self._is_entry(answer.get(single)):
+            return {**answer, single: self.change(answer[single])}
         return {**answer, self._key: entries}
 
-    def _is_it(self, entry: object) -> bool:
+    def _is_entry(self, entry: object) -> bool:
         return (
             isinstance(entry, dict) and entry.get(self._field) == self._value
         )
 
     def fault(self, path: str) -> Fault:
-        """The fault that does it in every answer of the path."""
+        """Return the fault that changes every answer of a path."""
         return Fault(path=path, method="GET", change=self, times=None)
 
 
 def as_json(value: object) -> str:
-    """What is odd, for the message of a test."""
+    """Return a value as the id or message of a test."""
     return json.dumps(value, default=str)[:300]
 
 
-def test_an_odd_server_hides_no_other(pool: Pool) -> None:
-    odd, good = pool.build(), pool.build()
-    pool.ip(on=odd)
-    (shown,) = [s for s in pool.cloud.servers if s["name"] == odd["name"]]
-    oddity = Oddity("servers", "id", shown["id"])
-    pool.fault(oddity.fault(DETAILS), oddity.fault(ONE_SERVER))
-    look = pool.openstack.cloud, pool.manager.settings.ownership
+def test_an_invalid_server_does_not_hide_other_servers(pool: Pool) -> None:
+    invalid, valid = pool.build(), pool.build()
+    pool.ip(on=invalid)
+    (shown,) = [s for s in pool.cloud.servers if s["name"] == invalid["name"]]
+    replacement = Replacement("servers", "id", shown["id"])
+    pool.fault(replacement.fault(DETAILS), replacement.fault(ONE_SERVER))
+    arguments = pool.openstack.cloud, pool.manager.settings.ownership
 
-    for value in odd_ones(shown):
-        oddity.now = lambda _entry, value=value: value  # type: ignore[misc]
-        found = pool.openstack.wait(list_devices(*look))
+    for value in invalid_entries(shown):
+        replacement.change = lambda _entry, value=value: value  # type: ignore[misc]
+        found = pool.openstack.wait(list_devices(*arguments))
         names = [item.name for item in found]
-        assert good["name"] in names, as_json(value)
-        (same,) = pool.openstack.find_devices(str(good["name"]))
-        assert same.ready, as_json(value)
-        pool.openstack.wait(list_everything(*look))
+        assert valid["name"] in names, as_json(value)
+        (device,) = pool.openstack.find_devices(str(valid["name"]))
+        assert device.ready, as_json(value)
+        pool.openstack.wait(list_everything(*arguments))
 
 
-def test_an_odd_floating_ip_hides_no_other(pool: Pool) -> None:
+def test_an_invalid_floating_ip_does_not_hide_other_floating_ips(
+    pool: Pool,
+) -> None:
     device = pool.build()
-    odd, good = pool.ip(on=device), pool.ip()
-    (shown,) = [ip for ip in pool.cloud.floating_ips if ip["id"] == odd["id"]]
-    oddity = Oddity("floatingips", "id", odd["id"])
-    pool.fault(oddity.fault(IPS))
-    look = pool.openstack.cloud, pool.manager.settings.ownership
+    invalid, valid = pool.ip(on=device), pool.ip()
+    (shown,) = [
+        ip for ip in pool.cloud.floating_ips if ip["id"] == invalid["id"]
+    ]
+    replacement = Replacement("floatingips", "id", invalid["id"])
+    pool.fault(replacement.fault(IPS))
+    arguments = pool.openstack.cloud, pool.manager.settings.ownership
 
-    for value in odd_ones(shown):
-        oddity.now = lambda _entry, value=value: value  # type: ignore[misc]
-        _devices, found = pool.openstack.wait(list_everything(*look))
+    for value in invalid_entries(shown):
+        replacement.change = lambda _entry, value=value: value  # type: ignore[misc]
+        _devices, found = pool.openstack.wait(list_everything(*arguments))
         ips = {item.name: item.resource for item in found}
-        assert str(good["ip"]) in ips, as_json(value)
-        if str(odd["ip"]) in ips and value != {**shown, "port_id": None}:
-            # It is attached, whatever is said of it.
-            assert ips[str(odd["ip"])].device_id is not None, as_json(value)
-
-
-def without(answer: Mapping[str, Any], name: str) -> Json:
-    """A list of things without the one of this name."""
-    ((key, entries),) = answer.items()
-    return {key: [e for e in entries if e.get("name") != name]}
+        assert str(valid["ip"]) in ips, as_json(value)
+        if str(invalid["ip"]) in ips and value != {**shown, "port_id": None}:
+            # It must not be taken for detached, as it is attached.
+            assert ips[str(invalid["ip"])].device_id is not None, as_json(
+                value
+            )
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def without(answer: Mapping[str, Any], name: str) -> Json:
         ("/ports", "ports", ""),
     ],
 )
-def test_odd_entries_do_not_affect_a_build(
+def test_invalid_entries_of_other_resources_do_not_affect_a_build(
     pools: Pools, path: str, key: str, name: str
 ) -> None:
-    """Another entry, which nobody asked for, is odd in every way."""
+    """The list has invalid entries besides the one that is configured."""
     nova = {
         "security_groups": ("pool",),
         "server_group": "apart",
@@ -163,23 +163,23 @@ def test_odd_entries_do_not_affect_a_build(
     }
     pool = pools.new(nova=nova)
 
-    def with_odd(answer: Json) -> Json:
+    def add_invalid(answer: Json) -> Json:
         if not answer[key]:
             return answer
         first = answer[key][0]
-        besides = [
-            {**each, "id": f"odd-{number}"}
+        invalid = [
+            {**each, "id": f"invalid-{number}"}
             if isinstance(each, dict) and isinstance(each.get("id"), str)
             else each
-            for number, each in enumerate(odd_ones(first))
-            # One more that is as good is no oddity but an ambiguity.
+            for number, each in enumerate(invalid_entries(first))
+            # An entry with a valid id and name would make it ambiguous.
             if not isinstance(each, dict)
             or not isinstance(each.get("id"), str)
             or not isinstance(each.get("name"), str)
         ]
-        return {**answer, key: [*besides, *answer[key]]}
+        return {**answer, key: [*invalid, *answer[key]]}
 
-    pool.fault(Fault(path=path, method="GET", change=with_odd, times=None))
+    pool.fault(Fault(path=path, method="GET", change=add_invalid, times=None))
 
     device, ip = pool.build(), pool.ip()
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
@@ -187,7 +187,9 @@ def test_odd_entries_do_not_affect_a_build(
     assert not [f for f in pool.openstack.check() if f.problem]
 
 
-def test_an_error_without_a_fault_fails_one_build(pools: Pools) -> None:
+def test_a_server_in_error_without_a_fault_fails_only_its_build(
+    pools: Pools,
+) -> None:
     pool = pools.new({"boot_time": 0.5})
 
     def remove_fault(answer: Json) -> Json:
@@ -210,7 +212,7 @@ def test_an_error_without_a_fault_fails_one_build(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "fields",
     [
         {"status": None},
         {"status": "SOMETHING_NEW"},
@@ -222,14 +224,14 @@ def test_an_error_without_a_fault_fails_one_build(pools: Pools) -> None:
     ],
     ids=as_json,
 )
-def test_a_server_with_temporarily_odd_fields_is_built(
-    pools: Pools, odd: Json
+def test_a_server_with_temporarily_invalid_fields_is_built(
+    pools: Pools, fields: Json
 ) -> None:
     pool = pools.new()
-    oddity = Oddity("servers", "status", "ACTIVE")
-    oddity.now = lambda server: {**server, **odd}
+    replacement = Replacement("servers", "status", "ACTIVE")
+    replacement.change = lambda server: {**server, **fields}
     for path in (DETAILS, ONE_SERVER):
-        fault = oddity.fault(path)
+        fault = replacement.fault(path)
         pool.fault(
             Fault(path=path, method="GET", change=fault.change, times=4)
         )
@@ -241,7 +243,9 @@ def test_a_server_with_temporarily_odd_fields_is_built(
 
 
 @pytest.mark.parametrize("body", [{}, {"metadata": None}, {"metadata": []}])
-def test_an_odd_answer_to_a_mark_is_retried(pool: Pool, body: Json) -> None:
+def test_marking_is_retried_after_an_invalid_answer(
+    pool: Pool, body: Json
+) -> None:
     path = "/servers/[^/]+/metadata"
     pool.fault(Fault(path=path, method="POST", change=lambda _answer: body))
 
@@ -252,7 +256,7 @@ def test_an_odd_answer_to_a_mark_is_retried(pool: Pool, body: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "fields",
     [
         {"metadata": None},
         {"metadata": "x"},
@@ -262,12 +266,12 @@ def test_an_odd_answer_to_a_mark_is_retried(pool: Pool, body: Json) -> None:
     ids=as_json,
 )
 def test_a_server_with_an_unreadable_mark_is_not_deleted(
-    pool: Pool, odd: Json
+    pool: Pool, fields: Json
 ) -> None:
     device = pool.build()
-    oddity = Oddity("servers", "name", device["name"])
-    oddity.now = lambda server: {**server, **odd}
-    pool.fault(oddity.fault(DETAILS))
+    replacement = Replacement("servers", "name", device["name"])
+    replacement.change = lambda server: {**server, **fields}
+    pool.fault(replacement.fault(DETAILS))
     reaper = BlockingReaper(
         pool.openstack,
         pool=pool.manager.settings,
@@ -285,12 +289,12 @@ def test_ignored_entries_are_logged_once(
     pool: Pool, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool.build()
-    oddity = Oddity("servers", "status", "ACTIVE")
-    oddity.now = lambda server: {**server, "id": None}
-    pool.fault(oddity.fault(DETAILS))
+    replacement = Replacement("servers", "status", "ACTIVE")
+    replacement.change = lambda server: {**server, "id": None}
+    pool.fault(replacement.fault(DETAILS))
 
-    for _look in range(3):
+    for _time in range(3):
         pool.openstack.list_devices()
 
-    said = [r for r in caplog.messages if "ignored in the cloud's" in r]
-    assert len(said) <= 1  # another test's server may have been it
+    messages = [r for r in caplog.messages if "ignored in the cloud's" in r]
+    assert len(messages) <= 1  # another test may have logged it before

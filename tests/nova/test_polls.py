@@ -1,4 +1,4 @@
-"""Status reads that fail while a device boots are waited out."""
+"""Tests of failed polls while a device boots."""
 
 import pytest
 
@@ -27,11 +27,11 @@ from tests.nova.pools import DETAILS, ONE_SERVER, PAGE, Pools
     ],
     ids=str,
 )
-def test_a_read_that_fails_is_waited_out(
+def test_a_failed_poll_is_retried(
     pools: Pools, fault: dict[str, object], times: int
 ) -> None:
     pool = pools.new({"boot_time": 0.3}, {"call_timeout": 0.3})
-    # The first list is not the watch's: it looks for an earlier delivery's.
+    # The first list is not a poll: it looks for an earlier delivery's device.
     rule = Fault(path=DETAILS, skip=1, times=times, **fault)  # type: ignore[arg-type]
     pool.fault(rule)
 
@@ -51,7 +51,7 @@ def test_a_read_that_fails_is_waited_out(
     ],
     ids=str,
 )
-def test_a_single_read_that_fails_is_waited_out_as_well(
+def test_a_failed_read_of_a_single_server_is_retried(
     pools: Pools, fault: dict[str, object]
 ) -> None:
     pool = pools.new({"boot_time": 0.5}, {"call_timeout": 0.3})
@@ -72,10 +72,10 @@ def test_a_single_read_that_fails_is_waited_out_as_well(
     assert pool.posts() == 1
 
 
-def test_the_watch_leaves_the_cloud_alone_for_as_long_as_it_asks(
+def test_polls_obey_retry_after(
     pools: Pools,
 ) -> None:
-    # Longer than a call may take: then it is the watch that has to wait.
+    # Longer than a call's timeout, so the poll itself fails.
     pool = pools.new({"boot_time": 0.3}, {"call_timeout": 1.0})
     pause = 1.5
     pool.fault(Fault(path=DETAILS, skip=1, status=429, retry_after=pause))
@@ -86,7 +86,7 @@ def test_the_watch_leaves_the_cloud_alone_for_as_long_as_it_asks(
     assert again.when - refused.when >= pause - 0.2
 
 
-def test_reads_that_always_fail_end_at_the_deadline(pools: Pools) -> None:
+def test_polls_that_always_fail_end_at_the_deadline(pools: Pools) -> None:
     pool = pools.new(long_timeout=2.0)
     fault = Fault(path=DETAILS, skip=1, status=500, times=None)
     pool.fault(fault)
