@@ -1,4 +1,4 @@
-"""What nobody owns is found, and nothing else."""
+"""Tests of the reaper: which resources it deletes and which it keeps."""
 
 import asyncio
 import json
@@ -29,6 +29,7 @@ from poolmgr.reaper.reaper import InFlight
 from poolmgr.settings import PoolSettings, ReaperSettings
 from poolmgr.settings.gearman import GearmanSettings
 from poolmgr.worker.queries import JobServerQueries
+from tests.clouds import fake_devices
 from tests.jobservers import JobServerProcess, free_port, gearmand
 from tests.polling import until
 from tests.processes import Process, poolmgr, worker
@@ -37,17 +38,18 @@ from tests.terminals import terminal
 
 FUNCTION = "libra_pool_mgm"
 HOURS_AGO = (datetime.now(UTC) - timedelta(hours=2)).isoformat("T", "seconds")
-#: Seconds that a verb of the driver may take.
-SOON = 20.0
-LEFT = Mark("libra", "unique-1", "H:host:1", HOURS_AGO)
+#: The timeout of a driver's calls, in seconds.
+TIMEOUT = 20.0
+#: The mark of a build that was never answered.
+OLD_MARK = Mark("libra", "unique-1", "H:host:1", HOURS_AGO)
 
 
-Reapers = Callable[..., BlockingReaper]
+MakeReaper = Callable[..., BlockingReaper]
 
 
 @pytest.fixture
-def reaper() -> Iterator[Reapers]:
-    """Makes reapers of clouds."""
+def make_reaper() -> Iterator[MakeReaper]:
+    """Return a function that makes a reaper for a cloud."""
     with ExitStack() as stack:
 
         def make(driver: FakeCloud, **changes: Any) -> BlockingReaper:
@@ -57,166 +59,178 @@ def reaper() -> Iterator[Reapers]:
         yield make
 
 
-def age(path: Path) -> None:
-    """Have all devices be two hours older."""
+def make_older(path: Path) -> None:
+    """Make all devices two hours older."""
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE device SET created = created - 7200")
 
 
-def old_device(
+def create_old_device(
     cloud: FakeCloud, name: str, mark: Mark | None, age: float = 7200.0
 ) -> Device:
-    """A device that was made so many seconds ago, two hours ago if nothing
-    else is said."""
+    """Create a device that looks as old as given, in seconds."""
     then = time.time() - age
     with patch("poolmgr.drivers.fake.cloud.time") as clock:
         clock.time.return_value = then
-        return cloud.create_device(name, mark, SOON)
+        return cloud.create_device(name, mark, TIMEOUT)
 
 
-# -- the rules --------------------------------------------------------------
+# -- verdicts ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("mark", "verdict"),
     [
-        (LEFT, "unowned"),
-        (LEFT.withdrawn(), "unowned"),
-        (LEFT.taken_over_by(Job("unique-1", "H:host:2")), "unowned"),
-        (replace(LEFT, unique=""), "unowned"),
-        (LEFT.unconfirmed(), "kept"),
-        (LEFT.handed_over(), None),
-        (replace(LEFT, pool="other"), None),
+        (OLD_MARK, "unowned"),
+        (OLD_MARK.withdrawn(), "unowned"),
+        (OLD_MARK.taken_over_by(Job("unique-1", "H:host:2")), "unowned"),
+        (replace(OLD_MARK, unique=""), "unowned"),
+        (OLD_MARK.unconfirmed(), "kept"),
+        (OLD_MARK.handed_over(), None),
+        (replace(OLD_MARK, pool="other"), None),
         (None, None),
     ],
 )
-def test_what_is_left_by_its_mark_is_unowned(
-    cloud: FakeCloud, mark: Mark | None, verdict: str | None, reaper: Reapers
+def test_the_mark_decides_whether_a_resource_is_an_orphan(
+    cloud: FakeCloud,
+    mark: Mark | None,
+    verdict: str | None,
+    make_reaper: MakeReaper,
 ) -> None:
-    # Under the authority to touch everything, too.
+    # The reaper follows the marks even where jobs may use any resource.
     pool = PoolSettings(authority="any")
-    old_device(cloud, "libra-a", mark)
-    ip = cloud.create_ip(mark, SOON)
+    create_old_device(cloud, "libra-a", mark)
+    ip = cloud.create_ip(mark, TIMEOUT)
 
-    found = verdicts(reaper(cloud, pool=pool).find())
+    found = verdicts(make_reaper(cloud, pool=pool).find())
 
     expected = {"libra-a": verdict, ip.address: verdict} if verdict else {}
     assert found == expected
 
 
-def test_a_device_that_failed_is_unowned_too(reaper: Reapers) -> None:
+def test_a_failed_device_is_an_orphan(make_reaper: MakeReaper) -> None:
     with closing(FakeCloud(FakeSettings(boot_failure_rate=1.0))) as cloud:
-        old_device(cloud, "libra-a", LEFT)
+        create_old_device(cloud, "libra-a", OLD_MARK)
 
-        assert verdicts(reaper(cloud).find()) == {"libra-a": "unowned"}
+        assert verdicts(make_reaper(cloud).find()) == {"libra-a": "unowned"}
 
 
-def test_what_is_young_may_be_in_the_making(
-    cloud: FakeCloud, reaper: Reapers
+def test_a_young_device_is_kept(
+    cloud: FakeCloud, make_reaper: MakeReaper
 ) -> None:
-    cloud.create_device("libra-a", LEFT, SOON)
-    old_device(cloud, "libra-b", replace(LEFT, unique="unique-2"))
+    cloud.create_device("libra-a", OLD_MARK, TIMEOUT)
+    create_old_device(cloud, "libra-b", replace(OLD_MARK, unique="unique-2"))
 
-    (older, younger) = reaper(cloud).find()
+    (older, younger) = make_reaper(cloud).find()
 
     assert (older.item.name, older.verdict) == ("libra-b", "unowned")
     assert (younger.item.name, younger.verdict) == ("libra-a", "kept")
     assert younger.reason == "not older than 1m yet"
 
 
-def test_no_job_is_cut_short_by_a_setting(
-    cloud: FakeCloud, reaper: Reapers
+def test_a_device_younger_than_the_longest_job_is_kept(
+    cloud: FakeCloud, make_reaper: MakeReaper
 ) -> None:
-    old_device(cloud, "libra-a", LEFT)
+    create_old_device(cloud, "libra-a", OLD_MARK)
 
-    (case,) = reaper(cloud, old=9000.0).find()
+    (finding,) = make_reaper(cloud, old=9000.0).find()
 
-    assert (case.verdict, case.reason) == ("kept", "not older than 2h 30m yet")
+    assert (finding.verdict, finding.reason) == (
+        "kept",
+        "not older than 2h 30m yet",
+    )
 
 
-def test_an_address_of_unknown_age_is_kept(
-    cloud: FakeCloud, reaper: Reapers
+def test_a_floating_ip_of_unknown_age_is_kept(
+    cloud: FakeCloud, make_reaper: MakeReaper
 ) -> None:
-    cloud.create_ip(replace(LEFT, made="once"), SOON)
+    cloud.create_ip(replace(OLD_MARK, made="once"), TIMEOUT)
 
-    (case,) = reaper(cloud).find()
+    (finding,) = make_reaper(cloud).find()
 
-    assert (case.verdict, case.reason) == ("kept", "its age is unknown")
+    assert (finding.verdict, finding.reason) == ("kept", "its age is unknown")
 
 
-def test_an_address_that_something_has_is_kept(
-    cloud: FakeCloud, reaper: Reapers
+def test_an_attached_floating_ip_is_kept(
+    cloud: FakeCloud, make_reaper: MakeReaper
 ) -> None:
-    device = cloud.create_device("libra-a", LEFT.handed_over(), SOON)
-    (device,) = cloud.find_devices([device.name], SOON)
-    cloud.attach_ip(cloud.create_ip(LEFT, SOON), device, SOON)
+    device = cloud.create_device("libra-a", OLD_MARK.handed_over(), TIMEOUT)
+    (device,) = cloud.find_devices([device.name], TIMEOUT)
+    cloud.attach_ip(cloud.create_ip(OLD_MARK, TIMEOUT), device, TIMEOUT)
 
-    (case,) = reaper(cloud).find()
+    (finding,) = make_reaper(cloud).find()
 
-    assert case.verdict == "kept"
-    assert case.reason == "it is attached to libra-a"
+    assert finding.verdict == "kept"
+    assert finding.reason == "it is attached to libra-a"
 
 
-def test_two_looks_have_to_find_the_same(
-    cloud: FakeCloud, reaper: Reapers
+def test_an_orphan_must_be_found_unchanged_in_two_searches(
+    cloud: FakeCloud, make_reaper: MakeReaper
 ) -> None:
-    device = old_device(cloud, "libra-a", LEFT)
-    twice = reaper(cloud, twice=True)
+    device = create_old_device(cloud, "libra-a", OLD_MARK)
+    reaping = make_reaper(cloud, twice=True)
 
-    assert verdicts(twice.find()) == {"libra-a": "kept"}
-    assert twice.reaper.to_confirm
-    # Its job was delivered again in between.
-    taken_over = LEFT.taken_over_by(Job("unique-1", "H:host:2"))
-    cloud.mark_device(device, taken_over, SOON)
-    assert verdicts(twice.find()) == {"libra-a": "kept"}
-    assert verdicts(twice.find()) == {"libra-a": "unowned"}
+    assert verdicts(reaping.find()) == {"libra-a": "kept"}
+    assert reaping.reaper.to_confirm
+    # The job was redelivered between the searches.
+    taken_over = OLD_MARK.taken_over_by(Job("unique-1", "H:host:2"))
+    cloud.mark_device(device, taken_over, TIMEOUT)
+    assert verdicts(reaping.find()) == {"libra-a": "kept"}
+    assert verdicts(reaping.find()) == {"libra-a": "unowned"}
 
 
-def test_half_of_a_pool_does_not_disappear(
-    cloud: FakeCloud, reaper: Reapers
+def test_a_list_that_lost_half_of_the_pool_stops_the_search(
+    cloud: FakeCloud, make_reaper: MakeReaper
 ) -> None:
-    ips = [cloud.create_ip(LEFT, SOON) for _each in range(6)]
-    watching = reaper(cloud, twice=True)
-    watching.find()
+    ips = [cloud.create_ip(OLD_MARK, TIMEOUT) for _each in range(6)]
+    reaping = make_reaper(cloud, twice=True)
+    reaping.find()
     for ip in ips[:4]:
-        cloud.delete_ip(ip, SOON)
+        cloud.delete_ip(ip, TIMEOUT)
 
     with pytest.raises(
         CloudUnavailable, match="lists 2 floating IPs, 6 in the last run"
     ):
-        watching.find()
+        reaping.find()
 
-    # Seen again it is believed; but what was seen before does not count.
+    # The second such list is accepted, but confirmation starts again.
     left = {ip.address for ip in ips[4:]}
-    assert verdicts(watching.find()) == dict.fromkeys(left, "kept")
-    assert verdicts(watching.find()) == dict.fromkeys(left, "unowned")
+    assert verdicts(reaping.find()) == dict.fromkeys(left, "kept")
+    assert verdicts(reaping.find()) == dict.fromkeys(left, "unowned")
 
 
 # -- jobs in flight ---------------------------------------------------------
 
 
 def in_flight(*servers: Address, running: str = "") -> InFlight:
-    here = RunningJob(Job(running), "BUILD_DEVICE", 1.0, 2.0, 1)
+    """Return the jobs in flight.
+
+    :param servers: job servers to ask
+    :param running: the unique of the job that runs in this process
+    """
+    job = RunningJob(Job(running), "BUILD_DEVICE", 1.0, 2.0, 1)
     options = ConnectionOptions(connect_timeout=1.0)
-    return InFlight(lambda: [here] if running else [], servers, options)
+    return InFlight(lambda: [job] if running else [], servers, options)
 
 
-def test_what_runs_here_is_kept(cloud: FakeCloud, reaper: Reapers) -> None:
-    old_device(cloud, "libra-a", LEFT)
+def test_a_device_of_a_job_running_in_this_process_is_kept(
+    cloud: FakeCloud, make_reaper: MakeReaper
+) -> None:
+    create_old_device(cloud, "libra-a", OLD_MARK)
 
-    (case,) = reaper(cloud, jobs=in_flight(running="unique-1")).find()
-    (other,) = reaper(cloud, jobs=in_flight(running="unique-2")).find()
+    (finding,) = make_reaper(cloud, jobs=in_flight(running="unique-1")).find()
+    (other,) = make_reaper(cloud, jobs=in_flight(running="unique-2")).find()
 
-    assert (case.verdict, case.reason) == ("kept", "its job runs here")
+    assert (finding.verdict, finding.reason) == ("kept", "its job runs here")
     assert other.verdict == "unowned"
 
 
 @pytest.mark.parametrize("unique", ["unique-1", ""])
-def test_what_a_job_server_has_a_job_for_is_kept(
+def test_a_device_whose_job_is_at_a_job_server_is_kept(
     cloud: FakeCloud,
     job_server: JobServerProcess,
     unique: str,
-    reaper: Reapers,
+    make_reaper: MakeReaper,
 ) -> None:
     address = job_server.address
 
@@ -228,149 +242,155 @@ def test_what_a_job_server_has_a_job_for_is_kept(
             return job.handle
 
     handle = asyncio.run(submit())
-    old_device(cloud, "libra-a", replace(LEFT, unique=unique, handle=handle))
+    create_old_device(
+        cloud, "libra-a", replace(OLD_MARK, unique=unique, handle=handle)
+    )
     other = Mark("libra", "unique-2", "H:nowhere:9", HOURS_AGO)
-    old_device(cloud, "libra-b", other)
+    create_old_device(cloud, "libra-b", other)
 
-    found = reaper(cloud, jobs=in_flight(address)).find()
+    found = make_reaper(cloud, jobs=in_flight(address)).find()
 
     assert verdicts(found) == {"libra-a": "kept", "libra-b": "unowned"}
     assert found[0].reason == f"job server {address} has its job"
 
 
-def test_a_job_server_that_cannot_be_asked_may_have_any_job(
-    cloud: FakeCloud, job_server: JobServerProcess, reaper: Reapers
+def test_devices_are_kept_while_a_job_server_does_not_answer(
+    cloud: FakeCloud, job_server: JobServerProcess, make_reaper: MakeReaper
 ) -> None:
-    old_device(cloud, "libra-a", LEFT)
+    create_old_device(cloud, "libra-a", OLD_MARK)
     dead = Address("127.0.0.1", free_port())
 
-    (case,) = reaper(cloud, jobs=in_flight(job_server.address, dead)).find()
+    (finding,) = make_reaper(
+        cloud, jobs=in_flight(job_server.address, dead)
+    ).find()
 
-    assert case.verdict == "kept"
-    assert case.reason == (
+    assert finding.verdict == "kept"
+    assert finding.reason == (
         f"job server {dead} cannot be asked: Connection refused"
     )
 
 
-# -- removing ---------------------------------------------------------------
+# -- deletion ---------------------------------------------------------------
 
 
-def test_what_is_unowned_is_removed_and_the_rest_stays(
-    cloud: FakeCloud, reaper: Reapers
+def test_only_orphans_are_deleted(
+    cloud: FakeCloud, make_reaper: MakeReaper
 ) -> None:
-    old_device(cloud, "libra-left", LEFT)
-    old_device(cloud, "libra-owned", LEFT.handed_over())
-    old_device(cloud, "libra-foreign", None)
-    cloud.create_ip(LEFT.withdrawn(), SOON)
-    owned = cloud.create_ip(LEFT.handed_over(), SOON)
+    create_old_device(cloud, "libra-left", OLD_MARK)
+    create_old_device(cloud, "libra-owned", OLD_MARK.handed_over())
+    create_old_device(cloud, "libra-foreign", None)
+    cloud.create_ip(OLD_MARK.withdrawn(), TIMEOUT)
+    owned = cloud.create_ip(OLD_MARK.handed_over(), TIMEOUT)
 
-    reaping = reaper(cloud)
+    reaping = make_reaper(cloud)
     done = reaping.remove(reaping.find())
 
-    assert [case.verdict for case in done] == ["removed", "removed"]
-    names = {device.name for device in cloud.list_devices(SOON)}
+    assert [finding.verdict for finding in done] == ["removed", "removed"]
+    names = {device.name for device in cloud.list_devices(TIMEOUT)}
     assert names == {"libra-owned", "libra-foreign"}
-    assert [ip.id for ip in cloud.list_ips(SOON)] == [owned.id]
+    assert [ip.id for ip in cloud.list_ips(TIMEOUT)] == [owned.id]
 
 
-def test_one_look_removes_no_more_than_the_limit(
-    cloud: FakeCloud, reaper: Reapers
+def test_one_search_deletes_at_most_the_limit(
+    cloud: FakeCloud, make_reaper: MakeReaper
 ) -> None:
     for number in range(5):
-        old_device(cloud, f"libra-{number}", LEFT)
-    reaping = reaper(cloud, limit=2)
+        create_old_device(cloud, f"libra-{number}", OLD_MARK)
+    reaping = make_reaper(cloud, limit=2)
 
     done = reaping.remove(reaping.find())
 
-    assert len(cloud.list_devices(SOON)) == 3
-    assert [case.verdict for case in done].count("removed") == 2
+    assert len(cloud.list_devices(TIMEOUT)) == 3
+    assert [finding.verdict for finding in done].count("removed") == 2
     assert "the limit is 2" in done[-1].reason
 
 
-def test_what_it_removes_itself_has_not_disappeared(
-    cloud: FakeCloud, reaper: Reapers
+def test_own_deletions_do_not_count_as_lost_from_the_list(
+    cloud: FakeCloud, make_reaper: MakeReaper
 ) -> None:
     for number in range(6):
-        old_device(cloud, f"libra-{number}", LEFT)
-        cloud.create_ip(LEFT, SOON)
-    reaping = reaper(cloud)
+        create_old_device(cloud, f"libra-{number}", OLD_MARK)
+        cloud.create_ip(OLD_MARK, TIMEOUT)
+    reaping = make_reaper(cloud)
 
     reaping.remove(reaping.find())
 
     assert reaping.find() == []
 
 
-class Meddled(FakeCloud):
-    """A cloud in which something happens right before a deletion."""
+class MeddlingCloud(FakeCloud):
+    """A cloud that calls a hook before a device or IP is read again."""
 
-    meddle: Callable[[], object] = staticmethod(lambda: None)
+    before_find: Callable[[], object] = staticmethod(lambda: None)
 
     def find_devices(
         self, names: Collection[str], timeout: float
     ) -> Sequence[Device]:
-        self.meddle()
+        self.before_find()
         return super().find_devices(names, timeout)
 
     def find_ips(
         self, addresses: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
-        self.meddle()
+        self.before_find()
         return super().find_ips(addresses, timeout)
 
 
-def test_what_somebody_has_in_the_last_moment_is_kept(reaper: Reapers) -> None:
-    with closing(Meddled()) as cloud:
-        device = old_device(cloud, "libra-a", LEFT)
-        ip = cloud.create_ip(LEFT, SOON)
-        given = LEFT.handed_over()
+def test_resources_handed_over_right_before_their_deletion_are_kept(
+    make_reaper: MakeReaper,
+) -> None:
+    with closing(MeddlingCloud()) as cloud:
+        device = create_old_device(cloud, "libra-a", OLD_MARK)
+        ip = cloud.create_ip(OLD_MARK, TIMEOUT)
+        given = OLD_MARK.handed_over()
 
         def hand_over() -> None:
-            cloud.meddle = lambda: None
-            cloud.mark_device(device, given, SOON)
-            cloud.mark_ip(ip, given, SOON)
+            cloud.before_find = lambda: None
+            cloud.mark_device(device, given, TIMEOUT)
+            cloud.mark_ip(ip, given, TIMEOUT)
 
-        cloud.meddle = hand_over
-        reaping = reaper(cloud)
+        cloud.before_find = hand_over
+        reaping = make_reaper(cloud)
         done = reaping.remove(reaping.find())
 
-        assert [case.verdict for case in done] == ["kept", "kept"]
-        assert len(cloud.list_devices(SOON)) == 1
-        assert len(cloud.list_ips(SOON)) == 1
+        assert [finding.verdict for finding in done] == ["kept", "kept"]
+        assert len(cloud.list_devices(TIMEOUT)) == 1
+        assert len(cloud.list_ips(TIMEOUT)) == 1
 
 
-def test_a_job_that_comes_back_in_the_last_moment_keeps_its_device(
-    reaper: Reapers,
+def test_a_device_whose_job_returns_right_before_the_deletion_is_kept(
+    make_reaper: MakeReaper,
 ) -> None:
-    with closing(Meddled()) as cloud, gearmand() as server:
-        old_device(cloud, "libra-a", LEFT)
+    with closing(MeddlingCloud()) as cloud, gearmand() as server:
+        create_old_device(cloud, "libra-a", OLD_MARK)
 
         async def submit() -> None:
             async with Client([server.address]) as client:
                 await client.submit(
-                    FUNCTION, b"{}", unique=LEFT.unique, background=True
+                    FUNCTION, b"{}", unique=OLD_MARK.unique, background=True
                 )
 
-        cloud.meddle = lambda: asyncio.run(submit())
-        reaping = reaper(cloud, jobs=in_flight(server.address))
-        (case,) = reaping.remove(reaping.find())
+        cloud.before_find = lambda: asyncio.run(submit())
+        reaping = make_reaper(cloud, jobs=in_flight(server.address))
+        (finding,) = reaping.remove(reaping.find())
 
-        assert case.verdict == "kept"
-        assert "has its job" in case.reason
+        assert finding.verdict == "kept"
+        assert "has its job" in finding.reason
 
 
-def test_what_cannot_be_removed_is_told(reaper: Reapers) -> None:
-    class Stubborn(FakeCloud):
+def test_a_failed_deletion_is_reported(make_reaper: MakeReaper) -> None:
+    class UndeletableCloud(FakeCloud):
         def delete_device(self, device: Device, timeout: float) -> bool:
             raise CloudRefused("the disk is stuck")
 
-    with closing(Stubborn()) as cloud:
-        old_device(cloud, "libra-a", LEFT)
-        reaping = reaper(cloud)
+    with closing(UndeletableCloud()) as cloud:
+        create_old_device(cloud, "libra-a", OLD_MARK)
+        reaping = make_reaper(cloud)
 
-        (case,) = reaping.remove(reaping.find())
+        (finding,) = reaping.remove(reaping.find())
 
-    assert case.verdict == "failed"
-    assert case.reason.endswith("cannot remove it: the disk is stuck")
+    assert finding.verdict == "failed"
+    assert finding.reason.endswith("cannot remove it: the disk is stuck")
 
 
 # -- the command ------------------------------------------------------------
@@ -378,25 +398,19 @@ def test_what_cannot_be_removed_is_told(reaper: Reapers) -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> tuple[Path, list[str]]:
-    """The file of a cloud with a device and an address that are left, and
-    the command line for it."""
+    """Return the file of a cloud with two orphans, and a command's options."""
     path = tmp_path / "cloud.db"
     with closing(FakeCloud(FakeSettings(state=str(path)))) as cloud:
-        cloud.create_device("libra-left", LEFT, SOON)
-        cloud.create_device("libra-own", LEFT.handed_over(), SOON)
-        cloud.create_ip(LEFT, SOON)
-    age(path)
+        cloud.create_device("libra-left", OLD_MARK, TIMEOUT)
+        cloud.create_device("libra-own", OLD_MARK.handed_over(), TIMEOUT)
+        cloud.create_ip(OLD_MARK, TIMEOUT)
+    make_older(path)
     config = tmp_path / "poolmgr.conf"
     config.write_text(f"[fake]\nstate = {path}\n")
     return path, ["--driver", "fake", "--config-file", str(config)]
 
 
-def names(path: Path) -> set[str]:
-    with closing(sqlite3.connect(path)) as db:
-        return {name for (name,) in db.execute("SELECT name FROM device")}
-
-
-def test_a_dry_run_says_what_would_go_and_why(
+def test_a_dry_run_lists_orphans_with_reasons(
     state: tuple[Path, list[str]],
 ) -> None:
     path, options = state
@@ -414,10 +428,10 @@ def test_a_dry_run_says_what_would_go_and_why(
     )
     assert device["Age"] >= 7200
     assert (ip["Kind"], ip["Verdict"]) == ("floating IP", "unowned")
-    assert names(path) == {"libra-left", "libra-own"}
+    assert set(fake_devices(path)) == {"libra-left", "libra-own"}
 
 
-def test_reap_removes_what_two_looks_have_found(
+def test_reap_deletes_orphans_found_in_two_searches(
     state: tuple[Path, list[str]],
 ) -> None:
     path, options = state
@@ -434,26 +448,28 @@ def test_reap_removes_what_two_looks_have_found(
         "",
         "poolmgr: there are no orphans\n",
     )
-    assert names(path) == {"libra-own"}
+    assert set(fake_devices(path)) == {"libra-own"}
 
 
-def test_reap_can_do_without_job_servers(
+def test_reap_works_without_job_servers_on_request(
     state: tuple[Path, list[str]],
 ) -> None:
     path, options = state
     options += ["--gearman-server", f"127.0.0.1:{free_port()}"]
 
-    asking = poolmgr(*options, "reap", "--dry-run", "-f", "json")
-    young = poolmgr(
+    with_servers = poolmgr(*options, "reap", "--dry-run", "-f", "json")
+    recent = poolmgr(
         *(*options, "reap", "--without-job-servers", "--dry-run"),
         *("--older-than", "3h", "-f", "json"),
     )
     done = poolmgr(*options, "reap", "--without-job-servers", "--pause", "0")
 
-    assert {row["Verdict"] for row in json.loads(asking.stdout)} == {"kept"}
-    assert {row["Verdict"] for row in json.loads(young.stdout)} == {"kept"}
+    assert {row["Verdict"] for row in json.loads(with_servers.stdout)} == {
+        "kept"
+    }
+    assert {row["Verdict"] for row in json.loads(recent.stdout)} == {"kept"}
     assert done.returncode == 0
-    assert names(path) == {"libra-own"}
+    assert set(fake_devices(path)) == {"libra-own"}
 
 
 @pytest.mark.parametrize(
@@ -464,33 +480,33 @@ def test_reap_can_do_without_job_servers(
         ("no\r", 1, {"libra-left", "libra-own"}),
     ],
 )
-def test_on_a_terminal_it_asks_before_it_deletes(
+def test_reap_asks_for_confirmation_on_a_terminal(
     state: tuple[Path, list[str]], typed: str, code: int, left: set[str]
 ) -> None:
     path, options = state
     options += ["reap", "--without-job-servers", "--pause", "0"]
-    with terminal(*options, columns=160) as shown:
-        shown.wait_for(lambda: "Delete these (2)?" in shown.text)
-        assert "device libra-left: job unique-1" in shown.text
-        assert names(path) == {"libra-left", "libra-own"}
+    with terminal(*options, columns=160) as screen:
+        screen.wait_for(lambda: "Delete these (2)?" in screen.text)
+        assert "device libra-left: job unique-1" in screen.text
+        assert set(fake_devices(path)) == {"libra-left", "libra-own"}
 
-        shown.type(typed)
+        screen.type(typed)
 
-        assert shown.exit_code() == code
-        assert ("nothing was deleted" in shown.text) == bool(code)
-    assert names(path) == left
+        assert screen.exit_code() == code
+        assert ("nothing was deleted" in screen.text) == bool(code)
+    assert set(fake_devices(path)) == left
 
 
-def test_it_does_not_ask_who_says_yes(state: tuple[Path, list[str]]) -> None:
+def test_reap_does_not_ask_with_yes(state: tuple[Path, list[str]]) -> None:
     path, options = state
     options += ["reap", "--without-job-servers", "--pause", "0", "--yes"]
-    with terminal(*options) as shown:
-        assert shown.exit_code() == 0
-    assert names(path) == {"libra-own"}
+    with terminal(*options) as screen:
+        assert screen.exit_code() == 0
+    assert set(fake_devices(path)) == {"libra-own"}
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x"])
-def test_a_limit_is_a_number(limit: str) -> None:
+def test_an_invalid_limit_is_refused(limit: str) -> None:
     done = poolmgr("reap", "--limit", limit)
 
     assert done.returncode == 2
@@ -504,6 +520,11 @@ def test_a_limit_is_a_number(limit: str) -> None:
 def reaping_worker(
     server: JobServerProcess, folder: Path, mode: str, more: str = ""
 ) -> Iterator[Process]:
+    """Run a worker with a reaper.
+
+    :param mode: the reaper's mode
+    :param more: text for the group [fake]
+    """
     config = (
         f"[fake]\nstate = {folder / 'cloud.db'}\n{more}\n"
         f"[reaper]\nmode = {mode}\ninterval = 0.2\n"
@@ -513,32 +534,33 @@ def reaping_worker(
         yield process
 
 
-def test_a_worker_removes_what_workers_have_left(tmp_path: Path) -> None:
+def test_a_worker_deletes_the_orphans_of_a_killed_worker(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "cloud.db"
 
     async def submit(server: JobServerProcess) -> None:
         async with Client([server.address]) as client:
             await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
-            await asyncio.to_thread(until, lambda: path.exists())
-            await asyncio.to_thread(until, lambda: names(path))
+            await asyncio.to_thread(until, lambda: fake_devices(path))
 
     with gearmand() as server:
-        slow = "boot_time = 3600"
-        with reaping_worker(server, tmp_path, "off", slow) as process:
+        slow_boot = "boot_time = 3600"
+        with reaping_worker(server, tmp_path, "off", slow_boot) as process:
             asyncio.run(submit(server))
             server.kill()
             process.signal(signal.SIGKILL)
             process.exit_code()
-        age(path)
+        make_older(path)
         server.start()
         with reaping_worker(server, tmp_path, "delete") as process:
             process.wait_for("removed: device libra-")
 
-    assert names(path) == set()
+    assert set(fake_devices(path)) == set()
 
 
 @pytest.mark.parametrize("mode", ["off", "report"])
-def test_a_worker_that_is_not_told_to_removes_nothing(
+def test_a_worker_deletes_nothing_unless_the_mode_is_delete(
     state: tuple[Path, list[str]], tmp_path: Path, mode: str
 ) -> None:
     path, _options = state
@@ -552,18 +574,18 @@ def test_a_worker_that_is_not_told_to_removes_nothing(
 
     found = [line for line in process.lines if "libra-left" in line]
     assert len(found) == (1 if mode == "report" else 0)
-    assert names(path) == {"libra-left", "libra-own"}
+    assert set(fake_devices(path)) == {"libra-left", "libra-own"}
 
 
-def test_a_build_of_another_worker_is_left_alone(tmp_path: Path) -> None:
+def test_a_running_build_of_another_worker_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "cloud.db"
 
     async def build(server: JobServerProcess) -> dict[str, str]:
         async with Client([server.address]) as client:
             job = await client.submit(FUNCTION, b'{"action": "BUILD_DEVICE"}')
-            await asyncio.to_thread(until, lambda: names(path))
-            # As if it had taken hours, by a clock that is wrong, say.
-            age(path)
+            await asyncio.to_thread(until, lambda: fake_devices(path))
+            # The device looks old, as it would with a wrong clock.
+            make_older(path)
             found = json.loads(await job.result(30.0))
         assert isinstance(found, dict)
         return found
@@ -571,7 +593,7 @@ def test_a_build_of_another_worker_is_left_alone(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     with gearmand() as server, gearmand() as unused:
-        # The reaper's own worker has other job servers, too.
+        # The reaping worker also has a job server without the job.
         config = (
             f"[fake]\nstate = {path}\n[worker]\nfunction = other\n"
             "[reaper]\nmode = delete\ninterval = 0.1\n"
@@ -579,15 +601,15 @@ def test_a_build_of_another_worker_is_left_alone(tmp_path: Path) -> None:
         servers = [str(unused.address), str(server.address)]
         with worker(servers, config, other) as reaping:
             reaping.wait_for("registered")
-            slow = "boot_time = 3"
-            with reaping_worker(server, tmp_path, "off", slow):
+            slow_boot = "boot_time = 3"
+            with reaping_worker(server, tmp_path, "off", slow_boot):
                 answer = asyncio.run(build(server))
 
     assert answer["response"] == "PASS"
-    assert names(path) == {answer["name"]}
+    assert set(fake_devices(path)) == {answer["name"]}
 
 
-def test_the_reaper_is_told_to_remove_while_the_worker_runs(
+def test_a_reload_changes_the_reapers_mode(
     state: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
     path, _options = state
@@ -600,11 +622,11 @@ def test_the_reaper_is_told_to_remove_while_the_worker_runs(
             process.wait_for("[reaper] mode: 'off' -> 'delete'")
             process.wait_for("removed: device libra-left")
 
-    assert "libra-left" not in names(path)
+    assert "libra-left" not in fake_devices(path)
 
 
-class Looked(Observer):
-    """Keeps why the reaper keeps things."""
+class RecordingObserver(Observer):
+    """An observer that records the reasons of the reaper's findings."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -613,30 +635,36 @@ class Looked(Observer):
         self.reasons += [each.reason for each in findings or ()]
 
 
-def test_the_time_that_a_job_may_take_never_becomes_shorter(
+def test_a_shorter_job_timeout_does_not_shorten_the_reapers_wait(
     cloud: FakeCloud,
 ) -> None:
-    old_device(cloud, "libra-a", LEFT)
-    observer, soon = Looked(), PoolSettings(long_timeout=60.0)
-    nobody = GearmanSettings(servers=(f"127.0.0.1:{free_port()}",))
+    create_old_device(cloud, "libra-a", OLD_MARK)
+    observer, shorter = RecordingObserver(), PoolSettings(long_timeout=60.0)
+    gearman_settings = GearmanSettings(servers=(f"127.0.0.1:{free_port()}",))
 
     async def scenario() -> None:
-        slow = PoolSettings(long_timeout=10000.0)
-        async with AsyncPoolManager(cloud, slow, observer=observer) as manager:
-            reaping = ReaperLoop(manager, ReaperSettings(), nobody)
-            manager.adopt(soon)
+        longer = PoolSettings(long_timeout=10000.0)
+        async with AsyncPoolManager(
+            cloud, longer, observer=observer
+        ) as manager:
+            reaping = ReaperLoop(manager, ReaperSettings(), gearman_settings)
+            manager.adopt(shorter)
             reaping.adopt(ReaperSettings())
             await reaping.run_once()
-            await ReaperLoop(manager, ReaperSettings(), nobody).run_once()
+            await ReaperLoop(
+                manager, ReaperSettings(), gearman_settings
+            ).run_once()
 
     asyncio.run(scenario())
-    # A job that began under the settings before may still run.
+    # A job that began under the earlier settings may still run.
     before, after = observer.reasons
     assert before.startswith("not older than 2h 4")
     assert after.startswith("job server ")
 
 
-def test_longer_jobs_make_the_reaper_wait_longer(tmp_path: Path) -> None:
+def test_a_longer_job_timeout_lengthens_the_reapers_wait(
+    tmp_path: Path,
+) -> None:
     settings = FakeSettings(state=str(tmp_path / "cloud.db"))
     with gearmand() as server, closing(FakeCloud(settings)) as cloud:
         with reaping_worker(server, tmp_path, "delete") as process:
@@ -645,18 +673,19 @@ def test_longer_jobs_make_the_reaper_wait_longer(tmp_path: Path) -> None:
             config.write_text(text)
             process.signal(signal.SIGHUP)
             process.wait_for("long_timeout: 600.0 -> 80000.0")
-            # A job may have made this one two hours ago, and still run.
-            young = old_device(cloud, "libra-young", LEFT)
-            days_ago = replace(LEFT, made="2020-01-01T00:00:00+00:00")
-            old_device(cloud, "libra-old", days_ago, age=time.time())
+            # With the new timeout, the job that created the first device two
+            # hours ago may still run.
+            recent = create_old_device(cloud, "libra-young", OLD_MARK)
+            days_ago = replace(OLD_MARK, made="2020-01-01T00:00:00+00:00")
+            create_old_device(cloud, "libra-old", days_ago, age=time.time())
 
             process.wait_for("removed: device libra-old")
 
-        assert [d.id for d in cloud.list_devices(SOON)] == [young.id]
+        assert [d.id for d in cloud.list_devices(TIMEOUT)] == [recent.id]
 
 
 @pytest.mark.parametrize("server", ["", "no port", "127.0.0.1:{}"])
-def test_a_job_server_that_cannot_be_asked_tells_of_no_earlier_delivery(
+def test_an_unreachable_job_server_reports_no_earlier_delivery(
     server: str,
 ) -> None:
     job = Job("unique", "H:host:1", server.format(free_port()))
