@@ -1,4 +1,4 @@
-"""What the tests of the Nova driver share."""
+"""Fixtures of the tests of the Nova driver."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,12 +10,12 @@ from tests.nova.pools import Pool, Pools
 
 @pytest.fixture
 def pools() -> Iterator[Pools]:
-    """Makes pools, each a manager and the driver on a loopback cloud."""
+    """Create pools, each with its pool manager and Nova driver."""
     with ExitStack() as stack:
         yield Pools(stack)
 
 
 @pytest.fixture
 def pool(pools: Pools) -> Pool:
-    """A pool on a cloud that is quick and well."""
+    """Return a pool on a cloud without faults."""
     return pools.new()

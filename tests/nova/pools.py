@@ -1,4 +1,4 @@
-"""A pool to run actions in, on a loopback cloud."""
+"""Pools on loopback clouds."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -21,17 +21,17 @@ from tests.polling import until
 
 TIMEOUT = 20.0
 BASENAME = "libra"
-#: A name as the original Pool Manager gave it.
-PATTERN = f"{BASENAME}-eaf1fef0-1584-11e3-b42b-02163e192df9"
+#: A name in the form that the original Pool Manager used as well.
+DEVICE_NAME = f"{BASENAME}-eaf1fef0-1584-11e3-b42b-02163e192df9"
 SERVERS = "/servers"
 ONE_SERVER = "/servers/[^/]{36}"
 DETAILS = "/servers/detail"
 IPS = "/floatingips"
 ONE_IP = "/floatingips/[^/]+"
-#: A job's first delivery, and one after its job server was restarted.
+#: A job's first delivery, and its redelivery after the job server's restart.
 OLD = Job("unique", "H:host:1", "127.0.0.1:4730")
 NEW = Job("unique", "H:host:7", "127.0.0.1:4730")
-#: What clients may choose: plain, and what tags, headers and texts trip over.
+#: Uniques that clients may choose; most need escaping in tags, headers, logs.
 UNIQUES = (
     "cf2ab40e-9ab0-4a6d-a3a4-b0e0a3f7b5a1",
     "with a blank, a comma/slash",
@@ -44,22 +44,22 @@ UNIQUES = (
     "%41=%",
     r"\xff\xfe %s %d",
 )
-#: What a proxy answers for a service that it cannot reach.
-PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+#: A proxy's answer for a service that it cannot reach.
+BAD_GATEWAY = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A manager and its cloud."""
+    """A pool manager and its loopback cloud."""
 
     cloud: LoopbackCloud
     manager: PoolManager
 
     @property
     def openstack(self) -> BlockingCloud:
-        """The cloud as actions see it; each call has its time."""
+        """The cloud as actions see it; each call has :data:`TIMEOUT`."""
         return self.manager.cloud.within(TIMEOUT)
 
     # -- actions ------------------------------------------------------------
@@ -67,52 +67,55 @@ class Pool:
     def run(
         self, action: str, job: Job | None = None, **fields: object
     ) -> Message:
-        """The answer to a request."""
+        """Run an action and return its answer."""
         return self.manager.run({"action": action, **fields}, job)
 
     def passes(
         self, action: str, job: Job | None = None, **fields: object
     ) -> Message:
-        """The answer, which has to be a PASS."""
+        """Run an action; return its answer, which must be a PASS."""
         answer = self.run(action, job, **fields)
         assert answer["response"] == "PASS", answer
         return answer
 
     def fails(self, action: str, code: str, **fields: object) -> str:
-        """The reason of an answer that has to be a FAIL of this code."""
+        """Run an action; return the message of its FAIL.
+
+        :param code: the error code that it must have
+        """
         answer = self.run(action, None, **fields)
         assert error_of(answer)["code"] == code, answer
         assert "name" not in answer or "name" in fields, answer
         return str(error_of(answer)["message"])
 
     def build(self) -> Message:
-        """A device."""
+        """Build a device."""
         return self.passes("BUILD_DEVICE")
 
-    def ip(self, on: Message | None = None) -> Message:
-        """A floating IP, on a device if one is given."""
+    def build_ip(self, device: Message | None = None) -> Message:
+        """Build a floating IP and assign it to a device, if one is given."""
         ip = self.passes("BUILD_IP")
-        if on is not None:
-            self.passes("ASSIGN_IP", ip=ip["ip"], name=on["name"])
+        if device is not None:
+            self.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
         return ip
 
     def adopt(self, **settings: Any) -> None:
-        """Use other settings of the pool from now on.
+        """Change settings of the pool.
 
-        Times that are to run out come after what is there before: a crowded
-        machine may need longer for that.
+        Shorten time-outs after the preparation of a test, which takes long on
+        a busy machine.
         """
         self.manager.adopt(replace(self.manager.settings, **settings))
 
     def submit(self, action: str, job: Job | None = None) -> BlockingDelivery:
-        """A job that is not waited for."""
+        """Start an action and return without its answer."""
         return self.manager.submit({"action": action}, job)
 
-    def abandoned(self, action: str, job: Job) -> Message:
-        """The answer, a PASS, of a job whose connection was lost meanwhile."""
+    def run_disconnected(self, action: str, job: Job) -> Message:
+        """Run a job that loses its connection; return its answer, a PASS."""
 
         async def submit() -> BlockingDelivery:
-            # In one turn of the loop, or it may be over before that.
+            # The job cannot finish in between, in the same turn of the loop.
             delivery = self.submit(action, job)
             delivery.connection_lost()
             return delivery
@@ -121,7 +124,7 @@ class Pool:
         assert answer["response"] == "PASS", answer
         return answer
 
-    # -- what poolmgr knows of the cloud ------------------------------------
+    # -- circuit breakers ---------------------------------------------------
 
     @property
     def circuits(self) -> Circuits:
@@ -139,39 +142,39 @@ class Pool:
         return self.circuits.stuck
 
     def breaker(self, name: str) -> Breaker:
-        """The circuit breaker of some calls, as "making compute"."""
+        """Return the circuit breaker of some calls, as "making compute"."""
         return self.circuits.calls[name]
 
     def hint(self, breaker: Breaker) -> None:
-        """Have a breaker try at once."""
+        """Let a circuit breaker make its trial call now."""
 
         async def hint() -> None:
             breaker.hint()
 
         self.openstack.wait(hint())
 
-    def blame(self, breaker: Breaker, times: int = 5) -> None:
-        """Tell a breaker of failures in a row."""
+    def record_failures(self, breaker: Breaker, times: int = 5) -> None:
+        """Report consecutive failures to a circuit breaker."""
 
-        async def blame() -> None:
+        async def record() -> None:
             for _time in range(times):
                 breaker.record(CloudUnavailable("it was down"))
 
-        self.openstack.wait(blame())
+        self.openstack.wait(record())
 
     # -- the cloud ----------------------------------------------------------
 
     def fault(self, *faults: Fault) -> None:
-        """Put faults in force."""
+        """Add faults to the cloud."""
         for fault in faults:
             self.cloud.fault(fault)
 
     def posts(self, path: str = SERVERS) -> int:
-        """How many POSTs there were."""
+        """Return the number of POSTs to a path."""
         return self.cloud.count("POST", path=path)
 
     def calls(self, method: str, path: str) -> list[Call]:
-        """The calls of this method to exactly this path."""
+        """Return the calls of a method to exactly this path."""
         return [
             call
             for call in self.cloud.calls
@@ -179,40 +182,40 @@ class Pool:
         ]
 
     def only_server(self) -> Json:
-        """The one server there is."""
+        """Return the cloud's only server."""
         (server,) = self.cloud.servers
         return server
 
     def only_ip(self) -> Json:
-        """The one floating IP there is."""
+        """Return the cloud's only floating IP."""
         (ip,) = self.cloud.floating_ips
         return ip
 
     def device_of(self, ip: Message) -> str | None:
-        """The name of the server that an address leads to."""
-        details = self.shown(ip)["port_details"] or {}
+        """Return the name of the server that a floating IP is attached to."""
+        details = self.floating_ip(ip)["port_details"] or {}
         for server in self.cloud.servers:
             if server["id"] == details.get("device_id"):
                 return str(server["name"])
         return None
 
-    def shown(self, ip: Message) -> Json:
-        """A floating IP as the cloud has it."""
-        (shown,) = [
-            shown
-            for shown in self.cloud.floating_ips
-            if shown["floating_ip_address"] == ip["ip"]
+    def floating_ip(self, ip: Message) -> Json:
+        """Return the cloud's entry of a floating IP."""
+        (found,) = [
+            entry
+            for entry in self.cloud.floating_ips
+            if entry["floating_ip_address"] == ip["ip"]
         ]
-        return shown
+        return found
 
     def boot(self) -> None:
-        """Let the time pass that the servers there are need to boot."""
+        """Advance the cloud's time until all servers have booted."""
         self.cloud.advance(60.0)
 
-    # -- what others do -----------------------------------------------------
+    # -- changes by others --------------------------------------------------
 
-    def server(self, name: str, **fields: object) -> str:
-        """The id of a server that somebody else makes."""
+    def create_foreign_server(self, name: str, **fields: object) -> str:
+        """Create a server without poolmgr; return its id."""
         ids = self.cloud.ids
         server = {
             "name": name,
@@ -223,14 +226,14 @@ class Pool:
         }
         return str(self._post("compute", SERVERS, server=server)["id"])
 
-    def someones_ip(self, **fields: object) -> Message:
-        """A floating IP that somebody else allocates."""
-        wanted = {"floating_network_id": self.cloud.ids["public"], **fields}
-        made = self._post("network", IPS, floatingip=wanted)
+    def create_foreign_ip(self, **fields: object) -> Message:
+        """Allocate a floating IP without poolmgr."""
+        request = {"floating_network_id": self.cloud.ids["public"], **fields}
+        made = self._post("network", IPS, floatingip=request)
         return {"id": made["id"], "ip": made["floating_ip_address"]}
 
     def port_of(self, server_id: str) -> str:
-        """The id of a server's first port."""
+        """Return the id of a server's first port, once it has one."""
         until(
             lambda: any(
                 port["device_id"] == server_id for port in self.cloud.ports
@@ -242,22 +245,31 @@ class Pool:
             if port["device_id"] == server_id
         )
 
-    def repeat(self, call: Call) -> None:
-        """A request takes effect that its caller has given up."""
+    def repeat_call(self, call: Call) -> None:
+        """Repeat a request, as if it took effect after its time-out."""
         self._post(call.service, call.path, **call.body)
 
-    def put_ip(self, ip: Message, **fields: object) -> None:
-        """Somebody else changes a floating IP."""
+    def change_ip(self, ip: Message, **fields: object) -> None:
+        """Change a floating IP without poolmgr."""
         connection = self.cloud.connect()
         path = f"{IPS}/{ip['id']}"
         answer = connection.network.put(path, json={"floatingip": fields})
         assert answer.status_code == 200, answer.text
 
-    def left_by(self, job: Job, name: str = f"{BASENAME}-left") -> str:
-        """The name of a device that an earlier delivery made."""
+    def leave_device(self, job: Job, name: str = f"{BASENAME}-left") -> str:
+        """Create a device as a killed worker leaves it; return its name."""
         mark = Mark.for_job(self.manager.settings.pool, job)
         self.openstack.create_device(name, mark)
         return name
+
+    # Former names.
+    abandoned, blame, left_by = run_disconnected, record_failures, leave_device
+    put_ip, repeat, shown = change_ip, repeat_call, floating_ip
+    server, someones_ip = create_foreign_server, create_foreign_ip
+
+    def ip(self, on: Message | None = None) -> Message:
+        """Build a floating IP."""
+        return self.build_ip(on)
 
     def _post(self, service: str, path: str, **body: object) -> Json:
         connection = self.cloud.connect(compute_default_microversion="2.79")
@@ -267,23 +279,24 @@ class Pool:
         return dict(made)
 
 
-#: Times that tests can wait for.
+#: Pauses that are short enough for tests.
 FAST = Pace(out_of_sight=0.5, delete_again=0.3)
 
 
 class Pools:
-    """Makes pools and closes them.
+    """Creates pools and closes them.
 
-    :param stack: what is to be closed
+    :param stack: closes the pools and clouds
     """
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
 
     def cloud(self, **settings: Any) -> LoopbackCloud:
-        """A cloud; its servers take a moment to boot."""
-        wanted = {"boot_time": 0.05, **settings}
-        return self._stack.enter_context(LoopbackCloud(**wanted))
+        """Return a new cloud; its servers boot within moments by default."""
+        return self._stack.enter_context(
+            LoopbackCloud(**{"boot_time": 0.05, **settings})
+        )
 
     def new(
         self,
@@ -294,18 +307,18 @@ class Pools:
         observer: Observer | None = None,
         **settings: Any,
     ) -> Pool:
-        """A pool.
+        """Return a new pool.
 
         :param cloud: the cloud, or the settings of a new one
         :param nova: the driver's settings
-        :param pace: the times of waiting
-        :param poll_interval: seconds between two looks at what boots
-        :param observer: told of the calls
+        :param pace: pauses
+        :param poll_interval: seconds between two polls of booting devices
+        :param observer: receives the calls
         :param settings: the pool's settings
         """
         if not isinstance(cloud, LoopbackCloud):
             cloud = self.cloud(**(cloud or {}))
-        wanted = {
+        pool_settings = {
             "basename": BASENAME,
             "explain_failures": True,
             "long_timeout": TIMEOUT,
@@ -317,36 +330,40 @@ class Pools:
         self._stack.callback(driver.close)
         driver.limits = replace(driver.limits, poll_interval=poll_interval)
         manager = PoolManager(
-            driver, PoolSettings(**wanted), observer=observer, pace=pace
+            driver, PoolSettings(**pool_settings), observer=observer, pace=pace
         )
         return Pool(cloud, self._stack.enter_context(manager))
 
 
 def error_of(answer: Message) -> Json:
-    """Why an answer is a FAIL."""
+    """Return the error of a FAIL."""
     assert answer["response"] == "FAIL", answer
     error = answer["error"]
     assert isinstance(error, dict)
     return error
 
 
-def is_given(value: object) -> bool:
-    """Whether a fault has this effect; a time of 0.0 is one."""
-    return value is not None and value is not False
-
-
-def id_of(fault: Fault) -> str:
-    """A fault as the id of a test's case: "POST 503", "PUT reset after"."""
+def fault_id(fault: Fault) -> str:
+    """Return a parametrize id: "POST 503", "PUT reset after"."""
     effects = ("reset", "hang", "html", "truncate", "drip", "drip_head")
     words = [fault.method]
-    words += [each for each in effects if is_given(getattr(fault, each))]
+    words += [each for each in effects if _is_set(getattr(fault, each))]
     if fault.status is not None:
         words.append(str(fault.status))
     if fault.fate is not None:
         fate = asdict(fault.fate)
-        words += [each for each, value in fate.items() if is_given(value)]
+        words += [each for each, value in fate.items() if _is_set(value)]
     if fault.body is not None:
         words.append("with a body")
     if fault.after:
         words.append("after")
     return " ".join(word for word in words if word)
+
+
+def _is_set(value: object) -> bool:
+    """Return whether a fault has an effect; 0.0 seconds is one."""
+    return value is not None and value is not False
+
+
+# Former names.
+PATTERN, PAGE, id_of = DEVICE_NAME, BAD_GATEWAY, fault_id

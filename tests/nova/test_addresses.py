@@ -1,4 +1,4 @@
-"""Which of a server's addresses is the device's."""
+"""Tests of which address of a server is answered."""
 
 import ipaddress
 from typing import Any
@@ -19,22 +19,17 @@ def entry(address: str, kind: str = "fixed") -> dict[str, object]:
     return {"version": version, "addr": address, "OS-EXT-IPS:type": kind}
 
 
-def address_of(addresses: Addresses, settings: NovaSettings) -> str | None:
-    """The address of the device that has a server's addresses."""
-    fields = ("id", "name", "status", "created")
-    shown = dict.fromkeys(fields, "ACTIVE")
-    server = {**shown, "metadata": {}, "addresses": addresses}
+def chosen_address(addresses: Addresses, settings: NovaSettings) -> str | None:
+    """Return the address chosen among a server's addresses."""
+    required = dict.fromkeys(("id", "name", "status", "created"), "ACTIVE")
+    server = {**required, "metadata": {}, "addresses": addresses}
     device = device_of(msgspec.convert(server, Server), settings)
     assert device is not None
     return device.address
 
 
 PRIVATE = entry("10.20.1.4")
-
-
 FLOATING = entry("198.51.100.7", "floating")
-
-
 PUBLIC = entry("15.185.175.81")
 
 
@@ -52,14 +47,14 @@ PUBLIC = entry("15.185.175.81")
         ({"a": [entry("172.16.0.9")], "b": [entry("8.8.8.8")]}, "8.8.8.8"),
         ({"a": [entry("100.64.0.9")], "b": [entry("8.8.8.8")]}, "8.8.8.8"),
         ({"a": [entry("192.168.0.9")], "b": [PRIVATE]}, "192.168.0.9"),
-        # What a cloud calls public but numbers privately is still private.
+        # The name of the network does not matter.
         ({"public": [entry("10.1.2.3")]}, "10.1.2.3"),
     ],
 )
-def test_best_address_is_floating_then_public_then_first(
+def test_the_best_address_is_floating_then_public_then_first(
     addresses: Addresses, chosen: str | None
 ) -> None:
-    assert address_of(addresses, NovaSettings()) == chosen
+    assert chosen_address(addresses, NovaSettings()) == chosen
 
 
 BOTH: Addresses = {
@@ -88,17 +83,17 @@ def test_address_network_version_and_type_are_options(
         address_network=network, address_version=version, address_type=kind
     )
 
-    assert address_of(BOTH, settings) == chosen
+    assert chosen_address(BOTH, settings) == chosen
 
 
-# -- what is answered -------------------------------------------------------
+# -- answers of builds ------------------------------------------------------
 
 
 V6 = "2001:db8::/64"
 
 
 @pytest.mark.parametrize(
-    ("cloud", "nova", "within"),
+    ("cloud", "nova", "network"),
     [
         (
             {"private_range": None, "private_range_v6": V6},
@@ -112,16 +107,18 @@ V6 = "2001:db8::/64"
         ({"private_range": "172.16.0.0/16"}, {}, "172.16.0.0/16"),
     ],
 )
-def test_answered_address_has_the_configured_version_and_type(
-    pools: Pools, cloud: dict[str, Any], nova: dict[str, Any], within: str
+def test_the_answered_address_has_the_configured_version_and_type(
+    pools: Pools, cloud: dict[str, Any], nova: dict[str, Any], network: str
 ) -> None:
     answer = pools.new(cloud, nova).build()
 
     address = ipaddress.ip_address(str(answer["addr"]))
-    assert address in ipaddress.ip_network(within)
+    assert address in ipaddress.ip_network(network)
 
 
-def test_answered_address_is_in_the_configured_network(pools: Pools) -> None:
+def test_the_answered_address_is_in_the_configured_network(
+    pools: Pools,
+) -> None:
     nova = {
         "networks": ("isolated", "private"),
         "address_network": "private",
@@ -130,8 +127,8 @@ def test_answered_address_is_in_the_configured_network(pools: Pools) -> None:
 
     answer = pool.build()
 
-    shown = pool.only_server()["addresses"]
-    assert answer["addr"] == shown["private"][0]["addr"]
+    addresses = pool.only_server()["addresses"]
+    assert answer["addr"] == addresses["private"][0]["addr"]
 
 
 def test_a_build_without_an_address_of_the_version_fails(pools: Pools) -> None:
@@ -143,12 +140,12 @@ def test_a_build_without_an_address_of_the_version_fails(pools: Pools) -> None:
     assert not pool.cloud.servers
 
 
-def test_a_floating_address_is_waited_for(pools: Pools) -> None:
+def test_a_build_waits_for_a_floating_address(pools: Pools) -> None:
     pool = pools.new(nova={"address_type": "floating"})
     job = pool.submit("BUILD_DEVICE")
     until(lambda: pool.cloud.ports)
     port = pool.cloud.ports[0]["id"]
 
-    ip = pool.someones_ip(port_id=port)
+    ip = pool.create_foreign_ip(port_id=port)
 
     assert job.future.result().answer["addr"] == ip["ip"]

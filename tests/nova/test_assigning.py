@@ -1,4 +1,4 @@
-"""ASSIGN_IP and REMOVE_IP: a PASS is in effect, and nothing else moved."""
+"""Tests of ASSIGN_IP and REMOVE_IP."""
 
 import socket
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from poolmgr.errors import Changed
 from poolmgr.jobs.message import Message
 from poolmgr.testing.openstack import Fate, Fault
 from tests.nova.pools import (
+    DEVICE_NAME,
     IPS,
     ONE_IP,
-    PATTERN,
     Pool,
     Pools,
     error_of,
-    id_of,
+    fault_id,
 )
 from tests.polling import until
 
@@ -29,8 +29,8 @@ def assign(pool: Pool, ip: Message, device: Message) -> Message:
     return pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
 
-def test_an_address_is_attached_in_one_change(pool: Pool) -> None:
-    device, ip = pool.build(), pool.ip()
+def test_assign_ip_attaches_by_one_request(pool: Pool) -> None:
+    device, ip = pool.build(), pool.build_ip()
     pool.cloud.forget_calls()
 
     answer = assign(pool, ip, device)
@@ -45,10 +45,12 @@ def test_an_address_is_attached_in_one_change(pool: Pool) -> None:
     assert pool.cloud.count("PUT") == 1
 
 
-def test_changes_of_one_address_take_turns(pool: Pool) -> None:
-    """Of two within a millisecond Neutron would let both pass."""
+def test_concurrent_changes_of_one_floating_ip_are_serialized(
+    pool: Pool,
+) -> None:
+    """Neutron would accept both of two changes within a millisecond."""
     pool.build()
-    pool.ip()
+    pool.build_ip()
     (ip,) = pool.openstack.list_ips()
     device = pool.openstack.list_devices()[0]
     assert ip.mark is not None
@@ -63,13 +65,15 @@ def test_changes_of_one_address_take_turns(pool: Pool) -> None:
         with pytest.raises(Changed):
             second.result()
 
-    before, after = pool.calls("PUT", f"{IPS}/{ip.id}")
-    assert after.when - before.when >= 1.0
+    earlier, later = pool.calls("PUT", f"{IPS}/{ip.id}")
+    assert later.when - earlier.when >= 1.0
 
 
-def test_an_attached_address_is_not_attached_again(pool: Pool) -> None:
+def test_assign_ip_of_an_attached_floating_ip_changes_nothing(
+    pool: Pool,
+) -> None:
     device = pool.build()
-    ip = pool.ip(on=device)
+    ip = pool.build_ip(device)
     pool.cloud.forget_calls()
 
     assign(pool, ip, device)
@@ -77,9 +81,9 @@ def test_an_attached_address_is_not_attached_again(pool: Pool) -> None:
     assert pool.cloud.count("PUT") == 0
 
 
-def test_an_address_moves_in_one_change(pool: Pool) -> None:
+def test_assign_ip_moves_a_floating_ip_by_one_request(pool: Pool) -> None:
     first, second = pool.build(), pool.build()
-    ip = pool.ip(on=first)
+    ip = pool.build_ip(first)
     pool.cloud.forget_calls()
 
     assign(pool, ip, second)
@@ -107,7 +111,7 @@ def test_an_address_moves_in_one_change(pool: Pool) -> None:
         Fault(method="GET", path="/ports", status=503),
         Fault(method="GET", path="/ports", status=200, body={}),
     ],
-    ids=id_of,
+    ids=fault_id,
 )
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
 def test_a_failed_attachment_is_retried(
@@ -115,7 +119,7 @@ def test_a_failed_attachment_is_retried(
 ) -> None:
     pool = pools.new(nova={"call_timeout": 0.5})
     device = pool.build()
-    ip = pool.ip(on=device if action == "REMOVE_IP" else None)
+    ip = pool.build_ip(device if action == "REMOVE_IP" else None)
     pool.fault(fault)
 
     pool.passes(action, ip=ip["ip"], name=device["name"])
@@ -126,11 +130,11 @@ def test_a_failed_attachment_is_retried(
 
 
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
-def test_an_attachment_that_never_takes_effect_fails(
+def test_an_ineffective_attachment_fails_at_the_deadline(
     pool: Pool, action: str
 ) -> None:
     device = pool.build()
-    ip = pool.ip(on=device if action == "REMOVE_IP" else None)
+    ip = pool.build_ip(device if action == "REMOVE_IP" else None)
     pool.fault(Fault.lost_floating_ip(times=None))
     pool.adopt(short_timeout=2.0)
 
@@ -138,12 +142,12 @@ def test_an_attachment_that_never_takes_effect_fails(
 
 
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
-def test_a_request_cut_by_the_deadline_is_not_the_reason(
+def test_a_request_cut_off_by_the_deadline_is_not_the_reported_reason(
     pool: Pool, action: str
 ) -> None:
-    # Neutron has answered each change; only the last look had no time left.
+    # Neutron answers the changes; only the last check has no time left.
     device = pool.build()
-    ip = pool.ip(on=device if action == "REMOVE_IP" else None)
+    ip = pool.build_ip(device if action == "REMOVE_IP" else None)
     pool.cloud.forget_calls()
     pool.fault(
         Fault.lost_floating_ip(times=None),
@@ -160,9 +164,11 @@ def test_a_request_cut_by_the_deadline_is_not_the_reason(
 
 
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
-def test_a_lasting_reason_is_in_the_fail(pool: Pool, action: str) -> None:
+def test_a_persistent_cloud_error_is_in_the_failure_message(
+    pool: Pool, action: str
+) -> None:
     device = pool.build()
-    ip = pool.ip(on=device if action == "REMOVE_IP" else None)
+    ip = pool.build_ip(device if action == "REMOVE_IP" else None)
     pool.fault(replace(PUT, times=None))
     pool.adopt(short_timeout=2.0)
 
@@ -173,13 +179,13 @@ def test_a_lasting_reason_is_in_the_fail(pool: Pool, action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["ASSIGN_IP", "REMOVE_IP"])
-def test_an_address_changed_meanwhile_is_reread(
+def test_a_floating_ip_changed_meanwhile_is_read_again(
     pools: Pools, action: str
 ) -> None:
-    # The status follows later, and with it the revision.
+    # Neutron increments the revision later, with the status.
     pool = pools.new({"status_delay": 0.3})
     first, second = pool.build(), pool.build()
-    ip = pool.ip(on=first)
+    ip = pool.build_ip(first)
 
     name = (second if action == "ASSIGN_IP" else first)["name"]
     pool.passes(action, ip=ip["ip"], name=name)
@@ -191,22 +197,26 @@ def test_an_address_changed_meanwhile_is_reread(
 # -- ports ------------------------------------------------------------------
 
 
-def test_the_port_with_a_route_is_used(pools: Pools) -> None:
+def test_assign_ip_uses_the_port_with_a_route(pools: Pools) -> None:
     pool = pools.new(nova={"networks": ("isolated", "private")})
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
 
     assign(pool, ip, device)
 
     assert pool.device_of(ip) == device["name"]
     (port,) = [
-        p for p in pool.cloud.ports if p["id"] == pool.shown(ip)["port_id"]
+        p
+        for p in pool.cloud.ports
+        if p["id"] == pool.floating_ip(ip)["port_id"]
     ]
     assert port["network_id"] == pool.cloud.ids["private"]
 
 
-def test_a_device_without_a_route_fails_at_once(pools: Pools) -> None:
+def test_assign_ip_to_a_device_without_a_route_fails_immediately(
+    pools: Pools,
+) -> None:
     pool = pools.new(nova={"networks": ("isolated",)})
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
 
     reason = pool.fails(
         "ASSIGN_IP", "cloud_refused", ip=ip["ip"], name=device["name"]
@@ -215,9 +225,9 @@ def test_a_device_without_a_route_fails_at_once(pools: Pools) -> None:
     assert "is not reachable" in reason
 
 
-def test_a_second_address_for_a_device_is_refused(pool: Pool) -> None:
+def test_a_second_floating_ip_for_a_device_is_refused(pool: Pool) -> None:
     device = pool.build()
-    old, new = pool.ip(on=device), pool.ip()
+    old, new = pool.build_ip(device), pool.build_ip()
 
     reason = pool.fails(
         "ASSIGN_IP", "cloud_refused", ip=new["ip"], name=device["name"]
@@ -229,25 +239,27 @@ def test_a_second_address_for_a_device_is_refused(pool: Pool) -> None:
 
 
 def test_assign_ip_to_a_missing_device_fails(pool: Pool) -> None:
-    ip = pool.ip()
+    ip = pool.build_ip()
 
-    pool.fails("ASSIGN_IP", "not_found", ip=ip["ip"], name=PATTERN)
+    pool.fails("ASSIGN_IP", "not_found", ip=ip["ip"], name=DEVICE_NAME)
 
 
-def test_assign_ip_of_a_missing_address_fails(pool: Pool) -> None:
-    device, ip = pool.build(), pool.ip()
+def test_assign_ip_and_remove_ip_of_a_missing_floating_ip_fail(
+    pool: Pool,
+) -> None:
+    device, ip = pool.build(), pool.build_ip()
     pool.passes("DELETE_IP", ip=ip["ip"])
 
     for action in ("ASSIGN_IP", "REMOVE_IP"):
         pool.fails(action, "not_found", ip=ip["ip"], name=device["name"])
 
 
-# -- the port that is checked -----------------------------------------------
+# -- check_port -------------------------------------------------------------
 
 
 @contextmanager
-def listening() -> Iterator[int]:
-    """A TCP port on which every loopback address accepts."""
+def open_port() -> Iterator[int]:
+    """Yield a TCP port that is open on every loopback address."""
     with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104
         yield int(server.getsockname()[1])
 
@@ -256,13 +268,13 @@ def listening() -> Iterator[int]:
 def test_assign_ip_detaches_if_the_check_port_refuses(
     pools: Pools, status_delay: float
 ) -> None:
-    with listening() as port:
+    with open_port() as port:
         pass
     pool = pools.new(
         {"floating_range": "127.0.9.0/24", "status_delay": status_delay},
         check_port=port,
     )
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     pool.adopt(short_timeout=1.0)
 
     reason = pool.fails(
@@ -274,9 +286,9 @@ def test_assign_ip_detaches_if_the_check_port_refuses(
 
 
 def test_assign_ip_passes_if_the_check_port_accepts(pools: Pools) -> None:
-    with listening() as port:
+    with open_port() as port:
         pool = pools.new({"floating_range": "127.0.9.0/24"}, check_port=port)
-        device, ip = pool.build(), pool.ip()
+        device, ip = pool.build(), pool.build_ip()
 
         assign(pool, ip, device)
 
@@ -286,21 +298,22 @@ def test_assign_ip_passes_if_the_check_port_accepts(pools: Pools) -> None:
 # -- REMOVE_IP --------------------------------------------------------------
 
 
-def test_an_address_is_detached_and_stays_allocated(pool: Pool) -> None:
+def test_remove_ip_detaches_the_floating_ip_without_releasing_it(
+    pool: Pool,
+) -> None:
     device = pool.build()
-    ip = pool.ip(on=device)
+    ip = pool.build_ip(device)
 
-    answer = pool.passes("REMOVE_IP", ip=ip["ip"], name=device["name"])
+    pool.passes("REMOVE_IP", ip=ip["ip"], name=device["name"])
 
-    assert answer["response"] == "PASS"
     assert pool.only_ip()["port_id"] is None
     assert "poolmgr" in pool.only_ip()["description"]
 
 
-def test_remove_ip_of_an_unattached_address_changes_nothing(
+def test_remove_ip_of_an_unattached_floating_ip_changes_nothing(
     pool: Pool,
 ) -> None:
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     pool.cloud.forget_calls()
 
     pool.passes("REMOVE_IP", ip=ip["ip"], name=device["name"])
@@ -308,9 +321,9 @@ def test_remove_ip_of_an_unattached_address_changes_nothing(
     assert pool.cloud.count("PUT") == 0
 
 
-def test_an_address_on_another_device_is_not_detached(pool: Pool) -> None:
+def test_remove_ip_does_not_detach_from_another_device(pool: Pool) -> None:
     first, second = pool.build(), pool.build()
-    ip = pool.ip(on=first)
+    ip = pool.build_ip(first)
 
     pool.fails(
         "REMOVE_IP", "attached_elsewhere", ip=ip["ip"], name=second["name"]

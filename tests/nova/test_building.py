@@ -1,4 +1,4 @@
-"""BUILD_DEVICE, and what can become of a server."""
+"""Tests of BUILD_DEVICE."""
 
 import re
 import time
@@ -20,7 +20,7 @@ from tests.polling import until
 NEVER = 60.0
 
 
-def test_a_device_is_answered_as_the_document_says(pools: Pools) -> None:
+def test_the_answer_of_a_build_has_the_documented_fields(pools: Pools) -> None:
     pool = pools.new(az="3")
 
     answer = pool.build()
@@ -37,7 +37,7 @@ def test_a_device_is_answered_as_the_document_says(pools: Pools) -> None:
     }
 
 
-def test_a_device_that_goes_to_error_fails_soon_and_is_deleted(
+def test_a_device_in_error_is_reported_soon_and_deleted(
     pools: Pools, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool = pools.new(long_timeout=NEVER)
@@ -52,7 +52,7 @@ def test_a_device_that_goes_to_error_fails_soon_and_is_deleted(
     assert not pool.cloud.servers
 
 
-def test_the_end_of_the_console_is_told_and_logged(
+def test_the_end_of_the_console_is_answered_and_logged(
     pools: Pools, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool = pools.new({"address_delay": NEVER}, {"console_lines": 5})
@@ -69,7 +69,7 @@ def test_the_end_of_the_console_is_told_and_logged(
     assert not pool.cloud.servers
 
 
-def test_a_console_that_is_not_there_keeps_nobody_waiting(
+def test_a_missing_console_does_not_delay_the_answer(
     pools: Pools,
 ) -> None:
     pool = pools.new(nova={"console_lines": 5})
@@ -83,29 +83,29 @@ def test_a_console_that_is_not_there_keeps_nobody_waiting(
 
 
 @pytest.mark.parametrize(
-    ("fault", "seen"),
+    ("fault", "state"),
     [
         (Fault.stuck(), "it is building"),
         (Fault.no_address(), "it is active, but without an address"),
     ],
 )
-def test_a_device_that_is_not_ready_in_time_is_deleted(
-    pools: Pools, fault: Fault, seen: str
+def test_a_device_not_ready_at_the_deadline_is_deleted(
+    pools: Pools, fault: Fault, state: str
 ) -> None:
     pool = pools.new(long_timeout=2.0)
     pool.fault(fault)
 
-    assert seen in pool.fails("BUILD_DEVICE", "deadline")
+    assert state in pool.fails("BUILD_DEVICE", "deadline")
     assert not pool.cloud.servers
 
 
-def test_an_address_that_comes_late_is_waited_for(pools: Pools) -> None:
+def test_a_build_waits_for_the_address(pools: Pools) -> None:
     pool = pools.new({"address_delay": 0.3})
 
     assert str(pool.build()["addr"]).startswith("10.20.")
 
 
-def test_a_device_that_vanishes_in_mid_build_fails_soon(pools: Pools) -> None:
+def test_a_build_whose_device_vanishes_fails_soon(pools: Pools) -> None:
     pool = pools.new({"boot_time": NEVER}, long_timeout=NEVER)
     pool.fault(Fault.vanish(0.2))
 
@@ -117,7 +117,9 @@ def test_a_device_that_vanishes_in_mid_build_fails_soon(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize("status", ["SHUTOFF", "SUSPENDED"])
-def test_a_device_that_does_not_run_fails(pools: Pools, status: str) -> None:
+def test_a_device_that_stops_during_the_build_fails(
+    pools: Pools, status: str
+) -> None:
     pool = pools.new({"address_delay": NEVER})
     job = pool.submit("BUILD_DEVICE")
     until(lambda: [s for s in pool.cloud.servers if s["status"] == "ACTIVE"])
@@ -125,24 +127,24 @@ def test_a_device_that_does_not_run_fails(pools: Pools, status: str) -> None:
     pool.cloud.set_status(pool.only_server()["id"], status)
 
     error = error_of(job.future.result().answer)
-    assert (error["code"], status in error["message"]) == (
-        "device_failed",
-        True,
-    )
+    assert error["code"] == "device_failed"
+    assert status in error["message"]
     assert not pool.cloud.servers
 
 
-def test_a_list_with_a_hole_is_not_believed(pools: Pools) -> None:
+def test_a_booting_device_missing_from_one_list_is_not_taken_for_deleted(
+    pools: Pools,
+) -> None:
     pool = pools.new({"boot_time": 0.5})
-    hole = Fault(path=DETAILS, status=200, body={"servers": []}, skip=1)
-    pool.fault(hole)
+    empty_list = Fault(path=DETAILS, status=200, body={"servers": []}, skip=1)
+    pool.fault(empty_list)
 
     pool.build()
 
     assert pool.posts() == 1
 
 
-def test_a_stop_in_mid_build_deletes_the_device(pools: Pools) -> None:
+def test_a_stop_during_a_build_deletes_the_device(pools: Pools) -> None:
     pool = pools.new({"boot_time": NEVER})
     pool.fault(Fault.stuck())
     job = pool.submit("BUILD_DEVICE")
@@ -154,7 +156,7 @@ def test_a_stop_in_mid_build_deletes_the_device(pools: Pools) -> None:
     assert not pool.cloud.servers
 
 
-def test_a_failed_device_that_stays_is_handed_back_whole(
+def test_the_failure_with_an_undeletable_device_has_its_fields(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BuildDevice, "cleanup_time", 0.5)
@@ -166,25 +168,25 @@ def test_a_failed_device_that_stays_is_handed_back_whole(
 
     answer = pool.run("BUILD_DEVICE")
 
-    left = pool.only_server()
+    server = pool.only_server()
     assert error_of(answer)["code"] == "device_not_deleted"
     assert "No valid host was found." in error_of(answer)["message"]
     del answer["error"]
     assert answer == {
         "action": "BUILD_DEVICE",
         "response": "FAIL",
-        "name": left["name"],
+        "name": server["name"],
         "addr": "",
         "type": f"basename: {BASENAME}, image: tiny",
         "az": "3",
     }
     pool.cloud.clear_faults()
-    pool.passes("DELETE_DEVICE", name=left["name"])
+    pool.passes("DELETE_DEVICE", name=server["name"])
     assert not pool.cloud.servers
 
 
 @pytest.mark.parametrize("status", [409, 500, 503])
-def test_a_failed_device_is_deleted_at_the_second_attempt(
+def test_a_failed_deletion_of_a_failed_device_is_retried(
     pools: Pools, status: int
 ) -> None:
     pool = pools.new()
@@ -198,7 +200,7 @@ def test_a_failed_device_is_deleted_at_the_second_attempt(
     assert not pool.cloud.servers
 
 
-def test_a_spent_quota_of_instances_is_said_and_nothing_is_deleted(
+def test_a_used_up_instance_quota_is_reported_and_nothing_is_deleted(
     pools: Pools,
 ) -> None:
     pool = pools.new({"instances": 1})
@@ -211,7 +213,7 @@ def test_a_spent_quota_of_instances_is_said_and_nothing_is_deleted(
     assert pool.cloud.count("DELETE") == 0
 
 
-def test_a_spent_quota_of_ports_is_a_failure_of_the_device(
+def test_a_used_up_port_quota_is_a_device_failure(
     pools: Pools,
 ) -> None:
     pool = pools.new({"ports": 0})
@@ -222,7 +224,7 @@ def test_a_spent_quota_of_ports_is_a_failure_of_the_device(
     assert not pool.cloud.servers
 
 
-def test_what_the_policy_forbids_is_refused_at_once(pools: Pools) -> None:
+def test_a_creation_forbidden_by_policy_is_not_retried(pools: Pools) -> None:
     pool = pools.new()
     message = "Policy doesn't allow os_compute_api:servers:create."
     body = {"forbidden": {"code": 403, "message": message}}
@@ -233,7 +235,7 @@ def test_what_the_policy_forbids_is_refused_at_once(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny", "m1.nano"])
-def test_what_was_replaced_by_its_namesake_is_looked_up_again(
+def test_a_replaced_image_or_flavor_is_looked_up_again(
     pools: Pools, name: str
 ) -> None:
     pool = pools.new()
@@ -246,7 +248,7 @@ def test_what_was_replaced_by_its_namesake_is_looked_up_again(
     assert len(pool.cloud.servers) == 2
 
 
-def test_a_400_that_stays_is_told_in_novas_words(pools: Pools) -> None:
+def test_a_repeated_400_is_reported_with_novas_message(pools: Pools) -> None:
     pool = pools.new()
     body = {"badRequest": {"code": 400, "message": "Not like this."}}
     fault = Fault(
@@ -258,10 +260,10 @@ def test_a_400_that_stays_is_told_in_novas_words(pools: Pools) -> None:
     assert pool.posts() == 1
 
 
-def test_two_zones_are_built_in_by_turns(pools: Pools) -> None:
+def test_builds_alternate_between_availability_zones(pools: Pools) -> None:
     pool = pools.new(nova={"availability_zones": ("az1", "az2")})
 
-    for _four in range(4):
+    for _time in range(4):
         pool.build()
 
     zones = [s["OS-EXT-AZ:availability_zone"] for s in pool.cloud.servers]

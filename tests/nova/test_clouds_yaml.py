@@ -1,4 +1,4 @@
-"""A clouds.yaml that cannot be used: which file, and what is wrong with it."""
+"""Tests of errors in clouds.yaml."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.nova.config_folders import ConfigFolder
 
-SECRET = "a secret that nobody shows"
+SECRET = "a secret"
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Iterator[ConfigFolder]:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
         (b"clouds:\n  there: {", "no valid YAML in line 2"),
         (b"clouds:\n\tthere: x", "no valid YAML in line 2"),
@@ -29,18 +29,18 @@ def folder(tmp_path: Path) -> Iterator[ConfigFolder]:
         (b"clouds: {there: {auth: {password: \xff}}}", "no valid YAML"),
     ],
 )
-def test_a_file_that_is_broken_is_named(
-    folder: ConfigFolder, content: bytes, said: str
+def test_a_malformed_file_is_named_without_its_content(
+    folder: ConfigFolder, content: bytes, problem: str
 ) -> None:
     environment = folder.use_clouds_yaml()
     path = folder.path / "clouds.yaml"
     path.write_bytes(content)
 
-    told = folder.fails(environment)
+    output = folder.fails(environment)
 
-    assert f"clouds.yaml ({path}): {said}" in told
-    assert "secret" not in told
-    assert "Error" not in told
+    assert f"clouds.yaml ({path}): {problem}" in output
+    assert "secret" not in output
+    assert "Error" not in output
 
 
 @pytest.mark.parametrize(
@@ -55,50 +55,52 @@ def test_a_file_that_is_broken_is_named(
         "clouds: {there: {auth: [x]}}",
     ],
 )
-def test_a_file_of_another_form_is_told_in_one_line(
+def test_a_file_of_another_structure_is_reported_in_one_line(
     folder: ConfigFolder, content: str
 ) -> None:
     environment = folder.use_clouds_yaml()
     (folder.path / "clouds.yaml").write_text(content)
 
-    told = folder.fails(environment)
+    output = folder.fails(environment)
 
-    assert "clouds.yaml" in told
-    assert told.count("\n") == 1
+    assert "clouds.yaml" in output
+    assert output.count("\n") == 1
 
 
-def test_a_file_of_secrets_that_is_broken_is_named(
+def test_a_malformed_secure_file_is_named(
     folder: ConfigFolder,
 ) -> None:
     environment = folder.use_clouds_yaml()
     path = folder.path / "more.yaml"
     path.write_text("clouds: {there: {auth: [")
 
-    told = folder.fails({**environment, "OS_CLIENT_SECURE_FILE": str(path)})
+    output = folder.fails({**environment, "OS_CLIENT_SECURE_FILE": str(path)})
 
-    assert f"({path}): no valid YAML in line 1" in told
+    assert f"({path}): no valid YAML in line 1" in output
 
 
-def test_a_folder_is_no_file(folder: ConfigFolder) -> None:
+def test_a_folder_in_place_of_the_file_is_reported(
+    folder: ConfigFolder,
+) -> None:
     environment = folder.use_clouds_yaml()
     environment["OS_CLIENT_CONFIG_FILE"] = str(folder.path)
 
-    told = folder.fails(environment)
+    output = folder.fails(environment)
 
-    assert f"({folder.path}): Is a directory" in told
+    assert f"({folder.path}): Is a directory" in output
 
 
-def test_a_password_that_is_a_number_is_not_shown(
+def test_a_numeric_password_is_not_shown(
     folder: ConfigFolder,
 ) -> None:
-    told = folder.fails(folder.use_clouds_yaml({"password": 12345678}))
+    output = folder.fails(folder.use_clouds_yaml({"password": 12345678}))
 
-    assert "clouds.yaml: clouds.there" in told
-    assert "12345678" not in told
+    assert "clouds.yaml: clouds.there" in output
+    assert "12345678" not in output
 
 
 @pytest.mark.parametrize(
-    ("cloud", "said"),
+    ("cloud", "problem"),
     [
         ({"auth_type": "nonsense"}, "The plugin nonsense could not be found"),
         ({"profile": 5}, "openstacksdk cannot use this"),
@@ -106,38 +108,38 @@ def test_a_password_that_is_a_number_is_not_shown(
         ({"networks": [{"x": 1}]}, 'is missing required field "name"'),
     ],
 )
-def test_what_the_sdk_does_not_take_is_told_with_its_origin(
-    folder: ConfigFolder, cloud: dict[str, Any], said: str
+def test_a_value_refused_by_the_sdk_is_reported_with_its_origin(
+    folder: ConfigFolder, cloud: dict[str, Any], problem: str
 ) -> None:
-    told = folder.fails(folder.use_clouds_yaml(**cloud))
+    output = folder.fails(folder.use_clouds_yaml(**cloud))
 
-    assert "clouds.yaml: clouds.there: " in told
-    assert said in told
-    assert "Error" not in told
+    assert "clouds.yaml: clouds.there: " in output
+    assert problem in output
+    assert "Error" not in output
 
 
 @pytest.mark.parametrize("name", ["password", "auth_url"])
-def test_credentials_that_are_incomplete_are_told(
+def test_a_missing_credential_is_reported(
     folder: ConfigFolder, name: str
 ) -> None:
     del folder.auth[name]
 
-    told = folder.fails(folder.use_clouds_yaml())
+    output = folder.fails(folder.use_clouds_yaml())
 
-    assert "clouds.yaml: clouds.there" in told
-    assert name in told
-    assert "Error" not in told
+    assert "clouds.yaml: clouds.there" in output
+    assert name in output
+    assert "Error" not in output
 
 
-def test_a_password_in_an_address_is_refused_with_its_origin(
+def test_a_password_in_auth_url_is_refused_with_its_origin(
     folder: ConfigFolder,
 ) -> None:
     url = folder.auth["auth_url"].replace("//", "//somebody:geheimnis@")
-    where = "auth_url must be an address like"
+    problem = "auth_url must be an address like"
 
-    told = folder.fails(folder.use_clouds_yaml({"auth_url": url}))
-    assert f"clouds.yaml: clouds.there: {where}" in told
-    assert "geheimnis" not in json.dumps(told)
+    output = folder.fails(folder.use_clouds_yaml({"auth_url": url}))
+    assert f"clouds.yaml: clouds.there: {problem}" in output
+    assert "geheimnis" not in json.dumps(output)
 
-    told = folder.fails(folder.use_openrc(OS_AUTH_URL=url))
-    assert f"the variables OS_*: {where}" in told
+    output = folder.fails(folder.use_openrc(OS_AUTH_URL=url))
+    assert f"the variables OS_*: {problem}" in output

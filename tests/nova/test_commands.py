@@ -1,4 +1,4 @@
-"""The command line and the worker on OpenStack."""
+"""Tests of the command line and of the worker's start on OpenStack."""
 
 import json
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ def cloud() -> Iterator[LoopbackCloud]:
 
 
 @pytest.fixture
-def here(cloud: LoopbackCloud, tmp_path: Path) -> dict[str, str]:
-    """The environment in which the cloud's name is "loopback"."""
+def environment(cloud: LoopbackCloud, tmp_path: Path) -> dict[str, str]:
+    """Return the environment with the cloud "loopback" in clouds.yaml."""
     path = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
     return {**SETTINGS, "OS_CLIENT_CONFIG_FILE": str(path)}
 
 
-def shown(*args: str, **environment: str) -> Any:
+def json_output(*args: str, **environment: str) -> Any:
     done = poolmgr(
         "--os-cloud", "loopback", *args, "-f", "json", **environment
     )
@@ -40,28 +40,28 @@ def shown(*args: str, **environment: str) -> Any:
 
 
 def test_every_command_works_on_openstack(
-    cloud: LoopbackCloud, here: dict[str, str]
+    cloud: LoopbackCloud, environment: dict[str, str]
 ) -> None:
-    device = shown("build-device", **here)
-    ip = shown("build-ip", **here)
+    device = json_output("build-device", **environment)
+    ip = json_output("build-ip", **environment)
     name, address = device["name"], ip["ip"]
-    shown("assign-ip", address, name, **here)
+    json_output("assign-ip", address, name, **environment)
 
-    (listed,) = shown("device", "list", **here)
+    (listed,) = json_output("device", "list", **environment)
     assert (listed["Name"], listed["Status"]) == (name, "active")
     assert listed["Address"] == address
-    (listed,) = shown("ip", "list", **here)
+    (listed,) = json_output("ip", "list", **environment)
     assert (listed["Address"], listed["Attached to"]) == (address, name)
 
-    shown("remove-ip", address, name, **here)
-    shown("delete-ip", address, **here)
-    shown("delete-device", name, **here)
+    json_output("remove-ip", address, name, **environment)
+    json_output("delete-ip", address, **environment)
+    json_output("delete-device", name, **environment)
     assert cloud.servers == []
     assert cloud.floating_ips == []
 
 
-#: What a server, and a floating IP, may have in place of what it should.
-ODD_SERVERS: tuple[dict[str, Any], ...] = (
+#: What a server, and a floating IP, may have in folder of what it should.
+UNUSUAL_SERVERS: tuple[dict[str, Any], ...] = (
     {"created": "yesterday"},
     {"metadata": {"poolmgr_pool": "libra", "poolmgr_state": "on-loan"}},
     {"addresses": {}},
@@ -71,7 +71,7 @@ ODD_SERVERS: tuple[dict[str, Any], ...] = (
     {"status": "SHUTOFF"},
     {"OS-EXT-STS:task_state": "deleting"},
 )
-ODD_IPS: tuple[dict[str, Any], ...] = (
+UNUSUAL_IPS: tuple[dict[str, Any], ...] = (
     {"port_id": "gone", "port_details": None},
     {"port_id": None},
     {"description": None},
@@ -80,31 +80,34 @@ ODD_IPS: tuple[dict[str, Any], ...] = (
 )
 
 
-def varied(
-    thing: dict[str, Any], odd: tuple[dict[str, Any], ...], **more: str
+def with_variants(
+    entry: dict[str, Any], unusual: tuple[dict[str, Any], ...], **own: str
 ) -> list[dict[str, Any]]:
-    """The thing, and others like it but for what is odd.
+    """Return an entry and its variants.
 
-    :param more: values in which they differ; "{}" is their number
+    :param unusual: the changed fields of each variant
+    :param own: fields that differ in each; "{}" becomes its number
     """
-    made = [thing]
-    for number, changes in enumerate(odd, start=1):
-        own = {name: value.format(number) for name, value in more.items()}
-        made.append({**thing, **own, **changes})
-    return made
+    entries = [entry]
+    for number, changes in enumerate(unusual, start=1):
+        fields = {name: value.format(number) for name, value in own.items()}
+        entries.append({**entry, **fields, **changes})
+    return entries
 
 
 @pytest.mark.parametrize("format_", ["table", "json", "csv"])
-def test_odd_entries_are_shown_and_hide_no_other(
-    cloud: LoopbackCloud, here: dict[str, str], format_: str
+def test_lists_show_all_entries_when_some_have_unusual_fields(
+    cloud: LoopbackCloud, environment: dict[str, str], format_: str
 ) -> None:
-    shown("build-device", **here)
-    shown("build-ip", **here)
+    json_output("build-device", **environment)
+    json_output("build-ip", **environment)
     id_ = "00000000-0000-0000-0000-0000000000{:02}"
-    servers = varied(cloud.servers[0], ODD_SERVERS, id=id_, name="libra-{}")
+    servers = with_variants(
+        cloud.servers[0], UNUSUAL_SERVERS, id=id_, name="libra-{}"
+    )
     address = "198.18.9.{}"
-    ips = varied(
-        cloud.floating_ips[0], ODD_IPS, id=id_, floating_ip_address=address
+    ips = with_variants(
+        cloud.floating_ips[0], UNUSUAL_IPS, id=id_, floating_ip_address=address
     )
     for path, body in (
         ("/servers/detail", {"servers": servers}),
@@ -112,20 +115,20 @@ def test_odd_entries_are_shown_and_hide_no_other(
     ):
         cloud.fault(Fault("GET", path, status=200, body=body, times=None))
 
-    for kind, things in (("device", servers), ("ip", ips)):
+    for kind, entries in (("device", servers), ("ip", ips)):
         order = ("--sort-column", "Age", "--sort-column", "State")
         done = poolmgr(
             *("--os-cloud", "loopback", kind, "list", "--all"),
             *("-f", format_, *order),
-            **here,
+            **environment,
         )
         assert done.returncode == 0, done.stderr
-        ids = [thing["id"] for thing in things]
+        ids = [entry["id"] for entry in entries]
         assert [id_ for id_ in ids if id_ not in done.stdout] == []
 
 
-def test_check_shows_ok_for_every_setting(here: dict[str, str]) -> None:
-    rows = shown("check", **here)
+def test_check_shows_ok_for_every_setting(environment: dict[str, str]) -> None:
+    rows = json_output("check", **environment)
 
     assert {row["Setting"]: row["State"] for row in rows} == {
         "cloud": "ok",
@@ -137,7 +140,7 @@ def test_check_shows_ok_for_every_setting(here: dict[str, str]) -> None:
     }
 
 
-def test_check_says_so_when_there_is_nothing_to_check() -> None:
+def test_check_reports_that_a_driver_has_nothing_to_check() -> None:
     done = poolmgr("--driver", "fake", "check", "-f", "json")
 
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
@@ -158,10 +161,11 @@ WRONG = {
 
 
 def test_check_explains_each_wrong_setting(
-    here: dict[str, str],
+    environment: dict[str, str],
 ) -> None:
     done = poolmgr(
-        *("--os-cloud", "loopback", "check", "-f", "json"), **{**here, **WRONG}
+        *("--os-cloud", "loopback", "check", "-f", "json"),
+        **{**environment, **WRONG},
     )
 
     assert done.returncode == 1
@@ -176,17 +180,17 @@ def test_check_explains_each_wrong_setting(
     assert not problems
 
 
-def test_a_worker_does_not_start_when_a_setting_is_wrong(
-    here: dict[str, str],
+def test_a_worker_with_wrong_settings_logs_each_and_exits(
+    environment: dict[str, str],
 ) -> None:
     done = poolmgr(
         *("--os-cloud", "loopback", "--gearman-server", "127.0.0.1:9"),
         "worker",
-        **{**here, **WRONG},
+        **{**environment, **WRONG},
     )
 
     assert done.returncode == 1
-    # The line of the start comes first.
+    # The first line is the one of the start.
     _start, *lines = done.stderr.splitlines()
     assert len(lines) == len(WRONG)
     for line in lines:
@@ -201,17 +205,17 @@ def test_a_worker_does_not_start_when_a_setting_is_wrong(
         (Fault(service="compute", status=403, times=None), "403"),
     ],
 )
-def test_a_worker_does_not_start_on_a_cloud_that_refuses_it(
-    cloud: LoopbackCloud, here: dict[str, str], fault: Fault, words: str
+def test_a_worker_refused_by_the_cloud_exits(
+    cloud: LoopbackCloud, environment: dict[str, str], fault: Fault, words: str
 ) -> None:
     cloud.fault(fault)
 
-    done = poolmgr("--os-cloud", "loopback", "worker", **here)
+    done = poolmgr("--os-cloud", "loopback", "worker", **environment)
 
     assert done.returncode == 1
-    (start, why) = done.stderr.splitlines()
+    (start, error) = done.stderr.splitlines()
     assert "poolmgr 0.1.0 starts" in start
-    assert words in why
+    assert words in error
 
 
 LIBRA_CFG = """\
@@ -261,8 +265,10 @@ def test_an_old_libra_cfg_runs_a_worker(
     )
     worker = Process(["--config-file", str(path), "worker"])
     try:
-        server = ["--gearman-server", str(job_server.address)]
-        done = poolmgr(*server, "submit", '{"action": "BUILD_DEVICE"}')
+        address = str(job_server.address)
+        done = poolmgr(
+            "--gearman-server", address, "submit", '{"action": "BUILD_DEVICE"}'
+        )
     finally:
         worker.end()
 
@@ -272,8 +278,8 @@ def test_an_old_libra_cfg_runs_a_worker(
     assert answer["az"] == "3"
     image = cloud.ids["tiny"]
     assert answer["type"] == f"basename: libra_stg_haproxy, image: {image}"
-    (made,) = cloud.servers
-    assert made["name"].startswith("libra-stg-haproxy-")
-    assert made["key_name"] == "poolkey"
-    assert made["OS-EXT-AZ:availability_zone"] == "az2"
+    (server,) = cloud.servers
+    assert server["name"].startswith("libra-stg-haproxy-")
+    assert server["key_name"] == "poolkey"
+    assert server["OS-EXT-AZ:availability_zone"] == "az2"
     assert cloud.credentials["password"] not in "".join(worker.lines)

@@ -1,4 +1,4 @@
-"""POST /servers: whatever becomes of its answers, there is one server."""
+"""Tests of POST /servers: lost requests and answers leave one server."""
 
 import time
 from dataclasses import replace
@@ -8,18 +8,18 @@ import pytest
 from poolmgr import Job
 from poolmgr.testing.openstack import Call, Fault
 from tests.nova.pools import (
+    BAD_GATEWAY,
     DETAILS,
-    PAGE,
     SERVERS,
     UNIQUES,
     Pool,
     Pools,
     error_of,
-    id_of,
+    fault_id,
 )
 from tests.polling import until
 
-BROKEN = Fault(method="POST", path=SERVERS, status=500)
+FAILING = Fault(method="POST", path=SERVERS, status=500)
 LOST = Fault(method="POST", path=SERVERS, reset=True, after=True)
 
 
@@ -29,16 +29,16 @@ LOST = Fault(method="POST", path=SERVERS, reset=True, after=True)
     [
         Fault(reset=True),
         Fault(status=500),
-        Fault(status=502, body=PAGE),
+        Fault(status=502, body=BAD_GATEWAY),
         Fault(status=503, retry_after=0.2),
         Fault(status=504),
         Fault(html=True),
         Fault(status=200, body={}),
         Fault(hang=0.01, drop=True),
     ],
-    ids=id_of,
+    ids=fault_id,
 )
-def test_one_server_whether_the_request_or_its_answer_was_lost(
+def test_a_lost_creation_request_or_answer_leaves_one_server(
     pool: Pool, fault: Fault, after: bool
 ) -> None:
     pool.fault(replace(fault, method="POST", path=SERVERS, after=after))
@@ -49,7 +49,7 @@ def test_one_server_whether_the_request_or_its_answer_was_lost(
     assert pool.posts() == (1 if after else 2)
 
 
-def test_one_server_when_its_answer_breaks_off(pool: Pool) -> None:
+def test_a_truncated_creation_answer_leaves_one_server(pool: Pool) -> None:
     pool.fault(Fault(method="POST", path=SERVERS, truncate=True))
 
     answer = pool.build()
@@ -63,13 +63,13 @@ def test_one_server_when_its_answer_breaks_off(pool: Pool) -> None:
     [
         (Fault(hang=60.0), 2),
         (Fault(hang=60.0, after=True), 1),
-        # It takes effect only after it was given up.
+        # The request takes effect after its time-out.
         (Fault(hang=1.5), 1),
         (Fault(drip=0.1), 1),
     ],
     ids=["lost", "answer lost", "late", "slow"],
 )
-def test_one_server_when_the_request_hangs(
+def test_a_hanging_creation_request_leaves_one_server(
     pools: Pools, fault: Fault, posts: int
 ) -> None:
     pool = pools.new(nova={"call_timeout": 1.0})
@@ -81,17 +81,17 @@ def test_one_server_when_the_request_hangs(
     assert pool.posts() == posts
 
 
-def test_a_server_that_comes_after_its_second_is_deleted(
+def test_a_server_that_appears_after_its_replacement_is_deleted(
     pools: Pools,
 ) -> None:
     pool = pools.new({"boot_time": 60.0})
     pool.fault(Fault(method="POST", path=SERVERS, reset=True))
     job = pool.submit("BUILD_DEVICE")
-    until(lambda: pool.posts() == 2 and looked_for(pool))
+    until(lambda: pool.posts() == 2 and was_listed(pool))
     second = pool.only_server()["id"]
 
-    # Later than all looks for it, and before the second has booted.
-    pool.repeat(pool.calls("POST", SERVERS)[0])
+    # No look-up is left, and the second server has not booted yet.
+    pool.repeat_call(pool.calls("POST", SERVERS)[0])
     assert len(pool.cloud.servers) == 2
     pool.boot()
 
@@ -101,15 +101,15 @@ def test_a_server_that_comes_after_its_second_is_deleted(
     assert server["metadata"]["poolmgr_state"] == "handed-over"
 
 
-def looked_for(pool: Pool) -> bool:
-    """Whether a list was answered since the last creation."""
+def was_listed(pool: Pool) -> bool:
+    """Return whether a list was answered since the last creation."""
     calls = pool.cloud.calls
     last = max(n for n, call in enumerate(calls) if call.path == SERVERS)
     return any(call.path == DETAILS and call.status for call in calls[last:])
 
 
-def test_when_every_request_fails_nothing_is_left(pool: Pool) -> None:
-    pool.fault(replace(BROKEN, times=None))
+def test_creations_that_always_fail_leave_no_server(pool: Pool) -> None:
+    pool.fault(replace(FAILING, times=None))
 
     pool.fails("BUILD_DEVICE", "cloud_unavailable")
 
@@ -118,18 +118,18 @@ def test_when_every_request_fails_nothing_is_left(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("unique", ["", "unique"])
-def test_what_was_made_and_could_not_be_seen_is_deleted_in_the_end(
+def test_a_server_of_unknown_outcome_is_deleted_after_the_deadline(
     pools: Pools, unique: str
 ) -> None:
-    # Nova makes the server, and answers nothing more until the time is up.
+    # Nova creates the server, and its lists fail until the deadline.
     pool = pools.new(long_timeout=1.5)
     begun = time.monotonic()
 
-    def is_blind(_call: Call) -> bool:
+    def are_lists_down(_call: Call) -> bool:
         return bool(pool.cloud.servers) and time.monotonic() - begun < 2.0
 
     pool.fault(
-        LOST, Fault(path=DETAILS, status=500, where=is_blind, times=None)
+        LOST, Fault(path=DETAILS, status=500, where=are_lists_down, times=None)
     )
 
     answer = pool.run("BUILD_DEVICE", Job(unique, "H:host:1"))
@@ -139,7 +139,7 @@ def test_what_was_made_and_could_not_be_seen_is_deleted_in_the_end(
     until(lambda: not pool.cloud.servers)
 
 
-def test_a_request_that_was_refused_for_its_rate_is_made_when_asked_to(
+def test_a_rate_limited_creation_is_retried_after_retry_after(
     pool: Pool,
 ) -> None:
     pool.fault(Fault(method="POST", path=SERVERS, status=429, retry_after=1))
@@ -151,7 +151,7 @@ def test_a_request_that_was_refused_for_its_rate_is_made_when_asked_to(
     assert len(pool.cloud.servers) == 1
 
 
-def test_a_cloud_that_wants_to_be_left_alone_for_too_long_is_not_waited_for(
+def test_a_retry_after_beyond_the_deadline_fails_immediately(
     pool: Pool,
 ) -> None:
     pool.fault(Fault(method="POST", path=SERVERS, status=429, retry_after=99))
@@ -164,7 +164,7 @@ def test_a_cloud_that_wants_to_be_left_alone_for_too_long_is_not_waited_for(
     assert pool.posts() == 1
 
 
-def test_a_stop_while_the_server_is_looked_for_deletes_it(
+def test_a_stop_while_a_created_server_is_looked_up_deletes_it(
     pools: Pools,
 ) -> None:
     pool = pools.new({"boot_time": 0.5})
@@ -182,17 +182,19 @@ def test_a_stop_while_the_server_is_looked_for_deletes_it(
 
 
 @pytest.mark.parametrize("unique", UNIQUES)
-def test_a_device_has_its_mark_from_birth(pool: Pool, unique: str) -> None:
+def test_a_device_is_created_with_its_mark(pool: Pool, unique: str) -> None:
     pool.passes("BUILD_DEVICE", Job(unique, "H:host:1"))
 
     (post,) = pool.calls("POST", SERVERS)
-    born = post.body["server"]["metadata"]
-    assert born["poolmgr_state"] == "building"
-    assert born["poolmgr_pool"] == "libra"
-    assert all(text.isascii() for text in born.values())
+    metadata = post.body["server"]["metadata"]
+    assert metadata["poolmgr_state"] == "building"
+    assert metadata["poolmgr_pool"] == "libra"
+    assert all(text.isascii() for text in metadata.values())
 
 
-def test_the_hand_over_is_written_before_the_answer(pool: Pool) -> None:
+def test_a_device_is_marked_as_handed_over_before_the_answer(
+    pool: Pool,
+) -> None:
     job = pool.submit("BUILD_DEVICE", Job("unique", "H:host:1"))
     pool.fault(Fault(method="POST", path=".*/metadata", hang=0.3, after=True))
     until(lambda: pool.cloud.count("POST", path=".*/metadata"))
@@ -204,7 +206,9 @@ def test_the_hand_over_is_written_before_the_answer(pool: Pool) -> None:
     assert state == "handed-over"
 
 
-def test_another_pools_marks_are_not_taken_for_ours(pools: Pools) -> None:
+def test_a_device_of_the_same_job_in_another_pool_is_not_used(
+    pools: Pools,
+) -> None:
     cloud = pools.cloud()
     pool = pools.new(cloud)
     job = Job("unique", "H:host:1")

@@ -1,4 +1,4 @@
-"""Who poolmgr is at the cloud, in every way that users say it."""
+"""Tests of the ways to give credentials."""
 
 import json
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ def cloud() -> Iterator[LoopbackCloud]:
 
 
 @pytest.fixture(autouse=True)
-def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No credentials but those that a test gives."""
+def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the credentials of the user who runs the tests."""
     for name in ("OS_CLOUD", "OS_AUTH_URL", "OS_CLIENT_CONFIG_FILE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -35,31 +35,32 @@ def works(driver: NovaCloud) -> bool:
         return openstack.list_devices() == []
 
 
-def settings(cloud: LoopbackCloud, **given: str) -> NovaSettings:
-    return NovaSettings(auth_url=cloud.auth_url, **given)  # type: ignore[arg-type]
+def settings(cloud: LoopbackCloud, **auth: str) -> NovaSettings:
+    return NovaSettings(auth_url=cloud.auth_url, **auth)  # type: ignore[arg-type]
 
 
-def test_a_cloud_in_clouds_yaml(
+def test_a_cloud_in_clouds_yaml_is_used(
     cloud: LoopbackCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    path = cloud.write_clouds_yaml(tmp_path / "there.yaml")
+    path = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
 
     assert works(NovaCloud(NovaSettings(cloud="loopback")))
 
 
-def test_a_cloud_that_the_environment_names(
+def test_the_cloud_named_by_os_cloud_is_used(
     cloud: LoopbackCloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    path = cloud.write_clouds_yaml(tmp_path / "there.yaml")
+    path = cloud.write_clouds_yaml(tmp_path / "clouds.yaml")
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(path))
     monkeypatch.setenv("OS_CLOUD", "loopback")
-    monkeypatch.setenv("OS_NOVA__IMAGE", "tiny")  # an option of poolmgr
+    # The SDK must not take an option of poolmgr for one of its own.
+    monkeypatch.setenv("OS_NOVA__IMAGE", "tiny")
 
     assert works(NovaCloud(NovaSettings()))
 
 
-def test_credentials_in_the_environment(
+def test_credentials_in_the_environment_are_used(
     cloud: LoopbackCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in cloud.credentials.items():
@@ -69,31 +70,35 @@ def test_credentials_in_the_environment(
     assert works(NovaCloud(NovaSettings()))
 
 
-def test_a_password_in_the_configuration(cloud: LoopbackCloud) -> None:
-    given = {k: v for k, v in cloud.credentials.items() if k != "auth_url"}
+def test_credentials_in_the_configuration_are_used(
+    cloud: LoopbackCloud,
+) -> None:
+    auth = {k: v for k, v in cloud.credentials.items() if k != "auth_url"}
 
-    assert works(NovaCloud(settings(cloud, **given)))
+    assert works(NovaCloud(settings(cloud, **auth)))
 
 
-def test_names_are_of_the_default_domain(cloud: LoopbackCloud) -> None:
-    given = {
+def test_user_and_project_are_in_the_default_domain_by_default(
+    cloud: LoopbackCloud,
+) -> None:
+    auth = {
         key: cloud.credentials[key]
         for key in ("username", "password", "project_name")
     }
 
-    assert works(NovaCloud(settings(cloud, **given)))
+    assert works(NovaCloud(settings(cloud, **auth)))
 
 
 @pytest.mark.parametrize(
-    "given",
+    "auth",
     [
         {"application_credential_id": CREDENTIAL_ID},
         {"application_credential_name": CREDENTIAL, "username": "demo"},
         {"application_credential_id": CREDENTIAL_ID, "project_name": "demo"},
     ],
 )
-def test_an_application_credential(
-    cloud: LoopbackCloud, given: dict[str, str]
+def test_an_application_credential_logs_in(
+    cloud: LoopbackCloud, auth: dict[str, str]
 ) -> None:
     secret = cloud.credentials["password"]
 
@@ -102,14 +107,14 @@ def test_an_application_credential(
             cloud,
             auth_type="v3applicationcredential",
             application_credential_secret=secret,
-            **given,
+            **auth,
         )
     )
 
     assert works(driver)
 
 
-def test_a_token(cloud: LoopbackCloud) -> None:
+def test_a_token_logs_in(cloud: LoopbackCloud) -> None:
     token = str(cloud.connect().session.get_token())
     project = cloud.credentials["project_name"]
 
@@ -120,7 +125,7 @@ def test_a_token(cloud: LoopbackCloud) -> None:
     assert works(driver)
 
 
-def test_a_token_in_clouds_yaml(
+def test_a_token_in_clouds_yaml_logs_in(
     cloud: LoopbackCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     auth = {
@@ -137,7 +142,7 @@ def test_a_token_in_clouds_yaml(
     assert works(NovaCloud(NovaSettings(cloud="x")))
 
 
-def test_a_callers_own_connection_is_used_and_left_open(
+def test_a_connection_of_the_caller_is_used_and_not_closed(
     cloud: LoopbackCloud,
 ) -> None:
     connection = cloud.connect()
@@ -146,7 +151,7 @@ def test_a_callers_own_connection_is_used_and_left_open(
     assert works(NovaCloud(NovaSettings(), connection))
 
 
-def test_a_callers_own_session(cloud: LoopbackCloud) -> None:
+def test_a_session_of_the_caller_is_used(cloud: LoopbackCloud) -> None:
     connection = connection_of(cloud.connect().session)
 
     assert works(NovaCloud(NovaSettings(), connection))
@@ -163,15 +168,15 @@ def test_a_callers_own_session(cloud: LoopbackCloud) -> None:
         ("http://k.example/identity/v2.0", "http://k.example/identity/v3"),
     ],
 )
-def test_the_address_is_that_of_version_3(url: str, used: str) -> None:
+def test_auth_url_is_completed_to_version_3(url: str, used: str) -> None:
     assert with_version(url, "v3") == used
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("options", "words"),
     [
         ({}, "no cloud is configured; name the cloud by --os-cloud"),
-        ({"cloud": "nowhere"}, "nowhere"),
+        ({"cloud": "nosuch"}, "nosuch"),
         ({"cloud": "a", "auth_url": "http://b"}, "cloud and auth_url are bo"),
         (
             {"auth_url": "k.example", "username": "u", "password": "p"},
@@ -190,30 +195,32 @@ def test_the_address_is_that_of_version_3(url: str, used: str) -> None:
         ({"auth_url": "http://k", "auth_type": "kerberos"}, "auth_type"),
     ],
 )
-def test_what_is_missing_is_told_in_one_line(
-    given: dict[str, str], words: str
+def test_missing_or_wrong_options_are_reported_in_one_line(
+    options: dict[str, str], words: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        connect(NovaSettings(**given))  # type: ignore[arg-type]
+        connect(NovaSettings(**options))  # type: ignore[arg-type]
 
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_cloud_that_is_not_there_is_waited_for_until_the_deadline() -> None:
-    nowhere = NovaSettings(
+def test_an_unreachable_keystone_is_retried_until_the_deadline() -> None:
+    unreachable = NovaSettings(
         auth_url="http://127.0.0.1:9/v3",
         username="u",
         password="p",
         project_name="p",
     )
 
-    with open_cloud(NovaCloud(nowhere), timeout=1.0) as openstack:
+    with open_cloud(NovaCloud(unreachable), timeout=1.0) as openstack:
         with pytest.raises(CloudUnavailable, match=r"127\.0\.0\.1:9"):
             openstack.list_devices()
 
 
-def test_an_old_compute_endpoint_is_mapped(cloud: LoopbackCloud) -> None:
+def test_a_compute_endpoint_of_version_2_is_mapped(
+    cloud: LoopbackCloud,
+) -> None:
     old = f"{cloud.url}/compute/v2/4711"
 
     with openstack_on(cloud, compute_endpoint=old) as openstack:

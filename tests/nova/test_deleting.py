@@ -1,20 +1,20 @@
-"""DELETE_DEVICE: gone when it says so, and only what was named."""
+"""Tests of DELETE_DEVICE."""
 
 import pytest
 
 from poolmgr.testing.openstack import Fate, Fault
 from tests.nova.pools import (
     DETAILS,
+    DEVICE_NAME,
     ONE_SERVER,
-    PATTERN,
     Pool,
     Pools,
     error_of,
-    id_of,
+    fault_id,
 )
 
 
-def test_a_device_is_gone_when_the_answer_comes(pools: Pools) -> None:
+def test_a_device_is_deleted_when_the_answer_arrives(pools: Pools) -> None:
     pool = pools.new({"delete_time": 0.3})
     device = pool.build()
 
@@ -39,15 +39,15 @@ def test_a_device_is_gone_when_the_answer_comes(pools: Pools) -> None:
         Fault(method="DELETE", path=ONE_SERVER, status=429, retry_after=0.3),
         Fault(method="DELETE", path=ONE_SERVER, html=True),
         Fault(method="DELETE", path=ONE_SERVER, hang=9.0),
-        # It was deleted by somebody else in between.
+        # Somebody else deletes the device meanwhile.
         Fault(method="DELETE", path=ONE_SERVER, status=404, after=True),
         Fault(path=DETAILS, status=500),
         Fault(path=DETAILS, reset=True),
         Fault(path=DETAILS, html=True),
     ],
-    ids=id_of,
+    ids=fault_id,
 )
-def test_what_fails_once_is_tried_again(pools: Pools, fault: Fault) -> None:
+def test_a_failed_deletion_is_retried(pools: Pools, fault: Fault) -> None:
     pool = pools.new(nova={"call_timeout": 0.5})
     device = pool.build()
     pool.fault(fault)
@@ -62,7 +62,7 @@ def test_what_fails_once_is_tried_again(pools: Pools, fault: Fault) -> None:
     [Fate(error="Failed to terminate."), Fate(lost=True)],
     ids=["goes to ERROR", "lost"],
 )
-def test_a_device_that_stays_is_deleted_again(pool: Pool, fate: Fate) -> None:
+def test_an_ineffective_deletion_is_repeated(pool: Pool, fate: Fate) -> None:
     device = pool.build()
     pool.fault(Fault(method="DELETE", path=ONE_SERVER, fate=fate))
 
@@ -82,7 +82,7 @@ def test_a_device_that_stays_is_deleted_again(pool: Pool, fate: Fate) -> None:
     ],
     ids=str,
 )
-def test_a_device_that_stays_for_good_is_a_fail(
+def test_a_deletion_that_never_succeeds_is_a_retryable_fail(
     pools: Pools, fault: dict[str, object]
 ) -> None:
     pool = pools.new(short_timeout=0.8)
@@ -97,18 +97,20 @@ def test_a_device_that_stays_for_good_is_a_fail(
     assert pool.only_server()["name"] == device["name"]
 
 
-def test_a_list_with_a_hole_is_no_deletion(pools: Pools) -> None:
+def test_a_device_missing_from_one_list_is_not_taken_for_deleted(
+    pools: Pools,
+) -> None:
     pool = pools.new({"delete_time": 0.5})
     device = pool.build()
-    hole = Fault(path=DETAILS, status=200, body={"servers": []}, skip=1)
-    pool.fault(hole)
+    empty_list = Fault(path=DETAILS, status=200, body={"servers": []}, skip=1)
+    pool.fault(empty_list)
 
     pool.passes("DELETE_DEVICE", name=device["name"])
 
     assert not pool.cloud.servers
 
 
-def test_a_device_that_nova_keeps_for_a_while_counts_as_gone(
+def test_a_soft_deleted_device_counts_as_deleted(
     pools: Pools,
 ) -> None:
     pool = pools.new({"soft_delete": True})
@@ -120,28 +122,28 @@ def test_a_device_that_nova_keeps_for_a_while_counts_as_gone(
     pool.fails("DELETE_DEVICE", "not_found", name=device["name"])
 
 
-def test_a_device_that_still_boots_is_deleted(pools: Pools) -> None:
+def test_a_booting_device_is_deleted(pools: Pools) -> None:
     pool = pools.new({"boot_time": 0.5})
-    pool.server(PATTERN)
+    pool.create_foreign_server(DEVICE_NAME)
 
-    pool.passes("DELETE_DEVICE", name=PATTERN)
+    pool.passes("DELETE_DEVICE", name=DEVICE_NAME)
 
     assert not pool.cloud.servers
 
 
-def test_a_device_that_is_not_there_is_a_fail(pool: Pool) -> None:
+def test_delete_device_of_a_missing_device_fails(pool: Pool) -> None:
     pool.build()
 
-    pool.fails("DELETE_DEVICE", "not_found", name=PATTERN)
+    pool.fails("DELETE_DEVICE", "not_found", name=DEVICE_NAME)
 
     assert pool.cloud.count("DELETE") == 0
 
 
-def test_of_two_of_one_name_none_is_touched(pool: Pool) -> None:
-    pool.server(PATTERN)
-    pool.server(PATTERN)
+def test_devices_with_the_same_name_are_not_deleted(pool: Pool) -> None:
+    pool.create_foreign_server(DEVICE_NAME)
+    pool.create_foreign_server(DEVICE_NAME)
 
-    pool.fails("DELETE_DEVICE", "ambiguous", name=PATTERN)
+    pool.fails("DELETE_DEVICE", "ambiguous", name=DEVICE_NAME)
 
     assert len(pool.cloud.servers) == 2
     assert pool.cloud.count("DELETE") == 0
@@ -150,37 +152,35 @@ def test_of_two_of_one_name_none_is_touched(pool: Pool) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        PATTERN[:-1],
-        PATTERN[1:],
-        PATTERN.upper(),
-        PATTERN.replace("-", "."),
-        f"{PATTERN}0",
+        DEVICE_NAME[:-1],
+        DEVICE_NAME[1:],
+        DEVICE_NAME.upper(),
+        DEVICE_NAME.replace("-", "."),
+        f"{DEVICE_NAME}0",
         "l",
     ],
 )
-def test_only_what_is_named_exactly_so_is_deleted(
-    pool: Pool, name: str
-) -> None:
-    pool.server(PATTERN)
+def test_only_an_exact_name_is_deleted(pool: Pool, name: str) -> None:
+    pool.create_foreign_server(DEVICE_NAME)
 
     pool.fails("DELETE_DEVICE", "not_found", name=name)
 
-    assert pool.only_server()["name"] == PATTERN
+    assert pool.only_server()["name"] == DEVICE_NAME
 
 
-def test_a_name_with_a_dot_is_no_pattern(pools: Pools) -> None:
+def test_a_dot_in_a_name_is_not_a_pattern(pools: Pools) -> None:
     pool = pools.new(authority="any")
-    pool.server("a.b")
-    pool.server("a-b")
+    pool.create_foreign_server("a.b")
+    pool.create_foreign_server("a-b")
 
     pool.passes("DELETE_DEVICE", name="a.b")
 
     assert pool.only_server()["name"] == "a-b"
 
 
-def test_many_are_deleted_at_once(pools: Pools) -> None:
+def test_concurrent_deletions_pass(pools: Pools) -> None:
     pool = pools.new({"delete_time": 0.2})
-    builds = [pool.submit("BUILD_DEVICE") for _twenty in range(20)]
+    builds = [pool.submit("BUILD_DEVICE") for _job in range(20)]
     names = [job.future.result().answer["name"] for job in builds]
 
     jobs = [

@@ -30,7 +30,7 @@ def state_of(pool: Pool) -> tuple[str, str]:
 def test_an_active_device_that_was_left_is_taken_over_and_handed_over(
     pool: Pool, new: Job
 ) -> None:
-    left = pool.left_by(OLD)
+    left = pool.leave_device(OLD)
     pool.boot()
 
     answer = pool.passes("BUILD_DEVICE", new)
@@ -46,7 +46,7 @@ def test_a_device_that_was_left_booting_is_waited_for(
     pools: Pools, new: Job
 ) -> None:
     pool = pools.new({"boot_time": 60.0})
-    left = pool.left_by(OLD)
+    left = pool.leave_device(OLD)
     job = pool.submit("BUILD_DEVICE", new)
     until(lambda: pool.openstack.cloud.poller.waiting)
 
@@ -93,8 +93,8 @@ def test_the_same_job_thrice_at_once_is_one_device(pool: Pool) -> None:
 def test_of_two_that_were_left_one_is_used_and_the_other_deleted(
     pool: Pool, new: Job
 ) -> None:
-    pool.left_by(OLD, "libra-1")
-    pool.left_by(OLD, "libra-2")
+    pool.leave_device(OLD, "libra-1")
+    pool.leave_device(OLD, "libra-2")
     pool.boot()
 
     answer = pool.passes("BUILD_DEVICE", new)
@@ -106,11 +106,11 @@ def test_of_two_that_were_left_one_is_used_and_the_other_deleted(
 def test_of_several_the_one_that_was_handed_over_is_used(pool: Pool) -> None:
     # The others may be about to go: its worker was deleting them.
     for number in (1, 2):
-        pool.left_by(OLD, f"libra-before-{number}")
+        pool.leave_device(OLD, f"libra-before-{number}")
     pool.boot()
     given = pool.passes("BUILD_DEVICE", OLD)["name"]
     for number in (1, 2):
-        pool.left_by(OLD, f"libra-after-{number}")
+        pool.leave_device(OLD, f"libra-after-{number}")
     pool.boot()
 
     assert pool.passes("BUILD_DEVICE", OLD)["name"] == given
@@ -119,7 +119,7 @@ def test_of_several_the_one_that_was_handed_over_is_used(pool: Pool) -> None:
 
 def test_a_device_is_handed_over_before_others_are_deleted(pool: Pool) -> None:
     for number in (1, 2):
-        pool.left_by(OLD, f"libra-{number}")
+        pool.leave_device(OLD, f"libra-{number}")
     pool.boot()
     pool.cloud.forget_calls()
 
@@ -138,7 +138,7 @@ def test_one_that_was_left_and_failed_is_deleted_and_not_used(
     pool: Pool, new: Job
 ) -> None:
     pool.fault(Fault.server_error())
-    left = pool.left_by(OLD)
+    left = pool.leave_device(OLD)
     pool.boot()
     assert pool.only_server()["status"] == "ERROR"
 
@@ -152,7 +152,7 @@ def test_what_was_made_besides_and_stays_does_not_cost_the_device(
 ) -> None:
     pool = pools.new(long_timeout=4.0)
     for name in ("libra-1", "libra-2"):
-        pool.left_by(OLD, name)
+        pool.leave_device(OLD, name)
     pool.boot()
     fault = Fault(method="DELETE", path=ONE_SERVER, status=500, times=None)
     pool.fault(fault)
@@ -206,7 +206,7 @@ def test_an_abandoned_build_leaves_its_device_for_the_next_delivery(
     cloud = pools.cloud()
     pool, other = pools.new(cloud), pools.new(cloud)
     old, new = Job(unique, "H:host:1"), Job(unique, "H:host:2")
-    abandoned = pool.abandoned("BUILD_DEVICE", old)
+    abandoned = pool.run_disconnected("BUILD_DEVICE", old)
     assert state_of(pool) == ("building", old.handle)
 
     answer = other.passes("BUILD_DEVICE", new)
@@ -230,7 +230,7 @@ def unseen(pool: Pool, looks: int = 1) -> None:
 
 def left_in_state(pool: Pool, **changes: Any) -> str:
     """The name of a device that is active, with such a mark."""
-    name = pool.left_by(OLD)
+    name = pool.leave_device(OLD)
     pool.boot()
     (device,) = pool.openstack.devices_of_job(OLD.unique)
     assert device.mark is not None

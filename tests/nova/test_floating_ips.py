@@ -12,19 +12,19 @@ from poolmgr.reaper.inventory import list_everything
 from poolmgr.testing.openstack import Call, Fault
 from poolmgr.testing.openstack.port import FloatingIP
 from tests.nova.pools import (
+    DEVICE_NAME,
     IPS,
     ONE_IP,
-    PATTERN,
     Pool,
     Pools,
     error_of,
-    id_of,
+    fault_id,
 )
 from tests.polling import until
 
 
 def test_build_ip_takes_two_changing_requests(pool: Pool) -> None:
-    answer = pool.ip()
+    answer = pool.build_ip()
 
     shown = pool.only_ip()
     assert answer == {
@@ -49,7 +49,7 @@ def test_build_ip_takes_two_changing_requests(pool: Pool) -> None:
         Fault(status=200, body={}),
         Fault(hang=9.0),
     ],
-    ids=id_of,
+    ids=fault_id,
 )
 def test_one_address_whether_the_request_or_its_answer_was_lost(
     pools: Pools, fault: Fault, after: bool
@@ -57,7 +57,7 @@ def test_one_address_whether_the_request_or_its_answer_was_lost(
     pool = pools.new(nova={"call_timeout": 1.0})
     pool.fault(replace(fault, method="POST", path=IPS, after=after))
 
-    answer = pool.ip()
+    answer = pool.build_ip()
 
     assert pool.only_ip()["id"] == answer["id"]
     assert pool.posts(IPS) == (1 if after else 2)
@@ -66,7 +66,7 @@ def test_one_address_whether_the_request_or_its_answer_was_lost(
 def test_one_address_when_its_answer_breaks_off(pool: Pool) -> None:
     pool.fault(Fault(method="POST", path=IPS, truncate=True))
 
-    assert pool.ip()["ip"] == pool.only_ip()["floating_ip_address"]
+    assert pool.build_ip()["ip"] == pool.only_ip()["floating_ip_address"]
     assert pool.posts(IPS) == 1
 
 
@@ -100,7 +100,7 @@ def test_no_free_address_counts_as_quota_exceeded(
     pools: Pools, cloud: dict[str, object]
 ) -> None:
     pool = pools.new(cloud)
-    pool.ip()
+    pool.build_ip()
 
     pool.fails("BUILD_IP", "quota_exceeded")
 
@@ -136,20 +136,20 @@ def test_the_configured_external_network_is_used(
         {"external_networks": ("a", "b")}, {"floating_network": "b"}
     )
 
-    pool.ip()
+    pool.build_ip()
 
     assert pool.only_ip()["floating_network_id"] == pool.cloud.ids["b"]
 
 
 def test_the_only_external_network_is_the_default(pools: Pools) -> None:
-    pools.new(nova={"floating_network": None}).ip()
+    pools.new(nova={"floating_network": None}).build_ip()
 
 
 # -- DELETE_IP --------------------------------------------------------------
 
 
 def test_an_attached_address_is_released(pool: Pool) -> None:
-    ip = pool.ip(on=pool.build())
+    ip = pool.build_ip(pool.build())
 
     answer = pool.passes("DELETE_IP", ip=ip["ip"])
 
@@ -172,10 +172,10 @@ def test_an_attached_address_is_released(pool: Pool) -> None:
         Fault(status=429, retry_after=0.2),
         Fault(status=404, after=True),
     ],
-    ids=id_of,
+    ids=fault_id,
 )
 def test_a_failed_release_is_retried(pool: Pool, fault: Fault) -> None:
-    ip = pool.ip()
+    ip = pool.build_ip()
     pool.fault(replace(fault, method="DELETE", path=ONE_IP))
 
     pool.passes("DELETE_IP", ip=ip["ip"])
@@ -184,7 +184,7 @@ def test_a_failed_release_is_retried(pool: Pool, fault: Fault) -> None:
 
 
 def test_delete_ip_fails_if_the_address_remains(pool: Pool) -> None:
-    ip = pool.ip()
+    ip = pool.build_ip()
     pool.fault(Fault(method="DELETE", path=ONE_IP, status=500, times=None))
     pool.adopt(short_timeout=0.5)
 
@@ -201,13 +201,13 @@ def test_delete_ip_of_an_unknown_address_fails(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("web-1", "not_owned"), (PATTERN, None)]
+    ("name", "code"), [("web-1", "not_owned"), (DEVICE_NAME, None)]
 )
 def test_an_unmarked_address_is_owned_like_its_device(
     pool: Pool, name: str, code: str | None
 ) -> None:
-    server = pool.server(name)
-    ip = pool.someones_ip(port_id=pool.port_of(server))
+    server = pool.create_foreign_server(name)
+    ip = pool.create_foreign_ip(port_id=pool.port_of(server))
 
     if code is None:
         pool.passes("DELETE_IP", ip=ip["ip"])
@@ -223,7 +223,7 @@ def test_an_invalid_address_is_refused_without_a_request(
     pool: Pool, ip: str
 ) -> None:
     for action in ("DELETE_IP", "ASSIGN_IP", "REMOVE_IP"):
-        pool.fails(action, "invalid_field", ip=ip, name=PATTERN)
+        pool.fails(action, "invalid_field", ip=ip, name=DEVICE_NAME)
 
     assert not pool.cloud.calls
 
@@ -246,7 +246,7 @@ def test_attached_devices_are_found_without_port_details(
     monkeypatch.setattr(servers, "BATCH", 3)
     pool = pools.new()
     devices = [pool.build() for _each in range(5)]
-    ips = [pool.ip(on=device) for device in devices]
+    ips = [pool.build_ip(device) for device in devices]
 
     found = {ip.address: ip.device_id for ip in pool.openstack.list_ips()}
 
@@ -291,7 +291,7 @@ def test_build_ip_reads_only_unattached_addresses(
         pools.new(cloud),
         pools.new(cloud, nova={"device_floating_ip": own}),
     )
-    theirs = {str(others.ip(on=others.build())["id"]) for _each in range(3)}
+    theirs = {str(others.build_ip(others.build())["id"]) for _each in range(3)}
     until(
         lambda: all(
             ip["status"] == "ACTIVE"
@@ -307,7 +307,7 @@ def test_build_ip_reads_only_unattached_addresses(
 
     cloud.fault(Fault(method="GET", path=IPS, change=note, times=None))
 
-    device, ip = ours.build(), ours.ip()
+    device, ip = ours.build(), ours.build_ip()
     ours.passes("DELETE_IP", ip=ip["ip"])
     ours.passes("DELETE_DEVICE", name=device["name"])
 

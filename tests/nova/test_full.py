@@ -25,7 +25,7 @@ def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
     pools: Pools,
 ) -> None:
     pool = pools.new(pace=RETRIES_ON_HINT)
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     switch = Switch()
     pool.fault(quota_fault(switch))
     first = submit(pool, "BUILD_DEVICE", 0)
@@ -50,7 +50,7 @@ def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
 ) -> None:
     cloud = {"instances": 6, "latency": 0.02}
     pool = pools.new(cloud, pace=RETRIES_ON_HINT, long_timeout=120.0)
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     breaker = pool.quota
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(200)]
@@ -106,7 +106,7 @@ def test_a_full_cloud_is_asked_again_by_itself(pools: Pools) -> None:
 
 def test_what_is_deleted_makes_room_at_once(pools: Pools) -> None:
     pool = pools.new({"instances": 1, "floating_ips": 1}, pace=RETRIES_ON_HINT)
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     waits = submit(pool, "BUILD_DEVICE", 1)
     pool.fails("BUILD_IP", "quota_exceeded")
     until(lambda: pool.quota.open)
@@ -115,7 +115,7 @@ def test_what_is_deleted_makes_room_at_once(pools: Pools) -> None:
     pool.passes("DELETE_IP", ip=ip["ip"])
 
     assert results([waits]) == ["PASS"]
-    pool.ip()
+    pool.build_ip()
 
 
 def test_who_builds_by_hand_is_told_at_once(pool: Pool) -> None:
@@ -144,7 +144,7 @@ def test_addresses_over_quota_are_refused_without_a_call(
     pools: Pools,
 ) -> None:
     pool = pools.new({"floating_ips": 1}, pace=RETRIES_ON_HINT)
-    pool.ip()
+    pool.build_ip()
     pool.fails("BUILD_IP", "quota_exceeded")
     asked = pool.posts(IPS)
 

@@ -163,7 +163,7 @@ def test_the_address_of_a_device_that_no_list_has_is_kept(
     pool = pools.new(nova={"device_floating_ip": True})
     pool.build()
     ip = pool.only_ip()
-    pool.put_ip(ip, port_id=None)
+    pool.change_ip(ip, port_id=None)
     pool.fault(empty(DETAILS, None))
 
     assert reaped(pool) == {ip["floating_ip_address"]: "kept"}
@@ -186,7 +186,7 @@ def neutrons(kind: str, method: str, **rule: Any) -> Fault:
 
 
 def test_an_address_that_neutron_keeps_is_not_deleted(pool: Pool) -> None:
-    ip = pool.ip()
+    ip = pool.build_ip()
     pool.fault(neutrons("FloatingIPNotFound", "DELETE"))
 
     reason = pool.fails("DELETE_IP", "cloud_unavailable", ip=ip["ip"])
@@ -196,7 +196,7 @@ def test_an_address_that_neutron_keeps_is_not_deleted(pool: Pool) -> None:
 
 
 def test_an_address_that_another_deleted_is_gone(pool: Pool) -> None:
-    ip = pool.ip()
+    ip = pool.build_ip()
     pool.fault(neutrons("FloatingIPNotFound", "DELETE", after=True))
 
     pool.passes("DELETE_IP", ip=ip["ip"])
@@ -234,7 +234,7 @@ def test_an_address_that_is_seen_late_is_the_one_that_is_answered(
 def test_an_attachment_to_what_is_seen_late_is_asked_for_again(
     pool: Pool, fault: Fault
 ) -> None:
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     pool.fault(fault)
 
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])

@@ -42,7 +42,7 @@ def test_an_abandoned_address_is_taken_over_by_the_next_delivery(
     pool: Pool, unique: str
 ) -> None:
     old, new = Job(unique, "H:host:1"), Job(unique, "H:host:2")
-    abandoned = pool.abandoned("BUILD_IP", old)
+    abandoned = pool.run_disconnected("BUILD_IP", old)
     assert "state=building" in pool.only_ip()["description"]
 
     answer = pool.passes("BUILD_IP", new)

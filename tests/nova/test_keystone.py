@@ -126,7 +126,7 @@ def test_a_service_that_hangs_keeps_no_action_past_its_time(
     pools: Pools, service: str
 ) -> None:
     pool = pools.new(nova={"call_timeout": 0.3})
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     pool.cloud.expire_tokens()
     pool.fault(Fault(service=service, hang=HANGS, times=None))
     in_a_hurry(pool)
@@ -141,7 +141,7 @@ def test_a_keystone_that_hangs_on_a_refused_token_keeps_nobody(
     pools: Pools,
 ) -> None:
     pool = pools.new(nova={"call_timeout": 0.3})
-    ip = pool.ip()
+    ip = pool.build_ip()
     pool.cloud.expire_tokens()
     pool.fault(Fault(service="identity", hang=HANGS, times=None))
     in_a_hurry(pool)

@@ -118,8 +118,8 @@ def nova_world(stack: ExitStack) -> World:
     pool: Pool = Pools(stack).new()
     return World(
         pool.manager.driver,
-        lambda name: void(pool.server(name)),
-        lambda: str(pool.someones_ip()["ip"]),
+        lambda name: void(pool.create_foreign_server(name)),
+        lambda: str(pool.create_foreign_ip()["ip"]),
     )
 
 
