@@ -60,7 +60,7 @@ def test_every_command_works_on_openstack(
     assert cloud.floating_ips == []
 
 
-#: What a server, and a floating IP, may have in folder of what it should.
+#: Unusual fields of servers and of floating IPs.
 UNUSUAL_SERVERS: tuple[dict[str, Any], ...] = (
     {"created": "yesterday"},
     {"metadata": {"poolmgr_pool": "libra", "poolmgr_state": "on-loan"}},
