@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobservers import free_port
-from tests.processes import poolmgr
+from tests.processes import TIMEOUT, poolmgr
 
 DEVICE = "libra-eaf1fef0-1584-11e3-b42b-02163e192df9"
 
@@ -180,6 +180,17 @@ def test_a_closed_pipe_ends_a_command_without_a_message() -> None:
     os.close(writing)
 
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_command_works_with_closed_standard_files() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&- 2>&-', "sh"]
+        + [sys.executable, "-m", "poolmgr", "--driver", "fake", "build-ip"],
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+    assert done.returncode == 0
 
 
 def test_debug_prints_the_traceback(cloud: dict[str, str]) -> None:

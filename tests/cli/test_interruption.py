@@ -314,17 +314,3 @@ def test_a_signal_ends_a_build_that_waits_for_the_login(
         assert len(cloud.times) == logins
 
     assert process.lines[-1] == f"poolmgr: SIGTERM: ended early; {DELETED}\n"
-
-
-@each_signal
-def test_a_signal_ends_the_demo(number: signal.Signals) -> None:
-    process = Process(["--verbose", "demo"])
-    try:
-        process.wait_for("registered")
-        process.signal(number)
-
-        assert process.exit_code() in (0, 128 + number)
-    finally:
-        process.end()
-
-    assert not any("Traceback" in line for line in process.lines)

@@ -1,8 +1,7 @@
-"""Signals that end a worker, at every moment of its life."""
+"""Tests of the signals that end a worker, and of its standard files."""
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,36 +12,27 @@ from pathlib import Path
 import pytest
 
 from tests.asking import Answers, asked, running
-from tests.clouds import fake_devices
 from tests.jobservers import JobServerProcess, builtin, gearmand
-from tests.peers import black_hole
+from tests.matrix.batches import BUILD, BUILD_IP, Batch, ask, at, batch, queue
+from tests.matrix.states import NEVER, State
+from tests.peers import black_hole, is_silent, peer
 from tests.polling import until
-from tests.processes import TIMEOUT, Process, poolmgr, worker
+from tests.processes import TIMEOUT, Process, worker
 from tests.relays import relay
 
-BUILD = {"action": "BUILD_DEVICE"}
-BUILD_IP = {"action": "BUILD_IP"}
-#: How a worker asks for a job on the wire.
+#: A worker's request for a job on the wire.
 GRAB_JOB_UNIQ = b"\0REQ\0\0\0\x1e"
 
-either = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+each_signal = pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT]
+)
 
 
-def fake(path: Path, boot_time: float, rest: str = "") -> str:
-    """Configuration of a fake cloud in a file."""
-    return f"[fake]\nstate = {path}\nboot_time = {boot_time}\n{rest}"
-
-
-@contextmanager
-def silent() -> Iterator[socket.socket]:
-    """A server that takes connections and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(TIMEOUT)
-        yield server
+# -- before any job ---------------------------------------------------------
 
 
 def blocked_signals(process: Process) -> set[int]:
-    """The masks of blocked signals of a process's threads."""
+    """Return the masks of blocked signals of a process's threads."""
     return {
         int(line.split()[1], 16)
         for status in Path(f"/proc/{process.pid}/task").glob("*/status")
@@ -51,54 +41,49 @@ def blocked_signals(process: Process) -> set[int]:
     }
 
 
-# -- the start --------------------------------------------------------------
-
-
-@either
-def test_a_start_that_waits_for_the_cloud_is_broken_off(
+@each_signal
+def test_a_signal_ends_a_start_that_waits_for_the_cloud(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    with silent() as cloud:
+    with peer(is_silent) as cloud:
         config = tmp_path / "worker.conf"
         config.write_text(
             "[nova]\nusername = u\npassword = p\nproject_name = p\n"
             "image = i\nflavor = f\n"
-            f"auth_url = http://127.0.0.1:{cloud.getsockname()[1]}/v3\n"
+            f"auth_url = http://{cloud.address}/v3\n"
         )
         config.chmod(0o600)  # it has a password
         process = Process(["--config-file", str(config), "worker"])
         try:
-            connection, _peer = cloud.accept()
-            # What a plugin starts meanwhile gets all signals, too.
+            until(lambda: cloud.times, TIMEOUT)
+            # Processes that a plugin starts now would inherit the mask.
             assert blocked_signals(process) == {0}
             process.signal(number)
 
             assert process.exit_code() == 0
         finally:
-            connection.close()
             process.end()
 
     _start, line = process.lines
     assert f"{number.name}: stopping before it served" in line
 
 
-@either
-def test_a_worker_that_no_job_server_answers_ends(
+@each_signal
+def test_a_signal_ends_a_worker_whose_job_server_is_silent(
     number: signal.Signals,
 ) -> None:
-    with silent() as server:
-        with worker([f"127.0.0.1:{server.getsockname()[1]}"]) as process:
-            connection, _peer = server.accept()
+    with peer(is_silent) as server:
+        with worker([str(server.address)]) as process:
+            until(lambda: server.times, TIMEOUT)
             process.signal(number)
 
             assert process.exit_code() == 0
-            connection.close()
 
     assert "Traceback" not in "".join(process.lines)
     assert any(line.endswith(": drained\n") for line in process.lines)
 
 
-def test_a_worker_whose_job_server_cannot_be_reached_ends() -> None:
+def test_a_signal_ends_a_worker_with_an_unreachable_job_server() -> None:
     with black_hole() as hole, gearmand() as server:
         with worker([str(hole), str(server.address)]) as process:
             process.wait_for("registered")
@@ -107,117 +92,114 @@ def test_a_worker_whose_job_server_cannot_be_reached_ends() -> None:
             assert process.exit_code() == 0
 
 
-# -- jobs under way ---------------------------------------------------------
-
-
-class HeldGrab:
-    """Holds back the first GRAB after a time; for a relay."""
-
-    def __init__(self) -> None:
-        self.armed = threading.Event()
-        self.held = threading.Event()
-        self.go_on = threading.Event()
-
-    def __call__(self, data: bytes) -> bytes:
-        if GRAB_JOB_UNIQ in data and self.armed.is_set():
-            self.held.set()
-            assert self.go_on.wait(TIMEOUT)
-        return data
-
-
-def signalled_in_a_grab(
-    process: Process, server: JobServerProcess, grab: HeldGrab
-) -> Callable[[], Answers]:
-    """Tell a worker to end while it asks for a job; what waits for that
-    job's answer."""
-    process.wait_for("registered")
-    asked(server.address, BUILD_IP)()
-    grab.armed.set()
-    answers = asked(server.address, BUILD_IP)
-    assert grab.held.wait(TIMEOUT)
-    process.signal(signal.SIGTERM)
-    return answers
-
-
-def test_a_job_that_was_asked_for_before_the_signal_is_answered() -> None:
-    grab = HeldGrab()
-    with gearmand() as server, relay(server.address, grab) as between:
-        with worker([str(between.address)]) as process:
-            answers = signalled_in_a_grab(process, server, grab)
-            process.wait_for("draining, 0 of ")
-            grab.go_on.set()
-
-            assert process.exit_code() == 0
-            assert answers()[0]["response"] == "PASS"
-
-
-def test_a_job_that_comes_when_the_time_to_drain_is_up_goes_back(
-    tmp_path: Path,
+@each_signal
+def test_an_idle_worker_ends_with_exit_code_0(
+    job_server: JobServerProcess, number: signal.Signals
 ) -> None:
-    grab = HeldGrab()
-    config = "[worker]\ndrain_timeout = 0.1\n"
-    with gearmand() as server, relay(server.address, grab) as between:
-        with worker([str(between.address)], config, tmp_path) as process:
-            answers = signalled_in_a_grab(process, server, grab)
-            process.wait_for("the time to drain is up")
-            grab.go_on.set()
-
-            assert process.exit_code() == 3
-            with worker([str(server.address)]):
-                assert answers()[0]["response"] == "PASS"
-    assert not any("outcome=FAIL" in line for line in process.lines)
-
-
-def test_signals_that_come_together_are_one(
-    job_server: JobServerProcess, tmp_path: Path
-) -> None:
-    state = tmp_path / "cloud.db"
-    config = fake(state, 3600, "[worker]\ndrain_timeout = 0.1\n")
-    with worker([str(job_server.address)], config, tmp_path) as process:
+    with worker([str(job_server.address)]) as process:
         process.wait_for("registered")
-        asked(job_server.address, BUILD)
-        until(lambda: len(fake_devices(state)) == 1)
-        process.signal(signal.SIGINT)
-        process.signal(signal.SIGTERM)
+        process.signal(number)
 
+        assert process.exit_code() == 0
+
+
+# -- a signal during a build ------------------------------------------------
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    """Return the state of the workers' cloud."""
+    return State(tmp_path)
+
+
+@contextmanager
+def signalled(
+    server: JobServerProcess,
+    state: State,
+    config: str,
+    *numbers: signal.Signals,
+) -> Iterator[tuple[Process, Batch]]:
+    """Run a worker that is signalled during its only build.
+
+    :param numbers: the signals; SIGTERM if there are none
+    """
+    folder = state.path.parent
+    with worker([str(server.address)], config, folder) as process:
+        process.wait_for("registered")
+        with batch(server.address, [BUILD]) as build:
+            until(lambda: len(state.devices()) == 1)
+            for number in numbers or [signal.SIGTERM]:
+                process.signal(number)
+            yield process, build
+
+
+def test_a_signal_lets_running_jobs_finish(
+    job_server: JobServerProcess, state: State
+) -> None:
+    config = state.config(boot_time=1)
+    with signalled(job_server, state, config) as (process, build):
+        assert process.exit_code() == 0
+        build.passes()
+
+    assert len(state.devices()) == 1
+
+
+@pytest.mark.parametrize(
+    "numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGTERM]]
+)
+def test_unfinished_jobs_are_stopped_and_answered_at_the_drain_timeout(
+    job_server: JobServerProcess, state: State, numbers: list[signal.Signals]
+) -> None:
+    """Signals that arrive together count as one."""
+    config = state.config("[worker]\ndrain_timeout = 0.3", boot_time=NEVER)
+    with signalled(job_server, state, config, *numbers) as (process, build):
         assert process.exit_code() == 3
+        assert build.answers() == [{**BUILD, "response": "FAIL"}]
 
-    assert fake_devices(state) == []
+    assert state.devices() == []
 
 
-def test_builds_that_wait_in_the_worker_go_to_another(
-    job_server: JobServerProcess, tmp_path: Path
+@each_signal
+def test_a_second_signal_ends_a_worker_without_cleanup(
+    job_server: JobServerProcess, state: State, number: signal.Signals
 ) -> None:
-    """Those for which there is no time any more."""
-    state = tmp_path / "cloud.db"
-    config = fake(state, 2.0, "[worker]\nlong_jobs = 2\ndrain_timeout = 8\n")
-    server = str(job_server.address)
+    config = state.config(boot_time=NEVER)
+    with signalled(job_server, state, config) as (process, _build):
+        process.wait_for("draining, 1 of ")
+        process.signal(number)
 
-    with worker([server], config, tmp_path) as first:
-        first.wait_for("registered")
-        answers = asked(job_server.address, *[BUILD] * 100)
-        until(lambda: running(job_server.address) == 100)
-        first.signal(signal.SIGTERM)
-        assert first.exit_code() == 0
-        with worker([server], fake(state, 0.0), tmp_path):
-            found = answers()
+        assert process.exit_code() == 128 + number
 
-    assert {answer["response"] for answer in found} == {"PASS"}
-    names = [answer["name"] for answer in found]
-    assert sorted(names) == sorted(fake_devices(state))
-    assert len(set(names)) == 100
+    # The worker that gets the job next takes the device over.
+    assert len(state.devices()) == 1
 
 
-def test_a_link_lost_while_draining_is_not_waited_for(
-    job_server: JobServerProcess, tmp_path: Path
+def test_a_draining_worker_takes_no_jobs(
+    job_server: JobServerProcess, state: State
 ) -> None:
-    state = tmp_path / "cloud.db"
-    config = fake(state, 3600)
-    with worker([str(job_server.address)], config, tmp_path) as process:
-        process.wait_for("registered")
-        asked(job_server.address, BUILD)
-        until(lambda: len(fake_devices(state)) == 1)
-        process.signal(signal.SIGTERM)
+    def waiting() -> int:
+        queued, running = at(job_server.address)
+        return queued - running
+
+    config = state.config(boot_time=1.5)
+    with signalled(job_server, state, config) as (process, build):
+        process.wait_for("draining, 1 of ")
+        # The last request for a job may still be on its way.
+        for _twice in range(2):
+            queue(job_server.address, [BUILD_IP])
+        left = waiting()
+        assert left >= 1
+
+        assert process.exit_code() == 0
+        build.passes()
+        assert waiting() == left
+
+
+def test_draining_does_not_wait_for_a_lost_connection(
+    job_server: JobServerProcess, state: State
+) -> None:
+    config = state.config(boot_time=NEVER)
+    with signalled(job_server, state, config) as (process, _build):
         process.wait_for("draining, 1 of ")
         job_server.kill()
 
@@ -225,64 +207,162 @@ def test_a_link_lost_while_draining_is_not_waited_for(
 
     assert any(line.endswith(": drained\n") for line in process.lines)
     # Another worker may be about to take it over.
-    assert len(fake_devices(state)) == 1
+    assert len(state.devices()) == 1
 
 
-def test_a_build_whose_link_is_lost_while_draining_is_taken_over(
-    tmp_path: Path,
+def test_a_build_of_a_connection_lost_while_draining_is_taken_over(
+    state: State, tmp_path: Path
 ) -> None:
-    state = tmp_path / "cloud.db"
-    config = fake(state, 3)
-    with gearmand() as server, relay(server.address, bytes) as between:
+    config = state.config(boot_time=3)
+    with gearmand() as server, relay(server.address) as between:
         with worker([str(between.address)], config, tmp_path) as first:
             first.wait_for("registered")
-            answers = asked(server.address, BUILD)
-            until(lambda: len(fake_devices(state)) == 1)
+            with batch(server.address, [BUILD]) as build:
+                until(lambda: len(state.devices()) == 1)
+                first.signal(signal.SIGTERM)
+                first.wait_for("draining, 1 of ")
+                with worker([str(server.address)], config, tmp_path) as second:
+                    second.wait_for("registered")
+                    between.cut()
+                    second.wait_for("taking over")
+                    assert first.exit_code() == 0
+
+                    (answer,) = build.passes()
+
+    assert [device.name for device in state.devices()] == [answer["name"]]
+
+
+def test_prefetched_builds_without_time_left_go_to_another_worker(
+    job_server: JobServerProcess, state: State, tmp_path: Path
+) -> None:
+    config = state.config(
+        "[worker]\nlong_jobs = 2\ndrain_timeout = 8", boot_time=2
+    )
+    server = job_server.address
+    with worker([str(server)], config, tmp_path) as first:
+        first.wait_for("registered")
+        with batch(server, [BUILD] * 100) as builds:
+            until(lambda: running(server) == 100)
             first.signal(signal.SIGTERM)
-            first.wait_for("draining, 1 of ")
-            with worker([str(server.address)], config, tmp_path) as second:
-                second.wait_for("registered")
-                between.cut()
-                second.wait_for("taking over")
-                assert first.exit_code() == 0
+            assert first.exit_code() == 0
+            with worker([str(server)], state.config(boot_time=0), tmp_path):
+                answers = builds.passes()
 
-                (answer,) = answers()
-
-    assert answer["response"] == "PASS"
-    assert fake_devices(state) == [answer["name"]]
+    names = [answer["name"] for answer in answers]
+    assert sorted(names) == sorted(device.name for device in state.devices())
+    assert len(set(names)) == 100
 
 
-# -- standard files that are not there --------------------------------------
+# -- a signal while the worker asks for a job -------------------------------
 
 
-def started(
-    redirection: str, server: JobServerProcess, log: Path, stderr: int = -1
-) -> "subprocess.Popen[bytes]":
-    """A worker, by a shell that redirects its files."""
-    return subprocess.Popen(
+class GrabBarrier:
+    """A relay filter that delays a worker's request for a job.
+
+    :ivar armed: set it to delay the next request
+    :ivar reached: is set by that request
+    :ivar passed: set it to let the request pass
+    """
+
+    def __init__(self) -> None:
+        self.armed = threading.Event()
+        self.reached = threading.Event()
+        self.passed = threading.Event()
+
+    def __call__(self, data: bytes) -> bytes:
+        if GRAB_JOB_UNIQ in data and self.armed.is_set():
+            self.reached.set()
+            assert self.passed.wait(TIMEOUT)
+        return data
+
+
+def signal_during_grab(
+    process: Process, server: JobServerProcess, grab: GrabBarrier
+) -> Callable[[], Answers]:
+    """Send SIGTERM while the worker asks for a job.
+
+    :returns: a future of that job's answer
+    """
+    process.wait_for("registered")
+    ask(server.address)
+    grab.armed.set()
+    answers = asked(server.address, BUILD_IP)
+    assert grab.reached.wait(TIMEOUT)
+    process.signal(signal.SIGTERM)
+    return answers
+
+
+def test_a_job_requested_before_the_signal_is_answered() -> None:
+    grab = GrabBarrier()
+    with gearmand() as server, relay(server.address, grab) as between:
+        with worker([str(between.address)]) as process:
+            answers = signal_during_grab(process, server, grab)
+            process.wait_for("draining, 0 of ")
+            grab.passed.set()
+
+            assert process.exit_code() == 0
+            assert answers()[0]["response"] == "PASS"
+
+
+def test_a_job_that_arrives_after_the_drain_timeout_is_redelivered(
+    tmp_path: Path,
+) -> None:
+    grab = GrabBarrier()
+    config = "[worker]\ndrain_timeout = 0.1\n"
+    with gearmand() as server, relay(server.address, grab) as between:
+        with worker([str(between.address)], config, tmp_path) as process:
+            answers = signal_during_grab(process, server, grab)
+            process.wait_for("the time to drain is up")
+            grab.passed.set()
+
+            assert process.exit_code() == 3
+            with worker([str(server.address)]):
+                assert answers()[0]["response"] == "PASS"
+    assert not any("outcome=FAIL" in line for line in process.lines)
+
+
+# -- standard files ---------------------------------------------------------
+
+
+@contextmanager
+def redirected(
+    server: JobServerProcess,
+    log: Path,
+    redirection: str = "",
+    stderr: int | None = None,
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a worker with redirected standard files.
+
+    :param redirection: by a shell, such as ``2>&-``
+    :param stderr: file descriptor of the standard error
+    """
+    process = subprocess.Popen(
         ["sh", "-c", f'exec "$@" {redirection}', "sh"]
         + [sys.executable, "-m", "poolmgr", "--driver", "fake"]
         + ["--gearman-server", str(server.address)]
         + ["--log-file", str(log), "worker"],
-        stderr=stderr if stderr >= 0 else None,
+        stderr=stderr,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
-def test_standard_files_may_be_closed(closed: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("redirection", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_a_worker_runs_with_closed_standard_files(
+    redirection: str, tmp_path: Path
+) -> None:
     log = tmp_path / "log"
-    with builtin() as server:
-        process = started(closed, server, log)
-        try:
-            (answer,) = asked(server.address, BUILD_IP)()
-            files = [
-                os.readlink(f"/proc/{process.pid}/fd/{n}") for n in (0, 1, 2)
-            ]
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(TIMEOUT) == 0
-        finally:
-            process.kill()
-            process.wait()
+    with builtin() as server, redirected(server, log, redirection) as process:
+        answer = ask(server.address)
+        files = [
+            os.readlink(f"/proc/{process.pid}/fd/{number}")
+            for number in (0, 1, 2)
+        ]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
 
     assert answer["response"] == "PASS"
     assert not any("socket" in file or "pipe" in file for file in files)
@@ -290,70 +370,25 @@ def test_standard_files_may_be_closed(closed: str, tmp_path: Path) -> None:
     assert "Traceback" not in log.read_text()
 
 
-def test_a_command_works_with_closed_files(tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&- 2>&-', "sh"]
-        + [sys.executable, "-m", "poolmgr", "--driver", "fake", "build-ip"],
-        timeout=TIMEOUT,
-        check=False,
-    )
-
-    assert done.returncode == 0
-    assert poolmgr("--driver", "fake", "build-ip").stdout
-
-
-def test_who_reads_the_log_may_go(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    reader, writer = os.pipe()
-    with builtin() as server:
-        process = started("", server, log, writer)
-        os.close(writer)
-        try:
-            asked(server.address, BUILD_IP)()
-            os.close(reader)
-
-            (answer,) = asked(server.address, BUILD_IP)()
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(TIMEOUT) == 0
-        finally:
-            process.kill()
-            process.wait()
-
-    assert answer["response"] == "PASS"
-
-
-# -- a log that hangs -------------------------------------------------------
-
-
-@either
-def test_a_worker_whose_log_hangs_ends_by_the_second_signal(
-    number: signal.Signals, tmp_path: Path
+def test_a_worker_continues_after_the_reader_of_its_log_ends(
+    tmp_path: Path,
 ) -> None:
-    log = tmp_path / "log"
     reader, writer = os.pipe()
-    with builtin() as server:
-        process = started("", server, log, writer)
-        try:
-            asked(server.address, BUILD_IP)()
-            fill(writer)
-            process.send_signal(signal.SIGUSR2)
-            until(lambda: "end of the state report" in log.read_text())
+    with (
+        builtin() as server,
+        redirected(server, tmp_path / "log", stderr=writer) as process,
+    ):
+        os.close(writer)
+        ask(server.address)
+        os.close(reader)
 
-            def again() -> bool:
-                process.send_signal(number)
-                return process.poll() is not None
-
-            until(again, TIMEOUT, pause=0.1)
-            assert process.wait(TIMEOUT) == 128 + number
-        finally:
-            process.kill()
-            process.wait()
-            os.close(reader)
-            os.close(writer)
+        assert ask(server.address)["response"] == "PASS"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT) == 0
 
 
 def fill(pipe: int) -> None:
-    """Leave no room in a pipe."""
+    """Fill a pipe, so that the next write blocks."""
     os.set_blocking(pipe, False)
     try:
         while True:
@@ -361,3 +396,30 @@ def fill(pipe: int) -> None:
     except BlockingIOError:
         pass
     os.set_blocking(pipe, True)
+
+
+@each_signal
+def test_a_second_signal_ends_a_worker_whose_log_hangs(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    reader, writer = os.pipe()
+    try:
+        with (
+            builtin() as server,
+            redirected(server, log, stderr=writer) as process,
+        ):
+            ask(server.address)
+            fill(writer)
+            process.send_signal(signal.SIGUSR2)
+            until(lambda: "end of the state report" in log.read_text())
+
+            def has_ended() -> bool:
+                process.send_signal(number)
+                return process.poll() is not None
+
+            until(has_ended, TIMEOUT, pause=0.1)
+            assert process.wait(TIMEOUT) == 128 + number
+    finally:
+        os.close(reader)
+        os.close(writer)
