@@ -1,4 +1,4 @@
-"""A cloud whose driver does what a test tells it to."""
+"""A driver whose calls, delays and errors a test controls."""
 
 import asyncio
 from collections import defaultdict
@@ -19,17 +19,18 @@ MARK = Mark.for_job("pool", Job("job", "H:here:1"))
 
 @dataclass(frozen=True)
 class Settings:
-    """None."""
+    """The driver has no settings."""
 
 
 class ScriptedDriver(Driver):
-    """Devices and floating IPs on the loop's clock.
+    """Holds devices and floating IPs in memory, on the loop's clock.
 
     :ivar calls: the verbs that were called, in order
-    :ivar seconds: how long a verb takes; infinite for one that hangs
-    :ivar before: errors that a verb raises, one a call, without an effect
-    :ivar after: likewise, after the effect
+    :ivar seconds: the duration of each verb; infinite for a hung call
+    :ivar before: errors that a verb raises without an effect, one per call
+    :ivar after: errors that a verb raises after its effect, one per call
     :ivar boot_time: seconds until a device is active
+    :ivar hidden: ids of devices that no verb shows
     """
 
     Settings = Settings
@@ -46,15 +47,15 @@ class ScriptedDriver(Driver):
         self.ips: dict[str, FloatingIP] = {}
         self.ready_at: dict[str, float] = {}
         self.hidden: set[str] = set()
-        self.taken = 0.0
+        self._duration = 0.0
         self._number = 0
 
-    def took(self) -> float:
-        """Return how long the last verb took."""
-        return self.taken
+    def duration(self) -> float:
+        """Return the duration of the last call."""
+        return self._duration
 
     def create_device(self, name: str, mark: Mark, timeout: float) -> Device:
-        """Have a device boot."""
+        """Create a device that boots."""
 
         def create() -> Device:
             self._number += 1
@@ -68,56 +69,58 @@ class ScriptedDriver(Driver):
         return self._do("create_device", create)
 
     def list_devices(self, timeout: float) -> Sequence[Device]:
-        """List all."""
-        return self._do("list_devices", self._seen)
+        """List all devices."""
+        return self._do("list_devices", self._visible)
 
     def get_device(self, id: str, timeout: float) -> Device | None:
-        """Return one."""
+        """Return a device, or None."""
         return self._do(
             "get_device",
-            lambda: next((d for d in self._seen() if d.id == id), None),
+            lambda: next((d for d in self._visible() if d.id == id), None),
         )
 
     def find_devices(
         self, names: Collection[str], timeout: float
     ) -> Sequence[Device]:
-        """List those of some names."""
+        """List the devices with these names."""
         return self._do(
             "find_devices",
-            lambda: [d for d in self._seen() if d.name in names],
+            lambda: [d for d in self._visible() if d.name in names],
         )
 
     def devices_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> Sequence[Device]:
-        """List those of some jobs."""
+        """List the devices of these jobs."""
         return self._do(
             "devices_of_jobs",
             lambda: [
-                d for d in self._seen() if d.mark and d.mark.unique in uniques
+                d
+                for d in self._visible()
+                if d.mark and d.mark.unique in uniques
             ],
         )
 
     def poll(self, devices: Collection[Device], timeout: float) -> Poll:
-        """Look at devices."""
+        """Return the current state of these devices."""
         ids = {device.id for device in devices}
         return self._do(
-            "poll", lambda: Poll([d for d in self._seen() if d.id in ids])
+            "poll", lambda: Poll([d for d in self._visible() if d.id in ids])
         )
 
     def mark_device(self, device: Device, mark: Mark, timeout: float) -> None:
-        """Write a mark."""
+        """Write a device's mark."""
         self._do("mark_device", lambda: self._mark(device, mark))
 
     def delete_device(self, device: Device, timeout: float) -> bool:
-        """Delete one."""
+        """Delete a device."""
         return self._do(
             "delete_device",
             lambda: self.devices.pop(device.id, None) is not None,
         )
 
     def create_ip(self, mark: Mark, timeout: float) -> FloatingIP:
-        """Allocate one."""
+        """Create a floating IP."""
 
         def create() -> FloatingIP:
             self._number += 1
@@ -129,13 +132,13 @@ class ScriptedDriver(Driver):
         return self._do("create_ip", create)
 
     def list_ips(self, timeout: float) -> Sequence[FloatingIP]:
-        """List all."""
+        """List all floating IPs."""
         return self._do("list_ips", lambda: list(self.ips.values()))
 
     def find_ips(
         self, addresses: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
-        """List those of some addresses."""
+        """List the floating IPs with these addresses."""
         return self._do(
             "find_ips",
             lambda: [
@@ -146,7 +149,7 @@ class ScriptedDriver(Driver):
     def ips_of_jobs(
         self, uniques: Collection[str], timeout: float
     ) -> Sequence[FloatingIP]:
-        """List those of some jobs."""
+        """List the floating IPs of these jobs."""
         return self._do(
             "ips_of_jobs",
             lambda: [
@@ -157,27 +160,27 @@ class ScriptedDriver(Driver):
         )
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
-        """Write a mark."""
+        """Write a floating IP's mark."""
         self._do("mark_ip", lambda: self._change(ip, mark=mark))
 
     def attach_ip(
         self, ip: FloatingIP, device: Device, timeout: float
     ) -> None:
-        """Attach one."""
+        """Attach a floating IP to a device."""
         self._do("attach_ip", lambda: self._change(ip, device_id=device.id))
 
     def detach_ip(self, ip: FloatingIP, timeout: float) -> None:
-        """Detach one."""
+        """Detach a floating IP."""
         self._do("detach_ip", lambda: self._change(ip, device_id=None))
 
     def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
-        """Give one back."""
+        """Delete a floating IP."""
         return self._do(
             "delete_ip", lambda: self.ips.pop(ip.id, None) is not None
         )
 
     def add_ip(self, **changes: Any) -> FloatingIP:
-        """Have a floating IP, without a call."""
+        """Add a floating IP without a call."""
         self._number += 1
         ip = FloatingIP(
             str(self._number), f"192.0.2.{self._number}", None, 1, MARK
@@ -186,7 +189,7 @@ class ScriptedDriver(Driver):
         return self.ips[ip.id]
 
     def add_device(self, name: str = "", **changes: Any) -> Device:
-        """Have a device that is active, without a call."""
+        """Add an active device without a call."""
         self._number += 1
         id_ = str(self._number)
         device = Device(
@@ -204,7 +207,7 @@ class ScriptedDriver(Driver):
     def _do(self, verb: str, effect: Callable[[], T]) -> T:
         self.calls.append(verb)
         self.limiter.acquire()
-        self.taken = self.seconds[verb]
+        self._duration = self.seconds[verb]
         if self.before[verb]:
             raise self.before[verb].pop(0)
         result = effect()
@@ -212,7 +215,7 @@ class ScriptedDriver(Driver):
             raise self.after[verb].pop(0)
         return result
 
-    def _seen(self) -> list[Device]:
+    def _visible(self) -> list[Device]:
         for id_, device in self.devices.items():
             if device.status == "building" and self.ready_at[id_] <= _now():
                 self.devices[id_] = replace(
@@ -222,14 +225,15 @@ class ScriptedDriver(Driver):
 
     def _mark(self, device: Device, mark: Mark) -> None:
         if device.id not in self.devices:
-            raise CloudRefused("it is gone")
+            raise CloudRefused("it was deleted")
         self.devices[device.id] = replace(self.devices[device.id], mark=mark)
 
     def _change(self, ip: FloatingIP, **changes: Any) -> None:
-        now = self.ips.get(ip.id)
-        if now is None or now.revision != ip.revision:
+        current = self.ips.get(ip.id)
+        if current is None or current.revision != ip.revision:
             raise Changed("it was changed meanwhile")
-        self.ips[ip.id] = replace(now, revision=now.revision + 1, **changes)
+        revision = current.revision + 1
+        self.ips[ip.id] = replace(current, revision=revision, **changes)
 
 
 def _now() -> float:
@@ -237,5 +241,5 @@ def _now() -> float:
 
 
 def cloud_of(driver: ScriptedDriver, **options: Any) -> Cloud:
-    """Return a cloud on virtual time."""
-    return Cloud(driver, pool=VirtualPool(driver.took), **options)
+    """Return a cloud that uses a driver, on virtual time."""
+    return Cloud(driver, pool=VirtualPool(driver.duration), **options)

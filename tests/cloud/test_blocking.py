@@ -1,4 +1,4 @@
-"""Blocking methods of the cloud."""
+"""Tests of the blocking methods of the cloud."""
 
 import asyncio
 import os
@@ -25,8 +25,8 @@ MARK = Mark.for_job("pool", Job("job"))
 
 def test_a_device_and_a_floating_ip_are_created_and_deleted() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_time=0.05))) as cloud:
-        made = cloud.create_device("libra-1", MARK)
-        device = cloud.wait_ready(made)
+        created = cloud.create_device("libra-1", MARK)
+        device = cloud.wait_ready(created)
         ip = cloud.attach_ip(cloud.create_ip(MARK), device)
 
         assert cloud.device_of_ip(ip) == device
@@ -38,14 +38,15 @@ def test_a_device_and_a_floating_ip_are_created_and_deleted() -> None:
         assert (cloud.list_devices(), cloud.list_ips()) == ([], [])
 
 
-class _Rebooting(FakeCloud):
-    """A cloud that can do something besides, at the second try."""
+class RebootingDriver(FakeCloud):
+    """A driver with a method outside the contract, which fails once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rebooted: list[str] = []
 
     def reboot(self, name: str, timeout: float) -> int:
+        """Return the number of calls."""
         self.rebooted.append(name)
         if len(self.rebooted) == 1:
             raise CloudUnavailable("busy")
@@ -53,7 +54,7 @@ class _Rebooting(FakeCloud):
 
 
 def test_call_driver_retries_a_method_outside_the_contract() -> None:
-    driver = _Rebooting()
+    driver = RebootingDriver()
     with open_cloud(driver) as cloud:
         assert cloud.call_driver("reboot", "libra-1") == 2
         with pytest.raises(PluginFailed, match="no_such_method"):
@@ -62,21 +63,21 @@ def test_call_driver_retries_a_method_outside_the_contract() -> None:
     assert driver.rebooted == ["libra-1", "libra-1"]
 
 
-def test_many_threads_use_a_cloud_at_once() -> None:
+def test_many_threads_use_a_cloud_concurrently() -> None:
     with open_cloud(FakeCloud()) as cloud, ThreadPoolExecutor(20) as pool:
-        made = pool.map(
+        created = pool.map(
             lambda n: cloud.create_device(f"libra-{n}", MARK), range(100)
         )
 
-        assert len({device.id for device in made}) == 100
+        assert len({device.id for device in created}) == 100
 
 
-def test_a_timeout_says_what_the_call_was_waiting_for() -> None:
+def test_a_timeout_error_describes_the_wait() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_time=3600.0))) as cloud:
-        made = cloud.create_device("libra-1", MARK)
+        created = cloud.create_device("libra-1", MARK)
 
         with pytest.raises(DeadlineExceeded, match="'libra-1' to boot"):
-            cloud.within(0.1).wait_ready(made)
+            cloud.within(0.1).wait_ready(created)
 
 
 def test_a_timeout_raises_the_last_error_of_the_cloud() -> None:
@@ -98,16 +99,16 @@ def test_a_call_runs_in_the_context_of_its_thread() -> None:
 
 def test_interrupt_ends_one_call_and_later_calls_work() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_time=3600.0))) as cloud:
-        made = cloud.create_device("libra-1", MARK)
+        created = cloud.create_device("libra-1", MARK)
 
         async def interrupt() -> None:
             cloud.interrupt(Stopped("building"))
 
         def build() -> str:
             try:
-                cloud.wait_ready(made)
+                cloud.wait_ready(created)
             except Stopped as error:
-                cloud.delete_device(made)
+                cloud.delete_device(created)
                 return str(error)
             return "ready"
 
@@ -124,7 +125,7 @@ def test_interrupt_ends_one_call_and_later_calls_work() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_call_in_the_child_of_a_fork_raises_at_once() -> None:
-    """Its loop would never answer."""
+    """The thread of the loop does not exist in the child."""
     with open_cloud(FakeCloud()) as cloud:
         child = os.fork()
         if child == 0:
@@ -138,12 +139,12 @@ def test_a_call_in_the_child_of_a_fork_raises_at_once() -> None:
     assert os.waitstatus_to_exitcode(status) == 7
 
 
-def test_close_does_not_wait_for_a_driver_that_hangs() -> None:
-    class Hangs(FakeCloud):
+def test_close_does_not_wait_for_a_hung_driver() -> None:
+    class HungDriver(FakeCloud):
         def close(self) -> None:
             threading.Event().wait()
 
-    cloud = Cloud(Hangs(), pace=Pace(close=0.1))
+    cloud = Cloud(HungDriver(), pace=Pace(close=0.1))
     closing = threading.Thread(target=cloud.close, daemon=True)
     closing.start()
     closing.join(60.0)

@@ -1,4 +1,4 @@
-"""Circuit breakers: they stop calls to a failing service."""
+"""Tests of circuit breakers."""
 
 import asyncio
 from itertools import pairwise
@@ -12,28 +12,30 @@ from poolmgr.tracing import RequestContext, bound
 
 
 def breaker(**changes: Any) -> Breaker:
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "what": "asking",
         "failure": CloudUnavailable,
         "refusal": CloudUnavailable,
         "pauses": (10.0, 10.0),
         **changes,
     }
-    return Breaker(**given)
+    return Breaker(**options)
 
 
-async def fail(made: Breaker, max_wait: float = 0.0, **pause: float) -> None:
-    await made.wait(max_wait)
-    made.record(CloudUnavailable("it is down", **pause), next(SEQUENCE))
+async def fail(
+    circuit: Breaker, max_wait: float = 0.0, **pause: float
+) -> None:
+    await circuit.wait(max_wait)
+    circuit.record(CloudUnavailable("it is down", **pause), next(SEQUENCE))
 
 
 async def succeed(
-    made: Breaker, max_wait: float = 1e6, seconds: float = 0.0
+    circuit: Breaker, max_wait: float = 1e6, seconds: float = 0.0
 ) -> None:
-    await made.wait(max_wait)
+    await circuit.wait(max_wait)
     began = next(SEQUENCE)
     await asyncio.sleep(seconds)
-    made.record(None, began)
+    circuit.record(None, began)
 
 
 def time() -> float:
@@ -41,101 +43,99 @@ def time() -> float:
 
 
 async def test_calls_do_not_wait_while_the_circuit_is_closed() -> None:
-    made = breaker(threshold=3)
-    for _time in range(2):
-        await fail(made)
-    await succeed(made)
-    for _time in range(2):
-        await fail(made)
+    circuit = breaker(threshold=3)
+    for _call in range(2):
+        await fail(circuit)
+    await succeed(circuit)
+    for _call in range(2):
+        await fail(circuit)
 
-    assert not made.open
-    await succeed(made, max_wait=0.0)
+    assert not circuit.open
+    await succeed(circuit, max_wait=0.0)
 
 
 async def test_consecutive_failures_open_the_circuit() -> None:
-    made = breaker(threshold=3)
-    for _time in range(3):
-        await fail(made)
+    circuit = breaker(threshold=3)
+    for _call in range(3):
+        await fail(circuit)
 
-    assert (made.open, made.reason) == (True, "it is down")
+    assert (circuit.open, circuit.reason) == (True, "it is down")
     with pytest.raises(CloudUnavailable, match="it is down"):
-        await succeed(made, max_wait=0.0)
+        await succeed(circuit, max_wait=0.0)
     with pytest.raises(CloudUnavailable, match="it is down"):
-        await succeed(made, max_wait=2.0)
+        await succeed(circuit, max_wait=2.0)
     assert time() == 2.0
 
 
 async def test_other_errors_do_not_open_the_circuit() -> None:
-    made = breaker()
+    circuit = breaker()
 
-    made.record(NotFound("device", "a"))
-    made.record(Busy("in use"))
+    circuit.record(NotFound("device", "a"))
+    circuit.record(Busy("in use"))
 
-    assert not made.open
+    assert not circuit.open
 
 
 async def test_one_call_is_tried_after_each_pause() -> None:
-    made = breaker()
-    await fail(made)
+    circuit = breaker()
+    await fail(circuit)
     attempts: list[float] = []
 
     async def attempt() -> None:
         while True:
-            await made.wait()
+            await circuit.wait()
             attempts.append(time())
             if len(attempts) >= 5:
-                made.record(None, next(SEQUENCE))
+                circuit.record(None, next(SEQUENCE))
                 return
-            made.record(CloudUnavailable("still"), next(SEQUENCE))
+            circuit.record(CloudUnavailable("still"), next(SEQUENCE))
 
     await asyncio.gather(*[attempt() for _each in range(50)])
 
-    # Fifty wait, and there is one attempt in each pause.
+    # Of fifty waiting calls, one is tried after each pause.
     assert min(b - a for a, b in pairwise(attempts[:5])) >= 5.0
     assert set(attempts[5:]) == {attempts[4]}
-    assert not made.open
+    assert not circuit.open
 
 
 async def test_a_hint_allows_a_trial_call_at_once() -> None:
-    made = breaker(pauses=(3600.0, 3600.0))
-    await fail(made)
-    waiting = asyncio.create_task(succeed(made))
+    circuit = breaker(pauses=(3600.0, 3600.0))
+    await fail(circuit)
+    waiting = asyncio.create_task(succeed(circuit))
     await asyncio.sleep(1.0)
 
-    made.hint()
+    circuit.hint()
 
     await waiting
     assert time() == 1.0
-    assert not made.open
+    assert not circuit.open
 
 
-async def test_a_trial_call_that_hangs_does_not_delay_the_next_for_long() -> (
-    None
-):
-    made = breaker(pauses=(1.0, 10.0))
-    await fail(made)
-    hanging = asyncio.create_task(succeed(made, seconds=600.0))
+async def test_a_hung_trial_call_delays_the_next_only_briefly() -> None:
+    circuit = breaker(pauses=(1.0, 10.0))
+    await fail(circuit)
+    hanging = asyncio.create_task(succeed(circuit, seconds=600.0))
     await asyncio.sleep(2.0)
 
-    await succeed(made)
+    await succeed(circuit)
 
     assert time() < 12.0
     hanging.cancel()
 
 
 async def test_failing_urgent_calls_do_not_take_every_trial() -> None:
-    made = breaker()
-    await fail(made)
+    circuit = breaker()
+    await fail(circuit)
 
-    async def fails() -> None:
+    async def keep_failing() -> None:
         with bound(RequestContext(urgent=True)):
             while True:
-                await fail(made, max_wait=1e6)
+                await fail(circuit, max_wait=1e6)
 
-    failing = [asyncio.create_task(fails()) for _each in range(2)]
+    failing = [asyncio.create_task(keep_failing()) for _each in range(2)]
     await asyncio.sleep(0)
 
-    await succeed(made)
+    await succeed(circuit)
 
     assert time() < 30.0
     for task in failing:
@@ -144,75 +144,75 @@ async def test_failing_urgent_calls_do_not_take_every_trial() -> None:
 
 
 async def test_a_cancelled_call_does_not_delay_the_next_in_the_queue() -> None:
-    made = breaker()
-    await fail(made)
-    leaves = asyncio.create_task(succeed(made))
-    stays = asyncio.create_task(succeed(made))
+    circuit = breaker()
+    await fail(circuit)
+    cancelled = asyncio.create_task(succeed(circuit))
+    next_call = asyncio.create_task(succeed(circuit))
     await asyncio.sleep(1.0)
     with bound(RequestContext()) as context:
-        waits = asyncio.create_task(succeed(made))
+        last_call = asyncio.create_task(succeed(circuit))
     await asyncio.sleep(1.0)
 
-    leaves.cancel()
-    waits.cancel()
-    await stays
+    cancelled.cancel()
+    last_call.cancel()
+    await next_call
 
-    assert waits.cancelled()
+    assert last_call.cancelled()
     assert str(context.trouble) == "it is down"
 
 
-async def test_a_call_cancelled_when_it_may_begin_delays_no_other() -> None:
-    made = breaker()
-    await fail(made)
-    leaves = asyncio.create_task(succeed(made))
-    stays = asyncio.create_task(succeed(made))
+async def test_a_call_cancelled_at_its_turn_delays_no_other() -> None:
+    circuit = breaker()
+    await fail(circuit)
+    cancelled = asyncio.create_task(succeed(circuit))
+    next_call = asyncio.create_task(succeed(circuit))
     await asyncio.sleep(1.0)
-    made.hint()
-    leaves.cancel()
+    circuit.hint()
+    cancelled.cancel()
 
-    await stays
+    await next_call
 
     assert time() < 30.0
 
 
 async def test_retry_after_postpones_the_trial_call() -> None:
-    made = breaker()
-    await fail(made, retry_after=3600.0)
+    circuit = breaker()
+    await fail(circuit, retry_after=3600.0)
 
-    await succeed(made)
+    await succeed(circuit)
 
     assert time() == 3600.0
 
 
 async def test_calls_fail_at_once_after_stop_waiting() -> None:
-    made = breaker()
-    await fail(made)
-    trial = asyncio.create_task(fail(made, max_wait=1e6))
-    waiting = asyncio.create_task(succeed(made))
+    circuit = breaker()
+    await fail(circuit)
+    trial = asyncio.create_task(fail(circuit, max_wait=1e6))
+    waiting = asyncio.create_task(succeed(circuit))
     await asyncio.sleep(1.0)
 
-    made.stop_waiting()
+    circuit.stop_waiting()
 
     await trial
     with pytest.raises(CloudUnavailable, match="it is down"):
         await waiting
 
 
-async def test_a_call_that_began_before_the_opening_is_ignored() -> None:
-    made = breaker()
-    await made.wait()
+async def test_the_result_of_a_call_before_the_opening_is_ignored() -> None:
+    circuit = breaker()
+    await circuit.wait()
     before = next(SEQUENCE)
-    await fail(made)
+    await fail(circuit)
 
-    made.record(None, before)
+    circuit.record(None, before)
 
-    assert made.open
+    assert circuit.open
 
 
 async def test_a_refusal_closes_the_circuit() -> None:
-    made = breaker()
-    await fail(made)
+    circuit = breaker()
+    await fail(circuit)
 
-    made.record(CloudRefused("no"))
+    circuit.record(CloudRefused("no"))
 
-    assert not made.open
+    assert not circuit.open

@@ -1,4 +1,4 @@
-"""Calls of a driver: slots, timeouts, retries, circuit breakers."""
+"""Tests of calls of a driver: slots, timeouts, retries, circuit breakers."""
 
 import asyncio
 import math
@@ -20,15 +20,15 @@ from poolmgr.tracing import RequestContext, bound
 from tests.cloud.scripted import MARK, ScriptedDriver, cloud_of
 
 
-class Calls(Observer):
-    """Notes the requests to the cloud."""
+class CallRecorder(Observer):
+    """Records the requests to the cloud."""
 
     def __init__(self) -> None:
-        self.seen: list[CloudCall] = []
+        self.calls: list[CloudCall] = []
 
     def cloud_called(self, call: CloudCall) -> None:
-        """Note one."""
-        self.seen.append(call)
+        """Record a request."""
+        self.calls.append(call)
 
 
 async def test_hung_calls_in_all_slots_do_not_block_other_calls() -> None:
@@ -51,7 +51,7 @@ async def test_hung_calls_in_all_slots_do_not_block_other_calls() -> None:
 async def test_a_hung_call_frees_its_slot_after_its_caller_was_cancelled() -> (
     None
 ):
-    """The slot is the call's, not the caller's."""
+    """A slot belongs to the call, not to its caller."""
     driver = ScriptedDriver(calls_at_once=1)
     driver.seconds["get_device"] = math.inf
     cloud = cloud_of(driver)
@@ -69,12 +69,13 @@ async def test_urgent_calls_get_a_slot_before_others() -> None:
     cloud = cloud_of(driver)
     builds = [asyncio.create_task(cloud.list_devices()) for _n in range(9)]
     await asyncio.sleep(0.5)
-    assert len(driver.calls) == 3  # a quarter is for short jobs
+    # A quarter of the slots is reserved for short jobs.
+    assert len(driver.calls) == 3
 
     with bound(RequestContext(urgent=True)):
         await asyncio.gather(*[cloud.list_ips() for _n in range(2)])
 
-    # One at once, and the other before the six builds that wait.
+    # One runs immediately, the other before the six waiting builds.
     assert asyncio.get_running_loop().time() == 2.0
     await asyncio.gather(*builds)
 
@@ -104,6 +105,20 @@ async def test_a_failed_call_is_retried_and_its_error_noted() -> None:
 
     assert context.trouble is None
     assert driver.calls == ["list_devices"] * 4
+
+
+async def test_the_error_of_a_hung_verb_is_noted() -> None:
+    driver = ScriptedDriver()
+    driver.seconds["list_devices"] = math.inf
+    cloud = cloud_of(driver)
+    with bound(RequestContext()) as context:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(600.0):
+                await cloud.list_devices()
+
+    assert str(context.trouble) == (
+        "driver ScriptedDriver: list_devices: no answer within 30 s"
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,7 +152,7 @@ async def test_a_cloud_that_is_down_gets_few_calls() -> None:
     first = len(driver.calls)
     await asyncio.sleep(60.0)
     assert len(driver.calls) - first <= 120
-    # What works is not held up by what fails.
+    # Calls to the other service are not delayed.
     assert await cloud.list_ips() == []
     driver.before.clear()
     await asyncio.gather(*asking)
@@ -145,7 +160,9 @@ async def test_a_cloud_that_is_down_gets_few_calls() -> None:
 
 
 @pytest.mark.parametrize("error", [CloudRefused("no"), Busy("not now")])
-async def test_refusals_and_busy_open_no_circuit(error: CloudError) -> None:
+async def test_refusals_and_busy_do_not_open_a_circuit(
+    error: CloudError,
+) -> None:
     driver = ScriptedDriver()
     driver.before["mark_device"] = [error] * 20
     cloud = cloud_of(driver)
@@ -161,7 +178,7 @@ async def test_refusals_and_busy_open_no_circuit(error: CloudError) -> None:
 
 
 async def test_a_refused_login_is_not_repeated_at_once() -> None:
-    """Clouds lock accounts after a few."""
+    """Clouds lock an account after a few refused logins."""
     driver = ScriptedDriver()
     driver.before["list_devices"] = [AuthenticationFailed("bad password")] * 9
     cloud = cloud_of(driver)
@@ -189,7 +206,7 @@ async def test_a_timeout_error_of_the_driver_is_a_plugin_error() -> None:
 
 
 async def test_a_cancel_waits_for_a_changing_verb() -> None:
-    """What the caller does next comes after it."""
+    """The caller's next change must not overtake it."""
     driver = ScriptedDriver()
     driver.seconds["mark_device"] = 5.0
     cloud = cloud_of(driver)
@@ -204,24 +221,24 @@ async def test_a_cancel_waits_for_a_changing_verb() -> None:
 async def test_each_verb_counts_as_a_request_unless_the_driver_reports() -> (
     None
 ):
-    calls, driver = Calls(), ScriptedDriver()
+    recorder, driver = CallRecorder(), ScriptedDriver()
     driver.before["list_ips"] = [CloudUnavailable("down")]
     driver.before["mark_device"] = [CloudRefused("no")]
-    cloud = cloud_of(driver, observer=calls)
+    cloud = cloud_of(driver, observer=recorder)
     await cloud.list_ips()
     with pytest.raises(CloudRefused):
         await cloud.mark_device(driver.add_device(), MARK)
 
-    assert [(c.service, c.method, c.status) for c in calls.seen] == [
+    assert [(c.service, c.method, c.status) for c in recorder.calls] == [
         ("network", "list_ips", None),
         ("network", "list_ips", 200),
         ("compute", "mark_device", 400),
     ]
-    calls.seen.clear()
-    own = CloudCall("compute", "GET", 200, 0.1)
-    driver.report_call(own)
+    recorder.calls.clear()
+    reported = CloudCall("compute", "GET", 200, 0.1)
+    driver.report_call(reported)
     await cloud.list_ips()
-    assert calls.seen == [own]
+    assert recorder.calls == [reported]
 
 
 async def test_a_check_without_an_answer_returns_a_finding() -> None:
@@ -246,4 +263,5 @@ async def test_no_call_begins_after_its_circuit_has_opened() -> None:
         return_exceptions=True,
     )
 
-    assert len(driver.calls) == 3  # those under way, in three slots
+    # Three calls were running in three slots.
+    assert len(driver.calls) == 3

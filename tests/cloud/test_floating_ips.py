@@ -1,4 +1,4 @@
-"""Changes of floating IPs are repeated, and checked for ownership."""
+"""Tests of changes of floating IPs: repetition and ownership."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,9 +23,9 @@ THEIRS = Mark.for_job("theirs", Job("job"))
 
 
 def owned_by(driver: ScriptedDriver, authority: str = "owned") -> Any:
-    """A cloud of which only what bears the mark of "pool" is ours."""
-    ours = Ownership("pool", "libra", authority)  # type: ignore[arg-type]
-    return cloud_of(driver, ownership=lambda: ours)
+    """Return a cloud in which we own the resources of "pool"."""
+    ownership = Ownership("pool", "libra", authority)  # type: ignore[arg-type]
+    return cloud_of(driver, ownership=lambda: ownership)
 
 
 async def test_attaching_requests_once_and_reads_the_result() -> None:
@@ -54,7 +54,7 @@ async def test_a_change_is_requested_until_it_is_in_effect(
     assert attached.device_id == device.id
 
 
-async def test_a_change_that_the_cloud_loses_is_requested_again() -> None:
+async def test_a_change_lost_by_the_cloud_is_requested_again() -> None:
     driver = ScriptedDriver()
     ip, device = driver.add_ip(), driver.add_device()
     attach = driver.attach_ip
@@ -80,13 +80,13 @@ async def test_the_error_of_a_change_is_noted() -> None:
     assert str(context.trouble) == "somebody is faster"
 
 
-async def test_a_floating_ip_missing_in_one_list_is_found() -> None:
+async def test_a_floating_ip_missing_from_one_list_is_found() -> None:
     driver = ScriptedDriver()
     ip = driver.add_ip()
     find = driver.find_ips
-    holes = iter([True])
+    incomplete = iter([True])
     driver.find_ips = (  # type: ignore[method-assign]
-        lambda *args: [] if next(holes, False) else find(*args)
+        lambda *args: [] if next(incomplete, False) else find(*args)
     )
     cloud = cloud_of(driver)
 
@@ -109,7 +109,7 @@ async def test_a_floating_ip_of_another_device_is_not_detached() -> None:
     assert (await cloud.detach_ip(ip.address, mine)).device_id is None
 
 
-async def test_deleting_a_floating_ip_twice_is_no_error() -> None:
+async def test_deleting_a_floating_ip_twice_succeeds() -> None:
     driver = ScriptedDriver()
     ip = driver.add_ip()
     cloud = cloud_of(driver)
@@ -120,7 +120,7 @@ async def test_deleting_a_floating_ip_twice_is_no_error() -> None:
     assert driver.ips == {}
 
 
-async def test_a_floating_ip_that_is_still_listed_is_not_deleted() -> None:
+async def test_deleting_a_floating_ip_that_stays_listed_fails() -> None:
     driver = ScriptedDriver()
     ip = driver.add_ip()
     driver.delete_ip = lambda *_: False  # type: ignore[method-assign]
@@ -133,9 +133,9 @@ async def test_a_lost_answer_to_an_allocation_leaves_one_floating_ip() -> None:
     driver = ScriptedDriver()
     driver.after["create_ip"] = [OutcomeUnknown("lost")]
 
-    made = await cloud_of(driver).create_ip(MARK)
+    created = await cloud_of(driver).create_ip(MARK)
 
-    assert list(driver.ips) == [made.id]
+    assert list(driver.ips) == [created.id]
     assert driver.calls.count("create_ip") == 1
 
 
@@ -150,7 +150,7 @@ async def test_a_floating_ip_allocated_after_the_timeout_is_deleted() -> None:
 
 
 async def test_resources_of_others_are_not_changed() -> None:
-    """Whatever an action does: it need not look itself."""
+    """The cloud checks the ownership, so that no action has to."""
     driver = ScriptedDriver()
     cloud = owned_by(driver)
     device = driver.add_device("theirs", mark=THEIRS)

@@ -1,4 +1,4 @@
-"""The rate limit of requests; urgent ones go first."""
+"""Tests of the rate limit of requests."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,8 @@ def test_requests_are_limited_per_second() -> None:
     limiter = RateLimiter(50.0)
     started = time.monotonic()
 
-    for _call in range(75):  # fifty at once, then one every 20 ms
+    # Fifty requests begin immediately, then one every 20 ms.
+    for _call in range(75):
         limiter.acquire()
 
     assert time.monotonic() - started >= 0.45
@@ -30,18 +31,18 @@ def test_an_urgent_request_is_next() -> None:
     for _call in range(5):
         limiter.acquire()
     order: list[str] = []
-    began: list[str] = []
+    requested: list[str] = []
 
     def request(name: str, urgent: bool) -> None:
         with bound(RequestContext(urgent=urgent)):
-            began.append(name)
+            requested.append(name)
             limiter.acquire()
             order.append(name)
 
     with ThreadPoolExecutor(4) as pool:
         for number in range(3):
             pool.submit(request, f"build {number}", False)
-        until(lambda: len(began) == 3)
+        until(lambda: len(requested) == 3)
         pool.submit(request, "urgent", True)
 
     assert len(order) == 4

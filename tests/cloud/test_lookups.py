@@ -1,4 +1,4 @@
-"""Look-ups that several callers share."""
+"""Tests of look-ups that several callers share."""
 
 import asyncio
 
@@ -9,23 +9,23 @@ from poolmgr.tracing import RequestContext, bound, current
 from tests.cloud.scripted import ScriptedDriver, cloud_of
 
 
-class Oracle(ScriptedDriver):
-    """Notes what was asked for, and for whom."""
+class RecordingDriver(ScriptedDriver):
+    """Records the names and the context of each look-up."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[set[str]] = []
+        self.names: list[set[str]] = []
         self.contexts: list[RequestContext | None] = []
 
     def find_devices(self, names, timeout):  # type: ignore[no-untyped-def]
-        """See ScriptedDriver."""
-        self.asked.append(set(names))
+        """List the devices with these names."""
+        self.names.append(set(names))
         self.contexts.append(current())
         return super().find_devices(names, timeout)
 
 
 async def test_callers_during_a_look_up_share_the_next_one() -> None:
-    driver = Oracle()
+    driver = RecordingDriver()
     driver.seconds["find_devices"] = 1.0
     cloud = cloud_of(driver)
     devices = [driver.add_device() for _n in range(30)]
@@ -38,12 +38,12 @@ async def test_callers_during_a_look_up_share_the_next_one() -> None:
 
     assert await first == []
     assert found == [[device] for device in devices]
-    assert driver.asked == [{"first"}, {device.name for device in devices}]
+    assert driver.names == [{"first"}, {device.name for device in devices}]
     assert asyncio.get_running_loop().time() == 2.0
 
 
 async def test_a_result_is_never_older_than_the_call() -> None:
-    driver = Oracle()
+    driver = RecordingDriver()
     driver.seconds["find_devices"] = 1.0
     cloud = cloud_of(driver)
     first = asyncio.create_task(cloud.find_devices("a"))
@@ -55,7 +55,7 @@ async def test_a_result_is_never_older_than_the_call() -> None:
 
 
 async def test_a_cancelled_caller_does_not_cancel_a_shared_look_up() -> None:
-    driver = Oracle()
+    driver = RecordingDriver()
     driver.seconds["find_devices"] = 1.0
     cloud = cloud_of(driver)
     device = driver.add_device("a")
@@ -69,7 +69,7 @@ async def test_a_cancelled_caller_does_not_cancel_a_shared_look_up() -> None:
 
 
 async def test_a_look_up_without_callers_is_not_retried() -> None:
-    driver = Oracle()
+    driver = RecordingDriver()
     driver.before["find_devices"] = [CloudUnavailable("down")] * 1000
     cloud = cloud_of(driver)
     asking = [asyncio.create_task(cloud.find_devices("a")) for _n in range(3)]
@@ -79,13 +79,13 @@ async def test_a_look_up_without_callers_is_not_retried() -> None:
         task.cancel()
 
     await asyncio.sleep(60.0)
-    asked = len(driver.asked)
+    lookups = len(driver.names)
     await asyncio.sleep(600.0)
-    assert len(driver.asked) == asked
+    assert len(driver.names) == lookups
 
 
-async def test_a_caller_cancelled_at_once_delays_no_other() -> None:
-    cloud = cloud_of(Oracle())
+async def test_a_caller_cancelled_before_its_look_up_delays_no_other() -> None:
+    cloud = cloud_of(RecordingDriver())
     asking = asyncio.create_task(cloud.find_devices("a"))
     await asyncio.sleep(0)
     asking.cancel()
@@ -96,7 +96,7 @@ async def test_a_caller_cancelled_at_once_delays_no_other() -> None:
 
 
 async def test_all_callers_get_the_error() -> None:
-    driver = Oracle()
+    driver = RecordingDriver()
     driver.before["find_devices"] = [CloudRefused("no")]
     cloud = cloud_of(driver)
 
@@ -109,8 +109,8 @@ async def test_all_callers_get_the_error() -> None:
     assert [str(answer) for answer in answers] == ["no", "no"]
 
 
-async def test_a_hung_look_up_delays_the_next_for_a_moment() -> None:
-    driver = Oracle()
+async def test_a_hung_look_up_delays_the_next_only_briefly() -> None:
+    driver = RecordingDriver()
     driver.seconds["find_devices"] = 20.0
     cloud = cloud_of(driver)
     stuck = asyncio.create_task(cloud.find_devices("stuck"))
@@ -125,7 +125,7 @@ async def test_a_hung_look_up_delays_the_next_for_a_moment() -> None:
 
 
 async def test_a_look_up_is_as_urgent_as_its_most_urgent_caller() -> None:
-    driver = Oracle()
+    driver = RecordingDriver()
     driver.seconds["find_devices"] = 1.0
     cloud = cloud_of(driver)
     with bound(RequestContext()) as build:
@@ -140,14 +140,15 @@ async def test_a_look_up_is_as_urgent_as_its_most_urgent_caller() -> None:
 
     first, second = driver.contexts
     assert first is not None
-    assert first.request_id == build.request_id  # is in the cloud's logs
+    # The cloud logs the request id.
+    assert first.request_id == build.request_id
     assert second is not None
     assert second.urgent
     assert second.request_id == joined.request_id
 
 
-async def test_callers_know_the_error_that_was_retried() -> None:
-    driver = Oracle()
+async def test_a_retried_error_is_noted_for_each_caller() -> None:
+    driver = RecordingDriver()
     driver.before["find_devices"] = [CloudUnavailable("refused")] * 1000
     cloud = cloud_of(driver)
     contexts = [RequestContext(), RequestContext()]

@@ -1,4 +1,4 @@
-"""Polls of the devices that jobs wait for."""
+"""Tests of the polls of devices that jobs wait for."""
 
 import asyncio
 import gc
@@ -12,8 +12,8 @@ from poolmgr.errors import CloudUnavailable, DeviceFailed
 from tests.cloud.scripted import MARK, ScriptedDriver, cloud_of
 
 
-class Pages(ScriptedDriver):
-    """Lists ten devices in a request, and tells who still builds by ids."""
+class PagingDriver(ScriptedDriver):
+    """Polls ten devices per request; returns booting ones as ids."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,23 +21,23 @@ class Pages(ScriptedDriver):
         self.polls: list[float] = []
 
     def poll(self, devices: Collection[Device], timeout: float) -> Poll:
-        """See Driver.poll."""
+        """Return the current state of these devices."""
         self.polls.append(asyncio.get_running_loop().time())
-        seen = {device.id: device for device in self._seen()}
+        visible = {d.id: d for d in self._visible()}
         return Poll(
-            [seen[d.id] for d in devices if seen[d.id].ready],
-            {d.id for d in devices if not seen[d.id].ready},
+            [visible[d.id] for d in devices if visible[d.id].ready],
+            {d.id for d in devices if not visible[d.id].ready},
             len(devices) // 10 + 1,
         )
 
 
-async def booting(
+async def start_builds(
     driver: ScriptedDriver, number: int
 ) -> "list[asyncio.Task[Device]]":
-    """Have so many builds wait for their devices."""
+    """Create devices and return the tasks that wait for their boots."""
     cloud = cloud_of(driver)
-    made = [await cloud.create_device(f"d{n}", MARK) for n in range(number)]
-    tasks = [asyncio.create_task(cloud.wait_ready(each)) for each in made]
+    created = [await cloud.create_device(f"d{n}", MARK) for n in range(number)]
+    tasks = [asyncio.create_task(cloud.wait_ready(each)) for each in created]
     await asyncio.sleep(0)
     return tasks
 
@@ -46,7 +46,7 @@ async def test_many_waits_share_one_poll_an_interval() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 60.0
 
-    ready = await asyncio.gather(*await booting(driver, 100))
+    ready = await asyncio.gather(*await start_builds(driver, 100))
 
     assert all(device.ready for device in ready)
     assert driver.calls.count("poll") <= 70
@@ -55,12 +55,12 @@ async def test_many_waits_share_one_poll_an_interval() -> None:
 @pytest.mark.parametrize(
     ("waiting", "pause"), [(9, 1.0), (19, 2.0), (35, 4.0), (500, 10.0)]
 )
-async def test_polls_of_many_requests_are_rarer(
+async def test_polls_that_take_more_requests_are_less_frequent(
     waiting: int, pause: float
 ) -> None:
-    """However many wait, the cloud has as many requests a minute."""
-    driver = Pages()
-    tasks = await booting(driver, waiting)
+    """The requests per minute do not grow with the waiting builds."""
+    driver = PagingDriver()
+    tasks = await start_builds(driver, waiting)
 
     await asyncio.sleep(600.0)
 
@@ -71,9 +71,9 @@ async def test_polls_of_many_requests_are_rarer(
 
 
 async def test_polls_of_unchanged_devices_leave_no_garbage() -> None:
-    """Collecting it would hold up the loop, beside thousands of builds."""
-    driver = Pages()
-    tasks = await booting(driver, 1000)
+    """Collecting it would block the loop while thousands of builds run."""
+    driver = PagingDriver()
+    tasks = await start_builds(driver, 1000)
     await asyncio.sleep(600.0)
     gc.collect()
     before = len(gc.get_objects())
@@ -91,7 +91,7 @@ async def test_a_slow_cloud_is_polled_half_of_the_time() -> None:
     driver.boot_time = 100.0
     driver.seconds["poll"] = 5.0
 
-    await asyncio.gather(*await booting(driver, 3))
+    await asyncio.gather(*await start_builds(driver, 3))
 
     assert driver.calls.count("poll") <= 12
 
@@ -99,15 +99,16 @@ async def test_a_slow_cloud_is_polled_half_of_the_time() -> None:
 async def test_a_cancelled_wait_does_not_end_the_others() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 60.0
-    tasks = await booting(driver, 3)
+    tasks = await start_builds(driver, 3)
     await asyncio.sleep(30.0)
     tasks[0].cancel()
 
     await asyncio.gather(*tasks[1:])
-    asked = len(driver.calls)
+    calls = len(driver.calls)
 
+    # Without waiting builds there are no polls.
     await asyncio.sleep(60.0)
-    assert len(driver.calls) == asked  # nobody waits, nobody looks
+    assert len(driver.calls) == calls
 
 
 async def test_a_failed_poll_is_repeated() -> None:
@@ -115,20 +116,20 @@ async def test_a_failed_poll_is_repeated() -> None:
     driver.boot_time = 5.0
     driver.before["poll"] = [CloudUnavailable("down"), RuntimeError("defect")]
 
-    (ready,) = await asyncio.gather(*await booting(driver, 1))
+    (ready,) = await asyncio.gather(*await start_builds(driver, 1))
 
     assert ready.ready
 
 
-async def test_a_device_missing_in_lists_is_read_by_its_id() -> None:
-    class Holes(ScriptedDriver):
+async def test_a_device_missing_from_lists_is_read_by_its_id() -> None:
+    class EmptyPolls(ScriptedDriver):
         def poll(self, devices: Collection[Device], timeout: float) -> Poll:
             return Poll([])
 
-    driver = Holes()
+    driver = EmptyPolls()
     driver.boot_time = 100.0
 
-    ready = await asyncio.gather(*await booting(driver, 25))
+    ready = await asyncio.gather(*await start_builds(driver, 25))
 
     assert all(device.ready for device in ready)
 
@@ -136,7 +137,7 @@ async def test_a_device_missing_in_lists_is_read_by_its_id() -> None:
 async def test_a_device_that_disappears_has_failed() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 3600.0
-    (task,) = await booting(driver, 1)
+    (task,) = await start_builds(driver, 1)
     driver.devices.clear()
 
     with pytest.raises(DeviceFailed, match="it disappeared"):
@@ -145,12 +146,12 @@ async def test_a_device_that_disappears_has_failed() -> None:
 
 
 async def test_the_driver_explains_why_a_device_failed() -> None:
-    class Explains(ScriptedDriver):
+    class ExplainingDriver(ScriptedDriver):
         def explain_failure(self, device: Device, timeout: float) -> str:
             return f"{device.name}: no valid host"
 
-    driver = Explains()
-    (task,) = await booting(driver, 1)
+    driver = ExplainingDriver()
+    (task,) = await start_builds(driver, 1)
     driver.devices["1"] = replace(driver.devices["1"], status="failed")
 
     with pytest.raises(DeviceFailed, match="d0: no valid host"):
@@ -158,17 +159,17 @@ async def test_the_driver_explains_why_a_device_failed() -> None:
 
 
 async def test_finish_device_is_repeated_until_the_device_is_ready() -> None:
-    class Finishes(ScriptedDriver):
+    class FinishingDriver(ScriptedDriver):
         def finish_device(self, device: Device, timeout: float) -> Device:
             self.calls.append("finish_device")
             if self.calls.count("finish_device") < 4:
                 return replace(device, address=None)
             return replace(device, address="192.0.2.7")
 
-    driver = Finishes()
+    driver = FinishingDriver()
     driver.before["finish_device"] = [CloudUnavailable("down")]
 
-    (ready,) = await asyncio.gather(*await booting(driver, 1))
+    (ready,) = await asyncio.gather(*await start_builds(driver, 1))
 
     assert ready.address == "192.0.2.7"
     assert driver.calls.count("finish_device") == 4
@@ -178,8 +179,8 @@ async def test_closing_ends_every_wait() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 3600.0
     cloud = cloud_of(driver)
-    made = await cloud.create_device("d", MARK)
-    waiting = asyncio.create_task(cloud.wait_ready(made))
+    created = await cloud.create_device("d", MARK)
+    waiting = asyncio.create_task(cloud.wait_ready(created))
     await asyncio.sleep(1.0)
     assert cloud.poller.waiting == 1
     assert 0.0 < cloud.poller.age < 1.0
