@@ -262,15 +262,6 @@ class Pool:
         self.openstack.create_device(name, mark)
         return name
 
-    # Former names.
-    abandoned, blame, left_by = run_disconnected, record_failures, leave_device
-    put_ip, repeat, shown = change_ip, repeat_call, floating_ip
-    server, someones_ip = create_foreign_server, create_foreign_ip
-
-    def ip(self, on: Message | None = None) -> Message:
-        """Build a floating IP."""
-        return self.build_ip(on)
-
     def _post(self, service: str, path: str, **body: object) -> Json:
         connection = self.cloud.connect(compute_default_microversion="2.79")
         answer = getattr(connection, service).post(path, json=body)
@@ -363,7 +354,3 @@ def fault_id(fault: Fault) -> str:
 def _is_set(value: object) -> bool:
     """Return whether a fault has an effect; 0.0 seconds is one."""
     return value is not None and value is not False
-
-
-# Former names.
-PATTERN, PAGE, id_of = DEVICE_NAME, BAD_GATEWAY, fault_id

@@ -100,7 +100,7 @@ def as_json(value: object) -> str:
 
 def test_an_invalid_server_does_not_hide_other_servers(pool: Pool) -> None:
     invalid, valid = pool.build(), pool.build()
-    pool.ip(on=invalid)
+    pool.build_ip(invalid)
     (shown,) = [s for s in pool.cloud.servers if s["name"] == invalid["name"]]
     replacement = Replacement("servers", "id", shown["id"])
     pool.fault(replacement.fault(DETAILS), replacement.fault(ONE_SERVER))
@@ -120,7 +120,7 @@ def test_an_invalid_floating_ip_does_not_hide_other_floating_ips(
     pool: Pool,
 ) -> None:
     device = pool.build()
-    invalid, valid = pool.ip(on=device), pool.ip()
+    invalid, valid = pool.build_ip(device), pool.build_ip()
     (shown,) = [
         ip for ip in pool.cloud.floating_ips if ip["id"] == invalid["id"]
     ]
@@ -181,7 +181,7 @@ def test_invalid_entries_of_other_resources_do_not_affect_a_build(
 
     pool.fault(Fault(path=path, method="GET", change=add_invalid, times=None))
 
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
     assert not [f for f in pool.openstack.check() if f.problem]

@@ -37,7 +37,7 @@ def pool(pools: Pools, recorder: Recorder) -> Pool:
 
 def test_each_call_is_reported_once(pool: Pool, recorder: Recorder) -> None:
     before = len(pool.cloud.calls)
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
     made = Counter(
@@ -52,10 +52,10 @@ def test_each_call_is_reported_once(pool: Pool, recorder: Recorder) -> None:
 
 
 def test_a_login_is_reported(pool: Pool, recorder: Recorder) -> None:
-    pool.ip()
+    pool.build_ip()
     recorder.calls.clear()
     pool.cloud.expire_tokens()
-    pool.ip()
+    pool.build_ip()
 
     assert recorder.count()["identity", "POST", 201] == 1
 
@@ -63,11 +63,11 @@ def test_a_login_is_reported(pool: Pool, recorder: Recorder) -> None:
 def test_a_failed_login_and_its_retry_are_reported(
     pool: Pool, recorder: Recorder
 ) -> None:
-    pool.ip()
+    pool.build_ip()
     recorder.calls.clear()
     pool.cloud.expire_tokens()
     pool.fault(Fault(service="identity", method="POST", status=503, times=1))
-    pool.ip()
+    pool.build_ip()
 
     counts = recorder.count()
     assert counts["identity", "POST", 503] == 1

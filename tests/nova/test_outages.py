@@ -37,7 +37,7 @@ from tests.polling import until
 def test_a_failing_cloud_gets_few_calls_and_is_used_once_it_recovers(
     pool: Pool, effect: dict[str, Any]
 ) -> None:
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     pool.adopt(short_timeout=1.0)
     switch = Switch()
     for service in ("compute", "network"):
@@ -106,7 +106,7 @@ def test_an_unreachable_cloud_is_tried_rarely_and_used_once_it_is_back(
     cloud = pools.cloud(port=port)
     pool = pools.new(cloud, long_timeout=120.0)
     pool.build()
-    pool.ip()
+    pool.build_ip()
     pool.adopt(short_timeout=2.0)
     cloud.close()
     if listens:
@@ -156,7 +156,7 @@ def test_queued_calls_are_not_made_once_the_service_fails(
 def test_a_job_in_an_outage_fails_with_the_clouds_reason(
     pool: Pool,
 ) -> None:
-    pool.ip()
+    pool.build_ip()
     pool.adopt(short_timeout=8.0)  # enough for each job to call the cloud
     pool.fault(Fault(method="POST", path=IPS, status=500, times=None))
 
@@ -260,7 +260,7 @@ def test_a_known_device_is_deleted_while_lists_fail(
     (device,) = pool.openstack.find_devices(name)
     reading = pool.breaker("reading compute")
     pool.fault(Fault(method="GET", path=DETAILS, status=500, times=None))
-    pool.blame(reading)
+    pool.record_failures(reading)
 
     pool.openstack.delete_device(device)
 
@@ -275,7 +275,7 @@ def test_short_jobs_do_not_wait_for_slow_builds(
     pools: Pools,
 ) -> None:
     pool = pools.new({"boot_time": 0.1}, {"calls_at_once": 4})
-    device, ip = pool.build(), pool.ip()
+    device, ip = pool.build(), pool.build_ip()
     pool.fault(
         Fault(method="POST", path=SERVERS, times=None, hang=1.0),
     )
@@ -296,7 +296,7 @@ def test_a_hanging_call_does_not_delay_the_recovery_of_its_service(
     pool = pools.new(nova={"call_timeout": 60.0}, long_timeout=60.0)
     pool.build()
     breaker = pool.breaker("reading compute")
-    pool.blame(breaker)
+    pool.record_failures(breaker)
     pool.fault(Fault(service="compute", method="GET", hang=10.0))
     before = pool.cloud.count("GET", "compute")
     hanging = submit(pool, "BUILD_DEVICE", 0)

@@ -5,7 +5,7 @@ import pytest
 from poolmgr import Job, PoolManager
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.clouds import nova_on, openstack_on
-from tests.nova.pools import IPS, ONE_IP, Pools, error_of, id_of
+from tests.nova.pools import IPS, ONE_IP, Pools, error_of, fault_id
 
 OWN = {"device_floating_ip": True}
 
@@ -85,7 +85,7 @@ def test_own_floating_ips_need_an_external_network() -> None:
         Fault(method="POST", path=IPS, reset=True, after=True),
         Fault(method="POST", path=IPS, status=500),
     ],
-    ids=id_of,
+    ids=fault_id,
 )
 def test_the_own_floating_ip_is_attached_despite_one_failure(
     pools: Pools, fault: Fault
@@ -140,7 +140,7 @@ def test_a_redelivered_build_takes_over_the_own_floating_ip(
     cloud = pools.cloud()
     first, second = pools.new(cloud, OWN), pools.new(cloud, OWN)
     job = Job("unique", "H:host:1", "127.0.0.1:4730")
-    answer = first.abandoned("BUILD_DEVICE", job)
+    answer = first.run_disconnected("BUILD_DEVICE", job)
     assert answer["name"] == first.only_server()["name"]
 
     again = second.passes("BUILD_DEVICE", Job("unique", "H:host:7"))

@@ -42,7 +42,7 @@ def test_a_floating_ip_list_whose_marker_was_deleted_is_read_again(
     pools: Pools,
 ) -> None:
     pool = pools.new({"max_limit_network": 2})
-    ips = [pool.ip() for _each in range(5)]
+    ips = [pool.build_ip() for _each in range(5)]
     second = ips[1]
 
     def is_second_page(call: Call) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from poolmgr.testing.openstack import Fault
-from tests.nova.pools import DETAILS, ONE_SERVER, PAGE, Pools
+from tests.nova.pools import BAD_GATEWAY, DETAILS, ONE_SERVER, Pools
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -12,7 +12,7 @@ from tests.nova.pools import DETAILS, ONE_SERVER, PAGE, Pools
     [
         {"status": 429, "retry_after": 0.2},
         {"status": 500},
-        {"status": 502, "body": PAGE},
+        {"status": 502, "body": BAD_GATEWAY},
         {"status": 503},
         {"status": 404},
         {"status": 200, "body": {}},

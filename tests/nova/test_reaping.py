@@ -30,7 +30,7 @@ reaped = reap  # Former name.
 
 
 def test_orphaned_devices_and_floating_ips_are_removed(pool: Pool) -> None:
-    owned, owned_ip = pool.build(), pool.ip()
+    owned, owned_ip = pool.build(), pool.build_ip()
     job = Job("unique", "H:host:1")
     mark = Mark.for_job("libra", job)
     left = pool.openstack.create_device("libra-left", mark)
@@ -49,7 +49,7 @@ def test_the_own_floating_ip_of_a_device_deleted_by_hand_is_removed(
 ) -> None:
     pool = pools.new(nova={"device_floating_ip": True})
     deleted, kept = pool.build(), pool.build()
-    ip = pool.ip()
+    ip = pool.build_ip()
     ids = {server["name"]: server["id"] for server in pool.cloud.servers}
     assert reap(pool) == {}
 

@@ -75,7 +75,7 @@ def test_a_refused_login_is_tried_again_after_a_pause(
 
 
 def test_a_service_that_refuses_new_tokens_costs_one_login(pool: Pool) -> None:
-    pool.ip()
+    pool.build_ip()
     pool.cloud.forget_calls()
     pool.fault(Fault(service="network", status=401, times=None))
 
@@ -86,7 +86,7 @@ def test_a_service_that_refuses_new_tokens_costs_one_login(pool: Pool) -> None:
     # As a reload of the configuration does; or a pause of some seconds.
     pool.cloud.clear_faults()
     pool.hint(pool.breaker("login"))
-    pool.ip()
+    pool.build_ip()
 
 
 def test_a_reload_makes_a_worker_log_in_again(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_calls_with_trickling_answers_free_their_slots(
 
     pool.cloud.clear_faults()
     pool.adopt(short_timeout=20.0)
-    pool.ip()
+    pool.build_ip()
 
 
 @pytest.mark.parametrize("service", ["identity", "compute", "network"])
@@ -128,7 +128,7 @@ def test_a_call_that_hangs_in_a_library_is_abandoned_and_counted(
 
     until(lambda: not pool.openstack.cloud.calls.overdue)
     pool.adopt(short_timeout=20.0)
-    pool.ip()
+    pool.build_ip()
 
 
 def test_a_wall_clock_set_back_does_not_affect_jobs(
@@ -158,7 +158,7 @@ def test_a_cloud_with_a_wrong_clock_costs_no_extra_logins(
     pool.fault(Fault("POST", TOKENS, times=None, change=subtract_a_day))
 
     for _job in range(3):
-        pool.ip()
+        pool.build_ip()
 
     assert pool.cloud.count("POST", "identity") == 1
 
