@@ -1,4 +1,4 @@
-"""What the page on several workers says of them."""
+"""Tests of the documentation page on several workers."""
 
 import re
 import signal
@@ -19,12 +19,12 @@ from tests.processes import Process, worker
 from tests.worker.test_systemd import analyze, runnable_unit
 
 PAGE = SOURCE / "scaling.rst"
-#: Builds wait in the worker, and some run, whenever it is told to end.
-LANES = "[worker]\nlong_jobs = 2\nheld_jobs = 20\n"
+#: Some builds run and others are prefetched whenever a worker is ended.
+SLOTS = "[worker]\nlong_jobs = 2\nheld_jobs = 20\n"
 
 
 class Clients:
-    """At each job server one that always has jobs, until it is stopped."""
+    """Clients that keep submitting jobs, one at each job server."""
 
     def __init__(self, servers: list[Address]) -> None:
         self.uniques: list[str] = []
@@ -39,12 +39,12 @@ class Clients:
             self.uniques += jobs.uniques
 
     def wait_for_more(self) -> None:
-        """Wait for some more to be answered, at each job server."""
-        was = len(self.uniques)
-        until(lambda: len(self.uniques) >= was + 40 or self._failed(), 60.0)
+        """Wait until some more jobs have been answered."""
+        before = len(self.uniques)
+        until(lambda: len(self.uniques) >= before + 40 or self._failed(), 60.0)
 
     def end(self) -> None:
-        """Stop, and raise what a job has failed with."""
+        """Stop, and raise the error of a failed client."""
         self._stop.set()
         self._pool.shutdown()
         for end in self._ends:
@@ -56,18 +56,19 @@ class Clients:
 
 @contextmanager
 def clients(servers: list[Address]) -> Iterator[Clients]:
-    made = Clients(servers)
+    """Run clients while the block runs."""
+    running_clients = Clients(servers)
     try:
-        yield made
+        yield running_clients
     finally:
-        made.end()
+        running_clients.end()
 
 
-def test_workers_are_replaced_one_by_one_and_no_job_fails(
+def test_replacing_workers_one_by_one_fails_no_job(
     tmp_path: Path,
 ) -> None:
     state = State(tmp_path)
-    config = state.config(LANES, boot_time=0.2)
+    config = state.config(SLOTS, boot_time=0.2)
     with ExitStack() as stack:
         servers = [stack.enter_context(gearmand()).address for _ in range(2)]
 
@@ -82,51 +83,51 @@ def test_workers_are_replaced_one_by_one_and_no_job_fails(
             return process
 
         old = [start(), start()]
-        with clients(servers) as asking:
-            for each in old:
-                asking.wait_for_more()
+        with clients(servers) as load:
+            for process in old:
+                load.wait_for_more()
                 start()
-                each.signal(signal.SIGTERM)
-                assert each.exit_code() == 0
-            asking.wait_for_more()
+                process.signal(signal.SIGTERM)
+                assert process.exit_code() == 0
+            load.wait_for_more()
 
-        assert state.owned() == sorted(asking.uniques)
-        assert len(state.marks()) == len(asking.uniques)
-
-
-def test_gearmand_takes_the_options_that_are_named(tmp_path: Path) -> None:
-    named = re.findall(r"``(--keepalive[^`]*)``", PAGE.read_text())
-    assert len(named) == 4
-
-    with gearmand(*named):
-        pass  # it listens
+        assert state.owned() == sorted(load.uniques)
+        assert len(state.marks()) == len(load.uniques)
 
 
-def test_the_template_is_a_unit(tmp_path: Path) -> None:
-    (own,) = blocks_of(PAGE, "systemd")
+def test_gearmand_accepts_the_documented_keepalive_options() -> None:
+    options = re.findall(r"``(--keepalive[^`]*)``", PAGE.read_text())
+    assert len(options) == 4
+
+    with gearmand(*options):
+        pass  # It has started to listen.
+
+
+def test_systemd_accepts_the_documented_template_unit(tmp_path: Path) -> None:
+    (block,) = blocks_of(PAGE, "systemd")
     template = tmp_path / "poolmgr-worker@.service"
     template.write_text(runnable_unit())
     folder = tmp_path / "poolmgr-worker@.service.d"
     folder.mkdir()
     drop_in = folder / "own.conf"
-    drop_in.write_text(own.text)
+    drop_in.write_text(block.text)
     unit = tmp_path / "poolmgr-worker@1.service"
     unit.symlink_to(template.name)
 
     done = analyze("verify", "--man=no", str(unit))
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    # It does look at what is in the drop-in.
-    drop_in.write_text(own.text.replace("RuntimeDirectory", "RuntimeFolder"))
+    # Check that systemd-analyze does read the drop-in.
+    drop_in.write_text(block.text.replace("RuntimeDirectory", "RuntimeFolder"))
     assert "RuntimeFolder" in analyze("verify", str(unit)).stderr
 
 
-def test_the_questions_are_promql(tmp_path: Path) -> None:
-    questions = [block.text for block in blocks_of(PAGE, "promql")]
-    assert len(questions) == 2
+def test_promtool_accepts_the_documented_queries(tmp_path: Path) -> None:
+    queries = [block.text for block in blocks_of(PAGE, "promql")]
+    assert len(queries) == 2
     rules = "".join(
-        f"  - record: q:{number}\n    expr: {' '.join(each.split())}\n"
-        for number, each in enumerate(questions)
+        f"  - record: q:{number}\n    expr: {' '.join(query.split())}\n"
+        for number, query in enumerate(queries)
     )
     path = tmp_path / "rules.yml"
     path.write_text(f"groups:\n- name: page\n  rules:\n{rules}")

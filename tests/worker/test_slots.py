@@ -1,4 +1,4 @@
-"""Builds never keep short jobs waiting."""
+"""Tests of the slots: which jobs start, wait or stay at the job server."""
 
 from typing import Any
 from unittest.mock import Mock
@@ -9,23 +9,24 @@ from poolmgr.settings import WorkerSettings
 from poolmgr.worker.jobs import AssignedJob, JobSlots
 
 
-def build(name: str, priority: int = 0, long: bool = True) -> Mock:
-    """A job that was assigned to a worker."""
+def assigned(name: str, priority: int = 0, long: bool = True) -> Mock:
+    """Return an assigned job."""
     job = Mock(AssignedJob, long=long, priority=priority, size=0)
     job.name = name
     return job
 
 
 class Slots:
-    """Slots, the jobs they have started, and how often they asked for a
-    moment for others.
+    """Slots whose jobs only get started.
 
-    :ivar no_capacity: whether a build would only wait
+    :ivar running: the started jobs
+    :ivar peer_delays: how often the slots waited for other workers
+    :ivar no_capacity: whether the cloud has no room for builds
     """
 
     def __init__(self, long: int, short: int, held: int) -> None:
         self.running: list[Any] = []
-        self.moments = 0
+        self.peer_delays = 0
         self.no_capacity = False
         self.slots = JobSlots(
             WorkerSettings(long_jobs=long, short_jobs=short, held_jobs=held),
@@ -36,192 +37,191 @@ class Slots:
 
     @property
     def started(self) -> list[str]:
-        """The names of the jobs that have started."""
+        """Return the names of the started jobs."""
         return [job.name for job in self.running]
 
     @property
     def load(self) -> tuple[int, int, int]:
-        """How many long and short jobs run, and how many wait."""
+        """Return the numbers of long, short and prefetched jobs."""
         return self.slots.long, self.slots.short, self.slots.held
 
     def _wait_for_peers(self) -> None:
-        self.moments += 1
+        self.peer_delays += 1
 
     def admit(self, *jobs: AssignedJob) -> None:
-        """Each job comes as soon as there may be one."""
+        """Admit each job, prefetched if there is no free slot."""
         for job in jobs:
             if not self.slots.reserve():
                 assert self.prefetch(1) == 1
             self.slots.admit(job)
 
     def end_build(self) -> None:
-        """A build that runs has ended."""
-        self.slots.done(build("any"))
+        """End a running build."""
+        self.slots.done(assigned("any"))
 
-    def prefetch(self, there: int) -> int:
-        """Other workers had their time; how many jobs are asked for.
+    def prefetch(self, queued: int) -> int:
+        """End a peer delay and return the number of prefetched jobs.
 
-        :param there: how many the job servers have
+        :param queued: number of jobs at the job servers
         """
-        asked = 0
+        grabbed = 0
 
         def grab() -> None:
-            nonlocal asked
-            while asked < there and self.slots.reserve():
-                asked += 1
+            nonlocal grabbed
+            while grabbed < queued and self.slots.reserve():
+                grabbed += 1
 
         self.slots.prefetch(grab)
-        return asked
+        return grabbed
 
 
-def test_a_short_job_starts_however_many_builds_wait() -> None:
-    here = Slots(long=1, short=1, held=100)
+def test_a_short_job_starts_while_builds_wait() -> None:
+    worker = Slots(long=1, short=1, held=100)
     for number in range(50):
-        here.admit(build(f"build {number}"))
+        worker.admit(assigned(f"build {number}"))
 
-    here.admit(build("assign", long=False))
+    worker.admit(assigned("assign", long=False))
 
-    assert here.started == ["build 0", "assign"]
-    assert here.load == (1, 1, 49)
+    assert worker.started == ["build 0", "assign"]
+    assert worker.load == (1, 1, 49)
 
 
-def test_builds_that_wait_start_in_turn() -> None:
-    here = Slots(long=1, short=1, held=10)
+def test_waiting_builds_start_in_their_order() -> None:
+    worker = Slots(long=1, short=1, held=10)
     for number in range(3):
-        here.admit(build(f"build {number}"))
+        worker.admit(assigned(f"build {number}"))
 
-    here.end_build()
-    here.end_build()
+    worker.end_build()
+    worker.end_build()
 
-    assert here.started == ["build 0", "build 1", "build 2"]
-    assert here.load == (1, 0, 0)
+    assert worker.started == ["build 0", "build 1", "build 2"]
+    assert worker.load == (1, 0, 0)
 
 
-def test_of_those_that_wait_the_most_urgent_starts_first() -> None:
-    here = Slots(long=1, short=1, held=10)
+def test_waiting_builds_start_by_priority() -> None:
+    worker = Slots(long=1, short=1, held=10)
     for job, priority in (("a", 1), ("b", 2), ("c", 1), ("d", 0)):
-        here.admit(build(job, priority))
+        worker.admit(assigned(job, priority))
 
     for _each in range(3):
-        here.end_build()
+        worker.end_build()
 
-    assert here.started == ["a", "d", "c", "b"]
-
-
-def test_no_job_is_asked_for_without_a_slot_for_either_kind() -> None:
-    full = Slots(long=1, short=2, held=0)
-    full.admit(build("build"))
-
-    assert not full.slots.reserve()
-    assert not full.moments
-
-    full.end_build()
-    assert full.slots.reserve()
+    assert worker.started == ["a", "d", "c", "b"]
 
 
-def test_a_slot_is_reserved_once() -> None:
-    one = Slots(long=5, short=1, held=5).slots
-    assert one.reserve()
+def test_no_job_is_grabbed_without_a_slot_for_either_kind() -> None:
+    worker = Slots(long=1, short=2, held=0)
+    worker.admit(assigned("build"))
 
-    assert not one.reserve()
+    assert not worker.slots.reserve()
+    assert not worker.peer_delays
 
-    one.release()
-    assert one.reserve()
-
-
-def test_a_job_that_waits_goes_with_its_connection() -> None:
-    here = Slots(long=1, short=1, held=10)
-    jobs = a, b, _c = [build(name) for name in "abc"]
-    here.admit(*jobs)
-
-    here.slots.lose(b)
-    here.slots.lose(a)
-    assert here.slots.lost == {a}
-
-    here.end_build()
-    here.end_build()
-    assert here.started == ["a", "c"]
+    worker.end_build()
+    assert worker.slots.reserve()
 
 
-def test_nothing_long_starts_once_they_are_paused() -> None:
-    here = Slots(long=1, short=1, held=10)
-    here.admit(build("a"))
-    here.admit(build("b"))
-    assert here.slots.busy
+def test_a_slot_can_be_reserved_only_once() -> None:
+    slots = Slots(long=5, short=1, held=5).slots
+    assert slots.reserve()
 
-    here.slots.pause()
-    here.end_build()
+    assert not slots.reserve()
 
-    assert here.started == ["a"]
-    assert here.load == (0, 0, 1)
-    assert not here.slots.busy
+    slots.release()
+    assert slots.reserve()
 
 
-def test_what_would_wait_here_is_left_to_others_for_a_moment() -> None:
-    here = Slots(long=1, short=5, held=100)
-    here.admit(build("build 0"))
+def test_a_waiting_job_is_dropped_when_its_connection_is_lost() -> None:
+    worker = Slots(long=1, short=1, held=10)
+    jobs = a, b, _c = [assigned(name) for name in "abc"]
+    worker.admit(*jobs)
 
-    # It asks for a moment once, however often it would like to take one.
-    assert not here.slots.reserve()
-    assert not here.slots.reserve()
-    assert here.moments == 1
+    worker.slots.lose(b)
+    worker.slots.lose(a)
+    assert worker.slots.lost == {a}
 
-    # Of what is still there then one is taken, after another moment another.
-    for moment in (1, 2, 3):
-        assert here.prefetch(5) == 1
-        here.slots.admit(build(f"build {moment}"))
-        assert not here.slots.reserve()
-        assert here.moments == moment + 1
-    assert here.slots.held == 3
+    worker.end_build()
+    worker.end_build()
+    assert worker.started == ["a", "c"]
 
 
-def test_workers_who_are_all_full_prefetch_as_many_each() -> None:
+def test_no_waiting_build_starts_while_the_slots_are_paused() -> None:
+    worker = Slots(long=1, short=1, held=10)
+    worker.admit(assigned("a"))
+    worker.admit(assigned("b"))
+    assert worker.slots.busy
+
+    worker.slots.pause()
+    worker.end_build()
+
+    assert worker.started == ["a"]
+    assert worker.load == (0, 0, 1)
+    assert not worker.slots.busy
+
+
+def test_builds_are_prefetched_one_by_one_after_peer_delays() -> None:
+    worker = Slots(long=1, short=5, held=100)
+    worker.admit(assigned("build 0"))
+
+    # Repeated attempts cause only one peer delay.
+    assert not worker.slots.reserve()
+    assert not worker.slots.reserve()
+    assert worker.peer_delays == 1
+
+    # After each delay, one of the remaining builds is prefetched.
+    for number in (1, 2, 3):
+        assert worker.prefetch(5) == 1
+        worker.slots.admit(assigned(f"build {number}"))
+        assert not worker.slots.reserve()
+        assert worker.peer_delays == number + 1
+    assert worker.slots.held == 3
+
+
+def test_full_workers_prefetch_the_same_number_of_builds() -> None:
     queue = list(range(8))
     workers = [Slots(long=1, short=9, held=99) for _each in range(2)]
     for each in workers:
-        each.admit(build("build"))
+        each.admit(assigned("build"))
 
     while queue:
         for each in workers:
             assert not each.slots.reserve()
             for _each in range(each.prefetch(len(queue))):
-                each.slots.admit(build(f"build {queue.pop()}"))
+                each.slots.admit(assigned(f"build {queue.pop()}"))
 
     assert [each.slots.held for each in workers] == [4, 4]
 
 
-def test_a_thousand_builds_are_passed_in_twenty_moments() -> None:
-    here = Slots(long=1, short=5000, held=5000)
-    here.admit(build("build"))
-    while here.slots.held < 1000:
-        assert not here.slots.reserve()
-        for _each in range(here.prefetch(1000)):
-            held = here.slots.held
-            here.slots.admit(build(f"build {held}"))
+def test_a_thousand_builds_are_prefetched_in_twenty_peer_delays() -> None:
+    worker = Slots(long=1, short=5000, held=5000)
+    worker.admit(assigned("build"))
+    while worker.slots.held < 1000:
+        assert not worker.slots.reserve()
+        for _each in range(worker.prefetch(1000)):
+            held = worker.slots.held
+            worker.slots.admit(assigned(f"build {held}"))
 
-    assert here.moments <= 20
+    assert worker.peer_delays <= 20
 
 
-def test_what_was_not_taken_is_not_taken_later() -> None:
-    here = Slots(long=1, short=9, held=99)
+def test_a_permission_to_prefetch_expires_unused() -> None:
+    worker = Slots(long=1, short=9, held=99)
     for number in range(9):
-        here.admit(build(f"build {number}"))
-    assert here.prefetch(1) == 1
-    here.slots.release()  # no more there at the moment
+        worker.admit(assigned(f"build {number}"))
+    assert worker.prefetch(1) == 1
+    worker.slots.release()  # The job servers' queues were empty.
 
-    assert not here.slots.reserve()
-    # The job servers have said meanwhile that there is nothing.
-    assert here.prefetch(0) == 0
-    assert not here.slots.reserve()
+    assert not worker.slots.reserve()
+    assert worker.prefetch(0) == 0
+    assert not worker.slots.reserve()
 
 
 @pytest.mark.parametrize("long", [1, 5])
-def test_builds_that_the_cloud_has_no_room_for_are_left_to_others(
+def test_no_build_is_grabbed_while_the_cloud_has_no_room(
     long: int,
 ) -> None:
-    here = Slots(long=long, short=5, held=100)
-    here.no_capacity = True
+    worker = Slots(long=long, short=5, held=100)
+    worker.no_capacity = True
 
-    assert not here.slots.reserve()
-    here.no_capacity = False
-    assert here.slots.reserve()
+    assert not worker.slots.reserve()
+    worker.no_capacity = False
+    assert worker.slots.reserve()

@@ -1,9 +1,8 @@
-"""A worker stays flat: files, threads, memory, over jobs and restarts.
+"""Tests of a worker's open files, threads and memory under long load.
 
-``python -m tests.soak`` does the same for as long as one likes.
+``python -m tests.soak`` runs the same load for any time.
 """
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,27 +12,27 @@ from tests.soak import Gauge, Load, forget, soaking
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.endurance]
 
-#: How much more of each there may be in the end. Connections to a cloud are
-#: kept, as many as were in use at once. A job's own objects take several KiB:
-#: were they kept of one job in ten, the memory would be more.
+#: The allowed growth in open files, threads, and KiB of memory. Connections to
+#: the cloud stay open for reuse. A job's objects take several KiB: a leak of
+#: one job in ten would exceed the memory.
 FILES, THREADS, MEMORY = 10, 4, 4096
 
 
 def growth(
     cloud: str, folder: Path, rounds: int, *more: bytes, **environment: str
 ) -> tuple[Gauge, int]:
-    """How much a worker grows, after it has warmed up; and the jobs it ran.
+    """Return a worker's growth after a warm-up, and the number of jobs.
 
-    :param more: payloads of other jobs, for each round after that
+    :param more: payloads of additional jobs in each round after the warm-up
     """
     with soaking(cloud, folder, **environment) as (server, process, url):
         load = Load(server.address)
-        # Once as long: what is kept for later use has its size then.
+        # Caches and pools reach their final size in the warm-up.
         load.run(rounds)
         load.lose(server)
         load.run(rounds)
         before, jobs = Gauge.at_rest(process.pid), load.jobs
-        for _time in range(4):
+        for _cycle in range(4):
             load.run(rounds // 2, *more)
             load.lose(server)
             if url is not None:
@@ -50,7 +49,9 @@ def growth(
 
 
 @pytest.mark.parametrize(("cloud", "rounds"), [("fake", 50), ("openstack", 6)])
-def test_a_worker_stays_flat(cloud: str, rounds: int, tmp_path: Path) -> None:
+def test_open_files_threads_and_memory_of_a_worker_do_not_grow(
+    cloud: str, rounds: int, tmp_path: Path
+) -> None:
     grown, jobs = growth(cloud, tmp_path, rounds)
 
     assert jobs >= 130 * rounds
@@ -59,56 +60,54 @@ def test_a_worker_stays_flat(cloud: str, rounds: int, tmp_path: Path) -> None:
     assert grown.memory <= MEMORY, grown
 
 
-LEAK = """
+LEAKING_PLUGIN = """
     import os, threading
     from dataclasses import dataclass, field
     from poolmgr.actions.base import Action, text
 
-    KEPT = []
+    LEAKED = []
 
     @dataclass(frozen=True)
     class Fields:
-        what: str = field(metadata=text("What."))
+        kind: str = field(metadata=text("What to leak."))
 
     class Leak(Action):
-        \"\"\"Keep something of every job.\"\"\"
+        \"\"\"Leak something in every job.\"\"\"
 
         takes = Fields
 
         def run(self, request, context):
-            if request.what == "file":
-                KEPT.append(os.open("/dev/null", os.O_RDONLY))
-            elif request.what == "thread":
+            if request.kind == "file":
+                LEAKED.append(os.open("/dev/null", os.O_RDONLY))
+            elif request.kind == "thread":
                 wait = threading.Event().wait
                 threading.Thread(target=wait, daemon=True).start()
             else:
-                KEPT.append(context)
+                LEAKED.append(context)
             return {}
 """
 
 
-def test_a_leak_would_be_seen(tmp_path: Path) -> None:
-    beside = environments.install_beside(
+def test_the_soak_test_detects_leaks(tmp_path: Path) -> None:
+    package = environments.install_beside(
         tmp_path,
         "poolmgr-leak",
-        LEAK,
+        LEAKING_PLUGIN,
         poolmgr__actions="LEAK = poolmgr_leak:Leak",
     )
-    kept = [b'{"action": "LEAK", "what": "context"}'] * 20
-    kept += [b'{"action": "LEAK", "what": "file"}']
-    kept += [b'{"action": "LEAK", "what": "thread"}']
+    leaks = [b'{"action": "LEAK", "kind": "context"}'] * 20
+    leaks += [b'{"action": "LEAK", "kind": "file"}']
+    leaks += [b'{"action": "LEAK", "kind": "thread"}']
 
     grown, jobs = growth(
         "fake",
         tmp_path,
         50,
-        *kept,
-        PYTHONPATH=os.pathsep.join(
-            [str(beside), os.environ.get("PYTHONPATH", "")]
-        ),
+        *leaks,
+        **environments.visible(package),
     )
 
-    # A context of every fourth job was kept.
+    # Every fourth job leaked its context.
     assert jobs > 8000
     assert grown.memory > 2 * MEMORY, grown
     assert grown.files > FILES, grown

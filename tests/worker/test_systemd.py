@@ -1,4 +1,4 @@
-"""A worker that is told to tell systemd, and the unit for it."""
+"""Tests of the notifications to systemd and of the unit file."""
 
 import os
 import signal
@@ -20,18 +20,19 @@ from tests.wanted import program
 
 UNIT = Path(__file__).parents[2] / "etc" / "systemd" / "poolmgr-worker.service"
 
-#: So long a worker that shows no sign of life is taken for hung here.
+#: The watchdog's timeout in seconds.
 WATCHDOG = 0.3
 
 
 @pytest.fixture
 def manager() -> Iterator[NotifySocket]:
-    """What plays systemd."""
-    with notify_socket() as made:
-        yield made
+    """Return a socket in the place of systemd's."""
+    with notify_socket() as sock:
+        yield sock
 
 
-def status_of(messages: list[list[str]]) -> list[str]:
+def statuses(messages: list[list[str]]) -> list[str]:
+    """Return the status lines of notifications."""
     return [
         line.removeprefix("STATUS=")
         for message in messages
@@ -44,7 +45,7 @@ def status_of(messages: list[list[str]]) -> list[str]:
 
 
 @pytest.mark.parametrize("abstract", [True, False])
-def test_a_worker_is_ready_when_it_is_registered(
+def test_a_worker_notifies_ready_once_registered(
     abstract: bool, job_server: JobServerProcess, tmp_path: Path
 ) -> None:
     with notify_socket(None if abstract else tmp_path) as manager:
@@ -52,10 +53,10 @@ def test_a_worker_is_ready_when_it_is_registered(
             [str(job_server.address)], NOTIFY_SOCKET=manager.name
         ) as process:
             messages = manager.wait_for("READY=1")
-            assert status_of(messages)[0] == "checking the settings"
+            assert statuses(messages)[0] == "checking the settings"
             # [poolmgr] short_timeout is 90 s.
             assert "EXTEND_TIMEOUT_USEC=130000000" in messages[0]
-            assert status_of(messages)[-1] == (
+            assert statuses(messages)[-1] == (
                 "0 of 500 builds, 0 of 50 short jobs running, "
                 "1 of 1 job servers"
             )
@@ -65,22 +66,22 @@ def test_a_worker_is_ready_when_it_is_registered(
             assert "EXTEND_TIMEOUT_USEC=30000000" in stopping
 
 
-def test_no_job_server_does_not_hold_up_the_start_for_ever(
+def test_a_worker_without_a_job_server_notifies_ready_after_a_while(
     manager: NotifySocket,
 ) -> None:
     with gearmand(start=False) as server:
         with worker([str(server.address)], NOTIFY_SOCKET=manager.name):
             messages = manager.wait_for("READY=1")
             waiting = "0 of 1 job servers"
-            assert status_of(messages)[-1].endswith(waiting)
-            # It waits for one first.
-            assert sum(s.endswith(waiting) for s in status_of(messages)) > 5
+            assert statuses(messages)[-1].endswith(waiting)
+            # It has waited for a registration first.
+            assert sum(s.endswith(waiting) for s in statuses(messages)) > 5
 
             server.start()
             manager.wait_for("1 of 1 job servers")
 
 
-def test_a_worker_that_drains_asks_for_time_and_says_what_it_waits_for(
+def test_a_draining_worker_extends_its_timeout_and_reports_running_jobs(
     job_server: JobServerProcess, manager: NotifySocket, tmp_path: Path
 ) -> None:
     with worker(
@@ -94,13 +95,13 @@ def test_a_worker_that_drains_asks_for_time_and_says_what_it_waits_for(
         manager.wait_for("1 of 500 builds")
         process.signal(signal.SIGTERM)
         manager.wait_for("STOPPING=1")
-        (*_, last) = manager.wait_for("STATUS=draining, 1 of 500 builds")
-        assert "EXTEND_TIMEOUT_USEC=30000000" in last
-        assert "WATCHDOG=1" in last
-        assert "READY=1" not in last
+        (*_, message) = manager.wait_for("STATUS=draining, 1 of 500 builds")
+        assert "EXTEND_TIMEOUT_USEC=30000000" in message
+        assert "WATCHDOG=1" in message
+        assert "READY=1" not in message
 
 
-def test_reading_the_configuration_again_is_told_from_begin_to_end(
+def test_a_reload_is_notified_at_its_begin_and_end(
     job_server: JobServerProcess, manager: NotifySocket, tmp_path: Path
 ) -> None:
     with worker(
@@ -115,8 +116,8 @@ def test_reading_the_configuration_again_is_told_from_begin_to_end(
         process.signal(signal.SIGHUP)
 
         (*_, reloading) = manager.wait_for("RELOADING=1")
-        (since,) = (x for x in reloading if x.startswith("MONOTONIC_USEC="))
-        assert int(since.partition("=")[2]) > 0
+        (start,) = (x for x in reloading if x.startswith("MONOTONIC_USEC="))
+        assert int(start.partition("=")[2]) > 0
         manager.wait_for("READY=1")
         manager.wait_for("0 of 8 builds")
 
@@ -125,10 +126,10 @@ def test_reading_the_configuration_again_is_told_from_begin_to_end(
 
 
 @contextmanager
-def log_that_hangs(
+def log_pipe(
     folder: Path,
 ) -> Iterator[tuple[Path, Callable[[], None], Callable[[], None]]]:
-    """A log that is read, or not: its path, and what says which."""
+    """Yield the path of a named pipe, and functions to fill and empty it."""
     path = folder / "log"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -142,7 +143,7 @@ def log_that_hangs(
             except BlockingIOError:
                 pass
 
-    def read() -> None:
+    def empty() -> None:
         try:
             while os.read(reader, 65536):
                 pass
@@ -150,17 +151,17 @@ def log_that_hangs(
             pass
 
     try:
-        yield path, fill, read
+        yield path, fill, empty
     finally:
-        read()
+        empty()
         os.close(reader)
         os.close(filler)
 
 
-def test_a_worker_whose_loop_hangs_gives_no_sign_of_life(
+def test_a_worker_with_a_blocked_loop_stops_its_watchdog_notifications(
     job_server: JobServerProcess, manager: NotifySocket, tmp_path: Path
 ) -> None:
-    with log_that_hangs(tmp_path) as (log, fill, read):
+    with log_pipe(tmp_path) as (log, fill, empty):
         through = ["sh", "-c", f'exec "$@" 2>{log}', "worker"]
         with worker(
             [str(job_server.address)],
@@ -172,12 +173,12 @@ def test_a_worker_whose_loop_hangs_gives_no_sign_of_life(
             for _ in range(3):
                 assert "WATCHDOG=1" in manager.next()
 
-            # The loop logs that the job server is gone, and nobody reads.
+            # The loop blocks when it logs the lost job server to a full pipe.
             fill()
             job_server.kill()
             until(lambda: manager.next(5 * WATCHDOG) == [])
 
-            read()
+            empty()
             manager.wait_for("WATCHDOG=1")
 
 
@@ -192,14 +193,14 @@ def test_a_worker_notifies_three_times_within_the_watchdogs_timeout(
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
-def test_other_addresses_are_ignored(address: str) -> None:
+def test_unsupported_notify_sockets_are_ignored(address: str) -> None:
     Notifier({"NOTIFY_SOCKET": address}).send("READY=1")
 
 
-def test_a_manager_that_does_not_read_does_not_block_the_worker() -> None:
+def test_an_unread_notify_sockdoes_not_block_the_worker() -> None:
     with notify_socket() as manager:
         notifier = Notifier({"NOTIFY_SOCKET": manager.name})
-        for _ in range(2000):  # more than a socket's queue takes
+        for _ in range(2000):  # more than fit into a socket's queue
             notifier.send("WATCHDOG=1")
         assert manager.next() == ["WATCHDOG=1"]
     notifier.send("WATCHDOG=1")
@@ -220,13 +221,13 @@ def analyze(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 def runnable_unit() -> str:
-    """The unit, with a program that there is."""
+    """Return the unit with an installed program in place of poolmgr."""
     text = UNIT.read_text()
     assert "/opt/poolmgr/bin/poolmgr" in text
     return text.replace("/opt/poolmgr/bin/poolmgr", sys.executable)
 
 
-def test_the_unit_is_what_systemd_understands(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     unit.write_text(runnable_unit())
 
@@ -235,7 +236,7 @@ def test_the_unit_is_what_systemd_understands(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_unit_exposes_little() -> None:
+def test_the_units_security_exposure_is_low() -> None:
     done = analyze(
         "security", "--offline=true", "--threshold=15", "--no-pager", str(UNIT)
     )

@@ -1,4 +1,4 @@
-"""Who waits for a build is told how far it is; short jobs tell nothing."""
+"""Tests of the progress that builds report by WORK_STATUS."""
 
 import json
 from collections.abc import Iterator
@@ -18,52 +18,52 @@ T = PacketType
 
 @pytest.fixture
 def job_server() -> Iterator[JobServerProcess]:
-    """The built-in one keeps no progress."""
+    """Run gearmand: the built-in job server does not store progress."""
     with gearmand() as server:
         yield server
 
 
 @pytest.fixture
 def client(job_server: JobServerProcess) -> Iterator[RawPeer]:
-    """A client that sees every packet."""
+    """Return a client that receives every packet."""
     with RawPeer(job_server.address) as client:
         yield client
 
 
 def submit(client: RawPeer, kind: PacketType, action: str) -> bytes:
-    """Submit a job; its handle."""
+    """Submit a job and return its handle."""
     payload = json.dumps({"action": action}).encode()
     created = client.ask(kind, FUNCTION.encode(), b"u", payload)
     assert created.type is T.JOB_CREATED
     return created.args[0]
 
 
-def until_complete(client: RawPeer) -> list[Packet]:
-    """The packets up to the answer, without it."""
+def read_until_complete(client: RawPeer) -> list[Packet]:
+    """Return the packets before the answer."""
     packets = []
     while (packet := client.receive()).type is not T.WORK_COMPLETE:
         packets.append(packet)
     return packets
 
 
-def test_a_build_tells_its_stages_and_a_short_job_nothing(
+def test_a_build_reports_its_progress_and_a_short_job_does_not(
     job_server: JobServerProcess, client: RawPeer
 ) -> None:
     with worker([str(job_server.address)]) as process:
         process.wait_for("registered")
         handle = submit(client, T.SUBMIT_JOB, "BUILD_DEVICE")
-        stages = until_complete(client)
+        build_packets = read_until_complete(client)
         submit(client, T.SUBMIT_JOB, "BUILD_IP")
-        nothing = until_complete(client)
+        short_job_packets = read_until_complete(client)
 
-    assert stages == [
+    assert build_packets == [
         (T.WORK_STATUS, [handle, b"1", b"3"]),
         (T.WORK_STATUS, [handle, b"2", b"3"]),
     ]
-    assert nothing == []
+    assert short_job_packets == []
 
 
-def test_a_background_builds_progress_can_be_asked_for(
+def test_the_progress_of_a_background_build_can_be_queried(
     job_server: JobServerProcess, client: RawPeer, tmp_path: Path
 ) -> None:
     config = "[fake]\nboot_time = 3600\n"

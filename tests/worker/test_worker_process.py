@@ -1,13 +1,12 @@
-"""What a worker's process does for itself, and what cannot hold up its end."""
+"""Tests of the worker process: memory use, and actions that never end."""
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests.asking import asked
-from tests.environments import plugin_beside
+from tests.environments import plugin_beside, visible
 from tests.jobservers import builtin
 from tests.processes import worker
 
@@ -16,18 +15,18 @@ PROBE = '''
     from poolmgr.actions.base import Action, NoFields
 
     class Probe(Action):
-        """Tell how the process uses memory."""
+        """Return how the process uses memory."""
 
         takes = NoFields
         answers = ("frozen", "arenas")
 
         def run(self, request, context):
-            meeting = threading.Barrier(16)
+            barrier = threading.Barrier(16)
 
             def allocate():
-                meeting.wait()
+                barrier.wait()
                 bytearray(100_000)
-                meeting.wait()
+                barrier.wait()
 
             threads = [threading.Thread(target=allocate) for _ in range(16)]
             for each in threads:
@@ -46,12 +45,12 @@ PROBE = '''
             return len(re.findall(b"<heap ", file.read()))
 '''
 
-STUBBORN = '''
+ENDLESS = '''
     import asyncio, time
     from poolmgr.actions.base import Action, NoFields
 
-    class Deaf(Action):
-        """Go on whatever happens."""
+    class IgnoresCancellation(Action):
+        """Continue after every cancellation."""
 
         takes = NoFields
         cleanup_time = 0.1
@@ -63,8 +62,8 @@ STUBBORN = '''
                 except asyncio.CancelledError:
                     pass
 
-    class Hanging(Action):
-        """Never return."""
+    class BlocksItsThread(Action):
+        """Block its thread."""
 
         takes = NoFields
         cleanup_time = 0.1
@@ -74,48 +73,45 @@ STUBBORN = '''
 '''
 
 
-def beside(folder: Path, source: str, actions: str) -> dict[str, str]:
-    """The environment of a worker with a plugin."""
-    path = plugin_beside(folder, source, poolmgr__actions=actions)
-    paths = [str(path), os.environ.get("PYTHONPATH", "")]
-    return {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "XDG_CACHE_HOME": str(folder / "cache"),
-    }
+def install(folder: Path, source: str, actions: str) -> dict[str, str]:
+    """Install a plugin and return the environment of a worker with it."""
+    package = plugin_beside(folder, source, poolmgr__actions=actions)
+    return {**visible(package), "XDG_CACHE_HOME": str(folder / "cache")}
 
 
-def test_memory_is_neither_searched_nor_kept_without_need(
+def test_startup_objects_are_frozen_and_malloc_arenas_are_few(
     tmp_path: Path,
 ) -> None:
-    environment = beside(tmp_path, PROBE, "PROBE = stranger:Probe")
+    environment = install(tmp_path, PROBE, "PROBE = stranger:Probe")
     with builtin() as server:
-        # In a new interpreter, in which nothing is frozen yet.
+        # "env" starts a new interpreter, in which nothing is frozen yet.
         with worker([str(server.address)], "", None, ["env"], **environment):
             (answer,) = asked(server.address, {"action": "PROBE"})()
 
-    # What is there at the start is not looked through at each collection.
+    # The garbage collector skips the objects of the start.
     assert answer["frozen"] > 10_000
-    # glibc would have one for each thread, eight for a processor.
+    # By default, glibc has one per thread, up to eight per processor.
     assert answer["arenas"] <= 2
 
 
-@pytest.mark.parametrize("action", ["DEAF", "HANGING"])
-def test_an_action_that_never_ends_holds_up_neither_others_nor_the_end(
+@pytest.mark.parametrize("action", ["IGNORES", "BLOCKS"])
+def test_an_endless_action_delays_neither_other_jobs_nor_the_workers_end(
     action: str, tmp_path: Path
 ) -> None:
-    environment = beside(
+    environment = install(
         tmp_path,
-        STUBBORN,
-        "DEAF = stranger:Deaf\nHANGING = stranger:Hanging",
+        ENDLESS,
+        "IGNORES = stranger:IgnoresCancellation\n"
+        "BLOCKS = stranger:BlocksItsThread",
     )
     config = "[poolmgr]\nshort_timeout = 1\n[worker]\ndrain_timeout = 3600\n"
     with builtin() as server:
         with worker(
             [str(server.address)], config, tmp_path, **environment
         ) as process:
-            stuck = asked(server.address, *[{"action": action}] * 3)
+            endless_jobs = asked(server.address, *[{"action": action}] * 3)
             (other,) = asked(server.address, {"action": "BUILD_IP"})()
-            answers = stuck()
+            answers = endless_jobs()
             process.signal(signal.SIGTERM)
 
             assert process.exit_code() == 0
