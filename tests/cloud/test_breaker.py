@@ -12,6 +12,10 @@ from poolmgr.tracing import RequestContext, bound
 
 
 def breaker(**changes: Any) -> Breaker:
+    """Return a breaker with a pause of ten seconds.
+
+    :param changes: different options
+    """
     options: dict[str, Any] = {
         "what": "asking",
         "failure": CloudUnavailable,
@@ -25,6 +29,7 @@ def breaker(**changes: Any) -> Breaker:
 async def fail(
     circuit: Breaker, max_wait: float = 0.0, **pause: float
 ) -> None:
+    """Make a call that fails."""
     await circuit.wait(max_wait)
     circuit.record(CloudUnavailable("it is down", **pause), next(SEQUENCE))
 
@@ -32,6 +37,7 @@ async def fail(
 async def succeed(
     circuit: Breaker, max_wait: float = 1e6, seconds: float = 0.0
 ) -> None:
+    """Make a call that succeeds after some seconds."""
     await circuit.wait(max_wait)
     began = next(SEQUENCE)
     await asyncio.sleep(seconds)
@@ -39,6 +45,7 @@ async def succeed(
 
 
 def time() -> float:
+    """Return the seconds since the test began."""
     return asyncio.get_running_loop().time()
 
 

@@ -103,24 +103,18 @@ async def test_a_second_cancel_does_not_wait_for_the_clean_up() -> None:
     assert driver.devices == {}
 
 
-async def test_a_lost_answer_to_a_creation_leaves_one_device() -> None:
+@pytest.mark.parametrize(("lost", "requests"), [("request", 2), ("answer", 1)])
+async def test_a_lost_request_or_answer_of_a_creation_leaves_one_device(
+    lost: str, requests: int
+) -> None:
     driver = ScriptedDriver()
-    driver.after["create_device"] = [OutcomeUnknown("the answer is lost")]
+    errors = driver.before if lost == "request" else driver.after
+    errors["create_device"] = [OutcomeUnknown("lost")]
 
     created = await cloud_of(driver).create_device("libra-1", MARK)
 
     assert list(driver.devices) == [created.id]
-    assert driver.calls.count("create_device") == 1
-
-
-async def test_a_lost_request_for_a_device_is_repeated() -> None:
-    driver = ScriptedDriver()
-    driver.before["create_device"] = [OutcomeUnknown("lost")]
-
-    created = await cloud_of(driver).create_device("libra-1", MARK)
-
-    assert list(driver.devices) == [created.id]
-    assert driver.calls.count("create_device") == 2
+    assert driver.calls.count("create_device") == requests
 
 
 async def test_a_creation_is_requested_three_times_at_most() -> None:

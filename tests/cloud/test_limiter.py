@@ -19,7 +19,7 @@ def test_requests_are_limited_per_second() -> None:
     assert time.monotonic() - started >= 0.45
 
 
-def test_zero_means_no_limit() -> None:
+def test_a_rate_of_zero_means_no_limit() -> None:
     limiter = RateLimiter(0.0)
 
     for _call in range(100_000):

@@ -86,7 +86,7 @@ async def test_polls_of_unchanged_devices_leave_no_garbage() -> None:
     await asyncio.wait(tasks)
 
 
-async def test_a_slow_cloud_is_polled_half_of_the_time() -> None:
+async def test_polls_of_a_slow_cloud_take_half_of_the_time() -> None:
     driver = ScriptedDriver()
     driver.boot_time = 100.0
     driver.seconds["poll"] = 5.0
