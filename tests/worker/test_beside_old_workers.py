@@ -1,7 +1,6 @@
-"""Workers of this version and of the one before it serve one pool.
+"""Tests of workers of this and of an older version that serve one pool.
 
-The old one is built from the last commit before everything that waits went
-onto one event loop.
+The older version is the last commit before waiting jobs shared one event loop.
 """
 
 import json
@@ -29,13 +28,13 @@ OLD_COMMIT = "91cbe37"
 BUILD = {"action": "BUILD_DEVICE"}
 BUILD_IP = {"action": "BUILD_IP"}
 
-#: What runs the version of this tree.
+#: The command prefix that runs this version.
 NEW: Sequence[str] = ()
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str]:
-    """What runs the old version in place of this one."""
+    """Return a command prefix that runs the old version instead."""
     folder = tmp_path_factory.mktemp("old")
     source = folder / "source"
     source.mkdir()
@@ -47,16 +46,16 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str]:
     if done.returncode:
         go_without(f"git, or its commit {OLD_COMMIT},")
     subprocess.run(["tar", "-xC", source], input=done.stdout, check=True)
-    made = folder / "venv"
+    venv = folder / "venv"
     for command in (
-        ["venv", "--without-pip", str(made)],
-        ["pip", "--python", str(made / "bin" / "python"), "install"]
+        ["venv", "--without-pip", str(venv)],
+        ["pip", "--python", str(venv / "bin" / "python"), "install"]
         + ["--quiet", "--disable-pip-version-check", str(source)],
     ):
         subprocess.run([sys.executable, "-m", *command], check=True)
-    # Its arguments are: this interpreter, -m, poolmgr, and those for both.
+    # The first three arguments are this interpreter, -m and poolmgr.
     script = 'shift 3; unset PYTHONPATH; exec "$0" "$@"'
-    return ("sh", "-c", script, str(made / "bin" / "poolmgr"))
+    return ("sh", "-c", script, str(venv / "bin" / "poolmgr"))
 
 
 class Pool:
@@ -77,7 +76,7 @@ class Pool:
 
     @contextmanager
     def worker(self, version: Sequence[str]) -> Iterator[Process]:
-        """A worker of a version, which is registered."""
+        """Run a worker of a version, and wait until it is registered."""
         process = Process(
             ["--config-file", str(self._config), "worker"],
             version,
@@ -90,37 +89,42 @@ class Pool:
             process.end()
 
     def rows(self, *args: str) -> list[dict[str, object]]:
-        """What a command of this version lists."""
+        """Return the rows that a command of this version lists."""
         done = poolmgr(
             *("--config-file", str(self._config), *args, "-f", "json"),
             **self._environment,
         )
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-        assert isinstance(found, list)
-        return found
+        rows = json.loads(done.stdout)
+        assert isinstance(rows, list)
+        return rows
 
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[Pool]:
-    """A pool whose devices boot within a second."""
+    """Return a pool whose devices boot within a second."""
     with LoopbackCloud(boot_time=1.0) as cloud, gearmand() as server:
         yield Pool(cloud, server, tmp_path)
 
 
-def passes(process: Process) -> int:
-    """How many jobs a worker has answered with PASS."""
+def count_passes(process: Process) -> int:
+    """Return how many jobs a worker has answered with PASS."""
     return sum("outcome=PASS" in line for line in process.lines)
 
 
-def test_both_serve_one_queue(pool: Pool, old: Sequence[str]) -> None:
-    with pool.worker(old) as before, pool.worker(NEW) as after:
+def test_both_versions_serve_one_queue(pool: Pool, old: Sequence[str]) -> None:
+    with pool.worker(old) as old_worker, pool.worker(NEW) as new_worker:
         jobs = [BUILD] * 30 + [BUILD_IP] * 10
         answers = asked(pool.server.address, *jobs)()
         assert {answer["response"] for answer in answers} == {"PASS"}
-        until(lambda: passes(before) + passes(after) == len(jobs))
-        assert passes(before)
-        assert passes(after)
+        until(
+            lambda: (
+                count_passes(old_worker) + count_passes(new_worker)
+                == len(jobs)
+            )
+        )
+        assert count_passes(old_worker)
+        assert count_passes(new_worker)
 
     names = [answer["name"] for answer in answers if "name" in answer]
     assert len(set(names)) == 30
@@ -129,37 +133,37 @@ def test_both_serve_one_queue(pool: Pool, old: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("old_is_killed", [True, False])
-def test_each_takes_over_what_the_other_has_begun(
+def test_builds_of_a_killed_worker_are_taken_over_across_versions(
     pool: Pool, old: Sequence[str], old_is_killed: bool
 ) -> None:
     first, second = (old, NEW) if old_is_killed else (NEW, old)
     with pool.worker(first) as killed:
-        answers = asked(pool.server.address, *[BUILD] * 5)
+        future = asked(pool.server.address, *[BUILD] * 5)
         until(lambda: len(pool.cloud.servers) == 5)
         with pool.worker(second):
             killed.signal(signal.SIGKILL)
-            found = answers()
+            answers = future()
 
-    assert {answer["response"] for answer in found} == {"PASS"}
-    names = sorted(answer["name"] for answer in found)
+    assert {answer["response"] for answer in answers} == {"PASS"}
+    names = sorted(answer["name"] for answer in answers)
     assert sorted(each["name"] for each in pool.cloud.servers) == names
 
 
 @pytest.mark.parametrize("old_builds", [True, False])
-def test_each_can_touch_what_the_other_has_made(
+def test_resources_are_usable_across_versions(
     pool: Pool, old: Sequence[str], old_builds: bool
 ) -> None:
     builder, user = (old, NEW) if old_builds else (NEW, old)
     address = pool.server.address
     with pool.worker(builder):
         device, ip = asked(address, BUILD, BUILD_IP)()
-    # Whichever made them, they have an owner.
+    # This version's reaper understands the marks of both.
     assert pool.rows("reap", "--dry-run", "--older-than", "0") == []
-    placed = {"ip": ip["ip"], "name": device["name"]}
+    fields = {"ip": ip["ip"], "name": device["name"]}
     with pool.worker(user):
         for job in (
-            {"action": "ASSIGN_IP", **placed},
-            {"action": "REMOVE_IP", **placed},
+            {"action": "ASSIGN_IP", **fields},
+            {"action": "REMOVE_IP", **fields},
             {"action": "DELETE_IP", "ip": ip["ip"]},
             {"action": "DELETE_DEVICE", "name": device["name"]},
         ):

@@ -1,4 +1,4 @@
-"""The clients that Libra and its relatives really use."""
+"""Tests with the client libraries of Libra: gear and python-gearman."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.processes import worker
 
 FUNCTION = "libra_pool_mgm"
 
-#: What Libra's Admin API does with a batch, on python-gearman 2.0.2.
+#: Submits a batch with python-gearman 2.0.2 as Libra's Admin API does.
 PYTHON_2_CLIENT = """
 import json, sys, uuid
 import gearman
@@ -52,16 +52,18 @@ print(json.dumps([
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:gear")
-def test_the_gear_library_is_answered(job_server: JobServerProcess) -> None:
+def test_jobs_of_the_gear_library_are_answered(
+    job_server: JobServerProcess,
+) -> None:
     answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
-    class Listening(gear.Client):  # type: ignore[misc]
+    class RecordingClient(gear.Client):  # type: ignore[misc]
         def handleWorkComplete(self, packet: object) -> object:  # noqa: N802
             job = super().handleWorkComplete(packet)
             answers.put(json.loads("".join(job.data)))
             return job
 
-    client = Listening("test")
+    client = RecordingClient("test")
     client.addServer(job_server.address.host, job_server.address.port)
     client.waitForServer()
     try:
@@ -81,19 +83,19 @@ def test_the_gear_library_is_answered(job_server: JobServerProcess) -> None:
     assert {a["response"] for a in found} == {"PASS"}
 
 
-def python_2() -> str | None:
-    """A Python 2.7 that works, if one is at hand."""
+def find_python_2() -> str | None:
+    """Return a working Python 2.7, if there is one."""
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     candidates = [shutil.which("python2.7"), shutil.which("python2")]
     candidates += map(str, pyenv.glob("versions/2.7*/bin/python"))
     for candidate in filter(None, candidates):
-        asked = subprocess.run(
+        version = subprocess.run(
             [candidate, "-c", "import sys; print(sys.version_info[0])"],
             capture_output=True,
             text=True,
             check=False,
         )
-        if asked.stdout.strip() == "2":
+        if version.stdout.strip() == "2":
             return candidate
     return None
 
@@ -102,12 +104,12 @@ def python_2() -> str | None:
 def python_gearman(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, Path]:
-    """A Python 2.7, and a folder with python-gearman 2.0.2."""
-    python = python_2()
+    """Return a Python 2.7 and a folder with python-gearman 2.0.2."""
+    python = find_python_2()
     if python is None:
-        pytest.skip("no Python 2.7 is at hand")
+        pytest.skip("Python 2.7 is not installed")
     folder = tmp_path_factory.mktemp("python-gearman")
-    # No Python 3 can build it, and so neither can a Python 3's pip.
+    # Only Python 2's pip can build it.
     subprocess.run(
         [python, "-m", "pip", "install", "--quiet", "--no-deps"]
         + ["--target", str(folder), "gearman==2.0.2"],
@@ -117,7 +119,7 @@ def python_gearman(
     return python, folder
 
 
-def test_a_batch_of_python_gearman_is_answered(
+def test_batches_of_python_gearman_are_answered(
     job_server: JobServerProcess, python_gearman: tuple[str, Path]
 ) -> None:
     python, folder = python_gearman
