@@ -1,4 +1,4 @@
-"""Every action passes the public conformance suite, and it finds mistakes."""
+"""Tests of the actions with the public conformance suite, and of the suite."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -49,21 +49,21 @@ class TestDeleteIp(ActionConformance):
         return {"ip": manager.execute("BUILD_IP")["ip"]}
 
 
-class _WithBoth(ActionConformance):
+class _DeviceAndIp(ActionConformance):
     def prepare(self, manager: PoolManager) -> Mapping[str, object]:
         name = manager.execute("BUILD_DEVICE")["name"]
         return {"name": name, "ip": manager.execute("BUILD_IP")["ip"]}
 
 
-class TestAssignIp(_WithBoth):
+class TestAssignIp(_DeviceAndIp):
     action = AssignIp
 
 
-class TestRemoveIp(_WithBoth):
+class TestRemoveIp(_DeviceAndIp):
     action = RemoveIp
 
 
-# -- what it finds ----------------------------------------------------------
+# -- the suite --------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Unchecked:
-    """A request that is not checked."""
+    """A request whose values are not checked."""
 
     whom: Any
 
 
-class Good(Action[Request]):
+class Correct(Action[Request]):
     """Greet."""
 
     takes = Request
@@ -92,23 +92,23 @@ class Good(Action[Request]):
         return {"greeting": f"Hello {request.whom}"}
 
 
-class NoHelp(Good):
+class Undocumented(Correct):
     __doc__ = None
 
 
-class NoDataclass(Good):
+class TakesNoDataclass(Correct):
     """Greet."""
 
     takes = str  # type: ignore[assignment]
 
 
-class MoreThanItSays(Good):
+class UnannouncedField(Correct):
     """Greet."""
 
     answers: ClassVar[tuple[str, ...]] = ()
 
 
-class NoJson(Good):
+class NotJson(Correct):
     """Greet."""
 
     def run(
@@ -117,7 +117,7 @@ class NoJson(Good):
         return {"greeting": {request.whom}}
 
 
-class Trusting(Action[Unchecked]):
+class Unvalidated(Action[Unchecked]):
     """Greet."""
 
     takes = Unchecked
@@ -129,7 +129,7 @@ class Trusting(Action[Unchecked]):
         return {"greeting": request.whom.upper()}
 
 
-class Async(Good):
+class Async(Correct):
     """Greet."""
 
     async def run(  # type: ignore[override]
@@ -139,8 +139,8 @@ class Async(Good):
         return {"greeting": f"Hello {request.whom}"}
 
 
-class Careless(Good):
-    """Delete every device, past the cloud's own checks."""
+class Unprotected(Correct):
+    """Delete every device through the driver, without the cloud's checks."""
 
     def run(
         self, request: Request, context: BlockingContext
@@ -150,7 +150,7 @@ class Careless(Good):
         return {"greeting": "Gone"}
 
 
-class Refused(Good):
+class Refused(Correct):
     """Try to delete every device."""
 
     def run(
@@ -181,7 +181,7 @@ SUITE = {
 
 
 def failures(action_: type[Action[Any]]) -> set[str]:
-    """The tests of the suite that an action fails."""
+    """Return the tests of the suite that an action fails."""
 
     class Suite(ActionConformance):
         action = action_
@@ -202,31 +202,33 @@ def failures(action_: type[Action[Any]]) -> set[str]:
     return failed
 
 
-@pytest.mark.parametrize("action", [Good, Async, Refused])
-def test_a_good_action_passes(action: type[Action[Any]]) -> None:
+@pytest.mark.parametrize("action", [Correct, Async, Refused])
+def test_a_correct_action_passes_the_suite(action: type[Action[Any]]) -> None:
     assert len(SUITE) >= 7
     assert failures(action) == set()
 
 
-MADE = "test_the_class_is_valid"
+VALID = "test_the_class_is_valid"
 HELP = "test_its_command_has_help"
 ANSWERED = "test_the_answer_has_all_announced_fields"
 FOREIGN = "test_resources_of_other_pools_are_not_touched"
-KINDS = "test_wrong_values_are_refused_or_accepted"
+VALUES = "test_wrong_values_are_refused_or_accepted"
 
 
 @pytest.mark.parametrize(
-    ("action", "found"),
+    ("action", "failed"),
     [
-        (NoHelp, HELP),
-        (NoDataclass, MADE),
-        (MoreThanItSays, ANSWERED),
-        (NoJson, ANSWERED),
-        (Trusting, HELP),
-        (Trusting, KINDS),
+        (Undocumented, HELP),
+        (TakesNoDataclass, VALID),
+        (UnannouncedField, ANSWERED),
+        (NotJson, ANSWERED),
+        (Unvalidated, HELP),
+        (Unvalidated, VALUES),
         (Failing, ANSWERED),
-        (Careless, FOREIGN),
+        (Unprotected, FOREIGN),
     ],
 )
-def test_mistakes_are_found(action: type[Action[Any]], found: str) -> None:
-    assert found in failures(action)
+def test_a_faulty_action_fails_the_right_test(
+    action: type[Action[Any]], failed: str
+) -> None:
+    assert failed in failures(action)

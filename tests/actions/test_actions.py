@@ -1,4 +1,4 @@
-"""The six actions as Libra's wire document has them, on the fake cloud."""
+"""Tests of the six actions of Libra's wire document, on the fake cloud."""
 
 import asyncio
 import json
@@ -24,46 +24,52 @@ from poolmgr.jobs.message import Message
 from poolmgr.ownership import Mark, State
 from poolmgr.settings import PoolSettings
 
-SOON = 10.0
-PATTERN = "libra-stg-haproxy-eaf1fef0-1584-11e3-b42b-02163e192df9"
+TIMEOUT = 10.0
+DEVICE_NAME = "libra-stg-haproxy-eaf1fef0-1584-11e3-b42b-02163e192df9"
 
 
 def build_device(manager: PoolManager) -> Message:
+    """Build a device and return its answer, a PASS."""
     answer = manager.run({"action": "BUILD_DEVICE"})
     assert answer["response"] == "PASS", answer
     return answer
 
 
 def build_ip(manager: PoolManager) -> Message:
+    """Build a floating IP and return its answer, a PASS."""
     answer = manager.run({"action": "BUILD_IP"})
     assert answer["response"] == "PASS", answer
     return answer
 
 
 def run(manager: PoolManager, action: str, **fields: object) -> Message:
+    """Run an action and return its answer."""
     return manager.run({"action": action, **fields})
 
 
-def code(answer: Message) -> object:
+def error_code(answer: Message) -> object:
+    """Return the error code of a FAIL."""
     assert answer["response"] == "FAIL", answer
     error = answer["error"]
     assert isinstance(error, dict)
     return error["code"]
 
 
-def attached_to(cloud: FakeCloud, ip: Message) -> Device | None:
-    (found,) = cloud.find_ips([str(ip["ip"])], SOON)
-    return cloud.get_device(found.device_id or "", SOON)
+def device_of(cloud: FakeCloud, ip: Message) -> Device | None:
+    """Return the device that a floating IP is attached to."""
+    (found,) = cloud.find_ips([str(ip["ip"])], TIMEOUT)
+    return cloud.get_device(found.device_id or "", TIMEOUT)
 
 
 def exists(cloud: FakeCloud, device: Message) -> bool:
-    return bool(cloud.find_devices([str(device["name"])], SOON))
+    """Return whether the cloud has a device."""
+    return bool(cloud.find_devices([str(device["name"])], TIMEOUT))
 
 
 # -- BUILD_DEVICE -----------------------------------------------------------
 
 
-def test_build_device_answers_what_the_document_says(
+def test_build_device_answers_as_documented(
     manager: PoolManager,
 ) -> None:
     answer = build_device(manager)
@@ -81,7 +87,7 @@ def test_build_device_answers_what_the_document_says(
     }
 
 
-def test_the_type_has_the_base_name_as_it_was_configured(
+def test_the_type_has_the_configured_basename(
     cloud: FakeCloud,
 ) -> None:
     manager = PoolManager(cloud, PoolSettings(basename="libra_stg"))
@@ -92,54 +98,55 @@ def test_the_type_has_the_base_name_as_it_was_configured(
     assert answer["type"] == "basename: libra_stg, image: fake-image"
 
 
-def failing(**settings: object) -> PoolManager:
+def manager_of(**settings: object) -> PoolManager:
+    """Return a pool manager whose fake cloud has these settings."""
     cloud = FakeCloud(FakeSettings(**settings))  # type: ignore[arg-type]
     return PoolManager(
         cloud, PoolSettings(explain_failures=True, long_timeout=0.2)
     )
 
 
-def test_a_device_that_fails_is_deleted_and_its_fault_told() -> None:
-    manager = failing(boot_failure_rate=1.0)
+def test_a_failed_device_is_deleted_and_its_fault_is_reported() -> None:
+    manager = manager_of(boot_failure_rate=1.0)
 
     answer = run(manager, "BUILD_DEVICE")
 
-    assert code(answer) == "device_failed"
+    assert error_code(answer) == "device_failed"
     assert "the fake cloud let it fail" in str(answer["error"])
     assert "name" not in answer
-    assert not manager.driver.list_devices(SOON)
+    assert not manager.driver.list_devices(TIMEOUT)
 
 
-def test_the_quota_is_not_a_failure_of_the_device() -> None:
-    manager = failing(device_quota=1)
+def test_a_used_up_quota_is_not_reported_as_a_failed_device() -> None:
+    manager = manager_of(device_quota=1)
     build_device(manager)
 
     answer = run(manager, "BUILD_DEVICE")
 
-    assert code(answer) == "quota_exceeded"
+    assert error_code(answer) == "quota_exceeded"
 
 
 class Undeletable(FakeCloud):
-    """A cloud that keeps what it has."""
+    """A cloud that refuses to delete devices."""
 
     def delete_device(self, device: Device, timeout: float) -> bool:
-        raise CloudRefused("it stays")
+        raise CloudRefused("not deleted")
 
 
-def test_a_failed_device_that_stays_is_handed_back_whole() -> None:
+def test_a_failed_device_that_cannot_be_deleted_is_answered_in_full() -> None:
     cloud = Undeletable(FakeSettings(boot_failure_rate=1.0))
     manager = PoolManager(cloud, PoolSettings(explain_failures=True))
 
     answer = run(manager, "BUILD_DEVICE")
 
-    (left,) = cloud.list_devices(SOON)
-    assert code(answer) == "device_not_deleted"
+    (left,) = cloud.list_devices(TIMEOUT)
+    assert error_code(answer) == "device_not_deleted"
     assert answer["name"] == left.name
     assert {"addr", "type", "az"} <= answer.keys()
 
 
-def test_a_name_in_the_request_is_not_answered_as_a_built_device() -> None:
-    manager = failing(boot_failure_rate=1.0)
+def test_a_failed_build_does_not_answer_the_name_of_its_request() -> None:
+    manager = manager_of(boot_failure_rate=1.0)
 
     answer = run(manager, "BUILD_DEVICE", name="mine", other=1)
 
@@ -150,7 +157,7 @@ def test_a_name_in_the_request_is_not_answered_as_a_built_device() -> None:
 # -- DELETE_DEVICE ----------------------------------------------------------
 
 
-def test_delete_device_deletes_it(
+def test_delete_device_deletes_the_device(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:
     device = build_device(manager)
@@ -165,8 +172,11 @@ def test_delete_device_deletes_it(
     assert not exists(cloud, device)
 
 
-def test_deleting_an_absent_device_is_a_fail(manager: PoolManager) -> None:
-    assert code(run(manager, "DELETE_DEVICE", name=PATTERN)) == "not_found"
+def test_deleting_an_absent_device_fails(manager: PoolManager) -> None:
+    assert (
+        error_code(run(manager, "DELETE_DEVICE", name=DEVICE_NAME))
+        == "not_found"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "l", ".*", "libra", "^l"])
@@ -181,18 +191,24 @@ def test_only_the_exact_name_is_deleted(
     assert exists(cloud, device)
 
 
-def test_of_two_devices_of_one_name_none_is_deleted(
+def test_two_devices_of_one_name_are_not_deleted(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:
     for _twice in range(2):
-        cloud.create_device(PATTERN, None, SOON)
+        cloud.create_device(DEVICE_NAME, None, TIMEOUT)
 
-    assert code(run(manager, "DELETE_DEVICE", name=PATTERN)) == "ambiguous"
-    assert len(cloud.find_devices([PATTERN], SOON)) == 2
+    assert (
+        error_code(run(manager, "DELETE_DEVICE", name=DEVICE_NAME))
+        == "ambiguous"
+    )
+    assert len(cloud.find_devices([DEVICE_NAME], TIMEOUT)) == 2
 
 
-class Deaf(FakeCloud):
-    """A cloud that does what it is told, and whose answers are lost."""
+# -- lost answers and failing marks ------------------------------------------
+
+
+class LostAnswers(FakeCloud):
+    """A cloud that creates resources and loses the answers."""
 
     def create_device(
         self, name: str, mark: Mark | None, timeout: float
@@ -206,59 +222,35 @@ class Deaf(FakeCloud):
 
 
 @pytest.mark.parametrize("action", ["BUILD_DEVICE", "BUILD_IP"])
-def test_what_was_made_unheard_of_is_found(action: str) -> None:
-    cloud = Deaf()
+def test_a_creation_whose_answer_is_lost_is_found(action: str) -> None:
+    cloud = LostAnswers()
 
     answer = run(PoolManager(cloud), action)
 
     assert answer["response"] == "PASS"
-    made = [device.name for device in cloud.list_devices(SOON)]
-    made += [ip.address for ip in cloud.list_ips(SOON)]
+    made = [device.name for device in cloud.list_devices(TIMEOUT)]
+    made += [ip.address for ip in cloud.list_ips(TIMEOUT)]
     assert made == [answer.get("name") or answer["ip"]]
 
 
-def test_an_address_that_cannot_be_given_back_is_named_in_the_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    class Undeletable(Unmarkable):
-        """Likewise, nor can it be given back."""
-
-        def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
-            raise CloudRefused("nor deleting")
-
-    cloud = Undeletable(CloudRefused("no"), times=1)
-
-    answer = run(PoolManager(cloud), "BUILD_IP")
-
-    assert answer["response"] == "FAIL"
-    (left,) = cloud.list_ips(SOON)
-    assert f"cannot delete floating IP {left.address}: nor" in caplog.text
-
-
-def test_an_address_is_nobodys_until_right_before_its_answer() -> None:
-    cloud = Unmarkable(Changed("somebody wrote"), times=0)
-
-    answer = build_ip(PoolManager(cloud))
-
-    assert cloud.born == "building"
-    (ip,) = cloud.find_ips([str(answer["ip"])], SOON)
-    assert ip.mark is not None
-    assert ip.mark.state == "handed over"
-
-
 class Unmarkable(FakeCloud):
-    """A cloud in which marking a floating IP fails, so many times."""
+    """A cloud in which marking a floating IP fails at first.
+
+    :param times: number of failures
+    :param effect: whether a failed call takes effect
+    :ivar first_state: of the mark before the first call
+    """
 
     def __init__(
         self, error: CloudError, times: int, effect: bool = False
     ) -> None:
         super().__init__()
         self.error, self.times, self.effect = error, times, effect
-        self.born = ""
+        self.first_state = ""
 
     def mark_ip(self, ip: FloatingIP, mark: Mark, timeout: float) -> None:
         assert ip.mark is not None
-        self.born = self.born or ip.mark.state
+        self.first_state = self.first_state or ip.mark.state
         self.times -= 1
         if self.times < 0 or self.effect:
             super().mark_ip(ip, mark, timeout)
@@ -266,23 +258,54 @@ class Unmarkable(FakeCloud):
             raise self.error
 
 
-def test_an_address_that_cannot_be_handed_over_is_given_back() -> None:
+def test_a_floating_ip_that_cannot_be_released_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Undeletable(Unmarkable):
+        """A cloud that also refuses to delete floating IPs."""
+
+        def delete_ip(self, ip: FloatingIP, timeout: float) -> bool:
+            raise CloudRefused("not deleted")
+
+    cloud = Undeletable(CloudRefused("no"), times=1)
+
+    answer = run(PoolManager(cloud), "BUILD_IP")
+
+    assert answer["response"] == "FAIL"
+    (left,) = cloud.list_ips(TIMEOUT)
+    assert f"cannot delete floating IP {left.address}: not" in caplog.text
+
+
+def test_a_floating_ip_is_handed_over_right_before_its_answer() -> None:
+    cloud = Unmarkable(Changed("changed by another client"), times=0)
+
+    answer = build_ip(PoolManager(cloud))
+
+    assert cloud.first_state == "building"
+    (ip,) = cloud.find_ips([str(answer["ip"])], TIMEOUT)
+    assert ip.mark is not None
+    assert ip.mark.state == "handed over"
+
+
+def test_a_floating_ip_that_cannot_be_marked_is_released() -> None:
     cloud = Unmarkable(CloudRefused("no"), times=1)
 
     answer = run(PoolManager(cloud), "BUILD_IP")
 
     assert answer == {"action": "BUILD_IP", "response": "FAIL"}
-    assert not cloud.list_ips(SOON)
+    assert not cloud.list_ips(TIMEOUT)
 
 
 @pytest.mark.parametrize("effect", [False, True])
-def test_marking_an_address_meets_another_revision(effect: bool) -> None:
-    # Its status changed meanwhile, or it was our own change, unanswered.
+def test_marking_a_floating_ip_is_retried_after_a_conflict(
+    effect: bool,
+) -> None:
+    # The revision changed with its status, or by poolmgr's own lost call.
     cloud = Unmarkable(Changed("412"), times=1, effect=effect)
 
     answer = build_ip(PoolManager(cloud))
 
-    (ip,) = cloud.list_ips(SOON)
+    (ip,) = cloud.list_ips(TIMEOUT)
     assert ip.address == answer["ip"]
     assert ip.mark is not None
     assert (ip.mark.state, ip.mark.taken) == ("handed over", 0)
@@ -294,7 +317,7 @@ LONG_AGO = "2020-01-01T00:00:00+00:00"
 
 
 @pytest.mark.parametrize(
-    ("again", "mark", "outcome"),
+    ("redelivered", "mark", "outcome"),
     [
         (False, None, "PASS"),
         (True, None, "changed"),
@@ -306,29 +329,32 @@ LONG_AGO = "2020-01-01T00:00:00+00:00"
         (True, {"handle": "H:host:8", "made": LONG_AGO}, "PASS"),
     ],
 )
-def test_a_delete_that_was_delivered_before_spares_what_may_be_anothers(
-    cloud: FakeCloud, again: bool, mark: dict[str, Any] | None, outcome: str
+def test_a_redelivered_delete_keeps_a_floating_ip_of_another_job(
+    cloud: FakeCloud,
+    redelivered: bool,
+    mark: dict[str, Any] | None,
+    outcome: str,
 ) -> None:
-    made = Mark.for_job("libra", Job("another", "H:host:1")).handed_over()
-    changed = None if mark is None else replace(made, **mark)
-    ip = cloud.create_ip(changed, SOON)
+    other = Mark.for_job("libra", Job("another", "H:host:1")).handed_over()
+    changed = None if mark is None else replace(other, **mark)
+    ip = cloud.create_ip(changed, TIMEOUT)
 
     async def delete() -> Message:
         async with AsyncPoolManager(
             cloud, PoolSettings(explain_failures=True)
         ) as manager:
-            manager.delivered_before = asked
+            manager.delivered_before = delivered_before
             return await manager.run(
                 {"action": "DELETE_IP", "ip": ip.address},
                 Job("unique", "H:host:7", "127.0.0.1:4730"),
             )
 
-    async def asked(job: Job) -> bool:
-        return again
+    async def delivered_before(job: Job) -> bool:
+        return redelivered
 
     answer = asyncio.run(delete())
 
-    assert bool(cloud.list_ips(SOON)) == (outcome != "PASS")
+    assert bool(cloud.list_ips(TIMEOUT)) == (outcome != "PASS")
     error: Any = answer.get("error", {"code": answer["response"]})
     assert error["code"] == outcome
 
@@ -343,7 +369,7 @@ def test_build_ip_answers_id_and_address_as_text(
     assert answer["ip"] == "198.18.0.1"
 
 
-def test_delete_ip_works_while_attached(
+def test_delete_ip_releases_an_attached_floating_ip(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:
     device, ip = build_device(manager), build_ip(manager)
@@ -352,8 +378,8 @@ def test_delete_ip_works_while_attached(
     answer = run(manager, "DELETE_IP", ip=ip["ip"])
 
     assert answer["response"] == "PASS"
-    assert not cloud.list_ips(SOON)
-    assert code(run(manager, "DELETE_IP", ip=ip["ip"])) == "not_found"
+    assert not cloud.list_ips(TIMEOUT)
+    assert error_code(run(manager, "DELETE_IP", ip=ip["ip"])) == "not_found"
 
 
 # -- ASSIGN_IP, REMOVE_IP ---------------------------------------------------
@@ -372,12 +398,12 @@ def test_assigning_twice_passes_twice(
             "name": device["name"],
             "response": "PASS",
         }
-    on = attached_to(cloud, ip)
-    assert on is not None
-    assert on.name == device["name"]
+    attached_to = device_of(cloud, ip)
+    assert attached_to is not None
+    assert attached_to.name == device["name"]
 
 
-def test_an_address_moves_to_the_device_that_takes_over(
+def test_assign_ip_moves_a_floating_ip_from_another_device(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:
     first, second = build_device(manager), build_device(manager)
@@ -387,13 +413,16 @@ def test_an_address_moves_to_the_device_that_takes_over(
     answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=second["name"])
 
     assert answer["response"] == "PASS"
-    on = attached_to(cloud, ip)
-    assert on is not None
-    assert on.name == second["name"]
+    attached_to = device_of(cloud, ip)
+    assert attached_to is not None
+    assert attached_to.name == second["name"]
 
 
-class Forgetful(FakeCloud):
-    """A cloud that loses the first requests to attach."""
+class LostAttachments(FakeCloud):
+    """A cloud that loses the first attachments.
+
+    :cvar lost: how many
+    """
 
     lost = 2
 
@@ -406,19 +435,19 @@ class Forgetful(FakeCloud):
             super().attach_ip(ip, device, timeout)
 
 
-def test_an_attachment_that_was_lost_is_asked_for_again() -> None:
-    cloud = Forgetful()
+def test_a_lost_attachment_is_repeated() -> None:
+    cloud = LostAttachments()
     manager = PoolManager(cloud)
     device, ip = build_device(manager), build_ip(manager)
 
     answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
     assert answer["response"] == "PASS"
-    assert attached_to(cloud, ip) is not None
+    assert device_of(cloud, ip) is not None
 
 
-def test_an_attachment_that_never_takes_effect_is_a_fail() -> None:
-    cloud = Forgetful()
+def test_an_attachment_without_effect_fails_at_the_deadline() -> None:
+    cloud = LostAttachments()
     cloud.lost = 1_000_000
     settings = PoolSettings(short_timeout=0.5, explain_failures=True)
     manager = PoolManager(cloud, settings)
@@ -426,34 +455,34 @@ def test_an_attachment_that_never_takes_effect_is_a_fail() -> None:
 
     answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
-    assert code(answer) == "deadline"
+    assert error_code(answer) == "deadline"
 
 
-def test_a_change_by_somebody_else_is_read_again() -> None:
-    class Busy(FakeCloud):
-        raced = False
+def test_assign_ip_is_retried_after_a_conflict() -> None:
+    class Conflicting(FakeCloud):
+        conflicted = False
 
         def attach_ip(
             self, ip: FloatingIP, device: Device, timeout: float
         ) -> None:
-            if not self.raced:
-                self.raced = True
+            if not self.conflicted:
+                self.conflicted = True
                 assert ip.mark is not None
                 self.mark_ip(ip, ip.mark, timeout)
             super().attach_ip(ip, device, timeout)
 
-    cloud = Busy()
+    cloud = Conflicting()
     manager = PoolManager(cloud)
     device, ip = build_device(manager), build_ip(manager)
 
     answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
-    assert cloud.raced
+    assert cloud.conflicted
     assert answer["response"] == "PASS"
 
 
 @pytest.mark.parametrize(("port", "passes"), [(80, True), (443, False)])
-def test_a_closed_check_port_is_a_fail_and_detaches(
+def test_a_closed_check_port_fails_the_job_and_detaches(
     port: int, passes: bool
 ) -> None:
     cloud = FakeCloud(FakeSettings(closed_port=443))
@@ -466,12 +495,12 @@ def test_a_closed_check_port_is_a_fail_and_detaches(
     answer = run(manager, "ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
     assert (answer["response"] == "PASS") is passes
-    assert (attached_to(cloud, ip) is not None) is passes
+    assert (device_of(cloud, ip) is not None) is passes
 
 
-def test_a_closed_check_port_detaches_nothing_of_another_worker() -> None:
-    # The link was lost, and the job has come to another worker: it finds
-    # the port open and answers PASS.
+def test_a_closed_check_port_does_not_detach_after_a_lost_connection() -> None:
+    # The job server has delivered the job to another worker, which may have
+    # found the port open and answered PASS.
     cloud = FakeCloud(FakeSettings(closed_port=443))
     manager = PoolManager(
         cloud, PoolSettings(check_port=443, short_timeout=0.3)
@@ -482,11 +511,11 @@ def test_a_closed_check_port_detaches_nothing_of_another_worker() -> None:
     lost = manager.submit(message, Job("u", "H:a:1", "127.0.0.1:4730"))
     lost.connection_lost()
 
-    assert lost.future.result(SOON).answer["response"] == "FAIL"
-    assert attached_to(cloud, ip) is not None
+    assert lost.future.result(TIMEOUT).answer["response"] == "FAIL"
+    assert device_of(cloud, ip) is not None
 
 
-def test_remove_ip_keeps_the_address(
+def test_remove_ip_detaches_and_keeps_the_floating_ip(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:
     device, ip = build_device(manager), build_ip(manager)
@@ -495,10 +524,10 @@ def test_remove_ip_keeps_the_address(
     for _twice in range(2):
         answer = run(manager, "REMOVE_IP", ip=ip["ip"], name=device["name"])
         assert answer["response"] == "PASS"
-    assert attached_to(cloud, ip) is None
+    assert device_of(cloud, ip) is None
 
 
-def test_remove_ip_leaves_another_devices_address_alone(
+def test_remove_ip_does_not_detach_from_another_device(
     manager: PoolManager, cloud: FakeCloud
 ) -> None:
     first, second = build_device(manager), build_device(manager)
@@ -507,24 +536,24 @@ def test_remove_ip_leaves_another_devices_address_alone(
 
     answer = run(manager, "REMOVE_IP", ip=ip["ip"], name=second["name"])
 
-    assert code(answer) == "attached_elsewhere"
-    on = attached_to(cloud, ip)
-    assert on is not None
-    assert on.name == first["name"]
+    assert error_code(answer) == "attached_elsewhere"
+    attached_to = device_of(cloud, ip)
+    assert attached_to is not None
+    assert attached_to.name == first["name"]
 
 
 # -- deliveries -------------------------------------------------------------
 
 
-def test_a_redelivered_build_takes_over_the_device_it_left(
+def test_redelivered_builds_take_over_their_device_and_floating_ip(
     cloud: FakeCloud,
 ) -> None:
     settings = PoolSettings()
     old = Job("unique", "H:host:1")
     left = cloud.create_device(
-        "libra-left", Mark.for_job(settings.pool, old), SOON
+        "libra-left", Mark.for_job(settings.pool, old), TIMEOUT
     )
-    ip = cloud.create_ip(Mark.for_job(settings.pool, old), SOON)
+    ip = cloud.create_ip(Mark.for_job(settings.pool, old), TIMEOUT)
     manager = PoolManager(cloud, settings)
     new = Job("unique", "H:host:7")
 
@@ -532,35 +561,38 @@ def test_a_redelivered_build_takes_over_the_device_it_left(
 
     assert device["name"] == left.name
     assert manager.run({"action": "BUILD_IP"}, new)["ip"] == ip.address
-    assert len(cloud.list_devices(SOON)) == 1
-    assert len(cloud.list_ips(SOON)) == 1
+    assert len(cloud.list_devices(TIMEOUT)) == 1
+    assert len(cloud.list_ips(TIMEOUT)) == 1
 
 
-def test_a_device_that_fails_while_it_is_taken_over_is_built_anew() -> None:
+def test_a_device_that_fails_after_its_takeover_is_replaced() -> None:
     class Failing(FakeCloud):
-        """The device that was left fails as it is waited for."""
+        """A cloud in which the earlier delivery's device fails to boot."""
 
         def poll(self, devices: Collection[Device], timeout: float) -> Poll:
             poll = super().poll(devices, timeout)
-            fails = [d for d in poll.seen if d.name == "libra-left"]
-            failed = [replace(d, status="failed") for d in fails]
+            left = [d for d in poll.seen if d.name == "libra-left"]
+            failed = [replace(d, status="failed") for d in left]
             return replace(poll, seen=failed or poll.seen)
 
     with closing(Failing(FakeSettings(boot_time=0.3))) as cloud:
         mark = Mark.for_job("libra", Job("unique", "H:host:1"))
-        cloud.create_device("libra-left", mark, SOON)
+        cloud.create_device("libra-left", mark, TIMEOUT)
 
         answer = PoolManager(cloud).run(
             {"action": "BUILD_DEVICE"}, Job("unique", "H:host:7")
         )
 
         assert answer["response"] == "PASS"
-        (there,) = cloud.list_devices(SOON)
-        assert there.name == answer["name"] != "libra-left"
+        (device,) = cloud.list_devices(TIMEOUT)
+        assert device.name == answer["name"] != "libra-left"
 
 
 class Late(FakeCloud):
-    """A cloud that makes what a dead worker asked for a while ago."""
+    """A cloud that creates a device for an earlier request.
+
+    :cvar late: the mark of the earlier request
+    """
 
     late: Mark | None = None
 
@@ -573,7 +605,7 @@ class Late(FakeCloud):
 
 
 @pytest.mark.parametrize(
-    ("handle", "state", "stays"),
+    ("handle", "state", "kept"),
     [
         ("H:host:1", "building", False),
         ("H:host:2", "building", True),
@@ -584,8 +616,8 @@ class Late(FakeCloud):
         ("H:host:2", "unconfirmed", True),
     ],
 )
-def test_what_the_same_delivery_made_besides_is_deleted(
-    handle: str, state: State, stays: bool
+def test_an_extra_device_of_the_same_delivery_is_deleted(
+    handle: str, state: State, kept: bool
 ) -> None:
     cloud = Late()
     mark = Mark.for_job("libra", Job("unique", handle))
@@ -596,17 +628,17 @@ def test_what_the_same_delivery_made_besides_is_deleted(
     )
 
     assert answer["response"] == "PASS"
-    there = {device.name for device in cloud.list_devices(SOON)}
-    assert there == {answer["name"], *(["libra-late"] if stays else [])}
+    names = {device.name for device in cloud.list_devices(TIMEOUT)}
+    assert names == {answer["name"], *(["libra-late"] if kept else [])}
 
 
 @pytest.mark.parametrize("request_text", REQUESTS)
-def test_a_documented_request_works_to_the_letter(request_text: str) -> None:
-    # The names and addresses of the document have to be there.
+def test_a_documented_request_works_verbatim(request_text: str) -> None:
+    # The device and the floating IP of the document must exist.
     cloud = FakeCloud(FakeSettings(ip_range="15.185.234.125/32"))
     manager = PoolManager(cloud, PoolSettings(basename="libra-stg-haproxy"))
     action = json.loads(request_text.replace(",\n}", "\n}"))["action"]
-    cloud.create_device(PATTERN, None, SOON)
+    cloud.create_device(DEVICE_NAME, None, TIMEOUT)
     if action != "BUILD_IP":
         build_ip(manager)
 

@@ -1,4 +1,4 @@
-"""Every driver passes the public conformance suite."""
+"""Tests of the drivers with the public conformance suite."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,19 +13,19 @@ from poolmgr.testing import DriverConformance
 from poolmgr.testing.openstack import LoopbackCloud
 from tests.clouds import nova_on
 
-#: These clouds show at once what there is.
+#: These clouds list a new resource immediately.
 PACE = Pace(out_of_sight=0.5)
 
 
 class TestFakeCloud(DriverConformance):
     pace = PACE
 
-    @pytest.fixture(params=["at once", "slowly", "in a file"])
+    @pytest.fixture(params=["instant", "slow", "state file"])
     def driver(self, request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
         settings = {
-            "at once": FakeSettings(),
-            "slowly": FakeSettings(boot_time=0.1, call_time=0.001),
-            "in a file": FakeSettings(state=str(tmp_path / "state.db")),
+            "instant": FakeSettings(),
+            "slow": FakeSettings(boot_time=0.1, call_time=0.001),
+            "state file": FakeSettings(state=str(tmp_path / "state.db")),
         }[request.param]
         return FakeCloud(settings)
 
@@ -39,11 +39,11 @@ class TestRack(DriverConformance):
 class TestNova(DriverConformance):
     pace = PACE
 
-    @pytest.fixture(params=["at once", "slowly"])
+    @pytest.fixture(params=["instant", "slow"])
     def driver(self, request: pytest.FixtureRequest) -> Iterator[Driver]:
         cloud = {
-            "at once": LoopbackCloud(),
-            "slowly": LoopbackCloud(
+            "instant": LoopbackCloud(),
+            "slow": LoopbackCloud(
                 boot_time=0.2,
                 address_delay=0.1,
                 delete_time=0.1,

@@ -1,4 +1,4 @@
-"""The fake cloud is a cloud: shared, slow, failing, full."""
+"""Tests of the fake cloud."""
 
 import subprocess
 import sys
@@ -19,31 +19,34 @@ from poolmgr.errors import (
 from poolmgr.ownership import Mark
 
 MARK = Mark("pool", "unique", "handle", "2026-01-01T00:00:00+00:00")
-SOON = 10.0
+TIMEOUT = 10.0
 
 
-def test_two_clouds_on_one_file_see_each_others_devices(
+def test_two_fake_clouds_share_a_state_file(
     tmp_path: Path,
 ) -> None:
     settings = FakeSettings(state=str(tmp_path / "state.db"))
-    one, other = FakeCloud(settings), FakeCloud(settings)
+    first, second = FakeCloud(settings), FakeCloud(settings)
 
-    made = one.create_device("libra-1", MARK, SOON)
+    device = first.create_device("libra-1", MARK, TIMEOUT)
 
-    assert other.find_devices(["libra-1"], SOON) == [made]
-    assert other.delete_device(made, SOON)
-    assert one.list_devices(SOON) == []
-    one.close()
-    other.close()
+    assert second.find_devices(["libra-1"], TIMEOUT) == [device]
+    assert second.delete_device(device, TIMEOUT)
+    assert first.list_devices(TIMEOUT) == []
+    first.close()
+    second.close()
 
 
 def test_a_floating_ip_has_the_creation_time_of_its_mark(
     cloud: FakeCloud,
 ) -> None:
-    marked, plain = cloud.create_ip(MARK, SOON), cloud.create_ip(None, SOON)
+    marked, plain = (
+        cloud.create_ip(MARK, TIMEOUT),
+        cloud.create_ip(None, TIMEOUT),
+    )
 
     assert (marked.created, plain.created) == (MARK.made, None)
-    assert list(cloud.list_ips(SOON)) == [marked, plain]
+    assert list(cloud.list_ips(TIMEOUT)) == [marked, plain]
 
 
 def test_processes_share_a_state_file(
@@ -61,25 +64,25 @@ def test_processes_share_a_state_file(
     assert [process.wait(60.0) for process in running] == [0, 0, 0]
 
     cloud = FakeCloud(FakeSettings(state=state))
-    assert len({ip.address for ip in cloud.list_ips(SOON)}) == 150
+    assert len({ip.address for ip in cloud.list_ips(TIMEOUT)}) == 150
     cloud.close()
 
 
-def test_processes_create_a_state_file_at_the_same_time(
+def test_processes_create_one_state_file_concurrently(
     tmp_path: Path,
 ) -> None:
     program = """
 import multiprocessing, sys
 from poolmgr.drivers.fake import FakeCloud, FakeSettings
 
-def use(state, together):
-    together.wait()
+def use(state, barrier):
+    barrier.wait()
     FakeCloud(FakeSettings(state=state)).list_devices(30.0)
 
 processes = multiprocessing.get_context("fork")
 for number in range(40):
-    given = f"{sys.argv[1]}/{number}.db", processes.Barrier(6)
-    started = [processes.Process(target=use, args=given) for _n in range(6)]
+    args = f"{sys.argv[1]}/{number}.db", processes.Barrier(6)
+    started = [processes.Process(target=use, args=args) for _n in range(6)]
     for each in started:
         each.start()
     for each in started:
@@ -94,7 +97,7 @@ for number in range(40):
 
 
 @pytest.mark.parametrize("content", [b"not a database", b""])
-def test_an_unusable_state_file_is_refused_in_one_line(
+def test_an_unusable_state_file_is_reported_in_one_line(
     tmp_path: Path, content: bytes
 ) -> None:
     path = tmp_path / "state.db"
@@ -108,25 +111,25 @@ def test_an_unusable_state_file_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_boot_time_is_kept() -> None:
+def test_a_device_is_building_during_its_boot_time() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_time=0.2))) as cloud:
-        made = cloud.create_device("libra-1", MARK)
-        assert (made.status, made.address) == ("building", None)
+        device = cloud.create_device("libra-1", MARK)
+        assert (device.status, device.address) == ("building", None)
 
-        ready = cloud.wait_ready(made)
+        ready = cloud.wait_ready(device)
 
     assert (ready.status, ready.address) == ("active", "10.0.0.1")
 
 
-def test_failure_rates_are_kept() -> None:
+def test_boots_and_calls_fail_at_their_failure_rates() -> None:
     with open_cloud(FakeCloud(FakeSettings(boot_failure_rate=1.0))) as cloud:
-        made = cloud.create_device("libra-1", MARK)
+        device = cloud.create_device("libra-1", MARK)
         with pytest.raises(DeviceFailed, match="let it fail"):
-            cloud.wait_ready(made)
+            cloud.wait_ready(device)
 
     down = FakeCloud(FakeSettings(call_failure_rate=1.0))
     with pytest.raises(CloudUnavailable):
-        down.create_ip(MARK, SOON)
+        down.create_ip(MARK, TIMEOUT)
     down.close()
 
 
@@ -138,52 +141,52 @@ def test_a_slow_call_ends_at_its_timeout() -> None:
     slow.close()
 
 
-def test_quotas_and_ranges_are_limits() -> None:
+def test_quotas_and_ip_range_limit_the_resources() -> None:
     small = FakeCloud(
         FakeSettings(ip_range="192.0.2.0/30", device_quota=1, ip_quota=9)
     )
-    addresses = [small.create_ip(MARK, SOON).address for _n in range(2)]
+    addresses = [small.create_ip(MARK, TIMEOUT).address for _n in range(2)]
 
     assert addresses == ["192.0.2.1", "192.0.2.2"]
     with pytest.raises(QuotaExceeded, match=r"192\.0\.2\.0/30"):
-        small.create_ip(MARK, SOON)
-    small.create_device("a", MARK, SOON)
+        small.create_ip(MARK, TIMEOUT)
+    small.create_device("a", MARK, TIMEOUT)
     with pytest.raises(QuotaExceeded, match="1 devices"):
-        small.create_device("b", MARK, SOON)
+        small.create_device("b", MARK, TIMEOUT)
     small.close()
 
 
 def test_a_released_address_is_used_again() -> None:
     small = FakeCloud(FakeSettings(ip_range="192.0.2.0/30"))
-    first = small.create_ip(MARK, SOON)
-    small.create_ip(MARK, SOON)
-    small.delete_ip(first, SOON)
+    first = small.create_ip(MARK, TIMEOUT)
+    small.create_ip(MARK, TIMEOUT)
+    small.delete_ip(first, TIMEOUT)
 
-    assert small.create_ip(MARK, SOON).address == first.address
+    assert small.create_ip(MARK, TIMEOUT).address == first.address
     small.close()
 
 
 def test_a_second_floating_ip_of_a_device_is_refused(cloud: FakeCloud) -> None:
-    device = cloud.create_device("a", MARK, SOON)
-    cloud.attach_ip(cloud.create_ip(MARK, SOON), device, SOON)
+    device = cloud.create_device("a", MARK, TIMEOUT)
+    cloud.attach_ip(cloud.create_ip(MARK, TIMEOUT), device, TIMEOUT)
 
     with pytest.raises(CloudRefused, match="has another floating IP"):
-        cloud.attach_ip(cloud.create_ip(MARK, SOON), device, SOON)
+        cloud.attach_ip(cloud.create_ip(MARK, TIMEOUT), device, TIMEOUT)
 
 
 def test_changes_of_deleted_resources_are_refused(cloud: FakeCloud) -> None:
-    device = cloud.create_device("a", MARK, SOON)
-    ip = cloud.create_ip(MARK, SOON)
-    for there in (True, False):
-        assert cloud.delete_device(device, SOON) is there
-        assert cloud.delete_ip(ip, SOON) is there
+    device = cloud.create_device("a", MARK, TIMEOUT)
+    ip = cloud.create_ip(MARK, TIMEOUT)
+    for exists in (True, False):
+        assert cloud.delete_device(device, TIMEOUT) is exists
+        assert cloud.delete_ip(ip, TIMEOUT) is exists
 
     with pytest.raises(CloudRefused, match="gone"):
-        cloud.mark_device(device, MARK, SOON)
+        cloud.mark_device(device, MARK, TIMEOUT)
     with pytest.raises(Changed):
-        cloud.mark_ip(ip, MARK, SOON)
+        cloud.mark_ip(ip, MARK, TIMEOUT)
     with pytest.raises(CloudRefused, match="not active"):
-        cloud.attach_ip(ip, device, SOON)
+        cloud.attach_ip(ip, device, TIMEOUT)
 
 
 @pytest.mark.parametrize(

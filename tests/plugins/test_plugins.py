@@ -1,4 +1,4 @@
-"""A stranger's plugins, installed beside poolmgr."""
+"""Tests of installed plugin packages."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from tests import environments, processes
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's package."""
+    """Install the example package."""
     return environments.example_beside(tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A package whose module cannot be imported."""
+    """Install a package whose module cannot be imported."""
     return environments.install_beside(
         tmp_path_factory.mktemp("broken"),
         "poolmgr-broken",
@@ -39,7 +39,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A package with an action that another package has, too."""
+    """Install a package with an action of the example package."""
     return environments.install_beside(
         tmp_path_factory.mktemp("twin"),
         "poolmgr-twin",
@@ -50,7 +50,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hidden(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A package with an action that has the name of a command."""
+    """Install a package with an action that has the name of a command."""
     return environments.install_beside(
         tmp_path_factory.mktemp("hidden"),
         "poolmgr-hidden",
@@ -81,13 +81,14 @@ def poolmgr(*args: str, beside: Sequence[Path]) -> CompletedProcess[str]:
     return processes.poolmgr(*args, PYTHONPATH=path)
 
 
-def rows(*beside: Path) -> list[dict]:  # type: ignore[type-arg]
+def list_plugins(*beside: Path) -> list[dict]:  # type: ignore[type-arg]
+    """Return the rows of ``plugin list``."""
     done = poolmgr("plugin", "list", "-f", "json", beside=beside)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def test_the_example_is_a_command_and_a_driver(
+def test_the_example_package_adds_a_command_and_a_driver(
     example: Path,
 ) -> None:
     beside = [example]
@@ -126,17 +127,17 @@ def test_the_example_is_a_command_and_a_driver(
 def test_plugins_are_listed_with_their_packages(
     example: Path,
 ) -> None:
-    found = {(r["Kind"], r["Name"]): r for r in rows(example)}
+    found = {(r["Kind"], r["Name"]): r for r in list_plugins(example)}
 
     assert found["action", "COUNT_DEVICES"]["Package"] == "poolmgr-rack 1.0.0"
     assert found["driver", "rack"]["State"] == "ok"
     assert found["driver", "fake"]["Package"].startswith("poolmgr ")
 
 
-def test_a_broken_plugin_is_listed_and_disturbs_nothing(
+def test_a_broken_plugin_is_listed_and_does_not_affect_commands(
     example: Path, broken: Path
 ) -> None:
-    found = {r["Name"]: r for r in rows(example, broken)}
+    found = {r["Name"]: r for r in list_plugins(example, broken)}
     assert found["BREAK"]["State"] == "broken"
     assert "RuntimeError: it never worked" in found["BREAK"]["Error"]
     assert found["broken"]["State"] == "broken"
@@ -157,7 +158,7 @@ def test_a_broken_plugin_is_listed_and_disturbs_nothing(
     assert "Traceback" not in done.stderr
 
 
-def test_two_plugins_of_one_name_are_refused_with_both_named(
+def test_two_plugins_of_one_name_are_refused_and_both_reported(
     example: Path, twin: Path
 ) -> None:
     names = (
@@ -171,17 +172,17 @@ def test_two_plugins_of_one_name_are_refused_with_both_named(
         for name in names:
             assert name in done.stderr
 
-    conflicts = [r for r in rows(example, twin) if r["State"] != "ok"]
+    conflicts = [r for r in list_plugins(example, twin) if r["State"] != "ok"]
     assert {r["State"] for r in conflicts} == {"conflict"}
     assert len(conflicts) == 2
     done = poolmgr("--driver", "fake", "build-ip", beside=[example, twin])
     assert done.returncode == 0
 
 
-def test_an_action_with_the_name_of_a_command_is_told(
+def test_an_action_with_the_name_of_a_command_is_listed_as_hidden(
     example: Path, hidden: Path
 ) -> None:
-    found = {r["Name"]: r for r in rows(example, hidden)}
+    found = {r["Name"]: r for r in list_plugins(example, hidden)}
 
     assert found["REAP"]["State"] == "hidden"
     assert "'poolmgr reap' is another command" in found["REAP"]["Error"]
@@ -194,15 +195,15 @@ def test_reap_names_actions_that_cannot_be_loaded(
     done = poolmgr("--driver", "fake", "reap", beside=[example, broken])
 
     assert done.returncode == 0
-    said = [line for line in done.stderr.splitlines() if "'BREAK'" in line]
-    assert len(said) == 1
-    assert "it never worked" in said[0]
+    lines = [line for line in done.stderr.splitlines() if "'BREAK'" in line]
+    assert len(lines) == 1
+    assert "it never worked" in lines[0]
 
 
 # -- the registry -----------------------------------------------------------
 
 
-def test_our_own_plugins_are_found_and_load() -> None:
+def test_poolmgrs_own_plugins_load() -> None:
     plugins = [*action_plugins().inspect(), *driver_plugins().inspect()]
 
     assert {p.state for p in plugins if p.package.startswith("poolmgr ")} == {
@@ -219,6 +220,6 @@ def test_our_own_plugins_are_found_and_load() -> None:
     }
 
 
-def test_a_name_that_is_not_there_is_told_with_those_that_are() -> None:
+def test_an_unknown_name_is_reported_with_the_known_names() -> None:
     with pytest.raises(errors.PluginNotFound, match="NOPE.*BUILD_IP"):
         action_plugins().load("NOPE")

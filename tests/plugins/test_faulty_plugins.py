@@ -1,4 +1,4 @@
-"""Plugins that change, lie and misuse, in a worker and on the command line."""
+"""Tests of faulty plugins, in a worker and on the command line."""
 
 import json
 from collections.abc import Iterator
@@ -21,8 +21,12 @@ class Base(Action[NoFields]):
 
 
 @contextmanager
-def serving(folder: Path, source: str, *actions: str) -> Iterator[tuple]:  # type: ignore[type-arg]
-    """A job server and a worker with these actions, two jobs at a time."""
+def run_worker(folder: Path, source: str, *actions: str) -> Iterator[tuple]:  # type: ignore[type-arg]
+    """Run a worker with these actions and two slots for short jobs.
+
+    :param source: the source of the actions
+    :returns: the address of its job server, and the worker
+    """
     points = "\n".join(f"{name.upper()} = stranger:{name}" for name in actions)
     path = plugin_beside(folder, ACTION + source, poolmgr__actions=points)
     with (
@@ -37,12 +41,12 @@ def serving(folder: Path, source: str, *actions: str) -> Iterator[tuple]:  # typ
         yield server.address, process
 
 
-def test_answers_that_change_are_answered_and_cost_no_place(
+def test_answers_that_change_while_encoded_do_not_block_the_worker(
     tmp_path: Path,
 ) -> None:
     source = """
 class Live(dict):
-    '''Is JSON only the first time that somebody looks.'''
+    '''Is JSON only when it is read for the first time.'''
     def items(self):
         yield "cache", "first"
         self["cache"] = object()
@@ -60,7 +64,7 @@ def change(answer):
         answer["cache"] = [1]
         answer[time.monotonic()] = answer
 """
-    with serving(tmp_path, source, "Changing") as (server, _process):
+    with run_worker(tmp_path, source, "Changing") as (server, _process):
         changing = [{"action": "CHANGING"}] * 20
         answers = asked(server, *changing, {"action": "BUILD_IP"})()
 
@@ -69,7 +73,7 @@ def change(answer):
     assert answers[-1]["response"] == "PASS"
 
 
-def test_a_callback_of_ours_that_dies_ends_the_worker_with_a_line(
+def test_a_failed_internal_callback_ends_the_worker_and_is_logged(
     tmp_path: Path,
 ) -> None:
     source = """
@@ -77,14 +81,14 @@ import asyncio, gc
 
 class Break(Base):
     def run(self, request, context):
-        gc.unfreeze()  # what was there when the worker had started
+        gc.unfreeze()  # the worker freezes its objects once it has started
         for found in gc.get_objects():
             if isinstance(found, asyncio.BaseEventLoop) and found.is_running():
                 found.call_soon_threadsafe(lambda: 1 / 0)
         time.sleep(60)
         return {}
 """
-    with serving(tmp_path, source, "Break") as (server, process):
+    with run_worker(tmp_path, source, "Break") as (server, process):
         asked(server, {"action": "BREAK"})
 
         assert process.exit_code() == 1
@@ -92,7 +96,7 @@ class Break(Base):
     assert "an internal callback failed" in "".join(process.lines)
 
 
-def test_a_thread_of_a_plugin_that_dies_disturbs_nobody(
+def test_a_failed_thread_of_a_plugin_does_not_affect_jobs(
     tmp_path: Path,
 ) -> None:
     source = """
@@ -104,7 +108,7 @@ class Break(Base):
             thread.join()
         return {}
 """
-    with serving(tmp_path, source, "Break") as (server, _process):
+    with run_worker(tmp_path, source, "Break") as (server, _process):
         answers = asked(server, {"action": "BREAK"}, {"action": "BUILD_IP"})()
 
     assert [answer["response"] for answer in answers] == ["PASS", "PASS"]
@@ -112,7 +116,7 @@ class Break(Base):
 
 # -- plugins that cannot be loaded ------------------------------------------
 
-#: Modules that cannot be imported, and what is said of them.
+#: Modules that cannot be imported, and the words of their errors.
 BROKEN = {
     "raise GeneratorExit": "GeneratorExit",
     "raise StopIteration('done')": "StopIteration: done",
@@ -123,7 +127,7 @@ BROKEN = {
     "class E(BaseException):\n    def __str__(self): raise SystemExit\n"
     "raise E": "E",
 }
-#: Class attributes that cannot be, and what is said of them.
+#: Invalid class attributes, and the words of their errors.
 WRONG = {
     "timeout = float('inf')": "'timeout' must be a number of seconds",
     "timeout = float('nan')": "'timeout' must be a number of seconds",
@@ -135,14 +139,14 @@ WRONG = {
     "answers = Raising()": "LookupError: no",
     "takes = NoFields()": "'takes' must be a dataclass",
 }
-#: Settings of drivers that cannot be, and what is said of them.
+#: Invalid settings of drivers, and the words of their errors.
 SETTINGS = {
     "Settings = None": "'Settings' must be a dataclass",
     "Settings = Raising()": "LookupError: no",
-    "Settings = having('int')": "'x' must be made by setting()",
-    "Settings = having('Nowhere', help='')": "name 'Nowhere' is not defined",
+    "Settings = settings('int')": "'x' must be made by setting()",
+    "Settings = settings('Nowhere', help='')": "name 'Nowhere' is not defined",
 }
-#: Targets of entry points that cannot be, and what is said of them.
+#: Invalid targets of entry points, and the words of their errors.
 TARGETS = {
     "stranger:Typo": "has no attribute 'Typo'",
     "strangr:Wrong0": "No module named 'strangr'",
@@ -154,7 +158,7 @@ TARGETS = {
 }
 
 
-def test_what_cannot_be_loaded_is_listed_and_disturbs_nothing(
+def test_unloadable_plugins_are_listed_and_do_not_affect_others(
     tmp_path: Path,
 ) -> None:
     source = ACTION + (
@@ -162,7 +166,7 @@ def test_what_cannot_be_loaded_is_listed_and_disturbs_nothing(
         "print('printed by a plugin')\n"
         "from poolmgr.drivers.fake import FakeCloud\n"
         "from poolmgr.settings import setting\n"
-        "def having(kind, **rule):\n"
+        "def settings(kind, **rule):\n"
         "    x = setting(1, **rule) if rule else 1\n"
         "    made = dict(x=x, __annotations__=dict(x=kind))\n"
         "    return dataclass(type('Settings', (), made))\n"
@@ -231,7 +235,7 @@ def test_what_cannot_be_loaded_is_listed_and_disturbs_nothing(
     assert answer["response"] == "PASS"
 
 
-def test_entry_points_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_unreadable_entry_points_are_reported(tmp_path: Path) -> None:
     path = plugin_beside(tmp_path, "", poolmgr__actions="MINE stranger:A")
 
     done = poolmgr("--help", PYTHONPATH=str(path))
@@ -241,7 +245,9 @@ def test_entry_points_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert "the entry points of a package cannot be read" in line
 
 
-def test_a_field_whose_text_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_a_field_whose_text_cannot_be_parsed_is_reported(
+    tmp_path: Path,
+) -> None:
     source = (
         ACTION
         + """
@@ -272,16 +278,16 @@ class Paint(Base):
         return done.returncode, done.stderr
 
     assert paint("5", "red") == (0, "")
-    code, said = paint("heavy", "red")
-    assert (code, said.count("\n")) == (2, 1)
-    assert said.startswith("poolmgr: 'weight' invalid literal for int()")
-    code, said = paint("5", "green")
-    assert (code, said.count("\n")) == (1, 1)
-    assert "action Paint" in said
-    assert "'colour'" in said
+    code, output = paint("heavy", "red")
+    assert (code, output.count("\n")) == (2, 1)
+    assert output.startswith("poolmgr: 'weight' invalid literal for int()")
+    code, output = paint("5", "green")
+    assert (code, output.count("\n")) == (1, 1)
+    assert "action Paint" in output
+    assert "'colour'" in output
 
 
-def test_an_action_that_ignores_its_end_holds_up_no_command(
+def test_a_command_does_not_wait_for_an_action_that_ignores_its_cancel(
     tmp_path: Path,
 ) -> None:
     source = """

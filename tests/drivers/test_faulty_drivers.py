@@ -1,4 +1,4 @@
-"""Drivers that return nonsense, raise what they may not, or hang."""
+"""Tests of drivers with wrong results, unexpected errors or hanging calls."""
 
 import asyncio
 import signal
@@ -24,8 +24,8 @@ IP = FloatingIP("1", "192.0.2.9", None, 1)
 SETTINGS = PoolSettings(explain_failures=True)
 
 
-#: Verbs of a driver, and a message whose action needs each.
-NEEDED: dict[str, dict[str, object]] = {
+#: Methods of a driver, and a message whose action calls each.
+MESSAGES: dict[str, dict[str, object]] = {
     "create_device": {"action": "BUILD_DEVICE"},
     "devices_of_jobs": {"action": "BUILD_DEVICE"},
     "find_devices": {"action": "DELETE_DEVICE", "name": "libra-1"},
@@ -33,8 +33,8 @@ NEEDED: dict[str, dict[str, object]] = {
     "ips_of_jobs": {"action": "BUILD_IP"},
     "find_ips": {"action": "DELETE_IP", "ip": "192.0.2.9"},
 }
-#: What none of these may return.
-NONSENSE: list[object] = [
+#: Values that none of these may return.
+WRONG_RESULTS: list[object] = [
     5,
     "libra-1",
     [None],
@@ -43,7 +43,7 @@ NONSENSE: list[object] = [
     {"id": "1"},
     range(2),
 ]
-#: Fields, and what they may not be.
+#: Fields, and values of the wrong type.
 WRONG_FIELDS: list[tuple[Any, str, object]] = [
     (DEVICE, "id", 7),
     (DEVICE, "name", None),
@@ -62,49 +62,53 @@ WRONG_FIELDS: list[tuple[Any, str, object]] = [
 ]
 
 
-class Unspeakable(BaseException):
-    """Has no words."""
+class Unprintable(BaseException):
+    """An error that cannot be converted to text."""
 
     def __str__(self) -> str:
         raise SystemExit
 
 
-def strange(verb: str, does: Callable[..., object]) -> FakeCloud:
-    """A cloud that does something else in a method."""
+def replace_method(verb: str, method: Callable[..., object]) -> FakeCloud:
+    """Return a cloud with another method."""
     cloud = FakeCloud()
-    setattr(cloud, verb, does)
+    setattr(cloud, verb, method)
     return cloud
 
 
-def reason(cloud: FakeCloud, verb: str) -> dict[str, Any]:
-    """Why an action that needs a method fails."""
+def error_of(cloud: FakeCloud, verb: str) -> dict[str, Any]:
+    """Run an action that calls a method; return the error of its FAIL."""
     with PoolManager(cloud, SETTINGS) as manager:
-        answer = manager.run(NEEDED[verb])
+        answer = manager.run(MESSAGES[verb])
     assert answer["response"] == "FAIL"
     error = answer["error"]
     assert isinstance(error, dict)
     return error
 
 
-@pytest.mark.parametrize(("thing", "field", "value"), WRONG_FIELDS)
-def test_a_field_of_another_type_is_refused(
-    thing: Any, field: str, value: object
+@pytest.mark.parametrize(("resource", "field", "value"), WRONG_FIELDS)
+def test_a_field_of_the_wrong_type_is_refused(
+    resource: Any, field: str, value: object
 ) -> None:
     with pytest.raises(TypeError, match=f"{field} "):
-        replace(thing, **{field: value})
+        replace(resource, **{field: value})
 
 
-@pytest.mark.parametrize("verb", NEEDED)
-def test_a_result_of_the_wrong_type_blames_the_driver(verb: str) -> None:
-    for value in [*NONSENSE, None]:
-        error = reason(strange(verb, lambda *_, it=value: it), verb)
+@pytest.mark.parametrize("verb", MESSAGES)
+def test_a_result_of_the_wrong_type_is_reported_as_the_drivers_fault(
+    verb: str,
+) -> None:
+    for value in [*WRONG_RESULTS, None]:
+        error = error_of(
+            replace_method(verb, lambda *_, result=value: result), verb
+        )
 
         assert error["code"] == "plugin_failed", value
         assert error["message"].startswith(f"driver FakeCloud: {verb}: ")
         assert "action" not in error["message"]
 
 
-@pytest.mark.parametrize("verb", NEEDED)
+@pytest.mark.parametrize("verb", MESSAGES)
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -113,16 +117,16 @@ def test_a_result_of_the_wrong_type_blames_the_driver(verb: str) -> None:
         (GeneratorExit(), "GeneratorExit"),
         (StopIteration(5), "StopIteration: 5"),
         (asyncio.CancelledError(), "CancelledError"),
-        (Unspeakable(), "Unspeakable"),
+        (Unprintable(), "Unprintable"),
     ],
 )
-def test_an_unexpected_error_blames_the_driver(
+def test_an_unexpected_error_is_reported_as_the_drivers_fault(
     verb: str, error: BaseException, words: str
 ) -> None:
     def fail(*args: object) -> object:
         raise error
 
-    failed = reason(strange(verb, fail), verb)
+    failed = error_of(replace_method(verb, fail), verb)
 
     assert failed["code"] == "plugin_failed"
     assert failed["message"] == f"driver FakeCloud: {verb}: {words}"
@@ -134,12 +138,12 @@ def test_a_poll_with_a_wrong_result_is_repeated(
 ) -> None:
     caplog.set_level("INFO")
     driver = FakeCloud(FakeSettings(boot_time=0.5))
-    poll, looks = driver.poll, iter([True])
+    poll, first = driver.poll, iter([True])
 
-    def once(*args: Any) -> Any:
-        return wrong if next(looks, False) else poll(*args)
+    def fail_once(*args: Any) -> Any:
+        return wrong if next(first, False) else poll(*args)
 
-    driver.poll = once  # type: ignore[method-assign, assignment]
+    driver.poll = fail_once  # type: ignore[method-assign, assignment]
     with open_cloud(driver, timeout=60.0) as cloud:
         made = cloud.create_device("libra-1", Mark.for_job("p", Job("j")))
 
@@ -149,13 +153,13 @@ def test_a_poll_with_a_wrong_result_is_repeated(
 
 
 def test_a_driver_that_ignores_its_timeout_is_named() -> None:
-    never = threading.Event()
-    cloud = strange("find_ips", lambda *_: never.wait(60.0))
+    end = threading.Event()
+    cloud = replace_method("find_ips", lambda *_: end.wait(60.0))
     settings = replace(SETTINGS, short_timeout=1.0)
 
     with PoolManager(cloud, settings) as manager:
-        answer = manager.run(NEEDED["find_ips"])
-        never.set()
+        answer = manager.run(MESSAGES["find_ips"])
+        end.set()
 
     assert "waiting for driver FakeCloud: find_ips" in str(answer["error"])
 
@@ -176,8 +180,11 @@ class Strange(FakeCloud):
 """
 
 
-def process(folder: Path, body: str) -> dict[str, str]:
-    """The environment of a process with this driver."""
+def install_driver(folder: Path, body: str) -> dict[str, str]:
+    """Install a driver; return the environment of commands that use it.
+
+    :param body: the methods of its class
+    """
     path = plugin_beside(
         folder, DRIVER + body, poolmgr__drivers="strange = stranger:Strange"
     )
@@ -187,7 +194,7 @@ def process(folder: Path, body: str) -> dict[str, str]:
 def test_a_driver_that_hangs_in_close_does_not_block_the_exit(
     tmp_path: Path,
 ) -> None:
-    env = process(tmp_path, "    def close(self): time.sleep(3600)")
+    env = install_driver(tmp_path, "    def close(self): time.sleep(3600)")
 
     built = poolmgr("build-ip", **env)
 
@@ -205,7 +212,7 @@ def test_a_driver_that_hangs_in_close_does_not_block_the_exit(
 
 
 def test_a_driver_that_cannot_be_created_is_named(tmp_path: Path) -> None:
-    env = process(tmp_path, "")
+    env = install_driver(tmp_path, "")
     for command in ("build-ip", "check", "worker"):
         done = poolmgr(command, STRANGE="__init__", **env)
 
@@ -216,7 +223,7 @@ def test_a_driver_that_cannot_be_created_is_named(tmp_path: Path) -> None:
 
 
 def test_lists_and_check_name_the_failing_driver(tmp_path: Path) -> None:
-    env = process(
+    env = install_driver(
         tmp_path, "    list_devices = list_ips = fail\n    check = fail"
     )
     for command in (["device", "list"], ["ip", "list"], ["check"]):
