@@ -1,4 +1,4 @@
-"""What the failures of a cloud are called, and what is never said."""
+"""Tests of error codes and messages, and of secrets in logs."""
 
 import argparse
 import json
@@ -19,14 +19,16 @@ from tests.nova.pools import DETAILS, IPS, SERVERS, Pools, error_of
 QUOTA = "Quota exceeded for instances: Requested 1, but already used 2 of 2"
 
 
-def nova(status: int, kind: str, message: str) -> Fault:
-    """An answer to POST /servers in Nova's words."""
+def nova_error(status: int, kind: str, message: str) -> Fault:
+    """Return Nova's error in answer to POST /servers."""
     body = {kind: {"code": status, "message": message}}
     return Fault("POST", SERVERS, status=status, body=body, times=None)
 
 
-def neutron(status: int, kind: str, message: str = "said Neutron") -> Fault:
-    """An answer to POST /floatingips in Neutron's words."""
+def neutron_error(
+    status: int, kind: str, message: str = "message of Neutron"
+) -> Fault:
+    """Return Neutron's error in answer to POST /floatingips."""
     error = {"type": kind, "message": message, "detail": ""}
     body = {"NeutronError": error}
     return Fault("POST", IPS, status=status, body=body, times=None)
@@ -37,91 +39,103 @@ def neutron(status: int, kind: str, message: str = "said Neutron") -> Fault:
     [
         (
             "BUILD_DEVICE",
-            nova(400, "badRequest", "Invalid imageRef provided."),
+            nova_error(400, "badRequest", "Invalid imageRef provided."),
             "cloud_refused",
             False,
             "Invalid imageRef provided.",
         ),
         (
             "BUILD_DEVICE",
-            nova(403, "forbidden", QUOTA),
+            nova_error(403, "forbidden", QUOTA),
             "quota_exceeded",
             True,
             QUOTA,
         ),
         (
             "BUILD_DEVICE",
-            nova(403, "forbidden", "Policy doesn't allow servers:create."),
+            nova_error(
+                403, "forbidden", "Policy doesn't allow servers:create."
+            ),
             "cloud_refused",
             False,
             "Policy doesn't allow",
         ),
         (
             "BUILD_DEVICE",
-            nova(409, "conflictingRequest", "Multiple possible networks."),
+            nova_error(
+                409, "conflictingRequest", "Multiple possible networks."
+            ),
             "cloud_refused",
             False,
             "Multiple possible networks",
         ),
         (
             "BUILD_DEVICE",
-            nova(413, "overLimit", "Too many requests."),
+            nova_error(413, "overLimit", "Too many requests."),
             "cloud_unavailable",
             True,
             "Too many requests",
         ),
         (
             "BUILD_IP",
-            neutron(409, "OverQuota"),
+            neutron_error(409, "OverQuota"),
             "quota_exceeded",
             True,
-            "said Neutron",
+            "message of Neutron",
         ),
         (
             "BUILD_IP",
-            neutron(409, "IpAddressGenerationFailure"),
+            neutron_error(409, "IpAddressGenerationFailure"),
             "quota_exceeded",
             True,
-            "said Neutron",
+            "message of Neutron",
         ),
         (
             "BUILD_IP",
-            neutron(400, "ExternalIpAddressExhausted"),
+            neutron_error(400, "ExternalIpAddressExhausted"),
             "quota_exceeded",
             True,
-            "said Neutron",
+            "message of Neutron",
         ),
         (
             "BUILD_IP",
-            neutron(503, "IpAddressGenerationFailureAllSubnets"),
+            neutron_error(503, "IpAddressGenerationFailureAllSubnets"),
             "quota_exceeded",
             True,
-            "said Neutron",
+            "message of Neutron",
         ),
         (
             "BUILD_IP",
-            neutron(400, "HTTPBadRequest", "exceeds maximum length of 255."),
+            neutron_error(
+                400, "HTTPBadRequest", "exceeds maximum length of 255."
+            ),
             "cloud_refused",
             False,
             "maximum length",
         ),
         (
             "BUILD_DEVICE",
-            nova(400, "badRequest", "No more IP addresses available on net."),
+            nova_error(
+                400, "badRequest", "No more IP addresses available on net."
+            ),
             "quota_exceeded",
             True,
             "No more IP addresses",
         ),
         (
             "BUILD_DEVICE",
-            nova(413, "overLimit", "Quota exceeded for cores: 2 of 2 used"),
+            nova_error(
+                413, "overLimit", "Quota exceeded for cores: 2 of 2 used"
+            ),
             "quota_exceeded",
             True,
             "Quota exceeded for cores",
         ),
         (
             "BUILD_DEVICE",
-            nova(429, "overLimit", "Quota exceeded for requests: 5 a minute"),
+            nova_error(
+                429, "overLimit", "Quota exceeded for requests: 5 a minute"
+            ),
             "cloud_unavailable",
             True,
             "5 a minute",
@@ -129,12 +143,12 @@ def neutron(status: int, kind: str, message: str = "said Neutron") -> Fault:
         *(
             (
                 "BUILD_DEVICE",
-                nova(status, "x", said),
+                nova_error(status, "x", message),
                 "quota_exceeded",
-                1,
-                said,
+                True,
+                message,
             )
-            for status, said in (
+            for status, message in (
                 (403, "Project 5d is over a limit for [servers]"),
                 (409, "No more IP addresses available on network n."),
                 (400, "Fixed IP addresses are exhausted"),
@@ -143,14 +157,14 @@ def neutron(status: int, kind: str, message: str = "said Neutron") -> Fault:
         ),
         (
             "BUILD_IP",
-            neutron(409, "SomethingElse"),
+            neutron_error(409, "SomethingElse"),
             "cloud_refused",
             False,
-            "said Neutron",
+            "message of Neutron",
         ),
         (
             "BUILD_IP",
-            neutron(412, "RevisionNumberConstraintFailed"),
+            neutron_error(412, "RevisionNumberConstraintFailed"),
             "changed",
             True,
             "somebody else changed it meanwhile",
@@ -164,7 +178,7 @@ def neutron(status: int, kind: str, message: str = "said Neutron") -> Fault:
         ),
     ],
 )
-def test_answers_of_the_cloud_have_error_codes(
+def test_errors_of_the_cloud_have_error_codes(
     pools: Pools,
     action: str,
     fault: Fault,
@@ -185,7 +199,7 @@ def test_answers_of_the_cloud_have_error_codes(
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "effect",
     [
         {"status": 500},
         {"status": 503},
@@ -196,20 +210,20 @@ def test_answers_of_the_cloud_have_error_codes(
         {"drip": 0.05},
         {"hang": 30.0},
     ],
-    ids=lambda trouble: next(iter(trouble)) + str(trouble.get("status", "")),
+    ids=lambda effect: next(iter(effect)) + str(effect.get("status", "")),
 )
 def test_retries_end_at_the_deadline(
-    pools: Pools, trouble: dict[str, Any]
+    pools: Pools, effect: dict[str, Any]
 ) -> None:
     pool = pools.new(short_timeout=1.2, nova={"call_timeout": 0.4})
-    pool.fault(Fault(method="GET", path=IPS, times=None, **trouble))
+    pool.fault(Fault(method="GET", path=IPS, times=None, **effect))
     started = time.monotonic()
 
     error = error_of(pool.run("DELETE_IP", ip="198.18.0.7"))
 
     assert error["code"] in ("cloud_unavailable", "deadline")
     assert error["retryable"] is True
-    # Whatever it was, the call that it befell is named.
+    # Any other message names the failed call.
     assert error["code"] == "deadline" or "/floatingips" in error["message"]
     assert time.monotonic() - started < 10.0
 
@@ -226,8 +240,8 @@ def test_an_html_page_becomes_one_short_line(pools: Pools) -> None:
     assert "\n" not in message
 
 
-def test_an_answer_that_ends_within_a_chunk_is_an_unknown_outcome() -> None:
-    """http.client tells of it while it handles a ValueError."""
+def test_an_answer_cut_off_within_a_chunk_is_an_unknown_outcome() -> None:
+    """http.client raises its error while it handles a ValueError."""
     call = calls.Call("POST", "compute", SERVERS)
     with pytest.raises(IncompleteRead) as caught:
         try:
@@ -243,7 +257,7 @@ def test_an_answer_that_ends_within_a_chunk_is_an_unknown_outcome() -> None:
 SECRET = "planted-secret"
 
 
-def test_no_secret_is_in_any_log(
+def test_logs_contain_no_secrets(
     pools: Pools, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = tmp_path / "user-data"
@@ -278,19 +292,19 @@ def test_no_secret_is_in_any_log(
     encoded = posts[0].body["server"]["user_data"]
     tokens = json.dumps([call.headers for call in pool.cloud.calls])
     assert caplog.records
-    assert "gAAAA" not in tokens  # the record keeps none either
+    assert "gAAAA" not in tokens  # The loopback cloud keeps none either.
     for record in caplog.records:
-        said = f"{record.getMessage()} {record.exc_text or ''}"
+        text = f"{record.getMessage()} {record.exc_text or ''}"
         for secret in (*passwords, encoded, "adminPass", "gAAAAAB"):
-            assert f"'{secret}'" not in said
-            assert f'"{secret}"' not in said
-        assert SECRET not in said
-        assert encoded not in said
-        assert "gAAAAAB" not in said
+            assert f"'{secret}'" not in text
+            assert f'"{secret}"' not in text
+        assert SECRET not in text
+        assert encoded not in text
+        assert "gAAAAAB" not in text
 
 
 @pytest.mark.parametrize("missing", [None, {}, {"message": ""}])
-def test_a_fault_that_only_the_single_server_shows_is_reported(
+def test_a_fault_shown_only_by_the_single_server_is_reported(
     pools: Pools, missing: object
 ) -> None:
     pool = pools.new()

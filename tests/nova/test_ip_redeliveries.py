@@ -1,4 +1,4 @@
-"""BUILD_IP that is delivered again: one address, none left over."""
+"""Tests of redelivered BUILD_IP jobs: one floating IP, and no orphan."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,14 +22,16 @@ from tests.nova.pools import (
 from tests.polling import until
 
 
-def test_the_same_delivery_gets_the_same_address(pool: Pool) -> None:
+def test_a_repeated_delivery_is_answered_with_the_same_floating_ip(
+    pool: Pool,
+) -> None:
     first = pool.passes("BUILD_IP", OLD)
 
     assert pool.passes("BUILD_IP", OLD) == first
     assert pool.only_ip()["floating_ip_address"] == first["ip"]
 
 
-def test_a_unique_that_is_used_again_gets_an_address_of_its_own(
+def test_a_reused_unique_gets_its_own_floating_ip(
     pool: Pool,
 ) -> None:
     first = pool.passes("BUILD_IP", OLD)
@@ -38,7 +40,7 @@ def test_a_unique_that_is_used_again_gets_an_address_of_its_own(
 
 
 @pytest.mark.parametrize("unique", UNIQUES)
-def test_an_abandoned_address_is_taken_over_by_the_next_delivery(
+def test_the_floating_ip_of_a_disconnected_job_is_taken_over(
     pool: Pool, unique: str
 ) -> None:
     old, new = Job(unique, "H:host:1"), Job(unique, "H:host:2")
@@ -59,20 +61,20 @@ def test_an_abandoned_address_is_taken_over_by_the_next_delivery(
     )
 
 
-def test_of_several_addresses_the_one_that_was_handed_over_is_used(
+def test_the_handed_over_floating_ip_of_several_is_used(
     pool: Pool,
 ) -> None:
     mark = Mark.for_job("libra", OLD)
     pool.openstack.create_ip(mark)
-    given = pool.openstack.create_ip(mark)
+    answered = pool.openstack.create_ip(mark)
     pool.openstack.create_ip(mark)
-    pool.openstack.mark_ip(given, mark.handed_over())
+    pool.openstack.mark_ip(answered, mark.handed_over())
 
-    assert pool.passes("BUILD_IP", OLD)["ip"] == given.address
-    assert pool.only_ip()["floating_ip_address"] == given.address
+    assert pool.passes("BUILD_IP", OLD)["ip"] == answered.address
+    assert pool.only_ip()["floating_ip_address"] == answered.address
 
 
-def test_an_address_made_besides_that_stays_does_not_cost_the_other(
+def test_an_unreleasable_surplus_floating_ip_does_not_fail_the_job(
     pools: Pools,
 ) -> None:
     pool = pools.new(short_timeout=3.0)
@@ -88,11 +90,13 @@ def test_an_address_made_besides_that_stays_does_not_cost_the_other(
         for ip in pool.cloud.floating_ips
     }
     assert states.pop(str(answer["ip"])).startswith("handed-over")
-    assert list(states.values()) == ["building"]  # the reaper's
+    assert list(states.values()) == ["building"]  # The reaper deletes it.
 
 
-def test_a_hand_over_that_is_lost_is_made_again(pool: Pool) -> None:
-    # The reaper would delete what a client has.
+def test_a_lost_hand_over_mark_of_a_floating_ip_is_written_again(
+    pool: Pool,
+) -> None:
+    # Otherwise the reaper would delete a client's floating IP.
     pool.fault(Fault.lost_floating_ip())
 
     pool.passes("BUILD_IP", OLD)
@@ -100,7 +104,7 @@ def test_a_hand_over_that_is_lost_is_made_again(pool: Pool) -> None:
     assert "state=handed-over" in pool.only_ip()["description"]
 
 
-def test_an_address_that_is_handed_over_is_answered_though_all_stops(
+def test_a_handed_over_floating_ip_is_answered_during_a_stop(
     pool: Pool,
 ) -> None:
     pool.fault(Fault(method="GET", path=IPS, skip=1, hang=3600.0))
@@ -114,7 +118,7 @@ def test_an_address_that_is_handed_over_is_answered_though_all_stops(
     assert pool.only_ip()["floating_ip_address"] == answer["ip"]
 
 
-def test_an_abandoned_slow_run_leaves_what_another_has_answered(
+def test_a_slow_disconnected_job_keeps_the_floating_ip_answered_elsewhere(
     pools: Pools,
 ) -> None:
     cloud = pools.cloud()
@@ -131,28 +135,28 @@ def test_an_abandoned_slow_run_leaves_what_another_has_answered(
     assert other.only_ip()["floating_ip_address"] == answer["ip"]
 
 
-def left_in_state(pool: Pool, **changes: Any) -> str:
-    """The address of a floating IP with such a mark, of an earlier
-    delivery."""
+def leave_marked_ip(pool: Pool, **changes: Any) -> str:
+    """Leave a floating IP of an earlier delivery; return its address.
+
+    :param changes: changed fields of its mark
+    """
     mark = Mark.for_job("libra", OLD)
     ip = pool.openstack.create_ip(mark)
     pool.openstack.mark_ip(ip, replace(mark, **changes))
     return ip.address
 
 
-def unseen(pool: Pool) -> None:
-    """The next list shows nothing: it lags."""
+def delay_list(pool: Pool) -> None:
+    """Let the next list be empty."""
     pool.fault(
         Fault(method="GET", path=IPS, status=200, body={"floatingips": []})
     )
 
 
 @pytest.mark.parametrize("state", ["building", "handed over", "unconfirmed"])
-def test_an_address_that_lists_show_late_is_given_back(
-    pool: Pool, state: str
-) -> None:
-    left_in_state(pool, state=state)
-    unseen(pool)
+def test_a_floating_ip_listed_late_is_released(pool: Pool, state: str) -> None:
+    leave_marked_ip(pool, state=state)
+    delay_list(pool)
 
     answer = pool.passes("BUILD_IP", OLD)
 
@@ -163,12 +167,12 @@ def test_an_address_that_lists_show_late_is_given_back(
 @pytest.mark.parametrize(
     "later", [{"made": "2999-01-01T00:00:00+00:00"}, {"taken": 1}], ids=str
 )
-def test_what_a_later_delivery_may_have_answered_is_left(
+def test_a_floating_ip_a_later_delivery_may_have_answered_is_kept(
     pool: Pool, later: dict[str, Any]
 ) -> None:
-    # Who has lost the link and does not know it yet must not give it back.
-    address = left_in_state(pool, state="handed over", **later)
-    unseen(pool)
+    # A worker that has not noticed its lost connection must not release it.
+    address = leave_marked_ip(pool, state="handed over", **later)
+    delay_list(pool)
 
     answer = pool.passes("BUILD_IP", OLD)
 
@@ -176,11 +180,11 @@ def test_what_a_later_delivery_may_have_answered_is_left(
     assert found == {address, answer["ip"]}
 
 
-def test_a_late_address_that_is_in_use_is_left(pool: Pool) -> None:
+def test_an_attached_floating_ip_listed_late_is_kept(pool: Pool) -> None:
     device = pool.build()
-    address = left_in_state(pool, state="handed over")
+    address = leave_marked_ip(pool, state="handed over")
     pool.passes("ASSIGN_IP", ip=address, name=device["name"])
-    unseen(pool)
+    delay_list(pool)
 
     answer = pool.passes("BUILD_IP", OLD)
 
@@ -189,12 +193,12 @@ def test_a_late_address_that_is_in_use_is_left(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("state", ["building", "handed over"])
-def test_a_job_that_fails_gives_back_what_an_earlier_delivery_left(
+def test_a_failed_build_ip_releases_that_of_an_earlier_delivery(
     pool: Pool, state: str
 ) -> None:
-    left_in_state(pool, state=state)
+    leave_marked_ip(pool, state=state)
     pool.cloud.set_quota(floating_ips=1)
-    unseen(pool)
+    delay_list(pool)
 
     answer = pool.run("BUILD_IP", OLD)
 
@@ -202,7 +206,7 @@ def test_a_job_that_fails_gives_back_what_an_earlier_delivery_left(
     assert pool.cloud.floating_ips == []
 
 
-def test_an_answer_that_was_not_delivered_is_undone(pool: Pool) -> None:
+def test_an_undelivered_build_ip_answer_is_undone(pool: Pool) -> None:
     job = pool.submit("BUILD_IP", OLD)
     assert job.future.result().answer["response"] == "PASS"
 

@@ -1,4 +1,4 @@
-"""BUILD_DEVICE that is delivered again: one device, none left over."""
+"""Tests of redelivered BUILD_DEVICE jobs: one device, and no orphan."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ def state_of(pool: Pool) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
-def test_an_active_device_that_was_left_is_taken_over_and_handed_over(
+def test_an_active_device_left_behind_is_taken_over(
     pool: Pool, new: Job
 ) -> None:
     left = pool.leave_device(OLD)
@@ -42,7 +42,7 @@ def test_an_active_device_that_was_left_is_taken_over_and_handed_over(
 
 
 @pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
-def test_a_device_that_was_left_booting_is_waited_for(
+def test_a_booting_device_left_behind_is_taken_over(
     pools: Pools, new: Job
 ) -> None:
     pool = pools.new({"boot_time": 60.0})
@@ -59,7 +59,7 @@ def test_a_device_that_was_left_booting_is_waited_for(
     assert state_of(pool) == ("handed-over", new.handle)
 
 
-def test_the_same_delivery_gets_what_was_handed_over_and_not_answered(
+def test_a_repeated_delivery_is_answered_with_the_same_device(
     pool: Pool,
 ) -> None:
     first = pool.passes("BUILD_DEVICE", OLD)
@@ -68,7 +68,7 @@ def test_the_same_delivery_gets_what_was_handed_over_and_not_answered(
     assert pool.posts() == 1
 
 
-def test_a_unique_that_is_used_again_gets_a_device_of_its_own(
+def test_a_reused_unique_gets_its_own_device(
     pool: Pool,
 ) -> None:
     first = pool.passes("BUILD_DEVICE", OLD)
@@ -78,7 +78,7 @@ def test_a_unique_that_is_used_again_gets_a_device_of_its_own(
     assert len(pool.cloud.servers) == 2
 
 
-def test_the_same_job_thrice_at_once_is_one_device(pool: Pool) -> None:
+def test_concurrent_deliveries_of_a_job_share_one_device(pool: Pool) -> None:
     jobs = [
         pool.submit("BUILD_DEVICE", Job("unique", f"H:host:{number}"))
         for number in range(3)
@@ -90,7 +90,7 @@ def test_the_same_job_thrice_at_once_is_one_device(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
-def test_of_two_that_were_left_one_is_used_and_the_other_deleted(
+def test_one_of_two_devices_left_behind_is_used_the_other_deleted(
     pool: Pool, new: Job
 ) -> None:
     pool.leave_device(OLD, "libra-1")
@@ -103,21 +103,23 @@ def test_of_two_that_were_left_one_is_used_and_the_other_deleted(
     assert pool.only_server()["name"] == answer["name"]
 
 
-def test_of_several_the_one_that_was_handed_over_is_used(pool: Pool) -> None:
-    # The others may be about to go: its worker was deleting them.
+def test_the_handed_over_device_of_several_is_used(pool: Pool) -> None:
+    # The worker of the first delivery may still delete the others.
     for number in (1, 2):
         pool.leave_device(OLD, f"libra-before-{number}")
     pool.boot()
-    given = pool.passes("BUILD_DEVICE", OLD)["name"]
+    answered = pool.passes("BUILD_DEVICE", OLD)["name"]
     for number in (1, 2):
         pool.leave_device(OLD, f"libra-after-{number}")
     pool.boot()
 
-    assert pool.passes("BUILD_DEVICE", OLD)["name"] == given
-    assert pool.only_server()["name"] == given
+    assert pool.passes("BUILD_DEVICE", OLD)["name"] == answered
+    assert pool.only_server()["name"] == answered
 
 
-def test_a_device_is_handed_over_before_others_are_deleted(pool: Pool) -> None:
+def test_a_device_is_handed_over_before_the_surplus_is_deleted(
+    pool: Pool,
+) -> None:
     for number in (1, 2):
         pool.leave_device(OLD, f"libra-{number}")
     pool.boot()
@@ -134,7 +136,7 @@ def test_a_device_is_handed_over_before_others_are_deleted(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("new", [OLD, NEW], ids=["same", "later"])
-def test_one_that_was_left_and_failed_is_deleted_and_not_used(
+def test_a_failed_device_left_behind_is_deleted_and_not_used(
     pool: Pool, new: Job
 ) -> None:
     pool.fault(Fault.server_error())
@@ -147,15 +149,14 @@ def test_one_that_was_left_and_failed_is_deleted_and_not_used(
     assert pool.only_server()["name"] == answer["name"] != left
 
 
-def test_what_was_made_besides_and_stays_does_not_cost_the_device(
+def test_an_undeletable_surplus_device_does_not_fail_the_job(
     pools: Pools,
 ) -> None:
     pool = pools.new(long_timeout=4.0)
     for name in ("libra-1", "libra-2"):
         pool.leave_device(OLD, name)
     pool.boot()
-    fault = Fault(method="DELETE", path=ONE_SERVER, status=500, times=None)
-    pool.fault(fault)
+    pool.fault(Fault(method="DELETE", path=ONE_SERVER, status=500, times=None))
 
     answer = pool.passes("BUILD_DEVICE", OLD)
 
@@ -164,10 +165,10 @@ def test_what_was_made_besides_and_stays_does_not_cost_the_device(
         for server in pool.cloud.servers
     }
     assert states.pop(answer["name"]) == "handed-over"
-    assert set(states.values()) == {"building"}  # the reaper's
+    assert set(states.values()) == {"building"}  # The reaper deletes these.
 
 
-def test_a_worker_that_was_killed_in_mid_build_leaves_one_device(
+def test_a_build_of_a_killed_worker_leaves_one_device(
     pools: Pools,
 ) -> None:
     cloud = pools.cloud(boot_time=0.5)
@@ -180,7 +181,7 @@ def test_a_worker_that_was_killed_in_mid_build_leaves_one_device(
     assert other.only_server()["name"] == answer["name"]
 
 
-def test_an_abandoned_slow_run_leaves_what_another_has_answered(
+def test_a_slow_disconnected_build_keeps_the_device_answered_elsewhere(
     pools: Pools,
 ) -> None:
     cloud = pools.cloud()
@@ -200,7 +201,7 @@ def test_an_abandoned_slow_run_leaves_what_another_has_answered(
 
 
 @pytest.mark.parametrize("unique", UNIQUES)
-def test_an_abandoned_build_leaves_its_device_for_the_next_delivery(
+def test_the_device_of_a_disconnected_build_is_taken_over(
     pools: Pools, unique: str
 ) -> None:
     cloud = pools.cloud()
@@ -215,21 +216,23 @@ def test_an_abandoned_build_leaves_its_device_for_the_next_delivery(
     assert state_of(pool) == ("handed-over", new.handle)
 
 
-def unseen(pool: Pool, looks: int = 1) -> None:
-    """The next looks for what a job has made see nothing: lists lag."""
+def delay_lists(pool: Pool) -> None:
+    """Let the next look-up of the job's devices find none."""
     pool.fault(
         Fault(
             path=DETAILS,
             where=lambda call: "tags-any" in call.query,
             status=200,
             body={"servers": []},
-            times=looks,
         )
     )
 
 
-def left_in_state(pool: Pool, **changes: Any) -> str:
-    """The name of a device that is active, with such a mark."""
+def leave_marked_device(pool: Pool, **changes: Any) -> str:
+    """Leave an active device; return its name.
+
+    :param changes: changed fields of its mark
+    """
     name = pool.leave_device(OLD)
     pool.boot()
     (device,) = pool.openstack.devices_of_job(OLD.unique)
@@ -239,11 +242,11 @@ def left_in_state(pool: Pool, **changes: Any) -> str:
 
 
 @pytest.mark.parametrize("state", ["building", "handed over", "unconfirmed"])
-def test_a_device_that_lists_show_late_is_deleted_whatever_its_mark_says(
+def test_a_device_listed_late_is_deleted_whatever_its_mark(
     pool: Pool, state: str
 ) -> None:
-    left_in_state(pool, state=state)
-    unseen(pool)
+    leave_marked_device(pool, state=state)
+    delay_lists(pool)
 
     answer = pool.passes("BUILD_DEVICE", OLD)
 
@@ -254,12 +257,12 @@ def test_a_device_that_lists_show_late_is_deleted_whatever_its_mark_says(
 @pytest.mark.parametrize(
     "later", [{"made": "2999-01-01T00:00:00+00:00"}, {"taken": 1}], ids=str
 )
-def test_what_a_later_delivery_may_have_answered_is_left(
+def test_a_device_a_later_delivery_may_have_answered_is_kept(
     pool: Pool, later: dict[str, Any]
 ) -> None:
-    # Who has lost the link and does not know it yet must not delete it.
-    name = left_in_state(pool, state="handed over", **later)
-    unseen(pool)
+    # A worker that has not noticed its lost connection must not delete it.
+    name = leave_marked_device(pool, state="handed over", **later)
+    delay_lists(pool)
 
     answer = pool.passes("BUILD_DEVICE", OLD)
 
@@ -268,14 +271,14 @@ def test_what_a_later_delivery_may_have_answered_is_left(
 
 
 @pytest.mark.parametrize("state", ["building", "handed over"])
-def test_a_job_that_fails_deletes_what_an_earlier_delivery_left(
+def test_a_failed_build_deletes_the_device_of_an_earlier_delivery(
     pool: Pool, state: str
 ) -> None:
-    left_in_state(pool, state=state)
+    leave_marked_device(pool, state=state)
     pool.cloud.set_status(pool.only_server()["id"], "SHUTOFF")
     pool.cloud.set_quota(instances=1)
     pool.adopt(quota_wait=0.0)
-    unseen(pool)
+    delay_lists(pool)
 
     answer = pool.run("BUILD_DEVICE", OLD)
 
@@ -283,7 +286,7 @@ def test_a_job_that_fails_deletes_what_an_earlier_delivery_left(
     assert pool.cloud.servers == []
 
 
-def test_a_job_that_fails_leaves_what_its_client_has(pool: Pool) -> None:
+def test_a_failed_build_keeps_the_device_of_its_client(pool: Pool) -> None:
     name = pool.passes("BUILD_DEVICE", OLD)["name"]
     pool.cloud.set_quota(instances=1)
     pool.adopt(quota_wait=0.0)
@@ -294,7 +297,7 @@ def test_a_job_that_fails_leaves_what_its_client_has(pool: Pool) -> None:
     assert pool.only_server()["name"] == name
 
 
-def test_an_answer_that_was_not_delivered_is_undone(pool: Pool) -> None:
+def test_an_undelivered_build_answer_is_undone(pool: Pool) -> None:
     job = pool.submit("BUILD_DEVICE", OLD)
     assert job.future.result().answer["response"] == "PASS"
 
@@ -303,10 +306,10 @@ def test_an_answer_that_was_not_delivered_is_undone(pool: Pool) -> None:
     until(lambda: not pool.cloud.servers)
 
 
-def test_an_earlier_delivery_that_cannot_be_looked_for_fails_the_job(
+def test_a_build_fails_if_an_earlier_delivery_cannot_be_looked_up(
     pools: Pools,
 ) -> None:
-    # Building without having looked might make a second device.
+    # A build without the look-up could create a second device.
     pool = pools.new(long_timeout=0.5)
     pool.fault(Fault(path=DETAILS, status=500, times=None))
 
@@ -316,7 +319,9 @@ def test_an_earlier_delivery_that_cannot_be_looked_for_fails_the_job(
     assert pool.posts() == 0
 
 
-def test_a_hand_over_that_is_lost_is_written_again(pool: Pool) -> None:
+def test_a_lost_hand_over_mark_of_a_device_is_written_again(
+    pool: Pool,
+) -> None:
     pool.fault(
         Fault(
             method="POST",
