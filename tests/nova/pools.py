@@ -1,5 +1,6 @@
 """Pools on loopback clouds."""
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,7 @@ from poolmgr.settings import PoolSettings
 from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
 from tests.clouds import settings_for
 from tests.polling import until
+from tests.reaping import BlockingReaper, verdicts
 
 TIMEOUT = 20.0
 BASENAME = "libra"
@@ -123,6 +125,25 @@ class Pool:
         answer = self.openstack.wait(submit()).future.result().answer
         assert answer["response"] == "PASS", answer
         return answer
+
+    # -- the reaper ---------------------------------------------------------
+
+    def reaper(self) -> BlockingReaper:
+        """Return a reaper of orphans of any age that it finds twice."""
+        return BlockingReaper(
+            self.openstack,
+            pool=self.manager.settings,
+            old=0.0,
+            twice=True,
+        )
+
+    def reap(self) -> dict[str, str]:
+        """Find orphans twice and delete them; return the verdicts by name."""
+        reaper = self.reaper()
+        # Creation times have whole seconds; age 0 needs the next second.
+        time.sleep(1.1)
+        reaper.find()
+        return verdicts(reaper.remove(reaper.find()))
 
     # -- circuit breakers ---------------------------------------------------
 

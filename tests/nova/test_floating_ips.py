@@ -1,4 +1,4 @@
-"""BUILD_IP and DELETE_IP: exactly one address, and none left."""
+"""Tests of BUILD_IP and DELETE_IP."""
 
 import time
 from dataclasses import replace
@@ -23,19 +23,19 @@ from tests.nova.pools import (
 from tests.polling import until
 
 
-def test_build_ip_takes_two_changing_requests(pool: Pool) -> None:
+def test_build_ip_makes_two_changing_requests(pool: Pool) -> None:
     answer = pool.build_ip()
 
-    shown = pool.only_ip()
+    entry = pool.only_ip()
     assert answer == {
         "action": "BUILD_IP",
         "response": "PASS",
-        "id": shown["id"],
-        "ip": shown["floating_ip_address"],
+        "id": entry["id"],
+        "ip": entry["floating_ip_address"],
     }
     assert pool.posts(IPS) == 1
     assert pool.cloud.count("PUT") == 1
-    assert shown["description"].startswith("poolmgr pool=libra unique=")
+    assert entry["description"].startswith("poolmgr pool=libra unique=")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -51,7 +51,7 @@ def test_build_ip_takes_two_changing_requests(pool: Pool) -> None:
     ],
     ids=fault_id,
 )
-def test_one_address_whether_the_request_or_its_answer_was_lost(
+def test_a_lost_allocation_request_or_answer_leaves_one_floating_ip(
     pools: Pools, fault: Fault, after: bool
 ) -> None:
     pool = pools.new(nova={"call_timeout": 1.0})
@@ -63,7 +63,9 @@ def test_one_address_whether_the_request_or_its_answer_was_lost(
     assert pool.posts(IPS) == (1 if after else 2)
 
 
-def test_one_address_when_its_answer_breaks_off(pool: Pool) -> None:
+def test_a_truncated_allocation_answer_leaves_one_floating_ip(
+    pool: Pool,
+) -> None:
     pool.fault(Fault(method="POST", path=IPS, truncate=True))
 
     assert pool.build_ip()["ip"] == pool.only_ip()["floating_ip_address"]
@@ -71,19 +73,26 @@ def test_one_address_when_its_answer_breaks_off(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("unique", ["", "unique"])
-def test_an_address_of_unknown_outcome_is_released(
+def test_a_floating_ip_of_unknown_outcome_is_released(
     pools: Pools, unique: str
 ) -> None:
-    # Neutron allocates it, and answers nothing more until the time is up.
+    # Neutron allocates the floating IP, and its lists fail until the
+    # deadline.
     pool = pools.new(short_timeout=1.5)
     begun = time.monotonic()
 
-    def is_blind(_call: Call) -> bool:
+    def are_lists_down(_call: Call) -> bool:
         return bool(pool.cloud.floating_ips) and time.monotonic() - begun < 2.0
 
     pool.fault(
         Fault(method="POST", path=IPS, reset=True, after=True),
-        Fault(method="GET", path=IPS, status=500, where=is_blind, times=None),
+        Fault(
+            method="GET",
+            path=IPS,
+            status=500,
+            where=are_lists_down,
+            times=None,
+        ),
     )
 
     answer = pool.run("BUILD_IP", Job(unique, "H:host:1"))
@@ -96,7 +105,7 @@ def test_an_address_of_unknown_outcome_is_released(
 @pytest.mark.parametrize(
     "cloud", [{"floating_ips": 1}, {"floating_range": "198.18.0.0/30"}]
 )
-def test_no_free_address_counts_as_quota_exceeded(
+def test_an_exhausted_quota_or_range_is_quota_exceeded(
     pools: Pools, cloud: dict[str, object]
 ) -> None:
     pool = pools.new(cloud)
@@ -108,7 +117,7 @@ def test_no_free_address_counts_as_quota_exceeded(
 
 
 @pytest.mark.parametrize(
-    ("there", "wanted", "said"),
+    ("networks", "configured", "problem"),
     [
         ((), None, "there are no external networks"),
         (("a", "b"), None, "2 external networks match: 'a' ("),
@@ -116,16 +125,19 @@ def test_no_free_address_counts_as_quota_exceeded(
     ],
 )
 def test_a_missing_or_ambiguous_external_network_is_explained(
-    pools: Pools, there: tuple[str, ...], wanted: str | None, said: str
+    pools: Pools,
+    networks: tuple[str, ...],
+    configured: str | None,
+    problem: str,
 ) -> None:
     pool = pools.new(
-        {"external_networks": there}, {"floating_network": wanted}
+        {"external_networks": networks}, {"floating_network": configured}
     )
 
     reason = pool.fails("BUILD_IP", "cloud_refused")
 
     assert "floating_network" in reason
-    assert said in reason
+    assert problem in reason
     assert pool.posts(IPS) == 0
 
 
@@ -148,7 +160,7 @@ def test_the_only_external_network_is_the_default(pools: Pools) -> None:
 # -- DELETE_IP --------------------------------------------------------------
 
 
-def test_an_attached_address_is_released(pool: Pool) -> None:
+def test_delete_ip_releases_an_attached_floating_ip(pool: Pool) -> None:
     ip = pool.build_ip(pool.build())
 
     answer = pool.passes("DELETE_IP", ip=ip["ip"])
@@ -183,7 +195,7 @@ def test_a_failed_release_is_retried(pool: Pool, fault: Fault) -> None:
     assert not pool.cloud.floating_ips
 
 
-def test_delete_ip_fails_if_the_address_remains(pool: Pool) -> None:
+def test_delete_ip_fails_if_the_floating_ip_remains(pool: Pool) -> None:
     ip = pool.build_ip()
     pool.fault(Fault(method="DELETE", path=ONE_IP, status=500, times=None))
     pool.adopt(short_timeout=0.5)
@@ -194,7 +206,7 @@ def test_delete_ip_fails_if_the_address_remains(pool: Pool) -> None:
     assert pool.only_ip()["id"] == ip["id"]
 
 
-def test_delete_ip_of_an_unknown_address_fails(pool: Pool) -> None:
+def test_delete_ip_of_a_missing_floating_ip_fails(pool: Pool) -> None:
     pool.fails("DELETE_IP", "not_found", ip="198.18.0.77")
 
     assert pool.cloud.count("DELETE") == 0
@@ -203,7 +215,7 @@ def test_delete_ip_of_an_unknown_address_fails(pool: Pool) -> None:
 @pytest.mark.parametrize(
     ("name", "code"), [("web-1", "not_owned"), (DEVICE_NAME, None)]
 )
-def test_an_unmarked_address_is_owned_like_its_device(
+def test_an_unmarked_floating_ip_is_owned_like_its_device(
     pool: Pool, name: str, code: str | None
 ) -> None:
     server = pool.create_foreign_server(name)
@@ -219,7 +231,7 @@ def test_an_unmarked_address_is_owned_like_its_device(
 
 
 @pytest.mark.parametrize("ip", ["", "300.1.1.1", "198.18.0.2/../..", "::1%lo"])
-def test_an_invalid_address_is_refused_without_a_request(
+def test_an_invalid_ip_is_refused_without_a_request(
     pool: Pool, ip: str
 ) -> None:
     for action in ("DELETE_IP", "ASSIGN_IP", "REMOVE_IP"):
@@ -234,12 +246,13 @@ def test_attached_devices_are_found_without_port_details(
     monkeypatch: pytest.MonkeyPatch,
     details: dict[str, object],
 ) -> None:
-    # Neutron without "fip-port-details": the ports are asked for by id, no
-    # more of them than fit into one question.
-    shown = FloatingIP.shown
+    # A Neutron without "fip-port-details": the driver lists the ports by id,
+    # BATCH in each request.
+    original = FloatingIP.shown
 
     def without_details(ip: FloatingIP) -> dict[str, object]:
-        known = {k: v for k, v in shown(ip).items() if k != "port_details"}
+        entry = original(ip)
+        known = {k: v for k, v in entry.items() if k != "port_details"}
         return {**known, **details}
 
     monkeypatch.setattr(FloatingIP, "shown", without_details)
@@ -255,12 +268,12 @@ def test_attached_devices_are_found_without_port_details(
         ip["ip"]: ids[device["name"]]
         for ip, device in zip(ips, devices, strict=True)
     }
-    asked = [
+    batches = [
         call.query["id"].split(",")
         for call in pool.calls("GET", "/ports")
         if "id" in call.query
     ]
-    assert max(map(len, asked)) == 3
+    assert max(map(len, batches)) == 3
 
 
 def test_a_cloud_without_routers_has_no_floating_ips(
@@ -282,34 +295,34 @@ def test_a_cloud_without_routers_has_no_floating_ips(
     pool.passes("DELETE_DEVICE", name=device["name"])
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_build_ip_reads_only_unattached_addresses(
-    pools: Pools, own: bool
+@pytest.mark.parametrize("device_floating_ip", [False, True])
+def test_build_ip_reads_only_unattached_floating_ips(
+    pools: Pools, device_floating_ip: bool
 ) -> None:
     cloud = pools.cloud()
-    others, ours = (
-        pools.new(cloud),
-        pools.new(cloud, nova={"device_floating_ip": own}),
-    )
-    theirs = {str(others.build_ip(others.build())["id"]) for _each in range(3)}
+    others = pools.new(cloud)
+    pool = pools.new(cloud, nova={"device_floating_ip": device_floating_ip})
+    attached = {
+        str(others.build_ip(others.build())["id"]) for _each in range(3)
+    }
     until(
         lambda: all(
             ip["status"] == "ACTIVE"
             for ip in cloud.floating_ips
-            if ip["id"] in theirs
+            if ip["id"] in attached
         )
     )
     read: set[str] = set()
 
-    def note(answer: dict[str, Any]) -> dict[str, Any]:
+    def record(answer: dict[str, Any]) -> dict[str, Any]:
         read.update(ip["id"] for ip in answer["floatingips"])
         return answer
 
-    cloud.fault(Fault(method="GET", path=IPS, change=note, times=None))
+    cloud.fault(Fault(method="GET", path=IPS, change=record, times=None))
 
-    device, ip = ours.build(), ours.build_ip()
-    ours.passes("DELETE_IP", ip=ip["ip"])
-    ours.passes("DELETE_DEVICE", name=device["name"])
+    device, ip = pool.build(), pool.build_ip()
+    pool.passes("DELETE_IP", ip=ip["ip"])
+    pool.passes("DELETE_DEVICE", name=device["name"])
 
-    assert not theirs & read
-    assert {str(ip["id"]) for ip in cloud.floating_ips} == theirs
+    assert not attached & read
+    assert {str(ip["id"]) for ip in cloud.floating_ips} == attached

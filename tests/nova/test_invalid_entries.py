@@ -18,7 +18,6 @@ from tests.nova.pools import (
     Pools,
     error_of,
 )
-from tests.reaping import BlockingReaper
 
 Json = dict[str, Any]
 Change = Callable[[Json], object]
@@ -272,16 +271,10 @@ def test_a_server_with_an_unreadable_mark_is_not_deleted(
     replacement = Replacement("servers", "name", device["name"])
     replacement.change = lambda server: {**server, **fields}
     pool.fault(replacement.fault(DETAILS))
-    reaper = BlockingReaper(
-        pool.openstack,
-        pool=pool.manager.settings,
-        old=0.0,
-        twice=True,
-    )
 
     pool.fails("DELETE_DEVICE", "not_found", name=device["name"])
 
-    assert reaper.find() == []
+    assert pool.reaper().find() == []
     assert pool.cloud.count("DELETE", path=f"{SERVERS}/.*") == 0
 
 

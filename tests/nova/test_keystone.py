@@ -1,4 +1,4 @@
-"""Keystone and its tokens, and services that hang: nobody waits too long."""
+"""Tests of tokens and of services that hang."""
 
 import threading
 import time
@@ -9,13 +9,13 @@ from poolmgr.testing.openstack import Call, Fault, LoopbackCloud
 from tests.nova.pools import SERVERS, Pool, Pools, error_of
 from tests.polling import until
 
-#: Seconds that a service hangs: far longer than an action has.
-HANGS = 60.0
-#: Seconds after which an action that has one second is late.
+#: Seconds that a service hangs, far beyond each deadline.
+HANG = 60.0
+#: Seconds after which an action with a deadline of one second is late.
 LATE = 5.0
 
 
-def test_a_wrong_password_is_said_at_once(pools: Pools) -> None:
+def test_a_wrong_password_fails_without_a_second_login(pools: Pools) -> None:
     pool = pools.new(nova={"password": "wrong"})
 
     for action in ("BUILD_DEVICE", "BUILD_IP"):
@@ -24,9 +24,9 @@ def test_a_wrong_password_is_said_at_once(pools: Pools) -> None:
     assert pool.cloud.count("POST", "identity") == 1
 
 
-def test_a_keystone_that_is_down_is_unavailable(pools: Pools) -> None:
-    with LoopbackCloud() as gone:
-        nova = {"auth_url": gone.auth_url}
+def test_an_unreachable_keystone_is_a_retryable_failure(pools: Pools) -> None:
+    with LoopbackCloud() as stopped:
+        nova = {"auth_url": stopped.auth_url}
     pool = pools.new(nova=nova, short_timeout=0.5, long_timeout=0.5)
 
     for action in ("BUILD_DEVICE", "BUILD_IP"):
@@ -36,7 +36,7 @@ def test_a_keystone_that_is_down_is_unavailable(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize("status", [413, 429, 500, 502, 503])
-def test_a_keystone_that_is_busy_is_asked_again(
+def test_a_login_to_a_busy_keystone_is_retried(
     pool: Pool, status: int
 ) -> None:
     pool.fault(
@@ -51,10 +51,10 @@ def test_a_keystone_that_is_busy_is_asked_again(
 # -- tokens -------------------------------------------------------------------
 
 
-def test_many_builds_cost_one_token(pools: Pools) -> None:
+def test_concurrent_builds_share_one_token(pools: Pools) -> None:
     pool = pools.new()
 
-    jobs = [pool.submit("BUILD_DEVICE") for _thirty in range(30)]
+    jobs = [pool.submit("BUILD_DEVICE") for _job in range(30)]
 
     for job in jobs:
         assert job.future.result().answer["response"] == "PASS"
@@ -62,7 +62,7 @@ def test_many_builds_cost_one_token(pools: Pools) -> None:
     assert pool.posts() == len(pool.cloud.servers) == 30
 
 
-def test_an_expired_token_in_mid_build_is_renewed(pools: Pools) -> None:
+def test_a_token_that_expires_during_a_build_is_renewed(pools: Pools) -> None:
     pool = pools.new({"boot_time": 0.6})
     job = pool.submit("BUILD_DEVICE")
     until(lambda: pool.cloud.servers)
@@ -73,7 +73,7 @@ def test_an_expired_token_in_mid_build_is_renewed(pools: Pools) -> None:
     assert pool.cloud.count("POST", "identity") == 2
 
 
-def test_a_token_that_expires_under_many_builds_is_renewed_once(
+def test_an_expired_token_is_renewed_once_for_concurrent_builds(
     pools: Pools,
 ) -> None:
     pool = pools.new()
@@ -81,7 +81,7 @@ def test_a_token_that_expires_under_many_builds_is_renewed_once(
     pool.cloud.expire_tokens()
     pool.cloud.forget_calls()
 
-    jobs = [pool.submit("BUILD_DEVICE") for _thirty in range(30)]
+    jobs = [pool.submit("BUILD_DEVICE") for _job in range(30)]
 
     for job in jobs:
         assert job.future.result().answer["response"] == "PASS"
@@ -89,23 +89,24 @@ def test_a_token_that_expires_under_many_builds_is_renewed_once(
     assert len(pool.cloud.servers) == 31
 
 
-def test_a_token_that_is_refused_to_many_at_once_is_renewed_once(
+def test_a_token_refused_to_concurrent_builds_is_renewed_once(
     pools: Pools,
 ) -> None:
-    # Slow, so that all have sent the old token before the first is refused.
+    # All jobs send the old token before the first is refused.
     pool = pools.new({"latency": 0.1})
     pool.build()
     pool.cloud.forget_calls()
-    once = threading.Lock()
+    first = threading.Lock()
 
-    def expires(_call: Call) -> bool:
-        if once.acquire(blocking=False):
+    def expire_tokens(_call: Call) -> bool:
+        if first.acquire(blocking=False):
             pool.cloud.expire_tokens()
         return False
 
-    fault = Fault(method="POST", path=SERVERS, status=500, where=expires)
-    pool.fault(fault)
-    jobs = [pool.submit("BUILD_DEVICE") for _twenty in range(20)]
+    pool.fault(
+        Fault(method="POST", path=SERVERS, status=500, where=expire_tokens)
+    )
+    jobs = [pool.submit("BUILD_DEVICE") for _job in range(20)]
 
     for job in jobs:
         assert job.future.result().answer["response"] == "PASS"
@@ -113,23 +114,23 @@ def test_a_token_that_is_refused_to_many_at_once_is_renewed_once(
     assert pool.cloud.count("POST", "identity") == 1
 
 
-# -- what hangs ---------------------------------------------------------------
+# -- services that hang -------------------------------------------------------
 
 
-def in_a_hurry(pool: Pool) -> None:
-    """From now on an action has a second."""
+def shorten_timeouts(pool: Pool) -> None:
+    """Set all deadlines to one second."""
     pool.adopt(short_timeout=1.0, long_timeout=1.0)
 
 
 @pytest.mark.parametrize("service", ["identity", "compute", "network"])
-def test_a_service_that_hangs_keeps_no_action_past_its_time(
+def test_actions_end_at_the_deadline_while_a_service_hangs(
     pools: Pools, service: str
 ) -> None:
     pool = pools.new(nova={"call_timeout": 0.3})
     device, ip = pool.build(), pool.build_ip()
     pool.cloud.expire_tokens()
-    pool.fault(Fault(service=service, hang=HANGS, times=None))
-    in_a_hurry(pool)
+    pool.fault(Fault(service=service, hang=HANG, times=None))
+    shorten_timeouts(pool)
 
     for action in ("ASSIGN_IP", "REMOVE_IP", "DELETE_IP", "DELETE_DEVICE"):
         begun = time.monotonic()
@@ -137,17 +138,17 @@ def test_a_service_that_hangs_keeps_no_action_past_its_time(
         assert time.monotonic() - begun < LATE
 
 
-def test_a_keystone_that_hangs_on_a_refused_token_keeps_nobody(
+def test_jobs_end_at_the_deadline_while_a_token_renewal_hangs(
     pools: Pools,
 ) -> None:
     pool = pools.new(nova={"call_timeout": 0.3})
     ip = pool.build_ip()
     pool.cloud.expire_tokens()
-    pool.fault(Fault(service="identity", hang=HANGS, times=None))
-    in_a_hurry(pool)
+    pool.fault(Fault(service="identity", hang=HANG, times=None))
+    shorten_timeouts(pool)
 
     begun = time.monotonic()
-    jobs = [pool.submit("BUILD_IP") for _thirty in range(30)]
+    jobs = [pool.submit("BUILD_IP") for _job in range(30)]
 
     for job in jobs:
         error = error_of(job.future.result().answer)
@@ -158,11 +159,11 @@ def test_a_keystone_that_hangs_on_a_refused_token_keeps_nobody(
 
 
 @pytest.mark.parametrize("service", ["identity", "compute", "network"])
-def test_a_service_that_hangs_at_the_start_is_no_end(
+def test_a_service_that_hangs_at_the_start_is_retried(
     pools: Pools, service: str
 ) -> None:
     pool = pools.new(nova={"call_timeout": 0.3})
-    pool.fault(Fault(service=service, hang=HANGS, times=2))
+    pool.fault(Fault(service=service, hang=HANG, times=2))
 
     pool.build()
 
@@ -171,7 +172,7 @@ def test_a_service_that_hangs_at_the_start_is_no_end(
 
 @pytest.mark.parametrize("service", ["identity", "compute", "network"])
 @pytest.mark.parametrize("fault", [{"status": 500}, {"html": True}], ids=str)
-def test_a_service_that_is_broken_at_the_start_is_no_end(
+def test_a_service_that_fails_at_the_start_is_retried(
     pool: Pool, service: str, fault: dict[str, object]
 ) -> None:
     pool.fault(Fault(service=service, times=2, **fault))  # type: ignore[arg-type]

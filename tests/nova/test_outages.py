@@ -11,6 +11,13 @@ import pytest
 
 from poolmgr.testing.openstack import Fault, LoopbackCloud
 from tests.jobservers import free_port
+from tests.nova.faults import (
+    MOST_CREATIONS,
+    RETRIES_ON_HINT,
+    Switch,
+    results,
+    submit,
+)
 from tests.nova.pools import (
     DETAILS,
     IPS,
@@ -20,13 +27,6 @@ from tests.nova.pools import (
     Pool,
     Pools,
     error_of,
-)
-from tests.nova.trouble import (
-    MOST_CREATIONS,
-    RETRIES_ON_HINT,
-    Switch,
-    results,
-    submit,
 )
 from tests.polling import until
 

@@ -5,28 +5,6 @@ import time
 from poolmgr.ownership import Job, Mark
 from poolmgr.testing.openstack import Fault
 from tests.nova.pools import DETAILS, Pool, Pools
-from tests.reaping import BlockingReaper, verdicts
-
-
-def reaper_of(pool: Pool) -> BlockingReaper:
-    """Return a reaper that removes orphans of any age, seen twice."""
-    return BlockingReaper(
-        pool.openstack,
-        pool=pool.manager.settings,
-        old=0.0,
-        twice=True,
-    )
-
-
-def reap(pool: Pool) -> dict[str, str]:
-    """Look for orphans twice and remove them; return the verdicts by name."""
-    reaper = reaper_of(pool)
-    time.sleep(1.1)  # the time of creation has whole seconds
-    reaper.find()
-    return verdicts(reaper.remove(reaper.find()))
-
-
-reaped = reap  # Former name.
 
 
 def test_orphaned_devices_and_floating_ips_are_removed(pool: Pool) -> None:
@@ -38,7 +16,7 @@ def test_orphaned_devices_and_floating_ips_are_removed(pool: Pool) -> None:
     ip = pool.openstack.create_ip(mark)
     pool.openstack.create_device("libra-other", Mark.for_job("other", job))
 
-    assert reap(pool) == {"libra-left": "removed", ip.address: "removed"}
+    assert pool.reap() == {"libra-left": "removed", ip.address: "removed"}
     names = {server["name"] for server in pool.cloud.servers}
     assert names == {owned["name"], "libra-other"}
     assert pool.only_ip()["floating_ip_address"] == owned_ip["ip"]
@@ -51,11 +29,11 @@ def test_the_own_floating_ip_of_a_device_deleted_by_hand_is_removed(
     deleted, kept = pool.build(), pool.build()
     ip = pool.build_ip()
     ids = {server["name"]: server["id"] for server in pool.cloud.servers}
-    assert reap(pool) == {}
+    assert pool.reap() == {}
 
     connection = pool.cloud.connect()
     connection.compute.delete_server(ids[str(deleted["name"])])
-    removed = reap(pool)
+    removed = pool.reap()
 
     assert removed == {deleted["addr"]: "removed"}
     left = {ip["floating_ip_address"] for ip in pool.cloud.floating_ips}
@@ -70,7 +48,7 @@ def test_a_floating_ip_is_kept_while_lists_lack_its_device(
     own = pool.openstack.find_ip(str(built["addr"]))
     assert own is not None
     pool.openstack.detach_ip(own)  # as an operator may do by hand
-    reaper = reaper_of(pool)
+    reaper = pool.reaper()
     time.sleep(1.1)
     # Nova's list lacks the server at both looks, but not at the removal.
     pool.fault(

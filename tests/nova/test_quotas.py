@@ -1,4 +1,4 @@
-"""A cloud that is full is left in peace, and builds wait for room."""
+"""Tests of used up quotas and full hosts: few calls, and builds wait."""
 
 import time
 from dataclasses import replace
@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from poolmgr.testing.openstack import Fault
-from tests.nova.pools import FAST, IPS, TIMEOUT, Pool, Pools, error_of
-from tests.nova.trouble import (
+from tests.nova.faults import (
     MOST_CREATIONS,
     QUOTA,
     RETRIES_ON_HINT,
@@ -16,12 +15,13 @@ from tests.nova.trouble import (
     results,
     submit,
 )
+from tests.nova.pools import FAST, IPS, TIMEOUT, Pool, Pools, error_of
 from tests.polling import until
 
 # -- quotas -------------------------------------------------------------------
 
 
-def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
+def test_builds_wait_for_quota_while_short_jobs_are_answered(
     pools: Pools,
 ) -> None:
     pool = pools.new(pace=RETRIES_ON_HINT)
@@ -30,14 +30,14 @@ def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
     pool.fault(quota_fault(switch))
     first = submit(pool, "BUILD_DEVICE", 0)
     until(lambda: pool.quota.open)
-    asked = pool.posts()
+    posts = pool.posts()
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(1, 100)]
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
     pool.passes("REMOVE_IP", ip=ip["ip"], name=device["name"])
 
     assert not any(job.future.done() for job in (first, *jobs))
-    assert pool.posts() == asked
+    assert pool.posts() == posts
     switch.on = False
     pool.hint(pool.quota)
     assert results([first, *jobs]) == ["PASS"] * 100
@@ -45,7 +45,7 @@ def test_a_queue_of_builds_waits_for_room_and_short_jobs_do_not(
     assert not pool.quota.open
 
 
-def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
+def test_200_concurrent_builds_over_quota_make_few_calls(
     pools: Pools,
 ) -> None:
     cloud = {"instances": 6, "latency": 0.02}
@@ -57,7 +57,7 @@ def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
     until(lambda: sum(job.future.done() for job in jobs) == 5)
     pool.passes("ASSIGN_IP", ip=ip["ip"], name=device["name"])
 
-    # The next request is due in an hour.
+    # All others wait: their next trial call is due in an hour.
     until(lambda: breaker.waiting == 195)
     assert pool.posts() <= 1 + 5 + MOST_CREATIONS
     assert not any(
@@ -71,7 +71,7 @@ def test_two_hundred_builds_at_once_cost_a_full_cloud_few_calls(
     assert len(pool.cloud.servers) == 201
 
 
-def test_over_quota_few_calls_find_out_whether_there_is_room(
+def test_trial_calls_over_quota_are_paced(
     pools: Pools,
 ) -> None:
     pool = pools.new(pace=replace(FAST, quota=(0.4, 0.4)))
@@ -80,18 +80,20 @@ def test_over_quota_few_calls_find_out_whether_there_is_room(
     pool.fault(quota_fault(switch))
     jobs = [submit(pool, "BUILD_DEVICE", 0)]
     until(lambda: breaker.open)
-    begun, asked = time.monotonic(), pool.posts()
+    begun, posts = time.monotonic(), pool.posts()
 
     jobs += [submit(pool, "BUILD_DEVICE", n) for n in range(1, 50)]
-    until(lambda: pool.posts() - asked >= 4)
+    until(lambda: pool.posts() - posts >= 4)
 
-    # A pause is 0.2 s at least, and fifty jobs wait.
-    assert pool.posts() - asked <= (time.monotonic() - begun) / 0.2 + 1
+    # The pause between two trial calls is at least 0.2 s.
+    assert pool.posts() - posts <= (time.monotonic() - begun) / 0.2 + 1
     switch.on = False
     assert results(jobs) == ["PASS"] * 50
 
 
-def test_a_full_cloud_is_asked_again_by_itself(pools: Pools) -> None:
+def test_jobs_over_quota_are_retried_until_the_quota_is_raised(
+    pools: Pools,
+) -> None:
     pace = replace(FAST, quota=(0.3, 0.3))
     pool = pools.new({"instances": 1, "floating_ips": 0}, pace=pace)
     pool.build()
@@ -104,28 +106,32 @@ def test_a_full_cloud_is_asked_again_by_itself(pools: Pools) -> None:
     until(lambda: pool.run("BUILD_IP")["response"] == "PASS", pause=0.1)
 
 
-def test_what_is_deleted_makes_room_at_once(pools: Pools) -> None:
+def test_a_deletion_lets_a_build_over_quota_start_immediately(
+    pools: Pools,
+) -> None:
     pool = pools.new({"instances": 1, "floating_ips": 1}, pace=RETRIES_ON_HINT)
     device, ip = pool.build(), pool.build_ip()
-    waits = submit(pool, "BUILD_DEVICE", 1)
+    waiting = submit(pool, "BUILD_DEVICE", 1)
     pool.fails("BUILD_IP", "quota_exceeded")
     until(lambda: pool.quota.open)
 
     pool.passes("DELETE_DEVICE", name=device["name"])
     pool.passes("DELETE_IP", ip=ip["ip"])
 
-    assert results([waits]) == ["PASS"]
+    assert results([waiting]) == ["PASS"]
     pool.build_ip()
 
 
-def test_who_builds_by_hand_is_told_at_once(pool: Pool) -> None:
+def test_a_build_without_a_job_server_does_not_wait_for_quota(
+    pool: Pool,
+) -> None:
     pool.fault(quota_fault(Switch()))
 
     assert QUOTA in pool.fails("BUILD_DEVICE", "quota_exceeded")
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.3])
-def test_a_build_waits_as_long_as_it_is_told(
+def test_a_build_waits_for_quota_for_quota_wait(
     pools: Pools, wait: float
 ) -> None:
     pool = pools.new(pace=RETRIES_ON_HINT, quota_wait=wait)
@@ -140,43 +146,46 @@ def test_a_build_waits_as_long_as_it_is_told(
         assert pool.posts() <= 20
 
 
-def test_addresses_over_quota_are_refused_without_a_call(
+def test_floating_ips_over_quota_are_refused_without_a_call(
     pools: Pools,
 ) -> None:
     pool = pools.new({"floating_ips": 1}, pace=RETRIES_ON_HINT)
     pool.build_ip()
     pool.fails("BUILD_IP", "quota_exceeded")
-    asked = pool.posts(IPS)
+    posts = pool.posts(IPS)
 
     for _time in range(30):
         pool.fails("BUILD_IP", "quota_exceeded")
 
-    assert pool.posts(IPS) == asked
+    assert pool.posts(IPS) == posts
 
 
-# -- devices that fail --------------------------------------------------------
+# -- failing devices ----------------------------------------------------------
 
 
-def test_a_queue_is_not_burnt_on_hosts_that_are_full(pools: Pools) -> None:
+def test_the_queue_waits_after_devices_failed_on_full_hosts(
+    pools: Pools,
+) -> None:
     pool = pools.new(pace=RETRIES_ON_HINT)
     switch = Switch()
     pool.fault(Fault.server_error(where=switch, times=None))
     for number in range(5):
         assert results([submit(pool, "BUILD_DEVICE", number)]) == ["FAIL"]
-    asked = pool.posts()
+    posts = pool.posts()
 
     jobs = [submit(pool, "BUILD_DEVICE", n) for n in range(5, 50)]
-    by_hand = pool.fails("BUILD_DEVICE", "cloud_unavailable")
+    # A build without a job server does not wait.
+    reason = pool.fails("BUILD_DEVICE", "cloud_unavailable")
 
-    assert "No valid host was found" in by_hand
-    assert pool.posts() == asked
+    assert "No valid host was found" in reason
+    assert pool.posts() == posts
     switch.on = False
     pool.hint(pool.circuits.boots)
     assert results(jobs) == ["PASS"] * 45
     assert len(pool.cloud.servers) == 45
 
 
-def test_builds_whose_floating_ip_is_refused_do_not_burn_the_queue(
+def test_the_queue_waits_after_floating_ips_of_builds_were_refused(
     pools: Pools,
 ) -> None:
     nova = {"device_floating_ip": True}

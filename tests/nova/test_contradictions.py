@@ -1,4 +1,4 @@
-"""What Nova or Neutron still shows is not gone, whatever one answer says."""
+"""Tests of answers that contradict each other about what exists."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,28 +19,27 @@ from tests.nova.pools import (
     Pools,
     error_of,
 )
-from tests.nova.test_reaping import reaped
 
 Json = dict[str, Any]
-NOWHERE = {"itemNotFound": {"code": 404, "message": "could not be found."}}
+NOT_FOUND = {"itemNotFound": {"code": 404, "message": "could not be found."}}
 
 
 def not_found(method: str, path: str = ONE_SERVER, **rule: Any) -> Fault:
-    """Nova's 404, for good."""
+    """Return Nova's 404, for all requests by default."""
     return Fault(
         **{
             "method": method,
             "path": path,
             "status": 404,
-            "body": NOWHERE,
+            "body": NOT_FOUND,
             "times": None,
             **rule,
         }
     )
 
 
-def empty(path: str, times: int | None, **rule: Any) -> Fault:
-    """Lists without anything in them."""
+def empty_list(path: str, times: int | None, **rule: Any) -> Fault:
+    """Return a fault that makes lists empty_list."""
     key = {DETAILS: "servers", IPS: "floatingips", "/ports": "ports"}[path]
     return Fault(
         **{
@@ -54,7 +53,7 @@ def empty(path: str, times: int | None, **rule: Any) -> Fault:
 
 
 @pytest.mark.parametrize("methods", [("DELETE",), ("DELETE", "GET")])
-def test_a_device_without_a_cell_is_not_deleted(
+def test_a_listed_device_answered_with_404_does_not_count_as_deleted(
     pool: Pool, methods: tuple[str, ...]
 ) -> None:
     device = pool.build()
@@ -69,21 +68,23 @@ def test_a_device_without_a_cell_is_not_deleted(
     assert pool.only_server()["name"] == device["name"]
 
 
-def test_a_device_whose_cell_is_down_is_not_deleted(pools: Pools) -> None:
+def test_a_device_of_a_cell_that_is_down_does_not_count_as_deleted(
+    pools: Pools,
+) -> None:
     pool = pools.new()
     device = pool.build()
     pool.adopt(short_timeout=2.0)
 
-    def down(answer: Json) -> Json:
-        kept = {k: answer["server"][k] for k in ("id", "created", "links")}
-        return {"server": {**kept, "status": "UNKNOWN"}}
+    def without_cell(answer: Json) -> Json:
+        known = {k: answer["server"][k] for k in ("id", "created", "links")}
+        return {"server": {**known, "status": "UNKNOWN"}}
 
     pool.fault(
         Fault(
             method="DELETE", path=ONE_SERVER, fate=Fate(lost=True), times=None
         ),
-        Fault(method="GET", path=ONE_SERVER, change=down, times=None),
-        empty(DETAILS, None, skip=1),
+        Fault(method="GET", path=ONE_SERVER, change=without_cell, times=None),
+        empty_list(DETAILS, None, skip=1),
     )
 
     error = error_of(pool.run("DELETE_DEVICE", name=device["name"]))
@@ -92,17 +93,18 @@ def test_a_device_whose_cell_is_down_is_not_deleted(pools: Pools) -> None:
     assert pool.only_server()["name"] == device["name"]
 
 
-def test_what_was_deleted_by_another_is_gone(pool: Pool) -> None:
+def test_a_device_deleted_by_somebody_else_counts_as_deleted(
+    pool: Pool,
+) -> None:
     device = pool.build()
-    gone = Fault(method="DELETE", path=ONE_SERVER, status=404, after=True)
-    pool.fault(gone)
+    pool.fault(Fault(method="DELETE", path=ONE_SERVER, status=404, after=True))
 
     pool.passes("DELETE_DEVICE", name=device["name"])
 
     assert not pool.cloud.servers
 
 
-def test_a_failed_build_names_the_device_that_nova_keeps(
+def test_the_failure_names_the_device_that_nova_keeps(
     pools: Pools,
 ) -> None:
     pool = pools.new(long_timeout=1.0)
@@ -115,20 +117,20 @@ def test_a_failed_build_names_the_device_that_nova_keeps(
     assert {"name", "addr", "type", "az"} <= set(answer)
 
 
-def hidden(pool: Pool, looks: int) -> list[Fault]:
-    """New servers are not to be seen: so many lists, and single looks."""
+def hidden_servers(times: int) -> list[Fault]:
+    """Return faults that hide a new server from so many requests of a kind."""
     return [
-        empty(DETAILS, looks, skip=1),
-        not_found("GET", times=looks),
-        not_found("DELETE", times=looks),
+        empty_list(DETAILS, times, skip=1),
+        not_found("GET", times=times),
+        not_found("DELETE", times=times),
     ]
 
 
-def test_a_build_that_is_seen_late_has_not_disappeared(
+def test_a_booting_device_listed_late_is_not_taken_for_deleted(
     pools: Pools,
 ) -> None:
     pool = pools.new(pace=replace(FAST, out_of_sight=60.0))
-    pool.fault(*hidden(pool, 6))
+    pool.fault(*hidden_servers(6))
 
     device = pool.build()
 
@@ -136,42 +138,42 @@ def test_a_build_that_is_seen_late_has_not_disappeared(
     assert pool.posts() == 1
 
 
-def test_a_failed_build_that_is_seen_late_is_deleted(
+def test_a_failed_device_listed_late_is_deleted(
     pools: Pools,
 ) -> None:
     pool = pools.new(pace=replace(FAST, out_of_sight=60.0), long_timeout=0.5)
-    pool.fault(Fault.stuck(), *hidden(pool, 4))
+    pool.fault(Fault.stuck(), *hidden_servers(4))
 
     pool.fails("BUILD_DEVICE", "deadline")
 
     assert not pool.cloud.servers
 
 
-def test_what_nova_keeps_is_not_reaped(pool: Pool) -> None:
+def test_an_orphan_that_nova_keeps_is_reported_as_failed(pool: Pool) -> None:
     mark = Mark.for_job("libra", Job("unique", "H:host:1"))
     left = pool.openstack.create_device("libra-left", mark)
     pool.openstack.wait_ready(left)
     pool.fault(not_found("DELETE"), not_found("GET"))
 
-    assert reaped(pool) == {"libra-left": "failed"}
+    assert pool.reap() == {"libra-left": "failed"}
     assert pool.only_server()["name"] == "libra-left"
 
 
-def test_the_address_of_a_device_that_no_list_has_is_kept(
+def test_the_floating_ip_of_an_unlisted_device_is_not_reaped(
     pools: Pools,
 ) -> None:
     pool = pools.new(nova={"device_floating_ip": True})
     pool.build()
     ip = pool.only_ip()
     pool.change_ip(ip, port_id=None)
-    pool.fault(empty(DETAILS, None))
+    pool.fault(empty_list(DETAILS, None))
 
-    assert reaped(pool) == {ip["floating_ip_address"]: "kept"}
+    assert pool.reap() == {ip["floating_ip_address"]: "kept"}
     assert pool.only_ip()["id"] == ip["id"]
 
 
-def neutrons(kind: str, method: str, **rule: Any) -> Fault:
-    """Neutron's 404."""
+def neutron_not_found(kind: str, method: str, **rule: Any) -> Fault:
+    """Return Neutron's 404."""
     body: Mapping[str, Any] = {"NeutronError": {"type": kind, "message": ""}}
     return Fault(
         **{
@@ -185,9 +187,11 @@ def neutrons(kind: str, method: str, **rule: Any) -> Fault:
     )
 
 
-def test_an_address_that_neutron_keeps_is_not_deleted(pool: Pool) -> None:
+def test_a_listed_floating_ip_answered_with_404_is_not_released(
+    pool: Pool,
+) -> None:
     ip = pool.build_ip()
-    pool.fault(neutrons("FloatingIPNotFound", "DELETE"))
+    pool.fault(neutron_not_found("FloatingIPNotFound", "DELETE"))
 
     reason = pool.fails("DELETE_IP", "cloud_unavailable", ip=ip["ip"])
 
@@ -195,23 +199,25 @@ def test_an_address_that_neutron_keeps_is_not_deleted(pool: Pool) -> None:
     assert pool.only_ip()["id"] == ip["id"]
 
 
-def test_an_address_that_another_deleted_is_gone(pool: Pool) -> None:
+def test_a_floating_ip_released_by_somebody_else_counts_as_released(
+    pool: Pool,
+) -> None:
     ip = pool.build_ip()
-    pool.fault(neutrons("FloatingIPNotFound", "DELETE", after=True))
+    pool.fault(neutron_not_found("FloatingIPNotFound", "DELETE", after=True))
 
     pool.passes("DELETE_IP", ip=ip["ip"])
 
     assert not pool.cloud.floating_ips
 
 
-def test_an_address_that_is_seen_late_is_the_one_that_is_answered(
+def test_a_floating_ip_listed_late_is_answered(
     pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("poolmgr.actions.build_ip._SEEN_LATE", 60.0)
     pool = pools.new()
     pool.fault(
-        neutrons("FloatingIPNotFound", "PUT", times=3),
-        empty(IPS, 3, skip=1),
+        neutron_not_found("FloatingIPNotFound", "PUT", times=3),
+        empty_list(IPS, 3, skip=1),
     )
 
     ip = pool.passes("BUILD_IP", OLD)
@@ -224,14 +230,14 @@ def test_an_address_that_is_seen_late_is_the_one_that_is_answered(
 @pytest.mark.parametrize(
     "fault",
     [
-        empty("/ports", 3),
-        neutrons("PortNotFound", "PUT", times=3),
-        empty(IPS, 1),
-        empty(IPS, 1, skip=1),
+        empty_list("/ports", 3),
+        neutron_not_found("PortNotFound", "PUT", times=3),
+        empty_list(IPS, 1),
+        empty_list(IPS, 1, skip=1),
     ],
-    ids=["no port", "port not found", "no address", "no address then"],
+    ids=["no port", "port not found", "not listed", "not listed later"],
 )
-def test_an_attachment_to_what_is_seen_late_is_asked_for_again(
+def test_an_attachment_of_resources_listed_late_is_retried(
     pool: Pool, fault: Fault
 ) -> None:
     device, ip = pool.build(), pool.build_ip()
@@ -245,13 +251,13 @@ def test_an_attachment_to_what_is_seen_late_is_asked_for_again(
 @pytest.mark.parametrize(
     "fault",
     [
-        empty("/ports", 3),
-        neutrons("FloatingIPNotFound", "PUT", times=2),
-        empty(IPS, 2, skip=2),
+        empty_list("/ports", 3),
+        neutron_not_found("FloatingIPNotFound", "PUT", times=2),
+        empty_list(IPS, 2, skip=2),
     ],
-    ids=["no port", "not to be changed", "in no list"],
+    ids=["no port", "not found", "not listed"],
 )
-def test_a_device_s_own_address_that_is_seen_late_is_attached(
+def test_a_devices_own_floating_ip_listed_late_is_attached(
     pools: Pools, fault: Fault
 ) -> None:
     pool = pools.new(nova={"device_floating_ip": True})
